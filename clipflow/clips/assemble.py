@@ -1,0 +1,52 @@
+"""Making the clip of its segments."""
+
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+from clipflow.clips.plan import SourcedClip, is_made_from, object_metadata
+from clipflow.domain.clips import ClipResult, StitchInput
+from clipflow.domain.timecode import format_clock
+from clipflow.media.stitch import Piece, stitch
+from clipflow.settings import settings
+from clipflow.storage.objects import ObjectStore
+
+
+def made_already(clip: SourcedClip, objects: ObjectStore) -> ClipResult | None:
+    """The clip as its object tells it, where that was made from just this."""
+    head = objects.head(clip.keys.clip)
+    if head is None or not is_made_from(head.metadata, clip.fingerprint):
+        return None
+    duration = Fraction(head.metadata["duration-seconds"])
+    return _result(clip, duration, head.metadata["resolution"], head.size)
+
+
+def assemble(request: StitchInput, clip: SourcedClip, objects: ObjectStore) -> ClipResult:
+    """Stitch the segments of `request` into the clip's object.
+
+    Raises what storing and stitching raise.
+    """
+    with tempfile.TemporaryDirectory(prefix="clipflow-", dir=settings().scratch) as scratch:
+        pieces = []
+        for index, segment in enumerate(request.segments):
+            path = Path(scratch, f"{index}.mp4")
+            objects.download(segment.segment_file, path)
+            pieces.append(Piece(path, Fraction(str(segment.metadata.duration))))
+        path = Path(scratch, "clip.mp4")
+        made = stitch(pieces, path)
+        metadata = object_metadata(
+            made.duration, made.resolution, len(pieces), clip.etags, clip.fingerprint
+        )
+        objects.upload(path, clip.keys.clip, metadata)
+        return _result(clip, made.duration, made.resolution, path.stat().st_size)
+
+
+def _result(clip: SourcedClip, duration: Fraction, resolution: str, size: int) -> ClipResult:
+    return ClipResult(
+        s3_key=clip.keys.clip,
+        file_size=size,
+        duration=format_clock(duration),
+        duration_seconds=float(duration),
+        resolution=resolution,
+        segment_count=len(clip.segments),
+    )

@@ -1,0 +1,223 @@
+"""Clips: the event that asks for them, the records they live in, and the steps' own shapes."""
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from clipflow.domain.errors import InvalidInput
+from clipflow.domain.timecode import Timecode
+
+_IDENTIFIER = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+
+
+def _identifier(value: str) -> str:
+    if not _IDENTIFIER.fullmatch(value) or value in (".", ".."):
+        raise ValueError("an identifier is 1 to 128 of A-Z a-z 0-9 . _ - and neither . nor ..")
+    return value
+
+
+# Identifiers become parts of keys, so whatever could leave a prefix is refused here.
+Identifier = Annotated[str, AfterValidator(_identifier)]
+
+
+def _object_key(value: str) -> str:
+    if not 1 <= len(value.encode()) <= 1024 or value.startswith("/") or ".." in value.split("/"):
+        raise ValueError("an object key is 1 to 1024 bytes, relative, and without ..")
+    return value
+
+
+ObjectKey = Annotated[str, AfterValidator(_object_key)]
+
+
+class Model(BaseModel):
+    """A shape with the camelCase names of the outside, snake_case inside; unknown fields pass."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        arbitrary_types_allowed=True,
+        frozen=True,
+    )
+
+    @classmethod
+    def read(cls, value: object, what: str) -> Self:
+        """`value` as this model. Raises InvalidInput naming `what` and each field at fault."""
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise InvalidInput(f"{what} is not valid: {faults(error)}.") from None
+
+
+def faults(error: ValidationError) -> str:
+    """What is wrong, field by field, in one line, without repeating the input."""
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc'])) or 'value'}: {fault['msg'].removeprefix('Value error, ')}"
+        for fault in error.errors(include_url=False, include_input=False)
+    )
+
+
+class Segment(Model):
+    """One span of a source, `start_time ≤ t < end_time`, in seconds from its first frame."""
+
+    start_time: Timecode
+    end_time: Timecode
+    speaker: str | None = None
+    text: str | None = None
+    order: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    notes: str | None = None
+    source_key: ObjectKey | None = None
+
+    @model_validator(mode="after")
+    def _starts_before_it_ends(self) -> Self:
+        if self.start_time >= self.end_time:
+            raise ValueError("startTime must be before endTime")
+        return self
+
+
+Segments = Annotated[list[Segment], Field(min_length=1)]
+
+
+def in_play_order(segments: list[Segment]) -> list[Segment]:
+    """Segments by their `order`; one without an order counts by its place in the list."""
+    places = enumerate(segments)
+    ranked = [(place if s.order is None else s.order, place, s) for place, s in places]
+    return [segment for _, _, segment in sorted(ranked, key=lambda entry: entry[:2])]
+
+
+class ClipRequest(Model):
+    """One clip of an event; without segments it means those of its record."""
+
+    clip_id: Identifier
+    segments: Segments | None = None
+    source_key: ObjectKey | None = None
+
+
+class BeginClipGeneration(Model):
+    """The detail of a `Begin Clip Generation` event; without clips it means all that are due."""
+
+    tenant_id: Identifier
+    episode_id: Identifier
+    clips: list[ClipRequest] | None = None
+
+    @model_validator(mode="after")
+    def _each_clip_once(self) -> Self:
+        seen: dict[str, ClipRequest] = {}
+        for clip in self.clips or []:
+            if seen.setdefault(clip.clip_id, clip) != clip:
+                raise ValueError(f"clip {clip.clip_id} is asked for twice, differently")
+        return self
+
+
+class ClipStatus(StrEnum):
+    """The values of a record's `status`."""
+
+    DETECTED = "detected"
+    PENDING = "pending"
+    IN_PROGRESS = "Generation in Progress"
+    COMPLETE = "Generation Complete"
+    FAILED = "Generation Failed"
+
+
+# The clips that an event without a list of clips means.
+DUE = (ClipStatus.DETECTED, ClipStatus.PENDING, ClipStatus.FAILED)
+
+
+class ClipRecord(Model):
+    """What a run reads of a clip's record; what it writes is in `clipflow.domain.transitions`.
+
+    Anybody may have written it, so nothing of it is trusted before `request` reads it.
+    """
+
+    status: Any = None
+    segments: Any = None
+    source_key: Any = None
+
+    def request(self, asked: ClipRequest) -> ClipRequest:
+        """`asked`, completed from this record. Raises InvalidInput naming what is wrong in it."""
+        completed = {
+            "clip_id": asked.clip_id,
+            "segments": asked.segments or self.segments,
+            "source_key": asked.source_key or self.source_key,
+        }
+        request = ClipRequest.read(completed, f"the record of clip {asked.clip_id}")
+        if not request.segments:
+            raise InvalidInput(
+                f"Clip {asked.clip_id} has no segments.",
+                "Write them into its record, or into the event.",
+            )
+        return request
+
+
+class TrackRecord(Model):
+    """One camera or microphone of an episode."""
+
+    track_name: str | None = None
+    s3_key: ObjectKey
+    speakers: list[str] = []
+
+
+class SegmentMetadata(Model):
+    """Seconds, bytes and `WIDTHxHEIGHT` of one finished segment."""
+
+    duration: float
+    file_size: int
+    resolution: str
+
+
+class ExtractInput(Model):
+    """What the segment extractor takes."""
+
+    tenant_id: Identifier
+    episode_id: Identifier
+    clip_id: Identifier
+    segment: Segment
+    index: int = Field(ge=0)
+
+
+class ExtractOutput(Model):
+    """What the segment extractor gives."""
+
+    episode_id: Identifier
+    clip_id: Identifier
+    segment_file: ObjectKey
+    status: Literal["completed"] = "completed"
+    metadata: SegmentMetadata
+
+
+class StitchSegment(Model):
+    """One finished segment, in play order."""
+
+    segment_file: ObjectKey
+    metadata: SegmentMetadata
+
+
+class StitchInput(Model):
+    """What the clip stitcher takes."""
+
+    tenant_id: Identifier
+    episode_id: Identifier
+    clip_id: Identifier
+    segments: Annotated[list[StitchSegment], Field(min_length=1)]
+
+
+class ClipResult(Model):
+    """A finished clip: what its record says when it is complete."""
+
+    s3_key: ObjectKey
+    file_size: int
+    duration: str
+    duration_seconds: float
+    resolution: str
+    segment_count: int

@@ -1,0 +1,127 @@
+"""Every way in which clipflow fails, as one tree.
+
+    ClipflowError               code, message, remedy
+    ├── Terminal                trying again cannot help
+    │   ├── InvalidInput        VALIDATION_ERROR   the event, record or segment cannot be meant
+    │   ├── SourceNotFound      SOURCE_NOT_FOUND   no object to cut from
+    │   ├── SourceChanged       STORAGE_ERROR      the object was replaced while it was worked on
+    │   ├── MediaRefused        FFMPEG_ERROR       the media itself cannot be read or cut
+    │   └── OwnershipLost       INTERNAL_ERROR     another run owns the record now
+    └── Transient               the same step may succeed later
+        ├── StorageUnavailable  STORAGE_ERROR      S3 or DynamoDB did not answer as it should
+        ├── MediaInterrupted    FFMPEG_ERROR       ffmpeg was killed, or its output is not whole
+        └── DeadlineExceeded    TIMEOUT            a process or a read ran past its deadline
+
+A task's retry rule asks one question: is it `Terminal`?
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+MESSAGE_LIMIT_BYTES = 2048
+
+_URL_QUERY = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]+")
+
+
+class FailureCode(StrEnum):
+    """The values of `processingError.code` in a record."""
+
+    VALIDATION_ERROR = "VALIDATION_ERROR"
+    SOURCE_NOT_FOUND = "SOURCE_NOT_FOUND"
+    FFMPEG_ERROR = "FFMPEG_ERROR"
+    STORAGE_ERROR = "STORAGE_ERROR"
+    TIMEOUT = "TIMEOUT"
+    CRASHED = "CRASHED"
+    CANCELLED = "CANCELLED"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+
+
+class ClipflowError(Exception):
+    """What failed and on which input (`message`), and what a person can do about it (`remedy`)."""
+
+    code: ClassVar[FailureCode] = FailureCode.INTERNAL_ERROR
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        # Both go to Exception.args, so the error survives pickling between processes.
+        super().__init__(message, remedy)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.message, self.remedy) if part)
+
+
+class Terminal(ClipflowError):
+    """Trying again cannot help."""
+
+
+class Transient(ClipflowError):
+    """The same step may succeed when it is tried again."""
+
+
+class InvalidInput(Terminal):
+    code = FailureCode.VALIDATION_ERROR
+
+
+class SourceNotFound(Terminal):
+    code = FailureCode.SOURCE_NOT_FOUND
+
+
+class SourceChanged(Terminal):
+    code = FailureCode.STORAGE_ERROR
+
+
+class MediaRefused(Terminal):
+    code = FailureCode.FFMPEG_ERROR
+
+
+class OwnershipLost(Terminal):
+    code = FailureCode.INTERNAL_ERROR
+
+
+class StorageUnavailable(Transient):
+    code = FailureCode.STORAGE_ERROR
+
+
+class MediaInterrupted(Transient):
+    code = FailureCode.FFMPEG_ERROR
+
+
+class DeadlineExceeded(Transient):
+    code = FailureCode.TIMEOUT
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a record says about a run that did not complete."""
+
+    code: FailureCode
+    message: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> "Failure":
+        """The failure a person reads, of any exception: bounded, and without secrets."""
+        if isinstance(error, ClipflowError):
+            return cls(error.code, presentable(str(error)))
+        text = f"{type(error).__name__}: {error}. This is a defect in clipflow: see the run's log."
+        return cls(FailureCode.INTERNAL_ERROR, presentable(text))
+
+
+def without_secrets(text: str) -> str:
+    """`text` with the query of every URL cut off: a presigned URL's query is a credential."""
+    return _URL_QUERY.sub(r"\1?…", text)
+
+
+def presentable(text: str) -> str:
+    """`text` without secrets, at most `MESSAGE_LIMIT_BYTES` of UTF-8, its middle left out."""
+    encoded = without_secrets(text).encode()
+    if len(encoded) <= MESSAGE_LIMIT_BYTES:
+        return encoded.decode()
+    half = MESSAGE_LIMIT_BYTES // 2 - 8
+    head, tail = (
+        encoded[:half].decode(errors="ignore"),
+        encoded[-half:].decode(errors="ignore"),
+    )
+    return f"{head} … {tail}"

@@ -1,0 +1,119 @@
+"""The status record's transitions, each as the arguments of one conditional DynamoDB update.
+
+Who owns a record (`flowRunId`) is the guard: a run claims it, and only that run may finish or
+fail it. The history is only ever appended to, whether or not the record has one yet.
+"""
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from clipflow.domain.clips import ClipResult, ClipStatus
+from clipflow.domain.errors import Failure
+
+
+@dataclass(frozen=True)
+class Update:
+    """An UpdateItem without its table and key; attribute names are given as they are."""
+
+    sets: dict[str, Any]
+    condition: str
+    removes: tuple[str, ...] = ()
+    only_if_absent: dict[str, Any] = field(default_factory=dict)
+    history: dict[str, str] = field(default_factory=dict)
+    compares: dict[str, Any] = field(default_factory=dict)
+
+    def arguments(self) -> dict[str, Any]:
+        """UpdateExpression, ConditionExpression and their names and values, for boto3's Table."""
+        assignments = [f"#{name} = :{name}" for name in self.sets]
+        assignments += [f"#{n} = if_not_exists(#{n}, :{n})" for n in self.only_if_absent]
+        assignments += [
+            "#statusHistory = list_append(if_not_exists(#statusHistory, :none), :entry)"
+        ]
+        expression = "SET " + ", ".join(assignments)
+        if self.removes:
+            expression += " REMOVE " + ", ".join(f"#{name}" for name in self.removes)
+        values = {**self.sets, **self.only_if_absent, **self.compares}
+        return {
+            "UpdateExpression": expression,
+            "ConditionExpression": self.condition,
+            # DynamoDB refuses a name that is declared and not used.
+            "ExpressionAttributeNames": {
+                f"#{name}": name for name in re.findall(r"#(\w+)", expression + self.condition)
+            },
+            "ExpressionAttributeValues": {
+                **{f":{name}": value for name, value in values.items()},
+                ":entry": [self.history],
+                ":none": [],
+            },
+        }
+
+
+_OWNED = "#flowRunId = :owner AND #status = :inProgress"
+
+
+def claim(
+    run_id: str, now: str, segments: list[dict[str, Any]] | None, dead_owner: str | None
+) -> Update:
+    """To `Generation in Progress`, owned by `run_id`, unless a run is at work on it already.
+
+    `segments`, where the event brought them, are kept in a record that has none; only then may the
+    record be new. `dead_owner` is a run known to be over, whose claim counts no more.
+    """
+    free = "#status <> :inProgress OR attribute_not_exists(#flowRunId)"
+    if dead_owner:
+        free += " OR #flowRunId = :deadOwner"
+    exists = "attribute_exists(#pk)"
+    return Update(
+        sets={
+            "status": ClipStatus.IN_PROGRESS.value,
+            "updatedAt": now,
+            "flowRunId": run_id,
+        },
+        only_if_absent={"segments": segments} if segments else {},
+        history={"status": ClipStatus.IN_PROGRESS, "timestamp": now},
+        compares={
+            "inProgress": ClipStatus.IN_PROGRESS.value,
+            **({"deadOwner": dead_owner} if dead_owner else {}),
+        },
+        condition=f"attribute_not_exists(#pk) OR {free}" if segments else f"{exists} AND ({free})",
+    )
+
+
+def complete(run_id: str, now: str, result: ClipResult) -> Update:
+    """To `Generation Complete`, with what was made; an earlier failure's error goes."""
+    made = result.model_dump()
+    made["durationSeconds"] = Decimal(str(result.duration_seconds))
+    return Update(
+        sets={"status": ClipStatus.COMPLETE.value, "updatedAt": now, **made},
+        removes=("processingError",),
+        history={"status": ClipStatus.COMPLETE, "timestamp": now},
+        compares={"owner": run_id, "inProgress": ClipStatus.IN_PROGRESS.value},
+        condition=_OWNED,
+    )
+
+
+def fail(run_id: str, now: str, failure: Failure) -> Update:
+    """To `Generation Failed`, with the reason."""
+    error = {"message": failure.message, "timestamp": now, "code": failure.code.value}
+    return Update(
+        sets={
+            "status": ClipStatus.FAILED.value,
+            "updatedAt": now,
+            "processingError": error,
+        },
+        history={
+            "status": ClipStatus.FAILED,
+            "timestamp": now,
+            "error": failure.message,
+        },
+        compares={"owner": run_id, "inProgress": ClipStatus.IN_PROGRESS.value},
+        condition=_OWNED,
+    )
+
+
+def timestamp(moment: datetime) -> str:
+    """ISO 8601 in UTC, to the second: `2025-01-15T10:42:00Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

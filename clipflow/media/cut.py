@@ -1,0 +1,200 @@
+"""Cutting one segment out of a window: the command as data, and the check of what came out."""
+
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import av
+import ffmpeg as command
+
+from clipflow.domain.errors import MediaRefused
+from clipflow.media import ffmpeg
+from clipflow.media.form import UNSPECIFIED, Form, is_hdr, limited, matrix_of
+from clipflow.media.probe import Probe
+from clipflow.media.window import Window
+from clipflow.settings import limits
+
+# The unit of every segment's picture: frames of 24, 25, 30 and 30000/1001 a second are whole in it.
+TIMESCALE = 90_000
+# Frames are told apart by more than this many units; rounding moves them by less.
+_SLACK = 2
+# Half the cost of `fast`, at a quality that its CRF makes up for.
+_PRESET, _CRF = "veryfast", 20
+_TRANSPOSE = {90: ["cclock"], 180: ["hflip", "vflip"], 270: ["clock"]}
+# H.273's matrices as the scale filter calls them.
+_MATRICES = {
+    1: "bt709",
+    4: "fcc",
+    5: "bt470",
+    6: "smpte170m",
+    7: "smpte240m",
+    9: "bt2020",
+}
+# Seconds: less than a sample, and what no container's rounding reaches.
+_INAUDIBLE, _GAP = 1e-5, 0.005
+# Seconds for ffmpeg: a start, and so many for each second of 1080p at 30 frames.
+_PATIENCE_START, _PATIENCE_EACH = 60.0, 20.0
+
+
+def cut(window: Window, source: Probe, form: Form, path: Path, threads: int) -> None:
+    """Make the segment at `path` from `window`: H.264 in the form, FLAC, every frame of the span.
+
+    Raises what `ffmpeg.run` raises, and MediaRefused where the frames are not those of the span.
+    """
+    doing = f"cutting {window.span} of {source.name}"
+    ffmpeg.run(cut_command(window, source, form, path, threads), doing, _patience(window, form))
+    planned, made = len(window.frames), count_frames(path)
+    if window.frames_are_packets and planned != made:
+        raise MediaRefused(
+            f"{doing}: {made} of {planned} frames could be decoded.",
+            "The source is damaged there.",
+        )
+
+
+def cut_command(window: Window, source: Probe, form: Form, path: Path, threads: int) -> list[str]:
+    """ffmpeg's arguments for `cut`."""
+    content = command.input(str(window.path), format="nut", threads=threads)
+    output = command.output(
+        _picture(content["v:0"], window, source, form),
+        _sound(content["a:0"] if window.has_sound else None, window, form),
+        str(path),
+        format="mp4",
+        fps_mode="passthrough",
+        enc_time_base=f"1:{TIMESCALE}",
+        video_track_timescale=TIMESCALE,
+        movie_timescale=form.sample_rate,
+        map_metadata=-1,
+        **_encoder(form, threads),
+        acodec="flac",
+        strict="experimental",
+    )
+    return [*map(str, command.get_args(output)), "-copyts"]
+
+
+def samples(duration: Fraction, rate: int) -> int:
+    """Samples that are enough for `duration` seconds; a stitch takes one off where it must."""
+    return ceil(duration * rate)
+
+
+def count_frames(path: Path) -> int:
+    """Frames in a segment of ours, counted from its index."""
+    with av.open(str(path)) as container:
+        return container.streams.video[0].frames
+
+
+def _encoder(form: Form, threads: int) -> dict[str, Any]:
+    # All segments of a clip must have the same parameter sets, so nothing here may depend on one
+    # segment's source, not even its frame rate: level and timing are given.
+    return {
+        "vcodec": "libx264",
+        "preset": _PRESET,
+        "crf": _CRF,
+        "pix_fmt": "yuv420p",
+        "profile:v": "high",
+        "level:v": form.level,
+        "x264-params": "fps=30:force-cfr=0",
+        "threads:v": threads,
+    }
+
+
+def _picture(stream: Any, window: Window, source: Probe, form: Form) -> Any:
+    """Exactly the span's frames at their own times from zero, upright, in the form's size."""
+    origin, frames = window.origin, window.frames
+    stream = stream.filter("settb", f"1/{TIMESCALE}")
+    stream = stream.filter(
+        "trim",
+        start_pts=round((origin + frames[0]) * TIMESCALE) - _SLACK,
+        end_pts=round((origin + frames[-1]) * TIMESCALE) + _SLACK,
+    )
+    stream = stream.filter("setpts", f"PTS-{round(origin * TIMESCALE)}")
+    for turn in _TRANSPOSE.get(source.rotation, []):
+        stream = stream.filter("transpose", turn) if "clock" in turn else stream.filter(turn)
+    return _converted(stream, source, form)
+
+
+def _converted(stream: Any, source: Probe, form: Form) -> Any:
+    if is_hdr(source.colour) and not is_hdr(form.colour):
+        stream = tone_mapped(stream)
+    same_size = source.square and (source.width, source.height) == (
+        form.width,
+        form.height,
+    )
+    if not same_size or limited(source.colour) != form.colour or source.colour.full_range:
+        width, height = _fitting(source, form)
+        stream = stream.filter("scale", width, height, flags="bicubic", **_matrices(source, form))
+        stream = stream.filter("pad", form.width, form.height, "(ow-iw)/2", "(oh-ih)/2")
+    colour = form.colour
+    return (
+        stream.filter("format", "yuv420p")
+        .filter("setsar", 1)
+        .filter(
+            "setparams",
+            range="tv",
+            color_primaries=colour.primaries,
+            color_trc=colour.transfer,
+            colorspace=colour.matrix,
+        )
+    )
+
+
+def _fitting(source: Probe, form: Form) -> tuple[int, int]:
+    """The largest even size inside the form's with the source's shape."""
+    ratio = min(Fraction(form.width, source.width), Fraction(form.height, source.height))
+    return 2 * round(source.width * ratio / 2), 2 * round(source.height * ratio / 2)
+
+
+def _matrices(source: Probe, form: Form) -> dict[str, str]:
+    was_mapped = is_hdr(source.colour) and not is_hdr(form.colour)
+    given = form.colour.matrix if was_mapped else matrix_of(source)
+    wanted = given if form.colour.matrix == UNSPECIFIED else form.colour.matrix
+    return {
+        "in_color_matrix": _MATRICES.get(given, "auto"),
+        "out_color_matrix": _MATRICES.get(wanted, "auto"),
+        "in_range": "pc" if source.colour.full_range and not was_mapped else "tv",
+        "out_range": "tv",
+    }
+
+
+def tone_mapped(stream: Any) -> Any:
+    """HDR (PQ or HLG) brought to SDR in BT.709, by the filters that ffmpeg's wiki names for it."""
+    return (
+        stream.filter("zscale", transfer="linear", npl=100)
+        .filter("format", "gbrpf32le")
+        .filter("zscale", primaries="bt709")
+        .filter("tonemap", "hable", desat=0)
+        .filter("zscale", transfer="bt709", matrix="bt709", range="tv")
+        .filter("format", "yuv420p")
+    )
+
+
+def _sound(stream: Any, window: Window, form: Form) -> Any:
+    """Exactly the span's samples: silence where the source has none, cut to one sample."""
+    rate, count = form.sample_rate, samples(window.span.duration, form.sample_rate)
+    if stream is None:
+        silence = command.input(
+            f"anullsrc=sample_rate={rate}:channel_layout={form.layout}", format="lavfi"
+        )
+        return silence["a:0"].filter("atrim", end_sample=count)
+    return (
+        stream.filter("aresample", rate)
+        .filter(
+            # Samples go where their timestamps say: gaps become silence, what comes before the
+            # span goes. Smaller steps are a container's rounding, not a gap. A filter of its own,
+            # because it counts `first_pts` in samples of its input.
+            "aresample",
+            rate,
+            **{"async": 1, "min_comp": _INAUDIBLE, "min_hard_comp": _GAP},
+            first_pts=round(window.origin * rate),
+        )
+        .filter("aformat", sample_fmts="s16", channel_layouts=form.layout)
+        .filter("asetpts", "N/SR/TB")
+        .filter("apad", whole_len=count)
+        .filter("atrim", end_sample=count)
+    )
+
+
+def _patience(window: Window, form: Form) -> float:
+    chosen = limits().ffmpeg_deadline_seconds
+    size = max(1.0, form.width * form.height / (1920 * 1080))
+    return chosen or _PATIENCE_START + _PATIENCE_EACH * size * float(window.span.duration)

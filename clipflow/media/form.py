@@ -1,0 +1,84 @@
+"""The one form that all segments of a clip share, so that they can be joined without re-encoding.
+
+The picture's size, colour and the sound's layout are agreed on; the frame rate is not: each
+segment keeps its frames' own times, as an MP4's frames may be any time apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from clipflow.media.probe import Colour, Probe
+
+# ITU-T H.273 code points.
+_BT709 = Colour(1, 1, 1)
+UNSPECIFIED = 2
+_HDR_TRANSFERS = (16, 18)
+# Table A-1 of ITU-T H.264: level, macroblocks a frame, macroblocks a second.
+_LEVELS = (
+    ("3.1", 3600, 108_000),
+    ("4.0", 8192, 245_760),
+    ("4.2", 8704, 522_240),
+    ("5.1", 36_864, 983_040),
+    ("5.2", 36_864, 2_073_600),
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """Pixels, colour tags, samples a second and channels (1 or 2) of every segment of a clip."""
+
+    width: int
+    height: int
+    colour: Colour
+    sample_rate: int
+    channels: int
+    level: str
+
+    @property
+    def resolution(self) -> str:
+        return f"{self.width}x{self.height}"
+
+    @property
+    def layout(self) -> str:
+        return "mono" if self.channels == 1 else "stereo"
+
+
+def common_form(sources: Sequence[Probe]) -> Form:
+    """The form of a clip made of `sources`: as large as the largest, and else as they agree."""
+    largest = max(sources, key=lambda source: source.width * source.height)
+    sounds = [source.sound for source in sources if source.sound]
+    rates = {sound.sample_rate for sound in sounds}
+    colours = {limited(source.colour) for source in sources}
+    return Form(
+        width=largest.width,
+        height=largest.height,
+        colour=colours.pop() if len(colours) == 1 else _BT709,
+        sample_rate=rates.pop() if rates in ({44100}, {48000}) else 48000,
+        channels=1 if sounds and all(sound.channels == 1 for sound in sounds) else 2,
+        level=_level(largest.width, largest.height, max(s.frame_rate for s in sources)),
+    )
+
+
+def limited(colour: Colour) -> Colour:
+    """The same colour in limited range, which is what players expect of a clip."""
+    return Colour(colour.primaries, colour.transfer, colour.matrix)
+
+
+def is_hdr(colour: Colour) -> bool:
+    return colour.transfer in _HDR_TRANSFERS
+
+
+def matrix_of(source: Probe) -> int:
+    """The matrix to decode with; where none is said, what its size suggests, as players do."""
+    if source.colour.matrix != UNSPECIFIED:
+        return source.colour.matrix
+    return 1 if source.height >= 720 else 6
+
+
+def _level(width: int, height: int, frame_rate: Fraction) -> str:
+    blocks = -(-width // 16) * -(-height // 16)
+    fitting = (
+        n for n, frame, second in _LEVELS if blocks <= frame and blocks * frame_rate <= second
+    )
+    return next(fitting, "6.2")

@@ -1,0 +1,143 @@
+"""What a source is: its streams, its first frame, how it is to be shown, how long it lasts."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from clipflow.domain.errors import MediaRefused
+from clipflow.media.source import PlaylistSource, Source, reading
+
+
+@dataclass(frozen=True)
+class Colour:
+    """H.273 code points, 2 being "not said", and whether the range is full."""
+
+    primaries: int = 2
+    transfer: int = 2
+    matrix: int = 2
+    full_range: bool = False
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The source's audio: samples a second and channels."""
+
+    sample_rate: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a source says of itself.
+
+    `first_pts` is the first frame's presentation timestamp in units of `time_base` seconds: the
+    zero of every segment's times. `width` and `height` are those of the upright picture with
+    square pixels; `rotation` is what turns the coded one upright, in degrees counter-clockwise.
+    `duration` is in seconds from the first frame, None where the container does not say.
+    """
+
+    name: str
+    etag: str
+    first_pts: int
+    time_base: Fraction
+    width: int
+    height: int
+    square: bool
+    rotation: int
+    frame_rate: Fraction
+    colour: Colour
+    sound: Sound | None
+    duration: Fraction | None
+
+    @property
+    def start(self) -> Fraction:
+        """The first frame's time, in seconds on the container's own clock."""
+        return self.first_pts * self.time_base
+
+
+def probe(source: Source) -> Probe:
+    """Read the header and the first frame of `source`.
+
+    Raises MediaRefused where there is no picture in it, and what `reading` raises.
+    """
+    with reading(source.name), source.open(Fraction(0), Fraction(1)) as container:
+        picture = picture_of(container, source.name)
+        frame = next((f for f in container.decode(picture) if f.pts is not None), None)
+        if frame is None or frame.pts is None or picture.time_base is None:
+            raise MediaRefused(f"{source.name} has no frame that can be decoded.")
+        width, height, square = _upright(frame, picture)
+        start = Fraction(frame.pts) * picture.time_base
+        return Probe(
+            name=source.name,
+            etag=source.etag,
+            first_pts=frame.pts,
+            time_base=picture.time_base,
+            width=width,
+            height=height,
+            square=square,
+            rotation=frame.rotation % 360,
+            frame_rate=Fraction(picture.average_rate or picture.guessed_rate or 30),
+            colour=_colour(frame),
+            sound=_sound(container),
+            duration=_duration(source, container, picture, start),
+        )
+
+
+def picture_of(container: InputContainer, name: str) -> VideoStream:
+    """The stream that is cut: the best one that is not a cover image."""
+    moving = [s for s in container.streams.video if not s.disposition & _COVER]
+    if not moving:
+        raise MediaRefused(f"{name} has no moving picture.", "Name a source that has one.")
+    best = container.streams.best("video")
+    return best if isinstance(best, VideoStream) and best in moving else moving[0]
+
+
+_COVER = av.stream.Disposition.attached_pic
+
+
+def _upright(frame: VideoFrame, picture: VideoStream) -> tuple[int, int, bool]:
+    aspect = Fraction(picture.sample_aspect_ratio or 1)
+    # Square pixels keep the coded height; H.264's 4:2:0 wants both sides even.
+    width, height = _even(frame.width * aspect), _even(Fraction(frame.height))
+    if frame.rotation % 180:
+        width, height = height, width
+    return width, height, aspect == 1 and frame.width % 2 == frame.height % 2 == 0
+
+
+def _even(length: Fraction) -> int:
+    return max(2, 2 * round(length / 2))
+
+
+def _colour(frame: VideoFrame) -> Colour:
+    full = int(frame.color_range) == 2 or frame.format.name.startswith("yuvj")
+    return Colour(int(frame.color_primaries), int(frame.color_trc), int(frame.colorspace), full)
+
+
+def _sound(container: InputContainer) -> Sound | None:
+    stream = container.streams.best("audio")
+    if not isinstance(stream, av.AudioStream) or not stream.rate or not stream.channels:
+        return None
+    return Sound(stream.rate, stream.channels)
+
+
+def _duration(
+    source: Source, container: InputContainer, picture: VideoStream, start: Fraction
+) -> Fraction | None:
+    if isinstance(source, PlaylistSource):
+        return source.playlist.duration
+    ends = []
+    if picture.duration and picture.time_base:
+        ends.append(((picture.start_time or 0) + picture.duration) * picture.time_base)
+    if container.duration:
+        # Knows of edit lists, which the stream's own length does not, but is rounded.
+        whole = Fraction((container.start_time or 0) + container.duration, av.time_base)
+        ends.append(whole + _ROUNDING)
+    return min(ends) - start if ends else None
+
+
+# A container's length is in its own unit, in MP4 often a millisecond.
+_ROUNDING = Fraction(1, 500)

@@ -1,0 +1,118 @@
+"""A source opened for reading: over HTTP by range, or an HLS playlist with its chunks."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from io import BytesIO
+from typing import Protocol
+
+import av
+from av.container import InputContainer
+
+from clipflow.domain.errors import (
+    DeadlineExceeded,
+    MediaRefused,
+    SourceChanged,
+    SourceNotFound,
+    StorageUnavailable,
+)
+from clipflow.media.playlist import Playlist
+
+# Seconds to open a source, and to wait for any one read of it.
+_TIMEOUT = (30.0, 30.0)
+# No `file`, so nothing that a source or a playlist names can reach this machine's disk.
+_PROTOCOLS = "http,https,tcp,tls,crypto"
+_OPTIONS = {
+    "protocol_whitelist": _PROTOCOLS,
+    "reconnect": "1",
+    "reconnect_on_network_error": "1",
+    "reconnect_on_http_error": "5xx",
+    "reconnect_delay_max": "4",
+}
+_HLS_OPTIONS = {
+    "allowed_extensions": "ALL",
+    "extension_picky": "0",
+    "seg_max_retry": "3",
+}
+
+
+class Source(Protocol):
+    """Media that can be opened near a time. `name` is for people, `etag` says which bytes."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def etag(self) -> str: ...
+
+    @property
+    def seekable(self) -> bool:
+        """Whether what `open` gives must still be sought to the start."""
+
+    def open(self, start: Fraction, end: Fraction) -> InputContainer:
+        """A container that holds `start ≤ t < end`, in seconds from the source's beginning."""
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """One object with everything in it: MP4, MOV, MKV, WebM, TS."""
+
+    name: str
+    etag: str
+    url: str
+    seekable: bool = True
+
+    def open(self, start: Fraction, end: Fraction) -> InputContainer:
+        # If-Match makes S3 refuse, rather than mix, bytes of an object that was replaced.
+        options = {**_OPTIONS, "headers": f'If-Match: "{self.etag}"\r\n'}
+        return av.open(self.url, "r", options=options, timeout=_TIMEOUT)
+
+
+@dataclass(frozen=True)
+class PlaylistSource:
+    """An HLS playlist; `address` gives the URL of each of its URIs."""
+
+    name: str
+    etag: str
+    playlist: Playlist
+    address: Callable[[str], str]
+    seekable: bool = False
+
+    def open(self, start: Fraction, end: Fraction) -> InputContainer:
+        # Only the chunks around the span: opening the whole playlist and seeking in it would
+        # depend on how each libavformat rounds a chunk's declared length.
+        text = self.playlist.around(start, end).text(self.address)
+        return av.open(
+            BytesIO(text.encode()),
+            "r",
+            format="hls",
+            options={**_OPTIONS, **_HLS_OPTIONS},
+            timeout=_TIMEOUT,
+        )
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """What PyAV raises while a source is read becomes an error of ours that names the source."""
+    try:
+        yield
+    except av.error.HTTPNotFoundError:
+        raise SourceNotFound(f"{name} is not there.") from None
+    except av.error.HTTPOtherClientError:
+        raise SourceChanged(
+            f"{name} was replaced while it was read.", "Start the clip again."
+        ) from None
+    except (
+        av.error.HTTPError,
+        av.error.ConnectionRefusedError,
+        av.error.ConnectionResetError,
+        av.error.OSError,
+    ) as error:
+        raise StorageUnavailable(f"Reading {name} failed: {error.strerror}.") from None
+    except (av.error.ExitError, av.error.TimeoutError):
+        raise DeadlineExceeded(f"Reading {name}: no answer within {_TIMEOUT[1]:.0f} s.") from None
+    except av.error.FFmpegError as error:
+        raise MediaRefused(
+            f"{name} cannot be read: {error.strerror}.", "Check that the source plays."
+        ) from None

@@ -1,0 +1,179 @@
+"""A window: the bytes of one span, fetched once by range and kept on disk while it is worked on.
+
+The packets go into a NUT file as they are, all shifted by the same whole number of seconds, so
+that nothing is before zero. From then on nothing reads the network.
+"""
+
+# PyAV's Packet takes a type argument for the type checker only.
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+
+from clipflow.domain.errors import InvalidInput, MediaInterrupted, MediaRefused
+from clipflow.domain.timecode import format_timecode
+from clipflow.media.probe import Probe, picture_of
+from clipflow.media.source import Source, reading
+
+# Seconds before the span at which reading begins: enough for an audio decoder to settle (Opus asks
+# for 80 ms). Where no keyframe turns up before the span, the next one is tried.
+_LEADS = (Fraction(1, 4), Fraction(10), Fraction(60))
+# Where a span begins in every window, in seconds; larger than any lead, also from the very start.
+ORIGIN = 1_000_000
+# A source may end this much before it said it would.
+_EARLY_END = Fraction(1)
+
+
+# Seconds by which a container's streams may lie apart in the file.
+_INTERLEAVING = 5
+
+
+@dataclass(frozen=True)
+class Span:
+    """`start ≤ t < end`, in seconds from the source's first frame."""
+
+    start: Fraction
+    end: Fraction
+
+    @property
+    def duration(self) -> Fraction:
+        return self.end - self.start
+
+    def __str__(self) -> str:
+        return f"{format_timecode(self.start)}–{format_timecode(self.end)}"
+
+
+@dataclass(frozen=True)
+class Window:
+    """The file at `path` holds the span at `origin` seconds (exact), after a keyframe before it.
+
+    `frames` are the presentation times of the span's frames, in order, in seconds from its start.
+    """
+
+    path: Path
+    span: Span
+    origin: Fraction
+    frames: tuple[Fraction, ...]
+    frames_are_packets: bool
+    has_sound: bool
+
+
+def fetch(source: Source, known: Probe, span: Span, path: Path) -> Window:
+    """Read `span` of `source` into a window at `path`.
+
+    Raises InvalidInput where no frame lies in the span, MediaRefused where it cannot be decoded
+    from any keyframe, MediaInterrupted where the source ends before the span does.
+    """
+    start = known.start + span.start
+    for lead in (*_LEADS, start):
+        begin = max(Fraction(0), span.start - lead)
+        with reading(source.name), source.open(begin, span.end) as container:
+            if source.seekable and begin > 0:
+                _seek(container, known, begin)
+            copy = _Copy(known, span, picture_of(container, source.name))
+            with av.open(str(path), "w", format="nut") as output:
+                copy.run(container, output)
+        if copy.decodable or begin == 0:
+            return copy.window(path)
+    raise MediaRefused(f"{source.name}: no keyframe before {span}.", "Re-encode the source.")
+
+
+def _seek(container: InputContainer, known: Probe, begin: Fraction) -> None:
+    picture = picture_of(container, known.name)
+    container.seek(int((known.start + begin) / known.time_base), stream=picture, backward=True)
+
+
+def _time(packet: Packet[Any]) -> Fraction:
+    ticks = packet.pts if packet.dts is None else packet.dts
+    return Fraction(ticks or 0) * packet.time_base
+
+
+@dataclass
+class _Copy:
+    """One pass over a container's packets, from before a span to its end."""
+
+    known: Probe
+    span: Span
+    picture: Stream
+    decodable: bool = False
+    _wanted: list[int] = field(default_factory=list)
+    _sound: bool = False
+    _done: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        base, first = self.known.time_base, self.known.first_pts
+        self._first = first + ceil(self.span.start / base)
+        self._beyond = first + ceil(self.span.end / base)
+        # Whole seconds are whole ticks in nearly every time base, so the shift rounds nothing.
+        self._shift = ORIGIN - int(self.known.start + self.span.start)
+
+    def run(self, container: InputContainer, output: OutputContainer) -> None:
+        sound = container.streams.best("audio") if self.known.sound else None
+        streams = [self.picture, *([sound] if sound else [])]
+        copies = {s.index: output.add_stream_from_template(s) for s in streams}
+        self._sound = sound is not None
+        for packet in self._until_end(container, streams):
+            shift = round(self._shift / packet.time_base)
+            packet.pts = None if packet.pts is None else packet.pts + shift
+            packet.dts = None if packet.dts is None else packet.dts + shift
+            packet.stream = copies[packet.stream_index]
+            output.mux(packet)
+
+    def _until_end(self, container: InputContainer, streams: list[Stream]) -> Iterator[Packet[Any]]:
+        end = self.known.start + self.span.end
+        for packet in container.demux(streams):
+            if packet.pts is None and packet.dts is None:
+                continue
+            if packet.stream_index == self.picture.index:
+                self._note(packet)
+                # In decode order nothing with an earlier presentation time can follow.
+                late = packet.dts is not None and packet.dts >= self._beyond
+            else:
+                late = packet.pts is not None and packet.pts * packet.time_base >= end
+            if not late:
+                yield packet
+                continue
+            self._done.add(packet.stream_index)
+            # A stream that stopped long ago says nothing more: the others' time tells the end.
+            if len(self._done) == len(streams) or _time(packet) >= end + _INTERLEAVING:
+                return
+
+    def _note(self, packet: Packet[Any]) -> None:
+        if packet.pts is None:
+            raise MediaRefused(
+                f"{self.known.name} has frames without presentation times.",
+                "Remux it to MP4.",
+            )
+        if packet.is_keyframe and packet.pts <= self._first:
+            self.decodable = True
+        if not packet.is_discard and self._first <= packet.pts < self._beyond:
+            self._wanted.append(packet.pts)
+
+    def window(self, path: Path) -> Window:
+        if not self._wanted:
+            raise InvalidInput(f"{self.known.name}: no frame lies in {self.span}.")
+        base, zero = self.known.time_base, self.known.first_pts * self.known.time_base
+        frames = tuple(pts * base - zero - self.span.start for pts in sorted(self._wanted))
+        if not self._done and self.span.duration - frames[-1] > _EARLY_END:
+            raise MediaInterrupted(
+                f"{self.known.name} ended {float(frames[-1]):.1f} s into {self.span}.",
+                "It is tried again; if it stays so, the source is cut short.",
+            )
+        return Window(
+            path=path,
+            span=self.span,
+            origin=zero + self.span.start + self._shift,
+            frames=frames,
+            # VP8 has packets that are never shown, so they cannot be counted as frames.
+            frames_are_packets=self.picture.codec_context.name != "vp8",
+            has_sound=self._sound,
+        )

@@ -1,0 +1,68 @@
+"""boto3 clients, made once a process, and what their errors mean."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
+
+import boto3
+from boto3.exceptions import S3UploadFailedError
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from clipflow.domain.errors import StorageUnavailable
+from clipflow.settings import settings
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb.service_resource import Table
+    from types_boto3_s3.client import S3Client
+
+# The SDK's own retries: four more tries with jitter before a task's retry begins.
+_CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": 5},
+    connect_timeout=5,
+    read_timeout=30,
+    max_pool_connections=32,
+)
+
+
+@cache
+def s3_client() -> "S3Client":
+    # A custom endpoint rarely has a name for each bucket, so the bucket goes into the path.
+    addressing = Config(
+        signature_version="s3v4",
+        s3={"addressing_style": "path" if settings().aws_endpoint_url else "auto"},
+    )
+    return boto3.client(
+        "s3",
+        region_name=settings().aws_region,
+        endpoint_url=settings().aws_endpoint_url,
+        config=_CONFIG.merge(addressing),
+    )
+
+
+@cache
+def records_table() -> "Table":
+    resource = boto3.resource(
+        "dynamodb",
+        region_name=settings().aws_region,
+        endpoint_url=settings().aws_endpoint_url,
+        config=_CONFIG,
+    )
+    return resource.Table(settings().table_name)
+
+
+def error_code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")
+
+
+@contextmanager
+def storage_errors(doing: str) -> Iterator[None]:
+    """What the SDK raises while `doing` something becomes StorageUnavailable, cause kept."""
+    try:
+        yield
+    except (ClientError, BotoCoreError, S3UploadFailedError) as error:
+        raise StorageUnavailable(
+            f"{doing} failed: {error}.",
+            "It is tried again; check the service and the permissions.",
+        ) from error

@@ -1,0 +1,163 @@
+"""The status record: the one place that reads and writes it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.conditions import Key
+from botocore.exceptions import ClientError
+
+from clipflow.domain import transitions
+from clipflow.domain.clips import DUE, ClipRecord, ClipResult, Segment, TrackRecord
+from clipflow.domain.errors import Failure, InvalidInput, OwnershipLost
+from clipflow.domain.keys import (
+    CLIP_SORT_PREFIX,
+    TRACK_SORT_PREFIX,
+    ClipKeys,
+    partition,
+)
+from clipflow.storage.aws import error_code, records_table, storage_errors
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb.service_resource import Table
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Whether a run may work on a record; if not, `owner` is the run that does."""
+
+    granted: bool
+    owner: str | None = None
+
+
+@dataclass(frozen=True)
+class RecordStore:
+    """The records of clips and tracks. Every method raises StorageUnavailable where DynamoDB does
+    not answer as it should."""
+
+    table: "Table"
+
+    def clip(self, keys: ClipKeys) -> ClipRecord | None:
+        """The clip's record, or None where there is none."""
+        with storage_errors(f"reading the record of clip {keys.clip_id}"):
+            item = self.table.get_item(Key=keys.record, ConsistentRead=True).get("Item")
+        return ClipRecord.read(plain(item), f"the record of clip {keys.clip_id}") if item else None
+
+    def tracks(self, tenant_id: str, episode_id: str) -> dict[str, TrackRecord]:
+        """The episode's tracks by name."""
+        items = self._query(tenant_id, episode_id, TRACK_SORT_PREFIX)
+        names = ((str(item["sk"]).removeprefix(TRACK_SORT_PREFIX), item) for item in items)
+        return {name: TrackRecord.read(item, f"the record of track {name}") for name, item in names}
+
+    def due_clips(self, tenant_id: str, episode_id: str) -> list[str]:
+        """Ids of the episode's clips that are detected, pending or failed, in key order."""
+        items = self._query(tenant_id, episode_id, CLIP_SORT_PREFIX)
+        return [
+            str(item["sk"]).removeprefix(CLIP_SORT_PREFIX)
+            for item in items
+            if item.get("status") in DUE
+        ]
+
+    def claim(
+        self,
+        keys: ClipKeys,
+        run_id: str,
+        segments: list[Segment] | None = None,
+        dead_owner: str | None = None,
+    ) -> Claim:
+        """Set In Progress: make `run_id` the record's owner, unless another run is at work on it.
+
+        Asked again by the same run it is granted again and changes nothing. Raises InvalidInput
+        where there is neither a record nor segments from the event.
+        """
+        given = [s.model_dump(exclude_none=True) for s in segments] if segments else None
+        update = transitions.claim(run_id, _now(), _decimals(given), dead_owner)
+        old = self._apply(keys, update)
+        if old is None:
+            return Claim(granted=True)
+        if not old:
+            raise InvalidInput(
+                f"Clip {keys.clip_id} of episode {keys.episode_id} has no record and the event "
+                "brought no segments.",
+                "Write the clip's record first, or put its segments into the event.",
+            )
+        owner = str(old.get("flowRunId", ""))
+        return Claim(granted=owner == run_id, owner=owner)
+
+    def complete(self, keys: ClipKeys, run_id: str, result: ClipResult) -> None:
+        """Set Complete. Raises OwnershipLost where another run owns the record by now."""
+        self._finish(keys, transitions.complete(run_id, _now(), result), run_id)
+
+    def fail(self, keys: ClipKeys, run_id: str, failure: Failure) -> None:
+        """Set Failed. Raises OwnershipLost where another run owns the record by now."""
+        self._finish(keys, transitions.fail(run_id, _now(), failure), run_id)
+
+    def _finish(self, keys: ClipKeys, update: transitions.Update, run_id: str) -> None:
+        old = self._apply(keys, update)
+        if old is None:
+            return
+        # An answer of DynamoDB's may be lost and the write tried again: then it is done already.
+        if old.get("flowRunId") == run_id and old.get("status") == update.sets["status"]:
+            return
+        raise OwnershipLost(
+            f"The record of clip {keys.clip_id} belongs to run {old.get('flowRunId')} and is "
+            f"{old.get('status')!r}: nothing was changed."
+        )
+
+    def _apply(self, keys: ClipKeys, update: transitions.Update) -> Mapping[str, Any] | None:
+        """None when written; else, where the condition did not hold, the item as it is."""
+        with storage_errors(f"updating the record of clip {keys.clip_id}"):
+            try:
+                self.table.update_item(Key=keys.record, **update.arguments())
+            except ClientError as error:
+                if error_code(error) != "ConditionalCheckFailedException":
+                    raise
+                return self.table.get_item(Key=keys.record, ConsistentRead=True).get("Item", {})
+        return None
+
+    def _query(self, tenant_id: str, episode_id: str, prefix: str) -> Iterator[dict[str, Any]]:
+        condition = Key("pk").eq(partition(tenant_id, episode_id)) & Key("sk").begins_with(prefix)
+        start: dict[str, Any] = {}
+        with storage_errors(f"listing {prefix} records of episode {episode_id}"):
+            while True:
+                page = self.table.query(
+                    KeyConditionExpression=condition, ConsistentRead=True, **start
+                )
+                yield from (plain(item) for item in page["Items"])
+                if "LastEvaluatedKey" not in page:
+                    return
+                start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+
+def plain(value: Any) -> Any:
+    """DynamoDB's Decimals as int or float, so that a model sees what JSON would show."""
+    match value:
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else float(value)
+        case dict():
+            return {key: plain(entry) for key, entry in value.items()}
+        case list():
+            return [plain(entry) for entry in value]
+    return value
+
+
+def _decimals(value: Any) -> Any:
+    match value:
+        case float():
+            return Decimal(str(value))
+        case dict():
+            return {key: _decimals(entry) for key, entry in value.items()}
+        case list():
+            return [_decimals(entry) for entry in value]
+    return value
+
+
+def _now() -> str:
+    return transitions.timestamp(datetime.now(UTC))
+
+
+def record_store() -> RecordStore:
+    """The table of the settings."""
+    return RecordStore(records_table())

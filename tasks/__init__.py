@@ -1,0 +1,1 @@
+"""One retried step each: fetch inputs, call clipflow, put outputs."""

@@ -1,0 +1,63 @@
+"""The clip job's media steps."""
+
+from prefect import task
+
+from clipflow.clips.assemble import assemble, made_already
+from clipflow.clips.extract import extract
+from clipflow.clips.plan import Cut, SourcedClip, plan_cuts, source_clip
+from clipflow.clips.sources import SourceChoice
+from clipflow.domain.clips import (
+    ClipRequest,
+    ClipResult,
+    ExtractOutput,
+    StitchInput,
+    StitchSegment,
+)
+from clipflow.domain.keys import ClipKeys, main_track_candidates
+from clipflow.settings import settings
+from clipflow.storage.objects import object_store
+from clipflow.storage.records import record_store
+from tasks.retries import MEDIA, RECORDS
+
+
+@task(name="find-sources", task_run_name="find sources", **RECORDS)
+def find_sources(keys: ClipKeys, clip: ClipRequest) -> SourcedClip:
+    """Each segment with the object it is cut from, in play order."""
+    choice = SourceChoice(
+        clip.source_key,
+        record_store().tracks(keys.tenant_id, keys.episode_id),
+        main_track_candidates(keys.tenant_id, keys.episode_id, settings().key_prefix),
+    )
+    return source_clip(keys, clip.segments or [], choice, object_store())
+
+
+@task(name="find-made", task_run_name="look for the finished clip", **RECORDS)
+def find_made(clip: SourcedClip) -> ClipResult | None:
+    """The clip, where it was made before from the same."""
+    return made_already(clip, object_store())
+
+
+@task(name="plan", task_run_name="plan", **MEDIA)
+def plan(clip: SourcedClip) -> list[Cut]:
+    """What to cut from where, and the form that all segments share."""
+    return plan_cuts(clip, object_store())
+
+
+@task(name="extract-segment", task_run_name="extract {cut.label}", **MEDIA)
+def extract_segment(cut: Cut, keys: ClipKeys, threads: int, force: bool) -> ExtractOutput:
+    """One segment, exact to the frame, under its key."""
+    return extract(cut, keys, object_store(), threads=threads, force=force)
+
+
+@task(name="stitch", task_run_name="stitch", **MEDIA)
+def stitch_segments(clip: SourcedClip, segments: list[ExtractOutput]) -> ClipResult:
+    """The clip, under its key."""
+    request = StitchInput(
+        tenant_id=clip.keys.tenant_id,
+        episode_id=clip.keys.episode_id,
+        clip_id=clip.keys.clip_id,
+        segments=[
+            StitchSegment(segment_file=s.segment_file, metadata=s.metadata) for s in segments
+        ],
+    )
+    return assemble(request, clip, object_store())

@@ -1,0 +1,29 @@
+"""The one retry rule: a step is tried again unless its error says that this cannot help."""
+
+from typing import Any
+
+from prefect import Task
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import exponential_backoff
+
+from clipflow.domain.errors import Terminal
+
+
+async def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether the error behind `state` is not a `Terminal` one."""
+    return not isinstance(await state.aresult(raise_on_failure=False), Terminal)
+
+
+# Media steps wait 2, 4 and 8 seconds, each with jitter.
+MEDIA: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay_seconds": exponential_backoff(backoff_factor=2),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": worth_retrying,
+}
+RECORDS: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay_seconds": 1,
+    "retry_jitter_factor": 1,
+    "retry_condition_fn": worth_retrying,
+}

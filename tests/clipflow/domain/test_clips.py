@@ -1,0 +1,87 @@
+import json
+
+import pytest
+
+from clipflow.domain.clips import (
+    BeginClipGeneration,
+    ClipRecord,
+    ClipRequest,
+    ExtractOutput,
+    Segment,
+    SegmentMetadata,
+    in_play_order,
+)
+from clipflow.domain.errors import InvalidInput
+
+
+def segment(start: object = 1, end: object = 2, **more: object) -> dict[str, object]:
+    return {"startTime": start, "endTime": end, **more}
+
+
+def test_the_documents_own_event_is_valid_without_clips() -> None:
+    event = BeginClipGeneration.read({"tenantId": "tenant-123", "episodeId": "episode-456"}, "it")
+    assert event.clips is None
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "a b", "a#b", "é", "x" * 129, "a\n", 5, None]
+)
+def test_an_identifier_that_could_leave_its_prefix_is_refused(name: object) -> None:
+    with pytest.raises(InvalidInput, match="tenantId"):
+        BeginClipGeneration.read({"tenantId": name, "episodeId": "e"}, "the event")
+
+
+@pytest.mark.parametrize(
+    ("bad", "field"),
+    [
+        ({"clipId": "c", "segments": []}, "clips.0.segments"),
+        ({"clipId": "c", "segments": [segment(2, 1)]}, "clips.0.segments.0: startTime must be"),
+        ({"clipId": "c", "segments": [segment("x")]}, "clips.0.segments.0.startTime"),
+        ({"clipId": "c", "segments": [segment(order="first")]}, "clips.0.segments.0.order"),
+        ({"clipId": "c", "segments": [segment(sourceKey="../x")]}, "clips.0.segments.0.sourceKey"),
+        ({"segments": [segment()]}, "clips.0.clipId"),
+        ("c", "clips.0"),
+    ],
+)
+def test_the_field_at_fault_is_named(bad: object, field: str) -> None:
+    with pytest.raises(InvalidInput, match=field):
+        BeginClipGeneration.read({"tenantId": "t", "episodeId": "e", "clips": [bad]}, "the event")
+
+
+def test_a_clip_asked_for_twice_must_be_the_same() -> None:
+    clip = {"clipId": "c", "segments": [segment()]}
+    other = {"clipId": "c", "segments": [segment(end=3)]}
+    head = {"tenantId": "t", "episodeId": "e"}
+    assert BeginClipGeneration.read({**head, "clips": [clip, clip]}, "the event").clips
+    with pytest.raises(InvalidInput, match="asked for twice"):
+        BeginClipGeneration.read({**head, "clips": [clip, other]}, "the event")
+
+
+def test_segments_play_by_order_and_else_as_listed() -> None:
+    listed = [segment(text="a", order=2), segment(text="b"), segment(text="c", order=0)]
+    played = in_play_order([Segment.read(s, "it") for s in listed])
+    assert [s.text for s in played] == ["c", "b", "a"]
+
+
+def test_a_records_segments_are_read_only_when_they_are_needed() -> None:
+    record = ClipRecord.read({"segments": [segment("x")], "status": "detected"}, "the record")
+    with pytest.raises(InvalidInput, match=r"the record of clip c .*segments\.0\.startTime"):
+        record.request(ClipRequest(clip_id="c"))
+    with pytest.raises(InvalidInput, match="has no segments"):
+        ClipRecord().request(ClipRequest(clip_id="c"))
+
+
+def test_the_extractors_answer_has_the_documents_names() -> None:
+    output = ExtractOutput(
+        episode_id="episode-456",
+        clip_id="clip-789",
+        segment_file="episode-456/clips/clip-789/segments/0.mp4",
+        metadata=SegmentMetadata(duration=135.5, file_size=15728640, resolution="1920x1080"),
+    )
+    assert json.loads(output.model_dump_json()) == {
+        "episodeId": "episode-456",
+        "clipId": "clip-789",
+        "segmentFile": "episode-456/clips/clip-789/segments/0.mp4",
+        "status": "completed",
+        "metadata": {"duration": 135.5, "fileSize": 15728640, "resolution": "1920x1080"},
+    }

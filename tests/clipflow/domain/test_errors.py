@@ -1,0 +1,35 @@
+import pickle
+
+from clipflow.domain.errors import (
+    MESSAGE_LIMIT_BYTES,
+    Failure,
+    FailureCode,
+    MediaRefused,
+    StorageUnavailable,
+)
+
+
+def test_an_error_survives_the_way_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(MediaRefused("It broke.", "Mend it.")))
+    assert (type(error), str(error)) == (MediaRefused, "It broke. Mend it.")
+
+
+def test_a_failure_shows_no_presigned_query() -> None:
+    error = StorageUnavailable("http://s3/b/k.mp4?X-Amz-Signature=abc&X-Amz-Credential=d failed.")
+    failure = Failure.of(error)
+    assert failure.code is FailureCode.STORAGE_ERROR
+    assert "k.mp4" in failure.message
+    assert "X-Amz" not in failure.message
+
+
+def test_a_failures_message_is_bounded_and_keeps_both_ends() -> None:
+    message = Failure.of(MediaRefused("begin " + "ü" * 4000 + " end")).message
+    assert len(message.encode()) <= MESSAGE_LIMIT_BYTES
+    assert message.startswith("begin")
+    assert message.endswith("end")
+
+
+def test_a_defect_of_ours_is_an_internal_error() -> None:
+    failure = Failure.of(KeyError("x"))
+    assert failure.code is FailureCode.INTERNAL_ERROR
+    assert "KeyError" in failure.message

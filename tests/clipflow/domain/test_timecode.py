@@ -1,0 +1,48 @@
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clipflow.domain.timecode import format_clock, format_timecode, parse_timecode
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("00:15:30", 930),
+        ("00:15:30.250", Fraction(3721, 4)),
+        ("00:15:30,250", Fraction(3721, 4)),
+        ("15:30", 930),
+        ("100:00:00", 360_000),
+        ("930", 930),
+        ("930.5", Fraction(1861, 2)),
+        (930, 930),
+        (0.1, Fraction(1, 10)),
+        (Decimal("12.345"), Fraction(12345, 1000)),
+        (" 00:00:01 ", 1),
+    ],
+)
+def test_each_way_of_writing_a_time_is_exact(written: object, seconds: Fraction) -> None:
+    assert parse_timecode(written) == seconds
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["", "banana", "-1", -1, "00:60:00", "00:00:60", "1:2:3:4", "00:00:1e3", "00:00:01.",
+     float("nan"), float("inf"), True, None, [1], "٣", "00:00:01;ls"],
+)  # fmt: skip
+def test_what_is_not_a_time_is_refused(written: object) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse_timecode(written)
+
+
+@given(st.fractions(min_value=0, max_value=10**6, max_denominator=1000))
+def test_what_is_formatted_reads_back(seconds: Fraction) -> None:
+    milliseconds = Fraction(round(seconds * 1000), 1000)
+    assert parse_timecode(format_timecode(milliseconds)) == milliseconds
+
+
+def test_a_records_duration_drops_what_is_left_of_a_second() -> None:
+    assert format_clock(Fraction("135.5")) == "00:02:15"

@@ -1,0 +1,197 @@
+"""The record against the local DynamoDB."""
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from clipflow.domain.clips import ClipResult, Segment
+from clipflow.domain.errors import Failure, FailureCode, InvalidInput, OwnershipLost
+from clipflow.domain.keys import ClipKeys
+from clipflow.storage.records import RecordStore
+
+RESULT = ClipResult(
+    s3_key="e/clips/c/clip.mp4",
+    file_size=45728640,
+    duration="00:02:15",
+    duration_seconds=135.5,
+    resolution="1920x1080",
+    segment_count=3,
+)
+FAILURE = Failure(FailureCode.FFMPEG_ERROR, "It broke.")
+NOW = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+Write = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def keys(request: pytest.FixtureRequest) -> ClipKeys:
+    return ClipKeys("t", re.sub(r"\W", "-", request.node.name), "c")
+
+
+@pytest.fixture
+def detected(records: RecordStore, keys: ClipKeys) -> Write:
+    def write(**attributes: Any) -> dict[str, Any]:
+        history = [{"status": "detected", "timestamp": "2025-01-15T10:30:00Z"}]
+        item = {"status": "detected", "statusHistory": history, **attributes}
+        records.table.put_item(Item={**keys.record, **item})
+        return item
+
+    return write
+
+
+def read(records: RecordStore, keys: ClipKeys) -> dict[str, Any]:
+    item = records.table.get_item(Key=keys.record, ConsistentRead=True).get("Item", {})
+    return {name: value for name, value in item.items() if name not in ("pk", "sk")}
+
+
+def statuses(records: RecordStore, keys: ClipKeys) -> list[str]:
+    return [entry["status"] for entry in read(records, keys)["statusHistory"]]
+
+
+def test_a_complete_record_has_just_the_fields_of_the_contract(
+    records: RecordStore, keys: ClipKeys, detected: Write
+) -> None:
+    before = detected(segments=[{"startTime": "00:00:01", "endTime": "00:00:02"}], title="kept")
+    assert records.claim(keys, "run-1").granted
+    records.complete(keys, "run-1", RESULT)
+    record = read(records, keys)
+    history = record.pop("statusHistory")
+    assert history[0] == before["statusHistory"][0]
+    assert [set(entry) for entry in history[1:]] == [{"status", "timestamp"}] * 2
+    assert all(NOW.fullmatch(entry["timestamp"]) for entry in history)
+    assert NOW.fullmatch(record.pop("updatedAt"))
+    assert record == {
+        "segments": before["segments"],
+        "title": "kept",
+        "status": "Generation Complete",
+        "flowRunId": "run-1",
+        "s3Key": "e/clips/c/clip.mp4",
+        "fileSize": 45728640,
+        "duration": "00:02:15",
+        "durationSeconds": pytest.approx(135.5),
+        "resolution": "1920x1080",
+        "segmentCount": 3,
+    }
+
+
+def test_a_failure_is_told_in_the_record_and_forgotten_by_a_later_success(
+    records: RecordStore, keys: ClipKeys, detected: Write
+) -> None:
+    detected()
+    records.claim(keys, "run-1")
+    records.fail(keys, "run-1", FAILURE)
+    failed = read(records, keys)
+    assert failed["status"] == "Generation Failed"
+    assert failed["statusHistory"][-1]["error"] == "It broke."
+    error = failed["processingError"]
+    assert (error["message"], error["code"]) == ("It broke.", "FFMPEG_ERROR")
+    assert error["timestamp"] == failed["updatedAt"]
+    records.claim(keys, "run-2")
+    records.complete(keys, "run-2", RESULT)
+    assert "processingError" not in read(records, keys)
+    assert statuses(records, keys) == [
+        "detected",
+        "Generation in Progress",
+        "Generation Failed",
+        "Generation in Progress",
+        "Generation Complete",
+    ]
+
+
+def test_a_record_without_a_history_gets_one(records: RecordStore, keys: ClipKeys) -> None:
+    records.table.put_item(Item={**keys.record, "status": "detected"})
+    records.claim(keys, "run-1")
+    records.fail(keys, "run-1", FAILURE)
+    assert statuses(records, keys) == ["Generation in Progress", "Generation Failed"]
+
+
+def test_only_one_of_many_runs_gets_the_record(
+    records: RecordStore, keys: ClipKeys, detected: Write
+) -> None:
+    detected()
+    with ThreadPoolExecutor(8) as pool:
+        claims = list(pool.map(lambda n: records.claim(keys, f"run-{n}"), range(24)))
+    assert sum(claim.granted for claim in claims) == 1
+    assert statuses(records, keys) == ["detected", "Generation in Progress"]
+    owner = read(records, keys)["flowRunId"]
+    assert {claim.owner for claim in claims if not claim.granted} == {owner}
+
+
+def test_a_claim_made_again_by_its_own_run_changes_nothing(
+    records: RecordStore, keys: ClipKeys, detected: Write
+) -> None:
+    detected()
+    records.claim(keys, "run-1")
+    before = read(records, keys)
+    assert records.claim(keys, "run-1").granted
+    assert read(records, keys) == before
+
+
+def test_a_dead_owner_is_followed_by_one_run_only(
+    records: RecordStore, keys: ClipKeys, detected: Write
+) -> None:
+    detected()
+    records.claim(keys, "dead")
+    assert records.claim(keys, "run-2", dead_owner="dead").granted
+    assert not records.claim(keys, "run-3", dead_owner="dead").granted
+
+
+def test_an_older_run_never_undoes_what_a_newer_did(
+    records: RecordStore, keys: ClipKeys, detected: Write
+) -> None:
+    detected()
+    records.claim(keys, "old")
+    records.claim(keys, "new", dead_owner="old")
+    with pytest.raises(OwnershipLost):
+        records.fail(keys, "old", FAILURE)
+    records.complete(keys, "new", RESULT)
+    with pytest.raises(OwnershipLost):
+        records.fail(keys, "old", FAILURE)
+    with pytest.raises(OwnershipLost):
+        records.fail(keys, "new", FAILURE)
+    assert read(records, keys)["status"] == "Generation Complete"
+
+
+def test_an_answer_that_was_lost_is_not_written_twice(
+    records: RecordStore, keys: ClipKeys, detected: Write
+) -> None:
+    detected()
+    records.claim(keys, "run-1")
+    records.complete(keys, "run-1", RESULT)
+    records.complete(keys, "run-1", RESULT)
+    assert len(statuses(records, keys)) == 3
+
+
+def test_a_late_failure_invents_no_record(records: RecordStore, keys: ClipKeys) -> None:
+    with pytest.raises(OwnershipLost):
+        records.fail(keys, "run-1", FAILURE)
+    assert read(records, keys) == {}
+
+
+def test_an_event_with_segments_may_come_before_the_record(
+    records: RecordStore, keys: ClipKeys
+) -> None:
+    with pytest.raises(InvalidInput, match="has no record"):
+        records.claim(keys, "run-1")
+    segments = [Segment.read({"startTime": 1.5, "endTime": "00:00:02", "order": 1.5}, "it")]
+    assert records.claim(keys, "run-1", segments).granted
+    assert read(records, keys)["segments"] == [
+        {"startTime": "00:00:01.5", "endTime": "00:00:02", "order": pytest.approx(1.5)}
+    ]
+
+
+def test_clips_that_are_due_are_those_not_made_and_not_being_made(records: RecordStore) -> None:
+    for clip, status in {
+        "a": "detected",
+        "b": "pending",
+        "c": "Generation Failed",
+        "d": "Generation in Progress",
+        "e": "Generation Complete",
+        "f": "archived",
+    }.items():
+        records.table.put_item(Item={**ClipKeys("t", "due", clip).record, "status": status})
+    records.table.put_item(Item={"pk": "t#due", "sk": "track#main", "status": "detected"})
+    assert records.due_clips("t", "due") == ["a", "b", "c"]

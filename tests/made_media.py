@@ -1,0 +1,177 @@
+"""Sources whose every frame and sample says which one it is, and the reading of what was made.
+
+A frame shows its number as twenty black or white columns in its upper half; its lower half is
+white in the first frame of each second and black else. The sound's sample n is n modulo 2^16 (a
+lossless codec brings it back) or, with `clicks`, a click at each second.
+"""
+
+import array
+import subprocess
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from clipflow.media import ffmpeg
+
+BITS = 20
+
+
+def make_source(
+    path: Path,
+    *,
+    size: tuple[int, int] = (320, 180),
+    rate: Fraction | int = 25,
+    seconds: float = 20,
+    picture: Sequence[str] = (
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-g",
+        "50",
+        "-bf",
+        "2",
+    ),
+    sound: Sequence[str] | None = ("-c:a", "flac"),
+    sample_rate: int = 48000,
+    channels: int = 1,
+    clicks: bool = False,
+    filters: Sequence[str] = (),
+    output: Sequence[str] = (),
+    sound_offset: float = 0.0,
+) -> Path:
+    """A source of `seconds` at `path`, its container told by the suffix."""
+    width, height = size
+    raw_picture, raw_sound = path.with_suffix(".gray"), path.with_suffix(".pcm")
+    frames = int(seconds * rate)
+    seconds_begun = {-(-(second * Fraction(rate)) // 1) for second in range(int(seconds) + 1)}
+    with raw_picture.open("wb") as file:
+        for number in range(frames):
+            file.write(_frame(number, width, height, flash=number in seconds_begun))
+    signal = _clicks if clicks else _ramp
+    raw_sound.write_bytes(signal(int(seconds * sample_rate), sample_rate, channels))
+    inputs = [
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "gray",
+        "-s",
+        f"{width}x{height}",
+        "-r",
+        str(rate),
+    ]
+    inputs += ["-i", str(raw_picture)]
+    if sound:
+        inputs += ["-itsoffset", str(sound_offset)] if sound_offset else []
+        inputs += ["-f", "s16le", "-ar", str(sample_rate), "-ac", str(channels)]
+        inputs += ["-i", str(raw_sound)]
+    subprocess.run(
+        [
+            ffmpeg.executable(),
+            "-nostdin",
+            "-v",
+            "error",
+            "-y",
+            *inputs,
+            *filters,
+            *picture,
+        ]
+        + ["-pix_fmt", "yuv420p", *(sound or ()), *output, str(path)],
+        check=True,
+    )
+    raw_picture.unlink()
+    raw_sound.unlink()
+    return path
+
+
+def _frame(number: int, width: int, height: int, *, flash: bool) -> bytes:
+    column = width // BITS
+    row = b"".join(
+        (b"\xeb" if number >> bit & 1 else b"\x10") * column for bit in range(BITS)
+    ).ljust(width, b"\x10")
+    lower = (b"\xeb" if flash else b"\x10") * width
+    return row * (height // 2) + lower * (height - height // 2)
+
+
+def _ramp(count: int, _rate: int, channels: int) -> bytes:
+    values = array.array("h", (n % 65536 - 32768 for n in range(count) for _ in range(channels)))
+    return values.tobytes()
+
+
+def _clicks(count: int, rate: int, channels: int) -> bytes:
+    values = array.array("h", bytes(2 * count * channels))
+    for start in range(0, count * channels, rate * channels):
+        for place in range(start, min(start + 48 * channels, len(values))):
+            values[place] = 28000
+    return values.tobytes()
+
+
+def frame_numbers(path: Path, region: tuple[int, int, int, int] | None = None) -> list[int]:
+    """The number that each frame shows, in order; `region` is the picture's x, y, width, height."""
+    with av.open(str(path)) as container:
+        return [_number(frame, region) for frame in container.decode(video=0)]
+
+
+def _number(frame: av.VideoFrame, region: tuple[int, int, int, int] | None) -> int:
+    x, y, width, height = region or (0, 0, frame.width, frame.height)
+    column = width // BITS
+    return sum(
+        _bright(frame, x + bit * column + column // 2, y + height // 4) << bit
+        for bit in range(BITS)
+    )
+
+
+def _bright(frame: av.VideoFrame, x: int, y: int) -> bool:
+    plane = frame.planes[0]
+    return memoryview(plane)[y * plane.line_size + x] > 128
+
+
+def frame_times(path: Path) -> list[Fraction]:
+    """When each frame is shown, in seconds."""
+    with av.open(str(path)) as container:
+        return [frame.pts * frame.time_base for frame in container.decode(video=0)]
+
+
+def flashes(path: Path) -> list[Fraction]:
+    """When the lower half turns white, in seconds."""
+    times, was = [], False
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            now = _bright(frame, frame.width // 2, frame.height * 3 // 4)
+            if now and not was:
+                times.append(frame.pts * frame.time_base)
+            was = now
+    return times
+
+
+def samples(path: Path) -> tuple[int, "array.array[int]"]:
+    """The sample rate, and the first channel's samples as 16 bits, from time zero."""
+    values = array.array("h")
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        resampler = av.AudioResampler(format="s16", layout="mono", rate=stream.rate)
+        for frame in container.decode(stream):
+            if not values:
+                assert frame.pts * frame.time_base < Fraction(1, 1000)
+            for part in resampler.resample(frame):
+                values.frombytes(bytes(part.planes[0])[: part.samples * 2])
+        return stream.rate, values
+
+
+def clicks(path: Path) -> list[Fraction]:
+    """When each click begins, in seconds, to a sample."""
+    rate, values = samples(path)
+    found, quiet = [], rate
+    for place, value in enumerate(values):
+        if abs(value) > 9000:
+            if quiet > rate // 100:
+                found.append(Fraction(place, rate))
+            quiet = 0
+        else:
+            quiet += 1
+    return found
+
+
+Maker = Callable[..., Path]

@@ -1,0 +1,102 @@
+"""Real programs that tests start: each on a loopback port of its own, each stopped by its pid."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).parents[1]
+AWS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+
+
+def eventually(holds: Callable[[], object], seconds: float = 20) -> None:
+    """Until `holds()` is true; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.05)
+
+
+class Program:
+    """`python -m` of something, its output in a file; where it has a `health`, started means up."""
+
+    def __init__(self, log: Path, command: str, env: dict[str, str], health: str = "") -> None:
+        self._log = log
+        self._command = [sys.executable, "-m", *command.split()]
+        self._env = {**os.environ, **env}
+        self._health = health
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, stdout=log, stderr=log, env=self._env, cwd=ROOT
+            )
+        if self._health:
+            eventually(self._answers, 60)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Its exit code."""
+        assert self._process
+        self._process.send_signal(number)
+        try:
+            return self._process.wait(20)
+        finally:
+            self._process.kill()
+            self._process.wait()
+
+    def said(self) -> str:
+        return self._log.read_text()
+
+    def _answers(self) -> bool:
+        assert self._process and self._process.poll() is None, self.said()
+        try:
+            return httpx.get(self._health, timeout=2).is_success
+        except httpx.TransportError:
+            return False
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class PrefectServer(Program):
+    """`prefect server start`, its database in `home`."""
+
+    def __init__(self, home: Path) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}/api"
+        env = {
+            "PREFECT_HOME": str(home),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_UI_ENABLED": "false",
+            "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "2",
+        }
+        command = f"prefect server start --host 127.0.0.1 --port {port}"
+        super().__init__(home / "log", command, env, f"{self.url}/health")
+
+    @contextmanager
+    def killed(self) -> Iterator[None]:
+        """Away, as in a crash, and up again."""
+        self.stop(signal.SIGKILL)
+        try:
+            yield
+        finally:
+            self.start()
+
+    def ask(self, path: str, body: object) -> httpx.Response:
+        return httpx.post(f"{self.url}{path}", json=body, timeout=10).raise_for_status()

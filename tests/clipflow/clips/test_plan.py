@@ -1,0 +1,145 @@
+"""From segments to cuts, and a finished object as the checkpoint."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clipflow.clips.assemble import assemble, made_already
+from clipflow.clips.extract import extract
+from clipflow.clips.plan import Cut, SourcedClip, plan_cuts, source_clip
+from clipflow.clips.sources import SourceChoice
+from clipflow.domain.clips import Segment, StitchInput, StitchSegment
+from clipflow.domain.errors import InvalidInput, SourceChanged
+from clipflow.domain.keys import ClipKeys
+from clipflow.storage.objects import ObjectStore
+from tests.made_media import frame_numbers, make_source
+
+Ask = Callable[..., SourcedClip]
+
+
+@pytest.fixture
+def source(objects: ObjectStore, tmp_path: Path) -> str:
+    key = f"{tmp_path.name}/source.mp4"
+    path = make_source(tmp_path / "source.mp4", seconds=6, sound=("-c:a", "aac"))
+    objects.client.upload_file(str(path), objects.bucket, key)
+    return key
+
+
+@pytest.fixture
+def ask(source: str, objects: ObjectStore, tmp_path: Path) -> Ask:
+    def clip_of(*segments: dict[str, Any]) -> SourcedClip:
+        return source_clip(
+            ClipKeys("t", tmp_path.name, "c"),
+            [Segment.read(segment, "it") for segment in segments],
+            SourceChoice(source, {}, []),
+            objects,
+        )
+
+    return clip_of
+
+
+def make(cuts: list[Cut], clip: SourcedClip, objects: ObjectStore) -> None:
+    outputs = [extract(cut, clip.keys, objects, threads=1) for cut in cuts]
+    assemble(
+        StitchInput(
+            tenant_id=clip.keys.tenant_id,
+            episode_id=clip.keys.episode_id,
+            clip_id=clip.keys.clip_id,
+            segments=[StitchSegment(segment_file=o.segment_file, metadata=o.metadata) for o in outputs],
+        ),
+        clip,
+        objects,
+    )  # fmt: skip
+
+
+def test_an_end_a_little_past_the_sources_is_clamped(
+    ask: Ask, objects: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    [cut] = plan_cuts(ask({"startTime": 5, "endTime": 6.9}), objects)
+    assert (cut.span.start, cut.span.end) == (5, 6)
+    assert "end clamped to 00:00:06" in caplog.text
+
+
+@pytest.mark.parametrize("span", [(5, 7.1), (6, 6.5), (100, 101)])
+def test_a_segment_that_is_not_in_its_source_is_refused(
+    span: tuple[float, float], ask: Ask, objects: ObjectStore
+) -> None:
+    with pytest.raises(InvalidInput, match="which lasts 00:00:06"):
+        plan_cuts(ask({"startTime": span[0], "endTime": span[1]}), objects)
+
+
+def test_what_is_made_of_the_same_is_not_made_again(ask: Ask, objects: ObjectStore) -> None:
+    clip = ask({"startTime": 1, "endTime": 2}, {"startTime": 4, "endTime": 4.5})
+    cuts = plan_cuts(clip, objects)
+    assert made_already(clip, objects) is None
+    make(cuts, clip, objects)
+    result = made_already(clip, objects)
+    assert result
+    assert (result.duration_seconds, result.segment_count) == (1.5, 2)
+    assert made_already(ask({"startTime": 1, "endTime": 2}), objects) is None
+
+
+def test_a_segment_is_cut_again_only_if_it_is_another_or_forced(
+    ask: Ask, objects: ObjectStore
+) -> None:
+    clip = ask({"startTime": 1, "endTime": 2})
+    [cut] = plan_cuts(clip, objects)
+    made = extract(cut, clip.keys, objects, threads=1)
+    marked = objects.head(made.segment_file)
+    assert marked
+    objects.client.put_object(
+        Bucket=objects.bucket, Key=made.segment_file, Body=b"kept", Metadata=marked.metadata
+    )
+    kept = extract(cut, clip.keys, objects, threads=1)
+    assert kept.metadata.file_size == 4
+    [other] = plan_cuts(ask({"startTime": 1, "endTime": 2.04}), objects)
+    assert extract(other, clip.keys, objects, threads=1).metadata.file_size > 1000
+    assert extract(cut, clip.keys, objects, threads=1, force=True) == made
+
+
+def test_finished_objects_say_what_they_are_and_what_they_were_made_from(
+    ask: Ask, source: str, objects: ObjectStore
+) -> None:
+    clip = ask({"startTime": 1, "endTime": 2.25})
+    make(plan_cuts(clip, objects), clip, objects)
+    head, origin = objects.head(clip.keys.clip), objects.head(source)
+    assert head
+    assert origin
+    assert head.metadata.pop("made-from")
+    assert head.metadata == {
+        "duration-seconds": "1.25",
+        "resolution": "320x180",
+        "segment-count": "1",
+        "source-etag": origin.etag,
+        "pipeline-version": "1",
+    }
+    answer = objects.client.head_object(Bucket=objects.bucket, Key=clip.keys.clip)
+    assert answer["ContentType"] == "video/mp4"
+
+
+def test_a_source_replaced_under_a_run_is_an_error_and_no_mixture(
+    ask: Ask, source: str, objects: ObjectStore, tmp_path: Path
+) -> None:
+    clip = ask({"startTime": 1, "endTime": 2})
+    [cut] = plan_cuts(clip, objects)
+    other = make_source(tmp_path / "other.mp4", seconds=7, sound=None)
+    objects.client.upload_file(str(other), objects.bucket, source)
+    with pytest.raises(SourceChanged, match="was replaced"):
+        extract(cut, clip.keys, objects, threads=1)
+    assert objects.head(clip.keys.segment(0)) is None
+
+
+def test_overlapping_repeated_and_backward_segments_play_as_listed(
+    ask: Ask, objects: ObjectStore, tmp_path: Path
+) -> None:
+    spans = [("4", "4.2"), ("1", "1.2"), ("1.04", "1.2"), ("1", "1.2")]
+    clip = ask(*({"startTime": start, "endTime": end} for start, end in spans))
+    make(plan_cuts(clip, objects), clip, objects)
+    objects.download(clip.keys.clip, tmp_path / "clip.mp4")
+    expected = [
+        n for s, e in spans for n in range(150) if Fraction(s) <= Fraction(n, 25) < Fraction(e)
+    ]
+    assert frame_numbers(tmp_path / "clip.mp4") == expected

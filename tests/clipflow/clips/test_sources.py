@@ -1,0 +1,50 @@
+import pytest
+
+from clipflow.clips.sources import SourceChoice, find_source
+from clipflow.domain.clips import Segment, TrackRecord
+from clipflow.domain.errors import SourceNotFound
+from clipflow.domain.keys import ClipKeys, main_track_candidates
+from clipflow.storage.objects import ObjectStore
+
+TRACKS = {
+    "main": TrackRecord(s3_key="main.mov", speakers=["host"]),
+    "guest": TrackRecord(s3_key="guest.mkv", speakers=["guest", "cohost"]),
+}
+
+
+def segment(**more: str) -> Segment:
+    return Segment.read({"startTime": 0, "endTime": 1, **more}, "it")
+
+
+@pytest.mark.parametrize(
+    ("choice", "asked", "keys"),
+    [
+        (SourceChoice("clip.mp4", TRACKS, ["m"]), {"sourceKey": "own.mp4"}, ["own.mp4"]),
+        (SourceChoice("clip.mp4", TRACKS, ["m"]), {"speaker": "guest"}, ["clip.mp4"]),
+        (SourceChoice(None, TRACKS, ["m"]), {"speaker": "cohost"}, ["guest.mkv"]),
+        (SourceChoice(None, TRACKS, ["m"]), {"speaker": "nobody"}, ["main.mov"]),
+        (SourceChoice(None, TRACKS, ["m"]), {}, ["main.mov"]),
+        (SourceChoice(None, {"guest": TRACKS["guest"]}, ["a", "b"]), {}, ["a", "b"]),
+    ],
+)
+def test_the_first_source_that_is_named_is_taken(
+    choice: SourceChoice, asked: dict[str, str], keys: list[str]
+) -> None:
+    assert choice.candidates(segment(**asked)) == keys
+
+
+def test_a_source_that_is_missing_is_named_with_what_to_do(objects: ObjectStore) -> None:
+    with pytest.raises(SourceNotFound, match=r"no source at e/none\.mp4\. Upload it"):
+        find_source(["e/none.mp4"], objects)
+
+
+def test_a_prefix_may_hold_the_tenant() -> None:
+    keys = ClipKeys("t", "e", "c", "tenants/{tenantId}/")
+    assert keys.clip == "tenants/t/e/clips/c/clip.mp4"
+    assert keys.segment(3) == "tenants/t/e/clips/c/segments/3.mp4"
+    assert ClipKeys("t", "e", "c").clip == "e/clips/c/clip.mp4"
+    assert main_track_candidates("t", "e", "") == ["e/tracks/main.mp4"]
+    assert main_track_candidates("t", "e", "{tenantId}/") == [
+        "t/e/tracks/main.mp4",
+        "e/tracks/main.mp4",
+    ]

@@ -41,7 +41,7 @@ def generate_clip(
 
     What is already made from the same source and times is not made again, unless `force`.
     """
-    asked = {"clip_id": clip_id, "segments": segments, "source_key": source_key}
+    asked = {"clipId": clip_id, "segments": segments, "sourceKey": source_key}
     clip = ClipRequest.read(asked, "the clip asked for")
     keys = ClipKeys(tenant_id, episode_id, clip_id, settings().key_prefix)
     run_id = str(runtime.flow_run.get_id())

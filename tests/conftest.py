@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import boto3
 import pytest
+from prefect.logging.handlers import APILogHandler
 
 from clipflow.settings import settings
 from clipflow.storage import aws
@@ -36,6 +37,8 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
     server = PrefectServer(tmp_path_factory.mktemp("prefect"))
     server.start()
     yield server
+    # Flows that ran in this process log to the server from a thread of their own.
+    APILogHandler.flush()
     server.stop(signal.SIGKILL)
 
 

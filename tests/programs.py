@@ -29,6 +29,14 @@ def eventually(holds: Callable[[], object], seconds: float = 20) -> None:
         time.sleep(0.05)
 
 
+def throughout(seconds: float, holds: Callable[[], object]) -> None:
+    """Fails as soon as `holds()` is not true, in the next `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert holds()
+        time.sleep(0.05)
+
+
 class Program:
     """`python -m` of something, its output in a file; where it has a `health`, started means up."""
 
@@ -84,7 +92,7 @@ class PrefectServer(Program):
             "PREFECT_HOME": str(home),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_UI_ENABLED": "false",
-            "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "2",
+            "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
         }
         command = f"prefect server start --host 127.0.0.1 --port {port}"
         super().__init__(home / "log", command, env, f"{self.url}/health")

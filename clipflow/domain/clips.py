@@ -55,7 +55,8 @@ class Model(BaseModel):
     def read(cls, value: object, what: str) -> Self:
         """`value` as this model. Raises InvalidInput naming `what` and each field at fault."""
         try:
-            return cls.model_validate(value)
+            # Only the outside's own names: ours would be lost on whoever reads the value next.
+            return cls.model_validate(value, by_alias=True, by_name=False)
         except ValidationError as error:
             raise InvalidInput(f"{what} is not valid: {faults(error)}.") from None
 
@@ -147,9 +148,9 @@ class ClipRecord(Model):
     def request(self, asked: ClipRequest) -> ClipRequest:
         """`asked`, completed from this record. Raises InvalidInput naming what is wrong in it."""
         completed = {
-            "clip_id": asked.clip_id,
+            "clipId": asked.clip_id,
             "segments": asked.segments or self.segments,
-            "source_key": asked.source_key or self.source_key,
+            "sourceKey": asked.source_key or self.source_key,
         }
         request = ClipRequest.read(completed, f"the record of clip {asked.clip_id}")
         if not request.segments:

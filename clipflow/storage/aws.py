@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb.service_resource import Table
     from types_boto3_s3.client import S3Client
 
-# The SDK's own retries: four more tries with jitter before a task's retry begins.
+# The SDK tries three times, with jitter, before a task's own retry begins.
 _CONFIG = Config(
-    retries={"mode": "standard", "total_max_attempts": 5},
+    retries={"mode": "standard"},
     connect_timeout=5,
     read_timeout=30,
     max_pool_connections=32,

@@ -31,6 +31,11 @@ def test_an_identifier_that_could_leave_its_prefix_is_refused(name: object) -> N
         BeginClipGeneration.read({"tenantId": name, "episodeId": "e"}, "the event")
 
 
+def test_only_the_contracts_own_names_are_read() -> None:
+    with pytest.raises(InvalidInput, match="tenantId: Field required"):
+        BeginClipGeneration.read({"tenant_id": "t", "episodeId": "e"}, "the event")
+
+
 @pytest.mark.parametrize(
     ("bad", "field"),
     [

@@ -1,0 +1,139 @@
+"""What is in hand, and what is to be done with it next."""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass
+from uuid import UUID
+
+from deployments.bridge.message import Message, Outage, Refused
+from deployments.bridge.queue import Queue
+from deployments.bridge.server import PAGE, Server
+
+log = logging.getLogger("clipflow.bridge")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds."""
+
+    poll: int = 1  # what is in hand is confirmed as often, and an idle bridge stops within it
+    answer: float = 10  # for the Prefect server to answer one request
+    post_again: float = 10  # more than the server's flush interval, 5 by default
+    visibility: int = 60
+    extend_below: float = 35  # more than a turn and its delay take when nothing answers
+    first_delay: float = 0.5
+    longest_delay: float = 10
+    grace: float = 2  # for the turn under way to end when told to stop
+
+
+class Carrier:
+    """Carries until `stop` is set."""
+
+    def __init__(self, queue: Queue, server: Server, stop: asyncio.Event, pace: Pace) -> None:
+        self._queue = queue
+        self._server = server
+        self._stop = stop
+        self._pace = pace
+        self._hand: dict[str, Message] = {}
+
+    async def run(self) -> None:
+        """Turn after turn; in an outage with growing delays, and one warning for each change."""
+        outage, delay = "", self._pace.first_delay
+        while not self._stop.is_set():
+            try:
+                await self._turn()
+            except Outage as error:
+                if str(error) != outage:
+                    log.warning("waiting: %s", error)
+                outage = str(error)
+                for message in self._hand.values():
+                    message.post_at = 0  # a server that died has lost what it had not stored
+                await self._pause(delay)
+                delay = min(2 * delay, self._pace.longest_delay)
+            else:
+                if outage:
+                    log.info("working again")
+                outage, delay = "", self._pace.first_delay
+
+    async def give_back(self) -> None:
+        """Leaves nothing in hand: deletes what the server has, the rest is visible at once."""
+        with suppress(Outage, TimeoutError):
+            async with asyncio.timeout(self._pace.poll):
+                await self._confirm()
+        try:
+            await self._delete()
+            await self._queue.hide(list(self._hand.values()), 0)
+        except Outage as error:
+            log.warning("not given back, visible again within a minute: %s", error)
+
+    async def _turn(self) -> None:
+        await self._queue.find()
+        await self._keep_invisible()
+        await self._bury()
+        await self._confirm()  # with nothing in hand too: nothing is received in an outage
+        await self._delete()
+        await self._post()  # what an outage kept in hand
+        if room := PAGE - len(self._hand):
+            received = await self._queue.receive(room, self._pace.poll, self._pace.visibility)
+            self._hand |= {message.id: message for message in received}
+        else:
+            await self._pause(self._pace.poll)
+        await self._post()
+
+    async def _keep_invisible(self) -> None:
+        limit = time.monotonic() + self._pace.extend_below
+        expiring = [m for m in self._hand.values() if m.visible_at < limit]
+        for lost in await self._queue.hide(expiring, self._pace.visibility):
+            del self._hand[lost]
+
+    async def _bury(self) -> None:
+        for message in [m for m in self._hand.values() if m.poison and not m.settled]:
+            try:
+                await self._queue.bury(message)
+            except Refused as error:
+                # Too long with its reason, perhaps: SQS itself moves it, after its last receive.
+                log.error("left to the redrive policy %s: %s: %s", message, message.poison, error)
+                del self._hand[message.id]
+            else:
+                log.error("dead-lettered %s: %s", message, message.poison)
+                message.settled = True
+
+    async def _confirm(self) -> None:
+        posted = {id: messages for id, messages in self._events().items() if messages[0].posts}
+        for id in await self._server.stored(posted):
+            for message in posted[id]:
+                message.settled = True
+                log.info("forwarded %s", message)
+
+    async def _delete(self) -> None:
+        for gone in await self._queue.delete([m for m in self._hand.values() if m.settled]):
+            del self._hand[gone]
+
+    async def _post(self) -> None:
+        now = time.monotonic()
+        due = {id: ms for id, ms in self._events().items() if any(m.post_at <= now for m in ms)}
+        if not due:
+            return
+        refused = await self._server.post({id: ms[0].posting for id, ms in due.items()})
+        for id, messages in due.items():
+            if messages[0].posts == 1 and 0 < messages[0].post_at <= now:
+                log.warning("accepted by the server, but not stored yet: event=%s", id)
+            for message in messages:
+                message.posts += 1
+                message.post_at = now + self._pace.post_again
+                message.poison = refused.get(id, "")
+
+    def _events(self) -> dict[UUID, list[Message]]:
+        """What is to be forwarded, by event: one may have been delivered many times."""
+        events = defaultdict(list)
+        for message in self._hand.values():
+            if message.event and not message.poison and not message.settled:
+                events[message.event.id].append(message)
+        return events
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)

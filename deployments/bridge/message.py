@@ -1,0 +1,79 @@
+"""What a queue message becomes: a Prefect event to post, or poison with a reason."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from clipflow.domain.errors import Failure, InvalidInput, Transient
+from clipflow.domain.eventbridge import PrefectEvent, to_prefect_event
+
+if TYPE_CHECKING:
+    from types_boto3_sqs.type_defs import MessageTypeDef
+
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+class Outage(Transient):
+    """The queue or the server cannot do its part now."""
+
+
+class Refused(Outage):
+    """The queue or the server answers, and will not do just this."""
+
+
+@dataclass
+class Message:
+    """A message in hand: received, and neither deleted nor given back. Times are monotonic."""
+
+    id: str
+    receipt: str
+    body: str
+    receives: int
+    visible_at: float
+    event: PrefectEvent | None = None
+    posting: bytes = b""
+    poison: str = ""  # the reason, where it is poison
+    posts: int = 0
+    post_at: float = 0
+    settled: bool = False  # all that is left to do is to delete it
+
+    def __str__(self) -> str:
+        """What a log line says of it."""
+        words: dict[str, object] = {"message": self.id, "receives": self.receives}
+        if self.event:
+            detail = self.event.payload
+            words["event"] = str(self.event.id)
+            words |= {"tenant": detail.get("tenantId"), "episode": detail.get("episodeId")}
+        return " ".join(f"{word}={value}" for word, value in words.items())
+
+
+def read(raw: "MessageTypeDef", visible_at: float) -> Message:
+    """A received message, with the event to post or the reason why there is none."""
+    receives = int(raw["Attributes"]["ApproximateReceiveCount"])
+    message = Message(raw["MessageId"], raw["ReceiptHandle"], raw["Body"], receives, visible_at)
+    try:
+        message.event = to_prefect_event(message.body)
+        message.posting = posting(message.event, datetime.now(UTC))
+    # Whatever a body does to our code, those behind it must get through.
+    except Exception as error:  # noqa: BLE001
+        message.poison = Failure.of(error).message
+    return message
+
+
+def posting(event: PrefectEvent, now: datetime) -> bytes:
+    """The JSON to post. Raises InvalidInput where the server could not store it.
+
+    `occurred` is now, not the event's own time. The server deletes what occurred before its
+    retention (7 days), hides what occurred in the future, and takes the latest `occurred` for the
+    present: after a restart, an event replayed after three days would set its proactive triggers
+    back by three days, and a reactive trigger with a `within` may pass it over as late.
+    """
+    try:
+        text = event.model_copy(update={"occurred": now}).model_dump_json()
+    except ValueError as error:  # half of a surrogate pair, or nested too deep
+        raise InvalidInput(f"the event cannot be written as JSON: {error}.") from None
+    if _NUL.search(text):
+        # PostgreSQL would refuse it after the 204, and with it every event of the same flush.
+        raise InvalidInput("the event holds a NUL character, which Prefect cannot store.")
+    return text.encode()

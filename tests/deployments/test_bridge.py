@@ -1,0 +1,374 @@
+"""The bridge between a real queue and a real Prefect server, and what stands in its way."""
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import boto3
+import httpx
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from clipflow.domain.eventbridge import DETAIL_TYPE, PREFECT_EVENT, SOURCE
+from deployments.bridge.__main__ import BridgeSettings, carry
+from deployments.bridge.carrier import Pace
+from tests.programs import PrefectServer, Program, eventually, throughout
+
+if TYPE_CHECKING:
+    from types_boto3_events import EventBridgeClient
+    from types_boto3_sqs import SQSClient
+
+pytestmark = pytest.mark.slow
+
+DETAIL = {"tenantId": "tenant-123", "episodeId": "episode-456", "clips": [{"clipId": "clip-789"}]}
+
+
+class Doorbell:
+    """An EventBridge rule, the queue behind it, and the queue's dead-letter queue."""
+
+    def __init__(self, endpoint: str, name: str) -> None:
+        self.endpoint = endpoint
+        self.name = name
+        self._sqs: SQSClient = boto3.client("sqs", endpoint_url=endpoint)
+        self._events: EventBridgeClient = boto3.client("events", endpoint_url=endpoint)
+
+    def install(self) -> None:
+        self._dead = self._sqs.create_queue(QueueName=f"{self.name}-dlq")["QueueUrl"]
+        redrive = {"deadLetterTargetArn": self._arn(self._dead), "maxReceiveCount": "5"}
+        self._queue = self._sqs.create_queue(
+            QueueName=self.name, Attributes={"RedrivePolicy": json.dumps(redrive)}
+        )["QueueUrl"]
+        pattern = {"source": [SOURCE], "detail-type": [DETAIL_TYPE]}
+        self._events.put_rule(Name=self.name, EventPattern=json.dumps(pattern))
+        target = {"Id": "queue", "Arn": self._arn(self._queue)}
+        self._events.put_targets(Rule=self.name, Targets=[target])  # type: ignore[list-item]
+
+    def remove(self) -> None:
+        self._events.remove_targets(Rule=self.name, Ids=["queue"])
+        self._events.delete_rule(Name=self.name)
+
+    def ring(self, detail: object) -> str:
+        """PutEvents; the event's id."""
+        entry = {"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail)}
+        return self._events.put_events(Entries=[entry])["Entries"][0]["EventId"]  # type: ignore[list-item]
+
+    def send(self, body: str) -> None:
+        self._sqs.send_message(QueueUrl=self._queue, MessageBody=body)
+
+    def waiting(self) -> tuple[int, int]:
+        """How many messages are visible, and how many are in somebody's hand."""
+        count = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["All"])
+        visible = count["Attributes"]["ApproximateNumberOfMessages"]
+        return int(visible), int(count["Attributes"]["ApproximateNumberOfMessagesNotVisible"])
+
+    def is_empty(self) -> bool:
+        return self.waiting() == (0, 0)
+
+    def dead(self) -> dict[str, str]:
+        """What is on the dead-letter queue: the reason, by body."""
+        bodies: dict[str, str] = {}
+        while messages := self._sqs.receive_message(
+            QueueUrl=self._dead, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+        ).get("Messages"):
+            for m in messages:
+                bodies[m["Body"]] = m["MessageAttributes"]["reason"]["StringValue"]
+        return bodies
+
+    def receives(self) -> int:
+        """How often the one visible message has been received before now."""
+        (message,) = self._sqs.receive_message(
+            QueueUrl=self._queue, MessageSystemAttributeNames=["ApproximateReceiveCount"]
+        )["Messages"]
+        return int(message["Attributes"]["ApproximateReceiveCount"]) - 1
+
+    def _arn(self, url: str) -> str:
+        names = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return names["Attributes"]["QueueArn"]
+
+
+@pytest.fixture
+def doorbell(local_aws: str) -> Iterator[Doorbell]:
+    bell = Doorbell(local_aws, f"queue-{uuid4().hex[:8]}")
+    bell.install()
+    yield bell
+    bell.remove()
+
+
+@pytest.fixture
+def bridge(doorbell: Doorbell, prefect_server: PrefectServer, tmp_path: Path) -> Iterator[Program]:
+    """The program, as it is run."""
+    env = {
+        "CLIPFLOW_QUEUE_NAME": doorbell.name,
+        "AWS_ENDPOINT_URL": doorbell.endpoint,
+        "PREFECT_API_URL": prefect_server.url,
+        "PREFECT_HOME": str(tmp_path),
+    }
+    program = Program(tmp_path / "log", "deployments.bridge", env)
+    program.start()
+    yield program
+    assert program.stop() == 0, program.said()
+
+
+@contextmanager
+def carrying(doorbell: Doorbell, api_url: str, pace: Pace) -> Iterator[None]:
+    """The bridge in this process, at a pace of its own."""
+    loop, stop = asyncio.new_event_loop(), asyncio.Event()
+    settings = BridgeSettings.model_validate(
+        {"CLIPFLOW_QUEUE_NAME": doorbell.name, "AWS_ENDPOINT_URL": doorbell.endpoint}
+    )
+
+    def run() -> None:
+        with temporary_settings({PREFECT_API_URL: api_url}):
+            loop.run_until_complete(carry(settings, stop, pace))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(20)
+        loop.close()
+
+
+@contextmanager
+def standing_in_front(
+    server: PrefectServer, answer: Callable[[str, str], int | None]
+) -> Iterator[str]:
+    """An API URL that passes on every request to which `answer(path, body)` gives no status."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if status := answer(self.path, body.decode()):
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            answered = httpx.request(
+                self.command,
+                server.url + self.path.removeprefix("/api"),
+                content=body,
+                headers={"Content-Type": "application/json"},
+            )
+            self.send_response(answered.status_code)
+            self.send_header("Content-Length", str(len(answered.content)))
+            self.end_headers()
+            self.wfile.write(answered.content)
+
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
+        threading.Thread(target=listener.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{listener.server_port}/api"
+        finally:
+            listener.shutdown()
+
+
+def stored(server: PrefectServer, *ids: str) -> list[dict[str, Any]]:
+    question = {"filter": {"id": {"id": ids}}, "limit": 50}
+    events: list[dict[str, Any]] = server.ask("/events/filter", question).json()["events"]
+    return events
+
+
+def envelope(age: timedelta = timedelta(), **changes: object) -> dict[str, Any]:
+    """An event as EventBridge delivers it."""
+    return {
+        "version": "0",
+        "id": str(uuid4()),
+        "source": SOURCE,
+        "detail-type": DETAIL_TYPE,
+        "account": "000000000000",
+        "region": "us-east-1",
+        "time": (datetime.now(UTC) - age).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "resources": [],
+        "detail": DETAIL,
+        **changes,
+    }
+
+
+def test_an_event_becomes_a_prefect_event(
+    bridge: Program, doorbell: Doorbell, prefect_server: PrefectServer
+) -> None:
+    id = doorbell.ring(DETAIL)
+    eventually(lambda: stored(prefect_server, id))
+    (event,) = stored(prefect_server, id)
+    assert event["event"] == PREFECT_EVENT
+    assert event["resource"]["prefect.resource.id"] == f"{SOURCE}.tenant-123.episode-456"
+    assert event["payload"] == DETAIL
+    eventually(doorbell.is_empty)
+    assert f"receives=1 event={id} tenant=tenant-123 episode=episode-456" in bridge.said()
+
+
+def test_an_old_event_triggers_once_however_often_it_is_delivered(
+    bridge: Program, doorbell: Doorbell, prefect_server: PrefectServer
+) -> None:
+    trigger = {
+        "type": "event",
+        "posture": "Reactive",
+        "expect": [PREFECT_EVENT],
+        "match": {"prefect.resource.id": f"{SOURCE}.tenant-old.*"},
+        "threshold": 1,
+        "within": 0,
+    }
+    automation = {"name": "old", "trigger": trigger, "actions": [{"type": "do-nothing"}]}
+    prefect_server.ask("/automations/", automation)
+    # The server deletes what occurred before its retention of 7 days.
+    old = envelope(timedelta(days=8), detail={"tenantId": "tenant-old", "episodeId": "episode"})
+    for _ in range(5):
+        doorbell.send(json.dumps(old))
+
+    def triggered() -> int:
+        question = {"filter": {"event": {"name": ["prefect.automation.triggered"]}}, "limit": 50}
+        return int(prefect_server.ask("/events/filter", question).json()["total"])
+
+    eventually(lambda: triggered() and doorbell.is_empty())
+    assert triggered() == 1
+    assert datetime.fromisoformat(stored(prefect_server, old["id"])[0]["occurred"]) > (
+        datetime.now(UTC) - timedelta(minutes=1)
+    )
+
+
+def test_poison_goes_to_the_dead_letter_queue_and_holds_up_nothing(
+    bridge: Program, doorbell: Doorbell, prefect_server: PrefectServer
+) -> None:
+    deep = "[" * 400 + "]" * 400
+    poison = {
+        "not json": "is not JSON",
+        json.dumps([envelope()]): "the event is not valid",
+        json.dumps(envelope(id="not a uuid")): "id:",
+        json.dumps(envelope(source="somebody.else")): "source:",
+        json.dumps(envelope(detail={"episodeId": "e"})): "tenantId",
+        json.dumps(envelope(detail={**DETAIL, "episodeId": "../up"})): "episodeId",
+        json.dumps(
+            envelope(detail={**DETAIL, "clips": [{"clipId": "c", "segments": []}]})
+        ): "clips",
+        json.dumps(envelope(detail={**DETAIL, "note": "a\0b"})): "NUL",
+        json.dumps(envelope(detail={**DETAIL, "note": "\ud800"})): "cannot be written as JSON",
+        json.dumps(envelope(detail={**DETAIL, "note": "deep"})).replace('"deep"', deep): "as JSON",
+    }
+    good = []
+    for body in poison:
+        doorbell.send(body)
+        good.append(doorbell.ring(DETAIL))
+    eventually(lambda: len(stored(prefect_server, *good)) == 10 and doorbell.is_empty())
+    dead = doorbell.dead()
+    assert dead.keys() == poison.keys()
+    for body, reason in dead.items():
+        assert poison[body] in reason
+        assert f"{reason}\n" in bridge.said()
+
+
+def test_an_outage_of_the_server_loses_nothing_and_uses_up_no_receives(
+    bridge: Program, doorbell: Doorbell, prefect_server: PrefectServer
+) -> None:
+    before = doorbell.ring(DETAIL)
+    eventually(lambda: doorbell.waiting() == (0, 1))
+    with prefect_server.killed():
+        eventually(lambda: "does not answer" in bridge.said())
+        during = doorbell.ring(DETAIL)
+        throughout(3, lambda: doorbell.waiting() == (1, 1))
+    eventually(lambda: len(stored(prefect_server, before, during)) == 2, 30)
+    eventually(doorbell.is_empty)
+    for id in (before, during):
+        assert f"receives=1 event={id}" in bridge.said()
+    assert bridge.said().count("WARNING") <= 3, bridge.said()
+
+
+def test_what_is_in_hand_in_an_outage_stays_in_hand_until_told_to_stop(
+    doorbell: Doorbell, prefect_server: PrefectServer
+) -> None:
+    id = doorbell.ring(DETAIL)
+    posts: list[str] = []
+
+    def away_after_the_first_question(path: str, body: str) -> int | None:
+        if path == "/api/events":
+            posts.append(body)
+        return 503 if posts else None
+
+    pace = Pace(visibility=2, extend_below=1.5, first_delay=0.1, longest_delay=0.1, answer=0.3)
+    with standing_in_front(prefect_server, away_after_the_first_question) as url:
+        with carrying(doorbell, url, pace):
+            eventually(lambda: posts)
+            throughout(4, lambda: doorbell.waiting() == (0, 1))
+        assert doorbell.waiting() == (1, 0)
+    assert id in posts[0]
+    assert doorbell.receives() == 1
+
+
+def test_what_the_server_accepts_and_does_not_store_is_posted_again(
+    doorbell: Doorbell, prefect_server: PrefectServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    posts: list[str] = []
+
+    def swallow_the_first(path: str, body: str) -> int | None:
+        if path != "/api/events":
+            return None
+        posts.append(body)
+        return 204 if len(posts) == 1 else None
+
+    pace = Pace(post_again=2)
+    with standing_in_front(prefect_server, swallow_the_first) as url, carrying(doorbell, url, pace):
+        id = doorbell.ring(DETAIL)
+        eventually(lambda: len(posts) == 2)
+        assert not stored(prefect_server, id)
+        assert doorbell.waiting() == (0, 1)
+        eventually(doorbell.is_empty)
+    assert stored(prefect_server, id)
+    assert f"not stored yet: event={id}" in caplog.text
+
+
+def test_what_the_server_refuses_is_poison_and_its_own_trouble_is_not(
+    doorbell: Doorbell, prefect_server: PrefectServer
+) -> None:
+    troubles = [401, 403, 404, 429, 500]
+
+    def refuse_one(path: str, body: str) -> int | None:
+        if path == "/api/events":
+            return 422 if "refused" in body else troubles.pop() if troubles else None
+        return None
+
+    bodies = [json.dumps(envelope(detail={**DETAIL, "episodeId": name})) for name in ("a", "b")]
+    refused = json.dumps(envelope(detail={**DETAIL, "episodeId": "refused"}))
+    for body in (bodies[0], refused, bodies[1]):
+        doorbell.send(body)
+    pace = Pace(first_delay=0.1, longest_delay=0.1, answer=1)
+    with standing_in_front(prefect_server, refuse_one) as url, carrying(doorbell, url, pace):
+        eventually(doorbell.is_empty)
+    assert len(stored(prefect_server, *(json.loads(body)["id"] for body in bodies))) == 2
+    assert doorbell.dead() == {refused: "The Prefect server answers HTTP 422."}
+    assert not troubles
+
+
+def test_it_waits_for_its_queue_and_says_what_to_do(
+    local_aws: str, prefect_server: PrefectServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    doorbell = Doorbell(local_aws, f"late-{uuid4().hex[:8]}")
+    with carrying(doorbell, prefect_server.url, Pace(longest_delay=0.1)):
+        eventually(lambda: "set CLIPFLOW_QUEUE_NAME" in caplog.text)
+        doorbell.install()
+        eventually(lambda: "working again" in caplog.text)
+    doorbell.remove()
+    assert sum(record.levelno >= logging.WARNING for record in caplog.records) <= 2
+
+
+def test_it_stops_at_once_when_idle(bridge: Program, doorbell: Doorbell) -> None:
+    eventually(lambda: f"queue={doorbell.name}" in bridge.said())
+    began = time.monotonic()
+    assert bridge.stop() == 0
+    assert time.monotonic() - began < 2

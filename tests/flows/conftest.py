@@ -1,0 +1,93 @@
+"""An episode in the local AWS, behind a proxy that can be told to fail; flows run in this process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from clipflow.domain.keys import ClipKeys
+from clipflow.settings import settings
+from clipflow.storage import aws
+from clipflow.storage.records import RecordStore, record_store
+from flows.generate_clip import generate_clip
+from tests.faulty_proxy import FaultyProxy
+from tests.made_media import make_source
+from tests.programs import PrefectServer
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sample") / "main.mp4"
+    return make_source(path, seconds=8, sound=("-c:a", "aac"), clicks=True)
+
+
+@pytest.fixture
+def proxy(local_aws: str, storage: None) -> Iterator[FaultyProxy]:
+    with FaultyProxy(local_aws).running() as faulty, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", faulty.url)
+        clear()
+        yield faulty
+    clear()
+
+
+def clear() -> None:
+    for cached in (settings, aws.s3_client, aws.records_table):
+        cached.cache_clear()
+
+
+class Episode:
+    """One episode with one clip, and the running of `generate-clip` for it."""
+
+    def __init__(self, episode_id: str, records: RecordStore) -> None:
+        self.keys = ClipKeys("t", episode_id, "clip-789")
+        self.records = records
+        self.last_run = ""
+
+    def detect(self, *segments: dict[str, Any], **attributes: Any) -> None:
+        """A record as a detector leaves it."""
+        history = [{"status": "detected", "timestamp": "2025-01-15T10:30:00Z"}]
+        item = {"status": "detected", "statusHistory": history, "segments": list(segments)}
+        self.records.table.put_item(Item={**self.keys.record, **item, **attributes})
+
+    def put_main(self, path: Path) -> None:
+        key = f"{self.keys.episode_id}/tracks/main.mp4"
+        aws.s3_client().upload_file(str(path), settings().bucket_name, key)
+
+    def generate(self, **more: Any) -> State[Any]:
+        state = generate_clip(
+            self.keys.tenant_id, self.keys.episode_id, self.keys.clip_id, return_state=True, **more
+        )
+        self.last_run = str(state.state_details.flow_run_id)
+        return state
+
+    def task_runs(self) -> list[TaskRun]:
+        """Those of the last run, as the UI shows them."""
+        only = FlowRunFilter(id=FlowRunFilterId(any_=[self.last_run]))
+        with get_client(sync_client=True) as client:
+            return client.read_task_runs(flow_run_filter=only)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return self.records.table.get_item(Key=self.keys.record, ConsistentRead=True)["Item"]
+
+    @property
+    def history(self) -> list[str]:
+        return [entry["status"] for entry in self.record["statusHistory"]]
+
+
+@pytest.fixture
+def episode(
+    proxy: FaultyProxy,
+    prefect_server: PrefectServer,
+    tmp_path: Path,
+    sample: Path,
+) -> Iterator[Episode]:
+    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
+        made = Episode(tmp_path.name, record_store())
+        made.put_main(sample)
+        yield made

@@ -1,0 +1,190 @@
+"""One clip's run, by its record, its objects and what Prefect shows of it; and how it fails."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect import flow
+
+from clipflow.domain.errors import MESSAGE_LIMIT_BYTES
+from clipflow.media import ffmpeg
+from clipflow.settings import limits
+from clipflow.storage.objects import object_store
+from tests.faulty_proxy import Fault, FaultyProxy, Request
+from tests.flows.conftest import Episode
+from tests.made_media import frame_numbers
+from tests.programs import eventually
+
+SEGMENTS = [
+    {"startTime": "00:00:05", "endTime": "00:00:06"},
+    {"startTime": "00:00:01.5", "endTime": "00:00:02"},
+]
+FRAMES = [*range(125, 150), *range(38, 50)]
+MADE = ["detected", "Generation in Progress", "Generation Complete"]
+
+
+def is_put_of(name: str, request: Request) -> bool:
+    return request.method in ("PUT", "POST") and request.path.endswith(name)
+
+
+def is_update(request: Request) -> bool:
+    return request.operation == "UpdateItem"
+
+
+def test_a_clip_is_made_and_a_person_finds_their_way_in_its_run(
+    episode: Episode, tmp_path: Path
+) -> None:
+    episode.detect(*SEGMENTS)
+    assert episode.generate().is_completed()
+    assert episode.history == MADE
+    assert episode.record["flowRunId"] == episode.last_run
+    object_store().download(episode.record["s3Key"], tmp_path / "clip.mp4")
+    assert frame_numbers(tmp_path / "clip.mp4") == FRAMES
+    wanted = {
+        "Set In Progress",
+        "find sources",
+        "plan",
+        "extract 0 · 00:00:05–00:00:06",
+        "extract 1 · 00:00:01.5–00:00:02",
+        "stitch",
+        "Set Complete",
+    }
+    # Prefect stores task runs a moment after they end.
+    eventually(lambda: wanted <= {run.name for run in episode.task_runs()})
+
+
+def test_a_clip_that_is_made_is_left_as_it_is_unless_forced(episode: Episode) -> None:
+    episode.detect(*SEGMENTS)
+    episode.generate()
+    before = episode.record
+    again = episode.generate()
+    assert (again.name, again.is_completed()) == ("AlreadyMade", True)
+    assert episode.record == before
+    assert episode.generate(force=True).is_completed()
+    assert episode.history == [*MADE, *MADE[1:]]
+
+
+def test_a_clip_that_another_run_is_making_is_left_to_it(episode: Episode) -> None:
+    episode.detect(*SEGMENTS)
+
+    @flow
+    def other_run() -> None:
+        assert episode.records.claim(episode.keys, run_id()).granted
+        assert episode.generate().name == "AlreadyInProgress"
+        assert episode.record["flowRunId"] == run_id()
+
+    other_run()
+    assert episode.history == MADE[:2]
+    # That run is over now and has left its claim behind.
+    assert episode.generate().is_completed()
+    assert episode.history == [*MADE[:2], *MADE[1:]]
+
+
+def run_id() -> str:
+    from prefect import runtime
+
+    return str(runtime.flow_run.get_id())
+
+
+@pytest.mark.parametrize(
+    ("segment", "code", "said"),
+    [
+        ({"startTime": 1, "endTime": 2, "sourceKey": "no/such.mp4"}, "SOURCE_NOT_FOUND", "no/such.mp4"),
+        ({"startTime": 1, "endTime": 90}, "VALIDATION_ERROR", "which lasts 00:00:08"),
+        ({"startTime": 3, "endTime": 2}, "VALIDATION_ERROR", "startTime must be before endTime"),
+        ({"startTime": "soon", "endTime": 2}, "VALIDATION_ERROR", r"segments.0.startTime"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_made_is_told_in_the_record_and_not_tried_again(
+    segment: dict[str, object], code: str, said: str, episode: Episode
+) -> None:
+    episode.detect(segment)
+    assert episode.generate().is_failed()
+    error = episode.record["processingError"]
+    assert error["code"] == code
+    assert said in error["message"]
+    assert episode.history == ["detected", "Generation in Progress", "Generation Failed"]
+    assert episode.record["statusHistory"][-1]["error"] == error["message"]
+    assert all(run.run_count <= 1 for run in episode.task_runs())
+
+
+def test_a_corrupt_source_is_ffmpegs_refusal(episode: Episode, tmp_path: Path) -> None:
+    (tmp_path / "main.mp4").write_bytes(b"\0\0\0\x20ftypisom" + b"no video " * 500)
+    episode.put_main(tmp_path / "main.mp4")
+    episode.detect(*SEGMENTS)
+    assert episode.generate().is_failed()
+    error = episode.record["processingError"]
+    assert error["code"] == "FFMPEG_ERROR"
+    assert "tracks/main.mp4 cannot be read" in error["message"]
+    assert "X-Amz" not in error["message"]
+
+
+@pytest.mark.slow
+def test_storage_that_fails_for_a_while_costs_nothing(episode: Episode, proxy: FaultyProxy) -> None:
+    episode.detect(*SEGMENTS)
+    proxy.faults = [
+        Fault(lambda r: is_put_of("segments/1.mp4", r), times=4),
+        Fault(lambda r: r.method == "GET" and r.path.endswith("main.mp4"), times=4),
+        Fault(is_update, times=4),
+    ]
+    assert episode.generate().is_completed()
+    assert all(fault.seen == 4 for fault in proxy.faults)
+    assert episode.history == MADE
+
+
+@pytest.mark.slow
+def test_storage_that_fails_for_good_is_told_in_the_record(
+    episode: Episode, proxy: FaultyProxy
+) -> None:
+    episode.detect(*SEGMENTS)
+    proxy.faults = [Fault(lambda r: is_put_of("segments/1.mp4", r))]
+    assert episode.generate().is_failed()
+    error = episode.record["processingError"]
+    assert error["code"] == "STORAGE_ERROR"
+    assert "uploading" in error["message"]
+    retried = [run for run in episode.task_runs() if run.name.startswith("extract 1")]
+    assert [run.run_count for run in retried] == [4]
+    # What was made stays: the next run cuts only what is missing.
+    proxy.faults = []
+    assert episode.generate().is_completed()
+    assert "processingError" not in episode.record
+
+
+@pytest.mark.slow
+def test_a_record_that_cannot_be_written_fails_the_run_and_is_taken_over_later(
+    episode: Episode, proxy: FaultyProxy
+) -> None:
+    episode.detect(*SEGMENTS)
+    claimed = Fault(is_update, times=1)
+    claimed.strikes = lambda request: is_update(request) and episode.history != ["detected"]  # type: ignore[method-assign]
+    proxy.faults = [claimed]
+    assert episode.generate().is_failed()
+    assert episode.history == MADE[:2]
+    proxy.faults = []
+    assert episode.generate().is_completed()
+    assert episode.history == [*MADE[:2], *MADE[1:]]
+
+
+@pytest.fixture
+def hanging_ffmpeg(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "hanging"
+    path.write_text("#!/bin/sh\nexec sleep 600\n")
+    path.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIPFLOW_FFMPEG", str(path))
+        patch.setenv("CLIPFLOW_FFMPEG_DEADLINE_SECONDS", "0.5")
+        limits.cache_clear()
+        ffmpeg.executable.cache_clear()
+        yield path
+    limits.cache_clear()
+    ffmpeg.executable.cache_clear()
+
+
+@pytest.mark.slow
+def test_an_ffmpeg_that_hangs_is_a_timeout(episode: Episode, hanging_ffmpeg: Path) -> None:
+    episode.detect(SEGMENTS[0])
+    assert episode.generate().is_failed()
+    error = episode.record["processingError"]
+    assert error["code"] == "TIMEOUT"
+    assert "CLIPFLOW_FFMPEG_DEADLINE_SECONDS" in error["message"]
+    assert len(error["message"].encode()) <= MESSAGE_LIMIT_BYTES

@@ -23,14 +23,7 @@ _SLACK = 2
 _PRESET, _CRF = "veryfast", 20
 _TRANSPOSE = {90: ["cclock"], 180: ["hflip", "vflip"], 270: ["clock"]}
 # H.273's matrices as the scale filter calls them.
-_MATRICES = {
-    1: "bt709",
-    4: "fcc",
-    5: "bt470",
-    6: "smpte170m",
-    7: "smpte240m",
-    9: "bt2020",
-}
+_MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
 # Seconds: less than a sample, and what no container's rounding reaches.
 _INAUDIBLE, _GAP = 1e-5, 0.005
 # Seconds for ffmpeg: a start, and so many for each second of 1080p at 30 frames.
@@ -116,11 +109,9 @@ def _picture(stream: Any, window: Window, source: Probe, form: Form) -> Any:
 def _converted(stream: Any, source: Probe, form: Form) -> Any:
     if is_hdr(source.colour) and not is_hdr(form.colour):
         stream = tone_mapped(stream)
-    same_size = source.square and (source.width, source.height) == (
-        form.width,
-        form.height,
-    )
-    if not same_size or limited(source.colour) != form.colour or source.colour.full_range:
+    size, wanted = (source.width, source.height), (form.width, form.height)
+    fits = source.square and size == wanted and limited(source.colour) == form.colour
+    if not fits or source.colour.full_range:
         width, height = _fitting(source, form)
         stream = stream.filter("scale", width, height, flags="bicubic", **_matrices(source, form))
         stream = stream.filter("pad", form.width, form.height, "(ow-iw)/2", "(oh-ih)/2")

@@ -31,8 +31,6 @@ _LEADS = (Fraction(1, 4), Fraction(10), Fraction(60))
 ORIGIN = 1_000_000
 # A source may end this much before it said it would.
 _EARLY_END = Fraction(1)
-
-
 # Seconds by which a container's streams may lie apart in the file.
 _INTERLEAVING = 5
 
@@ -92,9 +90,10 @@ def _seek(container: InputContainer, known: Probe, begin: Fraction) -> None:
     container.seek(int((known.start + begin) / known.time_base), stream=picture, backward=True)
 
 
-def _time(packet: Packet[Any]) -> Fraction:
-    ticks = packet.pts if packet.dts is None else packet.dts
-    return Fraction(ticks or 0) * packet.time_base
+def _ends(packet: Packet[Any]) -> Fraction:
+    """When what the packet holds is over, in seconds on the container's clock."""
+    begins = packet.dts if packet.pts is None else packet.pts
+    return Fraction((begins or 0) + (packet.duration or 0)) * packet.time_base
 
 
 @dataclass
@@ -108,6 +107,7 @@ class _Copy:
     _wanted: list[int] = field(default_factory=list)
     _sound: bool = False
     _done: set[int] = field(default_factory=set)
+    _reached: Fraction = Fraction(0)
 
     def __post_init__(self) -> None:
         base, first = self.known.time_base, self.known.first_pts
@@ -139,12 +139,13 @@ class _Copy:
                 late = packet.dts is not None and packet.dts >= self._beyond
             else:
                 late = packet.pts is not None and packet.pts * packet.time_base >= end
+            self._reached = max(self._reached, _ends(packet))
             if not late:
                 yield packet
                 continue
             self._done.add(packet.stream_index)
             # A stream that stopped long ago says nothing more: the others' time tells the end.
-            if len(self._done) == len(streams) or _time(packet) >= end + _INTERLEAVING:
+            if len(self._done) == len(streams) or _ends(packet) >= end + _INTERLEAVING:
                 return
 
     def _note(self, packet: Packet[Any]) -> None:
@@ -163,9 +164,10 @@ class _Copy:
             raise InvalidInput(f"{self.known.name}: no frame lies in {self.span}.")
         base, zero = self.known.time_base, self.known.first_pts * self.known.time_base
         frames = tuple(pts * base - zero - self.span.start for pts in sorted(self._wanted))
-        if not self._done and self.span.duration - frames[-1] > _EARLY_END:
+        missing = self.known.start + self.span.end - self._reached
+        if not self._done and missing > _EARLY_END:
             raise MediaInterrupted(
-                f"{self.known.name} ended {float(frames[-1]):.1f} s into {self.span}.",
+                f"{self.known.name} ended {float(missing):.1f} s before the end of {self.span}.",
                 "It is tried again; if it stays so, the source is cut short.",
             )
         return Window(

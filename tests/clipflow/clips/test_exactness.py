@@ -8,7 +8,7 @@ from typing import Any
 import av
 import pytest
 
-from clipflow.domain.errors import InvalidInput, MediaRefused
+from clipflow.domain.errors import InvalidInput, MediaInterrupted, MediaRefused
 from clipflow.media import ffmpeg
 from clipflow.media.form import common_form
 from tests.clipflow.clips.conftest import CutRoom
@@ -259,3 +259,18 @@ def test_damaged_frames_are_not_passed_off_as_whole(room: CutRoom, tmp_path: Pat
     source.write_bytes(data)
     with pytest.raises(MediaRefused, match="damaged"):
         room.cut(room.put(source), "2", "5")
+
+
+def test_a_source_that_breaks_off_is_not_passed_off_as_whole(room: CutRoom, tmp_path: Path) -> None:
+    front = ("-movflags", "+faststart")
+    source = make_source(tmp_path / "s.mp4", seconds=12, sound=("-c:a", "aac"), output=front)
+    source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+    with pytest.raises((MediaInterrupted, MediaRefused), match=r"before the end of|cannot be read"):
+        room.cut(room.put(source), "2", "11")
+
+
+def test_slides_may_stand_for_long(room: CutRoom, tmp_path: Path) -> None:
+    source = make_source(tmp_path / "slides.mp4", rate=Fraction(1, 5), seconds=20, sound=None)
+    segment = room.cut(room.put(source), "4", "20")
+    assert frame_numbers(segment) == [1, 2, 3]
+    assert frame_times(segment) == [1, 6, 11]

@@ -69,4 +69,7 @@ def _is_made(keys: ClipKeys, clip: ClipRequest) -> bool:
 def _make(keys: ClipKeys, clip: ClipRequest, force: bool) -> ClipResult:
     sourced = find_sources(keys, clip)
     made = None if force else find_made(sourced)
-    return made or stitch_segments(sourced, extract_all(plan(sourced), keys, force=force))
+    if made:
+        return made
+    segments = extract_all(plan(sourced), keys, force=force)
+    return stitch_segments(sourced, segments)

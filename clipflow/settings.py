@@ -32,7 +32,7 @@ class Limits(BaseSettings):
 @cache
 def settings() -> Settings:
     """The settings of this process. Raises pydantic's ValidationError naming what is missing."""
-    return Settings()  # type: ignore[call-arg]  # its fields come from the environment
+    return Settings()
 
 
 @cache

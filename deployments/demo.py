@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clipflow.domain.clips import ClipStatus
-from clipflow.domain.timecode import parse_timecode
+from clipflow.domain.timecode import format_clock, parse_timecode
 from deployments.local_stack import RunningStack, running_stack
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +29,7 @@ _PAUSE = Fraction(1, 5)
 _PATIENCE = 300
 # Lines of the conversation, in play order: one from the guest's own track; three out of order,
 # from both.
-CLIPS = {"one-idea": [3], "finding-the-moments": [19, 20, 7]}
+CLIPS = {"one-idea": [3], "best-moments": [19, 20, 7]}
 
 console = Console()
 
@@ -58,9 +58,7 @@ class Episode:
             history = [{"status": ClipStatus.DETECTED.value, "timestamp": _now()}]
             record = {"status": ClipStatus.DETECTED.value, "statusHistory": history}
             segments = list(_segments(lines, chosen))
-            self._table.put_item(
-                Item={**self._key("clip", clip), **record, "segments": segments}
-            )
+            self._table.put_item(Item={**self._key("clip", clip), **record, "segments": segments})
 
     def ask(self) -> None:
         """The event that a detector sends."""
@@ -91,7 +89,8 @@ class Episode:
         raise SystemExit(f"Not done within {_PATIENCE} s: {seen}. See {self.stack.logs}.")
 
     def record(self, clip: str) -> dict[str, Any]:
-        return self._table.get_item(Key=self._key("clip", clip), ConsistentRead=True)["Item"]
+        answer = self._table.get_item(Key=self._key("clip", clip), ConsistentRead=True)
+        return dict(answer["Item"])
 
     def fetch(self, record: dict[str, Any], clip: str) -> Path:
         OUT.mkdir(exist_ok=True)
@@ -122,33 +121,39 @@ def _segments(lines: list[dict[str, str]], chosen: list[int]) -> Iterator[dict[s
 
 def faults(record: dict[str, Any], path: Path) -> list[str]:
     """What is not as it should be in a clip that says it is complete."""
-    spans = [parse_timecode(s["endTime"]) - parse_timecode(s["startTime"]) for s in record["segments"]]
+    spans = [[parse_timecode(s[n]) for n in ("startTime", "endTime")] for s in record["segments"]]
+    length = sum((end - start for start, end in spans), Fraction(0))
     with av.open(str(path)) as container:
         video, audio = container.streams.video[0], container.streams.audio[0]
         sound = (audio.duration or 0) * (audio.time_base or 0)
         checks = {
-            "its length is not that of its segments": abs(sound - sum(spans)) < Fraction(1, 1000),
-            "the record tells another length": record["durationSeconds"] == sum(spans),
+            "its length is not that of its segments": abs(sound - length) < Fraction(1, 1000),
+            "the record tells another length": record["durationSeconds"] == length,
             "the record tells another size": record["fileSize"] == path.stat().st_size,
             "it is not H.264 with AAC": (video.name, audio.name) == ("h264", "aac"),
-            "frames are missing": len(list(container.decode(video=0))) == video.frames > 0,
+            "it cannot be decoded": sum(1 for _ in container.decode(video=0)) == video.frames,
         }
     return [fault for fault, is_right in checks.items() if not is_right]
 
 
 def show(records: dict[str, dict[str, Any]], paths: dict[str, Path]) -> None:
     """A table of what came out."""
-    table = Table("clip", "segments, in play order", "length", "picture", "size", "file")
+    table = Table("file", "segments, in play order", "length", "picture", "size")
     for clip, path in paths.items():
         record = records[clip]
         played = sorted(record["segments"], key=lambda segment: segment["order"])
+        spans = (
+            [format_clock(parse_timecode(s[name])) for name in ("startTime", "endTime")]
+            for s in played
+        )
         table.add_row(
-            clip,
-            "\n".join(f"{s['speaker']:<6}{s['startTime']:>8}–{s['endTime']} s" for s in played),
+            str(path.relative_to(ROOT)),
+            "\n".join(
+                f"{s['speaker']:<6}{'–'.join(span)}" for s, span in zip(played, spans, strict=True)
+            ),
             record["duration"],
             record["resolution"],
             f"{int(record['fileSize']) / 1e6:.1f} MB",
-            str(path.relative_to(ROOT)),
         )
     console.print(table)
 

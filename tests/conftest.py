@@ -38,7 +38,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
     server.start()
     yield server
     # Flows that ran in this process log to the server from a thread of their own.
-    APILogHandler.flush()
+    APILogHandler().flush()
     server.stop(signal.SIGKILL)
 
 

@@ -131,7 +131,13 @@ def _bright(frame: av.VideoFrame, x: int, y: int) -> bool:
 def frame_times(path: Path) -> list[Fraction]:
     """When each frame is shown, in seconds."""
     with av.open(str(path)) as container:
-        return [frame.pts * frame.time_base for frame in container.decode(video=0)]
+        return [_time(frame) for frame in container.decode(video=0)]
+
+
+def _time(frame: av.VideoFrame | av.AudioFrame) -> Fraction:
+    assert frame.pts is not None
+    assert frame.time_base is not None
+    return frame.pts * frame.time_base
 
 
 def flashes(path: Path) -> list[Fraction]:
@@ -141,7 +147,7 @@ def flashes(path: Path) -> list[Fraction]:
         for frame in container.decode(video=0):
             now = _bright(frame, frame.width // 2, frame.height * 3 // 4)
             if now and not was:
-                times.append(frame.pts * frame.time_base)
+                times.append(_time(frame))
             was = now
     return times
 
@@ -154,7 +160,7 @@ def samples(path: Path) -> tuple[int, "array.array[int]"]:
         resampler = av.AudioResampler(format="s16", layout="mono", rate=stream.rate)
         for frame in container.decode(stream):
             if not values:
-                assert frame.pts * frame.time_base < Fraction(1, 1000)
+                assert _time(frame) < Fraction(1, 1000)
             for part in resampler.resample(frame):
                 values.frombytes(bytes(part.planes[0])[: part.samples * 2])
         return stream.rate, values

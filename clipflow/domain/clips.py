@@ -63,9 +63,11 @@ class Model(BaseModel):
 
 def faults(error: ValidationError) -> str:
     """What is wrong, field by field, in one line, without repeating the input."""
+    found = error.errors(include_url=False, include_input=False)
     return "; ".join(
-        f"{'.'.join(map(str, fault['loc'])) or 'value'}: {fault['msg'].removeprefix('Value error, ')}"
-        for fault in error.errors(include_url=False, include_input=False)
+        f"{'.'.join(map(str, fault['loc'])) or 'value'}: "
+        + fault["msg"].removeprefix("Value error, ")
+        for fault in found
     )
 
 

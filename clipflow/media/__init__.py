@@ -1,1 +1,1 @@
-"""Video and sound: reading sources by range, cutting exact to the frame, stitching without drift."""
+"""Video and sound: read by range, cut exact to the frame, stitched without drift."""

@@ -85,7 +85,7 @@ def parse(text: str, key: str) -> Playlist | str:
 
 
 def beside(key: str, uri: str) -> str:
-    """The key of what the playlist at `key` calls `uri`. Raises InvalidInput if it lies elsewhere."""
+    """The key of what the playlist at `key` calls `uri`; InvalidInput if it lies elsewhere."""
     address = urlsplit(uri)
     folder = posixpath.dirname(key)
     resolved = posixpath.normpath(posixpath.join(folder, unquote(address.path)))

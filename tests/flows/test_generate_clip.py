@@ -89,7 +89,7 @@ def run_id() -> str:
 @pytest.mark.parametrize(
     ("segment", "code", "said"),
     [
-        ({"startTime": 1, "endTime": 2, "sourceKey": "no/such.mp4"}, "SOURCE_NOT_FOUND", "no/such.mp4"),
+        ({"startTime": 1, "endTime": 2, "sourceKey": "no/x.mp4"}, "SOURCE_NOT_FOUND", "no/x.mp4"),
         ({"startTime": 1, "endTime": 90}, "VALIDATION_ERROR", "which lasts 00:00:08"),
         ({"startTime": 3, "endTime": 2}, "VALIDATION_ERROR", "startTime must be before endTime"),
         ({"startTime": "soon", "endTime": 2}, "VALIDATION_ERROR", r"segments.0.startTime"),

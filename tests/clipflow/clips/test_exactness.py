@@ -25,13 +25,14 @@ NTSC = Fraction(30000, 1001)
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "60", "-bf", "3")
 OPEN_GOP = (*H264, "-x264-params", "open-gop=1:keyint=48:min-keyint=48:scenecut=0:b-adapt=0")
 VP9 = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "60")
-VP8 = ("-c:v", "libvpx", "-deadline", "good", "-cpu-used", "4", "-auto-alt-ref", "1", "-lag-in-frames", "16")  # fmt: skip
+VP8 = ("-c:v", "libvpx", "-cpu-used", "4", "-auto-alt-ref", "1", "-lag-in-frames", "16")
+FRAGMENTS = ("-movflags", "+frag_keyframe+empty_moov")
 HEVC = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:keyint=60")
 
 SOURCES: dict[str, dict[str, Any]] = {
     "plain.mp4": {"sound": ("-c:a", "aac")},
     "faststart.mp4": {"sound": ("-c:a", "aac"), "output": ("-movflags", "+faststart")},
-    "fragmented.mp4": {"sound": ("-c:a", "aac"), "output": ("-movflags", "+frag_keyframe+empty_moov")},
+    "fragmented.mp4": {"sound": ("-c:a", "aac"), "output": FRAGMENTS},
     "ntsc.mp4": {"rate": NTSC, "sound": ("-c:a", "aac"), "sample_rate": 44100, "channels": 2},
     "film.mkv": {"rate": Fraction(24000, 1001)},
     "open-gop.mp4": {"picture": OPEN_GOP, "sound": None},
@@ -112,7 +113,7 @@ def test_sound_and_picture_stay_together_over_many_joins(
     assert max(abs(s - e) for s, e in zip(seen, expected, strict=True)) < Fraction(1, 1000)
     with av.open(str(clip)) as container:
         sound = container.streams.audio[0]
-        assert abs(sound.duration - sum(lengths) * sound.rate) <= 1
+        assert abs((sound.duration or 0) - sum(lengths, Fraction(0)) * sound.rate) <= 1
 
 
 def test_sound_that_begins_late_stays_late(room: CutRoom, tmp_path: Path) -> None:
@@ -139,12 +140,13 @@ def test_a_stretch_without_sound_is_silent_and_moves_nothing(room: CutRoom, tmp_
 def test_tracks_of_different_size_rate_and_sound_make_one_clip(
     room: CutRoom, tmp_path: Path
 ) -> None:
-    wide = room.put(make_source(tmp_path / "wide.mp4", size=(640, 360), seconds=6, clicks=True,
-                                sound=("-c:a", "aac")))  # fmt: skip
-    tall = room.put(make_source(tmp_path / "tall.mkv", size=(200, 320), rate=NTSC, seconds=6,
-                                sound=None))  # fmt: skip
-    small = room.put(make_source(tmp_path / "small.ts", size=(320, 180), rate=60, seconds=6,
-                                 clicks=True, sound=("-c:a", "aac"), sample_rate=44100, channels=2))  # fmt: skip
+    heard: dict[str, Any] = {"seconds": 6, "clicks": True, "sound": ("-c:a", "aac")}
+    other: dict[str, Any] = {"sample_rate": 44100, "channels": 2}
+    wide = room.put(make_source(tmp_path / "wide.mp4", size=(640, 360), **heard))
+    tall = room.put(
+        make_source(tmp_path / "tall.mkv", size=(200, 320), rate=NTSC, seconds=6, sound=None)
+    )
+    small = room.put(make_source(tmp_path / "small.ts", rate=60, **heard, **other))
     form = common_form([room.probe(head) for head in (wide, tall, small)])
     assert (form.resolution, form.sample_rate, form.layout) == ("640x360", 48000, "stereo")
     parts = [(small, "1.5", "3.5"), (tall, "2", "3"), (wide, "3.5", "5.25")]
@@ -153,7 +155,7 @@ def test_tracks_of_different_size_rate_and_sound_make_one_clip(
     clip, made = room.stitch()
     assert made.duration == Fraction("4.75")
     regions = [(0, 0, 640, 360), (207, 0, 226, 360), (0, 0, 640, 360)]
-    rates = [60, NTSC, 25]
+    rates: list[Fraction | int] = [60, NTSC, 25]
     counts = [len(frames_in(s, e, r)) for (_, s, e), r in zip(parts, rates, strict=True)]
     times = frame_times(clip)
     assert len(times) == sum(counts)
@@ -164,7 +166,8 @@ def test_tracks_of_different_size_rate_and_sound_make_one_clip(
         begin += count
     assert [round(float(time), 3) for time in clicks(clip)] == [0.5, 1.5, 3.5, 4.5]
     assert [round(float(time), 3) for time in flashes(clip)] == [0.5, 1.5, 2.002, 3.5, 4.5]
-    subprocess.run([ffmpeg.executable(), "-v", "error", "-xerror", "-i", str(clip), "-f", "null", "-"], check=True)  # fmt: skip
+    decode = [ffmpeg.executable(), "-v", "error", "-xerror", "-i", str(clip), "-f", "null", "-"]
+    subprocess.run(decode, check=True)
 
 
 def test_a_variable_frame_rate_keeps_its_times(room: CutRoom, tmp_path: Path) -> None:
@@ -226,7 +229,8 @@ def test_an_hls_playlist_is_cut_across_its_chunks(kind: str, room: CutRoom, tmp_
     for start, end in [("7.5", "12.54"), ("0.04", "1.5"), ("15.96", "19.9")]:
         segment = room.cut(head, start, end)
         assert frame_numbers(segment) == frames_in(start, end, 25)
-        assert max(abs(h - s) for h, s in zip(clicks(segment), flashes(segment), strict=True)) < Fraction(1, 1000)  # fmt: skip
+        apart = [abs(h - s) for h, s in zip(clicks(segment), flashes(segment), strict=True)]
+        assert max(apart) < Fraction(1, 1000)
 
 
 def test_a_cut_late_in_a_source_reads_only_its_window(room: CutRoom, tmp_path: Path) -> None:
@@ -253,7 +257,7 @@ def test_damaged_frames_are_not_passed_off_as_whole(room: CutRoom, tmp_path: Pat
     source = make_source(tmp_path / "s.mp4", seconds=8, sound=None)
     data = bytearray(source.read_bytes())
     with av.open(str(source)) as container:
-        spans = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+        spans = [(p.pos, p.size) for p in container.demux(video=0) if p.pos is not None]
     for position, size in spans[75:110]:
         data[position + 4 : position + size] = bytes(size - 4)
     source.write_bytes(data)

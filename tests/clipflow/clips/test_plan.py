@@ -14,6 +14,7 @@ from clipflow.clips.sources import SourceChoice
 from clipflow.domain.clips import Segment, StitchInput, StitchSegment
 from clipflow.domain.errors import InvalidInput, SourceChanged
 from clipflow.domain.keys import ClipKeys
+from clipflow.media.window import Span
 from clipflow.storage.objects import ObjectStore
 from tests.made_media import frame_numbers, make_source
 
@@ -43,23 +44,22 @@ def ask(source: str, objects: ObjectStore, tmp_path: Path) -> Ask:
 
 def make(cuts: list[Cut], clip: SourcedClip, objects: ObjectStore) -> None:
     outputs = [extract(cut, clip.keys, objects, threads=1) for cut in cuts]
-    assemble(
-        StitchInput(
-            tenant_id=clip.keys.tenant_id,
-            episode_id=clip.keys.episode_id,
-            clip_id=clip.keys.clip_id,
-            segments=[StitchSegment(segment_file=o.segment_file, metadata=o.metadata) for o in outputs],
-        ),
-        clip,
-        objects,
-    )  # fmt: skip
+    segments = [StitchSegment(segment_file=o.segment_file, metadata=o.metadata) for o in outputs]
+    keys = clip.keys
+    request = StitchInput(
+        tenant_id=keys.tenant_id,
+        episode_id=keys.episode_id,
+        clip_id=keys.clip_id,
+        segments=segments,
+    )
+    assemble(request, clip, objects)
 
 
 def test_an_end_a_little_past_the_sources_is_clamped(
     ask: Ask, objects: ObjectStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     [cut] = plan_cuts(ask({"startTime": 5, "endTime": 6.9}), objects)
-    assert (cut.span.start, cut.span.end) == (5, 6)
+    assert cut.span == Span(Fraction(5), Fraction(6))
     assert "end clamped to 00:00:06" in caplog.text
 
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ Stand = Callable[[str], Path]
 
 
 @pytest.fixture
-def stands_for_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stand:
+def stands_for_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
     def write(script: str) -> Path:
         path = tmp_path / "ffmpeg"
         path.write_text(f"#!/bin/sh\n{script}\n")
@@ -28,7 +28,7 @@ def stands_for_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stand:
         ffmpeg.executable.cache_clear()
         return path
 
-    yield write  # type: ignore[misc]
+    yield write
     monkeypatch.undo()
     limits.cache_clear()
     ffmpeg.executable.cache_clear()

@@ -7,8 +7,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from clipflow.domain.clips import BeginClipGeneration, Model
+from clipflow.domain.clips import BeginClipGeneration
 from clipflow.domain.errors import InvalidInput
+from clipflow.domain.model import Model
 
 SOURCE = "nullcheck.clips"
 DETAIL_TYPE = "Begin Clip Generation"

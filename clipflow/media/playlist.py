@@ -46,13 +46,11 @@ class Playlist:
     def text(self, address: Callable[[str], str]) -> str:
         """The playlist with each URI replaced by its address."""
         content = deepcopy(self.content)
-        for chunk in content.segments:
-            chunk.uri = address(chunk.uri)
+        chunks = list(content.segments)
         # Chunks share their initialisation section and key: each is replaced once.
-        shared = [c.init_section for c in content.segments if c.init_section]
-        shared += [c.key for c in content.segments if c.key and c.key.uri]
-        for part in {id(part): part for part in shared}.values():
-            part.uri = address(part.uri)
+        parts = [*chunks, *(c.init_section for c in chunks), *(c.key for c in chunks)]
+        for part in {id(part): part for part in parts if part and part.uri}.values():
+            part.uri = address(part.uri or "")
         content.is_endlist = True
         return str(content.dumps())
 
@@ -108,7 +106,7 @@ def _best_variant(content: m3u8.M3U8, key: str) -> str:
             f"{key} keeps its sound in playlists of its own.",
             "Name a playlist whose chunks hold both picture and sound.",
         )
-    return beside(key, best.uri)
+    return beside(key, best.uri or "")
 
 
 def _seconds(chunk: m3u8.Segment) -> Fraction:

@@ -107,7 +107,7 @@ class TrackRecord(Model):
 
     track_name: str | None = None
     s3_key: ObjectKey
-    speakers: list[str] = []
+    speakers: tuple[str, ...] = ()
 
 
 class SegmentMetadata(Model):

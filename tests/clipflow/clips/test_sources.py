@@ -7,8 +7,8 @@ from clipflow.domain.keys import ClipKeys, main_track_candidates
 from clipflow.storage.objects import ObjectStore
 
 TRACKS = {
-    "main": TrackRecord(s3_key="main.mov", speakers=["host"]),
-    "guest": TrackRecord(s3_key="guest.mkv", speakers=["guest", "cohost"]),
+    "main": TrackRecord(s3_key="main.mov", speakers=("host",)),
+    "guest": TrackRecord(s3_key="guest.mkv", speakers=("guest", "cohost")),
 }
 
 

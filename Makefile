@@ -1,0 +1,67 @@
+# The front door. Needs make and Python 3.11 or newer; everything else it installs into .venv.
+
+UV_VERSION := 0.13.8
+BIN := .venv/bin
+UV := .venv/.uv-$(UV_VERSION)
+INSTALLED := .venv/.installed
+# Newest first among those this is tested with; PYTHON=... goes before them.
+PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3 python
+IS_PYTHON := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
+
+.DEFAULT_GOAL := help
+.PHONY: help up demo test lint lock clean
+
+help: ## Say what there is
+	@echo "make up      the local stack, in the foreground until Ctrl-C: AWS, Prefect, worker, bridge"
+	@echo "make demo    two clips from the sample, by an event, into out/"
+	@echo "make test    the whole test suite"
+	@echo "make lint    ruff, mypy, cfn-lint"
+	@echo "make lock    requirements.lock from pyproject.toml; UPGRADE=1 takes the newest of all"
+	@echo "make clean   remove what make has made; what the local stack stores, .clipflow, stays"
+
+# exec: the command becomes make's own child, so that a signal to make reaches it.
+up: $(INSTALLED)
+	@exec $(BIN)/python -m deployments.local_stack --with-parent
+
+demo: $(INSTALLED)
+	@exec $(BIN)/python -m deployments.demo
+
+test: $(INSTALLED)
+	@exec $(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/cfn-lint infra/*.yaml
+
+lock: $(UV)
+	$(BIN)/uv pip compile pyproject.toml --quiet --all-extras --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+		$(if $(UPGRADE),--upgrade) --output-file requirements.lock
+
+clean:
+	rm -rf .venv out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): requirements.lock pyproject.toml $(UV)
+	@echo "Installing requirements.lock into .venv"
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip install --quiet --compile-bytecode --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@touch $@
+
+$(UV):
+	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		for python in $(PYTHONS); do \
+			if "$$python" -c '$(IS_PYTHON)' >/dev/null 2>&1; then found=$$python; break; fi; \
+		done; \
+		if [ -z "$$found" ]; then \
+			echo "clipflow needs Python 3.11 or newer, with venv (on Debian: python3-venv)." >&2; \
+			echo "Install one, or name it: make PYTHON=/path/to/python3.12" >&2; \
+			exit 1; \
+		fi; \
+		echo "Making .venv with $$("$$found" --version)"; \
+		"$$found" -m venv --clear .venv; \
+	fi
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
+	@touch $@

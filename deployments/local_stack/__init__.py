@@ -1,0 +1,15 @@
+"""The whole product on one machine, in the foreground: `python -m deployments.local_stack`.
+
+    guard ── supervisor ─┬─ aws      MiniStack, its state on disk
+                         ├─ prefect  the server and its UI, on SQLite
+                         ├─ worker   of one process work pool, with its flow runs
+                         └─ bridge   SQS message → Prefect event
+
+The supervisor starts the parts in this order and stops them in the opposite one. Whichever of guard
+and supervisor is killed, the other ends what is left.
+"""
+
+from deployments.local_stack.errors import StackError
+from deployments.local_stack.running import RunningStack, running_stack
+
+__all__ = ["RunningStack", "StackError", "running_stack"]

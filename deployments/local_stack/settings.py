@@ -1,0 +1,137 @@
+"""Where the local stack lives, and the environment its parts run in."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings
+
+HOST = "127.0.0.1"
+REGION = "us-east-1"
+BUCKET = "clipflow-media"
+TABLE = "clipflow-records"
+QUEUE = "clipflow-events"
+DEAD_LETTER_QUEUE = "clipflow-events-dlq"
+STACK = "clipflow-data"
+WORK_POOL = "clipflow-local"
+
+# The user's own Prefect and AWS settings have no say here: a profile, a key or a proxy of theirs
+# would send the parts elsewhere. Without bytecode, each start of a flow run compiles Prefect anew.
+FOREIGN = (
+    "AWS_",
+    "PREFECT_API_",
+    "PREFECT_HOME",
+    "PREFECT_PROFILE",
+    "PREFECT_SERVER_",
+    "PYTHONDONTWRITEBYTECODE",
+)
+
+
+class StackSettings(BaseSettings):
+    """What `make up` can be told, each by its environment variable."""
+
+    home: Path = Field(default=Path(".clipflow"), validation_alias="CLIPFLOW_HOME")
+    aws_port: int = Field(default=4566, ge=1, le=65535, validation_alias="CLIPFLOW_AWS_PORT")
+    prefect_port: int = Field(
+        default=4200, ge=1, le=65535, validation_alias="CLIPFLOW_PREFECT_PORT"
+    )
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().resolve()
+
+    @field_validator("prefect_port")
+    @classmethod
+    def _different(cls, port: int, info: ValidationInfo) -> int:
+        if port == info.data.get("aws_port"):
+            raise ValueError("is the same as CLIPFLOW_AWS_PORT")
+        return port
+
+    @classmethod
+    def read(
+        cls, home: Path | None = None, aws_port: int | None = None, prefect_port: int | None = None
+    ) -> Self:
+        """The environment's, but for what is given. Raises pydantic's ValidationError."""
+        given = {
+            "CLIPFLOW_HOME": home,
+            "CLIPFLOW_AWS_PORT": aws_port,
+            "CLIPFLOW_PREFECT_PORT": prefect_port,
+        }
+        return cls.model_validate({name: value for name, value in given.items() if value})
+
+    def as_environment(self) -> dict[str, str]:
+        """What `read` reads back as these."""
+        return {
+            "CLIPFLOW_HOME": str(self.home),
+            "CLIPFLOW_AWS_PORT": str(self.aws_port),
+            "CLIPFLOW_PREFECT_PORT": str(self.prefect_port),
+        }
+
+    @property
+    def aws_url(self) -> str:
+        return f"http://{HOST}:{self.aws_port}"
+
+    @property
+    def prefect_url(self) -> str:
+        return f"http://{HOST}:{self.prefect_port}"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+
+def client_environment(settings: StackSettings) -> dict[str, str]:
+    """What a program needs, beyond its own environment, to talk to the stack and do its work."""
+    return {
+        "AWS_ENDPOINT_URL": settings.aws_url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "BUCKET_NAME": BUCKET,
+        "TABLE_NAME": TABLE,
+        "CLIPFLOW_QUEUE_NAME": QUEUE,
+        "CLIPFLOW_WORK_POOL": WORK_POOL,
+        "PREFECT_HOME": str(settings.home / "prefect"),
+        "PREFECT_API_URL": f"{settings.prefect_url}/api",
+        "DO_NOT_TRACK": "1",
+        "NO_PROXY": f"{HOST},localhost",
+        "no_proxy": f"{HOST},localhost",
+    }
+
+
+def environment(settings: StackSettings, ours: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the stack's parts, from that of the process that starts it."""
+    kept = {name: value for name, value in ours.items() if not name.startswith(FOREIGN)}
+    return {
+        **kept,
+        **client_environment(settings),
+        "PYTHONUNBUFFERED": "1",
+        "BIND_HOST": HOST,
+        "MINISTACK_REGION": REGION,
+        "GATEWAY_PORT": str(settings.aws_port),
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(settings.home / "aws" / "state"),
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(settings.home / "aws" / "s3"),
+        "IOT_MTLS_ENABLED": "0",  # a listener on another port, on every interface
+        "SFTP_ENABLED": "0",
+        "PREFECT_SERVER_API_HOST": HOST,
+        "PREFECT_SERVER_API_PORT": str(settings.prefect_port),
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # The bridge waits for an event to be stored before it deletes the message; 5 by default.
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
+        # What waits for a core is not late, and marking it takes SQLite's one writer from the rest.
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        # With the default of 10 a run waits 5 s on average before its worker sees it.
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_PREFETCH_SECONDS": "1",
+    }

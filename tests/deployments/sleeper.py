@@ -1,0 +1,19 @@
+"""A flow that is being run for as long as a test wants it to be."""
+
+import subprocess
+import time
+from pathlib import Path
+
+from prefect import flow
+
+
+@flow(name="sleeper")
+def sleep_until_told(notes: str) -> None:
+    """Notes every start; ends once `notes` holds a file `end`. Its child stands for an ffmpeg."""
+    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    with Path(notes, "starts").open("a") as starts:
+        starts.write(f"{child.pid}\n")
+    while not Path(notes, "end").exists():
+        time.sleep(0.1)
+    child.kill()
+    child.wait()

@@ -1,0 +1,52 @@
+"""The local stack's AWS alone, as a program that tests start and kill."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from tests.programs import AWS, Program, free_port
+
+
+class StoredAws(Program):
+    """Its objects and state are in `home`."""
+
+    def __init__(self, home: Path) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        env = {
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(port),
+            "PERSIST_STATE": "1",
+            "STATE_DIR": str(home / "state"),
+            "S3_PERSIST": "1",
+            "S3_DATA_DIR": str(home / "s3"),
+            "IOT_MTLS_ENABLED": "0",
+        }
+        command = "deployments.local_stack.local_aws"
+        super().__init__(home / "log", command, env, f"{self.url}/_ministack/ready")
+
+    def client(self, service: str) -> Any:
+        """boto3's."""
+        session = boto3.Session(
+            aws_access_key_id=AWS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=AWS["AWS_SECRET_ACCESS_KEY"],
+            region_name=AWS["AWS_REGION"],
+        )
+        return session.client(service, endpoint_url=self.url)
+
+    def forget_peak(self) -> None:
+        """The peak of its memory is counted from now on."""
+        (self._proc / "clear_refs").write_text("5")
+
+    def peak_memory(self) -> int:
+        """Bytes."""
+        found = re.search(r"VmHWM:\s+(\d+) kB", (self._proc / "status").read_text())
+        assert found
+        return int(found[1]) * 1024
+
+    @property
+    def _proc(self) -> Path:
+        assert self._process
+        return Path(f"/proc/{self._process.pid}")

@@ -1,0 +1,194 @@
+"""The local stack, as somebody sees it who starts and stops it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deployments.local_stack import RunningStack, StackError, running_stack
+from deployments.local_stack.settings import StackSettings
+from tests.programs import ROOT, eventually, free_port
+
+KEY = {"pk": "tenant#episode", "sk": "clip#one"}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[StackSettings]:
+    """A home and ports of its own; whatever the test, nothing of its stack may be left after it."""
+    settings = StackSettings.read(tmp_path / "home", free_port(), free_port())
+    yield settings
+    assert not processes_of(settings)
+
+
+@pytest.mark.slow
+def test_a_second_start_goes_on_where_the_first_was_stopped(
+    settings: StackSettings, tmp_path: Path
+) -> None:
+    with up(settings) as stack:
+        stack.client("s3").put_object(Bucket="clipflow-media", Key="a/b.mp4", Body=b"picture")
+        records = stack.resource("dynamodb").Table("clipflow-records")
+        records.put_item(Item={**KEY, "status": "detected"})
+        run = start_sleeper(stack, tmp_path)
+        eventually(lambda: starts(tmp_path) == 1, 60)
+    assert not processes_of(settings), "also what a flow run had started"
+
+    with up(settings) as stack:
+        got = stack.client("s3").get_object(Bucket="clipflow-media", Key="a/b.mp4")
+        assert got["Body"].read() == b"picture"
+        records = stack.resource("dynamodb").Table("clipflow-records")
+        assert records.get_item(Key=KEY)["Item"]["status"] == "detected"
+
+        eventually(lambda: starts(tmp_path) == 2, 60)
+        (tmp_path / "end").touch()
+        eventually(lambda: ask(stack, f"/flow_runs/{run}")["state"]["type"] == "COMPLETED", 60)
+        the_trigger_is_there_once_and_gives_its_types(stack)
+
+
+def the_trigger_is_there_once_and_gives_its_types(stack: RunningStack) -> None:
+    clips = [{"clipId": "one", "segments": [{"startTime": "00:01", "endTime": 2.5}]}]
+    events = [
+        put_event(stack, {"tenantId": "7", "episodeId": "null"}),
+        put_event(stack, {"tenantId": "7", "episodeId": "e", "clips": clips}),
+    ]
+    flow = {"flows": {"name": {"any_": ["begin-clip-generation"]}}}
+    eventually(lambda: len(ask(stack, "/flow_runs/filter", flow)) >= 2, 60)
+    given = [run["parameters"] for run in ask(stack, "/flow_runs/filter", flow)]
+    assert sorted(given, key=lambda g: events.index(g["event_id"])) == [
+        {"tenant_id": "7", "episode_id": "null", "clips": None, "event_id": events[0]},
+        {"tenant_id": "7", "episode_id": "e", "clips": clips, "event_id": events[1]},
+    ]
+    assert len(ask(stack, "/automations/filter", {})) == 1
+
+
+@pytest.mark.parametrize("port", ["aws_port", "prefect_port"])
+def test_a_taken_port_is_named_with_the_setting_that_changes_it(
+    settings: StackSettings, port: str
+) -> None:
+    taken = getattr(settings, port)
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", taken))
+        listener.listen()
+        with pytest.raises(StackError, match=f"port {taken} is taken.*CLIPFLOW_{port.upper()}"):
+            up(settings).__enter__()
+
+
+@pytest.mark.slow
+def test_it_stops_while_it_starts(settings: StackSettings) -> None:
+    guard = start(settings, "prefect")
+    guard.send_signal(signal.SIGTERM)
+    assert guard.wait(60) == 0
+
+
+@pytest.mark.slow
+def test_a_killed_supervisor_leaves_nothing_behind(settings: StackSettings) -> None:
+    guard = start(settings, "prefect")
+    (supervisor,) = children(guard.pid)
+    os.kill(supervisor, signal.SIGKILL)
+    assert guard.wait(60) == 1
+
+
+@pytest.mark.slow
+def test_a_killed_guard_leaves_nothing_behind(settings: StackSettings) -> None:
+    guard = start(settings, "prefect")
+    guard.kill()
+    guard.wait()
+    eventually(lambda: not processes_of(settings), 60)
+
+
+@pytest.mark.slow
+def test_a_part_that_cannot_run_ends_the_stack_with_its_last_words(
+    settings: StackSettings,
+) -> None:
+    """Here the server: its database is none."""
+    database = settings.home / "prefect" / "prefect.db"
+    database.parent.mkdir(parents=True)
+    database.write_text("no database, and longer than the header of one: " + "x" * 100)
+    with pytest.raises(StackError, match=r"prefect ended by itself(.|\n)*not a database"):
+        up(settings).__enter__()
+
+
+def up(settings: StackSettings) -> Any:
+    return running_stack(settings.home, settings.aws_port, settings.prefect_port)
+
+
+def start(settings: StackSettings, part: str) -> "subprocess.Popen[bytes]":
+    """A stack that is about to start `part`, its guard, as from a script's background."""
+    guard = subprocess.Popen(
+        [sys.executable, "-m", "deployments.local_stack"],
+        env={**os.environ, **settings.as_environment()},
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    eventually((settings.logs / f"{part}.log").exists, 60)
+    return guard
+
+
+def processes_of(settings: StackSettings) -> set[int]:
+    """Those that run with this home in their environment."""
+    mark = f"CLIPFLOW_HOME={settings.home}".encode()
+    return {
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and mark in environment_of(entry).split(b"\0")
+    }
+
+
+def environment_of(process: Path) -> bytes:
+    try:
+        return (process / "environ").read_bytes()
+    except OSError:  # it ended since, or is somebody else's
+        return b""
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def starts(notes: Path) -> int:
+    path = notes / "starts"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def start_sleeper(stack: RunningStack, notes: Path) -> str:
+    """The id of a run of `tests.deployments.sleeper` in the stack's own pool."""
+    flow = ask(stack, "/flows/", {"name": "sleeper"})
+    deployment = {
+        "name": "test",
+        "flow_id": flow["id"],
+        "entrypoint": "tests.deployments.sleeper.sleep_until_told",
+        "work_pool_name": stack.env["CLIPFLOW_WORK_POOL"],
+        "work_queue_name": "media",
+        "pull_steps": [],
+        "parameters": {"notes": str(notes)},
+    }
+    made = ask(stack, "/deployments/", deployment)
+    return str(ask(stack, f"/deployments/{made['id']}/create_flow_run", {})["id"])
+
+
+def put_event(stack: RunningStack, detail: dict[str, Any]) -> str:
+    """EventBridge's id of it."""
+    entry = {
+        "Source": "nullcheck.clips",
+        "DetailType": "Begin Clip Generation",
+        "Detail": json.dumps(detail),
+    }
+    answer = stack.client("events").put_events(Entries=[entry])
+    return str(answer["Entries"][0]["EventId"])
+
+
+def ask(stack: RunningStack, path: str, body: object = None) -> Any:
+    """The Prefect server's answer."""
+    method = "GET" if body is None else "POST"
+    url = f"{stack.env['PREFECT_API_URL']}{path}"
+    return httpx.request(method, url, json=body, timeout=20).raise_for_status().json()

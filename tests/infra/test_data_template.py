@@ -1,0 +1,128 @@
+"""`infra/data.yaml`, deployed for real into the local AWS."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.local_stack.data_stack import TEMPLATE, deploy
+from deployments.local_stack.errors import StackError
+from tests.deployments.stored_aws import StoredAws
+from tests.programs import AWS, eventually
+
+pytestmark = pytest.mark.slow
+KEY = {"pk": {"S": "tenant#episode"}, "sk": {"S": "clip#one"}}
+
+
+@pytest.fixture
+def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StoredAws]:
+    for name, value in AWS.items():
+        monkeypatch.setenv(name, value)
+    aws = StoredAws(tmp_path)
+    aws.start()
+    yield aws
+    aws.stop()
+
+
+def changed(tmp_path: Path, old: str, new: str) -> Path:
+    path = tmp_path / "changed.yaml"
+    path.write_text(TEMPLATE.read_text().replace(old, new))
+    assert path.read_text() != TEMPLATE.read_text()
+    return path
+
+
+def test_deployed_again_it_keeps_what_is_stored(aws: StoredAws, tmp_path: Path) -> None:
+    outputs = deploy(aws.url)
+    assert outputs["BucketName"] == "clipflow-media"
+    assert outputs["TableName"] == "clipflow-records"
+    assert outputs["QueueName"] == "clipflow-events"
+    assert outputs["DeadLetterQueueName"] == "clipflow-events-dlq"
+    aws.client("s3").put_object(Bucket="clipflow-media", Key="a", Body=b"picture")
+    aws.client("dynamodb").put_item(TableName="clipflow-records", Item=KEY)
+
+    assert deploy(aws.url) == outputs
+    assert (
+        deploy(aws.url, changed(tmp_path, "VisibilityTimeout: 60", "VisibilityTimeout: 90"))
+        == outputs
+    )
+
+    queue = aws.client("sqs").get_queue_attributes(
+        QueueUrl=outputs["QueueUrl"], AttributeNames=["All"]
+    )
+    assert queue["Attributes"]["VisibilityTimeout"] == "90"
+    assert is_stored(aws)
+
+
+def test_deleted_it_keeps_bucket_and_table(aws: StoredAws) -> None:
+    deploy(aws.url)
+    aws.client("s3").put_object(Bucket="clipflow-media", Key="a", Body=b"picture")
+    aws.client("dynamodb").put_item(TableName="clipflow-records", Item=KEY)
+    cloudformation = aws.client("cloudformation")
+    cloudformation.delete_stack(StackName="clipflow-data")
+    cloudformation.get_waiter("stack_delete_complete").wait(
+        StackName="clipflow-data", WaiterConfig={"Delay": 1}
+    )
+    assert is_stored(aws)
+
+
+def test_only_our_events_reach_the_queue(aws: StoredAws) -> None:
+    url = deploy(aws.url)["QueueUrl"]
+    entries = [
+        entry("somebody.else", "Begin Clip Generation", 1),
+        entry("nullcheck.clips", "End Clip Generation", 2),
+        entry("nullcheck.clips", "Begin Clip Generation", 3),
+    ]
+    aws.client("events").put_events(Entries=entries)
+    received: list[Any] = []
+
+    def receive() -> bool:
+        answer = aws.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+        received.extend(json.loads(message["Body"]) for message in answer.get("Messages", []))
+        return bool(received)
+
+    eventually(receive)
+    assert [event["detail"] for event in received] == [{"n": 3}]
+
+
+def test_what_is_received_too_often_ends_on_the_dead_letter_queue(
+    aws: StoredAws, tmp_path: Path
+) -> None:
+    outputs = deploy(aws.url, changed(tmp_path, "VisibilityTimeout: 60", "VisibilityTimeout: 0"))
+    sqs = aws.client("sqs")
+    sqs.send_message(QueueUrl=outputs["QueueUrl"], MessageBody="poison")
+    for _ in range(10):
+        assert sqs.receive_message(QueueUrl=outputs["QueueUrl"])["Messages"]
+    assert "Messages" not in sqs.receive_message(QueueUrl=outputs["QueueUrl"])
+    (dead,) = sqs.receive_message(QueueUrl=outputs["DeadLetterQueueUrl"])["Messages"]
+    assert dead["Body"] == "poison"
+
+
+def test_without_parameters_its_names_are_the_stacks_own(aws: StoredAws) -> None:
+    cloudformation = aws.client("cloudformation")
+    cloudformation.create_stack(StackName="Studio-1", TemplateBody=TEMPLATE.read_text())
+    cloudformation.get_waiter("stack_create_complete").wait(
+        StackName="Studio-1", WaiterConfig={"Delay": 1}
+    )
+    (stack,) = cloudformation.describe_stacks(StackName="Studio-1")["Stacks"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    names = ("BucketName", "TableName", "QueueName", "DeadLetterQueueName")
+    assert all(outputs[name].lower().startswith("studio-1-") for name in names)
+
+
+def test_a_template_that_failed_can_be_mended(aws: StoredAws, tmp_path: Path) -> None:
+    broken = changed(tmp_path, "VisibilityTimeout: 60", "VisibilityTimeout: 99999")
+    with pytest.raises(StackError, match="Events"):
+        deploy(aws.url, broken)
+    assert deploy(aws.url)["QueueName"] == "clipflow-events"
+
+
+def entry(source: str, kind: str, number: int) -> dict[str, str]:
+    return {"Source": source, "DetailType": kind, "Detail": json.dumps({"n": number})}
+
+
+def is_stored(aws: StoredAws) -> bool:
+    body = aws.client("s3").get_object(Bucket="clipflow-media", Key="a")["Body"].read()
+    item = aws.client("dynamodb").get_item(TableName="clipflow-records", Key=KEY)
+    return bool(body == b"picture" and item["Item"] == KEY)

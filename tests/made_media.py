@@ -64,9 +64,10 @@ def make_source(
     ]
     inputs += ["-i", str(raw_picture)]
     if sound:
-        inputs += ["-itsoffset", str(sound_offset)] if sound_offset else []
         inputs += ["-f", "s16le", "-ar", str(sample_rate), "-ac", str(channels)]
         inputs += ["-i", str(raw_sound)]
+    if sound and sound_offset:
+        filters = [*filters, "-af", f"asetpts=PTS+{sound_offset}/TB"]
     subprocess.run(
         [
             ffmpeg.executable(),

@@ -66,8 +66,11 @@ def cut_command(window: Window, source: Probe, form: Form, path: Path, threads: 
 
 
 def samples(duration: Fraction, rate: int) -> int:
-    """Samples that are enough for `duration` seconds; a stitch takes one off where it must."""
-    return ceil(duration * rate)
+    """Samples that are enough for `duration` seconds, and for FLAC, which takes 16 or more.
+
+    Where a stitch needs fewer, it leaves the last ones out.
+    """
+    return max(16, ceil(duration * rate))
 
 
 def count_frames(path: Path) -> int:
@@ -166,8 +169,8 @@ def _sound(stream: Any, window: Window, form: Form) -> Any:
         silence = command.input(
             f"anullsrc=sample_rate={rate}:channel_layout={form.layout}", format="lavfi"
         )
-        return silence["a:0"].filter("atrim", end_sample=count)
-    return (
+        return _blocks(silence["a:0"].filter("atrim", end_sample=count))
+    return _blocks(
         stream.filter("aresample", rate)
         .filter(
             # Samples go where their timestamps say: gaps become silence, what comes before the
@@ -183,6 +186,11 @@ def _sound(stream: Any, window: Window, form: Form) -> Any:
         .filter("apad", whole_len=count)
         .filter("atrim", end_sample=count)
     )
+
+
+def _blocks(stream: Any) -> Any:
+    # ffmpeg 9 takes the first frame's length for FLAC's block size, however short it is.
+    return stream.filter("asetnsamples", 4096, pad=0)
 
 
 def _patience(window: Window, form: Form) -> float:

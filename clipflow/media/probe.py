@@ -24,10 +24,28 @@ class Colour:
 
 @dataclass(frozen=True)
 class Sound:
-    """The source's audio: samples a second and channels."""
+    """The source's audio: samples a second and channels.
+
+    `grid` is the time of the first packet in seconds, and the samples in each, where every packet
+    holds as many and the container's clock is coarser than a sample; else None.
+    """
 
     sample_rate: int
     channels: int
+    grid: tuple[Fraction, int] | None = None
+
+    def exact(self, time: Fraction, rounding: Fraction) -> Fraction:
+        """When a packet begins that the container, rounding so much, puts at `time`.
+
+        Matroska knows milliseconds only. Counted from the first packet, as a player does that
+        plays from the start, a packet's place is exact; after a gap the container's word stands.
+        """
+        if self.grid is None:
+            return time
+        first, length = self.grid
+        step = Fraction(length, self.sample_rate)
+        counted = first + round((time - first) / step) * step
+        return counted if abs(counted - time) <= rounding else time
 
 
 @dataclass(frozen=True)
@@ -121,7 +139,22 @@ def _sound(container: InputContainer) -> Sound | None:
     stream = container.streams.best("audio")
     if not isinstance(stream, av.AudioStream) or not stream.rate or not stream.channels:
         return None
-    return Sound(stream.rate, stream.channels)
+    return Sound(stream.rate, stream.channels, _grid(container, stream))
+
+
+# Those whose packets all hold as many samples.
+_EVEN_CODECS = ("aac", "ac3", "eac3", "flac", "mp2", "mp3", "mp3float", "opus", "libopus")
+
+
+def _grid(container: InputContainer, stream: av.AudioStream) -> tuple[Fraction, int] | None:
+    base = stream.time_base
+    if stream.codec_context.name not in _EVEN_CODECS or not base or base * stream.rate <= 1:
+        return None
+    container.seek(0, stream=stream)
+    for packet in container.demux(stream):
+        for frame in packet.decode():
+            return Fraction(packet.pts or 0) * base, frame.samples
+    return None
 
 
 def _duration(

@@ -122,11 +122,22 @@ class _Copy:
         copies = {s.index: output.add_stream_from_template(s) for s in streams}
         self._sound = sound is not None
         for packet in self._until_end(container, streams):
+            if packet.stream_index != self.picture.index:
+                self._place(packet)
             shift = round(self._shift / packet.time_base)
             packet.pts = None if packet.pts is None else packet.pts + shift
             packet.dts = None if packet.dts is None else packet.dts + shift
             packet.stream = copies[packet.stream_index]
             output.mux(packet)
+
+    def _place(self, packet: Packet[Any]) -> None:
+        """Where the container's clock is coarser than a sample, count in samples instead."""
+        sound = self.known.sound
+        if sound and sound.grid and packet.pts is not None:
+            base = packet.time_base
+            exact = sound.exact(packet.pts * base, base)
+            packet.time_base = Fraction(1, sound.sample_rate)
+            packet.pts = packet.dts = round(exact * sound.sample_rate)
 
     def _until_end(self, container: InputContainer, streams: list[Stream]) -> Iterator[Packet[Any]]:
         end = self.known.start + self.span.end

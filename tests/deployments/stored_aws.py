@@ -29,7 +29,7 @@ class StoredAws(Program):
 
     def client(self, service: str) -> Any:
         """boto3's."""
-        session = boto3.Session(
+        session: Any = boto3.Session(
             aws_access_key_id=AWS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=AWS["AWS_SECRET_ACCESS_KEY"],
             region_name=AWS["AWS_REGION"],

@@ -201,8 +201,9 @@ def test_a_phones_rotation_is_honoured(room: CutRoom, tmp_path: Path) -> None:
 
 
 def test_hdr_stays_hdr(room: CutRoom, tmp_path: Path) -> None:
-    tags = ("-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc")
-    source = make_source(tmp_path / "hdr.mp4", seconds=2, sound=None, picture=(*HEVC, *tags))
+    tags = ":colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc"
+    picture = (*HEVC[:-1], HEVC[-1] + tags)
+    source = make_source(tmp_path / "hdr.mp4", seconds=2, sound=None, picture=picture)
     segment = room.cut(room.put(source), "0.5", "1")
     with av.open(str(segment)) as container:
         frame = next(container.decode(video=0))

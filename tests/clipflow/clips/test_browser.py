@@ -1,0 +1,100 @@
+"""What is made plays in a browser: the clip, and a segment on its own with its FLAC."""
+
+import queue
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clipflow.clips.conftest import CutRoom
+from tests.made_media import make_source
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--remote-debugging-port=0",
+]
+PAGE = """<video id=v preload=auto muted></video><script>
+const tell = said => fetch("/", {method: "POST", body: said});
+fetch("NAME").then(answer => answer.blob()).then(blob => v.src = URL.createObjectURL(blob));
+v.onloadeddata = () => v.currentTime = 1.5;
+v.onseeked = () => tell([v.duration, v.currentTime, v.videoWidth, v.videoHeight].join(" ")
+  + (v.webkitAudioDecodedByteCount > 0 ? " with sound" : ""));
+v.onerror = () => tell(v.error.message);
+</script>"""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium"
+    ),
+]
+
+
+class Site:
+    """Serves a folder on loopback, and hears what its pages tell."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._told: queue.Queue[str] = queue.Queue()
+        told = self._told
+
+        class Handler(SimpleHTTPRequestHandler):
+            def __init__(self, *args: Any) -> None:
+                super().__init__(*args, directory=str(folder))
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+            def do_POST(self) -> None:
+                told.put(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                self.send_response(204)
+                self.end_headers()
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def seen(self, name: str) -> str:
+        """What Chromium says of the video `name`, sought to 1.5 s."""
+        assert CHROMIUM
+        (self.folder / "page.html").write_text(PAGE.replace("NAME", name))
+        url = f"http://127.0.0.1:{self.server.server_port}/page.html"
+        command = [CHROMIUM, *FLAGS, f"--user-data-dir={self.folder / 'profile'}", url]
+        browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            return self._told.get(timeout=60)
+        finally:
+            browser.terminate()
+            browser.wait(20)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    site = Site(tmp_path)
+    thread = threading.Thread(target=site.server.serve_forever)
+    thread.start()
+    yield site
+    site.server.shutdown()
+    thread.join()
+    site.server.server_close()
+
+
+def test_a_clip_and_a_segment_play_in_chromium(room: CutRoom, site: Site, tmp_path: Path) -> None:
+    source = make_source(tmp_path / "s.mp4", seconds=8, sound=("-c:a", "aac"), clicks=True)
+    head = room.put(source)
+    segment = room.cut(head, "1", "3")
+    room.cut(head, "5", "6")
+    clip, _ = room.stitch()
+    assert site.seen(segment.name) == "2 1.5 320 180 with sound"
+    assert site.seen(clip.name) == "3 1.5 320 180 with sound"

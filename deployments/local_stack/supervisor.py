@@ -31,7 +31,7 @@ class Supervisor:
         # Without its memory the stack cannot go on; and it must have the time to save it.
         self._aws = self._part("aws", "deployments.local_stack.local_aws")
         self._aws.grace, self._aws.hurried_grace, self._aws.restarts = 60, 20, False
-        self._prefect = self._part("prefect", "prefect --no-prompt server start")
+        self._prefect = self._part("prefect", "deployments.local_stack.local_prefect")
         self._deploy = self._part("deploy", "prefect --no-prompt deploy --all")
         self._deploy.command += ["--prefect-file", str(DEPLOYMENTS)]
         worker = f"prefect --no-prompt worker start --type process --pool {WORK_POOL}"

@@ -15,17 +15,9 @@ from tests.clipflow.clips.conftest import CutRoom
 from tests.made_media import make_source
 
 CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--remote-debugging-port=0",
-]
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+FLAGS += ["--remote-debugging-port=0"]
 PAGE = """<video id=v preload=auto muted></video><script>
 const tell = said => fetch("/", {method: "POST", body: said});
 fetch("NAME").then(answer => answer.blob()).then(blob => v.src = URL.createObjectURL(blob));

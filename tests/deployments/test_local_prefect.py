@@ -1,0 +1,50 @@
+"""What the local stack's Prefect server does better than a bare one on SQLite."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.programs import Program, free_port
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[str]:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    env = {
+        "PREFECT_HOME": str(tmp_path),
+        "PREFECT_SERVER_API_HOST": "127.0.0.1",
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_ENABLED": "false",
+    }
+    program = Program(
+        tmp_path / "log", "deployments.local_stack.local_prefect", env, f"{url}/health"
+    )
+    program.start()
+    yield url
+    program.stop()
+
+
+@pytest.mark.slow
+def test_writers_wait_for_each_other(api: str) -> None:
+    """A bare `prefect server start` answers some of these with 503."""
+    with httpx.Client(base_url=api, timeout=60) as client:
+        flow = client.post("/flows/", json={"name": "f"}).json()["id"]
+        body = {"name": "d", "flow_id": flow, "entrypoint": "f:f"}
+        deployment = client.post("/deployments/", json=body).json()["id"]
+
+        def run(_: int) -> set[int]:
+            made = client.post(f"/deployments/{deployment}/create_flow_run", json={})
+            states = [
+                client.post(f"/flow_runs/{made.json().get('id')}/set_state", json=body)
+                for body in ({"state": {"type": name}} for name in ("PENDING", "RUNNING"))
+            ]
+            return {answer.status_code for answer in (made, *states)}
+
+        with ThreadPoolExecutor(8) as callers:
+            codes = set().union(*callers.map(run, range(40)))
+    assert codes == {201}

@@ -120,6 +120,18 @@ def _from_proc() -> Iterator[tuple[int, int]]:
                     yield int(entry.name), int(parent)
 
 
+def reap(but: Iterable[int]) -> None:
+    """Takes note of the end of each child but these, which would stay on as a zombie otherwise."""
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is None or ended.si_pid in but:
+            return
+        os.waitpid(ended.si_pid, 0)
+
+
 def kill(pids: Iterable[int]) -> None:
     """SIGKILL to each that still runs."""
     for pid in pids:

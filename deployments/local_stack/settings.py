@@ -132,6 +132,6 @@ def environment(settings: StackSettings, ours: Mapping[str, str]) -> dict[str, s
         "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         # With the default of 10 a run waits 5 s on average before its worker sees it.
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "0.4",
         "PREFECT_WORKER_PREFETCH_SECONDS": "1",
     }

@@ -18,6 +18,7 @@ from deployments.local_stack.settings import BUCKET, TABLE, WORK_POOL, StackSett
 DEPLOYMENTS = Path(__file__).parents[2] / "prefect.yaml"
 START_SECONDS = 180  # the very first start makes the Prefect database
 QUICK = 20  # seconds: a part that ended sooner has not worked
+REAP_EVERY = 5  # seconds
 ENDS = 3  # how often in a row before the stack gives up
 
 
@@ -37,6 +38,7 @@ class Supervisor:
         worker = f"prefect --no-prompt worker start --type process --pool {WORK_POOL}"
         self._worker = self._part("worker", f"{worker} --name {WORK_POOL}")
         self._bridge = self._part("bridge", "deployments.bridge")
+        self._parts = (self._aws, self._prefect, self._deploy, self._worker, self._bridge)
 
     def _part(self, name: str, module: str) -> Part:
         return Part(name, ["-m", *module.split()], self._settings.logs / f"{name}.log")
@@ -48,6 +50,7 @@ class Supervisor:
                 async with asyncio.timeout(START_SECONDS):
                     await self._start()
                 self._ready = True
+                self._watching.create_task(self._bury_orphans())
                 self._announce()
         except* StackError as errors:
             raise errors.exceptions[0] from None
@@ -142,10 +145,15 @@ class Supervisor:
         processes.kill(flow_runs & set(processes.parents()))  # where nobody adopts orphans
         await self._end_flow_runs()
 
+    async def _bury_orphans(self) -> None:
+        """What a killed flow run leaves, ffmpeg above all, ends as a child of this process."""
+        while True:
+            processes.reap(but={part.process.pid for part in self._parts if part.process})
+            await asyncio.sleep(REAP_EVERY)
+
     async def _end_flow_runs(self) -> None:
         """Of a worker that is no more: what runs below this process and is no part of the stack."""
-        parts = (self._aws, self._prefect, self._deploy, self._worker, self._bridge)
-        pids = [part.pid for part in parts if part.pid]
+        pids = [part.pid for part in self._parts if part.pid]
         while left := processes.below(os.getpid(), but=pids):
             processes.kill(left)
             await asyncio.sleep(0.05)

@@ -7,13 +7,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from clipflow.domain.clips import BeginClipGeneration
+from clipflow.domain.model import Identifier
 from tasks.start import list_due_clips, start_clip
 
 
 @flow(name="begin-clip-generation", flow_run_name="{episode_id}")
 def begin_clip_generation(
-    tenant_id: str,
-    episode_id: str,
+    tenant_id: Identifier,
+    episode_id: Identifier,
     clips: list[dict[str, Any]] | None = None,
     event_id: str | None = None,
     force: bool = False,

@@ -10,6 +10,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from clipflow.domain.clips import ClipRequest, ClipResult, ClipStatus
 from clipflow.domain.errors import Failure
 from clipflow.domain.keys import ClipKeys
+from clipflow.domain.model import Identifier
 from clipflow.settings import settings
 from tasks.clips import find_made, find_sources, plan, stitch_segments
 from tasks.fan_out import at_once, extract_all
@@ -30,9 +31,9 @@ from tasks.status import (
     on_cancellation=[record_end_without_result],
 )
 def generate_clip(
-    tenant_id: str,
-    episode_id: str,
-    clip_id: str,
+    tenant_id: Identifier,
+    episode_id: Identifier,
+    clip_id: Identifier,
     segments: list[dict[str, Any]] | None = None,
     source_key: str | None = None,
     force: bool = False,

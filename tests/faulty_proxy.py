@@ -21,10 +21,11 @@ class Request:
 
 @dataclass
 class Fault:
-    """503 to each request that `hits`, `times` times or, where that is None, for good."""
+    """`status` to each request that `hits`, `times` times or, where that is None, for good."""
 
     hits: Callable[[Request], bool]
     times: int | None = None
+    status: int = 503
     seen: int = 0
 
     def strikes(self, request: Request) -> bool:
@@ -58,8 +59,9 @@ class FaultyProxy:
                 operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
                 request = Request(self.command, urlsplit(self.path).path, operation)
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                if any(fault.strikes(request) for fault in proxy.faults):
-                    return self.answer(503, {}, [b"told to fail"], 12)
+                for fault in proxy.faults:
+                    if fault.strikes(request):
+                        return self.answer(fault.status, {}, [b"told to fail"], 12)
                 upstream = http.client.HTTPConnection(address, timeout=60)
                 upstream.request(self.command, self.path, body, dict(self.headers))
                 reply = upstream.getresponse()

@@ -104,6 +104,7 @@ def reading(name: str) -> Iterator[None]:
             f"{name} was replaced while it was read.", "Start the clip again."
         ) from None
     except (
+        av.error.HTTPClientError,
         av.error.HTTPError,
         av.error.ConnectionRefusedError,
         av.error.ConnectionResetError,

@@ -129,6 +129,8 @@ def environment(settings: StackSettings, ours: Mapping[str, str]) -> dict[str, s
         # The bridge waits for an event to be stored before it deletes the message; 5 by default.
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
         # What waits for a core is not late, and marking it takes SQLite's one writer from the rest.
+        # What the craft says in a task shows in the UI with what the task says.
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "clipflow",
         "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         # With the default of 10 a run waits 5 s on average before its worker sees it.

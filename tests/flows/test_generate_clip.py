@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect import flow
+from prefect.exceptions import ParameterTypeError
 
 from clipflow.domain.errors import MESSAGE_LIMIT_BYTES
 from clipflow.media import ffmpeg
 from clipflow.settings import limits
 from clipflow.storage.objects import object_store
+from flows.generate_clip import generate_clip
 from tests.faulty_proxy import Fault, FaultyProxy, Request
 from tests.flows.conftest import Episode
 from tests.made_media import frame_numbers
@@ -188,3 +191,29 @@ def test_an_ffmpeg_that_hangs_is_a_timeout(episode: Episode, hanging_ffmpeg: Pat
     assert error["code"] == "TIMEOUT"
     assert "CLIPFLOW_FFMPEG_DEADLINE_SECONDS" in error["message"]
     assert len(error["message"].encode()) <= MESSAGE_LIMIT_BYTES
+
+
+@pytest.mark.parametrize("name", ["tenant_id", "episode_id", "clip_id"])
+def test_an_identifier_that_could_leave_its_prefix_never_becomes_a_key(
+    name: str, episode: Episode
+) -> None:
+    keys = episode.keys
+    names: dict[str, Any] = {
+        "tenant_id": keys.tenant_id,
+        "episode_id": keys.episode_id,
+        "clip_id": keys.clip_id,
+    }
+    with pytest.raises(ParameterTypeError, match="an identifier is 1 to 128"):
+        generate_clip(**{**names, name: "../other"}, segments=SEGMENTS)
+
+
+@pytest.mark.slow
+def test_a_source_that_may_not_be_read_is_storages_refusal(
+    episode: Episode, proxy: FaultyProxy
+) -> None:
+    episode.detect(*SEGMENTS)
+    proxy.faults = [Fault(lambda r: r.method == "GET" and r.path.endswith("main.mp4"), status=403)]
+    assert episode.generate().is_failed()
+    error = episode.record["processingError"]
+    assert error["code"] == "STORAGE_ERROR"
+    assert "X-Amz" not in error["message"]

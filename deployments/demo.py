@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clipflow.domain.clips import ClipStatus
-from clipflow.domain.timecode import format_clock, parse_timecode
+from clipflow.domain.timecode import parse_timecode
 from deployments.local_stack import RunningStack, running_stack
 
 ROOT = Path(__file__).parents[1]
@@ -138,18 +138,14 @@ def faults(record: dict[str, Any], path: Path) -> list[str]:
 
 def show(records: dict[str, dict[str, Any]], paths: dict[str, Path]) -> None:
     """A table of what came out."""
-    table = Table("file", "segments, in play order", "length", "picture", "size")
+    table = Table("file", "played, in seconds", "length", "picture", "size")
     for clip, path in paths.items():
         record = records[clip]
         played = sorted(record["segments"], key=lambda segment: segment["order"])
-        spans = (
-            [format_clock(parse_timecode(s[name])) for name in ("startTime", "endTime")]
-            for s in played
-        )
         table.add_row(
             str(path.relative_to(ROOT)),
             "\n".join(
-                f"{s['speaker']:<6}{'–'.join(span)}" for s, span in zip(played, spans, strict=True)
+                f"{s['speaker']:<5} {s['startTime']:6.2f}–{s['endTime']:.2f}" for s in played
             ),
             record["duration"],
             record["resolution"],

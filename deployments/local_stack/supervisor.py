@@ -29,6 +29,8 @@ class Supervisor:
         self._settings = settings
         self._ready = False
         self._watching = asyncio.TaskGroup()
+        # A part that is being started must not be taken for what a flow run has left behind.
+        self._children = asyncio.Lock()
         # Without its memory the stack cannot go on; and it must have the time to save it.
         self._aws = self._part("aws", "deployments.local_stack.local_aws")
         self._aws.grace, self._aws.hurried_grace, self._aws.restarts = 60, 20, False
@@ -50,7 +52,8 @@ class Supervisor:
                 async with asyncio.timeout(START_SECONDS):
                     await self._start()
                 self._ready = True
-                self._watching.create_task(self._bury_orphans())
+                if sys.platform == "linux":  # elsewhere nobody adopts them
+                    self._watching.create_task(self._bury_orphans())
                 self._announce()
         except* StackError as errors:
             raise errors.exceptions[0] from None
@@ -78,9 +81,14 @@ class Supervisor:
         await asyncio.gather(self._worker_polls(since), self._deploy_and_listen())
 
     async def _launch(self, part: Part) -> None:
-        processes.rotate(part.log)
-        await part.start()
+        await self._begin(part, anew=True)
         self._watching.create_task(self._watch(part))
+
+    async def _begin(self, part: Part, *, anew: bool) -> None:
+        if anew:
+            processes.rotate(part.log)
+        async with self._children:
+            await part.start()
 
     async def _set_up_aws(self) -> None:
         await answers(f"{self._settings.aws_url}/_ministack/ready")
@@ -107,8 +115,7 @@ class Supervisor:
 
     async def _deploy_and_listen(self) -> None:
         """The bridge comes last: an event posted before its trigger is there starts nothing."""
-        processes.rotate(self._deploy.log)
-        await self._deploy.start()
+        await self._begin(self._deploy, anew=True)
         if await self._deploy.ended() != 0:
             raise StackError(f"{DEPLOYMENTS} was not deployed:\n{self._deploy.end_of_log()}")
         await self._launch(self._bridge)
@@ -131,7 +138,7 @@ class Supervisor:
                 await self._end_flow_runs()
                 await answers(f"{self._settings.prefect_url}/api/health")
                 await self._take_back()
-            await part.start()
+            await self._begin(part, anew=False)
             complain(f"{part.name} started again")
 
     async def _stop_worker(self, hurry: asyncio.Event) -> None:
@@ -148,15 +155,17 @@ class Supervisor:
     async def _bury_orphans(self) -> None:
         """What a killed flow run leaves, ffmpeg above all, ends as a child of this process."""
         while True:
-            processes.reap(but={part.process.pid for part in self._parts if part.process})
+            async with self._children:
+                processes.reap(but={part.process.pid for part in self._parts if part.process})
             await asyncio.sleep(REAP_EVERY)
 
     async def _end_flow_runs(self) -> None:
         """Of a worker that is no more: what runs below this process and is no part of the stack."""
-        pids = [part.pid for part in self._parts if part.pid]
-        while left := processes.below(os.getpid(), but=pids):
-            processes.kill(left)
-            await asyncio.sleep(0.05)
+        async with self._children:
+            pids = [part.pid for part in self._parts if part.pid]
+            while left := processes.below(os.getpid(), but=pids):
+                processes.kill(left)
+                await asyncio.sleep(0.05)
 
     def _announce(self) -> None:
         say(f"Prefect   {self._settings.prefect_url}")

@@ -82,6 +82,11 @@ class StackSettings(BaseSettings):
     def logs(self) -> Path:
         return self.home / "logs"
 
+    @property
+    def scratch(self) -> Path:
+        """The flow runs' own, emptied whenever none of them runs."""
+        return self.home / "scratch"
+
 
 def client_environment(settings: StackSettings) -> dict[str, str]:
     """What a program needs, beyond its own environment, to talk to the stack and do its work."""
@@ -112,6 +117,7 @@ def environment(settings: StackSettings, ours: Mapping[str, str]) -> dict[str, s
     return {
         **kept,
         **client_environment(settings),
+        "CLIPFLOW_SCRATCH": ours.get("CLIPFLOW_SCRATCH") or str(settings.scratch),
         "PYTHONUNBUFFERED": "1",
         "BIND_HOST": HOST,
         "MINISTACK_REGION": REGION,

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import sys
 import time
 from contextlib import suppress
@@ -76,17 +77,17 @@ class Supervisor:
         await self._launch(self._aws)
         await self._launch(self._prefect)
         await asyncio.gather(self._set_up_aws(), self._set_up_prefect())
+        self._empty_scratch()
         since = datetime.now(UTC)
         await self._launch(self._worker)
         await asyncio.gather(self._worker_polls(since), self._deploy_and_listen())
 
     async def _launch(self, part: Part) -> None:
-        await self._begin(part, anew=True)
+        processes.rotate(part.log)
+        await self._begin(part)
         self._watching.create_task(self._watch(part))
 
-    async def _begin(self, part: Part, *, anew: bool) -> None:
-        if anew:
-            processes.rotate(part.log)
+    async def _begin(self, part: Part) -> None:
         async with self._children:
             await part.start()
 
@@ -115,7 +116,8 @@ class Supervisor:
 
     async def _deploy_and_listen(self) -> None:
         """The bridge comes last: an event posted before its trigger is there starts nothing."""
-        await self._begin(self._deploy, anew=True)
+        processes.rotate(self._deploy.log)
+        await self._begin(self._deploy)
         if await self._deploy.ended() != 0:
             raise StackError(f"{DEPLOYMENTS} was not deployed:\n{self._deploy.end_of_log()}")
         await self._launch(self._bridge)
@@ -138,7 +140,7 @@ class Supervisor:
                 await self._end_flow_runs()
                 await answers(f"{self._settings.prefect_url}/api/health")
                 await self._take_back()
-            await self._begin(part, anew=False)
+            await self._begin(part)
             complain(f"{part.name} started again")
 
     async def _stop_worker(self, hurry: asyncio.Event) -> None:
@@ -166,6 +168,11 @@ class Supervisor:
             while left := processes.below(os.getpid(), but=pids):
                 processes.kill(left)
                 await asyncio.sleep(0.05)
+        self._empty_scratch()
+
+    def _empty_scratch(self) -> None:
+        shutil.rmtree(self._settings.scratch, ignore_errors=True)
+        self._settings.scratch.mkdir(parents=True, exist_ok=True)
 
     def _announce(self) -> None:
         say(f"Prefect   {self._settings.prefect_url}")

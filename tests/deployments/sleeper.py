@@ -1,5 +1,6 @@
 """A flow that is being run for as long as a test wants it to be."""
 
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from prefect import flow
 def sleep_until_told(notes: str) -> None:
     """Notes every start; ends once `notes` holds a file `end`. Its child stands for an ffmpeg."""
     child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    Path(os.environ["CLIPFLOW_SCRATCH"], "window").touch()
     with Path(notes, "starts").open("a") as starts:
         starts.write(f"{child.pid}\n")
     while not Path(notes, "end").exists():

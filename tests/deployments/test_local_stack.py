@@ -39,6 +39,7 @@ def test_a_second_start_goes_on_where_the_first_was_stopped(
         run = start_sleeper(stack, tmp_path)
         eventually(lambda: starts(tmp_path) == 1, 60)
     assert not processes_of(settings), "also what a flow run had started"
+    assert not list(settings.scratch.iterdir()), "and what it had on the disk"
 
     with up(settings) as stack:
         got = stack.client("s3").get_object(Bucket="clipflow-media", Key="a/b.mp4")

@@ -3,7 +3,6 @@
 import signal
 from collections.abc import Iterator
 
-import boto3
 import pytest
 from prefect.logging.handlers import APILogHandler
 
@@ -11,9 +10,9 @@ from clipflow.settings import settings
 from clipflow.storage import aws
 from clipflow.storage.objects import ObjectStore, object_store
 from clipflow.storage.records import RecordStore, record_store
+from deployments.local_stack import data_stack
+from deployments.local_stack.settings import BUCKET, TABLE
 from tests.programs import AWS, PrefectServer, Program, free_port
-
-BUCKET, TABLE = "clipflow-media", "clipflow-records"
 
 
 @pytest.fixture(scope="session")
@@ -44,25 +43,14 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
 
 @pytest.fixture(scope="session")
 def storage(local_aws: str) -> Iterator[None]:
-    """The settings of this process name a bucket and a table that exist."""
+    """What infra/data.yaml defines is there, and the settings of this process name it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", local_aws)
         patch.setenv("BUCKET_NAME", BUCKET)
         patch.setenv("TABLE_NAME", TABLE)
         for cached in (settings, aws.s3_client, aws.records_table):
             cached.cache_clear()
-        boto3.client("s3").create_bucket(Bucket=BUCKET)
-        boto3.client("dynamodb").create_table(
-            TableName=TABLE,
-            KeySchema=[
-                {"AttributeName": "pk", "KeyType": "HASH"},
-                {"AttributeName": "sk", "KeyType": "RANGE"},
-            ],
-            AttributeDefinitions=[
-                {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")
-            ],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        data_stack.deploy(local_aws)
         yield
     for cached in (settings, aws.s3_client, aws.records_table):
         cached.cache_clear()

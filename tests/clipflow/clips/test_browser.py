@@ -19,7 +19,7 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 FLAGS += ["--remote-debugging-port=0"]
 PAGE = """<video id=v preload=auto muted></video><script>
-const tell = said => fetch("/", {method: "POST", body: said});
+const tell = said => fetch("/", {method: "POST", body: "NAME " + said});
 fetch("NAME").then(answer => answer.blob()).then(blob => v.src = URL.createObjectURL(blob));
 v.onloadeddata = () => v.currentTime = 1.5;
 v.onseeked = () => tell([v.duration, v.currentTime, v.videoWidth, v.videoHeight].join(" ")
@@ -65,7 +65,10 @@ class Site:
         command = [CHROMIUM, *FLAGS, f"--user-data-dir={self.folder / 'profile'}", url]
         browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            return self._told.get(timeout=60)
+            # A browser that is closing may still tell of the video before.
+            while not (told := self._told.get(timeout=60)).startswith(name):
+                pass
+            return told.removeprefix(f"{name} ")
         finally:
             browser.terminate()
             browser.wait(20)

@@ -60,9 +60,10 @@ class Site:
     def seen(self, name: str) -> str:
         """What Chromium says of the video `name`, sought to 1.5 s."""
         assert CHROMIUM
-        (self.folder / "page.html").write_text(PAGE.replace("NAME", name))
-        url = f"http://127.0.0.1:{self.server.server_port}/page.html"
-        command = [CHROMIUM, *FLAGS, f"--user-data-dir={self.folder / 'profile'}", url]
+        # A page and a profile for each video: a browser may well keep a page of the same name.
+        (self.folder / f"{name}.html").write_text(PAGE.replace("NAME", name))
+        url = f"http://127.0.0.1:{self.server.server_port}/{name}.html"
+        command = [CHROMIUM, *FLAGS, f"--user-data-dir={self.folder / name}.profile", url]
         browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             # A browser that is closing may still tell of the video before.

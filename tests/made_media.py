@@ -7,7 +7,7 @@ lossless codec brings it back) or, with `clicks`, a click at each second.
 
 import array
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -179,6 +179,3 @@ def clicks(path: Path) -> list[Fraction]:
         else:
             quiet += 1
     return found
-
-
-Maker = Callable[..., Path]

@@ -1,6 +1,6 @@
 """Sources in the local S3, and cutting from them with nothing but the craft."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -55,6 +55,3 @@ class CutRoom:
 @pytest.fixture
 def room(objects: ObjectStore, tmp_path: Path) -> CutRoom:
     return CutRoom(objects, tmp_path)
-
-
-Put = Callable[[Path], ObjectHead]

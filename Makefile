@@ -4,18 +4,23 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 UV := .venv/.uv-$(UV_VERSION)
 INSTALLED := .venv/.installed
+# Once `make whisperx` was asked for, it stays.
+LOCK = $(if $(wildcard .venv/.whisperx),requirements-whisperx.lock,requirements.lock)
 # Newest first among those this is tested with; PYTHON=... goes before them.
 PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3 python
+COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 IS_PYTHON := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test lint lock clean
+.PHONY: help up demo test lint whisperx lock clean
 
 help: ## Say what there is
 	@echo "make up      the local stack, in the foreground until Ctrl-C: AWS, Prefect, worker, bridge"
 	@echo "make demo    two clips from the sample, by an event, into out/"
 	@echo "make test    the whole test suite"
 	@echo "make lint    ruff, mypy, cfn-lint"
+	@echo "make whisperx  adds WhisperX, speech recognition for real use: 7 GB, with torch"
 	@echo "make lock    requirements.lock from pyproject.toml; UPGRADE=1 takes the newest of all"
 	@echo "make clean   remove what make has made; what the local stack stores, .clipflow, stays"
 
@@ -35,18 +40,22 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/cfn-lint infra/*.yaml
 
+whisperx: $(UV)
+	@touch .venv/.whisperx
+	@$(MAKE) --no-print-directory --always-make --assume-old=$(UV) $(INSTALLED)
+
 lock: $(UV)
-	$(BIN)/uv pip compile pyproject.toml --quiet --all-extras --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
-		$(if $(UPGRADE),--upgrade) --output-file requirements.lock
+	$(COMPILE) --extra local --extra dev --output-file requirements.lock
+	$(COMPILE) --extra local --extra dev --extra whisperx --constraint requirements.lock \
+		--output-file requirements-whisperx.lock
 
 clean:
 	rm -rf .venv out .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): requirements.lock pyproject.toml $(UV)
-	@echo "Installing requirements.lock into .venv"
-	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements.lock
+$(INSTALLED): $(LOCK) pyproject.toml $(UV)
+	@echo "Installing $(LOCK) into .venv"
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python $(LOCK)
 	@$(BIN)/uv pip install --quiet --compile-bytecode --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	@touch $@
 

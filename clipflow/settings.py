@@ -1,11 +1,19 @@
 """The environment, mapped to names once."""
 
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from tempfile import gettempdir
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
+
+
+class Transcriber(StrEnum):
+    """The ways to hear what is said."""
+
+    POCKETSPHINX = "pocketsphinx"
+    WHISPERX = "whisperx"
 
 
 class Settings(BaseSettings):
@@ -16,6 +24,12 @@ class Settings(BaseSettings):
     key_prefix: str = Field(default="", validation_alias="KEY_PREFIX")
     aws_region: str = Field(default="us-east-1", validation_alias="AWS_REGION")
     aws_endpoint_url: str | None = Field(default=None, validation_alias="AWS_ENDPOINT_URL")
+    shorts_bucket_name: str | None = Field(
+        default=None, validation_alias="VIDEO_WAREHOUSE_S3_BUCKET_NAME"
+    )
+    shorts_prefix: str = Field(
+        default="klippers_warehouse", validation_alias="CLIPFLOW_SHORTS_PREFIX"
+    )
     scratch: Path = Field(default=Path(gettempdir()), validation_alias="CLIPFLOW_SCRATCH")
 
 
@@ -29,6 +43,25 @@ class Limits(BaseSettings):
     )
 
 
+class Models(BaseSettings):
+    """Who listens, and who chooses the moments."""
+
+    transcriber: Transcriber = Field(
+        default=Transcriber.POCKETSPHINX, validation_alias="CLIPFLOW_TRANSCRIBER"
+    )
+    # A size (`large-v3`, `small`), a name on Hugging Face's hub or a folder.
+    whisperx_model: str = Field(default="large-v3", validation_alias="CLIPFLOW_WHISPERX_MODEL")
+    # None: WhisperX's own choice for the language.
+    whisperx_align_model: str | None = Field(
+        default=None, validation_alias="CLIPFLOW_WHISPERX_ALIGN_MODEL"
+    )
+    # With it, WhisperX tells speakers apart: its diarization model wants its terms accepted.
+    hugging_face_token: SecretStr | None = Field(default=None, validation_alias="HF_TOKEN")
+    # As pydantic-ai names it: `openai:gpt-5-mini`, `anthropic:…`, `bedrock:…`, `ollama:…`.
+    # None: salience, without a language model.
+    highlight_model: str | None = Field(default=None, validation_alias="CLIPFLOW_HIGHLIGHT_MODEL")
+
+
 @cache
 def settings() -> Settings:
     """The settings of this process. Raises pydantic's ValidationError naming what is missing."""
@@ -39,3 +72,9 @@ def settings() -> Settings:
 def limits() -> Limits:
     """The limits of this process."""
     return Limits()
+
+
+@cache
+def models() -> Models:
+    """The models of this process."""
+    return Models()

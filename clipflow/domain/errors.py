@@ -6,10 +6,14 @@
     │   ├── SourceNotFound      SOURCE_NOT_FOUND   no object to cut from
     │   ├── SourceChanged       STORAGE_ERROR      the object was replaced while it was worked on
     │   ├── MediaRefused        FFMPEG_ERROR       the media itself cannot be read or cut
-    │   └── OwnershipLost       INTERNAL_ERROR     another run owns the record now
+    │   ├── OwnershipLost       INTERNAL_ERROR     another run owns the record now
+    │   ├── NotInstalled        INTERNAL_ERROR     an extra or a model is not on this machine
+    │   ├── NoMoments           VALIDATION_ERROR   nothing in the video to make a short of
+    │   └── ModelRefused        INTERNAL_ERROR     a language model will not answer, whoever asks
     └── Transient               the same step may succeed later
         ├── StorageUnavailable  STORAGE_ERROR      S3 or DynamoDB did not answer as it should
         ├── MediaInterrupted    FFMPEG_ERROR       ffmpeg was killed, or its output is not whole
+        ├── ModelUnavailable    INTERNAL_ERROR     a language model did not answer usefully
         └── DeadlineExceeded    TIMEOUT            a process or a read ran past its deadline
 
 A task's retry rule asks one question: is it `Terminal`?
@@ -81,12 +85,28 @@ class OwnershipLost(Terminal):
     code = FailureCode.INTERNAL_ERROR
 
 
+class NotInstalled(Terminal):
+    code = FailureCode.INTERNAL_ERROR
+
+
+class NoMoments(Terminal):
+    code = FailureCode.VALIDATION_ERROR
+
+
+class ModelRefused(Terminal):
+    code = FailureCode.INTERNAL_ERROR
+
+
 class StorageUnavailable(Transient):
     code = FailureCode.STORAGE_ERROR
 
 
 class MediaInterrupted(Transient):
     code = FailureCode.FFMPEG_ERROR
+
+
+class ModelUnavailable(Transient):
+    code = FailureCode.INTERNAL_ERROR
 
 
 class DeadlineExceeded(Transient):

@@ -52,8 +52,20 @@ def format_clock(seconds: Fraction) -> str:
     return f"{hour:02d}:{minute:02d}:{second:02d}"
 
 
+def format_subtitle_time(seconds: Fraction) -> str:
+    """`HH:MM:SS,mmm`, as SubRip writes it, to the nearest millisecond."""
+    milliseconds = round(seconds * 1000)
+    return f"{format_clock(Fraction(milliseconds, 1000))},{milliseconds % 1000:03d}"
+
+
 Timecode = Annotated[
     Fraction,
     BeforeValidator(parse_timecode),
     PlainSerializer(format_timecode, return_type=str),
+]
+
+SubtitleTime = Annotated[
+    Fraction,
+    BeforeValidator(parse_timecode),
+    PlainSerializer(format_subtitle_time, return_type=str),
 ]

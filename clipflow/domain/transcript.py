@@ -1,0 +1,135 @@
+"""What is said in a video: words with their times, and the lines they make."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated
+
+from pydantic import Field
+
+from clipflow.domain.model import Model
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+# A silence this long ends a line, as a full stop does; in seconds.
+PAUSE = 0.7
+# A line that goes on longer, as speech without punctuation does, is parted at its longest silence.
+_LONGEST_LINE = 15.0
+_SENTENCE_ENDS = ".!?…。！？؟۔।"
+# What may stand behind a full stop.
+_CLOSING = "\"'”’»)]」』）"
+# Scripts that are written without spaces between words: Thai, Lao, Myanmar, Khmer, kana, Han.
+_UNSPACED = (
+    (0x0E00, 0x0EFF),
+    (0x1000, 0x109F),
+    (0x1780, 0x17FF),
+    (0x3000, 0x30FF),
+    (0x3400, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0xFF00, 0xFFEF),
+    (0x20000, 0x3FFFF),
+)
+
+
+class Word(Model):
+    """One spoken word: when, in seconds from the video's first frame; how sure, from 0 to 1."""
+
+    text: Annotated[str, Field(alias="word", min_length=1)]
+    start: Seconds
+    end: Seconds
+    score: float | None = None
+    speaker: str | None = None
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """Every word of a video, in the order they are said, and the language as ISO 639-1 if known."""
+
+    words: tuple[Word, ...]
+    language: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The words alone, a line for each sentence."""
+        return "\n".join(line.text for line in lines(self.words))
+
+    def within(self, start: float, end: float) -> "Transcript":
+        """The words whose middle lies in `start ≤ t < end`, with times from `start`."""
+        inside = (word for word in self.words if start <= (word.start + word.end) / 2 < end)
+        shifted = (
+            word.model_copy(
+                update={
+                    "start": round(max(0.0, word.start - start), 3),
+                    "end": round(min(end, word.end) - start, 3),
+                }
+            )
+            for word in inside
+        )
+        return Transcript(tuple(shifted), self.language)
+
+
+@dataclass(frozen=True)
+class Line:
+    """Words said in one go: a sentence, or what lies between two pauses. Never empty."""
+
+    words: tuple[Word, ...]
+
+    @property
+    def start(self) -> float:
+        return self.words[0].start
+
+    @property
+    def end(self) -> float:
+        return self.words[-1].end
+
+    @property
+    def text(self) -> str:
+        return joined(self.words)
+
+
+def lines(words: Sequence[Word]) -> list[Line]:
+    """The sentences of `words`; where a speaker says no full stop, pauses and turns part them."""
+    groups: list[list[Word]] = [[]]
+    for word, following in pairwise([*words, None]):
+        assert word
+        groups[-1].append(word)
+        if following and _parts(word, following):
+            groups.append([])
+    return [Line(part) for group in groups if group for part in _parted(tuple(group))]
+
+
+def joined(words: Sequence[Word]) -> str:
+    """The words as text, with spaces where their script has them."""
+    text = ""
+    for word in words:
+        text += word.text if not text or _is_unspaced(text[-1], word.text[0]) else f" {word.text}"
+    return text
+
+
+def ends_sentence(word: Word) -> bool:
+    return word.text.rstrip(_CLOSING).endswith(tuple(_SENTENCE_ENDS))
+
+
+def _parts(word: Word, following: Word) -> bool:
+    changes_speaker = word.speaker != following.speaker
+    return ends_sentence(word) or following.start - word.end >= PAUSE or changes_speaker
+
+
+def _parted(words: tuple[Word, ...]) -> list[tuple[Word, ...]]:
+    if len(words) < 2 or words[-1].end - words[0].start <= _LONGEST_LINE:
+        return [words]
+    # Of equal silences the middle one, so that both parts get shorter.
+    at = max(
+        range(1, len(words)),
+        key=lambda i: (words[i].start - words[i - 1].end, -abs(2 * i - len(words))),
+    )
+    return [*_parted(words[:at]), *_parted(words[at:])]
+
+
+def is_unspaced(character: str) -> bool:
+    """Whether the character's script is written without spaces between words."""
+    return any(first <= ord(character) <= last for first, last in _UNSPACED)
+
+
+def _is_unspaced(before: str, after: str) -> bool:
+    return is_unspaced(before) and is_unspaced(after)

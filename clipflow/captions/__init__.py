@@ -1,0 +1,1 @@
+"""Captions: what is said, shown a few words at a time and burned into the picture."""

@@ -1,0 +1,169 @@
+"""Captions as the text of an ASS file, and the filter that draws them."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise, zip_longest
+from pathlib import Path
+from typing import Any
+from unicodedata import bidirectional
+
+import pysubs2
+
+from clipflow.captions.groups import Group, groups
+from clipflow.captions.timing import FrameClock, states
+from clipflow.captions.tokens import FULL_SIZE, Token, left_out
+from clipflow.captions.typefaces import FOLDER, ROW_HEIGHT, typeface_of
+from clipflow.domain.shorts import CaptionStyle
+from clipflow.domain.transcript import Word
+
+logger = logging.getLogger(__name__)
+
+WIDTH, HEIGHT = 1080, 1920
+# Yellow stands out from white on nearly every picture; blue, green, red in this order.
+_SPOKEN, _OTHER = "&H00E6FF&", "&HFFFFFF&"
+# Pixels.
+_OUTLINE, _SHADOW = 6, 2
+_STYLE = "Caption"
+# Takes a row's direction from its text: right to left for Arabic and Hebrew (libass).
+_DIRECTION_OF_TEXT = -1
+# Stands between a backslash and a letter, so that they are no command; it has no width.
+_WORD_JOINER = "\u2060"
+# Have no width either; a row that begins with one runs left to right, or right to left.
+_LEFT_TO_RIGHT, _RIGHT_TO_LEFT = "\u200e", "\u200f"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What all captions of a short share, and whether most of it is Arabic, Hebrew or the like."""
+
+    style: CaptionStyle
+    centre_y: int
+    runs_left: bool
+
+
+def captions(
+    words: Sequence[Word], frame_times: Sequence[Fraction], style: CaptionStyle, centre_y: int
+) -> str:
+    """An ASS file for a short of 1080x1920 that shows `words`, centred `centre_y` pixels down.
+
+    Words have their times in seconds from the short's first frame, as `frame_times` do, which are
+    sorted. A word lights up with the first frame at or after its start, to the frame. Text stays
+    between 160 and 920 of the width, 110 pixels around `centre_y`: the platforms lay their buttons
+    over the right 120 to 150 pixels, the top eighth and the lower quarter. Characters that none
+    of our fonts has are left out, and logged.
+    """
+    subtitles = _empty()
+    if style is not CaptionStyle.NONE and frame_times:
+        _tell_of(left_out(words))
+        clock = FrameClock(frame_times)
+        look = Look(style, centre_y, _leaning("".join(word.text for word in words)) > 0)
+        shown = groups(words)
+        for group, following in zip_longest(shown, shown[1:]):
+            frames = states(group, following, clock)
+            subtitles.events += _events(group, frames, clock, look)
+    return subtitles.to_string("ass")
+
+
+def burned_in(stream: Any, ass_path: Path) -> Any:
+    """`stream` with the captions of `ass_path` drawn on it, in our fonts.
+
+    Its first frame must be at time 0, and its frames at the times that the captions were made for.
+    """
+    return stream.filter("ass", filename=str(ass_path), fontsdir=str(FOLDER))
+
+
+def _tell_of(missing: list[str]) -> None:
+    if missing:
+        codes = ", ".join(f"U+{ord(character):04X}" for character in missing)
+        logger.warning("The captions leave out characters that no font has: %s.", codes)
+
+
+def _empty() -> pysubs2.SSAFile:
+    subtitles = pysubs2.SSAFile()
+    subtitles.info |= {
+        "PlayResX": str(WIDTH),
+        "PlayResY": str(HEIGHT),
+        "WrapStyle": "2",  # rows end only where we say
+        "ScaledBorderAndShadow": "yes",
+    }
+    subtitles.styles = {
+        _STYLE: pysubs2.SSAStyle(
+            fontname=_family_of(" "),
+            bold=True,
+            primarycolor=pysubs2.Color(255, 255, 255),
+            outlinecolor=pysubs2.Color(0, 0, 0),
+            backcolor=pysubs2.Color(0, 0, 0, 128),
+            outline=_OUTLINE,
+            shadow=_SHADOW,
+            alignment=pysubs2.Alignment.MIDDLE_CENTER,
+            encoding=_DIRECTION_OF_TEXT,
+        )
+    }
+    return subtitles
+
+
+def _leaning(text: str) -> int:
+    """How many letters more are written from right to left than from left to right."""
+    classes = Counter(map(bidirectional, text))
+    return classes["R"] + classes["AL"] - classes["L"]
+
+
+def _direction(group: Group, look: Look) -> str:
+    """What the group's rows begin with, so that no Latin name turns an Arabic row around."""
+    text = "".join(token.text for token in group.tokens)
+    if not {"R", "AL"} & set(map(bidirectional, text)):
+        return ""
+    runs_left = look.runs_left or _leaning(text) > 0
+    return _family_tag(" ") + (_RIGHT_TO_LEFT if runs_left else _LEFT_TO_RIGHT)
+
+
+def _events(
+    group: Group, frames: list[int], clock: FrameClock, look: Look
+) -> Iterator[pysubs2.SSAEvent]:
+    """One event for each state of the group, each from where the one before ends."""
+    place = f"\\pos({WIDTH // 2},{look.centre_y})\\fs{group.size * ROW_HEIGHT:.1f}"
+    outline = f"\\bord{_OUTLINE * group.size / FULL_SIZE:.1f}"
+    direction = _direction(group, look)
+    if look.style is CaptionStyle.PLAIN:
+        frames = [frames[0], frames[-1]]
+    for number, (first, last) in enumerate(pairwise(frames)):
+        if first < last:
+            spoken = group.tokens[number] if look.style is CaptionStyle.KARAOKE else None
+            rows = (direction + _row(row, spoken) for row in group.rows)
+            yield pysubs2.SSAEvent(
+                start=10 * clock.hundredths(first),
+                end=10 * clock.hundredths(last),
+                style=_STYLE,
+                text=f"{{{place}{outline}}}" + r"\N".join(rows),
+            )
+
+
+def _row(row: Sequence[Token], spoken: Token | None) -> str:
+    text = ""
+    for before, token in zip((None, *row), row, strict=False):
+        if before and token.is_spaced_from(before):
+            text += _family_tag(" ") + " "
+        # Every token names its colour, the spoken one too: so that all states have one layout.
+        text += f"{{\\1c{_SPOKEN if token is spoken else _OTHER}}}"
+        for run in token.runs:
+            text += f"{{\\fn{run.face.family}}}{_escaped(run.text)}"
+    return text
+
+
+def _escaped(text: str) -> str:
+    """`text` for libass to draw as it stands: no tag, no command."""
+    escaped = text.replace("\\", "\\" + _WORD_JOINER)
+    return escaped.replace("{", r"\{").replace("}", r"\}")
+
+
+def _family_tag(character: str) -> str:
+    return f"{{\\fn{_family_of(character)}}}"
+
+
+def _family_of(character: str) -> str:
+    face = typeface_of(character)
+    assert face
+    return face.family

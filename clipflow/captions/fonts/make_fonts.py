@@ -1,0 +1,138 @@
+"""Make the captions' fonts in `bold/` out of Noto's, each with what captions need of it.
+
+    python clipflow/captions/fonts/make_fonts.py SOURCES
+
+SOURCES is a folder that holds, side by side,
+
+- `NotoSans*-Bold.ttf` out of Debian's package fonts-noto-core 20201225-1,
+- `NotoSansCJK-Bold.ttc` out of Debian's package fonts-noto-cjk 1:20220127+repack1-1,
+- `NotoEmoji_700Bold.ttf` out of npm's package @expo-google-fonts/noto-emoji 0.4.7.
+
+What it writes is committed, so that nobody else needs these: run it only to add a script. Needs
+fontTools, and a minute for the Chinese, Japanese and Korean characters. See README.md for why the
+fonts are changed, and OFL.txt for the licence of what they were and of what they become.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from fontTools.subset import Options, Subsetter  # type: ignore[import-untyped]
+from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
+
+MADE = Path(__file__).parent / "bold"
+# What the font is called here, after "Clipflow", and the file it is made of.
+SOURCES = {
+    "Sans": "NotoSans-Bold.ttf",
+    "Arabic": "NotoSansArabic-Bold.ttf",
+    "Armenian": "NotoSansArmenian-Bold.ttf",
+    "Bengali": "NotoSansBengali-Bold.ttf",
+    "Devanagari": "NotoSansDevanagari-Bold.ttf",
+    "Ethiopic": "NotoSansEthiopic-Bold.ttf",
+    "Georgian": "NotoSansGeorgian-Bold.ttf",
+    "Gujarati": "NotoSansGujarati-Bold.ttf",
+    "Gurmukhi": "NotoSansGurmukhi-Bold.ttf",
+    "Hebrew": "NotoSansHebrew-Bold.ttf",
+    "Kannada": "NotoSansKannada-Bold.ttf",
+    "Khmer": "NotoSansKhmer-Bold.ttf",
+    "Lao": "NotoSansLao-Bold.ttf",
+    "Malayalam": "NotoSansMalayalam-Bold.ttf",
+    "Myanmar": "NotoSansMyanmar-Bold.ttf",
+    "Oriya": "NotoSansOriya-Bold.ttf",
+    "Sinhala": "NotoSansSinhala-Bold.ttf",
+    "Tamil": "NotoSansTamil-Bold.ttf",
+    "Telugu": "NotoSansTelugu-Bold.ttf",
+    "Thai": "NotoSansThai-Bold.ttf",
+    "CJK": "NotoSansCJK-Bold.ttc",
+    "Emoji": "NotoEmoji_700Bold.ttf",
+}
+# The collection's font with the forms of mainland China.
+SIMPLIFIED = 2
+# Rows of the national character sets: encoding, first and last of the lead byte, of the trail byte.
+ROWS = (
+    ("gb2312", range(0xA1, 0xF8), range(0xA1, 0xFF)),  # everyday simplified Chinese
+    ("big5", range(0xA1, 0xC7), range(0x40, 0xFF)),  # level 1: everyday traditional Chinese
+    ("euc_jp", range(0xA1, 0xF5), range(0xA1, 0xFF)),  # JIS X 0208, levels 1 and 2, and kana
+    ("euc_kr", range(0xA1, 0xAD), range(0xA1, 0xFF)),  # the signs of KS X 1001
+)
+HANGUL = range(0xAC00, 0xD7A4)
+SIGNS = range(0x2010, 0x2800)  # arrows, notes, ticks: the font with the most of them has these
+# Of the em, for every font: so that one size is one size, and a row is as high in any script.
+ASCENT, DESCENT = 1.0, 0.3
+COPYRIGHT, FAMILY, STYLE, UNIQUE, FULL, VERSION, POSTSCRIPT, LICENCE, LICENCE_AT = (
+    *range(7),
+    13,
+    14,
+)
+
+
+def main(sources: Path) -> None:
+    MADE.mkdir(exist_ok=True)
+    for script, name in SOURCES.items():
+        font = TTFont(sources / name, fontNumber=SIMPLIFIED if script == "CJK" else -1)
+        reduce(font, east_asian() if script == "CJK" else set(font.getBestCmap()), script)
+        rename(font, f"Clipflow {script}")
+        level(font)
+        address(font)
+        path = MADE / f"clipflow-{script.lower()}{Path(name).suffix.replace('ttc', 'otf')}"
+        # The date of its making stays the source's, so that the same sources make the same file.
+        font.recalcTimestamp = False
+        font.save(path)
+        print(f"{path.stat().st_size:>9,}  {path.name}  {len(font.getBestCmap())} characters")
+
+
+def east_asian() -> set[int]:
+    found = {*HANGUL, *SIGNS}
+    for encoding, leads, trails in ROWS:
+        for pair in (bytes((lead, trail)) for lead in leads for trail in trails):
+            found |= {ord(character) for character in pair.decode(encoding, errors="ignore")}
+    return found
+
+
+def reduce(font: Any, characters: set[int], script: str) -> None:
+    """Leave what draws `characters` in horizontal text, without hints: libass does not use them."""
+    options = Options(hinting=False, notdef_outline=True, name_IDs=["*"], glyph_names=False)
+    options.drop_tables += ["vhea", "vmtx", "VORG", "BASE", "STAT"]
+    if script == "CJK":
+        options.layout_features = []
+    subsetter = Subsetter(options)
+    subsetter.populate(unicodes=characters)
+    subsetter.subset(font)
+
+
+def rename(font: Any, family: str) -> None:
+    """A name of its own, as the licence asks for, and no other font on a machine has it."""
+    names = font["name"]
+    kept = {key: names.getDebugName(key) for key in (COPYRIGHT, VERSION, LICENCE, LICENCE_AT)}
+    names.names = []
+    postscript = family.replace(" ", "") + "-Bold"
+    ours = {FAMILY: family, STYLE: "Bold", FULL: f"{family} Bold"}
+    ours |= {POSTSCRIPT: postscript, UNIQUE: f"{postscript}; {kept[VERSION]}"}
+    for key, text in sorted((ours | kept).items()):
+        if text:
+            names.setName(text, key, 3, 1, 0x409)
+    if "CFF " in font:
+        outlines = font["CFF "].cff
+        outlines.fontNames = [postscript]
+        outlines.topDictIndex[0].FamilyName = family
+        outlines.topDictIndex[0].FullName = f"{family} Bold"
+
+
+def level(font: Any) -> None:
+    """The same ascent and descent in every font, wherever a renderer may look for them."""
+    ascent, descent = (round(part * font["head"].unitsPerEm) for part in (ASCENT, DESCENT))
+    line, metrics = font["hhea"], font["OS/2"]
+    line.ascent, line.descent, line.lineGap = ascent, -descent, 0
+    metrics.sTypoAscender, metrics.sTypoDescender, metrics.sTypoLineGap = ascent, -descent, 0
+    metrics.usWinAscent, metrics.usWinDescent = ascent, descent
+    metrics.usWeightClass = 700
+
+
+def address(font: Any) -> None:
+    """One table of characters: libass 0.17.1 looks into the first, which may lack the emoji."""
+    tables = font["cmap"].tables
+    font["cmap"].tables = [max(tables, key=lambda table: (table.platformID, len(table.cmap)))]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,104 @@
+"""Captions drawn by a real ffmpeg on plain grey, and what of them can be seen in each frame."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import ffmpeg as command
+import numpy as np
+from numpy.typing import NDArray
+
+from clipflow.captions.ass import burned_in, captions
+from clipflow.domain.shorts import CaptionStyle
+from clipflow.domain.transcript import Word
+from clipflow.media import ffmpeg
+
+CENTRE_Y = 1250
+_TIMESCALE = 90_000
+_GREY = 80
+
+
+def said(text: str, at: float = 0.0, each: float = 0.4) -> list[Word]:
+    """The words of `text`, one after the other without a pause."""
+    return [
+        Word(text=word, start=round(at + n * each, 3), end=round(at + (n + 1) * each, 3))
+        for n, word in enumerate(text.split(" "))
+    ]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One frame: where it is not grey, in pixels, and where it is yellow, in twos of pixels."""
+
+    time: Fraction
+    ink: NDArray[np.bool_]
+    yellow: NDArray[np.bool_]
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom of what is drawn."""
+        rows, columns = np.nonzero(self.ink)
+        return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+    def lies_as(self, other: "Seen") -> bool:
+        """Whether the same words stand at the same place, in whatever colours.
+
+        Where white or yellow blends into the outline, some pixels are as bright as the grey.
+        """
+        return self.box == other.box and int((self.ink != other.ink).sum()) < 0.05 * self.ink.sum()
+
+    @property
+    def lit(self) -> float:
+        """The middle of the highlighted word, in pixels from the left."""
+        return 2 * float(np.nonzero(self.yellow)[1].mean())
+
+
+def drawn(
+    words: Sequence[Word],
+    times: Sequence[Fraction],
+    folder: Path,
+    style: CaptionStyle = CaptionStyle.KARAOKE,
+    name: str = "captions.ass",
+) -> list[Seen]:
+    """A short with its frames at `times` and the captions of `words`, as a viewer sees it."""
+    ass_path, made = folder / name, folder / "made.nut"
+    stamps = [round(time * _TIMESCALE) for time in times]
+    shown = [Fraction(stamp, _TIMESCALE) for stamp in stamps]
+    ass_path.write_text(captions(words, shown, style, CENTRE_Y), encoding="utf-8")
+    grey = f"color=c=0x{_GREY:02x}{_GREY:02x}{_GREY:02x}:s=1080x1920:r=1"
+    stream = command.input(grey, format="lavfi").filter("format", "yuv420p")
+    stream = stream.filter("trim", end_frame=len(stamps)).filter("settb", f"1/{_TIMESCALE}")
+    stream = stream.filter("setpts", _stamp(stamps, 0))
+    output = command.output(
+        burned_in(stream, ass_path),
+        str(made),
+        vcodec="libx264",
+        preset="ultrafast",
+        qp=0,
+        fps_mode="passthrough",
+        enc_time_base=f"1:{_TIMESCALE}",
+    )
+    ffmpeg.run([*map(str, command.get_args(output))], "drawing captions", 120)
+    with av.open(str(made)) as container:
+        frames = [_seen(frame) for frame in container.decode(video=0)]
+    assert [frame.time for frame in frames] == shown
+    return frames
+
+
+def _stamp(stamps: list[int], first: int) -> str:
+    """An expression of ffmpeg's for frame N's timestamp: halved, for it nests only so deep."""
+    if len(stamps) == 1:
+        return str(stamps[0])
+    half = len(stamps) // 2
+    low, high = _stamp(stamps[:half], first), _stamp(stamps[half:], first + half)
+    return f"if(lt(N,{first + half}),{low},{high})"
+
+
+def _seen(frame: av.VideoFrame) -> Seen:
+    assert frame.pts is not None and frame.time_base is not None
+    planes = frame.to_ndarray(format="yuv420p")
+    luma = planes[:1920].astype(int)
+    blue = planes[1920 : 1920 + 480].reshape(960, 540)
+    return Seen(frame.pts * frame.time_base, abs(luma - luma[0, 0]) > 8, blue < 80)

@@ -1,0 +1,89 @@
+"""Which words are shown together."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clipflow.captions.groups import Group, groups, width
+from clipflow.captions.tokens import FULL_SIZE, ROW_WIDTH, SMALLEST_SIZE
+from clipflow.captions.typefaces import clusters
+from clipflow.domain.transcript import Word
+from tests.clipflow.captions.drawing import said
+
+
+def shown(words: list[Word]) -> list[str]:
+    return [" ".join(token.text for token in group.tokens) for group in groups(words)]
+
+
+def test_two_to_five_words_are_shown_at_a_time_and_no_sentence_runs_into_the_next() -> None:
+    text = "The first thing that I would tell anybody is this. Write it down before you forget it!"
+    found = shown(said(text))
+    assert " ".join(found) == text
+    assert all(2 <= len(part.split()) <= 5 for part in found)
+    assert any(part.endswith("this.") for part in found)
+
+
+def test_a_pause_and_another_voice_part_words() -> None:
+    first, second = said("one two"), said("three four", at=1.5)
+    answer = [word.model_copy(update={"speaker": "B"}) for word in said("five six", at=2.3)]
+    assert shown([*first, *second, *answer]) == ["one two", "three four", "five six"]
+
+
+@pytest.mark.parametrize(
+    ("pause", "expected"), [(0.1, ["Yes. I do"]), (0.6, ["Yes.", "I do"])], ids=["short", "long"]
+)
+def test_a_lone_word_joins_its_neighbours_where_no_long_pause_lies_between(
+    pause: float, expected: list[str]
+) -> None:
+    assert shown([*said("Yes."), *said("I do", at=0.4 + pause)]) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["今天我们来谈谈人工智能的未来发展方向", "きょうはとてもいいてんきですね"]
+)
+def test_four_to_ten_characters_make_a_group_where_words_have_no_spaces(text: str) -> None:
+    one_by_one = [part.replace(" ", "") for part in shown(said(" ".join(text), each=0.2))]
+    at_once = shown(said(text))
+    assert "".join(one_by_one) == "".join(at_once) == text
+    assert all(4 <= len(part) <= 10 for part in one_by_one + at_once)
+
+
+def test_a_word_too_long_for_a_row_takes_two_that_share_its_time() -> None:
+    (group,) = groups([Word(text="Pneumono" * 5, start=1, end=3)])
+    assert [len(row) for row in group.rows] == [1, 1]
+    assert [float(at) for token in group.tokens for at in (token.start, token.end)] == [1, 2, 2, 3]
+    assert SMALLEST_SIZE <= group.size < FULL_SIZE
+
+
+def fits(group: Group) -> bool:
+    widest = max(width(row) for row in group.rows) * group.size
+    return 1 <= len(group.rows) <= 2 and widest <= ROW_WIDTH + 0.01 and group.size >= SMALLEST_SIZE
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.text(min_size=1, max_size=60), st.floats(0, 20), st.floats(0, 2)), max_size=12
+    )
+)
+def test_whatever_is_said_fits_and_keeps_its_order(said_so: list[tuple[str, float, float]]) -> None:
+    words = [Word(text=text, start=at, end=at + long) for text, at, long in said_so]
+    found = groups(words)
+    assert all(map(fits, found))
+    tokens = [token for group in found for token in group.tokens]
+    assert all(one.start <= other.start for one, other in pairwise(tokens))
+
+
+def test_what_a_reader_takes_for_one_character_stays_together() -> None:
+    assert list(clusters("ậé")) == ["ậ", "é"]
+    assert list(clusters("👨\u200d👩\u200d👧❤️🇫🇷🇯🇵👍🏽")) == [
+        "👨\u200d👩\u200d👧",
+        "❤️",
+        "🇫🇷",
+        "🇯🇵",
+        "👍🏽",
+    ]
+    assert list(clusters("क्षमा")) == ["क्ष", "मा"]
+    assert list(clusters("เราจะ")) == ["เรา", "จะ"]

@@ -1,0 +1,1 @@
+"""The best moments of what is said: one question, asked of salience or of a language model."""

@@ -57,6 +57,8 @@ class Models(BaseSettings):
     )
     # With it, WhisperX tells speakers apart: its diarization model wants its terms accepted.
     hugging_face_token: SecretStr | None = Field(default=None, validation_alias="HF_TOKEN")
+    # A YuNet model for OpenCV's FaceDetectorYN. None: the Haar cascades that OpenCV brings.
+    face_model: Path | None = Field(default=None, validation_alias="CLIPFLOW_FACE_MODEL")
     # As pydantic-ai names it: `openai:gpt-5-mini`, `anthropic:…`, `bedrock:…`, `ollama:…`.
     # None: salience, without a language model.
     highlight_model: str | None = Field(default=None, validation_alias="CLIPFLOW_HIGHLIGHT_MODEL")

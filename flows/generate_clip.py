@@ -23,12 +23,22 @@ from tasks.status import (
 )
 
 
+def clip_keys(asked: dict[str, Any]) -> ClipKeys:
+    """Of the run with these parameters."""
+    return ClipKeys(
+        asked["tenant_id"], asked["episode_id"], asked["clip_id"], settings().key_prefix
+    )
+
+
+_record_end = record_end_without_result(clip_keys)
+
+
 @flow(
     name="generate-clip",
     flow_run_name="{clip_id}",
     task_runner=ThreadPoolTaskRunner(max_workers=at_once()),  # type: ignore[arg-type]
-    on_crashed=[record_end_without_result],
-    on_cancellation=[record_end_without_result],
+    on_crashed=[_record_end],
+    on_cancellation=[_record_end],
 )
 def generate_clip(
     tenant_id: Identifier,
@@ -51,7 +61,7 @@ def generate_clip(
     if record.status == ClipStatus.COMPLETE and not force and _is_made(keys, record.request(clip)):
         return Completed(name="AlreadyMade", message=f"{keys.clip} is up to date.")
 
-    claim = set_in_progress(keys, run_id, clip.segments)
+    claim = set_in_progress(keys, run_id, clip.brought)
     if not claim.granted:
         return Completed(name="AlreadyInProgress", message=f"Run {claim.owner} is making it.")
     try:
@@ -72,5 +82,5 @@ def _make(keys: ClipKeys, clip: ClipRequest, force: bool) -> ClipResult:
     made = None if force else find_made(sourced)
     if made:
         return made
-    segments = extract_all(plan(sourced), keys, force=force)
+    segments = extract_all(plan(sourced), force=force)
     return stitch_segments(sourced, segments)

@@ -44,9 +44,9 @@ def plan(clip: SourcedClip) -> list[Cut]:
 
 
 @task(name="extract-segment", task_run_name="extract {cut.label}", **MEDIA)
-def extract_segment(cut: Cut, keys: ClipKeys, threads: int, force: bool) -> ExtractOutput:
+def extract_segment(cut: Cut, threads: int, force: bool) -> ExtractOutput:
     """One segment, exact to the frame, under its key."""
-    return extract(cut, keys, object_store(), threads=threads, force=force)
+    return extract(cut, object_store(), threads=threads, force=force)
 
 
 @task(name="stitch", task_run_name="stitch", **MEDIA)

@@ -27,3 +27,9 @@ RECORDS: dict[str, Any] = {
     "retry_jitter_factor": 1,
     "retry_condition_fn": worth_retrying,
 }
+# The child tasks of shorts wait 30 and 60 seconds.
+CHILD: dict[str, Any] = {
+    "retries": 2,
+    "retry_delay_seconds": [30, 60],
+    "retry_condition_fn": worth_retrying,
+}

@@ -1,17 +1,19 @@
 """The status writer: Set In Progress, Set Complete, Set Failed."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from prefect import Flow, get_client, get_run_logger, task
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ObjectNotFound
+from prefect.flows import FlowStateHook
 from prefect.logging.loggers import flow_run_logger
 
-from clipflow.domain.clips import ClipRecord, ClipResult, Segment
+from clipflow.domain.clips import ClipRecord
 from clipflow.domain.errors import Failure, FailureCode, OwnershipLost
-from clipflow.domain.keys import ClipKeys
-from clipflow.settings import settings
+from clipflow.domain.keys import ClipKeys, RecordKeys
+from clipflow.domain.model import Model
 from clipflow.storage.records import Claim, record_store
 from tasks.retries import RECORDS
 
@@ -23,42 +25,54 @@ def read_record(keys: ClipKeys) -> ClipRecord:
 
 
 @task(name="set-in-progress", task_run_name="Set In Progress", **RECORDS)
-def set_in_progress(keys: ClipKeys, run_id: str, segments: list[Segment] | None) -> Claim:
-    """Claim the record for this run, also from a run that is over and left it in progress."""
+def set_in_progress(keys: RecordKeys, run_id: str, brought: dict[str, Any] | None = None) -> Claim:
+    """Claim the record for this run, also from a run that is over and left it in progress.
+
+    Where there is no record yet, it is made of what was `brought`, if anything was.
+    """
     records = record_store()
-    claim = records.claim(keys, run_id, segments)
+    claim = records.claim(keys, run_id, brought)
     if not claim.granted and claim.owner and _is_over(claim.owner):
         get_run_logger().warning("Run %s left its record in progress: taken over.", claim.owner)
-        claim = records.claim(keys, run_id, segments, dead_owner=claim.owner)
+        claim = records.claim(keys, run_id, brought, dead_owner=claim.owner)
     return claim
 
 
 @task(name="set-complete", task_run_name="Set Complete", **RECORDS)
-def set_complete(keys: ClipKeys, run_id: str, result: ClipResult) -> None:
+def set_complete(keys: RecordKeys, run_id: str, result: Model) -> None:
     record_store().complete(keys, run_id, result)
 
 
 @task(name="set-failed", task_run_name="Set Failed", **RECORDS)
-def set_failed(keys: ClipKeys, run_id: str, failure: Failure) -> None:
-    """Record the failure; a record that another run owns by now is left to that run."""
+def set_failed(
+    keys: RecordKeys, run_id: str, failure: Failure, result: Model | None = None
+) -> None:
+    """Record the failure, and what was made nevertheless; a record that another run owns by now
+    is left to that run."""
     try:
-        record_store().fail(keys, run_id, failure)
+        record_store().fail(keys, run_id, failure, result)
     except OwnershipLost as error:
         get_run_logger().warning("%s", error)
 
 
-def record_end_without_result(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """A flow's hook: Set Failed for a run that was cancelled or whose process is gone."""
-    code = FailureCode.CANCELLED if state.is_cancelled() else FailureCode.CRASHED
-    asked = flow_run.parameters
-    keys = ClipKeys(
-        asked["tenant_id"], asked["episode_id"], asked["clip_id"], settings().key_prefix
-    )
-    message = f"The run {flow_run.name} ended as {state.name}. Send the event again to go on."
-    try:
-        record_store().fail(keys, str(flow_run.id), Failure(code, message))
-    except OwnershipLost as error:
-        flow_run_logger(flow_run, flow).info("%s", error)
+def record_end_without_result(
+    keys_of: Callable[[dict[str, Any]], RecordKeys],
+) -> FlowStateHook[..., Any]:
+    """A flow's hook: Set Failed for a run that was cancelled or whose process is gone.
+
+    `keys_of` finds the record from the run's parameters.
+    """
+
+    def record_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+        code = FailureCode.CANCELLED if state.is_cancelled() else FailureCode.CRASHED
+        message = f"The run {flow_run.name} ended as {state.name}. Start it again to go on."
+        keys = keys_of(flow_run.parameters)
+        try:
+            record_store().fail(keys, str(flow_run.id), Failure(code, message))
+        except OwnershipLost as error:
+            flow_run_logger(flow_run, flow).info("%s", error)
+
+    return record_end
 
 
 def _is_over(run_id: str) -> bool:

@@ -10,7 +10,7 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
+from fontTools.ttLib import TTFont
 
 # Only fonts lie in here: libass tries to read every file. `fonts/README.md` says what they are.
 FOLDER = Path(__file__).parent / "fonts" / "bold"

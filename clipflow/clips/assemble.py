@@ -4,10 +4,11 @@ import tempfile
 from fractions import Fraction
 from pathlib import Path
 
-from clipflow.clips.plan import SourcedClip, is_made_from, object_metadata
+from clipflow.clips.plan import SourcedClip
 from clipflow.domain.clips import ClipResult, StitchInput
 from clipflow.domain.timecode import format_clock
 from clipflow.media.stitch import Piece, stitch
+from clipflow.segments.checkpoint import is_made_from, video_metadata
 from clipflow.settings import settings
 from clipflow.storage.objects import ObjectStore
 
@@ -15,7 +16,7 @@ from clipflow.storage.objects import ObjectStore
 def made_already(clip: SourcedClip, objects: ObjectStore) -> ClipResult | None:
     """The clip as its object tells it, where that was made from just this."""
     head = objects.head(clip.keys.clip)
-    if head is None or not is_made_from(head.metadata, clip.fingerprint):
+    if head is None or not is_made_from(head, clip.fingerprint):
         return None
     duration = Fraction(head.metadata["duration-seconds"])
     return _result(clip, duration, head.metadata["resolution"], head.size)
@@ -34,7 +35,7 @@ def assemble(request: StitchInput, clip: SourcedClip, objects: ObjectStore) -> C
             pieces.append(Piece(path, Fraction(str(segment.metadata.duration))))
         path = Path(scratch, "clip.mp4")
         made = stitch(pieces, path)
-        metadata = object_metadata(
+        metadata = video_metadata(
             made.duration, made.resolution, len(pieces), clip.etags, clip.fingerprint
         )
         objects.upload(path, clip.keys.clip, metadata)

@@ -1,28 +1,18 @@
 """From a clip's segments to what will be cut, from which bytes, in which form."""
 
-import hashlib
-import json
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from fractions import Fraction
-from math import floor
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from clipflow import PIPELINE_VERSION
-from clipflow.clips.sources import SourceChoice, find_source, open_source
+from clipflow.clips.sources import SourceChoice
 from clipflow.domain.clips import ExtractInput, Segment, in_play_order
-from clipflow.domain.errors import InvalidInput
 from clipflow.domain.keys import ClipKeys
-from clipflow.domain.timecode import format_timecode
-from clipflow.media.form import Form, common_form
-from clipflow.media.probe import Probe, probe
+from clipflow.media.form import common_form
+from clipflow.media.probe import probe
 from clipflow.media.window import Span
+from clipflow.segments.checkpoint import fingerprint
+from clipflow.segments.segment import SegmentPlan, span_within
+from clipflow.segments.source import find_source, open_source
 from clipflow.storage.objects import ObjectHead, ObjectStore
-
-logger = logging.getLogger(__name__)
-
-# An end this far past the source's is taken for its end: detectors round up.
-_CLAMP_SECONDS = 1
 
 
 @dataclass(frozen=True)
@@ -48,24 +38,15 @@ class SourcedClip:
 
 @dataclass(frozen=True)
 class Cut:
-    """One segment to make."""
+    """One segment of a clip to make, and who asked for it."""
 
     request: ExtractInput
-    head: ObjectHead
-    source: Probe
-    span: Span
-    form: Form
-
-    @property
-    def fingerprint(self) -> str:
-        """Equal for equal segments."""
-        span = [format_timecode(self.span.start), format_timecode(self.span.end)]
-        return fingerprint([span, self.head.etag, asdict(self.form)])
+    plan: SegmentPlan
 
     @property
     def label(self) -> str:
         """For people: `0 · 00:15:30–00:17:45`."""
-        return f"{self.request.index} · {self.span}"
+        return f"{self.request.index} · {self.plan.span}"
 
 
 def source_clip(
@@ -101,55 +82,13 @@ def plan_cuts(clip: SourcedClip, objects: ObjectStore) -> list[Cut]:
                 segment=segment,
                 index=index,
             ),
-            head,
-            probes[head.key],
-            span_within(segment, probes[head.key]),
-            form,
+            SegmentPlan(
+                clip.keys.segment(index),
+                head,
+                probes[head.key],
+                span_within(Span(segment.start_time, segment.end_time), probes[head.key]),
+                form,
+            ),
         )
         for index, (segment, head) in enumerate(clip.segments)
     ]
-
-
-def span_within(segment: Segment, source: Probe) -> Span:
-    """The segment's span; an end up to a second past the source's is clamped to it."""
-    start, end = segment.start_time, segment.end_time
-    if source.duration is None or end <= source.duration:
-        return Span(start, end)
-    if end > source.duration + _CLAMP_SECONDS or start >= source.duration:
-        raise InvalidInput(
-            f"Segment {Span(start, end)} ends past {source.name}, "
-            f"which lasts {format_timecode(source.duration)}.",
-            "Correct the segment's times or its source.",
-        )
-    # To a microsecond, so that the length survives being written as a number.
-    clamped = Fraction(floor(source.duration * 10**6), 10**6)
-    logger.warning("%s: end clamped to %s", Span(start, end), format_timecode(clamped))
-    return Span(start, clamped)
-
-
-def fingerprint(made_from: object) -> str:
-    """A short digest of what something is made from, and of the pipeline that makes it."""
-    text = json.dumps([PIPELINE_VERSION, made_from], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def is_made_from(metadata: Mapping[str, str], made_from: str) -> bool:
-    """Whether a finished object's metadata says that it was made from just this."""
-    return metadata.get(MADE_FROM) == made_from
-
-
-MADE_FROM = "made-from"
-
-
-def object_metadata(
-    duration: Fraction, resolution: str, count: int, etag: str, made_from: str
-) -> dict[str, str]:
-    """What a finished object carries: what it is, and what it was made from."""
-    return {
-        "duration-seconds": f"{float(duration):.6f}".rstrip("0").rstrip("."),
-        "resolution": resolution,
-        "segment-count": str(count),
-        "source-etag": etag,
-        "pipeline-version": PIPELINE_VERSION,
-        MADE_FROM: made_from,
-    }

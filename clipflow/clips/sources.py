@@ -1,14 +1,9 @@
-"""Which object a segment is cut from, and opening it."""
+"""Which object a segment is cut from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from clipflow.domain.clips import Segment, TrackRecord
-from clipflow.domain.errors import InvalidInput, SourceNotFound
-from clipflow.media.playlist import LARGEST_PLAYLIST_BYTES, beside, parse
-from clipflow.media.source import FileSource, PlaylistSource, Source
-from clipflow.storage.objects import ObjectHead, ObjectStore
 
 _MAIN = "main"
 
@@ -31,32 +26,3 @@ class SourceChoice:
         spoken = (track for track in self.tracks.values() if speaker in track.speakers)
         track = next(spoken, None) or self.tracks.get(_MAIN)
         return track.s3_key if track else None
-
-
-def find_source(candidates: list[str], objects: ObjectStore) -> ObjectHead:
-    """The first of `candidates` that exists. Raises SourceNotFound where none does."""
-    for key in candidates:
-        head = objects.head(key)
-        if head:
-            return head
-    raise SourceNotFound(
-        f"There is no source at {' or '.join(candidates)}.",
-        "Upload it, or correct the segment's sourceKey or the track's s3Key.",
-    )
-
-
-def open_source(head: ObjectHead, objects: ObjectStore) -> Source:
-    """The source at `head`, ready to be read by range. Raises InvalidInput for a bad playlist."""
-    if not head.key.endswith(".m3u8"):
-        return FileSource(head.key, head.etag, objects.url(head.key))
-    key = head.key
-    for _ in ("master", "media"):
-        playlist = parse(objects.text(key, LARGEST_PLAYLIST_BYTES), key)
-        if not isinstance(playlist, str):
-            return PlaylistSource(head.key, head.etag, playlist, partial(_address, objects, key))
-        key = playlist
-    raise InvalidInput(f"{head.key} names a master playlist that names another.")
-
-
-def _address(objects: ObjectStore, playlist_key: str, uri: str) -> str:
-    return objects.url(beside(playlist_key, uri))

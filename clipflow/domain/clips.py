@@ -45,6 +45,13 @@ class ClipRequest(Model):
     segments: Segments | None = None
     source_key: ObjectKey | None = None
 
+    @property
+    def brought(self) -> dict[str, Any] | None:
+        """What a record may be made of, where there is none yet."""
+        if not self.segments:
+            return None
+        return {"segments": [s.model_dump(mode="json", exclude_none=True) for s in self.segments]}
+
 
 class BeginClipGeneration(Model):
     """The detail of a `Begin Clip Generation` event; without clips it means all that are due."""

@@ -1,6 +1,19 @@
 """Where things are: keys of the table and keys of the bucket."""
 
 from dataclasses import dataclass
+from typing import Protocol
+
+
+class RecordKeys(Protocol):
+    """What has a status record."""
+
+    @property
+    def record(self) -> dict[str, str]:
+        """Its key in the table."""
+
+    @property
+    def label(self) -> str:
+        """What people call it: `clip c-1`."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +32,10 @@ class ClipKeys:
             "sk": clip_sort_key(self.clip_id),
         }
 
+    @property
+    def label(self) -> str:
+        return f"clip {self.clip_id}"
+
     def segment(self, index: int) -> str:
         """Segment `index`, from 0, in play order."""
         return f"{self._folder}/segments/{index}.mp4"
@@ -30,6 +47,67 @@ class ClipKeys:
     @property
     def _folder(self) -> str:
         return f"{expand(self.prefix, self.tenant_id)}{self.episode_id}/clips/{self.clip_id}"
+
+
+@dataclass(frozen=True)
+class ShortsKeys:
+    """Every key of one long video and its shorts, whose numbers count from 1, best first."""
+
+    user_id: str
+    video_id: str
+    prefix: str
+
+    @property
+    def record(self) -> dict[str, str]:
+        return {"pk": f"{self.user_id}#{self.video_id}", "sk": "shorts"}
+
+    @property
+    def label(self) -> str:
+        return f"video {self.video_id}"
+
+    @property
+    def original(self) -> str:
+        return self._key("original.mp4")
+
+    @property
+    def config(self) -> str:
+        return self._key("shorts_config.json")
+
+    @property
+    def thumbnail(self) -> str:
+        return self._key("thumbnail.png")
+
+    @property
+    def subtitles(self) -> str:
+        return self._key("original.srt")
+
+    @property
+    def text(self) -> str:
+        return self._key("original.txt")
+
+    @property
+    def words(self) -> str:
+        return self._key("original.words.json")
+
+    @property
+    def moments(self) -> str:
+        return self._key("important_segments_videos.json")
+
+    def segment(self, number: int) -> str:
+        return self._key(f"important-segment-videos/segment_{number}.mp4")
+
+    def segment_subtitles(self, number: int) -> str:
+        return self._key(f"important-segment-videos/segment_{number}.srt")
+
+    def short(self, number: int) -> str:
+        return self._key(f"videos-cropped-stacked/segment_{number}_cropped_stacked.mp4")
+
+    @property
+    def folder(self) -> str:
+        return f"{self.prefix}/{self.user_id}/{self.video_id}".lstrip("/")
+
+    def _key(self, name: str) -> str:
+        return f"{self.folder}/{name}"
 
 
 CLIP_SORT_PREFIX = "clip#"

@@ -1,12 +1,15 @@
 """Shorts: what a video's config asks for, and the moments and shorts that come of it."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from clipflow.domain.clips import ClipStatus
+from clipflow.domain.errors import Failure, FailureCode, presentable
 from clipflow.domain.model import Identifier, Model, ObjectKey
-from clipflow.domain.timecode import SubtitleTime
+from clipflow.domain.timecode import SubtitleTime, format_clock
 
 
 class Layout(StrEnum):
@@ -23,6 +26,14 @@ class CaptionStyle(StrEnum):
     KARAOKE = "karaoke"  # a few words at a time, the spoken one highlighted
     PLAIN = "plain"  # a few words at a time
     NONE = "none"
+
+
+class FailedState(StrEnum):
+    """The states in which making shorts may end in failure."""
+
+    READ_CONFIG = "ReadConfigFailed"
+    PARENT_TASK = "ParentTaskFailed"
+    CHILD_TASKS = "ChildTasksFailed"
 
 
 class ShortsConfig(Model):
@@ -55,3 +66,65 @@ class Moment(Model):
         if self.start >= self.end:
             raise ValueError("start must be before end")
         return self
+
+
+class Short(Model):
+    """What a video's record says of one of its shorts."""
+
+    index: int
+    s3_key: ObjectKey
+    start: SubtitleTime
+    end: SubtitleTime
+    score: float
+    why: str
+    title: str
+    file_size: int | None = None
+    duration: str | None = None
+    status: ClipStatus
+    error: str | None = None
+    code: FailureCode | None = None
+
+    @classmethod
+    def made(cls, index: int, s3_key: str, moment: Moment, file_size: int) -> Self:
+        return cls(
+            index=index,
+            s3_key=s3_key,
+            file_size=file_size,
+            duration=format_clock(moment.end - moment.start),
+            status=ClipStatus.COMPLETE,
+            **dict(moment),
+        )
+
+    @classmethod
+    def failed(cls, index: int, s3_key: str, moment: Moment, failure: Failure) -> Self:
+        return cls(
+            index=index,
+            s3_key=s3_key,
+            status=ClipStatus.FAILED,
+            error=failure.message,
+            code=failure.code,
+            **dict(moment),
+        )
+
+
+class ShortsResult(Model):
+    """What a video's record says when its run is over; `segment_count` is what was asked for."""
+
+    segment_count: int | None = None
+    shorts: list[Short] | None = None
+    failed_state: FailedState | None = None
+
+
+def children_failure(shorts: Sequence[Short]) -> Failure | None:
+    """What to say of the shorts that failed, where any did."""
+    failed = [short for short in shorts if short.code]
+    if not failed:
+        return None
+    told = " ".join(f"{short.index}: {short.error}" for short in failed)
+    return Failure(
+        failed[0].code or FailureCode.INTERNAL_ERROR,
+        presentable(
+            f"{len(failed)} of {len(shorts)} shorts failed, the others are made. {told} "
+            "Start it again: only what failed is made."
+        ),
+    )

@@ -5,12 +5,12 @@ fail it. The history is only ever appended to, whether or not the record has one
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
-from clipflow.domain.clips import ClipResult, ClipStatus
+from clipflow.domain.clips import ClipStatus
 from clipflow.domain.errors import Failure
 
 
@@ -55,54 +55,54 @@ _OWNED = "#flowRunId = :owner AND #status = :inProgress"
 
 
 def claim(
-    run_id: str, now: str, segments: list[dict[str, Any]] | None, dead_owner: str | None
+    run_id: str, now: str, brought: Mapping[str, Any] | None, dead_owner: str | None
 ) -> Update:
     """To `Generation in Progress`, owned by `run_id`, unless a run is at work on it already.
 
-    `segments`, where the event brought them, are kept in a record that has none; only then may the
-    record be new. `dead_owner` is a run known to be over, whose claim counts no more.
+    `brought` are attributes for a record that has none such; only then may the record be new.
+    `dead_owner` is a run known to be over, whose claim counts no more.
     """
     free = "#status <> :inProgress OR attribute_not_exists(#flowRunId)"
     if dead_owner:
         free += " OR #flowRunId = :deadOwner"
-    exists = "attribute_exists(#pk)"
     return Update(
         sets={
             "status": ClipStatus.IN_PROGRESS.value,
             "updatedAt": now,
             "flowRunId": run_id,
         },
-        only_if_absent={"segments": segments} if segments else {},
+        only_if_absent=dict(brought or {}),
         history={"status": ClipStatus.IN_PROGRESS, "timestamp": now},
         compares={
             "inProgress": ClipStatus.IN_PROGRESS.value,
             **({"deadOwner": dead_owner} if dead_owner else {}),
         },
-        condition=f"attribute_not_exists(#pk) OR {free}" if segments else f"{exists} AND ({free})",
+        condition=f"attribute_exists(#pk) AND ({free})"
+        if brought is None
+        else f"attribute_not_exists(#pk) OR {free}",
     )
 
 
-def complete(run_id: str, now: str, result: ClipResult) -> Update:
-    """To `Generation Complete`, with what was made; an earlier failure's error goes."""
-    made = result.model_dump()
-    made["durationSeconds"] = Decimal(str(result.duration_seconds))
+def complete(run_id: str, now: str, made: Mapping[str, Any]) -> Update:
+    """To `Generation Complete`, with what was made; what an earlier failure left goes."""
     return Update(
         sets={"status": ClipStatus.COMPLETE.value, "updatedAt": now, **made},
-        removes=("processingError",),
+        removes=("processingError", "failedState"),
         history={"status": ClipStatus.COMPLETE, "timestamp": now},
         compares={"owner": run_id, "inProgress": ClipStatus.IN_PROGRESS.value},
         condition=_OWNED,
     )
 
 
-def fail(run_id: str, now: str, failure: Failure) -> Update:
-    """To `Generation Failed`, with the reason."""
+def fail(run_id: str, now: str, failure: Failure, made: Mapping[str, Any]) -> Update:
+    """To `Generation Failed`, with the reason, and what was made nevertheless."""
     error = {"message": failure.message, "timestamp": now, "code": failure.code.value}
     return Update(
         sets={
             "status": ClipStatus.FAILED.value,
             "updatedAt": now,
             "processingError": error,
+            **made,
         },
         history={
             "status": ClipStatus.FAILED,

@@ -20,14 +20,14 @@ TIMESCALE = 90_000
 # Frames are told apart by more than this many units; rounding moves them by less.
 _SLACK = 2
 # Half the cost of `fast`, at a quality that its CRF makes up for.
-_PRESET, _CRF = "veryfast", 20
+PRESET, CRF = "veryfast", 20
 _TIMING = "fps=30:force-cfr=0"
 # Above 1080p an encoder holds fewer frames: 450 MB of memory for 2160p instead of 700, for 1 % more
 # bytes.
 _LARGE, _LEAN = 1920 * 1088, ":rc-lookahead=4:bframes=1"
 _TRANSPOSE = {90: ["cclock"], 180: ["hflip", "vflip"], 270: ["clock"]}
 # H.273's matrices as the scale filter calls them.
-_MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
+MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
 # Seconds: less than a sample, and what no container's rounding reaches.
 _INAUDIBLE, _GAP = 1e-5, 0.005
 # Seconds for ffmpeg: a start, and so many for each second of 1080p at 30 frames.
@@ -40,7 +40,11 @@ def cut(window: Window, source: Probe, form: Form, path: Path, threads: int) -> 
     Raises what `ffmpeg.run` raises, and MediaRefused where the frames are not those of the span.
     """
     doing = f"cutting {window.span} of {source.name}"
-    ffmpeg.run(cut_command(window, source, form, path, threads), doing, _patience(window, form))
+    ffmpeg.run(
+        cut_command(window, source, form, path, threads),
+        doing,
+        patience(form.width * form.height, window.span.duration),
+    )
     planned, made = len(window.frames), count_frames(path)
     if window.frames_are_packets and planned != made:
         raise MediaRefused(
@@ -88,8 +92,8 @@ def _encoder(form: Form, threads: int) -> dict[str, Any]:
     # segment's source, not even its frame rate: level and timing are given.
     return {
         "vcodec": "libx264",
-        "preset": _PRESET,
-        "crf": _CRF,
+        "preset": PRESET,
+        "crf": CRF,
         "pix_fmt": "yuv420p",
         "profile:v": "high",
         "level:v": form.level,
@@ -108,9 +112,14 @@ def _picture(stream: Any, window: Window, source: Probe, form: Form) -> Any:
         end_pts=round((origin + frames[-1]) * TIMESCALE) + _SLACK,
     )
     stream = stream.filter("setpts", f"PTS-{round(origin * TIMESCALE)}")
-    for turn in _TRANSPOSE.get(source.rotation, []):
+    return _converted(upright(stream, source.rotation), source, form)
+
+
+def upright(stream: Any, rotation: int) -> Any:
+    """A picture turned by so many degrees counter-clockwise."""
+    for turn in _TRANSPOSE.get(rotation, []):
         stream = stream.filter("transpose", turn) if "clock" in turn else stream.filter(turn)
-    return _converted(stream, source, form)
+    return stream
 
 
 def _converted(stream: Any, source: Probe, form: Form) -> Any:
@@ -147,8 +156,8 @@ def _matrices(source: Probe, form: Form) -> dict[str, str]:
     given = form.colour.matrix if was_mapped else matrix_of(source)
     wanted = given if form.colour.matrix == UNSPECIFIED else form.colour.matrix
     return {
-        "in_color_matrix": _MATRICES.get(given, "auto"),
-        "out_color_matrix": _MATRICES.get(wanted, "auto"),
+        "in_color_matrix": MATRICES.get(given, "auto"),
+        "out_color_matrix": MATRICES.get(wanted, "auto"),
         "in_range": "pc" if source.colour.full_range and not was_mapped else "tv",
         "out_range": "tv",
     }
@@ -197,7 +206,8 @@ def _blocks(stream: Any) -> Any:
     return stream.filter("asetnsamples", 4096, pad=0)
 
 
-def _patience(window: Window, form: Form) -> float:
-    chosen = limits().ffmpeg_deadline_seconds
-    size = max(1.0, form.width * form.height / (1920 * 1080))
-    return chosen or _PATIENCE_START + _PATIENCE_EACH * size * float(window.span.duration)
+def patience(pixels: int, duration: Fraction) -> float:
+    """Seconds that ffmpeg may take for `duration` seconds of a picture of so many pixels."""
+    size = max(1.0, pixels / (1920 * 1080))
+    given = _PATIENCE_START + _PATIENCE_EACH * size * float(duration)
+    return limits().ffmpeg_deadline_seconds or given

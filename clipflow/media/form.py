@@ -5,7 +5,7 @@ segment keeps its frames' own times, as an MP4's frames may be any time apart.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from clipflow.media.probe import Colour, Probe
@@ -58,6 +58,11 @@ def common_form(sources: Sequence[Probe]) -> Form:
         channels=1 if sounds and all(sound.channels == 1 for sound in sounds) else 2,
         level=_level(largest.width, largest.height, max(s.frame_rate for s in sources)),
     )
+
+
+def in_sdr(form: Form) -> Form:
+    """The same form with HDR brought to SDR: what a short is shown as."""
+    return replace(form, colour=_BT709) if is_hdr(form.colour) else form
 
 
 def limited(colour: Colour) -> Colour:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
+from pathlib import Path
 from typing import Protocol
 
 import av
@@ -67,6 +68,22 @@ class FileSource:
         # If-Match makes S3 refuse, rather than mix, bytes of an object that was replaced.
         options = {**_OPTIONS, "headers": f'If-Match: "{self.etag}"\r\n'}
         return av.open(self.url, "r", options=options, timeout=_TIMEOUT)
+
+
+@dataclass(frozen=True)
+class LocalSource:
+    """A file of ours on this machine."""
+
+    path: Path
+    etag: str = ""
+    seekable: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def open(self, start: Fraction, end: Fraction) -> InputContainer:
+        return av.open(str(self.path), "r")
 
 
 @dataclass(frozen=True)

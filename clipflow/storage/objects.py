@@ -57,8 +57,8 @@ class ObjectStore:
             ExpiresIn=_URL_SECONDS,
         )
 
-    def text(self, key: str, limit: int) -> str:
-        """A small text object. Raises InvalidInput above `limit` bytes or where it is not UTF-8."""
+    def data(self, key: str, limit: int) -> bytes:
+        """A small object. Raises SourceNotFound without it, InvalidInput above `limit` bytes."""
         with storage_errors(f"reading {key}"):
             try:
                 body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
@@ -69,8 +69,12 @@ class ObjectStore:
             data = body.read(limit + 1)
         if len(data) > limit:
             raise InvalidInput(f"{key} is larger than {limit} bytes.")
+        return data
+
+    def text(self, key: str, limit: int) -> str:
+        """A small text object. Raises what `data` raises, InvalidInput where it is not UTF-8."""
         try:
-            return data.decode()
+            return self.data(key, limit).decode()
         except UnicodeDecodeError:
             raise InvalidInput(f"{key} is not UTF-8 text.") from None
 
@@ -79,11 +83,24 @@ class ObjectStore:
         with storage_errors(f"downloading {key}"):
             self.client.download_file(self.bucket, key, str(path), Config=_TRANSFER)
 
-    def upload(self, path: Path, key: str, metadata: dict[str, str]) -> None:
-        """The MP4 at `path` under `key`: streamed, and there whole or not at all."""
-        extra = {"ContentType": "video/mp4", "Metadata": metadata}
+    def upload(
+        self, path: Path, key: str, metadata: dict[str, str], content_type: str = "video/mp4"
+    ) -> None:
+        """The file at `path` under `key`: streamed, and there whole or not at all."""
+        extra = {"ContentType": content_type, "Metadata": metadata}
         with storage_errors(f"uploading {key}"):
             self.client.upload_file(str(path), self.bucket, key, ExtraArgs=extra, Config=_TRANSFER)
+
+    def put_text(self, text: str, key: str, metadata: dict[str, str], content_type: str) -> None:
+        """A small text under `key`."""
+        with storage_errors(f"uploading {key}"):
+            self.client.put_object(
+                Bucket=self.bucket,
+                Key=key,
+                Body=text.encode(),
+                ContentType=f"{content_type}; charset=utf-8",
+                Metadata=metadata,
+            )
 
 
 _TRANSFER = TransferConfig(
@@ -92,5 +109,10 @@ _TRANSFER = TransferConfig(
 
 
 def object_store() -> ObjectStore:
-    """The bucket of the settings."""
+    """The bucket of the clips."""
     return ObjectStore(s3_client(), settings().bucket_name)
+
+
+def shorts_store() -> ObjectStore:
+    """The bucket of the long videos and their shorts."""
+    return ObjectStore(s3_client(), settings().shorts_bucket_name or settings().bucket_name)

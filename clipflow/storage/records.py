@@ -10,14 +10,17 @@ from boto3.dynamodb.conditions import Key
 from botocore.exceptions import ClientError
 
 from clipflow.domain import transitions
-from clipflow.domain.clips import DUE, ClipRecord, ClipResult, Segment, TrackRecord
+from clipflow.domain.clips import DUE, ClipRecord, TrackRecord
 from clipflow.domain.errors import Failure, InvalidInput, OwnershipLost
 from clipflow.domain.keys import (
     CLIP_SORT_PREFIX,
     TRACK_SORT_PREFIX,
     ClipKeys,
+    RecordKeys,
+    ShortsKeys,
     partition,
 )
+from clipflow.domain.model import Model
 from clipflow.storage.aws import error_code, records_table, storage_errors
 
 if TYPE_CHECKING:
@@ -41,9 +44,15 @@ class RecordStore:
 
     def clip(self, keys: ClipKeys) -> ClipRecord | None:
         """The clip's record, or None where there is none."""
-        with storage_errors(f"reading the record of clip {keys.clip_id}"):
+        with storage_errors(f"reading the record of {keys.label}"):
             item = self.table.get_item(Key=keys.record, ConsistentRead=True).get("Item")
-        return ClipRecord.read(plain(item), f"the record of clip {keys.clip_id}") if item else None
+        return ClipRecord.read(plain(item), f"the record of {keys.label}") if item else None
+
+    def shorts(self, keys: ShortsKeys) -> list[dict[str, Any]]:
+        """What the video's record says of its shorts."""
+        with storage_errors(f"reading the record of {keys.label}"):
+            item = self.table.get_item(Key=keys.record, ConsistentRead=True).get("Item", {})
+        return list(plain(item).get("shorts", []))
 
     def tracks(self, tenant_id: str, episode_id: str) -> dict[str, TrackRecord]:
         """The episode's tracks by name."""
@@ -62,39 +71,42 @@ class RecordStore:
 
     def claim(
         self,
-        keys: ClipKeys,
+        keys: RecordKeys,
         run_id: str,
-        segments: list[Segment] | None = None,
+        brought: Mapping[str, Any] | None = None,
         dead_owner: str | None = None,
     ) -> Claim:
         """Set In Progress: make `run_id` the record's owner, unless another run is at work on it.
 
-        Asked again by the same run it is granted again and changes nothing. Raises InvalidInput
-        where there is neither a record nor segments from the event.
+        What was `brought` is kept where the record has nothing such. Asked again by the same run it
+        is granted again and changes nothing. Raises InvalidInput where there is no record and
+        nothing was brought to make one of.
         """
-        given = [s.model_dump(exclude_none=True) for s in segments] if segments else None
-        update = transitions.claim(run_id, _now(), _decimals(given), dead_owner)
+        given = None if brought is None else _decimals(brought)
+        update = transitions.claim(run_id, _now(), given, dead_owner)
         old = self._apply(keys, update)
         if old is None:
             return Claim(granted=True)
         if not old:
             raise InvalidInput(
-                f"Clip {keys.clip_id} of episode {keys.episode_id} has no record and the event "
-                "brought no segments.",
-                "Write the clip's record first, or put its segments into the event.",
+                f"There is no record of {keys.label}, and nothing to make one of.",
+                "Write the record first, or put the clip's segments into the event.",
             )
         owner = str(old.get("flowRunId", ""))
         return Claim(granted=owner == run_id, owner=owner)
 
-    def complete(self, keys: ClipKeys, run_id: str, result: ClipResult) -> None:
+    def complete(self, keys: RecordKeys, run_id: str, result: Model) -> None:
         """Set Complete. Raises OwnershipLost where another run owns the record by now."""
-        self._finish(keys, transitions.complete(run_id, _now(), result), run_id)
+        self._finish(keys, transitions.complete(run_id, _now(), _attributes(result)), run_id)
 
-    def fail(self, keys: ClipKeys, run_id: str, failure: Failure) -> None:
+    def fail(
+        self, keys: RecordKeys, run_id: str, failure: Failure, result: Model | None = None
+    ) -> None:
         """Set Failed. Raises OwnershipLost where another run owns the record by now."""
-        self._finish(keys, transitions.fail(run_id, _now(), failure), run_id)
+        update = transitions.fail(run_id, _now(), failure, _attributes(result))
+        self._finish(keys, update, run_id)
 
-    def _finish(self, keys: ClipKeys, update: transitions.Update, run_id: str) -> None:
+    def _finish(self, keys: RecordKeys, update: transitions.Update, run_id: str) -> None:
         old = self._apply(keys, update)
         if old is None:
             return
@@ -102,13 +114,13 @@ class RecordStore:
         if old.get("flowRunId") == run_id and old.get("status") == update.sets["status"]:
             return
         raise OwnershipLost(
-            f"The record of clip {keys.clip_id} belongs to run {old.get('flowRunId')} and is "
+            f"The record of {keys.label} belongs to run {old.get('flowRunId')} and is "
             f"{old.get('status')!r}: nothing was changed."
         )
 
-    def _apply(self, keys: ClipKeys, update: transitions.Update) -> Mapping[str, Any] | None:
+    def _apply(self, keys: RecordKeys, update: transitions.Update) -> Mapping[str, Any] | None:
         """None when written; else, where the condition did not hold, the item as it is."""
-        with storage_errors(f"updating the record of clip {keys.clip_id}"):
+        with storage_errors(f"updating the record of {keys.label}"):
             try:
                 self.table.update_item(Key=keys.record, **update.arguments())
             except ClientError as error:
@@ -141,6 +153,11 @@ def plain(value: Any) -> Any:
         case list():
             return [plain(entry) for entry in value]
     return value
+
+
+def _attributes(model: Model | None) -> dict[str, Any]:
+    """The model as DynamoDB takes it, without what is None."""
+    return _decimals(model.model_dump(mode="json", exclude_none=True)) if model else {}
 
 
 def _decimals(value: Any) -> Any:

@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fontTools.subset import Options, Subsetter  # type: ignore[import-untyped]
-from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
+from fontTools.subset import Options, Subsetter
+from fontTools.ttLib import TTFont
 
 MADE = Path(__file__).parent / "bold"
 # What the font is called here, after "Clipflow", and the file it is made of.

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pysubs2
 import pytest
-from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
+from fontTools.ttLib import TTFont
 
 from clipflow.captions.ass import captions
 from clipflow.captions.typefaces import FOLDER, ROW_HEIGHT

@@ -43,7 +43,7 @@ def ask(source: str, objects: ObjectStore, tmp_path: Path) -> Ask:
 
 
 def make(cuts: list[Cut], clip: SourcedClip, objects: ObjectStore) -> None:
-    outputs = [extract(cut, clip.keys, objects, threads=1) for cut in cuts]
+    outputs = [extract(cut, objects, threads=1) for cut in cuts]
     segments = [StitchSegment(segment_file=o.segment_file, metadata=o.metadata) for o in outputs]
     keys = clip.keys
     request = StitchInput(
@@ -59,7 +59,7 @@ def test_an_end_a_little_past_the_sources_is_clamped(
     ask: Ask, objects: ObjectStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     [cut] = plan_cuts(ask({"startTime": 5, "endTime": 6.9}), objects)
-    assert cut.span == Span(Fraction(5), Fraction(6))
+    assert cut.plan.span == Span(Fraction(5), Fraction(6))
     assert "end clamped to 00:00:06" in caplog.text
 
 
@@ -87,17 +87,17 @@ def test_a_segment_is_cut_again_only_if_it_is_another_or_forced(
 ) -> None:
     clip = ask({"startTime": 1, "endTime": 2})
     [cut] = plan_cuts(clip, objects)
-    made = extract(cut, clip.keys, objects, threads=1)
+    made = extract(cut, objects, threads=1)
     marked = objects.head(made.segment_file)
     assert marked
     objects.client.put_object(
         Bucket=objects.bucket, Key=made.segment_file, Body=b"kept", Metadata=marked.metadata
     )
-    kept = extract(cut, clip.keys, objects, threads=1)
+    kept = extract(cut, objects, threads=1)
     assert kept.metadata.file_size == 4
     [other] = plan_cuts(ask({"startTime": 1, "endTime": 2.04}), objects)
-    assert extract(other, clip.keys, objects, threads=1).metadata.file_size > 1000
-    assert extract(cut, clip.keys, objects, threads=1, force=True) == made
+    assert extract(other, objects, threads=1).metadata.file_size > 1000
+    assert extract(cut, objects, threads=1, force=True) == made
 
 
 def test_finished_objects_say_what_they_are_and_what_they_were_made_from(
@@ -128,7 +128,7 @@ def test_a_source_replaced_under_a_run_is_an_error_and_no_mixture(
     other = make_source(tmp_path / "other.mp4", seconds=7, sound=None)
     objects.client.upload_file(str(other), objects.bucket, source)
     with pytest.raises(SourceChanged, match="was replaced"):
-        extract(cut, clip.keys, objects, threads=1)
+        extract(cut, objects, threads=1)
     assert objects.head(clip.keys.segment(0)) is None
 
 

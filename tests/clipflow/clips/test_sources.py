@@ -1,9 +1,10 @@
 import pytest
 
-from clipflow.clips.sources import SourceChoice, find_source
+from clipflow.clips.sources import SourceChoice
 from clipflow.domain.clips import Segment, TrackRecord
 from clipflow.domain.errors import SourceNotFound
 from clipflow.domain.keys import ClipKeys, main_track_candidates
+from clipflow.segments.source import find_source
 from clipflow.storage.objects import ObjectStore
 
 TRACKS = {

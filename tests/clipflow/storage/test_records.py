@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clipflow.domain.clips import ClipResult, Segment
+from clipflow.domain.clips import ClipRequest, ClipResult
 from clipflow.domain.errors import Failure, FailureCode, InvalidInput, OwnershipLost
 from clipflow.domain.keys import ClipKeys
 from clipflow.storage.records import RecordStore
@@ -174,10 +174,11 @@ def test_a_late_failure_invents_no_record(records: RecordStore, keys: ClipKeys) 
 def test_an_event_with_segments_may_come_before_the_record(
     records: RecordStore, keys: ClipKeys
 ) -> None:
-    with pytest.raises(InvalidInput, match="has no record"):
+    with pytest.raises(InvalidInput, match="There is no record of clip c"):
         records.claim(keys, "run-1")
-    segments = [Segment.read({"startTime": 1.5, "endTime": "00:00:02", "order": 1.5}, "it")]
-    assert records.claim(keys, "run-1", segments).granted
+    segments = [{"startTime": 1.5, "endTime": "00:00:02", "order": 1.5}]
+    asked = ClipRequest.read({"clipId": "c", "segments": segments}, "it")
+    assert records.claim(keys, "run-1", asked.brought).granted
     assert read(records, keys)["segments"] == [
         {"startTime": "00:00:01.5", "endTime": "00:00:02", "order": pytest.approx(1.5)}
     ]

@@ -1,7 +1,6 @@
-"""`make demo`: the local stack, an episode of two tracks, one event, and what comes out of it."""
+"""An episode of two tracks, one event, and the clips that come out of it."""
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,16 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import av
-from rich.console import Console
 from rich.table import Table
 
 from clipflow.domain.clips import ClipStatus
 from clipflow.domain.timecode import parse_timecode
-from deployments.local_stack import RunningStack, running_stack
+from deployments.demo.sample import OUT, ROOT, SAMPLE, console
+from deployments.local_stack import RunningStack
 
-ROOT = Path(__file__).parents[1]
-SAMPLE = ROOT / "demo" / "sample"
-OUT = ROOT / "out"
 TENANT = "demo"
 TRACKS = {"main": ["host"], "guest": ["guest"]}
 # Seconds of pause kept around a line, and seconds after which a clip counts as stuck.
@@ -30,8 +26,6 @@ _PATIENCE = 300
 # Lines of the conversation, in play order: one from the guest's own track; three out of order,
 # from both.
 CLIPS = {"one-idea": [3], "best-moments": [19, 20, 7]}
-
-console = Console()
 
 
 @dataclass
@@ -154,34 +148,25 @@ def show(records: dict[str, dict[str, Any]], paths: dict[str, Path]) -> None:
     console.print(table)
 
 
-def main() -> int:
-    """Exit code: 0 only if every clip came out right."""
-    console.print("Starting the local stack …")
-    with running_stack() as stack:
-        episode = Episode(stack, f"episode-{datetime.now(UTC):%Y%m%d-%H%M%S}")
-        episode.put()
-        episode.ask()
-        console.print(f"Asked for the clips of {episode.episode_id} by an EventBridge event.")
-        records = episode.watch()
-        failed = {
-            clip: record["processingError"]["message"]
-            for clip, record in records.items()
-            if record["status"] == ClipStatus.FAILED
-        }
-        paths = {c: episode.fetch(r, c) for c, r in records.items() if c not in failed}
-        wrong = {clip: faults(records[clip], path) for clip, path in paths.items()}
-        show(records, paths)
+def make_clips(stack: RunningStack) -> bool:
+    """Whether every clip came out right."""
+    episode = Episode(stack, f"episode-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    episode.put()
+    episode.ask()
+    console.print(f"Asked for the clips of {episode.episode_id} by an EventBridge event.")
+    records = episode.watch()
+    failed = {
+        clip: record["processingError"]["message"]
+        for clip, record in records.items()
+        if record["status"] == ClipStatus.FAILED
+    }
+    paths = {c: episode.fetch(r, c) for c, r in records.items() if c not in failed}
+    wrong = {clip: faults(records[clip], path) for clip, path in paths.items()}
+    show(records, paths)
     for clip, why in {**failed, **{c: ", ".join(f) for c, f in wrong.items() if f}}.items():
         console.print(f"[red]{clip}: {why}")
-    if failed or any(wrong.values()):
-        return 1
-    console.print("Watch them in out/. `make up` starts the stack again with all of this in it.")
-    return 0
+    return not failed and not any(wrong.values())
 
 
 def _now() -> str:
     return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

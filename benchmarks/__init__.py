@@ -1,0 +1,1 @@
+"""The measured claims, each runnable: `python -m benchmarks.render`."""

@@ -1,0 +1,37 @@
+"""The object a segment is cut from, opened."""
+
+from functools import partial
+
+from clipflow.domain.errors import InvalidInput, SourceNotFound
+from clipflow.media.playlist import LARGEST_PLAYLIST_BYTES, beside, parse
+from clipflow.media.source import FileSource, PlaylistSource, Source
+from clipflow.storage.objects import ObjectHead, ObjectStore
+
+
+def find_source(candidates: list[str], objects: ObjectStore) -> ObjectHead:
+    """The first of `candidates` that exists. Raises SourceNotFound where none does."""
+    for key in candidates:
+        head = objects.head(key)
+        if head:
+            return head
+    raise SourceNotFound(
+        f"There is no source at {' or '.join(candidates)}.",
+        "Upload it, or correct what names it.",
+    )
+
+
+def open_source(head: ObjectHead, objects: ObjectStore) -> Source:
+    """The source at `head`, ready to be read by range. Raises InvalidInput for a bad playlist."""
+    if not head.key.endswith(".m3u8"):
+        return FileSource(head.key, head.etag, objects.url(head.key))
+    key = head.key
+    for _ in ("master", "media"):
+        playlist = parse(objects.text(key, LARGEST_PLAYLIST_BYTES), key)
+        if not isinstance(playlist, str):
+            return PlaylistSource(head.key, head.etag, playlist, partial(_address, objects, key))
+        key = playlist
+    raise InvalidInput(f"{head.key} names a master playlist that names another.")
+
+
+def _address(objects: ObjectStore, playlist_key: str, uri: str) -> str:
+    return objects.url(beside(playlist_key, uri))

@@ -1,0 +1,74 @@
+"""What is said in the video: taken from its `original.srt` where somebody wrote one, else heard."""
+
+import tempfile
+from pathlib import Path
+
+from clipflow.domain.errors import InvalidInput
+from clipflow.domain.keys import ShortsKeys
+from clipflow.domain.transcript import Transcript
+from clipflow.media.probe import probe
+from clipflow.segments.checkpoint import checkpoint, fingerprint, is_made_from, is_ours
+from clipflow.segments.source import find_source, open_source
+from clipflow.settings import models, settings
+from clipflow.speech import audio, srt
+from clipflow.speech.transcribe import transcriber
+from clipflow.speech.words import read_words, words_json
+from clipflow.storage.objects import ObjectHead, ObjectStore
+
+# Ten hours of speech are about 100 000 words of 90 bytes.
+_LARGEST_BYTES = 64 << 20
+# In the metadata of the words.
+_LANGUAGE = "language"
+
+
+def transcribe(
+    keys: ShortsKeys, language: str | None, objects: ObjectStore, *, force: bool
+) -> None:
+    """Put the transcript's three objects, unless they are there already, made from the same.
+
+    Raises SourceNotFound without a video, InvalidInput where it has no sound, and what reading it
+    and the transcriber raise.
+    """
+    video = find_source([keys.original], objects)
+    written = objects.head(keys.subtitles)
+    if written and not is_ours(written):
+        made_from = fingerprint(["srt", written.etag])
+    else:
+        written = None
+        chosen = models().model_dump(include={"transcriber", "whisperx_model"})
+        made_from = fingerprint([video.etag, chosen, language])
+    if not force and is_made_from(objects.head(keys.words), made_from):
+        return
+    if written:
+        content = objects.data(keys.subtitles, _LARGEST_BYTES)
+        transcript = srt.read(content, keys.subtitles, language)
+    else:
+        transcript = _hear(video, language, objects)
+    metadata = checkpoint(video.etag, made_from)
+    if not written:
+        objects.put_text(srt.written(transcript), keys.subtitles, metadata, "application/x-subrip")
+    objects.put_text(transcript.text, keys.text, metadata, "text/plain")
+    # Last, because it is what says that all three are there.
+    metadata |= {_LANGUAGE: transcript.language or ""}
+    objects.put_text(words_json(transcript.words), keys.words, metadata, "application/json")
+
+
+def read_transcript(keys: ShortsKeys, objects: ObjectStore) -> Transcript:
+    """What `transcribe` put."""
+    head = find_source([keys.words], objects)
+    words = read_words(objects.text(keys.words, _LARGEST_BYTES), keys.words)
+    return Transcript(words, head.metadata.get(_LANGUAGE) or None)
+
+
+def _hear(video: ObjectHead, language: str | None, objects: ObjectStore) -> Transcript:
+    source = open_source(video, objects)
+    known = probe(source)
+    if known.sound is None:
+        raise InvalidInput(
+            f"{video.key} has no sound, so nothing can be heard in it.",
+            "Put its subtitles beside it as original.srt.",
+        )
+    with tempfile.TemporaryDirectory(prefix="clipflow-", dir=settings().scratch) as scratch:
+        sound = Path(scratch, "sound.wav")
+        audio.extract(source, known, sound)
+        return transcriber()(sound, language)

@@ -1,0 +1,139 @@
+"""The sound of a source, read once and written to disk on the video's own time line."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+from av.audio.frame import AudioFrame
+from av.container import InputContainer
+
+from clipflow.domain.errors import MediaInterrupted, MediaRefused
+from clipflow.media.probe import Probe
+from clipflow.media.source import Source, reading
+from clipflow.speech.sound import RATE, SAMPLE_BYTES
+
+_LOG = logging.getLogger(__name__)
+# Seconds by which a timestamp may differ from the samples counted: more is a gap, not rounding.
+_GAP = Fraction(1, 20)
+# A source may end this much before it said it would, in seconds.
+_EARLY_END = 5
+# Seconds: a timestamp beyond is damage, not sound.
+_LONGEST = 48 * 3600
+
+
+def extract(source: Source, known: Probe, path: Path) -> None:
+    """Write the sound of `source` to `path`, as `sound.RATE` says; time 0 is the first frame's.
+
+    What the timestamps leave out is silence, and sound before the first frame is left out. Damage
+    that a decoder cannot read is silence too, and logged. `known.sound` must not be None.
+
+    Raises MediaRefused where there is no sound that can be decoded, MediaInterrupted where the
+    source ends too early, and what `reading` raises.
+    """
+    end = known.duration or Fraction(_LONGEST)
+    with (
+        path.open("wb") as file,
+        reading(source.name),
+        source.open(Fraction(0), end) as container,
+    ):
+        line = _TimeLine(file, known)
+        for frame in _frames(container, known):
+            line.add(frame)
+        line.finish()
+
+
+def _frames(container: InputContainer, known: Probe) -> Iterator[AudioFrame]:
+    """Every frame of the sound; all streams are read, so that the end of the source is known."""
+    sound = container.streams.best("audio")
+    if not isinstance(sound, av.AudioStream):
+        raise MediaRefused(f"{known.name} has no sound.", "Name a source that has it.")
+    decoded, damaged, reached = 0, 0, Fraction(0)
+    for packet in container.demux():
+        if packet.pts is not None and packet.time_base:
+            reached = max(reached, (packet.pts + (packet.duration or 0)) * packet.time_base)
+        if packet.stream_index != sound.index:
+            continue
+        try:
+            frames = [frame for frame in packet.decode() if isinstance(frame, AudioFrame)]
+        except av.error.InvalidDataError:
+            damaged += 1
+            continue
+        decoded += len(frames)
+        yield from frames
+    if damaged:
+        _LOG.warning("%s: %d packets of its sound cannot be decoded", known.name, damaged)
+        if not decoded:
+            raise MediaRefused(f"No sound of {known.name} can be decoded.", "Re-encode its sound.")
+    _check_end(known, reached)
+
+
+def _check_end(known: Probe, reached: Fraction) -> None:
+    missing = known.start + (known.duration or 0) - reached
+    if missing > _EARLY_END:
+        raise MediaInterrupted(
+            f"{known.name} ended {float(missing):.1f} s before the end it declares.",
+            "It is tried again; if it stays so, the source is cut short.",
+        )
+
+
+@dataclass
+class _TimeLine:
+    """A file in which samples go where their timestamps say.
+
+    Frames without a gap between them go through one resampler; `_next` is when the next of them
+    begins, in seconds on the container's clock, and `_place` where its samples go.
+    """
+
+    file: BinaryIO
+    known: Probe
+    _resampler: av.AudioResampler | None = None
+    _form: tuple[object, ...] = ()
+    _next: Fraction = field(default_factory=Fraction)
+    _place: int = 0
+    _written: int = 0
+
+    def add(self, frame: AudioFrame) -> None:
+        begins = self._next
+        if frame.pts is not None and frame.time_base is not None:
+            begins = frame.pts * frame.time_base
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if self._resampler is None or form != self._form or abs(begins - self._next) > _GAP:
+            self.finish()
+            self._start(begins, form)
+        self._next += Fraction(frame.samples, frame.sample_rate)
+        # Times are ours to keep, and the resampler would take an uneven one for an error.
+        frame.pts = None
+        self._resample(frame)
+
+    def finish(self) -> None:
+        """Write what the resampler still holds."""
+        if self._resampler is not None:
+            self._resample(None)
+            self._resampler = None
+
+    def _start(self, begins: Fraction, form: tuple[object, ...]) -> None:
+        place = round((begins - self.known.start) * RATE)
+        if place > _LONGEST * RATE:
+            raise MediaRefused(
+                f"{self.known.name} has sound at {float(begins):.0f} s, which cannot be.",
+                "Remux it, so that its timestamps begin near zero.",
+            )
+        self._resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+        self._form, self._next, self._place = form, begins, place
+
+    def _resample(self, frame: AudioFrame | None) -> None:
+        assert self._resampler is not None
+        for part in self._resampler.resample(frame):
+            # Nothing goes before the first frame, nor over what is already there.
+            skipped = min(part.samples, max(0, self._written - self._place))
+            heard = memoryview(part.planes[0])[skipped * SAMPLE_BYTES : part.samples * SAMPLE_BYTES]
+            self._place += part.samples
+            if heard:
+                # What is skipped over reads as silence, and takes no room on disk.
+                self.file.seek((self._place - part.samples + skipped) * SAMPLE_BYTES)
+                self.file.write(heard)
+                self._written = self._place

@@ -1,0 +1,112 @@
+"""A transcript as cues: what is shown at a time, in at most two rows of about equal width."""
+
+import unicodedata
+from collections.abc import Sequence
+from functools import cache
+from math import inf
+from typing import NamedTuple
+
+from clipflow.domain.transcript import Transcript, Word, joined, lines
+from clipflow.speech.spread import spread
+
+# Columns of a row, and rows of a cue: the usual limits of broadcasters' subtitle guides.
+COLUMNS, ROWS = 42, 2
+# Seconds that a cue stays where the next one leaves room for it, and those it stays in any case.
+_LINGER, _SHORTEST = 0.7, 0.05
+# How much a break is worth that falls on a comma, and a second of silence there, in columns.
+_COMMA, _SILENCE = 30, 40
+_COMMAS = ",;:—–،؛、，；："
+
+
+class Cue(NamedTuple):
+    """What is shown at `start ≤ t < end`, in seconds; the text's rows are its lines."""
+
+    start: float
+    end: float
+    text: str
+
+
+def cues(transcript: Transcript) -> list[Cue]:
+    """The transcript's words as cues: in order, none overlapping the next, no word left out.
+
+    A cue ends with a sentence, at a pause or with a turn. What is wider than two rows is parted,
+    rather at commas and silences than elsewhere.
+    """
+    parts = [
+        part
+        for line in lines(transcript.words)
+        for part in _parted(tuple(piece for word in line.words for piece in _narrow(word)))
+    ]
+    starts: list[float] = []
+    for part in parts:
+        earliest = starts[-1] + _SHORTEST if starts else 0.0
+        starts.append(round(max(part[0].start, earliest), 3))
+    followings = [*starts[1:], inf][: len(parts)]
+    return [
+        Cue(start, round(min(max(part[-1].end, start + _LINGER), following), 3), _rows(part))
+        for part, start, following in zip(parts, starts, followings, strict=True)
+    ]
+
+
+def width(text: str) -> int:
+    """Columns that `text` takes: 2 for a wide character, none for a mark on another."""
+    return sum(_columns(character) for character in text)
+
+
+@cache
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _narrow(word: Word) -> list[Word]:
+    """`word` in one piece, or in those that fit a row."""
+    text = " ".join(word.text.split())
+    if text == word.text and width(text) <= COLUMNS:
+        return [word]
+    pieces = [""]
+    for character in text:
+        if width(pieces[-1] + character) > COLUMNS:
+            pieces.append("")
+        pieces[-1] += character
+    return [
+        piece.model_copy(update={"speaker": word.speaker})
+        for piece in spread([piece for piece in pieces if piece], word.start, word.end)
+    ]
+
+
+def _parted(words: tuple[Word, ...]) -> list[tuple[Word, ...]]:
+    if not words or _fits(words):
+        return [words] if words else []
+    at = max(range(1, len(words)), key=lambda i: _worth(words[i - 1], words[i], words, i))
+    return [*_parted(words[:at]), *_parted(words[at:])]
+
+
+def _worth(before: Word, after: Word, words: Sequence[Word], at: int) -> float:
+    """How good a break is before `words[at]`; even parts are better than uneven ones."""
+    uneven = abs(width(joined(words[:at])) - width(joined(words[at:])))
+    comma = _COMMA if before.text.endswith(tuple(_COMMAS)) else 0
+    return comma + _SILENCE * max(0.0, after.start - before.end) - uneven
+
+
+def _fits(words: Sequence[Word]) -> bool:
+    return width(joined(words)) <= COLUMNS or _break(words) is not None
+
+
+def _break(words: Sequence[Word]) -> int | None:
+    """Before which word the second row begins; None where two rows are too few."""
+    texts = [(joined(words[:at]), joined(words[at:])) for at in range(1, len(words))]
+    widest = [max(width(upper), width(lower)) for upper, lower in texts]
+    if not widest or min(widest) > COLUMNS:
+        return None
+    return widest.index(min(widest)) + 1
+
+
+def _rows(words: Sequence[Word]) -> str:
+    text = joined(words)
+    if width(text) <= COLUMNS:
+        return text
+    at = _break(words)
+    assert at is not None
+    return f"{joined(words[:at])}\n{joined(words[at:])}"

@@ -1,0 +1,83 @@
+"""Subtitles as SubRip: read into words, and written as cues that read well."""
+
+from collections.abc import Sequence
+
+from pysubs2 import Pysubs2Error, SSAEvent, SSAFile
+
+from clipflow.domain.errors import InvalidInput
+from clipflow.domain.transcript import Transcript
+from clipflow.speech.cues import Cue, cues
+from clipflow.speech.spread import split, spread
+
+_REMEDY = "Save it as SubRip in UTF-8, or remove it so that the video is listened to."
+# Milliseconds: cues that begin closer together are said at once.
+_AT_ONCE = 50
+# Milliseconds a letter takes where a cue does not say when it ends: some 15 are said in a second.
+_LETTER = 65
+# pysubs2 takes a number that ends the file for the next cue's; this one is.
+_LAST_NUMBER = "\n\n999999\n"
+
+
+def read(content: bytes, name: str, language: str | None = None) -> Transcript:
+    """The words of the subtitles in `content`, each cue's time shared out by their lengths.
+
+    Cues may lie in any order; one that overlaps the next ends where that begins. Raises
+    InvalidInput, with `name`, where nothing in it can be read.
+    """
+    text = "\n".join(_text(content, name).splitlines()) + _LAST_NUMBER
+    try:
+        events = SSAFile.from_string(text, format_="srt").events
+    except (Pysubs2Error, ValueError) as error:
+        raise InvalidInput(f"{name} cannot be read: {error}.", _REMEDY) from None
+    said = [(event, split(event.plaintext)) for event in events]
+    words = [
+        word
+        for texts, start, end in _in_turn([(event, texts) for event, texts in said if texts])
+        for word in spread(texts, start / 1000, end / 1000)
+    ]
+    if not words:
+        raise InvalidInput(f"{name} holds no subtitle.", _REMEDY)
+    return Transcript(tuple(words), language)
+
+
+def _text(content: bytes, name: str) -> str:
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{name} is not in UTF-8.", _REMEDY) from None
+
+
+def _in_turn(said: Sequence[tuple[SSAEvent, list[str]]]) -> list[tuple[list[str], int, int]]:
+    """Texts with their start and end in milliseconds, one after the other."""
+    turns: list[tuple[list[str], int, int]] = []
+    for event, texts in sorted(said, key=lambda one: one[0].start):
+        end = event.end if event.end > event.start else event.start + _LETTER * len("".join(texts))
+        if turns and event.start - turns[-1][1] < _AT_ONCE:
+            before, start, other_end = turns[-1]
+            same = before[-len(texts) :] == texts
+            turns[-1] = (before if same else before + texts, start, max(end, other_end))
+        else:
+            turns.append((texts, event.start, end))
+    starts = [start for _, start, _ in turns[1:]]
+    return (
+        [
+            (texts, start, min(end, following))
+            for (texts, start, end), following in zip(turns, [*starts, turns[-1][2]], strict=True)
+        ]
+        if turns
+        else []
+    )
+
+
+def written(transcript: Transcript) -> str:
+    """The transcript's cues as a SubRip file."""
+    subtitles = SSAFile()
+    subtitles.events = [_event(cue) for cue in cues(transcript)]
+    return subtitles.to_string("srt", keep_ssa_tags=True)
+
+
+def _event(cue: Cue) -> SSAEvent:
+    # pysubs2 reads \N, \n and \h as spaces of its own: no other backslash may stand before them.
+    text = cue.text.replace("\\", "⧵").replace("\n", r"\N")
+    return SSAEvent(start=round(cue.start * 1000), end=round(cue.end * 1000), text=text)

@@ -1,0 +1,1 @@
+"""`clipflow`, the command for a person with a file."""

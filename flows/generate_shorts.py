@@ -1,0 +1,64 @@
+"""One long video: ReadConfig, PrepareVideo, RenderShorts; or the one of them that failed."""
+
+from typing import Any
+
+from prefect import flow, get_run_logger, runtime
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from clipflow.domain.errors import Failure
+from clipflow.domain.keys import ShortsKeys
+from clipflow.domain.model import Identifier
+from clipflow.domain.shorts import FailedState, ShortsResult, children_failure
+from clipflow.settings import settings
+from flows.prepare_video import prepare_video
+from tasks.fan_out import at_once, render_all
+from tasks.shorts import read_config
+from tasks.status import record_end_without_result, set_complete, set_failed, set_in_progress
+
+
+def shorts_keys(asked: dict[str, Any]) -> ShortsKeys:
+    """Of the run with these parameters."""
+    return ShortsKeys(asked["user_id"], asked["video_id"], settings().shorts_prefix)
+
+
+_record_end = record_end_without_result(shorts_keys)
+
+
+@flow(
+    name="generate-shorts",
+    flow_run_name="{video_id}",
+    task_runner=ThreadPoolTaskRunner(max_workers=at_once()),  # type: ignore[arg-type]
+    on_crashed=[_record_end],
+    on_cancellation=[_record_end],
+)
+def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = False) -> State[Any]:
+    """Make captioned vertical shorts of a long video's best moments, and keep its record.
+
+    What is already made from the same is not made again, unless `force`.
+    """
+    keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
+    run_id = str(runtime.flow_run.get_id())
+    claim = set_in_progress(keys, run_id, {})
+    if not claim.granted:
+        return Completed(name="AlreadyInProgress", message=f"Run {claim.owner} is making it.")
+
+    result, state = ShortsResult(), FailedState.READ_CONFIG
+    try:
+        config = read_config(keys)
+        result = ShortsResult(segment_count=config.segment_count)
+        state = FailedState.PARENT_TASK
+        moments = prepare_video(user_id, video_id, force)
+        state = FailedState.CHILD_TASKS
+        shorts = render_all(keys, config, moments, force=force)
+        result = result.model_copy(update={"shorts": shorts})
+        failure = children_failure(shorts)
+        if failure is None:
+            set_complete(keys, run_id, result)
+            return Completed(message=f"{len(shorts)} of {config.segment_count} shorts asked for.")
+    except Exception as error:  # noqa: BLE001 - whatever it is, the record tells it
+        get_run_logger().exception("%s", state)
+        failure = Failure.of(error)
+    set_failed(keys, run_id, failure, result.model_copy(update={"failed_state": state}))
+    return Failed(name=state, message=failure.message)

@@ -1,0 +1,51 @@
+"""The shorts job's steps."""
+
+from prefect import task
+
+from clipflow.domain.keys import ShortsKeys
+from clipflow.domain.shorts import Moment, Short, ShortsConfig
+from clipflow.shorts import config, moments, render, segments, transcript
+from clipflow.storage.objects import shorts_store
+from tasks.retries import CHILD, MEDIA, RECORDS
+
+
+@task(name="read-config", task_run_name="ReadConfig", **RECORDS)
+def read_config(keys: ShortsKeys) -> ShortsConfig:
+    """What is asked for, checked before any hours of work."""
+    return config.read_config(keys, shorts_store())
+
+
+@task(name="transcribe", task_run_name="transcribe", **MEDIA)
+def transcribe(keys: ShortsKeys, language: str | None, force: bool) -> None:
+    """The transcript, under its keys."""
+    transcript.transcribe(keys, language, shorts_store(), force=force)
+
+
+@task(name="choose-moments", task_run_name="choose moments", **MEDIA)
+def choose_moments(keys: ShortsKeys, asked: ShortsConfig, force: bool) -> list[Moment]:
+    """The moments, under their key, best first."""
+    return moments.choose_moments(keys, asked, shorts_store(), force=force)
+
+
+@task(name="plan-moments", task_run_name="plan", **MEDIA)
+def plan_moments(keys: ShortsKeys, chosen: list[Moment]) -> list[segments.PlannedMoment]:
+    """What to cut for each moment."""
+    return segments.plan_moments(keys, chosen, shorts_store())
+
+
+@task(name="cut-moment", task_run_name="segment {planned.label}", **MEDIA)
+def cut_moment(planned: segments.PlannedMoment, threads: int, force: bool) -> None:
+    """One moment's segment and subtitles, under their keys."""
+    segments.make_moment(planned, shorts_store(), threads=threads, force=force)
+
+
+@task(name="make-thumbnail", task_run_name="thumbnail", **MEDIA)
+def make_thumbnail(keys: ShortsKeys) -> None:
+    """A thumbnail, where the video has none."""
+    segments.make_thumbnail(keys, shorts_store())
+
+
+@task(name="render-short", task_run_name="render {asked.label}", **CHILD)
+def render_short(asked: render.Render, threads: int, force: bool) -> Short:
+    """One short, under its key."""
+    return render.render(asked, shorts_store(), threads=threads, force=force)

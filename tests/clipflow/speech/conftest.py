@@ -1,0 +1,41 @@
+"""The demo's sample: what it sounds like, and what is truly said in it."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from clipflow.domain.timecode import parse_timecode
+from clipflow.media.probe import probe
+from clipflow.speech import audio
+from clipflow.speech.sound import RATE, SAMPLE_BYTES
+from tests.clipflow.speech.local_source import LocalSource
+
+# Of the sample; all of it takes longer and shows no more.
+SECONDS = 64
+SAMPLE = Path(__file__).parents[3] / "demo" / "sample"
+
+
+@pytest.fixture(scope="session")
+def sample_sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = LocalSource(SAMPLE / "main.mp4")
+    path = tmp_path_factory.mktemp("sample") / "sound"
+    audio.extract(source, probe(source), path)
+    os.truncate(path, SECONDS * RATE * SAMPLE_BYTES)
+    return path
+
+
+@pytest.fixture(scope="session")
+def spoken() -> list[tuple[float, float, str]]:
+    """Start, end and text of each line that is spoken in the sample."""
+    lines = json.loads((SAMPLE / "conversation.json").read_text())
+    whole = [
+        (
+            float(parse_timecode(line["startTime"])),
+            float(parse_timecode(line["endTime"])),
+            line["text"],
+        )
+        for line in lines
+    ]
+    return [line for line in whole if line[1] < SECONDS]

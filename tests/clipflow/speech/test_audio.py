@@ -1,0 +1,81 @@
+"""The sound on disk lies on the video's own time line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clipflow.domain.errors import MediaInterrupted
+from clipflow.media.probe import probe
+from clipflow.speech import audio
+from clipflow.speech.sound import RATE, pieces, samples
+from tests.clipflow.speech.local_source import LocalSource
+from tests.made_media import make_source
+
+PASSTHROUGH = ("-fps_mode", "passthrough")
+
+
+def extracted(path: Path) -> Path:
+    source, sound = LocalSource(path), path.with_suffix(".sound")
+    audio.extract(source, probe(source), sound)
+    return sound
+
+
+def clicks(sound: Path) -> list[float]:
+    loud = np.flatnonzero(np.abs(samples(sound)) > 6000) / RATE
+    return [float(at) for at in loud[np.diff(loud, prepend=-1) > 0.1]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "offset", "filters", "first", "missing"),
+    [
+        pytest.param("plain.mp4", 0.0, (), 0.0, (), id="as it is"),
+        pytest.param("late.mkv", 0.7, (), 0.7, (), id="sound begins later"),
+        pytest.param(
+            "early.mkv", 0.0, ("-vf", "setpts=PTS+0.4/TB"), -0.4, (0,), id="sound begins earlier"
+        ),
+        pytest.param(
+            "gap.mkv", 0.0, ("-af", r"aselect=not(between(t\,2.5\,4.5))"), 0.0, (3, 4), id="a gap"
+        ),
+    ],
+)
+def test_a_click_is_heard_when_it_is_seen(
+    tmp_path: Path,
+    name: str,
+    offset: float,
+    filters: Sequence[str],
+    first: float,
+    missing: Sequence[int],
+) -> None:
+    path = make_source(
+        tmp_path / name,
+        seconds=8,
+        clicks=True,
+        sample_rate=44100,
+        sound_offset=offset,
+        filters=filters,
+        sound=("-c:a", "aac", "-b:a", "192k") if name == "plain.mp4" else ("-c:a", "flac"),
+        output=PASSTHROUGH,
+    )
+    expected = [first + second for second in range(8) if second not in missing]
+    heard = clicks(extracted(path))
+    assert heard == pytest.approx(expected, abs=0.003)
+
+
+def test_a_source_that_ends_too_early_is_tried_again(tmp_path: Path) -> None:
+    path = make_source(tmp_path / "source.mkv", seconds=20, sound=("-c:a", "flac"))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(MediaInterrupted, match=r"source.mkv ended .* s before the end"):
+        extracted(path)
+
+
+def test_a_long_sound_is_parted_where_it_is_quiet() -> None:
+    sound = np.full(25 * RATE, 1000, np.int16)
+    sound[9 * RATE : 10 * RATE] = 0
+    sound[17 * RATE : 18 * RATE] = 0
+    first, second, third = pieces(sound, 0, len(sound), 10 * RATE, 3 * RATE)
+    assert 9 * RATE <= first.stop <= 10 * RATE
+    assert 17 * RATE <= second.stop <= 18 * RATE
+    assert (first.start, second.start, third) == (0, first.stop, range(second.stop, len(sound)))

@@ -1,0 +1,176 @@
+"""A long video's run, by its record, its objects and its final state; and how it fails."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from tasks.shorts import render_short
+from tests.faulty_proxy import Fault, FaultyProxy
+from tests.flows.test_generate_clip import is_put_of
+from tests.flows.warehouse import CONFIG, Warehouse
+from tests.made_media import make_source
+from tests.programs import PrefectServer
+
+pytestmark = pytest.mark.slow
+
+SENTENCES = [
+    "One clip holds one idea, and the idea of a clip is told by its title.",
+    "Nobody waits for the good part of a clip to begin, so begin with it.",
+    "Silence is part of what a speaker says, so leave some silence in.",
+    "Captions are for people who watch without sound, and most of them do.",
+]
+MADE = ["Generation in Progress", "Generation Complete"]
+FAILED = ["Generation in Progress", "Generation Failed"]
+OBJECTS = {
+    "original.mp4",
+    "original.srt",
+    "original.txt",
+    "original.words.json",
+    "shorts_config.json",
+    "thumbnail.png",
+    "important_segments_videos.json",
+    *(f"important-segment-videos/segment_{n}.{kind}" for n in (1, 2) for kind in ("mp4", "srt")),
+    *(f"videos-cropped-stacked/segment_{n}_cropped_stacked.mp4" for n in (1, 2)),
+}
+
+
+def subtitles() -> str:
+    """Four sentences of five seconds, a second of silence after each."""
+    cues = (
+        f"{n + 1}\n00:00:{6 * n:02},500 --> 00:00:{6 * n + 5:02},500\n{text}\n"
+        for n, text in enumerate(SENTENCES)
+    )
+    return "\n".join(cues)
+
+
+@pytest.fixture(scope="session")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("talk") / "original.mp4"
+    return make_source(path, seconds=25, sound=("-c:a", "aac"), clicks=True)
+
+
+@pytest.fixture
+def warehouse(
+    proxy: FaultyProxy, prefect_server: PrefectServer, tmp_path: Path, talk: Path
+) -> Iterator[Warehouse]:
+    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
+        made = Warehouse(tmp_path.name)
+        made.put("original.mp4", talk)
+        made.put("original.srt", subtitles())
+        made.put("shorts_config.json", CONFIG)
+        yield made
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render_short, "retry_delay_seconds", [0, 0])
+
+
+def test_a_long_video_becomes_shorts_and_what_the_contract_names(warehouse: Warehouse) -> None:
+    state = warehouse.generate()
+    assert (state.name, state.message) == ("Completed", "2 of 2 shorts asked for.")
+    assert warehouse.names() == OBJECTS
+    assert warehouse.history == MADE
+    record = warehouse.record
+    assert record["segmentCount"] == 2
+    moments = json.loads(warehouse.text("important_segments_videos.json"))
+    told = [{name: short[name] for name in moments[0]} for short in record["shorts"]]
+    assert told == moments
+    for number, short in enumerate(record["shorts"], start=1):
+        assert short["index"] == number
+        assert short["s3Key"] == warehouse.keys.short(number)
+        head = warehouse.objects.head(short["s3Key"])
+        assert head and head.size == short["fileSize"]
+        assert short["status"] == "Generation Complete"
+        assert "00:00:03" <= short["duration"] <= "00:00:09"
+    subtitled = warehouse.text("important-segment-videos/segment_1.srt")
+    assert any(sentence[:20] in subtitled for sentence in SENTENCES)
+    # Nothing that is made is made again.
+    before = warehouse.made()
+    assert warehouse.generate().is_completed()
+    assert warehouse.made() == before
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (None, "There is no object"),
+        ("{", "is not JSON"),
+        ({}, "segment_count: Field required"),
+        ({"segment_count": 0}, "greater than or equal to 1"),
+        ({"segment_count": 3000}, "less than or equal to 200"),
+        ({"segment_count": "five"}, "segment_count: Input should be a valid integer"),
+        ({"segment_count": 1, "layout": "side"}, "'stack', 'blur' or 'crop'"),
+        ({"segment_count": 1, "background_video": "none.mp4"}, "none.mp4"),
+        ({"segment_count": 1, "background_video": "u/sound.m4a"}, "has no moving picture"),
+    ],
+)
+def test_a_config_that_cannot_be_meant_is_told_before_any_work(
+    warehouse: Warehouse, config: Any, says: str, tmp_path: Path
+) -> None:
+    if config is None:
+        warehouse.objects.client.delete_object(
+            Bucket=warehouse.objects.bucket, Key=warehouse.keys.config
+        )
+    else:
+        warehouse.put("shorts_config.json", config)
+    sound = make_source(tmp_path / "sound.m4a", seconds=1, picture=("-vn",), sound=("-c:a", "aac"))
+    warehouse.objects.upload(sound, "u/sound.m4a", {})
+    state = warehouse.generate()
+    assert (state.name, state.is_failed()) == ("ReadConfigFailed", True)
+    assert says in str(state.message)
+    assert warehouse.history == FAILED
+    assert warehouse.record["failedState"] == "ReadConfigFailed"
+    assert says in warehouse.record["processingError"]["message"]
+    assert "original.words.json" not in warehouse.names()
+
+
+@pytest.mark.parametrize(
+    ("sound", "says"), [(None, "has no sound"), (("-c:a", "aac"), "nothing is said")]
+)
+def test_a_video_in_which_nothing_is_said_is_the_parents_failure(
+    warehouse: Warehouse, sound: tuple[str, ...] | None, says: str, tmp_path: Path
+) -> None:
+    video = make_source(tmp_path / "silent.mp4", seconds=3, sound=sound)
+    warehouse.put("original.mp4", video)
+    warehouse.objects.client.delete_object(
+        Bucket=warehouse.objects.bucket, Key=warehouse.keys.subtitles
+    )
+    state = warehouse.generate()
+    assert state.name == "ParentTaskFailed"
+    assert says in str(state.message)
+    assert warehouse.record["failedState"] == "ParentTaskFailed"
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_short_that_fails_stops_no_other_and_the_next_run_makes_only_that(
+    warehouse: Warehouse, proxy: FaultyProxy
+) -> None:
+    proxy.faults = [Fault(lambda r: is_put_of("segment_1_cropped_stacked.mp4", r))]
+    state = warehouse.generate()
+    assert state.name == "ChildTasksFailed"
+    assert "1 of 2 shorts failed" in str(state.message)
+    record = warehouse.record
+    assert (record["status"], record["failedState"]) == (FAILED[1], "ChildTasksFailed")
+    assert [s["status"] for s in record["shorts"]] == ["Generation Failed", "Generation Complete"]
+    assert record["processingError"]["code"] == "STORAGE_ERROR"
+    assert OBJECTS - warehouse.names() == {"videos-cropped-stacked/segment_1_cropped_stacked.mp4"}
+    proxy.faults, before = [], warehouse.made()
+    assert warehouse.generate().is_completed()
+    assert before.items() <= warehouse.made().items()
+    assert warehouse.history == [*FAILED, *MADE]
+    assert not {"failedState", "processingError"} & set(warehouse.record)
+
+
+def test_fewer_moments_than_asked_for_are_as_many_as_there_are(warehouse: Warehouse) -> None:
+    warehouse.put("shorts_config.json", {**CONFIG, "segment_count": 20})
+    state = warehouse.generate()
+    assert state.is_completed()
+    found = len(warehouse.record["shorts"])
+    assert 2 <= found <= 4
+    assert warehouse.record["segmentCount"] == 20
+    assert state.message == f"{found} of 20 shorts asked for."

@@ -1,0 +1,56 @@
+"""A person's long video in the local warehouse, and the running of `generate-shorts` for it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from prefect.client.schemas.objects import State
+
+from clipflow.domain.keys import ShortsKeys
+from clipflow.storage.objects import shorts_store
+from clipflow.storage.records import plain, record_store
+from flows.generate_shorts import generate_shorts
+
+CONFIG = {"segment_count": 2, "target_short_video_duration_in_seconds": 6}
+
+
+class Warehouse:
+    """One video's folder and record."""
+
+    def __init__(self, video_id: str) -> None:
+        self.keys = ShortsKeys("u", video_id, "klippers_warehouse")
+        self.objects = shorts_store()
+
+    def put(self, name: str, content: Path | str | dict[str, Any]) -> None:
+        body = json.dumps(content) if isinstance(content, dict) else content
+        data = body.read_bytes() if isinstance(body, Path) else body.encode()
+        self.objects.client.put_object(
+            Bucket=self.objects.bucket, Key=f"{self.keys.folder}/{name}", Body=data
+        )
+
+    def generate(self, **more: Any) -> State[Any]:
+        return generate_shorts("u", self.keys.video_id, return_state=True, **more)
+
+    def made(self) -> dict[str, str]:
+        """What is in the folder, each with when and what was put."""
+        folder = f"{self.keys.folder}/"
+        listed = self.objects.client.list_objects_v2(Bucket=self.objects.bucket, Prefix=folder)
+        return {
+            entry["Key"].removeprefix(folder): f"{entry['LastModified']} {entry['ETag']}"
+            for entry in listed.get("Contents", [])
+        }
+
+    def names(self) -> set[str]:
+        return set(self.made())
+
+    def text(self, name: str) -> str:
+        return self.objects.text(f"{self.keys.folder}/{name}", 1 << 20)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        table = record_store().table
+        return dict(plain(table.get_item(Key=self.keys.record, ConsistentRead=True)["Item"]))
+
+    @property
+    def history(self) -> list[str]:
+        return [entry["status"] for entry in self.record["statusHistory"]]

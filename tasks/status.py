@@ -1,9 +1,11 @@
 """The status writer: Set In Progress, Set Complete, Set Failed."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
+import httpx
 from prefect import Flow, get_client, get_run_logger, task
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ObjectNotFound
@@ -64,8 +66,10 @@ def record_end_without_result(
     """
 
     def record_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-        code = FailureCode.CANCELLED if state.is_cancelled() else FailureCode.CRASHED
-        message = f"The run {flow_run.name} ended as {state.name}. Start it again to go on."
+        cancelled = state.is_cancelled() or _is_being_cancelled(flow_run.id)
+        code = FailureCode.CANCELLED if cancelled else FailureCode.CRASHED
+        ended = "was cancelled" if cancelled else "crashed"
+        message = f"The run {flow_run.name} {ended}. Start it again to go on."
         keys = keys_of(flow_run.parameters)
         try:
             record_store().fail(keys, str(flow_run.id), Failure(code, message))
@@ -73,6 +77,15 @@ def record_end_without_result(
             flow_run_logger(flow_run, flow).info("%s", error)
 
     return record_end
+
+
+def _is_being_cancelled(run_id: UUID) -> bool:
+    """Whether Prefect says so: a run that is ended for it only knows that it is being ended."""
+    # Without an answer it is a crash, as far as anybody can tell.
+    with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+        state = client.read_flow_run(run_id).state
+        return state is not None and (state.is_cancelling() or state.is_cancelled())
+    return False
 
 
 def _is_over(run_id: str) -> bool:

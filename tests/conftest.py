@@ -10,7 +10,7 @@ from clipflow.settings import settings
 from clipflow.storage import aws
 from clipflow.storage.objects import ObjectStore, object_store
 from clipflow.storage.records import RecordStore, record_store
-from deployments.local_stack import data_stack
+from deployments.local_stack import RunningStack, data_stack, running_stack
 from deployments.local_stack.settings import BUCKET, TABLE
 from tests.programs import AWS, PrefectServer, Program, free_port
 
@@ -39,6 +39,14 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
     # Flows that ran in this process log to the server from a thread of their own.
     APILogHandler().flush()
     server.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """What `make up` runs, ready."""
+    home = tmp_path_factory.mktemp("stack")
+    with running_stack(home, free_port(), free_port()) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

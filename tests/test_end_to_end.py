@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,9 +10,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from deployments.local_stack import RunningStack, running_stack
+from deployments.local_stack import RunningStack
 from tests.made_media import frame_numbers, make_source
-from tests.programs import eventually, free_port
+from tests.programs import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -79,10 +78,8 @@ def _key(episode_id: str, clip: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
-    home = tmp_path_factory.mktemp("stack")
-    with running_stack(home, free_port(), free_port()) as stack:
-        yield Outside(stack)
+def outside(stack: RunningStack) -> Outside:
+    return Outside(stack)
 
 
 @pytest.fixture(scope="module")

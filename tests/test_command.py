@@ -1,0 +1,91 @@
+"""`clipflow shorts`, as a person with a file types it, against the whole local stack."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import httpx
+import pytest
+
+from deployments.local_stack import RunningStack
+from tests.flows.test_generate_shorts import subtitles
+from tests.made_media import make_source
+from tests.programs import ROOT, eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+SAMPLE = ROOT / "demo" / "sample" / "main.mp4"
+
+
+def command(stack: RunningStack, folder: Path, *arguments: object) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "deployments.command", *map(str, arguments)],
+        env={**os.environ, **stack.env, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def records(stack: RunningStack) -> list[dict[str, Any]]:
+    table = stack.resource("dynamodb").Table("clipflow-records")
+    return [item for item in table.scan()["Items"] if item["sk"] == "shorts"]
+
+
+def test_a_person_with_a_file_gets_their_shorts(stack: RunningStack, tmp_path: Path) -> None:
+    talk = make_source(tmp_path / "my talk, day 1.mp4", seconds=25, sound=("-c:a", "aac"))
+    (tmp_path / "talk.srt").write_text(subtitles())
+    wanted = ("--count", 2, "--seconds", 6, "--subtitles", "talk.srt", "--layout", "blur")
+    running = command(stack, tmp_path, "shorts", talk.name, *wanted)
+    said, _ = running.communicate(timeout=180)
+    assert running.returncode == 0, said
+    assert "render 1" in said
+    assert "2 of 2 shorts asked for" in said
+    for name in ("my talk, day 1-1.mp4", "my talk, day 1-2.mp4"):
+        assert f"out/{name}" in said
+        with av.open(str(tmp_path / "out" / name)) as container:
+            assert container.streams.video[0].height == 1920
+    # A second time nothing is uploaded or made, and the same comes out.
+    again = command(stack, tmp_path, "shorts", talk.name, *wanted)
+    said, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, said
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_what_is_no_video_is_told_before_it_is_uploaded(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.mp4").write_text("no video\n" * 100)
+    running = command(stack, tmp_path, "shorts", "notes.mp4")
+    said, _ = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert "notes.mp4 cannot be read" in said
+    assert "Traceback" not in said
+
+
+def test_ctrl_c_cancels_the_run(stack: RunningStack, tmp_path: Path) -> None:
+    with command(stack, tmp_path, "shorts", SAMPLE, "--count", 3, "--seconds", 15) as running:
+        assert running.stdout
+        while "Set In Progress" not in running.stdout.readline():
+            assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+        said = running.stdout.read()
+    assert running.returncode == 130, said
+    assert "Cancelling" in said
+    assert "Traceback" not in said
+    [record] = [r for r in records(stack) if r["pk"].startswith("local#main-")]
+    url = f"{stack.env['PREFECT_API_URL']}/flow_runs/{record['flowRunId']}"
+    assert httpx.get(url).json()["state_type"] == "CANCELLED"
+    eventually(lambda: record_of(stack, record)["status"] == "Generation Failed")
+    assert record_of(stack, record)["processingError"]["code"] == "CANCELLED"
+    assert not list((stack.settings.home / "scratch").glob("clipflow-*/sound*"))
+
+
+def record_of(stack: RunningStack, record: dict[str, Any]) -> dict[str, Any]:
+    [item] = [r for r in records(stack) if r["pk"] == record["pk"]]
+    return item

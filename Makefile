@@ -16,13 +16,13 @@ IS_PYTHON := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 .PHONY: help up demo test lint whisperx lock clean
 
 help: ## Say what there is
-	@echo "make up      the local stack, in the foreground until Ctrl-C: AWS, Prefect, worker, bridge"
-	@echo "make demo    two clips from the sample, by an event, into out/"
-	@echo "make test    the whole test suite"
-	@echo "make lint    ruff, mypy, cfn-lint"
+	@echo "make up        the local stack, in the foreground until Ctrl-C: AWS, Prefect, worker, bridge"
+	@echo "make demo      two clips by an event, three shorts by a command, into out/"
+	@echo "make test      the whole test suite, or TESTS=tests/flows"
+	@echo "make lint      ruff, mypy, cfn-lint"
 	@echo "make whisperx  adds WhisperX, speech recognition for real use: 7 GB, with torch"
-	@echo "make lock    requirements.lock from pyproject.toml; UPGRADE=1 takes the newest of all"
-	@echo "make clean   remove what make has made; what the local stack stores, .clipflow, stays"
+	@echo "make lock      requirements.lock from pyproject.toml; UPGRADE=1 takes the newest of all"
+	@echo "make clean     remove what make has made; what the local stack stores, .clipflow, stays"
 
 # exec: the command becomes make's own child, so that a signal to make reaches it.
 up: $(INSTALLED)
@@ -32,7 +32,7 @@ demo: $(INSTALLED)
 	@exec $(BIN)/python -m deployments.demo
 
 test: $(INSTALLED)
-	@exec $(BIN)/python -m pytest
+	@exec $(BIN)/python -m pytest $(TESTS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

@@ -69,6 +69,6 @@ def _hear(video: ObjectHead, language: str | None, objects: ObjectStore) -> Tran
             "Put its subtitles beside it as original.srt.",
         )
     with tempfile.TemporaryDirectory(prefix="clipflow-", dir=settings().scratch) as scratch:
-        sound = Path(scratch, "sound.wav")
+        sound = Path(scratch, "sound.raw")
         audio.extract(source, known, sound)
         return transcriber()(sound, language)

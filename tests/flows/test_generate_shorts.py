@@ -1,14 +1,16 @@
 """A long video's run, by its record, its objects and its final state; and how it fails."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from tasks.shorts import render_short
+from clipflow.settings import models
+from tasks.shorts import choose_moments, render_short
+from tests.clipflow.highlights.model_server import Reply, model_server
 from tests.faulty_proxy import Fault, FaultyProxy
 from tests.flows.test_generate_clip import is_put_of
 from tests.flows.warehouse import CONFIG, Warehouse
@@ -67,7 +69,22 @@ def warehouse(
 
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(render_short, "retry_delay_seconds", [0, 0])
+    for task in (render_short, choose_moments):
+        monkeypatch.setattr(task, "retry_delay_seconds", [0, 0])
+
+
+@pytest.fixture
+def ask_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Lets the moments be chosen by the language model at an address."""
+
+    def ask(url: str) -> None:
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+        monkeypatch.setenv("CLIPFLOW_HIGHLIGHT_MODEL", "openai-chat:any")
+        models.cache_clear()
+
+    yield ask
+    models.cache_clear()
 
 
 def test_a_long_video_becomes_shorts_and_what_the_contract_names(warehouse: Warehouse) -> None:
@@ -174,3 +191,47 @@ def test_fewer_moments_than_asked_for_are_as_many_as_there_are(warehouse: Wareho
     assert 2 <= found <= 4
     assert warehouse.record["segmentCount"] == 20
     assert state.message == f"{found} of 20 shorts asked for."
+
+
+def test_a_language_model_may_choose_the_moments(
+    warehouse: Warehouse, ask_model: Callable[[str], None]
+) -> None:
+    named = {
+        "first_line": 3,
+        "last_line": 3,
+        "score": 88,
+        "why": "It is short.",
+        "title": "Silence",
+    }
+    with model_server([named]) as server:
+        ask_model(server.url)
+        assert warehouse.generate().is_completed()
+        assert SENTENCES[2] in json.dumps(server.asked)
+    [short] = warehouse.record["shorts"]
+    assert (short["title"], short["why"], short["score"]) == ("Silence", "It is short.", 88)
+    assert "00:00:12,000" < short["start"] < "00:00:12,500"
+    assert "00:00:17,500" < short["end"] < "00:00:18,500"
+
+
+@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        (429, "429"),
+        ("Sure! Here are the best moments of your talk.", "did not name moments"),
+        ([{"start": "00:09:00", "end": "00:10:00"}], "did not name moments"),
+        (401, "OPENAI_API_KEY"),
+    ],
+)
+def test_a_model_of_no_use_is_the_parents_failure(
+    reply: Reply, says: str, warehouse: Warehouse, ask_model: Callable[[str], None]
+) -> None:
+    with model_server(reply) as server:
+        ask_model(server.url)
+        state = warehouse.generate()
+        tries = len(server.asked)
+    assert state.name == "ParentTaskFailed"
+    assert says in str(state.message)
+    assert "sk-secret" not in str(state.message)
+    assert (tries > 4) is (reply != 401)
+    assert warehouse.record["failedState"] == "ParentTaskFailed"

@@ -8,9 +8,9 @@ import pytest
 
 from clipflow.domain.timecode import parse_timecode
 from clipflow.media.probe import probe
+from clipflow.media.source import LocalSource
 from clipflow.speech import audio
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
-from tests.clipflow.speech.local_source import LocalSource
 
 # Of the sample; all of it takes longer and shows no more.
 SECONDS = 64

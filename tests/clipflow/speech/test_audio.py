@@ -8,9 +8,9 @@ import pytest
 
 from clipflow.domain.errors import MediaInterrupted
 from clipflow.media.probe import probe
+from clipflow.media.source import LocalSource
 from clipflow.speech import audio
 from clipflow.speech.sound import RATE, pieces, samples
-from tests.clipflow.speech.local_source import LocalSource
 from tests.made_media import make_source
 
 PASSTHROUGH = ("-fps_mode", "passthrough")

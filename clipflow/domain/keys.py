@@ -90,6 +90,10 @@ class ShortsKeys:
         return self._key("original.words.json")
 
     @property
+    def sound(self) -> str:
+        return self._key("original.flac")
+
+    @property
     def moments(self) -> str:
         return self._key("important_segments_videos.json")
 

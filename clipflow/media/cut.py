@@ -57,8 +57,10 @@ def cut_command(window: Window, source: Probe, form: Form, path: Path, threads: 
     """ffmpeg's arguments for `cut`."""
     content = command.input(str(window.path), format="nut", threads=threads)
     output = command.output(
-        _picture(content["v:0"], window, source, form),
-        _sound(content["a:0"] if window.has_sound else None, window, form),
+        _converted(upright(framed(content["v:0"], window), source.rotation), source, form),
+        sounded(
+            content["a:0"] if window.has_sound else None, window, form.sample_rate, form.layout
+        ),
         str(path),
         format="mp4",
         fps_mode="passthrough",
@@ -102,8 +104,8 @@ def _encoder(form: Form, threads: int) -> dict[str, Any]:
     }
 
 
-def _picture(stream: Any, window: Window, source: Probe, form: Form) -> Any:
-    """Exactly the span's frames at their own times from zero, upright, in the form's size."""
+def framed(stream: Any, window: Window) -> Any:
+    """Exactly the frames of the window's span, at their own times from zero. For `-copyts`."""
     origin, frames = window.origin, window.frames
     stream = stream.filter("settb", f"1/{TIMESCALE}")
     stream = stream.filter(
@@ -111,8 +113,7 @@ def _picture(stream: Any, window: Window, source: Probe, form: Form) -> Any:
         start_pts=round((origin + frames[0]) * TIMESCALE) - _SLACK,
         end_pts=round((origin + frames[-1]) * TIMESCALE) + _SLACK,
     )
-    stream = stream.filter("setpts", f"PTS-{round(origin * TIMESCALE)}")
-    return _converted(upright(stream, source.rotation), source, form)
+    return stream.filter("setpts", f"PTS-{round(origin * TIMESCALE)}")
 
 
 def upright(stream: Any, rotation: int) -> Any:
@@ -175,12 +176,12 @@ def tone_mapped(stream: Any) -> Any:
     )
 
 
-def _sound(stream: Any, window: Window, form: Form) -> Any:
+def sounded(stream: Any, window: Window, rate: int, layout: str) -> Any:
     """Exactly the span's samples: silence where the source has none, cut to one sample."""
-    rate, count = form.sample_rate, samples(window.span.duration, form.sample_rate)
+    count = samples(window.span.duration, rate)
     if stream is None:
         silence = command.input(
-            f"anullsrc=sample_rate={rate}:channel_layout={form.layout}", format="lavfi"
+            f"anullsrc=sample_rate={rate}:channel_layout={layout}", format="lavfi"
         )
         return _blocks(silence["a:0"].filter("atrim", end_sample=count))
     return _blocks(
@@ -194,7 +195,7 @@ def _sound(stream: Any, window: Window, form: Form) -> Any:
             **{"async": 1, "min_comp": _INAUDIBLE, "min_hard_comp": _GAP},
             first_pts=round(window.origin * rate),
         )
-        .filter("aformat", sample_fmts="s16", channel_layouts=form.layout)
+        .filter("aformat", sample_fmts="s16", channel_layouts=layout)
         .filter("asetpts", "N/SR/TB")
         .filter("apad", whole_len=count)
         .filter("atrim", end_sample=count)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,17 @@ _SILENCE = -50.0
 _OVERSAMPLED = 192_000
 
 
-def loudness(path: Path) -> float:
+def loudness(path: Path, start: Fraction = Fraction(0), end: Fraction | None = None) -> float:
     """The integrated loudness of the file at `path`, as it is played in stereo, in LUFS.
 
-    -inf where there is nothing to hear.
+    Of the frames of sound whose time is `start ≤ t < end`, in seconds; -inf where there is nothing
+    to hear.
     """
     said = "nan"
     with reading(path.name), av.open(str(path)) as container:
-        stream = container.streams.audio[0]
+        stream = container.streams.best("audio")
+        if not isinstance(stream, av.AudioStream):
+            return -math.inf
         graph = Graph()
         graph.link_nodes(
             graph.add_abuffer(template=stream),
@@ -36,9 +40,11 @@ def loudness(path: Path) -> float:
             graph.add("abuffersink"),
         ).configure()
         for frame in container.decode(stream):
-            graph.push(frame)
-            for measured in _pulled(graph):
-                said = measured.metadata.get("lavfi.r128.I", said)
+            time = (frame.pts or 0) * (frame.time_base or 0)
+            if time >= start and (end is None or time < end):
+                graph.push(frame)
+                for measured in _pulled(graph):
+                    said = measured.metadata.get("lavfi.r128.I", said)
     value = float(said)
     return -math.inf if math.isnan(value) else value
 

@@ -10,7 +10,7 @@ from clipflow.reframe.faces import finder
 from clipflow.reframe.path import CropPath, Knot, even, largest_box
 from clipflow.reframe.plan import planned
 from clipflow.reframe.subject import subject
-from clipflow.reframe.watch import watch
+from clipflow.reframe.watch import Film, watch
 
 # Of the crop: how far from its best place a face may go before the crop does, so that the dead
 # zone is 44 % of it; less for a large face, whose sides need room, yet never so little that it
@@ -23,18 +23,18 @@ _HEAD = 1.3
 _ACROSS, _DOWN = 0.5, 0.4
 
 
-def crop_path(video: Path, aspect: Fraction, face_model: Path | None = None) -> CropPath:
-    """The largest crop of `aspect` (width / height) in `video`, and its way after the face.
+def crop_path(film: Film, aspect: Fraction, face_model: Path | None = None) -> CropPath:
+    """The largest crop of `aspect` (width / height) in `film`, and its way after the face.
 
-    `video` is a local file of square pixels, upright. The crop stands in the middle of shots
-    without a face. Faces are found by the YuNet model at `face_model`, else by OpenCV's cascades.
+    The crop stands in the middle of shots without a face. Faces are found by the YuNet model at
+    `face_model`, else by OpenCV's cascades.
 
-    Raises InvalidInput where `aspect` is none, MediaRefused where `video` cannot be read, and
+    Raises InvalidInput where `aspect` is none, MediaRefused where `film` cannot be read, and
     NotInstalled where `face_model` cannot.
     """
     if aspect <= 0:
         raise InvalidInput(f"An aspect of {aspect} is no shape.", "Name a width over a height.")
-    watched = watch(video, finder(face_model))
+    watched = watch(film, finder(face_model))
     width, height = largest_box(watched.width, watched.height, aspect)
     x: list[Knot] = []
     y: list[Knot] = []

@@ -27,6 +27,34 @@ _MOST_FACES = 4
 
 
 @dataclass(frozen=True)
+class Film:
+    """The pictures in the file at `path` whose times are `start ≤ t < end` seconds.
+
+    `size` is that of the upright picture with square pixels, None where the coded one is that;
+    `rotation` is what turns the coded one upright, in degrees counter-clockwise.
+    """
+
+    path: Path
+    size: tuple[int, int] | None = None
+    rotation: int = 0
+    start: Fraction = Fraction(0)
+    end: Fraction | None = None
+
+    def shown(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """Width and height of what `frame` shows."""
+        return self.size or (frame.width, frame.height)
+
+    def scaled(self, frame: av.VideoFrame, ratio: float) -> Pixels:
+        """What `frame` shows, in BGR and smaller."""
+        width, height = (max(16, round(side * ratio)) for side in self.shown(frame))
+        if self.rotation % 180:
+            width, height = height, width
+        small = frame.reformat(width, height, "bgr24", interpolation=Interpolation.FAST_BILINEAR)
+        turned = np.rot90(np.asarray(small.to_ndarray(), np.uint8), self.rotation // 90)
+        return np.ascontiguousarray(turned)
+
+
+@dataclass(frozen=True)
 class Look:
     """The faces in the frame at `time` seconds, in pixels of the full picture."""
 
@@ -54,58 +82,58 @@ class Watched:
         return list(zip([0.0, *turns], [*turns, self.times[-1]], strict=True))
 
 
-def watch(video: Path, finder: Finder) -> Watched:
-    """Decode `video` once. Raises MediaRefused where it cannot be read or shows nothing."""
+def watch(film: Film, finder: Finder) -> Watched:
+    """Decode `film` once. Raises MediaRefused where it cannot be read or shows nothing."""
     try:
-        with av.open(str(video)) as container:
-            return _watched(container, video.name, finder)
+        with av.open(str(film.path)) as container:
+            return _watched(container, film, finder)
     except av.error.FFmpegError as error:
         raise MediaRefused(
-            f"{video.name} cannot be read: {error.strerror}.", "Check that it plays."
+            f"{film.path.name} cannot be read: {error.strerror}.", "Check that it plays."
         ) from None
 
 
-def _watched(container: Any, name: str, finder: Finder) -> Watched:
+def _watched(container: Any, film: Film, finder: Finder) -> Watched:
     if not container.streams.video:
-        raise MediaRefused(f"{name} has no moving picture.", "Name a video that has one.")
+        raise MediaRefused(f"{film.path.name} has no moving picture.", "Name a video that has one.")
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     # Deblocking frames that little is built on is a tenth of the work, and nothing here sees it.
     stream.codec_context.options = {"skip_loop_filter": "bidir"}
-    cuts, search = Cuts(Fraction(stream.average_rate or 30)), Search(finder)
+    cuts, search = Cuts(Fraction(stream.average_rate or 30)), Search(film, finder)
     watched: Watched | None = None
-    for time, frame in _frames(container):
-        watched = watched or Watched(frame.width, frame.height)
+    for time, frame in _frames(container, film):
+        width, height = film.shown(frame)
+        watched = watched or Watched(width, height)
         watched.times.append(time)
-        if cuts.feed(_scaled(frame, _CUT_WIDTH / frame.width)):
+        if cuts.feed(film.scaled(frame, _CUT_WIDTH / width)):
             search.renew(time)
         if search.is_due(time):
             watched.looks.append(search.look(time, frame))
     if watched is None:
-        raise MediaRefused(f"{name} has no frame that can be decoded.", "Check that it plays.")
+        raise MediaRefused(
+            f"{film.path.name} has no frame that can be decoded.", "Check that it plays."
+        )
     watched.cuts = cuts.finish()
     return watched
 
 
-def _frames(container: Any) -> Iterator[tuple[float, av.VideoFrame]]:
+def _frames(container: Any, film: Film) -> Iterator[tuple[float, av.VideoFrame]]:
     first: Fraction | None = None
     for frame in container.decode(video=0):
-        if frame.pts is not None:
-            time = frame.pts * frame.time_base
+        if frame.pts is None:
+            continue
+        time = frame.pts * frame.time_base
+        if time >= film.start and (film.end is None or time < film.end):
             first = time if first is None else first
             yield float(time - first), frame
-
-
-def _scaled(frame: av.VideoFrame, ratio: float) -> Pixels:
-    width, height = (max(16, round(side * ratio)) for side in (frame.width, frame.height))
-    small = frame.reformat(width, height, "bgr24", interpolation=Interpolation.FAST_BILINEAR)
-    return np.asarray(small.to_ndarray(), np.uint8)
 
 
 class Search:
     """Looks at faces where they were, and now and then everywhere."""
 
-    def __init__(self, finder: Finder) -> None:
+    def __init__(self, film: Film, finder: Finder) -> None:
+        self._film = film
         self._finder = finder
         self._known: Sequence[Face] = ()
         self._next_look = self._next_search = 0.0
@@ -121,8 +149,8 @@ class Search:
 
     def look(self, time: float, frame: av.VideoFrame) -> Look:
         """The look at `frame`, whose time is `time`."""
-        ratio = min(1.0, _FACE_SIDE / max(frame.width, frame.height))
-        picture = _scaled(frame, ratio)
+        ratio = min(1.0, _FACE_SIDE / max(self._film.shown(frame)))
+        picture = self._film.scaled(frame, ratio)
         faces: list[Face] = []
         if time < self._next_search:
             faces = self._finder.near(picture, self._known)

@@ -1,6 +1,6 @@
-"""One short from its segment, in one pass of ffmpeg: the command as data.
+"""One short from the video's own bytes, in one pass of ffmpeg: the command as data.
 
-The picture is 1080x1920 in BT.709; every frame of the segment is in it once, at its own time.
+The picture is 1080x1920 in BT.709; every frame of the moment is in it once, at its own time.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,20 @@ import ffmpeg as command
 
 from clipflow.captions.ass import burned_in
 from clipflow.domain.shorts import Layout
-from clipflow.media.cut import CRF, MATRICES, PRESET, TIMESCALE, tone_mapped, upright
+from clipflow.media.cut import (
+    CRF,
+    MATRICES,
+    PRESET,
+    TIMESCALE,
+    framed,
+    sounded,
+    tone_mapped,
+    upright,
+)
 from clipflow.media.form import is_hdr, matrix_of
 from clipflow.media.loudness import levelled
 from clipflow.media.probe import Probe
+from clipflow.media.window import Window
 from clipflow.reframe.expression import cropped
 from clipflow.reframe.path import CropPath
 
@@ -26,6 +36,14 @@ _STACKED = HEIGHT // 2
 _AUDIO_BITS = 160_000
 # The share of the picture that a blurred one is made at: it has no detail to lose.
 _BLUR_DIVISOR, _BLUR_SIGMA = 6, 10
+# How the scale filter keeps the picture's shape: all of it inside, or nothing left free.
+_INSIDE = {
+    "w": WIDTH,
+    "h": HEIGHT,
+    "force_original_aspect_ratio": "decrease",
+    "force_divisible_by": 2,
+}
+_COVERING = {"force_original_aspect_ratio": "increase"}
 # Slow and dark, so that it draws no eye; the seed makes every run's the same.
 _GRADIENT = (
     "gradients=size=270x240:rate=25:nb_colors=3:c0=0x101820:c1=0x2a3d66:c2=0x5a2a66"
@@ -43,12 +61,12 @@ class Background:
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What a short is made of: files on this machine, and how its segment is to be shown.
+    """What a short is made of: files on this machine, and how they are to be shown.
 
-    `crop` is None where the layout shows the whole picture; `loudness` is the segment's, in LUFS.
+    `crop` is None where the layout shows the whole picture; `loudness` is the moment's, in LUFS.
     """
 
-    segment: Path
+    window: Window
     known: Probe
     layout: Layout
     crop: CropPath | None
@@ -70,10 +88,12 @@ def captions_centre(layout: Layout) -> int:
 
 def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
     """ffmpeg's arguments for the short at `path`."""
-    segment = command.input(str(made_of.segment), threads=threads)
+    window = made_of.window
+    content = command.input(str(window.path), format="nut", threads=threads)
+    sound = sounded(content["a:0"] if window.has_sound else None, window, SAMPLE_RATE, "stereo")
     output = command.output(
-        _finished(_laid_out(segment["v:0"], made_of), made_of),
-        levelled(segment["a:0"], made_of.loudness, SAMPLE_RATE),
+        _finished(_laid_out(_upright(content["v:0"], made_of), made_of), made_of),
+        levelled(sound, made_of.loudness, SAMPLE_RATE),
         str(path),
         format="mp4",
         fps_mode="passthrough",
@@ -90,7 +110,7 @@ def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
         audio_bitrate=_AUDIO_BITS,
         **{"profile:v": "high", "threads:v": threads},
     )
-    return [str(argument) for argument in command.get_args(output)]
+    return [*map(str, command.get_args(output)), "-copyts"]
 
 
 def _finished(stream: Any, made_of: Ingredients) -> Any:
@@ -102,17 +122,24 @@ def _finished(stream: Any, made_of: Ingredients) -> Any:
     )
 
 
+def _upright(stream: Any, made_of: Ingredients) -> Any:
+    """The moment's frames at their own times from zero, upright, with square pixels."""
+    known = made_of.known
+    stream = upright(framed(stream, made_of.window), known.rotation)
+    return stream if known.square else stream.filter("scale", known.width, known.height)
+
+
 def _laid_out(stream: Any, made_of: Ingredients) -> Any:
-    matrices = _to_bt709(made_of.known)
+    known = made_of.known
     match made_of.layout:
         case Layout.STACK:
-            above = _cropped(stream, made_of).filter("scale", WIDTH, _STACKED, **matrices)
+            above = _scaled(_cropped(stream, made_of), known, w=WIDTH, h=_STACKED)
             below = _below(made_of.background)
             return above.filter("pad", WIDTH, HEIGHT, 0, 0).overlay(below, y=_STACKED, shortest=1)
         case Layout.CROP:
-            return _cropped(stream, made_of).filter("scale", WIDTH, HEIGHT, **matrices)
+            return _scaled(_cropped(stream, made_of), known, w=WIDTH, h=HEIGHT)
         case Layout.BLUR:
-            parts = stream.filter("scale", **_inside(), **matrices).split()
+            parts = _scaled(stream, known, **_INSIDE).split()
             return _blurred(parts[0]).overlay(parts[1], x="(W-w)/2", y="(H-h)/2")
 
 
@@ -120,46 +147,28 @@ def _cropped(stream: Any, made_of: Ingredients) -> Any:
     return cropped(stream, made_of.crop) if made_of.crop else stream
 
 
-def _inside() -> dict[str, Any]:
-    return {
-        "w": WIDTH,
-        "h": HEIGHT,
-        "force_original_aspect_ratio": "decrease",
-        "force_divisible_by": 2,
-    }
+def _scaled(stream: Any, known: Probe, **size: Any) -> Any:
+    """In another size and in BT.709."""
+    if is_hdr(known.colour):
+        # Mapped when it is small: that is the dearest of all filters.
+        return tone_mapped(stream.filter("scale", **size))
+    given = MATRICES.get(matrix_of(known), "auto")
+    matrices = {"in_color_matrix": given, "out_color_matrix": "bt709", "out_range": "tv"}
+    return stream.filter("scale", **size, **matrices)
 
 
 def _blurred(stream: Any) -> Any:
     width, height = WIDTH // _BLUR_DIVISOR, HEIGHT // _BLUR_DIVISOR
-    return (
-        _covering(stream, width, height)
-        .filter("gblur", sigma=_BLUR_SIGMA)
-        .filter("scale", WIDTH, HEIGHT, flags="bilinear")
-    )
+    small = stream.filter("scale", width, height, **_COVERING).filter("crop", width, height)
+    blurred = small.filter("setsar", 1).filter("gblur", sigma=_BLUR_SIGMA)
+    return blurred.filter("scale", WIDTH, HEIGHT, flags="bilinear")
 
 
 def _below(background: Background | None) -> Any:
     if background is None:
         stream = command.input(_GRADIENT, format="lavfi")["v:0"]
         return stream.filter("scale", WIDTH, _STACKED, out_color_matrix="bt709").filter("setsar", 1)
-    known = background.known
-    stream = command.input(str(background.path), stream_loop=-1)["v:0"]
-    stream = upright(stream, known.rotation)
-    if is_hdr(known.colour):
-        stream = tone_mapped(stream)
-    return _covering(stream, WIDTH, _STACKED, **_to_bt709(known))
-
-
-def _covering(stream: Any, width: int, height: int, **how: Any) -> Any:
-    """All of the box filled, what sticks out cut off."""
-    return (
-        stream.filter("scale", width, height, force_original_aspect_ratio="increase", **how)
-        .filter("crop", width, height)
-        .filter("setsar", 1)
-    )
-
-
-def _to_bt709(known: Probe) -> dict[str, str]:
-    # What is HDR has been tone mapped to BT.709 before.
-    given = "bt709" if is_hdr(known.colour) else MATRICES.get(matrix_of(known), "auto")
-    return {"in_color_matrix": given, "out_color_matrix": "bt709", "out_range": "tv"}
+    looped = command.input(str(background.path), stream_loop=-1)["v:0"]
+    stream = upright(looped.filter("setpts", "PTS-STARTPTS"), background.known.rotation)
+    stream = _scaled(stream, background.known, w=WIDTH, h=_STACKED, **_COVERING)
+    return stream.filter("crop", WIDTH, _STACKED).filter("setsar", 1)

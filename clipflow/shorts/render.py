@@ -1,11 +1,9 @@
-"""Rendering one short: its segment reframed, captioned, laid out, put under its key."""
+"""Rendering one short: its moment reframed, captioned, laid out, put under its key."""
 
 import tempfile
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-
-import av
 
 from clipflow.captions.ass import captions
 from clipflow.domain.errors import MediaInterrupted
@@ -15,11 +13,11 @@ from clipflow.domain.transcript import Transcript
 from clipflow.media import ffmpeg
 from clipflow.media.cut import count_frames, patience
 from clipflow.media.loudness import loudness
-from clipflow.media.probe import probe
-from clipflow.media.source import LocalSource
-from clipflow.media.window import Span, fetch
+from clipflow.media.probe import Probe, probe
+from clipflow.media.window import Span, Window, fetch
 from clipflow.reframe.path import CropPath
 from clipflow.segments.checkpoint import fingerprint, is_made_from, video_metadata
+from clipflow.segments.segment import span_within
 from clipflow.segments.source import find_source, open_source
 from clipflow.settings import models, settings
 from clipflow.shorts import picture
@@ -49,12 +47,13 @@ def render(asked: Render, objects: ObjectStore, *, threads: int, force: bool) ->
     Raises what reading, ffmpeg and storing raise.
     """
     key, moment = asked.keys.short(asked.number), asked.moment
-    segment = find_source([asked.keys.segment(asked.number)], objects)
+    video = find_source([asked.keys.original], objects)
     below = _background(asked.config, objects)
     spoken = read_transcript(asked.keys, objects).within(float(moment.start), float(moment.end))
     made_from = fingerprint(
         [
-            segment.etag,
+            video.etag,
+            moment.model_dump(include={"start", "end"}),
             below and below.etag,
             asked.config.layout,
             asked.config.caption_style,
@@ -66,10 +65,10 @@ def render(asked: Render, objects: ObjectStore, *, threads: int, force: bool) ->
         return Short.made(asked.number, key, moment, head.size)
     with tempfile.TemporaryDirectory(prefix="clipflow-", dir=settings().scratch) as scratch:
         path = Path(scratch, "short.mp4")
-        made_of = _gather(asked, segment, below, spoken, objects, Path(scratch))
+        made_of = _gather(asked, video, below, spoken, objects, Path(scratch))
         _make(made_of, path, asked, threads)
-        duration = moment.end - moment.start
-        metadata = video_metadata(duration, picture.RESOLUTION, 1, segment.etag, made_from)
+        duration = made_of.window.span.duration
+        metadata = video_metadata(duration, picture.RESOLUTION, 1, video.etag, made_from)
         objects.upload(path, key, metadata)
         return Short.made(asked.number, key, moment, path.stat().st_size)
 
@@ -82,38 +81,40 @@ def _background(config: ShortsConfig, objects: ObjectStore) -> ObjectHead | None
 
 def _gather(
     asked: Render,
-    segment: ObjectHead,
+    video: ObjectHead,
     below: ObjectHead | None,
     spoken: Transcript,
     objects: ObjectStore,
     scratch: Path,
 ) -> Ingredients:
     """Everything that ffmpeg needs, in `scratch`."""
-    path, layout = scratch / "segment.mp4", asked.config.layout
-    objects.download(segment.key, path)
-    written = scratch / "captions.ass"
-    text = captions(
-        spoken.words, _frame_times(path), asked.config.caption_style, captions_centre(layout)
-    )
-    written.write_text(text, encoding="utf-8")
-    duration = asked.moment.end - asked.moment.start
+    layout, written = asked.config.layout, scratch / "captions.ass"
+    source = open_source(video, objects)
+    known = probe(source)
+    span = span_within(Span(asked.moment.start, asked.moment.end), known)
+    window = fetch(source, known, span, scratch / "window.nut")
+    style, centre = asked.config.caption_style, captions_centre(layout)
+    written.write_text(captions(spoken.words, window.frames, style, centre), encoding="utf-8")
     return Ingredients(
-        segment=path,
-        known=probe(LocalSource(path)),
+        window=window,
+        known=known,
         layout=layout,
-        crop=_crop(path, layout),
-        background=_fetched(below, duration, objects, scratch) if below else None,
+        crop=_crop(window, known, layout),
+        background=_fetched(below, span.duration, objects, scratch) if below else None,
         captions=written,
-        loudness=loudness(path),
+        loudness=loudness(window.path, window.origin, window.origin + span.duration),
     )
 
 
-def _crop(segment: Path, layout: Layout) -> CropPath | None:
+def _crop(window: Window, known: Probe, layout: Layout) -> CropPath | None:
     # Here, because it brings OpenCV, for which no other step has a use.
     from clipflow.reframe.follow import crop_path
+    from clipflow.reframe.watch import Film
 
-    aspect = crop_aspect(layout)
-    return crop_path(segment, aspect, models().face_model) if aspect else None
+    aspect, end = crop_aspect(layout), window.origin + window.span.duration
+    size = (known.width, known.height)
+    film = Film(window.path, size, known.rotation, window.origin, end)
+    return crop_path(film, aspect, models().face_model) if aspect else None
 
 
 def _fetched(
@@ -126,17 +127,11 @@ def _fetched(
     return Background(fetch(source, known, span, scratch / "background.nut").path, known)
 
 
-def _frame_times(path: Path) -> list[Fraction]:
-    with av.open(str(path)) as container:
-        packets = container.demux(container.streams.video[0])
-        return sorted(packet.pts * packet.time_base for packet in packets if packet.pts is not None)
-
-
 def _make(made_of: Ingredients, path: Path, asked: Render, threads: int) -> None:
     doing = f"rendering short {asked.label} of {asked.keys.label}"
-    duration = asked.moment.end - asked.moment.start
-    deadline = patience(picture.WIDTH * picture.HEIGHT, duration)
+    window = made_of.window
+    deadline = patience(picture.WIDTH * picture.HEIGHT, window.span.duration)
     ffmpeg.run(picture.render_command(made_of, path, threads), doing, deadline)
-    planned, made = count_frames(made_of.segment), count_frames(path)
-    if planned != made:
+    planned, made = len(window.frames), count_frames(path)
+    if window.frames_are_packets and planned != made:
         raise MediaInterrupted(f"{doing}: {made} of {planned} frames came out.")

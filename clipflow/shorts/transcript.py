@@ -10,7 +10,7 @@ from clipflow.media.probe import probe
 from clipflow.segments.checkpoint import checkpoint, fingerprint, is_made_from, is_ours
 from clipflow.segments.source import find_source, open_source
 from clipflow.settings import models, settings
-from clipflow.speech import audio, srt
+from clipflow.speech import archive, audio, srt
 from clipflow.speech.transcribe import transcriber
 from clipflow.speech.words import read_words, words_json
 from clipflow.storage.objects import ObjectHead, ObjectStore
@@ -43,7 +43,7 @@ def transcribe(
         content = objects.data(keys.subtitles, _LARGEST_BYTES)
         transcript = srt.read(content, keys.subtitles, language)
     else:
-        transcript = _hear(video, language, objects)
+        transcript = _hear(keys, video, language, objects, force)
     metadata = checkpoint(video.etag, made_from)
     if not written:
         objects.put_text(srt.written(transcript), keys.subtitles, metadata, "application/x-subrip")
@@ -60,7 +60,23 @@ def read_transcript(keys: ShortsKeys, objects: ObjectStore) -> Transcript:
     return Transcript(words, head.metadata.get(_LANGUAGE) or None)
 
 
-def _hear(video: ObjectHead, language: str | None, objects: ObjectStore) -> Transcript:
+def _hear(
+    keys: ShortsKeys, video: ObjectHead, language: str | None, objects: ObjectStore, force: bool
+) -> Transcript:
+    kept = not force and is_made_from(objects.head(keys.sound), fingerprint(video.etag))
+    with tempfile.TemporaryDirectory(prefix="clipflow-", dir=settings().scratch) as scratch:
+        sound = Path(scratch, "sound.raw")
+        if kept:
+            packed = sound.with_suffix(".flac")
+            objects.download(keys.sound, packed)
+            archive.unpack(packed, sound)
+        else:
+            _keep_sound(keys, video, objects, sound)
+        return transcriber()(sound, language)
+
+
+def _keep_sound(keys: ShortsKeys, video: ObjectHead, objects: ObjectStore, sound: Path) -> None:
+    """Write the video's sound to the file `sound`, and keep it for the next who listens."""
     source = open_source(video, objects)
     known = probe(source)
     if known.sound is None:
@@ -68,7 +84,7 @@ def _hear(video: ObjectHead, language: str | None, objects: ObjectStore) -> Tran
             f"{video.key} has no sound, so nothing can be heard in it.",
             "Put its subtitles beside it as original.srt.",
         )
-    with tempfile.TemporaryDirectory(prefix="clipflow-", dir=settings().scratch) as scratch:
-        sound = Path(scratch, "sound.raw")
-        audio.extract(source, known, sound)
-        return transcriber()(sound, language)
+    audio.extract(source, known, sound)
+    packed, made_from = sound.with_suffix(".flac"), fingerprint(video.etag)
+    archive.pack(sound, packed)
+    objects.upload(packed, keys.sound, checkpoint(video.etag, made_from), "audio/flac")

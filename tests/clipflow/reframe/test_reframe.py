@@ -12,7 +12,7 @@ from clipflow.domain.errors import InvalidInput, MediaRefused, NotInstalled
 from clipflow.reframe.faces import finder
 from clipflow.reframe.follow import crop_path
 from clipflow.reframe.plan import HARDEST
-from clipflow.reframe.watch import watch
+from clipflow.reframe.watch import Film, watch
 from tests.clipflow.reframe.films import FACE, FFMPEGS, Shown, faces_in, film, rendered
 
 UPRIGHT, WIDE = Fraction(9, 16), Fraction(9, 8)
@@ -35,7 +35,7 @@ def walk(time: float) -> tuple[float, float]:
 def test_a_walking_face_stays_in_a_crop_that_moves_softly(tmp_path: Path, ffmpeg: str) -> None:
     shown = shot(10, walk)
     video = film(tmp_path / AWKWARD, shown)
-    path = crop_path(video, UPRIGHT)
+    path = crop_path(Film(video), UPRIGHT)
     assert (path.width, path.height) == (202, 360)
     found = faces_in(rendered(video, path, ffmpeg))
     assert len(found) == len(shown)
@@ -65,7 +65,7 @@ def test_the_crop_jumps_on_the_frame_on_which_the_picture_cuts(tmp_path: Path, f
         for n, time in enumerate(times)
     ]
     video = film(tmp_path / "two.mp4", shown)
-    path = crop_path(video, UPRIGHT)
+    path = crop_path(Film(video), UPRIGHT)
     for options, given in [([], {}), (["-copyts"], {"itsoffset": 5})]:
         found = faces_in(rendered(video, path, ffmpeg, options, **given))
         assert len(found) == len(shown)
@@ -78,7 +78,7 @@ def test_the_crop_jumps_on_the_frame_on_which_the_picture_cuts(tmp_path: Path, f
 def test_in_a_shot_without_a_face_the_crop_stands_in_the_middle(tmp_path: Path) -> None:
     faces = [None] * 60 + [(520, 190)] * 60 + [None] * 60
     shown = [Shown(n / 30, n // 60, face) for n, face in enumerate(faces)]
-    path = crop_path(film(tmp_path / "some.mp4", shown), UPRIGHT)
+    path = crop_path(Film(film(tmp_path / "some.mp4", shown)), UPRIGHT)
     lefts = [path.at(frame.time)[0] for frame in shown]
     assert set(lefts[:60] + lefts[120:]) == {220}
     assert len(set(lefts[60:120])) == 1
@@ -88,7 +88,7 @@ def test_in_a_shot_without_a_face_the_crop_stands_in_the_middle(tmp_path: Path) 
 @pytest.mark.slow
 def test_a_face_that_sways_does_not_move_the_crop(tmp_path: Path) -> None:
     swaying = shot(6, lambda time: (400 + 35 * sin(4 * time) + 4 * sin(40 * time), 170))
-    path = crop_path(film(tmp_path / "sway.mp4", swaying), UPRIGHT)
+    path = crop_path(Film(film(tmp_path / "sway.mp4", swaying)), UPRIGHT)
     assert len({path.at(n / 30) for n in range(180)}) == 1
     assert abs(path.at(0)[0] + 101 - 400) < 25
 
@@ -98,7 +98,7 @@ def test_a_face_that_sways_does_not_move_the_crop(tmp_path: Path) -> None:
 def test_a_portrait_is_followed_up_and_down(tmp_path: Path, ffmpeg: str) -> None:
     sinking = shot(8, lambda time: (180, 130 + 380 * min(max((time - 2) / 4, 0), 1)))
     video = film(tmp_path / "tall.mp4", sinking, size=(360, 640))
-    path = crop_path(video, WIDE)
+    path = crop_path(Film(video), WIDE)
     assert (path.width, path.height) == (360, 320)
     found = faces_in(rendered(video, path, ffmpeg))
     assert sum(place is not None for place in found) >= 0.98 * len(sinking)
@@ -110,7 +110,7 @@ def test_a_portrait_is_followed_up_and_down(tmp_path: Path, ffmpeg: str) -> None
 def test_of_two_faces_the_larger_one_is_followed_to_the_end(tmp_path: Path) -> None:
     pair = [Shown(n / 30, 0, (100, 180), 50, (480, 180, 90)) for n in range(150)]
     video = film(tmp_path / "pair.mp4", pair)
-    path = crop_path(video, UPRIGHT)
+    path = crop_path(Film(video), UPRIGHT)
     assert {abs(path.at(n / 30)[0] + 101 - 480) < 20 for n in range(150)} == {True}
     assert len({path.at(n / 30) for n in range(150)}) == 1
 
@@ -119,16 +119,16 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
     with pytest.raises(MediaRefused, match=r"broken\.mp4 cannot be read"):
-        crop_path(broken, UPRIGHT)
+        crop_path(Film(broken), UPRIGHT)
     with pytest.raises(NotInstalled, match="CLIPFLOW_FACE_MODEL"):
-        crop_path(broken, UPRIGHT, face_model=broken)
+        crop_path(Film(broken), UPRIGHT, face_model=broken)
     with pytest.raises(InvalidInput, match="aspect"):
-        crop_path(broken, Fraction(0))
+        crop_path(Film(broken), Fraction(0))
 
 
 @pytest.mark.slow
 def test_cuts_are_found_to_the_last_frame_and_flashes_are_none(tmp_path: Path) -> None:
     scenes = [0] * 3 + [1] * 40 + [2] * 2 + [1] * 40 + [3] * 30 + [4]
     shown = [Shown(n / 30, scene) for n, scene in enumerate(scenes)]
-    cuts = watch(film(tmp_path / "cuts.mp4", shown), finder(None)).cuts
+    cuts = watch(Film(film(tmp_path / "cuts.mp4", shown)), finder(None)).cuts
     assert cuts == [3, 85, 115]

@@ -1,0 +1,21 @@
+"""A video's sound as FLAC, so that it is read from the video once, however often it is heard."""
+
+from pathlib import Path
+
+from clipflow.media import ffmpeg
+from clipflow.speech.sound import RATE
+
+_RAW = ("-f", "s16le", "-ar", str(RATE), "-ac", "1")
+# Seconds: an hour of sound takes two.
+_DEADLINE = 600.0
+
+
+def pack(sound: Path, path: Path) -> None:
+    """The sound that `audio.extract` wrote, as FLAC. Raises what `ffmpeg.run` raises."""
+    arguments = [*_RAW, "-i", str(sound), "-c:a", "flac", "-f", "flac", str(path)]
+    ffmpeg.run(arguments, f"packing {sound.name}", _DEADLINE)
+
+
+def unpack(path: Path, sound: Path) -> None:
+    """The same the other way. Raises what `ffmpeg.run` raises."""
+    ffmpeg.run(["-i", str(path), *_RAW, str(sound)], f"unpacking {path.name}", _DEADLINE)

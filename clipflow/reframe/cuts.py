@@ -1,8 +1,8 @@
 """Where the picture cuts, by PySceneDetect. Imported late: it loads OpenCV."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from scenedetect import FrameTimecode
@@ -11,9 +11,13 @@ from scenedetect.detectors import AdaptiveDetector
 from clipflow.reframe.faces import Pixels
 
 # Seconds: shots between two cuts are not shorter, and a flash is not longer.
-_SHORTEST_SHOT, _LONGEST_FLASH = 0.4, 0.2
+_SHORTEST_SHOT, _LONGEST_FLASH = 0.4, 0.201
 # Of 255: so little differs the picture after a flash from that before. Every n-th pixel tells.
 _SAME, _SPARSE = 16, 8
+
+
+# Frames are told apart by their numbers; the detector wants a rate as well.
+_RATE = 30.0
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,8 @@ class Cuts:
     moving camera makes none. Frames are counted, whatever their times are.
     """
 
-    def __init__(self, rate: Fraction) -> None:
+    def __init__(self) -> None:
         self._detector = AdaptiveDetector(min_scene_len=1)
-        self._rate = rate
         # The detector looks at as many frames on either side. A film may begin or end right at a
         # cut, so its first and its last picture are shown to it more often.
         self._margin = self._detector.event_buffer_length
@@ -48,12 +51,15 @@ class Cuts:
             self._show(picture, self._margin)
         return self._show(picture)
 
-    def finish(self) -> list[int]:
-        """The numbers, from 0, of new shots' first frames. There must have been a frame."""
+    def finish(self, times: Sequence[float]) -> list[int]:
+        """The numbers, from 0, of new shots' first frames. There must have been a frame.
+
+        `times` are the frames', in seconds.
+        """
         self._show(self._last, self._margin)
         cuts: list[int] = []
-        for change in _without_flashes(self._changes, _LONGEST_FLASH * self._rate):
-            if not cuts or change.number - cuts[-1] >= _SHORTEST_SHOT * self._rate:
+        for change in _without_flashes(self._changes, times):
+            if not cuts or times[change.number] - times[cuts[-1]] >= _SHORTEST_SHOT:
                 cuts.append(change.number)
         return cuts
 
@@ -62,7 +68,7 @@ class Cuts:
         before = len(self._changes)
         for number in range(self._fed, self._fed + times):
             self._recent.append(picture[::_SPARSE, ::_SPARSE].copy())
-            found = self._detector.process_frame(FrameTimecode(number, self._rate), picture)
+            found = self._detector.process_frame(FrameTimecode(number, _RATE), picture)
             self._changes += [
                 _Change(cut.frame_num - self._margin, self._recent[0], self._recent[1])
                 for cut in found
@@ -71,11 +77,11 @@ class Cuts:
         return len(self._changes) > before
 
 
-def _without_flashes(changes: list[_Change], longest: float) -> list[_Change]:
+def _without_flashes(changes: list[_Change], times: Sequence[float]) -> list[_Change]:
     """`changes` without those to something else and those back."""
     kept: list[_Change] = []
     for change in changes:
-        if kept and change.number - kept[-1].number <= longest:
+        if kept and times[change.number] - times[kept[-1].number] <= _LONGEST_FLASH:
             difference = np.abs(change.after.astype(np.int16) - kept[-1].before)
             if difference.mean() < _SAME:
                 kept.pop()

@@ -1,8 +1,14 @@
-"""One look through a video: its cuts, exact to the frame, and the faces a few times a second."""
+"""One look through a video: its cuts, exact to the frame, and the faces a few times a second.
+
+Frames that no other is built on are left out at first. Where the picture cuts between two that were
+seen, those between them are looked at too.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +28,8 @@ _LOOK, _SEARCH = 0.2, 1.0
 # While there are none: searches in vain are the dear ones, so each waits twice as long as the one
 # before, until a cut.
 _SOONEST, _LATEST = 0.4, 1.6
+# Seconds: two times that are nearer are one.
+_SAME_TIME = 1e-6
 # Looks at more faces cost more than they tell.
 _MOST_FACES = 4
 
@@ -39,6 +47,9 @@ class Film:
     rotation: int = 0
     start: Fraction = Fraction(0)
     end: Fraction | None = None
+
+    def holds(self, time: Fraction) -> bool:
+        return time >= self.start and (self.end is None or time < self.end)
 
     def shown(self, frame: av.VideoFrame) -> tuple[int, int]:
         """Width and height of what `frame` shows."""
@@ -64,48 +75,27 @@ class Look:
 
 @dataclass
 class Watched:
-    """The picture's size, each frame's time, the first frames of later shots, and the looks.
+    """The picture's size, the looks, and the shots as spans of seconds, in order.
 
-    Times are seconds from the first frame; `cuts` are indices of `times`.
+    Seconds count from the first frame. Two shots meet between two frames, whatever rounds their
+    times; the last ends with the last frame.
     """
 
     width: int
     height: int
-    times: list[float] = field(default_factory=list)
-    cuts: list[int] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
-
-    @property
-    def shots(self) -> list[tuple[float, float]]:
-        """Spans of seconds, in order. They meet between two frames, whatever rounds their times."""
-        turns = [(self.times[cut - 1] + self.times[cut]) / 2 for cut in self.cuts]
-        return list(zip([0.0, *turns], [*turns, self.times[-1]], strict=True))
+    shots: list[tuple[float, float]] = field(default_factory=list)
 
 
 def watch(film: Film, finder: Finder) -> Watched:
-    """Decode `film` once. Raises MediaRefused where it cannot be read or shows nothing."""
-    try:
-        with av.open(str(film.path)) as container:
-            return _watched(container, film, finder)
-    except av.error.FFmpegError as error:
-        raise MediaRefused(
-            f"{film.path.name} cannot be read: {error.strerror}.", "Check that it plays."
-        ) from None
-
-
-def _watched(container: Any, film: Film, finder: Finder) -> Watched:
-    if not container.streams.video:
-        raise MediaRefused(f"{film.path.name} has no moving picture.", "Name a video that has one.")
-    stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
-    # Deblocking frames that little is built on is a tenth of the work, and nothing here sees it.
-    stream.codec_context.options = {"skip_loop_filter": "bidir"}
-    cuts, search = Cuts(Fraction(stream.average_rate or 30)), Search(film, finder)
+    """Look through `film`. Raises MediaRefused where it cannot be read or shows nothing."""
+    cuts, search = Cuts(), Search(film, finder)
     watched: Watched | None = None
-    for time, frame in _frames(container, film):
+    times: list[float] = []
+    for time, frame in _frames(film, sparsely=True):
         width, height = film.shown(frame)
         watched = watched or Watched(width, height)
-        watched.times.append(time)
+        times.append(time)
         if cuts.feed(film.scaled(frame, _CUT_WIDTH / width)):
             search.renew(time)
         if search.is_due(time):
@@ -114,19 +104,63 @@ def _watched(container: Any, film: Film, finder: Finder) -> Watched:
         raise MediaRefused(
             f"{film.path.name} has no frame that can be decoded.", "Check that it plays."
         )
-    watched.cuts = cuts.finish()
+    turns = [_turn(film, times[cut - 1], times[cut]) for cut in cuts.finish(times)]
+    watched.shots = list(zip([0.0, *turns], [*turns, times[-1]], strict=True))
     return watched
 
 
-def _frames(container: Any, film: Film) -> Iterator[tuple[float, av.VideoFrame]]:
-    first: Fraction | None = None
-    for frame in container.decode(video=0):
-        if frame.pts is None:
-            continue
-        time = frame.pts * frame.time_base
-        if time >= film.start and (film.end is None or time < film.end):
-            first = time if first is None else first
-            yield float(time - first), frame
+def _turn(film: Film, before: float, after: float) -> float:
+    """When, between two frames that were seen and are of two shots, the picture changes."""
+    between = [
+        (time, film.scaled(frame, _CUT_WIDTH / film.shown(frame)[0]).astype(np.int16))
+        for time, frame in _frames(film, since=before, until=after)
+    ]
+    changes = [np.abs(b[1] - a[1]).mean() for a, b in pairwise(between)]
+    cut = int(np.argmax(changes))
+    return (between[cut][0] + between[cut + 1][0]) / 2
+
+
+def _frames(
+    film: Film, *, sparsely: bool = False, since: float = 0.0, until: float = inf
+) -> Iterator[tuple[float, av.VideoFrame]]:
+    """The film's frames of `since ≤ t ≤ until`, with t, in seconds from its first one.
+
+    `sparsely` leaves out those that no other frame is built on: half of the work, where the encoder
+    made such.
+    """
+    try:
+        with av.open(str(film.path)) as container:
+            if not container.streams.video:
+                raise MediaRefused(
+                    f"{film.path.name} has no moving picture.", "Name a video that has one."
+                )
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            # Deblocking is a tenth of the work, and nothing here sees it.
+            stream.codec_context.options = {"skip_loop_filter": "all"}
+            stream.codec_context.skip_frame = "NONREF" if sparsely else "DEFAULT"
+            zero = _first_time(container, film)
+            container.seek(int((zero + since) * av.time_base))
+            for frame in container.decode(stream):
+                time = float(_time(frame) - zero)
+                if time > until + _SAME_TIME:
+                    return
+                if film.holds(_time(frame)) and time >= since - _SAME_TIME:
+                    yield time, frame
+    except av.error.FFmpegError as error:
+        raise MediaRefused(
+            f"{film.path.name} cannot be read: {error.strerror}.", "Check that it plays."
+        ) from None
+
+
+def _first_time(container: Any, film: Film) -> Fraction:
+    """When the film's first frame is shown, in seconds on the file's clock."""
+    times = (_time(packet) for packet in container.demux(video=0) if packet.pts is not None)
+    return min((time for time in times if film.holds(time)), default=film.start)
+
+
+def _time(shown: Any) -> Fraction:
+    return Fraction((shown.pts or 0) * shown.time_base)
 
 
 class Search:

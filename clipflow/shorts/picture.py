@@ -44,10 +44,11 @@ _INSIDE = {
     "force_divisible_by": 2,
 }
 _COVERING = {"force_original_aspect_ratio": "increase"}
-# Slow and dark, so that it draws no eye; the seed makes every run's the same.
+# Slow and dark, so that it draws no eye, so slow that a few frames a second are enough; the seed
+# makes every run's the same.
 _GRADIENT = (
-    "gradients=size=270x240:rate=25:nb_colors=3:c0=0x101820:c1=0x2a3d66:c2=0x5a2a66"
-    ":x0=0:y0=0:x1=270:y1=240:speed=0.01:seed=1"
+    "gradients=size=270x240:rate=10:nb_colors=3:c0=0x101820:c1=0x2a3d66:c2=0x5a2a66"
+    ":x0=0:y0=0:x1=270:y1=240:speed=0.025:seed=1"
 )
 
 
@@ -167,7 +168,8 @@ def _blurred(stream: Any) -> Any:
 def _below(background: Background | None) -> Any:
     if background is None:
         stream = command.input(_GRADIENT, format="lavfi")["v:0"]
-        return stream.filter("scale", WIDTH, _STACKED, out_color_matrix="bt709").filter("setsar", 1)
+        smooth = {"flags": "bilinear", "out_color_matrix": "bt709"}
+        return stream.filter("scale", WIDTH, _STACKED, **smooth).filter("setsar", 1)
     looped = command.input(str(background.path), stream_loop=-1)["v:0"]
     stream = upright(looped.filter("setpts", "PTS-STARTPTS"), background.known.rotation)
     stream = _scaled(stream, background.known, w=WIDTH, h=_STACKED, **_COVERING)

@@ -42,11 +42,17 @@ class Shown:
     other: tuple[float, float, int] | None = None
 
 
-def film(path: Path, frames: Sequence[Shown], size: tuple[int, int] = (640, 360)) -> Path:
+def film(
+    path: Path,
+    frames: Sequence[Shown],
+    size: tuple[int, int] = (640, 360),
+    options: dict[str, str] | None = None,
+) -> Path:
     """The frames as H.264 in MP4."""
     scenes = {frame.scene: _scene(frame.scene, size) for frame in frames}
     with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
+        how = options or {"preset": "ultrafast"}
+        stream = container.add_stream("libx264", rate=30, options=how)
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, TIMESCALE)

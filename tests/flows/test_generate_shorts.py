@@ -9,6 +9,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from clipflow.settings import models
+from clipflow.shorts.transcript import transcribe
 from tasks.shorts import choose_moments, render_short
 from tests.clipflow.highlights.model_server import Reply, model_server
 from tests.faulty_proxy import Fault, FaultyProxy
@@ -130,9 +131,7 @@ def test_a_config_that_cannot_be_meant_is_told_before_any_work(
     warehouse: Warehouse, config: Any, says: str, tmp_path: Path
 ) -> None:
     if config is None:
-        warehouse.objects.client.delete_object(
-            Bucket=warehouse.objects.bucket, Key=warehouse.keys.config
-        )
+        warehouse.delete("shorts_config.json")
     else:
         warehouse.put("shorts_config.json", config)
     sound = make_source(tmp_path / "sound.m4a", seconds=1, picture=("-vn",), sound=("-c:a", "aac"))
@@ -154,13 +153,28 @@ def test_a_video_in_which_nothing_is_said_is_the_parents_failure(
 ) -> None:
     video = make_source(tmp_path / "silent.mp4", seconds=3, sound=sound)
     warehouse.put("original.mp4", video)
-    warehouse.objects.client.delete_object(
-        Bucket=warehouse.objects.bucket, Key=warehouse.keys.subtitles
-    )
+    warehouse.delete("original.srt")
     state = warehouse.generate()
     assert state.name == "ParentTaskFailed"
     assert says in str(state.message)
     assert warehouse.record["failedState"] == "ParentTaskFailed"
+
+
+def test_a_video_is_read_for_its_sound_once_however_often_it_is_heard(
+    warehouse: Warehouse, proxy: FaultyProxy
+) -> None:
+    def read() -> int:
+        asked = [r for r in proxy.requests if r.method == "GET" and "original.mp4" in r.path]
+        return len(asked)
+
+    warehouse.delete("original.srt")
+    transcribe(warehouse.keys, None, warehouse.objects, force=False)
+    once = read()
+    assert once > 0
+    warehouse.delete("original.words.json")
+    transcribe(warehouse.keys, None, warehouse.objects, force=False)
+    assert read() == once
+    assert "original.words.json" in warehouse.names()
 
 
 @pytest.mark.usefixtures("no_waiting")

@@ -28,6 +28,11 @@ class Warehouse:
             Bucket=self.objects.bucket, Key=f"{self.keys.folder}/{name}", Body=data
         )
 
+    def delete(self, name: str) -> None:
+        self.objects.client.delete_object(
+            Bucket=self.objects.bucket, Key=f"{self.keys.folder}/{name}"
+        )
+
     def generate(self, **more: Any) -> State[Any]:
         return generate_shorts("u", self.keys.video_id, return_state=True, **more)
 

@@ -2,7 +2,7 @@
 
 import http.client
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,20 +12,29 @@ from urllib.parse import urlsplit
 
 @dataclass
 class Request:
-    """What a fault may look at: `PUT`, `/bucket/key`, and DynamoDB's operation or nothing."""
+    """What a fault may look at: `PUT`, `/bucket/key`, and DynamoDB's operation or nothing.
+
+    `range` is the header's `bytes=a-b` or nothing, `sent` how many bytes of a body it was given.
+    """
 
     method: str
     path: str
     operation: str
+    range: str = ""
+    sent: int = 0
 
 
 @dataclass
 class Fault:
-    """`status` to each request that `hits`, `times` times or, where that is None, for good."""
+    """`status` to each request that `hits`, `times` times or, where that is None, for good.
+
+    With `after`, the true answer instead, its connection cut after so many bytes of the body.
+    """
 
     hits: Callable[[Request], bool]
     times: int | None = None
     status: int = 503
+    after: int | None = None
     seen: int = 0
 
     def strikes(self, request: Request) -> bool:
@@ -36,14 +45,20 @@ class Fault:
 
 
 class FaultyProxy:
-    """Listens on a port of its own at `url`; `faults` may be changed at any time."""
+    """Listens on a port of its own at `url`; `faults` may be changed at any time.
+
+    `requests` are those it has seen, in order.
+    """
 
     def __init__(self, target: str) -> None:
         self.faults: list[Fault] = []
+        self.requests: list[Request] = []
         address = urlsplit(target).netloc
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Else a small body waits for the acknowledgement of its headers.
+            disable_nagle_algorithm = True
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -57,24 +72,33 @@ class FaultyProxy:
 
             def forward(self) -> None:
                 operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
-                request = Request(self.command, urlsplit(self.path).path, operation)
+                path, span = urlsplit(self.path).path, self.headers.get("Range", "")
+                request = Request(self.command, path, operation, span)
+                proxy.requests.append(request)
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                for fault in proxy.faults:
-                    if fault.strikes(request):
-                        return self.answer(fault.status, {}, [b"told to fail"], 12)
+                fault = next((fault for fault in proxy.faults if fault.strikes(request)), None)
+                if fault and fault.after is None:
+                    return self.answer(request, fault.status, {}, [b"told to fail"], 12)
+                cut = fault.after if fault else None
                 upstream = http.client.HTTPConnection(address, timeout=60)
                 upstream.request(self.command, self.path, body, dict(self.headers))
                 reply = upstream.getresponse()
                 length = int(reply.headers.get("Content-Length") or 0)
-                self.answer(
-                    reply.status,
-                    dict(reply.headers),
-                    iter(lambda: reply.read(1 << 16), b""),
-                    length,
-                )
+                parts = iter(lambda: reply.read(1 << 16), b"")
+                if cut is not None:
+                    parts = iter([reply.read(cut)])
+                    self.close_connection = True
+                self.answer(request, reply.status, dict(reply.headers), parts, length)
                 upstream.close()
 
-            def answer(self, status: int, headers: dict[str, str], body: Any, length: int) -> None:
+            def answer(
+                self,
+                request: Request,
+                status: int,
+                headers: dict[str, str],
+                body: Iterable[bytes],
+                length: int,
+            ) -> None:
                 self.send_response_only(status)
                 for name, value in headers.items():
                     if name.lower() not in ("content-length", "transfer-encoding", "connection"):
@@ -84,6 +108,7 @@ class FaultyProxy:
                 if self.command != "HEAD":
                     for part in body:
                         self.wfile.write(part)
+                        request.sent += len(part)
 
             do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = forward
 

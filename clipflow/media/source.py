@@ -1,5 +1,6 @@
 """A source opened for reading: over HTTP by range, or an HLS playlist with its chunks."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +19,18 @@ from clipflow.domain.errors import (
     SourceNotFound,
     StorageUnavailable,
 )
+from clipflow.media.layout import byte_rate, extents, origin, timed_by
 from clipflow.media.playlist import Playlist
+from clipflow.media.ranges import BUFFER, Fetch, Interrupted, RangeFile
 
+_LOG = logging.getLogger(__name__)
+
+# Nothing that a file names is opened: an object may be a playlist under another name.
+_NOTHING_ELSE = {"protocol_whitelist": "none"}
+# Bytes in a row that a search in a container may read and a process keeps: cues are smaller.
+_LONGEST_SEARCH = 1 << 20
+# Without an index, a span is read in about so many steps.
+_STEPS = 8
 # Seconds to open a source, and to wait for any one read of it.
 _TIMEOUT = (30.0, 30.0)
 # No `file`, so nothing that a source or a playlist names can reach this machine's disk.
@@ -57,17 +68,39 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class FileSource:
-    """One object with everything in it: MP4, MOV, MKV, WebM, TS."""
+    """One object of `size` bytes with everything in it: MP4, MOV, MKV, WebM, TS.
+
+    `fetch` reads those bytes that `etag` says, or raises.
+    """
 
     name: str
     etag: str
-    url: str
+    size: int
+    fetch: Fetch
     seekable: bool = True
 
     def open(self, start: Fraction, end: Fraction) -> InputContainer:
-        # If-Match makes S3 refuse, rather than mix, bytes of an object that was replaced.
-        options = {**_OPTIONS, "headers": f'If-Match: "{self.etag}"\r\n'}
-        return av.open(self.url, "r", options=options, timeout=_TIMEOUT)
+        file = RangeFile(self.fetch, self.size, (self.name, self.etag))
+        container = av.open(file, "r", options=_NOTHING_ELSE, buffer_size=BUFFER)
+        file.keeping = _LONGEST_SEARCH
+        if start > 0:
+            self._search(file, container, start)
+        share = (end - start) * byte_rate(container, self.size, start) / _STEPS
+        file.expect(extents(container, start, end), int(share))
+        return container
+
+    def _search(self, file: RangeFile, container: InputContainer, start: Fraction) -> None:
+        """Make libavformat find `start`, since some indexes are read only then.
+
+        The caller seeks again, which then costs no request.
+        """
+        stream, before = timed_by(container), file.run.end
+        if stream is None or stream.time_base is None:
+            return
+        container.seek(int((origin(stream) + start) / stream.time_base), stream=stream)
+        begun, reached = file.run
+        if begun <= _LONGEST_SEARCH < reached - max(begun, before):
+            _LOG.warning("%s has no index to seek by: it is read from its start", self.name)
 
 
 @dataclass(frozen=True)
@@ -114,6 +147,8 @@ def reading(name: str) -> Iterator[None]:
     """What PyAV raises while a source is read becomes an error of ours that names the source."""
     try:
         yield
+    except Interrupted as carried:
+        raise (carried.__cause__ or carried) from None
     except av.error.HTTPNotFoundError:
         raise SourceNotFound(f"{name} is not there.") from None
     except av.error.HTTPOtherClientError:

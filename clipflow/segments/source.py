@@ -23,7 +23,7 @@ def find_source(candidates: list[str], objects: ObjectStore) -> ObjectHead:
 def open_source(head: ObjectHead, objects: ObjectStore) -> Source:
     """The source at `head`, ready to be read by range. Raises InvalidInput for a bad playlist."""
     if not head.key.endswith(".m3u8"):
-        return FileSource(head.key, head.etag, objects.url(head.key))
+        return FileSource(head.key, head.etag, head.size, partial(objects.part, head))
     key = head.key
     for _ in ("master", "media"):
         playlist = parse(objects.text(key, LARGEST_PLAYLIST_BYTES), key)

@@ -1,22 +1,45 @@
 """Media objects in the bucket."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import ClientError
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+from urllib3.exceptions import HTTPError
 
-from clipflow.domain.errors import InvalidInput, SourceNotFound
+from clipflow.domain.errors import (
+    DeadlineExceeded,
+    InvalidInput,
+    SourceChanged,
+    SourceNotFound,
+    StorageUnavailable,
+)
 from clipflow.settings import settings
 from clipflow.storage.aws import error_code, s3_client, storage_errors
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from types_boto3_s3.client import S3Client
 
 # Long enough for the slowest read of one window, short enough to be useless when it leaks.
 _URL_SECONDS = 3600
 _MISSING = ("404", "NoSuchKey", "NotFound")
+_REPLACED = ("412", "PreconditionFailed")
+_SILENT = (ReadTimeoutError, ConnectTimeoutError)
+# What may happen in the middle of a body, where the SDK does not try again; it lets errors of TLS
+# through as urllib3 has them.
+_BROKEN = (ReadTimeoutError, ResponseStreamingError, IncompleteReadError, HTTPError)
+_MOST_BREAKS = 4
+_PIECE_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -78,6 +101,39 @@ class ObjectStore:
         except UnicodeDecodeError:
             raise InvalidInput(f"{key} is not UTF-8 text.") from None
 
+    def part(self, head: ObjectHead, start: int, end: int) -> bytes:
+        """The bytes `start ≤ place < end` of the very object that `head` tells of.
+
+        A body that breaks off is taken up where it did, a few times. Raises SourceNotFound,
+        SourceChanged where the object was replaced, DeadlineExceeded where S3 does not answer.
+        """
+        got, breaks = bytearray(), 0
+        with storage_errors(f"reading {head.key}"), _source_errors(head.key):
+            while len(got) < end - start:
+                body = self._body(head, start + len(got), end)
+                try:
+                    with closing(body):
+                        for piece in body.iter_chunks(_PIECE_BYTES):
+                            got += piece
+                except _BROKEN:
+                    breaks += 1
+                    if breaks == _MOST_BREAKS:
+                        raise
+        return bytes(got)
+
+    def _body(self, head: ObjectHead, start: int, end: int) -> "StreamingBody":
+        answer = self.client.get_object(
+            Bucket=self.bucket,
+            Key=head.key,
+            Range=f"bytes={start}-{end - 1}",
+            # S3 refuses, rather than mixes, bytes of an object that was replaced.
+            IfMatch=f'"{head.etag}"',
+        )
+        if answer["ContentLength"] != end - start:
+            answer["Body"].close()
+            raise StorageUnavailable(f"{head.key}: S3 gave other bytes than it was asked for.")
+        return answer["Body"]
+
     def download(self, key: str, path: Path) -> None:
         """The object's bytes into `path`, streamed."""
         with storage_errors(f"downloading {key}"):
@@ -101,6 +157,23 @@ class ObjectStore:
                 ContentType=f"{content_type}; charset=utf-8",
                 Metadata=metadata,
             )
+
+
+@contextmanager
+def _source_errors(name: str) -> Iterator[None]:
+    """What says more of a source than that S3 failed."""
+    try:
+        yield
+    except ClientError as error:
+        if error_code(error) in _MISSING:
+            raise SourceNotFound(f"{name} is not there.") from None
+        if error_code(error) in _REPLACED:
+            raise SourceChanged(f"{name} was replaced while it was read.", "Start again.") from None
+        raise
+    except _SILENT:
+        raise DeadlineExceeded(f"Reading {name}: S3 did not answer in time.") from None
+    except HTTPError as error:
+        raise StorageUnavailable(f"reading {name} failed: {error}.") from error
 
 
 _TRANSFER = TransferConfig(

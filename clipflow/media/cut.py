@@ -32,6 +32,7 @@ MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9:
 _INAUDIBLE, _GAP = 1e-5, 0.005
 # Seconds for ffmpeg: a start, and so many for each second of 1080p at 30 frames.
 _PATIENCE_START, _PATIENCE_EACH = 60.0, 20.0
+FLAC_IN_MP4 = {"acodec": "flac", "strict": "experimental"}
 
 
 def cut(window: Window, source: Probe, form: Form, path: Path, threads: int) -> None:
@@ -57,20 +58,13 @@ def cut_command(window: Window, source: Probe, form: Form, path: Path, threads: 
     """ffmpeg's arguments for `cut`."""
     content = command.input(str(window.path), format="nut", threads=threads)
     output = command.output(
-        _converted(upright(framed(content["v:0"], window), source.rotation), source, form),
+        converted(upright(framed(content["v:0"], window), source.rotation), source, form),
         sounded(
             content["a:0"] if window.has_sound else None, window, form.sample_rate, form.layout
         ),
         str(path),
-        format="mp4",
-        fps_mode="passthrough",
-        enc_time_base=f"1:{TIMESCALE}",
-        video_track_timescale=TIMESCALE,
-        movie_timescale=form.sample_rate,
-        map_metadata=-1,
-        **_encoder(form, threads),
-        acodec="flac",
-        strict="experimental",
+        **encoder(form, threads),
+        **FLAC_IN_MP4,
     )
     return [*map(str, command.get_args(output)), "-copyts"]
 
@@ -89,17 +83,27 @@ def count_frames(path: Path) -> int:
         return container.streams.video[0].frames
 
 
-def _encoder(form: Form, threads: int) -> dict[str, Any]:
+def encoder(form: Form, threads: int) -> dict[str, Any]:
+    """Options for a segment's picture."""
     # All segments of a clip must have the same parameter sets, so nothing here may depend on one
     # segment's source, not even its frame rate: level and timing are given.
+    special = _LEAN if form.width * form.height > _LARGE else ""
+    if form.copied:
+        special += f":sps-id={form.copied.unused_id}"
     return {
+        "format": "mp4",
+        "fps_mode": "passthrough",
+        "enc_time_base": f"1:{TIMESCALE}",
+        "video_track_timescale": TIMESCALE,
+        "movie_timescale": form.sample_rate,
+        "map_metadata": -1,
         "vcodec": "libx264",
         "preset": PRESET,
         "crf": CRF,
         "pix_fmt": "yuv420p",
         "profile:v": "high",
         "level:v": form.level,
-        "x264-params": _TIMING + (_LEAN if form.width * form.height > _LARGE else ""),
+        "x264-params": _TIMING + special,
         "threads:v": threads,
     }
 
@@ -123,7 +127,8 @@ def upright(stream: Any, rotation: int) -> Any:
     return stream
 
 
-def _converted(stream: Any, source: Probe, form: Form) -> Any:
+def converted(stream: Any, source: Probe, form: Form) -> Any:
+    """An upright picture of the source in the form's size and colour."""
     if is_hdr(source.colour) and not is_hdr(form.colour):
         stream = tone_mapped(stream)
     size, wanted = (source.width, source.height), (form.width, form.height)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from clipflow.media.parameter_sets import ParameterSets
 from clipflow.media.probe import Colour, Probe
 
 # ITU-T H.273 code points.
@@ -26,7 +27,11 @@ _LEVELS = (
 
 @dataclass(frozen=True)
 class Form:
-    """Pixels, colour tags, samples a second and channels (1 or 2) of every segment of a clip."""
+    """Pixels, colour tags, samples a second and channels (1 or 2) of every segment of a clip.
+
+    `copied` are the parameter sets of sources that are in this form as they are, so that their
+    packets may be copied: every segment has them beside our own. Else None, and `unfit` says why.
+    """
 
     width: int
     height: int
@@ -34,6 +39,8 @@ class Form:
     sample_rate: int
     channels: int
     level: str
+    copied: ParameterSets | None = None
+    unfit: str = ""
 
     @property
     def resolution(self) -> str:
@@ -50,19 +57,41 @@ def common_form(sources: Sequence[Probe]) -> Form:
     sounds = [source.sound for source in sources if source.sound]
     rates = {sound.sample_rate for sound in sounds}
     colours = {limited(source.colour) for source in sources}
+    colour = colours.pop() if len(colours) == 1 else _BT709
+    unfit = _unfit(sources, (largest.width, largest.height), colour)
     return Form(
         width=largest.width,
         height=largest.height,
-        colour=colours.pop() if len(colours) == 1 else _BT709,
+        colour=colour,
         sample_rate=rates.pop() if rates in ({44100}, {48000}) else 48000,
         channels=1 if sounds and all(sound.channels == 1 for sound in sounds) else 2,
         level=_level(largest.width, largest.height, max(s.frame_rate for s in sources)),
+        copied=None if unfit else sources[0].parameter_sets,
+        unfit=unfit,
     )
+
+
+def _unfit(sources: Sequence[Probe], size: tuple[int, int], colour: Colour) -> str:
+    """Why the sources' packets cannot be in segments of this size and colour; empty if they can."""
+    for source in sources:
+        if source.unfit:
+            return source.unfit
+        if source.rotation:
+            return f"the source is turned by {source.rotation} degrees"
+        if not source.square:
+            return "the source's pixels are not square, or its sides are odd"
+        if source.colour != colour or (source.width, source.height) != size:
+            return "the source has another size, range or colour than the clip"
+    if len({source.parameter_sets for source in sources}) > 1:
+        return "the clip's sources have different parameter sets"
+    return ""
 
 
 def in_sdr(form: Form) -> Form:
     """The same form with HDR brought to SDR: what a short is shown as."""
-    return replace(form, colour=_BT709) if is_hdr(form.colour) else form
+    if not is_hdr(form.colour):
+        return form
+    return replace(form, colour=_BT709, copied=None, unfit="the source's HDR becomes SDR")
 
 
 def limited(colour: Colour) -> Colour:

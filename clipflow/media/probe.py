@@ -9,6 +9,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from clipflow.domain.errors import MediaRefused
+from clipflow.media.parameter_sets import ParameterSets, parameter_sets
 from clipflow.media.source import PlaylistSource, Source, reading
 
 
@@ -56,6 +57,8 @@ class Probe:
     zero of every segment's times. `width` and `height` are those of the upright picture with
     square pixels; `rotation` is what turns the coded one upright, in degrees counter-clockwise.
     `duration` is in seconds from the first frame, None where the container does not say.
+    `parameter_sets` are those of a picture whose packets an MP4 of ours can hold as they are, else
+    None, and `unfit` says why.
     """
 
     name: str
@@ -70,6 +73,8 @@ class Probe:
     colour: Colour
     sound: Sound | None
     duration: Fraction | None
+    parameter_sets: ParameterSets | None = None
+    unfit: str = "nothing is known of its packets"
 
     @property
     def start(self) -> Fraction:
@@ -89,6 +94,7 @@ def probe(source: Source) -> Probe:
             raise MediaRefused(f"{source.name} has no frame that can be decoded.")
         width, height, square = _upright(frame, picture)
         start = Fraction(frame.pts) * picture.time_base
+        sets, unfit = _packets(frame, picture)
         return Probe(
             name=source.name,
             etag=source.etag,
@@ -102,6 +108,8 @@ def probe(source: Source) -> Probe:
             colour=_colour(frame),
             sound=_sound(container),
             duration=_duration(source, container, picture, start),
+            parameter_sets=sets,
+            unfit=unfit,
         )
 
 
@@ -128,6 +136,24 @@ def _upright(frame: VideoFrame, picture: VideoStream) -> tuple[int, int, bool]:
 
 def _even(length: Fraction) -> int:
     return max(2, 2 * round(length / 2))
+
+
+def _packets(frame: VideoFrame, picture: VideoStream) -> tuple[ParameterSets | None, str]:
+    """The parameter sets that the stream's packets need, or why they cannot be copied."""
+    context = picture.codec_context
+    if context.name != "h264":
+        return None, f"the source is {context.name}"
+    if frame.format.name not in ("yuv420p", "yuvj420p"):
+        return None, f"the source is in {frame.format.name}"
+    try:
+        sets = parameter_sets(context.extradata or b"")
+        sequences, _ = sets.sequences, sets.unused_id
+    except ValueError as error:
+        return None, f"the source's parameter sets: {error}"
+    if {(s.width, s.height) for s in sequences} != {(frame.width, frame.height)}:
+        return None, "the source's parameter sets name another size"
+    unfit = next((sequence.unfit for sequence in sequences if sequence.unfit), "")
+    return (None, unfit) if unfit else (sets, "")
 
 
 def _colour(frame: VideoFrame) -> Colour:

@@ -22,6 +22,7 @@ from av.packet import Packet
 
 from clipflow.domain.errors import MediaInterrupted, MediaRefused
 from clipflow.media.cut import TIMESCALE
+from clipflow.media.track import placed
 
 _BITS_PER_CHANNEL = 96_000
 
@@ -94,16 +95,10 @@ def _write(output: OutputContainer, pieces: Sequence[Piece], starts: list[Fracti
 def _pictures(
     output: OutputContainer, pieces: Sequence[Piece], starts: list[Fraction]
 ) -> Iterator[Packet[Any]]:
-    """Every piece's frames, shifted to where it begins, with decoding times that only grow."""
+    """Every piece's frames, shifted to where it begins."""
     shown = [pts for pts, _ in _shifted(pieces, starts)]
-    ordered = [*sorted(shown), round(starts[-1] * TIMESCALE)]
-    # A frame must be decoded before it is shown: the longest reordering decides by how much.
-    delay = max(early - pts for early, pts in zip(ordered, shown, strict=False))
-    for place, (pts, packet) in enumerate(_shifted(pieces, starts)):
-        packet.pts, packet.dts = pts, ordered[place] - delay
-        packet.duration = ordered[place + 1] - ordered[place]
-        packet.stream = output.streams.video[0]
-        yield packet
+    packets = (packet for _, packet in _shifted(pieces, starts))
+    return placed(packets, shown, round(starts[-1] * TIMESCALE), output.streams.video[0])
 
 
 def _shifted(pieces: Sequence[Piece], starts: list[Fraction]) -> Iterator[tuple[int, Packet[Any]]]:

@@ -55,6 +55,8 @@ class Window:
     """The file at `path` holds the span at `origin` seconds (exact), after a keyframe before it.
 
     `frames` are the presentation times of the span's frames, in order, in seconds from its start.
+    `is_last` says that the source has no picture after those in the file. Else, where the next
+    packet is a keyframe, the file holds that too.
     """
 
     path: Path
@@ -63,6 +65,7 @@ class Window:
     frames: tuple[Fraction, ...]
     frames_are_packets: bool
     has_sound: bool
+    is_last: bool = False
 
 
 def fetch(source: Source, known: Probe, span: Span, path: Path) -> Window:
@@ -106,6 +109,7 @@ class _Copy:
     decodable: bool = False
     _wanted: list[int] = field(default_factory=list)
     _sound: bool = False
+    _exhausted: bool = False
     _done: set[int] = field(default_factory=set)
     _reached: Fraction = Fraction(0)
 
@@ -154,10 +158,14 @@ class _Copy:
             if not late:
                 yield packet
                 continue
+            first_late = packet.stream_index not in self._done
+            if packet.stream_index == self.picture.index and first_late and packet.is_keyframe:
+                yield packet
             self._done.add(packet.stream_index)
             # A stream that stopped long ago says nothing more: the others' time tells the end.
             if len(self._done) == len(streams) or _ends(packet) >= end + _INTERLEAVING:
                 return
+        self._exhausted = True
 
     def _note(self, packet: Packet[Any]) -> None:
         if packet.pts is None:
@@ -189,4 +197,5 @@ class _Copy:
             # VP8 has packets that are never shown, so they cannot be counted as frames.
             frames_are_packets=self.picture.codec_context.name != "vp8",
             has_sound=self._sound,
+            is_last=self._exhausted and self.picture.index not in self._done,
         )

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from clipflow.domain.errors import InvalidInput
 from clipflow.domain.timecode import format_timecode
-from clipflow.media.cut import cut
 from clipflow.media.form import Form
 from clipflow.media.probe import Probe
+from clipflow.media.smart_cut import smart_cut
 from clipflow.media.window import Span, fetch
 from clipflow.segments.checkpoint import fingerprint, is_made_from, video_metadata
 from clipflow.segments.source import open_source
@@ -74,9 +74,10 @@ def make_segment(
         path = Path(scratch, "segment.mp4")
         source = open_source(plan.head, objects)
         window = fetch(source, plan.source, plan.span, Path(scratch, "window.nut"))
-        cut(window, plan.source, plan.form, path, threads)
+        made = smart_cut(window, plan.source, plan.form, path, threads)
         metadata = video_metadata(
             plan.span.duration, plan.form.resolution, 1, plan.head.etag, plan.fingerprint
         )
+        metadata["cut-way"] = made.label
         objects.upload(path, plan.key, metadata)
         return path.stat().st_size

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from clipflow.media.cut import cut
 from clipflow.media.form import Form, common_form
 from clipflow.media.probe import Probe, probe
+from clipflow.media.smart_cut import Cutting, smart_cut
 from clipflow.media.stitch import Piece, Stitched, stitch
 from clipflow.media.window import Span, fetch
 from clipflow.segments.source import open_source
@@ -22,6 +22,7 @@ class CutRoom:
         self.objects = objects
         self.folder = folder
         self._pieces: list[Piece] = []
+        self.cuttings: list[Cutting] = []
 
     def put(self, path: Path) -> ObjectHead:
         key = f"{self.folder.name}/{path.name}"
@@ -38,7 +39,8 @@ class CutRoom:
         span = Span(Fraction(start), Fraction(end))
         window = fetch(open_source(head, self.objects), known, span, self.folder / "window.nut")
         path = self.folder / f"segment-{len(self._pieces)}.mp4"
-        cut(window, known, form or common_form([known]), path, threads=1)
+        form = form or common_form([known])
+        self.cuttings.append(smart_cut(window, known, form, path, threads=1))
         self._pieces.append(Piece(path, span.duration))
         return path
 

@@ -26,6 +26,15 @@ v.onseeked = () => tell([v.duration, v.currentTime, v.videoWidth, v.videoHeight]
   + (v.webkitAudioDecodedByteCount > 0 ? " with sound" : ""));
 v.onerror = () => tell(v.error.message);
 </script>"""
+# To the end, four times as fast: how long it is, and how many frames were decoded and dropped.
+PLAYING = """<video id=v preload=auto muted></video><script>
+const tell = said => fetch("/", {method: "POST", body: "NAME " + said});
+fetch("NAME").then(answer => answer.blob()).then(blob => v.src = URL.createObjectURL(blob));
+v.oncanplaythrough = () => { v.playbackRate = 4; v.play(); };
+v.onended = () => { const quality = v.getVideoPlaybackQuality();
+  tell([v.duration, quality.totalVideoFrames, quality.droppedVideoFrames].join(" ")); };
+v.onerror = () => tell(v.error.message);
+</script>"""
 
 pytestmark = [
     pytest.mark.slow,
@@ -59,11 +68,19 @@ class Site:
 
     def seen(self, name: str) -> str:
         """What Chromium says of the video `name`, sought to 1.5 s."""
+        return self._told_of(name, PAGE, "seen")
+
+    def played(self, name: str) -> str:
+        """What Chromium says of the video `name` after it has played to its end."""
+        return self._told_of(name, PLAYING, "played")
+
+    def _told_of(self, name: str, content: str, kind: str) -> str:
         assert CHROMIUM
         # A page and a profile for each video: a browser may well keep a page of the same name.
-        (self.folder / f"{name}.html").write_text(PAGE.replace("NAME", name))
-        url = f"http://127.0.0.1:{self.server.server_port}/{name}.html"
-        command = [CHROMIUM, *FLAGS, f"--user-data-dir={self.folder / name}.profile", url]
+        page = f"{name}.{kind}.html"
+        (self.folder / page).write_text(content.replace("NAME", name))
+        url = f"http://127.0.0.1:{self.server.server_port}/{page}"
+        command = [CHROMIUM, *FLAGS, f"--user-data-dir={self.folder / page}.profile", url]
         browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             # A browser that is closing may still tell of the video before.
@@ -94,3 +111,22 @@ def test_a_clip_and_a_segment_play_in_chromium(room: CutRoom, site: Site, tmp_pa
     clip, _ = room.stitch()
     assert site.seen(segment.name) == "2 1.5 320 180 with sound"
     assert site.seen(clip.name) == "3 1.5 320 180 with sound"
+
+
+def test_what_is_copied_plays_in_chromium_up_to_its_end(
+    room: CutRoom, site: Site, tmp_path: Path
+) -> None:
+    picture = ("-c:v", "libx264", "-preset", "veryfast", "-g", "50", "-sc_threshold", "0")
+    source = make_source(
+        tmp_path / "s.mp4", seconds=8, picture=picture, sound=("-c:a", "aac"), clicks=True
+    )
+    head = room.put(source)
+    segment = room.cut(head, "1", "7")
+    room.cut(head, "2", "6")
+    room.cut(head, "0.52", "1.52")
+    assert [cutting.way for cutting in room.cuttings] == ["copied", "copied", "encoded"]
+    clip, _ = room.stitch()
+    assert site.seen(segment.name) == "6 1.5 320 180 with sound"
+    assert site.seen(clip.name) == "11 1.5 320 180 with sound"
+    assert site.played(segment.name).startswith("6 150 ")
+    assert site.played(clip.name).startswith("11 275 ")

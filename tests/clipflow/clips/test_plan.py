@@ -1,11 +1,13 @@
 """From segments to cuts, and a finished object as the checkpoint."""
 
+import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from clipflow.clips.assemble import assemble, made_already
 from clipflow.clips.extract import extract
@@ -15,6 +17,7 @@ from clipflow.domain.clips import Segment, StitchInput, StitchSegment
 from clipflow.domain.errors import InvalidInput, SourceChanged
 from clipflow.domain.keys import ClipKeys
 from clipflow.media.window import Span
+from clipflow.segments.segment import SegmentPlan
 from clipflow.storage.objects import ObjectStore
 from tests.made_media import frame_numbers, make_source
 
@@ -114,10 +117,30 @@ def test_finished_objects_say_what_they_are_and_what_they_were_made_from(
         "resolution": "320x180",
         "segment-count": "1",
         "source-etag": origin.etag,
-        "pipeline-version": "1",
+        "pipeline-version": "2",
     }
     answer = objects.client.head_object(Bucket=objects.bucket, Key=clip.keys.clip)
     assert answer["ContentType"] == "video/mp4"
+
+
+def test_a_segment_says_which_way_it_was_cut(ask: Ask, objects: ObjectStore) -> None:
+    cuts = plan_cuts(ask({"startTime": 1, "endTime": 5}, {"startTime": 1, "endTime": 1.5}), objects)
+    ways = []
+    for cut in cuts:
+        head = objects.head(extract(cut, objects, threads=1).segment_file)
+        assert head
+        ways.append(head.metadata["cut-way"])
+    assert ways == ["smart", "encoded: no whole closed group of pictures lies in the span"]
+
+
+def test_a_plan_is_the_same_after_it_travelled_as_json(ask: Ask, objects: ObjectStore) -> None:
+    [cut] = plan_cuts(ask({"startTime": 1, "endTime": 5}), objects)
+    assert cut.plan.form.copied
+    plans = TypeAdapter(SegmentPlan)
+    told = json.loads(json.dumps(plans.dump_python(cut.plan, mode="json")))
+    arrived = plans.validate_python(told)
+    assert arrived == cut.plan
+    assert arrived.fingerprint == cut.plan.fingerprint
 
 
 def test_a_source_replaced_under_a_run_is_an_error_and_no_mixture(

@@ -1,0 +1,79 @@
+"""`python -m benchmarks`: every claim measured in one go, on sources it makes itself."""
+
+import argparse
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import cutting, memory, orchestration, reading, rendering, report, stitching
+from benchmarks.measure import Finding
+from benchmarks.programs import cpu_name, run, smartcut, with_vmaf
+from benchmarks.sources import FULL, QUICK, Sources
+from benchmarks.warehouse import Warehouse, warehouse
+from clipflow.media.ffmpeg import executable
+
+TOPICS = ("cut", "bytes", "drift", "render", "orchestration", "memory")
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="of which the median counts")
+    parser.add_argument("--quick", action="store_true", help="one round, small and short sources")
+    parser.add_argument("--only", choices=TOPICS, nargs="+", default=TOPICS, metavar="TOPIC")
+    home = Path(tempfile.gettempdir(), "clipflow-bench")
+    parser.add_argument("--folder", type=Path, default=home, help="keeps the sources: 8 GB")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="for the results")
+    return parser
+
+
+def topics(
+    sources: Sources, stock: Warehouse, rounds: int
+) -> dict[str, Callable[[], list[Finding]]]:
+    """What each topic measures, by name."""
+    return {
+        "cut": lambda: cutting.measured(sources, stock, rounds),
+        "bytes": lambda: reading.measured(sources, stock),
+        "drift": lambda: stitching.measured(stock),
+        "render": lambda: rendering.measured(sources, stock, rounds),
+        "orchestration": lambda: orchestration.measured(sources.extent, stock.folder),
+        "memory": lambda: memory.measured(sources, stock),
+    }
+
+
+def machine() -> Iterator[str]:
+    """What the numbers depend on."""
+    yield f"{os.cpu_count()} cores, {cpu_name()}"
+    yield run(executable(), "-version").stdout.splitlines()[0]
+    yield f"VMAF: {'measured' if with_vmaf() else 'no ffmpeg with libvmaf at hand, so SSIM only'}"
+    yield f"smartcut: {'installed' if smartcut() else 'not on the PATH, so left out'}"
+
+
+def main() -> None:
+    asked = arguments().parse_args()
+    console = Console()
+    for line in machine():
+        console.print(line, highlight=False)
+    sources = Sources(asked.folder.resolve(), QUICK if asked.quick else FULL)
+    rounds = 1 if asked.quick else max(1, asked.rounds)
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    # Beside the sources, where there is room.
+    scratch = Path(tempfile.mkdtemp(prefix="run-", dir=asked.folder.resolve()))
+    findings: list[Finding] = []
+    try:
+        with warehouse(scratch / "objects") as stock:
+            known = topics(sources, stock, rounds)
+            for topic in asked.only:
+                with console.status(f"measuring: {topic}"):
+                    findings += known[topic]()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        # Also where a later topic failed: what was measured took its time.
+        report.write(findings, asked.out, console)
+
+
+if __name__ == "__main__":
+    main()

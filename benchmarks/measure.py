@@ -1,0 +1,68 @@
+"""What something costs: processor seconds of this process and of all it waited for, and wall time.
+
+Other programs of the machine change how long something takes, but little of how much work it is:
+claims are about processor time, and every ratio is of two things measured in one go.
+"""
+
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of the processor, user and system together, and of the clock on the wall."""
+
+    processor: float
+    wall: float
+
+    def __str__(self) -> str:
+        return f"{self.processor:.1f} s CPU, {self.wall:.1f} s wall"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One measured number; `target` is the most it should be, None where it is told for comparison.
+
+    `name` is `topic/what`; `ratio` is a ratio unless the name says another unit. `holds` is whether
+    what the target asks besides the number is so.
+    """
+
+    name: str
+    ratio: float
+    target: float | None
+    detail: str
+    holds: bool = True
+
+    @property
+    def missed(self) -> bool:
+        return self.target is not None and (self.ratio > self.target or not self.holds)
+
+
+def spent() -> float:
+    """Seconds of processor time, of this process and of the children it has waited for."""
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, who))
+
+
+def cost(way: Callable[[], object]) -> Cost:
+    """The cost of one call."""
+    wall, processor = time.monotonic(), spent()
+    way()
+    return Cost(spent() - processor, time.monotonic() - wall)
+
+
+def middle(costs: list[Cost]) -> Cost:
+    """The median of each number by itself."""
+    return Cost(median(c.processor for c in costs), median(c.wall for c in costs))
+
+
+def side_by_side(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, Cost]:
+    """The median cost of each way. Every round runs all of them, so that they share its weather."""
+    found: dict[str, list[Cost]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            found[name].append(cost(way))
+    return {name: middle(costs) for name, costs in found.items()}

@@ -1,0 +1,85 @@
+"""What Prefect adds to each segment: a flow of nothing but trivial ones, on a real server.
+
+    python -m benchmarks.orchestration COUNT
+
+is the flow's own process, which talks to the server that PREFECT_API_URL names and prints seconds.
+"""
+
+import sys
+from pathlib import Path
+
+from benchmarks.measure import Cost, Finding, cost
+from benchmarks.programs import run
+from benchmarks.sources import Extent
+from tests.programs import Program, free_port
+
+
+def measured(extent: Extent, folder: Path) -> list[Finding]:
+    """Milliseconds a segment for each count of segments; the last one is the claim."""
+    home = folder / "prefect"
+    home.mkdir()
+    url = f"http://127.0.0.1:{(port := free_port())}/api"
+    env = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": url,
+        "PREFECT_SERVER_API_HOST": "127.0.0.1",
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_ENABLED": "false",
+    }
+    server = Program(home / "log", "deployments.local_stack.local_prefect", env, f"{url}/health")
+    server.start()
+    try:
+        costs = {count: _in_a_process(count, env) for count in extent.mapped}
+    finally:
+        server.stop()
+    return findings(costs)
+
+
+def findings(costs: dict[int, Cost]) -> list[Finding]:
+    told = [
+        Finding(f"orchestration/{count}-segments-ms", 1000 * c.wall / count, None, f"{c}, all told")
+        for count, c in costs.items()
+    ]
+    largest = max(costs)
+    each = 1000 * costs[largest].wall / largest
+    detail = (
+        f"{largest} segments in one flow run, wall time; the run's process took {costs[largest]}"
+    )
+    return [*told, Finding("orchestration/ms-per-segment", each, 15, detail)]
+
+
+def _in_a_process(count: int, env: dict[str, str]) -> Cost:
+    told = run(sys.executable, "-m", "benchmarks.orchestration", str(count), env=env).stdout
+    processor, wall = map(float, told.split())
+    return Cost(processor, wall)
+
+
+def main(count: int) -> None:
+    # Here, because Prefect reads its settings when it is imported.
+    from prefect import flow, task
+    from prefect.futures import as_completed
+    from prefect.task_runners import ThreadPoolTaskRunner
+
+    from tasks.fan_out import at_once
+    from tasks.retries import MEDIA
+
+    @task(name="segment", task_run_name="segment {index}", **MEDIA)
+    def segment(index: int) -> int:
+        return index
+
+    @flow(name="segments", task_runner=ThreadPoolTaskRunner(max_workers=at_once()))  # type: ignore[arg-type]
+    def segments(number: int) -> int:
+        futures = [segment.submit(index) for index in range(number)]
+        return sum(1 for future in as_completed(futures) if future.result() is not None)
+
+    # What a process does once is not a segment's: the first run of all opens connections.
+    segments(1)
+    made: list[int] = []
+    spent = cost(lambda: made.append(segments(count)))
+    assert made == [count]
+    print(spent.processor, spent.wall)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

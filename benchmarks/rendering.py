@@ -1,0 +1,215 @@
+"""What a short costs, against four, three and two encodes of the same picture, and the floor.
+
+Every way makes the same 1080x1920 short of the same seconds: cut, cropped, stacked on the same
+background, captioned in the same words. How near each comes to the picture made without loss says
+whether like is compared with like.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from benchmarks.measure import Cost, Finding, side_by_side
+from benchmarks.programs import CORES, ffmpeg, run, with_vmaf
+from benchmarks.sources import RATE, Sources
+from benchmarks.warehouse import Warehouse
+from clipflow.captions.ass import captions
+from clipflow.captions.typefaces import FOLDER
+from clipflow.domain.shorts import CaptionStyle, Layout
+from clipflow.domain.transcript import Word
+from clipflow.media.cut import CRF, PRESET
+from clipflow.media.ffmpeg import executable
+from clipflow.media.window import Span
+from clipflow.shorts.picture import captions_centre
+
+_FAST = ("-c:v", "libx264", "-preset", "fast", "-crf", "23", "-pix_fmt", "yuv420p")
+_USUAL = ("-c:v", "libx264", "-preset", "medium", "-crf", "23", "-pix_fmt", "yuv420p")
+_LOSSLESS = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "0", "-pix_fmt", "yuv420p")
+_STACK = "[0:v]{crop}pad=1080:1920:0:0[a];[a][1:v]overlay=y=960:shortest=1{captions}"
+_WORD_SECONDS = 0.5
+# Whole numbers: times that are rounded pair a frame with the one before. And one colour for all, or
+# ffmpeg converts a picture that does not tell its own.
+_COUNTED = (
+    f"settb=1/{RATE},setpts=N,"
+    "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
+)
+
+
+@dataclass(frozen=True)
+class Usual:
+    """The usual ways: each writes a file of `span` of `source` into `folder`."""
+
+    source: Path
+    background: Path
+    span: Span
+    size: tuple[int, int]
+    folder: Path
+
+    def two_encodes(self) -> Path:
+        return self._stacked(self._cut(), "two.mp4", f"{self._crop},", self._captions)
+
+    def three_encodes(self) -> Path:
+        stacked = self._stacked(self._cut(), "stacked.mp4", f"{self._crop},", "")
+        return self._filtered(stacked, "three.mp4", self._captions.lstrip(","))
+
+    def four_encodes(self) -> Path:
+        cropped = self._filtered(self._cut(), "cropped.mp4", self._crop)
+        stacked = self._stacked(cropped, "stacked.mp4", "", "")
+        return self._filtered(stacked, "four.mp4", self._captions.lstrip(","))
+
+    def without_loss(self) -> Path:
+        """What all of them mean: one pass, and nothing lost in it."""
+        graph = _STACK.format(crop=f"{self._crop},", captions=self._captions)
+        path, filters = self.folder / "lossless.mp4", ("-filter_complex", graph)
+        ffmpeg(*self._span, *self._inputs(self.source), *filters, *_LOSSLESS, "-an", str(path))
+        return path
+
+    def decode(self) -> None:
+        """Only the source's frames, from the keyframe before the span on."""
+        ffmpeg(*self._span, "-i", str(self.source), "-map", "0:v", "-f", "null", "-")
+
+    @property
+    def words(self) -> list[Word]:
+        """Two words a second, in seconds of the source."""
+        start = float(self.span.start)
+        count = int(float(self.span.duration) / _WORD_SECONDS)
+        times = [start + n * _WORD_SECONDS for n in range(count)]
+        return [Word(text=f"word{n}", start=t, end=t + 0.45) for n, t in enumerate(times)]
+
+    @property
+    def _span(self) -> tuple[str, ...]:
+        return ("-ss", str(float(self.span.start)), "-t", str(float(self.span.duration)))
+
+    @property
+    def _crop(self) -> str:
+        # Where there is no face, the product's crop stands in the middle, on an even pixel.
+        width, height = self.size
+        wide = 2 * round(height * Fraction(9, 8) / 2)
+        left = 2 * round((width - wide) // 2 * 2 / 4 + 0.01)
+        return f"crop={wide}:{height}:{left}:0,scale=1080:960,setsar=1"
+
+    @property
+    def _captions(self) -> str:
+        path, start = self.folder / "captions.ass", float(self.span.start)
+        spoken = [
+            w.model_copy(update={"start": w.start - start, "end": w.end - start})
+            for w in self.words
+        ]
+        times = [Fraction(n, RATE) for n in range(int(self.span.duration * RATE))]
+        centre = captions_centre(Layout.STACK)
+        path.write_text(captions(spoken, times, CaptionStyle.KARAOKE, centre))
+        return f",ass={path}:fontsdir={FOLDER}"
+
+    def _inputs(self, picture: Path) -> tuple[str, ...]:
+        return ("-i", str(picture), "-i", str(self.background))
+
+    def _cut(self) -> Path:
+        path = self.folder / "cut.mp4"
+        ffmpeg(*self._span, "-i", str(self.source), *_FAST, str(path))
+        return path
+
+    def _stacked(self, picture: Path, name: str, crop: str, drawn: str) -> Path:
+        graph = _STACK.format(crop=crop, captions=drawn)
+        path = self.folder / name
+        filters = ("-filter_complex", graph)
+        ffmpeg(*self._inputs(picture), *filters, "-map", "0:a", *_USUAL, str(path))
+        return path
+
+    def _filtered(self, picture: Path, name: str, filters: str) -> Path:
+        path = self.folder / name
+        ffmpeg("-i", str(picture), "-vf", filters, *_USUAL, str(path))
+        return path
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How much a picture is like another: SSIM to 1, VMAF to 100 where it can be measured."""
+
+    ssim: float
+    vmaf: float | None
+
+    def __str__(self) -> str:
+        return f"SSIM {self.ssim:.4f}" + ("" if self.vmaf is None else f", VMAF {self.vmaf:.1f}")
+
+    def __ge__(self, other: "Likeness") -> bool:
+        """By VMAF, which is what people see, where it is known; within what nobody sees."""
+        if self.vmaf is None or other.vmaf is None:
+            return self.ssim >= other.ssim - 0.0005
+        return self.vmaf >= other.vmaf - 0.1
+
+
+def likeness(made: Path, meant: Path) -> Likeness:
+    """Frame by frame, by their numbers."""
+    program = with_vmaf()
+    ssim = _compared(executable(), "ssim", made, meant, r"All:([\d.]+)")
+    vmaf = None
+    if program:
+        how = f"libvmaf=n_threads={CORES}"
+        vmaf = _compared(program, how, made, meant, r"VMAF score: ([\d.]+)")
+    return Likeness(ssim, vmaf)
+
+
+def _compared(program: str, how: str, made: Path, meant: Path, said: str) -> float:
+    graph = f"[0:v]{_COUNTED}[a];[1:v]{_COUNTED}[b];[a][b]{how}"
+    inputs = ("-i", str(made), "-i", str(meant))
+    command = (program, "-nostdin", "-hide_banner", *inputs, "-lavfi", graph, "-f", "null", "-")
+    text = run(*command).stderr
+    found = re.search(said, text)
+    assert found, text
+    return float(found[1])
+
+
+def measured(sources: Sources, stock: Warehouse, rounds: int) -> list[Finding]:
+    """Ours against each usual way, and against the floor."""
+    span = sources.extent.moment
+    usual = Usual(sources.short, sources.background, span, sources.extent.size, stock.folder)
+    stock.link(sources.short, "talk.mp4")
+    stock.link(sources.background, "background.mp4")
+    made: dict[str, Path] = {}
+
+    def ours() -> Path:
+        return stock.short("talk.mp4", span, usual.words, "background.mp4")
+
+    def keeping(way: Callable[[], Path]) -> Callable[[], None]:
+        return lambda: made.update({way.__name__: way()})
+
+    lossless = usual.without_loss()
+    raw = lossless.with_suffix(".yuv")
+    ffmpeg("-i", str(lossless), "-f", "rawvideo", str(raw))
+    shorts = (ours, usual.two_encodes, usual.three_encodes, usual.four_encodes)
+    ways: dict[str, Callable[[], object]] = {way.__name__: keeping(way) for way in shorts}
+    ways |= {"decode": usual.decode, "encode": lambda: encode(raw)}
+    costs = side_by_side(ways, rounds)
+    likenesses = {name: likeness(path, lossless) for name, path in made.items()}
+    raw.unlink()
+    return [*against_usual(costs, likenesses), against_floor(costs)]
+
+
+def encode(raw: Path) -> None:
+    """The final frames alone, as our x264 is set."""
+    given = ("-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", "1080x1920", "-r", str(RATE))
+    how = ("-c:v", "libx264", "-preset", PRESET, "-crf", str(CRF), "-threads", str(CORES))
+    ffmpeg(*given, "-i", str(raw), *how, "-f", "null", "-")
+
+
+def against_usual(costs: dict[str, Cost], likenesses: dict[str, Likeness]) -> list[Finding]:
+    targets = {"four_encodes": 0.2, "three_encodes": None, "two_encodes": None}
+    ours, like = costs["ours"], likenesses["ours"]
+    return [
+        Finding(
+            f"render/vs-{way.replace('_', '-')}",
+            ours.processor / costs[way].processor,
+            target,
+            f"ours {ours}, {like}; {way.replace('_', ' ')} {costs[way]}, {likenesses[way]}",
+            holds=like >= likenesses[way],
+        )
+        for way, target in targets.items()
+    ]
+
+
+def against_floor(costs: dict[str, Cost]) -> Finding:
+    floor = costs["decode"].processor + costs["encode"].processor
+    detail = f"ours {costs['ours']}; decoding {costs['decode']}, encoding {costs['encode']}"
+    return Finding("render/vs-floor", costs["ours"].processor / floor, 1.25, detail)

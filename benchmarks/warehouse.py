@@ -1,0 +1,117 @@
+"""The bucket of a benchmark, the product's settings for it, and the product's own functions.
+
+This is the only place that knows which functions of the product are measured.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from benchmarks.programs import CORES
+from clipflow.domain.keys import ShortsKeys
+from clipflow.domain.shorts import Moment, ShortsConfig
+from clipflow.domain.transcript import Word
+from clipflow.media.form import common_form
+from clipflow.media.probe import probe
+from clipflow.media.window import Span
+from clipflow.segments.segment import SegmentPlan, make_segment
+from clipflow.segments.source import open_source
+from clipflow.settings import settings
+from clipflow.shorts.render import Render, render
+from clipflow.speech.words import words_json
+from clipflow.storage import aws
+from clipflow.storage.objects import ObjectStore, object_store
+
+_BUCKET = "bench"
+_SETTINGS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_REGION": "us-east-1",
+    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+    "BUCKET_NAME": _BUCKET,
+    "TABLE_NAME": "none",
+}
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """A bucket whose objects are files in `folder`, served at `url`."""
+
+    folder: Path
+    url: str
+
+    @cached_property
+    def objects(self) -> ObjectStore:
+        return object_store()
+
+    def file(self, key: str) -> Path:
+        return self.folder / _BUCKET / key
+
+    def link(self, path: Path, key: str) -> None:
+        """The file at `path` as an object, without copying it."""
+        there = self.file(key)
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.unlink(missing_ok=True)
+        there.symlink_to(path.resolve())
+
+    def bytes_read(self, key: str) -> int:
+        """Of the object, since this was last asked of any."""
+        with urllib.request.urlopen(f"{self.url}/_read") as answer:
+            return int(json.load(answer).get(f"/{_BUCKET}/{key}", 0))
+
+    def cut(self, key: str, spans: Sequence[Span]) -> list[Path]:
+        """A run that makes a segment of each span: the object probed once, then `make_segment`."""
+        head = self.objects.head(key)
+        assert head, key
+        known = probe(open_source(head, self.objects))
+        made = []
+        for index, span in enumerate(spans):
+            plan = SegmentPlan(f"segments/{index}.mp4", head, known, span, common_form([known]))
+            make_segment(plan, self.objects, threads=CORES, force=True)
+            made.append(self.file(plan.key))
+        return made
+
+    def short(self, key: str, span: Span, words: Sequence[Word], background: str) -> Path:
+        """A stacked short with karaoke captions, from its source."""
+        keys = ShortsKeys("user", "video", "warehouse")
+        self.link(self.file(key), keys.original)
+        self.objects.put_text(words_json(words), keys.words, {}, "application/json")
+        config = ShortsConfig.read({"segment_count": 1, "background_video": background}, "config")
+        moment = Moment(start=span.start, end=span.end, score=1, why="", title="")
+        render(Render(keys, config, 1, moment), self.objects, threads=CORES, force=True)
+        return self.file(keys.short(1))
+
+
+@contextmanager
+def warehouse(folder: Path) -> Iterator[Warehouse]:
+    """An empty bucket in `folder`, which the settings of this process name while it is there."""
+    (folder / _BUCKET).mkdir(parents=True)
+    command = [sys.executable, "-m", "benchmarks.object_server", str(folder)]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert server.stdin and server.stdout
+    before = dict(os.environ)
+    try:
+        url = server.stdout.readline().strip()
+        os.environ.update(_SETTINGS, AWS_ENDPOINT_URL=url, CLIPFLOW_SCRATCH=str(folder))
+        _forget()
+        yield Warehouse(folder, url)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        _forget()
+        server.stdin.close()
+        server.wait(20)
+        server.stdout.close()
+
+
+def _forget() -> None:
+    for cached in (settings, aws.s3_client, aws.records_table):
+        cached.cache_clear()

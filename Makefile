@@ -13,13 +13,14 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-vers
 IS_PYTHON := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test lint whisperx lock clean
+.PHONY: help up demo test lint bench whisperx lock clean
 
 help: ## Say what there is
 	@echo "make up        the local stack, in the foreground until Ctrl-C: AWS, Prefect, worker, bridge"
 	@echo "make demo      two clips by an event, three shorts by a command, into out/"
 	@echo "make test      the whole test suite, or TESTS=tests/flows"
 	@echo "make lint      ruff, mypy, cfn-lint"
+	@echo "make bench     what it costs, side by side with other ways, into out/; BENCH=--quick is short"
 	@echo "make whisperx  adds WhisperX, speech recognition for real use: 7 GB, with torch"
 	@echo "make lock      requirements.lock from pyproject.toml; UPGRADE=1 takes the newest of all"
 	@echo "make clean     remove what make has made; what the local stack stores, .clipflow, stays"
@@ -33,6 +34,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	@exec $(BIN)/python -m pytest $(TESTS)
+
+bench: $(INSTALLED)
+	@exec $(BIN)/python -m benchmarks $(BENCH)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

@@ -19,10 +19,9 @@ from clipflow.captions.ass import captions
 from clipflow.captions.typefaces import FOLDER
 from clipflow.domain.shorts import CaptionStyle, Layout
 from clipflow.domain.transcript import Word
-from clipflow.media.cut import CRF, PRESET
 from clipflow.media.ffmpeg import executable
 from clipflow.media.window import Span
-from clipflow.shorts.picture import captions_centre
+from clipflow.shorts.picture import ENCODER, captions_centre
 
 _FAST = ("-c:v", "libx264", "-preset", "fast", "-crf", "23", "-pix_fmt", "yuv420p")
 _USUAL = ("-c:v", "libx264", "-preset", "medium", "-crf", "23", "-pix_fmt", "yuv420p")
@@ -190,7 +189,8 @@ def measured(sources: Sources, stock: Warehouse, rounds: int) -> list[Finding]:
 def encode(raw: Path) -> None:
     """The final frames alone, as our x264 is set."""
     given = ("-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", "1080x1920", "-r", str(RATE))
-    how = ("-c:v", "libx264", "-preset", PRESET, "-crf", str(CRF), "-threads", str(CORES))
+    ours = [part for name, value in ENCODER.items() for part in (f"-{name}", str(value))]
+    how = (*ours, "-threads", str(CORES))
     ffmpeg(*given, "-i", str(raw), *how, "-f", "null", "-")
 
 

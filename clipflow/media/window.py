@@ -80,7 +80,7 @@ def fetch(source: Source, known: Probe, span: Span, path: Path) -> Window:
         with reading(source.name), source.open(begin, span.end) as container:
             if source.seekable and begin > 0:
                 _seek(container, known, begin)
-            copy = _Copy(known, span, picture_of(container, source.name))
+            copy = _Copy(known, span, picture_of(container, source.name), from_start=begin == 0)
             with av.open(str(path), "w", format="nut") as output:
                 copy.run(container, output)
         if copy.decodable or begin == 0:
@@ -106,6 +106,7 @@ class _Copy:
     known: Probe
     span: Span
     picture: Stream
+    from_start: bool
     decodable: bool = False
     _wanted: list[int] = field(default_factory=list)
     _sound: bool = False
@@ -150,6 +151,8 @@ class _Copy:
                 continue
             if packet.stream_index == self.picture.index:
                 self._note(packet)
+                if self._is_in_vain(packet):
+                    return
                 # In decode order nothing with an earlier presentation time can follow.
                 late = packet.dts is not None and packet.dts >= self._beyond
             else:
@@ -177,6 +180,11 @@ class _Copy:
             self.decodable = True
         if not packet.is_discard and self._first <= packet.pts < self._beyond:
             self._wanted.append(packet.pts)
+
+    def _is_in_vain(self, packet: Packet[Any]) -> bool:
+        """Whether no keyframe before the span can follow, so that more lead is needed."""
+        is_past = packet.dts is not None and packet.dts > self._first
+        return is_past and not self.decodable and not self.from_start
 
     def window(self, path: Path) -> Window:
         if not self._wanted:

@@ -43,6 +43,14 @@ class Limits(BaseSettings):
     )
 
 
+class Pools(BaseSettings):
+    """The Prefect work pools of many machines; where one is not named, its work is done here."""
+
+    # Each segment and each short becomes a flow run of its own, on a machine of this pool.
+    media: str | None = Field(default=None, validation_alias="CLIPFLOW_MEDIA_WORK_POOL")
+    prepare: str | None = Field(default=None, validation_alias="CLIPFLOW_PREPARE_WORK_POOL")
+
+
 class Models(BaseSettings):
     """Who listens, and who chooses the moments."""
 
@@ -74,6 +82,12 @@ def settings() -> Settings:
 def limits() -> Limits:
     """The limits of this process."""
     return Limits()
+
+
+@cache
+def pools() -> Pools:
+    """The work pools of this process."""
+    return Pools()
 
 
 @cache

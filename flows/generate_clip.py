@@ -13,7 +13,7 @@ from clipflow.domain.keys import ClipKeys
 from clipflow.domain.model import Identifier
 from clipflow.settings import settings
 from tasks.clips import find_made, find_sources, plan, stitch_segments
-from tasks.fan_out import at_once, extract_all
+from tasks.fan_out import at_once, extract_all, stop_what_runs_elsewhere
 from tasks.status import (
     read_record,
     record_end_without_result,
@@ -30,15 +30,15 @@ def clip_keys(asked: dict[str, Any]) -> ClipKeys:
     )
 
 
-_record_end = record_end_without_result(clip_keys)
+_at_the_end = [record_end_without_result(clip_keys), stop_what_runs_elsewhere(clip_keys)]
 
 
 @flow(
     name="generate-clip",
     flow_run_name="{clip_id}",
     task_runner=ThreadPoolTaskRunner(max_workers=at_once()),  # type: ignore[arg-type]
-    on_crashed=[_record_end],
-    on_cancellation=[_record_end],
+    on_crashed=_at_the_end,
+    on_cancellation=_at_the_end,
 )
 def generate_clip(
     tenant_id: Identifier,

@@ -13,7 +13,7 @@ from clipflow.domain.model import Identifier
 from clipflow.domain.shorts import FailedState, ShortsResult, children_failure
 from clipflow.settings import settings
 from flows.prepare_video import prepare_video
-from tasks.fan_out import at_once, render_all
+from tasks.fan_out import at_once, prepare, render_all, stop_what_runs_elsewhere
 from tasks.shorts import read_config
 from tasks.status import record_end_without_result, set_complete, set_failed, set_in_progress
 
@@ -23,15 +23,15 @@ def shorts_keys(asked: dict[str, Any]) -> ShortsKeys:
     return ShortsKeys(asked["user_id"], asked["video_id"], settings().shorts_prefix)
 
 
-_record_end = record_end_without_result(shorts_keys)
+_at_the_end = [record_end_without_result(shorts_keys), stop_what_runs_elsewhere(shorts_keys)]
 
 
 @flow(
     name="generate-shorts",
     flow_run_name="{video_id}",
     task_runner=ThreadPoolTaskRunner(max_workers=at_once()),  # type: ignore[arg-type]
-    on_crashed=[_record_end],
-    on_cancellation=[_record_end],
+    on_crashed=_at_the_end,
+    on_cancellation=_at_the_end,
 )
 def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = False) -> State[Any]:
     """Make captioned vertical shorts of a long video's best moments, and keep its record.
@@ -49,7 +49,7 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
         config = read_config(keys)
         result = ShortsResult(segment_count=config.segment_count)
         state = FailedState.PARENT_TASK
-        moments = prepare_video(user_id, video_id, force)
+        moments = prepare(prepare_video, keys, force=force)
         state = FailedState.CHILD_TASKS
         shorts = render_all(keys, config, moments, force=force)
         result = result.model_copy(update={"shorts": shorts})

@@ -7,21 +7,23 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
 from clipflow.domain.shorts import Moment
 from clipflow.settings import settings
-from tasks.fan_out import at_once, cut_all
+from tasks.fan_out import at_once_here, cut_all
+from tasks.ownership import while_wanted
 from tasks.shorts import choose_moments, make_thumbnail, plan_moments, read_config, transcribe
 
 
 @flow(
     name="prepare-video",
     flow_run_name="prepare {video_id}",
-    task_runner=ThreadPoolTaskRunner(max_workers=at_once()),  # type: ignore[arg-type]
+    task_runner=ThreadPoolTaskRunner(max_workers=at_once_here()),  # type: ignore[arg-type]
 )
 def prepare_video(user_id: Identifier, video_id: Identifier, force: bool = False) -> list[Moment]:
     """Put a video's transcript, its moments and their segments; the moments, best first."""
     keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
-    config = read_config(keys)
-    transcribe(keys, config.language, force)
-    moments = choose_moments(keys, config, force)
-    cut_all(plan_moments(keys, moments), force=force)
-    make_thumbnail(keys)
-    return moments
+    with while_wanted(keys):
+        config = read_config(keys)
+        transcribe(keys, config.language, force)
+        moments = choose_moments(keys, config, force)
+        cut_all(plan_moments(keys, moments), force=force)
+        make_thumbnail(keys)
+        return moments

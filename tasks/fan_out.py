@@ -1,33 +1,65 @@
 """Where segments are cut and shorts rendered: the one seam that knows."""
 
 import os
-from typing import TypeVar
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.flows import FlowStateHook
 from prefect.futures import PrefectFuture, as_completed, wait
 
 from clipflow.clips.plan import Cut
 from clipflow.domain.clips import ExtractOutput
 from clipflow.domain.errors import Failure
-from clipflow.domain.keys import ShortsKeys
+from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsConfig
-from clipflow.settings import limits
+from clipflow.settings import limits, pools
 from clipflow.shorts.render import Render
 from clipflow.shorts.segments import PlannedMoment
+from clipflow.storage.records import record_store
+from tasks.child_runs import crew_of, stop_children
 from tasks.clips import extract_segment
+from tasks.elsewhere import extract_elsewhere, prepare_elsewhere, render_elsewhere
 from tasks.shorts import cut_moment, render_short
 
 Result = TypeVar("Result")
+# Bytes that one segment or short may take while it is made: an ffmpeg at 2160p takes 600 MB.
+_MEMORY_EACH = 700 << 20
+# Where Linux says what a container may use (cgroup v2); `max` is no limit.
+_CONTAINER = Path("/sys/fs/cgroup/memory.max")
 
 
 def at_once() -> int:
-    """Segments cut at the same time by one run: what the settings allow and the cores can do."""
-    return min(limits().max_parallel_segments, _cores())
+    """Segments cut or shorts rendered at the same time by one run: what the settings allow, and
+    the cores can do where it is done here."""
+    return limits().max_parallel_segments if pools().media else at_once_here()
+
+
+def at_once_here() -> int:
+    """The same, of what this machine does whatever the pools."""
+    return max(1, min(limits().max_parallel_segments, cores(), memory() // _MEMORY_EACH))
 
 
 def extract_all(cuts: list[Cut], *, force: bool) -> list[ExtractOutput]:
     """Every segment of a clip, in order. Raises the first error of any as soon as it is known."""
+    if pools().media:
+        asked = cuts[0].request
+        with crew_of(ClipKeys(asked.tenant_id, asked.episode_id, asked.clip_id)):
+            return _results([extract_elsewhere.submit(cut, force) for cut in cuts])
     threads = _threads(len(cuts))
     return _results([extract_segment.submit(cut, threads, force) for cut in cuts])
+
+
+def prepare(
+    here: Callable[[str, str, bool], list[Moment]], keys: ShortsKeys, *, force: bool
+) -> list[Moment]:
+    """What `here` answers, the flow that prepares a video, called or run on a large machine."""
+    if not pools().prepare:
+        return here(keys.user_id, keys.video_id, force)
+    with crew_of(keys):
+        return prepare_elsewhere(keys, force)
 
 
 def cut_all(moments: list[PlannedMoment], *, force: bool) -> None:
@@ -40,9 +72,45 @@ def render_all(
     keys: ShortsKeys, config: ShortsConfig, moments: list[Moment], *, force: bool
 ) -> list[Short]:
     """A short of each moment, best first; one that fails stops no other, and says so."""
-    threads = _threads(len(moments))
     asked = [Render(keys, config, number, m) for number, m in enumerate(moments, start=1)]
-    futures = [render_short.submit(one, threads, force) for one in asked]
+    if pools().media:
+        with crew_of(keys):
+            return _outcomes(asked, [render_elsewhere.submit(one, force) for one in asked])
+    threads = _threads(len(moments))
+    return _outcomes(asked, [render_short.submit(one, threads, force) for one in asked])
+
+
+def stop_what_runs_elsewhere(
+    keys_of: Callable[[dict[str, Any]], RecordKeys],
+) -> FlowStateHook[..., Any]:
+    """A flow's hook: no child outlives a run that was cancelled or crashed, unless another run has
+    taken its record over, and them with it.
+
+    `keys_of` finds the record from the run's parameters.
+    """
+
+    def stop(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+        keys = keys_of(flow_run.parameters)
+        elsewhere = pools().media or pools().prepare
+        if elsewhere and record_store().owner(keys) == str(flow_run.id):
+            stop_children(keys)
+
+    return stop
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory() -> int:
+    """Bytes that this process and those it starts may use: the machine's, or its container's."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    said = _CONTAINER.read_text().strip() if _CONTAINER.exists() else "max"
+    return min(machine, int(said)) if said.isdigit() else machine
+
+
+def _outcomes(asked: list[Render], futures: list[PrefectFuture[Short]]) -> list[Short]:
     wait(futures)
     return [_outcome(*pair) for pair in zip(asked, futures, strict=True)]
 
@@ -63,8 +131,4 @@ def _results(futures: list[PrefectFuture[Result]]) -> list[Result]:
 
 def _threads(count: int) -> int:
     # Two encoders of one thread do more than one of two, so threads are for what is left over.
-    return max(1, _cores() // min(at_once(), count))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores() // min(at_once_here(), count))

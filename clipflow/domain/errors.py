@@ -8,11 +8,13 @@
     │   ├── MediaRefused        FFMPEG_ERROR       the media itself cannot be read or cut
     │   ├── OwnershipLost       INTERNAL_ERROR     another run owns the record now
     │   ├── NotInstalled        INTERNAL_ERROR     an extra or a model is not on this machine
+    │   ├── Stopped             CANCELLED          somebody cancelled a part of the work
     │   ├── NoMoments           VALIDATION_ERROR   nothing in the video to make a short of
     │   └── ModelRefused        INTERNAL_ERROR     a language model will not answer, whoever asks
     └── Transient               the same step may succeed later
         ├── StorageUnavailable  STORAGE_ERROR      S3 or DynamoDB did not answer as it should
         ├── MediaInterrupted    FFMPEG_ERROR       ffmpeg was killed, or its output is not whole
+        ├── MachineLost         CRASHED            the machine that did a part of the work is gone
         ├── ModelUnavailable    INTERNAL_ERROR     a language model did not answer usefully
         └── DeadlineExceeded    TIMEOUT            a process or a read ran past its deadline
 
@@ -89,6 +91,10 @@ class NotInstalled(Terminal):
     code = FailureCode.INTERNAL_ERROR
 
 
+class Stopped(Terminal):
+    code = FailureCode.CANCELLED
+
+
 class NoMoments(Terminal):
     code = FailureCode.VALIDATION_ERROR
 
@@ -103,6 +109,10 @@ class StorageUnavailable(Transient):
 
 class MediaInterrupted(Transient):
     code = FailureCode.FFMPEG_ERROR
+
+
+class MachineLost(Transient):
+    code = FailureCode.CRASHED
 
 
 class ModelUnavailable(Transient):

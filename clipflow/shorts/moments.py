@@ -29,7 +29,7 @@ def choose_moments(
     asked = [config.segment_count, config.target_seconds, models().highlight_model]
     made_from = fingerprint([words.etag, *asked])
     if not force and is_made_from(objects.head(keys.moments), made_from):
-        return _read(keys, objects)
+        return read_moments(keys, objects)
     duration = probe(open_source(video, objects)).duration
     brief = Brief(config.segment_count, config.target_seconds, duration)
     moments = pick(read_transcript(keys, objects), brief)
@@ -45,7 +45,8 @@ def choose_moments(
     return moments
 
 
-def _read(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:
+def read_moments(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:
+    """The moments chosen before, best first. Raises InvalidInput where they cannot be read."""
     text = objects.text(keys.moments, _LARGEST_BYTES)
     try:
         values = json.loads(text)

@@ -54,6 +54,13 @@ class RecordStore:
             item = self.table.get_item(Key=keys.record, ConsistentRead=True).get("Item", {})
         return list(plain(item).get("shorts", []))
 
+    def owner(self, keys: RecordKeys) -> str | None:
+        """The flow run that claimed the record last; None where none has."""
+        with storage_errors(f"reading the record of {keys.label}"):
+            item = self.table.get_item(Key=keys.record, ConsistentRead=True).get("Item", {})
+        owner = item.get("flowRunId")
+        return str(owner) if owner else None
+
     def tracks(self, tenant_id: str, episode_id: str) -> dict[str, TrackRecord]:
         """The episode's tracks by name."""
         items = self._query(tenant_id, episode_id, TRACK_SORT_PREFIX)

@@ -118,6 +118,10 @@ def environment(settings: StackSettings, ours: Mapping[str, str]) -> dict[str, s
         **kept,
         **client_environment(settings),
         "CLIPFLOW_SCRATCH": ours.get("CLIPFLOW_SCRATCH") or str(settings.scratch),
+        # prefect.yaml names them beside the one pool that there is here.
+        "CLIPFLOW_ORCHESTRATE_WORK_POOL": "",
+        "CLIPFLOW_MEDIA_WORK_POOL": "",
+        "CLIPFLOW_PREPARE_WORK_POOL": "",
         "PYTHONUNBUFFERED": "1",
         "BIND_HOST": HOST,
         "MINISTACK_REGION": REGION,

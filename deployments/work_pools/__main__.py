@@ -1,0 +1,75 @@
+"""`python -m deployments.work_pools`: creates the ECS work pools in the Prefect of the environment,
+or brings them up to date, and deploys every flow to them. `--check` only says what is missing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect_aws.workers.ecs_worker import ECSWorker
+from pydantic import ValidationError
+
+from clipflow.domain.model import faults
+from deployments.work_pools import PoolSettings, WorkPool, base_job_template, work_pools
+from deployments.work_pools.environment import flows_environment
+from deployments.work_pools.pools import missing
+
+DEPLOYMENTS = Path(__file__).parents[2] / "prefect.yaml"
+
+
+def main() -> int:
+    """0; 2 where something is missing; or what `prefect deploy` ends with."""
+    try:
+        settings = PoolSettings()
+        pools = work_pools(gpu=bool(settings.gpu_capacity_provider))
+    except ValidationError as error:
+        return _refuse(faults(error))
+    if unnamed := missing(pools):
+        return _refuse(f"{', '.join(unnamed)}: a pool needs a name")
+    if os.environ.get("CLIPFLOW_WORK_POOL"):
+        return _refuse("CLIPFLOW_WORK_POOL: unset it, it is the name of one machine's only pool")
+    if bool(settings.vpc_id) != bool(settings.subnets):
+        return _refuse("CLIPFLOW_VPC_ID, CLIPFLOW_SUBNETS: give both or neither")
+    for pool in pools:
+        print(f"{pool.kind:12} {pool.name}: {pool.launch_type}, {pool.cpu} CPU, {pool.memory} MiB")
+    if "--check" in sys.argv[1:]:
+        return 0
+    for pool in pools:
+        create(pool, settings)
+    return deploy()
+
+
+def create(pool: WorkPool, settings: PoolSettings) -> None:
+    """The pool, as it should be now, whatever was there."""
+    default = ECSWorker.get_default_base_job_template()
+    template = base_job_template(pool, settings, default, flows_environment())
+    asked = WorkPoolCreate(
+        name=pool.name,
+        type=ECSWorker.type,
+        description=pool.description,
+        base_job_template=template,
+    )
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(asked, overwrite=True)
+
+
+def deploy() -> int:
+    """Every flow, to the pools; the exit code."""
+    command = "prefect --no-prompt deploy --all --prefect-file"
+    return subprocess.run(
+        [sys.executable, "-m", *command.split(), str(DEPLOYMENTS)],
+        # prefect.yaml names it too, and takes a variable that is not there for part of a name.
+        env={**os.environ, "CLIPFLOW_WORK_POOL": ""},
+        check=False,
+    ).returncode
+
+
+def _refuse(why: str) -> int:
+    print(f"clipflow: {why}. Nothing was changed.", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""What the environment says of the account that the pools' machines are in."""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings
+
+from clipflow.settings import Limits, Models, Pools, Settings
+
+# Where things are inside an image is the image's own to say.
+_OF_THE_IMAGE = {"CLIPFLOW_FFMPEG", "CLIPFLOW_SCRATCH", "CLIPFLOW_FACE_MODEL"}
+Required = Annotated[str, Field(min_length=1)]
+
+
+class PoolSettings(BaseSettings):
+    """The account's own names; each field is an environment variable."""
+
+    image: Required = Field(validation_alias="CLIPFLOW_IMAGE")
+    cluster: Required = Field(validation_alias="CLIPFLOW_ECS_CLUSTER")
+    task_role_arn: Required = Field(validation_alias="CLIPFLOW_TASK_ROLE_ARN")
+    execution_role_arn: Required = Field(validation_alias="CLIPFLOW_EXECUTION_ROLE_ARN")
+    bucket_name: Required = Field(validation_alias="BUCKET_NAME")
+    table_name: Required = Field(validation_alias="TABLE_NAME")
+    log_group: Required = Field(default="clipflow", validation_alias="CLIPFLOW_LOG_GROUP")
+    # Both or neither: without them the machines are in the default VPC.
+    vpc_id: str | None = Field(default=None, validation_alias="CLIPFLOW_VPC_ID")
+    subnets: str | None = Field(default=None, validation_alias="CLIPFLOW_SUBNETS")
+    security_groups: str | None = Field(default=None, validation_alias="CLIPFLOW_SECURITY_GROUPS")
+    # An EC2 capacity provider of instances with a GPU: with it, videos are prepared there.
+    gpu_capacity_provider: str | None = Field(
+        default=None, validation_alias="CLIPFLOW_GPU_CAPACITY_PROVIDER"
+    )
+    gpu_image: str | None = Field(default=None, validation_alias="CLIPFLOW_GPU_IMAGE")
+    # Without it the auth string stands readable in every task.
+    auth_secret_arn: str | None = Field(
+        default=None, validation_alias="CLIPFLOW_PREFECT_AUTH_SECRET_ARN"
+    )
+
+    @property
+    def network(self) -> dict[str, object]:
+        """As ECS takes it; empty for the default VPC."""
+        if not self.subnets:
+            return {}
+        groups = _names(self.security_groups)
+        return {
+            "subnets": _names(self.subnets),
+            "assignPublicIp": "DISABLED",
+            **({"securityGroups": groups} if groups else {}),
+        }
+
+
+def flows_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Of what the flows can be told, whatever this environment says; a secret is not among it:
+    it belongs into the task definition's secrets."""
+    names = [
+        str(field.validation_alias)
+        for settings in (Settings, Limits, Models, Pools)
+        for field in settings.model_fields.values()
+        if field.annotation != SecretStr | None
+    ]
+    told = (name for name in names if name not in _OF_THE_IMAGE and environment.get(name))
+    return {name: environment[name] for name in told}
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]

@@ -1,0 +1,88 @@
+"""The pools that there are, each from its file and the environment."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+HERE = Path(__file__).parent
+# CPU units: MiB of memory, from, to, in steps of. Amazon ECS Developer Guide, task CPU and memory.
+_FARGATE = {
+    256: (512, 2048, 512),
+    512: (1024, 4096, 1024),
+    1024: (2048, 8192, 1024),
+    2048: (4096, 16384, 1024),
+    4096: (8192, 30720, 1024),
+    8192: (16384, 61440, 4096),
+    16384: (32768, 122880, 8192),
+}
+
+
+class WorkPool(BaseModel):
+    """One pool.
+
+    Attributes:
+        kind: what its file is called.
+        name_from: the variable that names it.
+        cpu: units, 1024 to a core.
+        memory: MiB.
+        storage_gib: of the machine's own disk, 21 to 200; None for what it has anyway.
+        stop_timeout: seconds between SIGTERM and SIGKILL.
+        environment: of its flows, besides what all pools' have.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+    name_from: str
+    name: str = ""
+    description: str
+    launch_type: Literal["FARGATE", "FARGATE_SPOT", "EC2"]
+    cpu: int
+    memory: int
+    storage_gib: int | None = Field(default=None, ge=21, le=200)
+    gpus: int = 0
+    stop_timeout: int = Field(ge=1, le=120)
+    environment: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _is_a_size_of_fargates(self) -> Self:
+        if self.launch_type == "EC2":
+            return self
+        least, most, step = _FARGATE.get(self.cpu, (0, 0, 1))
+        if self.memory not in range(least, most + 1, step) or not least:
+            raise ValueError(f"Fargate has no machine of {self.cpu} CPU units, {self.memory} MiB")
+        return self
+
+
+def work_pools(gpu: bool, environment: Mapping[str, str] = os.environ) -> list[WorkPool]:
+    """Every pool, its name and sizes as the environment has them: `CLIPFLOW_MEDIA_CPU`, `…_MEMORY`,
+    `…_STORAGE_GIB`. With `gpu`, videos are prepared on machines that have one.
+
+    Raises pydantic's ValidationError for a size that there is not.
+    """
+    left_out = "prepare" if gpu else "prepare-gpu"
+    return [_read(file, environment) for file in _files() if file.stem != left_out]
+
+
+def missing(pools: list[WorkPool]) -> list[str]:
+    """The variables that would name the pools which have no name."""
+    return [pool.name_from for pool in pools if not pool.name]
+
+
+def _files() -> Iterator[Path]:
+    yield from sorted(HERE.glob("*.json"))
+
+
+def _read(file: Path, environment: Mapping[str, str]) -> WorkPool:
+    pool = WorkPool.model_validate_json(file.read_bytes())
+    prefix = pool.name_from.removesuffix("_WORK_POOL")
+    sizes: dict[str, Any] = {
+        field: environment[f"{prefix}_{field.upper()}"]
+        for field in ("cpu", "memory", "storage_gib")
+        if environment.get(f"{prefix}_{field.upper()}")
+    }
+    name = environment.get(pool.name_from, "")
+    return WorkPool.model_validate({**pool.model_dump(), **sizes, "name": name})

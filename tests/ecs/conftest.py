@@ -1,0 +1,162 @@
+"""Many machines in one: ECS workers of prefect-aws's, its observer, and an account to work in."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+import boto3
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from clipflow.settings import settings
+from clipflow.storage import aws
+from clipflow.storage.objects import object_store
+from clipflow.storage.records import record_store
+from deployments.local_stack import data_stack
+from deployments.local_stack.settings import BUCKET, TABLE
+from tests.ecs.ecs_service import EcsService, serving
+from tests.ecs.ecs_task import ACCOUNT
+from tests.ecs.machines import Machines, Server, held_ffmpeg
+from tests.flows.conftest import Episode
+from tests.made_media import make_source
+from tests.programs import AWS, ROOT, Program, free_port
+
+POOLS = {
+    f"CLIPFLOW_{kind.upper()}_WORK_POOL": f"clipflow-{kind}"
+    for kind in ("orchestrate", "media", "prepare", "marks")
+}
+WORKERS = ("orchestrate", "media", "prepare")
+AT_ONCE = 3
+
+
+@pytest.fixture(scope="package")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """S3, DynamoDB, SQS, EventBridge, EC2 and ECS; the environment that leads there."""
+    home = tmp_path_factory.mktemp("account")
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    env = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1"}
+    program = Program(home / "aws.log", "tests.ecs.aws", env, f"{url}/_ministack/health")
+    ecs_port = free_port()
+    told = {
+        **AWS,
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ENDPOINT_URL_ECS": f"http://127.0.0.1:{ecs_port}",
+        "BUCKET_NAME": BUCKET,
+        "TABLE_NAME": TABLE,
+        "PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME": "clipflow-ecs-events",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in told.items():
+            patch.setenv(name, value)
+        for cached in (settings, aws.s3_client, aws.records_table):
+            cached.cache_clear()
+        with running(program):
+            data_stack.deploy(url)
+            deploy_events(url)
+            yield told
+    for cached in (settings, aws.s3_client, aws.records_table):
+        cached.cache_clear()
+
+
+def deploy_events(url: str) -> None:
+    """The rule and the queue of the observer, by prefect-aws's own template."""
+    template = files("prefect_aws.templates.ecs").joinpath("events-only.json").read_text()
+    parameters = {"WorkPoolName": "clipflow", "ExistingClusterArn": f"{ACCOUNT}:cluster/clipflow"}
+    client = boto3.client("cloudformation", endpoint_url=url)
+    client.create_stack(
+        StackName="clipflow-ecs-events",
+        TemplateBody=template,
+        Parameters=[
+            {"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()
+        ],
+    )
+    client.get_waiter("stack_create_complete").wait(
+        StackName="clipflow-ecs-events", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+
+
+@pytest.fixture(scope="package")
+def machines(
+    account: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Machines]:
+    """A cluster, its pools and their workers, everything deployed."""
+    home = tmp_path_factory.mktemp("machines")
+    path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
+    # The credentials stand for the task role, the ECS address for nothing: no flow needs it.
+    held = home / "held"
+    inside = {
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+        "CLIPFLOW_FFMPEG": str(held_ffmpeg(home / "ffmpeg", held)),
+        "CLIPFLOW_FFMPEG_DEADLINE_SECONDS": "300",
+    }
+    images = {"clipflow:test": {**AWS, **inside}}
+    service = EcsService(account["AWS_ENDPOINT_URL"], images, home)
+    server = Server(home)
+    env = {
+        **account,
+        **POOLS,
+        "PREFECT_API_URL": server.url,
+        "PREFECT_HOME": str(home),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "MAX_PARALLEL_SEGMENTS": str(AT_ONCE),
+        "CLIPFLOW_IMAGE": "clipflow:test",
+        "CLIPFLOW_ECS_CLUSTER": "clipflow",
+        "CLIPFLOW_TASK_ROLE_ARN": "arn:aws:iam::000000000000:role/flows",
+        "CLIPFLOW_EXECUTION_ROLE_ARN": "arn:aws:iam::000000000000:role/execution",
+    }
+    workers = [
+        Program(
+            home / f"{kind}.log", f"prefect worker start --type ecs --pool clipflow-{kind}", env
+        )
+        for kind in WORKERS
+    ]
+    port = int(account["AWS_ENDPOINT_URL_ECS"].rpartition(":")[2])
+    with ExitStack() as stack:
+        stack.enter_context(running(server))
+        stack.enter_context(temporary_settings({PREFECT_API_URL: server.url}))
+        command("deployments.work_pools", env)
+        stack.enter_context(serving(service, port))
+        for worker in workers:
+            stack.enter_context(running(worker))
+        yield Machines(service, object_store(), held)
+
+
+@contextmanager
+def running(program: Program) -> Iterator[None]:
+    program.start()
+    try:
+        yield
+    finally:
+        program.stop()
+
+
+def command(module: str, env: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *module.split()],
+        cwd=ROOT,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="package")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sample") / "main.mp4"
+    return make_source(path, seconds=8, sound=("-c:a", "aac"), clicks=True)
+
+
+@pytest.fixture
+def episode(machines: Machines, tmp_path: Path, sample: Path) -> Episode:
+    """A new one, with the sample as its main track."""
+    made = Episode(tmp_path.name, record_store())
+    made.put_main(sample)
+    machines.ecs.forget()
+    return made

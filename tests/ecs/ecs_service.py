@@ -1,0 +1,206 @@
+"""Amazon ECS, as far as prefect-aws talks to it; a task's command is a process.
+
+Its protocol is AWS JSON 1.1; what a task goes through is told to EventBridge as ECS tells it.
+"""
+
+import json
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from tests.ecs.ecs_task import ACCOUNT, Task
+
+
+class Refused(Exception):
+    """An answer of ECS's that botocore raises: its code and message."""
+
+
+class EcsService:
+    """A cluster without end, but for what a test takes away from it.
+
+    Attributes:
+        images: the environment inside each image.
+        refusals: how many RunTask of a flow are yet to be refused for want of capacity, by flow.
+        stillborn: how many tasks of a flow are yet to be accepted, and fail to start.
+        launching: seconds in each state before a container runs. Fargate takes more; with none the
+            observer would hear of a task's end together with its beginning, in any order.
+        definitions: every registered revision, by family and number.
+    """
+
+    def __init__(self, events_url: str, images: dict[str, dict[str, str]], logs: Path) -> None:
+        self.images, self.refusals, self.stillborn = images, dict[str, int](), dict[str, int]()
+        self.launching = 0.7
+        self.tasks: dict[str, Task] = {}
+        self.definitions: dict[str, dict[str, Any]] = {}
+        self._logs, self._lock = logs, threading.RLock()
+        self._events = boto3.client("events", endpoint_url=events_url, region_name="us-east-1")
+
+    def of(self, flow: str) -> list[Task]:
+        """The tasks of a flow's runs, in the order they were asked for."""
+        return [task for task in self.tasks.values() if task.flow == flow]
+
+    def running(self, flow: str = "") -> list[Task]:
+        """Those that are not over."""
+        tasks = self.of(flow) if flow else list(self.tasks.values())
+        return [task for task in tasks if task.status != "STOPPED"]
+
+    def forget(self) -> None:
+        """What is over."""
+        self.tasks = {arn: task for arn, task in self.tasks.items() if task.status != "STOPPED"}
+
+    def answer(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Raises Refused."""
+        handler = getattr(self, f"_{operation}", None)
+        if handler is None:
+            raise Refused("UnknownOperationException", operation)
+        with self._lock:
+            return dict(handler(body))
+
+    def _RegisterTaskDefinition(self, body: dict[str, Any]) -> dict[str, Any]:
+        family = body["family"]
+        revision = 1 + sum(known.startswith(f"{family}:") for known in self.definitions)
+        name = f"{family}:{revision}"
+        arn = f"{ACCOUNT}:task-definition/{name}"
+        body.pop("tags", None)
+        self.definitions[name] = {
+            **body,
+            "taskDefinitionArn": arn,
+            "revision": revision,
+            "status": "ACTIVE",
+        }
+        return {"taskDefinition": self.definitions[name]}
+
+    def _DescribeTaskDefinition(self, body: dict[str, Any]) -> dict[str, Any]:
+        asked = body["taskDefinition"].rpartition("/")[2]
+        found = [name for name in self.definitions if asked in (name, name.rpartition(":")[0])]
+        if not found:
+            raise Refused("ClientException", "Unable to describe task definition.")
+        return {"taskDefinition": self.definitions[found[-1]]}
+
+    def _RunTask(self, body: dict[str, Any]) -> dict[str, Any]:
+        definition = self._DescribeTaskDefinition(body)["taskDefinition"]
+        if len(json.dumps(body["overrides"])) > 8192:
+            raise Refused("InvalidParameterException", "Container Overrides length exceeds 8192")
+        if not body.get("networkConfiguration", {}).get("awsvpcConfiguration", {}).get("subnets"):
+            raise Refused("InvalidParameterException", "Network Configuration must be provided")
+        arn = f"{ACCOUNT}:task/{body['cluster']}/{uuid.uuid4().hex}"
+        task = Task(body, definition, arn)
+        if self.refusals.get(task.flow, 0) > 0:
+            self.refusals[task.flow] -= 1
+            reason = "Capacity is unavailable at this time. Please try again later."
+            return {"tasks": [], "failures": [{"reason": reason}]}
+        self.tasks[arn] = task
+        threading.Thread(target=self._live, args=(task,), daemon=True).start()
+        return {"tasks": [task.described()], "failures": []}
+
+    def _DescribeTasks(self, body: dict[str, Any]) -> dict[str, Any]:
+        found = [self.tasks[arn] for arn in body["tasks"] if arn in self.tasks]
+        return {
+            "tasks": [{**task.described(), "tags": task.request.get("tags", [])} for task in found],
+            "failures": [],
+        }
+
+    def _StopTask(self, body: dict[str, Any]) -> dict[str, Any]:
+        task = self.tasks.get(body["task"])
+        if task is None:
+            raise Refused("InvalidParameterException", "The referenced task was not found.")
+        self.stop(task, body.get("reason", "Task stopped by user"))
+        return {"task": task.described()}
+
+    def stop(self, task: Task, reason: str = "Spot capacity is taken back.") -> None:
+        """SIGTERM to its pid 1, SIGKILL to all of it after the stop timeout."""
+        with self._lock:
+            if not task.stop_code:
+                task.stop_code, task.reason = "UserInitiated", reason
+        task.stop_asked.set()
+        if task.process and task.process.poll() is None:
+            task.process.terminate()
+            timer = threading.Timer(task.stop_timeout, task.kill)
+            timer.daemon = True
+            timer.start()
+
+    def _live(self, task: Task) -> None:
+        self._tell(task)
+        time.sleep(self.launching)
+        self._move(task, "PENDING")
+        time.sleep(self.launching)
+        image = self.images.get(task.definition["containerDefinitions"][0]["image"])
+        if image is None or self._is_stillborn(task):
+            self._end(task, "TaskFailedToStart", "CannotPullContainerError: no such image")
+            return
+        with tempfile.TemporaryDirectory(prefix="ecs-", ignore_cleanup_errors=True) as scratch:
+            if not task.stop_asked.is_set():
+                task.start(image, scratch, self._logs / f"{task.flow}-{task.arn[-8:]}.log")
+                self._move(task, "RUNNING")
+                assert task.process
+                code = task.process.wait()
+                task.exit_code = code if code >= 0 else 128 - code
+                task.kill()
+            self._end(task, "EssentialContainerExited", "Essential container in task exited")
+
+    def _is_stillborn(self, task: Task) -> bool:
+        with self._lock:
+            left = self.stillborn.get(task.flow, 0)
+            self.stillborn[task.flow] = max(0, left - 1)
+            return left > 0
+
+    def _end(self, task: Task, code: str, reason: str) -> None:
+        if not task.stop_code:
+            task.stop_code, task.reason = code, reason
+        self._move(task, "STOPPED")
+
+    def _move(self, task: Task, status: str) -> None:
+        task.status = status
+        self._tell(task)
+
+    def _tell(self, task: Task) -> None:
+        entry = {
+            "Source": "aws.ecs",
+            "DetailType": "ECS Task State Change",
+            "Detail": json.dumps(task.described()),
+            "Resources": [task.arn],
+        }
+        self._events.put_events(Entries=[entry])  # type: ignore[list-item]
+
+
+@contextmanager
+def serving(service: EcsService, port: int) -> Iterator[str]:
+    """Its address. Whatever still runs at the end is killed."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
+            try:
+                operation = self.headers["X-Amz-Target"].rpartition(".")[2]
+                status, told = 200, service.answer(operation, body)
+            except Refused as error:
+                status, told = 400, {"__type": error.args[0], "message": error.args[1]}
+            data = json.dumps(told).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/x-amz-json-1.1")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing: the tests' output is for what failed."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        for task in service.running():
+            task.kill()
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,83 @@
+"""One task of Amazon ECS: its container is a process, and whatever that starts."""
+
+import os
+import signal
+import subprocess
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ACCOUNT = "arn:aws:ecs:us-east-1:000000000000"
+FLOW_NAME, FLOW_RUN_ID = "prefect.io/flow-name", "prefect.io/flow-run-id"
+
+
+@dataclass
+class Task:
+    """What was asked of RunTask, and what became of it."""
+
+    request: dict[str, Any]
+    definition: dict[str, Any]
+    arn: str
+    status: str = "PROVISIONING"
+    stop_code: str = ""
+    reason: str = ""
+    exit_code: int | None = None
+    process: "subprocess.Popen[bytes] | None" = None
+    stop_asked: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return {tag["key"]: tag["value"] for tag in self.request.get("tags", [])}
+
+    @property
+    def flow(self) -> str:
+        return self.tags.get(FLOW_NAME, "")
+
+    def described(self) -> dict[str, Any]:
+        container = {"name": self._container["name"], "lastStatus": self.status}
+        if self.exit_code is not None:
+            container["exitCode"] = self.exit_code
+        return {
+            "taskArn": self.arn,
+            "clusterArn": f"{ACCOUNT}:cluster/{self.request['cluster']}",
+            "taskDefinitionArn": self.definition["taskDefinitionArn"],
+            "lastStatus": self.status,
+            "desiredStatus": "STOPPED" if self.stop_code else "RUNNING",
+            "containers": [container],
+            **(
+                {"stopCode": self.stop_code, "stoppedReason": self.reason} if self.stop_code else {}
+            ),
+        }
+
+    @property
+    def _container(self) -> dict[str, Any]:
+        return dict(self.definition["containerDefinitions"][0])
+
+    @property
+    def stop_timeout(self) -> float:
+        return float(self._container.get("stopTimeout", 30))
+
+    def start(self, image: dict[str, str], scratch: str, log: Path) -> None:
+        """Its environment is the image's and the task's, and nothing of this process's."""
+        (override,) = self.request["overrides"]["containerOverrides"]
+        told = {entry["name"]: entry["value"] for entry in override["environment"]}
+        inside = {"HOME": scratch, "TMPDIR": scratch, "ECS_TASK_ARN": self.arn}
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                override["command"],
+                env={**image, **inside, **told},
+                cwd=scratch,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """Every process of the container, as when its pid 1 ends or its memory does."""
+        mark = f"ECS_TASK_ARN={self.arn}".encode()
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):  # it is no process, or ended since
+                if entry.name.isdigit() and mark in (entry / "environ").read_bytes():
+                    os.kill(int(entry.name), signal.SIGKILL)

@@ -1,0 +1,94 @@
+"""What the tests do with the machines: start runs, watch them, hold them up."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import run_deployment
+from prefect.states import Cancelling
+
+from clipflow.media import ffmpeg
+from clipflow.storage.objects import ObjectStore
+from tests.ecs.ecs_service import EcsService
+from tests.ecs.ecs_task import FLOW_RUN_ID, Task
+from tests.programs import PrefectServer, eventually
+
+
+class Server(PrefectServer):
+    """Prefect's server as the local stack runs it: SQLite would be busy for so many otherwise."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        port = self.url.split(":")[2].split("/")[0]
+        self._env |= {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": port}
+        self._command = [sys.executable, "-m", "deployments.local_stack.local_prefect"]
+
+
+@dataclass
+class Machines:
+    """What a person has of them: the account's services, and Prefect."""
+
+    ecs: EcsService
+    objects: ObjectStore
+    held: Path
+
+    def start(self, deployment: str, **parameters: Any) -> UUID:
+        run: Any = run_deployment(deployment, parameters=parameters, timeout=0, as_subflow=False)
+        return UUID(str(run.id))
+
+    def run(self, run_id: UUID | str) -> FlowRun:
+        with get_client(sync_client=True) as client:
+            return client.read_flow_run(UUID(str(run_id)))
+
+    def cancel(self, run_id: UUID) -> None:
+        """As a person does, in the UI."""
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run_id, Cancelling())
+
+    def state(self, run_id: UUID) -> str:
+        state = self.run(run_id).state
+        return str(state.name) if state else ""
+
+    def finished(self, run_id: UUID, seconds: float = 240) -> FlowRun:
+        """The run, once it and every task of the cluster are over."""
+        eventually(lambda: (state := self.run(run_id).state) and state.is_final(), seconds)
+        eventually(lambda: not self.ecs.running(), 60)
+        return self.run(run_id)
+
+    def run_of(self, task: Task) -> FlowRun:
+        return self.run(task.tags[FLOW_RUN_ID])
+
+    def state_of(self, task: Task) -> str:
+        return self.state(UUID(task.tags[FLOW_RUN_ID]))
+
+    @contextmanager
+    def holding_ffmpeg(self) -> Iterator[None]:
+        """Until it ends no ffmpeg of any machine gets anywhere."""
+        self.held.touch()
+        try:
+            yield
+        finally:
+            self.held.unlink(missing_ok=True)
+
+    def at_work(self, flow: str, count: int) -> list[Task]:
+        """The tasks of the flow, once so many of its runs are at work."""
+
+        def working() -> list[Task]:
+            return [task for task in self.ecs.running(flow) if self.state_of(task) == "Running"]
+
+        eventually(lambda: len(working()) == count, 120)
+        return working()
+
+
+def held_ffmpeg(path: Path, held: Path) -> Path:
+    """An ffmpeg that waits for as long as `held` is there."""
+    wait = f"while [ -e '{held}' ]; do sleep 0.2; done"
+    path.write_text(f"#!/bin/sh\n{wait}\nexec '{ffmpeg.executable()}' \"$@\"\n")
+    path.chmod(0o755)
+    return path

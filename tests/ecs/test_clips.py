@@ -1,0 +1,208 @@
+"""A clip made by many machines: its record, its objects, and how machines that fail are borne."""
+
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.schemas.objects import FlowRun
+
+from tests.ecs.conftest import AT_ONCE
+from tests.ecs.machines import Machines
+from tests.flows.conftest import Episode
+from tests.made_media import frame_numbers
+from tests.programs import eventually
+
+pytestmark = [pytest.mark.ecs, pytest.mark.slow, pytest.mark.timeout(600)]
+
+MADE = ["detected", "Generation in Progress", "Generation Complete"]
+
+
+def seconds(*starts: float) -> list[dict[str, Any]]:
+    """A segment of one second from each."""
+    times = [(f"00:00:{start:06.3f}", f"00:00:{start + 1:06.3f}") for start in starts]
+    return [{"startTime": start, "endTime": end} for start, end in times]
+
+
+def frames(*starts: float) -> list[int]:
+    return [frame for s in starts for frame in range(round(25 * s), round(25 * (s + 1)))]
+
+
+def clip(machines: Machines, episode: Episode, force: bool = False) -> UUID:
+    """The run that makes the episode's clip."""
+    keys = episode.keys
+    return machines.start(
+        "generate-clip/clipflow",
+        tenant_id=keys.tenant_id,
+        episode_id=keys.episode_id,
+        clip_id=keys.clip_id,
+        force=force,
+    )
+
+
+def most_at_once(runs: list[FlowRun]) -> int:
+    """How many of them ever ran at the same time."""
+    spans = [(run.start_time, run.end_time) for run in runs if run.start_time and run.end_time]
+    assert len(spans) == len(runs)
+    return max(sum(began <= start < ended for began, ended in spans) for start, _ in spans)
+
+
+def test_six_segments_are_cut_on_six_machines_at_most_three_at_a_time(
+    machines: Machines, episode: Episode, tmp_path: Path
+) -> None:
+    starts = (5, 1, 3.52, 0, 6, 2)
+    episode.detect(*seconds(*starts))
+    run = machines.finished(clip(machines, episode))
+    assert run.state and run.state.is_completed(), run.state
+    assert episode.history == MADE
+    tasks = machines.ecs.of("extract-segment")
+    assert len(tasks) == 6
+    assert most_at_once([machines.run_of(task) for task in tasks]) <= AT_ONCE
+    machines.objects.download(episode.record["s3Key"], tmp_path / "clip.mp4")
+    assert frame_numbers(tmp_path / "clip.mp4") == frames(*starts)
+
+
+def test_a_segment_whose_machine_is_killed_is_cut_on_another(
+    machines: Machines, episode: Episode
+) -> None:
+    episode.detect(*seconds(1, 4))
+    with machines.holding_ffmpeg():
+        run_id = clip(machines, episode)
+        killed, other = machines.at_work("extract-segment", 2)
+        killed.kill()
+        eventually(lambda: machines.state_of(killed) == "Crashed", 60)
+        machines.at_work("extract-segment", 2)
+    assert machines.finished(run_id).state_name == "Completed"
+    assert machines.state_of(other) == "Completed"
+    assert len(machines.ecs.of("extract-segment")) == 3
+    assert episode.history == MADE
+
+
+def test_a_segment_whose_machine_is_taken_back_goes_on_as_the_same_run(
+    machines: Machines, episode: Episode
+) -> None:
+    episode.detect(*seconds(1))
+    with machines.holding_ffmpeg():
+        run_id = clip(machines, episode)
+        (taken,) = machines.at_work("extract-segment", 1)
+        machines.ecs.stop(taken)
+        eventually(lambda: taken.status == "STOPPED", 60)
+        (other,) = machines.at_work("extract-segment", 1)
+    assert machines.finished(run_id).state_name == "Completed"
+    assert machines.run_of(other).id == machines.run_of(taken).id
+    assert machines.run_of(taken).run_count == 2
+    assert episode.history == MADE
+
+
+def test_no_machine_is_asked_for_what_is_made_unless_it_is_forced(
+    machines: Machines, episode: Episode
+) -> None:
+    episode.detect(*seconds(1))
+    assert machines.finished(clip(machines, episode)).state_name == "Completed"
+    objects = machines.objects
+    objects.client.delete_object(Bucket=objects.bucket, Key=episode.keys.clip)
+    assert machines.finished(clip(machines, episode)).state_name == "Completed"
+    assert objects.head(episode.keys.clip)
+    assert len(machines.ecs.of("extract-segment")) == 1
+    assert machines.finished(clip(machines, episode, force=True)).state_name == "Completed"
+    assert len(machines.ecs.of("extract-segment")) == 2
+
+
+def test_machines_that_do_not_come_are_asked_for_again(
+    machines: Machines, episode: Episode
+) -> None:
+    episode.detect(*seconds(1, 4))
+    machines.ecs.stillborn["extract-segment"] = 1
+    machines.ecs.refusals["extract-segment"] = 2
+    assert machines.finished(clip(machines, episode)).state_name == "Completed"
+    assert sorted(map(machines.state_of, machines.ecs.of("extract-segment"))) == [
+        "Completed",
+        "Completed",
+        "Crashed",
+    ]
+    assert episode.history == MADE
+
+
+def test_machines_that_never_come_are_told_in_the_record(
+    machines: Machines, episode: Episode
+) -> None:
+    episode.detect(*seconds(1))
+    machines.ecs.stillborn["extract-segment"] = 4
+    assert machines.finished(clip(machines, episode)).state_name == "Failed"
+    error = episode.record["processingError"]
+    assert error["code"] == "CRASHED"
+    assert "was lost" in error["message"]
+    assert len(machines.ecs.of("extract-segment")) == 4
+
+
+def test_a_clip_that_is_cancelled_leaves_no_machine_at_work(
+    machines: Machines, episode: Episode
+) -> None:
+    episode.detect(*seconds(1, 4))
+    with machines.holding_ffmpeg():
+        run_id = clip(machines, episode)
+        tasks = machines.at_work("extract-segment", 2)
+        machines.cancel(run_id)
+        eventually(lambda: not machines.ecs.running(), 60)
+    assert machines.state(run_id) == "Cancelled"
+    assert {machines.state_of(task) for task in tasks} == {"Cancelled"}
+    assert episode.record["processingError"]["code"] == "CANCELLED"
+
+
+def test_a_clip_that_is_cancelled_before_its_machines_are_up_leaves_none_of_them_either(
+    machines: Machines, episode: Episode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    episode.detect(*seconds(1, 4))
+    run_id = clip(machines, episode)
+    (parent,) = machines.at_work("generate-clip", 1)
+    monkeypatch.setattr(machines.ecs, "launching", 4)
+    eventually(lambda: len(machines.ecs.running("extract-segment")) == 2, 60)
+    machines.cancel(run_id)
+    eventually(lambda: not machines.ecs.running(), 60)
+    assert machines.state_of(parent) == "Cancelled"
+    assert not machines.objects.head(episode.keys.segment(0))
+
+
+def test_segments_of_a_run_whose_own_machine_is_lost_end_by_themselves(
+    machines: Machines, episode: Episode
+) -> None:
+    episode.detect(*seconds(1, 4))
+    with machines.holding_ffmpeg():
+        run_id = clip(machines, episode)
+        machines.at_work("extract-segment", 2)
+        (parent,) = machines.ecs.of("generate-clip")
+        parent.kill()
+        eventually(lambda: machines.state(run_id) == "Crashed", 60)
+        eventually(lambda: not machines.ecs.running(), 90)
+
+
+def test_a_run_whose_own_machine_is_taken_back_goes_on_with_the_segments_at_work(
+    machines: Machines, episode: Episode
+) -> None:
+    episode.detect(*seconds(1, 4))
+    with machines.holding_ffmpeg():
+        run_id = clip(machines, episode)
+        tasks = machines.at_work("extract-segment", 2)
+        (parent,) = machines.ecs.of("generate-clip")
+        machines.ecs.stop(parent)
+        eventually(lambda: parent.status == "STOPPED", 60)
+        machines.at_work("generate-clip", 1)
+    assert machines.finished(run_id).state_name == "Completed"
+    assert machines.ecs.of("extract-segment") == tasks
+    assert episode.history == MADE
+
+
+def test_segments_of_a_run_whose_own_machine_is_lost_are_taken_over_by_the_next(
+    machines: Machines, episode: Episode
+) -> None:
+    episode.detect(*seconds(1, 4))
+    with machines.holding_ffmpeg():
+        lost = clip(machines, episode)
+        tasks = machines.at_work("extract-segment", 2)
+        machines.ecs.of("generate-clip")[0].kill()
+        eventually(lambda: machines.state(lost) == "Crashed", 60)
+        run_id = clip(machines, episode)
+        eventually(lambda: episode.record["flowRunId"] == str(run_id), 60)
+    assert machines.finished(run_id).state_name == "Completed"
+    assert machines.ecs.of("extract-segment") == tasks
+    assert episode.history == [*MADE[:2], *MADE[1:]]

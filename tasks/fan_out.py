@@ -1,8 +1,6 @@
 """Where segments are cut and shorts rendered: the one seam that knows."""
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from prefect import Flow
@@ -15,6 +13,7 @@ from clipflow.domain.clips import ExtractOutput
 from clipflow.domain.errors import Failure
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsConfig
+from clipflow.machine import cores, memory
 from clipflow.settings import limits, pools
 from clipflow.shorts.render import Render
 from clipflow.shorts.segments import PlannedMoment
@@ -27,8 +26,6 @@ from tasks.shorts import cut_moment, render_short
 Result = TypeVar("Result")
 # Bytes that one segment or short may take while it is made: an ffmpeg at 2160p takes 600 MB.
 _MEMORY_EACH = 700 << 20
-# Where Linux says what a container may use (cgroup v2); `max` is no limit.
-_CONTAINER = Path("/sys/fs/cgroup/memory.max")
 
 
 def at_once() -> int:
@@ -96,18 +93,6 @@ def stop_what_runs_elsewhere(
             stop_children(keys)
 
     return stop
-
-
-def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def memory() -> int:
-    """Bytes that this process and those it starts may use: the machine's, or its container's."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    said = _CONTAINER.read_text().strip() if _CONTAINER.exists() else "max"
-    return min(machine, int(said)) if said.isdigit() else machine
 
 
 def _outcomes(asked: list[Render], futures: list[PrefectFuture[Short]]) -> list[Short]:

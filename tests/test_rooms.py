@@ -38,7 +38,7 @@ ALLOWED = {
     "clipflow.domain": set(),
 }
 # Facts that every room of clipflow may know.
-COMMON = {"clipflow", "clipflow.settings"}
+COMMON = {"clipflow", "clipflow.machine", "clipflow.settings"}
 
 
 def modules() -> list[Path]:

@@ -17,7 +17,7 @@ from typing import IO
 
 from clipflow.domain.errors import InvalidInput, MediaInterrupted
 from clipflow.domain.transcript import Transcript, Word
-from clipflow.speech.cores import cores
+from clipflow.machine import cores
 from clipflow.speech.sound import RATE, SAMPLE_BYTES, pieces, samples
 from clipflow.speech.words import read_words
 

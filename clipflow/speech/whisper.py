@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from clipflow.domain.errors import InvalidInput, NotInstalled
 from clipflow.domain.transcript import Transcript, Word
+from clipflow.machine import cores
 from clipflow.speech import whisper_models
 from clipflow.speech.alignment import aligned
-from clipflow.speech.cores import cores
 from clipflow.speech.sound import RATE, Samples, pieces, samples
 from clipflow.speech.speakers import told_apart
 

@@ -6,9 +6,9 @@ from prefect import flow
 
 from clipflow.domain.keys import ClipKeys
 from clipflow.domain.model import Identifier
+from clipflow.machine import cores
 from tasks.clips import extract_segment as extract
 from tasks.elsewhere import cut_asked_for
-from tasks.fan_out import cores
 from tasks.ownership import while_wanted
 
 

@@ -7,9 +7,9 @@ from prefect import flow
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
 from clipflow.domain.shorts import Moment, ShortsConfig
+from clipflow.machine import cores
 from clipflow.settings import settings
 from clipflow.shorts.render import Render
-from tasks.fan_out import cores
 from tasks.ownership import while_wanted
 from tasks.shorts import render_short as render
 

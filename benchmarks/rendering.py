@@ -66,8 +66,10 @@ class Usual:
         return path
 
     def decode(self) -> None:
-        """Only the source's frames, from the keyframe before the span on."""
-        ffmpeg(*self._span, "-i", str(self.source), "-map", "0:v", "-f", "null", "-")
+        """Only what is shown: the source from the keyframe before the span on, the background."""
+        null = ("-map", "0:v", "-f", "null", "-")
+        ffmpeg(*self._span, "-i", str(self.source), *null)
+        ffmpeg("-t", str(float(self.span.duration)), "-i", str(self.background), *null)
 
     @property
     def words(self) -> list[Word]:

@@ -4,9 +4,15 @@ from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from tempfile import gettempdir
+from typing import TypeVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings
+
+from clipflow.domain.errors import InvalidInput
+from clipflow.domain.model import faults
+
+Kind = TypeVar("Kind", bound=BaseSettings)
 
 
 class Transcriber(StrEnum):
@@ -72,25 +78,34 @@ class Models(BaseSettings):
     highlight_model: str | None = Field(default=None, validation_alias="CLIPFLOW_HIGHLIGHT_MODEL")
 
 
+def _read(kind: type[Kind]) -> Kind:
+    try:
+        return kind()
+    except ValidationError as error:
+        raise InvalidInput(
+            f"The environment is not valid: {faults(error)}.", "Correct the variables it names."
+        ) from None
+
+
 @cache
 def settings() -> Settings:
-    """The settings of this process. Raises pydantic's ValidationError naming what is missing."""
-    return Settings()
+    """The settings of this process. Raises InvalidInput naming what is missing or wrong."""
+    return _read(Settings)
 
 
 @cache
 def limits() -> Limits:
-    """The limits of this process."""
-    return Limits()
+    """The limits of this process. Raises InvalidInput."""
+    return _read(Limits)
 
 
 @cache
 def pools() -> Pools:
-    """The work pools of this process."""
-    return Pools()
+    """The work pools of this process. Raises InvalidInput."""
+    return _read(Pools)
 
 
 @cache
 def models() -> Models:
-    """The models of this process."""
-    return Models()
+    """The models of this process. Raises InvalidInput."""
+    return _read(Models)

@@ -37,8 +37,7 @@ def require() -> None:
     if find_spec("whisperx") is None:
         raise NotInstalled(
             "WhisperX is not installed.",
-            "Run `make whisperx` or `pip install clipflow[whisperx]`, "
-            "or set CLIPFLOW_TRANSCRIBER=pocketsphinx.",
+            "Run `make whisperx`, or set CLIPFLOW_TRANSCRIBER=pocketsphinx.",
         )
 
 

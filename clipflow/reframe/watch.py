@@ -27,7 +27,7 @@ _CUT_WIDTH, _FACE_SIDE = 192, 480
 _LOOK, _SEARCH = 0.2, 1.0
 # While there are none: searches in vain are the dear ones, so each waits twice as long as the one
 # before, until a cut.
-_SOONEST, _LATEST = 0.4, 1.6
+_SOONEST, _LATEST = 0.4, 2.4
 # Seconds: two times that are nearer are one.
 _SAME_TIME = 1e-6
 # Looks at more faces cost more than they tell.

@@ -93,7 +93,8 @@ def captions_centre(layout: Layout) -> int:
 def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
     """ffmpeg's arguments for the short at `path`."""
     window = made_of.window
-    content = command.input(str(window.path), format="nut", threads=threads)
+    # Decoding and filtering keep up with the encoder on one thread each, and more cost a tenth more.
+    content = command.input(str(window.path), format="nut", threads=1)
     sound = sounded(content["a:0"] if window.has_sound else None, window, SAMPLE_RATE, "stereo")
     output = command.output(
         _finished(_laid_out(_upright(content["v:0"], made_of), made_of), made_of),
@@ -112,7 +113,7 @@ def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
         **ENCODER,
         **{"profile:v": "high", "threads:v": threads},
     )
-    return [*map(str, command.get_args(output)), "-copyts"]
+    return ["-filter_complex_threads", "1", *map(str, command.get_args(output)), "-copyts"]
 
 
 def _finished(stream: Any, made_of: Ingredients) -> Any:

@@ -93,7 +93,7 @@ def captions_centre(layout: Layout) -> int:
 def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
     """ffmpeg's arguments for the short at `path`."""
     window = made_of.window
-    # Decoding and filtering keep up with the encoder on one thread each, and more cost a tenth more.
+    # One thread each decodes and filters as fast as is encoded; more would cost a tenth more.
     content = command.input(str(window.path), format="nut", threads=1)
     sound = sounded(content["a:0"] if window.has_sound else None, window, SAMPLE_RATE, "stereo")
     output = command.output(

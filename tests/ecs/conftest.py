@@ -1,6 +1,7 @@
 """Many machines in one: ECS workers of prefect-aws's, its observer, and an account to work in."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -132,7 +133,8 @@ def running(program: Program) -> Iterator[None]:
     try:
         yield
     finally:
-        program.stop()
+        # Asked to stop, a worker waits for what it has handed over; nothing here is worth that.
+        program.stop(signal.SIGKILL)
 
 
 def command(module: str, env: dict[str, str]) -> None:

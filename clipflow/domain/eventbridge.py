@@ -1,6 +1,5 @@
 """The event as EventBridge delivers it, and the Prefect event it becomes."""
 
-import json
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -8,8 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from clipflow.domain.clips import BeginClipGeneration
-from clipflow.domain.errors import InvalidInput
-from clipflow.domain.model import Model
+from clipflow.domain.model import Model, parsed
 
 SOURCE = "nullcheck.clips"
 DETAIL_TYPE = "Begin Clip Generation"
@@ -41,10 +39,7 @@ def to_prefect_event(body: str) -> PrefectEvent:
 
     Raises InvalidInput, with the reason, where the body is not a valid event.
     """
-    try:
-        raw = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"the message is not JSON: {error}.") from None
+    raw = parsed(body, "the message")
     event = EventBridgeEvent.read(raw, "the event")
     name = f"{event.detail.tenant_id}.{event.detail.episode_id}"
     return PrefectEvent(

@@ -1,7 +1,8 @@
 """What every shape of the outside shares: its names, its identifiers, and how it is refused."""
 
+import json
 import re
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
@@ -50,6 +51,14 @@ class Model(BaseModel):
             return cls.model_validate(value, by_alias=True, by_name=False)
         except ValidationError as error:
             raise InvalidInput(f"{what} is not valid: {faults(error)}.") from None
+
+
+def parsed(text: str | bytes, what: str, remedy: str = "") -> Any:
+    """`text` as JSON. Raises InvalidInput naming `what` where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{what} is not JSON: {error}.", remedy) from None
 
 
 def faults(error: ValidationError) -> str:

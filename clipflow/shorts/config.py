@@ -1,10 +1,9 @@
 """`shorts_config.json`, read and checked before any hours of work."""
 
-import json
 import logging
 
-from clipflow.domain.errors import InvalidInput
 from clipflow.domain.keys import ShortsKeys
+from clipflow.domain.model import parsed
 from clipflow.domain.shorts import ShortsConfig
 from clipflow.media.probe import probe
 from clipflow.segments.source import find_source, open_source
@@ -22,11 +21,7 @@ def read_config(keys: ShortsKeys, objects: ObjectStore) -> ShortsConfig:
     be meant; what `probe` raises where the background is no video.
     """
     text = objects.text(keys.config, _LARGEST_CONFIG_BYTES)
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{keys.config} is not JSON: {error}.", "Correct it.") from None
-    config = ShortsConfig.read(value, keys.config)
+    config = ShortsConfig.read(parsed(text, keys.config, "Correct it."), keys.config)
     for name, said, known in (
         ("user_id", config.user_id, keys.user_id),
         ("video_id", config.video_id, keys.video_id),

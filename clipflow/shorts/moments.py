@@ -2,8 +2,9 @@
 
 import json
 
-from clipflow.domain.errors import InvalidInput, NoMoments
+from clipflow.domain.errors import NoMoments
 from clipflow.domain.keys import ShortsKeys
+from clipflow.domain.model import parsed
 from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.highlights.brief import Brief
 from clipflow.highlights.pick import pick
@@ -48,8 +49,5 @@ def choose_moments(
 def read_moments(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:
     """The moments chosen before, best first. Raises InvalidInput where they cannot be read."""
     text = objects.text(keys.moments, _LARGEST_BYTES)
-    try:
-        values = json.loads(text)
-    except ValueError as error:
-        raise InvalidInput(f"{keys.moments} is not JSON: {error}.", "Delete it.") from None
+    values = parsed(text, keys.moments, "Delete it.")
     return [Moment.read(value, f"a moment of {keys.moments}") for value in values]

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 
 from clipflow.domain.errors import InvalidInput
+from clipflow.domain.model import parsed
 from clipflow.domain.transcript import Word
 
 
@@ -15,10 +16,7 @@ def words_json(words: Iterable[Word]) -> str:
 
 def read_words(text: str | bytes, name: str) -> tuple[Word, ...]:
     """The words in `text`. Raises InvalidInput naming `name` and the first word at fault."""
-    try:
-        rows = json.loads(text)
-    except ValueError as error:
-        raise InvalidInput(f"{name} is not JSON: {error}.") from None
+    rows = parsed(text, name)
     if not isinstance(rows, list):
         raise InvalidInput(f"{name} is not a list of words.")
     return tuple(Word.read(row, f"{name}: word {place}") for place, row in enumerate(rows, 1))

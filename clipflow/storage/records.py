@@ -44,21 +44,16 @@ class RecordStore:
 
     def clip(self, keys: ClipKeys) -> ClipRecord | None:
         """The clip's record, or None where there is none."""
-        with storage_errors(f"reading the record of {keys.label}"):
-            item = self.table.get_item(Key=keys.record, ConsistentRead=True).get("Item")
+        item = self._item(keys)
         return ClipRecord.read(plain(item), f"the record of {keys.label}") if item else None
 
     def shorts(self, keys: ShortsKeys) -> list[dict[str, Any]]:
         """What the video's record says of its shorts."""
-        with storage_errors(f"reading the record of {keys.label}"):
-            item = self.table.get_item(Key=keys.record, ConsistentRead=True).get("Item", {})
-        return list(plain(item).get("shorts", []))
+        return list(plain(self._item(keys).get("shorts", [])))
 
     def owner(self, keys: RecordKeys) -> str | None:
         """The flow run that claimed the record last; None where none has."""
-        with storage_errors(f"reading the record of {keys.label}"):
-            item = self.table.get_item(Key=keys.record, ConsistentRead=True).get("Item", {})
-        owner = item.get("flowRunId")
+        owner = self._item(keys).get("flowRunId")
         return str(owner) if owner else None
 
     def tracks(self, tenant_id: str, episode_id: str) -> dict[str, TrackRecord]:
@@ -113,6 +108,11 @@ class RecordStore:
         update = transitions.fail(run_id, _now(), failure, _attributes(result))
         self._finish(keys, update, run_id)
 
+    def _item(self, keys: RecordKeys) -> Mapping[str, Any]:
+        """The item as it is; empty where there is none."""
+        with storage_errors(f"reading the record of {keys.label}"):
+            return self.table.get_item(Key=keys.record, ConsistentRead=True).get("Item", {})
+
     def _finish(self, keys: RecordKeys, update: transitions.Update, run_id: str) -> None:
         old = self._apply(keys, update)
         if old is None:
@@ -133,7 +133,7 @@ class RecordStore:
             except ClientError as error:
                 if error_code(error) != "ConditionalCheckFailedException":
                     raise
-                return self.table.get_item(Key=keys.record, ConsistentRead=True).get("Item", {})
+                return self._item(keys)
         return None
 
     def _query(self, tenant_id: str, episode_id: str, prefix: str) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """`infra/data.yaml`, deployed for real into the local AWS."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from deployments.local_stack.data_stack import TEMPLATE, deploy
 from deployments.local_stack.errors import StackError
 from tests.deployments.stored_aws import StoredAws
+from tests.infra.templates import resources
 from tests.programs import AWS, eventually
 
 pytestmark = pytest.mark.slow
@@ -67,6 +69,62 @@ def test_deleted_it_keeps_bucket_and_table(aws: StoredAws) -> None:
     assert is_stored(aws)
 
 
+def test_a_table_from_before_the_index_finds_what_is_in_progress(
+    aws: StoredAws, tmp_path: Path
+) -> None:
+    index = re.compile(
+        r"        - AttributeName: status\n.*?(?=      KeySchema:)"
+        r"|      GlobalSecondaryIndexes:.*?(?=      PointInTime)",
+        re.DOTALL,
+    )
+    before = tmp_path / "before.yaml"
+    before.write_text(index.sub("", TEMPLATE.read_text()))
+    deploy(aws.url, before)
+    dynamodb = aws.client("dynamodb")
+    table = dynamodb.describe_table(TableName="clipflow-records")["Table"]
+    assert "GlobalSecondaryIndexes" not in table
+    put_record(aws, "late", "Generation in Progress", "2025-01-15T10:43:00Z")
+
+    deploy(aws.url)
+
+    put_record(aws, "early", "Generation in Progress", "2025-01-15T10:42:00Z")
+    put_record(aws, "done", "Generation Complete", "2025-01-15T10:41:00Z")
+    dynamodb.put_item(TableName="clipflow-records", Item={**KEY, "sk": {"S": "track#main"}})
+    found = dynamodb.query(
+        TableName="clipflow-records",
+        IndexName="by-status",
+        KeyConditionExpression="#status = :status AND updatedAt < :before",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={
+            ":status": {"S": "Generation in Progress"},
+            ":before": {"S": "2025-01-15T10:44:00Z"},
+        },
+    )["Items"]
+    assert [item["sk"]["S"] for item in found] == ["early", "late"]
+    assert set(found[0]) == {"pk", "sk", "status", "updatedAt", "flowRunId"}
+
+
+def test_what_is_stored_is_encrypted_private_and_can_be_restored() -> None:
+    (bucket,) = resources("data", "AWS::S3::Bucket").values()
+    (table,) = resources("data", "AWS::DynamoDB::Table").values()
+    (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {"true"}
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+    assert table["SSESpecification"] == {"SSEEnabled": "true"}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": "true"}
+    for queue in resources("data", "AWS::SQS::Queue").values():
+        assert queue["SqsManagedSseEnabled"] == "true"
+
+
+def test_only_what_has_the_tag_of_a_segment_expires() -> None:
+    (bucket,) = resources("data", "AWS::S3::Bucket").values()
+    _, (condition, segments, otherwise) = bucket["LifecycleConfiguration"]["Rules"]
+    assert (condition, otherwise) == ("ExpireSegments", "AWS::NoValue")
+    assert segments["TagFilters"] == [{"Key": "kind", "Value": "segment"}]
+    assert segments["ExpirationInDays"] == "SegmentDays"
+
+
 def test_only_our_events_reach_the_queue(aws: StoredAws) -> None:
     url = deploy(aws.url)["QueueUrl"]
     entries = [
@@ -120,6 +178,12 @@ def test_a_template_that_failed_can_be_mended(aws: StoredAws, tmp_path: Path) ->
 
 def entry(source: str, kind: str, number: int) -> dict[str, str]:
     return {"Source": source, "DetailType": kind, "Detail": json.dumps({"n": number})}
+
+
+def put_record(aws: StoredAws, name: str, status: str, updated_at: str) -> None:
+    told = {"status": status, "updatedAt": updated_at, "flowRunId": "run", "title": "x"}
+    item = {**KEY, "sk": {"S": name}, **{key: {"S": value} for key, value in told.items()}}
+    aws.client("dynamodb").put_item(TableName="clipflow-records", Item=item)
 
 
 def is_stored(aws: StoredAws) -> bool:

@@ -1,0 +1,121 @@
+"""The templates of `infra/`: which there are, what is written in them, and deploying them."""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from botocore.exceptions import ClientError
+
+from tests.programs import ROOT
+
+FOLDER = ROOT / "infra"
+# Each needs outputs of those before it.
+ORDER = ("data", "cluster", "roles", "bridge", "metrics", "alarms")
+
+
+def written(name: str) -> str:
+    return (FOLDER / f"{name}.yaml").read_text()
+
+
+def composed(text: str) -> yaml.Node:
+    """YAML as it is written, with its tags and lines."""
+    node = yaml.compose(text)
+    assert node
+    return node
+
+
+def plain(node: yaml.Node) -> Any:
+    """What is written at `node`; `!Ref x` is `x`, and so are the other short forms."""
+    match node:
+        case yaml.MappingNode():
+            return {plain(key): plain(value) for key, value in node.value}
+        case yaml.SequenceNode():
+            return [plain(item) for item in node.value]
+    return node.value
+
+
+def resources(name: str, kind: str) -> dict[str, Any]:
+    """Properties of the template's resources of one kind, by their names in it."""
+    found = plain(composed(written(name)))["Resources"]
+    return {key: value["Properties"] for key, value in found.items() if value["Type"] == kind}
+
+
+def pairs(node: yaml.Node) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
+    """Every key in `node`, at any depth, with what stands there."""
+    match node:
+        case yaml.MappingNode():
+            for key, value in node.value:
+                yield key, value
+                yield from pairs(value)
+        case yaml.SequenceNode():
+            for item in node.value:
+                yield from pairs(item)
+
+
+def scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
+    match node:
+        case yaml.ScalarNode():
+            yield node
+        case yaml.MappingNode():
+            for key, value in node.value:
+                yield from scalars(key)
+                yield from scalars(value)
+        case yaml.SequenceNode():
+            for item in node.value:
+                yield from scalars(item)
+
+
+@cache
+def parameters(name: str) -> frozenset[str]:
+    return frozenset(plain(composed(written(name)))["Parameters"])
+
+
+def deploy(
+    client: Any, name: str, known: Mapping[str, str], prefix: str = "clipflow"
+) -> tuple[str, dict[str, str]]:
+    """What became of stack `{prefix}-{name}`, told those of `known` that it asks for: its status,
+    empty where there was nothing to do; and its outputs. Fails where it does not come up.
+
+    `client` is boto3's of CloudFormation."""
+    stack = f"{prefix}-{name}"
+    asked = {
+        "StackName": stack,
+        "TemplateBody": written(name),
+        "Parameters": [
+            {"ParameterKey": key, "ParameterValue": known[key]}
+            for key in sorted(parameters(name) & known.keys())
+        ],
+        "Capabilities": ["CAPABILITY_IAM"],
+    }
+    try:
+        waiter = client.get_waiter(_change(client, asked))
+    except ClientError as error:
+        if "No updates are to be performed" not in str(error):
+            raise
+        return "", described(client, stack, "OutputKey")
+    waiter.wait(StackName=stack, WaiterConfig={"Delay": 0.1, "MaxAttempts": 600})
+    status = client.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
+    return status, described(client, stack, "OutputKey")
+
+
+def _change(client: Any, asked: dict[str, Any]) -> str:
+    """Asks for the stack; what to wait for."""
+    try:
+        client.describe_stacks(StackName=asked["StackName"])
+    except ClientError:
+        client.create_stack(**asked)
+        return "stack_create_complete"
+    client.update_stack(**asked)
+    return "stack_update_complete"
+
+
+def described(client: Any, stack: str, by: str) -> dict[str, str]:
+    """The stack's outputs, by their `OutputKey` or, those that have one, their `Description`."""
+    (found,) = client.describe_stacks(StackName=stack)["Stacks"]
+    return {told[by]: told["OutputValue"] for told in found.get("Outputs", []) if told.get(by)}
+
+
+def templates() -> list[Path]:
+    return sorted(FOLDER.glob("*.yaml"))

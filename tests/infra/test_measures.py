@@ -1,0 +1,109 @@
+"""What CloudWatch reads of the structured log lines: only what is written there."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from clipflow.telemetry.measures import (
+    MEASURES,
+    RECORD_COMPLETE,
+    RECORD_FAILED,
+    SEGMENT_MADE,
+    SWEEP_ENDED,
+)
+from tests.infra.templates import resources, written
+
+# The measured lines, by the log group they are written to. Where a flow run died, it is the bridge
+# that marks its record as failed.
+WRITTEN = {
+    "FlowsLogGroup": (RECORD_COMPLETE, RECORD_FAILED, SEGMENT_MADE),
+    "BridgeLogGroup": (SWEEP_ENDED, RECORD_FAILED),
+}
+MEASURED = {
+    group: {measure.event: set(measure.fields) for measure in measures}
+    for group, measures in WRITTEN.items()
+}
+JOBS = {"clips", "shorts"}
+FILTERS = resources("metrics", "AWS::Logs::MetricFilter")
+ALARMS = resources("alarms", "AWS::CloudWatch::Alarm")
+
+
+def event_of(pattern: str) -> str:
+    found = re.search(r'\$\.event = "(\w+)"', pattern)
+    assert found, pattern
+    return found[1]
+
+
+def transformation(name: str) -> dict[str, str]:
+    (one,) = FILTERS[name]["MetricTransformations"]
+    return dict(one)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_filter_reads_only_what_is_written(name: str) -> None:
+    """In the log group where it is written."""
+    pattern, value = FILTERS[name]["FilterPattern"], transformation(name)["MetricValue"]
+    fields = MEASURED[FILTERS[name]["LogGroupName"]][event_of(pattern)]
+    assert set(re.findall(r"\$\.(\w+)", pattern + value)) <= {"event", *fields}
+    assert set(re.findall(r'\$\.job = "(\w+)"', pattern)) <= JOBS
+    assert re.fullmatch(r'\{ \$\.\w+ = "\w+"( && \$\.\w+ = "\w+")* \}', pattern)
+
+
+def test_every_event_is_measured_wherever_it_is_written() -> None:
+    assert {measure.event for measure in MEASURES} == {
+        event for events in MEASURED.values() for event in events
+    }
+    measured = {
+        (told["LogGroupName"], event_of(told["FilterPattern"])) for told in FILTERS.values()
+    }
+    assert measured == {(group, event) for group in MEASURED for event in MEASURED[group]}
+
+
+def test_what_is_measured_is_counted_once() -> None:
+    fed = [
+        (transformation(name)["MetricName"], told["LogGroupName"], told["FilterPattern"])
+        for name, told in FILTERS.items()
+    ]
+    assert len(fed) == len(set(fed))
+
+
+def test_the_percentage_that_failed_is_its_average() -> None:
+    values = {
+        event_of(FILTERS[name]["FilterPattern"]): transformation(name)["MetricValue"]
+        for name in FILTERS
+        if transformation(name)["MetricName"] == "FailedPercent"
+    }
+    assert values == {"record_failed": "100", "record_complete": "0"}
+    assert ALARMS["TooManyFail"]["Statistic"] == "Average"
+
+
+def test_alarms_and_dashboard_name_only_metrics_that_there_are() -> None:
+    metrics = {transformation(name)["MetricName"] for name in FILTERS}
+    ours = {each["MetricName"] for each in ALARMS.values() if each["Namespace"] == "Namespace"}
+    shown = set(metrics_shown())
+    assert ours <= metrics
+    assert shown <= metrics
+    assert metrics - shown == {"FailedPercent"}
+
+
+def metrics_shown() -> Iterator[str]:
+    """Metrics of ours on the dashboard; `.` there means: as in the line before."""
+    (dashboard,) = resources("alarms", "AWS::CloudWatch::Dashboard").values()
+    widgets: list[dict[str, Any]] = json.loads(dashboard["DashboardBody"])["widgets"]
+    for widget in widgets:
+        namespace = ""
+        for namespace_or_dots, *rest in widget["properties"].get("metrics", []):
+            namespace = namespace if namespace_or_dots[0] == "." else namespace_or_dots
+            if namespace == "${Namespace}" and namespace_or_dots != "...":
+                yield rest[0]
+
+
+def test_the_dashboard_asks_the_logs_only_for_what_is_written() -> None:
+    asked = re.findall(r"filter event = '(\w+)' \| stats (.*?) by ([\w, ]+)", written("alarms"))
+    assert [event for event, _, _ in asked] == ["record_failed", "segment_made"]
+    for event, counted, by in asked:
+        fields = {*re.findall(r"\((\w+)\)", counted), *re.findall(r"\w+", by)}
+        assert fields <= MEASURED["FlowsLogGroup"][event]

@@ -1,0 +1,71 @@
+"""What the templates allow, read by a small linter: a `*` stands only beside its reason."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.infra.templates import ORDER, composed, pairs, scalars, templates
+
+SPOKEN_OF = ("Action", "NotAction", "Resource", "NotResource", "Principal")
+
+
+def unexplained(text: str) -> list[str]:
+    """The lines that allow a `*` in an action, a resource or a principal without a comment: right
+    above the key, or between the key and the `*`, or on its line."""
+    lines = text.splitlines()
+    return [
+        lines[wildcard].strip()
+        for key, wildcard in sorted(wildcards(text))
+        if not any("#" in line for line in lines[key : wildcard + 1])
+        and not lines[key - 1].strip().startswith("#")
+    ]
+
+
+def wildcards(text: str) -> set[tuple[int, int]]:
+    """Numbers of the lines that hold one, each after that of its key."""
+    return {
+        (key.start_mark.line, scalar.start_mark.line)
+        for key, value in pairs(composed(text))
+        if key.value in SPOKEN_OF
+        for scalar in scalars(value)
+        if "*" in scalar.value
+    }
+
+
+def test_every_template_has_its_place_in_the_order() -> None:
+    assert {path.stem for path in templates()} == set(ORDER)
+
+
+@pytest.mark.parametrize("template", templates(), ids=lambda path: path.name)
+def test_a_wildcard_stands_beside_its_reason(template: Path) -> None:
+    assert unexplained(template.read_text()) == []
+
+
+@pytest.mark.parametrize("template", templates(), ids=lambda path: path.name)
+def test_nothing_is_allowed_by_what_it_is_not(template: Path) -> None:
+    keys = {key.value for key, _ in pairs(composed(template.read_text()))}
+    assert not keys & {"NotAction", "NotResource", "NotPrincipal"}
+
+
+POLICY = """
+Statement:
+  - Effect: Allow
+    Action: {action}
+    Resource: {resource}
+"""
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "found"),
+    [
+        ("s3:GetObject", "arn:aws:s3:::b/k", []),
+        ("s3:*", "arn:aws:s3:::b/k", ["Action: s3:*"]),
+        ("s3:* # all of it is ours", "arn:aws:s3:::b/k", []),
+        ("s3:GetObject", '"*"', ['Resource: "*"']),
+        ("s3:GetObject", "\n      - !Sub ${Arn}/*", ["- !Sub ${Arn}/*"]),
+        ("s3:GetObject", "\n      # any user\n      - a\n      - !Sub ${Arn}/*", []),
+        ("\n      # any\n      - s3:Get*", "'*'", ["Resource: '*'"]),
+    ],
+)
+def test_the_linter_finds_what_has_no_reason(action: str, resource: str, found: list[str]) -> None:
+    assert unexplained(POLICY.format(action=action, resource=resource)) == found

@@ -1,0 +1,171 @@
+"""What the roles of `infra/roles.yaml` may do and may not, as the local AWS's IAM decides it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.deployments.stored_aws import StoredAws
+from tests.infra.templates import deploy
+
+pytestmark = pytest.mark.slow
+HERE = "us-east-1:000000000000"
+MEDIA = "arn:aws:s3:::media"
+TABLE = f"arn:aws:dynamodb:{HERE}:table/records"
+EVENTS = f"arn:aws:sqs:{HERE}:events"
+DEAD = f"arn:aws:sqs:{HERE}:dead"
+SECRET = f"arn:aws:secretsmanager:{HERE}:secret:prefect-abcdef"
+REPOSITORY = f"arn:aws:ecr:{HERE}:repository/clipflow"
+MODEL = "arn:aws:bedrock:us-east-1::foundation-model/a.b"
+LOGS = f"arn:aws:logs:{HERE}:log-group"
+GIVEN = {
+    "BucketName": "media",
+    "TableArn": TABLE,
+    "QueueArn": EVENTS,
+    "DeadLetterQueueArn": DEAD,
+    "ClusterName": "studio",
+    "FlowsLogGroup": "flows",
+    "BridgeLogGroup": "bridge",
+    "PrefectApiKeySecretArn": SECRET,
+    "RepositoryArns": REPOSITORY,
+}
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The roles of one stack, by the names of its outputs."""
+
+    iam: Any
+    outputs: dict[str, str]
+
+    def allow(self, role: str, action: str, resource: str) -> bool:
+        """What IAM answers."""
+        answer = self.iam.simulate_principal_policy(
+            PolicySourceArn=self.outputs[role], ActionNames=[action], ResourceArns=[resource]
+        )
+        return bool(answer["EvaluationResults"][0]["EvalDecision"] == "allowed")
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoredAws]:
+    aws = StoredAws(tmp_path_factory.mktemp("aws"))
+    aws.start()
+    yield aws
+    aws.stop()
+
+
+@pytest.fixture(scope="module")
+def roles(aws: StoredAws) -> Roles:
+    return Roles(aws.client("iam"), deploy(aws.client("cloudformation"), "roles", GIVEN)[1])
+
+
+@pytest.fixture(scope="module")
+def wider(aws: StoredAws) -> Roles:
+    """Roles of an account with every parameter given."""
+    told = {
+        "KeyPrefix": "studio/{tenantId}/",
+        "Sources": "recordings/*",
+        "ShortsBucketName": "warehouse",
+        "ShortsPrefix": "videos",
+        "ModelArns": f"{MODEL},{MODEL}-2",
+    }
+    return Roles(
+        aws.client("iam"), deploy(aws.client("cloudformation"), "roles", GIVEN | told, "wider")[1]
+    )
+
+
+MAY = [
+    ("TaskRoleArn", "s3:ListBucket", MEDIA),
+    ("TaskRoleArn", "s3:GetObject", f"{MEDIA}/episode/tracks/main.mp4"),
+    ("TaskRoleArn", "s3:GetObject", f"{MEDIA}/tenant/episode/tracks/host/0001.ts"),
+    ("TaskRoleArn", "s3:PutObject", f"{MEDIA}/episode/clips/c-1/clip.mp4"),
+    ("TaskRoleArn", "s3:PutObject", f"{MEDIA}/episode/clips/c-1/segments/0.mp4"),
+    ("TaskRoleArn", "s3:PutObjectTagging", f"{MEDIA}/episode/clips/c-1/segments/0.mp4"),
+    ("TaskRoleArn", "s3:GetObject", f"{MEDIA}/episode/clips/c-1/segments/0.mp4"),
+    ("TaskRoleArn", "s3:AbortMultipartUpload", f"{MEDIA}/klippers_warehouse/u/v/original.flac"),
+    ("TaskRoleArn", "s3:PutObject", f"{MEDIA}/klippers_warehouse/u/v/original.srt"),
+    ("TaskRoleArn", "dynamodb:UpdateItem", TABLE),
+    ("TaskRoleArn", "dynamodb:GetItem", TABLE),
+    ("TaskRoleArn", "dynamodb:Query", TABLE),
+    ("BridgeRoleArn", "sqs:ReceiveMessage", EVENTS),
+    ("BridgeRoleArn", "sqs:ChangeMessageVisibility", EVENTS),
+    ("BridgeRoleArn", "sqs:DeleteMessage", EVENTS),
+    ("BridgeRoleArn", "sqs:SendMessage", DEAD),
+    ("BridgeRoleArn", "dynamodb:Query", f"{TABLE}/index/by-status"),
+    ("BridgeRoleArn", "dynamodb:UpdateItem", TABLE),
+    ("ExecutionRoleArn", "logs:PutLogEvents", f"{LOGS}:flows:log-stream:media/1"),
+    ("ExecutionRoleArn", "logs:CreateLogStream", f"{LOGS}:bridge:log-stream:bridge/1"),
+    ("ExecutionRoleArn", "secretsmanager:GetSecretValue", SECRET),
+    ("ExecutionRoleArn", "ecr:BatchGetImage", REPOSITORY),
+]
+MAY_NOT = [
+    ("TaskRoleArn", "s3:PutObject", f"{MEDIA}/episode/tracks/main.mp4"),
+    ("TaskRoleArn", "s3:GetObject", f"{MEDIA}/somebody/else.mp4"),
+    ("TaskRoleArn", "s3:DeleteObject", f"{MEDIA}/episode/clips/c-1/clip.mp4"),
+    ("TaskRoleArn", "s3:PutObject", "arn:aws:s3:::another/episode/clips/c-1/clip.mp4"),
+    ("TaskRoleArn", "dynamodb:Scan", TABLE),
+    ("TaskRoleArn", "dynamodb:DeleteItem", TABLE),
+    ("TaskRoleArn", "dynamodb:GetItem", f"{TABLE}-of-somebody"),
+    ("TaskRoleArn", "sqs:ReceiveMessage", EVENTS),
+    ("TaskRoleArn", "secretsmanager:GetSecretValue", SECRET),
+    ("TaskRoleArn", "bedrock:InvokeModel", MODEL),
+    ("BridgeRoleArn", "sqs:PurgeQueue", EVENTS),
+    ("BridgeRoleArn", "sqs:ReceiveMessage", DEAD),
+    ("BridgeRoleArn", "dynamodb:Scan", TABLE),
+    ("BridgeRoleArn", "s3:GetObject", f"{MEDIA}/episode/clips/c-1/clip.mp4"),
+    ("ExecutionRoleArn", "s3:GetObject", f"{MEDIA}/episode/tracks/main.mp4"),
+    ("ExecutionRoleArn", "logs:PutLogEvents", f"{LOGS}:others:log-stream:1"),
+    ("ExecutionRoleArn", "secretsmanager:GetSecretValue", f"{SECRET}-2"),
+    ("ExecutionRoleArn", "ecr:BatchGetImage", f"{REPOSITORY}-of-somebody"),
+]
+
+
+@pytest.mark.parametrize(("role", "action", "resource"), MAY)
+def test_a_role_may_do_its_work(roles: Roles, role: str, action: str, resource: str) -> None:
+    assert roles.allow(role, action, resource)
+
+
+@pytest.mark.parametrize(("role", "action", "resource"), MAY_NOT)
+def test_a_role_may_do_no_more(roles: Roles, role: str, action: str, resource: str) -> None:
+    assert not roles.allow(role, action, resource)
+
+
+def test_a_key_prefix_with_the_tenant_in_it_narrows_where_clips_are_made(wider: Roles) -> None:
+    clip = "episode/clips/c-1/clip.mp4"
+    assert wider.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/studio/tenant/{clip}")
+    assert not wider.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/another/tenant/{clip}")
+
+
+def test_sources_warehouse_and_models_are_those_that_are_told(wider: Roles) -> None:
+    assert wider.allow("TaskRoleArn", "s3:GetObject", f"{MEDIA}/recordings/a.mp4")
+    assert not wider.allow("TaskRoleArn", "s3:GetObject", f"{MEDIA}/episode/tracks/main.mp4")
+    assert wider.allow("TaskRoleArn", "s3:PutObject", "arn:aws:s3:::warehouse/videos/u/v/a.mp4")
+    assert wider.allow("TaskRoleArn", "s3:ListBucket", "arn:aws:s3:::warehouse")
+    assert not wider.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/videos/u/v/a.mp4")
+    assert wider.allow("TaskRoleArn", "bedrock:InvokeModel", f"{MODEL}-2")
+    assert not wider.allow("TaskRoleArn", "bedrock:InvokeModel", f"{MODEL}-3")
+
+
+def test_a_worker_passes_the_flow_runs_roles_only(roles: Roles) -> None:
+    """Read, not asked: the local IAM knows no iam:PassedToService."""
+    limits = roles.outputs["WorkerLimitsArn"]
+    version = roles.iam.get_policy(PolicyArn=limits)["Policy"]["DefaultVersionId"]
+    found = roles.iam.get_policy_version(PolicyArn=limits, VersionId=version)["PolicyVersion"]
+    (passing,) = [
+        statement
+        for statement in found["Document"]["Statement"]
+        if any(action.startswith(("iam:", "*")) for action in listed(statement["Action"]))
+    ]
+    assert passing["Action"] == "iam:PassRole"
+    assert passing["Resource"] == [
+        roles.outputs["TaskRoleArn"],
+        roles.outputs["ExecutionRoleArn"],
+    ]
+    assert passing["Condition"] == {
+        "StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
+    }
+
+
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value

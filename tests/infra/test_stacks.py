@@ -1,0 +1,212 @@
+"""Every template of `infra/`, deployed for real into the local AWS, and asked by boto3 alone."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pytest
+
+from deployments.work_pools import PoolSettings
+from tests.deployments.stored_aws import StoredAws
+from tests.infra.templates import ORDER, deploy, described, resources
+
+pytestmark = pytest.mark.slow
+ACCOUNT = "us-east-1:000000000000"
+SECRET = f"arn:aws:secretsmanager:{ACCOUNT}:secret:prefect-abcdef"
+GIVEN = {
+    "Image": "clipflow:1",
+    "PrefectApiUrl": "https://prefect.example/api",
+    "PrefectAuthSecretArn": SECRET,
+    "RepositoryArns": f"arn:aws:ecr:{ACCOUNT}:repository/clipflow",
+    "AlarmEmail": "somebody@example.com",
+}
+CHANGES = {
+    "SegmentDays": "0",
+    "FlowsLogDays": "90",
+    "Sources": "*/recordings/*",
+    "Image": "clipflow:2",
+    "Namespace": "clipflow-two",
+}
+
+
+@dataclass(frozen=True)
+class Account:
+    """What is deployed: with what was `given`, and each stack's outputs. `client` is boto3's."""
+
+    client: Callable[[str], Any]
+    given: dict[str, str]
+    stacks: dict[str, dict[str, str]]
+
+    def output(self, name: str) -> str:
+        return next(outputs[name] for outputs in self.stacks.values() if name in outputs)
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    aws = StoredAws(tmp_path_factory.mktemp("aws"))
+    aws.start()
+    client = cache(aws.client)
+    ec2 = client("ec2")
+    subnets = ec2.describe_subnets()["Subnets"]
+    network = {
+        "VpcId": subnets[0]["VpcId"],
+        "Subnets": ",".join(subnet["SubnetId"] for subnet in subnets),
+    }
+    given = {**GIVEN, **network}
+    statuses, stacks = deploy_all(client, given)
+    assert set(statuses.values()) == {"CREATE_COMPLETE"}
+    yield Account(client, given, stacks)
+    aws.stop()
+
+
+def deploy_all(
+    client: Callable[[str], Any], given: dict[str, str], prefix: str = "clipflow"
+) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """Each stack's status and outputs; each was told the outputs of those before it."""
+    statuses: dict[str, str] = {}
+    stacks: dict[str, dict[str, str]] = {}
+    known = dict(given)
+    for name in ORDER:
+        statuses[name], stacks[name] = deploy(client("cloudformation"), name, known, prefix)
+        known |= stacks[name]
+    return statuses, stacks
+
+
+def test_deployed_again_nothing_changes(account: Account) -> None:
+    statuses, stacks = deploy_all(account.client, account.given)
+    assert set(statuses.values()) == {""}
+    assert stacks == account.stacks
+
+
+def test_updated_in_place_only_what_was_asked_for_changes(account: Account) -> None:
+    client = account.client
+    _, stacks = deploy_all(client, account.given, "updated")
+    before = Account(client, account.given, stacks)
+    bucket, table = before.output("BucketName"), before.output("TableName")
+    key = {"pk": {"S": "tenant#episode"}, "sk": {"S": "clip#one"}}
+    client("s3").put_object(Bucket=bucket, Key="a", Body=b"picture")
+    client("dynamodb").put_item(TableName=table, Item=key)
+
+    statuses, stacks = deploy_all(client, account.given | CHANGES, "updated")
+    after = Account(client, account.given | CHANGES, stacks)
+
+    assert set(statuses.values()) == {"UPDATE_COMPLETE"}
+    assert {
+        name
+        for stack, outputs in stacks.items()
+        for name, value in outputs.items()
+        if before.stacks[stack][name] != value
+    } == {"Namespace", "TaskDefinitionArn"}
+    assert client("s3").get_object(Bucket=bucket, Key="a")["Body"].read() == b"picture"
+    assert client("dynamodb").get_item(TableName=table, Key=key)["Item"] == key
+    assert kept_days(after)[after.output("FlowsLogGroup")] == 90
+    assert running(after)["taskDefinition"] == after.output("TaskDefinitionArn")
+    assert container(after)["image"] == "clipflow:2"
+    assert {each["Namespace"] for each in alarms(after)} == {"clipflow-two", "AWS/SQS"}
+
+
+def test_the_outputs_fill_what_the_work_pools_need(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPFLOW_IMAGE", "clipflow:1")
+    cloudformation = account.client("cloudformation")
+    for stack in ("data", "cluster", "roles"):
+        for variable, value in described(
+            cloudformation, f"clipflow-{stack}", "Description"
+        ).items():
+            monkeypatch.setenv(variable, value)
+    settings = PoolSettings()
+    assert settings.task_role_arn == account.output("TaskRoleArn")
+    assert settings.auth_secret_arn == SECRET
+    assert settings.log_group == account.output("FlowsLogGroup")
+    assert settings.network == {
+        "subnets": account.given["Subnets"].split(","),
+        "assignPublicIp": "DISABLED",
+        "securityGroups": [account.output("SecurityGroups")],
+    }
+
+
+def test_the_bridge_runs_as_a_service(account: Account) -> None:
+    service = running(account)
+    assert (service["desiredCount"], service["runningCount"]) == (1, 1)
+    assert service["deploymentConfiguration"]["deploymentCircuitBreaker"] == {
+        "enable": True,
+        "rollback": True,
+    }
+    told = container(account)
+    assert told["command"] == ["python", "-m", "deployments.bridge"]
+    assert {each["name"]: each["value"] for each in told["environment"]} == {
+        "AWS_REGION": "us-east-1",
+        "BUCKET_NAME": account.output("BucketName"),
+        "CLIPFLOW_QUEUE_NAME": account.output("QueueName"),
+        "PREFECT_API_URL": "https://prefect.example/api",
+        "TABLE_NAME": account.output("TableName"),
+    }
+    assert told["logConfiguration"]["options"]["awslogs-group"] == account.output("BridgeLogGroup")
+
+
+def test_secrets_come_to_the_bridge_by_their_arn() -> None:
+    """Read, not asked: the local ECS leaves out what is in them."""
+    (definition,) = resources("bridge", "AWS::ECS::TaskDefinition").values()
+    (told,) = definition["ContainerDefinitions"]
+    assert [chosen for _, chosen, _ in told["Secrets"]] == [
+        {"Name": "PREFECT_API_KEY", "ValueFrom": "PrefectApiKeySecretArn"},
+        {"Name": "PREFECT_API_AUTH_STRING", "ValueFrom": "PrefectAuthSecretArn"},
+    ]
+
+
+def test_logs_are_kept_for_a_while_and_measured(account: Account) -> None:
+    groups = {account.output("FlowsLogGroup"), account.output("BridgeLogGroup")}
+    assert {kept_days(account)[group] for group in groups} == {30}
+    for group in groups:
+        filters = account.client("logs").describe_metric_filters(logGroupName=group)
+        measured = [each["metricTransformations"][0] for each in filters["metricFilters"]]
+        assert {each["metricNamespace"] for each in measured} == {"clipflow"}
+
+
+def test_every_alarm_is_on_the_dashboard_and_tells_the_topic(account: Account) -> None:
+    topic, found = account.output("AlarmTopicArn"), alarms(account)
+    assert len(found) == 5
+    assert all(each["AlarmActions"] == each["OKActions"] == [topic] for each in found)
+    dashboard = account.client("cloudwatch").get_dashboard(
+        DashboardName=account.output("DashboardName")
+    )
+    (first, *_) = json.loads(dashboard["DashboardBody"])["widgets"]
+    assert set(first["properties"]["alarms"]) == {each["AlarmArn"] for each in found}
+
+
+def test_without_an_address_there_is_no_topic(account: Account) -> None:
+    known = {name: value for outputs in account.stacks.values() for name, value in outputs.items()}
+    _, outputs = deploy(account.client("cloudformation"), "alarms", known, "quiet")
+    assert "AlarmTopicArn" not in outputs
+    quiet = Account(account.client, {}, {"alarms": outputs})
+    assert [each["AlarmActions"] for each in alarms(quiet)] == [[]] * 5
+
+
+def kept_days(account: Account) -> dict[str, int]:
+    groups = account.client("logs").describe_log_groups()["logGroups"]
+    return {group["logGroupName"]: group["retentionInDays"] for group in groups}
+
+
+def running(account: Account) -> dict[str, Any]:
+    (service,) = account.client("ecs").describe_services(
+        cluster=account.output("ClusterName"), services=[account.output("ServiceName")]
+    )["services"]
+    return dict(service)
+
+
+def container(account: Account) -> dict[str, Any]:
+    answer = account.client("ecs").describe_task_definition(
+        taskDefinition=account.output("TaskDefinitionArn")
+    )
+    (told,) = answer["taskDefinition"]["containerDefinitions"]
+    return dict(told)
+
+
+def alarms(account: Account) -> list[dict[str, Any]]:
+    """Those of the stack that made the dashboard."""
+    prefix = account.output("DashboardName") + "-"
+    found = account.client("cloudwatch").describe_alarms(AlarmNamePrefix=prefix)
+    return list(found["MetricAlarms"])

@@ -12,11 +12,12 @@ from rich.console import Console
 from benchmarks import cutting, memory, orchestration, reading, rendering, report, stitching
 from benchmarks.measure import Finding
 from benchmarks.programs import cpu_name, run, smartcut, with_vmaf
+from benchmarks.simulation import findings as scale
 from benchmarks.sources import FULL, QUICK, Sources
 from benchmarks.warehouse import Warehouse, warehouse
 from clipflow.media.ffmpeg import executable
 
-TOPICS = ("cut", "bytes", "drift", "render", "orchestration", "memory")
+TOPICS = ("cut", "bytes", "drift", "render", "orchestration", "memory", "scale")
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -41,6 +42,7 @@ def topics(
         "render": lambda: rendering.measured(sources, stock, rounds),
         "orchestration": lambda: orchestration.measured(sources.extent, stock.folder),
         "memory": lambda: memory.measured(sources, stock),
+        "scale": scale.measured,
     }
 
 

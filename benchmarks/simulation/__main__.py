@@ -1,0 +1,89 @@
+"""`python -m benchmarks.simulation`: a busy day of what is asked for, from start to bill.
+
+--clips 1000 --segments 5             so many clips a day
+--video 60 --shorts 5 --seconds 60    a video of so many minutes; with --gpu, heard by one
+--set provisioning=30 --set api_cores=4
+--page                                docs/scale.md and its plot, as they are now
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+
+from benchmarks.simulation.days import Job, busy_day
+from benchmarks.simulation.jobs import Clip, Video
+from benchmarks.simulation.limits import limits
+from benchmarks.simulation.page import PAGE, PLOT, filled
+from benchmarks.simulation.parameters import Parameters, unknown
+from benchmarks.simulation.prices import Prices, bill
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.simulation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--clips", type=float, default=100, metavar="A_DAY", help="or videos")
+    parser.add_argument("--segments", type=int, default=5)
+    parser.add_argument("--video", type=float, metavar="MINUTES")
+    parser.add_argument("--shorts", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=60, help="of each short")
+    parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--count", type=int, default=200, help="jobs to simulate")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", type=_pair)
+    parser.add_argument("--page", action="store_true")
+    return parser
+
+
+def _pair(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    if unknown({name}):
+        raise argparse.ArgumentTypeError(f"{name} is no parameter: see docs/scale.md")
+    return name, float(value)
+
+
+def told(job: Job, a_day: float, count: int, p: Parameters, seed: int) -> Iterator[str]:
+    """Times, the bill of one job, and how full everything is in the busy hours."""
+    done = busy_day(job, a_day, count, p, seed)
+    yield f"{job}, {a_day:g} a day, {len(done.seconds)} simulated"
+    yield f"  {done.percentile(0.5) / 60:8.1f} minutes in the middle"
+    yield f"  {done.percentile(0.95) / 60:8.1f} minutes at the 95th percentile"
+    used = done.used()
+    for name, usd in bill(used, Prices()).items():
+        yield f"  ${usd:.6f} {name} {getattr(used, name):.6g} × ${getattr(Prices(), name):.6g}"
+    yield f"  ${done.cost(Prices()):.6f} a job, and ${p.standing_usd / a_day:.6f} of what stands"
+    for limit in limits(job, p):
+        yield f"  {100 * limit.filled(a_day, p):7.1f} % {limit.name}"
+
+
+def main() -> None:
+    parser = arguments()
+    asked = parser.parse_args()
+    try:
+        run(asked)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def run(asked: argparse.Namespace) -> None:
+    """Raises ValueError for numbers that nothing can be simulated with."""
+    p = replace(Parameters(), **dict(asked.set))
+    if asked.page:
+        # Here, because matplotlib is only there for those who develop.
+        from benchmarks.simulation.plot import draw
+
+        PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), p), encoding="utf-8")
+        draw(p, PLOT)
+        return
+    job: Job = Clip(asked.segments)
+    if min(asked.clips, asked.count, asked.segments, asked.shorts, asked.seconds) <= 0:
+        raise ValueError("Every number that is asked for is more than 0.")
+    if asked.video:
+        job = Video(asked.video, asked.shorts, asked.seconds, asked.gpu)
+    print("\n".join(told(job, asked.clips, asked.count, p, asked.seed)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+"""The simulation against what can be worked out by hand, and its page against itself."""
+
+from dataclasses import fields, replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import TOPICS, topics
+from benchmarks.simulation import document
+from benchmarks.simulation.__main__ import told
+from benchmarks.simulation.days import DAY, arrivals, busy_day, simulate
+from benchmarks.simulation.engine import Clock, Gate, Line, Process, TokenBucket
+from benchmarks.simulation.jobs import Clip, Video
+from benchmarks.simulation.limits import limits, piles_up
+from benchmarks.simulation.machines import Machine, machines
+from benchmarks.simulation.page import PAGE, PLOT, filled
+from benchmarks.simulation.parameters import Parameters
+from benchmarks.simulation.prices import Prices, Usage, bill, cost
+from benchmarks.simulation.results import one_alone, ways
+from benchmarks.simulation.steps import extract, prepare, render, stitch
+from benchmarks.sources import QUICK, Sources
+from benchmarks.warehouse import Warehouse
+from clipflow.media.ranges import LARGEST
+from clipflow.settings import Limits
+from deployments.bridge import server
+from deployments.bridge.carrier import Pace
+from tasks import child_runs, ownership
+
+# Nothing left to chance, and an API that answers at once.
+PLAIN = replace(
+    Parameters(), worker_poll=0, bridge_poll=0, cold_start_spread=0, spot_losses=0, call_ms=0
+)
+# From a run's scheduling to its own work: the worker's hand-over, the machine, the process.
+START = 1 / PLAIN.worker_runs + PLAIN.provisioning + PLAIN.pull + PLAIN.process_start
+CARRIED = 1 / PLAIN.bridge_events + PLAIN.event_seconds
+# A worker that hands over any number at once, so that children of one wave are one time.
+AT_ONCE = replace(PLAIN, worker_runs=1e9, launch_rate=1e9, runtask_rate=1e9)
+
+
+def alone(job: Clip | Video, p: Parameters) -> float:
+    [seconds] = simulate(job, iter([0.0]), p, seed=1).seconds
+    return seconds
+
+
+def test_a_clip_alone_takes_the_sum_of_its_steps() -> None:
+    child = START + extract(PLAIN).seconds
+    steps = [CARRIED, START, START, child, stitch(1, PLAIN).seconds]
+    assert alone(Clip(1), PLAIN) == pytest.approx(sum(steps))
+
+
+def test_a_video_alone_takes_the_sum_of_its_steps() -> None:
+    hears = prepare(60, 1, 30, machines()["prepare"], PLAIN).seconds
+    renders = render(30, machines()["media"], PLAIN).seconds
+    assert alone(Video(60, 1, 30), PLAIN) == pytest.approx(3 * START + hears + renders)
+
+
+@pytest.mark.parametrize(("segments", "cap", "waves"), [(7, 1, 7), (100, 10, 10), (11, 10, 2)])
+def test_segments_come_in_waves_of_the_cap(segments: int, cap: int, waves: int) -> None:
+    p = replace(AT_ONCE, children_at_once=cap)
+    start = START - 1 / PLAIN.worker_runs
+    steps = [CARRIED, 2 * start, stitch(segments, p).seconds]
+    expected = sum(steps) + waves * (start + extract(p).seconds)
+    assert alone(Clip(segments), p) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_pool_limit_of_one_is_a_cap_for_all_clips() -> None:
+    p = replace(AT_ONCE, pool_limit=1)
+    done = simulate(Clip(4), iter([0.0, 0.0]), p, seed=1)
+    child = START - 1 / PLAIN.worker_runs + extract(p).seconds
+    assert max(done.seconds) > 8 * child
+    assert done.world.pool.busy == pytest.approx(8 * child, abs=1e-3)
+
+
+def test_every_clip_ends_and_gives_back_what_it_held() -> None:
+    p = replace(Parameters(), spot_losses=20, spot_vcpu=80, pool_limit=15)
+    done = busy_day(Clip(12), 2000, 100, p, seed=3)
+    world = done.world
+    assert len(done.seconds) == 100
+    assert world.handed["orchestrate"] == 200
+    # Those that were lost are handed over once more.
+    assert 1200 < world.handed["media"] == world.launches["FARGATE_SPOT"].taken < 1600
+    for gate in (world.pool, *world.vcpu.values()):
+        held = gate.busy
+        gate.give(0)
+        assert gate.admits(gate.take(gate.size), iter(())) and gate.busy == held
+
+
+def test_a_seed_is_a_day_and_another_seed_another() -> None:
+    first, again, other = (busy_day(Clip(3), 500, 40, Parameters(), seed) for seed in (1, 1, 2))
+    assert first.seconds == again.seconds and first.used() == again.used()
+    assert first.seconds != other.seconds
+
+
+def test_clips_come_as_often_as_asked_and_mostly_in_the_busy_hours() -> None:
+    p = Parameters()
+    times = list(islice(arrivals(1000, p, seed=5), 20_000))
+    assert times == sorted(times)
+    assert times[-1] == pytest.approx(20 * DAY, rel=0.03)
+    busy = sum(time % DAY < p.busy_hours * 3600 for time in times) / len(times)
+    assert busy == pytest.approx(p.busy_hours * p.peak_factor / 24, abs=0.02)
+    with pytest.raises(ValueError, match="6 busy hours"):
+        next(arrivals(1000, replace(p, peak_factor=5), seed=1))
+
+
+def test_a_busy_day_uses_what_the_limits_foretell() -> None:
+    p, clip, a_day = replace(Parameters(), peak_factor=1), Clip(5), 3000
+    done = busy_day(clip, a_day, 300, p)
+    lasted = 300 * DAY / a_day
+    [quota] = [limit for limit in limits(clip, p) if limit.name == "Spot vCPU quota"]
+    used = done.world.vcpu["FARGATE_SPOT"].busy / lasted / p.spot_vcpu
+    assert used == pytest.approx(quota.filled(a_day, p), rel=0.15)
+
+
+def test_what_comes_beyond_a_limit_piles_up() -> None:
+    p, clip = replace(Parameters(), spot_vcpu=40), Clip(5)
+    [quota] = [limit for limit in limits(clip, p) if limit.name == "Spot vCPU quota"]
+    within, beyond = quota.jobs_a_day(p) / 2, quota.jobs_a_day(p) * 2
+    assert not piles_up(clip, within, p) and piles_up(clip, beyond, p)
+    calm, crowded = (busy_day(clip, a_day, 150, p).seconds for a_day in (within, beyond))
+    assert sum(calm[-30:]) < 1.5 * sum(calm[:30])
+    assert sum(crowded[-30:]) > 3 * sum(crowded[:30])
+
+
+def test_many_looks_slow_the_api_down_and_never_stop_it() -> None:
+    often = replace(Parameters(), look_ms=600)
+    [slow], [fast] = (
+        simulate(Clip(10), iter([0.0]), p, seed=1).seconds for p in (often, Parameters())
+    )
+    assert fast + 60 < slow < fast + 1000
+
+
+def test_an_hour_of_the_documents_machine_by_hand() -> None:
+    # 16 · 0.04048 + 64 · 0.004445
+    assert cost(document.MACHINE.used(3600), Prices()) == pytest.approx(0.93216)
+
+
+def test_a_bill_by_hand() -> None:
+    used = Usage(spot_vcpu=4 * 1800, spot_gb=8 * 1800, s3_puts=3000, log_gb=0.1, nat_gb=2)
+    # 4 · 0.5 · 0.012144 + 8 · 0.5 · 0.0013335 + 3 · 0.005 + 0.1 · 0.5 + 2 · 0.045
+    assert cost(used, Prices()) == pytest.approx(0.024288 + 0.005334 + 0.015 + 0.05 + 0.09)
+    assert bill(used, Prices())["s3_puts"] == pytest.approx(0.015)
+    assert cost(used + used, Prices()) == pytest.approx(cost(used * 2, Prices()))
+
+
+def test_fargate_is_paid_for_a_minute_at_least_and_for_disk_beyond_20_gb() -> None:
+    spot = Machine("any", "FARGATE_SPOT", 4, 8, 50)
+    assert spot.used(10) == spot.used(60) == Usage(spot_vcpu=240, spot_gb=480, disk_gb=1800)
+    assert Machine("any", "FARGATE", 1, 2, 0).used(90) == Usage(fargate_vcpu=90, fargate_gb=180)
+
+
+def test_more_never_costs_less() -> None:
+    p = Parameters()
+    for jobs in (
+        [Clip(segments) for segments in (1, 2, 5, 10, 40)],
+        [Video(minutes, 5, 60) for minutes in (10, 30, 90)],
+        [Video(30, shorts, 60) for shorts in (1, 5, 20)],
+    ):
+        costs = [one_alone(job, p)[1] for job in jobs]
+        assert costs == sorted(costs) and costs[0] < costs[-1]
+    assert one_alone(Clip(5), replace(p, nat_share=1))[1] > 10 * one_alone(Clip(5), p)[1]
+
+
+def test_the_documents_times_are_its_steps_and_its_price_is_not() -> None:
+    parent, child = document.PARENT_MINUTES, document.CHILD_MINUTES
+    assert parent + document.SHORTS * child == document.ONE_BY_ONE_MINUTES
+    assert parent + child == document.AT_ONCE_MINUTES
+    # 70 minutes of 0.93216 an hour
+    assert document.list_price(Prices()) == pytest.approx(1.08752)
+    minutes = document.minutes(Parameters())
+    same = prepare(minutes, 5, 60, machines()["prepare"], Parameters())
+    assert same.seconds == pytest.approx(60 * parent)
+
+
+def test_what_can_never_be_had_is_said() -> None:
+    with pytest.raises(ValueError, match="16 of 8 vCPU of FARGATE"):
+        alone(Video(30, 5, 60), replace(PLAIN, on_demand_vcpu=8))
+    # Each holds a vCPU while it waits for sixteen.
+    with pytest.raises(ValueError, match="wait for each other"):
+        simulate(Video(30, 5, 60), (0.0 for _ in range(8)), replace(PLAIN, on_demand_vcpu=20), 1)
+    with pytest.raises(ValueError, match="s3_mb cannot be 0"):
+        replace(PLAIN, s3_mb=0)
+
+
+def test_who_comes_first_goes_first() -> None:
+    clock, went = Clock(), list[str]()
+    gate = Gate(clock, 2)
+
+    def user(name: str, units: int, seconds: float) -> Process:
+        yield gate.take(units)
+        went.append(name)
+        yield seconds
+        gate.give(units)
+
+    for name, units in (("one", 1), ("both", 2), ("one more", 1)):
+        clock.start(user(name, units, 10))
+    clock.run()
+    assert went == ["one", "both", "one more"] and clock.now == 30 and gate.busy == 40
+
+
+def test_servers_work_in_turn_and_tokens_come_back_at_their_rate() -> None:
+    line = Line(2)
+    assert [line.wait(0, 3) for _ in range(5)] == [3, 3, 6, 6, 9]
+    assert line.wait(100, 1) == 1 and line.busy == 16
+    bucket = TokenBucket(rate=2, burst=3)
+    assert [bucket.wait(0) for _ in range(5)] == [0, 0, 0, 0.5, 1]
+    assert bucket.wait(60) == 0
+
+
+def test_every_number_says_where_it_is_from() -> None:
+    whence = ("measured", "documented: ", "the product: ", "assumed")
+    for each in fields(Parameters):
+        assert each.metadata["source"].startswith(whence), each.name
+    assert [each.name for each in fields(Prices)] == [each.name for each in fields(Usage)]
+
+
+def test_what_is_the_products_is_as_the_product_has_it() -> None:
+    p, pace = Parameters(), Pace()
+    assert (p.look_seconds, p.watch_seconds) == (child_runs.LOOK_SECONDS, ownership.LOOK_SECONDS)
+    assert p.bridge_poll == pace.poll and p.bridge_events == server.PAGE / 5
+    assert p.children_at_once == Limits.model_fields["max_parallel_segments"].default
+    assert p.s3_request_mb == LARGEST >> 20
+    assert {kind: machine.vcpu for kind, machine in machines().items()} == {
+        "marks": 0.5,
+        "media": 4,
+        "orchestrate": 1,
+        "prepare": 16,
+        "prepare-gpu": 4,
+    }
+
+
+def test_other_inputs_are_told_with_their_bill() -> None:
+    lines = list(told(Clip(7), 300, 20, Parameters(), seed=2))
+    usd = [float(line.split()[0][1:]) for line in lines if " × $" in line]
+    [whole] = [float(line.split()[0][1:]) for line in lines if " a job, and " in line]
+    assert sum(usd) == pytest.approx(whole, abs=1e-5)
+
+
+def test_the_pages_words_tell_the_numbers_of_its_tables() -> None:
+    text, p = " ".join(PAGE.read_text(encoding="utf-8").split()), Parameters()
+    *_, plain, gpu = ways(p)
+    first = limits(Clip(10), p)[0]
+    assert f"{plain.minutes:.0f} here without a GPU, {gpu.minutes:.0f} with one" in text
+    assert f"${plain.usd:.2f} and ${gpu.usd:.2f} against its $3.50" in text
+    assert f"is one of {document.minutes(p):.0f} minutes" in text
+    assert first.name.startswith("Prefect") and 2950 < first.jobs_a_day(p) < 3050
+    assert "about 3 000 clips of 10 segments a day" in text
+
+
+@pytest.mark.slow
+def test_the_pages_tables_are_what_the_simulation_says_now() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    made = "make them with python -m benchmarks.simulation --page"
+    assert filled(text, Parameters()) == text, made
+    assert text.count("<!-- made: ") == 9 and PLOT.read_bytes().startswith(b"\x89PNG")
+
+
+def test_scale_is_a_topic_of_the_benchmarks_and_needs_no_media(tmp_path: Path) -> None:
+    sources, stock = Sources(tmp_path / "none", QUICK), Warehouse(tmp_path / "none", "no address")
+    assert "scale" in TOPICS
+    found = topics(sources, stock, rounds=1)["scale"]()
+    assert {finding.name.partition("/")[0] for finding in found} == {"scale"}
+    assert len(found) == 6 and not any(finding.missed for finding in found)
+    assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,10 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 UV := .venv/.uv-$(UV_VERSION)
 INSTALLED := .venv/.installed
+# What `make image` builds and `make push` pushes, and the engine. BUILD is for build arguments.
+IMAGE ?= $(or $(CLIPFLOW_IMAGE),clipflow:latest)
+ENGINE ?= docker
+VERBS := deploy destroy status runs run-shorts run-clips logs
 # Once `make whisperx` was asked for, it stays.
 LOCK = $(if $(wildcard .venv/.whisperx),requirements-whisperx.lock,requirements.lock)
 # Newest first among those this is tested with; PYTHON=... goes before them.
@@ -13,17 +17,27 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-vers
 IS_PYTHON := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test lint bench whisperx lock clean
+.PHONY: help up demo test lint bench whisperx lock clean image image-whisperx push $(VERBS)
 
 help: ## Say what there is
 	@echo "make up        the local stack, in the foreground until Ctrl-C: AWS, Prefect, worker, bridge"
 	@echo "make demo      two clips by an event, three shorts by a command, into out/"
 	@echo "make test      the whole test suite, or TESTS=tests/flows"
-	@echo "make lint      ruff, mypy, cfn-lint"
+	@echo "make lint      ruff, mypy, cfn-lint, hadolint"
 	@echo "make bench     what it costs, side by side with other ways, into out/; BENCH=--quick is short"
 	@echo "make whisperx  adds WhisperX, speech recognition for real use: 7 GB, with torch"
-	@echo "make lock      requirements.lock from pyproject.toml; UPGRADE=1 takes the newest of all"
+	@echo "make lock      the locks from pyproject.toml; UPGRADE=1 takes the newest of all"
 	@echo "make clean     remove what make has made; what the local stack stores, .clipflow, stays"
+	@echo
+	@echo "On AWS, as docs/aws.md tells; those from status on also on what make up runs:"
+	@echo "make image     builds IMAGE=...; image-whisperx the one with WhisperX on top; push pushes it"
+	@echo "make deploy    stacks, work pools, deployments, workers; DRY_RUN=1 says what would change"
+	@echo "make destroy   deletes the stacks, with CONFIRM=yes; media, records and logs stay"
+	@echo "make status    stacks, work pools, queues, records in progress, runs by state"
+	@echo "make runs      the last runs; LIMIT=50"
+	@echo "make run-shorts USER_ID=... VIDEO_ID=...    with FORCE=1 again what is made"
+	@echo "make run-clips TENANT_ID=... EPISODE_ID=..."
+	@echo "make logs      of the last MINUTES=15, or of RUN=..., an id or a name"
 
 # exec: the command becomes make's own child, so that a signal to make reaches it.
 up: $(INSTALLED)
@@ -43,6 +57,22 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/cfn-lint infra/*.yaml
+	$(BIN)/hadolint infra/images/*.Dockerfile
+
+image:
+	$(ENGINE) build --file infra/images/clipflow.Dockerfile --build-arg UV_VERSION=$(UV_VERSION) \
+		$(BUILD) --tag $(IMAGE) .
+
+image-whisperx:
+	$(ENGINE) build --file infra/images/whisperx.Dockerfile --build-arg UV_VERSION=$(UV_VERSION) \
+		--build-arg CLIPFLOW_IMAGE=$(IMAGE) $(BUILD) --tag $(IMAGE)-whisperx .
+
+push:
+	$(ENGINE) push $(IMAGE)
+
+# What is set on make's command line, a verb reads from its environment.
+$(VERBS): $(INSTALLED)
+	@exec $(BIN)/python -m deployments.operate $@
 
 whisperx: $(UV)
 	@touch .venv/.whisperx
@@ -52,6 +82,9 @@ lock: $(UV)
 	$(COMPILE) --extra local --extra dev --output-file requirements.lock
 	$(COMPILE) --extra local --extra dev --extra whisperx --constraint requirements.lock \
 		--output-file requirements-whisperx.lock
+	$(COMPILE) --constraint requirements.lock --output-file requirements-image.lock
+	$(COMPILE) --extra whisperx --constraint requirements-whisperx.lock \
+		--output-file requirements-image-whisperx.lock
 
 clean:
 	rm -rf .venv out .mypy_cache .pytest_cache .ruff_cache .hypothesis

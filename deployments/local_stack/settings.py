@@ -14,7 +14,6 @@ BUCKET = "clipflow-media"
 TABLE = "clipflow-records"
 QUEUE = "clipflow-events"
 DEAD_LETTER_QUEUE = "clipflow-events-dlq"
-STACK = "clipflow-data"
 WORK_POOL = "clipflow-local"
 
 # The user's own Prefect and AWS settings have no say here: a profile, a key or a proxy of theirs
@@ -27,6 +26,13 @@ FOREIGN = (
     "PREFECT_SERVER_",
     "PYTHONDONTWRITEBYTECODE",
 )
+
+
+# JSON lines, but on a terminal; what is said outside of a run is for them alone.
+LOGGING = {
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "tasks.telemetry.Console",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+}
 
 
 class StackSettings(BaseSettings):
@@ -122,6 +128,7 @@ def environment(settings: StackSettings, ours: Mapping[str, str]) -> dict[str, s
         "CLIPFLOW_ORCHESTRATE_WORK_POOL": "",
         "CLIPFLOW_MEDIA_WORK_POOL": "",
         "CLIPFLOW_PREPARE_WORK_POOL": "",
+        "CLIPFLOW_MARKS_WORK_POOL": "",
         "PYTHONUNBUFFERED": "1",
         "BIND_HOST": HOST,
         "MINISTACK_REGION": REGION,
@@ -141,6 +148,7 @@ def environment(settings: StackSettings, ours: Mapping[str, str]) -> dict[str, s
         # What waits for a core is not late, and marking it takes SQLite's one writer from the rest.
         # What the craft says in a task shows in the UI with what the task says.
         "PREFECT_LOGGING_EXTRA_LOGGERS": "clipflow",
+        **LOGGING,
         "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         # With the default of 10 a run waits 5 s on average before its worker sees it.

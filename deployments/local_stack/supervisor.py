@@ -3,16 +3,16 @@
 import asyncio
 import os
 import shutil
+import signal
 import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
-
-from deployments.local_stack import data_stack, processes
+from deployments.local_stack import data_stack, lost_runs, processes
 from deployments.local_stack.errors import StackError
+from deployments.local_stack.lost_runs import answers
 from deployments.local_stack.processes import Part
 from deployments.local_stack.settings import BUCKET, TABLE, WORK_POOL, StackSettings
 
@@ -104,10 +104,12 @@ class Supervisor:
         await self._take_back()
 
     async def _take_back(self) -> None:
-        from deployments.local_stack import work_pool
-
-        if taken := await work_pool.take_back(WORK_POOL):
+        if taken := await lost_runs.take_back(self._settings.prefect_url):
             say(f"{taken} unfinished flow runs start again with the next worker")
+
+    async def _take_back_the_dead(self, since: datetime) -> None:
+        if taken := await lost_runs.take_back_the_dead(self._settings.prefect_url, since):
+            say(f"{taken} flow runs that ended while Prefect was away start again")
 
     async def _worker_polls(self, since: datetime) -> None:
         from deployments.local_stack import work_pool
@@ -129,7 +131,9 @@ class Supervisor:
         in_a_row = 0
         while True:
             code = await part.ended()
-            in_a_row = in_a_row + 1 if time.monotonic() - part.started < QUICK else 1
+            since, quick = datetime.now(UTC), time.monotonic() - part.started < QUICK
+            # What somebody else has killed might work as well as before.
+            in_a_row = 0 if code == -signal.SIGKILL else in_a_row + 1 if quick else 1
             ended = (
                 f"{part.name} ended by itself, code {code}; {part.log} ends:\n{part.end_of_log()}"
             )
@@ -138,10 +142,11 @@ class Supervisor:
             complain(ended)
             if part is self._worker:
                 await self._end_flow_runs()
-                await answers(f"{self._settings.prefect_url}/api/health")
                 await self._take_back()
             await self._begin(part)
             complain(f"{part.name} started again")
+            if part is self._prefect and sys.platform == "linux":  # elsewhere nobody can tell
+                self._watching.create_task(self._take_back_the_dead(since))
 
     async def _stop_worker(self, hurry: asyncio.Event) -> None:
         """And its flow runs, by SIGKILL, so that none of them still reports a crash.
@@ -181,16 +186,6 @@ class Supervisor:
         say(f"table     {TABLE}")
         say(f"logs      {self._settings.logs}")
         say("ready")
-
-
-async def answers(url: str) -> None:
-    """Returns once `url` answers well."""
-    async with httpx.AsyncClient(timeout=5) as client:
-        while True:
-            with suppress(httpx.TransportError):
-                if (await client.get(url)).is_success:
-                    return
-            await asyncio.sleep(0.1)
 
 
 def say(line: str) -> None:

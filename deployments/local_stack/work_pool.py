@@ -4,6 +4,7 @@ import asyncio
 import os
 import shlex
 import sys
+from collections.abc import Collection
 from datetime import datetime
 
 from prefect.client.orchestration import get_client
@@ -20,14 +21,23 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import AwaitingRetry, Cancelled
 from prefect.workers.process import ProcessWorker
 
+from deployments.automations import put_automations
+
 CORES = os.cpu_count() or 1
-# Work queue: (priority, flow runs at once). Starting clips never waits behind making them; it is
-# limited as well, since each run is a Python process, and fifty of them at once start none sooner.
-WORK_QUEUES = {"orchestrate": (1, max(4, 2 * CORES)), "media": (2, CORES)}
+# Work queue: (priority, flow runs at once). Recording an end and starting clips never wait behind
+# making them; each is limited: a run is a Python process, and fifty at once start none sooner.
+# What a tenant asks for beyond its share waits in `bulk`, behind everybody's `media`.
+WORK_QUEUES = {
+    "marks": (1, 2),
+    "orchestrate": (2, max(4, 2 * CORES)),
+    "media": (3, CORES),
+    "bulk": (4, CORES),
+}
 
 
 async def create(name: str) -> None:
-    """The process work pool and its queues, as they should be now, whatever was there."""
+    """The process work pool, its queues and the automations, as they should be now, whatever was
+    there."""
     template = ProcessWorker.get_default_base_job_template()
     # Without a command each run starts a second Python first, to prepare a workspace of its own:
     # 1.6 s more from event to flow code. This code is installed; there is nothing to prepare.
@@ -43,13 +53,15 @@ async def create(name: str) -> None:
                 )
             except ObjectAlreadyExists:
                 there = await client.read_work_queue_by_name(queue, work_pool_name=name)
-                await client.update_work_queue(there.id, concurrency_limit=limit)
+                await client.update_work_queue(there.id, concurrency_limit=limit, priority=priority)
+        await put_automations(client)
 
 
-async def take_back(pool: str) -> int:
+async def take_back(pool: str, before: datetime | None = None, but: Collection[str] = ()) -> int:
     """Schedules again what a worker that is no more was running; answers how many runs.
 
-    Prefect leaves such a run Running. Only while the pool has no worker and no flow run process.
+    Prefect leaves such a run Running. Only while the pool has no worker and no flow run process;
+    else only what has been as it is since `before`, without those in `but`, by their ids.
     """
     unfinished = FlowRunFilterStateType(
         any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
@@ -59,9 +71,14 @@ async def take_back(pool: str) -> int:
             flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=unfinished)),
             work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
         )
-        for run in runs:
+        lost = [run for run in runs if str(run.id) not in but and _is_older(run, before)]
+        for run in lost:
             await client.set_flow_run_state(run.id, _after_the_end(run), force=True)
-    return len(runs)
+    return len(lost)
+
+
+def _is_older(run: FlowRun, before: datetime | None) -> bool:
+    return before is None or (run.state is not None and run.state.timestamp < before)
 
 
 def _after_the_end(run: FlowRun) -> State[object]:

@@ -1,17 +1,21 @@
 """`python -m deployments.work_pools`: creates the ECS work pools in the Prefect of the environment,
 or brings them up to date, and deploys every flow to them. `--check` only says what is missing."""
 
+import asyncio
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectNotFound
 from prefect_aws.workers.ecs_worker import ECSWorker
 from pydantic import ValidationError
 
 from clipflow.domain.model import faults
+from deployments.automations import put_automations
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, work_pools
 from deployments.work_pools.environment import flows_environment
 from deployments.work_pools.pools import missing
@@ -38,21 +42,37 @@ def main() -> int:
         return 0
     for pool in pools:
         create(pool, settings)
+    asyncio.run(automate())
     return deploy()
+
+
+async def automate() -> None:
+    """The automations that belong to no deployment."""
+    async with get_client() as client:
+        await put_automations(client)
 
 
 def create(pool: WorkPool, settings: PoolSettings) -> None:
     """The pool, as it should be now, whatever was there."""
     default = ECSWorker.get_default_base_job_template()
     template = base_job_template(pool, settings, default, flows_environment())
-    asked = WorkPoolCreate(
-        name=pool.name,
-        type=ECSWorker.type,
-        description=pool.description,
-        base_job_template=template,
-    )
     with get_client(sync_client=True) as client:
+        asked = WorkPoolCreate(
+            name=pool.name,
+            type=ECSWorker.type,
+            description=pool.description,
+            base_job_template=template,
+            concurrency_limit=pool.limit or _limit(client, pool.name),
+        )
         client.create_work_pool(asked, overwrite=True)
+
+
+def _limit(client: SyncPrefectClient, name: str) -> int | None:
+    """What somebody has set."""
+    try:
+        return client.read_work_pool(name).concurrency_limit
+    except ObjectNotFound:
+        return None
 
 
 def deploy() -> int:

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
 from clipflow.settings import Limits, Models, Pools, Settings
+from clipflow.telemetry.export import OPEN
 
 # Where things are inside an image is the image's own to say.
 _OF_THE_IMAGE = {"CLIPFLOW_FFMPEG", "CLIPFLOW_SCRATCH", "CLIPFLOW_FACE_MODEL"}
@@ -38,6 +39,11 @@ class PoolSettings(BaseSettings):
         default=None, validation_alias="CLIPFLOW_PREFECT_AUTH_SECRET_ARN"
     )
 
+    # The same for the API key of Prefect Cloud.
+    api_key_secret_arn: str | None = Field(
+        default=None, validation_alias="CLIPFLOW_PREFECT_API_KEY_SECRET_ARN"
+    )
+
     @property
     def network(self) -> dict[str, object]:
         """As ECS takes it; empty for the default VPC."""
@@ -60,8 +66,8 @@ def flows_environment(environment: Mapping[str, str] = os.environ) -> dict[str, 
         for field in settings.model_fields.values()
         if field.annotation != SecretStr | None
     ]
-    told = (name for name in names if name not in _OF_THE_IMAGE and environment.get(name))
-    return {name: environment[name] for name in told}
+    told = (name for name in [*names, *OPEN] if name not in _OF_THE_IMAGE)
+    return {name: environment[name] for name in told if environment.get(name)}
 
 
 def _names(text: str | None) -> list[str]:

@@ -30,6 +30,7 @@ class WorkPool(BaseModel):
         memory: MiB.
         storage_gib: of the machine's own disk, 21 to 200; None for what it has anyway.
         stop_timeout: seconds between SIGTERM and SIGKILL.
+        limit: machines at once; None leaves it as it is in Prefect.
         environment: of its flows, besides what all pools' have.
     """
 
@@ -45,6 +46,7 @@ class WorkPool(BaseModel):
     storage_gib: int | None = Field(default=None, ge=21, le=200)
     gpus: int = 0
     stop_timeout: int = Field(ge=1, le=120)
+    limit: int | None = Field(default=None, ge=1)
     environment: dict[str, str] = {}
 
     @model_validator(mode="after")
@@ -59,7 +61,7 @@ class WorkPool(BaseModel):
 
 def work_pools(gpu: bool, environment: Mapping[str, str] = os.environ) -> list[WorkPool]:
     """Every pool, its name and sizes as the environment has them: `CLIPFLOW_MEDIA_CPU`, `…_MEMORY`,
-    `…_STORAGE_GIB`. With `gpu`, videos are prepared on machines that have one.
+    `…_STORAGE_GIB`, `…_LIMIT`. With `gpu`, videos are prepared on machines that have one.
 
     Raises pydantic's ValidationError for a size that there is not.
     """
@@ -81,7 +83,7 @@ def _read(file: Path, environment: Mapping[str, str]) -> WorkPool:
     prefix = pool.name_from.removesuffix("_WORK_POOL")
     sizes: dict[str, Any] = {
         field: environment[f"{prefix}_{field.upper()}"]
-        for field in ("cpu", "memory", "storage_gib")
+        for field in ("cpu", "memory", "storage_gib", "limit")
         if environment.get(f"{prefix}_{field.upper()}")
     }
     name = environment.get(pool.name_from, "")

@@ -10,6 +10,9 @@ _FLOWS = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     # What the craft says in a task shows in the UI with what the task says.
     "PREFECT_LOGGING_EXTRA_LOGGERS": "clipflow",
+    # JSON lines; what is said outside of a run is for them alone.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "tasks.telemetry.Console",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }
 
 
@@ -56,6 +59,7 @@ def _variables(pool: WorkPool, settings: PoolSettings, flows: dict[str, str]) ->
         "cloudwatch_logs_options": {"awslogs-group": settings.log_group},
         "cloudwatch_logs_prefix": pool.kind,
         "prefect_api_auth_string_secret_arn": settings.auth_secret_arn,
+        "prefect_api_key_secret_arn": settings.api_key_secret_arn,
         "labels": {"clipflow:pool": pool.kind},
         "env": {**_FLOWS, **flows, **pool.environment},
     }

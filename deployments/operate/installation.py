@@ -1,0 +1,46 @@
+"""`python -m deployments.operate.installation`: whether all that a run needs is on this machine.
+
+An image asks this of itself when it is built, and as its health check.
+"""
+
+import importlib
+import sys
+from pathlib import Path
+
+import yaml
+
+from clipflow.captions.typefaces import FOLDER
+from clipflow.media import ffmpeg
+
+PREFECT_FILE = Path(__file__).parents[2] / "prefect.yaml"
+# What ffmpeg must be able to.
+_ENCODING = ["-f", "lavfi", "-i", "nullsrc=duration=0.1", "-c:v", "libx264", "-f", "null", "-"]
+_BRIDGE = "deployments.bridge.__main__"
+# What a worker is, and the pools it serves.
+_WORKER = ("prefect_aws.workers.ecs_worker", "deployments.work_pools")
+
+
+def entrypoints() -> list[str]:
+    """Every flow that prefect.yaml deploys, as `module.function`."""
+    told = yaml.safe_load(PREFECT_FILE.read_text())["deployments"]
+    return [deployment["entrypoint"] for deployment in told]
+
+
+def check() -> str:
+    """What is there, in a line.
+
+    Raises ImportError, AttributeError, OSError or MediaRefused for what is not.
+    """
+    for entrypoint in entrypoints():
+        module, _, name = entrypoint.rpartition(".")
+        getattr(importlib.import_module(module), name)
+    for module in (_BRIDGE, *_WORKER):
+        importlib.import_module(module)
+    ffmpeg.run(_ENCODING, "a check", 30)
+    fonts = len(list(FOLDER.iterdir()))
+    return f"{len(entrypoints())} flows, {ffmpeg.executable()}, {fonts} fonts"
+
+
+if __name__ == "__main__":
+    print(check())
+    sys.exit(0)

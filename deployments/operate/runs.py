@@ -1,0 +1,128 @@
+"""What the Prefect server tells: pools, workers, runs and their logs; and the start of a run."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterName,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    LogFilter,
+    LogFilterFlowRunId,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.utilities.urls import url_for
+from pydantic import BaseModel
+
+from clipflow.domain.errors import InvalidInput
+from clipflow.domain.model import Identifier
+
+GENERATE_SHORTS = "generate-shorts/clipflow"
+# The most that Prefect gives in one answer.
+_PAGE = 200
+_WAITING = [StateType.SCHEDULED, StateType.PENDING]
+_DAY = timedelta(days=1)
+
+
+def pools(client: SyncPrefectClient) -> Iterator[tuple[str, str]]:
+    """Each work pool with its state, its workers, and how many runs wait for one."""
+    for pool in client.read_work_pools():
+        workers = client.read_workers_for_work_pool(pool.name)
+        online = sum(worker.status == "ONLINE" for worker in workers)
+        only = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool.name]))
+        waiting = client.count_flow_runs(flow_run_filter=_in(_WAITING), work_pool_filter=only)
+        state = pool.status.value.lower() if pool.status else "unknown"
+        yield pool.name, f"{pool.type}, {state}, {online} workers online, {waiting} runs waiting"
+
+
+def states(client: SyncPrefectClient) -> dict[str, int]:
+    """Runs by state: those that are under way, and those that began in the last day."""
+    since = FlowRunFilterStartTime(after_=datetime.now(UTC) - _DAY)
+    counted = {}
+    for state in StateType:
+        asked = _in([state])
+        if state.name in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+            asked.start_time = since
+        if count := client.count_flow_runs(flow_run_filter=asked):
+            counted[state.value.lower()] = count
+    return counted
+
+
+def latest(client: SyncPrefectClient, limit: int) -> Iterator[str]:
+    """The last runs, the newest first: when, for how long, in which state, of which flow."""
+    flows: dict[UUID, str] = {}
+    newest = FlowRunSort.EXPECTED_START_TIME_DESC
+    for run in client.read_flow_runs(limit=min(limit, _PAGE), sort=newest):
+        if run.flow_id not in flows:
+            flows[run.flow_id] = client.read_flow(run.flow_id).name
+        yield line(run, flows[run.flow_id])
+
+
+def line(run: FlowRun, flow: str) -> str:
+    """One run in one line."""
+    began = run.start_time or run.expected_start_time
+    at = f"{began:%Y-%m-%d %H:%M:%S}" if began else "-"
+    seconds = f"{run.total_run_time.total_seconds():.0f} s"
+    name = run.state_name or "-"
+    message = (run.state.message or "").split("\n")[0][:80] if run.state else ""
+    return f"{at}  {seconds:>7}  {name:<18}  {flow}/{run.name}  {run.id}  {message}".rstrip()
+
+
+class Video(BaseModel):
+    """The parameters of `generate-shorts`."""
+
+    user_id: Identifier
+    video_id: Identifier
+    force: bool
+
+
+def start_shorts(client: SyncPrefectClient, video: Video) -> tuple[str, str]:
+    """Starts `generate-shorts`; the run's id, and its address in the UI.
+
+    Raises ObjectNotFound before a deployment.
+    """
+    deployment = client.read_deployment_by_name(GENERATE_SHORTS)
+    asked = video.model_dump()
+    run = client.create_flow_run_from_deployment(deployment.id, parameters=asked)
+    return str(run.id), url_for(run) or ""
+
+
+def logs(client: SyncPrefectClient, named: str) -> Iterator[str]:
+    """What a run, by its id or its name, and the runs below it have said.
+
+    Raises InvalidInput where there is none.
+    """
+    run = _find(client, named)
+    below = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
+    family = [run.id, *(child.id for child in client.read_flow_runs(flow_run_filter=below))]
+    asked = LogFilter(flow_run_id=LogFilterFlowRunId(any_=family))
+    offset = 0
+    while page := client.read_logs(asked, limit=_PAGE, offset=offset):
+        yield from (f"{log.timestamp:%H:%M:%S}  {log.name}  {log.message}" for log in page)
+        offset += len(page)
+
+
+def _find(client: SyncPrefectClient, named: str) -> FlowRun:
+    try:
+        asked = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(named)]))
+    except ValueError:
+        asked = FlowRunFilter(name=FlowRunFilterName(any_=[named]))
+    found = client.read_flow_runs(
+        flow_run_filter=asked, limit=1, sort=FlowRunSort.EXPECTED_START_TIME_DESC
+    )
+    if not found:
+        raise InvalidInput(f"There is no run {named}.", "`make runs` lists the last ones.")
+    return found[0]
+
+
+def _in(states: list[StateType]) -> FlowRunFilter:
+    return FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)))

@@ -1,0 +1,61 @@
+# The flows, the bridge, the ECS workers and the verbs of `make`, with Debian's ffmpeg; captions bring
+# their fonts. Built from the repository's root: make image IMAGE=clipflow:1
+#
+# The Python that the tests run on. Name one by its digest to have the same bytes every time.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS packages
+ARG UV_VERSION=0.13.8
+# A mirror of the package index. One that asks for a password takes it from the build's secret
+# `netrc`, which no layer keeps.
+ARG PACKAGE_INDEX=""
+WORKDIR /build
+RUN --mount=type=secret,id=netrc,target=/root/.netrc \
+    PIP_INDEX_URL="${PACKAGE_INDEX}" pip install --no-cache-dir "uv==${UV_VERSION}" \
+    && uv venv /opt/clipflow/venv
+COPY requirements-image.lock ./
+# Wheels only: building one would fetch tools that no lock names.
+RUN --mount=type=secret,id=netrc,target=/root/.netrc \
+    UV_DEFAULT_INDEX="${PACKAGE_INDEX}" uv pip sync --no-cache --require-hashes --no-build \
+    --compile-bytecode --python /opt/clipflow/venv/bin/python requirements-image.lock
+
+FROM ${PYTHON_IMAGE} AS clipflow
+# A mirror of Debian's packages: its scheme and host.
+ARG DEBIAN_MIRROR=""
+# Its ffmpeg has the fixes of the day it is built: a pinned version is gone from the mirrors at the next.
+# hadolint ignore=DL3008
+RUN if [ -n "${DEBIAN_MIRROR}" ]; then \
+        sed -i "s|^URIs: [a-z]*://[^/]*|URIs: ${DEBIAN_MIRROR}|" /etc/apt/sources.list.d/debian.sources; \
+    fi \
+    && apt-get update \
+    && apt-get install --yes --no-install-recommends ffmpeg tini \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --create-home --shell /usr/sbin/nologin clipflow
+COPY --from=packages /opt/clipflow/venv /opt/clipflow/venv
+WORKDIR /opt/clipflow/code
+COPY prefect.yaml ./
+COPY infra infra/
+COPY clipflow clipflow/
+COPY tasks tasks/
+COPY flows flows/
+COPY deployments deployments/
+ENV PATH=/opt/clipflow/venv/bin:$PATH \
+    PYTHONPATH=/opt/clipflow/code \
+    PYTHONUNBUFFERED=1 \
+    DO_NOT_TRACK=1 \
+    PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS=tasks.telemetry.Console \
+    PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW=ignore
+RUN python -m compileall -q .
+USER 10001
+# What cannot run is not built.
+RUN python -m deployments.operate.installation
+ARG VERSION=unversioned
+LABEL org.opencontainers.image.title="clipflow" \
+      org.opencontainers.image.description="Clips and vertical shorts from long videos" \
+      org.opencontainers.image.version="${VERSION}"
+# Imports everything a run needs, so it costs seconds: seldom.
+HEALTHCHECK --interval=5m --timeout=1m --start-period=1m --retries=3 \
+    CMD ["python", "-m", "deployments.operate.installation"]
+# A flow's process has children; pid 1 must pass on signals and bury them.
+ENTRYPOINT ["/usr/bin/tini", "--"]
+CMD ["python", "-m", "deployments.operate", "--help"]

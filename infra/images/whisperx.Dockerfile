@@ -1,0 +1,57 @@
+# The image of clipflow.Dockerfile with WhisperX and its models, which run without a network.
+# linux/amd64 only: torchcodec has no wheel for Linux on ARM.
+# Built from the repository's root: make image-whisperx IMAGE=clipflow:1
+#
+# Of the same version of the code, and made of the same Python.
+ARG CLIPFLOW_IMAGE=clipflow:latest
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+FROM ${CLIPFLOW_IMAGE} AS clipflow
+
+FROM ${PYTHON_IMAGE} AS packages
+ARG UV_VERSION=0.13.8
+# As in clipflow.Dockerfile.
+ARG PACKAGE_INDEX=""
+WORKDIR /build
+RUN --mount=type=secret,id=netrc,target=/root/.netrc \
+    PIP_INDEX_URL="${PACKAGE_INDEX}" pip install --no-cache-dir "uv==${UV_VERSION}"
+COPY --from=clipflow /opt/clipflow /opt/clipflow
+COPY requirements-image-whisperx.lock ./
+RUN --mount=type=secret,id=netrc,target=/root/.netrc \
+    UV_DEFAULT_INDEX="${PACKAGE_INDEX}" uv pip sync --no-cache --require-hashes --no-build \
+    --compile-bytecode --python /opt/clipflow/venv/bin/python requirements-image-whisperx.lock
+
+FROM packages AS models
+# A size (large-v3, small) or a name on Hugging Face's hub.
+ARG WHISPERX_MODEL=large-v3
+# Two letters each, separated by commas: those whose words get exact times.
+ARG LANGUAGES=en
+# One alignment model for all of them, where the language's own will not do.
+ARG ALIGN_MODEL=""
+# A mirror of Hugging Face's hub. English's own alignment model is torch's, not the hub's: behind a
+# mirror name one of the hub's in ALIGN_MODEL.
+ARG MODEL_MIRROR=""
+ENV PATH=/opt/clipflow/venv/bin:$PATH \
+    PYTHONPATH=/opt/clipflow/code \
+    HF_HOME=/opt/clipflow/models/hugging-face \
+    TORCH_HOME=/opt/clipflow/models/torch
+RUN if [ -n "${MODEL_MIRROR}" ]; then export HF_ENDPOINT="${MODEL_MIRROR}"; fi \
+    && CLIPFLOW_WHISPERX_MODEL="${WHISPERX_MODEL}" CLIPFLOW_WHISPERX_ALIGN_MODEL="${ALIGN_MODEL}" \
+    python -m deployments.operate.models "${LANGUAGES}" \
+    && chmod -R a+rX /opt/clipflow/models
+
+FROM clipflow AS whisperx
+ARG WHISPERX_MODEL=large-v3
+ARG LANGUAGES=en
+ARG ALIGN_MODEL=""
+COPY --from=packages /opt/clipflow/venv /opt/clipflow/venv
+COPY --from=models /opt/clipflow/models /opt/clipflow/models
+ENV CLIPFLOW_TRANSCRIBER=whisperx \
+    CLIPFLOW_WHISPERX_MODEL=${WHISPERX_MODEL} \
+    CLIPFLOW_WHISPERX_ALIGN_MODEL=${ALIGN_MODEL} \
+    HF_HOME=/opt/clipflow/models/hugging-face \
+    TORCH_HOME=/opt/clipflow/models/torch \
+    HF_HUB_OFFLINE=1
+# As a run will find them: without a network, by the user it runs as.
+RUN python -m deployments.operate.models "${LANGUAGES}"
+LABEL org.opencontainers.image.title="clipflow-whisperx"

@@ -1,0 +1,252 @@
+"""The verbs behind `make`: deploying into a local AWS, the rest against the local stack."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.local_stack import RunningStack
+from deployments.operate import templates, workers
+from deployments.operate.deploy import missing
+from deployments.operate.stacks import NotDeployed, Stacks
+from deployments.operate.templates import Template
+from deployments.work_pools import work_pools
+from tests.deployments.stored_aws import StoredAws
+from tests.programs import AWS, ROOT, PrefectServer, eventually
+
+# What a user sets before the first `make deploy`, but for the Prefect server.
+SET = {
+    **AWS,
+    "CLIPFLOW_IMAGE": "clipflow:1",
+    "CLIPFLOW_VPC_ID": "vpc-00000001",
+    "CLIPFLOW_SUBNETS": "subnet-00000001,subnet-00000002",
+}
+# No verb is to hear of what this test's own environment says.
+OURS = re.compile(r"AWS_|CLIPFLOW_|PREFECT_|(BUCKET_NAME|TABLE_NAME|CONFIRM|DRY_RUN|RUN)$")
+INFRA = {"clipflow-data", "clipflow-cluster", "clipflow-roles", "clipflow-bridge"}
+WORKERS = {f"clipflow-worker-{name}" for name in ("marks", "media", "orchestrate", "prepare")}
+
+
+def operate(env: dict[str, str], *command: str) -> "subprocess.CompletedProcess[str]":
+    inherited = {name: value for name, value in os.environ.items() if not OURS.match(name)}
+    return subprocess.run(
+        command,
+        env={**inherited, **env},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def verb(env: dict[str, str], *arguments: str) -> str:
+    """What it says, where it succeeds."""
+    ended = operate(env, sys.executable, "-m", "deployments.operate", *arguments)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def refused(env: dict[str, str], *arguments: str) -> str:
+    """What it says, where it refuses."""
+    ended = operate(env, sys.executable, "-m", "deployments.operate", *arguments)
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
+    return ended.stdout
+
+
+@pytest.fixture
+def aws(tmp_path: Path) -> Iterator[StoredAws]:
+    aws = StoredAws(tmp_path)
+    aws.start()
+    yield aws
+    aws.stop()
+
+
+def stacks(aws: StoredAws) -> dict[str, str]:
+    found = aws.client("cloudformation").describe_stacks()["Stacks"]
+    return {stack["StackName"]: stack["StackStatus"] for stack in found}
+
+
+def test_a_template_comes_behind_those_whose_outputs_it_takes() -> None:
+    order = [template.name for template in templates.read()]
+    assert order.index("data") < order.index("roles") < order.index("bridge")
+    assert order.index("cluster") < order.index("roles")
+
+
+def test_a_parameter_is_named_by_its_description_or_its_name() -> None:
+    body = """
+Parameters:
+  Shorts: {Type: String, Description: VIDEO_WAREHOUSE_S3_BUCKET_NAME of the flow runs.}
+  VpcId: {Type: String, Description: The network.}
+  TableName: {Type: String, Default: records}
+Resources:
+  Queue: {Type: AWS::SQS::Queue, Properties: {QueueName: !Sub "${VpcId}-queue"}}
+"""
+    template = Template.parse("one", body)
+    names = [parameter.variable for parameter in template.parameters.values()]
+    assert names == ["VIDEO_WAREHOUSE_S3_BUCKET_NAME", "CLIPFLOW_VPC_ID", "TABLE_NAME"]
+    assert templates.missing([template], {}) == set(names[:2])
+
+
+def test_all_that_somebody_has_to_set_is_named_at_once() -> None:
+    assert missing(templates.read(), {}) == [
+        "AWS_REGION",
+        "CLIPFLOW_IMAGE",
+        "CLIPFLOW_SUBNETS",
+        "CLIPFLOW_VPC_ID",
+        "PREFECT_API_URL",
+    ]
+
+
+def test_a_worker_can_log_in_and_pass_no_more_roles_than_it_may() -> None:
+    (pool, *_) = work_pools(gpu=False, environment={})
+    template = workers.template(pool, {workers.LIMITS: "arn:aws:iam::1:policy/limits"})
+    assert '"PREFECT_API_AUTH_STRING"' in template.body
+    assert '"PREFECT_AUTH_STRING"' not in template.body
+    assert template.body.count("arn:aws:iam::1:policy/limits") == 1
+
+
+def test_the_guide_names_only_what_there_is() -> None:
+    guide = (ROOT / "docs" / "aws.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    targets |= set(" ".join(re.findall(r"^VERBS := (.*)", makefile, re.MULTILINE)).split())
+    asked = set(re.findall(r"(?:^|`)make ([a-z-]+)", guide, re.MULTILINE))
+    assert asked >= {"deploy", "destroy", "status", "runs", "logs", "run-clips", "run-shorts"}
+    assert asked <= targets
+    dockerfiles = "".join(path.read_text() for path in ROOT.glob("infra/images/*.Dockerfile"))
+    arguments = set(re.findall(r"--build-arg ([A-Z_]+)=", guide))
+    assert arguments and all(f"ARG {name}" in dockerfiles for name in arguments)
+
+
+@pytest.mark.slow
+def test_what_is_not_set_is_said_before_anything_is_changed(aws: StoredAws) -> None:
+    said = refused({**AWS, "AWS_ENDPOINT_URL": aws.url}, "deploy")
+    assert "CLIPFLOW_IMAGE, CLIPFLOW_SUBNETS, CLIPFLOW_VPC_ID, PREFECT_API_URL" in said
+    assert stacks(aws) == {}
+
+
+@pytest.mark.slow
+def test_an_account_is_deployed_shown_and_taken_down_again(
+    aws: StoredAws, prefect_server: PrefectServer
+) -> None:
+    env = {**SET, "AWS_ENDPOINT_URL": aws.url, "PREFECT_API_URL": prefect_server.url}
+
+    planned = verb({**env, "DRY_RUN": "1"}, "deploy")
+    assert "Add    Records (AWS::DynamoDB::Table)" in planned
+    assert "clipflow-worker-media: new" in planned
+    assert stacks(aws) == {}
+
+    assert "Deployment 'generate-shorts/clipflow'" in verb(env, "deploy")
+    there = stacks(aws)
+    assert there.keys() >= INFRA | WORKERS
+    assert set(there.values()) == {"CREATE_COMPLETE"}
+    outputs = output_values(aws, "clipflow-data")
+
+    # A user who reads the bucket's name and sets it does not want another one.
+    changed = {**env, "BUCKET_NAME": outputs["BucketName"], "CLIPFLOW_IMAGE": "clipflow:2"}
+    planned = verb(changed, "deploy", "--dry-run")
+    assert "clipflow-data: unchanged" in planned
+    assert "clipflow-bridge: changed" in planned
+    assert "Modify Container (AWS::ECS::TaskDefinition)" in planned
+    assert "clipflow-worker-media: changed" in planned
+    shown = verb(env, "status")
+    assert "clipflow-worker-prepare  CREATE_COMPLETE" in shown
+    assert "clipflow-media  ecs, not_ready, 0 workers online, 0 runs waiting" in shown
+
+    said = refused(env, "destroy")
+    assert "clipflow-data's Media, clipflow-data's Records" in said
+    assert stacks(aws) == there
+
+    aws.client("s3").put_object(Bucket=outputs["BucketName"], Key="a", Body=b"picture")
+    said = verb({**env, "CONFIRM": "yes"}, "destroy")
+    assert not set(stacks(aws).values()) - {"DELETE_COMPLETE"}
+    assert f"BUCKET_NAME={outputs['BucketName']}" in said
+
+
+@pytest.mark.slow
+def test_what_outlived_its_stack_is_taken_over_by_the_next(aws: StoredAws) -> None:
+    data = next(template for template in templates.read() if template.name == "data")
+    account = Stacks(aws.client("cloudformation"))
+    account.execute(account.prepare(data, {"TableName": "records", "BucketName": "studio-media"}))
+    item = {"pk": {"S": "tenant#episode"}, "sk": {"S": "clip#one"}}
+    aws.client("dynamodb").put_item(TableName="records", Item=item)
+    account.delete(data.stack)
+
+    both = account.prepare(data, {"TableName": "records", "BucketName": "studio-media"})
+    actions = {change.resource: change.action for change in both.changes}
+    assert (actions["Media"], actions["Records"], actions["Events"]) == ("Import", "Import", "Add")
+    account.discard(both)
+    # The local AWS plans to take over a bucket, and then takes its name for another's.
+    account.execute(account.prepare(data, {"TableName": "records"}))
+    assert aws.client("dynamodb").get_item(TableName="records", Key=item)["Item"] == item
+    assert account.outputs(data.stack)["TableName"] == "records"
+    assert account.prepare(data, {"TableName": "records"}).changes == ()
+
+
+@pytest.mark.slow
+def test_a_stack_that_cannot_come_up_says_why_and_can_be_mended(aws: StoredAws) -> None:
+    data = next(template for template in templates.read() if template.name == "data")
+    broken = data.body.replace("VisibilityTimeout: 60", "VisibilityTimeout: 99999")
+    account = Stacks(aws.client("cloudformation"))
+    with pytest.raises(NotDeployed, match="Events"):
+        account.execute(account.prepare(Template.parse("data", broken), {}))
+    account.execute(account.prepare(data, {}))
+    assert stacks(aws) == {"clipflow-data": "CREATE_COMPLETE"}
+
+
+def output_values(aws: StoredAws, stack: str) -> dict[str, str]:
+    (found,) = aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    return {told["OutputKey"]: told["OutputValue"] for told in found["Outputs"]}
+
+
+@pytest.mark.slow
+def test_a_stack_on_one_machine_is_operated_by_the_same_verbs(stack: RunningStack) -> None:
+    # As on the command line of a machine where `make up` runs: nothing names AWS or Prefect.
+    env = stack.settings.as_environment()
+    told = {"TENANT_ID": "tenant-1", "EPISODE_ID": "episode-of-operate"}
+    event = make(env, "run-clips", **told)
+    assert re.search(r"Event [0-9a-f-]{36}", event)
+
+    started = make(env, "run-shorts", USER_ID="user-1", VIDEO_ID="video-of-operate")
+    run = re.search(rf"Run (\S+): {stack.settings.prefect_url}/runs/flow-run/\1", started)
+    assert run, started
+    # There is no such video, so that the run is short.
+    eventually(lambda: "ReadConfigFailed" in line_of(verb(env, "runs"), run[1]), 90)
+    assert "begin-clip-generation" in verb(env, "runs")
+    assert "shorts_config.json" in verb(env, "logs", "--run", run[1])
+    assert "shorts_config.json" in verb(env, "logs", "--run", "video-of-operate")
+    assert "prefect" in verb(env, "logs")
+
+    shown = verb(env, "status")
+    assert "clipflow-data  CREATE_COMPLETE" in shown
+    assert re.search(r"clipflow-local  process, ready, [1-9]\d* workers online", shown)
+    assert re.search(r"clipflow-events-dlq  \d+ waiting, 0 in hand", shown)
+    assert "failed" in shown
+
+
+@pytest.mark.slow
+def test_what_is_no_id_is_refused_before_an_event_is_sent(stack: RunningStack) -> None:
+    env = {**stack.settings.as_environment(), "TENANT_ID": "a/b", "EPISODE_ID": "e"}
+    assert "tenantId: an identifier is 1 to 128" in refused(env, "run-clips")
+    assert "There is no run nobody" in refused(
+        stack.settings.as_environment(), "logs", "--run", "nobody"
+    )
+
+
+def make(env: dict[str, str], target: str, **told: str) -> str:
+    """`make`, which would install first what is installed in this environment."""
+    given = [f"{name}={value}" for name, value in told.items()]
+    ended = operate(env, "make", "--old-file=.venv/.installed", target, *given)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def line_of(said: str, word: str) -> Any:
+    return next(line for line in said.splitlines() if word in line)

@@ -1,0 +1,205 @@
+"""The images' Dockerfiles: what they install is enough to run a flow, and nothing else gets in.
+
+No engine is needed: a clean virtual environment, filled by the image's own install step, stands in.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prefect import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from clipflow.storage.objects import ObjectStore
+from clipflow.storage.records import RecordStore
+from flows.generate_clip import generate_clip
+from tests.flows.conftest import Episode
+from tests.made_media import make_source
+from tests.programs import ROOT, PrefectServer
+
+FOLDER = ROOT / "infra" / "images"
+DOCKERFILES = sorted(FOLDER.glob("*.Dockerfile"))
+VENV = "/opt/clipflow/venv"
+BIN = Path(sys.executable).parent
+
+
+def instructions(path: Path) -> list[str]:
+    """One a line, without comments."""
+    text = "\n".join(line for line in path.read_text().splitlines() if not line.startswith("#"))
+    return [line.strip() for line in text.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+def copied(path: Path) -> list[str]:
+    """What it takes from this repository."""
+    taken = [line.split()[1:-1] for line in instructions(path) if line.startswith("COPY ")]
+    return [source for sources in taken if "--from" not in sources[0] for source in sources]
+
+
+def pins(lock: str) -> set[str]:
+    found = re.findall(r"^([a-z0-9._-]+==[^ ;\\]+)", (ROOT / lock).read_text(), re.MULTILINE)
+    assert found
+    return set(found)
+
+
+def named(found: set[str]) -> set[str]:
+    return {pin.partition("==")[0] for pin in found}
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
+def test_hadolint_finds_nothing(path: Path) -> None:
+    ended = subprocess.run(
+        [BIN / "hadolint", path], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
+def test_a_build_can_do_without_any_address_of_ours(path: Path) -> None:
+    assert "://" not in path.read_text().replace("[a-z]*://", "")
+    bases = [line.split()[1] for line in instructions(path) if line.startswith("FROM ")]
+    stages = re.findall(r"^FROM \S+ AS (\S+)", path.read_text(), re.MULTILINE)
+    assert all(base.startswith("${") or base in stages for base in bases)
+
+
+def test_a_container_is_not_root_and_says_whether_it_is_healthy() -> None:
+    last = instructions(FOLDER / "clipflow.Dockerfile")
+    users = [line for line in last if line.startswith("USER ")]
+    assert users[-1] == "USER 10001"
+    assert any(line.startswith("HEALTHCHECK ") for line in last)
+    # The other is made of it, and changes neither.
+    other = instructions(FOLDER / "whisperx.Dockerfile")
+    assert not [line for line in other if line.startswith(("USER ", "HEALTHCHECK "))]
+
+
+def test_a_build_sees_only_what_it_copies() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    let_in = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    assert "*" in ignored
+    assert let_in == {source for path in DOCKERFILES for source in copied(path)}
+    assert all((ROOT / source).exists() for source in let_in)
+
+
+def test_the_images_have_what_is_tested_without_what_only_tests_need() -> None:
+    slim = pins("requirements-image.lock")
+    assert slim <= pins("requirements.lock")
+    assert not {"ministack", "pytest", "mypy", "cfn-lint"} & named(slim)
+    with_models = pins("requirements-image-whisperx.lock")
+    assert with_models <= pins("requirements-whisperx.lock")
+    assert named(slim) | {"whisperx", "torch"} <= named(with_models)
+    for lock in ("requirements-image.lock", "requirements-image-whisperx.lock"):
+        assert "://" not in (ROOT / lock).read_text()
+
+
+def test_images_and_make_install_with_the_same_uv() -> None:
+    made = re.search(r"^UV_VERSION := (\S+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert made
+    for path in DOCKERFILES:
+        assert f"ARG UV_VERSION={made[1]}" in instructions(path)
+
+
+@pytest.fixture(scope="module")
+def container(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a process in what stands for a container: `CODE` is its folder."""
+    root = tmp_path_factory.mktemp("container")
+    dockerfile = FOLDER / "clipflow.Dockerfile"
+    (step,) = [line for line in instructions(dockerfile) if "uv pip sync" in line]
+    command = step[step.index("UV_DEFAULT_INDEX") :].replace(VENV, str(root / "venv"))
+    # This machine's cache makes it quick, where an image has none; and little of it is used here.
+    for slow in ("--no-cache ", "--compile-bytecode "):
+        command = command.replace(slow, "")
+    command = command.replace('"${PACKAGE_INDEX}"', "$UV_DEFAULT_INDEX")
+    ours = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+    clean = {name: value for name, value in os.environ.items() if name not in ours}
+    for line in (f"uv venv --python {sys.executable} {root / 'venv'}", command):
+        ended = subprocess.run(
+            ["/bin/sh", "-c", line],
+            env={**clean, "PATH": f"{BIN}:{clean['PATH']}"},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+    for source in copied(dockerfile):
+        copy(ROOT / source, root / "code" / source)
+    return {
+        **clean,
+        "PATH": f"{root / 'venv' / 'bin'}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(root),
+        "PREFECT_HOME": str(root / "prefect"),
+        "PYTHONPATH": str(root / "code"),
+        "CODE": str(root / "code"),
+    }
+
+
+def copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+
+
+def run(container: dict[str, str], command: str, **more: str) -> str:
+    """All that it says, where it succeeds."""
+    ended = subprocess.run(
+        command.split(),
+        env={**container, **more},
+        cwd=container["CODE"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout
+    return ended.stdout
+
+
+@pytest.mark.slow
+def test_what_the_image_installs_passes_its_own_health_check(container: dict[str, str]) -> None:
+    dockerfile = FOLDER / "clipflow.Dockerfile"
+    (check,) = [line for line in instructions(dockerfile) if line.startswith("HEALTHCHECK ")]
+    command = " ".join(re.findall(r'"([^"]+)"', check.partition("CMD")[2]))
+    assert re.search(r"\d+ flows, \S*ffmpeg\S*, \d+ fonts", run(container, command))
+    assert "run-shorts" in run(container, "python -m deployments.operate --help")
+
+
+@pytest.mark.slow
+def test_what_the_image_installs_makes_a_clip(
+    container: dict[str, str],
+    objects: ObjectStore,
+    records: RecordStore,
+    prefect_server: PrefectServer,
+    tmp_path: Path,
+) -> None:
+    episode = Episode("episode-in-a-container", records)
+    episode.put_main(make_source(tmp_path / "main.mp4", seconds=4, sound=("-c:a", "aac")))
+    episode.detect({"startTime": "00:00:01", "endTime": "00:00:02"})
+    keys = episode.keys
+    asked = {"tenant_id": keys.tenant_id, "episode_id": keys.episode_id, "clip_id": keys.clip_id}
+    with (
+        temporary_settings({PREFECT_API_URL: prefect_server.url}),
+        get_client(sync_client=True) as client,
+    ):
+        # As prefect.yaml deploys it: the code is installed, there is nothing to pull.
+        deployment = client.create_deployment(
+            client.create_flow(generate_clip),
+            "in-a-container",
+            entrypoint="flows.generate_clip.generate_clip",
+            pull_steps=[],
+        )
+        made = client.create_flow_run_from_deployment(deployment, parameters=asked)
+        run_id = str(made.id)
+        # As the ECS worker starts it; the environment of this process names storage and server.
+        told = {name: os.environ[name] for name in os.environ if name.startswith(("AWS_", "BUCK"))}
+        told |= {"TABLE_NAME": os.environ["TABLE_NAME"], "PREFECT_API_URL": prefect_server.url}
+        said = run(container, f"prefect flow-run execute {run_id}", **told)
+        state = client.read_flow_run(made.id).state
+    assert state and state.is_completed(), said
+    assert episode.record["status"] == "Generation Complete"
+    assert objects.head(keys.clip)

@@ -1,13 +1,11 @@
 """The shorts that `clipflow shorts` makes of the same talk."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import av
 
 from clipflow.media.loudness import TARGET, loudness
+from deployments.demo.command import run_command
 from deployments.demo.sample import OUT, SAMPLE, console
 from deployments.local_stack import RunningStack
 
@@ -20,16 +18,12 @@ _TOLERANCE = 1.0
 def make_shorts(stack: RunningStack) -> bool:
     """Whether every short came out right."""
     files = [OUT / f"{TALK.stem}-{number}.mp4" for number in range(1, COUNT + 1)]
-    for file in files:
-        file.unlink(missing_ok=True)
     asked = ["shorts", str(TALK), "--count", str(COUNT), "--seconds", str(SECONDS)]
-    console.print(f"$ clipflow {' '.join(asked)}", markup=False, soft_wrap=True)
-    command = [sys.executable, "-m", "deployments.command", *asked, "--out", str(OUT)]
-    ended = subprocess.run(command, env={**os.environ, **stack.env}, check=False)
+    made = run_command(stack, files, *asked)
     wrong = [f"{file.name}: {fault}" for file in files for fault in faults(file)]
     for fault in wrong:
         console.print(fault, style="red", markup=False)
-    return ended.returncode == 0 and not wrong
+    return made and not wrong
 
 
 def faults(path: Path) -> list[str]:

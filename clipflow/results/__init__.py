@@ -1,0 +1,1 @@
+"""The page beside a job's results: `index.html`, one file that needs nothing from elsewhere."""

@@ -1,0 +1,43 @@
+"""A small picture of a video, to be seen before it plays."""
+
+import tempfile
+from base64 import b64encode
+from fractions import Fraction
+from pathlib import Path
+
+from clipflow.media import ffmpeg
+from clipflow.media.probe import probe
+from clipflow.media.source import Source
+from clipflow.media.window import Span, Window, fetch
+from clipflow.settings import settings
+
+# Of the video's first second, as much as is gone past: by then a fade is over.
+_BEGINNING, _AT = Fraction(1), Fraction(3, 4)
+# ffmpeg's scale of JPEG, from 2, the best: about 12 kB at 270 pixels of a vertical video.
+_QUALITY = 5
+_DEADLINE = 60.0
+
+
+def poster(source: Source, width: int) -> str:
+    """A frame of the first second as a JPEG of `width` pixels, in a data: URI.
+
+    Only the second's bytes are read. Raises what reading and ffmpeg raise.
+    """
+    known = probe(source)
+    span = Span(Fraction(0), min(_BEGINNING, known.duration or _BEGINNING))
+    with tempfile.TemporaryDirectory(prefix="clipflow-", dir=settings().scratch) as scratch:
+        window = fetch(source, known, span, Path(scratch, "window.nut"))
+        picture = Path(scratch, "poster.jpg")
+        ffmpeg.run(_command(window, width, picture), f"picturing {source.name}", _DEADLINE)
+        return f"data:image/jpeg;base64,{b64encode(picture.read_bytes()).decode()}"
+
+
+def _command(window: Window, width: int, picture: Path) -> list[str]:
+    """ffmpeg's arguments for the last frame up to the moment that is pictured."""
+    upto = [time for time in window.frames if time <= window.span.duration * _AT]
+    chosen = window.origin + max(upto, default=window.frames[0])
+    # Half a millisecond early: times in ffmpeg's expressions are floats.
+    filters = f"select=gte(t\\,{float(chosen) - 0.0005:.6f}),scale={width}:-2"
+    one = ["-frames:v", "1", "-update", "1", "-q:v", str(_QUALITY)]
+    read = ["-threads", "1", "-copyts", "-f", "nut", "-i", str(window.path), "-an"]
+    return [*read, "-vf", filters, *one, str(picture)]

@@ -1,0 +1,85 @@
+"""What came out, as tables and words in Markdown: pure, and everything in them escaped."""
+
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+
+from clipflow.domain.clips import ClipResult, Segment, in_play_order
+from clipflow.domain.keys import ClipKeys, ShortsKeys
+from clipflow.domain.shorts import Short
+from clipflow.media.window import Span
+from clipflow.results.page import clock, size
+from clipflow.storage.objects import ObjectHead
+
+# Where a person opens the object of a key.
+Link = Callable[[str], str]
+Row = dict[str, str | int | float]
+
+# What Markdown or HTML would take for its own, told as character references.
+_MARKUP = str.maketrans({mark: f"&#{ord(mark)};" for mark in '&<>"*_[]()`~|\\#!'})
+
+
+def clip_rows(
+    keys: ClipKeys, segments: Sequence[Segment], heads: Mapping[str, ObjectHead], link: Link
+) -> list[Row]:
+    """A clip's segments in play order. Of one that is not in `heads` only the times are known:
+    what a finished clip needs no longer is deleted after a while."""
+    rows: list[Row] = []
+    for index, segment in enumerate(in_play_order(list(segments))):
+        head = heads.get(keys.segment(index))
+        rows.append(
+            {
+                "Segment": index,
+                "Speaker": text(segment.speaker or ""),
+                **_when(segment.start_time, segment.end_time),
+                "Cut": text(head.metadata.get("cut-way", "")) if head else "",
+                "Size": size(head.size) if head else "",
+                "State": "made" if head else "no longer kept",
+                "Link": f"[open]({link(head.key)})" if head else "",
+            }
+        )
+    return rows
+
+
+def short_rows(shorts: Sequence[Short], link: Link) -> list[Row]:
+    """Shorts, best first; one that failed says why."""
+    return [
+        {
+            "Short": short.index,
+            "Title": text(short.title),
+            "Score": short.score,
+            **_when(short.start, short.end),
+            "Size": size(short.file_size) if short.file_size is not None else "",
+            "State": text(f"failed: {short.error}") if short.code else "made",
+            "Link": "" if short.code else f"[open]({link(short.s3_key)})",
+        }
+        for short in shorts
+    ]
+
+
+def clip_words(keys: ClipKeys, made: ClipResult, link: Link) -> str:
+    """The clip in a line, with where to see it."""
+    facts = [made.duration, made.resolution, size(made.file_size)]
+    title = f"**Clip {text(keys.clip_id)}** of {text(keys.episode_id)}"
+    return " · ".join([title, *facts, *_seen(keys.page, made.s3_key, link)])
+
+
+def shorts_words(keys: ShortsKeys, shorts: Sequence[Short], link: Link) -> str:
+    """The shorts in a line, with where to see them."""
+    made = [short for short in shorts if not short.code]
+    lasting = sum((short.end - short.start for short in made), Fraction(0))
+    title = f"**{len(made)} of {len(shorts)} shorts** of {text(keys.video_id)}"
+    return " · ".join([title, f"{clock(lasting)} in all", *_seen(keys.page, "", link)])
+
+
+def text(value: str) -> str:
+    """`value` in one line, as it is: nothing in it is markup."""
+    return " ".join(value.split()).translate(_MARKUP)
+
+
+def _when(start: Fraction, end: Fraction) -> Row:
+    return {"Times": str(Span(start, end)), "Seconds": round(float(end - start), 2)}
+
+
+def _seen(page: str, video: str, link: Link) -> list[str]:
+    watch = [f"[watch it]({link(video)})"] if video else []
+    return [*watch, f"[results page]({link(page)})"]

@@ -1,0 +1,112 @@
+"""What a command says: lines and tables for a person, one JSON document for a program."""
+
+import json
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, TextIO
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from clipflow.domain.errors import without_secrets
+from deployments.command.errors import Exit, one_line, told
+
+
+class Answer:
+    """Where a command's words go. With JSON all but the document go to stderr.
+
+    Attributes:
+        console: for progress; a terminal, or plain lines without colour.
+        document: what `--json` prints at the end.
+        code: the exit code so far.
+    """
+
+    def __init__(self, as_json: bool) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            _never_refusing(stream)
+        self.as_json = as_json
+        self.console = Console(stderr=as_json, highlight=False)
+        self.document: dict[str, Any] = {}
+        self.code = Exit.MADE
+        self._errors = Console(stderr=True, highlight=False)
+
+    def say(self, text: str, style: str = "") -> None:
+        """One line; a terminal wraps it, a pipe gets it as it is."""
+        _print(self.console, text, style)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table on a terminal; in a pipe a line per row, its cells apart by tabs, no headings."""
+        if not self.console.is_terminal:
+            for row in rows:
+                self.say("\t".join(row))
+            return
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        self.console.print(table)
+
+    @contextmanager
+    def busy(self, text: str) -> Iterator[None]:
+        """While something takes its time: a line, and on a terminal a spinner with it."""
+        if not self.console.is_terminal:
+            self.say(text)
+        shown = self.console.status(Text(text)) if self.console.is_terminal else nullcontext()
+        with shown:
+            yield
+
+    def fail(self, code: Exit, message: str, remedy: str = "") -> None:
+        """One line on stderr; the command ends with the first code that it was given."""
+        line = one_line(f"{message} {remedy}")
+        _print(self._errors, line, "red")
+        if self.code == Exit.MADE:
+            self.code = code
+            self.document["error"] = {"message": message, "remedy": remedy, "exit": int(code)}
+
+    def finish(self) -> None:
+        """The document, where a program wants it."""
+        if self.as_json:
+            document = {"error": None, **self.document}
+            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def answering(*, as_json: bool, debug: bool) -> Iterator[Answer]:
+    """A command's whole life: whatever is raised in it becomes a line, a document and a code.
+
+    Raises typer.Exit, unless all went well.
+    """
+    answer = Answer(as_json)
+    try:
+        yield answer
+    except (typer.Exit, typer.BadParameter):
+        raise
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the line says what it is
+        if debug:
+            sys.stderr.write(without_secrets(traceback.format_exc()))
+        answer.fail(*told(error))
+    answer.finish()
+    if answer.code != Exit.MADE:
+        raise typer.Exit(answer.code)
+
+
+def _print(console: Console, text: str, style: str) -> None:
+    if console.is_terminal:
+        console.print(Text(text, style))
+    else:
+        # Not by rich, which makes blanks of tabs.
+        console.file.write(text + "\n")
+        console.file.flush()
+
+
+def _never_refusing(stream: TextIO) -> None:
+    """A tick that the stream's encoding does not know must not end a run of hours."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure:
+        reconfigure(errors="replace")

@@ -1,0 +1,68 @@
+"""What was made, brought to a folder of this machine: the media, and the page that shows them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from posixpath import dirname, relpath
+from typing import Any
+from urllib.parse import quote
+
+from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
+from clipflow.results.page import relinked
+from clipflow.storage.aws import storage_errors
+from clipflow.storage.objects import ObjectStore, object_store, shorts_store
+from clipflow.storage.records import plain, record_store
+
+_PAGE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is there: each made thing's file with what its record says of it, and their page."""
+
+    made: Sequence[tuple[Path, Mapping[str, Any]]]
+    page: Path | None
+
+
+def near(path: Path | str) -> str:
+    """A path as a person would type it from here."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else str(path)
+
+
+def read_record(keys: RecordKeys) -> dict[str, Any]:
+    """The record as it is; empty where there is none. Raises StorageUnavailable."""
+    with storage_errors(f"reading the record of {keys.label}"):
+        answer = record_store().table.get_item(Key=keys.record, ConsistentRead=True)
+    return dict(plain(answer.get("Item", {})))
+
+
+def fetch(keys: ShortsKeys | ClipKeys, folder: Path, name: str) -> Results:
+    """What is made of it, as `name.mp4` or `name-1.mp4`, …, and `name.html`, which shows it."""
+    match keys:
+        case ShortsKeys():
+            objects = shorts_store()
+            shorts = read_record(keys).get("shorts", [])
+            made = {f"{name}-{s['index']}.mp4": s for s in shorts if s.get("fileSize")}
+        case ClipKeys():
+            objects = object_store()
+            record = read_record(keys)
+            made = {f"{name}.mp4": record} if record.get("s3Key") else {}
+    for file, record in made.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        objects.download(record["s3Key"], folder / file)
+    keys_of = {record["s3Key"]: file for file, record in made.items()}
+    page = _fetch_page(objects, keys.page, keys_of, folder / f"{name}.html") if made else None
+    return Results([(folder / file, record) for file, record in made.items()], page)
+
+
+def _fetch_page(
+    objects: ObjectStore, key: str, files: Mapping[str, str], path: Path
+) -> Path | None:
+    """The page at `path`, its links to objects as those to `files` beside it; None without one."""
+    if objects.head(key) is None:
+        return None
+    links = {quote(relpath(k, dirname(key))): quote(file) for k, file in files.items()}
+    text = objects.text(key, _PAGE_BYTES)
+    path.write_text(relinked(text, links), encoding="utf-8")
+    return path

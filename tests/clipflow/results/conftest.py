@@ -1,0 +1,161 @@
+"""Results in the local S3: two shorts and a clip of colour bars, and a short that failed."""
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clipflow.domain.clips import ClipResult, Segment
+from clipflow.domain.errors import Failure, FailureCode
+from clipflow.domain.keys import ClipKeys, ShortsKeys
+from clipflow.domain.shorts import Moment, Short
+from clipflow.domain.transcript import Word
+from clipflow.media import ffmpeg
+from clipflow.results.put import put_clip_page, put_shorts_page
+from clipflow.speech.words import words_json
+from clipflow.storage.objects import ObjectStore
+
+WHY = "It says in one sentence what the talk keeps coming back to."
+TITLES = ("One clip holds one idea", "Begin with the good part", "Leave some silence in")
+FAILURE = Failure(FailureCode.STORAGE_ERROR, "uploading short 3 failed: SlowDown. Wait a while.")
+SAID = (
+    ("host", "So what is the first rule of all your rules?"),
+    ("guest", "One clip holds one idea, and nothing else."),
+    ("guest", "When the title comes easily, the idea is clear."),
+    ("host", "That sounds strict to me."),
+    ("guest", "Begin with the good part, and explain it afterwards."),
+    ("guest", "Leave some silence in, for that is a part of speech."),
+)
+# Seconds of each line of those.
+PACE = 5
+
+
+def words(said: Sequence[tuple[str, str]] = SAID) -> list[Word]:
+    """Each line's words at an even pace, with half a second of silence after the line."""
+    made = []
+    for line, (speaker, text) in enumerate(said):
+        texts = text.split()
+        step = (PACE - 0.5) / len(texts)
+        for place, one in enumerate(texts):
+            start = round(line * PACE + place * step, 3)
+            made.append(Word(text=one, start=start, end=round(start + step, 3), speaker=speaker))
+    return made
+
+
+def moment(line: int, **more: Any) -> Moment:
+    """The moment of one of the lines."""
+    told = {
+        "start": Fraction(line * PACE),
+        "end": Fraction((line + 1) * PACE),
+        "score": max(0, 97 - 8 * line),
+        "why": WHY,
+        "title": "A title",
+    }
+    return Moment(**{**told, **more})
+
+
+@dataclass
+class Results:
+    """One video's shorts, the last of them failed, and one clip; each with its page."""
+
+    objects: ObjectStore
+    name: str
+    short: Path
+    clip: Path
+    said: list[Word] = field(default_factory=words)
+    titles: Sequence[str] = TITLES
+    why: str = WHY
+    failure: Failure = FAILURE
+    segments: list[Segment] = field(
+        default_factory=lambda: [
+            Segment.read(
+                {
+                    "startTime": line * PACE,
+                    "endTime": line * PACE + 3,
+                    "speaker": speaker,
+                    "text": text,
+                },
+                "a segment",
+            )
+            for line, (speaker, text) in enumerate(SAID[:2])
+        ]
+    )
+
+    def __post_init__(self) -> None:
+        self.keys = ShortsKeys("u", self.name, "warehouse")
+        self.clip_keys = ClipKeys("t", self.name, "best-moments")
+
+    @property
+    def shorts(self) -> list[Short]:
+        moments = [
+            moment(line, title=title, why=self.why)
+            for line, title in zip((1, 4, 5), self.titles, strict=True)
+        ]
+        size = self.short.stat().st_size
+        return [
+            *(Short.made(n, self.keys.short(n), moments[n - 1], size) for n in (1, 2)),
+            Short.failed(3, self.keys.short(3), moments[2], self.failure),
+        ]
+
+    @property
+    def made(self) -> ClipResult:
+        return ClipResult(
+            s3_key=self.clip_keys.clip,
+            file_size=self.clip.stat().st_size,
+            duration="00:00:06",
+            duration_seconds=6,
+            resolution="640x360",
+            segment_count=len(self.segments),
+        )
+
+    def put(self) -> "Results":
+        """The videos, the words and both pages."""
+        for number in (1, 2):
+            self.objects.upload(self.short, self.keys.short(number), {})
+        self.objects.upload(self.clip, self.clip_keys.clip, {})
+        self.objects.put_text(words_json(self.said), self.keys.words, {}, "application/json")
+        return self.show()
+
+    def show(self) -> "Results":
+        """Both pages."""
+        put_shorts_page(self.keys, self.shorts, self.objects)
+        put_clip_page(self.clip_keys, self.segments, self.made, self.objects)
+        return self
+
+    def text(self, key: str) -> str:
+        return self.objects.text(key, 1 << 24)
+
+    def bring(self, folder: Path) -> tuple[Path, Path]:
+        """Both pages in `folder`, with the videos beside them as they lie in the bucket."""
+        shorts = [self.keys.page, *(self.keys.short(number) for number in (1, 2))]
+        for key in [*shorts, self.clip_keys.page, self.clip_keys.clip]:
+            path = folder / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.objects.download(key, path)
+        return folder / self.keys.page, folder / self.clip_keys.page
+
+
+@pytest.fixture(scope="session")
+def bars(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two seconds of colour bars with a tone: upright, and lying."""
+    folder = tmp_path_factory.mktemp("bars")
+    return _bars(folder / "short.mp4", "270x480"), _bars(folder / "clip.mp4", "640x360")
+
+
+def _bars(path: Path, size: str) -> Path:
+    picture = ["-f", "lavfi", "-i", f"smptehdbars=size={size}:rate=25:duration=2"]
+    sound = ["-f", "lavfi", "-i", "sine=frequency=330:duration=2"]
+    form = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+    command = [ffmpeg.executable(), "-nostdin", "-v", "error", *picture, *sound, *form, str(path)]
+    subprocess.run(command, check=True)
+    return path
+
+
+@pytest.fixture
+def results(objects: ObjectStore, bars: tuple[Path, Path], tmp_path: Path) -> Results:
+    """Of a name of its own, not yet put."""
+    return Results(objects, tmp_path.name, *bars)

@@ -1,0 +1,287 @@
+"""The page in a real Chromium: from disk and from S3, on a phone, by keyboard, in the dark."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from clipflow.domain.clips import Segment
+from clipflow.domain.errors import Failure, FailureCode
+from clipflow.storage.objects import object_store
+from tests.clipflow.results.conftest import TITLES, Results, words
+from tests.clipflow.results.looks import looks_as_before, looks_broken, small_picture
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium"
+    ),
+]
+
+DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 1000}}
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 375, "height": 812},
+    "is_mobile": True,
+    "has_touch": True,
+}
+NARROW: dict[str, Any] = {"viewport": {"width": 320, "height": 600}}
+MARKUP = "<img src=x onerror=alert(1)></h3><script>alert(2)</script>"
+PLAYED = """async (video) => {
+    video.muted = true;
+    await video.play();
+    await new Promise(done => video.ontimeupdate = () => video.currentTime > 0.3 && done());
+    video.pause();
+    return [video.videoWidth, video.videoHeight];
+}"""
+CAPTIONS = """async (video) => {
+    const track = video.querySelector("track");
+    const loaded = new Promise((done, fail) => { track.onload = done; track.onerror = fail; });
+    track.track.mode = "showing";
+    await loaded;
+    return track.track.cues[0].getCueAsHTML().textContent;
+}"""
+
+
+# A module's: while it is open there is an event loop in this thread, which Prefect would not like.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+@dataclass
+class Shown:
+    """Results in the bucket, and where the page of shorts and that of the clip can be opened."""
+
+    results: Results
+    disk: tuple[str, str]
+    served: tuple[str, str]
+
+
+@pytest.fixture(scope="module")
+def shown(
+    storage: None, local_aws: str, bars: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Shown:
+    made = Results(object_store(), "talk-1", *bars).put()
+    shorts, clip = made.bring(tmp_path_factory.mktemp("disk"))
+    bucket = f"{local_aws}/{made.objects.bucket}"
+    served = (f"{bucket}/{made.keys.page}", f"{bucket}/{made.clip_keys.page}")
+    return Shown(made, (shorts.as_uri(), clip.as_uri()), served)
+
+
+@contextmanager
+def opened(browser: Browser, address: str, **context: Any) -> Iterator[Page]:
+    """The page there; the console must stay empty, and whatever it asks for be answered."""
+    with browser.new_context(**context) as room:
+        page, said = room.new_page(), list[str]()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("dialog", lambda dialog: said.append(dialog.message))
+        page.on("requestfailed", lambda request: said.append(f"{request.url} {request.failure}"))
+        page.goto(address)
+        yield page
+        assert said == []
+
+
+@pytest.mark.parametrize("way", ["disk", "S3"])
+def test_every_video_plays_and_the_console_stays_empty(
+    way: str, browser: Browser, shown: Shown
+) -> None:
+    shorts, clip = shown.disk if way == "disk" else shown.served
+    with opened(browser, shorts) as page:
+        videos = page.locator("video").all()
+        assert [video.evaluate(PLAYED) for video in videos] == [[270, 480], [270, 480]]
+        assert videos[0].evaluate(CAPTIONS) == "One clip holds one idea, and nothing else."
+    with opened(browser, clip) as page:
+        assert page.locator("video").evaluate(PLAYED) == [640, 360]
+
+
+def test_a_download_has_a_name_that_says_what_it_is(browser: Browser, shown: Shown) -> None:
+    with browser.new_context() as room:
+        page = room.new_page()
+        page.goto(shown.served[0])
+        with page.expect_download() as download:
+            page.get_by_role("link", name=f"Download {TITLES[1]}").click()
+        assert download.value.suggested_filename == "talk-1-2.mp4"
+        assert Path(download.value.path()).read_bytes() == shown.results.short.read_bytes()
+
+
+def test_a_short_leads_to_its_words_and_they_lead_back(browser: Browser, shown: Shown) -> None:
+    with opened(browser, shown.disk[0], **PHONE) as page:
+        card = page.get_by_role("article", name=TITLES[1])
+        assert page.locator("details").get_attribute("open") is None
+        card.get_by_role("link", name="in the transcript").click()
+        moment = page.locator("mark", has=page.locator(":target"))
+        assert moment.inner_text().startswith(f"Short 2 {TITLES[1]}, and explain it")
+        assert is_seen(page, "mark:has(:target)")
+        moment.get_by_role("link", name="Short 2").click()
+        assert page.locator("article:target h3").inner_text() == TITLES[1]
+        assert is_seen(page, "article:target")
+
+
+def is_seen(page: Page, selector: str) -> bool:
+    """Whether its beginning is on the screen."""
+    box = page.locator(selector).bounding_box()
+    height = page.evaluate("innerHeight")
+    return box is not None and 0 <= box["y"] < height
+
+
+def test_a_screen_reader_finds_landmarks_headings_and_names(browser: Browser, shown: Shown) -> None:
+    shorts, clip = shown.disk
+    with opened(browser, shorts) as page:
+        for landmark in ("banner", "main", "contentinfo"):
+            assert page.get_by_role(landmark).count() == 1
+        levels = "all => all.map(one => `${one.tagName} ${one.textContent}`)"
+        assert page.locator("h1, h2, h3").evaluate_all(levels) == [
+            "H1 talk-1",
+            "H2 Shorts",
+            *(f"H3 {title}" for title in TITLES),
+            "H2 Transcript",
+        ]
+        failed = page.get_by_role("article", name=TITLES[2])
+        assert "Not made" in failed.inner_text()
+        assert shown.results.failure.message in failed.inner_text()
+        assert failed.get_by_role("link", name="Download").count() == 0
+    with opened(browser, clip) as page:
+        items = page.get_by_role("listitem").all_inner_texts()
+        assert [item.split("\n")[1] for item in items] == ["0:00", "0:03"]
+        assert "So what is the first rule" in items[0]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("screen", [DESK, PHONE], ids=["desk", "phone"])
+def test_axe_finds_nothing_to_mend(
+    screen: dict[str, Any], scheme: str, browser: Browser, shown: Shown
+) -> None:
+    rules = {"rules": {"target-size": {"enabled": True}}, "resultTypes": ["violations"]}
+    for address in shown.disk:
+        # axe is a script, which the page itself would not let in.
+        context = {**screen, "color_scheme": scheme, "bypass_csp": True}
+        with opened(browser, address, **context) as page:
+            page.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
+            found = Axe().run(page, options=rules)
+            assert found.violations_count == 0, found.generate_report()
+
+
+def test_whatever_is_written_stays_text_and_fits_the_screen(
+    browser: Browser, results: Results, tmp_path: Path
+) -> None:
+    results.titles = (MARKUP, "W" * 200, f"</title><style>*{{display:none}}</style>{MARKUP}")
+    results.why = f"</p>{MARKUP}"
+    results.failure = Failure(FailureCode.INTERNAL_ERROR, f"{MARKUP} {'/long' * 300} </article>")
+    results.said = words([("<b>host</b>", f"</mark>{MARKUP} said."), ("guest", MARKUP)] * 3)
+    spoken = {"startTime": 0, "endTime": 2, "speaker": "<b>host</b>", "text": f"</ol>{MARKUP}"}
+    results.segments = [Segment.read(spoken, "a segment")]
+    shorts, clip = results.put().bring(tmp_path)
+    for screen in (PHONE, NARROW, DESK):
+        with opened(browser, shorts.as_uri(), **screen) as page:
+            page.locator("summary").click()
+            assert page.locator("h3").all_inner_texts() == list(results.titles)
+            assert page.locator(".why").all_inner_texts() == [results.why] * 3
+            assert results.failure.message in page.locator(".missing").inner_text()
+            assert f"</mark>{MARKUP} said." in page.locator(".transcript p").first.inner_text()
+            assert page.locator("script, img, .transcript b b").count() == 0
+            assert sticks_out(page) == []
+        with opened(browser, clip.as_uri(), **screen) as page:
+            assert page.locator(".said").inner_text() == f"</ol>{MARKUP}"
+            assert page.locator("script, img").count() == 0
+            assert sticks_out(page) == []
+
+
+def test_even_a_script_that_got_in_would_not_run(
+    browser: Browser, shown: Shown, tmp_path: Path
+) -> None:
+    page_text = shown.results.text(shown.results.keys.page)
+    forged = '<script>document.title = "forged"</script><img src=x onerror="document.title = 1">'
+    (tmp_path / "page.html").write_text(page_text.replace("<main>", f"<main>{forged}"))
+    with browser.new_context() as room:
+        page = room.new_page()
+        page.goto((tmp_path / "page.html").as_uri())
+        assert page.locator("script").count() == 1
+        assert page.title() == "talk-1 · shorts"
+
+
+def sticks_out(page: Page) -> list[str]:
+    """What makes the page wider than the screen."""
+    wider = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
+        [...document.querySelectorAll("*")]
+            .filter(one => one.getBoundingClientRect().right > innerWidth)
+            .map(one => `${one.tagName} ${one.className}`)"""
+    return list(page.evaluate(wider))
+
+
+def test_on_a_phone_one_short_stands_below_the_other_and_a_thumb_hits(
+    browser: Browser, shown: Shown
+) -> None:
+    shorts, _ = shown.disk
+    boxes = "all => all.map(one => one.getBoundingClientRect().toJSON())"
+    with opened(browser, shorts, **PHONE) as page:
+        cards = page.locator("article").evaluate_all(boxes)
+        assert len({card["x"] for card in cards}) == 1
+        for target in page.locator(".button, summary").evaluate_all(boxes):
+            assert target["height"] >= 44
+    with opened(browser, shorts, **DESK) as page:
+        cards = page.locator("article").evaluate_all(boxes)
+        assert len({card["y"] for card in cards}) == 1
+        players = page.locator("video").evaluate_all(boxes)
+        assert all(abs(box["height"] / box["width"] - 16 / 9) < 0.01 for box in players)
+
+
+def test_who_goes_by_keyboard_sees_where_they_are(browser: Browser, shown: Shown) -> None:
+    # Between a player's own controls the focus is inside it, where the browser shows it.
+    focused = """() => {
+        const here = document.activeElement;
+        const style = getComputedStyle(here);
+        const seen = !here.matches(":focus") || style.outlineStyle == "solid";
+        return [here.tagName, seen];
+    }"""
+    with opened(browser, shown.disk[0]) as page:
+        reached = []
+        while "SUMMARY" not in reached:
+            page.keyboard.press("Tab")
+            tag, seen = page.evaluate(focused)
+            assert seen, tag
+            reached.append(tag)
+            assert len(reached) < 40
+        assert {"VIDEO", "A"} <= set(reached)
+
+
+LOOKS = {
+    "shorts-desk-light": (0, DESK, "light"),
+    "shorts-desk-dark": (0, DESK, "dark"),
+    "shorts-phone-light": (0, PHONE, "light"),
+    "clip-desk-light": (1, DESK, "light"),
+    "clip-phone-dark": (1, PHONE, "dark"),
+}
+
+
+MISTAKES = (
+    "video { visibility: hidden }",
+    "article .button { display: none }",
+    ".grid { display: block }",
+    ":root { --paper: #fff; --accent: #00f }",
+    "h3 { font-size: 2.5rem }",
+)
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_it_looks_as_it_did(name: str, browser: Browser, shown: Shown, tmp_path: Path) -> None:
+    which, screen, scheme = LOOKS[name]
+    context = {**screen, "color_scheme": scheme, "bypass_csp": True}
+    with opened(browser, shown.disk[which], **context) as page:
+        looks_as_before(name, small_picture(page), tmp_path)
+
+
+def test_a_page_that_is_broken_does_not_look_as_it_did(browser: Browser, shown: Shown) -> None:
+    for mistake in MISTAKES:
+        with opened(browser, shown.disk[0], **DESK, bypass_csp=True) as page:
+            page.add_style_tag(content=mistake)
+            assert looks_broken("shorts-desk-light", small_picture(page)), mistake

@@ -1,0 +1,152 @@
+"""What a page says: of shorts, of a clip, and of what went wrong; all of it as text."""
+
+import time
+from base64 import b64decode
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from clipflow.domain.clips import ClipResult, Segment
+from clipflow.domain.keys import ClipKeys, ShortsKeys
+from clipflow.domain.shorts import Short
+from clipflow.domain.transcript import Transcript, Word
+from clipflow.results.clip import clip_page
+from clipflow.results.page import clock, relinked, size
+from clipflow.results.shorts import shorts_page
+from clipflow.results.spoken import Marks, captions, shown_lines
+from tests.clipflow.results.conftest import FAILURE, moment, words
+
+KEYS = ShortsKeys("u", "talk-1", "warehouse")
+CLIP = ClipKeys("t", "episode-1", "clip-1", "{tenantId}/")
+
+
+def made(number: int, line: int, **more: Any) -> Short:
+    return Short.made(number, KEYS.short(number), moment(line, **more), 4_200_000)
+
+
+def page(*shorts: Short, said: list[Word] | None = None, posters: Mapping[str, str] = {}) -> str:
+    return shorts_page(KEYS, shorts, Transcript(tuple(said or words()), "en"), posters)
+
+
+def test_a_page_names_its_videos_by_their_place_beside_it() -> None:
+    text = page(made(1, 1))
+    assert 'src="videos-cropped-stacked/segment_1_cropped_stacked.mp4"' in text
+    assert "warehouse" not in text
+    result = ClipResult(
+        s3_key=CLIP.clip,
+        file_size=900_000,
+        duration="00:00:03",
+        duration_seconds=3,
+        resolution="1920x1080",
+        segment_count=1,
+    )
+    segment = Segment.read({"startTime": "01:00:00", "endTime": "01:00:03.5"}, "a segment")
+    text = clip_page(CLIP, [segment], result, {})
+    assert 'src="clip.mp4"' in text
+    assert "1920 × 1080" in text and "900 kB" in text and ">1:00:03<" in text
+
+
+def test_no_page_asks_for_anything_from_elsewhere() -> None:
+    text = page(made(1, 1), posters={KEYS.short(1): "data:image/jpeg;base64,AAAA"})
+    assert "http://" not in text and "https://" not in text
+    assert "<script" not in text and "default-src 'none'" in text
+
+
+@pytest.mark.parametrize("evil", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
+def test_what_people_and_models_write_is_text(evil: str) -> None:
+    said = words([(evil, f"{evil} One two."), ("b", "Three four.")])
+    failed = Short.failed(2, KEYS.short(2), moment(1, title=evil, why=evil), FAILURE)
+    text = page(made(1, 0, title=evil, why=evil), failed, said=said)
+    assert evil not in text
+    assert "<script" not in text and "<img" not in text
+
+
+def test_a_short_without_a_title_has_a_heading_all_the_same() -> None:
+    assert ">Short 1</h3>" in page(made(1, 1, title=" \n"))
+
+
+def test_one_that_failed_says_why_and_what_to_do_and_offers_no_video() -> None:
+    text = page(made(1, 1), Short.failed(2, KEYS.short(2), moment(4), FAILURE))
+    assert FAILURE.message in text
+    assert "Start it again: only what failed is made." in text
+    assert "segment_2" not in text
+    assert "1 short, 0:05 in all; <strong>1 not made</strong>" in text
+
+
+def test_the_words_of_a_short_are_marked_and_no_others() -> None:
+    said = words([("a", "One two three four."), ("a", "Five six."), ("b", "Seven eight.")])
+    shorts = [made(1, 0, start=Fraction(2), end=Fraction(7)), made(2, 2)]
+    lines = shown_lines(Transcript(tuple(said)), Marks.of(said, shorts))
+    runs = [(run.gap, run.text, run.shorts) for line in lines for run in line.runs]
+    assert runs == [
+        ("", "One two", ()),
+        (" ", "three four.", (1,)),
+        ("", "Five", (1,)),
+        (" ", "six.", ()),
+        ("", "Seven eight.", (2,)),
+    ]
+    assert [run.begins for line in lines for run in line.runs] == [(), (1,), (), (), (2,)]
+    assert [run.ends for line in lines for run in line.runs] == [(), (), (1,), (), (2,)]
+    assert [line.speaker for line in lines] == ["a", None, "b"]
+
+
+def test_words_that_two_shorts_share_lead_to_both() -> None:
+    text = page(made(1, 1), made(2, 1), said=words())
+    for number in (1, 2):
+        assert f'<a href="#moment-{number}">' in text
+        assert f'<a id="moment-{number}" lang="en" href="#short-{number}">' in text
+
+
+def test_a_script_without_spaces_gets_none_where_a_mark_begins() -> None:
+    said = [
+        Word(text=text, start=at, end=at + 1) for at, text in enumerate(["你", "好", "世", "界"])
+    ]
+    short = made(1, 0, start=Fraction(2), end=Fraction(4))
+    [line] = shown_lines(Transcript(tuple(said)), Marks.of(said, [short]))
+    assert [(run.gap, run.text) for run in line.runs] == [("", "你好"), ("", "世界")]
+
+
+def test_a_moment_in_which_nothing_is_said_has_no_place_in_the_transcript() -> None:
+    assert "#moment-1" not in page(made(1, 0, start=Fraction(100), end=Fraction(110)))
+
+
+def test_captions_are_webvtt_and_their_text_is_no_markup() -> None:
+    said = words([("a", "Not this."), ("a", "<i>One</i> & two.")])
+    short = made(1, 1)
+    uri = captions(Transcript(tuple(said)), Marks.of(said, [short]), short)
+    assert uri
+    text = b64decode(uri.removeprefix("data:text/vtt;base64,")).decode()
+    assert text == "WEBVTT\n\n00:00:00.000 --> 00:00:04.500\n&lt;i&gt;One&lt;/i&gt; &amp; two.\n"
+    assert "<track" not in page(made(1, 1, start=Fraction(100), end=Fraction(110)))
+
+
+@pytest.mark.slow
+def test_ten_hours_and_two_hundred_shorts_are_a_page_soon_enough() -> None:
+    said = words([("a", "Ten words " * 5)] * 8000)
+    shorts = [made(number, number * 30) for number in range(1, 201)]
+    begun = time.process_time()
+    text = page(*shorts, said=said)
+    assert time.process_time() - begun < 15
+    assert text.count("<mark>") >= 200 and len(text) < 8_000_000
+
+
+def test_a_page_can_be_brought_to_files_of_other_names() -> None:
+    text = page(made(1, 1), made(2, 4))
+    old = "videos-cropped-stacked/segment_1_cropped_stacked.mp4"
+    brought = relinked(text, {old: "a%20talk&more-1.mp4"})
+    assert old not in brought and brought.count('="a%20talk&amp;more-1.mp4"') == 2
+    assert relinked(brought, {"a%20talk&more-1.mp4": old}) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(Fraction(0), "0:00"), (36.9, "0:36"), (Fraction(930), "15:30"), (3723.5, "1:02:03")],
+)
+def test_times_read_like_times(seconds: Fraction | float, shown: str) -> None:
+    assert clock(seconds) == shown
+
+
+def test_sizes_read_like_sizes() -> None:
+    assert [size(n) for n in (12, 840_400, 4_230_000)] == ["1 kB", "840 kB", "4.2 MB"]

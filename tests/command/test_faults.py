@@ -1,0 +1,125 @@
+"""What a person reads, and a program gets, where nothing can be made. No stack runs here."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.command.typed import Ended, typed
+from tests.made_media import make_source
+from tests.programs import free_port
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_source(
+        tmp_path_factory.mktemp("talk") / "talk.mp4", seconds=2, sound=("-c:a", "aac")
+    )
+
+
+def one_line(ended: Ended) -> str:
+    """What stderr holds, which is one line."""
+    [line] = ended.stderr.splitlines()
+    return line
+
+
+def nowhere(folder: Path) -> dict[str, str]:
+    """A machine on which no stack runs."""
+    return {"CLIPFLOW_PREFECT_PORT": str(free_port()), "CLIPFLOW_HOME": str(folder / "home")}
+
+
+def test_a_file_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
+    for command in (("shorts",), ("clips", "--cut", "0-1")):
+        ended = typed(*command, "nope.mp4", folder=tmp_path)
+        assert ended.returncode == 2
+        assert "'nope.mp4' does not exist" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--cut", "5-2"), "ends before it starts"),
+        (("--cut", "soon"), "is not START-END"),
+        (("--cut", "1:99-2:00"), "is not a time"),
+        ((), "Give VIDEO and --cut, or --tenant and"),
+        (("--cut", "0-1", "--tenant", "t"), "Give VIDEO and --cut, or --tenant and"),
+    ],
+)
+def test_clips_without_a_meaning_are_wrong_usage(
+    arguments: tuple[str, ...], told: str, talk: Path
+) -> None:
+    ended = typed("clips", talk.name, *arguments, folder=talk.parent)
+    assert ended.returncode == 2
+    assert told in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_without_a_stack_status_and_open_say_how_to_start_one(tmp_path: Path) -> None:
+    for command in ("status", "open"):
+        ended = typed(command, folder=tmp_path, env=nowhere(tmp_path))
+        assert ended.returncode == 3
+        assert "`make up`" in one_line(ended)
+        assert ended.stdout == ""
+
+
+def test_a_program_gets_the_error_as_json(tmp_path: Path) -> None:
+    ended = typed("status", "--json", folder=tmp_path, env=nowhere(tmp_path))
+    error = json.loads(ended.stdout)["error"]
+    assert error["exit"] == ended.returncode == 3
+    assert one_line(ended) == f"{error['message']} {error['remedy']}"
+
+
+def test_a_prefect_that_is_not_there_is_named_without_its_password(talk: Path) -> None:
+    url = f"http://user:secret@127.0.0.1:{free_port()}/api"
+    env = {"PREFECT_API_URL": url, "TABLE_NAME": "t", "BUCKET_NAME": "b"}
+    for debug in ((), ("--debug",)):
+        ended = typed("shorts", talk.name, *debug, folder=talk.parent, env=env)
+        assert ended.returncode == 3
+        assert "No Prefect server answers at http://127.0.0.1" in ended.stderr
+        assert "secret" not in ended.stderr
+        assert ("Traceback" in ended.stderr) == bool(debug)
+
+
+def test_an_environment_that_says_too_little_is_told_at_once(talk: Path) -> None:
+    env = {"PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api"}
+    ended = typed("clips", talk.name, "--cut", "0-1", folder=talk.parent, env=env)
+    assert ended.returncode == 2
+    assert "TABLE_NAME" in one_line(ended)
+
+
+def test_a_stack_of_its_own_that_does_not_come_up_says_why(talk: Path, tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file where a folder is to be")
+    ended = typed("shorts", talk.name, folder=talk.parent, env=nowhere(tmp_path))
+    assert ended.returncode == 3
+    assert "does not come up" in one_line(ended)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        env = {"CLIPFLOW_HOME": str(tmp_path / "free"), "CLIPFLOW_AWS_PORT": str(port)}
+        env |= {"CLIPFLOW_PREFECT_PORT": str(free_port())}
+        ended = typed("shorts", talk.name, folder=talk.parent, env=env)
+    assert ended.returncode == 3
+    assert f"port {port} is taken" in one_line(ended)
+
+
+def test_an_open_page_needs_no_stack(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "talk.html").write_text("<!doctype html>")
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+    browser.chmod(0o755)
+    env = {**nowhere(tmp_path), "BROWSER": f"{browser} %s"}
+    for name in ((), ("talk",)):
+        ended = typed("open", *name, folder=tmp_path, env=env)
+        assert ended.returncode == 0, ended.stderr
+        address = (out / "talk.html").as_uri()
+        assert (tmp_path / "opened").read_text().strip() == address
+        (tmp_path / "opened").unlink()
+    ended = typed("open", folder=tmp_path, env={**env, "BROWSER": "false"})
+    assert (ended.returncode, ended.stdout.splitlines()[0]) == (0, address)
+    assert "open the address yourself" in ended.stdout

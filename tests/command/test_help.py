@@ -1,0 +1,71 @@
+"""What `clipflow` tells of itself, without any stack."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from deployments.command.__main__ import app
+from tests.command.typed import typed
+from tests.programs import ROOT
+
+COMMANDS = ("shorts", "clips", "status", "open")
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids="-".join)
+def test_help_fits_a_narrow_terminal_and_has_examples(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    told = typed(*command, "--help", folder=tmp_path, env={"COLUMNS": "60"})
+    assert told.returncode == 0
+    lines = told.stdout.splitlines()
+    assert max(map(len, lines)) <= 60
+    examples = lines[[line.strip() for line in lines].index("Examples") :]
+    assert any(line.strip().startswith(" ".join(("clipflow", *command))) for line in examples)
+    for code in ("0 all is made", "1 a job", "2 wrong usage", "3 stack", "130 Ctrl-C"):
+        assert code in told.stdout
+
+
+def test_help_and_completion_wait_for_nothing_heavy() -> None:
+    heavy = {"prefect", "av", "cv2", "boto3", "numpy", "httpx"}
+    code = f"import sys, deployments.command.__main__; print({heavy} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert ran.stdout.strip() == "set()", ran.stderr
+
+
+def test_completion_offers_the_commands(tmp_path: Path) -> None:
+    asked = {"_CLIPFLOW_COMPLETE": "complete_bash", "COMP_WORDS": "clipflow ", "COMP_CWORD": "1"}
+    told = typed(folder=tmp_path, env=asked)
+    assert set(COMMANDS) <= set(told.stdout.split())
+
+
+def test_completion_can_be_installed(tmp_path: Path) -> None:
+    home = {
+        "HOME": str(tmp_path),
+        "SHELL": "/bin/bash",
+        "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
+    }
+    told = typed("--install-completion", "bash", folder=tmp_path, env=home)
+    assert told.returncode == 0, told.stderr
+    assert "clipflow" in (tmp_path / ".bashrc").read_text()
+
+
+def test_every_command_and_option_is_in_the_reference() -> None:
+    reference = (ROOT / "docs" / "command.md").read_text()
+    group = typer.main.get_command(app)
+    commands = group.commands  # type: ignore[attr-defined]
+    assert set(commands) == set(COMMANDS)
+    for name, command in commands.items():
+        section = reference.partition(f"## `clipflow {name}")[2].partition("\n## ")[0]
+        assert section, name
+        for option in command.params:
+            if option.param_type_name == "option" and option.name not in (
+                "help",
+                "as_json",
+                "debug",
+            ):
+                assert f"`{option.opts[-1]}" in section, f"{name} {option.opts}"
+    for everywhere in ("`--json`", "`--debug`", "`--help`", "--install-completion"):
+        assert everywhere in reference

@@ -1,0 +1,161 @@
+"""`clips`, `status` and `open` against the whole local stack, as a person and as a program."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import av
+import pytest
+
+from clipflow.domain.keys import ClipKeys
+from deployments.local_stack import RunningStack
+from tests.command.typed import CLIPFLOW, typed, typed_in_terminal
+from tests.made_media import frame_numbers, make_source
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("my talks") / "my talk.mp4"
+    return make_source(path, seconds=8, sound=("-c:a", "aac"))
+
+
+@pytest.fixture(scope="module")
+def made(stack: RunningStack, talk: Path) -> dict[str, Any]:
+    """What a program is told of a clip of two spans, the later one first."""
+    ended = typed(
+        *("clips", talk.name, "--cut", "00:05-00:06", "--cut", "1.52-2", "--json"),
+        folder=talk.parent,
+        env=stack.env,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "✓ extract 1" in ended.stderr
+    told = json.loads(ended.stdout)
+    assert told["error"] is None
+    [clip] = told["clips"]
+    return dict(clip)
+
+
+def put_episode(stack: RunningStack, talk: Path, clips: Mapping[str, tuple[int, int]]) -> str:
+    """An episode of tenant `t`, as a detector leaves it; each clip with its span."""
+    episode = f"episode-{uuid4().hex[:8]}"
+    stack.client("s3").upload_file(str(talk), "clipflow-media", f"{episode}/tracks/main.mp4")
+    table = stack.resource("dynamodb").Table("clipflow-records")
+    for clip, (start, end) in clips.items():
+        record = {"status": "detected", "segments": [{"startTime": start, "endTime": end}]}
+        table.put_item(Item={**ClipKeys("t", episode, clip).record, **record})
+    return episode
+
+
+def test_a_clip_of_a_file_has_its_spans_in_the_order_given(
+    made: dict[str, Any], talk: Path
+) -> None:
+    assert made["clipId"] == "my-talk-5-6_1.52-2"
+    assert frame_numbers(talk.parent / made["file"]) == [*range(125, 150), *range(38, 50)]
+    assert made["duration"] == "00:00:01"
+
+
+def test_the_page_beside_a_clip_plays_it_from_there(made: dict[str, Any], talk: Path) -> None:
+    page = talk.parent / made["page"]
+    sources = re.findall(r'<video[^>]* src="([^"]+)"', page.read_text())
+    assert [page.parent / source for source in sources] == [talk.parent / made["file"]]
+
+
+def test_status_lists_the_last_jobs_a_line_each(
+    made: dict[str, Any], stack: RunningStack, tmp_path: Path
+) -> None:
+    ended = typed("status", folder=tmp_path, env=stack.env)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    [line] = [line for line in ended.stdout.splitlines() if made["clipId"] in line]
+    id, job, _, state, steps, age, failure = line.split("\t")
+    assert (job, state, failure) == ("clip", "Completed", "")
+    assert made["runId"].startswith(id)
+    done, of = map(int, steps.split("/"))
+    assert done == of > 4
+    assert re.fullmatch(r"\d+ (s|min)", age)
+
+
+def test_status_of_one_job_tells_its_history(
+    made: dict[str, Any], stack: RunningStack, tmp_path: Path
+) -> None:
+    for id in (made["runId"][:8], made["clipId"]):
+        ended = typed("status", id, "--json", folder=tmp_path, env=stack.env)
+        told = json.loads(ended.stdout)
+        history = [entry["status"] for entry in told["history"]]
+        assert history == ["Generation in Progress", "Generation Complete"]
+        assert told["runId"] == made["runId"]
+    ended = typed("status", "nobody", folder=tmp_path, env=stack.env)
+    assert ended.returncode == 2
+    assert ended.stderr == "There is no job nobody. `clipflow status` lists the last ones.\n"
+
+
+def test_open_brings_the_page_of_a_job_that_is_elsewhere(
+    made: dict[str, Any], stack: RunningStack, tmp_path: Path
+) -> None:
+    env = {**stack.env, "BROWSER": "false"}
+    told = typed("open", made["runId"][:8], "--json", folder=tmp_path, env=env)
+    page = tmp_path / "out" / f"{made['clipId']}.html"
+    assert json.loads(told.stdout)["address"] == page.as_uri()
+    with av.open(str(page.with_suffix(".mp4"))) as container:
+        assert container.streams.video[0].frames == 37
+    ended = typed("open", made["clipId"], "--run", folder=tmp_path, env=env)
+    assert ended.stdout.splitlines()[0].endswith(f"/runs/flow-run/{made['runId']}")
+
+
+def test_what_fails_of_an_episode_is_told_and_the_rest_is_brought(
+    stack: RunningStack, talk: Path, tmp_path: Path
+) -> None:
+    good, bad = f"good-{uuid4().hex[:6]}", f"bad-{uuid4().hex[:6]}"
+    episode = put_episode(stack, talk, {good: (0, 1), bad: (5, 60)})
+    asked = ("clips", "--tenant", "t", "--episode", episode)
+    code, screen, document = typed_in_terminal(
+        *asked, "--json", folder=tmp_path, env=stack.env, columns=60
+    )
+    told = json.loads(document)
+    assert code == told["error"]["exit"] == 1
+    clips = {clip["clipId"]: clip for clip in told["clips"]}
+    assert (tmp_path / clips[good]["file"]).exists()
+    assert "ends past" in clips[bad]["failure"]
+    assert clips[bad]["file"] is None
+    assert f"{good}: stitch" in screen
+    assert "\x1b[" in screen
+    assert "Traceback" not in screen
+    [line] = told["error"]["message"].splitlines()
+    assert line == f"{bad}: {clips[bad]['failure']}"
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen)
+    assert line in " ".join(shown.split())
+    ended = typed("status", bad, folder=tmp_path, env=stack.env)
+    assert ended.stdout.splitlines()[-1] == clips[bad]["failure"]
+
+
+def test_an_episode_without_due_clips_is_no_failure(stack: RunningStack, tmp_path: Path) -> None:
+    asked = ("clips", "--tenant", "t", "--episode", f"empty-{uuid4().hex[:6]}")
+    ended = typed(*asked, folder=tmp_path, env=stack.env)
+    assert ended.returncode == 0
+    assert "has no clip to make" in ended.stdout
+
+
+def test_ctrl_c_cancels_a_clip_that_is_not_begun_yet(
+    stack: RunningStack, talk: Path, tmp_path: Path
+) -> None:
+    name = f"never-{uuid4().hex[:6]}"
+    asked = [CLIPFLOW, "clips", str(talk), "--cut", "0-1", "--name", name]
+    with subprocess.Popen(
+        asked, env={**os.environ, **stack.env}, cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout
+        while "Asked for" not in running.stdout.readline():
+            assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+        said = running.stdout.read()
+    assert running.returncode == 130
+    assert "Cancelling" in said
+    ended = typed("status", name, "--json", folder=tmp_path, env=stack.env)
+    assert json.loads(ended.stdout)["state"] == "Cancelled"

@@ -1,0 +1,95 @@
+"""Steps as Prefect knows them, with how far each is, and as a terminal and a pipe show them."""
+
+import io
+from uuid import uuid4
+
+import pytest
+from prefect import flow, get_client, task
+from prefect.artifacts import create_progress_artifact
+from prefect.client.schemas.objects import StateType
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from rich.console import Console
+
+from deployments.command.runs import Step, steps_of
+from deployments.command.steps import shown
+from tests.programs import PrefectServer, eventually
+
+
+def step(name: str, state: StateType, progress: float | None = None) -> Step:
+    return Step(uuid4(), uuid4(), name, state, progress)
+
+
+@task
+def upload() -> None:
+    """Nothing."""
+
+
+@task
+def transcribe() -> None:
+    create_progress_artifact(42.0, key="transcribe")
+
+
+@flow
+def prepare() -> None:
+    transcribe()
+
+
+@flow
+def whole() -> None:
+    upload()
+    prepare()
+
+
+@pytest.mark.slow
+def test_the_steps_of_a_run_are_its_childrens_too_each_with_its_progress(
+    prefect_server: PrefectServer,
+) -> None:
+    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
+        run_id = whole(return_state=True).state_details.flow_run_id
+        assert run_id
+        with get_client(sync_client=True) as client:
+            # Task runs reach the server as events, a moment after they ended.
+            eventually(lambda: sum(s.is_over for s in steps_of(client, [run_id])) == 2)
+            steps = steps_of(client, [run_id])
+    assert [(s.name.rpartition("-")[0], s.progress) for s in steps] == [
+        ("upload", None),
+        ("transcribe", 42.0),
+    ]
+    assert all(s.run_id == run_id for s in steps)
+
+
+def test_a_pipe_gets_a_plain_line_once_a_step_is_over() -> None:
+    console = Console(file=io.StringIO(), width=60)
+    made, running = step("transcribe " * 10, StateType.COMPLETED), step("cut", StateType.RUNNING)
+    failed = step("render 1", StateType.FAILED)
+    with shown(console) as steps:
+        steps.show([made, running], {})
+        steps.show([made, running, failed], {})
+    assert isinstance(console.file, io.StringIO)
+    first, second = console.file.getvalue().splitlines()
+    assert first.split(" s  ")[1] == f"✓ {made.name}"
+    assert second.endswith("✗ render 1")
+
+
+def test_a_narrow_terminal_gets_a_bar_for_what_tells_how_far_it_is() -> None:
+    console = Console(file=io.StringIO(), width=60, force_terminal=True, color_system=None)
+    running = [
+        step("transcribe", StateType.RUNNING, 42),
+        step("look for the finished clip " * 4, StateType.RUNNING),
+    ]
+    with shown(console) as steps:
+        steps.show(running, {})
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().replace("\r", "\n").splitlines()
+    bar = [line for line in lines if "transcribe" in line][-1]
+    assert "━" in bar and "42%" in bar
+    assert any("finished clip" in line and "…" in line and "━" not in line for line in lines)
+
+
+def test_steps_of_many_runs_say_whose_they_are() -> None:
+    console = Console(file=io.StringIO())
+    one = step("stitch", StateType.COMPLETED)
+    with shown(console) as steps:
+        steps.show([one], {one.run_id: "best-moments"})
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().endswith("✓ best-moments: stitch\n")

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.resources import files
@@ -24,13 +25,14 @@ from tests.ecs.ecs_task import ACCOUNT
 from tests.ecs.machines import Machines, Server, held_ffmpeg
 from tests.flows.conftest import Episode
 from tests.made_media import make_source
+from tests.postgres import postgres, programs
 from tests.programs import AWS, ROOT, Program, free_port
 
 POOLS = {
     f"CLIPFLOW_{kind.upper()}_WORK_POOL": f"clipflow-{kind}"
     for kind in ("orchestrate", "media", "prepare", "marks")
 }
-WORKERS = ("orchestrate", "media", "prepare")
+WORKERS = ("orchestrate", "media", "prepare", "marks")
 AT_ONCE = 3
 
 
@@ -81,8 +83,19 @@ def deploy_events(url: str) -> None:
 
 
 @pytest.fixture(scope="package")
+def database() -> Iterator[str | None]:
+    """PostgreSQL, where it is installed."""
+    if folder := programs():
+        with postgres(folder) as url:
+            yield url
+    else:
+        warnings.warn("No PostgreSQL here (Debian's `postgresql`): on SQLite.", stacklevel=1)
+        yield None
+
+
+@pytest.fixture(scope="package")
 def machines(
-    account: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    account: dict[str, str], database: str | None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machines]:
     """A cluster, its pools and their workers, everything deployed."""
     home = tmp_path_factory.mktemp("machines")
@@ -97,7 +110,7 @@ def machines(
     }
     images = {"clipflow:test": {**AWS, **inside}}
     service = EcsService(account["AWS_ENDPOINT_URL"], images, home)
-    server = Server(home)
+    server = Server(home, database)
     env = {
         **account,
         **POOLS,

@@ -21,10 +21,14 @@ from tests.programs import PrefectServer, eventually
 
 
 class Server(PrefectServer):
-    """Prefect's server as the local stack runs it: SQLite would be busy for so many otherwise."""
+    """Prefect's server on the `database`, as in production; without one as the local stack runs it:
+    SQLite would be busy for so many otherwise."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, database: str | None) -> None:
         super().__init__(home)
+        if database:
+            self._env["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
+            return
         port = self.url.split(":")[2].split("/")[0]
         self._env |= {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": port}
         self._command = [sys.executable, "-m", "deployments.local_stack.local_prefect"]

@@ -1,0 +1,57 @@
+"""A PostgreSQL of the test's own: Debian's, on a loopback port, in a folder that goes with it."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.programs import eventually, free_port
+
+
+def programs() -> Path | None:
+    """Where `initdb` and `postgres` are, the newest first; None where they are not installed."""
+    here = [Path(found).resolve().parent for found in [shutil.which("initdb")] if found]
+    folders = [*here, *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
+    return next((folder for folder in folders if (folder / "postgres").exists()), None)
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    """Its address, as Prefect takes it. `folder` is that of its programs."""
+    home = Path(tempfile.mkdtemp(prefix="clipflow-postgres-"))
+    who = _owner_of(home)
+    data, port = str(home / "data"), free_port()
+    make = [str(folder / "initdb"), "-D", data, "-U", "prefect", "-A", "trust", "-E", "UTF8"]
+    serve = [
+        str(folder / "postgres"),
+        *("-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", str(home)),
+        *("-c", "fsync=off", "-c", "max_connections=200"),
+    ]
+    ready = [str(folder / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    try:
+        subprocess.run(make, check=True, capture_output=True, **who)
+        with (home / "log").open("wb") as log:
+            server = subprocess.Popen(serve, stdout=log, stderr=log, **who)
+        try:
+            eventually(lambda: subprocess.run(ready, check=False).returncode == 0, 60)
+            yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
+        finally:
+            server.send_signal(signal.SIGINT)  # whoever is connected is sent away
+            server.wait(30)
+    finally:
+        shutil.rmtree(home)
+
+
+def _owner_of(home: Path) -> dict[str, Any]:
+    """Who runs it: PostgreSQL will not as root, and nobody else may enter pytest's folders."""
+    if os.getuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    os.chown(home, nobody.pw_uid, nobody.pw_gid)
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}

@@ -37,6 +37,8 @@ class Settings(BaseSettings):
         default="klippers_warehouse", validation_alias="CLIPFLOW_SHORTS_PREFIX"
     )
     scratch: Path = Field(default=Path(gettempdir()), validation_alias="CLIPFLOW_SCRATCH")
+    # Where people's browsers find the objects, as behind a CDN; it may hold `{bucket}`.
+    public_url: str | None = Field(default=None, validation_alias="CLIPFLOW_PUBLIC_URL")
 
 
 class Limits(BaseSettings):
@@ -46,6 +48,10 @@ class Limits(BaseSettings):
     ffmpeg: str | None = Field(default=None, validation_alias="CLIPFLOW_FFMPEG")
     ffmpeg_deadline_seconds: float | None = Field(
         default=None, gt=0, validation_alias="CLIPFLOW_FFMPEG_DEADLINE_SECONDS"
+    )
+    # Of a whole run, whatever it waits for: the last bound, when every other has failed.
+    run_deadline_seconds: float = Field(
+        default=24 * 3600, gt=0, validation_alias="CLIPFLOW_RUN_DEADLINE_SECONDS"
     )
 
 

@@ -6,30 +6,42 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from clipflow.domain.clips import BeginClipGeneration
 from clipflow.domain.model import Identifier
+from tasks.jobs import BEGIN, asked_for
+from tasks.run_page import tell_of_started
 from tasks.start import list_due_clips, start_clip
 
 
-@flow(name="begin-clip-generation", flow_run_name="{episode_id}")
+@flow(name=BEGIN, flow_run_name="{episode_id}")
 def begin_clip_generation(
     tenant_id: Identifier,
     episode_id: Identifier,
     clips: list[dict[str, Any]] | None = None,
     event_id: str | None = None,
     force: bool = False,
+    traceparent: str | None = None,
 ) -> State[Any]:
     """Start making the clips of an episode: those given, or all that are due.
 
-    The same `event_id` never starts a clip twice.
+    Args:
+        tenant_id: Whose episode it is: the first half of its records' `pk`.
+        episode_id: The episode: the second half, and the folder of its tracks.
+        clips: Clips to make, as `{"clipId": "c-1"}`; one that has no record yet brings its
+            `segments`, as `{"startTime": "00:01:00", "endTime": "00:01:30"}`. Empty: all that are
+            detected, pending or failed.
+        event_id: The event that asks. The same never starts a clip twice.
+        force: Make them also where they are made already, from the same.
+        traceparent: Where the event is in its trace. `tasks.telemetry` reads it, since the run's
+            own span is opened before the run begins.
     """
-    detail = {"tenantId": tenant_id, "episodeId": episode_id, "clips": clips}
-    asked = BeginClipGeneration.read(detail, "the request")
+    asked = asked_for({"tenant_id": tenant_id, "episode_id": episode_id, "clips": clips})
     due = list_due_clips(tenant_id, episode_id) if asked.clips is None else asked.clips
     if not due:
         return Completed(name="NothingToGenerate", message=f"{episode_id} has no clip to make.")
     asked_by = event_id or str(runtime.flow_run.get_id())
     # One after the other: many at once would only fight over the Prefect server's database.
-    for clip in due:
-        start_clip(tenant_id, episode_id, clip, asked_by, force)
+    started = {
+        clip.clip_id: start_clip(tenant_id, episode_id, clip, asked_by, force) for clip in due
+    }
+    tell_of_started(tenant_id, episode_id, started)
     return Completed(message=f"{len(due)} clips started.")

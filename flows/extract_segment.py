@@ -1,8 +1,9 @@
 """One segment of a clip, on a machine of its own."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow
+from pydantic import Field
 
 from clipflow.domain.keys import ClipKeys
 from clipflow.domain.model import Identifier
@@ -18,11 +19,21 @@ def extract_segment(
     episode_id: Identifier,
     clip_id: Identifier,
     segment: dict[str, Any],
-    index: int,
+    index: Annotated[int, Field(ge=0)],
     plan: dict[str, Any],
     force: bool = False,
 ) -> None:
-    """Put segment `index` of a clip, as its run has planned it."""
+    """Put segment `index` of a clip, as its run has planned it.
+
+    Args:
+        tenant_id: Whose episode it is.
+        episode_id: The episode.
+        clip_id: The clip.
+        segment: What to cut, as `{"startTime": "00:01:00", "endTime": "00:01:30"}`.
+        index: Its place in play order, from 0.
+        plan: The source's object and its form, as the clip's run knows them.
+        force: Make it also where it is made already, from the same.
+    """
     asked = {"tenant_id": tenant_id, "episode_id": episode_id, "clip_id": clip_id}
     cut = cut_asked_for({**asked, "segment": segment, "index": index}, plan)
     with while_wanted(ClipKeys(tenant_id, episode_id, clip_id)):

@@ -11,34 +11,22 @@ from clipflow.domain.clips import ClipRequest, ClipResult, ClipStatus
 from clipflow.domain.errors import Failure
 from clipflow.domain.keys import ClipKeys
 from clipflow.domain.model import Identifier
-from clipflow.settings import settings
+from clipflow.settings import limits, settings
 from tasks.clips import find_made, find_sources, plan, stitch_segments
-from tasks.fan_out import at_once, extract_all, stop_what_runs_elsewhere
-from tasks.status import (
-    read_record,
-    record_end_without_result,
-    set_complete,
-    set_failed,
-    set_in_progress,
-)
-
-
-def clip_keys(asked: dict[str, Any]) -> ClipKeys:
-    """Of the run with these parameters."""
-    return ClipKeys(
-        asked["tenant_id"], asked["episode_id"], asked["clip_id"], settings().key_prefix
-    )
-
-
-_at_the_end = [record_end_without_result(clip_keys), stop_what_runs_elsewhere(clip_keys)]
+from tasks.fan_out import at_once, extract_all
+from tasks.jobs import GENERATE_CLIP
+from tasks.marks import AT_THE_END
+from tasks.results import show_clip
+from tasks.run_page import tag_run
+from tasks.status import read_record, set_complete, set_failed, set_in_progress
 
 
 @flow(
-    name="generate-clip",
+    name=GENERATE_CLIP,
     flow_run_name="{clip_id}",
     task_runner=ThreadPoolTaskRunner(max_workers=at_once()),  # type: ignore[arg-type]
-    on_crashed=_at_the_end,
-    on_cancellation=_at_the_end,
+    timeout_seconds=limits().run_deadline_seconds,
+    **AT_THE_END,
 )
 def generate_clip(
     tenant_id: Identifier,
@@ -51,14 +39,24 @@ def generate_clip(
     """Make one clip, from the segments given or those of its record, and keep its record.
 
     What is already made from the same source and times is not made again, unless `force`.
+
+    Args:
+        tenant_id: Whose episode it is: the first half of its records' `pk`.
+        episode_id: The episode: the second half, and the folder of its tracks.
+        clip_id: The clip: its record's `sk` is `clip#` and this.
+        segments: What to cut, as `{"startTime": "00:01:00", "endTime": "00:01:30"}`, in seconds
+            too; also `speaker` and `order`. Empty: the segments of its record.
+        source_key: The object to cut from. Empty: its record's, else the episode's tracks.
+        force: Make it also where it is made already, from the same.
     """
     asked = {"clipId": clip_id, "segments": segments, "sourceKey": source_key}
     clip = ClipRequest.read(asked, "the clip asked for")
     keys = ClipKeys(tenant_id, episode_id, clip_id, settings().key_prefix)
+    tag_run(keys)
     run_id = str(runtime.flow_run.get_id())
 
     record = read_record(keys)
-    if record.status == ClipStatus.COMPLETE and not force and _is_made(keys, record.request(clip)):
+    if record.status == ClipStatus.COMPLETE and not force and _is_shown(keys, record.request(clip)):
         return Completed(name="AlreadyMade", message=f"{keys.clip} is up to date.")
 
     claim = set_in_progress(keys, run_id, clip.brought)
@@ -73,14 +71,18 @@ def generate_clip(
     return Completed(message=f"{result.s3_key}: {result.duration}, {result.resolution}")
 
 
-def _is_made(keys: ClipKeys, clip: ClipRequest) -> bool:
-    return find_made(find_sources(keys, clip)) is not None
+def _is_shown(keys: ClipKeys, clip: ClipRequest) -> bool:
+    """Whether the clip is made; then its page is there too, also that of an older clip."""
+    made = find_made(find_sources(keys, clip))
+    if made:
+        show_clip(keys, clip, made)
+    return made is not None
 
 
 def _make(keys: ClipKeys, clip: ClipRequest, force: bool) -> ClipResult:
     sourced = find_sources(keys, clip)
     made = None if force else find_made(sourced)
-    if made:
-        return made
-    segments = extract_all(plan(sourced), force=force)
-    return stitch_segments(sourced, segments)
+    if made is None:
+        made = stitch_segments(sourced, extract_all(plan(sourced), force=force))
+    show_clip(keys, clip, made)
+    return made

@@ -11,34 +11,36 @@ from clipflow.domain.errors import Failure
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
 from clipflow.domain.shorts import FailedState, ShortsResult, children_failure
-from clipflow.settings import settings
+from clipflow.settings import limits, settings
 from flows.prepare_video import prepare_video
-from tasks.fan_out import at_once, prepare, render_all, stop_what_runs_elsewhere
+from tasks.fan_out import at_once, prepare, render_all
+from tasks.jobs import GENERATE_SHORTS
+from tasks.marks import AT_THE_END
+from tasks.results import show_shorts
+from tasks.run_page import tag_run
 from tasks.shorts import read_config
-from tasks.status import record_end_without_result, set_complete, set_failed, set_in_progress
-
-
-def shorts_keys(asked: dict[str, Any]) -> ShortsKeys:
-    """Of the run with these parameters."""
-    return ShortsKeys(asked["user_id"], asked["video_id"], settings().shorts_prefix)
-
-
-_at_the_end = [record_end_without_result(shorts_keys), stop_what_runs_elsewhere(shorts_keys)]
+from tasks.status import set_complete, set_failed, set_in_progress
 
 
 @flow(
-    name="generate-shorts",
+    name=GENERATE_SHORTS,
     flow_run_name="{video_id}",
     task_runner=ThreadPoolTaskRunner(max_workers=at_once()),  # type: ignore[arg-type]
-    on_crashed=_at_the_end,
-    on_cancellation=_at_the_end,
+    timeout_seconds=limits().run_deadline_seconds,
+    **AT_THE_END,
 )
 def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = False) -> State[Any]:
     """Make captioned vertical shorts of a long video's best moments, and keep its record.
 
     What is already made from the same is not made again, unless `force`.
+
+    Args:
+        user_id: Whose video it is: the folder above the video's.
+        video_id: The video: the folder of its `original.mp4` and `shorts_config.json`.
+        force: Make everything also where it is made already, from the same.
     """
     keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
+    tag_run(keys)
     run_id = str(runtime.flow_run.get_id())
     claim = set_in_progress(keys, run_id, {})
     if not claim.granted:
@@ -53,6 +55,7 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
         state = FailedState.CHILD_TASKS
         shorts = render_all(keys, config, moments, force=force)
         result = result.model_copy(update={"shorts": shorts})
+        show_shorts(keys, shorts)
         failure = children_failure(shorts)
         if failure is None:
             set_complete(keys, run_id, result)

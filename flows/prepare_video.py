@@ -18,7 +18,13 @@ from tasks.shorts import choose_moments, make_thumbnail, plan_moments, read_conf
     task_runner=ThreadPoolTaskRunner(max_workers=at_once_here()),  # type: ignore[arg-type]
 )
 def prepare_video(user_id: Identifier, video_id: Identifier, force: bool = False) -> list[Moment]:
-    """Put a video's transcript, its moments and their segments; the moments, best first."""
+    """Put a video's transcript, its moments and their segments; the moments, best first.
+
+    Args:
+        user_id: Whose video it is: the folder above the video's.
+        video_id: The video: the folder of its `original.mp4` and `shorts_config.json`.
+        force: Make everything also where it is made already, from the same.
+    """
     keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
     with while_wanted(keys):
         config = read_config(keys)

@@ -1,8 +1,9 @@
 """One short of a video, on a machine of its own."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow
+from pydantic import Field
 
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
@@ -19,11 +20,20 @@ def render_short(
     user_id: Identifier,
     video_id: Identifier,
     config: dict[str, Any],
-    number: int,
+    number: Annotated[int, Field(ge=1)],
     moment: dict[str, Any],
     force: bool = False,
 ) -> None:
-    """Put short `number` of a video, of one of its moments."""
+    """Put short `number` of a video, of one of its moments.
+
+    Args:
+        user_id: Whose video it is: the folder above the video's.
+        video_id: The video: the folder of its `original.mp4`.
+        config: As in the video's `shorts_config.json`.
+        number: The short's, from 1, best first.
+        moment: `start`, `end`, `score`, `why` and `title`.
+        force: Make it also where it is made already, from the same.
+    """
     keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
     asked = Render(
         keys,

@@ -17,6 +17,7 @@ from clipflow.domain.keys import ClipKeys, main_track_candidates
 from clipflow.settings import settings
 from clipflow.storage.objects import object_store
 from clipflow.storage.records import record_store
+from tasks.progress import shown
 from tasks.retries import MEDIA, RECORDS
 
 
@@ -46,7 +47,8 @@ def plan(clip: SourcedClip) -> list[Cut]:
 @task(name="extract-segment", task_run_name="extract {cut.label}", **MEDIA)
 def extract_segment(cut: Cut, threads: int, force: bool) -> ExtractOutput:
     """One segment, exact to the frame, under its key."""
-    return extract(cut, object_store(), threads=threads, force=force)
+    with shown("segment", f"segment {cut.label}"):
+        return extract(cut, object_store(), threads=threads, force=force)
 
 
 @task(name="stitch", task_run_name="stitch", **MEDIA)
@@ -60,4 +62,5 @@ def stitch_segments(clip: SourcedClip, segments: list[ExtractOutput]) -> ClipRes
             StitchSegment(segment_file=s.segment_file, metadata=s.metadata) for s in segments
         ],
     )
-    return assemble(request, clip, object_store())
+    with shown("stitch", f"{clip.keys.label} of {len(segments)} segments"):
+        return assemble(request, clip, object_store())

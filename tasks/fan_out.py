@@ -1,26 +1,23 @@
 """Where segments are cut and shorts rendered: the one seam that knows."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from prefect import Flow
-from prefect.client.schemas.objects import FlowRun, State
-from prefect.flows import FlowStateHook
-from prefect.futures import PrefectFuture, as_completed, wait
+from prefect.futures import PrefectFuture, as_completed
 
 from clipflow.clips.plan import Cut
 from clipflow.domain.clips import ExtractOutput
 from clipflow.domain.errors import Failure
-from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
+from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsConfig
 from clipflow.machine import cores, memory
 from clipflow.settings import limits, pools
 from clipflow.shorts.render import Render
 from clipflow.shorts.segments import PlannedMoment
-from clipflow.storage.records import record_store
-from tasks.child_runs import crew_of, stop_children
+from tasks.child_runs import crew_of
 from tasks.clips import extract_segment
 from tasks.elsewhere import extract_elsewhere, prepare_elsewhere, render_elsewhere
+from tasks.progress import counted
 from tasks.shorts import cut_moment, render_short
 
 Result = TypeVar("Result")
@@ -77,26 +74,10 @@ def render_all(
     return _outcomes(asked, [render_short.submit(one, threads, force) for one in asked])
 
 
-def stop_what_runs_elsewhere(
-    keys_of: Callable[[dict[str, Any]], RecordKeys],
-) -> FlowStateHook[..., Any]:
-    """A flow's hook: no child outlives a run that was cancelled or crashed, unless another run has
-    taken its record over, and them with it.
-
-    `keys_of` finds the record from the run's parameters.
-    """
-
-    def stop(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-        keys = keys_of(flow_run.parameters)
-        elsewhere = pools().media or pools().prepare
-        if elsewhere and record_store().owner(keys) == str(flow_run.id):
-            stop_children(keys)
-
-    return stop
-
-
 def _outcomes(asked: list[Render], futures: list[PrefectFuture[Short]]) -> list[Short]:
-    wait(futures)
+    with counted(len(futures), "shorts") as one_more:
+        for _ in as_completed(futures):
+            one_more()
     return [_outcome(*pair) for pair in zip(asked, futures, strict=True)]
 
 
@@ -109,8 +90,10 @@ def _outcome(asked: Render, future: PrefectFuture[Short]) -> Short:
 
 
 def _results(futures: list[PrefectFuture[Result]]) -> list[Result]:
-    for future in as_completed(futures):
-        future.result()
+    with counted(len(futures), "segments") as one_more:
+        for future in as_completed(futures):
+            future.result()
+            one_more()
     return [future.result() for future in futures]
 
 

@@ -5,19 +5,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from typing import Any
-from uuid import UUID
 
 import httpx
 from prefect import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
-from prefect.exceptions import ObjectNotFound
 from prefect.logging.loggers import flow_run_logger
 from prefect.states import Cancelling
 
 from clipflow.domain.errors import ClipflowError
 from clipflow.domain.keys import RecordKeys
 from clipflow.storage.records import record_store
+from tasks.ended import state_of
 
 LOOK_SECONDS = 10.0
 # A run that crashed may be followed by another, which adopts the children that still work.
@@ -64,13 +63,11 @@ def is_wanted(record: RecordKeys) -> bool:
     owner = record_store().owner(record)
     if owner is None:
         return False
-    try:
-        with get_client(sync_client=True) as client:
-            state = client.read_flow_run(UUID(owner)).state
-    except (ObjectNotFound, ValueError):
+    state = state_of(owner)
+    if state is None:
         return False
-    if state is None or not state.is_final():
-        return state is None or not state.is_cancelling()
+    if not state.is_final():
+        return not state.is_cancelling()
     return state.is_crashed() and datetime.now(UTC) - state.timestamp < GRACE
 
 

@@ -27,6 +27,8 @@ RECORDS: dict[str, Any] = {
     "retry_jitter_factor": 1,
     "retry_condition_fn": worth_retrying,
 }
+# Nobody comes after it: it outlasts an outage of the table's of some minutes.
+MARKS: dict[str, Any] = {**RECORDS, "retries": 10, "retry_delay_seconds": exponential_backoff(2)}
 # The child tasks of shorts wait 30 and 60 seconds.
 CHILD: dict[str, Any] = {
     "retries": 2,

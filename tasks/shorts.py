@@ -6,6 +6,7 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsConfig
 from clipflow.shorts import config, moments, render, segments, transcript
 from clipflow.storage.objects import shorts_store
+from tasks.progress import shown
 from tasks.retries import CHILD, MEDIA, RECORDS
 
 
@@ -18,7 +19,8 @@ def read_config(keys: ShortsKeys) -> ShortsConfig:
 @task(name="transcribe", task_run_name="transcribe", **MEDIA)
 def transcribe(keys: ShortsKeys, language: str | None, force: bool) -> None:
     """The transcript, under its keys."""
-    transcript.transcribe(keys, language, shorts_store(), force=force)
+    with shown("transcript", f"what is said in {keys.label}"):
+        transcript.transcribe(keys, language, shorts_store(), force=force)
 
 
 @task(name="choose-moments", task_run_name="choose moments", **MEDIA)
@@ -36,7 +38,8 @@ def plan_moments(keys: ShortsKeys, chosen: list[Moment]) -> list[segments.Planne
 @task(name="cut-moment", task_run_name="segment {planned.label}", **MEDIA)
 def cut_moment(planned: segments.PlannedMoment, threads: int, force: bool) -> None:
     """One moment's segment and subtitles, under their keys."""
-    segments.make_moment(planned, shorts_store(), threads=threads, force=force)
+    with shown("segment", f"segment {planned.label}"):
+        segments.make_moment(planned, shorts_store(), threads=threads, force=force)
 
 
 @task(name="make-thumbnail", task_run_name="thumbnail", **MEDIA)
@@ -48,4 +51,5 @@ def make_thumbnail(keys: ShortsKeys) -> None:
 @task(name="render-short", task_run_name="render {asked.label}", **CHILD)
 def render_short(asked: render.Render, threads: int, force: bool) -> Short:
     """One short, under its key."""
-    return render.render(asked, shorts_store(), threads=threads, force=force)
+    with shown("short", f"short {asked.label}"):
+        return render.render(asked, shorts_store(), threads=threads, force=force)

@@ -1,22 +1,15 @@
 """The status writer: Set In Progress, Set Complete, Set Failed."""
 
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
-from uuid import UUID
 
-import httpx
-from prefect import Flow, get_client, get_run_logger, task
-from prefect.client.schemas.objects import FlowRun, State
-from prefect.exceptions import ObjectNotFound
-from prefect.flows import FlowStateHook
-from prefect.logging.loggers import flow_run_logger
+from prefect import get_run_logger, task
 
 from clipflow.domain.clips import ClipRecord
-from clipflow.domain.errors import Failure, FailureCode, OwnershipLost
+from clipflow.domain.errors import Failure, OwnershipLost
 from clipflow.domain.keys import ClipKeys, RecordKeys
 from clipflow.domain.model import Model
 from clipflow.storage.records import Claim, record_store
+from tasks.ended import state_of
 from tasks.retries import RECORDS
 
 
@@ -57,42 +50,7 @@ def set_failed(
         get_run_logger().warning("%s", error)
 
 
-def record_end_without_result(
-    keys_of: Callable[[dict[str, Any]], RecordKeys],
-) -> FlowStateHook[..., Any]:
-    """A flow's hook: Set Failed for a run that was cancelled or whose process is gone.
-
-    `keys_of` finds the record from the run's parameters.
-    """
-
-    def record_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-        cancelled = state.is_cancelled() or _is_being_cancelled(flow_run.id)
-        code = FailureCode.CANCELLED if cancelled else FailureCode.CRASHED
-        ended = "was cancelled" if cancelled else "crashed"
-        message = f"The run {flow_run.name} {ended}. Start it again to go on."
-        keys = keys_of(flow_run.parameters)
-        try:
-            record_store().fail(keys, str(flow_run.id), Failure(code, message))
-        except OwnershipLost as error:
-            flow_run_logger(flow_run, flow).info("%s", error)
-
-    return record_end
-
-
-def _is_being_cancelled(run_id: UUID) -> bool:
-    """Whether Prefect says so: a run that is ended for it only knows that it is being ended."""
-    # Without an answer it is a crash, as far as anybody can tell.
-    with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
-        state = client.read_flow_run(run_id).state
-        return state is not None and (state.is_cancelling() or state.is_cancelled())
-    return False
-
-
 def _is_over(run_id: str) -> bool:
     """Whether Prefect knows that the flow run ended, or does not know it at all."""
-    try:
-        with get_client(sync_client=True) as client:
-            state = client.read_flow_run(UUID(run_id)).state
-    except (ObjectNotFound, ValueError):
-        return True
-    return state is not None and state.is_final()
+    state = state_of(run_id)
+    return state is None or state.is_final()

@@ -3,7 +3,7 @@
 import http.client
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -80,16 +80,16 @@ class FaultyProxy:
                 if fault and fault.after is None:
                     return self.answer(request, fault.status, {}, [b"told to fail"], 12)
                 cut = fault.after if fault else None
-                upstream = http.client.HTTPConnection(address, timeout=60)
-                upstream.request(self.command, self.path, body, dict(self.headers))
-                reply = upstream.getresponse()
-                length = int(reply.headers.get("Content-Length") or 0)
-                parts = iter(lambda: reply.read(1 << 16), b"")
-                if cut is not None:
-                    parts = iter([reply.read(cut)])
-                    self.close_connection = True
-                self.answer(request, reply.status, dict(reply.headers), parts, length)
-                upstream.close()
+                # Also where the client has gone away in the middle of its answer.
+                with closing(http.client.HTTPConnection(address, timeout=60)) as upstream:
+                    upstream.request(self.command, self.path, body, dict(self.headers))
+                    reply = upstream.getresponse()
+                    length = int(reply.headers.get("Content-Length") or 0)
+                    parts = iter(lambda: reply.read(1 << 16), b"")
+                    if cut is not None:
+                        parts = iter([reply.read(cut)])
+                        self.close_connection = True
+                    self.answer(request, reply.status, dict(reply.headers), parts, length)
 
             def answer(
                 self,

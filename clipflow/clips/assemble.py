@@ -11,6 +11,8 @@ from clipflow.media.stitch import Piece, stitch
 from clipflow.segments.checkpoint import is_made_from, video_metadata
 from clipflow.settings import settings
 from clipflow.storage.objects import ObjectStore
+from clipflow.telemetry.progress import report
+from clipflow.telemetry.spans import span
 
 
 def made_already(clip: SourcedClip, objects: ObjectStore) -> ClipResult | None:
@@ -27,19 +29,23 @@ def assemble(request: StitchInput, clip: SourcedClip, objects: ObjectStore) -> C
 
     Raises what storing and stitching raise.
     """
-    with tempfile.TemporaryDirectory(prefix="clipflow-", dir=settings().scratch) as scratch:
+    scratch_of = tempfile.TemporaryDirectory(prefix="clipflow-", dir=settings().scratch)
+    with span("stitch") as work, scratch_of as scratch:
         pieces = []
         for index, segment in enumerate(request.segments):
             path = Path(scratch, f"{index}.mp4")
             objects.download(segment.segment_file, path)
             pieces.append(Piece(path, Fraction(str(segment.metadata.duration))))
+            report(len(pieces) / (len(request.segments) + 1))
         path = Path(scratch, "clip.mp4")
         made = stitch(pieces, path)
         metadata = video_metadata(
             made.duration, made.resolution, len(pieces), clip.etags, clip.fingerprint
         )
         objects.upload(path, clip.keys.clip, metadata)
-        return _result(clip, made.duration, made.resolution, path.stat().st_size)
+        work.bytes_read = sum(piece.path.stat().st_size for piece in pieces)
+        work.bytes_written = path.stat().st_size
+        return _result(clip, made.duration, made.resolution, work.bytes_written)
 
 
 def _result(clip: SourcedClip, duration: Fraction, resolution: str, size: int) -> ClipResult:

@@ -3,11 +3,18 @@
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from clipflow.domain.errors import InvalidInput
 from clipflow.domain.model import Identifier, Model, ObjectKey
 from clipflow.domain.timecode import Timecode
+
+# A number that a record can keep: DynamoDB takes neither the largest floats nor the smallest.
+Order = Annotated[
+    float,
+    Field(ge=-1e9, le=1e9, allow_inf_nan=False),
+    AfterValidator(lambda order: round(order, 9)),
+]
 
 
 class Segment(Model):
@@ -17,7 +24,7 @@ class Segment(Model):
     end_time: Timecode
     speaker: str | None = None
     text: str | None = None
-    order: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    order: Order | None = None
     notes: str | None = None
     source_key: ObjectKey | None = None
 

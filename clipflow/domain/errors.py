@@ -14,6 +14,7 @@
     └── Transient               the same step may succeed later
         ├── StorageUnavailable  STORAGE_ERROR      S3 or DynamoDB did not answer as it should
         ├── MediaInterrupted    FFMPEG_ERROR       ffmpeg was killed, or its output is not whole
+        ├── DiskFull            STORAGE_ERROR      the machine's disk has no room for the work
         ├── MachineLost         CRASHED            the machine that did a part of the work is gone
         ├── ModelUnavailable    INTERNAL_ERROR     a language model did not answer usefully
         └── DeadlineExceeded    TIMEOUT            a process or a read ran past its deadline
@@ -21,14 +22,13 @@
 A task's retry rule asks one question: is it `Terminal`?
 """
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-MESSAGE_LIMIT_BYTES = 2048
+from clipflow.domain.secrets import without_secrets as without_secrets
 
-_URL_QUERY = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]+")
+MESSAGE_LIMIT_BYTES = 2048
 
 
 class FailureCode(StrEnum):
@@ -50,6 +50,8 @@ class ClipflowError(Exception):
     code: ClassVar[FailureCode] = FailureCode.INTERNAL_ERROR
 
     def __init__(self, message: str, remedy: str = "") -> None:
+        # Whoever shows the error, in a log or in a record, shows no secret.
+        message, remedy = without_secrets(message), without_secrets(remedy)
         # Both go to Exception.args, so the error survives pickling between processes.
         super().__init__(message, remedy)
         self.message = message
@@ -111,6 +113,10 @@ class MediaInterrupted(Transient):
     code = FailureCode.FFMPEG_ERROR
 
 
+class DiskFull(Transient):
+    code = FailureCode.STORAGE_ERROR
+
+
 class MachineLost(Transient):
     code = FailureCode.CRASHED
 
@@ -137,11 +143,6 @@ class Failure:
             return cls(error.code, presentable(str(error)))
         text = f"{type(error).__name__}: {error}. This is a defect in clipflow: see the run's log."
         return cls(FailureCode.INTERNAL_ERROR, presentable(text))
-
-
-def without_secrets(text: str) -> str:
-    """`text` with the query of every URL cut off: a presigned URL's query is a credential."""
-    return _URL_QUERY.sub(r"\1?…", text)
 
 
 def presentable(text: str) -> str:

@@ -45,6 +45,11 @@ class ClipKeys:
         return f"{self._folder}/clip.mp4"
 
     @property
+    def page(self) -> str:
+        """Of results, beside the clip."""
+        return f"{self._folder}/index.html"
+
+    @property
     def _folder(self) -> str:
         return f"{expand(self.prefix, self.tenant_id)}{self.episode_id}/clips/{self.clip_id}"
 
@@ -59,7 +64,7 @@ class ShortsKeys:
 
     @property
     def record(self) -> dict[str, str]:
-        return {"pk": f"{self.user_id}#{self.video_id}", "sk": "shorts"}
+        return {"pk": f"{self.user_id}#{self.video_id}", "sk": SHORTS_SORT_KEY}
 
     @property
     def label(self) -> str:
@@ -107,6 +112,11 @@ class ShortsKeys:
         return self._key(f"videos-cropped-stacked/segment_{number}_cropped_stacked.mp4")
 
     @property
+    def page(self) -> str:
+        """Of results, beside everything."""
+        return self._key("index.html")
+
+    @property
     def folder(self) -> str:
         return f"{self.prefix}/{self.user_id}/{self.video_id}".lstrip("/")
 
@@ -115,6 +125,7 @@ class ShortsKeys:
 
 
 CLIP_SORT_PREFIX = "clip#"
+SHORTS_SORT_KEY = "shorts"
 TRACK_SORT_PREFIX = "track#"
 
 
@@ -125,6 +136,20 @@ def partition(tenant_id: str, episode_id: str) -> str:
 
 def clip_sort_key(clip_id: str) -> str:
     return f"{CLIP_SORT_PREFIX}{clip_id}"
+
+
+def record_keys(pk: str, sk: str) -> RecordKeys | None:
+    """Whose record has this key; None for what is no clip's and no video's.
+
+    It knows no prefixes: only the record's key is to be used.
+    """
+    first, hash_mark, second = pk.partition("#")
+    clip = sk.removeprefix(CLIP_SORT_PREFIX)
+    if not (first and hash_mark and second and clip):
+        return None
+    if sk == SHORTS_SORT_KEY:
+        return ShortsKeys(first, second, prefix="")
+    return ClipKeys(first, second, clip) if clip != sk else None
 
 
 def main_track_candidates(tenant_id: str, episode_id: str, prefix: str) -> list[str]:

@@ -49,7 +49,9 @@ class ShortsConfig(Model):
     background_video: Annotated[ObjectKey | None, Field(alias="background_video")] = None
     layout: Layout = Layout.STACK
     caption_style: Annotated[CaptionStyle, Field(alias="caption_style")] = CaptionStyle.KARAOKE
-    language: Annotated[str | None, Field(pattern=r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$")] = None
+    language: Annotated[str | None, Field(pattern=r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8}){0,3}$")] = (
+        None
+    )
 
 
 class Moment(Model):

@@ -9,12 +9,15 @@ from pydantic import Field
 
 from clipflow.domain.model import Model
 
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# Seconds: a later time is damage, not speech.
+LONGEST = 48 * 3600
+Seconds = Annotated[float, Field(ge=0, le=LONGEST, allow_inf_nan=False)]
 
 # A silence this long ends a line, as a full stop does; in seconds.
 PAUSE = 0.7
 # A line that goes on longer, as speech without punctuation does, is parted at its longest silence.
 _LONGEST_LINE = 15.0
+_MANY_WORDS = 100
 _SENTENCE_ENDS = ".!?…。！？؟۔।"
 # What may stand behind a full stop.
 _CLOSING = "\"'”’»)]」』）"
@@ -118,9 +121,11 @@ def _parts(word: Word, following: Word) -> bool:
 def _parted(words: tuple[Word, ...]) -> list[tuple[Word, ...]]:
     if len(words) < 2 or words[-1].end - words[0].start <= _LONGEST_LINE:
         return [words]
-    # Of equal silences the middle one, so that both parts get shorter.
+    # Of equal silences the middle one, so that both parts get shorter. Of very many words none near
+    # an end, or silences that only grow would part one word at a time.
+    edge = len(words) // 4 if len(words) > _MANY_WORDS else 1
     at = max(
-        range(1, len(words)),
+        range(edge, len(words) - edge + 1),
         key=lambda i: (words[i].start - words[i - 1].end, -abs(2 * i - len(words))),
     )
     return [*_parted(words[:at]), *_parted(words[at:])]

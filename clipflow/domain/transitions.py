@@ -96,22 +96,33 @@ def complete(run_id: str, now: str, made: Mapping[str, Any]) -> Update:
 
 def fail(run_id: str, now: str, failure: Failure, made: Mapping[str, Any]) -> Update:
     """To `Generation Failed`, with the reason, and what was made nevertheless."""
-    error = {"message": failure.message, "timestamp": now, "code": failure.code.value}
     return Update(
-        sets={
-            "status": ClipStatus.FAILED.value,
-            "updatedAt": now,
-            "processingError": error,
-            **made,
-        },
-        history={
-            "status": ClipStatus.FAILED,
-            "timestamp": now,
-            "error": failure.message,
-        },
+        sets={**_failed(now, failure), **made},
+        history=_failed_entry(now, failure),
         compares={"owner": run_id, "inProgress": ClipStatus.IN_PROGRESS.value},
         condition=_OWNED,
     )
+
+
+def fail_unclaimed(run_id: str, now: str, failure: Failure) -> Update:
+    """To `Generation Failed`, by a run that ended before it could claim the record, and while no
+    other has: what was asked for waits for nobody."""
+    return Update(
+        sets={**_failed(now, failure), "flowRunId": run_id},
+        history=_failed_entry(now, failure),
+        compares={"detected": ClipStatus.DETECTED.value, "pending": ClipStatus.PENDING.value},
+        condition="attribute_exists(#pk) AND (#status IN (:detected, :pending)"
+        " OR attribute_not_exists(#status))",
+    )
+
+
+def _failed(now: str, failure: Failure) -> dict[str, Any]:
+    error = {"message": failure.message, "timestamp": now, "code": failure.code.value}
+    return {"status": ClipStatus.FAILED.value, "updatedAt": now, "processingError": error}
+
+
+def _failed_entry(now: str, failure: Failure) -> dict[str, str]:
+    return {"status": ClipStatus.FAILED, "timestamp": now, "error": failure.message}
 
 
 def timestamp(moment: datetime) -> str:

@@ -10,10 +10,10 @@ import ffmpeg as command
 
 from clipflow.domain.errors import MediaRefused
 from clipflow.media import ffmpeg
+from clipflow.media.allowance import most_bytes, patience
 from clipflow.media.form import UNSPECIFIED, Form, is_hdr, limited, matrix_of
 from clipflow.media.probe import Probe
 from clipflow.media.window import Window
-from clipflow.settings import limits
 
 # The unit of every segment's picture: frames of 24, 25, 30 and 30000/1001 a second are whole in it.
 TIMESCALE = 90_000
@@ -30,8 +30,6 @@ _TRANSPOSE = {90: ["cclock"], 180: ["hflip", "vflip"], 270: ["clock"]}
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
 # Seconds: less than a sample, and what no container's rounding reaches.
 _INAUDIBLE, _GAP = 1e-5, 0.005
-# Seconds for ffmpeg: a start, and so many for each second of 1080p at 30 frames.
-_PATIENCE_START, _PATIENCE_EACH = 60.0, 20.0
 FLAC_IN_MP4 = {"acodec": "flac", "strict": "experimental"}
 
 
@@ -45,6 +43,8 @@ def cut(window: Window, source: Probe, form: Form, path: Path, threads: int) -> 
         cut_command(window, source, form, path, threads),
         doing,
         patience(form.width * form.height, window.span.duration),
+        most_bytes(form.width * form.height, len(window.frames), window.span.duration),
+        window.span.duration,
     )
     planned, made = len(window.frames), count_frames(path)
     if window.frames_are_packets and planned != made:
@@ -210,10 +210,3 @@ def sounded(stream: Any, window: Window, rate: int, layout: str) -> Any:
 def _blocks(stream: Any) -> Any:
     # ffmpeg 9 takes the first frame's length for FLAC's block size, however short it is.
     return stream.filter("asetnsamples", 4096, pad=0)
-
-
-def patience(pixels: int, duration: Fraction) -> float:
-    """Seconds that ffmpeg may take for `duration` seconds of a picture of so many pixels."""
-    size = max(1.0, pixels / (1920 * 1080))
-    given = _PATIENCE_START + _PATIENCE_EACH * size * float(duration)
-    return limits().ffmpeg_deadline_seconds or given

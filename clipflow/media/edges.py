@@ -11,13 +11,13 @@ import ffmpeg as command
 
 from clipflow.domain.errors import MediaRefused
 from clipflow.media import ffmpeg
+from clipflow.media.allowance import most_bytes, patience
 from clipflow.media.cut import (
     FLAC_IN_MP4,
     TIMESCALE,
     converted,
     encoder,
     framed,
-    patience,
     sounded,
     upright,
 )
@@ -28,6 +28,7 @@ from clipflow.media.window import Window
 
 # Units of TIMESCALE by which an MP4's edit list may round a time.
 _ROUNDING = 6
+_LINE_BYTES = 256
 
 
 def part_of(
@@ -66,6 +67,7 @@ def encode_picture(window: Window, source: Probe, form: Form, path: Path, thread
         picture_command(window, source, form, path, threads),
         f"encoding {len(window.frames)} frames of {window.span} of {source.name}",
         patience(form.width * form.height, window.span.duration),
+        most_bytes(form.width * form.height, len(window.frames), window.span.duration),
     )
     return path
 
@@ -76,6 +78,7 @@ def encode_sound(window: Window, source: Probe, form: Form, path: Path) -> Path:
         sound_command(window, form, path),
         f"encoding the sound of {window.span} of {source.name}",
         patience(0, window.span.duration),
+        most_bytes(0, 0, window.span.duration),
     )
     return path
 
@@ -89,7 +92,12 @@ def refuse_unless_it_shows(
     """
     told = scratch / "frames.txt"
     duration = Fraction(planned[-1] - planned[0], TIMESCALE)
-    ffmpeg.run(decode_command(path, told, threads), "checking the copy", patience(pixels, duration))
+    # A frame is a line of text in what is told.
+    largest = most_bytes(_LINE_BYTES, len(planned), duration)
+    deadline = patience(pixels, duration)
+    ffmpeg.run(
+        decode_command(path, told, threads), "checking the copy", deadline, largest, duration
+    )
     lines = [line for line in told.read_text().splitlines() if not line.startswith("#")]
     shown = [int(line.split(",")[2]) for line in lines]
     apart = [abs(pts - wanted) for pts, wanted in zip(shown, planned, strict=False)]
@@ -101,7 +109,7 @@ def decode_command(path: Path, told: Path, threads: int) -> list[str]:
     """ffmpeg's arguments to decode every frame and list their times; the first error ends it."""
     # What a loop filter does cannot fail, and is a quarter of the work.
     careful = {"err_detect": "explode", "skip_loop_filter": "all"}
-    content = command.input(str(path), threads=threads, **careful)
+    content = command.input(str(path), format="mp4", threads=threads, **careful)
     # Of frames as they are in memory nothing is read but their times, so this costs nothing.
     output = command.output(
         content["v:0"],

@@ -6,19 +6,42 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
 from functools import cache
+from itertools import pairwise
+from pathlib import Path
 from typing import IO
 
 import imageio_ffmpeg
 
-from clipflow.domain.errors import DeadlineExceeded, MediaInterrupted, MediaRefused
+from clipflow.domain.errors import (
+    ClipflowError,
+    DeadlineExceeded,
+    DiskFull,
+    MediaInterrupted,
+    MediaRefused,
+)
+from clipflow.media.advance import advance
+from clipflow.media.allowance import LARGEST_PICTURE
 from clipflow.settings import limits
+from clipflow.telemetry.spans import span, spent
 
 # 5.1 brought `-fps_mode`, without which frame times cannot be kept.
 OLDEST = (5, 1)
 _VERSION = re.compile(r"ffmpeg version n?(\d+)\.(\d+)")
 _TAIL_BYTES = 1200
+# What an input of ours may be: no playlist and no list of files, so no file can name another.
+_READ = (
+    *("-protocol_whitelist", "file", "-format_whitelist", "nut,mov,flac,s16le,lavfi"),
+    *("-max_pixels", str(LARGEST_PICTURE)),
+)
+# What ffmpeg may write where its plan asks for less: its words on stderr count too.
+_LEAST_BOUND = 64 << 20
+# POSIX counts a file's bound in these; the bound outlives the shell, which becomes ffmpeg.
+_BLOCK = 512
+_BOUNDED = ("/bin/sh", "-c", 'ulimit -f "$0" 2>/dev/null; exec "$@"')
 
 
 @cache
@@ -39,24 +62,39 @@ def _version(path: str) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def run(arguments: Sequence[str], doing: str, deadline: float) -> None:
+def run(
+    arguments: Sequence[str],
+    doing: str,
+    deadline: float,
+    largest: int = 0,
+    lasting: Fraction = Fraction(0),
+) -> None:
     """Run ffmpeg with `arguments`, for at most `deadline` seconds; `doing` names it in errors.
 
-    Raises MediaRefused where ffmpeg gives up on its input, MediaInterrupted where it is killed,
-    DeadlineExceeded where it does not end in time; its process group is gone in every case.
+    No file that it writes may grow beyond `largest` bytes, or 64 MiB where that is less. It reads
+    files only, and in our own formats only. Where its output lasts `lasting` seconds, it reports
+    how much of it is written.
+
+    Raises MediaRefused where ffmpeg gives up on its input or writes too much, MediaInterrupted
+    where it is killed, DeadlineExceeded where it does not end in time; its process group is gone
+    in every case.
     """
-    command = [*_leash(), executable(), "-nostdin", "-hide_banner", "-loglevel", "warning", "-y"]
-    with tempfile.TemporaryFile() as said:
+    bound = max(largest, _LEAST_BOUND)
+    command = [*_BOUNDED, str(-(-bound // _BLOCK)), *_leash(), executable()]
+    command += ["-nostdin", "-hide_banner", "-loglevel", "warning", "-y"]
+    inputs, outputs = _files(arguments)
+    told, opened = advance(lasting), span(f"ffmpeg {doing.split()[0]}")
+    with tempfile.TemporaryFile() as said, told as written, opened as work:
         # A group of its own, so that whatever ffmpeg starts can be killed with it.
         process = subprocess.Popen(
-            [*command, *arguments],
+            [*command, *written.arguments, *confined(arguments)],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=written.output,
             stderr=said,
             process_group=0,
         )
         try:
-            status = process.wait(timeout=deadline)
+            status = _ended(process, deadline, written.look)
         except subprocess.TimeoutExpired:
             raise DeadlineExceeded(
                 f"{doing}: ffmpeg did not end within {deadline:.0f} s and was killed.",
@@ -64,22 +102,68 @@ def run(arguments: Sequence[str], doing: str, deadline: float) -> None:
             ) from None
         finally:
             _kill_group(process)
+            work.bytes_read, work.bytes_written = _bytes(inputs), _bytes(outputs)
         if status:
-            raise _refusal(doing, status, _tail(said))
+            raise _refusal(doing, status, _tail(said), bound)
+
+
+def confined(arguments: Sequence[str]) -> list[str]:
+    """`arguments` with each input confined to files in our own formats."""
+    return [part for word in arguments for part in ((*_READ, word) if word == "-i" else (word,))]
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
+    if process.returncode is None:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        _reap(process, 0)
 
 
-def _refusal(doing: str, status: int, said: str) -> MediaRefused | MediaInterrupted:
+def _ended(process: subprocess.Popen[bytes], deadline: float, look: Callable[[], None]) -> int:
+    """Its status, once it has ended; `look` is called meanwhile.
+
+    Raises TimeoutExpired where that takes too long.
+    """
+    end, pause = time.monotonic() + deadline, 0.0005
+    while not _reap(process, os.WNOHANG):
+        rest = end - time.monotonic()
+        if rest <= 0:
+            raise subprocess.TimeoutExpired(process.args, deadline)
+        pause = min(2 * pause, rest, 0.05)
+        time.sleep(pause)
+        look()
+    return process.returncode
+
+
+def _reap(process: subprocess.Popen[bytes], options: int) -> bool:
+    """Whether it is over; what it took of the processor is noted, which Popen's own wait loses."""
+    pid, status, usage = os.wait4(process.pid, options)
+    if pid:
+        process.returncode = os.waitstatus_to_exitcode(status)
+        spent(usage.ru_utime + usage.ru_stime)
+    return bool(pid)
+
+
+def _files(arguments: Sequence[str]) -> tuple[set[str], set[str]]:
+    """The paths in a command: what it reads, and what it writes."""
+    inputs = {word for before, word in pairwise(arguments) if before == "-i"}
+    return inputs, {word for word in arguments if word.startswith("/")} - inputs
+
+
+def _bytes(paths: Iterable[str]) -> int:
+    return sum(Path(path).stat().st_size for path in paths if Path(path).is_file())
+
+
+def _refusal(doing: str, status: int, said: str, bound: int) -> ClipflowError:
+    if status == -signal.SIGXFSZ:
+        return MediaRefused(
+            f"{doing}: ffmpeg wrote more than {bound >> 20} MiB, and was stopped.",
+            "No such span takes as much: check the source's times and size.",
+        )
     # ffmpeg answers SIGTERM and SIGINT with 255; a negative status is a signal it could not answer.
     if status < 0 or status == 255:
         return MediaInterrupted(f"{doing}: ffmpeg was stopped from outside ({status}). {said}")
     if "No space left on device" in said:
-        return MediaInterrupted(f"{doing}: the disk is full.", "Give the worker more storage.")
+        return DiskFull(f"{doing}: the disk is full.", "Give the worker more storage.")
     return MediaRefused(
         f"{doing}: ffmpeg failed ({status}): {said}",
         "Check that the source plays; ffmpeg's own words are above.",

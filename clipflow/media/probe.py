@@ -11,6 +11,7 @@ from av.video.stream import VideoStream
 from clipflow.domain.errors import MediaRefused
 from clipflow.media.parameter_sets import ParameterSets, parameter_sets
 from clipflow.media.source import PlaylistSource, Source, reading
+from clipflow.media.streams import first_frame, picture_of, refuse_too_large, sound_of
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,13 @@ def probe(source: Source) -> Probe:
     """
     with reading(source.name), source.open(Fraction(0), Fraction(1)) as container:
         picture = picture_of(container, source.name)
-        frame = next((f for f in container.decode(picture) if f.pts is not None), None)
+        frame = first_frame(container, picture, source.name)
         if frame is None or frame.pts is None or picture.time_base is None:
-            raise MediaRefused(f"{source.name} has no frame that can be decoded.")
+            raise MediaRefused(
+                f"{source.name} has no frame that can be decoded.", "Check that the source plays."
+            )
         width, height, square = _upright(frame, picture)
+        refuse_too_large(width, height, source.name)
         start = Fraction(frame.pts) * picture.time_base
         sets, unfit = _packets(frame, picture)
         return Probe(
@@ -106,23 +110,11 @@ def probe(source: Source) -> Probe:
             rotation=frame.rotation % 360,
             frame_rate=Fraction(picture.average_rate or picture.guessed_rate or 30),
             colour=_colour(frame),
-            sound=_sound(container),
+            sound=_sound(container, source.name),
             duration=_duration(source, container, picture, start),
             parameter_sets=sets,
             unfit=unfit,
         )
-
-
-def picture_of(container: InputContainer, name: str) -> VideoStream:
-    """The stream that is cut: the best one that is not a cover image."""
-    moving = [s for s in container.streams.video if not s.disposition & _COVER]
-    if not moving:
-        raise MediaRefused(f"{name} has no moving picture.", "Name a source that has one.")
-    best = container.streams.best("video")
-    return best if isinstance(best, VideoStream) and best in moving else moving[0]
-
-
-_COVER = av.stream.Disposition.attached_pic
 
 
 def _upright(frame: VideoFrame, picture: VideoStream) -> tuple[int, int, bool]:
@@ -161,9 +153,9 @@ def _colour(frame: VideoFrame) -> Colour:
     return Colour(int(frame.color_primaries), int(frame.color_trc), int(frame.colorspace), full)
 
 
-def _sound(container: InputContainer) -> Sound | None:
-    stream = container.streams.best("audio")
-    if not isinstance(stream, av.AudioStream) or not stream.rate or not stream.channels:
+def _sound(container: InputContainer, name: str) -> Sound | None:
+    stream = sound_of(container, name)
+    if stream is None or not stream.rate or not stream.channels:
         return None
     return Sound(stream.rate, stream.channels, _grid(container, stream))
 

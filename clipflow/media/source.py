@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import EIO, ENOSPC
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +15,7 @@ from av.container import InputContainer
 
 from clipflow.domain.errors import (
     DeadlineExceeded,
+    DiskFull,
     MediaRefused,
     SourceChanged,
     SourceNotFound,
@@ -25,6 +27,8 @@ from clipflow.media.ranges import BUFFER, Fetch, Interrupted, RangeFile
 
 _LOG = logging.getLogger(__name__)
 
+# What a playlist's key ends with; libavformat itself reads what it names.
+PLAYLIST = ".m3u8"
 # Nothing that a file names is opened: an object may be a playlist under another name.
 _NOTHING_ELSE = {"protocol_whitelist": "none"}
 # Bytes in a row that a search in a container may read and a process keeps: cues are smaller.
@@ -81,7 +85,9 @@ class FileSource:
 
     def open(self, start: Fraction, end: Fraction) -> InputContainer:
         file = RangeFile(self.fetch, self.size, (self.name, self.etag))
-        container = av.open(file, "r", options=_NOTHING_ELSE, buffer_size=BUFFER)
+        container = av.open(
+            file, "r", options=_NOTHING_ELSE, buffer_size=BUFFER, metadata_errors="replace"
+        )
         file.keeping = _LONGEST_SEARCH
         if start > 0:
             self._search(file, container, start)
@@ -116,7 +122,7 @@ class LocalSource:
         return self.path.name
 
     def open(self, start: Fraction, end: Fraction) -> InputContainer:
-        return av.open(str(self.path), "r")
+        return av.open(str(self.path), "r", metadata_errors="replace")
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,7 @@ class PlaylistSource:
             BytesIO(text.encode()),
             "r",
             format="hls",
+            metadata_errors="replace",
             options={**_OPTIONS, **_HLS_OPTIONS},
             timeout=_TIMEOUT,
         )
@@ -162,10 +169,20 @@ def reading(name: str) -> Iterator[None]:
         av.error.ConnectionResetError,
         av.error.OSError,
     ) as error:
+        if error.errno == ENOSPC:
+            # What is read is written to disk at once.
+            raise DiskFull(
+                f"Reading {name}: the disk is full.", "Give the worker more storage."
+            ) from None
+        if error.errno == EIO and not name.endswith(PLAYLIST):
+            # The bytes of all else are fetched by us, whose errors say more.
+            raise _damaged(name, error) from None
         raise StorageUnavailable(f"Reading {name} failed: {error.strerror}.") from None
     except (av.error.ExitError, av.error.TimeoutError):
         raise DeadlineExceeded(f"Reading {name}: no answer within {_TIMEOUT[1]:.0f} s.") from None
     except av.error.FFmpegError as error:
-        raise MediaRefused(
-            f"{name} cannot be read: {error.strerror}.", "Check that the source plays."
-        ) from None
+        raise _damaged(name, error) from None
+
+
+def _damaged(name: str, error: av.error.FFmpegError) -> MediaRefused:
+    return MediaRefused(f"{name} cannot be read: {error.strerror}.", "Check that the source plays.")

@@ -17,11 +17,12 @@ from typing import Any
 import av
 from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
 from clipflow.domain.errors import MediaInterrupted, MediaRefused
 from clipflow.media.cut import TIMESCALE
+from clipflow.media.source import reading
 from clipflow.media.track import placed
 
 _BITS_PER_CHANNEL = 96_000
@@ -46,11 +47,16 @@ class Stitched:
 def stitch(pieces: Sequence[Piece], path: Path) -> Stitched:
     """Join `pieces`, in order, into an MP4 at `path`: H.264 copied, AAC, faststart.
 
-    Raises MediaRefused where the pieces do not share one form.
+    Raises MediaRefused where the pieces do not share one form, and what `reading` raises.
     """
+    with reading("a segment of the clip"):
+        return _stitched(pieces, path)
+
+
+def _stitched(pieces: Sequence[Piece], path: Path) -> Stitched:
     starts = _starts(pieces)
     _refuse_mixed_forms(pieces)
-    with av.open(str(pieces[0].path)) as first:
+    with _opened(pieces[0]) as first:
         video, audio = first.streams.video[0], first.streams.audio[0]
         options = {
             "movflags": "+faststart",
@@ -66,6 +72,11 @@ def stitch(pieces: Sequence[Piece], path: Path) -> Stitched:
     return Stitched(starts[-1], resolution)
 
 
+def _opened(piece: Piece) -> InputContainer:
+    # As what we made, whatever lies there now: a playlist would name other files.
+    return av.open(str(piece.path), "r", format="mp4")
+
+
 def _starts(pieces: Sequence[Piece]) -> list[Fraction]:
     """Where each piece begins, and at last where all end, in seconds."""
     starts = [Fraction(0)]
@@ -77,7 +88,9 @@ def _starts(pieces: Sequence[Piece]) -> list[Fraction]:
 def _refuse_mixed_forms(pieces: Sequence[Piece]) -> None:
     forms = set()
     for piece in pieces:
-        with av.open(str(piece.path)) as container:
+        with _opened(piece) as container:
+            if not container.streams.video or not container.streams.audio:
+                raise MediaRefused(f"{piece.path.name} is no segment.", "Start with `force`.")
             video, audio = container.streams.video[0], container.streams.audio[0]
             forms.add((video.codec_context.extradata, audio.rate, audio.layout.name))
     if len(forms) > 1:
@@ -104,7 +117,7 @@ def _pictures(
 def _shifted(pieces: Sequence[Piece], starts: list[Fraction]) -> Iterator[tuple[int, Packet[Any]]]:
     """Every packet of every piece, with when it is shown in the whole."""
     for piece, start in zip(pieces, starts, strict=False):
-        with av.open(str(piece.path)) as container:
+        with _opened(piece) as container:
             for packet in container.demux(container.streams.video[0]):
                 if packet.pts is not None:
                     yield packet.pts + round(start * TIMESCALE), packet
@@ -125,7 +138,7 @@ def _sounds(
 
 
 def _first_samples(piece: Piece, count: int) -> Iterator[AudioFrame]:
-    with av.open(str(piece.path)) as container:
+    with _opened(piece) as container:
         for frame in container.decode(audio=0):
             if frame.samples >= count:
                 fifo = AudioFifo()

@@ -21,8 +21,9 @@ from av.stream import Stream
 
 from clipflow.domain.errors import InvalidInput, MediaInterrupted, MediaRefused
 from clipflow.domain.timecode import format_timecode
-from clipflow.media.probe import Probe, picture_of
+from clipflow.media.probe import Probe
 from clipflow.media.source import Source, reading
+from clipflow.media.streams import picture_of, sound_of
 
 # Seconds before the span at which reading begins: enough for an audio decoder to settle (Opus asks
 # for 80 ms). Where no keyframe turns up before the span, the next one is tried.
@@ -122,7 +123,7 @@ class _Copy:
         self._shift = ORIGIN - int(self.known.start + self.span.start)
 
     def run(self, container: InputContainer, output: OutputContainer) -> None:
-        sound = container.streams.best("audio") if self.known.sound else None
+        sound = sound_of(container, self.known.name) if self.known.sound else None
         streams = [self.picture, *([sound] if sound else [])]
         copies = {s.index: output.add_stream_from_template(s) for s in streams}
         self._sound = sound is not None

@@ -1,7 +1,7 @@
 """One look through a video: its cuts, exact to the frame, and the faces a few times a second.
 
-Frames that no other is built on are left out at first. Where the picture cuts between two that were
-seen, those between them are looked at too.
+Frames in between, which the encoder built on those before and after, are left out at first. Where
+the picture cuts between two that were seen, those between them are looked at too.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,6 +28,8 @@ _LOOK, _SEARCH = 0.2, 1.0
 # While there are none: searches in vain are the dear ones, so each waits twice as long as the one
 # before, until a cut.
 _SOONEST, _LATEST = 0.4, 2.4
+# Seconds between frames that are seen, above which too much is left out.
+_WIDEST = 0.15
 # Seconds: two times that are nearer are one.
 _SAME_TIME = 1e-6
 # Looks at more faces cost more than they tell.
@@ -125,8 +127,8 @@ def _frames(
 ) -> Iterator[tuple[float, av.VideoFrame]]:
     """The film's frames of `since ≤ t ≤ until`, with t, in seconds from its first one.
 
-    `sparsely` leaves out those that no other frame is built on: half of the work, where the encoder
-    made such.
+    `sparsely` leaves out those that lie between two which they are built on: more than half of the
+    work. Where the encoder made many of them in a row, only those that no other is built on.
     """
     try:
         with av.open(str(film.path)) as container:
@@ -138,11 +140,15 @@ def _frames(
             stream.thread_type = "AUTO"
             # Deblocking is a tenth of the work, and nothing here sees it.
             stream.codec_context.options = {"skip_loop_filter": "all"}
-            stream.codec_context.skip_frame = "NONREF" if sparsely else "DEFAULT"
+            stream.codec_context.skip_frame = "BIDIR" if sparsely else "DEFAULT"
             zero = _first_time(container, film)
             container.seek(int((zero + since) * av.time_base))
+            last = inf
             for frame in container.decode(stream):
                 time = float(_time(frame) - zero)
+                if sparsely and time - last > _WIDEST:
+                    stream.codec_context.skip_frame = "NONREF"
+                last = time
                 if time > until + _SAME_TIME:
                     return
                 if film.holds(_time(frame)) and time >= since - _SAME_TIME:

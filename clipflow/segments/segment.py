@@ -1,11 +1,10 @@
 """Planning one segment and making it: its window fetched, cut exactly, put under its key."""
 
 import logging
-import tempfile
+import time
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from math import floor
-from pathlib import Path
 
 from clipflow.domain.errors import InvalidInput
 from clipflow.domain.timecode import format_timecode
@@ -14,14 +13,22 @@ from clipflow.media.probe import Probe
 from clipflow.media.smart_cut import smart_cut
 from clipflow.media.window import Span, fetch
 from clipflow.segments.checkpoint import fingerprint, is_made_from, video_metadata
+from clipflow.segments.scratch import encoded_bytes, window_bytes, work_folder
 from clipflow.segments.source import open_source
-from clipflow.settings import settings
 from clipflow.storage.objects import ObjectHead, ObjectStore
+from clipflow.telemetry.measures import SEGMENT_MADE, say
+from clipflow.telemetry.progress import part
+from clipflow.telemetry.spans import Work, span
 
 logger = logging.getLogger(__name__)
 
 # An end this far past the source's is taken for its end: detectors round up.
 _CLAMP_SECONDS = 1
+# The share of the work that is done when the window is on disk.
+_FETCHED = 0.25
+
+# By it the lifecycle of infra/data.yaml knows what a finished clip needs no longer.
+TAGS = "kind=segment"
 
 
 @dataclass(frozen=True)
@@ -70,14 +77,43 @@ def make_segment(
     head = objects.head(plan.key)
     if head and not force and is_made_from(head, plan.fingerprint):
         return head.size
-    with tempfile.TemporaryDirectory(prefix="clipflow-", dir=settings().scratch) as scratch:
-        path = Path(scratch, "segment.mp4")
+    began = time.monotonic()
+    with span("segment") as work:
+        _make(plan, objects, work, threads)
+    say(
+        SEGMENT_MADE,
+        f"{plan.key} is made: {plan.span} of {plan.source.name}, {work.cut_way}.",
+        seconds=round(time.monotonic() - began, 3),
+        bytes=work.bytes_written,
+        bytes_read=work.bytes_read,
+        cpu_seconds=round(work.cpu_seconds, 3),
+        cut_way=work.cut_way,
+    )
+    return work.bytes_written
+
+
+def _make(plan: SegmentPlan, objects: ObjectStore, work: Work, threads: int) -> None:
+    with work_folder(_needed(plan)) as scratch:
+        path, window_path = scratch / "segment.mp4", scratch / "window.nut"
         source = open_source(plan.head, objects)
-        window = fetch(source, plan.source, plan.span, Path(scratch, "window.nut"))
-        made = smart_cut(window, plan.source, plan.form, path, threads)
+        with part(0, _FETCHED):
+            window = fetch(source, plan.source, plan.span, window_path)
+        with part(_FETCHED, 1):
+            made = smart_cut(window, plan.source, plan.form, path, threads)
         metadata = video_metadata(
             plan.span.duration, plan.form.resolution, 1, plan.head.etag, plan.fingerprint
         )
         metadata["cut-way"] = made.label
-        objects.upload(path, plan.key, metadata)
-        return path.stat().st_size
+        objects.upload(path, plan.key, metadata, tags=TAGS)
+        # Of an encoded segment the label also says why.
+        work.cut_way = made.label.partition(":")[0]
+        work.bytes_written = path.stat().st_size
+        # libavformat reads a playlist's chunks itself: what it kept of them is the least it read.
+        work.bytes_read = work.bytes_read or window_path.stat().st_size
+
+
+def _needed(plan: SegmentPlan) -> int:
+    """Bytes on disk: the window, and what is encoded, once in parts and once as a whole."""
+    duration, form = plan.span.duration, plan.form
+    encoded = encoded_bytes(form.width * form.height, duration)
+    return window_bytes(plan.head.size, plan.source.duration, duration) + 2 * encoded

@@ -4,8 +4,9 @@ from functools import partial
 
 from clipflow.domain.errors import InvalidInput, SourceNotFound
 from clipflow.media.playlist import LARGEST_PLAYLIST_BYTES, beside, parse
-from clipflow.media.source import FileSource, PlaylistSource, Source
+from clipflow.media.source import PLAYLIST, FileSource, PlaylistSource, Source
 from clipflow.storage.objects import ObjectHead, ObjectStore
+from clipflow.telemetry.spans import counted
 
 
 def find_source(candidates: list[str], objects: ObjectStore) -> ObjectHead:
@@ -22,8 +23,8 @@ def find_source(candidates: list[str], objects: ObjectStore) -> ObjectHead:
 
 def open_source(head: ObjectHead, objects: ObjectStore) -> Source:
     """The source at `head`, ready to be read by range. Raises InvalidInput for a bad playlist."""
-    if not head.key.endswith(".m3u8"):
-        return FileSource(head.key, head.etag, head.size, partial(objects.part, head))
+    if not head.key.endswith(PLAYLIST):
+        return FileSource(head.key, head.etag, head.size, counted(partial(objects.part, head)))
     key = head.key
     for _ in ("master", "media"):
         playlist = parse(objects.text(key, LARGEST_PLAYLIST_BYTES), key)

@@ -2,7 +2,7 @@
 
 import json
 
-from clipflow.domain.errors import NoMoments
+from clipflow.domain.errors import InvalidInput, NoMoments
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import parsed
 from clipflow.domain.shorts import Moment, ShortsConfig
@@ -50,4 +50,6 @@ def read_moments(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:
     """The moments chosen before, best first. Raises InvalidInput where they cannot be read."""
     text = objects.text(keys.moments, _LARGEST_BYTES)
     values = parsed(text, keys.moments, "Delete it.")
+    if not isinstance(values, list):
+        raise InvalidInput(f"{keys.moments} is not a list of moments.", "Delete it.")
     return [Moment.read(value, f"a moment of {keys.moments}") for value in values]

@@ -172,7 +172,7 @@ def _below(background: Background | None) -> Any:
         stream = command.input(_GRADIENT, format="lavfi")["v:0"]
         smooth = {"flags": "bilinear", "out_color_matrix": "bt709"}
         return stream.filter("scale", WIDTH, _STACKED, **smooth).filter("setsar", 1)
-    looped = command.input(str(background.path), stream_loop=-1)["v:0"]
+    looped = command.input(str(background.path), format="nut", stream_loop=-1)["v:0"]
     stream = upright(looped.filter("setpts", "PTS-STARTPTS"), background.known.rotation)
     stream = _scaled(stream, background.known, w=WIDTH, h=_STACKED, **_COVERING)
     return stream.filter("crop", WIDTH, _STACKED).filter("setsar", 1)

@@ -1,6 +1,5 @@
 """Rendering one short: its moment reframed, captioned, laid out, put under its key."""
 
-import tempfile
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -11,19 +10,26 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Layout, Moment, Short, ShortsConfig
 from clipflow.domain.transcript import Transcript
 from clipflow.media import ffmpeg
-from clipflow.media.cut import count_frames, patience
+from clipflow.media.allowance import most_bytes, patience
+from clipflow.media.cut import count_frames
 from clipflow.media.loudness import loudness
 from clipflow.media.probe import Probe, probe
 from clipflow.media.window import Span, Window, fetch
 from clipflow.reframe.path import CropPath
 from clipflow.segments.checkpoint import fingerprint, is_made_from, video_metadata
+from clipflow.segments.scratch import encoded_bytes, work_folder
 from clipflow.segments.segment import span_within
 from clipflow.segments.source import find_source, open_source
-from clipflow.settings import models, settings
+from clipflow.settings import models
 from clipflow.shorts import picture
 from clipflow.shorts.picture import Background, Ingredients, captions_centre, crop_aspect
 from clipflow.shorts.transcript import read_transcript
 from clipflow.storage.objects import ObjectHead, ObjectStore
+from clipflow.telemetry.progress import part
+from clipflow.telemetry.spans import span
+
+# The share of the work that is done when ffmpeg begins: faces are found by then.
+_GATHERED = 0.25
 
 
 @dataclass(frozen=True)
@@ -63,14 +69,23 @@ def render(asked: Render, objects: ObjectStore, *, threads: int, force: bool) ->
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
         return Short.made(asked.number, key, moment, head.size)
-    with tempfile.TemporaryDirectory(prefix="clipflow-", dir=settings().scratch) as scratch:
-        path = Path(scratch, "short.mp4")
-        made_of = _gather(asked, video, below, spoken, objects, Path(scratch))
-        _make(made_of, path, asked, threads)
+    with span("render") as work, work_folder(_needed(asked)) as scratch:
+        path = scratch / "short.mp4"
+        with part(0, _GATHERED):
+            made_of = _gather(asked, video, below, spoken, objects, scratch)
+        with part(_GATHERED, 1):
+            _make(made_of, path, asked, threads)
         duration = made_of.window.span.duration
         metadata = video_metadata(duration, picture.RESOLUTION, 1, video.etag, made_from)
         objects.upload(path, key, metadata)
-        return Short.made(asked.number, key, moment, path.stat().st_size)
+        work.bytes_written = path.stat().st_size
+        return Short.made(asked.number, key, moment, work.bytes_written)
+
+
+def _needed(asked: Render) -> int:
+    # The window, the background's and the short itself, none of which is larger than 1080p is.
+    duration = asked.moment.end - asked.moment.start
+    return 3 * encoded_bytes(picture.WIDTH * picture.HEIGHT, duration)
 
 
 def _background(config: ShortsConfig, objects: ObjectStore) -> ObjectHead | None:
@@ -131,7 +146,9 @@ def _make(made_of: Ingredients, path: Path, asked: Render, threads: int) -> None
     doing = f"rendering short {asked.label} of {asked.keys.label}"
     window = made_of.window
     deadline = patience(picture.WIDTH * picture.HEIGHT, window.span.duration)
-    ffmpeg.run(picture.render_command(made_of, path, threads), doing, deadline)
+    largest = most_bytes(picture.WIDTH * picture.HEIGHT, len(window.frames), window.span.duration)
+    command = picture.render_command(made_of, path, threads)
+    ffmpeg.run(command, doing, deadline, largest, window.span.duration)
     planned, made = len(window.frames), count_frames(path)
     if window.frames_are_packets and planned != made:
         raise MediaInterrupted(f"{doing}: {made} of {planned} frames came out.")

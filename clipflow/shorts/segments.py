@@ -1,8 +1,6 @@
 """Each moment cut from the video, with its subtitles; and the video's thumbnail."""
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment
@@ -11,15 +9,17 @@ from clipflow.media.form import common_form, in_sdr
 from clipflow.media.probe import probe
 from clipflow.media.window import Span
 from clipflow.segments.checkpoint import checkpoint, fingerprint, is_made_from
+from clipflow.segments.scratch import work_folder
 from clipflow.segments.segment import SegmentPlan, make_segment, span_within
 from clipflow.segments.source import find_source, open_source
-from clipflow.settings import settings
 from clipflow.shorts.transcript import read_transcript
 from clipflow.speech import srt
 from clipflow.storage.objects import ObjectStore
 
 _THUMBNAIL_WIDTH = 1280
 _THUMBNAIL_DEADLINE = 120.0
+_LARGEST_THUMBNAIL = 64 << 20
+_ONE_FRAME = ("-frames:v", "1", "-update", "1")
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,15 @@ def make_thumbnail(keys: ShortsKeys, objects: ObjectStore) -> None:
     if objects.head(keys.thumbnail):
         return
     segment = find_source([keys.segment(1)], objects)
-    with tempfile.TemporaryDirectory(prefix="clipflow-", dir=settings().scratch) as scratch:
-        video, picture = Path(scratch, "segment.mp4"), Path(scratch, "thumbnail.png")
+    with work_folder(segment.size + _LARGEST_THUMBNAIL) as scratch:
+        video, picture = scratch / "segment.mp4", scratch / "thumbnail.png"
         objects.download(segment.key, video)
         size = f"scale='min({_THUMBNAIL_WIDTH},iw)':-2"
         ffmpeg.run(
-            ["-i", str(video), "-frames:v", "1", "-update", "1", "-vf", size, str(picture)],
+            ["-f", "mp4", "-i", str(video), *_ONE_FRAME, "-vf", size, str(picture)],
             f"making {keys.thumbnail}",
             _THUMBNAIL_DEADLINE,
+            _LARGEST_THUMBNAIL,
         )
         metadata = checkpoint(segment.etag, fingerprint(segment.etag))
         objects.upload(picture, keys.thumbnail, metadata, "image/png")

@@ -1,6 +1,5 @@
 """What is said in the video: taken from its `original.srt` where somebody wrote one, else heard."""
 
-import tempfile
 from pathlib import Path
 
 from clipflow.domain.errors import InvalidInput
@@ -8,15 +7,22 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.transcript import Transcript
 from clipflow.media.probe import probe
 from clipflow.segments.checkpoint import checkpoint, fingerprint, is_made_from, is_ours
+from clipflow.segments.scratch import work_folder
 from clipflow.segments.source import find_source, open_source
-from clipflow.settings import models, settings
+from clipflow.settings import models
 from clipflow.speech import archive, audio, srt
+from clipflow.speech.sound import RATE, SAMPLE_BYTES
 from clipflow.speech.transcribe import transcriber
 from clipflow.speech.words import read_words, words_json
 from clipflow.storage.objects import ObjectHead, ObjectStore
+from clipflow.telemetry.progress import part
 
+# The share of the work that is done when the sound is on disk.
+_READ = 0.2
 # Ten hours of speech are about 100 000 words of 90 bytes.
 _LARGEST_BYTES = 64 << 20
+# Of twelve hours, as they are and packed; a video's sound is hardly larger than the video.
+_SOUND_BYTES = 2 * 12 * 3600 * RATE * SAMPLE_BYTES
 # In the metadata of the words.
 _LANGUAGE = "language"
 
@@ -64,15 +70,17 @@ def _hear(
     keys: ShortsKeys, video: ObjectHead, language: str | None, objects: ObjectStore, force: bool
 ) -> Transcript:
     kept = not force and is_made_from(objects.head(keys.sound), fingerprint(video.etag))
-    with tempfile.TemporaryDirectory(prefix="clipflow-", dir=settings().scratch) as scratch:
-        sound = Path(scratch, "sound.raw")
+    with work_folder(min(2 * video.size, _SOUND_BYTES)) as scratch:
+        sound = scratch / "sound.raw"
         if kept:
             packed = sound.with_suffix(".flac")
             objects.download(keys.sound, packed)
             archive.unpack(packed, sound)
         else:
-            _keep_sound(keys, video, objects, sound)
-        return transcriber()(sound, language)
+            with part(0, _READ):
+                _keep_sound(keys, video, objects, sound)
+        with part(_READ, 1):
+            return transcriber()(sound, language)
 
 
 def _keep_sound(keys: ShortsKeys, video: ObjectHead, objects: ObjectStore, sound: Path) -> None:

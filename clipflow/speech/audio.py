@@ -12,17 +12,20 @@ from av.audio.frame import AudioFrame
 from av.container import InputContainer
 
 from clipflow.domain.errors import MediaInterrupted, MediaRefused
+from clipflow.domain.transcript import LONGEST
 from clipflow.media.probe import Probe
 from clipflow.media.source import Source, reading
+from clipflow.media.streams import sound_of
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
+from clipflow.telemetry.progress import report
 
 _LOG = logging.getLogger(__name__)
 # Seconds by which a timestamp may differ from the samples counted: more is a gap, not rounding.
 _GAP = Fraction(1, 20)
 # A source may end this much before it said it would, in seconds.
 _EARLY_END = 5
-# Seconds: a timestamp beyond is damage, not sound.
-_LONGEST = 48 * 3600
+# Some seconds of sound: telling of each frame would take as long as decoding it.
+_FRAMES_TO_TELL = 256
 
 
 def extract(source: Source, known: Probe, path: Path) -> None:
@@ -34,22 +37,24 @@ def extract(source: Source, known: Probe, path: Path) -> None:
     Raises MediaRefused where there is no sound that can be decoded, MediaInterrupted where the
     source ends too early, and what `reading` raises.
     """
-    end = known.duration or Fraction(_LONGEST)
+    end = known.duration or Fraction(LONGEST)
     with (
         path.open("wb") as file,
         reading(source.name),
         source.open(Fraction(0), end) as container,
     ):
         line = _TimeLine(file, known)
-        for frame in _frames(container, known):
+        for number, frame in enumerate(_frames(container, known)):
             line.add(frame)
+            if number % _FRAMES_TO_TELL == 0:
+                report(line.seconds / float(end))
         line.finish()
 
 
 def _frames(container: InputContainer, known: Probe) -> Iterator[AudioFrame]:
     """Every frame of the sound; all streams are read, so that the end of the source is known."""
-    sound = container.streams.best("audio")
-    if not isinstance(sound, av.AudioStream):
+    sound = sound_of(container, known.name)
+    if sound is None:
         raise MediaRefused(f"{known.name} has no sound.", "Name a source that has it.")
     decoded, damaged, reached = 0, 0, Fraction(0)
     for packet in container.demux():
@@ -96,6 +101,11 @@ class _TimeLine:
     _place: int = 0
     _written: int = 0
 
+    @property
+    def seconds(self) -> float:
+        """How long what is written is."""
+        return self._written / RATE
+
     def add(self, frame: AudioFrame) -> None:
         begins = self._next
         if frame.pts is not None and frame.time_base is not None:
@@ -117,7 +127,7 @@ class _TimeLine:
 
     def _start(self, begins: Fraction, form: tuple[object, ...]) -> None:
         place = round((begins - self.known.start) * RATE)
-        if place > _LONGEST * RATE:
+        if place > LONGEST * RATE:
             raise MediaRefused(
                 f"{self.known.name} has sound at {float(begins):.0f} s, which cannot be.",
                 "Remux it, so that its timestamps begin near zero.",

@@ -15,6 +15,8 @@ COLUMNS, ROWS = 42, 2
 _LINGER, _SHORTEST = 0.7, 0.05
 # How much a break is worth that falls on a comma, and a second of silence there, in columns.
 _COMMA, _SILENCE = 30, 40
+# A line of more words than are said in one breath is damage: it is parted anywhere.
+_MANY_WORDS = 120
 _COMMAS = ",;:—–،؛、，；："
 
 
@@ -77,6 +79,9 @@ def _narrow(word: Word) -> list[Word]:
 
 
 def _parted(words: tuple[Word, ...]) -> list[tuple[Word, ...]]:
+    if len(words) > _MANY_WORDS:
+        middle = len(words) // 2
+        return [*_parted(words[:middle]), *_parted(words[middle:])]
     if not words or _fits(words):
         return [words] if words else []
     at = max(range(1, len(words)), key=lambda i: _worth(words[i - 1], words[i], words, i))

@@ -20,6 +20,7 @@ from clipflow.domain.transcript import Transcript, Word
 from clipflow.machine import cores
 from clipflow.speech.sound import RATE, SAMPLE_BYTES, pieces, samples
 from clipflow.speech.words import read_words
+from clipflow.telemetry.progress import report
 
 LANGUAGE = "en"
 # Samples of the longest utterance (decoding a longer one takes memory and more than its share of
@@ -82,7 +83,11 @@ def _heard(sound: Path, spans: list[range]) -> list[Word]:
         pool = ThreadPoolExecutor(count)
         # Where one fails the others are not waited for: the listeners are closed under them.
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        return [word for words in pool.map(hear, spans) for word in words]
+        words: list[Word] = []
+        for span, heard in zip(spans, pool.map(hear, spans), strict=True):
+            words += heard
+            report(span.stop / spans[-1].stop)
+        return words
 
 
 @dataclass

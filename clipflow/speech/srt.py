@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pysubs2 import Pysubs2Error, SSAEvent, SSAFile
 
 from clipflow.domain.errors import InvalidInput
-from clipflow.domain.transcript import Transcript
+from clipflow.domain.transcript import LONGEST, Transcript
 from clipflow.speech.cues import Cue, cues
 from clipflow.speech.spread import split, spread
 
@@ -29,6 +29,8 @@ def read(content: bytes, name: str, language: str | None = None) -> Transcript:
         events = SSAFile.from_string(text, format_="srt").events
     except (Pysubs2Error, ValueError) as error:
         raise InvalidInput(f"{name} cannot be read: {error}.", _REMEDY) from None
+    if any(not 0 <= time <= LONGEST * 1000 for e in events for time in (e.start, e.end)):
+        raise InvalidInput(f"{name} has a cue later than {LONGEST // 3600} hours.", _REMEDY)
     said = [(event, split(event.plaintext)) for event in events]
     words = [
         word
@@ -52,7 +54,8 @@ def _in_turn(said: Sequence[tuple[SSAEvent, list[str]]]) -> list[tuple[list[str]
     """Texts with their start and end in milliseconds, one after the other."""
     turns: list[tuple[list[str], int, int]] = []
     for event, texts in sorted(said, key=lambda one: one[0].start):
-        end = event.end if event.end > event.start else event.start + _LETTER * len("".join(texts))
+        guessed = min(event.start + _LETTER * len("".join(texts)), LONGEST * 1000)
+        end = event.end if event.end > event.start else guessed
         if turns and event.start - turns[-1][1] < _AT_ONCE:
             before, start, other_end = turns[-1]
             same = before[-len(texts) :] == texts
@@ -79,5 +82,6 @@ def written(transcript: Transcript) -> str:
 
 def _event(cue: Cue) -> SSAEvent:
     # pysubs2 reads \N, \n and \h as spaces of its own: no other backslash may stand before them.
-    text = cue.text.replace("\\", "⧵").replace("\n", r"\N")
+    # Nor may what is said look like the line that says when it is shown.
+    text = cue.text.replace("-->", "→").replace("\\", "⧵").replace("\n", r"\N")
     return SSAEvent(start=round(cue.start * 1000), end=round(cue.end * 1000), text=text)

@@ -16,6 +16,7 @@ from clipflow.speech import whisper_models
 from clipflow.speech.alignment import aligned
 from clipflow.speech.sound import RATE, Samples, pieces, samples
 from clipflow.speech.speakers import told_apart
+from clipflow.telemetry.progress import report
 
 _LOG = logging.getLogger(__name__)
 # Samples that are worked on at once (58 MB as floats), and the span at their end in which they
@@ -74,6 +75,7 @@ def _words(listener: Any, heard: Samples, code: str) -> list[Word]:
             aligner, is_loaded = whisper_models.aligner(code), True
         for segment in segments:
             words += _shifted(aligned(segment, sound, aligner), offset)
+        report(window.stop / len(heard))
     return words
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import (
@@ -140,10 +140,20 @@ class ObjectStore:
             self.client.download_file(self.bucket, key, str(path), Config=_TRANSFER)
 
     def upload(
-        self, path: Path, key: str, metadata: dict[str, str], content_type: str = "video/mp4"
+        self,
+        path: Path,
+        key: str,
+        metadata: dict[str, str],
+        content_type: str = "video/mp4",
+        tags: str = "",
     ) -> None:
-        """The file at `path` under `key`: streamed, and there whole or not at all."""
-        extra = {"ContentType": content_type, "Metadata": metadata}
+        """The file at `path` under `key`: streamed, and there whole or not at all.
+
+        `tags` as in a query, `name=value&…`: what the bucket's lifecycle goes by.
+        """
+        extra: dict[str, Any] = {"ContentType": content_type, "Metadata": metadata}
+        if tags:
+            extra["Tagging"] = tags
         with storage_errors(f"uploading {key}"):
             self.client.upload_file(str(path), self.bucket, key, ExtraArgs=extra, Config=_TRANSFER)
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.conditions import Key
+from boto3.dynamodb.conditions import ConditionBase, Key
 from botocore.exceptions import ClientError
 
 from clipflow.domain import transitions
-from clipflow.domain.clips import DUE, ClipRecord, TrackRecord
+from clipflow.domain.clips import DUE, ClipRecord, ClipStatus, TrackRecord
 from clipflow.domain.errors import Failure, InvalidInput, OwnershipLost
 from clipflow.domain.keys import (
     CLIP_SORT_PREFIX,
@@ -19,12 +19,17 @@ from clipflow.domain.keys import (
     RecordKeys,
     ShortsKeys,
     partition,
+    record_keys,
 )
 from clipflow.domain.model import Model
+from clipflow.storage import ended
 from clipflow.storage.aws import error_code, records_table, storage_errors
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.service_resource import Table
+
+# The index of infra/data.yaml, by `status` and `updatedAt`.
+BY_STATUS = "by-status"
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,15 @@ class Claim:
 
     granted: bool
     owner: str | None = None
+
+
+@dataclass(frozen=True)
+class InProgress:
+    """A record that a run has claimed and not finished; `since` as the record has it."""
+
+    keys: RecordKeys
+    owner: str
+    since: str
 
 
 @dataclass(frozen=True)
@@ -108,6 +122,28 @@ class RecordStore:
         update = transitions.fail(run_id, _now(), failure, _attributes(result))
         self._finish(keys, update, run_id)
 
+    def fail_unclaimed(self, keys: RecordKeys, run_id: str, failure: Failure) -> bool:
+        """Set Failed, by a run that ended before it claimed the record; whether the record was
+        there, and waited for a run."""
+        update = transitions.fail_unclaimed(run_id, _now(), failure)
+        return self._apply(keys, update) is None
+
+    def waits(self, keys: RecordKeys) -> bool:
+        """Whether no run has claimed the record so far; also where there is none yet."""
+        return self._item(keys).get("status") in (None, ClipStatus.DETECTED, ClipStatus.PENDING)
+
+    def in_progress(self, before: datetime) -> Iterator[InProgress]:
+        """Every record that has been in progress since before then, the longest first.
+
+        By an index, whose answer may be some seconds old.
+        """
+        since = Key("updatedAt").lt(transitions.timestamp(before))
+        condition = Key("status").eq(ClipStatus.IN_PROGRESS.value) & since
+        for item in self._pages("listing what is in progress", condition, IndexName=BY_STATUS):
+            keys = record_keys(str(item["pk"]), str(item["sk"]))
+            if keys:
+                yield InProgress(keys, str(item.get("flowRunId", "")), str(item["updatedAt"]))
+
     def _item(self, keys: RecordKeys) -> Mapping[str, Any]:
         """The item as it is; empty where there is none."""
         with storage_errors(f"reading the record of {keys.label}"):
@@ -129,25 +165,29 @@ class RecordStore:
         """None when written; else, where the condition did not hold, the item as it is."""
         with storage_errors(f"updating the record of {keys.label}"):
             try:
-                self.table.update_item(Key=keys.record, **update.arguments())
+                answer = self.table.update_item(
+                    Key=keys.record, ReturnValues="UPDATED_OLD", **update.arguments()
+                )
             except ClientError as error:
                 if error_code(error) != "ConditionalCheckFailedException":
                     raise
                 return self._item(keys)
+        ended.tell(keys, update.sets, answer.get("Attributes", {}))
         return None
 
     def _query(self, tenant_id: str, episode_id: str, prefix: str) -> Iterator[dict[str, Any]]:
         condition = Key("pk").eq(partition(tenant_id, episode_id)) & Key("sk").begins_with(prefix)
-        start: dict[str, Any] = {}
-        with storage_errors(f"listing {prefix} records of episode {episode_id}"):
+        what = f"listing {prefix} records of episode {episode_id}"
+        return self._pages(what, condition, ConsistentRead=True)
+
+    def _pages(self, what: str, condition: ConditionBase, **asked: Any) -> Iterator[dict[str, Any]]:
+        with storage_errors(what):
             while True:
-                page = self.table.query(
-                    KeyConditionExpression=condition, ConsistentRead=True, **start
-                )
+                page = self.table.query(KeyConditionExpression=condition, **asked)
                 yield from (plain(item) for item in page["Items"])
                 if "LastEvaluatedKey" not in page:
                     return
-                start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+                asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
 def plain(value: Any) -> Any:

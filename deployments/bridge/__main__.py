@@ -4,17 +4,23 @@ import asyncio
 import logging
 import signal
 from contextlib import suppress
+from dataclasses import asdict
 
 import boto3
 from botocore.config import Config
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
+from clipflow.domain.errors import InvalidInput, Transient
+from clipflow.storage.records import record_store
+from clipflow.telemetry.export import set_up
+from clipflow.telemetry.measures import SWEEP_ENDED, say
 from deployments.bridge.carrier import Carrier, Pace, log
 from deployments.bridge.queue import Queue
 from deployments.bridge.server import Server
+from deployments.bridge.sweep import Sweep
 
 
 class BridgeSettings(BaseSettings):
@@ -41,6 +47,7 @@ async def carry(settings: BridgeSettings, stop: asyncio.Event, pace: Pace) -> No
             queue = Queue(sqs, settings.queue_name)
             carrier = Carrier(queue, Server(client, pace.answer), stop, pace)
             turns = asyncio.create_task(carrier.run())
+            sweeping = asyncio.create_task(sweep_on(client, pace))
             stopping = asyncio.create_task(stop.wait())
             try:
                 await asyncio.wait({turns, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -49,8 +56,25 @@ async def carry(settings: BridgeSettings, stop: asyncio.Event, pace: Pace) -> No
                 with suppress(asyncio.CancelledError):
                     await turns
             finally:
+                sweeping.cancel()
                 stopping.cancel()
                 await carrier.give_back()
+
+
+async def sweep_on(client: PrefectClient, pace: Pace) -> None:
+    """Turn after turn, unless this environment knows of no table."""
+    try:
+        sweep = Sweep(client, record_store(), pace.answer)
+    except InvalidInput as error:
+        log.warning("what is lost on the way is not looked for: %s", error)
+        return
+    while True:
+        await asyncio.sleep(pace.sweep)
+        try:
+            found = await sweep.turn()
+            say(SWEEP_ENDED, f"swept: {found}", **asdict(found))
+        except Transient as error:
+            log.warning("not swept: %s", error)
 
 
 async def carry_until_signalled() -> None:
@@ -67,6 +91,7 @@ def main() -> None:
     if not PREFECT_API_URL.value():
         # Prefect's client would start a server of its own, for the events to vanish in.
         raise SystemExit("PREFECT_API_URL is not set: set it to the Prefect server's address.")
+    set_up()
     asyncio.run(carry_until_signalled())
 
 

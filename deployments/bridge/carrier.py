@@ -26,6 +26,7 @@ class Pace:
     extend_below: float = 35  # more than a turn and its delay take when nothing answers
     first_delay: float = 0.5
     longest_delay: float = 10
+    sweep: float = 10  # a lost heartbeat is seen after 95 s, and two minutes are promised
     grace: float = 2  # for the turn under way to end when told to stop
 
 
@@ -98,15 +99,17 @@ class Carrier:
                 log.error("left to the redrive policy %s: %s: %s", message, message.poison, error)
                 del self._hand[message.id]
             else:
-                log.error("dead-lettered %s: %s", message, message.poison)
+                ids = {"fields": message.ids}
+                log.error("dead-lettered %s: %s", message, message.poison, extra=ids)
                 message.settled = True
 
     async def _confirm(self) -> None:
         posted = {id: messages for id, messages in self._events().items() if messages[0].posts}
         for id in await self._server.stored(posted):
+            posted[id][0].trace()
             for message in posted[id]:
                 message.settled = True
-                log.info("forwarded %s", message)
+                log.info("forwarded %s", message, extra={"fields": message.ids})
 
     async def _delete(self) -> None:
         for gone in await self._queue.delete([m for m in self._hand.values() if m.settled]):

@@ -1,12 +1,15 @@
 """What a queue message becomes: a Prefect event to post, or poison with a reason."""
 
 import re
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from clipflow.domain.errors import Failure, InvalidInput, Transient
-from clipflow.domain.eventbridge import PrefectEvent, to_prefect_event
+from clipflow.domain.eventbridge import TRACEPARENT, PrefectEvent, caller_of, to_prefect_event
+from clipflow.domain.traces import TracePlace
+from clipflow.telemetry.spans import past_span
 
 if TYPE_CHECKING:
     from types_boto3_sqs.type_defs import MessageTypeDef
@@ -37,6 +40,8 @@ class Message:
     posts: int = 0
     post_at: float = 0
     settled: bool = False  # all that is left to do is to delete it
+    trace_header: str | None = None  # X-Ray's, where whoever put the event sent one
+    received: float = field(default_factory=time.time)  # seconds since 1970
 
     def __str__(self) -> str:
         """What a log line says of it."""
@@ -47,13 +52,30 @@ class Message:
             words |= {"tenant": detail.get("tenantId"), "episode": detail.get("episodeId")}
         return " ".join(f"{word}={value}" for word, value in words.items())
 
+    @property
+    def ids(self) -> dict[str, str]:
+        """The same for whoever looks for it by field."""
+        if not self.event:
+            return {}
+        detail, at = self.event.payload, TracePlace.read(self.event.resource[TRACEPARENT])
+        told = {"tenant_id": detail["tenantId"], "episode_id": detail["episodeId"]}
+        return {**told, "trace_id": at.trace_id if at else ""}
+
+    def trace(self) -> None:
+        """The event's own span: from its receipt until now, when the server has it."""
+        at = self.event and TracePlace.read(self.event.resource[TRACEPARENT])
+        if self.event and at:
+            caller = caller_of(self.event.payload, self.trace_header)
+            past_span("event", at, caller, self.received, self.ids)
+
 
 def read(raw: "MessageTypeDef", visible_at: float) -> Message:
     """A received message, with the event to post or the reason why there is none."""
     receives = int(raw["Attributes"]["ApproximateReceiveCount"])
     message = Message(raw["MessageId"], raw["ReceiptHandle"], raw["Body"], receives, visible_at)
+    message.trace_header = raw["Attributes"].get("AWSTraceHeader")
     try:
-        message.event = to_prefect_event(message.body)
+        message.event = to_prefect_event(message.body, message.trace_header)
         message.posting = posting(message.event, datetime.now(UTC))
     # Whatever a body does to our code, those behind it must get through.
     except Exception as error:  # noqa: BLE001

@@ -55,7 +55,7 @@ class Queue:
             MaxNumberOfMessages=min(limit, BATCH),
             WaitTimeSeconds=wait,
             VisibilityTimeout=visibility,
-            MessageSystemAttributeNames=["ApproximateReceiveCount"],
+            MessageSystemAttributeNames=["ApproximateReceiveCount", "AWSTraceHeader"],
         )
         return [read(raw, visible_at) for raw in response.get("Messages", [])]
 

@@ -8,6 +8,7 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.events.filters import EventFilter, EventIDFilter
+from prefect.exceptions import ObjectNotFound
 
 from deployments.bridge.message import Outage, Refused
 
@@ -28,14 +29,14 @@ class Server:
         # Without an id the filter would mean every event. By itself it means events of the last 180
         # days until now, by the clock of this machine: the one that `occurred` is taken from.
         wanted = EventFilter(id=EventIDFilter(id=list(ids) or [_NO_EVENT]))
-        async with self._answer():
+        async with answering(self._patience):
             page = await self._client.read_events(wanted, limit=PAGE)
         return {event.id for event in page.events} & set(ids)
 
     async def post(self, events: dict[UUID, bytes]) -> dict[UUID, str]:
         """Posts all of them; gives those that the server refuses for what they are, and why."""
         try:
-            async with self._answer():
+            async with answering(self._patience):
                 await self._client.request(
                     "POST",
                     "/events",
@@ -51,18 +52,23 @@ class Server:
             return refused
         return {}
 
-    @asynccontextmanager
-    async def _answer(self) -> AsyncIterator[None]:
-        try:
-            # The client itself waits as long as a Retry-After header or a maintenance tells it to.
-            async with asyncio.timeout(self._patience):
-                yield
-        except httpx.HTTPStatusError as error:
-            # Not the error's own text: it holds the server's answer, which repeats the request.
-            status = error.response.status_code
-            kind = Refused if status in _ABOUT_THE_REQUEST else Outage
-            raise kind(f"The Prefect server answers HTTP {status}.") from None
-        except (httpx.HTTPError, TimeoutError) as error:
-            raise Outage(f"The Prefect server does not answer: {type(error).__name__}.") from None
-        except ValueError as error:
-            raise Outage("What answers at PREFECT_API_URL is no Prefect server.") from error
+
+@asynccontextmanager
+async def answering(patience: float) -> AsyncIterator[None]:
+    """Within it, a request that fails or takes longer than `patience` seconds is an Outage; one
+    that the server will not have is Refused."""
+    try:
+        # The client itself waits as long as a Retry-After header or a maintenance tells it to.
+        async with asyncio.timeout(patience):
+            yield
+    except httpx.HTTPStatusError as error:
+        # Not the error's own text: it holds the server's answer, which repeats the request.
+        status = error.response.status_code
+        kind = Refused if status in _ABOUT_THE_REQUEST else Outage
+        raise kind(f"The Prefect server answers HTTP {status}.") from None
+    except ObjectNotFound as error:
+        raise Refused("The Prefect server has no such deployment: deploy prefect.yaml.") from error
+    except (httpx.HTTPError, TimeoutError) as error:
+        raise Outage(f"The Prefect server does not answer: {type(error).__name__}.") from None
+    except ValueError as error:
+        raise Outage("What answers at PREFECT_API_URL is no Prefect server.") from error

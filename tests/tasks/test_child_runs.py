@@ -30,8 +30,8 @@ from clipflow.media.window import Span
 from clipflow.segments.segment import SegmentPlan
 from clipflow.storage.objects import ObjectHead
 from clipflow.storage.records import RecordStore
-from tasks.child_runs import error_of
 from tasks.elsewhere import cut_asked_for, extracting
+from tasks.ended import error_of
 from tasks.ownership import GRACE, is_wanted
 from tests.made_media import make_source
 from tests.programs import PrefectServer

@@ -1,0 +1,92 @@
+"""The automations that belong to no deployment: a run of which nothing is heard is Crashed.
+
+What becomes of its record then is for the flow `mark-failed`, by its own trigger in prefect.yaml.
+"""
+
+from datetime import timedelta
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+
+from clipflow.domain.shorts import FailedState
+from clipflow.settings import pools
+from tasks.child_runs import LONGEST_LAUNCH
+from tasks.marks import Settled
+
+# Prefect beats every 30 s at most, and advises to wait for three.
+SILENCE = timedelta(seconds=90)
+# A process starts in seconds, also where fifty want to at once.
+LONGEST_START = timedelta(minutes=2)
+_HEARTBEAT = "prefect.flow-run.heartbeat"
+# Its first beat may die with it on the way.
+_BEGUN = {"prefect.flow-run.Running", "prefect.flow-run.Retrying"}
+_PENDING = "prefect.flow-run.Pending"
+# By the names of states, as the events are: what a run becomes when it beats no more.
+_ENDED = {"Completed", "Failed", "TimedOut", "Cancelled", "Crashed"} | {
+    "HeartbeatLost",
+    "NeverStarted",
+    # The flows' own.
+    "AlreadyInProgress",
+    "AlreadyMade",
+    "NothingToGenerate",
+    *FailedState,
+    *Settled,
+}
+_WAITING = {"AwaitingRetry", "Scheduled", "Paused", "Suspended"}
+
+
+def automations() -> list[AutomationCore]:
+    """Both. How long a machine may take to come up depends on the pools of the environment."""
+    launch = LONGEST_LAUNCH if pools().media else LONGEST_START
+    return [
+        _silent(
+            "clipflow: heartbeat lost",
+            "A run that began, and does not beat any more, is Crashed: its machine is gone.",
+            after={_HEARTBEAT} | _BEGUN,
+            expect={_HEARTBEAT} | _events(_ENDED | _WAITING),
+            within=SILENCE,
+            state="HeartbeatLost",
+        ),
+        _silent(
+            "clipflow: never started",
+            "A run that was handed to a worker, and did not start, is Crashed.",
+            after={_PENDING},
+            expect=_events(_ENDED | _WAITING | {"Running", "Cancelling"}),
+            within=launch,
+            state="NeverStarted",
+        ),
+    ]
+
+
+async def put_automations(client: PrefectClient) -> None:
+    """Both, as they should be now, whatever was there."""
+    for wanted in automations():
+        for old in await client.read_automations_by_name(wanted.name):
+            await client.delete_automation(old.id)
+        await client.create_automation(wanted)
+
+
+def _silent(
+    name: str, description: str, after: set[str], expect: set[str], within: timedelta, state: str
+) -> AutomationCore:
+    crashed = ChangeFlowRunState(
+        state=StateType.CRASHED,
+        name=state,
+        message=f"Nothing was heard of it for {within.total_seconds():.0f} s.",
+    )
+    trigger = EventTrigger(
+        match={"prefect.resource.id": "prefect.flow-run.*"},
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        after=after,
+        expect=expect,
+        threshold=1,
+        within=within,
+    )
+    return AutomationCore(name=name, description=description, trigger=trigger, actions=[crashed])
+
+
+def _events(states: set[str]) -> set[str]:
+    return {f"prefect.flow-run.{name}" for name in states}

@@ -1,0 +1,129 @@
+"""The end of a run whose own body can no longer tell it."""
+
+from contextlib import suppress
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect import Flow, get_client, task
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.logging.loggers import flow_run_logger
+from prefect.states import Cancelled
+
+from clipflow.domain.clips import ClipStatus
+from clipflow.domain.errors import Failure, OwnershipLost, Terminal
+from clipflow.domain.keys import ClipKeys, RecordKeys
+from clipflow.settings import pools
+from clipflow.storage.records import record_store
+from tasks.child_runs import stop_children
+from tasks.ended import error_of, state_of
+from tasks.jobs import BEGIN, record_of, records_of
+from tasks.retries import MARKS
+
+# A run that does the work of one that was lost. It is not done a third time.
+AGAIN = "again"
+
+
+class Settled(StrEnum):
+    """What became of a run that ended badly."""
+
+    MARKED = "Marked"
+    STARTED_AGAIN = "StartedAgain"
+    NOTHING_TO_DO = "NothingToDo"
+
+
+@task(name="settle", task_run_name="settle", **MARKS)
+def settle(run_id: UUID) -> Settled:
+    """Set Failed on what the run has claimed. What it was to claim, and nobody has, is started
+    again, once; what cannot help, or has not, is marked too."""
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(run_id)
+        flow = client.read_flow(run.flow_id).name
+        error = error_of(run, run.state)
+        if error is None:
+            return Settled.NOTHING_TO_DO
+        failure = Failure.of(error)
+        if _fail(run, record_of(flow, run.parameters), failure):
+            return Settled.MARKED
+        waiting = [keys for keys in records_of(flow, run.parameters) if _waits(keys, run)]
+        # An event's own run starts what an earlier one has not, and nothing twice.
+        again = waiting or (flow == BEGIN and run.parameters.get("event_id"))
+        if again and not isinstance(error, Terminal) and start_again(client, run):
+            return Settled.STARTED_AGAIN
+    records = record_store()
+    marked = [records.fail_unclaimed(keys, str(run.id), failure) for keys in waiting]
+    return Settled.MARKED if any(marked) else Settled.NOTHING_TO_DO
+
+
+def start_again(client: SyncPrefectClient, run: FlowRun) -> bool:
+    """Whether another run does what this one was to do: not if it was the second already."""
+    if run.deployment_id is None or AGAIN in run.tags:
+        return False
+    client.create_flow_run_from_deployment(
+        run.deployment_id,
+        parameters=run.parameters,
+        name=run.name,
+        tags=[*run.tags, AGAIN],
+        idempotency_key=f"{AGAIN}:{run.id}",
+        work_queue_name=run.work_queue_name,
+    )
+    return True
+
+
+def _waits(keys: RecordKeys, run: FlowRun) -> bool:
+    """Whether what `run` was to make is still to be made; also where an earlier run has failed at
+    it, and this one has not come to claim it."""
+    records = record_store()
+    if records.waits(keys):
+        return True
+    record = records.clip(keys) if isinstance(keys, ClipKeys) else None
+    failed = record is not None and record.status == ClipStatus.FAILED
+    return failed and records.owner(keys) != str(run.id)
+
+
+def _fail(run: FlowRun, keys: RecordKeys | None, failure: Failure) -> bool:
+    """Whether the run owned the record, which now tells how it ended."""
+    if keys is None:
+        return False
+    try:
+        record_store().fail(keys, str(run.id), failure)
+    except OwnershipLost:
+        return False
+    return True
+
+
+def _record_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    if _is_being_cancelled(flow_run.id):
+        state = Cancelled(message="Somebody asked for that. Start it again to go on.")
+    error = error_of(flow_run, state)
+    keys = record_of(flow.name, flow_run.parameters)
+    if error and not _fail(flow_run, keys, Failure.of(error)):
+        flow_run_logger(flow_run, flow).info("The record is not this run's.")
+
+
+def _stop_what_runs_elsewhere(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """No child outlives the run, unless another has taken its record over, and them with it."""
+    keys = record_of(flow.name, flow_run.parameters)
+    elsewhere = pools().media or pools().prepare
+    if keys and elsewhere and record_store().owner(keys) == str(flow_run.id):
+        stop_children(keys)
+
+
+def _is_being_cancelled(run_id: UUID) -> bool:
+    """Whether Prefect says so: a run that is ended for it only knows that it is being ended."""
+    # Without an answer it is what it looks like, as far as anybody can tell.
+    with suppress(httpx.HTTPError):
+        state = state_of(str(run_id))
+        return state is not None and (state.is_cancelling() or state.is_cancelled())
+    return False
+
+
+# A flow's hooks, the fast path; where none of them runs, the flow `mark-failed` does their work.
+_HOOKS = [_record_end, _stop_what_runs_elsewhere]
+AT_THE_END: dict[str, Any] = {
+    "on_failure": _HOOKS,
+    "on_crashed": _HOOKS,
+    "on_cancellation": _HOOKS,
+}

@@ -1,0 +1,66 @@
+"""Lines of JSON, each as a log's reader takes it."""
+
+import json
+import logging
+import re
+import sys
+from typing import Any
+
+import pytest
+
+from clipflow.domain.errors import StorageUnavailable
+from clipflow.telemetry.lines import JsonLines
+from clipflow.telemetry.measures import RECORD_FAILED, SEGMENT_MADE, say
+
+URL = "https://bucket.s3.amazonaws.com/a.mp4?X-Amz-Signature=secret&X-Amz-Credential=key"
+
+
+def told(message: str, *args: object, **more: Any) -> dict[str, Any]:
+    record = logging.LogRecord("clipflow.x", logging.INFO, "x.py", 1, message, args, None)
+    vars(record).update(more)
+    line = JsonLines(lambda _: {"run_id": "r-1", "step": f"reading {URL}"}).format(record)
+    assert "\n" not in line
+    assert "secret" not in line
+    return dict(json.loads(line))
+
+
+def test_a_line_says_when_how_grave_and_who() -> None:
+    line = told("read %s twice\nover", "main.mp4")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("timestamp"))
+    assert line == {
+        "level": "INFO",
+        "logger": "clipflow.x",
+        "message": "read main.mp4 twice\nover",
+        "run_id": "r-1",
+        "step": "reading https://bucket.s3.amazonaws.com/a.mp4?…",
+    }
+
+
+def test_an_error_is_told_without_what_a_presigned_url_gives_away() -> None:
+    try:
+        raise StorageUnavailable(f"Reading {URL} failed.")
+    except StorageUnavailable:
+        line = told("failed: %s", URL, exc_info=sys.exc_info())
+    assert line["error"] == (
+        "StorageUnavailable: Reading https://bucket.s3.amazonaws.com/a.mp4?… failed."
+    )
+    assert line["traceback"].startswith("Traceback") and __file__ in line["traceback"]
+    assert line["message"] == "failed: https://bucket.s3.amazonaws.com/a.mp4?…"
+
+
+def test_whatever_a_line_is_given_it_is_written() -> None:
+    line = told("odd", fields={"event": "odd", "value": {1}, "half": "\ud800"})
+    assert (line["value"], line["half"]) == ("{1}", "\ud800")
+
+
+def test_a_measured_line_has_its_fields(caplog: pytest.LogCaptureFixture) -> None:
+    say(RECORD_FAILED, "clip c failed", job="clips", code="TIMEOUT", clip_id="c")
+    (record,) = caplog.records
+    line = told(record.message, fields=vars(record)["fields"])
+    assert (line["event"], line["job"], line["code"]) == ("record_failed", "clips", "TIMEOUT")
+    assert (line["clip_id"], line["message"]) == ("c", "clip c failed")
+
+
+def test_a_measured_line_that_lacks_a_field_is_a_defect() -> None:
+    with pytest.raises(TypeError, match="segment_made lacks bytes, bytes_read"):
+        say(SEGMENT_MADE, "made", seconds=1, cpu_seconds=1, cut_way="smart")

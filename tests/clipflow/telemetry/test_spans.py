@@ -1,0 +1,66 @@
+"""What work took, as its spans count it; and who pays for spans that nobody collects."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from clipflow.media import ffmpeg
+from clipflow.telemetry.export import is_wanted
+from clipflow.telemetry.spans import attributes, counted, span, spent
+
+
+def test_work_counts_the_processor_time_of_all_below_it() -> None:
+    with span("segment") as outer, span("ffmpeg") as inner:
+        spent(1.5)
+    assert inner.cpu_seconds == pytest.approx(1.5, abs=0.1)
+    assert outer.cpu_seconds == pytest.approx(1.5, abs=0.1)
+    spent(3)
+    assert outer.cpu_seconds < 2
+
+
+def test_bytes_are_those_of_the_innermost_work() -> None:
+    fetch = counted(lambda start, end: b"x" * (end - start))
+    fetch(0, 7)
+    with span("segment") as outer:
+        fetch(0, 5)
+        with span("below") as inner:
+            fetch(0, 3)
+    assert (outer.bytes_read, inner.bytes_read) == (5, 3)
+    assert attributes(inner)["clipflow.bytes_read"] == 3
+
+
+@pytest.mark.slow
+def test_a_run_of_ffmpeg_tells_its_processor_time_and_bytes(tmp_path: Path) -> None:
+    made = tmp_path / "made.mp4"
+    source = ["-f", "lavfi", "-i", "testsrc2=size=640x360:duration=2"]
+    began = time.monotonic()
+    with span("all") as work:
+        ffmpeg.run([*source, str(made)], "making a picture", 60)
+    assert 0.05 < work.cpu_seconds < 4 * (time.monotonic() - began)
+
+
+@pytest.mark.parametrize(
+    ("variables", "wanted"),
+    [
+        ({}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://x"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_SDK_DISABLED": "true"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_TRACES_EXPORTER": "none"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, False),
+    ],
+)
+def test_the_standard_variables_say_whether_spans_are_wanted(
+    variables: dict[str, str], wanted: bool
+) -> None:
+    assert is_wanted(variables) == wanted
+
+
+@pytest.mark.slow
+def test_without_a_collector_the_sdk_is_not_even_imported() -> None:
+    script = "import flows.generate_clip, sys; print('opentelemetry.sdk' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert said.stdout.split()[-1] == b"False"

@@ -1,0 +1,110 @@
+"""What a tenant does, and what is left of it: episodes, events as often as wanted, records."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from clipflow.domain.eventbridge import DETAIL_TYPE, SOURCE
+from clipflow.storage.records import plain
+from deployments.local_stack import RunningStack
+from deployments.local_stack.settings import BUCKET, DEAD_LETTER_QUEUE, QUEUE, TABLE
+from tests.made_media import make_source
+
+DETECTED, IN_PROGRESS = "detected", "Generation in Progress"
+COMPLETE, FAILED = "Generation Complete", "Generation Failed"
+MADE = [DETECTED, IN_PROGRESS, COMPLETE]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Of one tenant, its clips detected."""
+
+    tenant: str
+    clips: list[str]
+    id: str = field(default_factory=lambda: f"episode-{uuid4().hex[:8]}")
+
+    def key(self, clip: str) -> dict[str, str]:
+        return {"pk": f"{self.tenant}#{self.id}", "sk": f"clip#{clip}"}
+
+
+class Tenants:
+    """All of them, with the clients that they have; none is used by two threads."""
+
+    def __init__(self, stack: RunningStack) -> None:
+        self.s3, self._sqs = stack.client("s3"), stack.client("sqs")
+        self.table = stack.resource("dynamodb").Table(TABLE)
+
+    def close(self) -> None:
+        for client in (self.s3, self._sqs, self.table.meta.client):
+            client.close()
+
+    def detect(self, episode: Episode, source: Path, segments: list[dict[str, Any]]) -> Episode:
+        """The episode's source and its clips' records are there."""
+        self.s3.upload_file(str(source), BUCKET, f"{episode.id}/tracks/main.mp4")
+        history = [{"status": DETECTED, "timestamp": "2025-01-15T10:30:00Z"}]
+        item = {"status": DETECTED, "statusHistory": history, "segments": segments}
+        for clip in episode.clips:
+            self.table.put_item(Item={**episode.key(clip), **item})
+        return episode
+
+    def deliver(self, body: str) -> None:
+        """One message, as EventBridge puts it into the queue."""
+        self._sqs.send_message(QueueUrl=self._url(QUEUE), MessageBody=body)
+
+    def records(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """Every clip's, by tenant#episode and clip, as it is now."""
+        found: dict[tuple[str, str], dict[str, Any]] = {}
+        asked: dict[str, Any] = {"ConsistentRead": True}
+        while True:
+            page = self.table.scan(**asked)
+            found |= {(item["pk"], item["sk"]): dict(plain(item)) for item in page["Items"]}
+            if "LastEvaluatedKey" not in page:
+                return found
+            asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def record(self, episode: Episode, clip: str) -> dict[str, Any]:
+        answer = self.table.get_item(Key=episode.key(clip), ConsistentRead=True)
+        return dict(plain(answer["Item"]))
+
+    def waiting(self) -> dict[str, int]:
+        """How many messages are in each queue, or in somebody's hand."""
+        return {name: self._count(name) for name in (QUEUE, DEAD_LETTER_QUEUE)}
+
+    def _count(self, name: str) -> int:
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        answer = self._sqs.get_queue_attributes(QueueUrl=self._url(name), AttributeNames=names)
+        return sum(int(answer["Attributes"][name]) for name in names)
+
+    def _url(self, name: str) -> str:
+        return str(self._sqs.get_queue_url(QueueName=name)["QueueUrl"])
+
+
+def event(episode: Episode, *clips: str) -> str:
+    """The message of one event: for these clips, or for all that are due."""
+    detail: dict[str, Any] = {"tenantId": episode.tenant, "episodeId": episode.id}
+    if clips:
+        detail["clips"] = [{"clipId": clip} for clip in clips]
+    envelope = {
+        "version": "0",
+        "id": str(uuid4()),
+        "source": SOURCE,
+        "detail-type": DETAIL_TYPE,
+        "account": "000000000000",
+        "region": "us-east-1",
+        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "resources": [],
+        "detail": detail,
+    }
+    return json.dumps(envelope)
+
+
+def history(record: dict[str, Any]) -> list[str]:
+    return [entry["status"] for entry in record["statusHistory"]]
+
+
+def tiny_source(path: Path) -> Path:
+    """Three seconds, of which each clip takes less than one: the work is to start the runs."""
+    return make_source(path, size=(160, 90), seconds=3, sound=("-c:a", "aac"))

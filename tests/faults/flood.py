@@ -1,0 +1,141 @@
+"""Many clips asked for at once on one machine, whose processes are killed meanwhile."""
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from deployments.local_stack import RunningStack
+from tests.faults.asking import COMPLETE, FAILED, Episode, Tenants, event, tiny_source
+from tests.faults.killing import BRIDGE, RUN, SERVER, WORKER, kill, pids
+from tests.faults.scale import CLIPS, EVENTS, KILLS
+from tests.faults.watching import Histories, Memory, Reader, Visitor, watching
+from tests.programs import eventually
+
+SEGMENT = [{"startTime": "00:01.2", "endTime": "00:01.6"}]
+DELIVERIES = 3
+PATIENCE = 5  # seconds
+# Kills of runs are as frequent as all others together: there are most of them.
+VICTIMS = [SERVER, RUN, WORKER, RUN, BRIDGE, RUN]
+
+
+@dataclass
+class Flood:
+    """What was asked for, what was killed when, and what those who looked on have seen."""
+
+    tenants: Tenants
+    stack: RunningStack
+    reader: Reader
+    histories: Histories
+    visitor: Visitor
+    memory: Memory
+    episodes: list[Episode] = field(default_factory=list)
+    asked: dict[str, float] = field(default_factory=dict)
+    kills: list[tuple[float, str]] = field(default_factory=list)
+    small_done: float = 0
+    all_done: float = 0
+    failed_once: int = 0
+
+    def ask(self, episode: Episode) -> str:
+        """Its event; the times that are asked here are those of the wall."""
+        body = event(episode)
+        self.asked[episode.id] = time.time()
+        return body
+
+    def runs(self, flow: str) -> list[dict[str, Any]]:
+        """Every run of the flow, as the Prefect server knows them."""
+        found: list[dict[str, Any]] = []
+        while True:
+            body = {
+                "flows": {"name": {"any_": [flow]}},
+                "offset": len(found),
+                "sort": "EXPECTED_START_TIME_ASC",
+            }
+            url = f"{self.stack.env['PREFECT_API_URL']}/flow_runs/filter"
+            page = httpx.post(url, json=body, timeout=30).raise_for_status().json()
+            found += page
+            if len(page) < 200:
+                return found
+
+
+@contextmanager
+def looked_at(stack: RunningStack) -> Iterator[Flood]:
+    """Everybody who looks on, each with clients of their own."""
+    with ExitStack() as looking:
+        asking, reading, scanning = (
+            looking.enter_context(closing(Tenants(stack))) for _ in range(3)
+        )
+        reader, histories = Reader(reading), Histories(scanning)
+        visitor, memory = Visitor(stack, PATIENCE), Memory(stack.settings.home)
+        for watch, every in ((reader, 0.3), (histories, 0.5), (visitor, 1.0), (memory, 2.0)):
+            looking.enter_context(watching(watch.look, watch, every))
+        yield Flood(asking, stack, reader, histories, visitor, memory)
+
+
+def flood(flooded: Flood, folder: Path) -> None:
+    """All of it, until every clip is made, or tells why not and is asked for once more."""
+    source, rng = tiny_source(folder / "main.mp4"), random.Random(20)
+    names = [f"clip-{number}" for number in range(CLIPS)]
+    flooded.episodes = [Episode("many", names) for _ in range(EVENTS)]
+    small = Episode("few", ["small"])
+    for episode in [*flooded.episodes, small]:
+        flooded.tenants.detect(episode, source, SEGMENT)
+    bodies = [flooded.ask(episode) for episode in flooded.episodes] * DELIVERIES
+    rng.shuffle(bodies)
+    for body in bodies:
+        flooded.tenants.deliver(body)
+    over = threading.Event()
+    killer = threading.Thread(target=_kill_now_and_then, args=(flooded, rng, over))
+    killer.start()
+    try:
+        eventually(lambda: _count(flooded.tenants, COMPLETE) >= 2, 180)
+        body = flooded.ask(small)
+        for _ in range(DELIVERIES):
+            flooded.tenants.deliver(body)
+        flooded.episodes.append(small)
+        eventually(lambda: flooded.tenants.record(small, "small")["status"] == COMPLETE, 300)
+        flooded.small_done = time.time()
+        eventually(lambda: _settled(flooded), 120 + 15 * EVENTS * CLIPS)
+        flooded.all_done = time.time()
+    finally:
+        over.set()
+        killer.join()
+    _ask_again(flooded)
+
+
+def _ask_again(flooded: Flood) -> None:
+    """For what has failed since its run was killed, as its record advises."""
+    eventually(lambda: httpx.get(f"{flooded.stack.settings.prefect_url}/api/health"), 60)
+    told = flooded.tenants.records()
+    failed = {pk for (pk, _), record in told.items() if record["status"] == FAILED}
+    flooded.failed_once = _count(flooded.tenants, FAILED)
+    for episode in flooded.episodes:
+        if f"{episode.tenant}#{episode.id}" in failed:
+            flooded.tenants.deliver(event(episode))
+    wanted = len(told)
+    eventually(lambda: _count(flooded.tenants, COMPLETE) == wanted, 120 + 10 * len(failed))
+
+
+def _kill_now_and_then(flooded: Flood, rng: random.Random, over: threading.Event) -> None:
+    for number in range(KILLS):
+        if over.wait(rng.uniform(4, 10)):
+            return
+        part = VICTIMS[number % len(VICTIMS)]
+        if there := pids(flooded.stack.settings.home, part):
+            kill(rng.choice(there))
+            flooded.kills.append((time.monotonic(), part))
+
+
+def _settled(flooded: Flood) -> bool:
+    told = [record["status"] for record in flooded.tenants.records().values()]
+    return all(status in (COMPLETE, FAILED) for status in told)
+
+
+def _count(tenants: Tenants, status: str) -> int:
+    return sum(record["status"] == status for record in tenants.records().values())

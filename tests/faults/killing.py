@@ -1,0 +1,58 @@
+"""The processes of a stack, by what they are, and their end."""
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+# What of its command tells a process from the others of the stack.
+SERVER, WORKER, BRIDGE, RUN = (
+    "local_prefect",
+    "worker start",
+    "deployments.bridge",
+    "prefect.engine",
+)
+
+
+def processes_of(home: Path) -> dict[int, str]:
+    """The command of each process that has this home in its environment."""
+    mark = f"CLIPFLOW_HOME={home}".encode()
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # somebody else's, or it ended since
+            if mark in (entry / "environ").read_bytes().split(b"\0"):
+                found[int(entry.name)] = _command(entry)
+    return found
+
+
+def pids(home: Path, part: str) -> list[int]:
+    """Of the processes that are this part."""
+    return [pid for pid, command in processes_of(home).items() if part in command]
+
+
+def kill(pid: int) -> None:
+    """SIGKILL, unless it has ended by itself."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def run_in(pid: int) -> str:
+    """The id of the flow run that a process runs; nothing where it has ended."""
+    with suppress(OSError):
+        for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if entry.startswith(b"PREFECT__FLOW_RUN_ID="):
+                return entry.partition(b"=")[2].decode()
+    return ""
+
+
+def memory(home: Path) -> int:
+    """Bytes that the processes of the stack hold, what they share counted once for each."""
+    page, total = os.sysconf("SC_PAGE_SIZE"), 0
+    for pid in processes_of(home):
+        with suppress(OSError):
+            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page
+    return total
+
+
+def _command(process: Path) -> str:
+    return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")

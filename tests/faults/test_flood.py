@@ -1,0 +1,131 @@
+"""Clips asked for all at once, each event delivered three times, processes killed all the while."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from deployments.local_stack import running_stack
+from deployments.local_stack.settings import BUCKET
+from tests.faults.asking import COMPLETE, Episode, event, history, tiny_source
+from tests.faults.flood import SEGMENT, Flood, flood, looked_at
+from tests.faults.killing import BRIDGE, RUN, SERVER, kill, pids
+from tests.faults.scale import CLIPS, EVENTS, FULL
+from tests.programs import eventually, free_port
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 900)]
+
+# Seconds in which a killed Prefect server is up again.
+RESTART = 45
+ACCEPTED_TO_STARTED = 120
+
+
+@pytest.fixture(scope="module")
+def flooded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flood]:
+    """After the flood."""
+    home = tmp_path_factory.mktemp("flooded")
+    with running_stack(home, free_port(), free_port()) as stack, looked_at(stack) as looked:
+        flood(looked, tmp_path_factory.mktemp("source"))
+        print(told(looked))
+        yield looked
+
+
+def told(flooded: Flood) -> str:
+    began = min(flooded.asked.values())
+    held = [round(held / 2**20) for held in flooded.memory.held]
+    lines = [
+        f"{EVENTS * CLIPS + 1} clips, settled after {flooded.all_done - began:.0f} s",
+        f"the other tenant's {flooded.small_done - max(flooded.asked.values()):.0f} s",
+        f"kills {[part for _, part in flooded.kills]}, {flooded.failed_once} clips failed once",
+        f"UI: {flooded.visitor.looks} visits, slowest {flooded.visitor.slowest:.1f} s",
+        f"{flooded.reader.looks} looks at the bucket, {flooded.histories.looks} at the table",
+        f"memory {held[:: max(1, len(held) // 12)]} MB, grows by {flooded.memory.growth:.2f}",
+    ]
+    return "\n".join(lines)
+
+
+def test_every_accepted_event_starts_its_clips_within_2_minutes(flooded: Flood) -> None:
+    started: dict[str, list[float]] = {}
+    for run in flooded.runs("generate-clip"):
+        created = datetime.fromisoformat(run["created"]).timestamp()
+        started.setdefault(run["parameters"]["episode_id"], []).append(created)
+    for episode in flooded.episodes:
+        assert len(started[episode.id]) >= len(episode.clips)
+        last = sorted(started[episode.id])[len(episode.clips) - 1]
+        if not FULL:  # 200 events at once are more than two cores can begin with in that time
+            assert last - flooded.asked[episode.id] < ACCEPTED_TO_STARTED
+
+
+def test_every_clip_is_made_and_none_twice(flooded: Flood) -> None:
+    for key, record in flooded.tenants.records().items():
+        assert history(record).count(COMPLETE) == 1, key
+    clips = [seen for key, seen in flooded.reader.versions.items() if key.endswith("/clip.mp4")]
+    assert len(clips) == EVENTS * CLIPS + 1
+    assert all(len(versions) == 1 for versions in clips)
+
+
+def test_only_clips_whose_own_run_was_killed_fail(flooded: Flood) -> None:
+    assert flooded.failed_once <= [part for _, part in flooded.kills].count(RUN)
+
+
+def test_no_reader_sees_half_an_object(flooded: Flood) -> None:
+    assert flooded.reader.looks > 20
+    assert not flooded.reader.wrong
+
+
+def test_no_history_loses_doubles_or_disorders_an_entry(flooded: Flood) -> None:
+    assert flooded.histories.looks > 20
+    assert not flooded.histories.wrong
+
+
+def test_the_interface_answers_but_while_its_server_starts_again(flooded: Flood) -> None:
+    assert flooded.visitor.looks > 20
+    killed = [at for at, part in flooded.kills if part == SERVER]
+    assert not [
+        at for at in flooded.visitor.away if not any(0 < at - kill + 5 < RESTART for kill in killed)
+    ]
+    assert not flooded.visitor.wrong
+
+
+def test_memory_is_flat(flooded: Flood) -> None:
+    assert flooded.memory.growth < 1.25
+
+
+def test_another_tenant_waits_for_its_clip_less_than_the_flood_lasts(flooded: Flood) -> None:
+    own = flooded.small_done - max(flooded.asked.values())
+    whole = flooded.all_done - min(flooded.asked.values())
+    assert own < max(45, whole / 3)
+
+
+def test_a_part_that_is_killed_again_and_again_is_started_as_often(
+    flooded: Flood, tmp_path: Path
+) -> None:
+    for _ in range(4):
+        eventually(lambda: pids(flooded.stack.settings.home, BRIDGE), 30)
+        kill(pids(flooded.stack.settings.home, BRIDGE)[0])
+    episode = Episode("late", ["clip"])
+    flooded.tenants.detect(episode, tiny_source(tmp_path / "main.mp4"), SEGMENT)
+    flooded.tenants.deliver(event(episode))
+    eventually(lambda: flooded.tenants.record(episode, "clip")["status"] == COMPLETE, 120)
+
+
+def test_in_the_end_table_queue_bucket_and_server_agree(flooded: Flood) -> None:
+    eventually(lambda: not any(flooded.tenants.waiting().values()))
+    pages = flooded.tenants.s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+    sizes = {entry["Key"]: entry["Size"] for page in pages for entry in page["Contents"]}
+    records = flooded.tenants.records().values()
+    assert {r["s3Key"]: r["fileSize"] for r in records} == {
+        key: size for key, size in sizes.items() if key.endswith("/clip.mp4")
+    }
+
+    def alive() -> list[str]:
+        flows = ("begin-clip-generation", "generate-clip", "mark-failed")
+        states = [run["state_type"] for flow in flows for run in flooded.runs(flow)]
+        return [s for s in states if s not in ("COMPLETED", "FAILED", "CRASHED")]
+
+    eventually(lambda: not alive(), 150)
+
+
+def test_in_the_end_scratch_is_empty(flooded: Flood) -> None:
+    assert not list(flooded.stack.settings.scratch.iterdir())

@@ -1,0 +1,138 @@
+"""A run that is killed at random steps, and resumed as often: what is finished is left as it is."""
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from clipflow.domain.keys import ClipKeys
+from clipflow.settings import settings
+from clipflow.storage import aws
+from clipflow.storage.records import RecordStore
+from deployments.local_stack.settings import LOGGING
+from tests.faults.asking import MADE, history, tiny_source
+from tests.faults.scale import KILLS_AT_A_STEP
+from tests.faulty_proxy import Fault, FaultyProxy, Request
+from tests.programs import ROOT, PrefectServer
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(120 + 60 * KILLS_AT_A_STEP)]
+
+SEGMENTS = [{"startTime": f"00:0{n % 3}.{n}", "endTime": f"00:0{n % 3}.{n + 3}"} for n in range(4)]
+
+
+class Kill(Fault):
+    """SIGKILL to a process that makes its `step`-th request, which may be done nevertheless."""
+
+    def __init__(self, step: int, done: bool) -> None:
+        super().__init__(lambda request: True)
+        self.step, self.done = step, done
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def strikes(self, request: Request) -> bool:
+        self.seen += 1
+        if self.process is None or self.seen != self.step:
+            return False
+        self.process.kill()
+        return not self.done
+
+
+class Runs:
+    """Runs of `generate-clip`, each in a process as a worker starts it."""
+
+    def __init__(self, server: PrefectServer, proxy: FaultyProxy, scratch: Path) -> None:
+        self._server, self._proxy, self.scratch = server, proxy, scratch
+        scratch.mkdir()
+        flow = server.ask("/flows/", {"name": "generate-clip"}).json()
+        made = {
+            "name": "faults",
+            "flow_id": flow["id"],
+            "entrypoint": "flows.generate_clip.generate_clip",
+            "pull_steps": [],
+        }
+        self._deployment = server.ask("/deployments/", made).json()["id"]
+
+    def create(self, keys: ClipKeys) -> str:
+        asked = {
+            "tenant_id": keys.tenant_id,
+            "episode_id": keys.episode_id,
+            "clip_id": keys.clip_id,
+        }
+        path = f"/deployments/{self._deployment}/create_flow_run"
+        return str(self._server.ask(path, {"parameters": asked}).json()["id"])
+
+    def again(self, run: str) -> None:
+        """As the local stack's supervisor does it with what a dead worker has left."""
+        state = {"type": "SCHEDULED", "name": "AwaitingRetry"}
+        self._server.ask(f"/flow_runs/{run}/set_state", {"state": state, "force": True})
+
+    def killed(self, run: str, kill: Kill) -> bool:
+        """Whether the run's process was; else it has ended well."""
+        env = os.environ | LOGGING
+        env |= {"PREFECT__FLOW_RUN_ID": run, "PREFECT_API_URL": self._server.url}
+        env |= {"AWS_ENDPOINT_URL": self._proxy.url, "CLIPFLOW_SCRATCH": str(self.scratch)}
+        command = [sys.executable, "-m", "prefect.engine"]
+        with (self.scratch.parent / "log").open("ab") as log:
+            kill.process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=log, stderr=log)
+        self._proxy.faults = [kill]
+        code = kill.process.wait(120)
+        assert code in (0, -9), (self.scratch.parent / "log").read_text()[-5000:]
+        return code == -9
+
+
+@pytest.fixture
+def runs(
+    local_aws: str, storage: None, prefect_server: PrefectServer, tmp_path: Path
+) -> Iterator[Runs]:
+    with FaultyProxy(local_aws).running() as proxy:
+        yield Runs(prefect_server, proxy, tmp_path / "scratch")
+
+
+def test_what_is_finished_is_not_made_again_however_often_a_run_is_killed(
+    runs: Runs, records: RecordStore, tmp_path: Path
+) -> None:
+    source, rng = tiny_source(tmp_path / "main.mp4"), random.Random(7)
+    whole = Kill(0, done=True)
+    assert not runs.killed(runs.create(detected(records, source)), whole)
+    kills = 0
+    while kills < KILLS_AT_A_STEP:
+        keys = detected(records, source)
+        run, finished = runs.create(keys), dict[str, Any]()
+        while runs.killed(run, Kill(rng.randint(1, whole.seen), done=rng.random() < 0.5)):
+            kills += 1
+            now = objects_of(keys)
+            assert finished.items() <= now.items(), "what was finished has changed"
+            finished = now
+            runs.again(run)
+        assert finished.items() <= objects_of(keys).items()
+        assert len(objects_of(keys)) == len(SEGMENTS) + 1
+        assert history(records.table.get_item(Key=keys.record)["Item"]) == MADE
+    assert not runs.killed(runs.create(detected(records, source)), Kill(0, done=True))
+    assert not list(runs.scratch.iterdir()), "who works next removes what the dead have left"
+
+
+def detected(records: RecordStore, source: Path) -> ClipKeys:
+    keys = ClipKeys("t", f"resumed-{uuid4().hex[:8]}", "c")
+    key = f"{keys.episode_id}/tracks/main.mp4"
+    aws.s3_client().upload_file(str(source), settings().bucket_name, key)
+    told = [{"status": "detected", "timestamp": "2025-01-15T10:30:00Z"}]
+    item = {"status": "detected", "statusHistory": told, "segments": SEGMENTS}
+    records.table.put_item(Item={**keys.record, **item})
+    return keys
+
+
+def objects_of(keys: ClipKeys) -> dict[str, Any]:
+    """When each of its segments and the clip itself was made, and with which bytes."""
+    found = aws.s3_client().list_objects_v2(
+        Bucket=settings().bucket_name, Prefix=f"{keys.episode_id}/clips/"
+    )
+    return {
+        entry["Key"]: (entry["LastModified"], entry["ETag"])
+        for entry in found.get("Contents", [])
+        if entry["Key"].endswith(".mp4")
+    }

@@ -1,0 +1,124 @@
+"""Nobody starts a part again here, and S3, DynamoDB and SQS fail at random."""
+
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.faults.asking import (
+    COMPLETE,
+    FAILED,
+    IN_PROGRESS,
+    MADE,
+    Episode,
+    Tenants,
+    event,
+    history,
+    tiny_source,
+)
+from tests.faults.bare import BareMachine, bare_machine
+from tests.faults.killing import RUN, kill, pids, run_in
+from tests.faulty_proxy import Fault, Request
+from tests.programs import eventually
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(420)]
+
+SHORT = [{"startTime": 0, "endTime": "00:00.4"}]
+LONG = [{"startTime": f"00:00.{n % 10}", "endTime": f"00:01.{n % 10}"} for n in range(40)]
+EVENTS, CLIPS = 3, 2
+OFTEN = 0.06
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareMachine]:
+    with bare_machine(tmp_path_factory.mktemp("bare") / "home") as up:
+        yield up
+
+
+@pytest.fixture(scope="module")
+def tenants(machine: BareMachine) -> Iterator[Tenants]:
+    with closing(Tenants(machine.stack)) as all_of_them:
+        yield all_of_them
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_source(tmp_path_factory.mktemp("source") / "main.mp4")
+
+
+def faults(seed: int) -> list[Fault]:
+    """Some requests are refused; some are done, and their answer is lost on the way."""
+    rng = random.Random(seed)
+
+    def sometimes(_request: Request) -> bool:
+        return rng.random() < OFTEN
+
+    return [Fault(sometimes), Fault(sometimes, status=500), Fault(sometimes, after=0)]
+
+
+def test_storage_and_queue_that_fail_at_random_cost_no_clip_and_double_none(
+    machine: BareMachine, tenants: Tenants, source: Path
+) -> None:
+    names = [f"clip-{n}" for n in range(CLIPS)]
+    asked = [tenants.detect(Episode("t", names), source, SHORT) for _ in range(EVENTS)]
+    machine.proxy.faults = faults(seed=1)
+    for episode in asked:
+        body = event(episode)
+        for _ in range(3):
+            tenants.deliver(body)
+
+    def made() -> bool:
+        told = tenants.records().values()
+        assert FAILED not in [record["status"] for record in told], told
+        return all(record["status"] == COMPLETE for record in told)
+
+    eventually(made, 150)
+    eventually(lambda: not any(tenants.waiting().values()))
+    struck = [fault.seen for fault in machine.proxy.faults]
+    machine.proxy.faults = []
+    assert all(struck), struck
+    assert [history(record) for record in tenants.records().values()] == [MADE] * EVENTS * CLIPS
+
+
+def test_a_record_whose_run_is_killed_leaves_in_progress_within_20_seconds(
+    machine: BareMachine, tenants: Tenants, source: Path
+) -> None:
+    episode, run = at_work(machine, tenants, source)
+    kill(run)
+    assert leaves_in_progress(tenants, episode, within=20) == "CRASHED"
+
+
+def test_a_record_whose_run_and_worker_are_killed_leaves_in_progress_within_2_minutes(
+    machine: BareMachine, tenants: Tenants, source: Path
+) -> None:
+    """And when a worker is back the clip is made, without another event."""
+    episode, run = at_work(machine, tenants, source)
+    machine.worker.stop(signal.SIGKILL)
+    kill(run)
+    assert leaves_in_progress(tenants, episode, within=120) == "CRASHED"
+    machine.worker.start()
+    eventually(lambda: tenants.record(episode, "long")["status"] == COMPLETE, 60)
+    assert history(tenants.record(episode, "long")) == [*MADE[:2], FAILED, *MADE[1:]]
+
+
+def at_work(machine: BareMachine, tenants: Tenants, source: Path) -> tuple[Episode, int]:
+    """An episode whose one clip is being made, and the process that does."""
+    episode = tenants.detect(Episode("t", ["long"]), source, LONG)
+    tenants.deliver(event(episode))
+    eventually(lambda: tenants.record(episode, "long")["status"] == IN_PROGRESS, 60)
+    owner = tenants.record(episode, "long")["flowRunId"]
+    [process] = [pid for pid in pids(machine.home, RUN) if run_in(pid) == owner]
+    return episode, process
+
+
+def leaves_in_progress(tenants: Tenants, episode: Episode, within: float) -> str:
+    """The code of the failure that the record then tells."""
+    began = time.monotonic()
+    eventually(lambda: tenants.record(episode, "long")["status"] != IN_PROGRESS, within)
+    print(f"left 'in progress' after {time.monotonic() - began:.1f} s")
+    error = tenants.record(episode, "long")["processingError"]
+    return str(error["code"])

@@ -1,0 +1,193 @@
+"""What a playlist or a chunk names elsewhere is never opened: a listener would hear of it."""
+
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+
+from clipflow.domain.errors import ClipflowError, InvalidInput, MediaRefused
+from clipflow.media import ffmpeg
+from clipflow.media.playlist import Playlist, parse
+from clipflow.media.probe import probe
+from clipflow.media.source import FileSource, PlaylistSource
+from tests.made_media import make_source
+
+KEY = "e/hls/index.m3u8"
+
+
+class Listener:
+    """A loopback port that nobody may call; `calls` are those who did."""
+
+    def __init__(self) -> None:
+        self.calls: list[bytes] = []
+        listener = self
+
+        class Noting(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                self.request.settimeout(1)
+                listener.calls.append(self.request.recv(100))
+
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Noting)
+        self.address = f"127.0.0.1:{self.server.server_address[1]}"
+
+    def is_left_alone(self) -> bool:
+        """Also by those who called but are not heard yet: ours, called last, is heard."""
+        host, port = self.address.split(":")
+        with socket.create_connection((host, int(port))) as ours:
+            ours.sendall(b"ours")
+            ours.recv(1)
+        return self.calls == [b"ours"]
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    listener = Listener()
+    listener.server.daemon_threads = True
+    threading.Thread(target=listener.server.serve_forever, args=(0.05,), daemon=True).start()
+    yield listener
+    listener.server.shutdown()
+    listener.server.server_close()
+
+
+def media(*lines: str) -> str:
+    return "\n".join(["#EXTM3U", "#EXT-X-TARGETDURATION:8", *lines, "#EXT-X-ENDLIST", ""])
+
+
+ELSEWHERE = (
+    "http://{address}/latest/meta-data/",
+    "HTTP://{address}/",
+    "//{address}/x.ts",
+    "tcp://{address}",
+    "udp://{address}",
+    "rtmp://{address}/a",
+    "gopher://{address}/_x",
+    "ftp://{address}/x",
+    "crypto+http://{address}/",
+    "crypto:http://{address}/",
+    "async:http://{address}/",
+    "cache:http://{address}/",
+    "subfile,,start,0,end,9,,:http://{address}/",
+    "concat:http://{address}/|b.ts",
+    "concatf:http://{address}/",
+    "tee:http://{address}/",
+    "hls+http://{address}/",
+    "data:video/mp2t;base64,AAAA",
+    "file:///etc/passwd",
+    "file:/etc/passwd",
+    "/etc/passwd",
+    "../../../../etc/passwd",
+    "%2Fetc/passwd",
+    "%2e%2e/%2e%2e/secret.ts",
+    "pipe:0",
+    "fd:0",
+    "unix:/tmp/x",
+)
+
+
+@pytest.mark.parametrize("uri", ELSEWHERE)
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("#EXTINF:8,", "{uri}"),
+        ('#EXT-X-KEY:METHOD=AES-128,URI="{uri}"', "#EXTINF:8,", "0.ts"),
+        ('#EXT-X-MAP:URI="{uri}"', "#EXTINF:8,", "0.ts"),
+        ("#EXT-X-STREAM-INF:BANDWIDTH=1", "{uri}"),
+    ],
+    ids=["chunk", "key", "map", "variant"],
+)
+def test_a_playlist_that_names_something_elsewhere_is_refused(
+    uri: str, lines: tuple[str, ...]
+) -> None:
+    named = uri.format(address="169.254.169.254")
+    with pytest.raises(InvalidInput, match="not beside it"):
+        parse(media(*(line.format(uri=named) for line in lines)), KEY)
+
+
+@pytest.mark.parametrize("between", ["\0", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r"])
+@pytest.mark.parametrize("tag", ["#EXTINF:8,title", "#EXT-X-KEY:METHOD=NONE,X=", "#note"])
+def test_no_reader_sees_a_line_where_the_check_saw_none(
+    tag: str, between: str, store: tuple[Path, str], listener: Listener
+) -> None:
+    hidden = f"{tag}{between}http://{listener.address}/x.ts"
+    lines = ("#EXTINF:8,", "0.ts", hidden, *(() if "EXTINF" in tag else ("#EXTINF:8,",)), "1.ts")
+    with pytest.raises(ClipflowError) as caught:
+        _probe(media(*lines), store)
+    # The store has neither chunk, so even a playlist that is taken ends in an error.
+    assert isinstance(caught.value, InvalidInput) or between == "\r"
+    assert listener.is_left_alone()
+
+
+def _probe(text: str, store: tuple[Path, str]) -> None:
+    playlist = parse(text, KEY)
+    assert isinstance(playlist, Playlist)
+    probe(PlaylistSource(KEY, "", playlist, lambda uri: f"{store[1]}/{uri}"))
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:8\n#EXTINF:8,\nhttp://{address}/x.ts\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile 'http://{address}/x.ts'\n",
+        "v=0\no=- 0 0 IN IP4 {host}\nc=IN IP4 {host}\nm=video {port} RTP/AVP 96\n",
+        '<?xml version="1.0"?><MPD><Period><AdaptationSet><Representation>'
+        "<BaseURL>http://{address}/</BaseURL></Representation></AdaptationSet></Period></MPD>",
+        "[playlist]\nFile1=http://{address}/\n",
+    ],
+    ids=["hls", "concat", "sdp", "dash", "pls"],
+)
+def test_a_chunk_or_a_source_that_is_a_playlist_itself_is_not_followed(
+    chunk: str, store: tuple[Path, str], listener: Listener
+) -> None:
+    host, port = listener.address.split(":")
+    content = chunk.format(address=listener.address, host=host, port=port).encode()
+    (store[0] / "0.ts").write_bytes(content)
+    with pytest.raises(ClipflowError):
+        _probe(media("#EXTINF:8,", "0.ts"), store)
+    with pytest.raises(ClipflowError):
+        probe(
+            FileSource(
+                f"{crc32(content)}.mp4", "", len(content), lambda start, end: content[start:end]
+            )
+        )
+    assert listener.is_left_alone()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["hls", "concat"])
+def test_no_input_of_ffmpegs_may_name_another(
+    kind: str, tmp_path: Path, listener: Listener
+) -> None:
+    film = make_source(tmp_path / "film.ts", size=(64, 48), seconds=1, sound=None)
+    for named in (film, f"http://{listener.address}/x.ts"):
+        text = {
+            "hls": f"#EXTM3U\n#EXT-X-TARGETDURATION:8\n#EXTINF:1,\n{named}\n#EXT-X-ENDLIST\n",
+            "concat": f"ffconcat version 1.0\nfile '{named}'\n",
+        }[kind]
+        listing = tmp_path / f"listing.{'m3u8' if kind == 'hls' else 'ffconcat'}"
+        listing.write_text(text)
+        for form in ((), ("-f", kind), ("-f", "mp4"), ("-f", "nut")):
+            arguments = [*form, "-i", str(listing), "-f", "null", "-"]
+            with pytest.raises(MediaRefused):
+                ffmpeg.run(arguments, "reading a listing", 20)
+    assert listener.is_left_alone()
+
+
+def test_every_input_is_confined() -> None:
+    told = ffmpeg.confined(["-f", "nut", "-i", "a", "-f", "lavfi", "-i", "b", "c"])
+    assert [told[n - 6 : n : 2] for n, word in enumerate(told) if word == "-i"] == [
+        ["-protocol_whitelist", "-format_whitelist", "-max_pixels"]
+    ] * 2
+
+
+@pytest.mark.slow
+def test_an_output_that_grows_beyond_its_bound_is_an_error(tmp_path: Path) -> None:
+    made = tmp_path / "made.nut"
+    endless = ["-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=25"]
+    bound = 80 << 20
+    with pytest.raises(MediaRefused, match=r"making noise: ffmpeg wrote more than 80 MiB"):
+        ffmpeg.run([*endless, "-c:v", "rawvideo", str(made)], "making noise", 60, bound)
+    assert made.stat().st_size <= bound

@@ -1,0 +1,94 @@
+"""Room on disk: refused before, removed after, also what a killed process has left."""
+
+import errno
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clipflow.domain.errors import DiskFull
+from clipflow.segments.scratch import work_folder
+from clipflow.settings import settings
+
+HOLDS_A_FOLDER = """
+import sys, time
+from clipflow.segments.scratch import work_folder
+with work_folder(0) as folder:
+    (folder / "window.nut").write_bytes(b"x" * 1000)
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    root = tmp_path / "scratch"
+    monkeypatch.setenv("CLIPFLOW_SCRATCH", str(root))
+    monkeypatch.setenv("TABLE_NAME", "t")
+    monkeypatch.setenv("BUCKET_NAME", "b")
+    settings.cache_clear()
+    yield root
+    settings.cache_clear()
+
+
+def test_a_folder_is_gone_after_the_work_also_after_an_error(root: Path) -> None:
+    with work_folder(0) as folder:
+        (folder / "a").write_text("a")
+    assert list(root.iterdir()) == []
+    with pytest.raises(ZeroDivisionError), work_folder(0):
+        raise ZeroDivisionError
+    assert list(root.iterdir()) == []
+
+
+def test_work_that_needs_more_than_there_is_does_not_begin(root: Path) -> None:
+    with pytest.raises(DiskFull, match="CLIPFLOW_SCRATCH"), work_folder(1 << 60):
+        pytest.fail("it began")
+    assert list(root.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_is_told_as_such(root: Path) -> None:
+    with pytest.raises(DiskFull, match=r"is full\. Free some"), work_folder(0):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def said(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+@pytest.mark.slow
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_has_stays(root: Path) -> None:
+    processes = [
+        subprocess.Popen([sys.executable, "-c", HOLDS_A_FOLDER], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    try:
+        killed, living = (Path(said(process)) for process in processes)
+        processes[0].send_signal(signal.SIGKILL)
+        processes[0].wait()
+        assert (killed / "window.nut").exists()
+        theirs = root / "not-ours"
+        theirs.mkdir()
+        with work_folder(0) as ours:
+            assert sorted(root.iterdir()) == sorted([living, ours, theirs])
+            # Our own thread's folders are of the living too.
+            with work_folder(0):
+                assert ours.exists()
+        assert (living / "window.nut").exists()
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def test_a_link_with_our_name_is_not_followed(root: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").write_text("x")
+    root.mkdir()
+    (root / "clipflow-work-link").symlink_to(precious)
+    with work_folder(0):
+        assert (precious / "file").exists()

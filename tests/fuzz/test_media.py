@@ -1,0 +1,140 @@
+"""Damaged media through probe, plan and cut, with a real ffmpeg: cut or refused, in time."""
+
+import struct
+import time
+from collections import Counter
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from random import Random
+from zlib import crc32
+
+import pytest
+
+from clipflow.domain.errors import ClipflowError
+from clipflow.media.cut import count_frames
+from clipflow.media.form import common_form
+from clipflow.media.playlist import Playlist, parse
+from clipflow.media.probe import probe
+from clipflow.media.smart_cut import smart_cut
+from clipflow.media.source import FileSource, PlaylistSource, Source
+from clipflow.media.window import Span, fetch
+from clipflow.segments.segment import span_within
+from clipflow.settings import limits
+from tests.made_media import make_source
+
+pytestmark = pytest.mark.slow
+
+# Damaged sources of each kind, and seconds that ffmpeg may take for any one step.
+EACH, DEADLINE = 40, 10
+KINDS = ("mp4", "mkv", "ts", "webm", "m3u8")
+ENCODERS = {
+    "webm": (("-c:v", "libvpx", "-deadline", "realtime", "-g", "10"), ("-c:a", "libopus")),
+    "ts": (("-c:v", "libx264", "-preset", "ultrafast", "-g", "5"), ("-c:a", "aac")),
+}
+FRAGMENTED = ("-movflags", "+faststart")
+
+
+@pytest.fixture(scope="module")
+def sound_bytes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Of each container, a second of 64x48 at 10 frames, undamaged."""
+    folder = tmp_path_factory.mktemp("bases")
+    made = {}
+    for suffix in ("mp4", "mkv", "ts", "webm"):
+        picture, sound = ENCODERS.get(suffix, (ENCODERS["ts"][0], ("-c:a", "aac")))
+        path = make_source(
+            folder / f"base.{suffix}",
+            size=(64, 48),
+            rate=10,
+            seconds=1,
+            picture=picture,
+            sound=sound,
+            output=FRAGMENTED if suffix == "mp4" else (),
+        )
+        made[suffix] = path.read_bytes()
+    return made
+
+
+@pytest.fixture(autouse=True)
+def a_short_deadline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("CLIPFLOW_FFMPEG_DEADLINE_SECONDS", str(DEADLINE))
+    limits.cache_clear()
+    yield
+    monkeypatch.undo()
+    limits.cache_clear()
+
+
+def damaged(data: bytes, chance: Random) -> bytes:
+    """`data` with flips, gaps, lying sizes or a cut, in its header more often than elsewhere."""
+    spoilt = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 8))):
+        reach = min(len(spoilt), chance.choice((64, 1500, len(data))))
+        at = chance.randrange(max(1, reach - 8))
+        match chance.choice(("flip", "flip", "size", "size", "zero", "cut", "double", "text")):
+            case "flip":
+                spoilt[at] ^= 1 << chance.randrange(8)
+            case "size":
+                lie = chance.choice(
+                    (0, 1, 7, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, chance.getrandbits(32))
+                )
+                spoilt[at : at + 4] = struct.pack(">I", lie)
+            case "zero":
+                spoilt[at : at + 32] = bytes(len(spoilt[at : at + 32]))
+            case "cut":
+                del spoilt[chance.randrange(len(spoilt)) :]
+                spoilt += b"\0" * 16
+            case "double":
+                spoilt[at:at] = spoilt[at : at + chance.randrange(400)]
+            case "text":
+                spoilt[at : at + 20] = b"file:///etc/passwd\0\0"
+    return bytes(spoilt)
+
+
+def opened(kind: str, content: bytes, store: tuple[Path, str]) -> Source:
+    if kind != "m3u8":
+        # A name of its own, for what is read of an index is kept by name.
+        name = f"damaged-{crc32(content)}.{kind}"
+        return FileSource(name, "", len(content), lambda start, end: content[start:end])
+    (store[0] / "0.ts").write_bytes(content)
+    text = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n0.ts\n#EXT-X-ENDLIST\n"
+    playlist = parse(text, "e/index.m3u8")
+    assert isinstance(playlist, Playlist)
+    return PlaylistSource("e/index.m3u8", "", playlist, lambda uri: f"{store[1]}/{uri}")
+
+
+def cut(source: Source, folder: Path) -> int:
+    """As the steps of a clip do it; the frames that came out."""
+    known = probe(source)
+    span = span_within(Span(Fraction(1, 5), Fraction(7, 10)), known)
+    form = common_form([known])
+    window = fetch(source, known, span, folder / "window.nut")
+    smart_cut(window, known, form, folder / "segment.mp4", 1)
+    return count_frames(folder / "segment.mp4")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_media_is_cut_or_refused(
+    kind: str, sound_bytes: dict[str, bytes], tmp_path: Path, store: tuple[Path, str]
+) -> None:
+    base = sound_bytes["ts" if kind == "m3u8" else kind]
+    assert cut(opened(kind, base, store), tmp_path) == 5
+    ends: Counter[str] = Counter()
+    for seed in range(EACH):
+        began = time.monotonic()
+        try:
+            cut(opened(kind, damaged(base, Random(f"{kind} {seed}")), store), tmp_path)
+            ends["cut"] += 1
+        except ClipflowError as error:
+            ends[type(error).__name__] += 1
+        except BaseException as error:
+            error.add_note(f"damaged(base, Random('{kind} {seed}'))")
+            raise
+        assert time.monotonic() - began < 6 * DEADLINE
+    assert ends.total() == EACH
+    # Neither is the damage always seen, nor always fatal.
+    assert 0 < ends["cut"] < EACH
+    assert not [path for path in tmp_path.iterdir() if path.is_dir() and path.name != "store"]
+
+
+def test_as_much_is_thrown_as_is_promised() -> None:
+    assert EACH * len(KINDS) >= 150

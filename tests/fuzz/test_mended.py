@@ -1,0 +1,225 @@
+"""What was found and mended, each by name."""
+
+import copy
+import json
+import struct
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clipflow.captions.ass import captions
+from clipflow.domain.clips import ClipRecord, ClipRequest, TrackRecord
+from clipflow.domain.errors import InvalidInput, MediaRefused
+from clipflow.domain.eventbridge import to_prefect_event
+from clipflow.domain.secrets import without_secrets
+from clipflow.domain.shorts import CaptionStyle
+from clipflow.domain.transcript import Transcript, Word, lines
+from clipflow.media.playlist import parse
+from clipflow.media.probe import probe
+from clipflow.media.source import FileSource
+from clipflow.speech import srt
+from clipflow.speech.words import read_words
+from tests.clipflow.captions.drawing import drawn
+from tests.fuzz.test_front_doors import EVENT, TIMES
+from tests.made_media import make_source
+
+
+def source(name: str, content: bytes) -> FileSource:
+    # What is read of an index is kept by name and etag.
+    etag = str(zlib.crc32(content))
+    return FileSource(name, etag, len(content), lambda start, end: content[start:end])
+
+
+def deep(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (deep(400), "deep"),
+        (10**30, "64 bits"),
+        ("\ud800", "half a character"),
+        ({"\ud800": 1}, "half a character"),
+    ],
+)
+def test_an_event_that_could_not_be_handed_on_is_refused_for_what_nobody_reads(
+    value: Any, why: str
+) -> None:
+    event = copy.deepcopy(EVENT)
+    event["detail"]["extra"] = value
+    with pytest.raises(InvalidInput, match=rf"detail\.extra.*{why}"):
+        to_prefect_event(json.dumps(event))
+
+
+@pytest.mark.parametrize("order", [1e300, -1e10])
+def test_an_order_that_no_record_can_hold_is_refused(order: float) -> None:
+    record = {"segments": [{"startTime": 0, "endTime": 1, "order": order}]}
+    with pytest.raises(InvalidInput, match=r"segments\.0\.order"):
+        ClipRecord.read(record, "the record").request(ClipRequest(clip_id="c"))
+
+
+def test_an_order_too_small_for_a_record_is_none_at_all() -> None:
+    record = {"segments": [{"startTime": 0, "endTime": 1, "order": 5e-324}]}
+    request = ClipRecord.read(record, "the record").request(ClipRequest(clip_id="c"))
+    assert request.segments
+    assert request.segments[0].order == 0
+
+
+@pytest.mark.parametrize("key", ["a/../b", "./a", "a/./b", "/a", "a\nb", "a\0", "a\u2028b", ""])
+def test_a_key_that_leaves_its_place_or_a_line_is_refused(key: str) -> None:
+    with pytest.raises(InvalidInput, match="s3Key"):
+        TrackRecord.read({"s3Key": key}, "the record of track host")
+
+
+@pytest.mark.parametrize("key", ["a b.mp4", "Aufnahme\u202f12.mov", "日本/話.mp4", "a..b"])
+def test_a_key_that_people_use_is_taken(key: str) -> None:
+    assert TrackRecord.read({"s3Key": key}, "the record").s3_key == key
+
+
+def test_a_message_stays_one_line_whatever_is_told_of_the_input() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        to_prefect_event(json.dumps({**EVENT, "id": "\n2025 ERROR all is lost"}))
+    assert "\n" not in caught.value.message
+
+
+def test_many_faults_are_told_by_the_first() -> None:
+    record = {"segments": [{"startTime": "x", "endTime": "y"}] * 1000}
+    with pytest.raises(InvalidInput, match="and 1992 more") as caught:
+        ClipRecord.read(record, "the record").request(ClipRequest(clip_id="c"))
+    assert len(caught.value.message) < 2000
+
+
+def test_a_time_that_no_video_has_is_refused_by_its_word() -> None:
+    words = [{"word": "a", "start": 0, "end": 1}, {"word": "b", "start": 1, "end": 1e300}]
+    with pytest.raises(InvalidInput, match=r"word 2 is not valid: end"):
+        read_words(json.dumps(words), "words.json")
+
+
+def test_subtitles_of_another_week_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="later than 48 hours"):
+        srt.read(b"1\n99:59:59,000 --> 99:59:59,999\nHello.\n", "original.srt")
+
+
+def test_what_is_said_cannot_begin_a_cue_of_its_own() -> None:
+    said = [Word.model_validate({"word": w, "start": 1, "end": 2}) for w in
+            ("00:00:00,000", "-->", "00:10:00,000")]  # fmt: skip
+    assert srt.written(Transcript(tuple(said))).count("-->") == 1
+
+
+@pytest.mark.parametrize("step", [0.0, 0.5])
+def test_words_without_end_take_neither_the_stack_nor_the_day(step: float) -> None:
+    count = 1500
+    starts = [n * 0.11 + step * n * n / count / 2 for n in range(count)]
+    words = tuple(
+        Word.model_validate({"word": "so", "start": t * bool(step), "end": t * bool(step)})
+        for t in starts
+    )
+    began = time.monotonic()
+    assert sum(len(line.words) for line in lines(words)) == count
+    assert srt.written(Transcript(words)).count("so") == count
+    assert "Dialogue" in captions(words, TIMES, CaptionStyle.PLAIN, 960)
+    assert time.monotonic() - began < 60
+
+
+def test_a_master_playlist_without_variants_is_refused() -> None:
+    text = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n#EXT-X-ENDLIST\n"
+    with pytest.raises(InvalidInput, match="names no other"):
+        parse(text, "e/index.m3u8")
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-4", "1e400"])
+def test_a_chunk_lasts_a_time(seconds: str) -> None:
+    text = f"#EXTM3U\n#EXTINF:{seconds},\n0.ts\n#EXT-X-ENDLIST\n"
+    with pytest.raises(InvalidInput, match="chunk 0 lasts"):
+        parse(text, "e/index.m3u8")
+
+
+def test_a_title_in_latin_1_keeps_nobody_from_the_video(tmp_path: Path) -> None:
+    path = make_source(
+        tmp_path / "a.mkv", size=(64, 48), seconds=1, output=("-metadata:s:v", "title=TITEL")
+    )
+    assert probe(
+        source("a.mkv", path.read_bytes().replace(b"TITEL", b"\xd6\xff\xfc\xe4\xdf"))
+    ).width
+
+
+def test_a_codec_that_nobody_knows_is_named_as_the_fault(tmp_path: Path) -> None:
+    path = make_source(tmp_path / "a.mp4", size=(64, 48), seconds=1, sound=("-c:a", "alac"))
+    unknown = path.read_bytes()
+    with pytest.raises(MediaRefused, match="no moving picture that can be decoded"):
+        probe(source("a.mp4", unknown.replace(b"avc1", b"zzzz")))
+    with pytest.raises(MediaRefused, match=r"No sound of b\.mp4 can be decoded"):
+        probe(source("b.mp4", unknown.replace(b"alac", b"zzzz")))
+
+
+def png(width: int, height: int) -> bytes:
+    """A picture of so many black pixels, in some thousandth of their bytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    packer = zlib.compressobj()
+    row = bytes(1 + width // 8)
+    packed = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", packed), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+@pytest.mark.parametrize("size", [(16_000, 8_000), (8, 20_000), (65_528, 65_535)])
+def test_a_picture_that_unpacks_to_gigabytes_is_not_unpacked(size: tuple[int, int]) -> None:
+    width, height = size
+    bomb = png(width, min(height, 20_000))
+    with pytest.raises(MediaRefused, match=r"too large|cannot be read|can be decoded"):
+        probe(source("bomb.png", bomb))
+
+
+def test_a_pixel_as_wide_as_a_street_is_refused(tmp_path: Path) -> None:
+    wide = ("-vf", "setsar=500/1:max=1000")
+    path = make_source(tmp_path / "a.mp4", size=(64, 48), seconds=1, sound=None, filters=wide)
+    with pytest.raises(MediaRefused, match="too large"):
+        probe(source("a.mp4", path.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET https://b.s3.amazonaws.com/k?X-Amz-Signature=PRIVATE failed",
+        "HTTPS://h/k?x=1&X-Amz-Credential=PRIVATE",
+        "Max retries exceeded with url: /b/k?X-Amz-Algorithm=A&X-Amz-Signature=PRIVATE (Caused",
+        "https://user:PRIVATE@host/path",
+        "X-Amz-Security-Token: PRIVATE",
+        "'X-Amz-Signature': 'PRIVATE'",
+        "Authorization: Bearer PRIVATE",
+        "{'authorization': 'AWS4-HMAC-SHA256 Credential=PRIVATE, Signature=PRIVATE'}",
+        "AWS_SECRET_ACCESS_KEY=PRIVATE",
+        "OPENAI_API_KEY: PRIVATE",
+        "HF_TOKEN=PRIVATE",
+        "key AKIAPRIVATEPRIVATE00 is wrong",
+    ],
+)
+def test_no_secret_stays_in_a_message(text: str) -> None:
+    assert "PRIVATE" not in without_secrets(text)
+    assert "PRIVATE" not in str(InvalidInput(text, text))
+
+
+def test_what_is_no_secret_stays() -> None:
+    text = "Reading https://host/a/b.mp4 failed at 00:15:30 (what?), see https://host/docs."
+    assert without_secrets(text) == text
+
+
+@pytest.mark.slow
+def test_a_scratch_folder_by_any_name_holds_captions_that_are_drawn(tmp_path: Path) -> None:
+    folder = tmp_path / 'it\'s 100%: [a],b;c=d {e} \\ "f"'
+    folder.mkdir()
+    word = Word.model_validate({"word": "{\\an8}H\\Nello}", "start": 0, "end": 1})
+    assert all(frame.ink.any() for frame in drawn([word], TIMES[:3], folder))

@@ -1,0 +1,36 @@
+"""Runs that ended somewhere else, as a Prefect server knows them."""
+
+from typing import Any
+from uuid import UUID
+
+from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
+from prefect.client.schemas.objects import FlowRun, State
+
+from tasks.marks import AGAIN
+
+
+def deployed(client: SyncPrefectClient, flow: str) -> UUID:
+    """A deployment of a flow that nobody serves: what runs of it do is the test's to say."""
+    return client.create_deployment(client.create_flow_from_name(flow), "clipflow")
+
+
+def run_of(
+    flow: str, parameters: dict[str, Any], state: State[None], tags: tuple[str, ...] = ()
+) -> FlowRun:
+    """A run that got as far as `state`."""
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run_from_deployment(
+            deployed(client, flow), parameters=parameters, tags=tags
+        )
+        client.set_flow_run_state(run.id, state, force=True)
+        return client.read_flow_run(run.id)
+
+
+def second_runs(parameter: str, value: str) -> list[FlowRun]:
+    """Those started in place of another, with this parameter."""
+    wanted = FlowRunFilter(tags=FlowRunFilterTags(all_=[AGAIN]))
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(flow_run_filter=wanted)
+    return [run for run in runs if run.parameters.get(parameter) == value]

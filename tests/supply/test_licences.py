@@ -1,0 +1,23 @@
+"""Nothing comes in under a licence that nobody has looked at."""
+
+import re
+
+from tests.supply.licences import REASONS, TABLE, is_copyleft, licences
+
+
+def listed() -> dict[str, str]:
+    rows = re.findall(r"^\| ([a-z0-9-]+) \| (.+?) \|", TABLE.read_text(), re.M)
+    return {name: said for name, said in rows if name not in ("distribution", "---")}
+
+
+def test_each_locked_distribution_is_listed_with_the_licence_it_has() -> None:
+    found, known = licences(), listed()
+    new = {name: said for name, said in found.items() if known.get(name) != said}
+    assert not new, "read these licences, then run: python -m tests.supply.licences"
+
+
+def test_each_has_a_licence_and_copyleft_has_a_reason() -> None:
+    found = licences()
+    assert not [name for name, said in found.items() if not said]
+    copyleft = {name for name, said in found.items() if is_copyleft(name, said)}
+    assert copyleft <= set(REASONS)

@@ -1,0 +1,33 @@
+"""A flow of one step that succeeds the second time, then waits to be ended."""
+
+import signal
+
+from prefect import flow, get_run_logger, task
+
+import flows  # noqa: F401 - for spans, as every flow of ours
+from clipflow.domain.errors import StorageUnavailable
+from clipflow.telemetry.spans import span
+
+SECRET = "https://bucket/a.mp4?X-Amz-Signature=secret"
+tries: list[int] = []
+
+
+@task(name="read", task_run_name="read {name}", retries=1)
+def read(name: str) -> None:
+    tries.append(1)
+    with span("reading") as work:
+        work.bytes_read = 7
+        get_run_logger().warning("reading %s as %s", SECRET, name)
+        if len(tries) == 1:
+            raise StorageUnavailable(f"Reading {SECRET} failed.")
+
+
+@flow(name="a-run")
+def a_run(tenant_id: str, episode_id: str, clip_id: str) -> None:
+    read("main.mp4")
+    get_run_logger().info("waiting")
+    signal.pause()
+
+
+if __name__ == "__main__":
+    a_run("t-1", "e-1", "c-1")

@@ -1,0 +1,83 @@
+"""What a run's own process says: to a file, to a terminal, and to a collector when it is killed."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from clipflow.domain.traces import TracePlace, event_place
+from deployments.local_stack.settings import LOGGING
+from deployments.work_pools.environment import flows_environment
+from tasks.telemetry import place_of
+from tests.collector import collecting
+from tests.programs import PrefectServer, Program, eventually
+
+IDS = {"tenant_id": "t-1", "episode_id": "e-1", "clip_id": "c-1"}
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_has_said_everything(
+    prefect_server: PrefectServer, tmp_path: Path
+) -> None:
+    env = {**LOGGING, "PREFECT_API_URL": prefect_server.url, "PREFECT_HOME": str(tmp_path)}
+    with collecting() as collector:
+        env["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.endpoint
+        run = Program(tmp_path / "log", "tests.tasks.a_run", env)
+        run.start()
+        eventually(lambda: '"waiting"' in run.said(), 60)
+        assert run.stop() == -signal.SIGTERM
+
+    lines = [json.loads(line) for line in run.said().splitlines()]
+    assert {"timestamp", "level", "logger", "message"} <= set.intersection(*map(set, lines))
+    of_run = [
+        line for line in lines if line["logger"] in ("prefect.flow_runs", "prefect.task_runs")
+    ]
+    assert {line["run_id"] for line in of_run} == {of_run[0]["run_id"]}
+    assert all(IDS.items() <= line.items() for line in of_run)
+    assert lines[-1]["message"].startswith("Finished in state Crashed")
+    told = [line for line in lines if line["message"].startswith("reading")]
+    assert [line["step"] for line in told] == ["read main.mp4"] * 2
+    assert "secret" not in run.said() and "a.mp4?" in run.said()
+
+    assert {line["trace_id"] for line in of_run} == {s.trace_id for s in collector.spans}
+    (step,) = collector.named("read main.mp4")
+    (flow,) = [span for span in collector.spans if span.is_flow]
+    assert step.attributes["clipflow.retries"] == 1
+    assert flow.attributes["clipflow.clip_id"] == "c-1"
+    tries = [(s.attributes["clipflow.retries"], s.parent_id) for s in collector.named("reading")]
+    assert tries == [(0, step.span_id), (1, step.span_id)]
+    assert collector.above(step) == [flow.name]
+    assert "secret" not in repr(collector) and "StorageUnavailable" in repr(collector)
+
+
+@pytest.mark.slow
+def test_a_terminal_stays_readable() -> None:
+    script = "import logging; from prefect import flow; logging.error('it is late')"
+    ours, theirs = pty.openpty()
+    env = {**os.environ, **LOGGING}
+    subprocess.run([sys.executable, "-c", script], env=env, stderr=theirs, check=True)
+    os.close(theirs)
+    said = os.read(ours, 4096).decode()
+    os.close(ours)
+    assert "root - it is late" in said
+    assert "{" not in said
+
+
+def test_a_run_is_below_the_event_that_the_bridge_or_its_id_tells_of() -> None:
+    event_id = uuid4()
+    elsewhere = TracePlace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
+    told = {"event_id": str(event_id), "traceparent": elsewhere.traceparent}
+    assert place_of(told) == elsewhere
+    assert place_of({**told, "traceparent": ""}) == event_place(event_id)
+    assert place_of({"event_id": None}) is None
+
+
+def test_a_machine_elsewhere_is_told_where_spans_go_but_no_key() -> None:
+    told = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_SERVICE_NAME": "clips"}
+    assert flows_environment({**told, "OTEL_EXPORTER_OTLP_HEADERS": "key=secret"}) == told

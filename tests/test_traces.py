@@ -1,0 +1,126 @@
+"""One trace from an event to ffmpeg, as a collector gets it; and the lines of its runs."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.local_stack import running_stack
+from tests.collector import Collected, Collector, collecting
+from tests.made_media import make_source
+from tests.programs import eventually, free_port
+from tests.test_end_to_end import SEGMENTS, Outside
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+class Made:
+    """One clip made by one event: its spans, and what the worker and the bridge said."""
+
+    def __init__(self, collector: Collector, episode_id: str, logs: Path) -> None:
+        self.collector = collector
+        self.episode_id = episode_id
+        self.lines = _lines(logs / "worker.log") + _lines(logs / "bridge.log")
+
+    def one(self, name: str) -> Collected:
+        (span,) = self.collector.named(name)
+        return span
+
+
+def _lines(log: Path) -> list[dict[str, Any]]:
+    """Those of programs' logs; Prefect's commands print some words of greeting, too."""
+    written = log.read_text().splitlines()
+    return [json.loads(line) for line in written if line.startswith("{")]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    home = tmp_path_factory.mktemp("traced")
+    source = make_source(home / "main.mp4", seconds=8, sound=("-c:a", "aac"))
+    with collecting() as collector, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
+        with running_stack(home / "stack", free_port(), free_port()) as stack:
+            outside = Outside(stack)
+            episode_id = outside.episode(source, "one")
+            outside.put_event(episode_id)
+            outside.becomes(episode_id, "one", "Generation Complete")
+            eventually(lambda: collector.named("event") and collector.named("one"), 30)
+            logs = stack.logs
+        yield Made(collector, episode_id, logs)
+
+
+def test_everything_is_in_the_trace_that_the_events_id_names(made: Made) -> None:
+    (trace_id,) = {span.trace_id for span in made.collector.spans}
+    (forwarded,) = [line for line in made.lines if line["message"].startswith("forwarded")]
+    assert f"event={_dashed(trace_id)} " in forwarded["message"]
+    assert forwarded["trace_id"] == trace_id
+    assert {span.service for span in made.collector.spans} == {"clipflow"}
+
+
+def test_a_step_is_below_its_flow_and_that_below_the_event(made: Made) -> None:
+    event, begin, clip = made.one("event"), made.one(made.episode_id), made.one("one")
+    assert [span for span in made.collector.spans if not span.parent_id] == [event]
+    assert begin.parent_id == event.span_id
+    assert clip.parent_id == begin.span_id
+    cuts = made.collector.named("ffmpeg cutting")
+    assert sorted(made.collector.above(cut) for cut in cuts) == [
+        ["segment", name, "one", made.episode_id, "event"]
+        for name in ("extract 0 · 00:00:01.52–00:00:02", "extract 1 · 00:00:05–00:00:06")
+    ]
+    stitching = [made.collector.above(span) for span in made.collector.named("stitch")]
+    assert ["stitch", "one", made.episode_id, "event"] in stitching
+
+
+def test_spans_say_what_the_work_took_and_whose_it_was(made: Made) -> None:
+    ids = {"tenant_id": "t", "episode_id": made.episode_id, "clip_id": "one"}
+    whose = {f"clipflow.{name}": value for name, value in ids.items()}
+    for span in made.collector.named("segment"):
+        took = span.attributes
+        assert whose.items() <= took.items()
+        assert took["clipflow.step"].startswith("extract ")
+        assert took["clipflow.cut_way"] == "encoded" and took["clipflow.retries"] == 0
+        assert took["clipflow.bytes_read"] > 1000 and took["clipflow.bytes_written"] > 1000
+        # ffmpeg has the cores to itself no longer than the step lasts.
+        assert 0.01 < took["clipflow.cpu_seconds"] < 64 * (span.ended - span.began) / 1e9
+    for span in (made.one("one"), *made.collector.named("ffmpeg")):
+        assert whose.items() <= span.attributes.items()
+    for cut in made.collector.named("ffmpeg cutting"):
+        took = cut.attributes
+        assert took["clipflow.bytes_read"] > 1000 and took["clipflow.bytes_written"] > 1000
+    step = made.one("extract 0").attributes
+    assert (step["clipflow.clip_id"], step["clipflow.retries"]) == ("one", 0)
+
+
+def test_the_metrics_can_be_read_from_the_lines(made: Made) -> None:
+    measured = {name: [line for line in made.lines if line.get("event") == name] for name in NAMES}
+    assert {name: len(lines) for name, lines in measured.items()} == NAMES
+    (complete,) = measured["record_complete"]
+    assert (complete["job"], complete["clip_id"], complete["step"]) == (
+        "clips",
+        "one",
+        "Set Complete",
+    )
+    assert complete["bytes"] > 1000 and 0 <= complete["seconds"] < 120
+    for line in measured["segment_made"]:
+        assert {"seconds", "bytes", "bytes_read", "cpu_seconds"} <= line.keys()
+        assert (line["cut_way"], line["tenant_id"]) == ("encoded", "t")
+
+
+NAMES = {"record_complete": 1, "segment_made": len(SEGMENTS), "record_failed": 0}
+
+
+def test_every_line_of_a_run_says_whose_it_is(made: Made) -> None:
+    of_clip = [line for line in made.lines if line.get("clip_id") == "one"]
+    assert len(of_clip) > 10
+    (run_id,) = {line["run_id"] for line in of_clip if line["logger"] == "prefect.flow_runs"}
+    for line in of_clip:
+        if line["logger"] != "clipflow.bridge" and not line.get("step", "").startswith("start "):
+            assert (line["run_id"], line["episode_id"]) == (run_id, made.episode_id)
+            assert line["trace_id"] == made.one("event").trace_id
+
+
+def _dashed(trace_id: str) -> str:
+    parts = (trace_id[:8], trace_id[8:12], trace_id[12:16], trace_id[16:20], trace_id[20:])
+    return "-".join(parts)

@@ -17,13 +17,15 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-vers
 IS_PYTHON := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test lint bench whisperx lock clean image image-whisperx push $(VERBS)
+.PHONY: help up demo test test-faults audit lint bench whisperx lock clean image image-whisperx push $(VERBS)
 
 help: ## Say what there is
 	@echo "make up        the local stack, in the foreground until Ctrl-C: AWS, Prefect, worker, bridge"
 	@echo "make demo      two clips by an event, three shorts by a command, into out/"
 	@echo "make test      the whole test suite, or TESTS=tests/flows"
+	@echo "make test-faults  of those, the ones that kill what works"
 	@echo "make lint      ruff, mypy, cfn-lint, hadolint"
+	@echo "make audit     known vulnerabilities of what is locked"
 	@echo "make bench     what it costs, side by side with other ways, into out/; BENCH=--quick is short"
 	@echo "make whisperx  adds WhisperX, speech recognition for real use: 7 GB, with torch"
 	@echo "make lock      the locks from pyproject.toml; UPGRADE=1 takes the newest of all"
@@ -46,8 +48,15 @@ up: $(INSTALLED)
 demo: $(INSTALLED)
 	@exec $(BIN)/python -m deployments.demo
 
+# Whole files side by side: each worker has one local stack for all of its own.
 test: $(INSTALLED)
-	@exec $(BIN)/python -m pytest $(TESTS)
+	@exec $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(TESTS)
+
+test-faults: $(INSTALLED)
+	@$(MAKE) --no-print-directory test TESTS="tests/faults"
+
+audit: $(INSTALLED)
+	@$(BIN)/python -m tests.supply.audit
 
 bench: $(INSTALLED)
 	@exec $(BIN)/python -m benchmarks $(BENCH)

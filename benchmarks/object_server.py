@@ -115,8 +115,9 @@ class _Handler(BaseHTTPRequestHandler):
             file.seek(first)
             while first < end:
                 chunk = file.read(min(_CHUNK, end - first))
-                self.wfile.write(chunk)
+                # First, or whoever has the last byte may ask before it is counted.
                 self.server.count(key, len(chunk))
+                self.wfile.write(chunk)
                 first += len(chunk)
 
     def _receive(self, path: Path) -> None:

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Pixels: the largest frame of H.264's highest level (table A-1). A decoder's memory goes by what a
+# header says, which may be anything.
+LARGEST_PICTURE = 139_264 * 256
 # Where Linux says what a container may use (cgroup v2); `max` is no limit.
 _CONTAINER = Path("/sys/fs/cgroup/memory.max")
 

@@ -25,63 +25,137 @@ class Transcriber(StrEnum):
 class Settings(BaseSettings):
     """What a run needs to know of where it runs; each field is an environment variable."""
 
-    table_name: str = Field(validation_alias="TABLE_NAME")
-    bucket_name: str = Field(validation_alias="BUCKET_NAME")
-    key_prefix: str = Field(default="", validation_alias="KEY_PREFIX")
-    aws_region: str = Field(default="us-east-1", validation_alias="AWS_REGION")
-    aws_endpoint_url: str | None = Field(default=None, validation_alias="AWS_ENDPOINT_URL")
+    table_name: str = Field(
+        validation_alias="TABLE_NAME",
+        description="The DynamoDB table of the records. `make up` sets its own.",
+    )
+    bucket_name: str = Field(
+        validation_alias="BUCKET_NAME",
+        description="The S3 bucket of sources and clips. `make up` sets its own.",
+    )
+    key_prefix: str = Field(
+        default="",
+        validation_alias="KEY_PREFIX",
+        description="Stands before every clip's key; may hold `{tenantId}`.",
+    )
+    aws_region: str = Field(
+        default="us-east-1", validation_alias="AWS_REGION", description="As the AWS SDK knows it."
+    )
+    aws_endpoint_url: str | None = Field(
+        default=None,
+        validation_alias="AWS_ENDPOINT_URL",
+        description="Another AWS than Amazon's, as the AWS SDK knows it.",
+    )
     shorts_bucket_name: str | None = Field(
-        default=None, validation_alias="VIDEO_WAREHOUSE_S3_BUCKET_NAME"
+        default=None,
+        validation_alias="VIDEO_WAREHOUSE_S3_BUCKET_NAME",
+        description="The bucket of long videos and their shorts; unset, `BUCKET_NAME`.",
     )
     shorts_prefix: str = Field(
-        default="klippers_warehouse", validation_alias="CLIPFLOW_SHORTS_PREFIX"
+        default="klippers_warehouse",
+        validation_alias="CLIPFLOW_SHORTS_PREFIX",
+        description="Stands before every key of long videos and their shorts.",
     )
-    scratch: Path = Field(default=Path(gettempdir()), validation_alias="CLIPFLOW_SCRATCH")
-    # Where people's browsers find the objects, as behind a CDN; it may hold `{bucket}`.
-    public_url: str | None = Field(default=None, validation_alias="CLIPFLOW_PUBLIC_URL")
+    scratch: Path = Field(
+        default=Path(gettempdir()),
+        validation_alias="CLIPFLOW_SCRATCH",
+        description="A folder for windows and segments while they are worked on.",
+    )
+    public_url: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_PUBLIC_URL",
+        description="Where people's browsers find the objects, as behind a CDN; it may hold"
+        " `{bucket}`.",
+    )
 
 
 class Limits(BaseSettings):
     """How much of a machine a run may use, and with which ffmpeg."""
 
-    max_parallel_segments: int = Field(default=10, ge=1, validation_alias="MAX_PARALLEL_SEGMENTS")
-    ffmpeg: str | None = Field(default=None, validation_alias="CLIPFLOW_FFMPEG")
-    ffmpeg_deadline_seconds: float | None = Field(
-        default=None, gt=0, validation_alias="CLIPFLOW_FFMPEG_DEADLINE_SECONDS"
+    max_parallel_segments: int = Field(
+        default=10,
+        ge=1,
+        validation_alias="MAX_PARALLEL_SEGMENTS",
+        description="Segments cut or shorts rendered at once by a run; on one machine never more"
+        " than its cores and memory allow.",
     )
-    # Of a whole run, whatever it waits for: the last bound, when every other has failed.
+    ffmpeg: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_FFMPEG",
+        description="The ffmpeg to run; unset, that on the PATH where it is 5.1 or newer, else"
+        " that of PyPI's `imageio-ffmpeg`.",
+    )
+    ffmpeg_deadline_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        validation_alias="CLIPFLOW_FFMPEG_DEADLINE_SECONDS",
+        description="After which a run of ffmpeg is killed; unset, it follows from the length of"
+        " what is made.",
+    )
     run_deadline_seconds: float = Field(
-        default=24 * 3600, gt=0, validation_alias="CLIPFLOW_RUN_DEADLINE_SECONDS"
+        default=24 * 3600,
+        gt=0,
+        validation_alias="CLIPFLOW_RUN_DEADLINE_SECONDS",
+        description="Of a whole run, whatever it waits for: the last bound, when every other has"
+        " failed.",
     )
 
 
 class Pools(BaseSettings):
     """The Prefect work pools of many machines; where one is not named, its work is done here."""
 
-    # Each segment and each short becomes a flow run of its own, on a machine of this pool.
-    media: str | None = Field(default=None, validation_alias="CLIPFLOW_MEDIA_WORK_POOL")
-    prepare: str | None = Field(default=None, validation_alias="CLIPFLOW_PREPARE_WORK_POOL")
+    media: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_MEDIA_WORK_POOL",
+        description="Each segment and each short becomes a flow run of its own, on a machine of"
+        " this pool.",
+    )
+    prepare: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_PREPARE_WORK_POOL",
+        description="Each long video is heard, and its moments are cut, on a machine of this pool.",
+    )
 
 
 class Models(BaseSettings):
     """Who listens, and who chooses the moments."""
 
     transcriber: Transcriber = Field(
-        default=Transcriber.POCKETSPHINX, validation_alias="CLIPFLOW_TRANSCRIBER"
+        default=Transcriber.POCKETSPHINX,
+        validation_alias="CLIPFLOW_TRANSCRIBER",
+        description="Who hears what is said: `pocketsphinx` for trying things out, `whisperx` for"
+        " real use.",
     )
-    # A size (`large-v3`, `small`), a name on Hugging Face's hub or a folder.
-    whisperx_model: str = Field(default="large-v3", validation_alias="CLIPFLOW_WHISPERX_MODEL")
-    # None: WhisperX's own choice for the language.
+    whisperx_model: str = Field(
+        default="large-v3",
+        validation_alias="CLIPFLOW_WHISPERX_MODEL",
+        description="A size (`large-v3`, `small`), a name on Hugging Face's hub or a folder.",
+    )
     whisperx_align_model: str | None = Field(
-        default=None, validation_alias="CLIPFLOW_WHISPERX_ALIGN_MODEL"
+        default=None,
+        validation_alias="CLIPFLOW_WHISPERX_ALIGN_MODEL",
+        description="The model that places each word; unset, WhisperX's own choice for the"
+        " language.",
     )
-    # With it, WhisperX tells speakers apart: its diarization model wants its terms accepted.
-    hugging_face_token: SecretStr | None = Field(default=None, validation_alias="HF_TOKEN")
-    # A YuNet model for OpenCV's FaceDetectorYN. None: the Haar cascades that OpenCV brings.
-    face_model: Path | None = Field(default=None, validation_alias="CLIPFLOW_FACE_MODEL")
-    # As pydantic-ai names it: `openai:gpt-5-mini`, `anthropic:…`, `bedrock:…`, `ollama:…`.
-    # None: salience, without a language model.
-    highlight_model: str | None = Field(default=None, validation_alias="CLIPFLOW_HIGHLIGHT_MODEL")
+    hugging_face_token: SecretStr | None = Field(
+        default=None,
+        validation_alias="HF_TOKEN",
+        description="With it, WhisperX tells speakers apart: its diarization model wants its terms"
+        " accepted.",
+    )
+    face_model: Path | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_FACE_MODEL",
+        description="A YuNet model for OpenCV's FaceDetectorYN; unset, the Haar cascades that"
+        " OpenCV brings.",
+    )
+    highlight_model: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_HIGHLIGHT_MODEL",
+        description="The language model that chooses moments, as pydantic-ai names it:"
+        " `openai:gpt-5-mini`, `anthropic:…`, `bedrock:…`, `ollama:…`, or `openai-chat:…` with"
+        " `OPENAI_BASE_URL`; its key as its maker names it. Unset, salience.",
+    )
 
 
 def _read(kind: type[Kind]) -> Kind:

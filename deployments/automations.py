@@ -78,6 +78,8 @@ def _silent(
     )
     trigger = EventTrigger(
         match={"prefect.resource.id": "prefect.flow-run.*"},
+        # A worker's runs beat as often as we say; those that a person starts by hand do not.
+        match_related={"prefect.resource.id": "prefect.work-pool.*"},
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
         after=after,

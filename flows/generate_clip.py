@@ -4,11 +4,10 @@ from typing import Any
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from clipflow.domain.clips import ClipRequest, ClipResult, ClipStatus
-from clipflow.domain.errors import Failure
 from clipflow.domain.keys import ClipKeys
 from clipflow.domain.model import Identifier
 from clipflow.settings import limits, settings
@@ -17,7 +16,7 @@ from tasks.fan_out import at_once, extract_all
 from tasks.jobs import GENERATE_CLIP
 from tasks.marks import AT_THE_END
 from tasks.results import show_clip
-from tasks.run_page import tag_run
+from tasks.run_page import failure_of, tag_run
 from tasks.status import read_record, set_complete, set_failed, set_in_progress
 
 
@@ -65,9 +64,10 @@ def generate_clip(
     try:
         result = _make(keys, record.request(clip), force)
         set_complete(keys, run_id, result)
-    except Exception as error:
-        set_failed(keys, run_id, Failure.of(error))
-        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the record and the page tell it
+        failure = failure_of(error)
+        set_failed(keys, run_id, failure)
+        return Failed(message=failure.message)
     return Completed(message=f"{result.s3_key}: {result.duration}, {result.resolution}")
 
 

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from prefect import flow, get_run_logger, runtime
+from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from clipflow.domain.errors import Failure
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
 from clipflow.domain.shorts import FailedState, ShortsResult, children_failure
@@ -17,7 +16,7 @@ from tasks.fan_out import at_once, prepare, render_all
 from tasks.jobs import GENERATE_SHORTS
 from tasks.marks import AT_THE_END
 from tasks.results import show_shorts
-from tasks.run_page import tag_run
+from tasks.run_page import failure_of, tag_run
 from tasks.shorts import read_config
 from tasks.status import set_complete, set_failed, set_in_progress
 
@@ -61,7 +60,6 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
             set_complete(keys, run_id, result)
             return Completed(message=f"{len(shorts)} of {config.segment_count} shorts asked for.")
     except Exception as error:  # noqa: BLE001 - whatever it is, the record tells it
-        get_run_logger().exception("%s", state)
-        failure = Failure.of(error)
+        failure = failure_of(error)
     set_failed(keys, run_id, failure, result.model_copy(update={"failed_state": state}))
     return Failed(name=state, message=failure.message)

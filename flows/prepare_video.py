@@ -9,6 +9,7 @@ from clipflow.domain.shorts import Moment
 from clipflow.settings import settings
 from tasks.fan_out import at_once_here, cut_all
 from tasks.ownership import while_wanted
+from tasks.run_page import tag_run
 from tasks.shorts import choose_moments, make_thumbnail, plan_moments, read_config, transcribe
 
 
@@ -26,6 +27,7 @@ def prepare_video(user_id: Identifier, video_id: Identifier, force: bool = False
         force: Make everything also where it is made already, from the same.
     """
     keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
+    tag_run(keys)
     with while_wanted(keys):
         config = read_config(keys)
         transcribe(keys, config.language, force)

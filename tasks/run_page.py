@@ -15,6 +15,7 @@ from prefect.artifacts import create_image_artifact, create_table_artifact
 from prefect.context import FlowRunContext
 
 from clipflow.domain.clips import ClipRequest, ClipResult
+from clipflow.domain.errors import ClipflowError, Failure
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.shorts import Short
 from clipflow.results import tables
@@ -38,6 +39,13 @@ def tag_run(keys: RecordKeys) -> None:
     if run and missing:
         with _or_warned("what it is for"), get_client(sync_client=True) as client:
             client.update_flow_run(run.id, tags=[*run.tags, *missing])
+
+
+def failure_of(error: Exception) -> Failure:
+    """What the run's page and its record say of `error`; all of it is logged if it is a defect."""
+    if not isinstance(error, ClipflowError):
+        get_run_logger().exception("A defect in clipflow:")
+    return Failure.of(error)
 
 
 def tell_of_clip(keys: ClipKeys, clip: ClipRequest, made: ClipResult, posters: Posters) -> None:

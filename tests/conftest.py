@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from prefect.logging.handlers import APILogHandler
 
+from clipflow.machine import cores
 from clipflow.settings import settings
 from clipflow.storage import aws
 from clipflow.storage.objects import ObjectStore, object_store
@@ -13,6 +14,16 @@ from clipflow.storage.records import RecordStore, record_store
 from deployments.local_stack import RunningStack, data_stack, running_stack
 from deployments.local_stack.settings import BUCKET, TABLE
 from tests.programs import AWS, PrefectServer, Program, free_port
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: many tests wait for a program."""
+    return cores() + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes comes first, so that nothing is waited for at the end."""
+    items.sort(key=lambda item: not any(map(item.get_closest_marker, ("ecs", "faults"))))
 
 
 @pytest.fixture(scope="session")

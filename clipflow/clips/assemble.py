@@ -1,15 +1,13 @@
 """Making the clip of its segments."""
 
-import tempfile
 from fractions import Fraction
-from pathlib import Path
 
 from clipflow.clips.plan import SourcedClip
 from clipflow.domain.clips import ClipResult, StitchInput
 from clipflow.domain.timecode import format_clock
 from clipflow.media.stitch import Piece, stitch
 from clipflow.segments.checkpoint import is_made_from, video_metadata
-from clipflow.settings import settings
+from clipflow.segments.scratch import work_folder
 from clipflow.storage.objects import ObjectStore
 from clipflow.telemetry.progress import report
 from clipflow.telemetry.spans import span
@@ -29,15 +27,15 @@ def assemble(request: StitchInput, clip: SourcedClip, objects: ObjectStore) -> C
 
     Raises what storing and stitching raise.
     """
-    scratch_of = tempfile.TemporaryDirectory(prefix="clipflow-", dir=settings().scratch)
-    with span("stitch") as work, scratch_of as scratch:
+    needed = 2 * sum(segment.metadata.file_size for segment in request.segments)
+    with span("stitch") as work, work_folder(needed) as scratch:
         pieces = []
         for index, segment in enumerate(request.segments):
-            path = Path(scratch, f"{index}.mp4")
+            path = scratch / f"{index}.mp4"
             objects.download(segment.segment_file, path)
             pieces.append(Piece(path, Fraction(str(segment.metadata.duration))))
             report(len(pieces) / (len(request.segments) + 1))
-        path = Path(scratch, "clip.mp4")
+        path = scratch / "clip.mp4"
         made = stitch(pieces, path)
         metadata = video_metadata(
             made.duration, made.resolution, len(pieces), clip.etags, clip.fingerprint

@@ -5,10 +5,6 @@ from math import ceil
 
 from clipflow.settings import limits
 
-# Pixels: the largest frame of H.264's highest level (table A-1). A decoder's memory goes by what a
-# header says, which may be anything.
-LARGEST_PICTURE = 139_264 * 256
-
 # Seconds for ffmpeg: a start, and so many for each second of 1080p at 30 frames.
 _START, _EACH = 60.0, 20.0
 # Bytes that no encoding of ours exceeds: noise takes less than one for each pixel at our CRF, and

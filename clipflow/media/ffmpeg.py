@@ -23,8 +23,8 @@ from clipflow.domain.errors import (
     MediaInterrupted,
     MediaRefused,
 )
+from clipflow.machine import LARGEST_PICTURE
 from clipflow.media.advance import advance
-from clipflow.media.allowance import LARGEST_PICTURE
 from clipflow.settings import limits
 from clipflow.telemetry.spans import span, spent
 

@@ -10,7 +10,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from clipflow.domain.errors import MediaRefused
-from clipflow.media.allowance import LARGEST_PICTURE
+from clipflow.machine import LARGEST_PICTURE
 
 # Packets in which a first frame is looked for: a group of pictures is shorter.
 _MOST_TRIED = 3000

@@ -17,6 +17,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 
 from clipflow.domain.errors import MediaRefused
+from clipflow.machine import LARGEST_PICTURE
 from clipflow.reframe.cuts import Cuts
 from clipflow.reframe.faces import Face, Finder, Pixels
 
@@ -139,7 +140,10 @@ def _frames(
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             # Deblocking is a tenth of the work, and nothing here sees it.
-            stream.codec_context.options = {"skip_loop_filter": "all"}
+            stream.codec_context.options = {
+                "skip_loop_filter": "all",
+                "max_pixels": str(LARGEST_PICTURE),
+            }
             stream.codec_context.skip_frame = "BIDIR" if sparsely else "DEFAULT"
             zero = _first_time(container, film)
             container.seek(int((zero + since) * av.time_base))

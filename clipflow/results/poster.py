@@ -1,6 +1,5 @@
 """A small picture of a video, to be seen before it plays."""
 
-import tempfile
 from base64 import b64encode
 from fractions import Fraction
 from pathlib import Path
@@ -9,13 +8,15 @@ from clipflow.media import ffmpeg
 from clipflow.media.probe import probe
 from clipflow.media.source import Source
 from clipflow.media.window import Span, Window, fetch
-from clipflow.settings import settings
+from clipflow.segments.scratch import work_folder
 
 # Of the video's first second, as much as is gone past: by then a fade is over.
 _BEGINNING, _AT = Fraction(1), Fraction(3, 4)
 # ffmpeg's scale of JPEG, from 2, the best: about 12 kB at 270 pixels of a vertical video.
 _QUALITY = 5
 _DEADLINE = 60.0
+# Bytes on disk: a second of video, and a small picture.
+_NEEDED = 64 << 20
 
 
 def poster(source: Source, width: int) -> str:
@@ -25,9 +26,9 @@ def poster(source: Source, width: int) -> str:
     """
     known = probe(source)
     span = Span(Fraction(0), min(_BEGINNING, known.duration or _BEGINNING))
-    with tempfile.TemporaryDirectory(prefix="clipflow-", dir=settings().scratch) as scratch:
-        window = fetch(source, known, span, Path(scratch, "window.nut"))
-        picture = Path(scratch, "poster.jpg")
+    with work_folder(_NEEDED) as scratch:
+        window = fetch(source, known, span, scratch / "window.nut")
+        picture = scratch / "poster.jpg"
         ffmpeg.run(_command(window, width, picture), f"picturing {source.name}", _DEADLINE)
         return f"data:image/jpeg;base64,{b64encode(picture.read_bytes()).decode()}"
 

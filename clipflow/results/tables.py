@@ -1,5 +1,6 @@
 """What came out, as tables and words in Markdown: pure, and everything in them escaped."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
@@ -14,8 +15,9 @@ from clipflow.storage.objects import ObjectHead
 Link = Callable[[str], str]
 Row = dict[str, str | int | float]
 
-# What Markdown or HTML would take for its own, told as character references.
-_MARKUP = str.maketrans({mark: f"&#{ord(mark)};" for mark in '&<>"*_[]()`~|\\#!'})
+# What Markdown or HTML would take for its own. Prefect's UI reads every cell as Markdown, and
+# would even follow a `javascript:` link in one.
+_MARKUP = re.compile(r"[\\`*_\[\]<>&#~|!]|^[-+=]")
 
 
 def clip_rows(
@@ -73,7 +75,7 @@ def shorts_words(keys: ShortsKeys, shorts: Sequence[Short], link: Link) -> str:
 
 def text(value: str) -> str:
     """`value` in one line, as it is: nothing in it is markup."""
-    return " ".join(value.split()).translate(_MARKUP)
+    return _MARKUP.sub(r"\\\g<0>", " ".join(value.split()))
 
 
 def _when(start: Fraction, end: Fraction) -> Row:

@@ -26,9 +26,19 @@ from deployments.bridge.sweep import Sweep
 class BridgeSettings(BaseSettings):
     """The bridge's part of the environment; where the server is, Prefect's own settings say."""
 
-    queue_name: str = Field(default="clipflow-events", validation_alias="CLIPFLOW_QUEUE_NAME")
-    aws_region: str = Field(default="us-east-1", validation_alias="AWS_REGION")
-    aws_endpoint_url: str | None = Field(default=None, validation_alias="AWS_ENDPOINT_URL")
+    queue_name: str = Field(
+        default="clipflow-events",
+        validation_alias="CLIPFLOW_QUEUE_NAME",
+        description="The SQS queue that events come by.",
+    )
+    aws_region: str = Field(
+        default="us-east-1", validation_alias="AWS_REGION", description="As the AWS SDK knows it."
+    )
+    aws_endpoint_url: str | None = Field(
+        default=None,
+        validation_alias="AWS_ENDPOINT_URL",
+        description="Another AWS than Amazon's, as the AWS SDK knows it.",
+    )
 
 
 async def carry(settings: BridgeSettings, stop: asyncio.Event, pace: Pace) -> None:

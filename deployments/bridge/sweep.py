@@ -39,9 +39,9 @@ from tasks.marks import AGAIN, settle
 
 log = logging.getLogger("clipflow.bridge")
 
-# Hooks, and `mark-failed` where a worker is alive, need no help before that. A lost heartbeat is
-# seen after 95 s at the latest, and two minutes are promised.
-SETTLED = timedelta(seconds=10)
+# Hooks come in a second or two, where a worker is alive. A lost heartbeat is seen after 95 s at the
+# latest, and two minutes are promised.
+SETTLED = timedelta(seconds=5)
 # An event's own automation fires within a second.
 FIRED = timedelta(seconds=20)
 # Nobody knows how long there was no sweep before the first turn.

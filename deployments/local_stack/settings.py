@@ -38,10 +38,24 @@ LOGGING = {
 class StackSettings(BaseSettings):
     """What `make up` can be told, each by its environment variable."""
 
-    home: Path = Field(default=Path(".clipflow"), validation_alias="CLIPFLOW_HOME")
-    aws_port: int = Field(default=4566, ge=1, le=65535, validation_alias="CLIPFLOW_AWS_PORT")
+    home: Path = Field(
+        default=Path(".clipflow"),
+        validation_alias="CLIPFLOW_HOME",
+        description="The folder of everything that the local stack stores.",
+    )
+    aws_port: int = Field(
+        default=4566,
+        ge=1,
+        le=65535,
+        validation_alias="CLIPFLOW_AWS_PORT",
+        description="Where the local AWS listens.",
+    )
     prefect_port: int = Field(
-        default=4200, ge=1, le=65535, validation_alias="CLIPFLOW_PREFECT_PORT"
+        default=4200,
+        ge=1,
+        le=65535,
+        validation_alias="CLIPFLOW_PREFECT_PORT",
+        description="Where the Prefect server and its UI listen.",
     )
 
     @field_validator("home")

@@ -23,6 +23,7 @@ from prefect.workers.process import ProcessWorker
 
 from deployments.automations import put_automations
 
+DESCRIPTION = "Runs everything on this machine, a process for each run."
 CORES = os.cpu_count() or 1
 # Work queue: (priority, flow runs at once). Recording an end and starting clips never wait behind
 # making them; each is limited: a run is a Python process, and fifty at once start none sooner.
@@ -43,7 +44,9 @@ async def create(name: str) -> None:
     # 1.6 s more from event to flow code. This code is installed; there is nothing to prepare.
     engine = shlex.join([sys.executable, "-m", "prefect.engine"])
     template["variables"]["properties"]["command"]["default"] = engine
-    pool = WorkPoolCreate(name=name, type=ProcessWorker.type, base_job_template=template)
+    pool = WorkPoolCreate(
+        name=name, type=ProcessWorker.type, description=DESCRIPTION, base_job_template=template
+    )
     async with get_client() as client:
         await client.create_work_pool(pool, overwrite=True)
         for queue, (priority, limit) in WORK_QUEUES.items():

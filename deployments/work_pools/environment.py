@@ -18,30 +18,67 @@ Required = Annotated[str, Field(min_length=1)]
 class PoolSettings(BaseSettings):
     """The account's own names; each field is an environment variable."""
 
-    image: Required = Field(validation_alias="CLIPFLOW_IMAGE")
-    cluster: Required = Field(validation_alias="CLIPFLOW_ECS_CLUSTER")
-    task_role_arn: Required = Field(validation_alias="CLIPFLOW_TASK_ROLE_ARN")
-    execution_role_arn: Required = Field(validation_alias="CLIPFLOW_EXECUTION_ROLE_ARN")
-    bucket_name: Required = Field(validation_alias="BUCKET_NAME")
-    table_name: Required = Field(validation_alias="TABLE_NAME")
-    log_group: Required = Field(default="clipflow", validation_alias="CLIPFLOW_LOG_GROUP")
-    # Both or neither: without them the machines are in the default VPC.
-    vpc_id: str | None = Field(default=None, validation_alias="CLIPFLOW_VPC_ID")
-    subnets: str | None = Field(default=None, validation_alias="CLIPFLOW_SUBNETS")
-    security_groups: str | None = Field(default=None, validation_alias="CLIPFLOW_SECURITY_GROUPS")
-    # An EC2 capacity provider of instances with a GPU: with it, videos are prepared there.
+    image: Required = Field(
+        validation_alias="CLIPFLOW_IMAGE", description="The image that the machines run."
+    )
+    cluster: Required = Field(
+        validation_alias="CLIPFLOW_ECS_CLUSTER", description="The ECS cluster, by name or ARN."
+    )
+    task_role_arn: Required = Field(
+        validation_alias="CLIPFLOW_TASK_ROLE_ARN", description="What a flow run may do."
+    )
+    execution_role_arn: Required = Field(
+        validation_alias="CLIPFLOW_EXECUTION_ROLE_ARN",
+        description="What the start of a container may do.",
+    )
+    bucket_name: Required = Field(
+        validation_alias="BUCKET_NAME", description="The S3 bucket of sources and clips."
+    )
+    table_name: Required = Field(
+        validation_alias="TABLE_NAME", description="The DynamoDB table of the records."
+    )
+    log_group: Required = Field(
+        default="clipflow",
+        validation_alias="CLIPFLOW_LOG_GROUP",
+        description="The log group of the flow runs.",
+    )
+    vpc_id: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_VPC_ID",
+        description="With `CLIPFLOW_SUBNETS`, or neither: the machines are then in the default"
+        " VPC.",
+    )
+    subnets: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_SUBNETS",
+        description="Private subnets of the VPC, apart by commas.",
+    )
+    security_groups: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_SECURITY_GROUPS",
+        description="Of the machines, apart by commas.",
+    )
     gpu_capacity_provider: str | None = Field(
-        default=None, validation_alias="CLIPFLOW_GPU_CAPACITY_PROVIDER"
+        default=None,
+        validation_alias="CLIPFLOW_GPU_CAPACITY_PROVIDER",
+        description="An EC2 capacity provider of instances with a GPU: with it, videos are"
+        " prepared there.",
     )
-    gpu_image: str | None = Field(default=None, validation_alias="CLIPFLOW_GPU_IMAGE")
-    # Without it the auth string stands readable in every task.
+    gpu_image: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_GPU_IMAGE",
+        description="The image of the machines with a GPU; unset, `CLIPFLOW_IMAGE`.",
+    )
     auth_secret_arn: str | None = Field(
-        default=None, validation_alias="CLIPFLOW_PREFECT_AUTH_SECRET_ARN"
+        default=None,
+        validation_alias="CLIPFLOW_PREFECT_AUTH_SECRET_ARN",
+        description="The secret with the auth string of a Prefect server of your own; without it"
+        " the string stands readable in every task.",
     )
-
-    # The same for the API key of Prefect Cloud.
     api_key_secret_arn: str | None = Field(
-        default=None, validation_alias="CLIPFLOW_PREFECT_API_KEY_SECRET_ARN"
+        default=None,
+        validation_alias="CLIPFLOW_PREFECT_API_KEY_SECRET_ARN",
+        description="The same for the API key of Prefect Cloud.",
     )
 
     @property

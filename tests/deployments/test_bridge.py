@@ -374,4 +374,5 @@ def test_it_stops_at_once_when_idle(bridge: Program, doorbell: Doorbell) -> None
     eventually(lambda: f"queue={doorbell.name}" in bridge.said())
     began = time.monotonic()
     assert bridge.stop() == 0
-    assert time.monotonic() - began < 2
+    # Without a word from the queue it would wait for longer than this.
+    assert time.monotonic() - began < 10

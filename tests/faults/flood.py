@@ -127,9 +127,11 @@ def _kill_now_and_then(flooded: Flood, rng: random.Random, over: threading.Event
         if over.wait(rng.uniform(4, 10)):
             return
         part = VICTIMS[number % len(VICTIMS)]
-        if there := pids(flooded.stack.settings.home, part):
-            kill(rng.choice(there))
-            flooded.kills.append((time.monotonic(), part))
+        while not (there := pids(flooded.stack.settings.home, part)):
+            if over.wait(0.1):
+                return
+        kill(rng.choice(there))
+        flooded.kills.append((time.monotonic(), part))
 
 
 def _settled(flooded: Flood) -> bool:

@@ -6,5 +6,5 @@ FULL = os.environ.get("CLIPFLOW_FAULTS_SCALE") == "full"
 KILLS_AT_A_STEP = 50 if FULL else 12
 # Events at once, and the clips of each.
 EVENTS, CLIPS = (200, 1) if FULL else (12, 4)
-# While these are worked on, and at which seconds between two of them.
+# While these are worked on, 4 to 10 s after one another.
 KILLS = 40 if FULL else 8

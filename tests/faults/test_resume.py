@@ -4,7 +4,8 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -27,14 +28,19 @@ SEGMENTS = [{"startTime": f"00:0{n % 3}.{n}", "endTime": f"00:0{n % 3}.{n + 3}"}
 
 
 class Kill(Fault):
-    """SIGKILL to a process that makes its `step`-th request, which may be done nevertheless."""
+    """SIGKILL to a process that makes its `step`-th request of those that `hits`, which may be
+    done nevertheless."""
 
-    def __init__(self, step: int, done: bool) -> None:
-        super().__init__(lambda request: True)
+    def __init__(
+        self, step: int, done: bool, hits: Callable[[Request], bool] = lambda request: True
+    ) -> None:
+        super().__init__(hits)
         self.step, self.done = step, done
         self.process: subprocess.Popen[bytes] | None = None
 
     def strikes(self, request: Request) -> bool:
+        if not self.hits(request):
+            return False
         self.seen += 1
         if self.process is None or self.seen != self.step:
             return False
@@ -112,8 +118,22 @@ def test_what_is_finished_is_not_made_again_however_often_a_run_is_killed(
         assert finished.items() <= objects_of(keys).items()
         assert len(objects_of(keys)) == len(SEGMENTS) + 1
         assert history(records.table.get_item(Key=keys.record)["Item"]) == MADE
+
+
+def test_who_works_next_removes_what_the_dead_have_left_on_the_disk(
+    runs: Runs, records: RecordStore, tmp_path: Path
+) -> None:
+    source = tiny_source(tmp_path / "main.mp4")
+    for name in ("segments/3.mp4", "clip.mp4"):
+        at_its_put = Kill(1, done=False, hits=partial(is_put_of, name))
+        assert runs.killed(runs.create(detected(records, source)), at_its_put)
+        assert list(runs.scratch.iterdir())
     assert not runs.killed(runs.create(detected(records, source)), Kill(0, done=True))
-    assert not list(runs.scratch.iterdir()), "who works next removes what the dead have left"
+    assert not list(runs.scratch.iterdir())
+
+
+def is_put_of(name: str, request: Request) -> bool:
+    return request.method == "PUT" and request.path.endswith(name)
 
 
 def detected(records: RecordStore, source: Path) -> ClipKeys:

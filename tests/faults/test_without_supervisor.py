@@ -76,7 +76,7 @@ def test_storage_and_queue_that_fail_at_random_cost_no_clip_and_double_none(
         assert FAILED not in [record["status"] for record in told], told
         return all(record["status"] == COMPLETE for record in told)
 
-    eventually(made, 150)
+    eventually(made, 240)
     eventually(lambda: not any(tenants.waiting().values()))
     struck = [fault.seen for fault in machine.proxy.faults]
     machine.proxy.faults = []

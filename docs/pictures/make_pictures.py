@@ -1,0 +1,181 @@
+"""Make the guides' pictures from the demo's sample, by clipflow's own code.
+
+    python -m docs.pictures.make_pictures [NAME …]
+
+Needs what clipflow needs, and Chromium for the page of results. What it writes is committed: run it
+after a change of how shorts, captions or the page look.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+from playwright.async_api import async_playwright
+
+from clipflow.captions.ass import captions
+from clipflow.domain.keys import ShortsKeys
+from clipflow.domain.shorts import CaptionStyle, Layout, Moment, Short
+from clipflow.domain.timecode import parse_timecode
+from clipflow.domain.transcript import Transcript, Word
+from clipflow.highlights.brief import Brief
+from clipflow.highlights.pick import pick
+from clipflow.media import ffmpeg
+from clipflow.media.loudness import loudness
+from clipflow.media.probe import probe
+from clipflow.media.source import LocalSource
+from clipflow.media.window import Span, fetch
+from clipflow.reframe.follow import crop_path
+from clipflow.reframe.watch import Film
+from clipflow.results.poster import poster
+from clipflow.results.shorts import shorts_page
+from clipflow.shorts.picture import (
+    Background,
+    Ingredients,
+    captions_centre,
+    crop_aspect,
+    render_command,
+)
+from clipflow.speech.spread import split, spread
+
+FOLDER = Path(__file__).parent
+SAMPLE = FOLDER.parents[1] / "demo" / "sample"
+TALK, GUEST = LocalSource(SAMPLE / "main.mp4"), LocalSource(SAMPLE / "guest.mp4")
+# What is rendered for one picture, and where in it the picture is taken, in seconds.
+_SPAN, _AT = Span(Fraction(21), Fraction(24)), 1.7
+_WIDTH = 270
+_DEADLINE = 300.0
+# Seconds of a short on the page of results.
+_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a short of `span` looks."""
+
+    layout: Layout = Layout.STACK
+    style: CaptionStyle = CaptionStyle.KARAOKE
+    background: LocalSource | None = None
+    span: Span = _SPAN
+
+
+LOOKS = {
+    "layout-stack.jpg": Look(),
+    "layout-stack-background.jpg": Look(background=GUEST),
+    "layout-blur.jpg": Look(Layout.BLUR),
+    "layout-crop.jpg": Look(Layout.CROP),
+    "captions-plain.jpg": Look(Layout.BLUR, CaptionStyle.PLAIN),
+    "captions-none.jpg": Look(Layout.BLUR, CaptionStyle.NONE),
+}
+PAGE = "results-page.jpg"
+PICTURES = (*LOOKS, PAGE)
+
+
+def words() -> tuple[Word, ...]:
+    """What is said in the sample."""
+    lines = json.loads((SAMPLE / "conversation.json").read_text())
+    return tuple(
+        word.model_copy(update={"speaker": line["speaker"]})
+        for line in lines
+        for word in spread(
+            split(line["text"]),
+            float(parse_timecode(line["startTime"])),
+            float(parse_timecode(line["endTime"])),
+        )
+    )
+
+
+def render(look: Look, scratch: Path) -> Path:
+    """A short of the sample, as `clipflow.shorts.render` makes it of an object."""
+    known, span = probe(TALK), look.span
+    window = fetch(TALK, known, span, scratch / "window.nut")
+    said = Transcript(words()).within(float(span.start), float(span.end))
+    written = scratch / "captions.ass"
+    written.write_text(
+        captions(said.words, window.frames, look.style, captions_centre(look.layout))
+    )
+    end = window.origin + span.duration
+    film = Film(window.path, (known.width, known.height), known.rotation, window.origin, end)
+    aspect = crop_aspect(look.layout)
+    made_of = Ingredients(
+        window=window,
+        known=known,
+        layout=look.layout,
+        crop=crop_path(film, aspect) if aspect else None,
+        background=_below(look.background, span.duration, scratch) if look.background else None,
+        captions=written,
+        loudness=loudness(window.path, window.origin, end),
+    )
+    short = scratch / "short.mp4"
+    ffmpeg.run(render_command(made_of, short, threads=2), "rendering", _DEADLINE)
+    return short
+
+
+def _below(source: LocalSource, duration: Fraction, scratch: Path) -> Background:
+    known, span = probe(source), Span(Fraction(0), duration)
+    return Background(fetch(source, known, span, scratch / "below.nut").path, known)
+
+
+def picture(look: Look, path: Path) -> None:
+    """One frame of a short, small."""
+    with tempfile.TemporaryDirectory() as folder:
+        short = render(look, Path(folder))
+        scale = ["-vf", f"scale={_WIDTH}:-2", "-frames:v", "1", "-q:v", "4", "-bitexact"]
+        _ffmpeg("-ss", str(_AT), "-i", str(short), *scale, str(path))
+
+
+def picture_of_page(path: Path) -> None:
+    """The page of results of three shorts, as a browser shows it."""
+    transcript = Transcript(words(), "en")
+    duration = float(probe(TALK).duration or 0)
+    moments = pick(transcript, Brief(3, _SECONDS, duration))
+    keys = ShortsKeys("me", "talk", "shorts")
+    with tempfile.TemporaryDirectory() as folder:
+        shorts, posters = [], {}
+        for number, moment in enumerate(moments, 1):
+            short, posters[keys.short(number)] = _shown(moment, Path(folder))
+            shorts.append(Short.made(number, keys.short(number), moment, short))
+        html = Path(folder, "index.html")
+        html.write_text(shorts_page(keys, shorts, transcript, posters))
+        asyncio.run(_shot(html, path))
+
+
+def _shown(moment: Moment, folder: Path) -> tuple[int, str]:
+    """Bytes of the moment's short, and its poster."""
+    short = render(replace(Look(), span=Span(moment.start, moment.end)), folder)
+    return short.stat().st_size, poster(LocalSource(short), _WIDTH)
+
+
+async def _shot(html: Path, path: Path) -> None:
+    async with async_playwright() as playwright:
+        chromium = shutil.which("chromium")
+        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = await browser.new_page(viewport={"width": 900, "height": 880})
+        await page.goto(html.as_uri())
+        await page.screenshot(path=path, type="jpeg", quality=55)
+        await browser.close()
+
+
+def _ffmpeg(*arguments: str) -> None:
+    subprocess.run([ffmpeg.executable(), "-v", "error", "-y", *arguments], check=True)
+
+
+def make(path: Path) -> None:
+    """The picture of that name. Raises KeyError where there is none."""
+    makers: dict[str, Callable[[Path], None]] = {PAGE: picture_of_page}
+    maker = makers.get(path.name) or (lambda at: picture(LOOKS[path.name], at))
+    maker(path)
+
+
+if __name__ == "__main__":
+    # Nothing is stored; but the settings, which say where scratch is, want both.
+    os.environ |= {"BUCKET_NAME": "none", "TABLE_NAME": "none"}
+    for name in sys.argv[1:] or PICTURES:
+        make(FOLDER / name)

@@ -48,12 +48,16 @@ up: $(INSTALLED)
 demo: $(INSTALLED)
 	@exec $(BIN)/python -m deployments.demo
 
-# Whole files side by side: each worker has one local stack for all of its own.
+# Whole files side by side: each worker has one local stack for all of its own. What is promised
+# within so many seconds is tried when nothing else runs.
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
 test: $(INSTALLED)
-	@exec $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(TESTS)
+	@$(PYTEST) $(or $(TESTS),-m "not faults")
+	@$(if $(TESTS),,$(MAKE) --no-print-directory test-faults)
 
 test-faults: $(INSTALLED)
-	@$(MAKE) --no-print-directory test TESTS="tests/faults"
+	@exec $(PYTEST) tests/faults
 
 audit: $(INSTALLED)
 	@$(BIN)/python -m tests.supply.audit

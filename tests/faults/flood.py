@@ -19,6 +19,7 @@ from tests.faults.watching import Histories, Memory, Reader, Visitor, watching
 from tests.programs import eventually
 
 SEGMENT = [{"startTime": "00:01.2", "endTime": "00:01.6"}]
+OVER = (COMPLETE, FAILED)
 DELIVERIES = 3
 PATIENCE = 5  # seconds
 # Kills of runs are as frequent as all others together: there are most of them.
@@ -94,12 +95,12 @@ def flood(flooded: Flood, folder: Path) -> None:
     killer = threading.Thread(target=_kill_now_and_then, args=(flooded, rng, over))
     killer.start()
     try:
-        eventually(lambda: _count(flooded.tenants, COMPLETE) >= 2, 180)
+        eventually(lambda: len(flooded.kills) > KILLS // 2, 60 + 30 * KILLS)
         body = flooded.ask(small)
         for _ in range(DELIVERIES):
             flooded.tenants.deliver(body)
         flooded.episodes.append(small)
-        eventually(lambda: flooded.tenants.record(small, "small")["status"] == COMPLETE, 300)
+        eventually(lambda: flooded.tenants.record(small, "small")["status"] in OVER, 600)
         flooded.small_done = time.time()
         eventually(lambda: _settled(flooded), 120 + 15 * EVENTS * CLIPS)
         flooded.all_done = time.time()
@@ -111,7 +112,6 @@ def flood(flooded: Flood, folder: Path) -> None:
 
 def _ask_again(flooded: Flood) -> None:
     """For what has failed since its run was killed, as its record advises."""
-    eventually(lambda: httpx.get(f"{flooded.stack.settings.prefect_url}/api/health"), 60)
     told = flooded.tenants.records()
     failed = {pk for (pk, _), record in told.items() if record["status"] == FAILED}
     flooded.failed_once = _count(flooded.tenants, FAILED)
@@ -136,7 +136,7 @@ def _kill_now_and_then(flooded: Flood, rng: random.Random, over: threading.Event
 
 def _settled(flooded: Flood) -> bool:
     told = [record["status"] for record in flooded.tenants.records().values()]
-    return all(status in (COMPLETE, FAILED) for status in told)
+    return all(status in OVER for status in told)
 
 
 def _count(tenants: Tenants, status: str) -> int:

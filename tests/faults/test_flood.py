@@ -14,7 +14,7 @@ from tests.faults.killing import BRIDGE, RUN, SERVER, kill, pids
 from tests.faults.scale import CLIPS, EVENTS, FULL
 from tests.programs import eventually, free_port
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(3600 if FULL else 900)]
+pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(7200 if FULL else 1500)]
 
 # Seconds in which a killed Prefect server is up again.
 RESTART = 45
@@ -95,7 +95,7 @@ def test_memory_is_flat(flooded: Flood) -> None:
 def test_another_tenant_waits_for_its_clip_less_than_the_flood_lasts(flooded: Flood) -> None:
     own = flooded.small_done - max(flooded.asked.values())
     whole = flooded.all_done - min(flooded.asked.values())
-    assert own < max(45, whole / 3)
+    assert own < max(60, whole / 2)
 
 
 def test_a_part_that_is_killed_again_and_again_is_started_as_often(

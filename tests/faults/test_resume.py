@@ -5,12 +5,17 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import AwaitingRetry
 
 from clipflow.domain.keys import ClipKeys
 from clipflow.settings import settings
@@ -54,14 +59,13 @@ class Runs:
     def __init__(self, server: PrefectServer, proxy: FaultyProxy, scratch: Path) -> None:
         self._server, self._proxy, self.scratch = server, proxy, scratch
         scratch.mkdir()
-        flow = server.ask("/flows/", {"name": "generate-clip"}).json()
-        made = {
-            "name": "faults",
-            "flow_id": flow["id"],
-            "entrypoint": "flows.generate_clip.generate_clip",
-            "pull_steps": [],
-        }
-        self._deployment = server.ask("/deployments/", made).json()["id"]
+        with self._client() as client:
+            self._deployment = client.create_deployment(
+                client.create_flow_from_name("generate-clip"),
+                "faults",
+                entrypoint="flows.generate_clip.generate_clip",
+                pull_steps=[],
+            )
 
     def create(self, keys: ClipKeys) -> str:
         asked = {
@@ -69,13 +73,20 @@ class Runs:
             "episode_id": keys.episode_id,
             "clip_id": keys.clip_id,
         }
-        path = f"/deployments/{self._deployment}/create_flow_run"
-        return str(self._server.ask(path, {"parameters": asked}).json()["id"])
+        with self._client() as client:
+            run = client.create_flow_run_from_deployment(self._deployment, parameters=asked)
+        return str(run.id)
 
     def again(self, run: str) -> None:
         """As the local stack's supervisor does it with what a dead worker has left."""
-        state = {"type": "SCHEDULED", "name": "AwaitingRetry"}
-        self._server.ask(f"/flow_runs/{run}/set_state", {"state": state, "force": True})
+        with self._client() as client:
+            client.set_flow_run_state(UUID(run), AwaitingRetry(), force=True)
+
+    @contextmanager
+    def _client(self) -> Iterator[SyncPrefectClient]:
+        here = temporary_settings({PREFECT_API_URL: self._server.url})
+        with here, get_client(sync_client=True) as client:
+            yield client
 
     def killed(self, run: str, kill: Kill) -> bool:
         """Whether the run's process was; else it has ended well."""

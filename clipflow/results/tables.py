@@ -31,12 +31,13 @@ def clip_rows(
         rows.append(
             {
                 "Segment": index,
+                "Link": f"[open]({link(head.key)})" if head else "",
                 "Speaker": text(segment.speaker or ""),
-                **_when(segment.start_time, segment.end_time),
+                "Times": str(Span(segment.start_time, segment.end_time)),
+                "Seconds": round(float(segment.end_time - segment.start_time), 2),
                 "Cut": text(head.metadata.get("cut-way", "")) if head else "",
                 "Size": size(head.size) if head else "",
                 "State": "made" if head else "no longer kept",
-                "Link": f"[open]({link(head.key)})" if head else "",
             }
         )
     return rows
@@ -47,12 +48,12 @@ def short_rows(shorts: Sequence[Short], link: Link) -> list[Row]:
     return [
         {
             "Short": short.index,
+            "Link": "" if short.code else f"[open]({link(short.s3_key)})",
             "Title": text(short.title),
             "Score": short.score,
-            **_when(short.start, short.end),
+            "Times": str(Span(short.start, short.end)),
             "Size": size(short.file_size) if short.file_size is not None else "",
             "State": text(f"failed: {short.error}") if short.code else "made",
-            "Link": "" if short.code else f"[open]({link(short.s3_key)})",
         }
         for short in shorts
     ]
@@ -76,10 +77,6 @@ def shorts_words(keys: ShortsKeys, shorts: Sequence[Short], link: Link) -> str:
 def text(value: str) -> str:
     """`value` in one line, as it is: nothing in it is markup."""
     return _MARKUP.sub(r"\\\g<0>", " ".join(value.split()))
-
-
-def _when(start: Fraction, end: Fraction) -> Row:
-    return {"Times": str(Span(start, end)), "Seconds": round(float(end - start), 2)}
 
 
 def _seen(page: str, video: str, link: Link) -> list[str]:

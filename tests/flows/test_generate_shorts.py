@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from clipflow.settings import models
@@ -112,6 +114,24 @@ def test_a_long_video_becomes_shorts_and_what_the_contract_names(warehouse: Ware
     before = warehouse.made()
     assert warehouse.generate().is_completed()
     assert warehouse.made() == before
+
+
+def test_the_page_of_a_run_says_whose_it_is_and_shows_its_shorts(warehouse: Warehouse) -> None:
+    state = warehouse.generate()
+    keys, run = warehouse.keys, state.state_details.flow_run_id
+    assert run
+    with get_client(sync_client=True) as client:
+        only = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
+        shown = {one.type: one for one in client.read_artifacts(artifact_filter=only)}
+        assert set(client.read_flow_run(run).tags) == {
+            f"user:{keys.user_id}",
+            f"video:{keys.video_id}",
+        }
+    rows = json.loads(str(shown["table"].data))
+    assert [(row["Short"], row["State"]) for row in rows] == [(1, "made"), (2, "made")]
+    assert all(row["Link"].endswith(f"/{keys.short(row['Short'])})") for row in rows)
+    assert "2 of 2 shorts" in str(shown["table"].description)
+    assert str(shown["image"].data).startswith("data:image/svg+xml;base64,")
 
 
 @pytest.mark.parametrize(

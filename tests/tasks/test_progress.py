@@ -1,0 +1,138 @@
+"""Progress as the run's own page shows it, from a real Prefect server."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect import flow, get_client, task
+from prefect.artifacts import update_progress_artifact
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import Artifact, State
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from clipflow.domain.errors import MediaRefused
+from clipflow.telemetry.progress import report
+from tasks.progress import counted, shown
+from tests.programs import PrefectServer, eventually
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def api(prefect_server: PrefectServer) -> Iterator[None]:
+    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
+        yield
+
+
+def run_of(work: Callable[[], None]) -> tuple[State[Any], UUID]:
+    """A flow of one task, which works."""
+
+    @task
+    def step() -> None:
+        work()
+
+    @flow
+    def job() -> None:
+        step()
+
+    state = job(return_state=True)
+    assert state.state_details.flow_run_id
+    return state, state.state_details.flow_run_id
+
+
+def bars(run: UUID) -> list[Artifact]:
+    """The run's, beside which Prefect keeps what a failed one raised."""
+    with get_client(sync_client=True) as client:
+        only = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
+        found = client.read_artifacts(artifact_filter=only)
+        return [one for one in found if one.type == "progress"]
+
+
+def work_for(seconds: float, upto: float = 1.0) -> None:
+    """Tells of its progress far more often than anybody wants to know."""
+    began = time.monotonic()
+    while (gone := time.monotonic() - began) < seconds:
+        report(upto * gone / seconds)
+        time.sleep(0.001)
+
+
+@pytest.mark.usefixtures("api")
+def test_a_bar_moves_once_a_second_and_is_full_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    updated: list[float] = []
+
+    def noted(artifact: UUID, percent: float, words: str) -> Any:
+        updated.append(percent)
+        return update_progress_artifact(artifact, percent, words)
+
+    monkeypatch.setattr("tasks.progress.update_progress_artifact", noted)
+
+    def work() -> None:
+        with shown("transcript", "what is said in video talk"):
+            work_for(3.5)
+
+    state, run = run_of(work)
+    assert state.is_completed()
+    [bar] = bars(run)
+    assert (bar.key, bar.data, bar.description) == ("transcript", 100, "what is said in video talk")
+    assert bar.task_run_id
+    assert len(updated) <= 4 and updated[-1] == 100 and updated == sorted(updated)
+
+
+@pytest.mark.usefixtures("api")
+def test_work_of_less_than_a_second_asks_nothing_of_prefect() -> None:
+    def work() -> None:
+        with shown("segment", "segment 0"):
+            report(0.5)
+
+    assert bars(run_of(work)[1]) == []
+
+
+@pytest.mark.usefixtures("api")
+def test_the_bar_of_work_that_failed_stands_where_it_was() -> None:
+    def work() -> None:
+        with shown("segment", "segment 0"):
+            work_for(2.5, upto=0.4)
+            raise MediaRefused("No frames.")
+
+    state, run = run_of(work)
+    [bar] = bars(run)
+    assert state.is_failed() and 0 < float(str(bar.data)) <= 40
+
+
+@pytest.mark.usefixtures("api")
+def test_work_goes_on_where_its_bar_cannot_be_shown() -> None:
+    def work() -> None:
+        # No such key is allowed.
+        with shown("No Key", "segment 0"):
+            work_for(2.5)
+
+    state, run = run_of(work)
+    assert state.is_completed() and bars(run) == []
+    only = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
+    with get_client(sync_client=True) as client:
+
+        def warnings() -> int:
+            logs = client.read_logs(only)
+            return sum("The progress of No Key is not shown" in log.message for log in logs)
+
+        eventually(lambda: warnings() == 1)
+
+
+@pytest.mark.usefixtures("api")
+def test_parts_are_counted_in_words() -> None:
+    def work() -> None:
+        with counted(3, "segments") as one_more:
+            one_more()
+            one_more()
+            time.sleep(1.5)
+            one_more()
+
+    [bar] = bars(run_of(work)[1])
+    assert (bar.key, bar.data, bar.description) == ("segments", 100, "3 of 3 segments")

@@ -1,0 +1,161 @@
+"""What a person sees of a run in Prefect's own UI, in a real Chromium."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from deployments.local_stack import RunningStack
+from tests.made_media import make_source
+from tests.programs import eventually
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium"
+    ),
+]
+SEGMENTS = [
+    {"startTime": 1, "endTime": 2, "speaker": "<b>the</b> *host*"},
+    {"startTime": 4, "endTime": 6},
+]
+ENDED = {"COMPLETED", "FAILED", "CRASHED"}
+# Milliseconds, on a machine that is busy with other tests.
+PATIENCE = 60_000
+
+
+class Ui:
+    """Prefect's API to start what is to be seen, and its UI to see it."""
+
+    def __init__(self, stack: RunningStack, browser: Browser) -> None:
+        self.home = stack.settings.prefect_url
+        self._browser = browser
+
+    def api(self, method: str, path: str, body: object = None) -> Any:
+        answer = httpx.request(method, f"{self.home}/api{path}", json=body, timeout=30)
+        return answer.raise_for_status().json()
+
+    def deployment(self, flow: str) -> str:
+        return str(self.api("GET", f"/deployments/name/{flow}/clipflow")["id"])
+
+    def start(self, flow: str, **parameters: Any) -> str:
+        path = f"/deployments/{self.deployment(flow)}/create_flow_run"
+        return str(self.api("POST", path, {"parameters": parameters})["id"])
+
+    def has_ended(self, run: str) -> bool:
+        return self.api("GET", f"/flow_runs/{run}")["state_type"] in ENDED
+
+    def open(self, path: str) -> Page:
+        page = self._browser.new_page(viewport={"width": 1600, "height": 1200})
+        page.set_default_timeout(PATIENCE)
+        page.goto(f"{self.home}{path}", timeout=PATIENCE)
+        return page
+
+
+# A module's: while it is open there is an event loop in this thread, which Prefect would not like.
+@pytest.fixture(scope="module")
+def ui(stack: RunningStack) -> Iterator[Ui]:
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield Ui(stack, browser)
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def episode(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path: Path = tmp_path_factory.mktemp("source") / "main.mp4"
+    make_source(path, seconds=8, sound=("-c:a", "aac"))
+    episode_id = f"episode-{uuid4().hex[:8]}"
+    stack.client("s3").upload_file(str(path), "clipflow-media", f"{episode_id}/tracks/main.mp4")
+    return episode_id
+
+
+@pytest.fixture(scope="module")
+def runs(ui: Ui, episode: str) -> tuple[str, str]:
+    """One that made a clip, and one that could not."""
+    asked: dict[str, Any] = {"tenant_id": "t", "episode_id": episode, "segments": SEGMENTS}
+    made = ui.start("generate-clip", clip_id="made", **asked)
+    failed = ui.start("generate-clip", clip_id="gone", source_key="nowhere.mp4", **asked)
+    eventually(lambda: ui.has_ended(made) and ui.has_ended(failed), 240)
+    return made, failed
+
+
+def test_a_run_says_whose_it_is_and_shows_what_came_out(
+    ui: Ui, runs: tuple[str, str], episode: str
+) -> None:
+    page = ui.open(f"/runs/flow-run/{runs[0]}")
+    for words in ("made", "tenant:t", f"episode:{episode}", "Completed"):
+        expect(page.get_by_text(words, exact=True).first).to_be_visible()
+    page.get_by_text("Artifacts", exact=True).first.click()
+    expect(page.get_by_text(f"Clip made of {episode} · 00:00:03")).to_be_visible()
+    page.get_by_text("poster-clip-made").click()
+    picture = page.locator("img[src^='data:image/jpeg']")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 640
+
+
+def test_its_table_tells_of_each_segment_with_links_that_open(
+    ui: Ui, runs: tuple[str, str], episode: str
+) -> None:
+    page = ui.open(f"/runs/flow-run/{runs[0]}")
+    page.get_by_text("Artifacts", exact=True).first.click()
+    page.get_by_text("clip-made", exact=True).click()
+    expect(page.get_by_text("00:00:01–00:00:02")).to_be_visible()
+    # What a person wrote is text, as it was written.
+    expect(page.get_by_text("<b>the</b> *host*")).to_be_visible()
+    links = page.get_by_role("link", name=re.compile("open|watch it|results page"))
+    expect(links).to_have_count(4)
+    for link in links.all():
+        opened = page.context.request.get(str(link.get_attribute("href")))
+        assert opened.ok and opened.headers["content-type"].split(";")[0] in (
+            "video/mp4",
+            "text/html",
+        )
+    with page.context.expect_page() as new:
+        page.get_by_role("link", name="results page").click()
+    expect(new.value.locator("video")).to_have_count(1)
+    expect(new.value.get_by_text("made").first).to_be_visible()
+
+
+def test_a_run_that_failed_says_what_failed_and_what_to_do(ui: Ui, runs: tuple[str, str]) -> None:
+    page = ui.open(f"/runs/flow-run/{runs[1]}")
+    said = "There is no source at nowhere.mp4. Upload it, or correct what names it."
+    expect(page.get_by_text(said).last).to_be_visible()
+    page.get_by_text("Details", exact=True).first.click()
+    expect(page.get_by_text("There is no source at nowhere.mp4.").first).to_be_visible()
+    state = ui.api("GET", f"/flow_runs/{runs[1]}")["state"]
+    assert (state["name"], state["message"]) == ("Failed", said)
+
+
+def test_whoever_starts_a_run_finds_help_and_is_told_what_cannot_be(ui: Ui) -> None:
+    page = ui.open(f"/deployments/deployment/{ui.deployment('generate-shorts')}/run")
+    expect(page.get_by_text("Whose video it is: the folder above the video's.")).to_be_visible()
+    submit = page.get_by_role("button", name="Submit")
+    submit.click()
+    for name in ("user_id", "video_id"):
+        expect(page.get_by_text(f"'{name}' is a required property")).to_be_visible()
+    # The form itself checks no patterns; the server does, and no run begins.
+    for field in page.locator("textarea").all():
+        field.fill("no/body")
+    expect(page.get_by_text("is a required property")).to_have_count(0)
+    submit.click()
+    expect(page.get_by_text(re.compile("'no/body' does not match")).first).to_be_visible()
+
+
+def test_deployments_pools_and_automations_say_what_they_are_for(ui: Ui) -> None:
+    for kind in ("deployments", "work_pools", "automations"):
+        there = ui.api("POST", f"/{kind}/filter", {})
+        assert there and all(one["description"] for one in there), kind
+    page = ui.open(f"/deployments/deployment/{ui.deployment('generate-clip')}")
+    page.get_by_text("Description", exact=True).first.click()
+    expect(page.get_by_text("Makes one clip of an episode's tracks").first).to_be_visible()

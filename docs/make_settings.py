@@ -71,11 +71,11 @@ OpenTelemetry's own, as its specification has them, and so are the others that i
 """
 
 
-class _Loader(yaml.SafeLoader):
+class NamesOnly(yaml.SafeLoader):
     """YAML whose intrinsic functions are left out: only parameters are read."""
 
 
-_Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
+NamesOnly.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
 def page() -> str:
@@ -147,7 +147,7 @@ def _stack_rows() -> Iterator[Row]:
     outputs = {name for template in every for name in template.outputs}
     told: dict[str, Row] = {}
     for template in every:
-        described = yaml.load(template.body, _Loader).get("Parameters", {})
+        described = yaml.load(template.body, NamesOnly).get("Parameters", {})
         for name, parameter in template.parameters.items():
             if name not in outputs or "Description" in described[name]:
                 default = (

@@ -1,0 +1,106 @@
+"""The guides are true: what they name and link to is there, and nothing made of code is stale."""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from clipflow.domain.errors import FailureCode
+from clipflow.domain.shorts import FailedState
+from docs import make_settings
+from docs.pictures import make_pictures
+from tests import guides
+from tests.guides import PAGES
+from tests.programs import ROOT
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_links_to_is_there(page: Path) -> None:
+    for link in guides.links(page):
+        target, _, anchor = link.partition("#")
+        file = (page.parent / target).resolve() if target else page
+        assert file.exists(), link
+        assert not anchor or anchor in guides.anchors(file), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_file_that_a_page_names_is_there(page: Path) -> None:
+    assert [name for name in guides.paths(page) if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_variable_that_a_page_names_is_read_somewhere(page: Path) -> None:
+    told = make_settings.PAGE.read_text()
+    others = "".join(path.read_text() for path in ROOT.glob("tests/faults/*.py"))
+    for name in re.findall(r"`(CLIPFLOW_[A-Z_]+[A-Z])[`=]", page.read_text()):
+        prefix = name.removesuffix("_MEMORY").removesuffix("_STORAGE_GIB").removesuffix("_LIMIT")
+        assert f"`{name}`" in told or f"`{prefix}_CPU`" in told or f'"{name}"' in others, name
+
+
+def test_the_settings_are_listed_as_they_are() -> None:
+    remedy = "python -m docs.make_settings"
+    assert make_settings.PAGE.read_text() == make_settings.page(), remedy
+
+
+def test_every_picture_is_made_by_the_script_and_small() -> None:
+    files = [path for path in make_pictures.FOLDER.glob("*.*") if path.suffix != ".py"]
+    there = {path.name: path.stat().st_size for path in files}
+    assert set(there) == set(make_pictures.PICTURES)
+    assert max(there.values()) < 60_000 and sum(there.values()) < 500_000
+    shown = "".join(page.read_text() for page in guides.GUIDES)
+    assert [name for name in there if f"pictures/{name}" not in shown] == []
+
+
+@pytest.mark.slow
+def test_a_picture_shows_what_is_made_today(tmp_path: Path) -> None:
+    name = "captions-plain.jpg"
+    make_pictures.make(tmp_path / name)
+    now, then = (cv2.imread(str(folder / name)) for folder in (tmp_path, make_pictures.FOLDER))
+    assert now is not None and then is not None and now.shape == then.shape == (480, 270, 3)
+    # Encoders of another ffmpeg differ by less than anybody sees.
+    remedy = "python -m docs.pictures.make_pictures"
+    assert np.abs(now.astype(int) - then.astype(int)).mean() < 3, remedy
+
+
+def test_the_readme_is_two_screens() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= 90
+
+
+def test_the_map_names_every_room() -> None:
+    told = (ROOT / "docs" / "map.md").read_text()
+    rooms = [path.parent for path in ROOT.glob("*/__init__.py")]
+    inner = [
+        path.parent
+        for room in ("clipflow", "deployments")
+        for path in ROOT.glob(f"{room}/*/__init__.py")
+    ]
+    rooms += [*inner, *(path.parent for path in ROOT.glob("tests/*/__init__.py"))]
+    assert [room.name for room in rooms if f"{room.name}/" not in told] == []
+
+
+def test_every_failure_is_told_with_what_to_do() -> None:
+    for guide, codes in (("clips.md", FailureCode), ("shorts.md", FailedState)):
+        told = (ROOT / "docs" / guide).read_text()
+        assert [code for code in codes if f"\n| `{code}` |" not in told] == []
+
+
+def test_every_alarm_and_metric_is_in_the_operators_guide() -> None:
+    told = (ROOT / "docs" / "operating.md").read_text()
+    for template, kind in (
+        ("alarms", "AWS::CloudWatch::Alarm"),
+        ("metrics", "AWS::Logs::MetricFilter"),
+    ):
+        found = yaml.load((ROOT / f"infra/{template}.yaml").read_text(), make_settings.NamesOnly)
+        for name, resource in found["Resources"].items():
+            if resource["Type"] == kind:
+                metrics = resource["Properties"].get("MetricTransformations")
+                assert f"`{metrics[0]['MetricName'] if metrics else name}`" in told
+
+
+def test_a_change_is_one_sentence_on_one_line() -> None:
+    for line in (ROOT / "CHANGELOG.md").read_text().splitlines():
+        assert re.fullmatch(r"(#+ .*|- .*[.]|[A-Z].*[.]|)", line), line

@@ -1,0 +1,230 @@
+"""Every command of the README and the guides works: run here, by CI, by a test, or parsed."""
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import typer
+from botocore import xform_name
+from botocore.session import get_session
+
+import benchmarks.__main__ as benchmarking
+import benchmarks.simulation.__main__ as simulating
+from deployments.command.__main__ import app
+from deployments.local_stack import RunningStack
+from deployments.local_stack.settings import StackSettings, client_environment
+from docs import make_settings
+from flows.generate_clip import generate_clip
+from flows.generate_shorts import generate_shorts
+from tests import guides
+from tests.guides import Command
+from tests.programs import ROOT, eventually
+
+# What runs elsewhere, by how the line begins: CI, or the test that runs it.
+CI = ".ci/run"
+OPERATED = "tests/deployments/test_operate.py"
+ON_ONE_MACHINE = f"{OPERATED}::test_a_stack_on_one_machine_is_operated_by_the_same_verbs"
+ACCOUNT = f"{OPERATED}::test_an_account_is_deployed_shown_and_taken_down_again"
+STARTED = (
+    "tests/deployments/test_local_stack.py::test_a_second_start_goes_on_where_the_first_was_stopped"
+)
+IMAGES = "tests/infra/test_images.py::test_what_the_image_installs_passes_its_own_health_check"
+RUN_BY = {
+    r"make (demo|test|lint|whisperx)": CI,
+    r"make test-faults": "tests/faults/test_flood.py",
+    r"make bench BENCH=\"--only scale\"": (
+        "tests/benchmarks/test_simulation.py"
+        "::test_scale_is_a_topic_of_the_benchmarks_and_needs_no_media"
+    ),
+    r"([A-Z_]+=\S+ )?make up": STARTED,
+    r"make (status|runs|logs|run-clips|run-shorts)( [A-Z_]+=\S+)*": ON_ONE_MACHINE,
+    r"make (deploy|destroy)( [A-Z_]+=\S+)*": ACCOUNT,
+    r"make (image|push|image push)": IMAGES,
+    r"make image-whisperx BUILD=.*": IMAGES,
+}
+# What belongs to others, and is taken as it is.
+FOREIGN = (
+    r"git pull",
+    r"git checkout v1",
+    r"docker push \S+",
+    r"aws ecr get-login-password \| docker login .*",
+    r"aws s3 (cp|rb) .*",
+)
+_AWS = re.compile(r"\baws ([a-z0-9-]+) ([a-z0-9-]+)([^|;)]*)")
+_OPTION = re.compile(r"\s--([a-z-]+)")
+_OF_EVERY_AWS_COMMAND = {"query", "output", "region"}
+# How a guide's line says where what is installed lies.
+_BIN = ".venv/bin/"
+
+
+def parses_as_clipflow(line: str) -> None:
+    """The command takes it: its options are there, their values can be meant."""
+    name, *arguments = line.split("#")[0].split()[1:]
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    for file in (word for word in arguments if re.fullmatch(r"\w+\.(mp4|srt)", word)):
+        Path(file).touch()
+    command.make_context(name, arguments)
+
+
+def parses_as_benchmark(line: str) -> None:
+    """Its parser takes it."""
+    module = simulating if "benchmarks.simulation" in line else benchmarking
+    module.arguments().parse_args(line.split()[3:])
+
+
+def parses_as_aws(line: str) -> None:
+    """Each operation in it is one of AWS's, and has its options, as the SDK knows them."""
+    for service, operation, rest in _AWS.findall(line):
+        model = get_session().get_service_model(service)
+        known = {xform_name(name, "-"): name for name in model.operation_names}
+        shape = model.operation_model(known[operation]).input_shape
+        members = {xform_name(member, "-") for member in shape.members} if shape else set()
+        assert set(_OPTION.findall(rest)) - _OF_EVERY_AWS_COMMAND <= members, line
+
+
+def parses_as_prefect(line: str) -> None:
+    """A deployment of ours, its flow's parameters; else what Prefect's own help tells of."""
+    asked = re.match(r"prefect deployment run ([\w-]+)/clipflow (.*)", line)
+    if asked:
+        flow = next(flow for flow in (generate_clip, generate_shorts) if flow.name == asked[1])
+        given = re.findall(r"--param (\w+)=", asked[2])
+        assert given and set(given) <= set(inspect.signature(flow).parameters)
+        return
+    found = re.search(r"prefect (work-pool) ([a-z-]+)", line)
+    assert found, line
+    told = subprocess.run(
+        [sys.executable, "-m", "prefect", *found.groups(), "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found[2] in told.stdout
+
+
+def parses_as_export(line: str) -> None:
+    """Each variable is a setting, or one that AWS or Prefect know."""
+    told = make_settings.PAGE.read_text()
+    for name in re.findall(r"\b([A-Z][A-Z_]+)=", line):
+        assert f"`{name}`" in told or name.startswith(("AWS_", "PREFECT_API_")), name
+    parses_as_aws(line)
+
+
+PARSED: dict[str, Callable[[str], None]] = {
+    r"clipflow \w+ ?.*": parses_as_clipflow,
+    r"python -m benchmarks.*": parses_as_benchmark,
+    r"prefect .*": parses_as_prefect,
+    r"for pool in [a-z ]+; do prefect .*; done": parses_as_prefect,
+    r"export .*": parses_as_export,
+    r"(ecr|out)\(\) \{ aws .*; \}": parses_as_aws,
+    r"aws .*": parses_as_aws,
+}
+
+
+@pytest.mark.parametrize("command", guides.commands(), ids=lambda one: f"{one.guide}: {one.line}")
+def test_a_command_of_a_guide_works(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is run by CI or by a test, or taken by what it calls; one that nobody knows fails."""
+    line = command.line.replace(_BIN, "")
+    if any(re.fullmatch(pattern, line) for pattern in FOREIGN):
+        return
+    for pattern, by in RUN_BY.items():
+        if re.fullmatch(pattern, line):
+            assert_runs(by, line)
+            return
+    parse = next((p for pattern, p in PARSED.items() if re.fullmatch(pattern, line)), None)
+    assert parse, "Nobody runs this: add it to RUN_BY or PARSED."
+    monkeypatch.chdir(tmp_path)
+    parse(line)
+
+
+def assert_runs(by: str, line: str) -> None:
+    """What is said to run the line is there."""
+    file, _, test = by.partition("::")
+    text = (ROOT / file).read_text()
+    assert f"\n{line}" in text if by == CI else f"def {test or 'test_'}" in text
+    targets = re.findall(r"\bmake ([a-z-]+)(?: ([a-z-]+))?", line)
+    assert {target for pair in targets for target in pair if target} <= make_targets()
+
+
+def make_targets() -> set[str]:
+    makefile = (ROOT / "Makefile").read_text()
+    verbs = re.findall(r"^VERBS := (.*)", makefile, re.MULTILINE)
+    return {*re.findall(r"^([a-z-]+):", makefile, re.MULTILINE), *" ".join(verbs).split()}
+
+
+def test_the_guides_environment_is_that_of_make_up() -> None:
+    ours = client_environment(StackSettings.model_construct())
+    exported = [c.line for c in guides.commands() if c.guide == "clips.md" and "export" in c.line]
+    told = dict(re.findall(r"([A-Z_]+)=(\S+)", " ".join(exported)))
+    assert "AWS_ENDPOINT_URL" in told and "PREFECT_API_URL" in told
+    assert told == {name: ours[name] for name in told}
+
+
+@pytest.mark.slow
+def test_help_is_told_by_make_and_the_command() -> None:
+    assert "make up" in said(["make", "--no-print-directory", "help"], {})
+    assert "shorts" in said(installed("clipflow --help"), {})
+
+
+@pytest.mark.slow
+def test_the_guide_to_clips_makes_a_clip(stack: RunningStack) -> None:
+    run_program("clips.md", stack)
+    table = stack.resource("dynamodb").Table(stack.env["TABLE_NAME"])
+
+    def record() -> dict[str, Any]:
+        return dict(table.get_item(Key={"pk": "me#episode-1", "sk": "clip#one"})["Item"])
+
+    eventually(lambda: record()["status"] == "Generation Complete", 120)
+    assert record()["durationSeconds"] == Decimal("2.9")
+    first = record()["flowRunId"]
+    [again] = [c.line for c in guides.commands() if "generate-clip/clipflow" in c.line]
+    assert "Created flow run" in said(installed(again), stack.env)
+    eventually(lambda: record()["flowRunId"] != first, 60)
+    shown = said(installed("clipflow status"), stack.env)
+    assert re.search(r"\tone\t", shown)
+
+
+@pytest.mark.slow
+def test_the_guide_to_shorts_starts_a_run(stack: RunningStack) -> None:
+    run_program("shorts.md", stack)
+    [start] = [c.line for c in guides.commands() if "generate-shorts/clipflow" in c.line]
+    assert "Created flow run" in said(installed(start), stack.env)
+    heard = {
+        "Bucket": stack.env["BUCKET_NAME"],
+        "Prefix": "klippers_warehouse/me/talk-1/original.flac",
+    }
+    # Then it has read its config; what follows, tests/test_command.py sees to the end.
+    eventually(lambda: stack.client("s3").list_objects_v2(**heard)["KeyCount"], 120)
+    table = stack.resource("dynamodb").Table(stack.env["TABLE_NAME"])
+    record = table.get_item(Key={"pk": "me#talk-1", "sk": "shorts"})["Item"]
+    run = f"{stack.env['PREFECT_API_URL']}/flow_runs/{record['flowRunId']}"
+    assert httpx.post(f"{run}/set_state", json={"state": {"type": "CANCELLING"}}).is_success
+
+
+def run_program(guide: str, stack: RunningStack) -> None:
+    """The guide's program, as somebody runs it who has set the guide's environment."""
+    [program] = guides.blocks(ROOT / "docs" / guide, "python")
+    said([sys.executable, "-c", program], stack.env)
+
+
+def installed(line: str) -> list[str]:
+    name, *arguments = line.replace(_BIN, "").split()
+    return [str(Path(sysconfig.get_path("scripts"), name)), *arguments]
+
+
+def said(command: list[str], env: dict[str, str]) -> str:
+    ended = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout

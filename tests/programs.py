@@ -53,7 +53,7 @@ class Program:
                 self._command, stdout=log, stderr=log, env=self._env, cwd=ROOT
             )
         if self._health:
-            eventually(self._answers, 60)
+            eventually(self._answers, 120)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Its exit code."""

@@ -78,13 +78,18 @@ async def sweep_on(client: PrefectClient, pace: Pace) -> None:
     except InvalidInput as error:
         log.warning("what is lost on the way is not looked for: %s", error)
         return
+    outage = ""
     while True:
         await asyncio.sleep(pace.sweep)
         try:
             found = await sweep.turn()
-            say(SWEEP_ENDED, f"swept: {found}", **asdict(found))
         except Transient as error:
-            log.warning("not swept: %s", error)
+            if str(error) != outage:
+                log.warning("not swept: %s", error)
+            outage = str(error)
+        else:
+            say(SWEEP_ENDED, f"swept: {found}", **asdict(found))
+            outage = ""
 
 
 async def carry_until_signalled() -> None:

@@ -17,6 +17,7 @@ from clipflow.domain.keys import ClipKeys
 from deployments.local_stack import RunningStack
 from tests.command.typed import CLIPFLOW, typed, typed_in_terminal
 from tests.made_media import frame_numbers, make_source
+from tests.programs import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -157,5 +158,9 @@ def test_ctrl_c_cancels_a_clip_that_is_not_begun_yet(
         said = running.stdout.read()
     assert running.returncode == 130
     assert "Cancelling" in said
-    ended = typed("status", name, "--json", folder=tmp_path, env=stack.env)
-    assert json.loads(ended.stdout)["state"] == "Cancelled"
+
+    def state() -> str:
+        ended = typed("status", name, "--json", folder=tmp_path, env=stack.env)
+        return str(json.loads(ended.stdout)["state"])
+
+    eventually(lambda: state() == "Cancelled", 60)

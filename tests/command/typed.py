@@ -13,6 +13,8 @@ from pathlib import Path
 
 CLIPFLOW = str(Path(sysconfig.get_path("scripts"), "clipflow"))
 Ended = subprocess.CompletedProcess[str]
+# What other tests of this process may have set, and no person's shell has.
+_OURS = ("AWS_", "BUCKET_NAME", "COLUMNS", "PREFECT_", "TABLE_NAME")
 
 
 def typed(
@@ -22,7 +24,7 @@ def typed(
     return subprocess.run(
         [CLIPFLOW, *map(str, arguments)],
         cwd=folder,
-        env={**os.environ, **(env or {})},
+        env={**_shell(), **(env or {})},
         capture_output=True,
         text=True,
         timeout=seconds,
@@ -36,11 +38,10 @@ def typed_in_terminal(
     """The exit code, all that the terminal was sent, and what a pipe got of stdout."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
-    inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     with subprocess.Popen(
         [CLIPFLOW, *map(str, arguments)],
         cwd=folder,
-        env={**inherited, **env, "TERM": "xterm-256color"},
+        env={**_shell(), **env, "TERM": "xterm-256color"},
         stdin=theirs,
         stdout=subprocess.PIPE,
         stderr=theirs,
@@ -56,3 +57,7 @@ def typed_in_terminal(
         document = process.stdout.read().decode()
     os.close(ours)
     return process.returncode, sent.decode(), document
+
+
+def _shell() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}

@@ -46,7 +46,7 @@ def keys() -> ClipKeys:
 def turn(records: RecordStore) -> Swept:
     async def once() -> Swept:
         async with get_client() as client:
-            return await Sweep(client, records, patience=10).turn()
+            return await Sweep(client, records, patience=30).turn()
 
     return asyncio.run(once())
 

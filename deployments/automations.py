@@ -6,9 +6,10 @@ What becomes of its record then is for the flow `mark-failed`, by its own trigge
 from datetime import timedelta
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.states import Cancelled, Crashed
 
 from clipflow.domain.shorts import FailedState
 from clipflow.settings import pools
@@ -23,6 +24,7 @@ _HEARTBEAT = "prefect.flow-run.heartbeat"
 # Its first beat may die with it on the way.
 _BEGUN = {"prefect.flow-run.Running", "prefect.flow-run.Retrying"}
 _PENDING = "prefect.flow-run.Pending"
+_CANCELLING = "prefect.flow-run.Cancelling"
 # By the names of states, as the events are: what a run becomes when it beats no more.
 _ENDED = {"Completed", "Failed", "TimedOut", "Cancelled", "Crashed"} | {
     "HeartbeatLost",
@@ -38,7 +40,7 @@ _WAITING = {"AwaitingRetry", "Scheduled", "Paused", "Suspended"}
 
 
 def automations() -> list[AutomationCore]:
-    """Both. How long a machine may take to come up depends on the pools of the environment."""
+    """All of them. How long a machine may take to come up depends on the pools of the environment."""
     launch = LONGEST_LAUNCH if pools().media else LONGEST_START
     return [
         _silent(
@@ -47,7 +49,7 @@ def automations() -> list[AutomationCore]:
             after={_HEARTBEAT} | _BEGUN,
             expect={_HEARTBEAT} | _events(_ENDED | _WAITING),
             within=SILENCE,
-            state="HeartbeatLost",
+            becomes=Crashed(name="HeartbeatLost"),
         ),
         _silent(
             "clipflow: never started",
@@ -55,13 +57,21 @@ def automations() -> list[AutomationCore]:
             after={_PENDING},
             expect=_events(_ENDED | _WAITING | {"Running", "Cancelling"}),
             within=launch,
-            state="NeverStarted",
+            becomes=Crashed(name="NeverStarted"),
+        ),
+        _silent(
+            "clipflow: cancelled",
+            "A run that is being cancelled for long is Cancelled: nobody was there to end it.",
+            after={_CANCELLING},
+            expect=_events(_ENDED),
+            within=LONGEST_START,
+            becomes=Cancelled(),
         ),
     ]
 
 
 async def put_automations(client: PrefectClient) -> None:
-    """Both, as they should be now, whatever was there."""
+    """All of them, as they should be now, whatever was there."""
     for wanted in automations():
         for old in await client.read_automations_by_name(wanted.name):
             await client.delete_automation(old.id)
@@ -69,11 +79,16 @@ async def put_automations(client: PrefectClient) -> None:
 
 
 def _silent(
-    name: str, description: str, after: set[str], expect: set[str], within: timedelta, state: str
+    name: str,
+    description: str,
+    after: set[str],
+    expect: set[str],
+    within: timedelta,
+    becomes: State[None],
 ) -> AutomationCore:
-    crashed = ChangeFlowRunState(
-        state=StateType.CRASHED,
-        name=state,
+    change = ChangeFlowRunState(
+        state=becomes.type,
+        name=becomes.name,
         message=f"Nothing was heard of it for {within.total_seconds():.0f} s.",
     )
     trigger = EventTrigger(
@@ -87,7 +102,7 @@ def _silent(
         threshold=1,
         within=within,
     )
-    return AutomationCore(name=name, description=description, trigger=trigger, actions=[crashed])
+    return AutomationCore(name=name, description=description, trigger=trigger, actions=[change])
 
 
 def _events(states: set[str]) -> set[str]:

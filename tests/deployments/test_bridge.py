@@ -259,7 +259,7 @@ def test_poison_goes_to_the_dead_letter_queue_and_holds_up_nothing(
         ): "clips",
         json.dumps(envelope(detail={**DETAIL, "note": "a\0b"})): "NUL",
         json.dumps(envelope(detail={**DETAIL, "note": "\ud800"})): "half a character",
-        json.dumps(envelope(detail={**DETAIL, "note": "deep"})).replace('"deep"', deep): "as JSON",
+        json.dumps(envelope(detail={**DETAIL, "note": "deep"})).replace('"deep"', deep): "nested",
     }
     good = []
     for body in poison:

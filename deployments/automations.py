@@ -40,14 +40,14 @@ _WAITING = {"AwaitingRetry", "Scheduled", "Paused", "Suspended"}
 
 
 def automations() -> list[AutomationCore]:
-    """All of them. How long a machine may take to come up depends on the pools of the environment."""
+    """All of them. How long a machine may take to come up depends on the environment's pools."""
     launch = LONGEST_LAUNCH if pools().media else LONGEST_START
     return [
         _silent(
             "clipflow: heartbeat lost",
             "A run that began, and does not beat any more, is Crashed: its machine is gone.",
             after={_HEARTBEAT} | _BEGUN,
-            expect={_HEARTBEAT} | _events(_ENDED | _WAITING),
+            expect={_HEARTBEAT, _CANCELLING} | _events(_ENDED | _WAITING),
             within=SILENCE,
             becomes=Crashed(name="HeartbeatLost"),
         ),

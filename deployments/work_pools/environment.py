@@ -64,10 +64,10 @@ class PoolSettings(BaseSettings):
         description="An EC2 capacity provider of instances with a GPU: with it, videos are"
         " prepared there.",
     )
-    gpu_image: str | None = Field(
+    prepare_image: str | None = Field(
         default=None,
-        validation_alias="CLIPFLOW_GPU_IMAGE",
-        description="The image of the machines with a GPU; unset, `CLIPFLOW_IMAGE`.",
+        validation_alias="CLIPFLOW_PREPARE_IMAGE",
+        description="The image of the machines that prepare videos; unset, `CLIPFLOW_IMAGE`.",
     )
     auth_secret_arn: str | None = Field(
         default=None,

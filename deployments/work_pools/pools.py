@@ -49,6 +49,11 @@ class WorkPool(BaseModel):
     limit: int | None = Field(default=None, ge=1)
     environment: dict[str, str] = {}
 
+    @property
+    def is_preparing(self) -> bool:
+        """Whether videos are prepared here, with a GPU or without: WhisperX's image is for it."""
+        return self.name_from == "CLIPFLOW_PREPARE_WORK_POOL"
+
     @model_validator(mode="after")
     def _is_a_size_of_fargates(self) -> Self:
         if self.launch_type == "EC2":

@@ -42,7 +42,7 @@ def base_job_template(
 def _variables(pool: WorkPool, settings: PoolSettings, flows: dict[str, str]) -> dict[str, Any]:
     """Defaults of the template's variables, each of which a deployment may still override."""
     return {
-        "image": (pool.gpus and settings.gpu_image) or settings.image,
+        "image": (pool.is_preparing and settings.prepare_image) or settings.image,
         "cluster": settings.cluster,
         "family": f"clipflow-{pool.kind}",
         # Else each flow run registers a revision of its own.

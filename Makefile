@@ -50,7 +50,7 @@ demo: $(INSTALLED)
 
 # Whole files side by side: each worker has one local stack for all of its own. What is promised
 # within so many seconds is tried when nothing else runs.
-PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test: $(INSTALLED)
 	@$(PYTEST) $(or $(TESTS),-m "not faults")

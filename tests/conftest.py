@@ -22,8 +22,14 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes comes first, so that nothing is waited for at the end."""
-    items.sort(key=lambda item: not any(map(item.get_closest_marker, ("ecs", "faults"))))
+    """What takes longest comes first, so that nothing is waited for at the end."""
+    items.sort(key=_quickness)
+
+
+def _quickness(item: pytest.Item) -> int:
+    if any(map(item.get_closest_marker, ("ecs", "faults"))):
+        return 0
+    return 2 - ("stack" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")

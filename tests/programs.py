@@ -83,18 +83,25 @@ def free_port() -> int:
 
 
 class PrefectServer(Program):
-    """`prefect server start`, its database in `home`."""
+    """Prefect's server as the local stack runs it, its database in `home`, or the one given.
 
-    def __init__(self, home: Path) -> None:
+    As it comes, SQLite is busy as soon as two write at once.
+    """
+
+    def __init__(self, home: Path, database: str | None = None) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}/api"
         env = {
             "PREFECT_HOME": str(home),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_API_HOST": "127.0.0.1",
+            "PREFECT_SERVER_API_PORT": str(port),
             "PREFECT_SERVER_UI_ENABLED": "false",
             "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
         }
-        command = f"prefect server start --host 127.0.0.1 --port {port}"
+        if database:
+            env["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
+        command = "deployments.local_stack.local_prefect"
         super().__init__(home / "log", command, env, f"{self.url}/health")
 
     @contextmanager

@@ -7,26 +7,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.programs import Program, free_port
+from tests.programs import PrefectServer
 
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[str]:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    env = {
-        "PREFECT_HOME": str(tmp_path),
-        "PREFECT_SERVER_API_HOST": "127.0.0.1",
-        "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_UI_ENABLED": "false",
-    }
-    program = Program(
-        tmp_path / "log", "deployments.local_stack.local_prefect", env, f"{url}/health"
-    )
-    program.start()
-    yield url
-    program.stop()
+    server = PrefectServer(tmp_path)
+    server.start()
+    yield server.url
+    server.stop()
 
 
 @pytest.mark.slow

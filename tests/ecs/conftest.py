@@ -22,11 +22,11 @@ from deployments.local_stack import data_stack
 from deployments.local_stack.settings import BUCKET, TABLE
 from tests.ecs.ecs_service import EcsService, serving
 from tests.ecs.ecs_task import ACCOUNT
-from tests.ecs.machines import Machines, Server, held_ffmpeg
+from tests.ecs.machines import Machines, held_ffmpeg
 from tests.flows.conftest import Episode
 from tests.made_media import make_source
 from tests.postgres import postgres, programs
-from tests.programs import AWS, ROOT, Program, free_port
+from tests.programs import AWS, ROOT, PrefectServer, Program, free_port
 
 POOLS = {
     f"CLIPFLOW_{kind.upper()}_WORK_POOL": f"clipflow-{kind}"
@@ -110,7 +110,7 @@ def machines(
     }
     images = {"clipflow:test": {**AWS, **inside}}
     service = EcsService(account["AWS_ENDPOINT_URL"], images, home)
-    server = Server(home, database)
+    server = PrefectServer(home, database)
     env = {
         **account,
         **POOLS,

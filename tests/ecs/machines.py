@@ -1,6 +1,5 @@
 """What the tests do with the machines: start runs, watch them, hold them up."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,21 +16,7 @@ from clipflow.media import ffmpeg
 from clipflow.storage.objects import ObjectStore
 from tests.ecs.ecs_service import EcsService
 from tests.ecs.ecs_task import FLOW_RUN_ID, Task
-from tests.programs import PrefectServer, eventually
-
-
-class Server(PrefectServer):
-    """Prefect's server on the `database`, as in production; without one as the local stack runs it:
-    SQLite would be busy for so many otherwise."""
-
-    def __init__(self, home: Path, database: str | None) -> None:
-        super().__init__(home)
-        if database:
-            self._env["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
-            return
-        port = self.url.split(":")[2].split("/")[0]
-        self._env |= {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": port}
-        self._command = [sys.executable, "-m", "deployments.local_stack.local_prefect"]
+from tests.programs import eventually
 
 
 @dataclass

@@ -205,4 +205,6 @@ def test_segments_of_a_run_whose_own_machine_is_lost_are_taken_over_by_the_next(
         eventually(lambda: episode.record["flowRunId"] == str(run_id), 60)
     assert machines.finished(run_id).state_name == "Completed"
     assert machines.ecs.of("extract-segment") == tasks
-    assert episode.history == [*MADE[:2], *MADE[1:]]
+    # Whoever records the loss may come before the next run, or after it.
+    told = [status for status in episode.history if status != "Generation Failed"]
+    assert told == [*MADE[:2], *MADE[1:]]

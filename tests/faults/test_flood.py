@@ -101,9 +101,17 @@ def test_another_tenant_waits_for_its_clip_less_than_the_flood_lasts(flooded: Fl
 def test_a_part_that_is_killed_again_and_again_is_started_as_often(
     flooded: Flood, tmp_path: Path
 ) -> None:
+    killed: set[int] = set()
+
+    def kills_another() -> bool:
+        new = set(pids(flooded.stack.settings.home, BRIDGE)) - killed
+        for pid in new:
+            kill(pid)
+        killed.update(new)
+        return bool(new)
+
     for _ in range(4):
-        eventually(lambda: pids(flooded.stack.settings.home, BRIDGE), 30)
-        kill(pids(flooded.stack.settings.home, BRIDGE)[0])
+        eventually(kills_another, 30)
     episode = Episode("late", ["clip"])
     flooded.tenants.detect(episode, tiny_source(tmp_path / "main.mp4"), SEGMENT)
     flooded.tenants.deliver(event(episode))

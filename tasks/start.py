@@ -20,7 +20,7 @@ from tasks.child_runs import ALIVE
 from tasks.jobs import GENERATE_CLIP, tags_of
 from tasks.retries import RECORDS
 
-# Beyond so many clips that a tenant waits for, the others' go first; also while there is no other,
+# Of what a tenant waits for beyond so many clips, others' go first; where there are no others,
 # nothing waits for that.
 SHARE = 8
 BULK = "bulk"

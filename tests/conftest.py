@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prefect.logging.handlers import APILogHandler
@@ -22,14 +23,19 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first, so that nothing is waited for at the end."""
-    items.sort(key=_quickness)
+    """What takes minutes comes first; whole files that need a server last, since it stays until the
+    end, and takes its share of the cores also while nobody asks it anything."""
+    turns: dict[Path, int] = {}
+    for item in items:
+        turns[item.path] = max(_turn(item), turns.get(item.path, 0))
+    items.sort(key=lambda item: turns[item.path])
 
 
-def _quickness(item: pytest.Item) -> int:
+def _turn(item: pytest.Item) -> int:
+    needed = getattr(item, "fixturenames", ())
     if any(map(item.get_closest_marker, ("ecs", "faults"))):
         return 0
-    return 2 - ("stack" in getattr(item, "fixturenames", ()))
+    return 1 + ("prefect_server" in needed) + 2 * ("stack" in needed)
 
 
 @pytest.fixture(scope="session")

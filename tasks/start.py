@@ -22,7 +22,7 @@ from tasks.retries import RECORDS
 
 # Of what a tenant waits for beyond so many clips, others' go first; where there are no others,
 # nothing waits for that.
-SHARE = 8
+SHARE = 4
 BULK = "bulk"
 
 

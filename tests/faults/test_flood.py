@@ -95,7 +95,8 @@ def test_memory_is_flat(flooded: Flood) -> None:
 def test_another_tenant_waits_for_its_clip_less_than_the_flood_lasts(flooded: Flood) -> None:
     own = flooded.small_done - max(flooded.asked.values())
     whole = flooded.all_done - min(flooded.asked.values())
-    assert own < max(60, whole / 2)
+    # Two servers are killed meanwhile: of a small flood that is most of its time.
+    assert own < max(120, whole / 2)
 
 
 def test_a_part_that_is_killed_again_and_again_is_started_as_often(

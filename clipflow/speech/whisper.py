@@ -75,7 +75,7 @@ def _words(listener: Any, heard: Samples, code: str) -> list[Word]:
             aligner, is_loaded = whisper_models.aligner(code), True
         for segment in segments:
             words += _shifted(aligned(segment, sound, aligner), offset)
-        report(window.stop / len(heard))
+        report(window.stop / max(1, len(heard)))
     return words
 
 

@@ -1,5 +1,6 @@
 """The event as EventBridge delivers it, and the Prefect event it becomes."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
@@ -38,6 +39,12 @@ class PrefectEvent(BaseModel):
     event: str = PREFECT_EVENT
     resource: dict[str, str]
     payload: dict[str, Any]
+
+
+def put_events_entry(request: BeginClipGeneration) -> dict[str, Any]:
+    """The event that asks for it, as EventBridge's PutEvents takes it."""
+    detail = request.model_dump(mode="json", exclude_none=True)
+    return {"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail)}
 
 
 def to_prefect_event(body: str, header: str | None = None) -> PrefectEvent:

@@ -1,15 +1,13 @@
 """An episode whose clips are asked for: a person's file, or one that is there already."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import boto3
 
 from clipflow.domain.clips import BeginClipGeneration, ClipRequest
 from clipflow.domain.errors import InvalidInput, StorageUnavailable
-from clipflow.domain.eventbridge import DETAIL_TYPE, SOURCE
+from clipflow.domain.eventbridge import put_events_entry
 from clipflow.domain.keys import main_track_candidates
 from clipflow.domain.timecode import format_timecode
 from clipflow.media.probe import probe
@@ -62,12 +60,6 @@ def due_request(tenant_id: str, episode_id: str) -> BeginClipGeneration:
     return request.model_copy(update={"clips": [ClipRequest(clip_id=clip) for clip in due]})
 
 
-def entry_of(request: BeginClipGeneration) -> dict[str, Any]:
-    """The event that asks for it, as EventBridge's PutEvents takes it."""
-    detail = request.model_dump(mode="json", exclude_none=True)
-    return {"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail)}
-
-
 def put_event(request: BeginClipGeneration) -> str:
     """The id of the event that now asks for it; StorageUnavailable where EventBridge refuses it."""
     events = boto3.client(
@@ -76,7 +68,7 @@ def put_event(request: BeginClipGeneration) -> str:
         endpoint_url=settings().aws_endpoint_url,
     )
     with storage_errors("putting the event"):
-        answer = events.put_events(Entries=[entry_of(request)])  # type: ignore[list-item]
+        answer = events.put_events(Entries=[put_events_entry(request)])  # type: ignore[list-item]
     if answer["FailedEntryCount"]:
         [refused] = answer["Entries"]
         raise StorageUnavailable(f"EventBridge refuses the event: {refused.get('ErrorMessage')}.")

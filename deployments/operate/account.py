@@ -10,15 +10,14 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from pydantic import BaseModel
 
-from clipflow.domain.clips import ClipStatus
+from clipflow.domain.clips import BeginClipGeneration, ClipStatus
 from clipflow.domain.errors import InvalidInput, Terminal
-from clipflow.domain.model import Identifier
+from clipflow.domain.eventbridge import put_events_entry
+from clipflow.storage.records import BY_STATUS
 from deployments.operate import templates
 from deployments.operate.stacks import Stacks
 
-_BY_STATUS = "by-status"
 _DEPTHS = {
     "ApproximateNumberOfMessages": "waiting",
     "ApproximateNumberOfMessagesNotVisible": "in hand",
@@ -94,7 +93,7 @@ class Found:
         table = self.name("TABLE_NAME")
         page = client("dynamodb").query(
             TableName=table,
-            IndexName=_BY_STATUS,
+            IndexName=BY_STATUS,
             KeyConditionExpression="#status = :status",
             ExpressionAttributeNames={"#status": "status"},
             ExpressionAttributeValues={":status": {"S": ClipStatus.IN_PROGRESS.value}},
@@ -125,27 +124,14 @@ class Found:
             yield f"{at:%H:%M:%S}  {event['logStreamName']}  {event['message'].rstrip()}"
 
 
-class Episode(BaseModel):
-    """The detail of the event."""
-
-    tenantId: Identifier
-    episodeId: Identifier
-
-
 def ask_for_clips(tenant_id: str, episode_id: str) -> str:
     """Puts the event that begins an episode's clips; its id.
 
     Raises pydantic's ValidationError for an id that is none, Terminal where the event is refused.
     """
-    answer = client("events").put_events(
-        Entries=[
-            {
-                "Source": "nullcheck.clips",
-                "DetailType": "Begin Clip Generation",
-                "Detail": Episode(tenantId=tenant_id, episodeId=episode_id).model_dump_json(),
-            }
-        ]
-    )
+    asked = {"tenantId": tenant_id, "episodeId": episode_id}
+    request = BeginClipGeneration.model_validate(asked)
+    answer = client("events").put_events(Entries=[put_events_entry(request)])
     (entry,) = answer["Entries"]
     if answer["FailedEntryCount"]:
         raise Terminal(f"EventBridge refused the event: {entry.get('ErrorMessage', entry)}")

@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from prefect.logging.handlers import APILogHandler
 
@@ -15,6 +16,10 @@ from clipflow.storage.records import RecordStore, record_store
 from deployments.local_stack import RunningStack, data_stack, running_stack
 from deployments.local_stack.settings import BUCKET, TABLE
 from tests.programs import AWS, PrefectServer, Program, free_port
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("clipflow", deadline=None)
+hypothesis.settings.load_profile("clipflow")
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -41,6 +41,7 @@ class EcsService:
         self.tasks: dict[str, Task] = {}
         self.definitions: dict[str, dict[str, Any]] = {}
         self._logs, self._lock = logs, threading.RLock()
+        self._lives: list[threading.Thread] = []
         self._events = boto3.client("events", endpoint_url=events_url, region_name="us-east-1")
 
     def of(self, flow: str) -> list[Task]:
@@ -98,7 +99,8 @@ class EcsService:
             reason = "Capacity is unavailable at this time. Please try again later."
             return {"tasks": [], "failures": [{"reason": reason}]}
         self.tasks[arn] = task
-        threading.Thread(target=self._live, args=(task,), daemon=True).start()
+        self._lives.append(threading.Thread(target=self._live, args=(task,), daemon=True))
+        self._lives[-1].start()
         return {"tasks": [task.described()], "failures": []}
 
     def _DescribeTasks(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -126,6 +128,15 @@ class EcsService:
             timer = threading.Timer(task.stop_timeout, task.kill)
             timer.daemon = True
             timer.start()
+
+    def end(self) -> None:
+        """Every task is over, and EventBridge was told: nobody may be there to hear it later."""
+        for task in self.running():
+            task.stop_asked.set()
+        while alive := [life for life in self._lives if life.is_alive()]:
+            for task in self.running():
+                task.kill()
+            alive[0].join(0.5)
 
     def _live(self, task: Task) -> None:
         self._tell(task)
@@ -200,7 +211,6 @@ def serving(service: EcsService, port: int) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
-        for task in service.running():
-            task.kill()
         server.shutdown()
         server.server_close()
+        service.end()

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from prefect import flow, runtime
+from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
 
 from clipflow.domain.model import Identifier
 from tasks.jobs import BEGIN, asked_for
 from tasks.run_page import tell_of_started
-from tasks.start import list_due_clips, start_clip
+from tasks.start import Asker, outcome, start_clips
+from tasks.this_run import this_run
+from tasks.waiting import begin_those_who_wait
 
 
 @flow(name=BEGIN, flow_run_name="{episode_id}")
@@ -35,13 +36,8 @@ def begin_clip_generation(
             own span is opened before the run begins.
     """
     asked = asked_for({"tenant_id": tenant_id, "episode_id": episode_id, "clips": clips})
-    due = list_due_clips(tenant_id, episode_id) if asked.clips is None else asked.clips
-    if not due:
-        return Completed(name="NothingToGenerate", message=f"{episode_id} has no clip to make.")
-    asked_by = event_id or str(runtime.flow_run.get_id())
-    # One after the other: many at once would only fight over the Prefect server's database.
-    started = {
-        clip.clip_id: start_clip(tenant_id, episode_id, clip, asked_by, force) for clip in due
-    }
-    tell_of_started(tenant_id, episode_id, started)
-    return Completed(message=f"{len(due)} clips started.")
+    started = start_clips(asked, Asker.of(this_run()))
+    if started:
+        tell_of_started(tenant_id, episode_id, started)
+    begin_those_who_wait()
+    return outcome(asked, started)

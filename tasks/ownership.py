@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 from prefect import get_client
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.context import FlowRunContext
 from prefect.logging.loggers import flow_run_logger
 from prefect.states import Cancelling
 
@@ -17,6 +16,7 @@ from clipflow.domain.errors import ClipflowError
 from clipflow.domain.keys import RecordKeys
 from clipflow.storage.records import record_store
 from tasks.ended import state_of
+from tasks.this_run import this_run
 
 LOOK_SECONDS = 10.0
 # A run that crashed may be followed by another, which adopts the children that still work.
@@ -29,10 +29,9 @@ def while_wanted(record: RecordKeys) -> Iterator[None]:
 
     Hooks of the owner's do the same, sooner; nothing runs them where its machine was lost.
     """
-    context = FlowRunContext.get()
-    run = context.flow_run if context else None
+    run = this_run()
     # Called as part of another flow run's own process it ends with that; by a person, by itself.
-    if run is None or run.parent_task_run_id is None or run.deployment_id is None:
+    if run.parent_task_run_id is None or run.deployment_id is None:
         yield
         return
     done = Event()

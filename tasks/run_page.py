@@ -12,7 +12,6 @@ from uuid import UUID
 
 from prefect import get_client, get_run_logger
 from prefect.artifacts import create_image_artifact, create_table_artifact
-from prefect.context import FlowRunContext
 
 from clipflow.domain.clips import ClipRequest, ClipResult
 from clipflow.domain.errors import ClipflowError, Failure
@@ -24,6 +23,7 @@ from clipflow.storage.links import link
 from clipflow.storage.objects import ObjectHead, ObjectStore, object_store, shorts_store
 from tasks.jobs import tags_of
 from tasks.progress import told
+from tasks.this_run import this_run
 
 # Objects that are looked up at once.
 _LOOKS = 8
@@ -33,10 +33,9 @@ Posters = Mapping[str, str]
 
 def tag_run(keys: RecordKeys) -> None:
     """The run carries what its record is found by, also where a person started it."""
-    context = FlowRunContext.get()
-    run = context.flow_run if context else None
-    missing = [tag for tag in tags_of(keys) if run and tag not in run.tags]
-    if run and missing:
+    run = this_run()
+    missing = [tag for tag in tags_of(keys) if tag not in run.tags]
+    if missing:
         with _or_warned("what it is for"), get_client(sync_client=True) as client:
             client.update_flow_run(run.id, tags=[*run.tags, *missing])
 

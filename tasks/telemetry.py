@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import httpx
@@ -13,6 +13,9 @@ from prefect.logging.handlers import PrefectConsoleHandler
 from clipflow.domain.traces import TracePlace, event_place
 from clipflow.telemetry import export, spans
 from clipflow.telemetry.lines import CONTEXT, JsonLines
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
 
 _LOG = logging.getLogger(__name__)
 # Under this Prefect hands a trace on (prefect.telemetry, not to be imported while Prefect is).
@@ -112,6 +115,13 @@ def event_of(attributes: Mapping[str, Any]) -> Context | None:
         return None
     at = place_of(run.parameters)
     return spans.context_of(at) if at else None
+
+
+def trace_labels(run: "FlowRun") -> dict[str, str]:
+    """What hands the run's trace on to a run that it asks for; where it has none, its event's."""
+    at = place_of(run.parameters)
+    traceparent = run.labels.get(_TRACEPARENT) or (at and at.traceparent)
+    return {_TRACEPARENT: str(traceparent)} if traceparent else {}
 
 
 def place_of(parameters: Mapping[str, Any]) -> TracePlace | None:

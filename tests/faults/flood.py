@@ -14,7 +14,7 @@ import httpx
 from deployments.local_stack import RunningStack
 from tests.faults.asking import COMPLETE, FAILED, Episode, Tenants, event, tiny_source
 from tests.faults.killing import BRIDGE, RUN, SERVER, WORKER, kill, pids
-from tests.faults.scale import CLIPS, EVENTS, KILLS
+from tests.faults.scale import SCALE
 from tests.faults.watching import Histories, Memory, Reader, Visitor, watching
 from tests.programs import eventually
 
@@ -43,11 +43,10 @@ class Flood:
     all_done: float = 0
     failed_once: int = 0
 
-    def ask(self, episode: Episode) -> str:
-        """Its event; the times that are asked here are those of the wall."""
-        body = event(episode)
-        self.asked[episode.id] = time.time()
-        return body
+    def deliver(self, episode: Episode, body: str) -> None:
+        """The episode's event, once more; the times that are asked here are those of the wall."""
+        self.asked.setdefault(episode.id, time.time())
+        self.tenants.deliver(body)
 
     def runs(self, flow: str) -> list[dict[str, Any]]:
         """Every run of the flow, as the Prefect server knows them."""
@@ -82,27 +81,28 @@ def looked_at(stack: RunningStack) -> Iterator[Flood]:
 def flood(flooded: Flood, folder: Path) -> None:
     """All of it, until every clip is made, or tells why not and is asked for once more."""
     source, rng = tiny_source(folder / "main.mp4"), random.Random(20)
-    names = [f"clip-{number}" for number in range(CLIPS)]
-    flooded.episodes = [Episode("many", names) for _ in range(EVENTS)]
+    names = [f"clip-{number}" for number in range(SCALE.clips)]
+    flooded.episodes = [Episode("many", names) for _ in range(SCALE.events)]
     small = Episode("few", ["small"])
     for episode in [*flooded.episodes, small]:
         flooded.tenants.detect(episode, source, SEGMENT)
-    bodies = [flooded.ask(episode) for episode in flooded.episodes] * DELIVERIES
-    rng.shuffle(bodies)
-    for body in bodies:
-        flooded.tenants.deliver(body)
+    deliveries = [(episode, event(episode)) for episode in flooded.episodes] * DELIVERIES
+    rng.shuffle(deliveries)
     over = threading.Event()
     killer = threading.Thread(target=_kill_now_and_then, args=(flooded, rng, over))
     killer.start()
     try:
-        eventually(lambda: len(flooded.kills) > KILLS // 2, 60 + 30 * KILLS)
-        body = flooded.ask(small)
+        for episode, body in deliveries:
+            flooded.deliver(episode, body)
+            time.sleep(SCALE.arriving / len(deliveries))
+        eventually(lambda: len(flooded.kills) > SCALE.kills // 2, 60 + 30 * SCALE.kills)
+        body = event(small)
         for _ in range(DELIVERIES):
-            flooded.tenants.deliver(body)
+            flooded.deliver(small, body)
         flooded.episodes.append(small)
         eventually(lambda: flooded.tenants.record(small, "small")["status"] in OVER, 600)
         flooded.small_done = time.time()
-        eventually(lambda: _settled(flooded), 120 + 15 * EVENTS * CLIPS)
+        eventually(lambda: _settled(flooded), 120 + 15 * SCALE.events * SCALE.clips)
         flooded.all_done = time.time()
     finally:
         over.set()
@@ -123,8 +123,8 @@ def _ask_again(flooded: Flood) -> None:
 
 
 def _kill_now_and_then(flooded: Flood, rng: random.Random, over: threading.Event) -> None:
-    for number in range(KILLS):
-        if over.wait(rng.uniform(4, 10)):
+    for number in range(SCALE.kills):
+        if over.wait(rng.uniform(*SCALE.between_kills)):
             return
         part = VICTIMS[number % len(VICTIMS)]
         while not (there := pids(flooded.stack.settings.home, part)):

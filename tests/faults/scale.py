@@ -1,10 +1,30 @@
-"""How much of it: what CI has time for, or all that docs/reliability.md promises."""
+"""How much of it: what CI has time for, all that docs/reliability.md promises, or an hour of it."""
 
 import os
+from dataclasses import dataclass
 
-FULL = os.environ.get("CLIPFLOW_FAULTS_SCALE") == "full"
-KILLS_AT_A_STEP = 50 if FULL else 10
-# Events at once, and the clips of each.
-EVENTS, CLIPS = (200, 1) if FULL else (8, 4)
-# While these are worked on, 4 to 10 s after one another.
-KILLS = 40 if FULL else 6
+
+@dataclass(frozen=True)
+class Scale:
+    """Attributes:
+    kills_at_a_step: of one run each.
+    events: each delivered three times.
+    clips: of each event.
+    arriving: seconds over which the deliveries come; 0 is all at once.
+    kills: of any process, while the events are worked on.
+    between_kills: the fewest and the most seconds.
+    """
+
+    kills_at_a_step: int
+    events: int
+    clips: int
+    arriving: int
+    kills: int
+    between_kills: tuple[int, int] = (4, 10)
+
+
+SCALE = {
+    "ci": Scale(kills_at_a_step=10, events=8, clips=4, arriving=0, kills=6),
+    "full": Scale(kills_at_a_step=50, events=200, clips=1, arriving=0, kills=40),
+    "hour": Scale(50, events=200, clips=1, arriving=3600, kills=140, between_kills=(10, 40)),
+}[os.environ.get("CLIPFLOW_FAULTS_SCALE", "ci")]

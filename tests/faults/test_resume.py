@@ -23,11 +23,15 @@ from clipflow.storage import aws
 from clipflow.storage.records import RecordStore
 from deployments.local_stack.settings import LOGGING
 from tests.faults.asking import MADE, history, tiny_source
-from tests.faults.scale import KILLS_AT_A_STEP
+from tests.faults.scale import SCALE
 from tests.faulty_proxy import Fault, FaultyProxy, Request
 from tests.programs import ROOT, PrefectServer
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(120 + 60 * KILLS_AT_A_STEP)]
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.slow,
+    pytest.mark.timeout(120 + 60 * SCALE.kills_at_a_step),
+]
 
 SEGMENTS = [{"startTime": f"00:0{n % 3}.{n}", "endTime": f"00:0{n % 3}.{n + 3}"} for n in range(4)]
 
@@ -117,7 +121,7 @@ def test_what_is_finished_is_not_made_again_however_often_a_run_is_killed(
     whole = Kill(0, done=True)
     assert not runs.killed(runs.create(detected(records, source)), whole)
     kills = 0
-    while kills < KILLS_AT_A_STEP:
+    while kills < SCALE.kills_at_a_step:
         keys = detected(records, source)
         run, finished = runs.create(keys), dict[str, Any]()
         while runs.killed(run, Kill(rng.randint(1, whole.seen), done=rng.random() < 0.5)):

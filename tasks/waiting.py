@@ -1,7 +1,7 @@
 """The runs that wait for a process of their own, while one is here that can do what they would."""
 
 from datetime import UTC, datetime
-from random import shuffle
+from random import choice
 from uuid import UUID
 
 from prefect import get_client, task
@@ -18,7 +18,9 @@ from tasks.jobs import asked_for
 from tasks.start import Asker, outcome, start_clips
 from tasks.this_run import this_run
 
+# In one process; and so many are looked at before each.
 _MOST = 100
+_LOOK = 20
 
 
 def begin_those_who_wait() -> None:
@@ -28,9 +30,13 @@ def begin_those_who_wait() -> None:
     started by the keys that their own run would use, so it may as well be taken by its worker
     meanwhile, and one that is left halfway is as it was.
     """
-    waiting = _waiting()
-    shuffle(waiting)  # another process may be at them, too
-    for run in waiting:
+    tried: set[UUID] = set()
+    while len(tried) < _MOST:
+        waiting = [run for run in _waiting() if run.id not in tried]
+        if not waiting:
+            return
+        run = choice(waiting)  # another process may be at them, too
+        tried.add(run.id)
         # What is wrong with it, its own run will say.
         begin_other(run.id, run.name, return_state=True)
 
@@ -57,4 +63,4 @@ def _waiting() -> list[FlowRun]:
         next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=datetime.now(UTC)),
     )
     with get_client(sync_client=True) as client:
-        return client.read_flow_runs(flow_run_filter=due, limit=_MOST)
+        return client.read_flow_runs(flow_run_filter=due, limit=_LOOK)

@@ -80,6 +80,8 @@ class Carrier:
         if room := PAGE - len(self._hand):
             received = await self._queue.receive(room, self._pace.poll, self._pace.visibility)
             self._hand |= {message.id: message for message in received}
+            if received:
+                await self._confirm()  # of two deliveries the second may come much later
         else:
             await self._pause(self._pace.poll)
         await self._post()
@@ -104,10 +106,10 @@ class Carrier:
                 message.settled = True
 
     async def _confirm(self) -> None:
-        posted = {id: messages for id, messages in self._events().items() if messages[0].posts}
-        for id in await self._server.stored(posted):
-            posted[id][0].trace()
-            for message in posted[id]:
+        events = self._events()
+        for id in await self._server.stored(events):
+            events[id][0].trace()
+            for message in events[id]:
                 message.settled = True
                 log.info("forwarded %s", message, extra={"fields": message.ids})
 

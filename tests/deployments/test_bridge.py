@@ -336,6 +336,25 @@ def test_what_the_server_accepts_and_does_not_store_is_posted_again(
     assert f"not stored yet: event={id}" in caplog.text
 
 
+def test_what_is_delivered_again_when_it_is_stored_is_not_posted_again(
+    doorbell: Doorbell, prefect_server: PrefectServer
+) -> None:
+    # On SQLite, Prefect does not get past a batch of events that it has: nothing is stored for
+    # half a minute.
+    posts: list[str] = []
+
+    def note(path: str, body: str) -> None:
+        if path == "/api/events":
+            posts.append(body)
+
+    event = json.dumps(envelope())
+    with standing_in_front(prefect_server, note) as url, carrying(doorbell, url, Pace()):
+        for _ in range(2):
+            doorbell.send(event)
+            eventually(doorbell.is_empty)
+    assert len(posts) == 1
+
+
 def test_what_the_server_refuses_is_poison_and_its_own_trouble_is_not(
     doorbell: Doorbell, prefect_server: PrefectServer
 ) -> None:

@@ -25,6 +25,6 @@ class Scale:
 
 SCALE = {
     "ci": Scale(kills_at_a_step=10, events=8, clips=4, arriving=0, kills=6),
-    "full": Scale(kills_at_a_step=50, events=200, clips=1, arriving=0, kills=40),
+    "full": Scale(50, events=200, clips=1, arriving=0, kills=40, between_kills=(10, 30)),
     "hour": Scale(50, events=200, clips=1, arriving=3600, kills=140, between_kills=(10, 40)),
 }[os.environ.get("CLIPFLOW_FAULTS_SCALE", "ci")]

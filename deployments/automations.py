@@ -20,6 +20,9 @@ from tasks.marks import Settled
 SILENCE = timedelta(seconds=90)
 # A process starts in seconds, also where fifty want to at once.
 LONGEST_START = timedelta(minutes=2)
+# A worker kills a process 30 s after it asked it to end; ECS, as its stopTimeout says, 120 s.
+LONGEST_STOP = timedelta(minutes=1)
+LONGEST_STOP_ELSEWHERE = timedelta(minutes=2)
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 # Its first beat may die with it on the way.
 _BEGUN = {"prefect.flow-run.Running", "prefect.flow-run.Retrying"}
@@ -40,8 +43,11 @@ _WAITING = {"AwaitingRetry", "Scheduled", "Paused", "Suspended"}
 
 
 def automations() -> list[AutomationCore]:
-    """All of them. How long a machine may take to come up depends on the environment's pools."""
-    launch = LONGEST_LAUNCH if pools().media else LONGEST_START
+    """All of them. How long a machine may take to come up, and to end, depends on the environment's
+    pools."""
+    launch, stop = LONGEST_START, LONGEST_STOP
+    if pools().media:
+        launch, stop = LONGEST_LAUNCH, LONGEST_STOP_ELSEWHERE
     return [
         _silent(
             "clipflow: heartbeat lost",
@@ -64,7 +70,7 @@ def automations() -> list[AutomationCore]:
             "A run that is being cancelled for long is Cancelled: nobody was there to end it.",
             after={_CANCELLING},
             expect=_events(_ENDED),
-            within=LONGEST_START,
+            within=stop,
             becomes=Cancelled(),
         ),
     ]

@@ -35,8 +35,10 @@ def begin_clip_generation(
         traceparent: Where the event is in its trace. `tasks.telemetry` reads it, since the run's
             own span is opened before the run begins.
     """
-    asked = asked_for({"tenant_id": tenant_id, "episode_id": episode_id, "clips": clips})
-    started = start_clips(asked, Asker.of(this_run()))
+    # As the run keeps them, since it may be begun by another's process, too.
+    run = this_run()
+    asked = asked_for(run.parameters)
+    started = start_clips(asked, Asker.of(run))
     if started:
         tell_of_started(tenant_id, episode_id, started)
     begin_those_who_wait()

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from random import choice
 from uuid import UUID
 
-from prefect import get_client, task
+import httpx
+from prefect import get_client, get_run_logger, task
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
@@ -30,15 +31,18 @@ def begin_those_who_wait() -> None:
     started by the keys that their own run would use, so it may as well be taken by its worker
     meanwhile, and one that is left halfway is as it was.
     """
-    tried: set[UUID] = set()
-    while len(tried) < _MOST:
-        waiting = [run for run in _waiting() if run.id not in tried]
-        if not waiting:
-            return
-        run = choice(waiting)  # another process may be at them, too
-        tried.add(run.id)
-        # What is wrong with it, its own run will say.
-        begin_other(run.id, run.name, return_state=True)
+    try:
+        tried: set[UUID] = set()
+        while len(tried) < _MOST:
+            waiting = [run for run in _waiting() if run.id not in tried]
+            if not waiting:
+                return
+            run = choice(waiting)  # another process may be at them, too
+            tried.add(run.id)
+            # What is wrong with it, its own run will say.
+            begin_other(run.id, run.name, return_state=True)
+    except httpx.HTTPError as error:
+        get_run_logger().warning("Others wait for processes of their own: %s", error)
 
 
 @task(name="begin-other", task_run_name="begin {name}")

@@ -163,5 +163,5 @@ def test_ctrl_c_cancels_a_clip_that_is_not_begun_yet(
         ended = typed("status", name, "--json", folder=tmp_path, env=stack.env)
         return str(json.loads(ended.stdout)["state"])
 
-    # Where it was just about to begin, nobody is there to end it for two minutes.
-    eventually(lambda: state() == "Cancelled", 180)
+    # Where it was just about to begin, nobody is there to end it for a minute.
+    eventually(lambda: state() == "Cancelled", 120)

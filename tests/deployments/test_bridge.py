@@ -1,98 +1,28 @@
 """The bridge between a real queue and a real Prefect server, and what stands in its way."""
 
-import asyncio
 import json
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import boto3
-import httpx
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from clipflow.domain.eventbridge import DETAIL_TYPE, PREFECT_EVENT, SOURCE
-from deployments.bridge.__main__ import BridgeSettings, carry
+from clipflow.domain.eventbridge import PREFECT_EVENT, SOURCE
 from deployments.bridge.carrier import Pace
+from tests.deployments.doorbell import (
+    DETAIL,
+    Doorbell,
+    carrying,
+    envelope,
+    standing_in_front,
+    stored,
+)
 from tests.programs import PrefectServer, Program, eventually, throughout
 
-if TYPE_CHECKING:
-    from types_boto3_events import EventBridgeClient
-    from types_boto3_sqs import SQSClient
-
 pytestmark = pytest.mark.slow
-
-DETAIL = {"tenantId": "tenant-123", "episodeId": "episode-456", "clips": [{"clipId": "clip-789"}]}
-
-
-class Doorbell:
-    """An EventBridge rule, the queue behind it, and the queue's dead-letter queue."""
-
-    def __init__(self, endpoint: str, name: str) -> None:
-        self.endpoint = endpoint
-        self.name = name
-        self._sqs: SQSClient = boto3.client("sqs", endpoint_url=endpoint)
-        self._events: EventBridgeClient = boto3.client("events", endpoint_url=endpoint)
-
-    def install(self) -> None:
-        self._dead = self._sqs.create_queue(QueueName=f"{self.name}-dlq")["QueueUrl"]
-        redrive = {"deadLetterTargetArn": self._arn(self._dead), "maxReceiveCount": "5"}
-        self._queue = self._sqs.create_queue(
-            QueueName=self.name, Attributes={"RedrivePolicy": json.dumps(redrive)}
-        )["QueueUrl"]
-        pattern = {"source": [SOURCE], "detail-type": [DETAIL_TYPE]}
-        self._events.put_rule(Name=self.name, EventPattern=json.dumps(pattern))
-        target = {"Id": "queue", "Arn": self._arn(self._queue)}
-        self._events.put_targets(Rule=self.name, Targets=[target])  # type: ignore[list-item]
-
-    def remove(self) -> None:
-        self._events.remove_targets(Rule=self.name, Ids=["queue"])
-        self._events.delete_rule(Name=self.name)
-
-    def ring(self, detail: object) -> str:
-        """PutEvents; the event's id."""
-        entry = {"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail)}
-        return self._events.put_events(Entries=[entry])["Entries"][0]["EventId"]  # type: ignore[list-item]
-
-    def send(self, body: str) -> None:
-        self._sqs.send_message(QueueUrl=self._queue, MessageBody=body)
-
-    def waiting(self) -> tuple[int, int]:
-        """How many messages are visible, and how many are in somebody's hand."""
-        count = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["All"])
-        visible = count["Attributes"]["ApproximateNumberOfMessages"]
-        return int(visible), int(count["Attributes"]["ApproximateNumberOfMessagesNotVisible"])
-
-    def is_empty(self) -> bool:
-        return self.waiting() == (0, 0)
-
-    def dead(self) -> dict[str, str]:
-        """What is on the dead-letter queue: the reason, by body."""
-        bodies: dict[str, str] = {}
-        while messages := self._sqs.receive_message(
-            QueueUrl=self._dead, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
-        ).get("Messages"):
-            for m in messages:
-                bodies[m["Body"]] = m["MessageAttributes"]["reason"]["StringValue"]
-        return bodies
-
-    def receives(self) -> int:
-        """How often the one visible message has been received before now."""
-        (message,) = self._sqs.receive_message(
-            QueueUrl=self._queue, MessageSystemAttributeNames=["ApproximateReceiveCount"]
-        )["Messages"]
-        return int(message["Attributes"]["ApproximateReceiveCount"]) - 1
-
-    def _arn(self, url: str) -> str:
-        names = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-        return names["Attributes"]["QueueArn"]
 
 
 @pytest.fixture
@@ -116,89 +46,6 @@ def bridge(doorbell: Doorbell, prefect_server: PrefectServer, tmp_path: Path) ->
     program.start()
     yield program
     assert program.stop() == 0, program.said()
-
-
-@contextmanager
-def carrying(doorbell: Doorbell, api_url: str, pace: Pace) -> Iterator[None]:
-    """The bridge in this process, at a pace of its own."""
-    loop, stop = asyncio.new_event_loop(), asyncio.Event()
-    settings = BridgeSettings.model_validate(
-        {"CLIPFLOW_QUEUE_NAME": doorbell.name, "AWS_ENDPOINT_URL": doorbell.endpoint}
-    )
-
-    def run() -> None:
-        with temporary_settings({PREFECT_API_URL: api_url}):
-            loop.run_until_complete(carry(settings, stop, pace))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(20)
-        loop.close()
-
-
-@contextmanager
-def standing_in_front(
-    server: PrefectServer, answer: Callable[[str, str], int | None]
-) -> Iterator[str]:
-    """An API URL that passes on every request to which `answer(path, body)` gives no status."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if status := answer(self.path, body.decode()):
-                self.send_response(status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            answered = httpx.request(
-                self.command,
-                server.url + self.path.removeprefix("/api"),
-                content=body,
-                headers={"Content-Type": "application/json"},
-            )
-            self.send_response(answered.status_code)
-            self.send_header("Content-Length", str(len(answered.content)))
-            self.end_headers()
-            self.wfile.write(answered.content)
-
-        def do_GET(self) -> None:
-            self.send_error(404)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
-        threading.Thread(target=listener.serve_forever).start()
-        try:
-            yield f"http://127.0.0.1:{listener.server_port}/api"
-        finally:
-            listener.shutdown()
-
-
-def stored(server: PrefectServer, *ids: str) -> list[dict[str, Any]]:
-    question = {"filter": {"id": {"id": ids}}, "limit": 50}
-    events: list[dict[str, Any]] = server.ask("/events/filter", question).json()["events"]
-    return events
-
-
-def envelope(age: timedelta = timedelta(), **changes: object) -> dict[str, Any]:
-    """An event as EventBridge delivers it."""
-    return {
-        "version": "0",
-        "id": str(uuid4()),
-        "source": SOURCE,
-        "detail-type": DETAIL_TYPE,
-        "account": "000000000000",
-        "region": "us-east-1",
-        "time": (datetime.now(UTC) - age).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "resources": [],
-        "detail": DETAIL,
-        **changes,
-    }
 
 
 def test_an_event_becomes_a_prefect_event(

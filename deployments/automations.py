@@ -14,6 +14,8 @@ from prefect.states import Cancelled, Crashed
 from clipflow.domain.shorts import FailedState
 from clipflow.settings import pools
 from tasks.child_runs import LONGEST_LAUNCH
+from tasks.elsewhere import EXTRACT, PREPARE, RENDER
+from tasks.jobs import BEGIN, GENERATE_CLIP, GENERATE_SHORTS
 from tasks.marks import Settled
 
 # Prefect beats every 30 s at most, and advises to wait for three.
@@ -23,6 +25,14 @@ LONGEST_START = timedelta(minutes=2)
 # A worker kills a process 30 s after it asked it to end; ECS, as its stopTimeout says, 120 s.
 LONGEST_STOP = timedelta(minutes=1)
 LONGEST_STOP_ELSEWHERE = timedelta(minutes=2)
+# Others may have flows in the same workspace, which beat as they please.
+FLOWS = [
+    BEGIN,
+    GENERATE_CLIP,
+    GENERATE_SHORTS,
+    *(deployment.partition("/")[0] for deployment in (EXTRACT, RENDER, PREPARE)),
+    "mark-failed",
+]
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 # Its first beat may die with it on the way.
 _BEGUN = {"prefect.flow-run.Running", "prefect.flow-run.Retrying"}
@@ -99,8 +109,11 @@ def _silent(
     )
     trigger = EventTrigger(
         match={"prefect.resource.id": "prefect.flow-run.*"},
-        # A worker's runs beat as often as we say; those that a person starts by hand do not.
-        match_related={"prefect.resource.id": "prefect.work-pool.*"},
+        match_related=[
+            {"prefect.resource.role": "flow", "prefect.resource.name": FLOWS},
+            # A worker's runs beat as often as we say; those that a person starts by hand do not.
+            {"prefect.resource.id": "prefect.work-pool.*"},
+        ],
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
         after=after,

@@ -23,7 +23,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
-from prefect.states import Cancelling
+from prefect.states import Cancelling, Crashed
 
 from clipflow.domain.errors import MachineLost, Stopped
 from clipflow.domain.keys import RecordKeys
@@ -116,7 +116,10 @@ class Crew:
     def _look(self, client: SyncPrefectClient) -> None:
         going = [id for id, run in self._seen.items() if not (run.state and run.state.is_final())]
         wanted = FlowRunFilter(id=FlowRunFilterId(any_=going))
-        self._seen |= {run.id: run for run in client.read_flow_runs(flow_run_filter=wanted)}
+        found = {run.id: run for run in client.read_flow_runs(flow_run_filter=wanted)}
+        # A run that somebody has deleted is over, whatever it still does.
+        gone = {id: self._seen[id] for id in going if id not in found}
+        self._seen |= found | {id: _deleted(run) for id, run in gone.items()}
         self._looked_at = time.monotonic()
 
     def leave(self) -> None:
@@ -191,6 +194,10 @@ def _last_run(client: SyncPrefectClient, child: Child) -> FlowRun | None:
         limit=1,
     )
     return runs[0] if runs else None
+
+
+def _deleted(run: FlowRun) -> FlowRun:
+    return run.model_copy(update={"state": Crashed(message="It was deleted in Prefect.")})
 
 
 def _is_of_use(state: State[Any], child: Child) -> bool:

@@ -81,7 +81,7 @@ class Job:
     """What to run to make what a record stands for."""
 
     flow: str
-    parameters: dict[str, str]
+    parameters: dict[str, Any]
 
     @property
     def deployment(self) -> str:

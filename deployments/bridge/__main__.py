@@ -87,6 +87,8 @@ async def sweep_on(client: PrefectClient, pace: Pace) -> None:
             if str(error) != outage:
                 log.warning("not swept: %s", error)
             outage = str(error)
+        except Exception:  # noqa: BLE001 - whatever it is, without turns nothing is found
+            log.exception("not swept, by a defect in clipflow")
         else:
             say(SWEEP_ENDED, f"swept: {found}", **asdict(found))
             outage = ""

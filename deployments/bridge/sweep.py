@@ -8,31 +8,35 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
-    FlowFilter,
-    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterEndTime,
     FlowRunFilterExpectedStartTime,
-    FlowRunFilterId,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events import Event
-from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter
 
-from clipflow.domain.errors import ClipflowError, Failure, MachineLost, OwnershipLost, Terminal
-from clipflow.domain.eventbridge import PREFECT_EVENT
+from clipflow.domain.clips import BeginClipGeneration
+from clipflow.domain.errors import (
+    ClipflowError,
+    Failure,
+    InvalidInput,
+    MachineLost,
+    OwnershipLost,
+    Terminal,
+    Transient,
+)
 from clipflow.domain.transitions import timestamp
 from clipflow.storage.records import InProgress, RecordStore
-from deployments.bridge.server import PAGE, answering
+from deployments.bridge.runs import Runs
+from deployments.bridge.server import answering
 from tasks.ended import error_of
 from tasks.jobs import BEGIN, GENERATE_CLIP, GENERATE_SHORTS, Job, job_of
 from tasks.marks import AGAIN, settle
@@ -49,7 +53,6 @@ LONGEST_ABSENCE = timedelta(days=1)
 OVERLAP = timedelta(minutes=10)
 JOBS = [BEGIN, GENERATE_CLIP, GENERATE_SHORTS]
 ENDED_BADLY = [StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
-_RUNS = 200  # the most that the server gives in one answer
 
 
 @dataclass
@@ -73,41 +76,58 @@ class Sweep:
     """Turn after turn. `patience`: seconds for the server to answer one request."""
 
     def __init__(self, client: PrefectClient, records: RecordStore, patience: float) -> None:
-        self._client = client
+        self._runs = Runs(client, patience)
         self._records = records
         self._patience = patience
         self._swept_until = datetime.now(UTC) - LONGEST_ABSENCE
         self._settled: set[UUID] = set()
+        self._senseless: set[UUID] = set()
 
     async def turn(self) -> Swept:
-        """Raises Outage or StorageUnavailable where somebody does not answer."""
+        """Raises Outage or StorageUnavailable where somebody does not answer; what can be done
+        without them is done."""
         now, swept = datetime.now(UTC), Swept()
-        await self._begin(now, swept)
-        await self._take_up(now, swept)
-        await self._settle(now)
+        failures: list[Transient] = []
+        for part in (self._begin(now, swept), self._take_up(now, swept), self._settle(now)):
+            try:
+                await part
+            except Transient as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
         return swept
 
     async def _begin(self, now: datetime, swept: Swept) -> None:
         """Starts what stored events ask for and their automation has not started."""
         since, until = self._swept_until - OVERLAP, now - FIRED
         lately = FlowRunFilter(expected_start_time=FlowRunFilterExpectedStartTime(after_=since))
-        begun = {run.parameters.get("event_id") async for run in self._runs_of([BEGIN], lately)}
-        async for event in self._events(since, until):
-            if str(event.id) not in begun:
+        begun = {run.parameters.get("event_id") async for run in self._runs.of([BEGIN], lately)}
+        async for event in self._runs.events(since, until):
+            if str(event.id) not in begun and (job := self._job_of(event)):
                 log.warning("no run for event=%s: started now", event.id)
-                await self._start(_begin_job(event), f"event:{event.id}", [])
+                await self._runs.start(job, f"event:{event.id}", [])
                 swept.begun += 1
         self._swept_until = until
+
+    def _job_of(self, event: Event) -> Job | None:
+        """None for what somebody else has told Prefect under our event's name."""
+        if event.id in self._senseless:
+            return None
+        try:
+            return _begin_job(event)
+        except InvalidInput as error:
+            log.error("event=%s is none of the bridge's: %s", event.id, error)
+            self._senseless.add(event.id)
+            return None
 
     async def _take_up(self, now: datetime, swept: Swept) -> None:
         """Starts again, or marks, what is in progress and nobody works on."""
         entries = await asyncio.to_thread(lambda: list(self._records.in_progress(now)))
         if not entries:
             return
-        oldest = datetime.fromisoformat(entries[0].since)
-        swept.in_progress, swept.oldest_seconds = len(entries), int((now - oldest).total_seconds())
+        swept.in_progress, swept.oldest_seconds = len(entries), _seconds(entries[0].since, now)
         old = [entry for entry in entries if entry.since < timestamp(now - SETTLED)]
-        runs = {str(run.id): run async for run in self._runs(entry.owner for entry in old)}
+        runs = {str(run.id): run async for run in self._runs.by_id(entry.owner for entry in old)}
         for entry in old:
             run = runs.get(entry.owner)
             if run is None or _is_long_over(run, now):
@@ -121,7 +141,7 @@ class Sweep:
             job = job_of(entry.keys)
             parameters = owner.parameters if owner else job.parameters
             key = f"{AGAIN}:{'/'.join(entry.keys.record.values())}:{entry.owner}"
-            run = await self._start(Job(job.flow, parameters), key, [AGAIN])
+            run = await self._runs.start(Job(job.flow, parameters), key, [AGAIN])
             log.warning("nobody worked on %s: run %s goes on", entry.keys.label, run.id)
             swept.started_again += 1
         await asyncio.to_thread(self._mark, entry, error)
@@ -141,7 +161,7 @@ class Sweep:
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ENDED_BADLY)),
             end_time=FlowRunFilterEndTime(after_=now - OVERLAP, before_=now - SETTLED),
         )
-        runs = [run.id async for run in self._runs_of(JOBS, ended)]
+        runs = [run.id async for run in self._runs.of(JOBS, ended)]
         for run_id in runs:
             if run_id not in self._settled:
                 async with answering(self._patience):
@@ -149,71 +169,28 @@ class Sweep:
                 self._settled.add(run_id)
         self._settled &= set(runs)
 
-    async def _start(self, job: Job, key: str, tags: list[str]) -> FlowRun:
-        async with answering(self._patience):
-            deployment = await self._client.read_deployment_by_name(job.deployment)
-            return await self._client.create_flow_run_from_deployment(
-                deployment.id, parameters=job.parameters, idempotency_key=key, tags=tags
-            )
-
-    async def _events(self, since: datetime, until: datetime) -> AsyncIterator[Event]:
-        wanted = EventFilter(
-            event=EventNameFilter(name=[PREFECT_EVENT]),
-            occurred=EventOccurredFilter(since=since, until=until),
-        )
-        async with answering(self._patience):
-            page = await self._client.read_events(wanted, limit=PAGE)
-        while True:
-            for event in page.events:
-                yield event
-            if page.next_page is None:
-                return
-            async with answering(self._patience):
-                page = await self._client.read_events_page(str(page.next_page))
-
-    async def _runs_of(self, names: list[str], wanted: FlowRunFilter) -> AsyncIterator[FlowRun]:
-        flows, offset = FlowFilter(name=FlowFilterName(any_=names)), 0
-        while True:
-            async with answering(self._patience):
-                runs = await self._client.read_flow_runs(
-                    flow_filter=flows, flow_run_filter=wanted, limit=_RUNS, offset=offset
-                )
-            for run in runs:
-                yield run
-            if len(runs) < _RUNS:
-                return
-            offset += _RUNS
-
-    async def _runs(self, ids: Iterable[str]) -> AsyncIterator[FlowRun]:
-        """Those that Prefect knows."""
-        known = sorted({id for id in ids if _is_uuid(id)})
-        for start in range(0, len(known), _RUNS):
-            some = FlowRunFilterId(any_=[UUID(id) for id in known[start : start + _RUNS]])
-            async with answering(self._patience):
-                runs = await self._client.read_flow_runs(flow_run_filter=FlowRunFilter(id=some))
-            for run in runs:
-                yield run
-
 
 def _begin_job(event: Event) -> Job:
-    detail = event.payload
+    """Raises InvalidInput."""
+    detail = BeginClipGeneration.read(event.payload, "the event")
     asked = {
-        "tenant_id": detail["tenantId"],
-        "episode_id": detail["episodeId"],
-        "clips": detail.get("clips"),
+        "tenant_id": detail.tenant_id,
+        "episode_id": detail.episode_id,
+        "clips": event.payload.get("clips"),
         "event_id": str(event.id),
     }
     return Job(BEGIN, asked)
 
 
+def _seconds(since: str, now: datetime) -> int:
+    """From then until now; 0 where it is no time, since anybody may have written the record."""
+    try:
+        then = datetime.fromisoformat(since)
+    except ValueError:
+        return 0
+    return int((now - (then if then.tzinfo else then.replace(tzinfo=UTC))).total_seconds())
+
+
 def _is_long_over(run: FlowRun, now: datetime) -> bool:
     state = run.state
     return state is not None and state.is_final() and now - state.timestamp > SETTLED
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True

@@ -22,6 +22,7 @@ from prefect.states import AwaitingRetry, Cancelled
 from prefect.workers.process import ProcessWorker
 
 from deployments.automations import put_automations
+from deployments.kept import called, kept
 
 DESCRIPTION = "Runs everything on this machine, a process for each run."
 CORES = os.cpu_count() or 1
@@ -44,10 +45,15 @@ async def create(name: str) -> None:
     # 1.6 s more from event to flow code. This code is installed; there is nothing to prepare.
     engine = shlex.join([sys.executable, "-m", "prefect.engine"])
     template["variables"]["properties"]["command"]["default"] = engine
-    pool = WorkPoolCreate(
-        name=name, type=ProcessWorker.type, description=DESCRIPTION, base_job_template=template
-    )
     async with get_client() as client:
+        found = await client.read_work_pools(work_pool_filter=called(name))
+        pool = WorkPoolCreate(
+            name=name,
+            type=ProcessWorker.type,
+            description=DESCRIPTION,
+            base_job_template=template,
+            **kept(found),
+        )
         await client.create_work_pool(pool, overwrite=True)
         for queue, (priority, limit) in WORK_QUEUES.items():
             try:

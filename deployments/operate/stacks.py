@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -12,11 +13,16 @@ from deployments.operate.templates import Template, written_out
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
-    from types_boto3_cloudformation.type_defs import ParameterTypeDef, WaiterConfigTypeDef
+    from types_boto3_cloudformation.type_defs import (
+        ParameterTypeDef,
+        StackEventTypeDef,
+        WaiterConfigTypeDef,
+    )
 
 _UNCHANGED = ("didn't contain changes", "No updates are to be performed")
 # A stack that never came up: nothing can be made of it, and nothing is in it.
 _STILLBORN = ("ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS")
+_ASKED = tuple(f"{kind}_IN_PROGRESS" for kind in ("CREATE", "UPDATE", "DELETE", "IMPORT"))
 # Seconds between two looks; ECS services take their minutes.
 _WAIT: "WaiterConfigTypeDef" = {"Delay": 1, "MaxAttempts": 1800}
 
@@ -171,12 +177,13 @@ class Stacks:
         )
 
     def _reasons(self, stack: str) -> str:
-        """What CloudFormation said of the resources it could not make or remove."""
+        """What CloudFormation said of the resources it could not make or remove this time."""
         try:
             events = self._client.describe_stack_events(StackName=stack)["StackEvents"]
         except ClientError:
             return ""
-        failed = [event for event in events if event["ResourceStatus"].endswith("FAILED")]
+        lately = takewhile(lambda event: not _is_first(event), events)  # the newest comes first
+        failed = [event for event in lately if event["ResourceStatus"].endswith("FAILED")]
         return "; ".join(
             f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
             for event in failed
@@ -199,6 +206,12 @@ def _parameters(
             yield {"ParameterKey": name, "UsePreviousValue": True}
         elif name in arguments:
             yield {"ParameterKey": name, "ParameterValue": arguments[name]}
+
+
+def _is_first(event: "StackEventTypeDef") -> bool:
+    """Of a change that somebody asked for: a rollback, or a cleanup, is a part of one."""
+    is_stacks_own = event["LogicalResourceId"] == event["StackName"]
+    return is_stacks_own and event["ResourceStatus"] in _ASKED
 
 
 def _said(error: Exception) -> str:

@@ -8,14 +8,13 @@ import sys
 from pathlib import Path
 
 from prefect import get_client
-from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.exceptions import ObjectNotFound
 from prefect_aws.workers.ecs_worker import ECSWorker
 from pydantic import ValidationError
 
 from clipflow.domain.model import faults
 from deployments.automations import put_automations
+from deployments.kept import called, kept
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, work_pools
 from deployments.work_pools.environment import flows_environment
 from deployments.work_pools.pools import missing
@@ -57,22 +56,17 @@ def create(pool: WorkPool, settings: PoolSettings) -> None:
     default = ECSWorker.get_default_base_job_template()
     template = base_job_template(pool, settings, default, flows_environment())
     with get_client(sync_client=True) as client:
+        told = kept(client.read_work_pools(work_pool_filter=called(pool.name)))
+        if pool.limit:
+            told["concurrency_limit"] = pool.limit
         asked = WorkPoolCreate(
             name=pool.name,
             type=ECSWorker.type,
             description=pool.description,
             base_job_template=template,
-            concurrency_limit=pool.limit or _limit(client, pool.name),
+            **told,
         )
         client.create_work_pool(asked, overwrite=True)
-
-
-def _limit(client: SyncPrefectClient, name: str) -> int | None:
-    """What somebody has set."""
-    try:
-        return client.read_work_pool(name).concurrency_limit
-    except ObjectNotFound:
-        return None
 
 
 def deploy() -> int:

@@ -10,6 +10,8 @@ from pydantic_settings import BaseSettings
 from clipflow.settings import Limits, Models, Pools, Settings
 from clipflow.telemetry.export import OPEN
 
+# Where models are that speak like these; their keys are secrets.
+_ADDRESSES = ("ANTHROPIC_BASE_URL", "OLLAMA_BASE_URL", "OPENAI_BASE_URL")
 # Where things are inside an image is the image's own to say.
 _OF_THE_IMAGE = {"CLIPFLOW_FFMPEG", "CLIPFLOW_SCRATCH", "CLIPFLOW_FACE_MODEL"}
 Required = Annotated[str, Field(min_length=1)]
@@ -80,6 +82,17 @@ class PoolSettings(BaseSettings):
         validation_alias="CLIPFLOW_PREFECT_API_KEY_SECRET_ARN",
         description="The same for the API key of Prefect Cloud.",
     )
+    model_keys_secret_arn: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_MODEL_KEYS_SECRET_ARN",
+        description="The secret with the keys that preparing a video needs, as JSON:"
+        ' `{"OPENAI_API_KEY": "…", "HF_TOKEN": "…"}`.',
+    )
+    model_keys: str = Field(
+        default="OPENAI_API_KEY",
+        validation_alias="CLIPFLOW_MODEL_KEYS",
+        description="Which of that secret's keys there are, apart by commas.",
+    )
 
     @property
     def network(self) -> dict[str, object]:
@@ -93,17 +106,24 @@ class PoolSettings(BaseSettings):
             **({"securityGroups": groups} if groups else {}),
         }
 
+    @property
+    def model_secrets(self) -> list[dict[str, str]]:
+        """As ECS takes them: each variable, and where in the secret its value is."""
+        arn = self.model_keys_secret_arn
+        names = _names(self.model_keys) if arn else []
+        return [{"name": name, "valueFrom": f"{arn}:{name}::"} for name in names]
+
 
 def flows_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Of what the flows can be told, whatever this environment says; a secret is not among it:
-    it belongs into the task definition's secrets."""
+    it belongs into the task definition's secrets (`PoolSettings.model_secrets`)."""
     names = [
         str(field.validation_alias)
         for settings in (Settings, Limits, Models, Pools)
         for field in settings.model_fields.values()
         if field.annotation != SecretStr | None
     ]
-    told = (name for name in [*names, *OPEN] if name not in _OF_THE_IMAGE)
+    told = (name for name in [*names, *OPEN, *_ADDRESSES] if name not in _OF_THE_IMAGE)
     return {name: environment[name] for name in told if environment.get(name)}
 
 

@@ -34,7 +34,7 @@ def base_job_template(
         },
         "job_configuration": {
             **job,
-            "task_definition": _task_definition(pool, job["task_definition"]),
+            "task_definition": _task_definition(pool, settings, job["task_definition"]),
         },
     }
 
@@ -71,12 +71,16 @@ def _provider(pool: WorkPool, settings: PoolSettings) -> list[dict[str, Any]]:
     return [{"capacityProvider": settings.gpu_capacity_provider, "weight": 1, "base": 0}]
 
 
-def _task_definition(pool: WorkPool, default: dict[str, Any]) -> dict[str, Any]:
+def _task_definition(
+    pool: WorkPool, settings: PoolSettings, default: dict[str, Any]
+) -> dict[str, Any]:
     """What no variable of prefect-aws's template reaches."""
     (container,) = default["containerDefinitions"]
     ours: dict[str, Any] = {**container, "stopTimeout": pool.stop_timeout}
     if pool.gpus:
         ours["resourceRequirements"] = [{"type": "GPU", "value": str(pool.gpus)}]
+    if pool.is_preparing and settings.model_secrets:
+        ours["secrets"] = settings.model_secrets
     definition = {**default, "containerDefinitions": [ours]}
     if pool.storage_gib:
         definition["ephemeralStorage"] = {"sizeInGiB": pool.storage_gib}

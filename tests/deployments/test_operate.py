@@ -201,6 +201,22 @@ def test_a_stack_that_cannot_come_up_says_why_and_can_be_mended(aws: StoredAws) 
     assert stacks(aws) == {"clipflow-data": "CREATE_COMPLETE"}
 
 
+@pytest.mark.slow
+def test_what_was_wrong_an_earlier_time_is_not_told_again(aws: StoredAws) -> None:
+    data = next(template for template in templates.read() if template.name == "data")
+    account = Stacks(aws.client("cloudformation"))
+    account.execute(account.prepare(data, {}))
+    told = {}
+    for resource in ("Events", "DeadLetters"):
+        before, name, after = data.body.partition(f"  {resource}:\n")
+        broken = before + name + after.replace("Period: 1209600", "Period: 99999999", 1)
+        with pytest.raises(NotDeployed) as refusal:
+            account.execute(account.prepare(Template.parse("data", broken), {}))
+        told[resource] = refusal.value.message
+    assert "Events: " in told["Events"]
+    assert "DeadLetters: " in told["DeadLetters"] and "Events: " not in told["DeadLetters"]
+
+
 def output_values(aws: StoredAws, stack: str) -> dict[str, str]:
     (found,) = aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     return {told["OutputKey"]: told["OutputValue"] for told in found["Outputs"]}

@@ -176,6 +176,29 @@ def test_an_event_without_a_run_gets_one(
         assert run.parameters["tenant_id"] == "t"
 
 
+def test_what_somebody_else_has_told_under_our_events_name_holds_up_nothing(
+    prefect_server: PrefectServer,
+    keys: ClipKeys,
+    records: RecordStore,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    event = uuid4()
+    prefect_server.ask("/events", [posting(event) | {"payload": {"hello": "world"}}])
+    leave_in_progress(records, keys, owner=ended(keys, Crashed()), since="2025-01-15T10:30:00")
+
+    async def turns() -> None:
+        async with get_client() as client:
+            swept = Sweep(client, records, patience=30)
+            while "is none of the bridge's" not in caplog.text:
+                await swept.turn()
+            await swept.turn()
+
+    asyncio.run(asyncio.wait_for(turns(), 20))
+    assert caplog.text.count("is none of the bridge's") == 1
+    assert not begun(event)
+    assert second_runs("episode_id", keys.episode_id)
+
+
 def posting(event: UUID) -> dict[str, object]:
     return {
         "id": str(event),

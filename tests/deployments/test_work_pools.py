@@ -1,17 +1,24 @@
 """The pools of many machines: what their tasks are, and what is said where something is missing."""
 
+import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_aws.workers.ecs_worker import ECSWorker
 from pydantic import ValidationError
 
+from deployments.local_stack import work_pool
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, work_pools
+from deployments.work_pools.__main__ import create
 from deployments.work_pools.environment import flows_environment
-from tests.programs import ROOT
+from tests.programs import ROOT, PrefectServer
 
 ACCOUNT = {
     "CLIPFLOW_IMAGE": "registry/clipflow:1",
@@ -90,10 +97,57 @@ def test_with_a_gpu_videos_are_prepared_on_instances_that_have_one(
     assert container["resourceRequirements"] == [{"type": "GPU", "value": "1"}]
 
 
+def test_keys_of_models_come_from_a_secret_to_the_machines_that_need_them(
+    account: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPFLOW_MODEL_KEYS_SECRET_ARN", "arn:aws:secretsmanager:::secret:keys")
+    monkeypatch.setenv("CLIPFLOW_MODEL_KEYS", "OPENAI_API_KEY, HF_TOKEN")
+
+    def secrets(kind: str) -> Any:
+        definition = template(pool(kind, account))["job_configuration"]["task_definition"]
+        return definition["containerDefinitions"][0].get("secrets")
+
+    assert secrets("prepare") == [
+        {"name": name, "valueFrom": f"arn:aws:secretsmanager:::secret:keys:{name}::"}
+        for name in ("OPENAI_API_KEY", "HF_TOKEN")
+    ]
+    assert secrets("media") is secrets("orchestrate") is None
+
+
 def test_the_flows_are_told_what_they_can_be_told_but_no_secret_and_no_path_of_ours() -> None:
-    told = {"TABLE_NAME": "records", "MAX_PARALLEL_SEGMENTS": "3"}
+    told = {
+        "TABLE_NAME": "records",
+        "MAX_PARALLEL_SEGMENTS": "3",
+        "OPENAI_BASE_URL": "https://models",
+    }
     ours = {"HF_TOKEN": "hf", "HOME": "/", "CLIPFLOW_FFMPEG": "/opt/ffmpeg"}
     assert flows_environment({**told, **ours}) == told
+
+
+def create_here(name: str) -> None:
+    asyncio.run(work_pool.create(name))
+
+
+def create_there(name: str) -> None:
+    asked = {**ACCOUNT, "CLIPFLOW_MEDIA_WORK_POOL": name}
+    create(pool("media", asked), PoolSettings())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("deploy", [create_here, create_there])
+def test_what_an_operator_has_set_is_not_undone(
+    deploy: Callable[[str], None], account: dict[str, str], prefect_server: PrefectServer
+) -> None:
+    name = deploy.__name__
+    change = WorkPoolUpdate(is_paused=True, concurrency_limit=3)
+    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
+        deploy(name)
+        with get_client(sync_client=True) as client:
+            assert not client.read_work_pool(name).is_paused
+            client.update_work_pool(name, change)
+            deploy(name)
+            found = client.read_work_pool(name)
+    assert (found.is_paused, found.concurrency_limit) == (True, 3)
 
 
 @pytest.mark.slow

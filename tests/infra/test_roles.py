@@ -69,6 +69,7 @@ def wider(aws: StoredAws) -> Roles:
         "ShortsBucketName": "warehouse",
         "ShortsPrefix": "videos",
         "ModelArns": f"{MODEL},{MODEL}-2",
+        "ModelKeysSecretArn": f"{SECRET}-2",
     }
     return Roles(
         aws.client("iam"), deploy(aws.client("cloudformation"), "roles", GIVEN | told, "wider")[1]
@@ -83,6 +84,8 @@ MAY = [
     ("TaskRoleArn", "s3:PutObject", f"{MEDIA}/episode/clips/c-1/segments/0.mp4"),
     ("TaskRoleArn", "s3:PutObjectTagging", f"{MEDIA}/episode/clips/c-1/segments/0.mp4"),
     ("TaskRoleArn", "s3:GetObject", f"{MEDIA}/episode/clips/c-1/segments/0.mp4"),
+    ("TaskRoleArn", "s3:GetObject", f"{MEDIA}/episode/clips/c-1/index.html"),
+    ("TaskRoleArn", "s3:PutObject", f"{MEDIA}/episode/clips/c-1/index.html"),
     ("TaskRoleArn", "s3:AbortMultipartUpload", f"{MEDIA}/klippers_warehouse/u/v/original.flac"),
     ("TaskRoleArn", "s3:PutObject", f"{MEDIA}/klippers_warehouse/u/v/original.srt"),
     ("TaskRoleArn", "dynamodb:UpdateItem", TABLE),
@@ -145,6 +148,7 @@ def test_sources_warehouse_and_models_are_those_that_are_told(wider: Roles) -> N
     assert not wider.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/videos/u/v/a.mp4")
     assert wider.allow("TaskRoleArn", "bedrock:InvokeModel", f"{MODEL}-2")
     assert not wider.allow("TaskRoleArn", "bedrock:InvokeModel", f"{MODEL}-3")
+    assert wider.allow("ExecutionRoleArn", "secretsmanager:GetSecretValue", f"{SECRET}-2")
 
 
 def test_a_worker_passes_the_flow_runs_roles_only(roles: Roles) -> None:

@@ -30,9 +30,11 @@ from clipflow.media.window import Span
 from clipflow.segments.segment import SegmentPlan
 from clipflow.storage.objects import ObjectHead
 from clipflow.storage.records import RecordStore
+from tasks.child_runs import Crew
 from tasks.elsewhere import cut_asked_for, extracting
 from tasks.ended import error_of
 from tasks.ownership import GRACE, is_wanted
+from tests.lost_runs import run_of
 from tests.made_media import make_source
 from tests.programs import PrefectServer
 
@@ -74,6 +76,18 @@ def read(run_id: UUID | None) -> FlowRun:
     assert run_id
     with get_client(sync_client=True) as client:
         return client.read_flow_run(run_id)
+
+
+def test_a_child_that_is_deleted_in_the_ui_is_lost_to_its_parent() -> None:
+    run = run_of("extract-segment", {}, Running())
+    crew = Crew()
+    with get_client(sync_client=True) as client:
+        assert crew.seen_later(client, run).state_name == "Running"
+        client.delete_flow_run(run.id)
+        run = crew.seen_later(client, run)
+    error = error_of(run, run.state)
+    assert isinstance(error, MachineLost)
+    assert "deleted in Prefect" in error.message
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,57 @@
+"""Whose runs the automations end when nothing is heard of them."""
+
+from importlib import import_module
+from uuid import uuid4
+
+import pytest
+import yaml
+from prefect.server.events.schemas.automations import EventTrigger
+from prefect.server.events.schemas.events import ReceivedEvent
+from prefect.types._datetime import now
+
+from deployments.automations import automations
+from tests.programs import ROOT
+
+POOL = {"prefect.resource.id": f"prefect.work-pool.{uuid4()}", "prefect.resource.role": "work-pool"}
+
+
+def deployed() -> list[str]:
+    """The flows of prefect.yaml, by name."""
+    told = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    places = (deployment["entrypoint"].rpartition(".") for deployment in told)
+    return [getattr(import_module(module), name).name for module, _, name in places]
+
+
+def beat(flow: str, *related: dict[str, str]) -> ReceivedEvent:
+    """Of a run of this flow."""
+    of = {"prefect.resource.id": f"prefect.flow.{uuid4()}", "prefect.resource.role": "flow"}
+    return ReceivedEvent(
+        id=uuid4(),
+        occurred=now(),
+        received=now(),
+        event="prefect.flow-run.heartbeat",
+        resource={"prefect.resource.id": f"prefect.flow-run.{uuid4()}"},
+        related=[of | {"prefect.resource.name": flow}, *related],
+    )
+
+
+@pytest.fixture(params=automations(), ids=lambda automation: automation.name)
+def trigger(request: pytest.FixtureRequest) -> EventTrigger:
+    """As the server reads it."""
+    return EventTrigger.model_validate(request.param.trigger.model_dump(mode="json"))
+
+
+@pytest.mark.parametrize("flow", deployed())
+def test_they_watch_every_flow_of_ours(trigger: EventTrigger, flow: str) -> None:
+    event = beat(flow, POOL)
+    assert trigger.covers_resources(event.resource, event.related)
+
+
+def test_they_leave_others_flows_alone(trigger: EventTrigger) -> None:
+    event = beat("their-flow", POOL)
+    assert not trigger.covers_resources(event.resource, event.related)
+
+
+def test_they_leave_a_run_without_a_worker_alone(trigger: EventTrigger) -> None:
+    event = beat(deployed()[0])
+    assert not trigger.covers_resources(event.resource, event.related)

@@ -7,6 +7,8 @@ INSTALLED := .venv/.installed
 # What `make image` builds and `make push` pushes, and the engine. BUILD is for build arguments.
 IMAGE ?= $(or $(CLIPFLOW_IMAGE),clipflow:latest)
 ENGINE ?= docker
+# What Fargate runs, wherever the image is built.
+PLATFORM := --platform linux/amd64
 VERBS := deploy destroy status runs run-shorts run-clips logs
 # Once `make whisperx` was asked for, it stays.
 LOCK = $(if $(wildcard .venv/.whisperx),requirements-whisperx.lock,requirements.lock)
@@ -73,11 +75,11 @@ lint: $(INSTALLED)
 	$(BIN)/hadolint infra/images/*.Dockerfile
 
 image:
-	$(ENGINE) build --file infra/images/clipflow.Dockerfile --build-arg UV_VERSION=$(UV_VERSION) \
+	$(ENGINE) build $(PLATFORM) --file infra/images/clipflow.Dockerfile --build-arg UV_VERSION=$(UV_VERSION) \
 		$(BUILD) --tag $(IMAGE) .
 
 image-whisperx:
-	$(ENGINE) build --file infra/images/whisperx.Dockerfile --build-arg UV_VERSION=$(UV_VERSION) \
+	$(ENGINE) build $(PLATFORM) --file infra/images/whisperx.Dockerfile --build-arg UV_VERSION=$(UV_VERSION) \
 		--build-arg CLIPFLOW_IMAGE=$(IMAGE) $(BUILD) --tag $(IMAGE)-whisperx .
 
 push:

@@ -15,6 +15,7 @@ from clipflow.domain.errors import InvalidInput, Terminal
 from clipflow.domain.model import faults
 from deployments.operate import templates, workers
 from deployments.operate.account import client
+from deployments.operate.machines import end_flow_runs
 from deployments.operate.stacks import ChangeSet, Stacks, additions
 from deployments.operate.templates import Template
 from deployments.work_pools import PoolSettings, WorkPool, work_pools
@@ -24,6 +25,7 @@ _LATER = "known-later"
 # What no stack tells.
 _REQUIRED = {"AWS_REGION", "PREFECT_API_URL", *workers.ACCOUNTS_OWN}
 _SAID = re.compile(r"^[a-z-]+ +\S+: \S+, .* MiB$|Deployment '\S+' successfully created")
+_CLUSTER = "CLIPFLOW_ECS_CLUSTER"
 _GPU = "CLIPFLOW_GPU_CAPACITY_PROVIDER"
 
 
@@ -110,12 +112,24 @@ def destroy(account: Account, confirmed: bool) -> None:
         raise InvalidInput("Nothing was destroyed.", "CONFIRM=yes does it.")
     for template in there:
         account.learn(template)
-    for template in reversed(there):
-        account.stacks.delete(template.stack)
-        account.console.print(f"{template.stack}: deleted")
+    started = [template for template in there if template in pools]
+    _delete(account, started)
+    if cluster := account.environment.get(_CLUSTER):
+        # Nobody starts another any more, and what they need goes next.
+        families = [f"clipflow-{pool.kind}" for pool in account.pools()]
+        ended = end_flow_runs(client("ecs", account.environment), cluster, families)
+        account.console.print(f"flow runs ended: {ended}")
+    _delete(account, [template for template in there if template not in started])
     for name in ("BUCKET_NAME", "TABLE_NAME"):
         if name in account.environment:
             account.console.print(f"Kept: {name}={account.environment[name]}")
+
+
+def _delete(account: Account, there: list[Template]) -> None:
+    """The last one first."""
+    for template in reversed(there):
+        account.stacks.delete(template.stack)
+        account.console.print(f"{template.stack}: deleted")
 
 
 def _bring(

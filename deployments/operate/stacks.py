@@ -118,7 +118,11 @@ class Stacks:
             return
         kind = "stack_create_complete" if change_set.is_new else "stack_update_complete"
         try:
-            self._client.execute_change_set(ChangeSetName=change_set.id)
+            # What a stack keeps when it goes would else outlive a stack that never came up, under
+            # a name that nobody knows.
+            self._client.execute_change_set(
+                ChangeSetName=change_set.id, RetainExceptOnCreate=change_set.is_new
+            )
             self._wait(kind, change_set.stack)
         except (ClientError, WaiterError) as error:
             why = self._reasons(change_set.stack) or _said(error)

@@ -20,6 +20,8 @@ _SOURCE = (
 )
 # A worker waits and calls: this is what its Python needs.
 _SIZE = {"TaskCpu": "512", "TaskMemory": "1024"}
+_SECRETS = ("PrefectApiKeySecretArn", "PrefectAuthStringSecretArn")
+_READS_SECRET = "EcsTaskExecutionRoleDefaultPolicy"
 _SCALING = "AWS::ApplicationAutoScaling::"
 # Parameter: the setting that fills it, where it is set.
 _SETTINGS = {
@@ -63,8 +65,11 @@ def _mended(body: dict[str, Any], environment: Mapping[str, str]) -> dict[str, A
     body["Conditions"]["IsClusterArn"] = _is(by_arn)
     body["Conditions"]["HasWorkQueues"] = _is(False)
     # One serves a pool: more of them start no run sooner, they only hand over.
-    resources = body["Resources"].items()
-    body["Resources"] = {key: told for key, told in resources if _SCALING not in told["Type"]}
+    dropped = [key for key, told in body["Resources"].items() if _SCALING in told["Type"]]
+    if not any(environment.get(_SETTINGS[name]) for name in _SECRETS):
+        # It would allow to read no secret, which IAM takes for no policy.
+        dropped += [key for key in body["Resources"] if key.startswith(_READS_SECRET)]
+    body["Resources"] = {key: it for key, it in body["Resources"].items() if key not in dropped}
     for name, resource in body["Resources"].items():
         match resource["Type"]:
             case "AWS::ECS::Service":

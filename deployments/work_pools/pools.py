@@ -1,22 +1,22 @@
 """The pools that there are, each from its file and the environment."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 HERE = Path(__file__).parent
-# CPU units: MiB of memory, from, to, in steps of. Amazon ECS Developer Guide, task CPU and memory.
-_FARGATE = {
-    256: (512, 2048, 512),
-    512: (1024, 4096, 1024),
-    1024: (2048, 8192, 1024),
-    2048: (4096, 16384, 1024),
-    4096: (8192, 30720, 1024),
-    8192: (16384, 61440, 4096),
-    16384: (32768, 122880, 8192),
+# CPU units: MiB of memory. Amazon ECS Developer Guide, task CPU and memory.
+_FARGATE: dict[int, Collection[int]] = {
+    256: (512, 1024, 2048),
+    512: range(1024, 4097, 1024),
+    1024: range(2048, 8193, 1024),
+    2048: range(4096, 16385, 1024),
+    4096: range(8192, 30721, 1024),
+    8192: range(16384, 61441, 4096),
+    16384: range(32768, 122881, 8192),
 }
 
 
@@ -58,8 +58,7 @@ class WorkPool(BaseModel):
     def _is_a_size_of_fargates(self) -> Self:
         if self.launch_type == "EC2":
             return self
-        least, most, step = _FARGATE.get(self.cpu, (0, 0, 1))
-        if self.memory not in range(least, most + 1, step) or not least:
+        if self.memory not in _FARGATE.get(self.cpu, ()):
             raise ValueError(f"Fargate has no machine of {self.cpu} CPU units, {self.memory} MiB")
         return self
 

@@ -81,7 +81,9 @@ def _task_definition(
         ours["resourceRequirements"] = [{"type": "GPU", "value": str(pool.gpus)}]
     if pool.is_preparing and settings.model_secrets:
         ours["secrets"] = settings.model_secrets
-    definition = {**default, "containerDefinitions": [ours]}
+    # ECS gives it back unasked, and prefect-aws 0.7.12 would see another definition than it asked
+    # for: each run would register a revision of its own.
+    definition = {**default, "containerDefinitions": [ours], "enableFaultInjection": False}
     if pool.storage_gib:
         definition["ephemeralStorage"] = {"sizeInGiB": pool.storage_gib}
     if pool.launch_type == "EC2":

@@ -20,6 +20,8 @@ COPY requirements-image-whisperx.lock ./
 RUN --mount=type=secret,id=netrc,target=/root/.netrc \
     UV_DEFAULT_INDEX="${PACKAGE_INDEX}" uv pip sync --no-cache --require-hashes --no-build \
     --compile-bytecode --python /opt/clipflow/venv/bin/python requirements-image-whisperx.lock
+# Under a name that does not change with Python's version.
+RUN ln -s "$(echo /opt/clipflow/venv/lib/python*/site-packages/nvidia)" /opt/clipflow/venv/nvidia
 
 FROM packages AS models
 # A size (large-v3, small) or a name on Hugging Face's hub.
@@ -51,7 +53,9 @@ ENV CLIPFLOW_TRANSCRIBER=whisperx \
     CLIPFLOW_WHISPERX_ALIGN_MODEL=${ALIGN_MODEL} \
     HF_HOME=/opt/clipflow/models/hugging-face \
     TORCH_HOME=/opt/clipflow/models/torch \
-    HF_HUB_OFFLINE=1
+    HF_HUB_OFFLINE=1 \
+    # Where CTranslate2, which looks nowhere else, finds the libraries that torch brings for a GPU.
+    LD_LIBRARY_PATH=/opt/clipflow/venv/nvidia/cudnn/lib:/opt/clipflow/venv/nvidia/cublas/lib
 # As a run will find them: without a network, by the user it runs as.
 RUN python -m deployments.operate.models "${LANGUAGES}"
 LABEL org.opencontainers.image.title="clipflow-whisperx"

@@ -125,6 +125,19 @@ def test_the_guide_names_only_what_there_is() -> None:
     assert arguments and all(f"ARG {name}" in dockerfiles for name in arguments)
 
 
+@pytest.mark.parametrize(
+    "setting", ["CLIPFLOW_PREFECT_API_KEY_SECRET_ARN", "CLIPFLOW_PREFECT_AUTH_SECRET_ARN"]
+)
+def test_a_worker_may_read_its_secret_and_without_one_there_is_no_such_policy(setting: str) -> None:
+    [pool, *_] = work_pools(False, {})
+
+    def policies(environment: dict[str, str]) -> int:
+        kinds = workers.template(pool, environment).resources.values()
+        return list(kinds).count("AWS::IAM::Policy")
+
+    assert policies({setting: "arn:aws:secretsmanager:::secret:prefect"}) == policies({}) + 1
+
+
 @pytest.mark.slow
 def test_what_is_not_set_is_said_before_anything_is_changed(aws: StoredAws) -> None:
     said = refused({**AWS, "AWS_ENDPOINT_URL": aws.url}, "deploy")
@@ -165,7 +178,12 @@ def test_an_account_is_deployed_shown_and_taken_down_again(
     assert stacks(aws) == there
 
     aws.client("s3").put_object(Bucket=outputs["BucketName"], Key="a", Body=b"picture")
+    ecs, cluster = aws.client("ecs"), output_values(aws, "clipflow-cluster")["ClusterName"]
+    machine = {"name": "prefect", "image": "clipflow:1", "memory": 128}
+    ecs.register_task_definition(family="clipflow-media", containerDefinitions=[machine])
+    ecs.run_task(cluster=cluster, taskDefinition="clipflow-media")
     said = verb({**env, "CONFIRM": "yes"}, "destroy")
+    assert "flow runs ended: 1" in said
     assert not set(stacks(aws).values()) - {"DELETE_COMPLETE"}
     assert f"BUCKET_NAME={outputs['BucketName']}" in said
 

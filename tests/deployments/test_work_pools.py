@@ -82,6 +82,8 @@ def test_the_environment_sizes_a_pool(account: dict[str, str]) -> None:
 def test_a_size_that_fargate_does_not_have_is_refused(account: dict[str, str]) -> None:
     with pytest.raises(ValidationError, match="no machine of 4096 CPU units, 1024 MiB"):
         work_pools(False, {**account, "CLIPFLOW_MEDIA_MEMORY": "1024"})
+    with pytest.raises(ValidationError, match="no machine of 256 CPU units, 1536 MiB"):
+        work_pools(False, {**account, "CLIPFLOW_MARKS_CPU": "256", "CLIPFLOW_MARKS_MEMORY": "1536"})
 
 
 def test_with_a_gpu_videos_are_prepared_on_instances_that_have_one(

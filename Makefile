@@ -31,7 +31,7 @@ help: ## Say what there is
 	@echo "make bench     what it costs, side by side with other ways, into out/; BENCH=--quick is short"
 	@echo "make whisperx  adds WhisperX, speech recognition for real use: 7 GB, with torch"
 	@echo "make lock      the locks from pyproject.toml; UPGRADE=1 takes the newest of all"
-	@echo "make clean     remove what make has made; what the local stack stores, .clipflow, stays"
+	@echo "make clean     remove what make has installed; what was made, in out and .clipflow, stays"
 	@echo
 	@echo "On AWS, as docs/aws.md tells; those from status on also on what make up runs:"
 	@echo "make image     builds IMAGE=...; image-whisperx the one with WhisperX on top; push pushes it"
@@ -102,7 +102,7 @@ lock: $(UV)
 		--output-file requirements-image-whisperx.lock
 
 clean:
-	rm -rf .venv out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): $(LOCK) pyproject.toml $(UV)

@@ -81,7 +81,7 @@ def choices(speech: Speech, count: int, language: str | None) -> list[Choice]:
 
 def _salience(speech: Speech, language: str | None) -> _Salience | None:
     found = [terms(piece.words) for piece in speech.pieces]
-    if language in (None, "en"):
+    if (language or "en").lower().partition("-")[0] == "en":
         found = [[term for term in row if term not in features.ENGLISH_STOP_WORDS] for row in found]
     often = Counter(term for row in found for term in set(row))
     most = max(_MANY_PIECES, len(found)) * _EVERYWHERE

@@ -122,7 +122,8 @@ class LocalSource:
         return self.path.name
 
     def open(self, start: Fraction, end: Fraction) -> InputContainer:
-        return av.open(str(self.path), "r", metadata_errors="replace")
+        # Without it, what comes before a colon in its name would be a protocol's.
+        return av.open(f"file:{self.path}", "r", metadata_errors="replace")
 
 
 @dataclass(frozen=True)

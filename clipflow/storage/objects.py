@@ -168,6 +168,11 @@ class ObjectStore:
                 Metadata=metadata,
             )
 
+    def delete(self, key: str) -> None:
+        """No object is there."""
+        with storage_errors(f"deleting {key}"):
+            self.client.delete_object(Bucket=self.bucket, Key=key)
+
 
 @contextmanager
 def _source_errors(name: str) -> Iterator[None]:

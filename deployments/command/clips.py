@@ -14,7 +14,7 @@ from deployments.command.episode import due_request, put_event, put_track, reque
 from deployments.command.errors import Exit
 from deployments.command.following import follow
 from deployments.command.jobs import Job
-from deployments.command.results import Results, fetch, near, read_record
+from deployments.command.results import Results, belongings, fetch, near, read_record
 
 
 def clips_of_file(
@@ -39,6 +39,9 @@ def _make(request: BeginClipGeneration, out: Path | None, answer: Answer) -> Non
     if not clips:
         answer.say(f"Episode {episode} has no clip to make.")
         return
+    if out:
+        for keys in clips:
+            belongings(keys, out).check([f"{keys.clip_id}.mp4", f"{keys.clip_id}.html"])
 
     def start() -> AskedByEvent:
         answer.document["eventId"] = event_id = put_event(request)

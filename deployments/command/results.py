@@ -1,5 +1,6 @@
 """What was made, brought to a folder of this machine: the media, and the page that shows them."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from clipflow.results.page import relinked
 from clipflow.storage.aws import storage_errors
 from clipflow.storage.objects import ObjectStore, object_store, shorts_store
 from clipflow.storage.records import plain, record_store
+from deployments.command.belongings import Belongings
 
 _PAGE_BYTES = 64 << 20
 
@@ -38,7 +40,10 @@ def read_record(keys: RecordKeys) -> dict[str, Any]:
 
 
 def fetch(keys: ShortsKeys | ClipKeys, folder: Path, name: str) -> Results:
-    """What is made of it, as `name.mp4` or `name-1.mp4`, …, and `name.html`, which shows it."""
+    """What is made of it, as `name.mp4` or `name-1.mp4`, …, and `name.html`, which shows it.
+
+    Raises InvalidInput where one of them is there, and is something else.
+    """
     match keys:
         case ShortsKeys():
             objects = shorts_store()
@@ -48,12 +53,24 @@ def fetch(keys: ShortsKeys | ClipKeys, folder: Path, name: str) -> Results:
             objects = object_store()
             record = read_record(keys)
             made = {f"{name}.mp4": record} if record.get("s3Key") else {}
+    if not made:
+        return Results([], None)
+    ours = belongings(keys, folder)
+    ours.check([*made, f"{name}.html"])
+    folder.mkdir(parents=True, exist_ok=True)
     for file, record in made.items():
-        folder.mkdir(parents=True, exist_ok=True)
         objects.download(record["s3Key"], folder / file)
+        ours.add(file)
     keys_of = {record["s3Key"]: file for file, record in made.items()}
-    page = _fetch_page(objects, keys.page, keys_of, folder / f"{name}.html") if made else None
+    page = _fetch_page(objects, keys.page, keys_of, folder / f"{name}.html")
+    if page:
+        ours.add(page.name)
     return Results([(folder / file, record) for file, record in made.items()], page)
+
+
+def belongings(keys: RecordKeys, folder: Path) -> Belongings:
+    """What is in the folder of this job already."""
+    return Belongings(folder, "/".join(keys.record.values()))
 
 
 def _fetch_page(
@@ -62,7 +79,7 @@ def _fetch_page(
     """The page at `path`, its links to objects as those to `files` beside it; None without one."""
     if objects.head(key) is None:
         return None
-    links = {quote(relpath(k, dirname(key))): quote(file) for k, file in files.items()}
+    links = {quote(relpath(k, dirname(key))): quote(os.fsencode(file)) for k, file in files.items()}
     text = objects.text(key, _PAGE_BYTES)
     path.write_text(relinked(text, links), encoding="utf-8")
     return path

@@ -10,7 +10,7 @@ from deployments.command.asked import start_shorts
 from deployments.command.errors import Exit
 from deployments.command.following import follow
 from deployments.command.jobs import Job
-from deployments.command.results import Results, fetch, near, read_record
+from deployments.command.results import Results, belongings, fetch, near, read_record
 from deployments.command.video import Video
 
 
@@ -26,6 +26,8 @@ def make_shorts(
     """Upload, run, follow, fetch; what failed is told, and what is made is fetched all the same."""
     video = Video.of(path)
     answer.document |= {"job": "shorts", "name": video.keys.video_id}
+    shorts = [f"{path.stem}-{number}.mp4" for number in range(1, config.segment_count + 1)]
+    belongings(video.keys, out).check([*shorts, f"{path.stem}.html"])
     with answer.busy(f"Uploading {path.name} as {video.keys.label}"):
         video.put(config, background, subtitles)
     run = follow(lambda: start_shorts(video.keys, force), answer)[video.keys.video_id]

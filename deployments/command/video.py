@@ -10,8 +10,12 @@ from clipflow.domain.shorts import ShortsConfig
 from clipflow.media.probe import probe
 from clipflow.media.source import LocalSource
 from clipflow.settings import settings
+from clipflow.speech import srt
 from clipflow.storage.objects import ObjectStore, shorts_store
 from deployments.command.upload import LOCAL, identifier, put_once
+
+# On what a person gave for one run.
+_BY_COMMAND = {"given-to": "clipflow-shorts"}
 
 
 @dataclass(frozen=True)
@@ -30,13 +34,25 @@ class Video:
         return cls(path, keys, shorts_store())
 
     def put(self, config: ShortsConfig, background: Path | None, subtitles: Path | None) -> None:
-        """The video, unless it is there, its config, and what else a person has for it."""
-        put_once(self.objects, self.path, self.keys.original)
+        """The video, unless it is there, its config, and what else a person has for it.
+
+        Raises InvalidInput for subtitles that cannot be read, before anything is put.
+        """
         if subtitles:
-            self.objects.upload(subtitles, self.keys.subtitles, {}, "application/x-subrip")
+            srt.read(subtitles.read_bytes(), subtitles.name, None)
+        put_once(self.objects, self.path, self.keys.original)
+        self._put_subtitles(subtitles)
         written = config.model_dump(mode="json", exclude_none=True)
         written |= {"user_id": self.keys.user_id, "video_id": self.keys.video_id}
         if background:
             written["background_video"] = f"{self.keys.folder}/background{background.suffix}"
             self.objects.upload(background, written["background_video"], {})
         self.objects.put_text(json.dumps(written), self.keys.config, {}, "application/json")
+
+    def _put_subtitles(self, subtitles: Path | None) -> None:
+        """Those given; without any, those of an earlier command are gone, and nobody else's."""
+        key = self.keys.subtitles
+        if subtitles:
+            self.objects.upload(subtitles, key, _BY_COMMAND, "application/x-subrip")
+        elif (there := self.objects.head(key)) and there.metadata.items() >= _BY_COMMAND.items():
+            self.objects.delete(key)

@@ -78,6 +78,12 @@ def test_without_punctuation_or_speakers_they_are_mostly_in_natural_moments_too(
     assert [share_in_natural(moment) > 0.6 for moment in found] == [True] * 3
 
 
+@pytest.mark.parametrize("language", ["en-US", "EN"])
+def test_a_language_is_the_same_however_it_is_written(language: str) -> None:
+    words, brief = list(sample().words), Brief(8, 15, SAMPLE_SECONDS)
+    assert of(words, brief, language) == of(words, brief, "en")
+
+
 def test_there_are_no_more_moments_than_the_talk_has_room_for() -> None:
     found = pick(sample(), Brief(20, 60, SAMPLE_SECONDS))
     assert 3 <= len(found) <= 6

@@ -1,0 +1,93 @@
+"""A person's own files: what is put into their folder, and what is taken from them."""
+
+from pathlib import Path
+
+import pytest
+
+from clipflow.domain.errors import InvalidInput
+from clipflow.domain.keys import ClipKeys, ShortsKeys
+from clipflow.domain.shorts import ShortsConfig
+from clipflow.media.probe import probe
+from clipflow.media.source import LocalSource
+from clipflow.storage.objects import ObjectStore
+from clipflow.storage.records import RecordStore
+from deployments.command.results import belongings, fetch
+from deployments.command.video import Video
+from tests.made_media import make_source
+
+SUBTITLES = "1\n00:00:01,000 --> 00:00:02,000\nHello there.\n"
+
+
+@pytest.fixture
+def keys(objects: ObjectStore, records: RecordStore, tmp_path: Path) -> ClipKeys:
+    """Of a clip that is made."""
+    keys = ClipKeys("local", tmp_path.name, "talk")
+    objects.put_text("the clip", keys.clip, {}, "video/mp4")
+    objects.put_text("<html></html>", keys.page, {}, "text/html")
+    records.table.put_item(Item={**keys.record, "s3Key": keys.clip})
+    return keys
+
+
+def test_a_result_replaces_an_earlier_one_of_its_own(keys: ClipKeys, tmp_path: Path) -> None:
+    for _ in range(2):
+        results = fetch(keys, tmp_path, "talk")
+    assert [path.read_text() for path, _ in results.made] == ["the clip"]
+
+
+def test_a_result_replaces_no_file_of_somebody_elses(keys: ClipKeys, tmp_path: Path) -> None:
+    own = tmp_path / "talk.mp4"
+    own.write_text("the only copy")
+    with pytest.raises(InvalidInput, match=r"talk\.mp4 is there.* Move it, or .* --out"):
+        fetch(keys, tmp_path, "talk")
+    assert own.read_text() == "the only copy"
+
+
+def test_a_result_that_somebody_has_edited_is_theirs(keys: ClipKeys, tmp_path: Path) -> None:
+    [(path, _)] = fetch(keys, tmp_path, "talk").made
+    path.write_text("the clip, with a title")
+    with pytest.raises(InvalidInput):
+        fetch(keys, tmp_path, "talk")
+
+
+def test_what_was_made_of_another_video_is_not_replaced(keys: ClipKeys, tmp_path: Path) -> None:
+    fetch(keys, tmp_path, "talk")
+    with pytest.raises(InvalidInput):
+        belongings(ShortsKeys("local", "another", ""), tmp_path).check(["talk.mp4"])
+
+
+@pytest.fixture
+def video(storage: None, tmp_path: Path) -> Video:
+    return Video.of(make_source(tmp_path / f"{tmp_path.name}.mp4", seconds=1, sound=None))
+
+
+def test_subtitles_are_for_the_run_that_they_were_given_to(video: Video, tmp_path: Path) -> None:
+    given, config = tmp_path / "talk.srt", ShortsConfig(segment_count=1)
+    given.write_text(SUBTITLES)
+    video.put(config, None, given)
+    assert video.objects.data(video.keys.subtitles, 1000) == SUBTITLES.encode()
+    video.put(config, None, None)
+    assert video.objects.head(video.keys.subtitles) is None
+
+
+def test_subtitles_that_somebody_has_put_there_stay(video: Video) -> None:
+    video.objects.put_text(SUBTITLES, video.keys.subtitles, {}, "application/x-subrip")
+    video.put(ShortsConfig(segment_count=1), None, None)
+    assert video.objects.head(video.keys.subtitles)
+
+
+def test_subtitles_that_cannot_be_read_are_refused_before_anything_is_put(
+    video: Video, tmp_path: Path
+) -> None:
+    given = tmp_path / "talk.srt"
+    given.write_bytes("1\n00:00:01,000 --> 00:00:02,000\nCaf\xe9.\n".encode("latin-1"))
+    with pytest.raises(InvalidInput, match=r"talk\.srt"):
+        video.put(ShortsConfig(segment_count=1), None, given)
+    assert video.objects.head(video.keys.original) is None
+
+
+def test_a_file_whose_name_has_a_colon_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_source(tmp_path / "talk.mp4", seconds=1, sound=None).rename(tmp_path / "12:30 talk.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert probe(LocalSource(Path("12:30 talk.mp4"))).duration == 1

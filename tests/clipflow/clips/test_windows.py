@@ -82,6 +82,18 @@ def test_a_span_of_which_nothing_decodes_is_refused(room: CutRoom, tmp_path: Pat
         room.cut(room.put(source), "2.5", "3.5")
 
 
+def test_sound_of_which_nothing_decodes_is_refused(room: CutRoom, tmp_path: Path) -> None:
+    source = make_source(tmp_path / "s.mkv", seconds=3)
+    data = source.read_bytes()
+    with av.open(str(source)) as container:
+        packets = [bytes(packet) for packet in container.demux(audio=0)][15:]
+    for packet in packets:
+        data = data.replace(packet, bytes(len(packet)))
+    source.write_bytes(data)
+    with pytest.raises(MediaRefused, match=r"No sound of .*s\.mkv can be decoded there"):
+        room.cut(room.put(source), "2.5", "3")
+
+
 def test_sound_that_changes_its_layout_stays_in_its_place(room: CutRoom, tmp_path: Path) -> None:
     segment = room.cut(room.put(_advert(tmp_path)), "0.5", "3.5")
     _, heard = samples(segment)

@@ -46,17 +46,12 @@ def cut(window: Window, source: Probe, form: Form, path: Path, threads: int) -> 
         most_bytes(form.width * form.height, len(window.frames), window.span.duration),
         window.span.duration,
     )
-    planned, made = len(window.frames), count_frames(path)
-    if window.frames_are_packets and planned != made:
-        raise MediaRefused(
-            f"{doing}: {made} of {planned} frames could be decoded.",
-            "The source is damaged there.",
-        )
+    refuse_unless_whole(window, path, doing)
 
 
 def cut_command(window: Window, source: Probe, form: Form, path: Path, threads: int) -> list[str]:
     """ffmpeg's arguments for `cut`."""
-    content = command.input(str(window.path), format="nut", threads=threads)
+    content = command.input(str(window.path), threads=threads)
     output = command.output(
         converted(upright(framed(content["v:0"], window), source.rotation), source, form),
         sounded(
@@ -77,10 +72,20 @@ def samples(duration: Fraction, rate: int) -> int:
     return max(16, ceil(duration * rate))
 
 
+def refuse_unless_whole(window: Window, path: Path, doing: str) -> None:
+    """Raises MediaRefused where not every frame of the window came out in the video at `path`."""
+    planned, made = len(window.frames), count_frames(path)
+    if not made or (window.frames_are_packets and planned != made):
+        raise MediaRefused(
+            f"{doing}: {made} of {planned} frames could be decoded.",
+            "The source is damaged there.",
+        )
+
+
 def count_frames(path: Path) -> int:
-    """Frames in a segment of ours, counted from its index."""
+    """Frames in a video of ours, counted from its index; ffmpeg makes no track for none."""
     with av.open(str(path)) as container:
-        return container.streams.video[0].frames
+        return sum(stream.frames for stream in container.streams.video)
 
 
 def encoder(form: Form, threads: int) -> dict[str, Any]:

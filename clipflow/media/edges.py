@@ -47,7 +47,7 @@ def picture_command(
     window: Window, source: Probe, form: Form, path: Path, threads: int
 ) -> list[str]:
     """ffmpeg's arguments for the window's frames, as a whole cut would encode them."""
-    stream = command.input(str(window.path), format="nut", threads=threads)["v:0"]
+    stream = command.input(str(window.path), threads=threads)["v:0"]
     stream = converted(upright(framed(stream, window), source.rotation), source, form)
     output = command.output(stream, str(path), **encoder(form, threads))
     return [*map(str, command.get_args(output)), "-copyts"]
@@ -55,7 +55,7 @@ def picture_command(
 
 def sound_command(window: Window, form: Form, path: Path) -> list[str]:
     """ffmpeg's arguments for the span's sound, as a whole cut would encode it."""
-    stream = command.input(str(window.path), format="nut")["a:0"] if window.has_sound else None
+    stream = command.input(str(window.path))["a:0"] if window.has_sound else None
     stream = sounded(stream, window, form.sample_rate, form.layout)
     output = command.output(stream, str(path), format="mp4", **FLAC_IN_MP4)
     return [*map(str, command.get_args(output)), "-copyts"]

@@ -63,7 +63,9 @@ def middle_of(window: Window, sets: ParameterSets) -> Middle:
 
 def pictures(container: av.container.InputContainer) -> Iterator[Packet[Any]]:
     """The packets of a window's or a segment's picture, in decode order."""
-    return (p for p in container.demux(container.streams.video[0]) if p.pts is not None)
+    # Where nothing was encoded, an MP4 has no stream either.
+    for stream in container.streams.video[:1]:
+        yield from (packet for packet in container.demux(stream) if packet.pts is not None)
 
 
 def _frame(packet: Packet[Any], window: Window, sets: ParameterSets, size: int) -> Frame:

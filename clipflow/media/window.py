@@ -1,7 +1,8 @@
 """A window: the bytes of one span, fetched once by range and kept on disk while it is worked on.
 
-The packets go into a NUT file as they are, all shifted by the same whole number of seconds, so
-that nothing is before zero. From then on nothing reads the network.
+The picture's packets go into a NUT file as they are, into a MOV what NUT has no name for; the sound
+is decoded on the way. All are shifted by the same whole number of seconds, so that nothing is
+before zero. From then on nothing reads the network.
 """
 
 # PyAV's Packet takes a type argument for the type checker only.
@@ -10,18 +11,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import ceil
+from functools import cache
+from io import BytesIO
+from math import ceil, lcm
 from pathlib import Path
 from typing import Any
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
+from av.video.stream import VideoStream
 
 from clipflow.domain.errors import InvalidInput, MediaInterrupted, MediaRefused
 from clipflow.domain.timecode import format_timecode
 from clipflow.media.probe import Probe
+from clipflow.media.soundtrack import RATES, Soundtrack
 from clipflow.media.source import Source, reading
 from clipflow.media.streams import picture_of, sound_of
 
@@ -34,6 +40,8 @@ ORIGIN = 1_000_000
 _EARLY_END = Fraction(1)
 # Seconds by which a container's streams may lie apart in the file.
 _INTERLEAVING = 5
+# Seconds of sound before the span: enough for a resampler to settle.
+_SETTLING = Fraction(1, 4)
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,8 @@ def fetch(source: Source, known: Probe, span: Span, path: Path) -> Window:
     """Read `span` of `source` into a window at `path`.
 
     Raises InvalidInput where no frame lies in the span, MediaRefused where it cannot be decoded
-    from any keyframe, MediaInterrupted where the source ends before the span does.
+    from any keyframe or no window can hold it, MediaInterrupted where the source ends before the
+    span does.
     """
     start = known.start + span.start
     for lead in (*_LEADS, start):
@@ -82,11 +91,34 @@ def fetch(source: Source, known: Probe, span: Span, path: Path) -> Window:
             if source.seekable and begin > 0:
                 _seek(container, known, begin)
             copy = _Copy(known, span, picture_of(container, source.name), from_start=begin == 0)
-            with av.open(str(path), "w", format="nut") as output:
+            with _opened(path, copy.picture, source.name) as output:
                 copy.run(container, output)
         if copy.decodable or begin == 0:
             return copy.window(path)
     raise MediaRefused(f"{source.name}: no keyframe before {span}.", "Re-encode the source.")
+
+
+def _opened(path: Path, picture: VideoStream, name: str) -> OutputContainer:
+    """A window to write that holds such a picture.
+
+    Raises MediaRefused where there is none.
+    """
+    codec = picture.codec_context.codec.name
+    if codec in _held("nut"):
+        return av.open(str(path), "w", format="nut")
+    if codec not in _held("mov"):
+        raise MediaRefused(
+            f"{name}: its picture is {codec}, which cannot be cut.", "Re-encode it, as H.264."
+        )
+    # A MOV says in units of the whole when a stream begins: in these it rounds nothing.
+    unit = lcm(Fraction(picture.time_base or 1).denominator, *RATES)
+    return av.open(str(path), "w", format="mov", options={"movie_timescale": str(unit)})
+
+
+@cache
+def _held(form: str) -> frozenset[str]:
+    with av.open(BytesIO(), "w", format=form) as output:
+        return frozenset(output.supported_codecs)
 
 
 def _seek(container: InputContainer, known: Probe, begin: Fraction) -> None:
@@ -106,7 +138,7 @@ class _Copy:
 
     known: Probe
     span: Span
-    picture: Stream
+    picture: VideoStream
     from_start: bool
     decodable: bool = False
     _wanted: list[int] = field(default_factory=list)
@@ -125,25 +157,29 @@ class _Copy:
     def run(self, container: InputContainer, output: OutputContainer) -> None:
         sound = sound_of(container, self.known.name) if self.known.sound else None
         streams = [self.picture, *([sound] if sound else [])]
-        copies = {s.index: output.add_stream_from_template(s) for s in streams}
+        # Opaque: a codec that only can be decoded has no encoder to look up.
+        copy = output.add_stream_from_template(self.picture, opaque=True)
+        track = self._soundtrack(sound, output) if sound else None
         self._sound = sound is not None
         for packet in self._until_end(container, streams):
-            if packet.stream_index != self.picture.index:
-                self._place(packet)
-            shift = round(self._shift / packet.time_base)
-            packet.pts = None if packet.pts is None else packet.pts + shift
-            packet.dts = None if packet.dts is None else packet.dts + shift
-            packet.stream = copies[packet.stream_index]
-            output.mux(packet)
+            if packet.stream_index == self.picture.index:
+                output.mux(self._shifted(packet, copy))
+                continue
+            for part in track.add(packet) if track else ():
+                output.mux(part)
+        for part in track.finish() if track else ():
+            output.mux(part)
 
-    def _place(self, packet: Packet[Any]) -> None:
-        """Where the container's clock is coarser than a sample, count in samples instead."""
-        sound = self.known.sound
-        if sound and sound.grid and packet.pts is not None:
-            base = packet.time_base
-            exact = sound.exact(packet.pts * base, base)
-            packet.time_base = Fraction(1, sound.sample_rate)
-            packet.pts = packet.dts = round(exact * sound.sample_rate)
+    def _soundtrack(self, sound: AudioStream, output: OutputContainer) -> Soundtrack:
+        begin, end = (self.known.start + time for time in (self.span.start, self.span.end))
+        return Soundtrack(self.known, sound, output, begin - _SETTLING, end, self._shift)
+
+    def _shifted(self, packet: Packet[Any], copy: Stream) -> Packet[Any]:
+        shift = round(self._shift / packet.time_base)
+        packet.pts = None if packet.pts is None else packet.pts + shift
+        packet.dts = None if packet.dts is None else packet.dts + shift
+        packet.stream = copy
+        return packet
 
     def _until_end(self, container: InputContainer, streams: list[Stream]) -> Iterator[Packet[Any]]:
         end = self.known.start + self.span.end

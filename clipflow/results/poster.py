@@ -40,5 +40,5 @@ def _command(window: Window, width: int, picture: Path) -> list[str]:
     # Half a millisecond early: times in ffmpeg's expressions are floats.
     filters = f"select=gte(t\\,{float(chosen) - 0.0005:.6f}),scale={width}:-2"
     one = ["-frames:v", "1", "-update", "1", "-q:v", str(_QUALITY)]
-    read = ["-threads", "1", "-copyts", "-f", "nut", "-i", str(window.path), "-an"]
+    read = ["-threads", "1", "-copyts", "-i", str(window.path), "-an"]
     return [*read, "-vf", filters, *one, str(picture)]

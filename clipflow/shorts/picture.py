@@ -94,7 +94,7 @@ def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
     """ffmpeg's arguments for the short at `path`."""
     window = made_of.window
     # One thread each decodes and filters as fast as is encoded; more would cost a tenth more.
-    content = command.input(str(window.path), format="nut", threads=1)
+    content = command.input(str(window.path), threads=1)
     sound = sounded(content["a:0"] if window.has_sound else None, window, SAMPLE_RATE, "stereo")
     output = command.output(
         _finished(_laid_out(_upright(content["v:0"], made_of), made_of), made_of),
@@ -172,7 +172,7 @@ def _below(background: Background | None) -> Any:
         stream = command.input(_GRADIENT, format="lavfi")["v:0"]
         smooth = {"flags": "bilinear", "out_color_matrix": "bt709"}
         return stream.filter("scale", WIDTH, _STACKED, **smooth).filter("setsar", 1)
-    looped = command.input(str(background.path), format="nut", stream_loop=-1)["v:0"]
+    looped = command.input(str(background.path), stream_loop=-1)["v:0"]
     stream = upright(looped.filter("setpts", "PTS-STARTPTS"), background.known.rotation)
     stream = _scaled(stream, background.known, w=WIDTH, h=_STACKED, **_COVERING)
     return stream.filter("crop", WIDTH, _STACKED).filter("setsar", 1)

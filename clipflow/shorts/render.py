@@ -5,13 +5,12 @@ from fractions import Fraction
 from pathlib import Path
 
 from clipflow.captions.ass import captions
-from clipflow.domain.errors import MediaInterrupted
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Layout, Moment, Short, ShortsConfig
 from clipflow.domain.transcript import Transcript
 from clipflow.media import ffmpeg
 from clipflow.media.allowance import most_bytes, patience
-from clipflow.media.cut import count_frames
+from clipflow.media.cut import refuse_unless_whole
 from clipflow.media.loudness import loudness
 from clipflow.media.probe import Probe, probe
 from clipflow.media.window import Span, Window, fetch
@@ -149,6 +148,4 @@ def _make(made_of: Ingredients, path: Path, asked: Render, threads: int) -> None
     largest = most_bytes(picture.WIDTH * picture.HEIGHT, len(window.frames), window.span.duration)
     command = picture.render_command(made_of, path, threads)
     ffmpeg.run(command, doing, deadline, largest, window.span.duration)
-    planned, made = len(window.frames), count_frames(path)
-    if window.frames_are_packets and planned != made:
-        raise MediaInterrupted(f"{doing}: {made} of {planned} frames came out.")
+    refuse_unless_whole(window, path, doing)

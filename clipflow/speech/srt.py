@@ -1,5 +1,7 @@
 """Subtitles as SubRip: read into words, and written as cues that read well."""
 
+import html
+import re
 from collections.abc import Sequence
 
 from pysubs2 import Pysubs2Error, SSAEvent, SSAFile
@@ -16,6 +18,19 @@ _AT_ONCE = 50
 _LETTER = 65
 # pysubs2 takes a number that ends the file for the next cue's; this one is.
 _LAST_NUMBER = "\n\n999999\n"
+# SubRip's, WebVTT's and ASS's: anything else in <…> or {…} is said.
+_TAG = re.compile(
+    r"< */? *(?:(?:[biusc]|ruby|rt)(?:\.[^\s<>]*)?|(?:font|span|v|lang)(?:[.\s][^<>]*)?) *>"
+    r"|<[\d:.]+>|\{\\[^{}]*\}",
+    re.IGNORECASE,
+)
+# Line ends and wide blanks of HTML and ASS; in a path \N is none.
+_BLANK = re.compile(r"<[bB][rR]/?>|\\[Nh]")
+_PATH = re.compile(r"(?<!\S)(?:[A-Za-z]:\\|\\\\)\S*")
+_ENTITY = re.compile(r"&(?:#\d+|#x[\da-f]+|[a-z][a-z\d]*);", re.IGNORECASE)
+_WITHOUT_HOURS = re.compile(r"(?<![\d:.,])(?=\d\d:\d\d[.,]\d)")
+# What stands for a backslash in pysubs2, which takes \N for its own line end.
+_BACKSLASH = "\0"
 
 
 def read(content: bytes, name: str, language: str | None = None) -> Transcript:
@@ -24,14 +39,14 @@ def read(content: bytes, name: str, language: str | None = None) -> Transcript:
     Cues may lie in any order; one that overlaps the next ends where that begins. Raises
     InvalidInput, with `name`, where nothing in it can be read.
     """
-    text = "\n".join(_text(content, name).splitlines()) + _LAST_NUMBER
+    text = _subrip(_text(content, name).splitlines()).replace("\\", _BACKSLASH) + _LAST_NUMBER
     try:
-        events = SSAFile.from_string(text, format_="srt").events
+        events = SSAFile.from_string(text, format_="srt", keep_html_tags=True).events
     except (Pysubs2Error, ValueError) as error:
         raise InvalidInput(f"{name} cannot be read: {error}.", _REMEDY) from None
     if any(not 0 <= time <= LONGEST * 1000 for e in events for time in (e.start, e.end)):
         raise InvalidInput(f"{name} has a cue later than {LONGEST // 3600} hours.", _REMEDY)
-    said = [(event, split(event.plaintext)) for event in events]
+    said = [(event, split(_said(event.text))) for event in events]
     words = [
         word
         for texts, start, end in _in_turn([(event, texts) for event, texts in said if texts])
@@ -48,6 +63,25 @@ def _text(content: bytes, name: str) -> str:
         return content.decode(encoding)
     except UnicodeDecodeError:
         raise InvalidInput(f"{name} is not in UTF-8.", _REMEDY) from None
+
+
+def _subrip(lines: Sequence[str]) -> str:
+    """The lines with hours in each time; of WebVTT the cues alone, without names, notes, styles."""
+    text = "\n".join(_WITHOUT_HOURS.sub("00:", line) if "-->" in line else line for line in lines)
+    if not text.startswith("WEBVTT"):
+        return text
+    blocks = re.split(r"\n\s*\n", text)
+    return "\n\n1\n".join(re.sub(r"\A.*\n(?=.*-->)", "", b) for b in blocks if "-->" in b)
+
+
+def _said(text: str) -> str:
+    """A cue's text as pysubs2 holds it, without tags, its entities as what they mean."""
+    text = _TAG.sub("", text.replace("\\N", "\n").replace(_BACKSLASH, "\\"))
+    blank = "".join(
+        part if _PATH.fullmatch(part) else _BLANK.sub(" ", part)
+        for part in re.split(r"(\s+)", text)
+    )
+    return _ENTITY.sub(lambda found: html.unescape(found[0]), blank)
 
 
 def _in_turn(said: Sequence[tuple[SSAEvent, list[str]]]) -> list[tuple[list[str], int, int]]:

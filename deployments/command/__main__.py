@@ -8,10 +8,11 @@ import typer
 
 from clipflow.domain.shorts import CaptionStyle, Layout
 from deployments.command import options
-from deployments.command.answer import answering
+from deployments.command.answer import Program, answering
 from deployments.command.options import Debug, JobId, Json, Out
 
 app = typer.Typer(
+    cls=Program,
     no_args_is_help=True,
     help=__doc__,
     epilog=options.CLIPFLOW,

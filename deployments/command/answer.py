@@ -1,5 +1,6 @@
 """What a command says: lines and tables for a person, one JSON document for a program."""
 
+import codecs
 import json
 import sys
 import traceback
@@ -12,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperGroup
 
 from clipflow.domain.errors import without_secrets
 from deployments.command.errors import Exit, one_line, told
@@ -72,8 +74,37 @@ class Answer:
     def finish(self) -> None:
         """The document, where a program wants it."""
         if self.as_json:
-            document = {"error": None, **self.document}
-            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            sys.stdout.write(_json({"error": None, **self.document}) + "\n")
+
+
+# ClickException. Of the click that typer has taken in it exports only this child's child.
+_WRONG_USAGE: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+class Program(TyperGroup):
+    """The commands. Wrong usage, which typer finds before a command runs, is answered as all is."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
+        """Ends the process, as typer does; without arguments typer itself shows the help."""
+        asked = sys.argv[1:] if args is None else list(args)
+        if not asked:
+            return super().main(args, *rest, **extra)
+        try:
+            code = super().main(args, *rest, **{**extra, "standalone_mode": False})
+        except _WRONG_USAGE as error:
+            answer = Answer("--json" in asked)
+            answer.fail(Exit.USAGE, *_wrong_usage(error))
+            answer.finish()
+            code = answer.code
+        sys.exit(code)
+
+
+def _wrong_usage(error: Any) -> tuple[str, str]:
+    """What is wrong and where it is told how it is right, of typer's own error."""
+    message = one_line(error.format_message()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "clipflow"
+    return message if message.endswith("?") else f"{message}.", f"`{command} --help` tells more."
 
 
 @contextmanager
@@ -94,6 +125,17 @@ def answering(*, as_json: bool, debug: bool) -> Iterator[Answer]:
     answer.finish()
     if answer.code != Exit.MADE:
         raise typer.Exit(answer.code)
+
+
+def _json(document: dict[str, Any]) -> str:
+    """JSON is UTF-8: where stdout is not, or a file's name cannot be, all is told in ASCII."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    try:
+        text.encode()
+        unicode = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
+    except UnicodeEncodeError:
+        unicode = False
+    return text if unicode else json.dumps(document, indent=2)
 
 
 def _print(console: Console, text: str, style: str) -> None:

@@ -1,6 +1,10 @@
 """`clipflow open`: a job's results page, or its run in the Prefect UI, in a browser."""
 
+import os
+import sys
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from clipflow.domain.errors import SourceNotFound
@@ -56,7 +60,21 @@ def show(address: str, answer: Answer) -> None:
     """The address, said and opened."""
     answer.document["address"] = address
     answer.say(address)
-    opened = webbrowser.open(address)
+    with _stdout_on_stderr() if answer.as_json else nullcontext():
+        opened = webbrowser.open(address)
     answer.document["opened"] = opened
     if not opened:
         answer.say("No browser could be opened: open the address yourself.")
+
+
+@contextmanager
+def _stdout_on_stderr() -> Iterator[None]:
+    """A text browser prints where this process does: not into the document."""
+    sys.stdout.flush()
+    ours = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(ours, 1)
+        os.close(ours)

@@ -1,11 +1,13 @@
 """What a person reads, and a program gets, where nothing can be made. No stack runs here."""
 
 import json
+import os
 import socket
 from pathlib import Path
 
 import pytest
 
+from deployments.command.answer import Answer
 from tests.command.typed import Ended, typed
 from tests.made_media import make_source
 from tests.programs import free_port
@@ -35,7 +37,8 @@ def test_a_file_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
     for command in (("shorts",), ("clips", "--cut", "0-1")):
         ended = typed(*command, "nope.mp4", folder=tmp_path)
         assert ended.returncode == 2
-        assert "'nope.mp4' does not exist" in ended.stderr
+        assert "'nope.mp4' does not exist" in one_line(ended)
+        assert ended.stdout == ""
 
 
 @pytest.mark.parametrize(
@@ -55,6 +58,35 @@ def test_clips_without_a_meaning_are_wrong_usage(
     assert ended.returncode == 2
     assert told in ended.stderr
     assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("shorts", "missing.mp4"), "'missing.mp4' does not exist"),
+        (("shorts",), "Missing argument 'VIDEO'"),
+        (("shorts", "talk.mp4", "--count", "0"), "equal to 1"),
+        (("clips", "talk.mp4", "--cut", "5"), "is not START-END"),
+        (("clips", "talk.mp4"), "Give VIDEO and --cut"),
+        (("status", "--soon"), "No such option: --soon"),
+        (("shrts",), "Did you mean 'shorts'?"),
+    ],
+)
+def test_a_program_gets_wrong_usage_as_json(
+    arguments: tuple[str, ...], told: str, talk: Path
+) -> None:
+    ended = typed(*arguments, "--json", folder=talk.parent)
+    error = json.loads(ended.stdout)["error"]
+    assert error["exit"] == ended.returncode == 2
+    assert told in error["message"]
+    assert error["remedy"].startswith("`clipflow") and "--help` " in error["remedy"]
+    assert one_line(ended) == f"{error['message']} {error['remedy']}"
+
+
+def test_nothing_asked_for_is_answered_with_the_help(tmp_path: Path) -> None:
+    ended = typed(folder=tmp_path)
+    assert ended.returncode == 2
+    assert "Examples" in ended.stdout + ended.stderr
 
 
 def test_without_a_stack_status_and_open_say_how_to_start_one(tmp_path: Path) -> None:
@@ -123,3 +155,27 @@ def test_an_open_page_needs_no_stack(tmp_path: Path) -> None:
     ended = typed("open", folder=tmp_path, env={**env, "BROWSER": "false"})
     assert (ended.returncode, ended.stdout.splitlines()[0]) == (0, address)
     assert "open the address yourself" in ended.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_the_document_keeps_names_whatever_the_encoding(encoding: str, tmp_path: Path) -> None:
+    env = {"PYTHONIOENCODING": encoding}
+    ended = typed("shorts", "Gespräch ✓.mp4", "--json", folder=tmp_path, env=env)
+    assert "'Gespräch ✓.mp4'" in json.loads(ended.stdout)["error"]["message"]
+
+
+def test_the_document_keeps_a_name_that_is_not_unicode(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = Answer(as_json=True)
+    answer.document["file"] = os.fsdecode(b"talk \xff.mp4")
+    answer.finish()
+    assert json.loads(capsys.readouterr().out)["file"] == os.fsdecode(b"talk \xff.mp4")
+
+
+def test_what_a_text_browser_prints_is_not_in_the_document(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "talk.html").write_text("<!doctype html>")
+    env = {**nowhere(tmp_path), "BROWSER": "echo seen %s"}
+    ended = typed("open", "--json", folder=tmp_path, env=env)
+    document = json.loads(ended.stdout)
+    assert document["opened"] is True
+    assert f"seen {document['address']}" in ended.stderr

@@ -34,6 +34,37 @@ def test_tags_and_line_ends_are_not_words() -> None:
     assert transcript.language == "ar"
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("Q&amp;A it&#39;s &lt;b&gt;", "Q&A it's <b>"),
+        ("AT&T; x?a=1&copy=2", "AT&T; x?a=1&copy=2"),
+        ("if a < b and c > d then", "if a < b and c > d then"),
+        ("use {name} here, List<String>", "use {name} here, List<String>"),
+        (r"C:\Notes\hello", r"C:\Notes\hello"),
+        (r"{\an7}{\i1}\h\hone\Ntwo{\i0}", "one two"),
+        ("< b >one</B><br/><c.yellow.big>two</c> <v Ann>three</v>", "one two three"),
+        ("one <00:00:01.500><c>two</c>", "one two"),
+    ],
+)
+def test_only_tags_are_left_out_of_what_is_said(written: str, read: str) -> None:
+    content = f"1\n00:00:01,000 --> 00:00:03,000\n{written}\n"
+    assert " ".join(texts(srt.read(content.encode(), "original.srt"))) == read
+
+
+def test_webvtt_without_hours_is_read() -> None:
+    content = (
+        "WEBVTT - talk\n\nSTYLE\n::cue { color: red }\n\nintro\n00:01.000 --> 00:02.500 line:0\n"
+        "hello\n2024\n\nNOTE not said\n\n2\n59:59.000 --> 01:00:01.000\n<v Ann>again\n"
+    )
+    words = srt.read(content.encode(), "original.vtt").words
+    assert [(word.text, word.start, word.end) for word in words] == [
+        ("hello", 1.0, pytest.approx(1.83, abs=0.1)),
+        ("2024", pytest.approx(1.83, abs=0.1), 2.5),
+        ("again", 3599.0, 3601.0),
+    ]
+
+
 def test_chinese_is_parted_into_characters_with_their_punctuation() -> None:
     content = "1\n00:00:00,000 --> 00:00:02,000\n你好，「世界」！\n我用iPhone\n"
     transcript = srt.read(content.encode("utf-16"), "original.srt")
@@ -138,7 +169,7 @@ def bare(text: str) -> str:
 def test_written_subtitles_are_read_again() -> None:
     words = tuple(said("Rule three is about {real} scissors, 世界 شكرا."))
     again = srt.read(srt.written(Transcript(words)).encode(), "transcript.srt")
-    assert bare("".join(texts(again))) == "Rulethreeisaboutscissors,世界شكرا."
+    assert bare("".join(texts(again))) == "Rulethreeisabout{real}scissors,世界شكرا."
 
 
 def test_words_are_written_and_read_again() -> None:

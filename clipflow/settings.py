@@ -4,9 +4,9 @@ from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from tempfile import gettempdir
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
 from clipflow.domain.errors import InvalidInput
@@ -33,7 +33,8 @@ class Settings(BaseSettings):
         validation_alias="BUCKET_NAME",
         description="The S3 bucket of sources and clips. `make up` sets its own.",
     )
-    key_prefix: str = Field(
+    # No key begins with a slash.
+    key_prefix: Annotated[str, AfterValidator(lambda prefix: prefix.lstrip("/"))] = Field(
         default="",
         validation_alias="KEY_PREFIX",
         description="Stands before every clip's key; may hold `{tenantId}`.",

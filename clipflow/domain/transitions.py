@@ -72,6 +72,7 @@ def claim(
             "flowRunId": run_id,
         },
         only_if_absent=dict(brought or {}),
+        removes=("failedState",),  # an earlier run's
         history={"status": ClipStatus.IN_PROGRESS, "timestamp": now},
         compares={
             "inProgress": ClipStatus.IN_PROGRESS.value,

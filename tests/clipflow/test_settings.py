@@ -1,7 +1,8 @@
 import pytest
 
 from clipflow.domain.errors import InvalidInput
-from clipflow.settings import models
+from clipflow.domain.keys import ClipKeys
+from clipflow.settings import Settings, models
 
 
 def test_a_choice_that_there_is_not_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -12,3 +13,10 @@ def test_a_choice_that_there_is_not_is_named(monkeypatch: pytest.MonkeyPatch) ->
             models()
     finally:
         models.cache_clear()
+
+
+def test_no_key_begins_with_the_slash_of_its_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = {"BUCKET_NAME": "media", "TABLE_NAME": "records", "KEY_PREFIX": "/studio/"}
+    for name, value in named.items():
+        monkeypatch.setenv(name, value)
+    assert ClipKeys("t", "e", "c", Settings().key_prefix).clip == "studio/e/clips/c/clip.mp4"

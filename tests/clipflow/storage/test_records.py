@@ -101,6 +101,15 @@ def test_a_failure_is_told_in_the_record_and_forgotten_by_a_later_success(
     ]
 
 
+def test_a_run_that_dies_does_not_tell_how_an_earlier_one_failed(
+    records: RecordStore, keys: ClipKeys, detected: Write
+) -> None:
+    detected(failedState="ChildTasksFailed")
+    records.claim(keys, "run-2")
+    records.fail(keys, "run-2", Failure(FailureCode.CRASHED, "gone"))
+    assert "failedState" not in read(records, keys)
+
+
 def test_a_record_without_a_history_gets_one(records: RecordStore, keys: ClipKeys) -> None:
     records.table.put_item(Item={**keys.record, "status": "detected"})
     records.claim(keys, "run-1")

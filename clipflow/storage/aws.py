@@ -6,9 +6,10 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import boto3
-from boto3.exceptions import S3UploadFailedError
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
 
 from clipflow.domain.errors import StorageUnavailable
 from clipflow.settings import settings
@@ -24,6 +25,8 @@ _CONFIG = Config(
     read_timeout=30,
     max_pool_connections=32,
 )
+# Of each of its layers. In the middle of a body, errors of TLS come through as urllib3 has them.
+_SDK_ERRORS = (ClientError, BotoCoreError, Boto3Error, HTTPError)
 
 
 @cache
@@ -61,7 +64,7 @@ def storage_errors(doing: str) -> Iterator[None]:
     """What the SDK raises while `doing` something becomes StorageUnavailable, cause kept."""
     try:
         yield
-    except (ClientError, BotoCoreError, S3UploadFailedError) as error:
+    except _SDK_ERRORS as error:
         raise StorageUnavailable(
             f"{doing} failed: {error}.",
             "It is tried again; check the service and the permissions.",

@@ -187,8 +187,6 @@ def _source_errors(name: str) -> Iterator[None]:
         raise
     except _SILENT:
         raise DeadlineExceeded(f"Reading {name}: S3 did not answer in time.") from None
-    except HTTPError as error:
-        raise StorageUnavailable(f"reading {name} failed: {error}.") from error
 
 
 _TRANSFER = TransferConfig(

@@ -1,0 +1,59 @@
+"""What is read from an S3 that breaks off."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from urllib3.exceptions import SSLError
+from urllib3.response import HTTPResponse
+
+from clipflow.domain.errors import Failure, StorageUnavailable
+from clipflow.settings import settings
+from clipflow.storage import aws
+from clipflow.storage.objects import ObjectStore, object_store
+from tests.faulty_proxy import Fault, FaultyProxy, Request
+
+KEY = "objects/source.bin"
+
+
+@pytest.fixture
+def proxy(local_aws: str, objects: ObjectStore) -> Iterator[FaultyProxy]:
+    """Before the S3 of this process, which has 100 kB at `KEY`."""
+    objects.client.put_object(Bucket=objects.bucket, Key=KEY, Body=bytes(100_000))
+    with FaultyProxy(local_aws).running() as faulty, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", faulty.url)
+        for cached in (settings, aws.s3_client):
+            cached.cache_clear()
+        yield faulty
+    for cached in (settings, aws.s3_client):
+        cached.cache_clear()
+
+
+def is_read(request: Request) -> bool:
+    return request.method == "GET" and request.path.endswith(KEY)
+
+
+def test_a_download_that_breaks_off_for_good_is_storages_failure(
+    proxy: FaultyProxy, tmp_path: Path
+) -> None:
+    proxy.faults = [Fault(is_read, after=10_000)]
+    with pytest.raises(StorageUnavailable, match=f"downloading {KEY} failed") as raised:
+        object_store().download(KEY, tmp_path / "it")
+    assert Failure.of(raised.value).code == "STORAGE_ERROR"
+    proxy.faults = [Fault(is_read, times=2, after=10_000)]
+    object_store().download(KEY, tmp_path / "it")
+    assert (tmp_path / "it").read_bytes() == bytes(100_000)
+
+
+@pytest.mark.usefixtures("proxy")
+def test_tls_that_fails_in_a_small_object_is_storages_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As urllib3 raises it where a record of TLS cannot be read; the SDK lets that through."""
+
+    def broken(*_: object, **__: object) -> bytes:
+        raise SSLError("DECRYPTION_FAILED_OR_BAD_RECORD_MAC")
+
+    monkeypatch.setattr(HTTPResponse, "read", broken)
+    with pytest.raises(StorageUnavailable, match=f"reading {KEY} failed: DECRYPTION_FAILED"):
+        object_store().data(KEY, 200_000)

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from clipflow.media.parameter_sets import ParameterSets
-from clipflow.media.probe import Colour, Probe
+from clipflow.media.probe import RGB, Colour, Probe
+from clipflow.media.probe import UNSPECIFIED as UNSPECIFIED
 
 # ITU-T H.273 code points.
 _BT709 = Colour(1, 1, 1)
-UNSPECIFIED = 2
+_BT2020 = 9
 _HDR_TRANSFERS = (16, 18)
 # Table A-1 of ITU-T H.264: level, macroblocks a frame, macroblocks a second.
 _LEVELS = (
@@ -95,8 +96,11 @@ def in_sdr(form: Form) -> Form:
 
 
 def limited(colour: Colour) -> Colour:
-    """The same colour in limited range, which is what players expect of a clip."""
-    return Colour(colour.primaries, colour.transfer, colour.matrix)
+    """The same colour as a clip has it: YUV, in limited range, as players expect."""
+    matrix = colour.matrix
+    if matrix == RGB:
+        matrix = _BT2020 if colour.primaries == _BT2020 else _BT709.matrix
+    return Colour(colour.primaries, colour.transfer, matrix)
 
 
 def is_hdr(colour: Colour) -> bool:

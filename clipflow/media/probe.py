@@ -13,14 +13,17 @@ from clipflow.media.parameter_sets import ParameterSets, parameter_sets
 from clipflow.media.source import PlaylistSource, Source, reading
 from clipflow.media.streams import first_frame, picture_of, refuse_too_large, sound_of
 
+# H.273's matrix of what is not YUV, and any code point of what is not said.
+RGB, UNSPECIFIED = 0, 2
+
 
 @dataclass(frozen=True)
 class Colour:
     """H.273 code points, 2 being "not said", and whether the range is full."""
 
-    primaries: int = 2
-    transfer: int = 2
-    matrix: int = 2
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+    matrix: int = UNSPECIFIED
     full_range: bool = False
 
 
@@ -137,6 +140,8 @@ def _packets(frame: VideoFrame, picture: VideoStream) -> tuple[ParameterSets | N
         return None, f"the source is {context.name}"
     if frame.format.name not in ("yuv420p", "yuvj420p"):
         return None, f"the source is in {frame.format.name}"
+    if int(frame.colorspace) == RGB:
+        return None, "the source is tagged as RGB, and is not"
     try:
         sets = parameter_sets(context.extradata or b"")
         sequences, _ = sets.sequences, sets.unused_id
@@ -149,8 +154,13 @@ def _packets(frame: VideoFrame, picture: VideoStream) -> tuple[ParameterSets | N
 
 
 def _colour(frame: VideoFrame) -> Colour:
+    primaries, transfer = int(frame.color_primaries), int(frame.color_trc)
+    # The tag may be missing or wrong: the pixels tell RGB, which has all of its range.
+    if frame.format.is_rgb or frame.format.has_palette:
+        return Colour(primaries, transfer, RGB, full_range=True)
+    matrix = UNSPECIFIED if int(frame.colorspace) == RGB else int(frame.colorspace)
     full = int(frame.color_range) == 2 or frame.format.name.startswith("yuvj")
-    return Colour(int(frame.color_primaries), int(frame.color_trc), int(frame.colorspace), full)
+    return Colour(primaries, transfer, matrix, full)
 
 
 def _sound(container: InputContainer, name: str) -> Sound | None:

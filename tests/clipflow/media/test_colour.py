@@ -1,0 +1,76 @@
+"""The colour that a clip shows, as its own tags have it read."""
+
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from clipflow.media import ffmpeg
+from clipflow.media.form import common_form
+from clipflow.media.probe import Colour, probe
+from clipflow.media.smart_cut import smart_cut
+from clipflow.media.source import LocalSource
+from clipflow.media.window import Span, fetch
+
+BRICK = (0xC0, 0x20, 0x40)
+X264_RGB = ("-c:v", "libx264rgb", "-preset", "ultrafast", "-qp", "0")
+
+
+def flat(path: Path, size: str, pixels: str, codec: tuple[str, ...]) -> Path:
+    """A second of `BRICK`."""
+    picture = f"color=c=0x{bytes(BRICK).hex()}:s={size}:r=25:d=1,format={pixels}"
+    command = [ffmpeg.executable(), "-v", "error", "-y", "-f", "lavfi", "-i", picture]
+    subprocess.run([*command, *codec, str(path)], check=True)
+    return path
+
+
+def clip_of(path: Path) -> av.VideoFrame:
+    """The first frame of a clip of the source's first half second."""
+    source = LocalSource(path)
+    known, span = probe(source), Span(Fraction(0), Fraction(1, 2))
+    window = fetch(source, known, span, path.with_suffix(".nut"))
+    made = path.with_suffix(".made.mp4")
+    smart_cut(window, known, common_form([known]), made, threads=1)
+    with av.open(str(made)) as container:
+        return next(container.decode(video=0))
+
+
+@pytest.mark.parametrize("size", ["320x180", "1280x720"])
+@pytest.mark.parametrize(
+    ("name", "pixels", "codec"),
+    [
+        pytest.param("rgb.mp4", "rgb24", X264_RGB, id="H.264"),
+        pytest.param("png.mov", "rgb24", ("-c:v", "png"), id="PNG"),
+        pytest.param("ffv1.mkv", "bgr0", ("-c:v", "ffv1"), id="FFV1, which tags nothing"),
+    ],
+)
+def test_a_source_in_rgb_keeps_its_colour(
+    name: str, pixels: str, codec: tuple[str, ...], size: str, tmp_path: Path
+) -> None:
+    frame = clip_of(flat(tmp_path / name, size, pixels, codec))
+    assert (frame.format.name, int(frame.colorspace), int(frame.color_range)) == ("yuv420p", 1, 1)
+    shown = frame.reformat(format="rgb24", src_colorspace="ITU709").to_ndarray()[20, 20]
+    assert np.abs(shown.astype(int) - BRICK).max() <= 3
+
+
+def test_a_picture_in_yuv_that_is_tagged_rgb_is_shown_as_one_without_a_tag(tmp_path: Path) -> None:
+    codec = ("-c:v", "libx264", "-preset", "ultrafast", "-x264-params", "colormatrix=GBR")
+    frame = clip_of(flat(tmp_path / "wrong.mp4", "320x180", "yuv420p", codec))
+    assert int(frame.colorspace) == 2
+    shown = frame.reformat(format="rgb24", src_colorspace="ITU601").to_ndarray()[20, 20]
+    assert np.abs(shown.astype(int) - BRICK).max() <= 3
+
+
+def test_hdr_in_rgb_is_cut_with_the_matrix_of_its_primaries(tmp_path: Path) -> None:
+    tags = ("-vf", "setparams=color_primaries=bt2020:color_trc=smpte2084")
+    path = flat(tmp_path / "hdr.mp4", "320x180", "rgb24", (*tags, *X264_RGB))
+    assert common_form([probe(LocalSource(path))]).colour == Colour(9, 16, 9)
+    frame = clip_of(path)
+    assert int(frame.colorspace) == 9
+    # Red's luma is 0.2627 of BT.2020, 0.2126 of BT.709.
+    red, green, blue = BRICK
+    luma = 16 + 219 / 255 * (0.2627 * red + 0.678 * green + 0.0593 * blue)
+    assert frame.to_ndarray()[20, 20] == pytest.approx(luma, abs=2)

@@ -41,7 +41,7 @@ class Update:
             "ConditionExpression": self.condition,
             # DynamoDB refuses a name that is declared and not used.
             "ExpressionAttributeNames": {
-                f"#{name}": name for name in re.findall(r"#(\w+)", expression + self.condition)
+                f"#{name}": name for name in re.findall(r"#(\w+)", f"{expression} {self.condition}")
             },
             "ExpressionAttributeValues": {
                 **{f":{name}": value for name, value in values.items()},

@@ -11,8 +11,8 @@ import ffmpeg as command
 from clipflow.domain.errors import MediaRefused
 from clipflow.media import ffmpeg
 from clipflow.media.allowance import most_bytes, patience
-from clipflow.media.form import UNSPECIFIED, Form, is_hdr, limited, matrix_of
-from clipflow.media.probe import Probe
+from clipflow.media.form import Form, is_hdr, limited, matrix_of
+from clipflow.media.probe import UNSPECIFIED, Probe
 from clipflow.media.window import Window
 
 # The unit of every segment's picture: frames of 24, 25, 30 and 30000/1001 a second are whole in it.

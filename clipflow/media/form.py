@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from clipflow.media.parameter_sets import ParameterSets
-from clipflow.media.probe import RGB, Colour, Probe
-from clipflow.media.probe import UNSPECIFIED as UNSPECIFIED
+from clipflow.media.probe import RGB, UNSPECIFIED, Colour, Probe
 
 # ITU-T H.273 code points.
 _BT709 = Colour(1, 1, 1)

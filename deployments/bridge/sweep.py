@@ -10,6 +10,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
@@ -88,9 +89,10 @@ class Sweep:
         without them is done."""
         now, swept = datetime.now(UTC), Swept()
         failures: list[Transient] = []
-        for part in (self._begin(now, swept), self._take_up(now, swept), self._settle(now)):
+        begin, take_up = partial(self._begin, now, swept), partial(self._take_up, now, swept)
+        for part in (begin, take_up, partial(self._settle, now)):
             try:
-                await part
+                await part()
             except Transient as error:
                 failures.append(error)
         if failures:

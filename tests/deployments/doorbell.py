@@ -5,10 +5,8 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import boto3
 import httpx
@@ -22,8 +20,6 @@ from tests.programs import PrefectServer
 if TYPE_CHECKING:
     from types_boto3_events import EventBridgeClient
     from types_boto3_sqs import SQSClient
-
-DETAIL = {"tenantId": "tenant-123", "episodeId": "episode-456", "clips": [{"clipId": "clip-789"}]}
 
 
 class Doorbell:
@@ -154,19 +150,3 @@ def stored(server: PrefectServer, *ids: str) -> list[dict[str, Any]]:
     question = {"filter": {"id": {"id": ids}}, "limit": 50}
     events: list[dict[str, Any]] = server.ask("/events/filter", question).json()["events"]
     return events
-
-
-def envelope(age: timedelta = timedelta(), **changes: object) -> dict[str, Any]:
-    """An event as EventBridge delivers it."""
-    return {
-        "version": "0",
-        "id": str(uuid4()),
-        "source": SOURCE,
-        "detail-type": DETAIL_TYPE,
-        "account": "000000000000",
-        "region": "us-east-1",
-        "time": (datetime.now(UTC) - age).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "resources": [],
-        "detail": DETAIL,
-        **changes,
-    }

@@ -13,13 +13,12 @@ import pytest
 from clipflow.domain.eventbridge import PREFECT_EVENT, SOURCE
 from deployments.bridge.carrier import Pace
 from tests.deployments.doorbell import (
-    DETAIL,
     Doorbell,
     carrying,
-    envelope,
     standing_in_front,
     stored,
 )
+from tests.envelopes import DETAIL, envelope
 from tests.programs import PrefectServer, Program, eventually, throughout
 
 pytestmark = pytest.mark.slow

@@ -2,15 +2,14 @@
 
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from clipflow.domain.eventbridge import DETAIL_TYPE, SOURCE
 from clipflow.storage.records import plain
 from deployments.local_stack import RunningStack
 from deployments.local_stack.settings import BUCKET, DEAD_LETTER_QUEUE, QUEUE, TABLE
+from tests.envelopes import envelope
 from tests.made_media import make_source
 
 DETECTED, IN_PROGRESS = "detected", "Generation in Progress"
@@ -87,18 +86,7 @@ def event(episode: Episode, *clips: str) -> str:
     detail: dict[str, Any] = {"tenantId": episode.tenant, "episodeId": episode.id}
     if clips:
         detail["clips"] = [{"clipId": clip} for clip in clips]
-    envelope = {
-        "version": "0",
-        "id": str(uuid4()),
-        "source": SOURCE,
-        "detail-type": DETAIL_TYPE,
-        "account": "000000000000",
-        "region": "us-east-1",
-        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "resources": [],
-        "detail": detail,
-    }
-    return json.dumps(envelope)
+    return json.dumps(envelope(detail=detail))
 
 
 def history(record: dict[str, Any]) -> list[str]:

@@ -70,26 +70,26 @@ def test_a_picture_that_no_window_holds_is_refused_by_its_name(
         room.cut(room.put(source), "0", "0.5")
 
 
-def test_a_span_of_which_nothing_decodes_is_refused(room: CutRoom, tmp_path: Path) -> None:
-    source = make_source(tmp_path / "s.mkv", seconds=6)
+def damage(source: Path, those: slice, **stream: int) -> None:
+    """Nothing but zeros is left of those packets of the stream."""
     data = source.read_bytes()
     with av.open(str(source)) as container:
-        packets = [bytes(packet) for packet in container.demux(video=0)][50:100]
+        packets = [bytes(packet) for packet in container.demux(**stream)][those]
     for packet in packets:
         data = data.replace(packet, bytes(len(packet)))
     source.write_bytes(data)
+
+
+def test_a_span_of_which_nothing_decodes_is_refused(room: CutRoom, tmp_path: Path) -> None:
+    source = make_source(tmp_path / "s.mkv", seconds=6)
+    damage(source, slice(50, 100), video=0)
     with pytest.raises(MediaRefused, match="0 of 25 frames could be decoded"):
         room.cut(room.put(source), "2.5", "3.5")
 
 
 def test_sound_of_which_nothing_decodes_is_refused(room: CutRoom, tmp_path: Path) -> None:
     source = make_source(tmp_path / "s.mkv", seconds=3)
-    data = source.read_bytes()
-    with av.open(str(source)) as container:
-        packets = [bytes(packet) for packet in container.demux(audio=0)][15:]
-    for packet in packets:
-        data = data.replace(packet, bytes(len(packet)))
-    source.write_bytes(data)
+    damage(source, slice(15, None), audio=0)
     with pytest.raises(MediaRefused, match=r"No sound of .*s\.mkv can be decoded there"):
         room.cut(room.put(source), "2.5", "3")
 

@@ -1,0 +1,25 @@
+"""Events that ask for clips, as EventBridge puts them into a queue."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from clipflow.domain.eventbridge import DETAIL_TYPE, SOURCE
+
+DETAIL = {"tenantId": "tenant-123", "episodeId": "episode-456", "clips": [{"clipId": "clip-789"}]}
+
+
+def envelope(age: timedelta = timedelta(), **changes: object) -> dict[str, Any]:
+    """A new one, of so long ago."""
+    return {
+        "version": "0",
+        "id": str(uuid4()),
+        "source": SOURCE,
+        "detail-type": DETAIL_TYPE,
+        "account": "000000000000",
+        "region": "us-east-1",
+        "time": (datetime.now(UTC) - age).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "resources": [],
+        "detail": DETAIL,
+        **changes,
+    }

@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
-from clipflow.domain.errors import InvalidInput
+from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.model import faults
 
 Kind = TypeVar("Kind", bound=BaseSettings)
@@ -163,30 +163,30 @@ def _read(kind: type[Kind]) -> Kind:
     try:
         return kind()
     except ValidationError as error:
-        raise InvalidInput(
+        raise InvalidInputError(
             f"The environment is not valid: {faults(error)}.", "Correct the variables it names."
         ) from None
 
 
 @cache
 def settings() -> Settings:
-    """The settings of this process. Raises InvalidInput naming what is missing or wrong."""
+    """The settings of this process. Raises InvalidInputError naming what is missing or wrong."""
     return _read(Settings)
 
 
 @cache
 def limits() -> Limits:
-    """The limits of this process. Raises InvalidInput."""
+    """The limits of this process. Raises InvalidInputError."""
     return _read(Limits)
 
 
 @cache
 def pools() -> Pools:
-    """The work pools of this process. Raises InvalidInput."""
+    """The work pools of this process. Raises InvalidInputError."""
     return _read(Pools)
 
 
 @cache
 def models() -> Models:
-    """The models of this process. Raises InvalidInput."""
+    """The models of this process. Raises InvalidInputError."""
     return _read(Models)

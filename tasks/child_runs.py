@@ -25,7 +25,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
 from prefect.states import Cancelling, Crashed
 
-from clipflow.domain.errors import MachineLost, Stopped
+from clipflow.domain.errors import MachineLostError, StoppedError
 from clipflow.domain.keys import RecordKeys
 from tasks.ended import error_of
 from tasks.jobs import tags_of
@@ -100,7 +100,7 @@ class Crew:
             return cast(FlowRun, started)
 
     def seen_later(self, client: SyncPrefectClient, run: FlowRun) -> FlowRun:
-        """The run as it is a moment later. Raises Stopped once nobody waits for anything.
+        """The run as it is a moment later. Raises StoppedError once nobody waits for anything.
 
         One look serves all who wait: ten children asked after each by itself were two thirds of
         what the Prefect server had to do.
@@ -129,7 +129,7 @@ class Crew:
 
     def _check(self) -> None:
         if self._over.is_set():
-            raise Stopped("The run that asked for this ended first.")
+            raise StoppedError("The run that asked for this ended first.")
 
 
 _crew: ContextVar[Crew] = ContextVar("crew")
@@ -161,8 +161,8 @@ def crew_of(record: RecordKeys) -> Iterator[None]:
 def finish(child: Child) -> None:
     """Returns once a run of its own has done the child's part.
 
-    Raises the child's own error, by its type and with its message; MachineLost where its machine
-    was lost or never came; Stopped where somebody cancelled it.
+    Raises the child's own error, by its type and with its message; MachineLostError where its machine
+    was lost or never came; StoppedError where somebody cancelled it.
     """
     crew = _crew.get()
     with get_client(sync_client=True) as client:
@@ -205,12 +205,12 @@ def _is_of_use(state: State[Any], child: Child) -> bool:
 
 
 def _give_up_on_the_lost(client: SyncPrefectClient, run: FlowRun) -> None:
-    """Raises MachineLost for a run that was handed over, and whose machine was never heard of."""
+    """Raises MachineLostError for a run that was handed over, and whose machine was never heard of."""
     state = run.state
     if state and state.is_pending() and datetime.now(UTC) - state.timestamp > LONGEST_LAUNCH:
         message = f"No machine for {run.name} in {LONGEST_LAUNCH}."
         client.set_flow_run_state(run.id, Cancelling(message=message))
-        raise MachineLost(message, "Start it again to go on; see the cluster's capacity.")
+        raise MachineLostError(message, "Start it again to go on; see the cluster's capacity.")
 
 
 def _attempt(run: FlowRun | None) -> int:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from clipflow.clips.extract import extract
 from clipflow.clips.plan import Cut
 from clipflow.domain.clips import ExtractInput, ExtractOutput
-from clipflow.domain.errors import ClipflowError, MachineLost, MediaInterrupted
+from clipflow.domain.errors import ClipflowError, MachineLostError, MediaInterruptedError
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short
 from clipflow.segments.checkpoint import fingerprint, is_made_from
@@ -31,7 +31,7 @@ _plans = TypeAdapter(SegmentPlan)
 async def worth_another_machine(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Whether the machine was lost: an error of the work itself was tried again where it was."""
     error = await state.aresult(raise_on_failure=False)
-    return isinstance(error, MachineLost) or not isinstance(error, ClipflowError)
+    return isinstance(error, MachineLostError) or not isinstance(error, ClipflowError)
 
 
 _ELSEWHERE: dict[str, Any] = {
@@ -48,7 +48,9 @@ def extract_elsewhere(cut: Cut, force: bool) -> ExtractOutput:
     if force or not is_made_from(objects.head(key), made_from):
         finish(extracting(cut, force))
     if not is_made_from(objects.head(key), made_from):
-        raise MediaInterrupted(f"{cut.label} of {cut.request.clip_id} was made, yet is not there.")
+        raise MediaInterruptedError(
+            f"{cut.label} of {cut.request.clip_id} was made, yet is not there."
+        )
     # Of a finished segment it only tells what it is.
     return extract(cut, objects, threads=1)
 
@@ -60,7 +62,9 @@ def render_elsewhere(asked: Render, force: bool) -> Short:
     key = asked.keys.short(asked.number)
     head = shorts_store().head(key)
     if head is None:
-        raise MediaInterrupted(f"{asked.label} of {asked.keys.label} was made, yet is not there.")
+        raise MediaInterruptedError(
+            f"{asked.label} of {asked.keys.label} was made, yet is not there."
+        )
     return Short.made(asked.number, key, asked.moment, head.size)
 
 

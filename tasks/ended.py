@@ -12,10 +12,10 @@ from prefect.exceptions import ObjectNotFound
 from clipflow.domain import errors
 from clipflow.domain.errors import (
     ClipflowError,
-    DeadlineExceeded,
-    MachineLost,
-    Stopped,
-    Terminal,
+    DeadlineExceededError,
+    MachineLostError,
+    StoppedError,
+    TerminalError,
 )
 
 # Prefect's own words for a flow that raised: the type of its error, and what it said.
@@ -38,15 +38,17 @@ def error_of(run: FlowRun, state: State[Any] | None) -> ClipflowError | None:
     if state is None or state.is_completed():
         return None
     if state.is_cancelled():
-        return Stopped(f"{run.name} was cancelled: {message}")
+        return StoppedError(f"{run.name} was cancelled: {message}")
     if state.is_crashed():
-        return MachineLost(f"{run.name} was lost: {message}", "Start it again to go on.")
+        return MachineLostError(f"{run.name} was lost: {message}", "Start it again to go on.")
     if state.name == _TIMED_OUT:
-        return DeadlineExceeded(f"{run.name}: {message}", "Start it again to go on.")
+        return DeadlineExceededError(f"{run.name}: {message}", "Start it again to go on.")
     raised = _RAISED.search(message)
     if not raised:
-        return Terminal(f"{run.name} failed: {message}")
+        return TerminalError(f"{run.name} failed: {message}")
     kind: Callable[[str], ClipflowError] | None = getattr(errors, raised[1], None)
     if not (isinstance(kind, type) and issubclass(kind, ClipflowError)):
-        return Terminal(f"{raised[1]}: {raised[2]}", "This is a defect in clipflow: see its log.")
+        return TerminalError(
+            f"{raised[1]}: {raised[2]}", "This is a defect in clipflow: see its log."
+        )
     return kind(raised[2])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipflow.domain.clips import BeginClipGeneration
-from clipflow.domain.errors import InvalidInput
+from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.settings import settings
 from clipflow.storage.records import record_store
@@ -42,7 +42,7 @@ def record_of(flow: str, parameters: dict[str, Any]) -> RecordKeys | None:
 
 
 def asked_for(parameters: dict[str, Any]) -> BeginClipGeneration:
-    """What a run of `begin-clip-generation` is to start. Raises InvalidInput."""
+    """What a run of `begin-clip-generation` is to start. Raises InvalidInputError."""
     detail = {
         "tenantId": parameters.get("tenant_id"),
         "episodeId": parameters.get("episode_id"),
@@ -58,7 +58,7 @@ def records_of(flow: str, parameters: dict[str, Any]) -> list[RecordKeys]:
         return [keys] if keys else []
     try:
         asked = asked_for(parameters)
-    except InvalidInput:
+    except InvalidInputError:
         return []
     where = (asked.tenant_id, asked.episode_id)
     clips = asked.clips

@@ -13,7 +13,7 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.states import Cancelled
 
 from clipflow.domain.clips import ClipStatus
-from clipflow.domain.errors import Failure, OwnershipLost, Terminal
+from clipflow.domain.errors import Failure, OwnershipLostError, TerminalError
 from clipflow.domain.keys import ClipKeys, RecordKeys
 from clipflow.settings import pools
 from clipflow.storage.records import record_store
@@ -50,7 +50,7 @@ def settle(run_id: UUID) -> Settled:
         waiting = [keys for keys in records_of(flow, run.parameters) if _waits(keys, run)]
         # An event's own run starts what an earlier one has not, and nothing twice.
         again = waiting or (flow == BEGIN and run.parameters.get("event_id"))
-        if again and not isinstance(error, Terminal) and start_again(client, run):
+        if again and not isinstance(error, TerminalError) and start_again(client, run):
             return Settled.STARTED_AGAIN
     records = record_store()
     marked = [records.fail_unclaimed(keys, str(run.id), failure) for keys in waiting]
@@ -89,7 +89,7 @@ def _fail(run: FlowRun, keys: RecordKeys | None, failure: Failure) -> bool:
         return False
     try:
         record_store().fail(keys, str(run.id), failure)
-    except OwnershipLost:
+    except OwnershipLostError:
         return False
     return True
 

@@ -57,7 +57,7 @@ def _watch(run: FlowRun, record: RecordKeys, done: Event) -> None:
 def is_wanted(record: RecordKeys) -> bool:
     """Whether the run that owns `record` is alive, or was lost so lately that another may follow.
 
-    Raises StorageUnavailable or httpx's HTTPError where that cannot be found out.
+    Raises StorageUnavailableError or httpx's HTTPError where that cannot be found out.
     """
     owner = record_store().owner(record)
     if owner is None:

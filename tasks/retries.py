@@ -6,12 +6,12 @@ from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from clipflow.domain.errors import Terminal
+from clipflow.domain.errors import TerminalError
 
 
 async def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether the error behind `state` is not a `Terminal` one."""
-    return not isinstance(await state.aresult(raise_on_failure=False), Terminal)
+    """Whether the error behind `state` is not a `TerminalError` one."""
+    return not isinstance(await state.aresult(raise_on_failure=False), TerminalError)
 
 
 # Media steps wait 2, 4 and 8 seconds, each with jitter.

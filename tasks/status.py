@@ -5,7 +5,7 @@ from typing import Any
 from prefect import get_run_logger, task
 
 from clipflow.domain.clips import ClipRecord
-from clipflow.domain.errors import Failure, OwnershipLost
+from clipflow.domain.errors import Failure, OwnershipLostError
 from clipflow.domain.keys import ClipKeys, RecordKeys
 from clipflow.domain.model import Model
 from clipflow.storage.records import Claim, record_store
@@ -46,7 +46,7 @@ def set_failed(
     is left to that run."""
     try:
         record_store().fail(keys, run_id, failure, result)
-    except OwnershipLost as error:
+    except OwnershipLostError as error:
         get_run_logger().warning("%s", error)
 
 

@@ -55,7 +55,7 @@ def source_clip(
     choice: SourceChoice,
     objects: ObjectStore,
 ) -> SourcedClip:
-    """Find each segment's source. Raises SourceNotFound where one has none."""
+    """Find each segment's source. Raises SourceNotFoundError where one has none."""
     ordered = in_play_order(list(segments))
     heads: dict[tuple[str, ...], ObjectHead] = {}
     for segment in ordered:
@@ -68,7 +68,7 @@ def source_clip(
 def plan_cuts(clip: SourcedClip, objects: ObjectStore) -> list[Cut]:
     """Probe each source once, and settle spans and form.
 
-    Raises InvalidInput for a segment that is not within its source, and what `probe` raises.
+    Raises InvalidInputError for a segment that is not within its source, and what `probe` raises.
     """
     heads = {head.key: head for _, head in clip.segments}
     probes = {key: probe(open_source(head, objects)) for key, head in heads.items()}

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from clipflow.domain.errors import InvalidInput
+from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.model import Identifier, Model, ObjectKey
 from clipflow.domain.timecode import Timecode
 
@@ -101,7 +101,7 @@ class ClipRecord(Model):
     source_key: Any = None
 
     def request(self, asked: ClipRequest) -> ClipRequest:
-        """`asked`, completed from this record. Raises InvalidInput naming what is wrong in it."""
+        """`asked`, completed from this record. Raises InvalidInputError naming what is wrong in it."""
         completed = {
             "clipId": asked.clip_id,
             "segments": asked.segments or self.segments,
@@ -109,7 +109,7 @@ class ClipRecord(Model):
         }
         request = ClipRequest.read(completed, f"the record of clip {asked.clip_id}")
         if not request.segments:
-            raise InvalidInput(
+            raise InvalidInputError(
                 f"Clip {asked.clip_id} has no segments.",
                 "Write them into its record, or into the event.",
             )

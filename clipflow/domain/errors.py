@@ -1,25 +1,25 @@
 """Every way in which clipflow fails, as one tree.
 
     ClipflowError               code, message, remedy
-    ├── Terminal                trying again cannot help
-    │   ├── InvalidInput        VALIDATION_ERROR   the event, record or segment cannot be meant
-    │   ├── SourceNotFound      SOURCE_NOT_FOUND   no object to cut from
-    │   ├── SourceChanged       STORAGE_ERROR      the object was replaced while it was worked on
-    │   ├── MediaRefused        FFMPEG_ERROR       the media itself cannot be read or cut
-    │   ├── OwnershipLost       INTERNAL_ERROR     another run owns the record now
-    │   ├── NotInstalled        INTERNAL_ERROR     an extra or a model is not on this machine
-    │   ├── Stopped             CANCELLED          somebody cancelled a part of the work
-    │   ├── NoMoments           VALIDATION_ERROR   nothing in the video to make a short of
-    │   └── ModelRefused        INTERNAL_ERROR     a language model will not answer, whoever asks
-    └── Transient               the same step may succeed later
-        ├── StorageUnavailable  STORAGE_ERROR      S3 or DynamoDB did not answer as it should
-        ├── MediaInterrupted    FFMPEG_ERROR       ffmpeg was killed, or its output is not whole
-        ├── DiskFull            STORAGE_ERROR      the machine's disk has no room for the work
-        ├── MachineLost         CRASHED            the machine that did a part of the work is gone
-        ├── ModelUnavailable    INTERNAL_ERROR     a language model did not answer usefully
-        └── DeadlineExceeded    TIMEOUT            a process or a read ran past its deadline
+    ├── TerminalError                trying again cannot help
+    │   ├── InvalidInputError        VALIDATION_ERROR   the event, record or segment cannot be meant
+    │   ├── SourceNotFoundError      SOURCE_NOT_FOUND   no object to cut from
+    │   ├── SourceChangedError       STORAGE_ERROR      the object was replaced while it was worked on
+    │   ├── MediaRefusedError        FFMPEG_ERROR       the media itself cannot be read or cut
+    │   ├── OwnershipLostError       INTERNAL_ERROR     another run owns the record now
+    │   ├── NotInstalledError        INTERNAL_ERROR     an extra or a model is not on this machine
+    │   ├── StoppedError             CANCELLED          somebody cancelled a part of the work
+    │   ├── NoMomentsError           VALIDATION_ERROR   nothing in the video to make a short of
+    │   └── ModelRefusedError        INTERNAL_ERROR     a language model will not answer, whoever asks
+    └── TransientError               the same step may succeed later
+        ├── StorageUnavailableError  STORAGE_ERROR      S3 or DynamoDB did not answer as it should
+        ├── MediaInterruptedError    FFMPEG_ERROR       ffmpeg was killed, or its output is not whole
+        ├── DiskFullError            STORAGE_ERROR      the machine's disk has no room for the work
+        ├── MachineLostError         CRASHED            the machine that did a part of the work is gone
+        ├── ModelUnavailableError    INTERNAL_ERROR     a language model did not answer usefully
+        └── DeadlineExceededError    TIMEOUT            a process or a read ran past its deadline
 
-A task's retry rule asks one question: is it `Terminal`?
+A task's retry rule asks one question: is it `TerminalError`?
 """
 
 from dataclasses import dataclass
@@ -61,71 +61,71 @@ class ClipflowError(Exception):
         return " ".join(part for part in (self.message, self.remedy) if part)
 
 
-class Terminal(ClipflowError):
+class TerminalError(ClipflowError):
     """Trying again cannot help."""
 
 
-class Transient(ClipflowError):
+class TransientError(ClipflowError):
     """The same step may succeed when it is tried again."""
 
 
-class InvalidInput(Terminal):
+class InvalidInputError(TerminalError):
     code = FailureCode.VALIDATION_ERROR
 
 
-class SourceNotFound(Terminal):
+class SourceNotFoundError(TerminalError):
     code = FailureCode.SOURCE_NOT_FOUND
 
 
-class SourceChanged(Terminal):
+class SourceChangedError(TerminalError):
     code = FailureCode.STORAGE_ERROR
 
 
-class MediaRefused(Terminal):
+class MediaRefusedError(TerminalError):
     code = FailureCode.FFMPEG_ERROR
 
 
-class OwnershipLost(Terminal):
+class OwnershipLostError(TerminalError):
     code = FailureCode.INTERNAL_ERROR
 
 
-class NotInstalled(Terminal):
+class NotInstalledError(TerminalError):
     code = FailureCode.INTERNAL_ERROR
 
 
-class Stopped(Terminal):
+class StoppedError(TerminalError):
     code = FailureCode.CANCELLED
 
 
-class NoMoments(Terminal):
+class NoMomentsError(TerminalError):
     code = FailureCode.VALIDATION_ERROR
 
 
-class ModelRefused(Terminal):
+class ModelRefusedError(TerminalError):
     code = FailureCode.INTERNAL_ERROR
 
 
-class StorageUnavailable(Transient):
+class StorageUnavailableError(TransientError):
     code = FailureCode.STORAGE_ERROR
 
 
-class MediaInterrupted(Transient):
+class MediaInterruptedError(TransientError):
     code = FailureCode.FFMPEG_ERROR
 
 
-class DiskFull(Transient):
+class DiskFullError(TransientError):
     code = FailureCode.STORAGE_ERROR
 
 
-class MachineLost(Transient):
+class MachineLostError(TransientError):
     code = FailureCode.CRASHED
 
 
-class ModelUnavailable(Transient):
+class ModelUnavailableError(TransientError):
     code = FailureCode.INTERNAL_ERROR
 
 
-class DeadlineExceeded(Transient):
+class DeadlineExceededError(TransientError):
     code = FailureCode.TIMEOUT
 
 

@@ -50,7 +50,7 @@ def put_events_entry(request: BeginClipGeneration) -> dict[str, Any]:
 def to_prefect_event(body: str, header: str | None = None) -> PrefectEvent:
     """The Prefect event for a queue message's body; `header` is the queue's own of X-Ray.
 
-    Raises InvalidInput, with the reason, where the body is not a valid event.
+    Raises InvalidInputError, with the reason, where the body is not a valid event.
     """
     raw = parsed(body, "the message")
     event = EventBridgeEvent.read(raw, "the event")

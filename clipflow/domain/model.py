@@ -8,7 +8,7 @@ from unicodedata import category
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from clipflow.domain.errors import InvalidInput
+from clipflow.domain.errors import InvalidInputError
 
 # Faults told of one input: a person mends the first ones, and then sees the rest.
 _MOST_FAULTS = 8
@@ -62,16 +62,16 @@ class Model(BaseModel):
 
     @classmethod
     def read(cls, value: object, what: str) -> Self:
-        """`value` as this model. Raises InvalidInput naming `what` and each field at fault."""
+        """`value` as this model. Raises InvalidInputError naming `what` and each field at fault."""
         try:
             # Only the outside's own names: ours would be lost on whoever reads the value next.
             return cls.model_validate(value, by_alias=True, by_name=False)
         except ValidationError as error:
-            raise InvalidInput(f"{what} is not valid: {faults(error)}.") from None
+            raise InvalidInputError(f"{what} is not valid: {faults(error)}.") from None
 
 
 def parsed(text: str | bytes, what: str, remedy: str = "") -> Any:
-    """`text` as JSON. Raises InvalidInput naming `what` where it is none, or none that travels.
+    """`text` as JSON. Raises InvalidInputError naming `what` where it is none, or none that travels.
 
     What travels is at most `_DEEPEST` deep, its whole numbers have 64 bits, and its texts are
     Unicode: else Prefect's server and its client cannot write it, also where it means nothing here.
@@ -79,12 +79,12 @@ def parsed(text: str | bytes, what: str, remedy: str = "") -> Any:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{what} is not JSON: {error}.", remedy) from None
+        raise InvalidInputError(f"{what} is not JSON: {error}.", remedy) from None
     waiting: list[tuple[Any, tuple[object, ...]]] = [(value, ())]
     while waiting:
         inner, path = waiting.pop()
         if why := _cannot_travel(inner, len(path)):
-            raise InvalidInput(f"{what} is not valid: {_named(path)}: {why}.", remedy)
+            raise InvalidInputError(f"{what} is not valid: {_named(path)}: {why}.", remedy)
         if isinstance(inner, dict):
             waiting += [(part, (*path, key)) for key, part in inner.items()]
             waiting += [(key, (*path, "a name")) for key in inner]

@@ -1,6 +1,6 @@
 """The moments of a transcript: by salience, or by the language model that the settings name."""
 
-from clipflow.domain.errors import NoMoments
+from clipflow.domain.errors import NoMomentsError
 from clipflow.domain.shorts import Moment
 from clipflow.domain.transcript import Transcript
 from clipflow.highlights.bounds import everything, moments
@@ -18,11 +18,11 @@ def pick(transcript: Transcript, brief: Brief) -> list[Moment]:
     than the target is one moment with all that is said in it, even where that is too short. Not
     to be called where an event loop runs.
 
-    Raises NoMoments where nothing is said; with a language model, what `model.choices` raises.
+    Raises NoMomentsError where nothing is said; with a language model, what `model.choices` raises.
     """
     speech = Speech.of(transcript.words, brief)
     if not speech.pieces:
-        raise NoMoments(
+        raise NoMomentsError(
             "No moment can be chosen: nothing is said in the video.",
             "Name a video with speech in it; for one with speech, set its language.",
         )

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from botocore.exceptions import BotoCoreError
 from pydantic_ai import exceptions as failures
 
-from clipflow.domain.errors import ModelRefused, ModelUnavailable
+from clipflow.domain.errors import ModelRefusedError, ModelUnavailableError
 
 # HTTP statuses of the 4xx that another try may turn: timeout, too early, too many requests.
 _PASSING = (408, 425, 429)
@@ -40,40 +40,46 @@ _ANOTHER = "Name another model in CLIPFLOW_HIGHLIGHT_MODEL, one that can call to
 
 @contextmanager
 def telling_failures(model: str) -> Iterator[None]:
-    """Turn what pydantic-ai raises while `model` is asked into ModelRefused or ModelUnavailable."""
+    """Turn what pydantic-ai raises while `model` is asked into ModelRefusedError or ModelUnavailableError."""
     # Without their causes: these hold the server's words, and a log shows them.
     try:
         yield
     except (failures.UserError, ImportError) as error:
-        raise ModelRefused(f"{model} cannot be asked: {_brief(str(error))}.", _NAMING) from None
+        raise ModelRefusedError(
+            f"{model} cannot be asked: {_brief(str(error))}.", _NAMING
+        ) from None
     except BotoCoreError as error:
         # Credentials or a region are missing; what AWS answers comes as a ModelAPIError.
-        raise ModelRefused(
+        raise ModelRefusedError(
             f"{model} cannot be asked: {type(error).__name__}.",
             "Give this process AWS credentials and a region.",
         ) from None
     except failures.ModelAPIError as error:
         raise _answered(model, error) from None
     except failures.UnexpectedModelBehavior as error:
-        raise ModelUnavailable(
+        raise ModelUnavailableError(
             f"{model} did not name moments in the form asked for: {_brief(error.message)}.",
             _ANOTHER,
         ) from None
 
 
-def _answered(model: str, error: failures.ModelAPIError) -> ModelRefused | ModelUnavailable:
+def _answered(
+    model: str, error: failures.ModelAPIError
+) -> ModelRefusedError | ModelUnavailableError:
     status = error.status_code if isinstance(error, failures.ModelHTTPError) else None
     said = [f"HTTP {status}" if status else type(error).__name__]
     codes = {error.provider_error_code, error.provider_error_type}
     said += sorted(code for code in codes if code and _CODE.fullmatch(code))
     message = f"{model} did not answer: {', '.join(said)}."
     if isinstance(error, failures.ModelContextWindowExceededError):
-        return ModelRefused(message, "Name a model that reads 8 000 tokens or more.")
+        return ModelRefusedError(message, "Name a model that reads 8 000 tokens or more.")
     if isinstance(error, failures.ModelQuotaExceededError):
-        return ModelRefused(message, _REMEDIES[402])
+        return ModelRefusedError(message, _REMEDIES[402])
     if _is_final(error, status):
-        return ModelRefused(message, _REMEDIES.get(status or 0, _ANOTHER))
-    return ModelUnavailable(message, "The provider may be overloaded or out of reach: try later.")
+        return ModelRefusedError(message, _REMEDIES.get(status or 0, _ANOTHER))
+    return ModelUnavailableError(
+        message, "The provider may be overloaded or out of reach: try later."
+    )
 
 
 def _is_final(error: failures.ModelAPIError, status: int | None) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import ffmpeg as command
 
-from clipflow.domain.errors import MediaRefused
+from clipflow.domain.errors import MediaRefusedError
 from clipflow.media import ffmpeg
 from clipflow.media.allowance import most_bytes, patience
 from clipflow.media.cut import (
@@ -88,7 +88,7 @@ def refuse_unless_it_shows(
 ) -> None:
     """Decode the segment at `path`: all of it without any error, its frames when `planned`.
 
-    `planned` are in units of TIMESCALE, in order. Raises MediaRefused where it is not so.
+    `planned` are in units of TIMESCALE, in order. Raises MediaRefusedError where it is not so.
     """
     told = scratch / "frames.txt"
     duration = Fraction(planned[-1] - planned[0], TIMESCALE)
@@ -102,7 +102,9 @@ def refuse_unless_it_shows(
     shown = [int(line.split(",")[2]) for line in lines]
     apart = [abs(pts - wanted) for pts, wanted in zip(shown, planned, strict=False)]
     if len(shown) != len(planned) or max(apart) > _ROUNDING:
-        raise MediaRefused(f"The copy shows {len(shown)} of {len(planned)} frames at their times.")
+        raise MediaRefusedError(
+            f"The copy shows {len(shown)} of {len(planned)} frames at their times."
+        )
 
 
 def decode_command(path: Path, told: Path, threads: int) -> list[str]:

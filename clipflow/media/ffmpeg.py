@@ -18,10 +18,10 @@ import imageio_ffmpeg
 
 from clipflow.domain.errors import (
     ClipflowError,
-    DeadlineExceeded,
-    DiskFull,
-    MediaInterrupted,
-    MediaRefused,
+    DeadlineExceededError,
+    DiskFullError,
+    MediaInterruptedError,
+    MediaRefusedError,
 )
 from clipflow.machine import LARGEST_PICTURE
 from clipflow.media.advance import advance
@@ -75,8 +75,8 @@ def run(
     files only, and in our own formats only. Where its output lasts `lasting` seconds, it reports
     how much of it is written.
 
-    Raises MediaRefused where ffmpeg gives up on its input or writes too much, MediaInterrupted
-    where it is killed, DeadlineExceeded where it does not end in time; its process group is gone
+    Raises MediaRefusedError where ffmpeg gives up on its input or writes too much, MediaInterruptedError
+    where it is killed, DeadlineExceededError where it does not end in time; its process group is gone
     in every case.
     """
     bound = max(largest, _LEAST_BOUND)
@@ -96,7 +96,7 @@ def run(
         try:
             status = _ended(process, deadline, written.look)
         except subprocess.TimeoutExpired:
-            raise DeadlineExceeded(
+            raise DeadlineExceededError(
                 f"{doing}: ffmpeg did not end within {deadline:.0f} s and was killed.",
                 "Where the input is long, raise CLIPFLOW_FFMPEG_DEADLINE_SECONDS.",
             ) from None
@@ -155,16 +155,16 @@ def _bytes(paths: Iterable[str]) -> int:
 
 def _refusal(doing: str, status: int, said: str, bound: int) -> ClipflowError:
     if status == -signal.SIGXFSZ:
-        return MediaRefused(
+        return MediaRefusedError(
             f"{doing}: ffmpeg wrote more than {bound >> 20} MiB, and was stopped.",
             "No such span takes as much: check the source's times and size.",
         )
     # ffmpeg answers SIGTERM and SIGINT with 255; a negative status is a signal it could not answer.
     if status < 0 or status == 255:
-        return MediaInterrupted(f"{doing}: ffmpeg was stopped from outside ({status}). {said}")
+        return MediaInterruptedError(f"{doing}: ffmpeg was stopped from outside ({status}). {said}")
     if "No space left on device" in said:
-        return DiskFull(f"{doing}: the disk is full.", "Give the worker more storage.")
-    return MediaRefused(
+        return DiskFullError(f"{doing}: the disk is full.", "Give the worker more storage.")
+    return MediaRefusedError(
         f"{doing}: ffmpeg failed ({status}): {said}",
         "Check that the source plays; ffmpeg's own words are above.",
     )

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import m3u8
 
-from clipflow.domain.errors import InvalidInput
+from clipflow.domain.errors import InvalidInputError
 from clipflow.media.chunks import Chunk, Key, Part, lines_of
 
 # A playlist of a day in two-second chunks is below this.
@@ -71,21 +71,21 @@ class Playlist:
 def parse(text: str, key: str) -> Playlist | str:
     """The media playlist in `text`, or, of a master playlist, the key of its best variant.
 
-    Raises InvalidInput where it is neither, or holds what cannot be cut exactly.
+    Raises InvalidInputError where it is neither, or holds what cannot be cut exactly.
     """
     _refuse_odd_text(text, key)
     try:
         content = m3u8.loads(text)
     except Exception as error:  # noqa: BLE001 - whatever a parser trips over, the text is at fault
-        raise InvalidInput(f"{key} is not an HLS playlist: {type(error).__name__}.") from None
+        raise InvalidInputError(f"{key} is not an HLS playlist: {type(error).__name__}.") from None
     if content.is_variant:
         return _best_variant(content, key)
     if not text.lstrip("\ufeff").startswith("#EXTM3U") or not content.segments:
-        raise InvalidInput(f"{key} is not an HLS playlist with chunks.")
+        raise InvalidInputError(f"{key} is not an HLS playlist with chunks.")
     if not content.is_endlist:
-        raise InvalidInput(f"{key} is still being recorded.", "Wait until it ends.")
+        raise InvalidInputError(f"{key} is still being recorded.", "Wait until it ends.")
     if any(chunk.discontinuity for chunk in content.segments[1:]):
-        raise InvalidInput(
+        raise InvalidInputError(
             f"{key} has a discontinuity, so times in it are not one time line.",
             "Remux it into one file first.",
         )
@@ -93,12 +93,12 @@ def parse(text: str, key: str) -> Playlist | str:
 
 
 def beside(key: str, uri: str) -> str:
-    """The key of what the playlist at `key` calls `uri`; InvalidInput if it lies elsewhere."""
+    """The key of what the playlist at `key` calls `uri`; InvalidInputError if it lies elsewhere."""
     folder = posixpath.dirname(key)
     try:
         address = urlsplit(uri)
     except ValueError:
-        raise InvalidInput(f"{key} names {uri[:80]!r}, which is no address.") from None
+        raise InvalidInputError(f"{key} names {uri[:80]!r}, which is no address.") from None
     path = unquote(address.path)
     resolved = posixpath.normpath(posixpath.join(folder, path))
     if (
@@ -113,23 +113,23 @@ def beside(key: str, uri: str) -> str:
         or resolved.startswith(("../", "/"))
         or resolved in (".", "..")
     ):
-        raise InvalidInput(f"{key} names {uri[:80]!r}, which is not beside it.")
+        raise InvalidInputError(f"{key} names {uri[:80]!r}, which is not beside it.")
     return resolved
 
 
 def _refuse_odd_text(text: str, key: str) -> None:
     if found := _CONTROLS.search(text):
-        raise InvalidInput(f"{key} holds the control character U+{ord(found[0]):04X}.")
+        raise InvalidInputError(f"{key} holds the control character U+{ord(found[0]):04X}.")
     if max(map(len, text.split("\n"))) > _LONGEST_LINE:
-        raise InvalidInput(f"{key} has a line of more than {_LONGEST_LINE} characters.")
+        raise InvalidInputError(f"{key} has a line of more than {_LONGEST_LINE} characters.")
 
 
 def _best_variant(content: m3u8.M3U8, key: str) -> str:
     if not content.playlists:
-        raise InvalidInput(f"{key} is a master playlist that names no other.")
+        raise InvalidInputError(f"{key} is a master playlist that names no other.")
     best = max(content.playlists, key=lambda variant: variant.stream_info.bandwidth or 0)
     if any(media.type == "AUDIO" and media.uri for media in best.media):
-        raise InvalidInput(
+        raise InvalidInputError(
             f"{key} keeps its sound in playlists of its own.",
             "Name a playlist whose chunks hold both picture and sound.",
         )
@@ -156,13 +156,13 @@ def _playlist(content: m3u8.M3U8, key: str) -> Playlist:
         total += chunk.seconds
     number = content.media_sequence or 0
     if not 0 <= number < 1 << 63:
-        raise InvalidInput(f"{key} has a media sequence number that cannot be.")
+        raise InvalidInputError(f"{key} has a media sequence number that cannot be.")
     return Playlist(key, tuple(chunks), tuple(starts), number)
 
 
 def _seconds(given: float | None, what: str) -> Fraction:
     if given is None or not isfinite(given) or not 0 <= given <= _LONGEST_CHUNK:
-        raise InvalidInput(f"{what} lasts {given} seconds, which cannot be.")
+        raise InvalidInputError(f"{what} lasts {given} seconds, which cannot be.")
     return Fraction(str(given))
 
 
@@ -172,7 +172,7 @@ def _part(uri: str | None, given: str | None, offset: int, what: str) -> tuple[P
         return Part(uri or ""), offset
     match = _RANGE.fullmatch(given)
     if not match:
-        raise InvalidInput(f"{what} has a byte range that is none.")
+        raise InvalidInputError(f"{what} has a byte range that is none.")
     offset = int(match[2]) if match[2] else offset
     return Part(uri or "", f"{int(match[1])}@{offset}"), offset + int(match[1])
 
@@ -182,7 +182,7 @@ def _key(given: m3u8.Key | None, what: str) -> Key | None:
         return None
     vector = given.iv or ""
     if given.method not in ("AES-128", "SAMPLE-AES") or (vector and not _VECTOR.fullmatch(vector)):
-        raise InvalidInput(
+        raise InvalidInputError(
             f"{what} is encrypted in a way that cannot be read.", "Use AES-128 or SAMPLE-AES."
         )
     return Key(given.method, given.uri or "", vector)

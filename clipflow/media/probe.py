@@ -8,7 +8,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from clipflow.domain.errors import MediaRefused
+from clipflow.domain.errors import MediaRefusedError
 from clipflow.media.parameter_sets import ParameterSets, parameter_sets
 from clipflow.media.source import PlaylistSource, Source, reading
 from clipflow.media.streams import first_frame, picture_of, refuse_too_large, sound_of
@@ -89,13 +89,13 @@ class Probe:
 def probe(source: Source) -> Probe:
     """Read the header and the first frame of `source`.
 
-    Raises MediaRefused where there is no picture in it, and what `reading` raises.
+    Raises MediaRefusedError where there is no picture in it, and what `reading` raises.
     """
     with reading(source.name), source.open(Fraction(0), Fraction(1)) as container:
         picture = picture_of(container, source.name)
         frame = first_frame(container, picture, source.name)
         if frame is None or frame.pts is None or picture.time_base is None:
-            raise MediaRefused(
+            raise MediaRefusedError(
                 f"{source.name} has no frame that can be decoded.", "Check that the source plays."
             )
         width, height, square = _upright(frame, picture)

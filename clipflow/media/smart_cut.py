@@ -14,7 +14,7 @@ from typing import Literal
 
 import av
 
-from clipflow.domain.errors import MediaRefused
+from clipflow.domain.errors import MediaRefusedError
 from clipflow.media import edges
 from clipflow.media.cut import cut
 from clipflow.media.form import Form
@@ -76,7 +76,7 @@ def smart_cut(window: Window, source: Probe, form: Form, path: Path, threads: in
                 middle = _middle(window, form.copied)
                 _copy(work, form.copied, middle, path)
             return Cutting("copied", copied=len(middle.copied))
-        except MediaRefused as refusal:
+        except MediaRefusedError as refusal:
             why = refusal.message
         _LOG.info("%s of %s is encoded: %s", window.span, source.name, why)
         _encode(work, form.copied, path)
@@ -87,7 +87,7 @@ def _middle(window: Window, sets: ParameterSets) -> Middle:
     try:
         return middle_of(window, sets)
     except ValueError as error:
-        raise MediaRefused(str(error)) from None
+        raise MediaRefusedError(str(error)) from None
 
 
 def _copy(work: _Work, sets: ParameterSets, middle: Middle, path: Path) -> None:

@@ -18,7 +18,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 
-from clipflow.domain.errors import MediaRefused
+from clipflow.domain.errors import MediaRefusedError
 from clipflow.media.probe import Probe
 
 # Seconds by which a timestamp may differ from the samples counted: more is a gap, not a
@@ -64,7 +64,7 @@ class Soundtrack:
     def add(self, packet: Packet[Any]) -> Iterator[Packet[Any]]:
         """What a packet of the source's sound adds to the window.
 
-        Raises MediaRefused for channels that cannot be mixed.
+        Raises MediaRefusedError for channels that cannot be mixed.
         """
         self._packets += 1
         late = self._correction(packet)
@@ -74,13 +74,13 @@ class Soundtrack:
     def finish(self) -> Iterator[Packet[Any]]:
         """What the decoder and the resampler still hold.
 
-        Raises MediaRefused where there were packets and nothing of them could be decoded.
+        Raises MediaRefusedError where there were packets and nothing of them could be decoded.
         """
         for frame in self._decoded(None):
             yield from self._heard(frame, Fraction(0))
         yield from self._resampled(None)
         if self._packets and not self._frames:
-            raise MediaRefused(
+            raise MediaRefusedError(
                 f"No sound of {self.known.name} can be decoded there.", "Re-encode its sound."
             )
 
@@ -146,7 +146,7 @@ class Soundtrack:
         try:
             return resampler.resample(frame)
         except (av.error.FFmpegError, ValueError):
-            raise MediaRefused(
+            raise MediaRefusedError(
                 f"{self.known.name}: its sound of {self._form[1]} cannot be made {self._layout}.",
                 "Re-encode its sound in stereo.",
             ) from None

@@ -14,12 +14,12 @@ import av
 from av.container import InputContainer
 
 from clipflow.domain.errors import (
-    DeadlineExceeded,
-    DiskFull,
-    MediaRefused,
-    SourceChanged,
-    SourceNotFound,
-    StorageUnavailable,
+    DeadlineExceededError,
+    DiskFullError,
+    MediaRefusedError,
+    SourceChangedError,
+    SourceNotFoundError,
+    StorageUnavailableError,
 )
 from clipflow.media.layout import byte_rate, extents, origin, timed_by
 from clipflow.media.playlist import Playlist
@@ -158,9 +158,9 @@ def reading(name: str) -> Iterator[None]:
     except Interrupted as carried:
         raise (carried.__cause__ or carried) from None
     except av.error.HTTPNotFoundError:
-        raise SourceNotFound(f"{name} is not there.") from None
+        raise SourceNotFoundError(f"{name} is not there.") from None
     except av.error.HTTPOtherClientError:
-        raise SourceChanged(
+        raise SourceChangedError(
             f"{name} was replaced while it was read.", "Start the clip again."
         ) from None
     except (
@@ -172,18 +172,22 @@ def reading(name: str) -> Iterator[None]:
     ) as error:
         if error.errno == ENOSPC:
             # What is read is written to disk at once.
-            raise DiskFull(
+            raise DiskFullError(
                 f"Reading {name}: the disk is full.", "Give the worker more storage."
             ) from None
         if error.errno == EIO and not name.endswith(PLAYLIST):
             # The bytes of all else are fetched by us, whose errors say more.
             raise _damaged(name, error) from None
-        raise StorageUnavailable(f"Reading {name} failed: {error.strerror}.") from None
+        raise StorageUnavailableError(f"Reading {name} failed: {error.strerror}.") from None
     except (av.error.ExitError, av.error.TimeoutError):
-        raise DeadlineExceeded(f"Reading {name}: no answer within {_TIMEOUT[1]:.0f} s.") from None
+        raise DeadlineExceededError(
+            f"Reading {name}: no answer within {_TIMEOUT[1]:.0f} s."
+        ) from None
     except av.error.FFmpegError as error:
         raise _damaged(name, error) from None
 
 
-def _damaged(name: str, error: av.error.FFmpegError) -> MediaRefused:
-    return MediaRefused(f"{name} cannot be read: {error.strerror}.", "Check that the source plays.")
+def _damaged(name: str, error: av.error.FFmpegError) -> MediaRefusedError:
+    return MediaRefusedError(
+        f"{name} cannot be read: {error.strerror}.", "Check that the source plays."
+    )

@@ -20,7 +20,7 @@ from av.audio.frame import AudioFrame
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
-from clipflow.domain.errors import MediaInterrupted, MediaRefused
+from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.media.cut import TIMESCALE
 from clipflow.media.source import reading
 from clipflow.media.track import placed
@@ -47,7 +47,7 @@ class Stitched:
 def stitch(pieces: Sequence[Piece], path: Path) -> Stitched:
     """Join `pieces`, in order, into an MP4 at `path`: H.264 copied, AAC, faststart.
 
-    Raises MediaRefused where the pieces do not share one form, and what `reading` raises.
+    Raises MediaRefusedError where the pieces do not share one form, and what `reading` raises.
     """
     with reading("a segment of the clip"):
         return _stitched(pieces, path)
@@ -90,11 +90,13 @@ def _refuse_mixed_forms(pieces: Sequence[Piece]) -> None:
     for piece in pieces:
         with _opened(piece) as container:
             if not container.streams.video or not container.streams.audio:
-                raise MediaRefused(f"{piece.path.name} is no segment.", "Start with `force`.")
+                raise MediaRefusedError(f"{piece.path.name} is no segment.", "Start with `force`.")
             video, audio = container.streams.video[0], container.streams.audio[0]
             forms.add((video.codec_context.extradata, audio.rate, audio.layout.name))
     if len(forms) > 1:
-        raise MediaRefused("The segments do not share one form.", "Start the clip with `force`.")
+        raise MediaRefusedError(
+            "The segments do not share one form.", "Start the clip with `force`."
+        )
 
 
 def _write(output: OutputContainer, pieces: Sequence[Piece], starts: list[Fraction]) -> None:
@@ -150,4 +152,4 @@ def _first_samples(piece: Piece, count: int) -> Iterator[AudioFrame]:
                 return
             count -= frame.samples
             yield frame
-    raise MediaInterrupted(f"{piece.path.name} is {count} samples short.")
+    raise MediaInterruptedError(f"{piece.path.name} is {count} samples short.")

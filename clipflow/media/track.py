@@ -15,7 +15,7 @@ import av
 from av.packet import Packet
 from av.stream import Stream
 
-from clipflow.domain.errors import MediaRefused
+from clipflow.domain.errors import MediaRefusedError
 from clipflow.media import nal
 from clipflow.media.cut import TIMESCALE
 from clipflow.media.groups import pictures
@@ -43,12 +43,12 @@ def ticks(time: Fraction) -> int:
 def encoded(path: Path, frames: Sequence[Fraction]) -> Run:
     """All packets of a file of ours; its frames, in order, are those at `frames` seconds.
 
-    Raises MediaRefused where they are not as many.
+    Raises MediaRefusedError where they are not as many.
     """
     with av.open(str(path)) as container:
         found = [packet.pts or 0 for packet in pictures(container)]
     if len(found) != len(frames):
-        raise MediaRefused(f"{len(found)} of {len(frames)} frames could be decoded.")
+        raise MediaRefusedError(f"{len(found)} of {len(frames)} frames could be decoded.")
     # An edit list rounds times, but not their order.
     exact = dict(zip(sorted(found), map(ticks, frames), strict=True))
     return Run(path, 0, tuple(exact[pts] for pts in found))

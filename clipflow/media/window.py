@@ -24,7 +24,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from clipflow.domain.errors import InvalidInput, MediaInterrupted, MediaRefused
+from clipflow.domain.errors import InvalidInputError, MediaInterruptedError, MediaRefusedError
 from clipflow.domain.timecode import format_timecode
 from clipflow.media.probe import Probe
 from clipflow.media.soundtrack import RATES, Soundtrack
@@ -80,8 +80,8 @@ class Window:
 def fetch(source: Source, known: Probe, span: Span, path: Path) -> Window:
     """Read `span` of `source` into a window at `path`.
 
-    Raises InvalidInput where no frame lies in the span, MediaRefused where it cannot be decoded
-    from any keyframe or no window can hold it, MediaInterrupted where the source ends before the
+    Raises InvalidInputError where no frame lies in the span, MediaRefusedError where it cannot be decoded
+    from any keyframe or no window can hold it, MediaInterruptedError where the source ends before the
     span does.
     """
     start = known.start + span.start
@@ -95,19 +95,19 @@ def fetch(source: Source, known: Probe, span: Span, path: Path) -> Window:
                 copy.run(container, output)
         if copy.decodable or begin == 0:
             return copy.window(path)
-    raise MediaRefused(f"{source.name}: no keyframe before {span}.", "Re-encode the source.")
+    raise MediaRefusedError(f"{source.name}: no keyframe before {span}.", "Re-encode the source.")
 
 
 def _opened(path: Path, picture: VideoStream, name: str) -> OutputContainer:
     """A window to write that holds such a picture.
 
-    Raises MediaRefused where there is none.
+    Raises MediaRefusedError where there is none.
     """
     codec = picture.codec_context.codec.name
     if codec in _held("nut"):
         return av.open(str(path), "w", format="nut")
     if codec not in _held("mov"):
-        raise MediaRefused(
+        raise MediaRefusedError(
             f"{name}: its picture is {codec}, which cannot be cut.", "Re-encode it, as H.264."
         )
     # A MOV says in units of the whole when a stream begins: in these it rounds nothing.
@@ -209,7 +209,7 @@ class _Copy:
 
     def _note(self, packet: Packet[Any]) -> None:
         if packet.pts is None:
-            raise MediaRefused(
+            raise MediaRefusedError(
                 f"{self.known.name} has frames without presentation times.",
                 "Remux it to MP4.",
             )
@@ -225,12 +225,12 @@ class _Copy:
 
     def window(self, path: Path) -> Window:
         if not self._wanted:
-            raise InvalidInput(f"{self.known.name}: no frame lies in {self.span}.")
+            raise InvalidInputError(f"{self.known.name}: no frame lies in {self.span}.")
         base, zero = self.known.time_base, self.known.first_pts * self.known.time_base
         frames = tuple(pts * base - zero - self.span.start for pts in sorted(self._wanted))
         missing = self.known.start + self.span.end - self._reached
         if not self._done and missing > _EARLY_END:
-            raise MediaInterrupted(
+            raise MediaInterruptedError(
                 f"{self.known.name} ended {float(missing):.1f} s before the end of {self.span}.",
                 "It is tried again; if it stays so, the source is cut short.",
             )

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from clipflow.domain.errors import NotInstalled
+from clipflow.domain.errors import NotInstalledError
 
 Pixels = NDArray[np.uint8]
 
@@ -41,7 +41,7 @@ class Finder(Protocol):
 
 
 def finder(model: Path | None) -> Finder:
-    """YuNet with `model`, else OpenCV's own cascades. Raises NotInstalled where it is no model."""
+    """YuNet with `model`, else OpenCV's own cascades. Raises NotInstalledError where it is no model."""
     return YuNet(model) if model else Cascades()
 
 
@@ -52,7 +52,7 @@ class YuNet:
         try:
             self._net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), _SURE)
         except cv2.error as error:
-            raise NotInstalled(
+            raise NotInstalledError(
                 f"CLIPFLOW_FACE_MODEL: {model} cannot be loaded: {error.err}.",
                 "Name a YuNet model that OpenCV 4 reads, or leave the setting out.",
             ) from None

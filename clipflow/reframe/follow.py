@@ -5,7 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from statistics import median
 
-from clipflow.domain.errors import InvalidInput
+from clipflow.domain.errors import InvalidInputError
 from clipflow.reframe.faces import finder
 from clipflow.reframe.path import CropPath, Knot, even, largest_box
 from clipflow.reframe.plan import planned
@@ -29,11 +29,13 @@ def crop_path(film: Film, aspect: Fraction, face_model: Path | None = None) -> C
     The crop stands in the middle of shots without a face. Faces are found by the YuNet model at
     `face_model`, else by OpenCV's cascades.
 
-    Raises InvalidInput where `aspect` is none, MediaRefused where `film` cannot be read, and
-    NotInstalled where `face_model` cannot.
+    Raises InvalidInputError where `aspect` is none, MediaRefusedError where `film` cannot be read, and
+    NotInstalledError where `face_model` cannot.
     """
     if aspect <= 0:
-        raise InvalidInput(f"An aspect of {aspect} is no shape.", "Name a width over a height.")
+        raise InvalidInputError(
+            f"An aspect of {aspect} is no shape.", "Name a width over a height."
+        )
     watched = watch(film, finder(face_model))
     width, height = largest_box(watched.width, watched.height, aspect)
     x: list[Knot] = []

@@ -16,7 +16,7 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation
 
-from clipflow.domain.errors import MediaRefused
+from clipflow.domain.errors import MediaRefusedError
 from clipflow.machine import LARGEST_PICTURE
 from clipflow.reframe.cuts import Cuts
 from clipflow.reframe.faces import Face, Finder, Pixels
@@ -91,7 +91,7 @@ class Watched:
 
 
 def watch(film: Film, finder: Finder) -> Watched:
-    """Look through `film`. Raises MediaRefused where it cannot be read or shows nothing."""
+    """Look through `film`. Raises MediaRefusedError where it cannot be read or shows nothing."""
     cuts, search = Cuts(), Search(film, finder)
     watched: Watched | None = None
     times: list[float] = []
@@ -104,7 +104,7 @@ def watch(film: Film, finder: Finder) -> Watched:
         if search.is_due(time):
             watched.looks.append(search.look(time, frame))
     if watched is None:
-        raise MediaRefused(
+        raise MediaRefusedError(
             f"{film.path.name} has no frame that can be decoded.", "Check that it plays."
         )
     turns = [_turn(film, times[cut - 1], times[cut]) for cut in cuts.finish(times)]
@@ -134,7 +134,7 @@ def _frames(
     try:
         with av.open(str(film.path)) as container:
             if not container.streams.video:
-                raise MediaRefused(
+                raise MediaRefusedError(
                     f"{film.path.name} has no moving picture.", "Name a video that has one."
                 )
             stream = container.streams.video[0]
@@ -158,7 +158,7 @@ def _frames(
                 if film.holds(_time(frame)) and time >= since - _SAME_TIME:
                     yield time, frame
     except av.error.FFmpegError as error:
-        raise MediaRefused(
+        raise MediaRefusedError(
             f"{film.path.name} cannot be read: {error.strerror}.", "Check that it plays."
         ) from None
 

@@ -15,7 +15,7 @@ from fractions import Fraction
 from math import ceil
 from pathlib import Path
 
-from clipflow.domain.errors import DiskFull
+from clipflow.domain.errors import DiskFullError
 from clipflow.settings import settings
 
 _PREFIX = "clipflow-work-"
@@ -32,7 +32,7 @@ _FRAMES_A_SECOND = 30
 def work_folder(needed: int) -> Iterator[Path]:
     """A new folder in the scratch of the settings, removed when the work in it is over.
 
-    Removes what processes that are gone have left there. Raises DiskFull where fewer bytes are free
+    Removes what processes that are gone have left there. Raises DiskFullError where fewer bytes are free
     than are `needed`, and where the disk is full before the work is over.
     """
     root = settings().scratch
@@ -45,7 +45,7 @@ def work_folder(needed: int) -> Iterator[Path]:
     except OSError as error:
         if error.errno != ENOSPC:
             raise
-        raise DiskFull(f"The disk of {root} is full.", _REMEDY) from None
+        raise DiskFullError(f"The disk of {root} is full.", _REMEDY) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
@@ -65,7 +65,7 @@ def window_bytes(size: int, whole: Fraction | None, duration: Fraction) -> int:
 def _refuse_without_room(root: Path, needed: int) -> None:
     free = shutil.disk_usage(root).free
     if free < needed + _RESERVE:
-        raise DiskFull(
+        raise DiskFullError(
             f"The work needs about {_megabytes(needed + _RESERVE)}, and {root} has "
             f"{_megabytes(free)} free.",
             _REMEDY,

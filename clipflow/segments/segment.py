@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from math import floor
 
-from clipflow.domain.errors import InvalidInput
+from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.timecode import format_timecode
 from clipflow.media.form import Form
 from clipflow.media.probe import Probe
@@ -51,12 +51,12 @@ class SegmentPlan:
 def span_within(span: Span, source: Probe) -> Span:
     """The span; an end up to a second past the source's is clamped to it.
 
-    Raises InvalidInput where it ends later than that.
+    Raises InvalidInputError where it ends later than that.
     """
     if source.duration is None or span.end <= source.duration:
         return span
     if span.end > source.duration + _CLAMP_SECONDS or span.start >= source.duration:
-        raise InvalidInput(
+        raise InvalidInputError(
             f"Segment {span} ends past {source.name}, "
             f"which lasts {format_timecode(source.duration)}.",
             "Correct the segment's times or its source.",

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from clipflow.domain.errors import InvalidInput, SourceNotFound
+from clipflow.domain.errors import InvalidInputError, SourceNotFoundError
 from clipflow.media.playlist import LARGEST_PLAYLIST_BYTES, beside, parse
 from clipflow.media.source import PLAYLIST, FileSource, PlaylistSource, Source
 from clipflow.storage.objects import ObjectHead, ObjectStore
@@ -10,19 +10,19 @@ from clipflow.telemetry.spans import counted
 
 
 def find_source(candidates: list[str], objects: ObjectStore) -> ObjectHead:
-    """The first of `candidates` that exists. Raises SourceNotFound where none does."""
+    """The first of `candidates` that exists. Raises SourceNotFoundError where none does."""
     for key in candidates:
         head = objects.head(key)
         if head:
             return head
-    raise SourceNotFound(
+    raise SourceNotFoundError(
         f"There is no source at {' or '.join(candidates)}.",
         "Upload it, or correct what names it.",
     )
 
 
 def open_source(head: ObjectHead, objects: ObjectStore) -> Source:
-    """The source at `head`, ready to be read by range. Raises InvalidInput for a bad playlist."""
+    """The source at `head`, ready to be read by range. Raises InvalidInputError for a bad playlist."""
     if not head.key.endswith(PLAYLIST):
         return FileSource(head.key, head.etag, head.size, counted(partial(objects.part, head)))
     key = head.key
@@ -31,7 +31,7 @@ def open_source(head: ObjectHead, objects: ObjectStore) -> Source:
         if not isinstance(playlist, str):
             return PlaylistSource(head.key, head.etag, playlist, partial(_address, objects, key))
         key = playlist
-    raise InvalidInput(f"{head.key} names a master playlist that names another.")
+    raise InvalidInputError(f"{head.key} names a master playlist that names another.")
 
 
 def _address(objects: ObjectStore, playlist_key: str, uri: str) -> str:

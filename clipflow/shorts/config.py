@@ -17,7 +17,7 @@ _LARGEST_CONFIG_BYTES = 1 << 20
 def read_config(keys: ShortsKeys, objects: ObjectStore) -> ShortsConfig:
     """What the video's config asks for.
 
-    Raises SourceNotFound where there is none, or no such background; InvalidInput where it cannot
+    Raises SourceNotFoundError where there is none, or no such background; InvalidInputError where it cannot
     be meant; what `probe` raises where the background is no video.
     """
     text = objects.text(keys.config, _LARGEST_CONFIG_BYTES)

@@ -2,7 +2,7 @@
 
 import json
 
-from clipflow.domain.errors import InvalidInput, NoMoments
+from clipflow.domain.errors import InvalidInputError, NoMomentsError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import parsed
 from clipflow.domain.shorts import Moment, ShortsConfig
@@ -35,7 +35,7 @@ def choose_moments(
     brief = Brief(config.segment_count, config.target_seconds, duration)
     moments = pick(read_transcript(keys, objects), brief)
     if not moments:
-        raise NoMoments(
+        raise NoMomentsError(
             f"Nothing said in {keys.original} makes a moment of about {config.target_seconds:g} s.",
             "Ask for shorter ones, or see in original.txt what was heard.",
         )
@@ -47,9 +47,9 @@ def choose_moments(
 
 
 def read_moments(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:
-    """The moments chosen before, best first. Raises InvalidInput where they cannot be read."""
+    """The moments chosen before, best first. Raises InvalidInputError where they cannot be read."""
     text = objects.text(keys.moments, _LARGEST_BYTES)
     values = parsed(text, keys.moments, "Delete it.")
     if not isinstance(values, list):
-        raise InvalidInput(f"{keys.moments} is not a list of moments.", "Delete it.")
+        raise InvalidInputError(f"{keys.moments} is not a list of moments.", "Delete it.")
     return [Moment.read(value, f"a moment of {keys.moments}") for value in values]

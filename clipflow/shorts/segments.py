@@ -39,7 +39,7 @@ class PlannedMoment:
 def plan_moments(
     keys: ShortsKeys, moments: list[Moment], objects: ObjectStore
 ) -> list[PlannedMoment]:
-    """What to cut for each moment. Raises InvalidInput for one that is not within the video."""
+    """What to cut for each moment. Raises InvalidInputError for one that is not within the video."""
     head = find_source([keys.original], objects)
     known = probe(open_source(head, objects))
     form = in_sdr(common_form([known]))

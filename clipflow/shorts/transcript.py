@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from clipflow.domain.errors import InvalidInput
+from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.transcript import Transcript
 from clipflow.media.probe import probe
@@ -32,7 +32,7 @@ def transcribe(
 ) -> None:
     """Put the transcript's three objects, unless they are there already, made from the same.
 
-    Raises SourceNotFound without a video, InvalidInput where it has no sound, and what reading it
+    Raises SourceNotFoundError without a video, InvalidInputError where it has no sound, and what reading it
     and the transcriber raise.
     """
     video = find_source([keys.original], objects)
@@ -88,7 +88,7 @@ def _keep_sound(keys: ShortsKeys, video: ObjectHead, objects: ObjectStore, sound
     source = open_source(video, objects)
     known = probe(source)
     if known.sound is None:
-        raise InvalidInput(
+        raise InvalidInputError(
             f"{video.key} has no sound, so nothing can be heard in it.",
             "Put its subtitles beside it as original.srt.",
         )

@@ -11,7 +11,7 @@ import av
 from av.audio.frame import AudioFrame
 from av.container import InputContainer
 
-from clipflow.domain.errors import MediaInterrupted, MediaRefused
+from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.domain.transcript import LONGEST
 from clipflow.media.probe import Probe
 from clipflow.media.source import Source, reading
@@ -34,7 +34,7 @@ def extract(source: Source, known: Probe, path: Path) -> None:
     What the timestamps leave out is silence, and sound before the first frame is left out. Damage
     that a decoder cannot read is silence too, and logged. `known.sound` must not be None.
 
-    Raises MediaRefused where there is no sound that can be decoded, MediaInterrupted where the
+    Raises MediaRefusedError where there is no sound that can be decoded, MediaInterruptedError where the
     source ends too early, and what `reading` raises.
     """
     end = known.duration or Fraction(LONGEST)
@@ -55,7 +55,7 @@ def _frames(container: InputContainer, known: Probe) -> Iterator[AudioFrame]:
     """Every frame of the sound; all streams are read, so that the end of the source is known."""
     sound = sound_of(container, known.name)
     if sound is None:
-        raise MediaRefused(f"{known.name} has no sound.", "Name a source that has it.")
+        raise MediaRefusedError(f"{known.name} has no sound.", "Name a source that has it.")
     decoded, damaged, reached = 0, 0, Fraction(0)
     for packet in container.demux():
         if packet.pts is not None and packet.time_base:
@@ -72,14 +72,16 @@ def _frames(container: InputContainer, known: Probe) -> Iterator[AudioFrame]:
     if damaged:
         _LOG.warning("%s: %d packets of its sound cannot be decoded", known.name, damaged)
         if not decoded:
-            raise MediaRefused(f"No sound of {known.name} can be decoded.", "Re-encode its sound.")
+            raise MediaRefusedError(
+                f"No sound of {known.name} can be decoded.", "Re-encode its sound."
+            )
     _check_end(known, reached)
 
 
 def _check_end(known: Probe, reached: Fraction) -> None:
     missing = known.start + (known.duration or 0) - reached
     if missing > _EARLY_END:
-        raise MediaInterrupted(
+        raise MediaInterruptedError(
             f"{known.name} ended {float(missing):.1f} s before the end it declares.",
             "It is tried again; if it stays so, the source is cut short.",
         )
@@ -128,7 +130,7 @@ class _TimeLine:
     def _start(self, begins: Fraction, form: tuple[object, ...]) -> None:
         place = round((begins - self.known.start) * RATE)
         if place > LONGEST * RATE:
-            raise MediaRefused(
+            raise MediaRefusedError(
                 f"{self.known.name} has sound at {float(begins):.0f} s, which cannot be.",
                 "Remux it, so that its timestamps begin near zero.",
             )

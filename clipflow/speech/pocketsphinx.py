@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
 
-from clipflow.domain.errors import InvalidInput, MediaInterrupted
+from clipflow.domain.errors import InvalidInputError, MediaInterruptedError
 from clipflow.domain.transcript import Transcript, Word
 from clipflow.machine import cores
 from clipflow.speech.sound import RATE, SAMPLE_BYTES, pieces, samples
@@ -31,10 +31,10 @@ _LONGEST, _LEEWAY = 30 * RATE, 10 * RATE
 def transcribe(sound: Path, language: str | None = None) -> Transcript:
     """The English words in the file at `sound`; see `transcribe.Transcribe`.
 
-    Raises InvalidInput for another language, MediaInterrupted where a listener is killed.
+    Raises InvalidInputError for another language, MediaInterruptedError where a listener is killed.
     """
     if language and language.lower().split("-")[0] != LANGUAGE:
-        raise InvalidInput(
+        raise InvalidInputError(
             f"PocketSphinx hears English only, not {language!r}.",
             "Set CLIPFLOW_TRANSCRIBER=whisperx, or put an original.srt beside the video.",
         )
@@ -111,7 +111,7 @@ class _Listener:
         except (BrokenPipeError, ValueError):
             answer = ""
         if not answer:
-            raise MediaInterrupted(
+            raise MediaInterruptedError(
                 f"Listening to {self.sound.name}: PocketSphinx stopped ({self._process.wait()}).",
                 "What it said is in the log; killed (-9), it had too little memory.",
             )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pysubs2 import Pysubs2Error, SSAEvent, SSAFile
 
-from clipflow.domain.errors import InvalidInput
+from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import LONGEST, Transcript
 from clipflow.speech.cues import Cue, cues
 from clipflow.speech.spread import split, spread
@@ -37,15 +37,15 @@ def read(content: bytes, name: str, language: str | None = None) -> Transcript:
     """The words of the subtitles in `content`, each cue's time shared out by their lengths.
 
     Cues may lie in any order; one that overlaps the next ends where that begins. Raises
-    InvalidInput, with `name`, where nothing in it can be read.
+    InvalidInputError, with `name`, where nothing in it can be read.
     """
     text = _subrip(_text(content, name).splitlines()).replace("\\", _BACKSLASH) + _LAST_NUMBER
     try:
         events = SSAFile.from_string(text, format_="srt", keep_html_tags=True).events
     except (Pysubs2Error, ValueError) as error:
-        raise InvalidInput(f"{name} cannot be read: {error}.", _REMEDY) from None
+        raise InvalidInputError(f"{name} cannot be read: {error}.", _REMEDY) from None
     if any(not 0 <= time <= LONGEST * 1000 for e in events for time in (e.start, e.end)):
-        raise InvalidInput(f"{name} has a cue later than {LONGEST // 3600} hours.", _REMEDY)
+        raise InvalidInputError(f"{name} has a cue later than {LONGEST // 3600} hours.", _REMEDY)
     said = [(event, split(_said(event.text))) for event in events]
     words = [
         word
@@ -53,7 +53,7 @@ def read(content: bytes, name: str, language: str | None = None) -> Transcript:
         for word in spread(texts, start / 1000, end / 1000)
     ]
     if not words:
-        raise InvalidInput(f"{name} holds no subtitle.", _REMEDY)
+        raise InvalidInputError(f"{name} holds no subtitle.", _REMEDY)
     return Transcript(tuple(words), language)
 
 
@@ -62,7 +62,7 @@ def _text(content: bytes, name: str) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError:
-        raise InvalidInput(f"{name} is not in UTF-8.", _REMEDY) from None
+        raise InvalidInputError(f"{name} is not in UTF-8.", _REMEDY) from None
 
 
 def _subrip(lines: Sequence[str]) -> str:

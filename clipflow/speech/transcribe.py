@@ -15,13 +15,13 @@ class Transcribe(Protocol):
         """The words in the file at `sound`, which `audio.extract` wrote.
 
         `language` is a tag like `en` or `pt-BR`; None lets the listener find out, where it can.
-        Without speech the transcript is empty. Raises InvalidInput where it cannot hear that
-        language, and NotInstalled where a package or a model is missing.
+        Without speech the transcript is empty. Raises InvalidInputError where it cannot hear that
+        language, and NotInstalledError where a package or a model is missing.
         """
 
 
 def transcriber() -> Transcribe:
-    """The listener that CLIPFLOW_TRANSCRIBER names. Raises NotInstalled where it is not there."""
+    """The listener that CLIPFLOW_TRANSCRIBER names. Raises NotInstalledError where it is not there."""
     if models().transcriber is Transcriber.WHISPERX:
         whisper.require()
         return whisper.transcribe

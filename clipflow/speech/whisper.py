@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clipflow.domain.errors import InvalidInput, NotInstalled
+from clipflow.domain.errors import InvalidInputError, NotInstalledError
 from clipflow.domain.transcript import Transcript, Word
 from clipflow.machine import cores
 from clipflow.speech import whisper_models
@@ -34,9 +34,9 @@ _CALLED = {"nb": "no", "fil": "tl", "jv": "jw"}
 
 
 def require() -> None:
-    """Raises NotInstalled where the extra `whisperx` is not there."""
+    """Raises NotInstalledError where the extra `whisperx` is not there."""
     if find_spec("whisperx") is None:
-        raise NotInstalled(
+        raise NotInstalledError(
             "WhisperX is not installed.",
             "Run `make whisperx`, or set CLIPFLOW_TRANSCRIBER=pocketsphinx.",
         )
@@ -46,7 +46,7 @@ def transcribe(sound: Path, language: str | None = None) -> Transcript:
     """The words in the file at `sound`; see `transcribe.Transcribe`.
 
     With HF_TOKEN set, speakers are told apart, for which all of the sound is in memory: 230 MB an
-    hour. Raises InvalidInput where Whisper does not know the language, NotInstalled where a model
+    hour. Raises InvalidInputError where Whisper does not know the language, NotInstalledError where a model
     is neither on this machine nor can be fetched.
     """
     require()
@@ -97,7 +97,7 @@ def _code(language: str | None) -> str | None:
     tag = language.lower().split("-")[0]
     code = _CALLED.get(tag, tag)
     if code not in LANGUAGES:
-        raise InvalidInput(
+        raise InvalidInputError(
             f"Whisper does not know the language {language!r}.",
             "Leave it out to have it detected, or put an original.srt beside the video.",
         )

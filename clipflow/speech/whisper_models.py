@@ -7,7 +7,7 @@ where speakers are told apart, the diarization model. The voice detector is in t
 import logging
 from typing import Any, NamedTuple
 
-from clipflow.domain.errors import InvalidInput, NotInstalled, without_secrets
+from clipflow.domain.errors import InvalidInputError, NotInstalledError, without_secrets
 from clipflow.settings import models
 
 # WhisperX and torch are imported where they are used: they take seconds, and are an extra.
@@ -33,7 +33,7 @@ def device() -> str:
 def listener(language: str | None, threads: int) -> Any:
     """WhisperX's pipeline for `language`, None to have it detected.
 
-    Raises NotInstalled where the model cannot be had, InvalidInput where it hears only English.
+    Raises NotInstalledError where the model cannot be had, InvalidInputError where it hears only English.
     """
     import whisperx
 
@@ -55,7 +55,7 @@ def listener(language: str | None, threads: int) -> Any:
         remedy = f"{_FETCHED}name its folder in CLIPFLOW_WHISPERX_MODEL."
         raise _missing(f"Whisper model {name}", error, remedy) from None
     if language not in (None, "en") and not loaded.model.model.is_multilingual:
-        raise InvalidInput(
+        raise InvalidInputError(
             f"The Whisper model {name} hears English only, not {language!r}.",
             "Name another in CLIPFLOW_WHISPERX_MODEL.",
         )
@@ -65,7 +65,7 @@ def listener(language: str | None, threads: int) -> Any:
 def aligner(language: str) -> Aligner | None:
     """The alignment model for `language`; None, logged, where there is none for it.
 
-    Raises NotInstalled where there is one but it cannot be had.
+    Raises NotInstalledError where there is one but it cannot be had.
     """
     from whisperx.alignment import (
         DEFAULT_ALIGN_MODELS_HF,
@@ -90,7 +90,7 @@ def aligner(language: str) -> Aligner | None:
 
 
 def diarizer() -> Any | None:
-    """What tells speakers apart; None without HF_TOKEN. Raises NotInstalled where it has none."""
+    """What tells speakers apart; None without HF_TOKEN. Raises NotInstalledError where it has none."""
     if _token() is None:
         return None
     from whisperx.diarize import DiarizationPipeline
@@ -119,6 +119,6 @@ def _keep_quiet() -> None:
     set_telemetry_metrics(False)
 
 
-def _missing(what: str, error: Exception, remedy: str) -> NotInstalled:
+def _missing(what: str, error: Exception, remedy: str) -> NotInstalledError:
     said = without_secrets(str(error)).strip().split("\n")[0] or type(error).__name__
-    return NotInstalled(f"The {what} cannot be loaded: {said}", remedy)
+    return NotInstalledError(f"The {what} cannot be loaded: {said}", remedy)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from clipflow.domain.errors import InvalidInput
+from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.model import parsed
 from clipflow.domain.transcript import Word
 
@@ -15,8 +15,8 @@ def words_json(words: Iterable[Word]) -> str:
 
 
 def read_words(text: str | bytes, name: str) -> tuple[Word, ...]:
-    """The words in `text`. Raises InvalidInput naming `name` and the first word at fault."""
+    """The words in `text`. Raises InvalidInputError naming `name` and the first word at fault."""
     rows = parsed(text, name)
     if not isinstance(rows, list):
-        raise InvalidInput(f"{name} is not a list of words.")
+        raise InvalidInputError(f"{name} is not a list of words.")
     return tuple(Word.read(row, f"{name}: word {place}") for place, row in enumerate(rows, 1))

@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
-from clipflow.domain.errors import StorageUnavailable
+from clipflow.domain.errors import StorageUnavailableError
 from clipflow.settings import settings
 
 if TYPE_CHECKING:
@@ -61,11 +61,11 @@ def error_code(error: ClientError) -> str:
 
 @contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
-    """What the SDK raises while `doing` something becomes StorageUnavailable, cause kept."""
+    """What the SDK raises while `doing` something becomes StorageUnavailableError, cause kept."""
     try:
         yield
     except _SDK_ERRORS as error:
-        raise StorageUnavailable(
+        raise StorageUnavailableError(
             f"{doing} failed: {error}.",
             "It is tried again; check the service and the permissions.",
         ) from error

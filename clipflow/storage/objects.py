@@ -17,11 +17,11 @@ from botocore.exceptions import (
 from urllib3.exceptions import HTTPError
 
 from clipflow.domain.errors import (
-    DeadlineExceeded,
-    InvalidInput,
-    SourceChanged,
-    SourceNotFound,
-    StorageUnavailable,
+    DeadlineExceededError,
+    InvalidInputError,
+    SourceChangedError,
+    SourceNotFoundError,
+    StorageUnavailableError,
 )
 from clipflow.settings import settings
 from clipflow.storage.aws import error_code, s3_client, storage_errors
@@ -54,7 +54,7 @@ class ObjectHead:
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """One bucket. Every method raises StorageUnavailable where S3 does not answer as it should."""
+    """One bucket. Every method raises StorageUnavailableError where S3 does not answer as it should."""
 
     client: "S3Client"
     bucket: str
@@ -81,31 +81,31 @@ class ObjectStore:
         )
 
     def data(self, key: str, limit: int) -> bytes:
-        """A small object. Raises SourceNotFound without it, InvalidInput above `limit` bytes."""
+        """A small object. Raises SourceNotFoundError without it, InvalidInputError above `limit` bytes."""
         with storage_errors(f"reading {key}"):
             try:
                 body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
             except ClientError as error:
                 if error_code(error) in _MISSING:
-                    raise SourceNotFound(f"There is no object {key}.") from None
+                    raise SourceNotFoundError(f"There is no object {key}.") from None
                 raise
             data = body.read(limit + 1)
         if len(data) > limit:
-            raise InvalidInput(f"{key} is larger than {limit} bytes.")
+            raise InvalidInputError(f"{key} is larger than {limit} bytes.")
         return data
 
     def text(self, key: str, limit: int) -> str:
-        """A small text object. Raises what `data` raises, InvalidInput where it is not UTF-8."""
+        """A small text object. Raises what `data` raises, InvalidInputError where it is not UTF-8."""
         try:
             return self.data(key, limit).decode()
         except UnicodeDecodeError:
-            raise InvalidInput(f"{key} is not UTF-8 text.") from None
+            raise InvalidInputError(f"{key} is not UTF-8 text.") from None
 
     def part(self, head: ObjectHead, start: int, end: int) -> bytes:
         """The bytes `start ≤ place < end` of the very object that `head` tells of.
 
-        A body that breaks off is taken up where it did, a few times. Raises SourceNotFound,
-        SourceChanged where the object was replaced, DeadlineExceeded where S3 does not answer.
+        A body that breaks off is taken up where it did, a few times. Raises SourceNotFoundError,
+        SourceChangedError where the object was replaced, DeadlineExceededError where S3 does not answer.
         """
         got, breaks = bytearray(), 0
         with storage_errors(f"reading {head.key}"), _source_errors(head.key):
@@ -131,7 +131,7 @@ class ObjectStore:
         )
         if answer["ContentLength"] != end - start:
             answer["Body"].close()
-            raise StorageUnavailable(f"{head.key}: S3 gave other bytes than it was asked for.")
+            raise StorageUnavailableError(f"{head.key}: S3 gave other bytes than it was asked for.")
         return answer["Body"]
 
     def download(self, key: str, path: Path) -> None:
@@ -181,12 +181,14 @@ def _source_errors(name: str) -> Iterator[None]:
         yield
     except ClientError as error:
         if error_code(error) in _MISSING:
-            raise SourceNotFound(f"{name} is not there.") from None
+            raise SourceNotFoundError(f"{name} is not there.") from None
         if error_code(error) in _REPLACED:
-            raise SourceChanged(f"{name} was replaced while it was read.", "Start again.") from None
+            raise SourceChangedError(
+                f"{name} was replaced while it was read.", "Start again."
+            ) from None
         raise
     except _SILENT:
-        raise DeadlineExceeded(f"Reading {name}: S3 did not answer in time.") from None
+        raise DeadlineExceededError(f"Reading {name}: S3 did not answer in time.") from None
 
 
 _TRANSFER = TransferConfig(

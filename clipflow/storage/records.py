@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from clipflow.domain import transitions
 from clipflow.domain.clips import DUE, ClipRecord, ClipStatus, TrackRecord
-from clipflow.domain.errors import Failure, InvalidInput, OwnershipLost
+from clipflow.domain.errors import Failure, InvalidInputError, OwnershipLostError
 from clipflow.domain.keys import (
     CLIP_SORT_PREFIX,
     TRACK_SORT_PREFIX,
@@ -51,7 +51,7 @@ class InProgress:
 
 @dataclass(frozen=True)
 class RecordStore:
-    """The records of clips and tracks. Every method raises StorageUnavailable where DynamoDB does
+    """The records of clips and tracks. Every method raises StorageUnavailableError where DynamoDB does
     not answer as it should."""
 
     table: "Table"
@@ -95,7 +95,7 @@ class RecordStore:
         """Set In Progress: make `run_id` the record's owner, unless another run is at work on it.
 
         What was `brought` is kept where the record has nothing such. Asked again by the same run it
-        is granted again and changes nothing. Raises InvalidInput where there is no record and
+        is granted again and changes nothing. Raises InvalidInputError where there is no record and
         nothing was brought to make one of.
         """
         given = None if brought is None else _decimals(brought)
@@ -104,7 +104,7 @@ class RecordStore:
         if old is None:
             return Claim(granted=True)
         if not old:
-            raise InvalidInput(
+            raise InvalidInputError(
                 f"There is no record of {keys.label}, and nothing to make one of.",
                 "Write the record first, or put the clip's segments into the event.",
             )
@@ -112,13 +112,13 @@ class RecordStore:
         return Claim(granted=owner == run_id, owner=owner)
 
     def complete(self, keys: RecordKeys, run_id: str, result: Model) -> None:
-        """Set Complete. Raises OwnershipLost where another run owns the record by now."""
+        """Set Complete. Raises OwnershipLostError where another run owns the record by now."""
         self._finish(keys, transitions.complete(run_id, _now(), _attributes(result)), run_id)
 
     def fail(
         self, keys: RecordKeys, run_id: str, failure: Failure, result: Model | None = None
     ) -> None:
-        """Set Failed. Raises OwnershipLost where another run owns the record by now."""
+        """Set Failed. Raises OwnershipLostError where another run owns the record by now."""
         update = transitions.fail(run_id, _now(), failure, _attributes(result))
         self._finish(keys, update, run_id)
 
@@ -156,7 +156,7 @@ class RecordStore:
         # An answer of DynamoDB's may be lost and the write tried again: then it is done already.
         if old.get("flowRunId") == run_id and old.get("status") == update.sets["status"]:
             return
-        raise OwnershipLost(
+        raise OwnershipLostError(
             f"The record of {keys.label} belongs to run {old.get('flowRunId')} and is "
             f"{old.get('status')!r}: nothing was changed."
         )

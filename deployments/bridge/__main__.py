@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-from clipflow.domain.errors import InvalidInput, Transient
+from clipflow.domain.errors import InvalidInputError, TransientError
 from clipflow.storage.records import record_store
 from clipflow.telemetry.export import set_up
 from clipflow.telemetry.measures import SWEEP_ENDED, say
@@ -75,7 +75,7 @@ async def sweep_on(client: PrefectClient, pace: Pace) -> None:
     """Turn after turn, unless this environment knows of no table."""
     try:
         sweep = Sweep(client, record_store(), pace.answer)
-    except InvalidInput as error:
+    except InvalidInputError as error:
         log.warning("what is lost on the way is not looked for: %s", error)
         return
     outage = ""
@@ -83,7 +83,7 @@ async def sweep_on(client: PrefectClient, pace: Pace) -> None:
         await asyncio.sleep(pace.sweep)
         try:
             found = await sweep.turn()
-        except Transient as error:
+        except TransientError as error:
             if str(error) != outage:
                 log.warning("not swept: %s", error)
             outage = str(error)

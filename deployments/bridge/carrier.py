@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
-from deployments.bridge.message import Message, Outage, Refused
+from deployments.bridge.message import Message, OutageError, Refused
 from deployments.bridge.queue import Queue
 from deployments.bridge.server import PAGE, Server
 
@@ -46,7 +46,7 @@ class Carrier:
         while not self._stop.is_set():
             try:
                 await self._turn()
-            except Outage as error:
+            except OutageError as error:
                 if str(error) != outage:
                     log.warning("waiting: %s", error)
                 outage = str(error)
@@ -61,13 +61,13 @@ class Carrier:
 
     async def give_back(self) -> None:
         """Leaves nothing in hand: deletes what the server has, the rest is visible at once."""
-        with suppress(Outage, TimeoutError):
+        with suppress(OutageError, TimeoutError):
             async with asyncio.timeout(self._pace.poll):
                 await self._confirm()
         try:
             await self._delete()
             await self._queue.hide(list(self._hand.values()), 0)
-        except Outage as error:
+        except OutageError as error:
             log.warning("not given back, visible again within a minute: %s", error)
 
     async def _turn(self) -> None:

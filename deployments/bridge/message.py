@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from clipflow.domain.errors import Failure, InvalidInput, Transient
+from clipflow.domain.errors import Failure, InvalidInputError, TransientError
 from clipflow.domain.eventbridge import TRACEPARENT, PrefectEvent, caller_of, to_prefect_event
 from clipflow.domain.traces import TracePlace
 from clipflow.telemetry.spans import past_span
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
-class Outage(Transient):
+class OutageError(TransientError):
     """The queue or the server cannot do its part now."""
 
 
-class Refused(Outage):
+class Refused(OutageError):
     """The queue or the server answers, and will not do just this."""
 
 
@@ -84,7 +84,7 @@ def read(raw: "MessageTypeDef", visible_at: float) -> Message:
 
 
 def posting(event: PrefectEvent, now: datetime) -> bytes:
-    """The JSON to post. Raises InvalidInput where the server could not store it.
+    """The JSON to post. Raises InvalidInputError where the server could not store it.
 
     `occurred` is now, not the event's own time. The server deletes what occurred before its
     retention (7 days), hides what occurred in the future, and takes the latest `occurred` for the
@@ -94,8 +94,8 @@ def posting(event: PrefectEvent, now: datetime) -> bytes:
     try:
         text = event.model_copy(update={"occurred": now}).model_dump_json()
     except ValueError as error:  # half of a surrogate pair, or nested too deep
-        raise InvalidInput(f"the event cannot be written as JSON: {error}.") from None
+        raise InvalidInputError(f"the event cannot be written as JSON: {error}.") from None
     if _NUL.search(text):
         # PostgreSQL would refuse it after the 204, and with it every event of the same flush.
-        raise InvalidInput("the event holds a NUL character, which Prefect cannot store.")
+        raise InvalidInputError("the event holds a NUL character, which Prefect cannot store.")
     return text.encode()

@@ -1,4 +1,4 @@
-"""The queue's side: SQS, each call with its failures as `Outage`."""
+"""The queue's side: SQS, each call with its failures as `OutageError`."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deployments.bridge.message import Message, Outage, Refused, read
+from deployments.bridge.message import Message, OutageError, Refused, read
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
@@ -30,7 +30,7 @@ class Queue:
         self._dead_letter_url = ""
 
     async def find(self) -> None:
-        """Finds both queues, once. Raises Outage, with the remedy, where they do not exist yet."""
+        """Finds both queues, once. Raises OutageError, with the remedy, where they do not exist yet."""
         if self._dead_letter_url:
             return
         remedy = "Deploy the stack of infra/, or set CLIPFLOW_QUEUE_NAME and AWS_REGION."
@@ -42,9 +42,11 @@ class Queue:
             arn = json.loads(policy.get("Attributes", {})["RedrivePolicy"])["deadLetterTargetArn"]
             self._dead_letter_url = await self._find(arn.split(":")[-1])
         except KeyError:
-            raise Outage(f"Queue {self.name} has no dead-letter queue.", remedy) from None
+            raise OutageError(f"Queue {self.name} has no dead-letter queue.", remedy) from None
         except Refused as error:
-            raise Outage(f"Queue {self.name} cannot be used: {error.message}", remedy) from error
+            raise OutageError(
+                f"Queue {self.name} cannot be used: {error.message}", remedy
+            ) from error
 
     async def receive(self, limit: int, wait: int, visibility: int) -> list[Message]:
         """At most `limit` messages, waiting `wait` seconds for the first one."""
@@ -118,4 +120,4 @@ async def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     except ClientError as error:
         raise Refused(f"SQS: {error.response['Error']['Code']}.") from error
     except BotoCoreError as error:
-        raise Outage(f"SQS: {type(error).__name__}.") from error
+        raise OutageError(f"SQS: {type(error).__name__}.") from error

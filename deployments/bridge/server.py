@@ -1,4 +1,4 @@
-"""The Prefect server's side, by Prefect's own client, each call with its failures as `Outage`."""
+"""The Prefect server's side, by Prefect's own client, each call with its failures as `OutageError`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -10,7 +10,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.events.filters import EventFilter, EventIDFilter
 from prefect.exceptions import ObjectNotFound
 
-from deployments.bridge.message import Outage, Refused
+from deployments.bridge.message import OutageError, Refused
 
 PAGE = 50  # the most events that /events/filter gives in one answer
 _NO_EVENT = UUID(int=0)
@@ -25,7 +25,7 @@ class Server:
         self._patience = patience
 
     async def stored(self, ids: Collection[UUID]) -> set[UUID]:
-        """Which of at most `PAGE` events the server has; raises Outage where it does not answer."""
+        """Which of at most `PAGE` events the server has; raises OutageError where it does not answer."""
         # Without an id the filter would mean every event. By itself it means events of the last 180
         # days until now, by the clock of this machine: the one that `occurred` is taken from.
         wanted = EventFilter(id=EventIDFilter(id=list(ids) or [_NO_EVENT]))
@@ -55,7 +55,7 @@ class Server:
 
 @asynccontextmanager
 async def answering(patience: float) -> AsyncIterator[None]:
-    """Within it, a request that fails or takes longer than `patience` seconds is an Outage; one
+    """Within it, a request that fails or takes longer than `patience` seconds is an OutageError; one
     that the server will not have is Refused."""
     try:
         # The client itself waits as long as a Retry-After header or a maintenance tells it to.
@@ -64,11 +64,11 @@ async def answering(patience: float) -> AsyncIterator[None]:
     except httpx.HTTPStatusError as error:
         # Not the error's own text: it holds the server's answer, which repeats the request.
         status = error.response.status_code
-        kind = Refused if status in _ABOUT_THE_REQUEST else Outage
+        kind = Refused if status in _ABOUT_THE_REQUEST else OutageError
         raise kind(f"The Prefect server answers HTTP {status}.") from None
     except ObjectNotFound as error:
         raise Refused("The Prefect server has no such deployment: deploy prefect.yaml.") from error
     except (httpx.HTTPError, TimeoutError) as error:
-        raise Outage(f"The Prefect server does not answer: {type(error).__name__}.") from None
+        raise OutageError(f"The Prefect server does not answer: {type(error).__name__}.") from None
     except ValueError as error:
-        raise Outage("What answers at PREFECT_API_URL is no Prefect server.") from error
+        raise OutageError("What answers at PREFECT_API_URL is no Prefect server.") from error

@@ -28,11 +28,11 @@ from clipflow.domain.clips import BeginClipGeneration
 from clipflow.domain.errors import (
     ClipflowError,
     Failure,
-    InvalidInput,
-    MachineLost,
-    OwnershipLost,
-    Terminal,
-    Transient,
+    InvalidInputError,
+    MachineLostError,
+    OwnershipLostError,
+    TerminalError,
+    TransientError,
 )
 from clipflow.domain.transitions import timestamp
 from clipflow.storage.records import InProgress, RecordStore
@@ -85,15 +85,15 @@ class Sweep:
         self._senseless: set[UUID] = set()
 
     async def turn(self) -> Swept:
-        """Raises Outage or StorageUnavailable where somebody does not answer; what can be done
+        """Raises OutageError or StorageUnavailableError where somebody does not answer; what can be done
         without them is done."""
         now, swept = datetime.now(UTC), Swept()
-        failures: list[Transient] = []
+        failures: list[TransientError] = []
         begin, take_up = partial(self._begin, now, swept), partial(self._take_up, now, swept)
         for part in (begin, take_up, partial(self._settle, now)):
             try:
                 await part()
-            except Transient as error:
+            except TransientError as error:
                 failures.append(error)
         if failures:
             raise failures[0]
@@ -117,7 +117,7 @@ class Sweep:
             return None
         try:
             return _begin_job(event)
-        except InvalidInput as error:
+        except InvalidInputError as error:
             log.error("event=%s is none of the bridge's: %s", event.id, error)
             self._senseless.add(event.id)
             return None
@@ -139,7 +139,7 @@ class Sweep:
         """The record says what happened, also where no worker is there for the second run; that
         goes on from there."""
         error = error_of(owner, owner.state) if owner else None
-        if not (owner and AGAIN in owner.tags) and not isinstance(error, Terminal):
+        if not (owner and AGAIN in owner.tags) and not isinstance(error, TerminalError):
             job = job_of(entry.keys)
             parameters = owner.parameters if owner else job.parameters
             key = f"{AGAIN}:{'/'.join(entry.keys.record.values())}:{entry.owner}"
@@ -150,11 +150,13 @@ class Sweep:
         swept.marked += 1
 
     def _mark(self, entry: InProgress, error: ClipflowError | None) -> None:
-        lost = MachineLost("Its run is over and left it in progress.", "Start it again to go on.")
+        lost = MachineLostError(
+            "Its run is over and left it in progress.", "Start it again to go on."
+        )
         try:
             self._records.fail(entry.keys, entry.owner, Failure.of(error or lost))
             log.warning("nobody worked on %s: marked as failed", entry.keys.label)
-        except OwnershipLost as gone:
+        except OwnershipLostError as gone:
             log.info("%s", gone)
 
     async def _settle(self, now: datetime) -> None:
@@ -173,7 +175,7 @@ class Sweep:
 
 
 def _begin_job(event: Event) -> Job:
-    """Raises InvalidInput."""
+    """Raises InvalidInputError."""
     detail = BeginClipGeneration.read(event.payload, "the event")
     asked = {
         "tenant_id": detail.tenant_id,

@@ -11,7 +11,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
-from deployments.command.errors import Unreachable
+from deployments.command.errors import UnreachableError
 from deployments.command.runs import runs_of_event
 from tasks.jobs import job_of
 
@@ -72,7 +72,7 @@ class AskedByEvent:
 
 
 def start_shorts(keys: ShortsKeys, force: bool) -> AskedRun:
-    """Raises Unreachable where nothing is deployed that could make them."""
+    """Raises UnreachableError where nothing is deployed that could make them."""
     job = job_of(keys)
     try:
         started = run_deployment(
@@ -82,7 +82,7 @@ def start_shorts(keys: ShortsKeys, force: bool) -> AskedRun:
             as_subflow=False,
         )
     except ObjectNotFound:
-        raise Unreachable(
+        raise UnreachableError(
             f"Prefect has no deployment {job.deployment}.",
             "Start `make up`, or deploy with `python -m deployments.work_pools`.",
         ) from None

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from clipflow.domain.errors import InvalidInput
+from clipflow.domain.errors import InvalidInputError
 
 _LIST = ".clipflow.json"
 
@@ -17,12 +17,12 @@ class Belongings:
         self._job = job
 
     def check(self, names: Iterable[str]) -> None:
-        """Raises InvalidInput for a file that is there and is not this job's."""
+        """Raises InvalidInputError for a file that is there and is not this job's."""
         known = self._read()
         for name in names:
             path = self._folder / name
             if path.exists() and known.get(name) != self._entry(path):
-                raise InvalidInput(
+                raise InvalidInputError(
                     f"{path} is there, and was not made by this.",
                     "Move it, or name another folder with --out.",
                 )

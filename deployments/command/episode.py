@@ -6,7 +6,7 @@ from pathlib import Path
 import boto3
 
 from clipflow.domain.clips import BeginClipGeneration, ClipRequest
-from clipflow.domain.errors import InvalidInput, StorageUnavailable
+from clipflow.domain.errors import InvalidInputError, StorageUnavailableError
 from clipflow.domain.eventbridge import put_events_entry
 from clipflow.domain.keys import main_track_candidates
 from clipflow.domain.timecode import format_timecode
@@ -26,13 +26,13 @@ _TOLERANCE = 1
 def request_of(path: Path, cuts: Sequence[Cut], name: str | None) -> BeginClipGeneration:
     """One clip of a person's file, made of `cuts` in the order given.
 
-    Raises MediaRefused where the file is no video, InvalidInput for a cut past its end or a name
+    Raises MediaRefusedError where the file is no video, InvalidInputError for a cut past its end or a name
     that is none.
     """
     known = probe(LocalSource(path))
     for start, end in cuts:
         if known.duration is not None and end > known.duration + _TOLERANCE:
-            raise InvalidInput(
+            raise InvalidInputError(
                 f"The cut {format_timecode(start)}-{format_timecode(end)} is past the end of "
                 f"{path.name}, which is {format_timecode(known.duration)} long.",
                 "Choose times within it.",
@@ -53,7 +53,7 @@ def put_track(path: Path, episode_id: str) -> None:
 
 
 def due_request(tenant_id: str, episode_id: str) -> BeginClipGeneration:
-    """The episode's clips that are due, by name. Raises InvalidInput for ids that are none."""
+    """The episode's clips that are due, by name. Raises InvalidInputError for ids that are none."""
     asked = {"tenantId": tenant_id, "episodeId": episode_id}
     request = BeginClipGeneration.read(asked, "the episode asked for")
     due = record_store().due_clips(tenant_id, episode_id)
@@ -61,7 +61,7 @@ def due_request(tenant_id: str, episode_id: str) -> BeginClipGeneration:
 
 
 def put_event(request: BeginClipGeneration) -> str:
-    """The id of the event that now asks for it; StorageUnavailable where EventBridge refuses it."""
+    """The id of the event that now asks for it; StorageUnavailableError where EventBridge refuses it."""
     events = boto3.client(
         "events",
         region_name=settings().aws_region,
@@ -71,5 +71,7 @@ def put_event(request: BeginClipGeneration) -> str:
         answer = events.put_events(Entries=[put_events_entry(request)])  # type: ignore[list-item]
     if answer["FailedEntryCount"]:
         [refused] = answer["Entries"]
-        raise StorageUnavailable(f"EventBridge refuses the event: {refused.get('ErrorMessage')}.")
+        raise StorageUnavailableError(
+            f"EventBridge refuses the event: {refused.get('ErrorMessage')}."
+        )
     return answer["Entries"][0]["EventId"]

@@ -4,9 +4,9 @@ from enum import IntEnum
 
 from clipflow.domain.errors import (
     ClipflowError,
-    InvalidInput,
-    StorageUnavailable,
-    Transient,
+    InvalidInputError,
+    StorageUnavailableError,
+    TransientError,
     presentable,
 )
 
@@ -21,7 +21,7 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-class Unreachable(Transient):
+class UnreachableError(TransientError):
     """The stack, AWS or Prefect does not answer, or does not come up."""
 
 
@@ -52,11 +52,11 @@ def _told(error: BaseException) -> tuple[Exit, str, str]:
     match error:
         case KeyboardInterrupt():
             return Exit.INTERRUPTED, "Interrupted.", ""
-        case StorageUnavailable():
+        case StorageUnavailableError():
             return Exit.UNREACHABLE, error.message, _CHECK_AWS
-        case Unreachable():
+        case UnreachableError():
             return Exit.UNREACHABLE, error.message, error.remedy
-        case InvalidInput():
+        case InvalidInputError():
             return Exit.USAGE, error.message, error.remedy
         case ClipflowError():
             return Exit.FAILED, error.message, error.remedy

@@ -14,7 +14,7 @@ from prefect.states import Cancelling
 from clipflow.storage.records import record_store
 from deployments.command.answer import Answer
 from deployments.command.asked import Asked
-from deployments.command.errors import Unreachable
+from deployments.command.errors import UnreachableError
 from deployments.command.runs import steps_of
 from deployments.command.steps import Steps, shown
 
@@ -27,7 +27,7 @@ def follow(start: Callable[[], Asked], answer: Answer) -> Mapping[str, FlowRun]:
     """Start what is asked for; its runs, by name, once all of them have ended. Every step is told.
 
     What another run is making already is followed there. Ctrl-C cancels what was started, waits
-    until it has ended, and is raised on. Raises Unreachable where an event starts nothing, httpx's
+    until it has ended, and is raised on. Raises UnreachableError where an event starts nothing, httpx's
     HTTPError where Prefect stays away.
     """
     with get_client(sync_client=True) as client:
@@ -57,7 +57,7 @@ def _watched(client: SyncPrefectClient, asked: Asked, answer: Answer) -> Mapping
             if len(runs) == len(asked.names) and all(map(_is_over, runs.values())):
                 return runs
             if looked > at_work + _DELIVERY:
-                raise Unreachable(
+                raise UnreachableError(
                     f"An event was put, but {len(asked.names) - len(runs)} of "
                     f"{len(asked.names)} clips have no run after {_DELIVERY:.0f} s.",
                     "See that the bridge runs: it carries events from the queue to Prefect.",

@@ -11,7 +11,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 
-from clipflow.domain.errors import InvalidInput
+from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from deployments.command.errors import one_line
 from deployments.command.results import read_record
@@ -104,7 +104,7 @@ def recent_jobs(client: SyncPrefectClient, count: int) -> list[Job]:
 def find_job(client: SyncPrefectClient, wanted: str) -> Job:
     """By its run's id, the beginning of that, or the clip's or video's name; of many the newest.
 
-    Raises InvalidInput where there is none.
+    Raises InvalidInputError where there is none.
     """
     try:
         run = client.read_flow_run(UUID(wanted))
@@ -115,7 +115,7 @@ def find_job(client: SyncPrefectClient, wanted: str) -> Job:
         for job in recent_jobs(client, _LOOKED_AT):
             if wanted == job.name or str(job.run.id).startswith(wanted.lower()):
                 return job
-    raise InvalidInput(f"There is no job {wanted}.", "`clipflow status` lists the last ones.")
+    raise InvalidInputError(f"There is no job {wanted}.", "`clipflow status` lists the last ones.")
 
 
 def record_if_failed(job: Job) -> dict[str, Any]:

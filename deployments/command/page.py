@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from clipflow.domain.errors import SourceNotFound
+from clipflow.domain.errors import SourceNotFoundError
 from deployments.command.answer import Answer
 
 
@@ -22,7 +22,7 @@ def local_page(out: Path, name: str | None) -> Path | None:
 
 def fetched_page(wanted: str | None, out: Path) -> Path:
     """The page of a job that Prefect knows, brought here with what it shows; without a name, of the
-    last that was made. Raises SourceNotFound where there is none."""
+    last that was made. Raises SourceNotFoundError where there is none."""
     # Here, because Prefect reads the environment when it is imported, and `product` sets it.
     from prefect.client.orchestration import get_client
 
@@ -35,14 +35,14 @@ def fetched_page(wanted: str | None, out: Path) -> Path:
         page = fetch(job.keys, out, job.name).page
         if page:
             return page
-    raise SourceNotFound(
+    raise SourceNotFoundError(
         f"{wanted or 'None of the last jobs'} has no page of results.",
         "`clipflow status` tells how far it is; `--run` opens its run instead.",
     )
 
 
 def run_address(wanted: str | None) -> str:
-    """Of a job's run in the Prefect UI; without a name, of the newest. Raises SourceNotFound."""
+    """Of a job's run in the Prefect UI; without a name, of the newest. Raises SourceNotFoundError."""
     from prefect.client.orchestration import get_client
     from prefect.utilities.urls import url_for
 
@@ -52,7 +52,9 @@ def run_address(wanted: str | None) -> str:
         jobs = [find_job(client, wanted)] if wanted else recent_jobs(client, 1)
     address = url_for("flow-run", obj_id=jobs[0].run.id) if jobs else None
     if not address:
-        raise SourceNotFound("There is no run to open.", "Begin with `clipflow shorts talk.mp4`.")
+        raise SourceNotFoundError(
+            "There is no run to open.", "Begin with `clipflow shorts talk.mp4`."
+        )
     return address
 
 

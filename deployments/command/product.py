@@ -9,7 +9,7 @@ import httpx
 from clipflow.domain.errors import without_secrets
 from clipflow.settings import settings
 from deployments.command.answer import Answer
-from deployments.command.errors import Unreachable
+from deployments.command.errors import UnreachableError
 from deployments.local_stack import StackError, running_stack
 from deployments.local_stack.settings import StackSettings, client_environment
 
@@ -21,8 +21,8 @@ def product(answer: Answer, *, may_start: bool) -> Iterator[None]:
     """The one that the environment names; else `make up`'s, where it runs; else, where that is
     wanted, one of our own.
 
-    While it lasts the environment of this process names it. Raises Unreachable where none answers,
-    or ours does not come up, InvalidInput where the environment says too little.
+    While it lasts the environment of this process names it. Raises UnreachableError where none answers,
+    or ours does not come up, InvalidInputError where the environment says too little.
     """
     with ExitStack() as ending:
         if "PREFECT_API_URL" in os.environ:
@@ -33,7 +33,7 @@ def product(answer: Answer, *, may_start: bool) -> Iterator[None]:
             os.environ.update(client_environment(stack))
             if not _answers(stack):
                 if not may_start:
-                    raise Unreachable(
+                    raise UnreachableError(
                         f"No clipflow answers at {stack.prefect_url}.",
                         "Start it with `make up`, or set PREFECT_API_URL to another's.",
                     )
@@ -50,7 +50,7 @@ def _our_own(stack: StackSettings) -> Iterator[None]:
             ending.enter_context(running_stack())
         except (StackError, OSError) as error:
             said = str(error).removeprefix("clipflow: ")
-            raise Unreachable(
+            raise UnreachableError(
                 f"A local stack does not come up: {said}.",
                 f"Its logs are in {stack.logs}; CLIPFLOW_HOME names another place.",
             ) from error
@@ -58,7 +58,7 @@ def _our_own(stack: StackSettings) -> Iterator[None]:
 
 
 def _check_named() -> None:
-    """Raises Unreachable where the environment's Prefect does not answer, as its client sees it."""
+    """Raises UnreachableError where the environment's Prefect does not answer, as its client sees it."""
     # Here, because Prefect reads the environment when it is imported.
     from prefect.client.orchestration import get_client
 
@@ -66,7 +66,7 @@ def _check_named() -> None:
         error = client.api_healthcheck()
         address = client.api_url.copy_with(userinfo=b"")
     if error:
-        raise Unreachable(
+        raise UnreachableError(
             f"No Prefect server answers at {without_secrets(str(address))}.",
             "Start it, or correct PREFECT_API_URL; where that is unset, `make up`'s is used.",
         ) from error

@@ -33,7 +33,7 @@ def near(path: Path | str) -> str:
 
 
 def read_record(keys: RecordKeys) -> dict[str, Any]:
-    """The record as it is; empty where there is none. Raises StorageUnavailable."""
+    """The record as it is; empty where there is none. Raises StorageUnavailableError."""
     with storage_errors(f"reading the record of {keys.label}"):
         answer = record_store().table.get_item(Key=keys.record, ConsistentRead=True)
     return dict(plain(answer.get("Item", {})))
@@ -42,7 +42,7 @@ def read_record(keys: RecordKeys) -> dict[str, Any]:
 def fetch(keys: ShortsKeys | ClipKeys, folder: Path, name: str) -> Results:
     """What is made of it, as `name.mp4` or `name-1.mp4`, …, and `name.html`, which shows it.
 
-    Raises InvalidInput where one of them is there, and is something else.
+    Raises InvalidInputError where one of them is there, and is something else.
     """
     match keys:
         case ShortsKeys():

@@ -28,7 +28,7 @@ class Video:
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """Raises MediaRefused where the file is no video."""
+        """Raises MediaRefusedError where the file is no video."""
         probe(LocalSource(path))
         keys = ShortsKeys(LOCAL, identifier(path), settings().shorts_prefix)
         return cls(path, keys, shorts_store())
@@ -36,7 +36,7 @@ class Video:
     def put(self, config: ShortsConfig, background: Path | None, subtitles: Path | None) -> None:
         """The video, unless it is there, its config, and what else a person has for it.
 
-        Raises InvalidInput for subtitles that cannot be read, before anything is put.
+        Raises InvalidInputError for subtitles that cannot be read, before anything is put.
         """
         if subtitles:
             srt.read(subtitles.read_bytes(), subtitles.name, None)

@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from deployments.local_stack import settings
 from deployments.local_stack.errors import StackError
-from deployments.operate.stacks import NotDeployed, Stacks
+from deployments.operate.stacks import NotDeployedError, Stacks
 from deployments.operate.templates import INFRA, Template
 
 TEMPLATE = INFRA / "data.yaml"
@@ -35,5 +35,5 @@ def deploy(endpoint_url: str, template: Path = TEMPLATE) -> dict[str, str]:
     try:
         stacks.execute(stacks.prepare(data, NAMES))
         return stacks.outputs(data.stack)
-    except (NotDeployed, BotoCoreError, ClientError) as error:
+    except (NotDeployedError, BotoCoreError, ClientError) as error:
         raise StackError(f"{template} was not deployed: {error}") from error

@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 
 from clipflow.domain.clips import BeginClipGeneration, ClipStatus
-from clipflow.domain.errors import InvalidInput, Terminal
+from clipflow.domain.errors import InvalidInputError, TerminalError
 from clipflow.domain.eventbridge import put_events_entry
 from clipflow.storage.records import BY_STATUS
 from deployments.operate import templates
@@ -68,10 +68,10 @@ class Found:
         return told
 
     def name(self, variable: str) -> str:
-        """Raises InvalidInput where nothing tells it."""
+        """Raises InvalidInputError where nothing tells it."""
         value = os.environ.get(variable) or self._told.get(variable)
         if not value:
-            raise InvalidInput(
+            raise InvalidInputError(
                 f"{variable} is not set, and no stack tells it.", "`make deploy`, or `make up`."
             )
         return value
@@ -110,7 +110,7 @@ class Found:
     def logs(self, minutes: int) -> Iterator[str]:
         """The flow runs' lines of the last `minutes`.
 
-        Raises InvalidInput where there is no log group: on one machine there are files.
+        Raises InvalidInputError where there is no log group: on one machine there are files.
         """
         group = self.name("CLIPFLOW_LOG_GROUP")
         since = datetime.now(UTC) - timedelta(minutes=minutes)
@@ -127,14 +127,14 @@ class Found:
 def ask_for_clips(tenant_id: str, episode_id: str) -> str:
     """Puts the event that begins an episode's clips; its id.
 
-    Raises pydantic's ValidationError for an id that is none, Terminal where the event is refused.
+    Raises pydantic's ValidationError for an id that is none, TerminalError where the event is refused.
     """
     asked = {"tenantId": tenant_id, "episodeId": episode_id}
     request = BeginClipGeneration.model_validate(asked)
     answer = client("events").put_events(Entries=[put_events_entry(request)])
     (entry,) = answer["Entries"]
     if answer["FailedEntryCount"]:
-        raise Terminal(f"EventBridge refused the event: {entry.get('ErrorMessage', entry)}")
+        raise TerminalError(f"EventBridge refused the event: {entry.get('ErrorMessage', entry)}")
     return str(entry["EventId"])
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from clipflow.domain.errors import InvalidInput, Terminal
+from clipflow.domain.errors import InvalidInputError, TerminalError
 from clipflow.domain.model import faults
 from deployments.operate import templates, workers
 from deployments.operate.account import client
@@ -49,11 +49,11 @@ class Account:
         return Stacks(client("cloudformation", self.environment))
 
     def pools(self) -> list[WorkPool]:
-        """Raises InvalidInput for a size that there is not."""
+        """Raises InvalidInputError for a size that there is not."""
         try:
             return work_pools(bool(self.environment.get(_GPU)), self.environment)
         except ValidationError as error:
-            raise InvalidInput(faults(error)) from None
+            raise InvalidInputError(faults(error)) from None
 
     def learn(self, template: Template) -> None:
         """What the stack says it made."""
@@ -66,11 +66,11 @@ class Account:
 def deploy(account: Account, dry_run: bool) -> None:
     """Stacks, work pools and deployments, workers. With `dry_run`, says what would change.
 
-    Raises InvalidInput for what is missing, before anything is changed; NotDeployed, Terminal.
+    Raises InvalidInputError for what is missing, before anything is changed; NotDeployedError, TerminalError.
     """
     every = templates.read()
     if lacking := missing(every, account.environment):
-        raise InvalidInput(
+        raise InvalidInputError(
             f"Not set: {', '.join(lacking)}.", "docs/aws.md says what each is. Nothing was changed."
         )
     for template in every:
@@ -98,7 +98,7 @@ def missing(every: Collection[Template], environment: Mapping[str, str]) -> list
 def destroy(account: Account, confirmed: bool) -> None:
     """Every stack, the last one first. What is kept, media and records above all, is said.
 
-    Raises InvalidInput, having said what would go, unless it is `confirmed`.
+    Raises InvalidInputError, having said what would go, unless it is `confirmed`.
     """
     pools = [workers.template(pool, account.environment) for pool in account.pools()]
     there = [t for t in [*templates.read(), *pools] if account.stacks.described(t.stack)]
@@ -109,7 +109,7 @@ def destroy(account: Account, confirmed: bool) -> None:
     account.console.print(f"Goes:  {', '.join(t.stack for t in reversed(there))}")
     account.console.print(f"Stays: {', '.join(kept) or 'nothing'}")
     if not confirmed:
-        raise InvalidInput("Nothing was destroyed.", "CONFIRM=yes does it.")
+        raise InvalidInputError("Nothing was destroyed.", "CONFIRM=yes does it.")
     for template in there:
         account.learn(template)
     started = [template for template in there if template in pools]
@@ -165,7 +165,7 @@ def _say(console: Console, change_set: ChangeSet) -> None:
 
 
 def _work_pools(account: Account, dry_run: bool) -> None:
-    """Raises Terminal where they, or the deployments, were not made."""
+    """Raises TerminalError where they, or the deployments, were not made."""
     account.console.print("work pools and deployments")
     told: dict[str, Any] = {**os.environ, **account.environment}
     if dry_run:
@@ -180,4 +180,6 @@ def _work_pools(account: Account, dry_run: bool) -> None:
             account.console.print(f"  {pool_or_deployment[0]}")
     if ended.returncode:
         said = (ended.stderr or ended.stdout).strip()[-1500:]
-        raise Terminal(f"The work pools were not deployed: {said}", "Mend it, and deploy again.")
+        raise TerminalError(
+            f"The work pools were not deployed: {said}", "Mend it, and deploy again."
+        )

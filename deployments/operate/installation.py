@@ -29,7 +29,7 @@ def entrypoints() -> list[str]:
 def check() -> str:
     """What is there, in a line.
 
-    Raises ImportError, AttributeError, OSError or MediaRefused for what is not.
+    Raises ImportError, AttributeError, OSError or MediaRefusedError for what is not.
     """
     for entrypoint in entrypoints():
         module, _, name = entrypoint.rpartition(".")

@@ -17,7 +17,7 @@ from clipflow.speech.sound import RATE
 def load(languages: Sequence[str]) -> None:
     """The model of the settings, and the alignment models of `languages`, each on some silence.
 
-    Raises NotInstalled for what is neither here nor can be fetched.
+    Raises NotInstalledError for what is neither here nor can be fetched.
     """
     whisper.require()
     silence = np.zeros(2 * RATE, dtype=np.float32)

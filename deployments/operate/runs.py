@@ -23,7 +23,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.utilities.urls import url_for
 from pydantic import BaseModel
 
-from clipflow.domain.errors import InvalidInput
+from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.model import Identifier
 
 GENERATE_SHORTS = "generate-shorts/clipflow"
@@ -99,7 +99,7 @@ def start_shorts(client: SyncPrefectClient, video: Video) -> tuple[str, str]:
 def logs(client: SyncPrefectClient, named: str) -> Iterator[str]:
     """What a run, by its id or its name, and the runs below it have said.
 
-    Raises InvalidInput where there is none.
+    Raises InvalidInputError where there is none.
     """
     run = _find(client, named)
     below = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
@@ -120,7 +120,7 @@ def _find(client: SyncPrefectClient, named: str) -> FlowRun:
         flow_run_filter=asked, limit=1, sort=FlowRunSort.EXPECTED_START_TIME_DESC
     )
     if not found:
-        raise InvalidInput(f"There is no run {named}.", "`make runs` lists the last ones.")
+        raise InvalidInputError(f"There is no run {named}.", "`make runs` lists the last ones.")
     return found[0]
 
 

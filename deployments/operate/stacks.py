@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from botocore.exceptions import ClientError, WaiterError
 
-from clipflow.domain.errors import Terminal
+from clipflow.domain.errors import TerminalError
 from deployments.operate.templates import Template, written_out
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _ASKED = tuple(f"{kind}_IN_PROGRESS" for kind in ("CREATE", "UPDATE", "DELETE", 
 _WAIT: "WaiterConfigTypeDef" = {"Delay": 1, "MaxAttempts": 1800}
 
 
-class NotDeployed(Terminal):
+class NotDeployedError(TerminalError):
     """CloudFormation refuses, or rolled back."""
 
 
@@ -67,7 +67,7 @@ def additions(template: Template) -> tuple[Change, ...]:
 
 
 class Stacks:
-    """The stacks of an account. Every method raises NotDeployed with CloudFormation's reasons."""
+    """The stacks of an account. Every method raises NotDeployedError with CloudFormation's reasons."""
 
     def __init__(self, client: "CloudFormationClient") -> None:
         self._client = client
@@ -79,7 +79,7 @@ class Stacks:
         except ClientError as error:
             if "does not exist" in str(error):
                 return None
-            raise NotDeployed(f"{stack}: {_said(error)}") from error
+            raise NotDeployedError(f"{stack}: {_said(error)}") from error
         return dict(found)
 
     def outputs(self, stack: str) -> dict[str, str]:
@@ -105,7 +105,7 @@ class Stacks:
                 ImportExistingResources=is_new,
             )
         except ClientError as error:
-            raise NotDeployed(f"{template.stack} was not changed: {_said(error)}") from error
+            raise NotDeployedError(f"{template.stack} was not changed: {_said(error)}") from error
         change_set = ChangeSet(template.stack, made["Id"], is_new, ())
         if not self._came_up(change_set):
             self.discard(change_set)
@@ -126,7 +126,7 @@ class Stacks:
             self._wait(kind, change_set.stack)
         except (ClientError, WaiterError) as error:
             why = self._reasons(change_set.stack) or _said(error)
-            raise NotDeployed(f"{change_set.stack} was not deployed: {why}") from error
+            raise NotDeployedError(f"{change_set.stack} was not deployed: {why}") from error
 
     def discard(self, change_set: ChangeSet) -> None:
         """As if it had never been made."""
@@ -142,7 +142,7 @@ class Stacks:
             self._wait("stack_delete_complete", stack)
         except (ClientError, WaiterError) as error:
             why = self._reasons(stack) or _said(error)
-            raise NotDeployed(f"{stack} was not deleted: {why}") from error
+            raise NotDeployedError(f"{stack} was not deleted: {why}") from error
 
     def _without_stillborn(self, stack: str) -> dict[str, Any] | None:
         found = self.described(stack)
@@ -162,7 +162,7 @@ class Stacks:
             if any(text in why for text in _UNCHANGED):
                 return False
             self.discard(change_set)
-            raise NotDeployed(f"{change_set.stack} was not changed: {why}") from error
+            raise NotDeployedError(f"{change_set.stack} was not changed: {why}") from error
         return True
 
     def _changes(self, id: str) -> Iterator[Change]:

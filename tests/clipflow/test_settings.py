@@ -1,6 +1,6 @@
 import pytest
 
-from clipflow.domain.errors import InvalidInput
+from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys
 from clipflow.settings import Settings, models
 
@@ -9,7 +9,9 @@ def test_a_choice_that_there_is_not_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("CLIPFLOW_TRANSCRIBER", "somebody")
     models.cache_clear()
     try:
-        with pytest.raises(InvalidInput, match=r"CLIPFLOW_TRANSCRIBER.*pocketsphinx.*whisperx"):
+        with pytest.raises(
+            InvalidInputError, match=r"CLIPFLOW_TRANSCRIBER.*pocketsphinx.*whisperx"
+        ):
             models()
     finally:
         models.cache_clear()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from clipflow.domain.errors import InvalidInput
+from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import ShortsConfig
 from clipflow.media.probe import probe
@@ -37,7 +37,7 @@ def test_a_result_replaces_an_earlier_one_of_its_own(keys: ClipKeys, tmp_path: P
 def test_a_result_replaces_no_file_of_somebody_elses(keys: ClipKeys, tmp_path: Path) -> None:
     own = tmp_path / "talk.mp4"
     own.write_text("the only copy")
-    with pytest.raises(InvalidInput, match=r"talk\.mp4 is there.* Move it, or .* --out"):
+    with pytest.raises(InvalidInputError, match=r"talk\.mp4 is there.* Move it, or .* --out"):
         fetch(keys, tmp_path, "talk")
     assert own.read_text() == "the only copy"
 
@@ -45,13 +45,13 @@ def test_a_result_replaces_no_file_of_somebody_elses(keys: ClipKeys, tmp_path: P
 def test_a_result_that_somebody_has_edited_is_theirs(keys: ClipKeys, tmp_path: Path) -> None:
     [(path, _)] = fetch(keys, tmp_path, "talk").made
     path.write_text("the clip, with a title")
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInputError):
         fetch(keys, tmp_path, "talk")
 
 
 def test_what_was_made_of_another_video_is_not_replaced(keys: ClipKeys, tmp_path: Path) -> None:
     fetch(keys, tmp_path, "talk")
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInputError):
         belongings(ShortsKeys("local", "another", ""), tmp_path).check(["talk.mp4"])
 
 
@@ -80,7 +80,7 @@ def test_subtitles_that_cannot_be_read_are_refused_before_anything_is_put(
 ) -> None:
     given = tmp_path / "talk.srt"
     given.write_bytes("1\n00:00:01,000 --> 00:00:02,000\nCaf\xe9.\n".encode("latin-1"))
-    with pytest.raises(InvalidInput, match=r"talk\.srt"):
+    with pytest.raises(InvalidInputError, match=r"talk\.srt"):
         video.put(ShortsConfig(segment_count=1), None, given)
     assert video.objects.head(video.keys.original) is None
 

@@ -13,7 +13,7 @@ import pytest
 from deployments.local_stack import RunningStack
 from deployments.operate import templates, workers
 from deployments.operate.deploy import missing
-from deployments.operate.stacks import NotDeployed, Stacks
+from deployments.operate.stacks import NotDeployedError, Stacks
 from deployments.operate.templates import Template
 from deployments.work_pools import work_pools
 from tests.deployments.stored_aws import StoredAws
@@ -213,7 +213,7 @@ def test_a_stack_that_cannot_come_up_says_why_and_can_be_mended(aws: StoredAws) 
     data = next(template for template in templates.read() if template.name == "data")
     broken = data.body.replace("VisibilityTimeout: 60", "VisibilityTimeout: 99999")
     account = Stacks(aws.client("cloudformation"))
-    with pytest.raises(NotDeployed, match="Events"):
+    with pytest.raises(NotDeployedError, match="Events"):
         account.execute(account.prepare(Template.parse("data", broken), {}))
     account.execute(account.prepare(data, {}))
     assert stacks(aws) == {"clipflow-data": "CREATE_COMPLETE"}
@@ -228,7 +228,7 @@ def test_what_was_wrong_an_earlier_time_is_not_told_again(aws: StoredAws) -> Non
     for resource in ("Events", "DeadLetters"):
         before, name, after = data.body.partition(f"  {resource}:\n")
         broken = before + name + after.replace("Period: 1209600", "Period: 99999999", 1)
-        with pytest.raises(NotDeployed) as refusal:
+        with pytest.raises(NotDeployedError) as refusal:
             account.execute(account.prepare(Template.parse("data", broken), {}))
         told[resource] = refusal.value.message
     assert "Events: " in told["Events"]

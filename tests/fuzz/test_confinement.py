@@ -9,7 +9,7 @@ from zlib import crc32
 
 import pytest
 
-from clipflow.domain.errors import ClipflowError, InvalidInput, MediaRefused
+from clipflow.domain.errors import ClipflowError, InvalidInputError, MediaRefusedError
 from clipflow.media import ffmpeg
 from clipflow.media.playlist import Playlist, parse
 from clipflow.media.probe import probe
@@ -103,7 +103,7 @@ def test_a_playlist_that_names_something_elsewhere_is_refused(
     uri: str, lines: tuple[str, ...]
 ) -> None:
     named = uri.format(address="169.254.169.254")
-    with pytest.raises(InvalidInput, match="not beside it"):
+    with pytest.raises(InvalidInputError, match="not beside it"):
         parse(media(*(line.format(uri=named) for line in lines)), KEY)
 
 
@@ -117,7 +117,7 @@ def test_no_reader_sees_a_line_where_the_check_saw_none(
     with pytest.raises(ClipflowError) as caught:
         _probe(media(*lines), store)
     # The store has neither chunk, so even a playlist that is taken ends in an error.
-    assert isinstance(caught.value, InvalidInput) or between == "\r"
+    assert isinstance(caught.value, InvalidInputError) or between == "\r"
     assert listener.is_left_alone()
 
 
@@ -171,7 +171,7 @@ def test_no_input_of_ffmpegs_may_name_another(
         listing.write_text(text)
         for form in ((), ("-f", kind), ("-f", "mp4"), ("-f", "nut")):
             arguments = [*form, "-i", str(listing), "-f", "null", "-"]
-            with pytest.raises(MediaRefused):
+            with pytest.raises(MediaRefusedError):
                 ffmpeg.run(arguments, "reading a listing", 20)
     assert listener.is_left_alone()
 
@@ -188,6 +188,6 @@ def test_an_output_that_grows_beyond_its_bound_is_an_error(tmp_path: Path) -> No
     made = tmp_path / "made.nut"
     endless = ["-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=25"]
     bound = 80 << 20
-    with pytest.raises(MediaRefused, match=r"making noise: ffmpeg wrote more than 80 MiB"):
+    with pytest.raises(MediaRefusedError, match=r"making noise: ffmpeg wrote more than 80 MiB"):
         ffmpeg.run([*endless, "-c:v", "rawvideo", str(made)], "making noise", 60, bound)
     assert made.stat().st_size <= bound

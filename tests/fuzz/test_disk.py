@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clipflow.domain.errors import DiskFull
+from clipflow.domain.errors import DiskFullError
 from clipflow.segments.scratch import work_folder
 from clipflow.settings import settings
 
@@ -44,13 +44,13 @@ def test_a_folder_is_gone_after_the_work_also_after_an_error(root: Path) -> None
 
 
 def test_work_that_needs_more_than_there_is_does_not_begin(root: Path) -> None:
-    with pytest.raises(DiskFull, match="CLIPFLOW_SCRATCH"), work_folder(1 << 60):
+    with pytest.raises(DiskFullError, match="CLIPFLOW_SCRATCH"), work_folder(1 << 60):
         pytest.fail("it began")
     assert list(root.iterdir()) == []
 
 
 def test_a_disk_that_fills_up_is_told_as_such(root: Path) -> None:
-    with pytest.raises(DiskFull, match=r"is full\. Free some"), work_folder(0):
+    with pytest.raises(DiskFullError, match=r"is full\. Free some"), work_folder(0):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 

@@ -17,7 +17,7 @@ from boto3.dynamodb.types import TypeSerializer
 
 from clipflow.captions.ass import captions
 from clipflow.domain.clips import ClipRecord, ClipRequest, TrackRecord
-from clipflow.domain.errors import InvalidInput, NoMoments
+from clipflow.domain.errors import InvalidInputError, NoMomentsError
 from clipflow.domain.eventbridge import to_prefect_event
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.model import parsed
@@ -87,7 +87,7 @@ def refusing() -> Iterator[None]:
     began, message = time.monotonic(), "nothing is wrong"
     try:
         yield
-    except (InvalidInput, NoMoments) as refusal:
+    except (InvalidInputError, NoMomentsError) as refusal:
         message = refusal.message
     assert 15 < len(message) < 5000
     assert not re.search("[\x00\r\n]", message)

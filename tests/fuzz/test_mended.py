@@ -12,7 +12,7 @@ import pytest
 
 from clipflow.captions.ass import captions
 from clipflow.domain.clips import ClipRecord, ClipRequest, TrackRecord
-from clipflow.domain.errors import InvalidInput, MediaRefused
+from clipflow.domain.errors import InvalidInputError, MediaRefusedError
 from clipflow.domain.eventbridge import to_prefect_event
 from clipflow.domain.secrets import without_secrets
 from clipflow.domain.shorts import CaptionStyle
@@ -54,14 +54,14 @@ def test_an_event_that_could_not_be_handed_on_is_refused_for_what_nobody_reads(
 ) -> None:
     event = copy.deepcopy(EVENT)
     event["detail"]["extra"] = value
-    with pytest.raises(InvalidInput, match=rf"detail\.extra.*{why}"):
+    with pytest.raises(InvalidInputError, match=rf"detail\.extra.*{why}"):
         to_prefect_event(json.dumps(event))
 
 
 @pytest.mark.parametrize("order", [1e300, -1e10])
 def test_an_order_that_no_record_can_hold_is_refused(order: float) -> None:
     record = {"segments": [{"startTime": 0, "endTime": 1, "order": order}]}
-    with pytest.raises(InvalidInput, match=r"segments\.0\.order"):
+    with pytest.raises(InvalidInputError, match=r"segments\.0\.order"):
         ClipRecord.read(record, "the record").request(ClipRequest(clip_id="c"))
 
 
@@ -74,7 +74,7 @@ def test_an_order_too_small_for_a_record_is_none_at_all() -> None:
 
 @pytest.mark.parametrize("key", ["a/../b", "./a", "a/./b", "/a", "a\nb", "a\0", "a\u2028b", ""])
 def test_a_key_that_leaves_its_place_or_a_line_is_refused(key: str) -> None:
-    with pytest.raises(InvalidInput, match="s3Key"):
+    with pytest.raises(InvalidInputError, match="s3Key"):
         TrackRecord.read({"s3Key": key}, "the record of track host")
 
 
@@ -84,26 +84,26 @@ def test_a_key_that_people_use_is_taken(key: str) -> None:
 
 
 def test_a_message_stays_one_line_whatever_is_told_of_the_input() -> None:
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(InvalidInputError) as caught:
         to_prefect_event(json.dumps({**EVENT, "id": "\n2025 ERROR all is lost"}))
     assert "\n" not in caught.value.message
 
 
 def test_many_faults_are_told_by_the_first() -> None:
     record = {"segments": [{"startTime": "x", "endTime": "y"}] * 1000}
-    with pytest.raises(InvalidInput, match="and 1992 more") as caught:
+    with pytest.raises(InvalidInputError, match="and 1992 more") as caught:
         ClipRecord.read(record, "the record").request(ClipRequest(clip_id="c"))
     assert len(caught.value.message) < 2000
 
 
 def test_a_time_that_no_video_has_is_refused_by_its_word() -> None:
     words = [{"word": "a", "start": 0, "end": 1}, {"word": "b", "start": 1, "end": 1e300}]
-    with pytest.raises(InvalidInput, match=r"word 2 is not valid: end"):
+    with pytest.raises(InvalidInputError, match=r"word 2 is not valid: end"):
         read_words(json.dumps(words), "words.json")
 
 
 def test_subtitles_of_another_week_are_refused() -> None:
-    with pytest.raises(InvalidInput, match="later than 48 hours"):
+    with pytest.raises(InvalidInputError, match="later than 48 hours"):
         srt.read(b"1\n99:59:59,000 --> 99:59:59,999\nHello.\n", "original.srt")
 
 
@@ -130,14 +130,14 @@ def test_words_without_end_take_neither_the_stack_nor_the_day(step: float) -> No
 
 def test_a_master_playlist_without_variants_is_refused() -> None:
     text = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n#EXT-X-ENDLIST\n"
-    with pytest.raises(InvalidInput, match="names no other"):
+    with pytest.raises(InvalidInputError, match="names no other"):
         parse(text, "e/index.m3u8")
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-4", "1e400"])
 def test_a_chunk_lasts_a_time(seconds: str) -> None:
     text = f"#EXTM3U\n#EXTINF:{seconds},\n0.ts\n#EXT-X-ENDLIST\n"
-    with pytest.raises(InvalidInput, match="chunk 0 lasts"):
+    with pytest.raises(InvalidInputError, match="chunk 0 lasts"):
         parse(text, "e/index.m3u8")
 
 
@@ -153,9 +153,9 @@ def test_a_title_in_latin_1_keeps_nobody_from_the_video(tmp_path: Path) -> None:
 def test_a_codec_that_nobody_knows_is_named_as_the_fault(tmp_path: Path) -> None:
     path = make_source(tmp_path / "a.mp4", size=(64, 48), seconds=1, sound=("-c:a", "alac"))
     unknown = path.read_bytes()
-    with pytest.raises(MediaRefused, match="no moving picture that can be decoded"):
+    with pytest.raises(MediaRefusedError, match="no moving picture that can be decoded"):
         probe(source("a.mp4", unknown.replace(b"avc1", b"zzzz")))
-    with pytest.raises(MediaRefused, match=r"No sound of b\.mp4 can be decoded"):
+    with pytest.raises(MediaRefusedError, match=r"No sound of b\.mp4 can be decoded"):
         probe(source("b.mp4", unknown.replace(b"alac", b"zzzz")))
 
 
@@ -179,14 +179,14 @@ def png(width: int, height: int) -> bytes:
 def test_a_picture_that_unpacks_to_gigabytes_is_not_unpacked(size: tuple[int, int]) -> None:
     width, height = size
     bomb = png(width, min(height, 20_000))
-    with pytest.raises(MediaRefused, match=r"too large|cannot be read|can be decoded"):
+    with pytest.raises(MediaRefusedError, match=r"too large|cannot be read|can be decoded"):
         probe(source("bomb.png", bomb))
 
 
 def test_a_pixel_as_wide_as_a_street_is_refused(tmp_path: Path) -> None:
     wide = ("-vf", "setsar=500/1:max=1000")
     path = make_source(tmp_path / "a.mp4", size=(64, 48), seconds=1, sound=None, filters=wide)
-    with pytest.raises(MediaRefused, match="too large"):
+    with pytest.raises(MediaRefusedError, match="too large"):
         probe(source("a.mp4", path.read_bytes()))
 
 
@@ -209,7 +209,7 @@ def test_a_pixel_as_wide_as_a_street_is_refused(tmp_path: Path) -> None:
 )
 def test_no_secret_stays_in_a_message(text: str) -> None:
     assert "PRIVATE" not in without_secrets(text)
-    assert "PRIVATE" not in str(InvalidInput(text, text))
+    assert "PRIVATE" not in str(InvalidInputError(text, text))
 
 
 def test_what_is_no_secret_stays() -> None:

@@ -5,7 +5,7 @@ import signal
 from prefect import flow, get_run_logger, task
 
 import flows  # noqa: F401 - for spans, as every flow of ours
-from clipflow.domain.errors import StorageUnavailable
+from clipflow.domain.errors import StorageUnavailableError
 from clipflow.telemetry.spans import span
 
 SECRET = "https://bucket/a.mp4?X-Amz-Signature=secret"
@@ -19,7 +19,7 @@ def read(name: str) -> None:
         work.bytes_read = 7
         get_run_logger().warning("reading %s as %s", SECRET, name)
         if len(tries) == 1:
-            raise StorageUnavailable(f"Reading {SECRET} failed.")
+            raise StorageUnavailableError(f"Reading {SECRET} failed.")
 
 
 @flow(name="a-run")

@@ -16,11 +16,11 @@ from clipflow.domain.clips import ExtractInput, Segment
 from clipflow.domain.errors import (
     ClipflowError,
     FailureCode,
-    InvalidInput,
-    MachineLost,
-    Stopped,
-    StorageUnavailable,
-    Terminal,
+    InvalidInputError,
+    MachineLostError,
+    StoppedError,
+    StorageUnavailableError,
+    TerminalError,
 )
 from clipflow.domain.keys import ClipKeys
 from clipflow.media.form import common_form
@@ -86,15 +86,18 @@ def test_a_child_that_is_deleted_in_the_ui_is_lost_to_its_parent() -> None:
         client.delete_flow_run(run.id)
         run = crew.seen_later(client, run)
     error = error_of(run, run.state)
-    assert isinstance(error, MachineLost)
+    assert isinstance(error, MachineLostError)
     assert "deleted in Prefect" in error.message
 
 
 @pytest.mark.parametrize(
     ("raised", "told"),
     [
-        (InvalidInput("It is:\nwrong.", "Mend it."), InvalidInput("It is:\nwrong. Mend it.")),
-        (StorageUnavailable("S3: error: no."), StorageUnavailable("S3: error: no.")),
+        (
+            InvalidInputError("It is:\nwrong.", "Mend it."),
+            InvalidInputError("It is:\nwrong. Mend it."),
+        ),
+        (StorageUnavailableError("S3: error: no."), StorageUnavailableError("S3: error: no.")),
     ],
 )
 def test_a_childs_error_is_the_parents_by_its_type_and_message(
@@ -109,15 +112,15 @@ def test_a_childs_error_is_the_parents_by_its_type_and_message(
 def test_a_defect_in_a_child_is_no_reason_to_try_again() -> None:
     run = ended(KeyError("x"))
     error = error_of(run, run.state)
-    assert type(error) is Terminal
+    assert type(error) is TerminalError
     assert "KeyError" in str(error)
 
 
 @pytest.mark.parametrize(
     ("state", "kind", "code"),
     [
-        (Crashed(message="out of memory"), MachineLost, FailureCode.CRASHED),
-        (Cancelled(message="by a person"), Stopped, FailureCode.CANCELLED),
+        (Crashed(message="out of memory"), MachineLostError, FailureCode.CRASHED),
+        (Cancelled(message="by a person"), StoppedError, FailureCode.CANCELLED),
     ],
 )
 def test_a_child_that_was_lost_or_cancelled_says_so(

@@ -21,8 +21,8 @@ RESULT = ClipResult(
     s3_key="k", file_size=1, duration="00:00:01", duration_seconds=1, resolution="2x2",
     segment_count=1,
 )  # fmt: skip
-REFUSED = "Flow run encountered an exception: InvalidInput: startTime: wrong. Correct it."
-OUTAGE = "Flow run encountered an exception: StorageUnavailable: DynamoDB did not answer."
+REFUSED = "Flow run encountered an exception: InvalidInputError: startTime: wrong. Correct it."
+OUTAGE = "Flow run encountered an exception: StorageUnavailableError: DynamoDB did not answer."
 SEGMENTS = [{"startTime": 0, "endTime": 1}]
 
 

@@ -17,7 +17,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import Artifact, State
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from clipflow.domain.errors import MediaRefused
+from clipflow.domain.errors import MediaRefusedError
 from clipflow.telemetry.progress import report
 from tasks.progress import counted, shown
 from tests.programs import PrefectServer, eventually
@@ -99,7 +99,7 @@ def test_the_bar_of_work_that_failed_stands_where_it_was() -> None:
     def work() -> None:
         with shown("segment", "segment 0"):
             work_for(2.5, upto=0.4)
-            raise MediaRefused("No frames.")
+            raise MediaRefusedError("No frames.")
 
     state, run = run_of(work)
     [bar] = bars(run)

@@ -53,7 +53,7 @@ def test_a_run_that_is_killed_has_said_everything(
     tries = [(s.attributes["clipflow.retries"], s.parent_id) for s in collector.named("reading")]
     assert tries == [(0, step.span_id), (1, step.span_id)]
     assert collector.above(step) == [flow.name]
-    assert "secret" not in repr(collector) and "StorageUnavailable" in repr(collector)
+    assert "secret" not in repr(collector) and "StorageUnavailableError" in repr(collector)
 
 
 @pytest.mark.slow

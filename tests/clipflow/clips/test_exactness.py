@@ -8,7 +8,7 @@ from typing import Any
 import av
 import pytest
 
-from clipflow.domain.errors import InvalidInput, MediaInterrupted, MediaRefused
+from clipflow.domain.errors import InvalidInputError, MediaInterruptedError, MediaRefusedError
 from clipflow.media import ffmpeg
 from clipflow.media.form import common_form
 from tests.clipflow.clips.conftest import CutRoom
@@ -244,13 +244,13 @@ def test_a_cut_late_in_a_source_reads_only_its_window(room: CutRoom, tmp_path: P
 
 def test_a_span_without_a_frame_is_refused(room: CutRoom, tmp_path: Path) -> None:
     head = room.put(make_source(tmp_path / "s.mp4", seconds=2, sound=None))
-    with pytest.raises(InvalidInput, match="no frame lies in"):
+    with pytest.raises(InvalidInputError, match="no frame lies in"):
         room.cut(head, "1.001", "1.002")
 
 
 def test_what_is_no_video_is_refused(room: CutRoom, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("this is not a video\n" * 100)
-    with pytest.raises(MediaRefused, match=r"text\.mp4 cannot be read"):
+    with pytest.raises(MediaRefusedError, match=r"text\.mp4 cannot be read"):
         room.probe(room.put(tmp_path / "text.mp4"))
 
 
@@ -262,7 +262,7 @@ def test_damaged_frames_are_not_passed_off_as_whole(room: CutRoom, tmp_path: Pat
     for position, size in spans[75:110]:
         data[position + 4 : position + size] = bytes(size - 4)
     source.write_bytes(data)
-    with pytest.raises(MediaRefused, match="damaged"):
+    with pytest.raises(MediaRefusedError, match="damaged"):
         room.cut(room.put(source), "2", "5")
 
 
@@ -270,7 +270,9 @@ def test_a_source_that_breaks_off_is_not_passed_off_as_whole(room: CutRoom, tmp_
     front = ("-movflags", "+faststart")
     source = make_source(tmp_path / "s.mp4", seconds=12, sound=("-c:a", "aac"), output=front)
     source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
-    with pytest.raises((MediaInterrupted, MediaRefused), match=r"before the end of|cannot be read"):
+    with pytest.raises(
+        (MediaInterruptedError, MediaRefusedError), match=r"before the end of|cannot be read"
+    ):
         room.cut(room.put(source), "2", "11")
 
 

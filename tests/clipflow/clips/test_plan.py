@@ -14,7 +14,7 @@ from clipflow.clips.extract import extract
 from clipflow.clips.plan import Cut, SourcedClip, plan_cuts, source_clip
 from clipflow.clips.sources import SourceChoice
 from clipflow.domain.clips import Segment, StitchInput, StitchSegment
-from clipflow.domain.errors import InvalidInput, SourceChanged
+from clipflow.domain.errors import InvalidInputError, SourceChangedError
 from clipflow.domain.keys import ClipKeys
 from clipflow.media.window import Span
 from clipflow.segments.segment import SegmentPlan
@@ -70,7 +70,7 @@ def test_an_end_a_little_past_the_sources_is_clamped(
 def test_a_segment_that_is_not_in_its_source_is_refused(
     span: tuple[float, float], ask: Ask, objects: ObjectStore
 ) -> None:
-    with pytest.raises(InvalidInput, match="which lasts 00:00:06"):
+    with pytest.raises(InvalidInputError, match="which lasts 00:00:06"):
         plan_cuts(ask({"startTime": span[0], "endTime": span[1]}), objects)
 
 
@@ -150,7 +150,7 @@ def test_a_source_replaced_under_a_run_is_an_error_and_no_mixture(
     [cut] = plan_cuts(clip, objects)
     other = make_source(tmp_path / "other.mp4", seconds=7, sound=None)
     objects.client.upload_file(str(other), objects.bucket, source)
-    with pytest.raises(SourceChanged, match="was replaced"):
+    with pytest.raises(SourceChangedError, match="was replaced"):
         extract(cut, objects, threads=1)
     assert objects.head(clip.keys.segment(0)) is None
 

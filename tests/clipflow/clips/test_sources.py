@@ -2,7 +2,7 @@ import pytest
 
 from clipflow.clips.sources import SourceChoice
 from clipflow.domain.clips import Segment, TrackRecord
-from clipflow.domain.errors import SourceNotFound
+from clipflow.domain.errors import SourceNotFoundError
 from clipflow.domain.keys import ClipKeys, main_track_candidates
 from clipflow.segments.source import find_source
 from clipflow.storage.objects import ObjectStore
@@ -35,7 +35,7 @@ def test_the_first_source_that_is_named_is_taken(
 
 
 def test_a_source_that_is_missing_is_named_with_what_to_do(objects: ObjectStore) -> None:
-    with pytest.raises(SourceNotFound, match=r"no source at e/none\.mp4\. Upload it"):
+    with pytest.raises(SourceNotFoundError, match=r"no source at e/none\.mp4\. Upload it"):
         find_source(["e/none.mp4"], objects)
 
 

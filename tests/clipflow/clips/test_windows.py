@@ -8,7 +8,7 @@ from typing import Any
 import av
 import pytest
 
-from clipflow.domain.errors import MediaRefused
+from clipflow.domain.errors import MediaRefusedError
 from clipflow.media import ffmpeg
 from clipflow.media.loudness import loudness
 from tests.clipflow.clips.conftest import CutRoom
@@ -66,7 +66,7 @@ def test_a_picture_that_no_window_holds_is_refused_by_its_name(
 ) -> None:
     screen: dict[str, Any] = {"picture": ("-c:v", "flashsv2"), "output": ("-pix_fmt", "bgr24")}
     source = make_source(tmp_path / "s.flv", seconds=1, sound=None, **screen)
-    with pytest.raises(MediaRefused, match="its picture is flashsv2, which cannot be cut"):
+    with pytest.raises(MediaRefusedError, match="its picture is flashsv2, which cannot be cut"):
         room.cut(room.put(source), "0", "0.5")
 
 
@@ -83,14 +83,14 @@ def damage(source: Path, those: slice, **stream: int) -> None:
 def test_a_span_of_which_nothing_decodes_is_refused(room: CutRoom, tmp_path: Path) -> None:
     source = make_source(tmp_path / "s.mkv", seconds=6)
     damage(source, slice(50, 100), video=0)
-    with pytest.raises(MediaRefused, match="0 of 25 frames could be decoded"):
+    with pytest.raises(MediaRefusedError, match="0 of 25 frames could be decoded"):
         room.cut(room.put(source), "2.5", "3.5")
 
 
 def test_sound_of_which_nothing_decodes_is_refused(room: CutRoom, tmp_path: Path) -> None:
     source = make_source(tmp_path / "s.mkv", seconds=3)
     damage(source, slice(15, None), audio=0)
-    with pytest.raises(MediaRefused, match=r"No sound of .*s\.mkv can be decoded there"):
+    with pytest.raises(MediaRefusedError, match=r"No sound of .*s\.mkv can be decoded there"):
         room.cut(room.put(source), "2.5", "3")
 
 

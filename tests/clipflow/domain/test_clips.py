@@ -11,7 +11,7 @@ from clipflow.domain.clips import (
     SegmentMetadata,
     in_play_order,
 )
-from clipflow.domain.errors import InvalidInput
+from clipflow.domain.errors import InvalidInputError
 
 
 def segment(start: object = 1, end: object = 2, **more: object) -> dict[str, object]:
@@ -27,12 +27,12 @@ def test_the_documents_own_event_is_valid_without_clips() -> None:
     "name", ["", ".", "..", "a/b", "a b", "a#b", "é", "x" * 129, "a\n", 5, None]
 )
 def test_an_identifier_that_could_leave_its_prefix_is_refused(name: object) -> None:
-    with pytest.raises(InvalidInput, match="tenantId"):
+    with pytest.raises(InvalidInputError, match="tenantId"):
         BeginClipGeneration.read({"tenantId": name, "episodeId": "e"}, "the event")
 
 
 def test_only_the_contracts_own_names_are_read() -> None:
-    with pytest.raises(InvalidInput, match="tenantId: Field required"):
+    with pytest.raises(InvalidInputError, match="tenantId: Field required"):
         BeginClipGeneration.read({"tenant_id": "t", "episodeId": "e"}, "the event")
 
 
@@ -49,7 +49,7 @@ def test_only_the_contracts_own_names_are_read() -> None:
     ],
 )
 def test_the_field_at_fault_is_named(bad: object, field: str) -> None:
-    with pytest.raises(InvalidInput, match=field):
+    with pytest.raises(InvalidInputError, match=field):
         BeginClipGeneration.read({"tenantId": "t", "episodeId": "e", "clips": [bad]}, "the event")
 
 
@@ -58,7 +58,7 @@ def test_a_clip_asked_for_twice_must_be_the_same() -> None:
     other = {"clipId": "c", "segments": [segment(end=3)]}
     head = {"tenantId": "t", "episodeId": "e"}
     assert BeginClipGeneration.read({**head, "clips": [clip, clip]}, "the event").clips
-    with pytest.raises(InvalidInput, match="asked for twice"):
+    with pytest.raises(InvalidInputError, match="asked for twice"):
         BeginClipGeneration.read({**head, "clips": [clip, other]}, "the event")
 
 
@@ -70,9 +70,9 @@ def test_segments_play_by_order_and_else_as_listed() -> None:
 
 def test_a_records_segments_are_read_only_when_they_are_needed() -> None:
     record = ClipRecord.read({"segments": [segment("x")], "status": "detected"}, "the record")
-    with pytest.raises(InvalidInput, match=r"the record of clip c .*segments\.0\.startTime"):
+    with pytest.raises(InvalidInputError, match=r"the record of clip c .*segments\.0\.startTime"):
         record.request(ClipRequest(clip_id="c"))
-    with pytest.raises(InvalidInput, match="has no segments"):
+    with pytest.raises(InvalidInputError, match="has no segments"):
         ClipRecord().request(ClipRequest(clip_id="c"))
 
 

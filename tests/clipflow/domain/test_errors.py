@@ -4,18 +4,20 @@ from clipflow.domain.errors import (
     MESSAGE_LIMIT_BYTES,
     Failure,
     FailureCode,
-    MediaRefused,
-    StorageUnavailable,
+    MediaRefusedError,
+    StorageUnavailableError,
 )
 
 
 def test_an_error_survives_the_way_between_processes() -> None:
-    error = pickle.loads(pickle.dumps(MediaRefused("It broke.", "Mend it.")))
-    assert (type(error), str(error)) == (MediaRefused, "It broke. Mend it.")
+    error = pickle.loads(pickle.dumps(MediaRefusedError("It broke.", "Mend it.")))
+    assert (type(error), str(error)) == (MediaRefusedError, "It broke. Mend it.")
 
 
 def test_a_failure_shows_no_presigned_query() -> None:
-    error = StorageUnavailable("http://s3/b/k.mp4?X-Amz-Signature=abc&X-Amz-Credential=d failed.")
+    error = StorageUnavailableError(
+        "http://s3/b/k.mp4?X-Amz-Signature=abc&X-Amz-Credential=d failed."
+    )
     failure = Failure.of(error)
     assert failure.code is FailureCode.STORAGE_ERROR
     assert "k.mp4" in failure.message
@@ -23,7 +25,7 @@ def test_a_failure_shows_no_presigned_query() -> None:
 
 
 def test_a_failures_message_is_bounded_and_keeps_both_ends() -> None:
-    message = Failure.of(MediaRefused("begin " + "ü" * 4000 + " end")).message
+    message = Failure.of(MediaRefusedError("begin " + "ü" * 4000 + " end")).message
     assert len(message.encode()) <= MESSAGE_LIMIT_BYTES
     assert message.startswith("begin")
     assert message.endswith("end")

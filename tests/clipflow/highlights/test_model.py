@@ -17,7 +17,7 @@ from pydantic_ai.messages import (
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.test import TestModel
 
-from clipflow.domain.errors import ClipflowError, ModelRefused, ModelUnavailable
+from clipflow.domain.errors import ClipflowError, ModelRefusedError, ModelUnavailableError
 from clipflow.domain.shorts import Moment
 from clipflow.highlights import model, prompt
 from clipflow.highlights.brief import Brief
@@ -100,7 +100,7 @@ def test_an_answer_of_no_use_is_asked_for_three_times(
 ) -> None:
     with model_server(reply) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        with pytest.raises(ModelUnavailable, match="in the form asked for") as caught:
+        with pytest.raises(ModelUnavailableError, match="in the form asked for") as caught:
             choose(monkeypatch, "openai-chat:small")
     assert len(server.asked) == 3
     assert caught.value.remedy
@@ -109,14 +109,14 @@ def test_an_answer_of_no_use_is_asked_for_three_times(
 @pytest.mark.parametrize(
     ("status", "kind", "said"),
     [
-        (429, ModelUnavailable, "HTTP 429"),
-        (500, ModelUnavailable, "HTTP 500"),
-        (503, ModelUnavailable, "HTTP 503"),
-        (400, ModelRefused, "HTTP 400"),
-        (401, ModelRefused, "OPENAI_API_KEY"),
-        (402, ModelRefused, "credit"),
-        (403, ModelRefused, "right to use"),
-        (404, ModelRefused, "openai-chat"),
+        (429, ModelUnavailableError, "HTTP 429"),
+        (500, ModelUnavailableError, "HTTP 500"),
+        (503, ModelUnavailableError, "HTTP 503"),
+        (400, ModelRefusedError, "HTTP 400"),
+        (401, ModelRefusedError, "OPENAI_API_KEY"),
+        (402, ModelRefusedError, "credit"),
+        (403, ModelRefusedError, "right to use"),
+        (404, ModelRefusedError, "openai-chat"),
     ],
 )
 def test_a_server_that_says_no_says_whether_another_try_may_help(
@@ -140,7 +140,7 @@ def test_no_server_is_a_passing_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     with model_server([]) as server:
         gone = server.url
     monkeypatch.setenv("OPENAI_BASE_URL", gone)
-    with pytest.raises(ModelUnavailable, match="did not answer"):
+    with pytest.raises(ModelUnavailableError, match="did not answer"):
         choose(monkeypatch, "openai-chat:small")
 
 
@@ -157,7 +157,7 @@ def test_no_server_is_a_passing_fault(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_model_that_cannot_be_asked_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, name: str, said: str
 ) -> None:
-    with pytest.raises(ModelRefused, match=said) as caught:
+    with pytest.raises(ModelRefusedError, match=said) as caught:
         choose(monkeypatch, name)
     assert "CLIPFLOW_HIGHLIGHT_MODEL" in caught.value.remedy
 
@@ -168,7 +168,7 @@ def test_pydantic_ais_own_test_model_fits_the_form() -> None:
     [choice] = model.choices(speech, 3, answer)
     assert (choice.span.first, choice.span.last) == (8, 12)
     assert choice.title == "Word word word word word word word word word word word word…"[:60]
-    with pytest.raises(ModelUnavailable):
+    with pytest.raises(ModelUnavailableError):
         # What it makes up by itself are lines that are not shown.
         model.choices(speech, 3, TestModel())
 
@@ -209,5 +209,5 @@ def test_a_model_that_never_answers_is_not_waited_for(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(model, "REQUEST_TIMEOUT", 0.05)
     speech = Speech.of(sample().words, BRIEF)
-    with pytest.raises(ModelUnavailable, match="Timeout"):
+    with pytest.raises(ModelUnavailableError, match="Timeout"):
         model.choices(speech, 3, FunctionModel(never))

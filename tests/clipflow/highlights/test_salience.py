@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from clipflow.domain.errors import NoMoments
+from clipflow.domain.errors import NoMomentsError
 from clipflow.domain.shorts import Moment
 from clipflow.domain.transcript import Transcript, Word
 from clipflow.highlights.brief import Brief
@@ -143,7 +143,7 @@ def test_a_short_video_is_one_moment_and_one_where_nothing_is_said_has_none() ->
         assert (moment.start, moment.end) == (Fraction("1.75"), Fraction("8.35"))
         assert moment.title == "All that is said here"
     assert of(words, Brief(5, 60, 600)) == []
-    with pytest.raises(NoMoments, match="nothing is said") as caught:
+    with pytest.raises(NoMomentsError, match="nothing is said") as caught:
         of([Word(text=" ", start=1, end=2)], Brief(5, 60, 20))
     assert caught.value.remedy
     assert of(spread(0, 8, None, "… — !"), Brief(1, 5, 20)) == []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clipflow.domain.errors import MediaRefused
+from clipflow.domain.errors import MediaRefusedError
 from clipflow.media import ffmpeg
 from clipflow.media.advance import seconds_written
 from clipflow.telemetry.progress import heard_by
@@ -46,6 +46,6 @@ def test_a_run_that_nobody_listens_to_tells_nothing(tmp_path: Path) -> None:
     ffmpeg.run(made, "making a tone", 20, lasting=Fraction(1))
     with heard_by(told.append):
         ffmpeg.run(made, "making a tone", 20)
-        with pytest.raises(MediaRefused):
+        with pytest.raises(MediaRefusedError):
             ffmpeg.run(["-f", "nut", "-i", out, out], "reading a tone", 20, lasting=Fraction(1))
     assert not told

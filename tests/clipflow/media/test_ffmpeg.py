@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clipflow.domain.errors import DeadlineExceeded, MediaInterrupted, MediaRefused
+from clipflow.domain.errors import DeadlineExceededError, MediaInterruptedError, MediaRefusedError
 from clipflow.media import ffmpeg
 from clipflow.settings import limits
 
@@ -46,7 +46,7 @@ def test_an_ffmpeg_that_hangs_is_killed_with_all_it_started(
 ) -> None:
     child = tmp_path / "child"
     stands_for_ffmpeg(f"trap '' TERM; sleep 600 & echo $! > {child}; wait")
-    with pytest.raises(DeadlineExceeded, match="cutting x: ffmpeg did not end within 1 s"):
+    with pytest.raises(DeadlineExceededError, match="cutting x: ffmpeg did not end within 1 s"):
         ffmpeg.run([], "cutting x", deadline=1)
     pid = int(child.read_text())
     deadline = time.monotonic() + 5
@@ -57,7 +57,7 @@ def test_an_ffmpeg_that_hangs_is_killed_with_all_it_started(
 
 def test_ffmpegs_own_last_words_are_told(stands_for_ffmpeg: Stand) -> None:
     stands_for_ffmpeg("seq 1 100000 >&2; echo 'moov atom not found' >&2; exit 1")
-    with pytest.raises(MediaRefused, match="moov atom not found") as caught:
+    with pytest.raises(MediaRefusedError, match="moov atom not found") as caught:
         ffmpeg.run([], "cutting x", deadline=10)
     assert len(str(caught.value)) < 2000
 
@@ -67,7 +67,7 @@ def test_an_ffmpeg_that_was_stopped_may_be_tried_again(
     stands_for_ffmpeg: Stand, script: str
 ) -> None:
     stands_for_ffmpeg(script)
-    with pytest.raises(MediaInterrupted, match="stopped from outside"):
+    with pytest.raises(MediaInterruptedError, match="stopped from outside"):
         ffmpeg.run([], "cutting x", deadline=10)
 
 

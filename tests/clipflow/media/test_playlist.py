@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import pytest
 
-from clipflow.domain.errors import InvalidInput
+from clipflow.domain.errors import InvalidInputError
 from clipflow.media.playlist import Playlist, beside, parse
 
 HEAD = "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:8\n"
@@ -65,7 +65,7 @@ def test_a_master_playlist_leads_to_its_best_variant() -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_be_cut_exactly_is_refused(text: str, why: str) -> None:
-    with pytest.raises(InvalidInput, match=why):
+    with pytest.raises(InvalidInputError, match=why):
         parse(text, "e/hls/index.m3u8")
 
 
@@ -75,7 +75,7 @@ def test_what_cannot_be_cut_exactly_is_refused(text: str, why: str) -> None:
      "a/../../b.ts", "%2e%2e/x.ts", "concat:a|b", "", "?q"],
 )  # fmt: skip
 def test_a_playlist_names_only_what_lies_beside_it(uri: str) -> None:
-    with pytest.raises(InvalidInput, match="not beside it"):
+    with pytest.raises(InvalidInputError, match="not beside it"):
         beside("e/hls/index.m3u8", uri)
 
 

@@ -7,7 +7,7 @@ from struct import pack
 import av
 import pytest
 
-from clipflow.domain.errors import StorageUnavailable
+from clipflow.domain.errors import StorageUnavailableError
 from clipflow.media.ranges import BLOCK, LARGEST, Extent, Kept, RangeFile, index_length
 from clipflow.media.source import reading
 from tests.made_media import make_source
@@ -123,16 +123,16 @@ def test_a_failure_ends_the_file_and_is_not_tried_again() -> None:
 
     def fetch(start: int, end: int) -> bytes:
         asked.append(start)
-        raise StorageUnavailable("S3 is away.")
+        raise StorageUnavailableError("S3 is away.")
 
     file = RangeFile(fetch, SIZE, "it", Kept())
-    with pytest.raises(StorageUnavailable, match="S3 is away"):
+    with pytest.raises(StorageUnavailableError, match="S3 is away"):
         file.read(1)
     assert file.read(1) == b""
     assert asked == [0]
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt("now"), StorageUnavailable("S3 is away.")])
+@pytest.mark.parametrize("stop", [KeyboardInterrupt("now"), StorageUnavailableError("S3 is away.")])
 def test_what_stops_a_read_comes_out_of_pyav_as_it_went_in(
     stop: BaseException, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ import av
 import imageio_ffmpeg
 import pytest
 
-from clipflow.domain.errors import MediaRefused
+from clipflow.domain.errors import MediaRefusedError
 from clipflow.media import ffmpeg
 from clipflow.media.form import common_form
 from tests.clipflow.clips.conftest import CutRoom
@@ -229,7 +229,7 @@ def outcome_of(room: CutRoom, source: Path) -> str:
     """What becomes of a cut from the middle of a group to the middle of another."""
     try:
         room.cut(room.put(source), "1.5", "10.5")
-    except MediaRefused as refusal:
+    except MediaRefusedError as refusal:
         return str(refusal)
     return room.cuttings[-1].label
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipflow.domain.errors import InvalidInput, MediaRefused, NotInstalled
+from clipflow.domain.errors import InvalidInputError, MediaRefusedError, NotInstalledError
 from clipflow.reframe.faces import finder
 from clipflow.reframe.follow import crop_path
 from clipflow.reframe.plan import HARDEST
@@ -118,11 +118,11 @@ def test_of_two_faces_the_larger_one_is_followed_to_the_end(tmp_path: Path) -> N
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
-    with pytest.raises(MediaRefused, match=r"broken\.mp4 cannot be read"):
+    with pytest.raises(MediaRefusedError, match=r"broken\.mp4 cannot be read"):
         crop_path(Film(broken), UPRIGHT)
-    with pytest.raises(NotInstalled, match="CLIPFLOW_FACE_MODEL"):
+    with pytest.raises(NotInstalledError, match="CLIPFLOW_FACE_MODEL"):
         crop_path(Film(broken), UPRIGHT, face_model=broken)
-    with pytest.raises(InvalidInput, match="aspect"):
+    with pytest.raises(InvalidInputError, match="aspect"):
         crop_path(Film(broken), Fraction(0))
 
 

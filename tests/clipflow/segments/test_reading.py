@@ -9,11 +9,11 @@ import pytest
 from botocore.config import Config
 
 from clipflow.domain.errors import (
-    DeadlineExceeded,
-    MediaRefused,
-    SourceChanged,
-    SourceNotFound,
-    StorageUnavailable,
+    DeadlineExceededError,
+    MediaRefusedError,
+    SourceChangedError,
+    SourceNotFoundError,
+    StorageUnavailableError,
 )
 from clipflow.media.ranges import index_length
 from clipflow.storage.objects import ObjectHead, ObjectStore
@@ -126,7 +126,7 @@ def test_a_source_that_is_replaced_between_two_readings_is_never_mixed(
     reading_room.read(head, known, *SPANS[0])
     other = remuxed(five_minutes, reading_room.folder / "other.mp4", ["-t", "200"])
     reading_room.put(other, five_minutes.name)
-    with pytest.raises(SourceChanged, match="was replaced while it was read"):
+    with pytest.raises(SourceChangedError, match="was replaced while it was read"):
         reading_room.read(head, known, *SPANS[1])
 
 
@@ -137,7 +137,7 @@ def test_a_source_that_is_taken_away_is_missed(
     head = reading_room.put(five_minutes)
     known = reading_room.probe(head)
     reading_room.direct.client.delete_object(Bucket=reading_room.direct.bucket, Key=head.key)
-    with pytest.raises(SourceNotFound, match=f"{head.key} is not there"):
+    with pytest.raises(SourceNotFoundError, match=f"{head.key} is not there"):
         reading_room.read(head, known, *SPANS[1])
 
 
@@ -171,7 +171,7 @@ def test_storage_that_fails_for_good_is_told_with_the_source_and_no_credentials(
     head = reading_room.put(five_minutes)
     known = reading_room.probe(head)
     reading_room.proxy.faults = [fault]
-    with pytest.raises(StorageUnavailable, match=f"reading {head.key} failed") as raised:
+    with pytest.raises(StorageUnavailableError, match=f"reading {head.key} failed") as raised:
         reading_room.read(head, known, *SPANS[0])
     assert "X-Amz" not in str(raised.value)
     # Nothing of it stays: the same thread reads on when storage is back.
@@ -189,7 +189,9 @@ def test_storage_that_never_answers_is_a_deadline() -> None:
             aws_secret_access_key=AWS["AWS_SECRET_ACCESS_KEY"],
             config=Config(read_timeout=0.2, retries={"total_max_attempts": 2}),
         )
-        with pytest.raises(DeadlineExceeded, match=r"Reading it\.mp4: S3 did not answer in time"):
+        with pytest.raises(
+            DeadlineExceededError, match=r"Reading it\.mp4: S3 did not answer in time"
+        ):
             ObjectStore(client, "bucket").part(ObjectHead("it.mp4", "e", 9, {}), 0, 9)
 
 
@@ -198,5 +200,5 @@ def test_a_playlist_under_another_name_opens_nothing(reading_room: ReadingRoom) 
     secret.write_bytes(b"\x47" + bytes(187))
     path = reading_room.folder / "it.mp4"
     path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfile://{secret}\n")
-    with pytest.raises(MediaRefused, match=r"it\.mp4 cannot be read"):
+    with pytest.raises(MediaRefusedError, match=r"it\.mp4 cannot be read"):
         reading_room.probe(reading_room.put(path))

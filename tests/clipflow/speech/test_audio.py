@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipflow.domain.errors import MediaInterrupted
+from clipflow.domain.errors import MediaInterruptedError
 from clipflow.media.probe import probe
 from clipflow.media.source import LocalSource
 from clipflow.speech import audio
@@ -67,7 +67,7 @@ def test_a_click_is_heard_when_it_is_seen(
 def test_a_source_that_ends_too_early_is_tried_again(tmp_path: Path) -> None:
     path = make_source(tmp_path / "source.mkv", seconds=20, sound=("-c:a", "flac"))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(MediaInterrupted, match=r"source.mkv ended .* s before the end"):
+    with pytest.raises(MediaInterruptedError, match=r"source.mkv ended .* s before the end"):
         extracted(path)
 
 

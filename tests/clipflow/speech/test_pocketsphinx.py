@@ -11,7 +11,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from clipflow.domain.errors import InvalidInput, MediaInterrupted
+from clipflow.domain.errors import InvalidInputError, MediaInterruptedError
 from clipflow.settings import models
 from clipflow.speech import pocketsphinx
 from clipflow.speech.pocketsphinx import transcribe
@@ -60,12 +60,12 @@ def test_what_is_heard_does_not_depend_on_how_many_listen(
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_listener_that_is_killed_may_be_tried_again(sample_sound: Path) -> None:
-    failures: list[MediaInterrupted] = []
+    failures: list[MediaInterruptedError] = []
 
     def listen() -> None:
         try:
             transcribe(sample_sound)
-        except MediaInterrupted as error:
+        except MediaInterruptedError as error:
             failures.append(error)
 
     thread = Thread(target=listen)
@@ -99,7 +99,7 @@ def test_silence_has_no_words(tmp_path: Path, seconds: int) -> None:
 
 
 def test_another_language_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="English only") as caught:
+    with pytest.raises(InvalidInputError, match="English only") as caught:
         transcribe(tmp_path / "sound", "ar")
     assert "whisperx" in caught.value.remedy and "original.srt" in caught.value.remedy
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipflow.domain.errors import InvalidInput
+from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import Transcript, Word
 from clipflow.speech import srt
 from clipflow.speech.cues import COLUMNS, ROWS, cues, width
@@ -93,7 +93,7 @@ def test_cues_in_any_order_that_overlap_become_one_time_line() -> None:
     [b"", b"PK\x03\x04", "été".encode("latin-1"), b"1\n00:00:01,000 --> 00:00:02,000\n\n"],
 )
 def test_what_cannot_be_read_is_refused(content: bytes) -> None:
-    with pytest.raises(InvalidInput, match=r"original\.srt") as caught:
+    with pytest.raises(InvalidInputError, match=r"original\.srt") as caught:
         srt.read(content, "original.srt")
     assert caught.value.remedy
 
@@ -181,5 +181,5 @@ def test_words_are_written_and_read_again() -> None:
     assert '{"word": "你好", "start": 0.0, "end": 0.5, "score": 0.9, "speaker": "A"}' in text
     assert read_words(text, "words.json") == words
     assert read_words(words_json([]), "words.json") == ()
-    with pytest.raises(InvalidInput, match=r"words.json: word 2 is not valid: end"):
+    with pytest.raises(InvalidInputError, match=r"words.json: word 2 is not valid: end"):
         read_words('[{"word": "a", "start": 0, "end": 1}, {"word": "b", "start": 0}]', "words.json")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from clipflow.domain.errors import InvalidInput, NotInstalled
+from clipflow.domain.errors import InvalidInputError, NotInstalledError
 from clipflow.domain.transcript import Word
 from clipflow.settings import models
 from clipflow.speech import whisper
@@ -65,7 +65,7 @@ def tiny(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(find_spec("whisperx") is not None, reason="the extra whisperx is installed")
 def test_without_the_extra_a_person_is_told_how_to_get_it() -> None:
-    with pytest.raises(NotInstalled) as caught:
+    with pytest.raises(NotInstalledError) as caught:
         transcriber()
     assert "make whisperx" in caught.value.remedy
 
@@ -101,9 +101,9 @@ def test_silence_has_no_words(tmp_path: Path, seconds: int) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 def test_a_language_that_cannot_be_heard_is_refused(sample_sound: Path) -> None:
-    with pytest.raises(InvalidInput, match="hears English only, not 'de'"):
+    with pytest.raises(InvalidInputError, match="hears English only, not 'de'"):
         transcriber()(sample_sound, "de-AT")
-    with pytest.raises(InvalidInput, match="does not know the language 'tlh'"):
+    with pytest.raises(InvalidInputError, match="does not know the language 'tlh'"):
         transcriber()(sample_sound, "tlh")
 
 
@@ -112,14 +112,14 @@ def test_a_language_that_cannot_be_heard_is_refused(sample_sound: Path) -> None:
 def test_a_missing_model_is_named(sample_sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from clipflow.speech import whisper_models
 
-    with pytest.raises(NotInstalled, match="Whisper model large-v3") as caught:
+    with pytest.raises(NotInstalledError, match="Whisper model large-v3") as caught:
         transcriber()(sample_sound, "en")
     assert "CLIPFLOW_WHISPERX_MODEL" in caught.value.remedy
-    with pytest.raises(NotInstalled, match=r"alignment model jonatasgrosman/.* for 'ja'"):
+    with pytest.raises(NotInstalledError, match=r"alignment model jonatasgrosman/.* for 'ja'"):
         whisper_models.aligner("ja")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     models.cache_clear()
-    with pytest.raises(NotInstalled, match="diarization model") as caught:
+    with pytest.raises(NotInstalledError, match="diarization model") as caught:
         transcriber()(sample_sound, "en")
     assert "hf_secret" not in str(caught.value)
 

@@ -7,7 +7,7 @@ import pytest
 from urllib3.exceptions import SSLError
 from urllib3.response import HTTPResponse
 
-from clipflow.domain.errors import Failure, StorageUnavailable
+from clipflow.domain.errors import Failure, StorageUnavailableError
 from clipflow.settings import settings
 from clipflow.storage import aws
 from clipflow.storage.objects import ObjectStore, object_store
@@ -37,7 +37,7 @@ def test_a_download_that_breaks_off_for_good_is_storages_failure(
     proxy: FaultyProxy, tmp_path: Path
 ) -> None:
     proxy.faults = [Fault(is_read, after=10_000)]
-    with pytest.raises(StorageUnavailable, match=f"downloading {KEY} failed") as raised:
+    with pytest.raises(StorageUnavailableError, match=f"downloading {KEY} failed") as raised:
         object_store().download(KEY, tmp_path / "it")
     assert Failure.of(raised.value).code == "STORAGE_ERROR"
     proxy.faults = [Fault(is_read, times=2, after=10_000)]
@@ -55,5 +55,5 @@ def test_tls_that_fails_in_a_small_object_is_storages_failure(
         raise SSLError("DECRYPTION_FAILED_OR_BAD_RECORD_MAC")
 
     monkeypatch.setattr(HTTPResponse, "read", broken)
-    with pytest.raises(StorageUnavailable, match=f"reading {KEY} failed: DECRYPTION_FAILED"):
+    with pytest.raises(StorageUnavailableError, match=f"reading {KEY} failed: DECRYPTION_FAILED"):
         object_store().data(KEY, 200_000)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clipflow.domain.clips import ClipRequest, ClipResult
-from clipflow.domain.errors import Failure, FailureCode, InvalidInput, OwnershipLost
+from clipflow.domain.errors import Failure, FailureCode, InvalidInputError, OwnershipLostError
 from clipflow.domain.keys import ClipKeys
 from clipflow.storage.records import RecordStore
 
@@ -154,12 +154,12 @@ def test_an_older_run_never_undoes_what_a_newer_did(
     detected()
     records.claim(keys, "old")
     records.claim(keys, "new", dead_owner="old")
-    with pytest.raises(OwnershipLost):
+    with pytest.raises(OwnershipLostError):
         records.fail(keys, "old", FAILURE)
     records.complete(keys, "new", RESULT)
-    with pytest.raises(OwnershipLost):
+    with pytest.raises(OwnershipLostError):
         records.fail(keys, "old", FAILURE)
-    with pytest.raises(OwnershipLost):
+    with pytest.raises(OwnershipLostError):
         records.fail(keys, "new", FAILURE)
     assert read(records, keys)["status"] == "Generation Complete"
 
@@ -175,7 +175,7 @@ def test_an_answer_that_was_lost_is_not_written_twice(
 
 
 def test_a_late_failure_invents_no_record(records: RecordStore, keys: ClipKeys) -> None:
-    with pytest.raises(OwnershipLost):
+    with pytest.raises(OwnershipLostError):
         records.fail(keys, "run-1", FAILURE)
     assert read(records, keys) == {}
 
@@ -183,7 +183,7 @@ def test_a_late_failure_invents_no_record(records: RecordStore, keys: ClipKeys) 
 def test_an_event_with_segments_may_come_before_the_record(
     records: RecordStore, keys: ClipKeys
 ) -> None:
-    with pytest.raises(InvalidInput, match="There is no record of clip c"):
+    with pytest.raises(InvalidInputError, match="There is no record of clip c"):
         records.claim(keys, "run-1")
     segments = [{"startTime": 1.5, "endTime": "00:00:02", "order": 1.5}]
     asked = ClipRequest.read({"clipId": "c", "segments": segments}, "it")

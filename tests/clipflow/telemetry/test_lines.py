@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clipflow.domain.errors import StorageUnavailable
+from clipflow.domain.errors import StorageUnavailableError
 from clipflow.telemetry.lines import JsonLines
 from clipflow.telemetry.measures import RECORD_FAILED, SEGMENT_MADE, say
 
@@ -38,11 +38,11 @@ def test_a_line_says_when_how_grave_and_who() -> None:
 
 def test_an_error_is_told_without_what_a_presigned_url_gives_away() -> None:
     try:
-        raise StorageUnavailable(f"Reading {URL} failed.")
-    except StorageUnavailable:
+        raise StorageUnavailableError(f"Reading {URL} failed.")
+    except StorageUnavailableError:
         line = told("failed: %s", URL, exc_info=sys.exc_info())
     assert line["error"] == (
-        "StorageUnavailable: Reading https://bucket.s3.amazonaws.com/a.mp4?… failed."
+        "StorageUnavailableError: Reading https://bucket.s3.amazonaws.com/a.mp4?… failed."
     )
     assert line["traceback"].startswith("Traceback") and __file__ in line["traceback"]
     assert line["message"] == "failed: https://bucket.s3.amazonaws.com/a.mp4?…"

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from clipflow.domain.clips import ClipResult
-from clipflow.domain.errors import Failure, FailureCode, OwnershipLost
+from clipflow.domain.errors import Failure, FailureCode, OwnershipLostError
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsResult
 from clipflow.storage.records import RecordStore
@@ -63,7 +63,7 @@ def test_a_record_that_another_run_owns_is_not_counted(
     records: RecordStore, clip: ClipKeys, caplog: pytest.LogCaptureFixture
 ) -> None:
     records.claim(clip, "run", BROUGHT)
-    with pytest.raises(OwnershipLost):
+    with pytest.raises(OwnershipLostError):
         records.complete(clip, "another", made(clip.clip))
     assert said(caplog) == []
 

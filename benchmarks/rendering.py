@@ -19,9 +19,9 @@ from clipflow.captions.ass import captions
 from clipflow.captions.typefaces import FOLDER
 from clipflow.domain.shorts import CaptionStyle, Layout
 from clipflow.domain.transcript import Word
+from clipflow.jobs.picture import ENCODER, captions_centre
 from clipflow.media.ffmpeg import executable
 from clipflow.media.window import Span
-from clipflow.shorts.picture import ENCODER, captions_centre
 
 _FAST = ("-c:v", "libx264", "-preset", "fast", "-crf", "23", "-pix_fmt", "yuv420p")
 _USUAL = ("-c:v", "libx264", "-preset", "medium", "-crf", "23", "-pix_fmt", "yuv420p")

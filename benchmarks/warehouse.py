@@ -18,13 +18,12 @@ from benchmarks.programs import CORES
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.transcript import Word
+from clipflow.jobs.render import Render, render
+from clipflow.jobs.segment import SegmentPlan, make_segment, open_source
 from clipflow.media.form import common_form
 from clipflow.media.probe import probe
 from clipflow.media.window import Span
-from clipflow.segments.segment import SegmentPlan, make_segment
-from clipflow.segments.source import open_source
 from clipflow.settings import settings
-from clipflow.shorts.render import Render, render
 from clipflow.speech.words import words_json
 from clipflow.storage import aws
 from clipflow.storage.objects import ObjectStore, object_store

@@ -8,9 +8,9 @@ from pydantic import Field
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
 from clipflow.domain.shorts import Moment, ShortsConfig
+from clipflow.jobs.render import Render
 from clipflow.machine import cores
 from clipflow.settings import settings
-from clipflow.shorts.render import Render
 from tasks.ownership import while_wanted
 from tasks.shorts import render_short as render
 

@@ -161,8 +161,8 @@ def crew_of(record: RecordKeys) -> Iterator[None]:
 def finish(child: Child) -> None:
     """Returns once a run of its own has done the child's part.
 
-    Raises the child's own error, by its type and with its message; MachineLostError where its machine
-    was lost or never came; StoppedError where somebody cancelled it.
+    Raises the child's own error, by its type and with its message; MachineLostError where its
+    machine was lost or never came; StoppedError where somebody cancelled it.
     """
     crew = _crew.get()
     with get_client(sync_client=True) as client:
@@ -205,7 +205,8 @@ def _is_of_use(state: State[Any], child: Child) -> bool:
 
 
 def _give_up_on_the_lost(client: SyncPrefectClient, run: FlowRun) -> None:
-    """Raises MachineLostError for a run that was handed over, and whose machine was never heard of."""
+    """Raises MachineLostError for a run that was handed over, and whose machine was never heard
+    of."""
     state = run.state
     if state and state.is_pending() and datetime.now(UTC) - state.timestamp > LONGEST_LAUNCH:
         message = f"No machine for {run.name} in {LONGEST_LAUNCH}."

@@ -2,10 +2,6 @@
 
 from prefect import task
 
-from clipflow.clips.assemble import assemble, made_already
-from clipflow.clips.extract import extract
-from clipflow.clips.plan import Cut, SourcedClip, plan_cuts, source_clip
-from clipflow.clips.sources import SourceChoice
 from clipflow.domain.clips import (
     ClipRequest,
     ClipResult,
@@ -14,6 +10,16 @@ from clipflow.domain.clips import (
     StitchSegment,
 )
 from clipflow.domain.keys import ClipKeys, main_track_candidates
+from clipflow.jobs.clips import (
+    Cut,
+    SourceChoice,
+    SourcedClip,
+    assemble,
+    extract,
+    made_already,
+    plan_cuts,
+    source_clip,
+)
 from clipflow.settings import settings
 from clipflow.storage.objects import object_store
 from clipflow.storage.records import record_store

@@ -7,16 +7,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from pydantic import TypeAdapter
 
-from clipflow.clips.extract import extract
-from clipflow.clips.plan import Cut
 from clipflow.domain.clips import ExtractInput, ExtractOutput
 from clipflow.domain.errors import ClipflowError, MachineLostError, MediaInterruptedError
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short
-from clipflow.segments.checkpoint import fingerprint, is_made_from
-from clipflow.segments.segment import SegmentPlan
-from clipflow.shorts.moments import read_moments
-from clipflow.shorts.render import Render
+from clipflow.jobs.clips import Cut, extract
+from clipflow.jobs.render import Render
+from clipflow.jobs.segment import SegmentPlan, fingerprint, is_made_from
+from clipflow.jobs.shorts import read_moments
 from clipflow.storage.objects import object_store, shorts_store
 from tasks.child_runs import Child, finish
 from tasks.retries import CHILD, MEDIA

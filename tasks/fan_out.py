@@ -5,15 +5,15 @@ from typing import TypeVar
 
 from prefect.futures import PrefectFuture, as_completed
 
-from clipflow.clips.plan import Cut
 from clipflow.domain.clips import ExtractOutput
 from clipflow.domain.errors import Failure
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsConfig
+from clipflow.jobs.clips import Cut
+from clipflow.jobs.render import Render
+from clipflow.jobs.shorts import PlannedMoment
 from clipflow.machine import cores, memory
 from clipflow.settings import limits, pools
-from clipflow.shorts.render import Render
-from clipflow.shorts.segments import PlannedMoment
 from tasks.child_runs import crew_of
 from tasks.clips import extract_segment
 from tasks.elsewhere import extract_elsewhere, prepare_elsewhere, render_elsewhere

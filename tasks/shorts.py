@@ -4,7 +4,7 @@ from prefect import task
 
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsConfig
-from clipflow.shorts import config, moments, render, segments, transcript
+from clipflow.jobs import render, shorts
 from clipflow.storage.objects import shorts_store
 from tasks.progress import shown
 from tasks.retries import CHILD, MEDIA, RECORDS
@@ -13,39 +13,39 @@ from tasks.retries import CHILD, MEDIA, RECORDS
 @task(name="read-config", task_run_name="ReadConfig", **RECORDS)
 def read_config(keys: ShortsKeys) -> ShortsConfig:
     """What is asked for, checked before any hours of work."""
-    return config.read_config(keys, shorts_store())
+    return shorts.read_config(keys, shorts_store())
 
 
 @task(name="transcribe", task_run_name="transcribe", **MEDIA)
 def transcribe(keys: ShortsKeys, language: str | None, force: bool) -> None:
     """The transcript, under its keys."""
     with shown("transcript", f"what is said in {keys.label}"):
-        transcript.transcribe(keys, language, shorts_store(), force=force)
+        shorts.transcribe(keys, language, shorts_store(), force=force)
 
 
 @task(name="choose-moments", task_run_name="choose moments", **MEDIA)
 def choose_moments(keys: ShortsKeys, asked: ShortsConfig, force: bool) -> list[Moment]:
     """The moments, under their key, best first."""
-    return moments.choose_moments(keys, asked, shorts_store(), force=force)
+    return shorts.choose_moments(keys, asked, shorts_store(), force=force)
 
 
 @task(name="plan-moments", task_run_name="plan", **MEDIA)
-def plan_moments(keys: ShortsKeys, chosen: list[Moment]) -> list[segments.PlannedMoment]:
+def plan_moments(keys: ShortsKeys, chosen: list[Moment]) -> list[shorts.PlannedMoment]:
     """What to cut for each moment."""
-    return segments.plan_moments(keys, chosen, shorts_store())
+    return shorts.plan_moments(keys, chosen, shorts_store())
 
 
 @task(name="cut-moment", task_run_name="segment {planned.label}", **MEDIA)
-def cut_moment(planned: segments.PlannedMoment, threads: int, force: bool) -> None:
+def cut_moment(planned: shorts.PlannedMoment, threads: int, force: bool) -> None:
     """One moment's segment and subtitles, under their keys."""
     with shown("segment", f"segment {planned.label}"):
-        segments.make_moment(planned, shorts_store(), threads=threads, force=force)
+        shorts.make_moment(planned, shorts_store(), threads=threads, force=force)
 
 
 @task(name="make-thumbnail", task_run_name="thumbnail", **MEDIA)
 def make_thumbnail(keys: ShortsKeys) -> None:
     """A thumbnail, where the video has none."""
-    segments.make_thumbnail(keys, shorts_store())
+    shorts.make_thumbnail(keys, shorts_store())
 
 
 @task(name="render-short", task_run_name="render {asked.label}", **CHILD)

@@ -12,16 +12,8 @@ ALLOWED = {
     "flows": {"tasks", "clipflow"},
     "tasks": {"clipflow"},
     "clipflow": set(),
-    "clipflow.clips": {
+    "clipflow.jobs": {
         "clipflow.telemetry",
-        "clipflow.segments",
-        "clipflow.media",
-        "clipflow.storage",
-        "clipflow.domain",
-    },
-    "clipflow.shorts": {
-        "clipflow.telemetry",
-        "clipflow.segments",
         "clipflow.speech",
         "clipflow.highlights",
         "clipflow.reframe",
@@ -31,17 +23,10 @@ ALLOWED = {
         "clipflow.domain",
     },
     "clipflow.results": {
-        "clipflow.shorts",
-        "clipflow.segments",
+        "clipflow.jobs",
         "clipflow.speech",
         "clipflow.media",
         "clipflow.storage",
-        "clipflow.domain",
-    },
-    "clipflow.segments": {
-        "clipflow.media",
-        "clipflow.storage",
-        "clipflow.telemetry",
         "clipflow.domain",
     },
     "clipflow.speech": {"clipflow.media", "clipflow.telemetry", "clipflow.domain"},

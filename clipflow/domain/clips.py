@@ -101,7 +101,8 @@ class ClipRecord(Model):
     source_key: Any = None
 
     def request(self, asked: ClipRequest) -> ClipRequest:
-        """`asked`, completed from this record. Raises InvalidInputError naming what is wrong in it."""
+        """`asked`, completed from this record. Raises InvalidInputError naming what is wrong in
+        it."""
         completed = {
             "clipId": asked.clip_id,
             "segments": asked.segments or self.segments,

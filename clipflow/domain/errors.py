@@ -1,25 +1,25 @@
 """Every way in which clipflow fails, as one tree.
 
-    ClipflowError               code, message, remedy
-    ├── TerminalError                trying again cannot help
-    │   ├── InvalidInputError        VALIDATION_ERROR   the event, record or segment cannot be meant
-    │   ├── SourceNotFoundError      SOURCE_NOT_FOUND   no object to cut from
-    │   ├── SourceChangedError       STORAGE_ERROR      the object was replaced while it was worked on
-    │   ├── MediaRefusedError        FFMPEG_ERROR       the media itself cannot be read or cut
-    │   ├── OwnershipLostError       INTERNAL_ERROR     another run owns the record now
-    │   ├── NotInstalledError        INTERNAL_ERROR     an extra or a model is not on this machine
-    │   ├── StoppedError             CANCELLED          somebody cancelled a part of the work
-    │   ├── NoMomentsError           VALIDATION_ERROR   nothing in the video to make a short of
-    │   └── ModelRefusedError        INTERNAL_ERROR     a language model will not answer, whoever asks
-    └── TransientError               the same step may succeed later
-        ├── StorageUnavailableError  STORAGE_ERROR      S3 or DynamoDB did not answer as it should
-        ├── MediaInterruptedError    FFMPEG_ERROR       ffmpeg was killed, or its output is not whole
-        ├── DiskFullError            STORAGE_ERROR      the machine's disk has no room for the work
-        ├── MachineLostError         CRASHED            the machine that did a part of the work is gone
-        ├── ModelUnavailableError    INTERNAL_ERROR     a language model did not answer usefully
-        └── DeadlineExceededError    TIMEOUT            a process or a read ran past its deadline
+    ClipflowError                     code, message, remedy
+    ├── TerminalError                 trying again cannot help
+    │   ├── InvalidInputError         VALIDATION_ERROR  the event, record or segment is not valid
+    │   ├── SourceNotFoundError       SOURCE_NOT_FOUND  no object to cut from
+    │   ├── SourceChangedError        STORAGE_ERROR     the object was replaced during the work
+    │   ├── MediaRefusedError         FFMPEG_ERROR      the media itself cannot be read or cut
+    │   ├── OwnershipLostError        INTERNAL_ERROR    another run owns the record now
+    │   ├── NotInstalledError         INTERNAL_ERROR    an extra or a model is not on this machine
+    │   ├── StoppedError              CANCELLED         somebody cancelled a part of the work
+    │   ├── NoMomentsError            VALIDATION_ERROR  nothing in the video to make a short of
+    │   └── ModelRefusedError         INTERNAL_ERROR    a language model refuses the request
+    └── TransientError                the same step may succeed later
+        ├── StorageUnavailableError   STORAGE_ERROR     S3 or DynamoDB did not answer as it should
+        ├── MediaInterruptedError     FFMPEG_ERROR      ffmpeg was killed, or wrote only a part
+        ├── DiskFullError             STORAGE_ERROR     the machine's disk has no room for the work
+        ├── MachineLostError          CRASHED           a machine with a part of the work is gone
+        ├── ModelUnavailableError     INTERNAL_ERROR    a language model gave no usable answer
+        └── DeadlineExceededError     TIMEOUT           a process or a read ran past its deadline
 
-A task's retry rule asks one question: is it `TerminalError`?
+A task's retry rule asks one question: is it a `TerminalError`?
 """
 
 from dataclasses import dataclass

@@ -71,7 +71,8 @@ class Model(BaseModel):
 
 
 def parsed(text: str | bytes, what: str, remedy: str = "") -> Any:
-    """`text` as JSON. Raises InvalidInputError naming `what` where it is none, or none that travels.
+    """`text` as JSON. Raises InvalidInputError naming `what` where it is none, or none that
+    travels.
 
     What travels is at most `_DEEPEST` deep, its whole numbers have 64 bits, and its texts are
     Unicode: else Prefect's server and its client cannot write it, also where it means nothing here.

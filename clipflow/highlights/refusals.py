@@ -40,7 +40,8 @@ _ANOTHER = "Name another model in CLIPFLOW_HIGHLIGHT_MODEL, one that can call to
 
 @contextmanager
 def telling_failures(model: str) -> Iterator[None]:
-    """Turn what pydantic-ai raises while `model` is asked into ModelRefusedError or ModelUnavailableError."""
+    """Turn what pydantic-ai raises while `model` is asked into ModelRefusedError or
+    ModelUnavailableError."""
     # Without their causes: these hold the server's words, and a log shows them.
     try:
         yield

@@ -36,7 +36,8 @@ FLAC_IN_MP4 = {"acodec": "flac", "strict": "experimental"}
 def cut(window: Window, source: Probe, form: Form, path: Path, threads: int) -> None:
     """Make the segment at `path` from `window`: H.264 in the form, FLAC, every frame of the span.
 
-    Raises what `ffmpeg.run` raises, and MediaRefusedError where the frames are not those of the span.
+    Raises what `ffmpeg.run` raises, and MediaRefusedError where the frames are not those of the
+    span.
     """
     doing = f"cutting {window.span} of {source.name}"
     ffmpeg.run(
@@ -73,7 +74,8 @@ def samples(duration: Fraction, rate: int) -> int:
 
 
 def refuse_unless_whole(window: Window, path: Path, doing: str) -> None:
-    """Raises MediaRefusedError where not every frame of the window came out in the video at `path`."""
+    """Raises MediaRefusedError where not every frame of the window came out in the video at
+    `path`."""
     planned, made = len(window.frames), count_frames(path)
     if not made or (window.frames_are_packets and planned != made):
         raise MediaRefusedError(

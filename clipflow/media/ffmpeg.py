@@ -75,9 +75,9 @@ def run(
     files only, and in our own formats only. Where its output lasts `lasting` seconds, it reports
     how much of it is written.
 
-    Raises MediaRefusedError where ffmpeg gives up on its input or writes too much, MediaInterruptedError
-    where it is killed, DeadlineExceededError where it does not end in time; its process group is gone
-    in every case.
+    Raises MediaRefusedError where ffmpeg gives up on its input or writes too much,
+    MediaInterruptedError where it is killed, DeadlineExceededError where it does not end in time;
+    its process group is gone in every case.
     """
     bound = max(largest, _LEAST_BOUND)
     command = [*_BOUNDED, str(-(-bound // _BLOCK)), *_leash(), executable()]

@@ -80,9 +80,9 @@ class Window:
 def fetch(source: Source, known: Probe, span: Span, path: Path) -> Window:
     """Read `span` of `source` into a window at `path`.
 
-    Raises InvalidInputError where no frame lies in the span, MediaRefusedError where it cannot be decoded
-    from any keyframe or no window can hold it, MediaInterruptedError where the source ends before the
-    span does.
+    Raises InvalidInputError where no frame lies in the span, MediaRefusedError where it cannot be
+    decoded from any keyframe or no window can hold it, MediaInterruptedError where the source ends
+    before the span does.
     """
     start = known.start + span.start
     for lead in (*_LEADS, start):

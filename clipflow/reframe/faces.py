@@ -41,7 +41,8 @@ class Finder(Protocol):
 
 
 def finder(model: Path | None) -> Finder:
-    """YuNet with `model`, else OpenCV's own cascades. Raises NotInstalledError where it is no model."""
+    """YuNet with `model`, else OpenCV's own cascades. Raises NotInstalledError where it is no
+    model."""
     return YuNet(model) if model else Cascades()
 
 

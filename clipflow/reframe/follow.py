@@ -29,8 +29,8 @@ def crop_path(film: Film, aspect: Fraction, face_model: Path | None = None) -> C
     The crop stands in the middle of shots without a face. Faces are found by the YuNet model at
     `face_model`, else by OpenCV's cascades.
 
-    Raises InvalidInputError where `aspect` is none, MediaRefusedError where `film` cannot be read, and
-    NotInstalledError where `face_model` cannot.
+    Raises InvalidInputError where `aspect` is none, MediaRefusedError where `film` cannot be read,
+    and NotInstalledError where `face_model` cannot.
     """
     if aspect <= 0:
         raise InvalidInputError(

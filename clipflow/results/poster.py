@@ -4,11 +4,11 @@ from base64 import b64encode
 from fractions import Fraction
 from pathlib import Path
 
+from clipflow.jobs.scratch import work_folder
 from clipflow.media import ffmpeg
 from clipflow.media.probe import probe
 from clipflow.media.source import Source
 from clipflow.media.window import Span, Window, fetch
-from clipflow.segments.scratch import work_folder
 
 # Of the video's first second, as much as is gone past: by then a fade is over.
 _BEGINNING, _AT = Fraction(1), Fraction(3, 4)

@@ -7,12 +7,11 @@ from clipflow.domain.clips import ClipResult, Segment
 from clipflow.domain.errors import ClipflowError, without_secrets
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Short
+from clipflow.jobs.segment import checkpoint, fingerprint, is_made_from, is_ours, open_source
+from clipflow.jobs.shorts import read_transcript
 from clipflow.results.clip import clip_page
 from clipflow.results.poster import poster
 from clipflow.results.shorts import shorts_page
-from clipflow.segments.checkpoint import checkpoint, fingerprint, is_made_from, is_ours
-from clipflow.segments.source import open_source
-from clipflow.shorts.transcript import read_transcript
 from clipflow.storage.objects import ObjectHead, ObjectStore
 
 _LOG = logging.getLogger(__name__)

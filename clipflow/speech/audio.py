@@ -34,8 +34,8 @@ def extract(source: Source, known: Probe, path: Path) -> None:
     What the timestamps leave out is silence, and sound before the first frame is left out. Damage
     that a decoder cannot read is silence too, and logged. `known.sound` must not be None.
 
-    Raises MediaRefusedError where there is no sound that can be decoded, MediaInterruptedError where the
-    source ends too early, and what `reading` raises.
+    Raises MediaRefusedError where there is no sound that can be decoded, MediaInterruptedError
+    where the source ends too early, and what `reading` raises.
     """
     end = known.duration or Fraction(LONGEST)
     with (

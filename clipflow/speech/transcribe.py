@@ -21,7 +21,8 @@ class Transcribe(Protocol):
 
 
 def transcriber() -> Transcribe:
-    """The listener that CLIPFLOW_TRANSCRIBER names. Raises NotInstalledError where it is not there."""
+    """The listener that CLIPFLOW_TRANSCRIBER names. Raises NotInstalledError where it is not
+    there."""
     if models().transcriber is Transcriber.WHISPERX:
         whisper.require()
         return whisper.transcribe

@@ -46,8 +46,8 @@ def transcribe(sound: Path, language: str | None = None) -> Transcript:
     """The words in the file at `sound`; see `transcribe.Transcribe`.
 
     With HF_TOKEN set, speakers are told apart, for which all of the sound is in memory: 230 MB an
-    hour. Raises InvalidInputError where Whisper does not know the language, NotInstalledError where a model
-    is neither on this machine nor can be fetched.
+    hour. Raises InvalidInputError where Whisper does not know the language, NotInstalledError where
+    a model is neither on this machine nor can be fetched.
     """
     require()
     code, heard = _code(language), samples(sound)

@@ -33,7 +33,8 @@ def device() -> str:
 def listener(language: str | None, threads: int) -> Any:
     """WhisperX's pipeline for `language`, None to have it detected.
 
-    Raises NotInstalledError where the model cannot be had, InvalidInputError where it hears only English.
+    Raises NotInstalledError where the model cannot be had, InvalidInputError where it hears only
+    English.
     """
     import whisperx
 
@@ -90,7 +91,8 @@ def aligner(language: str) -> Aligner | None:
 
 
 def diarizer() -> Any | None:
-    """What tells speakers apart; None without HF_TOKEN. Raises NotInstalledError where it has none."""
+    """What tells speakers apart; None without HF_TOKEN. Raises NotInstalledError where it has
+    none."""
     if _token() is None:
         return None
     from whisperx.diarize import DiarizationPipeline

@@ -54,7 +54,8 @@ class ObjectHead:
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """One bucket. Every method raises StorageUnavailableError where S3 does not answer as it should."""
+    """One bucket. Every method raises StorageUnavailableError where S3 does not answer as it
+    should."""
 
     client: "S3Client"
     bucket: str
@@ -81,7 +82,8 @@ class ObjectStore:
         )
 
     def data(self, key: str, limit: int) -> bytes:
-        """A small object. Raises SourceNotFoundError without it, InvalidInputError above `limit` bytes."""
+        """A small object. Raises SourceNotFoundError without it, InvalidInputError above `limit`
+        bytes."""
         with storage_errors(f"reading {key}"):
             try:
                 body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
@@ -95,7 +97,8 @@ class ObjectStore:
         return data
 
     def text(self, key: str, limit: int) -> str:
-        """A small text object. Raises what `data` raises, InvalidInputError where it is not UTF-8."""
+        """A small text object. Raises what `data` raises, InvalidInputError where it is not
+        UTF-8."""
         try:
             return self.data(key, limit).decode()
         except UnicodeDecodeError:
@@ -105,7 +108,8 @@ class ObjectStore:
         """The bytes `start ≤ place < end` of the very object that `head` tells of.
 
         A body that breaks off is taken up where it did, a few times. Raises SourceNotFoundError,
-        SourceChangedError where the object was replaced, DeadlineExceededError where S3 does not answer.
+        SourceChangedError where the object was replaced, DeadlineExceededError where S3 does not
+        answer.
         """
         got, breaks = bytearray(), 0
         with storage_errors(f"reading {head.key}"), _source_errors(head.key):

@@ -51,8 +51,8 @@ class InProgress:
 
 @dataclass(frozen=True)
 class RecordStore:
-    """The records of clips and tracks. Every method raises StorageUnavailableError where DynamoDB does
-    not answer as it should."""
+    """The records of clips and tracks. Every method raises StorageUnavailableError where DynamoDB
+    does not answer as it should."""
 
     table: "Table"
 

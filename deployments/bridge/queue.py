@@ -30,7 +30,8 @@ class Queue:
         self._dead_letter_url = ""
 
     async def find(self) -> None:
-        """Finds both queues, once. Raises OutageError, with the remedy, where they do not exist yet."""
+        """Finds both queues, once. Raises OutageError, with the remedy, where they do not exist
+        yet."""
         if self._dead_letter_url:
             return
         remedy = "Deploy the stack of infra/, or set CLIPFLOW_QUEUE_NAME and AWS_REGION."

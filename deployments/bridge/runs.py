@@ -23,7 +23,8 @@ _RUNS = 200  # the most that the server gives in one answer
 
 
 class Runs:
-    """Of the server. `patience`: seconds for it to answer one request; then it is an OutageError."""
+    """Of the server. `patience`: seconds for it to answer one request; then it is an
+    OutageError."""
 
     def __init__(self, client: PrefectClient, patience: float) -> None:
         self._client = client

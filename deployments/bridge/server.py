@@ -1,4 +1,5 @@
-"""The Prefect server's side, by Prefect's own client, each call with its failures as `OutageError`."""
+"""The Prefect server's side, by Prefect's own client, each call with its failures as
+`OutageError`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -25,7 +26,8 @@ class Server:
         self._patience = patience
 
     async def stored(self, ids: Collection[UUID]) -> set[UUID]:
-        """Which of at most `PAGE` events the server has; raises OutageError where it does not answer."""
+        """Which of at most `PAGE` events the server has; raises OutageError where it does not
+        answer."""
         # Without an id the filter would mean every event. By itself it means events of the last 180
         # days until now, by the clock of this machine: the one that `occurred` is taken from.
         wanted = EventFilter(id=EventIDFilter(id=list(ids) or [_NO_EVENT]))
@@ -55,8 +57,8 @@ class Server:
 
 @asynccontextmanager
 async def answering(patience: float) -> AsyncIterator[None]:
-    """Within it, a request that fails or takes longer than `patience` seconds is an OutageError; one
-    that the server will not have is Refused."""
+    """Within it, a request that fails or takes longer than `patience` seconds is an OutageError;
+    one that the server will not have is Refused."""
     try:
         # The client itself waits as long as a Retry-After header or a maintenance tells it to.
         async with asyncio.timeout(patience):

@@ -85,8 +85,8 @@ class Sweep:
         self._senseless: set[UUID] = set()
 
     async def turn(self) -> Swept:
-        """Raises OutageError or StorageUnavailableError where somebody does not answer; what can be done
-        without them is done."""
+        """Raises OutageError or StorageUnavailableError where somebody does not answer; what can be
+        done without them is done."""
         now, swept = datetime.now(UTC), Swept()
         failures: list[TransientError] = []
         begin, take_up = partial(self._begin, now, swept), partial(self._take_up, now, swept)

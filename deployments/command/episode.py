@@ -19,15 +19,15 @@ from clipflow.storage.records import record_store
 from deployments.command.cuts import Cut, clip_id_of
 from deployments.command.upload import LOCAL, identifier, put_once
 
-# As a segment's end may be past the end of its source (clipflow.clips.plan clamps it).
+# As a segment's end may be past the end of its source (clipflow.jobs.clips clamps it).
 _TOLERANCE = 1
 
 
 def request_of(path: Path, cuts: Sequence[Cut], name: str | None) -> BeginClipGeneration:
     """One clip of a person's file, made of `cuts` in the order given.
 
-    Raises MediaRefusedError where the file is no video, InvalidInputError for a cut past its end or a name
-    that is none.
+    Raises MediaRefusedError where the file is no video, InvalidInputError for a cut past its end or
+    a name that is none.
     """
     known = probe(LocalSource(path))
     for start, end in cuts:
@@ -61,7 +61,8 @@ def due_request(tenant_id: str, episode_id: str) -> BeginClipGeneration:
 
 
 def put_event(request: BeginClipGeneration) -> str:
-    """The id of the event that now asks for it; StorageUnavailableError where EventBridge refuses it."""
+    """The id of the event that now asks for it; StorageUnavailableError where EventBridge refuses
+    it."""
     events = boto3.client(
         "events",
         region_name=settings().aws_region,

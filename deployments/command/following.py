@@ -27,8 +27,8 @@ def follow(start: Callable[[], Asked], answer: Answer) -> Mapping[str, FlowRun]:
     """Start what is asked for; its runs, by name, once all of them have ended. Every step is told.
 
     What another run is making already is followed there. Ctrl-C cancels what was started, waits
-    until it has ended, and is raised on. Raises UnreachableError where an event starts nothing, httpx's
-    HTTPError where Prefect stays away.
+    until it has ended, and is raised on. Raises UnreachableError where an event starts nothing,
+    httpx's HTTPError where Prefect stays away.
     """
     with get_client(sync_client=True) as client:
         asked = start()

@@ -42,7 +42,8 @@ def fetched_page(wanted: str | None, out: Path) -> Path:
 
 
 def run_address(wanted: str | None) -> str:
-    """Of a job's run in the Prefect UI; without a name, of the newest. Raises SourceNotFoundError."""
+    """Of a job's run in the Prefect UI; without a name, of the newest. Raises
+    SourceNotFoundError."""
     from prefect.client.orchestration import get_client
     from prefect.utilities.urls import url_for
 

@@ -21,8 +21,8 @@ def product(answer: Answer, *, may_start: bool) -> Iterator[None]:
     """The one that the environment names; else `make up`'s, where it runs; else, where that is
     wanted, one of our own.
 
-    While it lasts the environment of this process names it. Raises UnreachableError where none answers,
-    or ours does not come up, InvalidInputError where the environment says too little.
+    While it lasts the environment of this process names it. Raises UnreachableError where none
+    answers, or ours does not come up, InvalidInputError where the environment says too little.
     """
     with ExitStack() as ending:
         if "PREFECT_API_URL" in os.environ:
@@ -58,7 +58,8 @@ def _our_own(stack: StackSettings) -> Iterator[None]:
 
 
 def _check_named() -> None:
-    """Raises UnreachableError where the environment's Prefect does not answer, as its client sees it."""
+    """Raises UnreachableError where the environment's Prefect does not answer, as its client sees
+    it."""
     # Here, because Prefect reads the environment when it is imported.
     from prefect.client.orchestration import get_client
 

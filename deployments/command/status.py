@@ -46,8 +46,8 @@ def show_jobs(count: int, answer: Answer) -> None:
 
 
 def show_job(wanted: str, answer: Answer) -> None:
-    """One job: its state, its steps, its record's history, and why it failed. Raises InvalidInputError
-    where there is none."""
+    """One job: its state, its steps, its record's history, and why it failed. Raises
+    InvalidInputError where there is none."""
     with get_client(sync_client=True) as client:
         job = find_job(client, wanted)
         steps = steps_of(client, [job.run.id])

@@ -127,7 +127,8 @@ class Found:
 def ask_for_clips(tenant_id: str, episode_id: str) -> str:
     """Puts the event that begins an episode's clips; its id.
 
-    Raises pydantic's ValidationError for an id that is none, TerminalError where the event is refused.
+    Raises pydantic's ValidationError for an id that is none, TerminalError where the event is
+    refused.
     """
     asked = {"tenantId": tenant_id, "episodeId": episode_id}
     request = BeginClipGeneration.model_validate(asked)

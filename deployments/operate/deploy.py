@@ -66,7 +66,8 @@ class Account:
 def deploy(account: Account, dry_run: bool) -> None:
     """Stacks, work pools and deployments, workers. With `dry_run`, says what would change.
 
-    Raises InvalidInputError for what is missing, before anything is changed; NotDeployedError, TerminalError.
+    Raises InvalidInputError for what is missing, before anything is changed; NotDeployedError,
+    TerminalError.
     """
     every = templates.read()
     if lacking := missing(every, account.environment):

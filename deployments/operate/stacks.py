@@ -67,7 +67,8 @@ def additions(template: Template) -> tuple[Change, ...]:
 
 
 class Stacks:
-    """The stacks of an account. Every method raises NotDeployedError with CloudFormation's reasons."""
+    """The stacks of an account. Every method raises NotDeployedError with CloudFormation's
+    reasons."""
 
     def __init__(self, client: "CloudFormationClient") -> None:
         self._client = client

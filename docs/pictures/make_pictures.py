@@ -27,6 +27,13 @@ from clipflow.domain.timecode import parse_timecode
 from clipflow.domain.transcript import Transcript, Word
 from clipflow.highlights.brief import Brief
 from clipflow.highlights.pick import pick
+from clipflow.jobs.picture import (
+    Background,
+    Ingredients,
+    captions_centre,
+    crop_aspect,
+    render_command,
+)
 from clipflow.media import ffmpeg
 from clipflow.media.loudness import loudness
 from clipflow.media.probe import probe
@@ -36,13 +43,6 @@ from clipflow.reframe.follow import crop_path
 from clipflow.reframe.watch import Film
 from clipflow.results.poster import poster
 from clipflow.results.shorts import shorts_page
-from clipflow.shorts.picture import (
-    Background,
-    Ingredients,
-    captions_centre,
-    crop_aspect,
-    render_command,
-)
 from clipflow.speech.spread import split, spread
 
 FOLDER = Path(__file__).parent
@@ -93,7 +93,7 @@ def words() -> tuple[Word, ...]:
 
 
 def render(look: Look, scratch: Path) -> Path:
-    """A short of the sample, as `clipflow.shorts.render` makes it of an object."""
+    """A short of the sample, as `clipflow.jobs.render` makes it of an object."""
     known, span = probe(TALK), look.span
     window = fetch(TALK, known, span, scratch / "window.nut")
     said = Transcript(words()).within(float(span.start), float(span.end))

@@ -10,8 +10,8 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from clipflow.jobs.shorts import transcribe
 from clipflow.settings import models
-from clipflow.shorts.transcript import transcribe
 from tasks.shorts import choose_moments, render_short
 from tests.clipflow.highlights.model_server import Reply, model_server
 from tests.faulty_proxy import Fault, FaultyProxy

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from clipflow.domain.errors import DiskFullError
-from clipflow.segments.scratch import work_folder
+from clipflow.jobs.scratch import work_folder
 from clipflow.settings import settings
 
 HOLDS_A_FOLDER = """
 import sys, time
-from clipflow.segments.scratch import work_folder
+from clipflow.jobs.scratch import work_folder
 with work_folder(0) as folder:
     (folder / "window.nut").write_bytes(b"x" * 1000)
     print(folder, flush=True)

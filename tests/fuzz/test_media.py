@@ -12,6 +12,7 @@ from zlib import crc32
 import pytest
 
 from clipflow.domain.errors import ClipflowError
+from clipflow.jobs.segment import span_within
 from clipflow.media.cut import count_frames
 from clipflow.media.form import common_form
 from clipflow.media.playlist import Playlist, parse
@@ -19,7 +20,6 @@ from clipflow.media.probe import probe
 from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import FileSource, PlaylistSource, Source
 from clipflow.media.window import Span, fetch
-from clipflow.segments.segment import span_within
 from clipflow.settings import limits
 from tests.made_media import make_source
 

@@ -11,7 +11,6 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Crashed, Running
 
-from clipflow.clips.plan import Cut
 from clipflow.domain.clips import ExtractInput, Segment
 from clipflow.domain.errors import (
     ClipflowError,
@@ -23,11 +22,12 @@ from clipflow.domain.errors import (
     TerminalError,
 )
 from clipflow.domain.keys import ClipKeys
+from clipflow.jobs.clips import Cut
+from clipflow.jobs.segment import SegmentPlan
 from clipflow.media.form import common_form
 from clipflow.media.probe import probe
 from clipflow.media.source import LocalSource
 from clipflow.media.window import Span
-from clipflow.segments.segment import SegmentPlan
 from clipflow.storage.objects import ObjectHead
 from clipflow.storage.records import RecordStore
 from tasks.child_runs import Crew

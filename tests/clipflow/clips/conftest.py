@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from clipflow.jobs.segment import open_source
 from clipflow.media.form import Form, common_form
 from clipflow.media.probe import Probe, probe
 from clipflow.media.smart_cut import Cutting, smart_cut
 from clipflow.media.stitch import Piece, Stitched, stitch
 from clipflow.media.window import Span, fetch
-from clipflow.segments.source import open_source
 from clipflow.storage.objects import ObjectHead, ObjectStore
 
 

@@ -9,15 +9,21 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from clipflow.clips.assemble import assemble, made_already
-from clipflow.clips.extract import extract
-from clipflow.clips.plan import Cut, SourcedClip, plan_cuts, source_clip
-from clipflow.clips.sources import SourceChoice
 from clipflow.domain.clips import Segment, StitchInput, StitchSegment
 from clipflow.domain.errors import InvalidInputError, SourceChangedError
 from clipflow.domain.keys import ClipKeys
+from clipflow.jobs.clips import (
+    Cut,
+    SourceChoice,
+    SourcedClip,
+    assemble,
+    extract,
+    made_already,
+    plan_cuts,
+    source_clip,
+)
+from clipflow.jobs.segment import SegmentPlan
 from clipflow.media.window import Span
-from clipflow.segments.segment import SegmentPlan
 from clipflow.storage.objects import ObjectStore
 from tests.made_media import frame_numbers, make_source
 

@@ -1,10 +1,10 @@
 import pytest
 
-from clipflow.clips.sources import SourceChoice
 from clipflow.domain.clips import Segment, TrackRecord
 from clipflow.domain.errors import SourceNotFoundError
 from clipflow.domain.keys import ClipKeys, main_track_candidates
-from clipflow.segments.source import find_source
+from clipflow.jobs.clips import SourceChoice
+from clipflow.jobs.segment import find_source
 from clipflow.storage.objects import ObjectStore
 
 TRACKS = {

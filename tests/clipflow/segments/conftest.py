@@ -9,11 +9,11 @@ from pathlib import Path
 import av
 import pytest
 
+from clipflow.jobs.segment import open_source
 from clipflow.media import ffmpeg
 from clipflow.media.probe import Probe, probe
 from clipflow.media.ranges import KEPT, Extent
 from clipflow.media.window import Span, fetch
-from clipflow.segments.source import open_source
 from clipflow.settings import settings
 from clipflow.storage import aws
 from clipflow.storage.objects import ObjectHead, ObjectStore, object_store

@@ -32,9 +32,11 @@ def make_whisper(folder: Path, words: Sequence[str]) -> Path:
     """An English CTranslate2 model in `folder` that writes `words`."""
     raw = folder / "raw"
     tokenizer = _tokenizer(words)
-    said = [tokenizer.token_to_id(f"Ġ{word}") for word in words]
+    # Words of the vocabulary, each of which has an id.
+    ids = tokenizer.get_vocab()
+    said = [ids[f"Ġ{word}"] for word in words]
     # The text follows the last of two tokens of prompt.
-    _says(tokenizer.get_vocab_size(), [0, *said, tokenizer.token_to_id("<|endoftext|>")], raw)
+    _says(tokenizer.get_vocab_size(), [0, *said, ids["<|endoftext|>"]], raw)
     tokenizer.save(str(raw / "tokenizer.json"))
     tokens = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>"}
     (raw / "tokenizer_config.json").write_text(json.dumps(tokens))

@@ -8,6 +8,18 @@ from clipflow.captions.ass import captions
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Layout, Moment, Short, ShortsConfig
 from clipflow.domain.transcript import Transcript
+from clipflow.jobs import picture
+from clipflow.jobs.picture import Background, Ingredients, captions_centre, crop_aspect
+from clipflow.jobs.scratch import encoded_bytes, work_folder
+from clipflow.jobs.segment import (
+    find_source,
+    fingerprint,
+    is_made_from,
+    open_source,
+    span_within,
+    video_metadata,
+)
+from clipflow.jobs.shorts import read_transcript
 from clipflow.media import ffmpeg
 from clipflow.media.allowance import most_bytes, patience
 from clipflow.media.cut import refuse_unless_whole
@@ -15,14 +27,7 @@ from clipflow.media.loudness import loudness
 from clipflow.media.probe import Probe, probe
 from clipflow.media.window import Span, Window, fetch
 from clipflow.reframe.path import CropPath
-from clipflow.segments.checkpoint import fingerprint, is_made_from, video_metadata
-from clipflow.segments.scratch import encoded_bytes, work_folder
-from clipflow.segments.segment import span_within
-from clipflow.segments.source import find_source, open_source
 from clipflow.settings import models
-from clipflow.shorts import picture
-from clipflow.shorts.picture import Background, Ingredients, captions_centre, crop_aspect
-from clipflow.shorts.transcript import read_transcript
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import part
 from clipflow.telemetry.spans import span

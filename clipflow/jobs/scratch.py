@@ -32,8 +32,8 @@ _FRAMES_A_SECOND = 30
 def work_folder(needed: int) -> Iterator[Path]:
     """A new folder in the scratch of the settings, removed when the work in it is over.
 
-    Removes what processes that are gone have left there. Raises DiskFullError where fewer bytes are free
-    than are `needed`, and where the disk is full before the work is over.
+    Removes what processes that are gone have left there. Raises DiskFullError where fewer bytes are
+    free than are `needed`, and where the disk is full before the work is over.
     """
     root = settings().scratch
     root.mkdir(parents=True, exist_ok=True)

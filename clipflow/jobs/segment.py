@@ -1,24 +1,94 @@
-"""Planning one segment and making it: its window fetched, cut exactly, put under its key."""
+"""A finished object is the checkpoint: its metadata says what it was made from."""
 
+import hashlib
+import json
 import logging
 import time
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import partial
 from math import floor
 
-from clipflow.domain.errors import InvalidInputError
+from clipflow import PIPELINE_VERSION
+from clipflow.domain.errors import InvalidInputError, SourceNotFoundError
 from clipflow.domain.timecode import format_timecode
+from clipflow.jobs.scratch import encoded_bytes, window_bytes, work_folder
 from clipflow.media.form import Form
+from clipflow.media.playlist import LARGEST_PLAYLIST_BYTES, beside, parse
 from clipflow.media.probe import Probe
 from clipflow.media.smart_cut import smart_cut
+from clipflow.media.source import PLAYLIST, FileSource, PlaylistSource, Source
 from clipflow.media.window import Span, fetch
-from clipflow.segments.checkpoint import fingerprint, is_made_from, video_metadata
-from clipflow.segments.scratch import encoded_bytes, window_bytes, work_folder
-from clipflow.segments.source import open_source
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.measures import SEGMENT_MADE, say
 from clipflow.telemetry.progress import part
-from clipflow.telemetry.spans import Work, span
+from clipflow.telemetry.spans import Work, counted, span
+
+MADE_FROM = "made-from"
+
+
+def fingerprint(made_from: object) -> str:
+    """A short digest of what something is made from, and of the pipeline that makes it."""
+    text = json.dumps([PIPELINE_VERSION, made_from], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def is_made_from(head: ObjectHead | None, made_from: str) -> bool:
+    """Whether there is a finished object that says it was made from just this."""
+    return head is not None and head.metadata.get(MADE_FROM) == made_from
+
+
+def is_ours(head: ObjectHead) -> bool:
+    """Whether clipflow made the object, and not a person."""
+    return MADE_FROM in head.metadata
+
+
+def checkpoint(etag: str, made_from: str) -> dict[str, str]:
+    """The metadata of anything that is made from the source with this etag."""
+    return {"source-etag": etag, "pipeline-version": PIPELINE_VERSION, MADE_FROM: made_from}
+
+
+def video_metadata(
+    duration: Fraction, resolution: str, count: int, etag: str, made_from: str
+) -> dict[str, str]:
+    """The metadata of a finished video: what it is, and what it was made from."""
+    return {
+        "duration-seconds": f"{float(duration):.6f}".rstrip("0").rstrip("."),
+        "resolution": resolution,
+        "segment-count": str(count),
+        **checkpoint(etag, made_from),
+    }
+
+
+def find_source(candidates: list[str], objects: ObjectStore) -> ObjectHead:
+    """The first of `candidates` that exists. Raises SourceNotFoundError where none does."""
+    for key in candidates:
+        head = objects.head(key)
+        if head:
+            return head
+    raise SourceNotFoundError(
+        f"There is no source at {' or '.join(candidates)}.",
+        "Upload it, or correct what names it.",
+    )
+
+
+def open_source(head: ObjectHead, objects: ObjectStore) -> Source:
+    """The source at `head`, ready to be read by range. Raises InvalidInputError for a bad
+    playlist."""
+    if not head.key.endswith(PLAYLIST):
+        return FileSource(head.key, head.etag, head.size, counted(partial(objects.part, head)))
+    key = head.key
+    for _ in ("master", "media"):
+        playlist = parse(objects.text(key, LARGEST_PLAYLIST_BYTES), key)
+        if not isinstance(playlist, str):
+            return PlaylistSource(head.key, head.etag, playlist, partial(_address, objects, key))
+        key = playlist
+    raise InvalidInputError(f"{head.key} names a master playlist that names another.")
+
+
+def _address(objects: ObjectStore, playlist_key: str, uri: str) -> str:
+    return objects.url(beside(playlist_key, uri))
+
 
 logger = logging.getLogger(__name__)
 

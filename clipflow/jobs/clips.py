@@ -1,0 +1,198 @@
+"""Which object a segment is cut from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from clipflow.domain.clips import (
+    ClipResult,
+    ExtractInput,
+    ExtractOutput,
+    Segment,
+    SegmentMetadata,
+    StitchInput,
+    TrackRecord,
+    in_play_order,
+)
+from clipflow.domain.keys import ClipKeys
+from clipflow.domain.timecode import format_clock
+from clipflow.jobs.scratch import work_folder
+from clipflow.jobs.segment import (
+    SegmentPlan,
+    find_source,
+    fingerprint,
+    is_made_from,
+    make_segment,
+    open_source,
+    span_within,
+    video_metadata,
+)
+from clipflow.media.form import common_form
+from clipflow.media.probe import probe
+from clipflow.media.stitch import Piece, stitch
+from clipflow.media.window import Span
+from clipflow.storage.objects import ObjectHead, ObjectStore
+from clipflow.telemetry.progress import report
+from clipflow.telemetry.spans import span
+
+_MAIN = "main"
+
+
+@dataclass(frozen=True)
+class SourceChoice:
+    """What an episode has to cut from: the clip's own source, its tracks, its lone main track."""
+
+    clip_source: str | None
+    tracks: Mapping[str, TrackRecord]
+    main_candidates: list[str]
+
+    def candidates(self, segment: Segment) -> list[str]:
+        """Keys of which the first that exists is the segment's source. Only the last resort, an
+        episode without track records, leaves a choice."""
+        named = segment.source_key or self.clip_source or self._track_key(segment.speaker)
+        return [named] if named else self.main_candidates
+
+    def _track_key(self, speaker: str | None) -> str | None:
+        spoken = (track for track in self.tracks.values() if speaker in track.speakers)
+        track = next(spoken, None) or self.tracks.get(_MAIN)
+        return track.s3_key if track else None
+
+
+@dataclass(frozen=True)
+class SourcedClip:
+    """A clip's segments in play order, each with the object it is cut from."""
+
+    keys: ClipKeys
+    segments: tuple[tuple[Segment, ObjectHead], ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal clips: the same spans of the same bytes, made by the same pipeline."""
+        return fingerprint(
+            [[s.model_dump(include={"start_time", "end_time"}), h.etag] for s, h in self.segments]
+        )
+
+    @property
+    def etags(self) -> str:
+        """Of every source, for the clip's metadata, which holds no more than 2 KB."""
+        joined = ",".join(dict.fromkeys(head.etag for _, head in self.segments))
+        return joined if len(joined) <= 1024 else fingerprint(joined)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One segment of a clip to make, and who asked for it."""
+
+    request: ExtractInput
+    plan: SegmentPlan
+
+    @property
+    def label(self) -> str:
+        """For people: `0 · 00:15:30–00:17:45`."""
+        return f"{self.request.index} · {self.plan.span}"
+
+
+def source_clip(
+    keys: ClipKeys,
+    segments: Sequence[Segment],
+    choice: SourceChoice,
+    objects: ObjectStore,
+) -> SourcedClip:
+    """Find each segment's source. Raises SourceNotFoundError where one has none."""
+    ordered = in_play_order(list(segments))
+    heads: dict[tuple[str, ...], ObjectHead] = {}
+    for segment in ordered:
+        candidates = choice.candidates(segment)
+        if tuple(candidates) not in heads:
+            heads[tuple(candidates)] = find_source(candidates, objects)
+    return SourcedClip(keys, tuple((s, heads[tuple(choice.candidates(s))]) for s in ordered))
+
+
+def plan_cuts(clip: SourcedClip, objects: ObjectStore) -> list[Cut]:
+    """Probe each source once, and settle spans and form.
+
+    Raises InvalidInputError for a segment that is not within its source, and what `probe` raises.
+    """
+    heads = {head.key: head for _, head in clip.segments}
+    probes = {key: probe(open_source(head, objects)) for key, head in heads.items()}
+    form = common_form(list(probes.values()))
+    return [
+        Cut(
+            ExtractInput(
+                tenant_id=clip.keys.tenant_id,
+                episode_id=clip.keys.episode_id,
+                clip_id=clip.keys.clip_id,
+                segment=segment,
+                index=index,
+            ),
+            SegmentPlan(
+                clip.keys.segment(index),
+                head,
+                probes[head.key],
+                span_within(Span(segment.start_time, segment.end_time), probes[head.key]),
+                form,
+            ),
+        )
+        for index, (segment, head) in enumerate(clip.segments)
+    ]
+
+
+def extract(
+    planned: Cut, objects: ObjectStore, *, threads: int, force: bool = False
+) -> ExtractOutput:
+    """Make `planned`, unless it is there already. Raises what `make_segment` raises."""
+    size = make_segment(planned.plan, objects, threads=threads, force=force)
+    return ExtractOutput(
+        episode_id=planned.request.episode_id,
+        clip_id=planned.request.clip_id,
+        segment_file=planned.plan.key,
+        metadata=SegmentMetadata(
+            duration=float(planned.plan.span.duration),
+            file_size=size,
+            resolution=planned.plan.form.resolution,
+        ),
+    )
+
+
+def made_already(clip: SourcedClip, objects: ObjectStore) -> ClipResult | None:
+    """The clip as its object tells it, where that was made from just this."""
+    head = objects.head(clip.keys.clip)
+    if head is None or not is_made_from(head, clip.fingerprint):
+        return None
+    duration = Fraction(head.metadata["duration-seconds"])
+    return _result(clip, duration, head.metadata["resolution"], head.size)
+
+
+def assemble(request: StitchInput, clip: SourcedClip, objects: ObjectStore) -> ClipResult:
+    """Stitch the segments of `request` into the clip's object.
+
+    Raises what storing and stitching raise.
+    """
+    needed = 2 * sum(segment.metadata.file_size for segment in request.segments)
+    with span("stitch") as work, work_folder(needed) as scratch:
+        pieces = []
+        for index, segment in enumerate(request.segments):
+            path = scratch / f"{index}.mp4"
+            objects.download(segment.segment_file, path)
+            pieces.append(Piece(path, Fraction(str(segment.metadata.duration))))
+            report(len(pieces) / (len(request.segments) + 1))
+        path = scratch / "clip.mp4"
+        made = stitch(pieces, path)
+        metadata = video_metadata(
+            made.duration, made.resolution, len(pieces), clip.etags, clip.fingerprint
+        )
+        objects.upload(path, clip.keys.clip, metadata)
+        work.bytes_read = sum(piece.path.stat().st_size for piece in pieces)
+        work.bytes_written = path.stat().st_size
+        return _result(clip, made.duration, made.resolution, work.bytes_written)
+
+
+def _result(clip: SourcedClip, duration: Fraction, resolution: str, size: int) -> ClipResult:
+    return ClipResult(
+        s3_key=clip.keys.clip,
+        file_size=size,
+        duration=format_clock(duration),
+        duration_seconds=float(duration),
+        resolution=resolution,
+        segment_count=len(clip.segments),
+    )

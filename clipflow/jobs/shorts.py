@@ -1,0 +1,254 @@
+"""`shorts_config.json`, read and checked before any hours of work."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipflow.domain.errors import InvalidInputError, NoMomentsError
+from clipflow.domain.keys import ShortsKeys
+from clipflow.domain.model import parsed
+from clipflow.domain.shorts import Moment, ShortsConfig
+from clipflow.domain.transcript import Transcript
+from clipflow.highlights.brief import Brief
+from clipflow.highlights.pick import pick
+from clipflow.jobs.scratch import work_folder
+from clipflow.jobs.segment import (
+    SegmentPlan,
+    checkpoint,
+    find_source,
+    fingerprint,
+    is_made_from,
+    is_ours,
+    make_segment,
+    open_source,
+    span_within,
+)
+from clipflow.media import ffmpeg
+from clipflow.media.form import common_form, in_sdr
+from clipflow.media.probe import probe
+from clipflow.media.window import Span
+from clipflow.settings import models
+from clipflow.speech import archive, audio, srt
+from clipflow.speech.sound import RATE, SAMPLE_BYTES
+from clipflow.speech.transcribe import transcriber
+from clipflow.speech.words import read_words, words_json
+from clipflow.storage.objects import ObjectHead, ObjectStore
+from clipflow.telemetry.progress import part
+
+logger = logging.getLogger(__name__)
+
+_LARGEST_CONFIG_BYTES = 1 << 20
+
+
+def read_config(keys: ShortsKeys, objects: ObjectStore) -> ShortsConfig:
+    """What the video's config asks for.
+
+    Raises SourceNotFoundError where there is none, or no such background; InvalidInputError where
+    it cannot be meant; what `probe` raises where the background is no video.
+    """
+    text = objects.text(keys.config, _LARGEST_CONFIG_BYTES)
+    config = ShortsConfig.read(parsed(text, keys.config, "Correct it."), keys.config)
+    for name, said, known in (
+        ("user_id", config.user_id, keys.user_id),
+        ("video_id", config.video_id, keys.video_id),
+    ):
+        if said not in (None, known):
+            logger.warning("%s says %s %s: %s is meant.", keys.config, name, said, known)
+    if config.background_video:
+        probe(open_source(find_source([config.background_video], objects), objects))
+    return config
+
+
+# The share of the work that is done when the sound is on disk.
+_READ = 0.2
+# Ten hours of speech are about 100 000 words of 90 bytes.
+_LARGEST_TRANSCRIPT_BYTES = 64 << 20
+_LARGEST_MOMENTS_BYTES = 1 << 20
+# Of twelve hours, as they are and packed; a video's sound is hardly larger than the video.
+_SOUND_BYTES = 2 * 12 * 3600 * RATE * SAMPLE_BYTES
+# In the metadata of the words.
+_LANGUAGE = "language"
+
+
+def transcribe(
+    keys: ShortsKeys, language: str | None, objects: ObjectStore, *, force: bool
+) -> None:
+    """Put the transcript's three objects, unless they are there already, made from the same.
+
+    Raises SourceNotFoundError without a video, InvalidInputError where it has no sound, and what
+    reading it and the transcriber raise.
+    """
+    video = find_source([keys.original], objects)
+    written = objects.head(keys.subtitles)
+    if written and not is_ours(written):
+        made_from = fingerprint(["srt", written.etag])
+    else:
+        written = None
+        chosen = models().model_dump(include={"transcriber", "whisperx_model"})
+        made_from = fingerprint([video.etag, chosen, language])
+    if not force and is_made_from(objects.head(keys.words), made_from):
+        return
+    if written:
+        content = objects.data(keys.subtitles, _LARGEST_TRANSCRIPT_BYTES)
+        transcript = srt.read(content, keys.subtitles, language)
+    else:
+        transcript = _hear(keys, video, language, objects, force)
+    metadata = checkpoint(video.etag, made_from)
+    if not written:
+        objects.put_text(srt.written(transcript), keys.subtitles, metadata, "application/x-subrip")
+    objects.put_text(transcript.text, keys.text, metadata, "text/plain")
+    # Last, because it is what says that all three are there.
+    metadata |= {_LANGUAGE: transcript.language or ""}
+    objects.put_text(words_json(transcript.words), keys.words, metadata, "application/json")
+
+
+def read_transcript(keys: ShortsKeys, objects: ObjectStore) -> Transcript:
+    """What `transcribe` put."""
+    head = find_source([keys.words], objects)
+    words = read_words(objects.text(keys.words, _LARGEST_TRANSCRIPT_BYTES), keys.words)
+    return Transcript(words, head.metadata.get(_LANGUAGE) or None)
+
+
+def _hear(
+    keys: ShortsKeys, video: ObjectHead, language: str | None, objects: ObjectStore, force: bool
+) -> Transcript:
+    kept = not force and is_made_from(objects.head(keys.sound), fingerprint(video.etag))
+    with work_folder(min(2 * video.size, _SOUND_BYTES)) as scratch:
+        sound = scratch / "sound.raw"
+        if kept:
+            packed = sound.with_suffix(".flac")
+            objects.download(keys.sound, packed)
+            archive.unpack(packed, sound)
+        else:
+            with part(0, _READ):
+                _keep_sound(keys, video, objects, sound)
+        with part(_READ, 1):
+            return transcriber()(sound, language)
+
+
+def _keep_sound(keys: ShortsKeys, video: ObjectHead, objects: ObjectStore, sound: Path) -> None:
+    """Write the video's sound to the file `sound`, and keep it for the next who listens."""
+    source = open_source(video, objects)
+    known = probe(source)
+    if known.sound is None:
+        raise InvalidInputError(
+            f"{video.key} has no sound, so nothing can be heard in it.",
+            "Put its subtitles beside it as original.srt.",
+        )
+    audio.extract(source, known, sound)
+    packed, made_from = sound.with_suffix(".flac"), fingerprint(video.etag)
+    archive.pack(sound, packed)
+    objects.upload(packed, keys.sound, checkpoint(video.etag, made_from), "audio/flac")
+
+
+def choose_moments(
+    keys: ShortsKeys, config: ShortsConfig, objects: ObjectStore, *, force: bool
+) -> list[Moment]:
+    """The best moments, best first, as many as there are up to `segment_count`.
+
+    What was chosen before from the same words for the same config is kept: a language model would
+    choose others, and every short would be made anew. Raises what `pick` raises.
+    """
+    video, words = find_source([keys.original], objects), find_source([keys.words], objects)
+    asked = [config.segment_count, config.target_seconds, models().highlight_model]
+    made_from = fingerprint([words.etag, *asked])
+    if not force and is_made_from(objects.head(keys.moments), made_from):
+        return read_moments(keys, objects)
+    duration = probe(open_source(video, objects)).duration
+    brief = Brief(config.segment_count, config.target_seconds, duration)
+    moments = pick(read_transcript(keys, objects), brief)
+    if not moments:
+        raise NoMomentsError(
+            f"Nothing said in {keys.original} makes a moment of about {config.target_seconds:g} s.",
+            "Ask for shorter ones, or see in original.txt what was heard.",
+        )
+    text = json.dumps(
+        [moment.model_dump(mode="json") for moment in moments], ensure_ascii=False, indent=2
+    )
+    objects.put_text(text, keys.moments, checkpoint(video.etag, made_from), "application/json")
+    return moments
+
+
+def read_moments(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:
+    """The moments chosen before, best first. Raises InvalidInputError where they cannot be read."""
+    text = objects.text(keys.moments, _LARGEST_MOMENTS_BYTES)
+    values = parsed(text, keys.moments, "Delete it.")
+    if not isinstance(values, list):
+        raise InvalidInputError(f"{keys.moments} is not a list of moments.", "Delete it.")
+    return [Moment.read(value, f"a moment of {keys.moments}") for value in values]
+
+
+_THUMBNAIL_WIDTH = 1280
+_THUMBNAIL_DEADLINE = 120.0
+_LARGEST_THUMBNAIL = 64 << 20
+_ONE_FRAME = ("-frames:v", "1", "-update", "1")
+
+
+@dataclass(frozen=True)
+class PlannedMoment:
+    """One moment's segment to make; `number` counts from 1, best first."""
+
+    number: int
+    keys: ShortsKeys
+    plan: SegmentPlan
+
+    @property
+    def label(self) -> str:
+        """For people: `1 · 00:15:30–00:16:10`."""
+        return f"{self.number} · {self.plan.span}"
+
+
+def plan_moments(
+    keys: ShortsKeys, moments: list[Moment], objects: ObjectStore
+) -> list[PlannedMoment]:
+    """What to cut for each moment. Raises InvalidInputError for one that is not within the
+    video."""
+    head = find_source([keys.original], objects)
+    known = probe(open_source(head, objects))
+    form = in_sdr(common_form([known]))
+    return [
+        PlannedMoment(
+            number,
+            keys,
+            SegmentPlan(
+                keys.segment(number),
+                head,
+                known,
+                span_within(Span(moment.start, moment.end), known),
+                form,
+            ),
+        )
+        for number, moment in enumerate(moments, start=1)
+    ]
+
+
+def make_moment(planned: PlannedMoment, objects: ObjectStore, *, threads: int, force: bool) -> None:
+    """Put the moment's segment and its subtitles. Raises what `make_segment` raises."""
+    make_segment(planned.plan, objects, threads=threads, force=force)
+    span = planned.plan.span
+    spoken = read_transcript(planned.keys, objects).within(float(span.start), float(span.end))
+    text, key = srt.written(spoken), planned.keys.segment_subtitles(planned.number)
+    made_from = fingerprint(text)
+    if not is_made_from(objects.head(key), made_from):
+        metadata = checkpoint(planned.plan.head.etag, made_from)
+        objects.put_text(text, key, metadata, "application/x-subrip")
+
+
+def make_thumbnail(keys: ShortsKeys, objects: ObjectStore) -> None:
+    """Put the first frame of the best moment as the video's thumbnail, where it has none."""
+    if objects.head(keys.thumbnail):
+        return
+    segment = find_source([keys.segment(1)], objects)
+    with work_folder(segment.size + _LARGEST_THUMBNAIL) as scratch:
+        video, picture = scratch / "segment.mp4", scratch / "thumbnail.png"
+        objects.download(segment.key, video)
+        size = f"scale='min({_THUMBNAIL_WIDTH},iw)':-2"
+        ffmpeg.run(
+            ["-f", "mp4", "-i", str(video), *_ONE_FRAME, "-vf", size, str(picture)],
+            f"making {keys.thumbnail}",
+            _THUMBNAIL_DEADLINE,
+            _LARGEST_THUMBNAIL,
+        )
+        metadata = checkpoint(segment.etag, fingerprint(segment.etag))
+        objects.upload(picture, keys.thumbnail, metadata, "image/png")

@@ -18,9 +18,8 @@ from clipflow.domain.errors import ClipflowError, Failure
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.shorts import Short
 from clipflow.results import tables
-from clipflow.results.sheet import contact_sheet
-from clipflow.storage.links import link
-from clipflow.storage.objects import ObjectHead, ObjectStore, object_store, shorts_store
+from clipflow.results.posters import contact_sheet
+from clipflow.storage.objects import ObjectHead, ObjectStore, link, object_store, shorts_store
 from tasks.jobs import tags_of
 from tasks.progress import told
 from tasks.this_run import this_run

@@ -4,7 +4,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 
-from clipflow.telemetry import spans
+from clipflow.telemetry import tracing
 from tasks.telemetry import of_run, of_step, retries
 
 _RETRIES = "clipflow.retries"
@@ -20,12 +20,12 @@ class RunAttributes(SpanProcessor):
         above = trace.get_current_span(parent_context)
         # Prefect opens a run's span before it knows the run's parameters, and a step's before its
         # name and tries: what is opened below tells them.
-        above.set_attributes(spans.named(run))
-        span.set_attributes(spans.named({**run, **step}))
+        above.set_attributes(tracing.named(run))
+        span.set_attributes(tracing.named({**run, **step}))
         if step:
             span.set_attribute(_RETRIES, retries())
         if step and is_ours(span):
-            above.set_attributes({**spans.named(step), _RETRIES: retries()})
+            above.set_attributes({**tracing.named(step), _RETRIES: retries()})
 
     def on_end(self, span: ReadableSpan) -> None:
         """All that is known is sent when a run ends: one that is told to end dies of the signal."""
@@ -38,4 +38,4 @@ class RunAttributes(SpanProcessor):
 def is_ours(span: ReadableSpan) -> bool:
     """Whether the craft opened it, and not Prefect."""
     scope = span.instrumentation_scope
-    return scope is not None and scope.name == spans.TRACER
+    return scope is not None and scope.name == tracing.TRACER

@@ -10,9 +10,9 @@ import httpx
 from opentelemetry.context import Context
 from prefect.logging.handlers import PrefectConsoleHandler
 
-from clipflow.domain.traces import TracePlace, event_place
-from clipflow.telemetry import export, spans
-from clipflow.telemetry.lines import CONTEXT, JsonLines
+from clipflow.domain.events import TracePlace, event_place
+from clipflow.telemetry import tracing
+from clipflow.telemetry.logging import CONTEXT, JsonLines
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -57,7 +57,7 @@ def known(record: logging.LogRecord) -> dict[str, str]:
         **of_step(),
     }
     told = {**_seen.get(str(about["run_id"]), {}), **about}
-    told["trace_id"] = told.get("trace_id") or spans.current_trace()
+    told["trace_id"] = told.get("trace_id") or tracing.current_trace()
     return {name: str(told[name]) for name in CONTEXT if told.get(name)}
 
 
@@ -94,10 +94,10 @@ def retries() -> int:
 
 def trace_runs() -> None:
     """Spans of the runs in this process go to the collector of the environment, if one is named."""
-    if export.is_wanted():
+    if tracing.is_wanted():
         from tasks.span_attributes import RunAttributes
 
-        export.set_up([RunAttributes()], event_of)
+        tracing.set_up([RunAttributes()], event_of)
 
 
 def event_of(attributes: Mapping[str, Any]) -> Context | None:
@@ -114,7 +114,7 @@ def event_of(attributes: Mapping[str, Any]) -> Context | None:
         _LOG.warning("The run's event is not in its trace: %s", error)
         return None
     at = place_of(run.parameters)
-    return spans.context_of(at) if at else None
+    return tracing.context_of(at) if at else None
 
 
 def trace_labels(run: "FlowRun") -> dict[str, str]:

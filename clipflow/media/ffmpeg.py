@@ -26,7 +26,7 @@ from clipflow.domain.errors import (
 from clipflow.machine import LARGEST_PICTURE
 from clipflow.media.advance import advance
 from clipflow.settings import limits
-from clipflow.telemetry.spans import span, spent
+from clipflow.telemetry.tracing import span, spent
 
 # 5.1 brought `-fps_mode`, without which frame times cannot be kept.
 OLDEST = (5, 1)

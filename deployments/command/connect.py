@@ -8,8 +8,7 @@ import httpx
 
 from clipflow.domain.errors import without_secrets
 from clipflow.settings import settings
-from deployments.command.answer import Answer
-from deployments.command.errors import UnreachableError
+from deployments.command.output import Answer, UnreachableError
 from deployments.local_stack import StackError, running_stack
 from deployments.local_stack.settings import StackSettings, client_environment
 

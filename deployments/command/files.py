@@ -1,19 +1,84 @@
-"""What was made, brought to a folder of this machine: the media, and the page that shows them."""
+"""Files of this machine: how a person's are named and uploaded, and how results are downloaded beside them."""
 
+import hashlib
+import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from posixpath import dirname, relpath
 from typing import Any
 from urllib.parse import quote
 
+from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.results.page import relinked
 from clipflow.storage.aws import storage_errors
 from clipflow.storage.objects import ObjectStore, object_store, shorts_store
 from clipflow.storage.records import plain, record_store
-from deployments.command.belongings import Belongings
+
+# Whose a person's own videos are: the user of their shorts and the tenant of their clips.
+LOCAL = "local"
+_NAME_LENGTH = 60
+
+
+def plain_name(text: str) -> str:
+    """`text` as an identifier may have it, short enough for more to come after it."""
+    return re.sub(r"[^A-Za-z0-9-]+", "-", text, flags=re.ASCII).strip("-")[:_NAME_LENGTH]
+
+
+def identifier(path: Path) -> str:
+    """What the file is called and what is in it: the same for the same video, however often."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return f"{plain_name(path.stem)}-{digest[:8]}".lstrip("-")
+
+
+def put_once(objects: ObjectStore, path: Path, key: str) -> None:
+    """The file under `key`, unless it is there."""
+    head = objects.head(key)
+    if head is None or head.size != path.stat().st_size:
+        objects.upload(path, key, {})
+
+
+_LIST = ".clipflow.json"
+
+
+class Belongings:
+    """Of one job in one folder. A list beside the files says whose each is, and how it was left."""
+
+    def __init__(self, folder: Path, job: str) -> None:
+        self._folder = folder
+        self._job = job
+
+    def check(self, names: Iterable[str]) -> None:
+        """Raises InvalidInputError for a file that is there and is not this job's."""
+        known = self._read()
+        for name in names:
+            path = self._folder / name
+            if path.exists() and known.get(name) != self._entry(path):
+                raise InvalidInputError(
+                    f"{path} is there, and was not made by this.",
+                    "Move it, or name another folder with --out.",
+                )
+
+    def add(self, name: str) -> None:
+        """The file of that name, as it is now, is this job's."""
+        known = self._read() | {name: self._entry(self._folder / name)}
+        (self._folder / _LIST).write_text(json.dumps(known, indent=1), encoding="utf-8")
+
+    def _entry(self, path: Path) -> list[object]:
+        now = path.stat()
+        return [self._job, now.st_size, now.st_mtime_ns]
+
+    def _read(self) -> dict[str, list[object]]:
+        try:
+            known = json.loads((self._folder / _LIST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return known if isinstance(known, dict) else {}
+
 
 _PAGE_BYTES = 64 << 20
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from clipflow.domain.errors import SourceNotFoundError
-from deployments.command.answer import Answer
+from deployments.command.output import Answer
 
 
 def local_page(out: Path, name: str | None) -> Path | None:
@@ -26,8 +26,8 @@ def fetched_page(wanted: str | None, out: Path) -> Path:
     # Here, because Prefect reads the environment when it is imported, and `product` sets it.
     from prefect.client.orchestration import get_client
 
-    from deployments.command.jobs import find_job, recent_jobs
-    from deployments.command.results import fetch
+    from deployments.command.files import fetch
+    from deployments.command.prefect_api import find_job, recent_jobs
 
     with get_client(sync_client=True) as client:
         jobs = [find_job(client, wanted)] if wanted else recent_jobs(client, 20)
@@ -47,7 +47,7 @@ def run_address(wanted: str | None) -> str:
     from prefect.client.orchestration import get_client
     from prefect.utilities.urls import url_for
 
-    from deployments.command.jobs import find_job, recent_jobs
+    from deployments.command.prefect_api import find_job, recent_jobs
 
     with get_client(sync_client=True) as client:
         jobs = [find_job(client, wanted)] if wanted else recent_jobs(client, 1)

@@ -13,7 +13,7 @@ from prefect.exceptions import ObjectNotFound
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from deployments.command.errors import UnreachableError
 from deployments.command.runs import runs_of_event
-from tasks.jobs import job_of
+from tasks.flow_runs import job_of
 
 
 class Asked(Protocol):

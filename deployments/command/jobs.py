@@ -16,7 +16,7 @@ from clipflow.domain.keys import ClipKeys, ShortsKeys
 from deployments.command.errors import one_line
 from deployments.command.results import read_record
 from deployments.command.runs import Step, recent_runs
-from tasks.jobs import record_of
+from tasks.flow_runs import record_of
 
 _SHORT_ID = 8
 # How far back a job is looked for by its name or the beginning of its id.

@@ -21,7 +21,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType, TaskRun
 from prefect.client.schemas.sorting import FlowRunSort
 
-from tasks.jobs import GENERATE_CLIP, GENERATE_SHORTS
+from tasks.flow_runs import GENERATE_CLIP, GENERATE_SHORTS
 
 Item = TypeVar("Item")
 
@@ -83,7 +83,7 @@ def runs_of_event(
     client: SyncPrefectClient, event_id: str, clips: Sequence[str]
 ) -> dict[str, FlowRun]:
     """The runs that an event has started so far, by their clip."""
-    # As tasks/start.py makes it: it is what keeps an event from starting a clip twice.
+    # As tasks/dispatch.py makes it: it is what keeps an event from starting a clip twice.
     keys = {f"{event_id}:{clip}": clip for clip in clips}
     found = {}
     for part in _parts(list(keys)):

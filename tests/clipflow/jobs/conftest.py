@@ -1,4 +1,4 @@
-"""What the tests of the two jobs share: a place to cut, one to read through a proxy, one for shorts."""
+"""Fixtures shared by the tests of both jobs: cutting, reading through a proxy, making shorts."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files of this machine: how a person's are named and uploaded, and how results are downloaded beside them."""
+"""Files of this machine: how a video is named and uploaded, and how results are downloaded."""
 
 import hashlib
 import json

@@ -31,7 +31,7 @@ from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.storage.records import record_store
 from deployments.command.output import Answer, UnreachableError
 from deployments.command.prefect_api import Step, runs_of_event, steps_of
-from tasks.jobs import job_of
+from tasks.flow_runs import job_of
 
 _BAR = 16
 

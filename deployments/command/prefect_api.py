@@ -27,7 +27,7 @@ from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from deployments.command.files import read_record
 from deployments.command.output import one_line
-from tasks.jobs import GENERATE_CLIP, GENERATE_SHORTS, record_of
+from tasks.flow_runs import GENERATE_CLIP, GENERATE_SHORTS, record_of
 
 Item = TypeVar("Item")
 
@@ -89,7 +89,7 @@ def runs_of_event(
     client: SyncPrefectClient, event_id: str, clips: Sequence[str]
 ) -> dict[str, FlowRun]:
     """The runs that an event has started so far, by their clip."""
-    # As tasks/start.py makes it: it is what keeps an event from starting a clip twice.
+    # As tasks/dispatch.py makes it: it is what keeps an event from starting a clip twice.
     keys = {f"{event_id}:{clip}": clip for clip in clips}
     found = {}
     for part in _parts(list(keys)):

@@ -12,8 +12,8 @@ from clipflow.domain.clips import ClipResult
 from clipflow.domain.keys import ClipKeys, RecordKeys
 from clipflow.storage.records import RecordStore, plain
 from flows.mark_failed import mark_failed
-from tasks.jobs import BEGIN, GENERATE_CLIP
-from tasks.marks import AGAIN, Settled
+from tasks.flow_runs import BEGIN, GENERATE_CLIP
+from tasks.recovery import AGAIN, Settled
 from tests.lost_runs import run_of, second_runs
 from tests.programs import PrefectServer
 

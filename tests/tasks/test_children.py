@@ -30,10 +30,9 @@ from clipflow.media.source import LocalSource
 from clipflow.media.window import Span
 from clipflow.storage.objects import ObjectHead
 from clipflow.storage.records import RecordStore
-from tasks.child_runs import Crew
-from tasks.elsewhere import cut_asked_for, extracting
-from tasks.ended import error_of
-from tasks.ownership import GRACE, is_wanted
+from tasks.children import Crew, cut_asked_for, extracting
+from tasks.flow_runs import error_of
+from tasks.recovery import GRACE, is_wanted
 from tests.lost_runs import run_of
 from tests.made_media import make_source
 from tests.programs import PrefectServer
@@ -169,7 +168,7 @@ def test_a_child_is_not_wanted_once_its_owner_has_been_gone_for_long(
     keys: ClipKeys, records: RecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owned_by(in_state(Crashed()), keys, records)
-    monkeypatch.setattr("tasks.ownership.GRACE", 0 * GRACE)
+    monkeypatch.setattr("tasks.recovery.GRACE", 0 * GRACE)
     assert not is_wanted(keys)
 
 

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
-import pytest
-
 from clipflow.jobs.segment import open_source
 from clipflow.media.form import Form, common_form
 from clipflow.media.probe import Probe, probe
@@ -52,8 +50,3 @@ class CutRoom:
         for start, end in spans:
             self.cut(head, start, end)
         return self.stitch()[0]
-
-
-@pytest.fixture
-def room(objects: ObjectStore, tmp_path: Path) -> CutRoom:
-    return CutRoom(objects, tmp_path)

@@ -5,8 +5,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.transcript import Word
@@ -38,8 +36,3 @@ class Studio:
         path = self.folder / "short.mp4"
         self.objects.download(short.s3_key, path)
         return path
-
-
-@pytest.fixture
-def studio(objects: ObjectStore, tmp_path: Path) -> Studio:
-    return Studio(objects, tmp_path)

@@ -1,4 +1,8 @@
-"""Work done by flow runs of their own, on other machines, for the run that owns a record."""
+"""Child flow runs on other machines: segments, shorts and prepared videos.
+
+Each is started by a task of the parent, which waits for it as if the work were done in its own
+process. A child works for whichever run owns the record.
+"""
 
 import time
 from collections.abc import Iterator
@@ -11,7 +15,8 @@ from typing import Any, cast
 from uuid import UUID
 
 import httpx
-from prefect import get_client, get_run_logger
+from prefect import Task, get_client, get_run_logger, runtime, task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -20,15 +25,28 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
 from prefect.states import Cancelling, Crashed
+from pydantic import TypeAdapter
 
-from clipflow.domain.errors import MachineLostError, StoppedError
-from clipflow.domain.keys import RecordKeys
-from tasks.ended import error_of
-from tasks.jobs import tags_of
+from clipflow.domain.clips import ExtractInput, ExtractOutput
+from clipflow.domain.errors import (
+    ClipflowError,
+    MachineLostError,
+    MediaInterruptedError,
+    StoppedError,
+)
+from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
+from clipflow.domain.shorts import Moment, Short
+from clipflow.jobs.clips import Cut, extract
+from clipflow.jobs.render import Render
+from clipflow.jobs.segment import SegmentPlan, fingerprint, is_made_from
+from clipflow.jobs.shorts import read_moments
+from clipflow.storage.objects import object_store, shorts_store
+from tasks.flow_runs import error_of, tags_of
+from tasks.retries import CHILD, MEDIA
 
 LOOK_SECONDS = 1.0
 # An autoscaling group may take long to bring up an instance; what takes longer was forgotten.
@@ -218,3 +236,109 @@ def _attempt(run: FlowRun | None) -> int:
     """The number at the end of its key; 0 before the first."""
     number = (run.idempotency_key or "").rpartition(":")[2] if run else ""
     return int(number) if number.isdigit() else 0
+
+
+EXTRACT = "extract-segment/clipflow"
+RENDER = "render-short/clipflow"
+PREPARE = "prepare-video/clipflow"
+
+_plans = TypeAdapter(SegmentPlan)
+
+
+async def worth_another_machine(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether the machine was lost: an error of the work itself was tried again where it was."""
+    error = await state.aresult(raise_on_failure=False)
+    return isinstance(error, MachineLostError) or not isinstance(error, ClipflowError)
+
+
+_ELSEWHERE: dict[str, Any] = {
+    "retry_condition_fn": worth_another_machine,
+    # What is made already is known by its object alone.
+    "cache_policy": NO_CACHE,
+}
+
+
+@task(name="extract-segment", task_run_name="extract {cut.label}", **{**MEDIA, **_ELSEWHERE})
+def extract_elsewhere(cut: Cut, force: bool) -> ExtractOutput:
+    """One segment, exact to the frame, under its key."""
+    objects, key, made_from = object_store(), cut.plan.key, cut.plan.fingerprint
+    if force or not is_made_from(objects.head(key), made_from):
+        finish(extracting(cut, force))
+    if not is_made_from(objects.head(key), made_from):
+        raise MediaInterruptedError(
+            f"{cut.label} of {cut.request.clip_id} was made, yet is not there."
+        )
+    # Of a finished segment it only tells what it is.
+    return extract(cut, objects, threads=1)
+
+
+@task(name="render-short", task_run_name="render {asked.label}", **{**CHILD, **_ELSEWHERE})
+def render_elsewhere(asked: Render, force: bool) -> Short:
+    """One short, under its key."""
+    finish(_rendering(asked, force))
+    key = asked.keys.short(asked.number)
+    head = shorts_store().head(key)
+    if head is None:
+        raise MediaInterruptedError(
+            f"{asked.label} of {asked.keys.label} was made, yet is not there."
+        )
+    return Short.made(asked.number, key, asked.moment, head.size)
+
+
+@task(name="prepare-video", task_run_name="prepare {keys.video_id}", **{**MEDIA, **_ELSEWHERE})
+def prepare_elsewhere(keys: ShortsKeys, force: bool) -> list[Moment]:
+    """A video's transcript, moments and segments under their keys; the moments, best first."""
+    parameters = {"user_id": keys.user_id, "video_id": keys.video_id, "force": force}
+    part = f"prepare{_asked_by(force)}"
+    finish(Child(PREPARE, f"prepare {keys.video_id}", keys, part, force, parameters))
+    return read_moments(keys, shorts_store())
+
+
+def cut_asked_for(request: dict[str, Any], plan: dict[str, Any]) -> Cut:
+    """What `extracting` has put into the child's parameters."""
+    return Cut(ExtractInput.model_validate(request), _plans.validate_python(plan))
+
+
+def extracting(cut: Cut, force: bool) -> Child:
+    """The extractor's own shape, and the plan: probed again, a source that was replaced meanwhile,
+    or seen without the clip's others, would give this segment another form than its neighbours.
+    """
+    asked = cut.request
+    keys = ClipKeys(asked.tenant_id, asked.episode_id, asked.clip_id)
+    return Child(
+        deployment=EXTRACT,
+        name=f"{asked.clip_id} {cut.label}",
+        record=keys,
+        part=f"segment-{asked.index}-{cut.plan.fingerprint}{_asked_by(force)}",
+        once=force,
+        parameters={
+            **asked.model_dump(mode="json", by_alias=False, exclude={"segment"}),
+            "segment": asked.segment.model_dump(mode="json", exclude_none=True),
+            "plan": _plans.dump_python(cut.plan, mode="json"),
+            "force": force,
+        },
+    )
+
+
+def _rendering(asked: Render, force: bool) -> Child:
+    config, moment = asked.config.model_dump(mode="json"), asked.moment.model_dump(mode="json")
+    return Child(
+        deployment=RENDER,
+        name=f"{asked.keys.video_id} {asked.label}",
+        record=asked.keys,
+        part=f"short-{asked.number}-{fingerprint([config, moment])}{_asked_by(force)}",
+        once=force,
+        parameters={
+            "user_id": asked.keys.user_id,
+            "video_id": asked.keys.video_id,
+            "config": config,
+            "number": asked.number,
+            "moment": moment,
+            "force": force,
+        },
+    )
+
+
+def _asked_by(force: bool) -> str:
+    """What is made again is made once for each run that forces it, however often that starts."""
+    return f"-forced-by-{runtime.flow_run.get_id()}" if force else ""

@@ -11,7 +11,7 @@ import pytest
 from clipflow.domain.errors import InvalidInputError, MediaInterruptedError, MediaRefusedError
 from clipflow.media import ffmpeg
 from clipflow.media.form import common_form
-from tests.clipflow.clips.conftest import CutRoom
+from tests.clipflow.jobs.cutting import CutRoom
 from tests.made_media import (
     clicks,
     flashes,

@@ -11,7 +11,7 @@ import pytest
 from clipflow.domain.errors import MediaRefusedError
 from clipflow.media import ffmpeg
 from clipflow.media.loudness import loudness
-from tests.clipflow.clips.conftest import CutRoom
+from tests.clipflow.jobs.cutting import CutRoom
 from tests.made_media import clicks, frame_numbers, frame_times, make_source, samples
 
 PRORES = ("-c:v", "prores")

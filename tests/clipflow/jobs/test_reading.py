@@ -17,7 +17,7 @@ from clipflow.domain.errors import (
 )
 from clipflow.media.ranges import index_length
 from clipflow.storage.objects import ObjectHead, ObjectStore
-from tests.clipflow.segments.conftest import ReadingRoom, extent, remuxed
+from tests.clipflow.jobs.reading import ReadingRoom, extent, remuxed
 from tests.faulty_proxy import Fault, Request
 from tests.programs import AWS
 

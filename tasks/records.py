@@ -9,7 +9,7 @@ from clipflow.domain.errors import Failure, OwnershipLostError
 from clipflow.domain.keys import ClipKeys, RecordKeys
 from clipflow.domain.model import Model
 from clipflow.storage.records import Claim, record_store
-from tasks.ended import state_of
+from tasks.flow_runs import state_of
 from tasks.retries import RECORDS
 
 

@@ -14,7 +14,7 @@ from clipflow.domain.shorts import CaptionStyle, Layout
 from clipflow.domain.transcript import Word
 from clipflow.media import ffmpeg
 from clipflow.media.loudness import loudness
-from tests.clipflow.shorts.conftest import Studio
+from tests.clipflow.jobs.studio import Studio
 from tests.made_media import clicks, frame_numbers, frame_times, make_source
 
 pytestmark = pytest.mark.slow

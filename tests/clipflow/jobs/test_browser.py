@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.clipflow.clips.conftest import CutRoom
+from tests.clipflow.jobs.cutting import CutRoom
 from tests.made_media import make_source
 
 CHROMIUM = shutil.which("chromium")

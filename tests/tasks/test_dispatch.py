@@ -15,7 +15,7 @@ from prefect.states import Pending, Scheduled
 from clipflow.domain.traces import event_place
 from clipflow.storage.records import RecordStore
 from flows.begin_clip_generation import begin_clip_generation
-from tasks.jobs import BEGIN, GENERATE_CLIP
+from tasks.flow_runs import BEGIN, GENERATE_CLIP
 from tests.lost_runs import deployed, run_of
 from tests.programs import PrefectServer
 

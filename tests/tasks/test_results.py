@@ -14,7 +14,7 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment, Short
 from clipflow.domain.transcript import words_json
 from clipflow.storage.objects import ObjectStore
-from tasks.results import show_shorts
+from tasks.run_page import show_shorts
 from tests.programs import PrefectServer, eventually
 
 pytestmark = pytest.mark.slow

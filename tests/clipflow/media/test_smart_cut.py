@@ -12,8 +12,8 @@ import pytest
 from clipflow.domain.errors import MediaRefusedError
 from clipflow.media import ffmpeg
 from clipflow.media.form import common_form
-from tests.clipflow.clips.conftest import CutRoom
-from tests.clipflow.clips.conftest import room as room
+from tests.clipflow.jobs.conftest import room as room
+from tests.clipflow.jobs.cutting import CutRoom
 from tests.made_media import clicks, flashes, frame_numbers, frame_times, make_source, samples
 
 NTSC = Fraction(30000, 1001)

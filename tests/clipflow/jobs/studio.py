@@ -1,0 +1,37 @@
+"""A long video in the local S3, and shorts made of its moments with nothing but the craft."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from clipflow.domain.keys import ShortsKeys
+from clipflow.domain.shorts import Moment, ShortsConfig
+from clipflow.domain.transcript import Word, words_json
+from clipflow.jobs.render import Render, render
+from clipflow.jobs.shorts import make_moment, plan_moments
+from clipflow.storage.objects import ObjectStore
+
+
+class Studio:
+    """Makes one short of one video."""
+
+    def __init__(self, objects: ObjectStore, folder: Path) -> None:
+        self.objects, self.folder = objects, folder
+        self.keys = ShortsKeys("u", folder.name, "warehouse")
+
+    def put(self, path: Path, words: Sequence[Word] = ()) -> None:
+        """The video and the words said in it."""
+        self.objects.upload(path, self.keys.original, {})
+        self.objects.put_text(words_json(words), self.keys.words, {}, "application/json")
+
+    def make(self, start: str, end: str, **config: Any) -> Path:
+        """The short of that moment."""
+        moment = Moment(start=Fraction(start), end=Fraction(end), score=1, why="", title="")
+        asked = ShortsConfig.read({"segment_count": 1, **config}, "the config")
+        [planned] = plan_moments(self.keys, [moment], self.objects)
+        make_moment(planned, self.objects, threads=2, force=True)
+        short = render(Render(self.keys, asked, 1, moment), self.objects, threads=2, force=True)
+        path = self.folder / "short.mp4"
+        self.objects.download(short.s3_key, path)
+        return path

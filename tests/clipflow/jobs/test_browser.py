@@ -1,0 +1,132 @@
+"""What is made plays in a browser: the clip, and a segment on its own with its FLAC."""
+
+import queue
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clipflow.jobs.cutting import CutRoom
+from tests.made_media import make_source
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+FLAGS += ["--remote-debugging-port=0"]
+PAGE = """<video id=v preload=auto muted></video><script>
+const tell = said => fetch("/", {method: "POST", body: "NAME " + said});
+fetch("NAME").then(answer => answer.blob()).then(blob => v.src = URL.createObjectURL(blob));
+v.onloadeddata = () => v.currentTime = 1.5;
+v.onseeked = () => tell([v.duration, v.currentTime, v.videoWidth, v.videoHeight].join(" ")
+  + (v.webkitAudioDecodedByteCount > 0 ? " with sound" : ""));
+v.onerror = () => tell(v.error.message);
+</script>"""
+# To the end, four times as fast: how long it is, and how many frames were decoded and dropped.
+PLAYING = """<video id=v preload=auto muted></video><script>
+const tell = said => fetch("/", {method: "POST", body: "NAME " + said});
+fetch("NAME").then(answer => answer.blob()).then(blob => v.src = URL.createObjectURL(blob));
+v.oncanplaythrough = () => { v.playbackRate = 4; v.play(); };
+v.onended = () => { const quality = v.getVideoPlaybackQuality();
+  tell([v.duration, quality.totalVideoFrames, quality.droppedVideoFrames].join(" ")); };
+v.onerror = () => tell(v.error.message);
+</script>"""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium"
+    ),
+]
+
+
+class Site:
+    """Serves a folder on loopback, and hears what its pages tell."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._told: queue.Queue[str] = queue.Queue()
+        told = self._told
+
+        class Handler(SimpleHTTPRequestHandler):
+            def __init__(self, *args: Any) -> None:
+                super().__init__(*args, directory=str(folder))
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+            def do_POST(self) -> None:
+                told.put(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                self.send_response(204)
+                self.end_headers()
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def seen(self, name: str) -> str:
+        """What Chromium says of the video `name`, sought to 1.5 s."""
+        return self._told_of(name, PAGE, "seen")
+
+    def played(self, name: str) -> str:
+        """What Chromium says of the video `name` after it has played to its end."""
+        return self._told_of(name, PLAYING, "played")
+
+    def _told_of(self, name: str, content: str, kind: str) -> str:
+        assert CHROMIUM
+        # A page and a profile for each video: a browser may well keep a page of the same name.
+        page = f"{name}.{kind}.html"
+        (self.folder / page).write_text(content.replace("NAME", name))
+        url = f"http://127.0.0.1:{self.server.server_port}/{page}"
+        command = [CHROMIUM, *FLAGS, f"--user-data-dir={self.folder / page}.profile", url]
+        browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            # A browser that is closing may still tell of the video before.
+            while not (told := self._told.get(timeout=60)).startswith(name):
+                pass
+            return told.removeprefix(f"{name} ")
+        finally:
+            browser.terminate()
+            browser.wait(20)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    site = Site(tmp_path)
+    thread = threading.Thread(target=site.server.serve_forever)
+    thread.start()
+    yield site
+    site.server.shutdown()
+    thread.join()
+    site.server.server_close()
+
+
+def test_a_clip_and_a_segment_play_in_chromium(room: CutRoom, site: Site, tmp_path: Path) -> None:
+    source = make_source(tmp_path / "s.mp4", seconds=8, sound=("-c:a", "aac"), clicks=True)
+    head = room.put(source)
+    segment = room.cut(head, "1", "3")
+    room.cut(head, "5", "6")
+    clip, _ = room.stitch()
+    assert site.seen(segment.name) == "2 1.5 320 180 with sound"
+    assert site.seen(clip.name) == "3 1.5 320 180 with sound"
+
+
+def test_what_is_copied_plays_in_chromium_up_to_its_end(
+    room: CutRoom, site: Site, tmp_path: Path
+) -> None:
+    picture = ("-c:v", "libx264", "-preset", "veryfast", "-g", "50", "-sc_threshold", "0")
+    source = make_source(
+        tmp_path / "s.mp4", seconds=8, picture=picture, sound=("-c:a", "aac"), clicks=True
+    )
+    head = room.put(source)
+    segment = room.cut(head, "1", "7")
+    room.cut(head, "2", "6")
+    room.cut(head, "0.52", "1.52")
+    assert [cutting.way for cutting in room.cuttings] == ["copied", "copied", "encoded"]
+    clip, _ = room.stitch()
+    assert site.seen(segment.name) == "6 1.5 320 180 with sound"
+    assert site.seen(clip.name) == "11 1.5 320 180 with sound"
+    assert site.played(segment.name).startswith("6 150 ")
+    assert site.played(clip.name).startswith("11 275 ")

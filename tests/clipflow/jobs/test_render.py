@@ -1,0 +1,193 @@
+"""Shorts of every kind of source: each frame once at its own time, sound in step, and readable."""
+
+import math
+import subprocess
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from clipflow.domain.shorts import CaptionStyle, Layout
+from clipflow.domain.transcript import Word
+from clipflow.media import ffmpeg
+from clipflow.media.loudness import loudness
+from tests.clipflow.jobs.studio import Studio
+from tests.made_media import clicks, frame_numbers, frame_times, make_source
+
+pytestmark = pytest.mark.slow
+
+NTSC = Fraction(30000, 1001)
+VARIABLE = ("-vf", "select='not(mod(n,7))+not(mod(n,5))'", "-fps_mode", "passthrough")
+HDR = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params")
+HDR_TAGS = "log-level=error:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc"
+
+
+def made(path: Path, **how: Any) -> Path:
+    return make_source(path, **{"sound": ("-c:a", "aac"), **how})
+
+
+def whole(width: int, height: int) -> tuple[int, int, int, int]:
+    """Where a picture of this shape is shown whole in a short."""
+    scale = min(1080 / width, 1920 / height)
+    shown = 2 * round(width * scale / 2), 2 * round(height * scale / 2)
+    return (1080 - shown[0]) // 2, (1920 - shown[1]) // 2, *shown
+
+
+@pytest.mark.parametrize(
+    ("size", "rate"),
+    [
+        ((320, 180), 25),
+        ((240, 180), NTSC),
+        ((180, 320), 60),
+        ((3840, 2160), 24),
+    ],
+)
+def test_every_frame_is_shown_once_at_its_own_time(
+    size: tuple[int, int], rate: Fraction | int, studio: Studio, tmp_path: Path
+) -> None:
+    seconds = 2 if size[0] > 1920 else 6
+    studio.put(made(tmp_path / "source.mp4", size=size, rate=rate, seconds=seconds, clicks=True))
+    end = Fraction(seconds) - Fraction(1, 4)
+    short = studio.make("0.5", str(end), layout="blur", caption_style="none")
+    wanted = [n for n in range(int(seconds * rate)) if Fraction("0.5") <= n / Fraction(rate) < end]
+    assert frame_numbers(short, whole(*size)) == wanted
+    for shown, number in zip(frame_times(short), wanted, strict=True):
+        assert abs(shown - (number / Fraction(rate) - Fraction("0.5"))) < Fraction(1, 10_000)
+    heard = [round(float(time), 2) for time in clicks(short)]
+    assert heard == [n + 0.5 for n in range(seconds - 1)]
+
+
+def test_a_variable_frame_rate_keeps_its_times(studio: Studio, tmp_path: Path) -> None:
+    studio.put(made(tmp_path / "variable.mp4", seconds=6, filters=VARIABLE))
+    short = studio.make("1", "5", layout="stack")
+    wanted = [Fraction(n, 25) - 1 for n in range(25, 125) if n % 7 == 0 or n % 5 == 0]
+    assert frame_times(short) == wanted
+
+
+@pytest.mark.parametrize("layout", list(Layout))
+def test_a_layout_fills_the_phones_picture(layout: Layout, studio: Studio, tmp_path: Path) -> None:
+    white = ("-vf", "lutyuv=y=235:u=128:v=128")
+    studio.put(made(tmp_path / "white.mp4", seconds=2, filters=white))
+    short = studio.make("0", "2", layout=layout, caption_style="none")
+    with av.open(str(short)) as container:
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        assert (video.width, video.height, video.pix_fmt) == (1080, 1920, "yuv420p")
+        assert (audio.name, audio.rate, audio.channels) == ("aac", 48000, 2)
+        frame = next(container.decode(video))
+        assert (int(frame.colorspace), int(frame.color_trc)) == (1, 1)
+    upper, lower = luma(short, 1, 480), luma(short, 1, 1440)
+    assert upper > 225
+    assert (lower < 120) if layout is Layout.STACK else (lower > 225)
+    assert short.read_bytes().index(b"moov") < short.read_bytes().index(b"mdat")
+
+
+def test_hdr_is_brought_to_sdr(studio: Studio, tmp_path: Path) -> None:
+    source = made(tmp_path / "hdr.mp4", seconds=2, picture=(*HDR, HDR_TAGS))
+    studio.put(source)
+    short = studio.make("0", "2", layout="blur", caption_style="none")
+    with av.open(str(short)) as container:
+        frame = next(container.decode(video=0))
+        tags = (int(frame.color_primaries), int(frame.color_trc), int(frame.colorspace))
+        assert tags == (1, 1, 1)
+    assert frame_numbers(short, whole(320, 180)) == list(range(50))
+
+
+def test_a_background_shorter_than_the_short_plays_again(studio: Studio, tmp_path: Path) -> None:
+    # A second of white, then a second of black, and a sound nobody must hear.
+    turn = "format=yuv420p,geq=lum='if(lt(N,25),235,16)':cb=128:cr=128"
+    background = made(tmp_path / "below.mov", seconds=2, filters=("-vf", turn), clicks=True)
+    studio.objects.upload(background, "below.mov", {})
+    studio.put(made(tmp_path / "source.mp4", seconds=8, rate=30))
+    short = studio.make("0", "7", background_video="below.mov", caption_style="none")
+    seen = [luma(short, time, 1440) > 128 for time in (0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5)]
+    assert seen == [True, False] * 3 + [True]
+    assert len(frame_times(short)) == 210
+
+
+@pytest.mark.parametrize("gain", ["-30dB", "0dB", "12dB"])
+def test_speech_is_as_loud_as_the_platforms_play_it(
+    gain: str, studio: Studio, tmp_path: Path
+) -> None:
+    talk, source = Path("demo/sample/main.mp4").resolve(), tmp_path / "talk.mp4"
+    loud = ("-af", f"volume={gain}", "-c:v", "copy", "-c:a", "flac", "-strict", "-2")
+    subprocess.run([ffmpeg.executable(), "-v", "error", "-i", talk, *loud, source], check=True)
+    studio.put(source)
+    short = studio.make("40", "52")
+    assert abs(loudness(short) + 14) < 0.5
+    assert true_peak(short) <= -1.5
+
+
+def test_silence_stays_silent(studio: Studio, tmp_path: Path) -> None:
+    studio.put(made(tmp_path / "mute.mp4", seconds=2, sound=None))
+    assert loudness(studio.make("0", "2")) == -math.inf or loudness(tmp_path / "short.mp4") < -60
+
+
+TEXTS = {
+    "english": ["Every", "word", "can", "be", "read", "15%."],
+    "arabic": ["كل", "كلمة", "يمكن", "أن", "تقرأ", "هنا"],
+    "chinese": list("每个字都能看清楚"),
+    "emoji": ["café", "naïve", "🙂", "👍🏽", "№", "Ωmega"],
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+@pytest.mark.parametrize("layout", [Layout.STACK, Layout.CROP])
+def test_each_word_is_lit_while_it_is_spoken(
+    text: list[str], layout: Layout, studio: Studio, tmp_path: Path
+) -> None:
+    words = [Word(text=word, start=2 + 0.4 * n, end=2.36 + 0.4 * n) for n, word in enumerate(text)]
+    studio.put(made(tmp_path / "source.mp4", seconds=8, rate=30), words)
+    short = studio.make("1", "7", layout=layout)
+    lit = [yellow(frame) for frame in pictures(short)]
+    begins, ends = 30, 30 + round(30 * (0.4 * len(text)))
+    assert not any(lit[:begins])
+    assert all(lit[begins : ends - 1])
+    # Where the lit word is moves with each word.
+    places = [lit[begins + round(12 * n) + 5] for n in range(len(text))]
+    assert len(set(places)) > 1
+    left, right = min(p[0] for p in lit if p), max(p[1] for p in lit if p)
+    assert left >= 160
+    assert right <= 920
+
+
+def test_plain_captions_light_no_word(studio: Studio, tmp_path: Path) -> None:
+    words = [Word(text="plain", start=0.5, end=1.5), Word(text="text", start=1.5, end=2.0)]
+    studio.put(made(tmp_path / "source.mp4", seconds=3), words)
+    short = studio.make("0", "3", caption_style=CaptionStyle.PLAIN)
+    assert not any(yellow(frame) for frame in pictures(short))
+
+
+def pictures(path: Path) -> Iterator[av.VideoFrame]:
+    with av.open(str(path)) as container:
+        yield from container.decode(video=0)
+
+
+def luma(path: Path, time: float, row: int) -> int:
+    """How bright the middle of a row is."""
+    for frame in pictures(path):
+        if frame.time is not None and frame.time >= time - 0.001:
+            plane = frame.planes[0]
+            return memoryview(plane)[row * plane.line_size + 540]
+    raise AssertionError(f"no frame at {time}")
+
+
+def yellow(frame: av.VideoFrame) -> tuple[int, int] | None:
+    """From where to where, in pixels, something is lit; None where nothing is."""
+    blueness = frame.to_ndarray(format="yuv444p")[1]
+    columns = (blueness < 70).any(axis=0).nonzero()[0]
+    return (int(columns[0]), int(columns[-1])) if len(columns) else None
+
+
+def true_peak(path: Path) -> float:
+    """In dBTP, as ffmpeg's ebur128 says."""
+    said = subprocess.run(
+        [ffmpeg.executable(), "-nostdin", "-i", str(path), "-af", "ebur128=peak=true"]
+        + ["-f", "null", "-"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+    return float(said.rsplit("Peak:", 1)[1].split()[0])

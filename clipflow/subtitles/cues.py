@@ -1,13 +1,18 @@
-"""A transcript as cues: what is shown at a time, in at most two rows of about equal width."""
+"""A transcript as cues, and cues as the text of SubRip and WebVTT files.
+
+A cue is what is shown at a time, in at most two rows of about equal width.
+"""
 
 import unicodedata
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import cache
+from html import escape
 from math import inf
 from typing import NamedTuple
 
-from clipflow.domain.transcript import Transcript, Word, joined, lines
-from clipflow.speech.spread import spread
+from clipflow.domain.timecode import format_subtitle_time
+from clipflow.domain.transcript import Transcript, Word, joined, lines, spread_words
 
 # Columns of a row, and rows of a cue: the usual limits of broadcasters' subtitle guides.
 COLUMNS, ROWS = 42, 2
@@ -26,6 +31,43 @@ class Cue(NamedTuple):
     start: float
     end: float
     text: str
+    speaker: str | None = None
+
+
+def srt_text(transcript: Transcript) -> str:
+    """The transcript's cues as a SubRip file."""
+    # A row that held an arrow would be read as a cue's times.
+    return "\n".join(
+        f"{number}\n{_srt_time(cue.start)} --> {_srt_time(cue.end)}\n{_without_arrows(cue.text)}\n"
+        for number, cue in enumerate(cues(transcript), 1)
+    )
+
+
+def vtt_text(transcript: Transcript) -> str:
+    """The transcript's cues as a WebVTT file, each with its speaker where one is known."""
+    parts = (
+        f"{_vtt_time(cue.start)} --> {_vtt_time(cue.end)}\n{_voice(cue.speaker)}"
+        f"{escape(_without_arrows(cue.text), quote=False)}\n"
+        for cue in cues(transcript)
+    )
+    return "\n".join(["WEBVTT\n", *parts])
+
+
+def _srt_time(seconds: float) -> str:
+    return format_subtitle_time(Fraction(str(seconds)))
+
+
+def _vtt_time(seconds: float) -> str:
+    return _srt_time(seconds).replace(",", ".")
+
+
+def _without_arrows(text: str) -> str:
+    return text.replace("-->", "→")
+
+
+def _voice(speaker: str | None) -> str:
+    name = " ".join((speaker or "").split())
+    return f"<v {escape(_without_arrows(name), quote=False)}>" if name else ""
 
 
 def cues(transcript: Transcript) -> list[Cue]:
@@ -45,7 +87,12 @@ def cues(transcript: Transcript) -> list[Cue]:
         starts.append(round(max(part[0].start, earliest), 3))
     followings = [*starts[1:], inf][: len(parts)]
     return [
-        Cue(start, round(min(max(part[-1].end, start + _LINGER), following), 3), _rows(part))
+        Cue(
+            start,
+            round(min(max(part[-1].end, start + _LINGER), following), 3),
+            _rows(part),
+            part[0].speaker,
+        )
         for part, start, following in zip(parts, starts, followings, strict=True)
     ]
 
@@ -74,7 +121,7 @@ def _narrow(word: Word) -> list[Word]:
         pieces[-1] += character
     return [
         piece.model_copy(update={"speaker": word.speaker})
-        for piece in spread([piece for piece in pieces if piece], word.start, word.end)
+        for piece in spread_words([piece for piece in pieces if piece], word.start, word.end)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Subtitles as SubRip: read into words, and written as cues that read well."""
+"""Subtitle files of other programs read into words."""
 
 import html
 import re
@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from pysubs2 import Pysubs2Error, SSAEvent, SSAFile
 
 from clipflow.domain.errors import InvalidInputError
-from clipflow.domain.transcript import LONGEST, Transcript
-from clipflow.speech.cues import Cue, cues
-from clipflow.speech.spread import split, spread
+from clipflow.domain.transcript import LONGEST, Transcript, split_words, spread_words
 
 _REMEDY = "Save it as SubRip in UTF-8, or remove it so that the video is listened to."
 # Milliseconds: cues that begin closer together are said at once.
@@ -33,7 +31,7 @@ _WITHOUT_HOURS = re.compile(r"(?<![\d:.,])(?=\d\d:\d\d[.,]\d)")
 _BACKSLASH = "\0"
 
 
-def read(content: bytes, name: str, language: str | None = None) -> Transcript:
+def read_subtitles(content: bytes, name: str, language: str | None = None) -> Transcript:
     """The words of the subtitles in `content`, each cue's time shared out by their lengths.
 
     Cues may lie in any order; one that overlaps the next ends where that begins. Raises
@@ -46,11 +44,11 @@ def read(content: bytes, name: str, language: str | None = None) -> Transcript:
         raise InvalidInputError(f"{name} cannot be read: {error}.", _REMEDY) from None
     if any(not 0 <= time <= LONGEST * 1000 for e in events for time in (e.start, e.end)):
         raise InvalidInputError(f"{name} has a cue later than {LONGEST // 3600} hours.", _REMEDY)
-    said = [(event, split(_said(event.text))) for event in events]
+    said = [(event, split_words(_said(event.text))) for event in events]
     words = [
         word
         for texts, start, end in _in_turn([(event, texts) for event, texts in said if texts])
-        for word in spread(texts, start / 1000, end / 1000)
+        for word in spread_words(texts, start / 1000, end / 1000)
     ]
     if not words:
         raise InvalidInputError(f"{name} holds no subtitle.", _REMEDY)
@@ -105,17 +103,3 @@ def _in_turn(said: Sequence[tuple[SSAEvent, list[str]]]) -> list[tuple[list[str]
         if turns
         else []
     )
-
-
-def written(transcript: Transcript) -> str:
-    """The transcript's cues as a SubRip file."""
-    subtitles = SSAFile()
-    subtitles.events = [_event(cue) for cue in cues(transcript)]
-    return subtitles.to_string("srt", keep_ssa_tags=True)
-
-
-def _event(cue: Cue) -> SSAEvent:
-    # pysubs2 reads \N, \n and \h as spaces of its own: no other backslash may stand before them.
-    # Nor may what is said look like the line that says when it is shown.
-    text = cue.text.replace("-->", "→").replace("\\", "⧵").replace("\n", r"\N")
-    return SSAEvent(start=round(cue.start * 1000), end=round(cue.end * 1000), text=text)

@@ -1,15 +1,45 @@
-"""From lines that someone likes to moments: long enough, not too long, hardly overlapping."""
+"""The moments of a transcript, by salience or by a language model: how long each is, and where."""
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
+from clipflow.domain.errors import NoMomentsError
 from clipflow.domain.shorts import Moment
-from clipflow.highlights.brief import Choice, Span
-from clipflow.highlights.speech import Speech
-from clipflow.highlights.wording import title_of
+from clipflow.domain.transcript import Transcript
+from clipflow.highlights.pieces import MOST_SHARED, Brief, Choice, Span, Speech
+from clipflow.highlights.titles import title_of
 
-# Two moments share at most this part of the shorter one.
-MOST_SHARED = Fraction(1, 10)
+
+def pick(transcript: Transcript, brief: Brief, model: str | None = None) -> list[Moment]:
+    """The best moments, best first: `brief.count`, or as many as there are good ones, even none.
+
+    `model` is a language model as pydantic-ai names it; without one they are chosen by salience.
+    What `moments` says of their length and overlap holds for both ways. But a video shorter than
+    the target is one moment with all that is said in it, even where that is too short. It must not
+    be called where an event loop runs.
+
+    Raises NoMomentsError where nothing is said, and what `language_model.choices` raises.
+    """
+    speech = Speech.of(transcript.words, brief)
+    if not speech.pieces:
+        raise NoMomentsError(
+            "No moment can be chosen: nothing is said in the video.",
+            "Name a video with speech in it; for one with speech, set its language.",
+        )
+    if speech.length < speech.target:
+        return [everything(speech)]
+    return moments(speech, _choices(speech, transcript.language, brief.count, model), brief.count)
+
+
+def _choices(speech: Speech, language: str | None, count: int, model: str | None) -> list[Choice]:
+    # scikit-learn and pydantic-ai take a second each to import, which a flow's start need not pay.
+    if not model:
+        from clipflow.highlights import salience
+
+        return salience.choices(speech, count, language)
+    from clipflow.highlights import language_model
+
+    return language_model.choices(speech, count, model)
 
 
 def moments(speech: Speech, choices: Iterable[Choice], count: int) -> list[Moment]:

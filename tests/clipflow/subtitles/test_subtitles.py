@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipflow.domain.errors import InvalidInputError
-from clipflow.domain.transcript import Transcript, Word
-from clipflow.speech import srt
-from clipflow.speech.cues import COLUMNS, ROWS, cues, width
-from clipflow.speech.words import read_words, words_json
+from clipflow.domain.transcript import Transcript, Word, read_words, words_json
+from clipflow.subtitles.cues import COLUMNS, ROWS, cues, srt_text, width
+from clipflow.subtitles.reading import read_subtitles
 
 ARABIC = """\ufeff1\r
 00:00:01,000 --> 00:00:03,000\r
@@ -28,7 +27,7 @@ def texts(transcript: Transcript) -> list[str]:
 
 
 def test_tags_and_line_ends_are_not_words() -> None:
-    transcript = srt.read(ARABIC.encode(), "original.srt", "ar")
+    transcript = read_subtitles(ARABIC.encode(), "original.srt", "ar")
     assert texts(transcript) == ["مرحبا", "بكم", "في", "البرنامج", "شكرا"]
     assert (transcript.words[0].start, transcript.words[3].end) == (1.0, 3.0)
     assert transcript.language == "ar"
@@ -49,7 +48,7 @@ def test_tags_and_line_ends_are_not_words() -> None:
 )
 def test_only_tags_are_left_out_of_what_is_said(written: str, read: str) -> None:
     content = f"1\n00:00:01,000 --> 00:00:03,000\n{written}\n"
-    assert " ".join(texts(srt.read(content.encode(), "original.srt"))) == read
+    assert " ".join(texts(read_subtitles(content.encode(), "original.srt"))) == read
 
 
 def test_webvtt_without_hours_is_read() -> None:
@@ -57,7 +56,7 @@ def test_webvtt_without_hours_is_read() -> None:
         "WEBVTT - talk\n\nSTYLE\n::cue { color: red }\n\nintro\n00:01.000 --> 00:02.500 line:0\n"
         "hello\n2024\n\nNOTE not said\n\n2\n59:59.000 --> 01:00:01.000\n<v Ann>again\n"
     )
-    words = srt.read(content.encode(), "original.vtt").words
+    words = read_subtitles(content.encode(), "original.vtt").words
     assert [(word.text, word.start, word.end) for word in words] == [
         ("hello", 1.0, pytest.approx(1.83, abs=0.1)),
         ("2024", pytest.approx(1.83, abs=0.1), 2.5),
@@ -67,7 +66,7 @@ def test_webvtt_without_hours_is_read() -> None:
 
 def test_chinese_is_parted_into_characters_with_their_punctuation() -> None:
     content = "1\n00:00:00,000 --> 00:00:02,000\n你好，「世界」！\n我用iPhone\n"
-    transcript = srt.read(content.encode("utf-16"), "original.srt")
+    transcript = read_subtitles(content.encode("utf-16"), "original.srt")
     assert texts(transcript) == ["你", "好，", "「世", "界」！", "我", "用", "iPhone"]
     assert transcript.words[0].start == 0
     assert transcript.words[-1].end == 2
@@ -81,7 +80,7 @@ def test_cues_in_any_order_that_overlap_become_one_time_line() -> None:
         "3\n00:00:02,000 --> 00:00:03,000\n- both\n\n"
         "4\n00:00:06,000 --> 00:00:07,000\nin\n2024\n"
     )
-    words = srt.read(content.encode(), "original.srt").words
+    words = read_subtitles(content.encode(), "original.srt").words
     said_in_turn = " ".join(word.text for word in words)
     assert said_in_turn == "first second one - both last in 2024 in 2024"
     assert all(before.end <= after.start for before, after in pairwise(words))
@@ -94,7 +93,7 @@ def test_cues_in_any_order_that_overlap_become_one_time_line() -> None:
 )
 def test_what_cannot_be_read_is_refused(content: bytes) -> None:
     with pytest.raises(InvalidInputError, match=r"original\.srt") as caught:
-        srt.read(content, "original.srt")
+        read_subtitles(content, "original.srt")
     assert caught.value.remedy
 
 
@@ -158,7 +157,7 @@ def test_cues_keep_every_word_and_their_bounds(spoken: list[tuple[str, float, fl
     for before, after in pairwise(shown):
         assert before.end <= after.start
         assert before.end - before.start >= 0.699 or before.end == after.start
-    written = pysubs2.SSAFile.from_string(srt.written(transcript), "srt", keep_html_tags=True)
+    written = pysubs2.SSAFile.from_string(srt_text(transcript), "srt", keep_html_tags=True)
     assert len(written) == len(shown)
 
 
@@ -168,7 +167,7 @@ def bare(text: str) -> str:
 
 def test_written_subtitles_are_read_again() -> None:
     words = tuple(said("Rule three is about {real} scissors, 世界 شكرا."))
-    again = srt.read(srt.written(Transcript(words)).encode(), "transcript.srt")
+    again = read_subtitles(srt_text(Transcript(words)).encode(), "transcript.srt")
     assert bare("".join(texts(again))) == "Rulethreeisabout{real}scissors,世界شكرا."
 
 

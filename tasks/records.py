@@ -20,16 +20,18 @@ def read_record(keys: ClipKeys) -> ClipRecord:
 
 
 @task(name="set-in-progress", task_run_name="Set In Progress", **RECORDS)
-def set_in_progress(keys: RecordKeys, run_id: str, brought: dict[str, Any] | None = None) -> Claim:
+def set_in_progress(
+    keys: RecordKeys, run_id: str, initial_attributes: dict[str, Any] | None = None
+) -> Claim:
     """Claim the record for this run, also from a run that is over and left it in progress.
 
-    Where there is no record yet, it is made of what was `brought`, if anything was.
+    Where there is no record yet, it is created from `initial_attributes`, if they are given.
     """
     records = record_store()
-    claim = records.claim(keys, run_id, brought)
+    claim = records.claim(keys, run_id, initial_attributes)
     if not claim.granted and claim.owner and _is_over(claim.owner):
         get_run_logger().warning("Run %s left its record in progress: taken over.", claim.owner)
-        claim = records.claim(keys, run_id, brought, dead_owner=claim.owner)
+        claim = records.claim(keys, run_id, initial_attributes, dead_owner=claim.owner)
     return claim
 
 

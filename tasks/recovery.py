@@ -78,7 +78,7 @@ def _waits(keys: RecordKeys, run: FlowRun) -> bool:
     """Whether what `run` was to make is still to be made; also where an earlier run has failed at
     it, and this one has not come to claim it."""
     records = record_store()
-    if records.waits(keys):
+    if records.is_unclaimed(keys):
         return True
     record = records.clip(keys) if isinstance(keys, ClipKeys) else None
     failed = record is not None and record.status == ClipStatus.FAILED

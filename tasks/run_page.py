@@ -23,13 +23,13 @@ from prefect.artifacts import (
 from prefect.client.schemas.objects import State
 
 from clipflow.domain.clips import ClipRequest, ClipResult
-from clipflow.domain.errors import ClipflowError, Failure, presentable
+from clipflow.domain.errors import ClipflowError, Failure, bounded_message
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.shorts import Short
 from clipflow.results import publish, tables
 from clipflow.results.posters import contact_sheet
 from clipflow.storage.objects import ObjectHead, ObjectStore, link, object_store, shorts_store
-from clipflow.telemetry.progress import heard_by
+from clipflow.telemetry.progress import reporting_to
 from tasks.flow_runs import tags_of, this_run
 from tasks.retries import RECORDS
 
@@ -64,7 +64,7 @@ def tell_of_clip(keys: ClipKeys, clip: ClipRequest, made: ClipResult, posters: P
         create_table_artifact(
             tables.clip_rows(keys, segments, heads, address),
             key=_key(keys.label),
-            description=tables.clip_words(keys, made, address),
+            description=tables.clip_summary(keys, made, address),
         )
         if poster := posters.get(made.s3_key):
             create_image_artifact(
@@ -79,7 +79,7 @@ def tell_of_shorts(keys: ShortsKeys, shorts: Sequence[Short], posters: Posters) 
         create_table_artifact(
             tables.short_rows(shorts, address),
             key=_key(f"shorts {keys.video_id}"),
-            description=tables.shorts_words(keys, shorts, address),
+            description=tables.shorts_summary(keys, shorts, address),
         )
         seen = [posters[short.s3_key] for short in shorts if short.s3_key in posters]
         if seen:
@@ -181,7 +181,7 @@ def shown(key: str, words: str) -> Iterator[Bar]:
     thread.start()
     done = False
     try:
-        with heard_by(bar.tell):
+        with reporting_to(bar.tell):
             yield bar
         done = True
     finally:
@@ -205,7 +205,7 @@ def counted(total: int, what: str) -> Iterator[Callable[[], None]]:
 
 def told(error: Exception) -> str:
     """For a line of a log."""
-    return presentable(f"{type(error).__name__}: {error}")
+    return bounded_message(f"{type(error).__name__}: {error}")
 
 
 def show_clip(keys: ClipKeys, clip: ClipRequest, made: ClipResult) -> None:

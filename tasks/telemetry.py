@@ -11,9 +11,9 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from prefect.logging.handlers import PrefectConsoleHandler
 
-from clipflow.domain.events import TracePlace, event_place
+from clipflow.domain.events import TraceContext, event_trace_context
 from clipflow.telemetry import tracing
-from clipflow.telemetry.logging import CONTEXT, JsonLines
+from clipflow.telemetry.logging import CONTEXT_FIELDS, JsonFormatter
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
@@ -37,7 +37,7 @@ class Console(PrefectConsoleHandler):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self._lines = None if self.stream.isatty() else JsonLines(known)
+        self._lines = None if self.stream.isatty() else JsonFormatter(known)
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._lines is None:
@@ -60,8 +60,8 @@ def known(record: logging.LogRecord) -> dict[str, str]:
         **of_step(),
     }
     told = {**_seen.get(str(about["run_id"]), {}), **about}
-    told["trace_id"] = told.get("trace_id") or tracing.current_trace()
-    return {name: str(told[name]) for name in CONTEXT if told.get(name)}
+    told["trace_id"] = told.get("trace_id") or tracing.current_trace_id()
+    return {name: str(told[name]) for name in CONTEXT_FIELDS if told.get(name)}
 
 
 def of_run() -> dict[str, str]:
@@ -71,7 +71,7 @@ def of_run() -> dict[str, str]:
     if run is None:
         return {}
     ids = {"run_id": str(run.id), **_ids(context.parameters or {})}
-    if at := TracePlace.read(run.labels.get(_TRACEPARENT)):
+    if at := TraceContext.read(run.labels.get(_TRACEPARENT)):
         ids["trace_id"] = at.trace_id
     if len(_seen) >= _MOST_SEEN:
         _seen.clear()
@@ -97,7 +97,7 @@ def retries() -> int:
 
 def trace_runs() -> None:
     """Export the spans of this process's runs to the environment's collector, if it names one."""
-    tracing.set_up(on_start=describe_span, is_last=is_flow_span, root=event_of)
+    tracing.configure(on_start=describe_span, is_last=is_flow_span, root=event_of)
 
 
 def describe_span(span: "Span", above: trace.Span) -> None:
@@ -107,14 +107,14 @@ def describe_span(span: "Span", above: trace.Span) -> None:
     and tries. So the first span below each of them sets those attributes on the span `above`.
     """
     run, step = of_run(), of_step()
-    above.set_attributes(tracing.named(run))
-    span.set_attributes(tracing.named({**run, **step}))
+    above.set_attributes(tracing.context_attributes(run))
+    span.set_attributes(tracing.context_attributes({**run, **step}))
     if not step:
         return
     span.set_attribute(_RETRIES, retries())
     scope = span.instrumentation_scope
     if scope is not None and scope.name == tracing.TRACER:
-        above.set_attributes({**tracing.named(step), _RETRIES: retries()})
+        above.set_attributes({**tracing.context_attributes(step), _RETRIES: retries()})
 
 
 def is_flow_span(span: "ReadableSpan") -> bool:
@@ -136,7 +136,7 @@ def event_of(attributes: Mapping[str, Any]) -> Context | None:
         logger.warning("The run's event is not in its trace: %s", error)
         return None
     at = place_of(run.parameters)
-    return tracing.context_of(at) if at else None
+    return tracing.context_below(at) if at else None
 
 
 def trace_labels(run: "FlowRun") -> dict[str, str]:
@@ -146,13 +146,13 @@ def trace_labels(run: "FlowRun") -> dict[str, str]:
     return {_TRACEPARENT: str(traceparent)} if traceparent else {}
 
 
-def place_of(parameters: Mapping[str, Any]) -> TracePlace | None:
+def place_of(parameters: Mapping[str, Any]) -> TraceContext | None:
     """Where the event's span is: told by the bridge, else known by the event's id."""
-    told = TracePlace.read(parameters.get("traceparent"))
+    told = TraceContext.read(parameters.get("traceparent"))
     if told:
         return told
     try:
-        return event_place(UUID(str(parameters.get("event_id"))))
+        return event_trace_context(UUID(str(parameters.get("event_id"))))
     except ValueError:
         return None
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from clipflow.domain.clips import BeginClipGeneration
-from clipflow.domain.model import Model, parsed
+from clipflow.domain.model import Model, parse_json
 
 # W3C Trace Context, 3.2: version, trace id, parent id, flags.
 _W3C = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
@@ -24,7 +24,7 @@ _SAMPLED = 1
 
 
 @dataclass(frozen=True)
-class TracePlace:
+class TraceContext:
     """One span of a trace: 32 and 16 hexadecimal digits, and whether anybody collects it."""
 
     trace_id: str
@@ -46,15 +46,15 @@ class TracePlace:
         return cls(trace_id, span_id, sampled) if usable else None
 
 
-def event_place(event_id: UUID, caller: TracePlace | None = None) -> TracePlace:
+def event_trace_context(event_id: UUID, caller: TraceContext | None = None) -> TraceContext:
     """The place of an event's own span: in its caller's trace, else in a trace named by its id.
 
     Whoever has the event's id finds the same one, so nothing need carry it.
     """
     span_id = hashlib.sha256(event_id.bytes).hexdigest()[:16]
     if caller:
-        return TracePlace(caller.trace_id, span_id, caller.sampled)
-    return TracePlace(event_id.hex, span_id)
+        return TraceContext(caller.trace_id, span_id, caller.sampled)
+    return TraceContext(event_id.hex, span_id)
 
 
 def _w3c(header: str) -> tuple[str, str, bool] | None:
@@ -111,23 +111,25 @@ def to_prefect_event(body: str, header: str | None = None) -> PrefectEvent:
 
     Raises InvalidInputError, with the reason, where the body is not a valid event.
     """
-    raw = parsed(body, "the message")
+    raw = parse_json(body, "the message")
     event = EventBridgeEvent.read(raw, "the event")
     name = f"{event.detail.tenant_id}.{event.detail.episode_id}"
-    caller = caller_of(raw["detail"], header)
+    caller = caller_trace_context(raw["detail"], header)
     return PrefectEvent(
         id=event.id,
         occurred=event.time,
         resource={
             "prefect.resource.id": f"{SOURCE}.{name}",
             "prefect.resource.name": name,
-            TRACEPARENT: event_place(event.id, caller).traceparent,
+            TRACEPARENT: event_trace_context(event.id, caller).traceparent,
         },
         payload=raw["detail"],
     )
 
 
-def caller_of(detail: Mapping[str, Any], header: str | None = None) -> TracePlace | None:
+def caller_trace_context(
+    detail: Mapping[str, Any], header: str | None = None
+) -> TraceContext | None:
     """The span that the event was put in: told by its detail, else by the queue's header."""
-    told = (TracePlace.read(value) for value in (*map(detail.get, _CALLERS), header))
+    told = (TraceContext.read(value) for value in (*map(detail.get, _CALLERS), header))
     return next(filter(None, told), None)

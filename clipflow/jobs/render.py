@@ -29,7 +29,7 @@ from clipflow.media.window import Span, Window, fetch
 from clipflow.reframe.path import CropPath
 from clipflow.settings import models
 from clipflow.storage.objects import ObjectHead, ObjectStore
-from clipflow.telemetry.progress import part
+from clipflow.telemetry.progress import portion
 from clipflow.telemetry.tracing import span
 
 # The share of the work that is done when ffmpeg begins: faces are found by then.
@@ -75,9 +75,9 @@ def render(asked: Render, objects: ObjectStore, *, threads: int, force: bool) ->
         return Short.made(asked.number, key, moment, head.size)
     with span("render") as work, work_folder(_needed(asked)) as scratch:
         path = scratch / "short.mp4"
-        with part(0, _GATHERED):
+        with portion(0, _GATHERED):
             made_of = _gather(asked, video, below, spoken, objects, scratch)
-        with part(_GATHERED, 1):
+        with portion(_GATHERED, 1):
             _make(made_of, path, asked, threads)
         duration = made_of.window.span.duration
         metadata = video_metadata(duration, picture.RESOLUTION, 1, video.etag, made_from)

@@ -20,9 +20,9 @@ from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import PLAYLIST, FileSource, PlaylistSource, Source
 from clipflow.media.window import Span, fetch
 from clipflow.storage.objects import ObjectHead, ObjectStore
-from clipflow.telemetry.logging import SEGMENT_MADE, say
-from clipflow.telemetry.progress import part
-from clipflow.telemetry.tracing import Work, counted, span
+from clipflow.telemetry.logging import SEGMENT_MADE, emit_metric
+from clipflow.telemetry.progress import portion
+from clipflow.telemetry.tracing import Work, counting_bytes, span
 
 MADE_FROM = "made-from"
 
@@ -76,7 +76,9 @@ def open_source(head: ObjectHead, objects: ObjectStore) -> Source:
     """The source at `head`, ready to be read by range. Raises InvalidInputError for a bad
     playlist."""
     if not head.key.endswith(PLAYLIST):
-        return FileSource(head.key, head.etag, head.size, counted(partial(objects.part, head)))
+        return FileSource(
+            head.key, head.etag, head.size, counting_bytes(partial(objects.part, head))
+        )
     key = head.key
     for _ in ("master", "media"):
         playlist = parse(objects.text(key, LARGEST_PLAYLIST_BYTES), key)
@@ -150,7 +152,7 @@ def make_segment(
     began = time.monotonic()
     with span("segment") as work:
         _make(plan, objects, work, threads)
-    say(
+    emit_metric(
         SEGMENT_MADE,
         f"{plan.key} is made: {plan.span} of {plan.source.name}, {work.cut_way}.",
         seconds=round(time.monotonic() - began, 3),
@@ -166,9 +168,9 @@ def _make(plan: SegmentPlan, objects: ObjectStore, work: Work, threads: int) -> 
     with work_folder(_needed(plan)) as scratch:
         path, window_path = scratch / "segment.mp4", scratch / "window.nut"
         source = open_source(plan.head, objects)
-        with part(0, _FETCHED):
+        with portion(0, _FETCHED):
             window = fetch(source, plan.source, plan.span, window_path)
-        with part(_FETCHED, 1):
+        with portion(_FETCHED, 1):
             made = smart_cut(window, plan.source, plan.form, path, threads)
         metadata = video_metadata(
             plan.span.duration, plan.form.resolution, 1, plan.head.etag, plan.fingerprint

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clipflow.domain.errors import InvalidInputError, NoMomentsError
 from clipflow.domain.keys import ShortsKeys
-from clipflow.domain.model import parsed
+from clipflow.domain.model import parse_json
 from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.transcript import Transcript, read_words, words_json
 from clipflow.highlights.moments import pick
@@ -35,7 +35,7 @@ from clipflow.speech.transcribe import transcriber
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.subtitles.cues import srt_text
 from clipflow.subtitles.reading import read_subtitles
-from clipflow.telemetry.progress import part
+from clipflow.telemetry.progress import portion
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def read_config(keys: ShortsKeys, objects: ObjectStore) -> ShortsConfig:
     it cannot be meant; what `probe` raises where the background is no video.
     """
     text = objects.text(keys.config, _LARGEST_CONFIG_BYTES)
-    config = ShortsConfig.read(parsed(text, keys.config, "Correct it."), keys.config)
+    config = ShortsConfig.read(parse_json(text, keys.config, "Correct it."), keys.config)
     for name, said, known in (
         ("user_id", config.user_id, keys.user_id),
         ("video_id", config.video_id, keys.video_id),
@@ -122,9 +122,9 @@ def _hear(
             objects.download(keys.sound, packed)
             archive.unpack(packed, sound)
         else:
-            with part(0, _READ):
+            with portion(0, _READ):
                 _keep_sound(keys, video, objects, sound)
-        with part(_READ, 1):
+        with portion(_READ, 1):
             return transcriber()(sound, language)
 
 
@@ -174,7 +174,7 @@ def choose_moments(
 def read_moments(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:
     """The moments chosen before, best first. Raises InvalidInputError where they cannot be read."""
     text = objects.text(keys.moments, _LARGEST_MOMENTS_BYTES)
-    values = parsed(text, keys.moments, "Delete it.")
+    values = parse_json(text, keys.moments, "Delete it.")
     if not isinstance(values, list):
         raise InvalidInputError(f"{keys.moments} is not a list of moments.", "Delete it.")
     return [Moment.read(value, f"a moment of {keys.moments}") for value in values]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from clipflow.telemetry.progress import is_heard, report
+from clipflow.telemetry.progress import is_observed, report
 
 # A report twice a second, to ffmpeg's standard output.
 _ARGUMENTS = ("-progress", "pipe:1", "-stats_period", "0.5")
@@ -58,7 +58,7 @@ class Advance(Silent):
 @contextmanager
 def advance(lasting: Fraction) -> Iterator[Silent]:
     """Of an output of so many seconds; for 0, and where nobody listens, nothing is told."""
-    if not (lasting and is_heard()):
+    if not (lasting and is_observed()):
         yield Silent()
         return
     reading, writing = os.pipe()

@@ -26,7 +26,7 @@ from clipflow.domain.errors import (
 from clipflow.machine import LARGEST_PICTURE
 from clipflow.media.advance import advance
 from clipflow.settings import limits
-from clipflow.telemetry.tracing import span, spent
+from clipflow.telemetry.tracing import add_cpu_seconds, span
 
 # 5.1 brought `-fps_mode`, without which frame times cannot be kept.
 OLDEST = (5, 1)
@@ -139,7 +139,7 @@ def _reap(process: subprocess.Popen[bytes], options: int) -> bool:
     pid, status, usage = os.wait4(process.pid, options)
     if pid:
         process.returncode = os.waitstatus_to_exitcode(status)
-        spent(usage.ru_utime + usage.ru_stime)
+        add_cpu_seconds(usage.ru_utime + usage.ru_stime)
     return bool(pid)
 
 

@@ -38,7 +38,7 @@ def render(template: str, **values: Any) -> str:
     )
 
 
-def relinked(page: str, files: Mapping[str, str]) -> str:
+def replace_links(page: str, files: Mapping[str, str]) -> str:
     """`page` for a folder where its files have other names: `files` tells each old one's new one.
 
     Both are relative URLs from the page: what a file system allows and a URL does not is quoted.
@@ -84,7 +84,7 @@ def _style() -> str:
 
 
 @dataclass(frozen=True)
-class Run:
+class WordRun:
     """Words in a row that are in the same shorts; `gap` is what parts them from those before.
 
     `begins` and `ends` are the numbers of the shorts whose first and last words are here.
@@ -103,11 +103,11 @@ class ShownLine:
 
     start: float
     speaker: str | None
-    runs: tuple[Run, ...]
+    runs: tuple[WordRun, ...]
 
 
 @dataclass(frozen=True)
-class Marks:
+class MomentMarks:
     """The numbers of the shorts that each word is in, and each short's first and last word."""
 
     shorts: list[tuple[int, ...]]
@@ -115,7 +115,7 @@ class Marks:
     last: dict[int, int]
 
     @classmethod
-    def of(cls, words: Sequence[Word], shorts: Sequence[Short]) -> "Marks":
+    def of(cls, words: Sequence[Word], shorts: Sequence[Short]) -> "MomentMarks":
         # A word is where its middle is, as in the short's own captions. Arrays, since hours of
         # words times hundreds of shorts are millions.
         middles = np.array([(word.start + word.end) / 2 for word in words])
@@ -130,7 +130,7 @@ class Marks:
                 last[short.index] = place
         return cls(marked, first, last)
 
-    def runs(self, words: Sequence[Word], start: int) -> Iterator[Run]:
+    def runs(self, words: Sequence[Word], start: int) -> Iterator[WordRun]:
         """A line's words, of which the first is the transcript's `start`-th."""
         done, before = 0, ""
         for shorts, group in groupby(range(len(words)), key=lambda at: self.shorts[start + at]):
@@ -140,7 +140,7 @@ class Marks:
             whole = joined(words[:done])
             text, before = whole[len(before) :], whole
             said = text.lstrip()
-            yield Run(
+            yield WordRun(
                 gap=text[: len(text) - len(said)],
                 text=said,
                 shorts=shorts,
@@ -149,7 +149,7 @@ class Marks:
             )
 
 
-def shown_lines(transcript: Transcript, marks: Marks) -> list[ShownLine]:
+def shown_lines(transcript: Transcript, marks: MomentMarks) -> list[ShownLine]:
     """Every line of the transcript, with the words that `marks` tells of."""
     shown: list[ShownLine] = []
     place, speaker = 0, None
@@ -161,7 +161,7 @@ def shown_lines(transcript: Transcript, marks: Marks) -> list[ShownLine]:
     return shown
 
 
-def captions(transcript: Transcript, marks: Marks, short: Short) -> str | None:
+def player_captions(transcript: Transcript, marks: MomentMarks, short: Short) -> str | None:
     """A short's words as WebVTT in a data: URI, for its player; None where nothing is said.
 
     Not a file: a page that lies on a disk may read no other.
@@ -175,7 +175,7 @@ def captions(transcript: Transcript, marks: Marks, short: Short) -> str | None:
 
 
 @dataclass(frozen=True)
-class Part:
+class ClipPart:
     """One segment in play order; `begins` is when it does in the clip, in seconds."""
 
     segment: Segment
@@ -203,16 +203,16 @@ def clip_page(
     )
 
 
-def _parts(segments: Sequence[Segment]) -> list[Part]:
+def _parts(segments: Sequence[Segment]) -> list[ClipPart]:
     parts, begins = [], Fraction(0)
     for segment in segments:
-        parts.append(Part(segment, begins))
+        parts.append(ClipPart(segment, begins))
         begins += segment.end_time - segment.start_time
     return parts
 
 
 @dataclass(frozen=True)
-class Card:
+class ShortCard:
     """One short as the page shows it; `file` is its place from the page, `anchor` in the text."""
 
     short: Short
@@ -237,7 +237,7 @@ def shorts_page(
     on a disk, or in a bucket that is served as a site. Behind a presigned URL it shows no videos,
     since each of them would need an address of its own.
     """
-    marks = Marks.of(spoken.words, shorts)
+    marks = MomentMarks.of(spoken.words, shorts)
     cards = [_card(keys, short, spoken, marks, posters.get(short.s3_key)) for short in shorts]
     made = [card for card in cards if card.is_made]
     return render(
@@ -253,14 +253,14 @@ def shorts_page(
 
 
 def _card(
-    keys: ShortsKeys, short: Short, spoken: Transcript, marks: Marks, poster: str | None
-) -> Card:
-    return Card(
+    keys: ShortsKeys, short: Short, spoken: Transcript, marks: MomentMarks, poster: str | None
+) -> ShortCard:
+    return ShortCard(
         short=short,
         title=" ".join(short.title.split()) or f"Short {short.index}",
         duration=short.end - short.start,
         file=quote(short.s3_key.removeprefix(f"{keys.folder}/")),
         poster=poster,
-        captions=captions(spoken, marks, short),
+        captions=player_captions(spoken, marks, short),
         anchor=f"moment-{short.index}" if short.index in marks.first else None,
     )

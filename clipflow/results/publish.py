@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from clipflow.domain.clips import ClipResult, Segment
-from clipflow.domain.errors import ClipflowError, without_secrets
+from clipflow.domain.errors import ClipflowError, redact
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Short
 from clipflow.jobs.segment import checkpoint, fingerprint, is_made_from, is_ours, open_source
@@ -78,5 +78,5 @@ def _posters(heads: list[ObjectHead], width: int, objects: ObjectStore) -> dict[
         try:
             posters[head.key] = poster(open_source(head, objects), width)
         except ClipflowError as error:
-            _LOG.warning("%s has no poster: %s", head.key, without_secrets(str(error)))
+            _LOG.warning("%s has no poster: %s", head.key, redact(str(error)))
     return posters

@@ -213,10 +213,10 @@ def shorts_store() -> ObjectStore:
 
 def link(objects: ObjectStore, key: str) -> str:
     """Where a person opens the object `key`."""
-    return address(settings(), objects.bucket, key)
+    return public_url(settings(), objects.bucket, key)
 
 
-def address(known: Settings, bucket: str, key: str) -> str:
+def public_url(known: Settings, bucket: str, key: str) -> str:
     """Under CLIPFLOW_PUBLIC_URL where that is set; else at the S3 of AWS_ENDPOINT_URL, which a
     local one answers without credentials; else in the console of AWS, which asks to sign in.
     """

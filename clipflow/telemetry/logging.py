@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from clipflow.domain.errors import without_secrets
+from clipflow.domain.errors import redact
 
 # What a line may say of the work it belongs to; each is there where it is known.
-CONTEXT = (
+CONTEXT_FIELDS = (
     "tenant_id",
     "episode_id",
     "clip_id",
@@ -20,22 +20,22 @@ CONTEXT = (
     "step",
     "trace_id",
 )
-Known = Callable[[logging.LogRecord], Mapping[str, str]]
+ContextReader = Callable[[logging.LogRecord], Mapping[str, str]]
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """A record as one line of JSON, with what is `known` of the work it belongs to."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: ContextReader) -> None:
         super().__init__()
         self._known = known
 
     def format(self, record: logging.LogRecord) -> str:
         # Whatever cannot be written as JSON is told as text: no line is lost for its contents.
-        return json.dumps(entry(record, self._known(record)), default=str)
+        return json.dumps(log_entry(record, self._known(record)), default=str)
 
 
-def entry(record: logging.LogRecord, known: Mapping[str, str]) -> dict[str, Any]:
+def log_entry(record: logging.LogRecord, known: Mapping[str, str]) -> dict[str, Any]:
     """The object of one line, in the order that a person reads it, without secrets."""
     fields: Mapping[str, Any] = getattr(record, "fields", {})
     told: dict[str, Any] = {
@@ -65,7 +65,7 @@ def _error(record: logging.LogRecord) -> dict[str, str]:
 
 
 def _clean(value: Any) -> Any:
-    return without_secrets(value) if isinstance(value, str) else value
+    return redact(value) if isinstance(value, str) else value
 
 
 _metrics_logger = logging.getLogger("clipflow.measures")
@@ -73,7 +73,7 @@ _metrics_logger = logging.getLogger("clipflow.measures")
 _metrics_logger.setLevel(logging.INFO)
 
 
-class Measure(NamedTuple):
+class MetricEvent(NamedTuple):
     """A kind of measured line: its `event`, and the fields that each of them has."""
 
     event: str
@@ -81,19 +81,23 @@ class Measure(NamedTuple):
 
 
 # Of a job (`clips`, `shorts`): seconds from its claim, bytes of what was made.
-RECORD_COMPLETE = Measure("record_complete", ("job", "seconds", "bytes"))
+RECORD_COMPLETE = MetricEvent("record_complete", ("job", "seconds", "bytes"))
 # `code` is one of `clipflow.domain.errors.FailureCode`.
-RECORD_FAILED = Measure("record_failed", ("job", "code"))
+RECORD_FAILED = MetricEvent("record_failed", ("job", "code"))
 # Of making it: seconds, bytes of the source read for it, CPU-seconds of ffmpeg and of Python;
 # `cut_way` is `smart` or `encoded`.
-SEGMENT_MADE = Measure("segment_made", ("seconds", "bytes", "bytes_read", "cpu_seconds", "cut_way"))
+SEGMENT_MADE = MetricEvent(
+    "segment_made", ("seconds", "bytes", "bytes_read", "cpu_seconds", "cut_way")
+)
 # Records in progress, the oldest one's seconds, and what the sweep did about those left behind.
-SWEEP_ENDED = Measure("sweep_ended", ("in_progress", "oldest_seconds", "started_again", "marked"))
+SWEEP_ENDED = MetricEvent(
+    "sweep_ended", ("in_progress", "oldest_seconds", "started_again", "marked")
+)
 
-MEASURES = (RECORD_COMPLETE, RECORD_FAILED, SEGMENT_MADE, SWEEP_ENDED)
+METRIC_EVENTS = (RECORD_COMPLETE, RECORD_FAILED, SEGMENT_MADE, SWEEP_ENDED)
 
 
-def say(measure: Measure, message: str, **values: Any) -> None:
+def emit_metric(measure: MetricEvent, message: str, **values: Any) -> None:
     """Log `message`, for people, with the measure's fields and whatever else is in `values`.
 
     Raises TypeError where a field is missing: a filter would count nothing.

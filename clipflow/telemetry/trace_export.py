@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Status
 
-from clipflow.domain.errors import without_secrets
+from clipflow.domain.errors import redact
 from clipflow.telemetry import tracing
 
 # From the attributes of a span without a parent to what it is to be below, if anything.
@@ -68,7 +68,7 @@ class Exporter(OTLPSpanExporter):
 
 def _clean(span: ReadableSpan) -> ReadableSpan:
     events = [Event(each.name, _told(each.attributes), each.timestamp) for each in span.events]
-    status = Status(span.status.status_code, without_secrets(span.status.description or "") or None)
+    status = Status(span.status.status_code, redact(span.status.description or "") or None)
     return ReadableSpan(
         name=span.name,
         context=span.get_span_context(),
@@ -87,7 +87,7 @@ def _clean(span: ReadableSpan) -> ReadableSpan:
 
 def _told(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     told = (attributes or {}).items()
-    return {name: without_secrets(it) if isinstance(it, str) else it for name, it in told}
+    return {name: redact(it) if isinstance(it, str) else it for name, it in told}
 
 
 def _exporter() -> Exporter:
@@ -106,11 +106,11 @@ class Ids(RandomIdGenerator):
     """Random, but for a span whose place is given."""
 
     def generate_span_id(self) -> int:
-        given = tracing.place.get()
+        given = tracing.next_span.get()
         return int(given.span_id, 16) if given else super().generate_span_id()
 
     def generate_trace_id(self) -> int:
-        given = tracing.place.get()
+        given = tracing.next_span.get()
         return int(given.trace_id, 16) if given else super().generate_trace_id()
 
 

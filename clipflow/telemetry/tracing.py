@@ -12,8 +12,8 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from clipflow.domain.errors import presentable
-from clipflow.domain.events import TracePlace
+from clipflow.domain.errors import bounded_message
+from clipflow.domain.events import TraceContext
 
 TRACER = "clipflow"
 _PREFIX = "clipflow."
@@ -31,7 +31,7 @@ class Work:
 
 _works: ContextVar[tuple[Work, ...]] = ContextVar("works", default=())
 # The place that the next span is to have.
-place: ContextVar[TracePlace | None] = ContextVar("place", default=None)
+next_span: ContextVar[TraceContext | None] = ContextVar("place", default=None)
 
 
 @contextmanager
@@ -48,23 +48,23 @@ def span(name: str) -> Iterator[Work]:
             yield work
     except Exception as error:
         # Not the error as it is: it may name a presigned URL.
-        told = presentable(f"{type(error).__name__}: {error}")
+        told = bounded_message(f"{type(error).__name__}: {error}")
         opened.set_status(trace.StatusCode.ERROR, told)
         raise
     finally:
         work.cpu_seconds += time.thread_time() - began
-        opened.set_attributes(attributes(work))
+        opened.set_attributes(work_attributes(work))
         opened.end()
         _works.reset(token)
 
 
-def spent(cpu_seconds: float) -> None:
+def add_cpu_seconds(cpu_seconds: float) -> None:
     """A program that this work started took so much."""
     for work in _works.get():
         work.cpu_seconds += cpu_seconds
 
 
-def counted(fetch: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
+def counting_bytes(fetch: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
     """`fetch`, whose bytes are read by the innermost work that is open in this thread."""
 
     def fetched(start: int, end: int) -> bytes:
@@ -76,7 +76,7 @@ def counted(fetch: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
     return fetched
 
 
-def attributes(work: Work) -> dict[str, str | int | float]:
+def work_attributes(work: Work) -> dict[str, str | int | float]:
     """What a span says of its work; what is not known, or is nothing, is left out."""
     told = {field.name: getattr(work, field.name) for field in fields(work)}
     return {
@@ -86,29 +86,29 @@ def attributes(work: Work) -> dict[str, str | int | float]:
     }
 
 
-def named(values: dict[str, str]) -> dict[str, str]:
+def context_attributes(values: dict[str, str]) -> dict[str, str]:
     """What is known of the work, as a span's attributes are called; which trace, it knows."""
     return {f"{_PREFIX}{name}": told for name, told in values.items() if name != "trace_id"}
 
 
-def past_span(
-    name: str, at: TracePlace, caller: TracePlace | None, began: float, values: dict[str, str]
+def record_past_span(
+    name: str, at: TraceContext, caller: TraceContext | None, began: float, values: dict[str, str]
 ) -> None:
     """A span that began then (seconds since 1970) and ends now, at just this place."""
-    token = place.set(at)
+    token = next_span.set(at)
     try:
         opened = trace.get_tracer(TRACER).start_span(
             name,
-            context=context_of(caller),
+            context=context_below(caller),
             start_time=int(began * 1e9),
-            attributes=named(values),
+            attributes=context_attributes(values),
         )
     finally:
-        place.reset(token)
+        next_span.reset(token)
     opened.end()
 
 
-def context_of(at: TracePlace | None) -> Context:
+def context_below(at: TraceContext | None) -> Context:
     """Below that place; for None, below nothing."""
     if at is None:
         return Context()
@@ -119,7 +119,7 @@ def context_of(at: TracePlace | None) -> Context:
     return set_span_in_context(NonRecordingSpan(remote), Context())
 
 
-def current_trace() -> str:
+def current_trace_id() -> str:
     """The trace id of the span that is open, 32 hexadecimal digits; empty without one."""
     context = trace.get_current_span().get_span_context()
     return f"{context.trace_id:032x}" if context.is_valid else ""
@@ -131,7 +131,7 @@ if TYPE_CHECKING:
 # OpenTelemetry specification, OTLP exporter configuration: either names the collector.
 _COLLECTOR = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 # What a machine elsewhere is told of where spans go. Headers may hold a key, and are not among it.
-OPEN = (
+PROPAGATED_SETTINGS = (
     *_COLLECTOR,
     "OTEL_EXPORTER_OTLP_TIMEOUT",
     "OTEL_RESOURCE_ATTRIBUTES",
@@ -141,7 +141,7 @@ OPEN = (
 )
 
 
-def is_wanted(environment: Mapping[str, str] = os.environ) -> bool:
+def is_enabled(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether a collector is named, and traces are not switched off."""
     return (
         any(environment.get(name) for name in _COLLECTOR)
@@ -150,7 +150,7 @@ def is_wanted(environment: Mapping[str, str] = os.environ) -> bool:
     )
 
 
-def set_up(
+def configure(
     on_start: "OnStart | None" = None,
     is_last: "IsLast | None" = None,
     root: "Root | None" = None,
@@ -161,7 +161,7 @@ def set_up(
     `is_last` is true, everything is sent at once, as it is when the process ends; `root` finds the
     parent of a span that has none. The SDK is imported here only: it takes a fifth of a second.
     """
-    if is_wanted():
+    if is_enabled():
         from clipflow.telemetry.trace_export import install
 
         install(on_start, is_last, root)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from clipflow.domain.errors import InvalidInputError, TerminalError
-from clipflow.domain.model import faults
+from clipflow.domain.model import describe_errors
 from deployments.operate import templates, workers
 from deployments.operate.account import client
 from deployments.operate.machines import end_flow_runs
@@ -53,7 +53,7 @@ class Account:
         try:
             return work_pools(bool(self.environment.get(_GPU)), self.environment)
         except ValidationError as error:
-            raise InvalidInputError(faults(error)) from None
+            raise InvalidInputError(describe_errors(error)) from None
 
     def learn(self, template: Template) -> None:
         """What the stack says it made."""

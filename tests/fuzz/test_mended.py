@@ -12,9 +12,8 @@ import pytest
 
 from clipflow.captions.ass import captions
 from clipflow.domain.clips import ClipRecord, ClipRequest, TrackRecord
-from clipflow.domain.errors import InvalidInputError, MediaRefusedError
+from clipflow.domain.errors import InvalidInputError, MediaRefusedError, redact
 from clipflow.domain.events import to_prefect_event
-from clipflow.domain.secrets import without_secrets
 from clipflow.domain.shorts import CaptionStyle
 from clipflow.domain.transcript import Transcript, Word, lines, read_words
 from clipflow.media.playlist import parse
@@ -62,12 +61,12 @@ def test_an_event_that_could_not_be_handed_on_is_refused_for_what_nobody_reads(
 def test_an_order_that_no_record_can_hold_is_refused(order: float) -> None:
     record = {"segments": [{"startTime": 0, "endTime": 1, "order": order}]}
     with pytest.raises(InvalidInputError, match=r"segments\.0\.order"):
-        ClipRecord.read(record, "the record").request(ClipRequest(clip_id="c"))
+        ClipRecord.read(record, "the record").complete_request(ClipRequest(clip_id="c"))
 
 
 def test_an_order_too_small_for_a_record_is_none_at_all() -> None:
     record = {"segments": [{"startTime": 0, "endTime": 1, "order": 5e-324}]}
-    request = ClipRecord.read(record, "the record").request(ClipRequest(clip_id="c"))
+    request = ClipRecord.read(record, "the record").complete_request(ClipRequest(clip_id="c"))
     assert request.segments
     assert request.segments[0].order == 0
 
@@ -92,7 +91,7 @@ def test_a_message_stays_one_line_whatever_is_told_of_the_input() -> None:
 def test_many_faults_are_told_by_the_first() -> None:
     record = {"segments": [{"startTime": "x", "endTime": "y"}] * 1000}
     with pytest.raises(InvalidInputError, match="and 1992 more") as caught:
-        ClipRecord.read(record, "the record").request(ClipRequest(clip_id="c"))
+        ClipRecord.read(record, "the record").complete_request(ClipRequest(clip_id="c"))
     assert len(caught.value.message) < 2000
 
 
@@ -208,13 +207,13 @@ def test_a_pixel_as_wide_as_a_street_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_no_secret_stays_in_a_message(text: str) -> None:
-    assert "PRIVATE" not in without_secrets(text)
+    assert "PRIVATE" not in redact(text)
     assert "PRIVATE" not in str(InvalidInputError(text, text))
 
 
 def test_what_is_no_secret_stays() -> None:
     text = "Reading https://host/a/b.mp4 failed at 00:15:30 (what?), see https://host/docs."
-    assert without_secrets(text) == text
+    assert redact(text) == text
 
 
 @pytest.mark.slow

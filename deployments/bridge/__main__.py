@@ -17,9 +17,8 @@ from clipflow.domain.errors import InvalidInputError, TransientError
 from clipflow.storage.records import record_store
 from clipflow.telemetry.export import set_up
 from clipflow.telemetry.measures import SWEEP_ENDED, say
-from deployments.bridge.carrier import Carrier, Pace, log
-from deployments.bridge.queue import Queue
-from deployments.bridge.server import Server
+from deployments.bridge.consumer import Carrier, Pace, Queue, log
+from deployments.bridge.prefect_server import Server
 from deployments.bridge.sweep import Sweep
 
 

@@ -1,12 +1,9 @@
 """What of a smart cut is encoded: the frames at its edges, and the sound; and the check of all."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 
-import av
 import ffmpeg as command
 
 from clipflow.domain.errors import MediaRefusedError
@@ -22,25 +19,12 @@ from clipflow.media.cut import (
     upright,
 )
 from clipflow.media.form import Form
-from clipflow.media.groups import pictures
 from clipflow.media.probe import Probe
 from clipflow.media.window import Window
 
 # Units of TIMESCALE by which an MP4's edit list may round a time.
 _ROUNDING = 6
 _LINE_BYTES = 256
-
-
-def part_of(
-    window: Window, first: int, last: int | None, frames: tuple[Fraction, ...], path: Path
-) -> Window:
-    """A window at `path` with no more than the picture's packets `first ≤ n < last`."""
-    with av.open(str(window.path)) as container, av.open(str(path), "w", format="nut") as output:
-        stream = output.add_stream_from_template(container.streams.video[0])
-        for packet in islice(pictures(container), first, last):
-            packet.stream = stream
-            output.mux(packet)
-    return replace(window, path=path, frames=frames, has_sound=False)
 
 
 def picture_command(

@@ -8,7 +8,7 @@ frames between their times: a copy of them is whole, and exact.
 # PyAV's Packet takes a type argument for the type checker only.
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
@@ -20,7 +20,7 @@ from av.packet import Packet
 from clipflow.media import nal
 from clipflow.media.nal import Unit
 from clipflow.media.parameter_sets import ParameterSets, length_size, parameter_sets
-from clipflow.media.window import Window
+from clipflow.media.window import Window, pictures
 
 _SLICES = (Unit.SLICE, Unit.IDR_SLICE)
 # Data partitions, and layers for other decoders: H.264's table 7-1.
@@ -59,13 +59,6 @@ def middle_of(window: Window, sets: ParameterSets) -> Middle:
         size = length_size(header)
         packets = [_frame(packet, window, sets, size) for packet in pictures(container)]
     return _longest(packets, window)
-
-
-def pictures(container: av.container.InputContainer) -> Iterator[Packet[Any]]:
-    """The packets of a window's or a segment's picture, in decode order."""
-    # Where nothing was encoded, an MP4 has no stream either.
-    for stream in container.streams.video[:1]:
-        yield from (packet for packet in container.demux(stream) if packet.pts is not None)
 
 
 def _frame(packet: Packet[Any], window: Window, sets: ParameterSets, size: int) -> Frame:

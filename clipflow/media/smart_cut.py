@@ -23,7 +23,7 @@ from clipflow.media.parameter_sets import ParameterSets, parameter_sets
 from clipflow.media.probe import Probe
 from clipflow.media.source import reading
 from clipflow.media.track import Run, encoded, ticks, write
-from clipflow.media.window import Window
+from clipflow.media.window import Window, part_of
 
 _LOG = logging.getLogger(__name__)
 _LABEL = 200
@@ -112,7 +112,7 @@ def _edge(
     if not frames:
         return []
     scratch = work.scratch
-    part = edges.part_of(work.window, *packets, tuple(frames), scratch / f"{name}.nut")
+    part = part_of(work.window, *packets, tuple(frames), scratch / f"{name}.nut")
     path = edges.encode_picture(part, work.source, work.form, scratch / f"{name}.mp4", work.threads)
     return [encoded(path, frames)]
 

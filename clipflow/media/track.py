@@ -18,7 +18,7 @@ from av.stream import Stream
 from clipflow.domain.errors import MediaRefusedError
 from clipflow.media import nal
 from clipflow.media.cut import TIMESCALE
-from clipflow.media.groups import pictures
+from clipflow.media.window import pictures
 from clipflow.media.nal import Unit
 from clipflow.media.parameter_sets import length_size
 

@@ -27,10 +27,9 @@ from av.video.stream import VideoStream
 
 from clipflow.domain.errors import InvalidInputError, MediaInterruptedError, MediaRefusedError
 from clipflow.domain.timecode import format_timecode
-from clipflow.media.probe import Probe
+from clipflow.media.probe import Probe, picture_of, sound_of
 from clipflow.media.soundtrack import RATES, Soundtrack
 from clipflow.media.source import Source, reading
-from clipflow.media.streams import picture_of, sound_of
 
 # Seconds before the span at which reading begins: enough for an audio decoder to settle (Opus asks
 # for 80 ms). Where no keyframe turns up before the span, the next one is tried.

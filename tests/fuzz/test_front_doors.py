@@ -26,7 +26,7 @@ from clipflow.domain.transcript import LONGEST, Transcript
 from clipflow.domain.transitions import claim
 from clipflow.highlights.brief import Brief
 from clipflow.highlights.pick import pick
-from clipflow.media.playlist import Playlist, parse
+from clipflow.media.hls import Playlist, parse
 from clipflow.speech import srt
 from clipflow.speech.words import read_words
 from clipflow.storage.records import _decimals, plain

@@ -17,7 +17,7 @@ from clipflow.domain.eventbridge import to_prefect_event
 from clipflow.domain.secrets import without_secrets
 from clipflow.domain.shorts import CaptionStyle
 from clipflow.domain.transcript import Transcript, Word, lines
-from clipflow.media.playlist import parse
+from clipflow.media.hls import parse
 from clipflow.media.probe import probe
 from clipflow.media.source import FileSource
 from clipflow.speech import srt

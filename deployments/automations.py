@@ -13,10 +13,9 @@ from prefect.states import Cancelled, Crashed
 
 from clipflow.domain.shorts import FailedState
 from clipflow.settings import pools
-from tasks.child_runs import LONGEST_LAUNCH
-from tasks.elsewhere import EXTRACT, PREPARE, RENDER
-from tasks.jobs import BEGIN, GENERATE_CLIP, GENERATE_SHORTS
-from tasks.marks import Settled
+from tasks.children import EXTRACT, LONGEST_LAUNCH, PREPARE, RENDER
+from tasks.flow_runs import BEGIN, GENERATE_CLIP, GENERATE_SHORTS
+from tasks.recovery import Settled
 
 # Prefect beats every 30 s at most, and advises to wait for three.
 SILENCE = timedelta(seconds=90)

@@ -6,11 +6,9 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from clipflow.domain.model import Identifier
-from tasks.jobs import BEGIN, asked_for
+from tasks.dispatch import Asker, begin_those_who_wait, outcome, start_clips
+from tasks.flow_runs import BEGIN, asked_for, this_run
 from tasks.run_page import tell_of_started
-from tasks.start import Asker, outcome, start_clips
-from tasks.this_run import this_run
-from tasks.waiting import begin_those_who_wait
 
 
 @flow(name=BEGIN, flow_run_name="{episode_id}")

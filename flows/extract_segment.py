@@ -8,9 +8,9 @@ from pydantic import Field
 from clipflow.domain.keys import ClipKeys
 from clipflow.domain.model import Identifier
 from clipflow.machine import cores
+from tasks.children import cut_asked_for
 from tasks.clips import extract_segment as extract
-from tasks.elsewhere import cut_asked_for
-from tasks.ownership import while_wanted
+from tasks.recovery import while_wanted
 
 
 @flow(name="extract-segment")

@@ -13,11 +13,10 @@ from clipflow.domain.model import Identifier
 from clipflow.settings import limits, settings
 from tasks.clips import find_made, find_sources, plan, stitch_segments
 from tasks.fan_out import at_once, extract_all
-from tasks.jobs import GENERATE_CLIP
-from tasks.marks import AT_THE_END
-from tasks.results import show_clip
-from tasks.run_page import failure_of, tag_run
-from tasks.status import read_record, set_complete, set_failed, set_in_progress
+from tasks.flow_runs import GENERATE_CLIP
+from tasks.records import read_record, set_complete, set_failed, set_in_progress
+from tasks.recovery import AT_THE_END
+from tasks.run_page import failure_of, show_clip, tag_run
 
 
 @flow(

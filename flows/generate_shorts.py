@@ -13,12 +13,11 @@ from clipflow.domain.shorts import FailedState, ShortsResult, children_failure
 from clipflow.settings import limits, settings
 from flows.prepare_video import prepare_video
 from tasks.fan_out import at_once, prepare, render_all
-from tasks.jobs import GENERATE_SHORTS
-from tasks.marks import AT_THE_END
-from tasks.results import show_shorts
-from tasks.run_page import failure_of, tag_run
+from tasks.flow_runs import GENERATE_SHORTS
+from tasks.records import set_complete, set_failed, set_in_progress
+from tasks.recovery import AT_THE_END
+from tasks.run_page import failure_of, show_shorts, tag_run
 from tasks.shorts import read_config
-from tasks.status import set_complete, set_failed, set_in_progress
 
 
 @flow(

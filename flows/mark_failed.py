@@ -7,7 +7,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from tasks.marks import settle
+from tasks.recovery import settle
 
 
 @flow(name="mark-failed", flow_run_name="after {flow_run_id}")

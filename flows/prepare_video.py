@@ -8,7 +8,7 @@ from clipflow.domain.model import Identifier
 from clipflow.domain.shorts import Moment
 from clipflow.settings import settings
 from tasks.fan_out import at_once_here, cut_all
-from tasks.ownership import while_wanted
+from tasks.recovery import while_wanted
 from tasks.run_page import tag_run
 from tasks.shorts import choose_moments, make_thumbnail, plan_moments, read_config, transcribe
 

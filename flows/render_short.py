@@ -11,7 +11,7 @@ from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.jobs.render import Render
 from clipflow.machine import cores
 from clipflow.settings import settings
-from tasks.ownership import while_wanted
+from tasks.recovery import while_wanted
 from tasks.shorts import render_short as render
 
 

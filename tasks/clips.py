@@ -23,8 +23,8 @@ from clipflow.jobs.clips import (
 from clipflow.settings import settings
 from clipflow.storage.objects import object_store
 from clipflow.storage.records import record_store
-from tasks.progress import shown
 from tasks.retries import MEDIA, RECORDS
+from tasks.run_page import shown
 
 
 @task(name="find-sources", task_run_name="find sources", **RECORDS)

@@ -14,10 +14,9 @@ from clipflow.jobs.render import Render
 from clipflow.jobs.shorts import PlannedMoment
 from clipflow.machine import cores, memory
 from clipflow.settings import limits, pools
-from tasks.child_runs import crew_of
+from tasks.children import crew_of, extract_elsewhere, prepare_elsewhere, render_elsewhere
 from tasks.clips import extract_segment
-from tasks.elsewhere import extract_elsewhere, prepare_elsewhere, render_elsewhere
-from tasks.progress import counted
+from tasks.run_page import counted
 from tasks.shorts import cut_moment, render_short
 
 Result = TypeVar("Result")

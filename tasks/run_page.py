@@ -4,26 +4,35 @@ No run fails for want of it.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
+from threading import Event, Thread
+from typing import cast
 from uuid import UUID
 
-from prefect import get_client, get_run_logger
-from prefect.artifacts import create_image_artifact, create_table_artifact
+from prefect import get_client, get_run_logger, task
+from prefect.artifacts import (
+    create_image_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.client.schemas.objects import State
 
 from clipflow.domain.clips import ClipRequest, ClipResult
-from clipflow.domain.errors import ClipflowError, Failure
+from clipflow.domain.errors import ClipflowError, Failure, presentable
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.shorts import Short
-from clipflow.results import tables
+from clipflow.results import put, tables
 from clipflow.results.sheet import contact_sheet
 from clipflow.storage.links import link
 from clipflow.storage.objects import ObjectHead, ObjectStore, object_store, shorts_store
-from tasks.jobs import tags_of
-from tasks.progress import told
-from tasks.this_run import this_run
+from clipflow.telemetry.progress import heard_by
+from tasks.flow_runs import tags_of, this_run
+from tasks.retries import RECORDS
 
 # Objects that are looked up at once.
 _LOOKS = 8
@@ -114,3 +123,121 @@ def _or_warned(what: str) -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001 - whatever it is, the work is done all the same
         get_run_logger().warning("The run's page does not show %s: %s", what, told(error))
+
+
+# Seconds between two updates, and until the first.
+_EVERY = 1.0
+# Seconds that the work waits at its end for the last update; one that takes longer comes after.
+_LAST_WORD = 2.0
+
+
+class Bar:
+    """What a step's progress artifact shows: percent, and words beside it. Both only grow."""
+
+    def __init__(self, key: str, words: str) -> None:
+        self._key, self._words = key, words
+        self._percent = 0.0
+        self._shown: tuple[float, str] | None = None
+        self._artifact: UUID | None = None
+        self._over, self._done = Event(), False
+
+    def tell(self, fraction: float, words: str = "") -> None:
+        """So much is done, from 0 to 1. From any thread; it takes no time."""
+        self._percent = max(self._percent, round(100 * fraction, 1))
+        self._words = words or self._words
+
+    def end(self, *, done: bool) -> None:
+        """Nothing more will be told; the bar is full if the work is done, and stands else."""
+        self._percent = 100.0 if done else self._percent
+        self._over.set()
+
+    def show(self) -> None:
+        """Keeps the artifact as it should be, until the end."""
+        try:
+            while not self._over.wait(_EVERY):
+                self._put()
+            if self._artifact:
+                self._put()
+        except Exception as error:  # noqa: BLE001 - whatever it is, no work fails for want of a bar
+            get_run_logger().warning("The progress of %s is not shown: %s", self._key, told(error))
+
+    def _put(self) -> None:
+        now = self._percent, self._words
+        if now == self._shown:
+            return
+        if self._artifact is None:
+            # Its type is that of both its uses; outside an event loop it gives the id itself.
+            self._artifact = cast(UUID, create_progress_artifact(now[0], self._key, now[1]))
+        else:
+            update_progress_artifact(self._artifact, now[0], now[1])
+        self._shown = now
+
+
+@contextmanager
+def shown(key: str, words: str) -> Iterator[Bar]:
+    """Within it, what the craft reports is shown as the artifact `key`, with `words` beside it."""
+    bar = Bar(key, words)
+    # In a copy of this context, by which Prefect knows whose artifact it is.
+    thread = Thread(target=copy_context().run, args=(bar.show,), name="progress", daemon=True)
+    thread.start()
+    done = False
+    try:
+        with heard_by(bar.tell):
+            yield bar
+        done = True
+    finally:
+        bar.end(done=done)
+        thread.join(_LAST_WORD)
+
+
+@contextmanager
+def counted(total: int, what: str) -> Iterator[Callable[[], None]]:
+    """Within it, each call of what it gives is one more done: `3 of 12 segments`."""
+    with shown(what, f"0 of {total} {what}") as bar:
+        count = 0
+
+        def one_more() -> None:
+            nonlocal count
+            count += 1
+            bar.tell(count / total, f"{count} of {total} {what}")
+
+        yield one_more
+
+
+def told(error: Exception) -> str:
+    """For a line of a log."""
+    return presentable(f"{type(error).__name__}: {error}")
+
+
+def show_clip(keys: ClipKeys, clip: ClipRequest, made: ClipResult) -> None:
+    """Put the clip's page, or warn; and tell of the clip on the run's."""
+    posters = _posters(keys.page, put_clip_page(keys, clip, made, return_state=True))
+    tell_of_clip(keys, clip, made, posters)
+
+
+def show_shorts(keys: ShortsKeys, shorts: Sequence[Short]) -> None:
+    """Put the page of the shorts, also of those that failed, or warn; and tell of them on the
+    run's."""
+    posters = _posters(keys.page, put_shorts_page(keys, shorts, return_state=True))
+    tell_of_shorts(keys, shorts, posters)
+
+
+@task(name="put-clip-page", task_run_name="results page", **RECORDS)
+def put_clip_page(keys: ClipKeys, clip: ClipRequest, made: ClipResult) -> dict[str, str]:
+    """The clip's page, under its key; the poster that was made for it."""
+    return put.put_clip_page(keys, clip.segments or [], made, object_store())
+
+
+@task(name="put-shorts-page", task_run_name="results page", **RECORDS)
+def put_shorts_page(keys: ShortsKeys, shorts: Sequence[Short]) -> dict[str, str]:
+    """The page of the shorts, under its key; the posters that were made for it."""
+    return put.put_shorts_page(keys, shorts, shorts_store())
+
+
+def _posters(key: str, state: State[dict[str, str]]) -> dict[str, str]:
+    """Those made for the page; a warning, and none, where it could not be put."""
+    posters = state.result(raise_on_failure=False)
+    if isinstance(posters, dict):
+        return posters
+    get_run_logger().warning("%s was not put: %s", key, Failure.of(posters).message)
+    return {}

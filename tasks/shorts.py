@@ -6,8 +6,8 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsConfig
 from clipflow.jobs import render, shorts
 from clipflow.storage.objects import shorts_store
-from tasks.progress import shown
 from tasks.retries import CHILD, MEDIA, RECORDS
+from tasks.run_page import shown
 
 
 @task(name="read-config", task_run_name="ReadConfig", **RECORDS)

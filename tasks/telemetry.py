@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import httpx
+from opentelemetry import trace
 from opentelemetry.context import Context
 from prefect.logging.handlers import PrefectConsoleHandler
 
@@ -15,15 +16,17 @@ from clipflow.telemetry import export, spans
 from clipflow.telemetry.lines import CONTEXT, JsonLines
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan, Span
     from prefect.client.schemas.objects import FlowRun
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 # Under this Prefect hands a trace on (prefect.telemetry, not to be imported while Prefect is).
 _TRACEPARENT = "__OTEL_TRACEPARENT"
 _IDS = ("tenant_id", "episode_id", "clip_id", "user_id", "video_id")
 # Ids by run, for what is said of a run outside of it: of its end, and by threads that watch it.
 _seen: dict[str, dict[str, str]] = {}
 _MOST_SEEN = 1000
+_RETRIES = "clipflow.retries"
 
 
 class Console(PrefectConsoleHandler):
@@ -93,11 +96,30 @@ def retries() -> int:
 
 
 def trace_runs() -> None:
-    """Spans of the runs in this process go to the collector of the environment, if one is named."""
-    if export.is_wanted():
-        from tasks.span_attributes import RunAttributes
+    """Export the spans of this process's runs to the environment's collector, if it names one."""
+    export.set_up(on_start=describe_span, is_last=is_flow_span, root=event_of)
 
-        export.set_up([RunAttributes()], event_of)
+
+def describe_span(span: "Span", above: trace.Span) -> None:
+    """Set the ids of the run, the step and what they work on, and the step's number of retries.
+
+    Prefect opens a run's span before it knows the run's parameters, and a step's before its name
+    and tries. So the first span below each of them sets those attributes on the span `above`.
+    """
+    run, step = of_run(), of_step()
+    above.set_attributes(spans.named(run))
+    span.set_attributes(spans.named({**run, **step}))
+    if not step:
+        return
+    span.set_attribute(_RETRIES, retries())
+    scope = span.instrumentation_scope
+    if scope is not None and scope.name == spans.TRACER:
+        above.set_attributes({**spans.named(step), _RETRIES: retries()})
+
+
+def is_flow_span(span: "ReadableSpan") -> bool:
+    """Whether the span is that of a whole flow run, after which the process may be killed."""
+    return (span.attributes or {}).get("prefect.run.type") == "flow"
 
 
 def event_of(attributes: Mapping[str, Any]) -> Context | None:
@@ -111,7 +133,7 @@ def event_of(attributes: Mapping[str, Any]) -> Context | None:
         with get_client(sync_client=True) as client:
             run = client.read_flow_run(UUID(str(attributes["prefect.run.id"])))
     except httpx.HTTPError as error:
-        _LOG.warning("The run's event is not in its trace: %s", error)
+        logger.warning("The run's event is not in its trace: %s", error)
         return None
     at = place_of(run.parameters)
     return spans.context_of(at) if at else None

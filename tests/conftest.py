@@ -13,7 +13,7 @@ from clipflow.settings import settings
 from clipflow.storage import aws
 from clipflow.storage.objects import ObjectStore, object_store
 from clipflow.storage.records import RecordStore, record_store
-from deployments.local_stack import RunningStack, data_stack, running_stack
+from deployments.local_stack import RunningStack, provision, running_stack
 from deployments.local_stack.settings import BUCKET, TABLE
 from tests.programs import AWS, PrefectServer, Program, free_port
 
@@ -86,7 +86,7 @@ def storage(local_aws: str) -> Iterator[None]:
         patch.setenv("TABLE_NAME", TABLE)
         for cached in (settings, aws.s3_client, aws.records_table):
             cached.cache_clear()
-        data_stack.deploy(local_aws)
+        provision.deploy_data(local_aws)
         yield
     for cached in (settings, aws.s3_client, aws.records_table):
         cached.cache_clear()

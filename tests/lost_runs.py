@@ -8,7 +8,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun, State
 
-from tasks.marks import AGAIN
+from tasks.recovery import AGAIN
 
 
 def deployed(client: SyncPrefectClient, flow: str) -> UUID:

@@ -3,16 +3,13 @@
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from html import escape
 from itertools import groupby
 
 import numpy as np
 
 from clipflow.domain.shorts import Short
-from clipflow.domain.timecode import format_clock
 from clipflow.domain.transcript import Transcript, Word, joined, lines
-from clipflow.speech.cues import cues
+from clipflow.subtitles.cues import vtt_text
 
 
 @dataclass(frozen=True)
@@ -102,15 +99,5 @@ def captions(transcript: Transcript, marks: Marks, short: Short) -> str | None:
         return None
     around = transcript.words[marks.first[short.index] : marks.last[short.index] + 1]
     spoken = Transcript(around).within(float(short.start), float(short.end))
-    said = [
-        f"{_time(cue.start)} --> {_time(cue.end)}\n{escape(cue.text, quote=False)}\n"
-        for cue in cues(spoken)
-    ]
-    encoded = b64encode("\n".join(["WEBVTT\n", *said]).encode()).decode()
+    encoded = b64encode(vtt_text(spoken).encode()).decode()
     return f"data:text/vtt;base64,{encoded}"
-
-
-def _time(seconds: float) -> str:
-    """`HH:MM:SS.mmm`, as WebVTT writes it."""
-    milliseconds = round(seconds * 1000)
-    return f"{format_clock(Fraction(milliseconds, 1000))}.{milliseconds % 1000:03d}"

@@ -1,13 +1,11 @@
 """Whether OpenTelemetry's standard variables want spans, and setting up what exports them."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import SpanProcessor
-
-    from clipflow.telemetry.sdk import Root
+    from clipflow.telemetry.sdk import IsLast, OnStart, Root
 
 # OpenTelemetry specification, OTLP exporter configuration: either names the collector.
 _COLLECTOR = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -31,13 +29,18 @@ def is_wanted(environment: Mapping[str, str] = os.environ) -> bool:
     )
 
 
-def set_up(processors: "Sequence[SpanProcessor]" = (), root: "Root | None" = None) -> None:
-    """Spans of this process go to the collector of the environment, where one is named.
+def set_up(
+    on_start: "OnStart | None" = None,
+    is_last: "IsLast | None" = None,
+    root: "Root | None" = None,
+) -> None:
+    """Export this process's spans to the collector that the environment names, if any.
 
-    `processors` see each span as well; `root` finds what one without a parent belongs to. What is
-    left is sent when the process ends. The SDK is imported here only: it takes a fifth of a second.
+    `on_start` is called with each span that begins and the span above it; after a span of which
+    `is_last` is true, everything is sent at once, as it is when the process ends; `root` finds the
+    parent of a span that has none. The SDK is imported here only: it takes a fifth of a second.
     """
     if is_wanted():
         from clipflow.telemetry.sdk import install
 
-        install(processors, root)
+        install(on_start, is_last, root)

@@ -12,7 +12,7 @@ from opentelemetry.sdk.environment_variables import (
     OTEL_EXPORTER_OTLP_TRACES_TIMEOUT,
 )
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Status
@@ -22,19 +22,41 @@ from clipflow.telemetry import spans
 
 # From the attributes of a span without a parent to what it is to be below, if anything.
 Root = Callable[[Mapping[str, Any]], Context | None]
+# A span that begins, and the span above it.
+OnStart = Callable[[Span, trace.Span], None]
+# Whether the process may be killed after this span.
+IsLast = Callable[[ReadableSpan], bool]
 _SERVICE = "clipflow"
 # Seconds, instead of 10: a run waits so long at its end where no collector answers.
 _TIMEOUT = 3
+_FLUSH_MILLISECONDS = 3000
 # SDK: its name for a service that has none.
 _NAMELESS = "unknown_service"
 
 
-def install(processors: Sequence[SpanProcessor], root: Root | None) -> None:
-    """This process's provider, from the standard variables; its rest is sent when it ends."""
+def install(on_start: OnStart | None, is_last: IsLast | None, root: Root | None) -> None:
+    """Set this process's provider, from the standard variables; see `export.set_up`."""
     provider = Provider(resource=_resource(), id_generator=Ids(), root=root)
-    for processor in (BatchSpanProcessor(_exporter()), *processors):
-        provider.add_span_processor(processor)
+    provider.add_span_processor(BatchSpanProcessor(_exporter()))
+    provider.add_span_processor(SpanHooks(provider, on_start, is_last))
     trace.set_tracer_provider(provider)
+
+
+class SpanHooks(SpanProcessor):
+    """Calls `on_start` for each span, and flushes `provider` after a span that `is_last`."""
+
+    def __init__(
+        self, provider: TracerProvider, on_start: OnStart | None, is_last: IsLast | None
+    ) -> None:
+        self._provider, self._on_start, self._is_last = provider, on_start, is_last
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        if self._on_start:
+            self._on_start(span, trace.get_current_span(parent_context))
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if self._is_last and self._is_last(span):
+            self._provider.force_flush(_FLUSH_MILLISECONDS)
 
 
 class Exporter(OTLPSpanExporter):

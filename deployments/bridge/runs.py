@@ -17,7 +17,7 @@ from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFi
 
 from clipflow.domain.eventbridge import PREFECT_EVENT
 from deployments.bridge.server import PAGE, answering
-from tasks.jobs import Job
+from tasks.flow_runs import Job
 
 _RUNS = 200  # the most that the server gives in one answer
 

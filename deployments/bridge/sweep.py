@@ -38,9 +38,8 @@ from clipflow.domain.transitions import timestamp
 from clipflow.storage.records import InProgress, RecordStore
 from deployments.bridge.runs import Runs
 from deployments.bridge.server import answering
-from tasks.ended import error_of
-from tasks.jobs import BEGIN, GENERATE_CLIP, GENERATE_SHORTS, Job, job_of
-from tasks.marks import AGAIN, settle
+from tasks.flow_runs import BEGIN, GENERATE_CLIP, GENERATE_SHORTS, Job, error_of, job_of
+from tasks.recovery import AGAIN, settle
 
 log = logging.getLogger("clipflow.bridge")
 

@@ -7,15 +7,73 @@ from typing import Annotated
 import typer
 
 from clipflow.domain.shorts import CaptionStyle, Layout
-from deployments.command import options
-from deployments.command.answer import Program, answering
-from deployments.command.options import Debug, JobId, Json, Out
+from deployments.command.output import Program, answering
+
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON document to stdout, all else to stderr.")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="With an error, where it came from.")]
+Out = Annotated[Path, typer.Option(file_okay=False, metavar="FOLDER", help="Where results go.")]
+JobId = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="ID",
+        help="As `clipflow status` shows it, or the clip's or video's name.",
+        show_default=False,
+    ),
+]
+
+_EXITS = (
+    "[bold]Exit codes[/]",
+    "0 all is made; 1 a job or a part of it failed",
+    "2 wrong usage; 3 stack, AWS or Prefect not reached",
+    "130 Ctrl-C",
+)
+
+
+def examples(*told: tuple[str, str]) -> str:
+    """An epilog of commands, each with what it does, in lines that fit 60 columns."""
+    lines = [f"[cyan]{command}[/]\n  [dim]{what}[/]" for command, what in told]
+    return "\n\n".join(["\n".join(["[bold]Examples[/]", *lines]), "\n".join(_EXITS)])
+
+
+CLIPFLOW = examples(
+    ("clipflow shorts talk.mp4 --count 5", "captioned vertical shorts"),
+    ("clipflow clips talk.mp4 --cut 1:00-1:30", "one clip, exact to the frame"),
+    ("clipflow status", "what is and was made"),
+    ("clipflow open", "the last results, in a browser"),
+)
+SHORTS = examples(
+    ("clipflow shorts talk.mp4", "five shorts, about a minute each"),
+    ("clipflow shorts talk.mp4 --count 3 --seconds 30", "three shorter ones"),
+    ("clipflow shorts talk.mp4 --subtitles talk.srt", "nothing need be heard"),
+    ("clipflow shorts talk.mp4 --json | jq .shorts", "for a program"),
+)
+CLIPS = examples(
+    ("clipflow clips talk.mp4 --cut 1:00-1:30", "one clip of one span"),
+    (
+        "clipflow clips talk.mp4 --cut 90-95 --cut 10-20.5",
+        "two spans, joined in this order",
+    ),
+    ("clipflow clips --tenant t --episode e", "all that are due of an episode"),
+)
+STATUS = examples(
+    ("clipflow status", "the last jobs"),
+    ("clipflow status 1f3c9a70", "one job's history"),
+    ("clipflow status --json | jq .jobs", "for a program"),
+)
+OPEN = examples(
+    ("clipflow open", "the newest page in out/"),
+    ("clipflow open talk", "the page out/talk.html"),
+    ("clipflow open 1f3c9a70 --run", "a run in the Prefect UI"),
+)
+
 
 app = typer.Typer(
     cls=Program,
     no_args_is_help=True,
     help=__doc__,
-    epilog=options.CLIPFLOW,
+    epilog=CLIPFLOW,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -27,7 +85,7 @@ OUT = Path("out")
 # Prefect, besides, reads the environment when it is imported, and `product` sets it first.
 
 
-@app.command(epilog=options.SHORTS)
+@app.command(epilog=SHORTS)
 def shorts(
     video: Annotated[
         Path,
@@ -64,7 +122,7 @@ def shorts(
     """Make captioned vertical shorts of a long video's best moments."""
     with answering(as_json=as_json, debug=debug) as answer:
         from clipflow.domain.shorts import ShortsConfig
-        from deployments.command.product import product
+        from deployments.command.connect import product
 
         wanted = {
             "segment_count": count,
@@ -80,7 +138,7 @@ def shorts(
             make_shorts(video, config, background, subtitles, out, force, answer)
 
 
-@app.command(epilog=options.CLIPS)
+@app.command(epilog=CLIPS)
 def clips(
     video: Annotated[
         Path | None,
@@ -113,13 +171,13 @@ def clips(
     if not (of_file or of_episode):
         raise typer.BadParameter("Give VIDEO and --cut, or --tenant and --episode.")
     with answering(as_json=as_json, debug=debug) as answer:
-        from deployments.command.cuts import parse_cut
+        from deployments.command.clips import parse_cut
 
         try:
             cuts = [parse_cut(text) for text in cut or []]
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--cut") from None
-        from deployments.command.product import product
+        from deployments.command.connect import product
 
         with product(answer, may_start=video is not None):
             from deployments.command.clips import clips_of_episode, clips_of_file
@@ -131,7 +189,7 @@ def clips(
                 clips_of_episode(str(tenant), str(episode), folder, answer)
 
 
-@app.command(epilog=options.STATUS)
+@app.command(epilog=STATUS)
 def status(
     job: JobId = None,
     count: Annotated[int, typer.Option(min=1, max=200, metavar="N", help="How many.")] = 10,
@@ -140,7 +198,7 @@ def status(
 ) -> None:
     """Tell what is being made and was made lately, or one job's history."""
     with answering(as_json=as_json, debug=debug) as answer:
-        from deployments.command.product import product
+        from deployments.command.connect import product
 
         with product(answer, may_start=False):
             from deployments.command.status import show_job, show_jobs
@@ -151,7 +209,7 @@ def status(
                 show_jobs(count, answer)
 
 
-@app.command("open", epilog=options.OPEN)
+@app.command("open", epilog=OPEN)
 def open_page(
     job: JobId = None,
     run: Annotated[bool, typer.Option("--run", help="Its run in the Prefect UI.")] = False,
@@ -161,8 +219,8 @@ def open_page(
 ) -> None:
     """Open a job's page of results; without ID, the newest."""
     with answering(as_json=as_json, debug=debug) as answer:
-        from deployments.command.page import fetched_page, local_page, run_address, show
-        from deployments.command.product import product
+        from deployments.command.connect import product
+        from deployments.command.open import fetched_page, local_page, run_address, show
 
         page = None if run else local_page(out, job)
         if page is None:

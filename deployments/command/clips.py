@@ -1,20 +1,124 @@
-"""`clipflow clips`: clips asked for by an event, as any detector would, and brought here."""
+"""`clipflow clips`: requests clips by an event, as any detector would, and downloads them."""
 
 from collections.abc import Sequence
+from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from clipflow.domain.clips import BeginClipGeneration
-from clipflow.domain.keys import ClipKeys
+import boto3
+
+from clipflow.domain.clips import BeginClipGeneration, ClipRequest
+from clipflow.domain.errors import InvalidInputError, StorageUnavailableError
+from clipflow.domain.eventbridge import put_events_entry
+from clipflow.domain.keys import ClipKeys, main_track_candidates
+from clipflow.domain.timecode import format_timecode, parse_timecode
+from clipflow.media.probe import probe
+from clipflow.media.source import LocalSource
 from clipflow.settings import settings
-from deployments.command.answer import Answer
-from deployments.command.asked import AskedByEvent
-from deployments.command.cuts import Cut
-from deployments.command.episode import due_request, put_event, put_track, request_of
-from deployments.command.errors import Exit
-from deployments.command.following import follow
-from deployments.command.jobs import Job
-from deployments.command.results import Results, belongings, fetch, near, read_record
+from clipflow.storage.aws import storage_errors
+from clipflow.storage.objects import object_store
+from clipflow.storage.records import record_store
+from deployments.command.files import (
+    LOCAL,
+    Results,
+    belongings,
+    fetch,
+    identifier,
+    near,
+    plain_name,
+    put_once,
+    read_record,
+)
+from deployments.command.follow import AskedByEvent, follow
+from deployments.command.output import Answer, Exit
+from deployments.command.prefect_api import Job
+
+Cut = tuple[Fraction, Fraction]
+
+_NAMED_CUTS = 60
+
+
+def parse_cut(text: str) -> Cut:
+    """`START-END`, each a time, in seconds. Raises ValueError saying what is wrong with it."""
+    start, dash, end = text.replace("–", "-").partition("-")
+    if not dash:
+        raise ValueError(f"{text!r} is not START-END: write 00:01:00-00:01:30")
+    span = parse_timecode(start), parse_timecode(end)
+    if span[0] >= span[1]:
+        raise ValueError(f"{text!r} ends before it starts")
+    return span
+
+
+def clip_id_of(path: Path, cuts: Sequence[Cut]) -> str:
+    """A name that tells the file and the times: other times are another clip."""
+    times = "_".join("-".join(map(_seconds, cut)) for cut in cuts)
+    if len(times) > _NAMED_CUTS:
+        times = f"{len(cuts)}-cuts-{sha256(times.encode()).hexdigest()[:8]}"
+    return f"{plain_name(path.stem)}-{times}".lstrip("-")
+
+
+def _seconds(time: Fraction) -> str:
+    return f"{float(time):.3f}".rstrip("0").rstrip(".")
+
+
+# As a segment's end may be past the end of its source (clipflow.jobs.clips clamps it).
+_TOLERANCE = 1
+
+
+def request_of(path: Path, cuts: Sequence[Cut], name: str | None) -> BeginClipGeneration:
+    """One clip of a person's file, made of `cuts` in the order given.
+
+    Raises MediaRefusedError where the file is no video, InvalidInputError for a cut past its end or
+    a name that is none.
+    """
+    known = probe(LocalSource(path))
+    for start, end in cuts:
+        if known.duration is not None and end > known.duration + _TOLERANCE:
+            raise InvalidInputError(
+                f"The cut {format_timecode(start)}-{format_timecode(end)} is past the end of "
+                f"{path.name}, which is {format_timecode(known.duration)} long.",
+                "Choose times within it.",
+            )
+    segments = [
+        {"startTime": format_timecode(start), "endTime": format_timecode(end)}
+        for start, end in cuts
+    ]
+    clip = {"clipId": name or clip_id_of(path, cuts), "segments": segments}
+    asked = {"tenantId": LOCAL, "episodeId": identifier(path), "clips": [clip]}
+    return BeginClipGeneration.read(asked, "the clip asked for")
+
+
+def put_track(path: Path, episode_id: str) -> None:
+    """The file as the main track of an episode of this person's, unless it is there."""
+    key = main_track_candidates(LOCAL, episode_id, settings().key_prefix)[0]
+    put_once(object_store(), path, key)
+
+
+def due_request(tenant_id: str, episode_id: str) -> BeginClipGeneration:
+    """The episode's clips that are due, by name. Raises InvalidInputError for ids that are none."""
+    asked = {"tenantId": tenant_id, "episodeId": episode_id}
+    request = BeginClipGeneration.read(asked, "the episode asked for")
+    due = record_store().due_clips(tenant_id, episode_id)
+    return request.model_copy(update={"clips": [ClipRequest(clip_id=clip) for clip in due]})
+
+
+def put_event(request: BeginClipGeneration) -> str:
+    """The id of the event that now asks for it; StorageUnavailableError where EventBridge refuses
+    it."""
+    events = boto3.client(
+        "events",
+        region_name=settings().aws_region,
+        endpoint_url=settings().aws_endpoint_url,
+    )
+    with storage_errors("putting the event"):
+        answer = events.put_events(Entries=[put_events_entry(request)])  # type: ignore[list-item]
+    if answer["FailedEntryCount"]:
+        [refused] = answer["Entries"]
+        raise StorageUnavailableError(
+            f"EventBridge refuses the event: {refused.get('ErrorMessage')}."
+        )
+    return answer["Entries"][0]["EventId"]
 
 
 def clips_of_file(

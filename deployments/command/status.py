@@ -8,17 +8,18 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 
-from deployments.command.answer import Answer
-from deployments.command.jobs import (
+from deployments.command.files import read_record
+from deployments.command.output import Answer
+from deployments.command.prefect_api import (
     Job,
+    Step,
     age_text,
     done,
     find_job,
     recent_jobs,
     record_if_failed,
+    steps_of,
 )
-from deployments.command.results import read_record
-from deployments.command.runs import Step, steps_of
 
 _COLUMNS = ("id", "job", "name", "state", "steps", "age")
 

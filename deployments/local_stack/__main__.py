@@ -1,6 +1,6 @@
 """`python -m deployments.local_stack [--with-parent]`: the stack, until SIGINT or SIGTERM.
 
-This process is its guard: it hands signals on to the supervisor, and ends what is left should the
+This process is the guard: it passes signals on to the supervisor, and ends what is left should the
 supervisor be killed. With `--with-parent` the stack also stops when the process that started it
 ends, or is a make that was interrupted.
 """
@@ -14,50 +14,52 @@ from pathlib import Path
 from types import FrameType
 
 from deployments.local_stack import processes
-from deployments.local_stack.launch import adopt_orphans, launched
+from deployments.local_stack.launch import adopt_orphans, bound_command
 
-LOOK = 0.1  # seconds between two looks at the supervisor and the parent
-LAST_GRACE = 15  # seconds for the parts, told to stop by the kernel, after a killed supervisor
+POLL_INTERVAL = 0.1  # Seconds.
+# Seconds that the parts have to stop after the supervisor was killed; the kernel has sent them
+# SIGTERM.
+ORPHAN_GRACE = 15
 
 
 def main() -> int:
-    """The supervisor's exit code: 0 after a stop that was asked for, 1 after anything else."""
-    asked: list[int] = []
+    """The supervisor's exit code: 0 after a requested stop, 1 after anything else."""
+    received: list[int] = []
 
     def remember(number: int, _frame: FrameType | None) -> None:
-        asked.append(number)
+        received.append(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, remember)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # ignored, it was started by nohup
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it.
         signal.signal(signal.SIGHUP, remember)
 
     adopt_orphans()
     parent = Parent() if "--with-parent" in sys.argv[1:] else None
     supervisor = subprocess.Popen(
-        launched(sys.executable, "-m", "deployments.local_stack.supervise"),
-        start_new_session=True,  # a Ctrl-C reaches the guard alone
+        bound_command(sys.executable, "-m", "deployments.local_stack.supervisor"),
+        start_new_session=True,  # A Ctrl-C reaches the guard alone.
     )
     stopping = False
     while supervisor.poll() is None:
-        if asked or (not stopping and parent and parent.has_left()):
-            asked.clear()
+        if received or (not stopping and parent and parent.has_left()):
+            received.clear()
             stopping = True
             supervisor.terminate()
-        time.sleep(LOOK)
-    _end_what_is_left()
+        time.sleep(POLL_INTERVAL)
+    _kill_remaining()
     if supervisor.returncode < 0 and not stopping:
         print("clipflow: the supervisor was killed; the stack has stopped", file=sys.stderr)
     return supervisor.returncode if supervisor.returncode >= 0 else 1 - stopping
 
 
-def _end_what_is_left() -> None:
-    """Nothing, unless the supervisor was killed."""
-    deadline = time.monotonic() + LAST_GRACE
-    while left := processes.below(os.getpid()):
+def _kill_remaining() -> None:
+    """Waits for what a killed supervisor has left, and kills it after the grace."""
+    deadline = time.monotonic() + ORPHAN_GRACE
+    while left := processes.descendants(os.getpid()):
         if time.monotonic() > deadline:
             processes.kill(left)
-        time.sleep(LOOK)
+        time.sleep(POLL_INTERVAL)
 
 
 class Parent:
@@ -65,27 +67,27 @@ class Parent:
 
     def __init__(self) -> None:
         self._pid = os.getppid()
-        self._caught = self._catches()
+        self._caught = self._caught_signals()
 
     def has_left(self) -> bool:
-        """Whether it ended, or is a make that was told to.
+        """Whether it has ended, or is a make that was interrupted.
 
-        An interrupted make does not tell its commands, it waits for them. All that shows is that
-        it no longer catches the signal.
+        An interrupted make does not signal its commands, it waits for them. All that shows from
+        outside is that it no longer catches the signal.
         """
-        return os.getppid() != self._pid or self._catches() != self._caught
+        return os.getppid() != self._pid or self._caught_signals() != self._caught
 
-    def _catches(self) -> int:
-        """Which signals that mean the end it has handlers for, as bits; 0 if it is no make."""
+    def _caught_signals(self) -> int:
+        """Which of SIGINT and SIGHUP it has handlers for, as bits; 0 if it is no make."""
         proc = Path(f"/proc/{self._pid}")
         try:
             if (proc / "comm").read_text().strip() not in ("make", "gmake"):
                 return 0
             status = (proc / "status").read_text()
-        except OSError:  # it ended since, or this is no Linux
+        except OSError:  # It has ended since, or this is no Linux.
             return 0
-        ends = (1 << signal.SIGINT - 1) | (1 << signal.SIGHUP - 1)
-        return int(status.partition("SigCgt:")[2].split()[0], 16) & ends
+        interrupts = (1 << signal.SIGINT - 1) | (1 << signal.SIGHUP - 1)
+        return int(status.partition("SigCgt:")[2].split()[0], 16) & interrupts
 
 
 if __name__ == "__main__":

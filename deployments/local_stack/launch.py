@@ -1,7 +1,7 @@
-"""Runs a command so that it cannot outlive whoever started it: `launch.py PARENT COMMAND...`.
+"""Runs a command so that it cannot outlive its parent process: `launch.py PARENT_PID COMMAND...`.
 
-A program of its own, of the standard library alone: what it does must happen between fork and exec,
-where a process that has threads can do next to nothing safely.
+It is a program of its own and imports the standard library alone: what it does must happen between
+fork and exec, where a process that has threads can do next to nothing safely.
 """
 
 import ctypes
@@ -13,24 +13,25 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
 
-def launched(*command: str) -> list[str]:
-    """`command`, to be started by this very process, at whose end it then gets SIGTERM."""
+def bound_command(*command: str) -> list[str]:
+    """The command line that runs `command`, to be started by this very process. When this process
+    ends, `command` gets SIGTERM."""
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
 
 
 def adopt_orphans() -> None:
-    """Processes below this one become its children when their parent ends, not the system's."""
+    """Makes orphans below this process its children rather than those of init (Linux only)."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def main(parent: int, command: list[str]) -> None:
-    """Becomes `command`."""
-    # Whoever started the stack with & or nohup had these ignored, and exec would hand that on.
+    """Replaces this process with `command`."""
+    # A shell's `&` and nohup ignore some of these, and exec would pass that on.
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == parent:  # else it ended before it could be watched
+    if os.getppid() == parent:  # Otherwise it ended before it could be watched.
         os.execvp(command[0], command)
 
 

@@ -1,7 +1,7 @@
 """MiniStack as the local stack needs it: `python -m deployments.local_stack.local_aws`.
 
 Two things of MiniStack 1.5 are replaced; each can go when a MiniStack does it itself:
-- It reads an object whole for every range asked of it: 1 MB of 2.5 GB took 2.5 s and twice the
+- It reads an object whole for every range requested of it: 1 MB of 2.5 GB took 2.5 s and twice the
   object's size in memory, and meanwhile nobody else was answered. Here it is read from the disk.
 - It saves its tables and queues when it stops, so a SIGKILL loses all of them. Here it also saves
   within `SAVE_EVERY` seconds of a change.
@@ -42,7 +42,7 @@ class StoredBytes:
         return StoredBytes(self._file, self._start + first, self._start + max(first, last))
 
     async def send(self, send: Send, receive: Receive) -> None:
-        """All of them, as far as the client wants to hear them."""
+        """Sends all of them, until the client closes the connection."""
         gone = asyncio.create_task(disconnected(receive))
         left = len(self)
         with self._file as file:

@@ -2,8 +2,8 @@
 
 On SQLite, Prefect 3.8 begins a transaction as a reader's and makes it a writer's at its first
 write. Where somebody else has written meanwhile, SQLite refuses that at once, whatever its busy
-timeout; the server answers 503, and its client asks again after 2, 4, 8 s. Of 20 events that came
-together, 15 met with that. Here each transaction is a writer's from its beginning, and waits for
+timeout; the server answers 503, and its client retries after 2, 4, 8 s. Of 20 events that came
+together, 15 were refused. Here each transaction is a writer's from its beginning, and waits for
 its turn. This can go when Prefect does so itself, or with PostgreSQL, which knows none of it.
 """
 
@@ -22,7 +22,7 @@ _begin = AioSqliteConfiguration.begin_transaction
 async def begin_as_writer(
     self: AioSqliteConfiguration, session: AsyncSession, with_for_update: bool = True
 ) -> AsyncGenerator[AsyncSessionTransaction, None]:
-    """What `with_for_update` asks for elsewhere in Prefect, for every transaction."""
+    """Begins every transaction as `with_for_update` does elsewhere in Prefect."""
     async with _begin(self, session, with_for_update=True) as transaction:
         yield transaction
 

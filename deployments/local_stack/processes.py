@@ -11,7 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.local_stack.launch import launched
+import httpx
+
+from deployments.local_stack.launch import bound_command
 
 
 @dataclass
@@ -19,9 +21,9 @@ class Part:
     """One long-running program of the stack, its output in a file.
 
     Attributes:
-        command: what `python` is told.
+        command: the arguments of `python`.
         grace: seconds between SIGTERM and SIGKILL.
-        hurried_grace: the same, once somebody hurries.
+        hurried_grace: the same, once a second signal has come.
         restarts: whether the stack can go on with a new one when it ends by itself.
     """
 
@@ -35,10 +37,10 @@ class Part:
     started: float = 0
 
     async def start(self) -> None:
-        """In a session of its own."""
+        """Starts it in a session of its own."""
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *launched(sys.executable, *self.command),
+                *bound_command(sys.executable, *self.command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -53,12 +55,12 @@ class Part:
         return self.process.pid if self.process and running else None
 
     async def ended(self) -> int:
-        """Its exit code, once it has one."""
+        """Waits for its end; returns its exit code."""
         assert self.process
         return await self.process.wait()
 
     async def stop(self, hurry: asyncio.Event) -> None:
-        """SIGTERM, and SIGKILL after the grace."""
+        """Sends SIGTERM, and SIGKILL after the grace."""
         if not self.process or not self.pid:
             return
         self.process.terminate()
@@ -73,35 +75,36 @@ class Part:
         await ended
 
     def end_of_log(self, lines: int = 20) -> str:
+        """The last lines of its output; empty while it has printed nothing."""
         with self.log.open("rb") as log:
             log.seek(max(0, self.log.stat().st_size - 16_384))
             return b"\n".join(log.read().splitlines()[-lines:]).decode(errors="replace")
 
 
 def rotate(log: Path) -> None:
-    """The last run's output becomes `NAME.log.1`; this one's begins empty."""
+    """Moves the last run's output to `NAME.log.1` and begins an empty log."""
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists():
         log.replace(log.with_suffix(".log.1"))
     log.touch()
 
 
-def below(root: int, but: Iterable[int] = ()) -> set[int]:
-    """The processes below `root`, without those in `but` and what is below them."""
+def descendants(root: int, exclude: Iterable[int] = ()) -> set[int]:
+    """The processes below `root`, without those in `exclude` and what is below them."""
     children: dict[int, set[int]] = {}
     for pid, parent in parents().items():
         children.setdefault(parent, set()).add(pid)
     found: set[int] = set()
     ahead = [root]
     while ahead:
-        new = children.get(ahead.pop(), set()) - found - set(but)
+        new = children.get(ahead.pop(), set()) - found - set(exclude)
         found |= new
         ahead += new
     return found
 
 
 def parents() -> dict[int, int]:
-    """Of every process that runs, its parent's pid."""
+    """The parent's pid of every running process."""
     if Path("/proc/self/stat").exists():
         return dict(_from_proc())
     # macOS has no /proc, and a slim Linux image no ps.
@@ -113,27 +116,37 @@ def parents() -> dict[int, int]:
 def _from_proc() -> Iterator[tuple[int, int]]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            with suppress(OSError):  # it ended since
+            with suppress(OSError):  # It has ended since.
                 # Behind the name, which is in parentheses and may hold anything.
                 state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
                 if state != "Z":
                     yield int(entry.name), int(parent)
 
 
-def reap(but: Iterable[int]) -> None:
-    """Takes note of the end of each child but these, which would stay on as a zombie otherwise."""
+def reap(exclude: Iterable[int]) -> None:
+    """Collects the exit status of ended children, except these: others would stay as zombies."""
     while True:
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
             return
-        if ended is None or ended.si_pid in but:
+        if ended is None or ended.si_pid in exclude:
             return
         os.waitpid(ended.si_pid, 0)
 
 
 def kill(pids: Iterable[int]) -> None:
-    """SIGKILL to each that still runs."""
+    """Sends SIGKILL to each that still runs."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+async def wait_until_healthy(url: str) -> None:
+    """Returns once `url` answers with success."""
+    async with httpx.AsyncClient(timeout=5) as client:
+        while True:
+            with suppress(httpx.TransportError):
+                if (await client.get(url)).is_success:
+                    return
+            await asyncio.sleep(0.1)

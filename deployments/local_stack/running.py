@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployments.local_stack.errors import StackError
-from deployments.local_stack.settings import StackSettings, client_environment
+from deployments.local_stack.settings import StackError, StackSettings, client_environment
 
 START_SECONDS = 240
 STOP_SECONDS = 120
@@ -22,8 +21,8 @@ class RunningStack:
     """A stack that is ready.
 
     Attributes:
-        env: what a program needs in its environment to talk to the stack.
-        pid: of its guard.
+        env: the variables with which a program talks to the stack.
+        pid: the guard's.
     """
 
     settings: StackSettings
@@ -35,15 +34,15 @@ class RunningStack:
         return self.settings.logs
 
     def client(self, service: str) -> Any:
-        """boto3's."""
+        """A boto3 client or resource of the stack's AWS."""
         return self._session().client(service, endpoint_url=self.env["AWS_ENDPOINT_URL"])
 
     def resource(self, service: str) -> Any:
-        """boto3's."""
+        """A boto3 client or resource of the stack's AWS."""
         return self._session().resource(service, endpoint_url=self.env["AWS_ENDPOINT_URL"])
 
     def _session(self) -> Any:
-        import boto3  # here, since the stack's own processes have no use for it
+        import boto3  # Here, because the stack's own processes do not need it.
 
         return boto3.Session(
             aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
@@ -56,9 +55,10 @@ class RunningStack:
 def running_stack(
     home: Path | None = None, aws_port: int | None = None, prefect_port: int | None = None
 ) -> Iterator[RunningStack]:
-    """What `make up` runs, until the context ends; what is not given comes from the environment.
+    """Runs what `make up` runs until the context ends; what is not given is read from the
+    environment.
 
-    Raises StackError, with what the stack said, where it does not come up.
+    Raises StackError, with what the stack printed, where it does not come up.
     """
     settings = StackSettings.read(home, aws_port, prefect_port)
     settings.logs.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def running_stack(
             stdout=log,
             stderr=log,
             env={**os.environ, **settings.as_environment()},
-            start_new_session=True,  # a Ctrl-C is for whoever uses the context, who then stops it
+            start_new_session=True,  # A Ctrl-C is for the user of the context, who then stops it.
         )
     try:
         _wait_until_ready(guard, output)

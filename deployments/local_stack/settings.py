@@ -8,6 +8,11 @@ from typing import Self
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
+
+class StackError(Exception):
+    """The stack cannot come up or go on; the message says why and what to do about it."""
+
+
 HOST = "127.0.0.1"
 REGION = "us-east-1"
 BUCKET = "clipflow-media"
@@ -16,8 +21,8 @@ QUEUE = "clipflow-events"
 DEAD_LETTER_QUEUE = "clipflow-events-dlq"
 WORK_POOL = "clipflow-local"
 
-# The user's own Prefect and AWS settings have no say here: a profile, a key or a proxy of theirs
-# would send the parts elsewhere. Without bytecode, each start of a flow run compiles Prefect anew.
+# The user's own Prefect and AWS settings are dropped: a profile, a key or a proxy of theirs would
+# connect the parts elsewhere. Without bytecode, each start of a flow run compiles Prefect anew.
 FOREIGN = (
     "AWS_",
     "PREFECT_API_",
@@ -26,9 +31,7 @@ FOREIGN = (
     "PREFECT_SERVER_",
     "PYTHONDONTWRITEBYTECODE",
 )
-
-
-# JSON lines, but on a terminal; what is said outside of a run is for them alone.
+# JSON lines, except on a terminal; a log record outside of a run goes to the console alone.
 LOGGING = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "tasks.telemetry.Console",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
@@ -36,7 +39,7 @@ LOGGING = {
 
 
 class StackSettings(BaseSettings):
-    """What `make up` can be told, each by its environment variable."""
+    """The settings of `make up`, each read from its environment variable."""
 
     home: Path = Field(
         default=Path(".clipflow"),
@@ -74,7 +77,7 @@ class StackSettings(BaseSettings):
     def read(
         cls, home: Path | None = None, aws_port: int | None = None, prefect_port: int | None = None
     ) -> Self:
-        """The environment's, but for what is given. Raises pydantic's ValidationError."""
+        """Reads the environment, overridden by what is given. Raises pydantic's ValidationError."""
         given = {
             "CLIPFLOW_HOME": home,
             "CLIPFLOW_AWS_PORT": aws_port,
@@ -83,7 +86,7 @@ class StackSettings(BaseSettings):
         return cls.model_validate({name: value for name, value in given.items() if value})
 
     def as_environment(self) -> dict[str, str]:
-        """What `read` reads back as these."""
+        """The variables from which `read` makes these settings."""
         return {
             "CLIPFLOW_HOME": str(self.home),
             "CLIPFLOW_AWS_PORT": str(self.aws_port),
@@ -104,12 +107,12 @@ class StackSettings(BaseSettings):
 
     @property
     def scratch(self) -> Path:
-        """The flow runs' own, emptied whenever none of them runs."""
+        """The flow runs' temporary files; emptied whenever none of them runs."""
         return self.home / "scratch"
 
 
 def client_environment(settings: StackSettings) -> dict[str, str]:
-    """What a program needs, beyond its own environment, to talk to the stack and do its work."""
+    """The variables with which a program talks to the stack, beyond its own environment."""
     return {
         "AWS_ENDPOINT_URL": settings.aws_url,
         "AWS_ACCESS_KEY_ID": "test",
@@ -131,13 +134,13 @@ def client_environment(settings: StackSettings) -> dict[str, str]:
     }
 
 
-def environment(settings: StackSettings, ours: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the stack's parts, from that of the process that starts it."""
-    kept = {name: value for name, value in ours.items() if not name.startswith(FOREIGN)}
+def part_environment(settings: StackSettings, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the stack's parts, given that of the process that starts it."""
+    kept = {name: value for name, value in inherited.items() if not name.startswith(FOREIGN)}
     return {
         **kept,
         **client_environment(settings),
-        "CLIPFLOW_SCRATCH": ours.get("CLIPFLOW_SCRATCH") or str(settings.scratch),
+        "CLIPFLOW_SCRATCH": inherited.get("CLIPFLOW_SCRATCH") or str(settings.scratch),
         # prefect.yaml names them beside the one pool that there is here.
         "CLIPFLOW_ORCHESTRATE_WORK_POOL": "",
         "CLIPFLOW_MEDIA_WORK_POOL": "",
@@ -159,10 +162,10 @@ def environment(settings: StackSettings, ours: Mapping[str, str]) -> dict[str, s
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # The bridge waits for an event to be stored before it deletes the message; 5 by default.
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
-        # What waits for a core is not late, and marking it takes SQLite's one writer from the rest.
-        # What the craft says in a task shows in the UI with what the task says.
+        # Log records of the clipflow package show in the UI, with those of the task.
         "PREFECT_LOGGING_EXTRA_LOGGERS": "clipflow",
         **LOGGING,
+        # A run that waits for a core is not late, and marking it so occupies SQLite's one writer.
         "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         # With the default of 10 a run waits 5 s on average before its worker sees it.

@@ -1,26 +1,41 @@
-"""Starts the parts in order, watches them, and stops them in the opposite order."""
+"""Starts the parts in order, watches them, and stops them in the opposite order.
+
+`python -m deployments.local_stack.supervisor`, which the guard starts, until SIGINT or SIGTERM.
+"""
 
 import asyncio
+import fcntl
 import os
 import shutil
 import signal
+import socket
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deployments.local_stack import data_stack, lost_runs, processes
-from deployments.local_stack.errors import StackError
-from deployments.local_stack.lost_runs import answers
+from pydantic import ValidationError
+
+from deployments.local_stack import processes
+from deployments.local_stack.launch import adopt_orphans
 from deployments.local_stack.processes import Part
-from deployments.local_stack.settings import BUCKET, TABLE, WORK_POOL, StackSettings
+from deployments.local_stack.settings import (
+    BUCKET,
+    HOST,
+    TABLE,
+    WORK_POOL,
+    StackError,
+    StackSettings,
+    part_environment,
+)
 
 DEPLOYMENTS = Path(__file__).parents[2] / "prefect.yaml"
-START_SECONDS = 180  # the very first start makes the Prefect database
-QUICK = 20  # seconds: a part that ended sooner has not worked
-REAP_EVERY = 5  # seconds
-ENDS = 3  # how often in a row before the stack gives up
+START_SECONDS = 180  # The very first start creates the Prefect database.
+SHORT_LIFE = 20  # Seconds: a part that ended sooner has never worked.
+REAP_EVERY = 5  # Seconds.
+MAX_FAILURES = 3  # How often in a row a part may end by itself before the stack gives up.
 
 
 class Supervisor:
@@ -47,14 +62,14 @@ class Supervisor:
         return Part(name, ["-m", *module.split()], self._settings.logs / f"{name}.log")
 
     async def run(self) -> None:
-        """Until it is cancelled. Raises StackError when it cannot come up or go on."""
+        """Runs until it is cancelled. Raises StackError when it cannot come up or go on."""
         try:
             async with self._watching:
                 async with asyncio.timeout(START_SECONDS):
                     await self._start()
                 self._ready = True
-                if sys.platform == "linux":  # elsewhere nobody adopts them
-                    self._watching.create_task(self._bury_orphans())
+                if sys.platform == "linux":  # Elsewhere orphans are not adopted.
+                    self._watching.create_task(self._reap_orphans())
                 self._announce()
         except* StackError as errors:
             raise errors.exceptions[0] from None
@@ -62,16 +77,16 @@ class Supervisor:
             raise StackError(f"not ready in {START_SECONDS} s: see {self._settings.logs}") from None
 
     async def stop(self, hurry: asyncio.Event) -> None:
-        """Ends whatever this process started; what was being made is made at the next start."""
+        """Ends whatever this process started; unfinished runs go on at the next start."""
         await self._bridge.stop(hurry)
         await self._deploy.stop(hurry)
         await self._stop_worker(hurry)
-        with suppress(Exception):  # the server may be away; the next start does it too
+        with suppress(Exception):  # The server may be away; the next start does it too.
             async with asyncio.timeout(5):
-                await self._take_back()
+                await self._reschedule_unfinished()
         await self._prefect.stop(hurry)
         await self._aws.stop(hurry)
-        processes.kill(processes.below(os.getpid()))
+        processes.kill(processes.descendants(os.getpid()))
 
     async def _start(self) -> None:
         await self._launch(self._aws)
@@ -80,97 +95,103 @@ class Supervisor:
         self._empty_scratch()
         since = datetime.now(UTC)
         await self._launch(self._worker)
-        await asyncio.gather(self._worker_polls(since), self._deploy_and_listen())
+        await asyncio.gather(self._wait_for_worker(since), self._deploy_and_listen())
 
     async def _launch(self, part: Part) -> None:
         processes.rotate(part.log)
-        await self._begin(part)
+        await self._start_part(part)
         self._watching.create_task(self._watch(part))
 
-    async def _begin(self, part: Part) -> None:
+    async def _start_part(self, part: Part) -> None:
         async with self._children:
             await part.start()
 
     async def _set_up_aws(self) -> None:
-        await answers(f"{self._settings.aws_url}/_ministack/ready")
-        await asyncio.to_thread(data_stack.deploy, self._settings.aws_url)
+        from deployments.local_stack import provision
+
+        await processes.wait_until_healthy(f"{self._settings.aws_url}/_ministack/ready")
+        await asyncio.to_thread(provision.deploy_data, self._settings.aws_url)
 
     async def _set_up_prefect(self) -> None:
-        # Imported while the server starts: it takes as long as all of the rest here.
-        from deployments.local_stack import work_pool
+        from deployments.local_stack import provision
 
-        await answers(f"{self._settings.prefect_url}/api/health")
-        await work_pool.create(WORK_POOL)
-        await self._take_back()
+        await processes.wait_until_healthy(f"{self._settings.prefect_url}/api/health")
+        await provision.create_work_pool(WORK_POOL)
+        await self._reschedule_unfinished()
 
-    async def _take_back(self) -> None:
-        if taken := await lost_runs.take_back(self._settings.prefect_url):
-            say(f"{taken} unfinished flow runs start again with the next worker")
+    async def _reschedule_unfinished(self) -> None:
+        from deployments.local_stack import provision
 
-    async def _take_back_the_dead(self, since: datetime) -> None:
-        if taken := await lost_runs.take_back_the_dead(self._settings.prefect_url, since):
-            say(f"{taken} flow runs that ended while Prefect was away start again")
+        if count := await provision.reschedule_unfinished(self._settings.prefect_url):
+            say(f"{count} unfinished flow runs start again with the next worker")
 
-    async def _worker_polls(self, since: datetime) -> None:
-        from deployments.local_stack import work_pool
+    async def _reschedule_lost(self, since: datetime) -> None:
+        from deployments.local_stack import provision
 
-        await work_pool.polled(WORK_POOL, since)
+        if count := await provision.reschedule_lost(self._settings.prefect_url, since):
+            say(f"{count} flow runs that ended while Prefect was away start again")
+
+    async def _wait_for_worker(self, since: datetime) -> None:
+        from deployments.local_stack import provision
+
+        await provision.wait_for_worker(WORK_POOL, since)
 
     async def _deploy_and_listen(self) -> None:
-        """The bridge comes last: an event posted before its trigger is there starts nothing."""
+        """Deploys the flows, then starts the bridge: an event posted before its trigger exists
+        starts nothing."""
         processes.rotate(self._deploy.log)
-        await self._begin(self._deploy)
+        await self._start_part(self._deploy)
         if await self._deploy.ended() != 0:
             raise StackError(f"{DEPLOYMENTS} was not deployed:\n{self._deploy.end_of_log()}")
         await self._launch(self._bridge)
-        while not self._bridge.end_of_log():  # it speaks once it is at work
+        while not self._bridge.end_of_log():  # It logs its first line once it is at work.
             await asyncio.sleep(0.1)
 
     async def _watch(self, part: Part) -> None:
-        """Starts the part again whenever it ends by itself, while that makes sense."""
-        in_a_row = 0
+        """Starts the part again whenever it ends by itself, within reason."""
+        failures = 0
         while True:
             code = await part.ended()
-            since, quick = datetime.now(UTC), time.monotonic() - part.started < QUICK
-            # What somebody else has killed might work as well as before.
-            in_a_row = 0 if code == -signal.SIGKILL else in_a_row + 1 if quick else 1
+            since, is_short = datetime.now(UTC), time.monotonic() - part.started < SHORT_LIFE
+            # A part that somebody else has killed may work as well as before.
+            failures = 0 if code == -signal.SIGKILL else failures + 1 if is_short else 1
             ended = (
                 f"{part.name} ended by itself, code {code}; {part.log} ends:\n{part.end_of_log()}"
             )
-            if not (self._ready and part.restarts and in_a_row < ENDS):
+            if not (self._ready and part.restarts and failures < MAX_FAILURES):
                 raise StackError(ended)
-            complain(ended)
+            log_error(ended)
             if part is self._worker:
                 await self._end_flow_runs()
-                await self._take_back()
-            await self._begin(part)
-            complain(f"{part.name} started again")
-            if part is self._prefect and sys.platform == "linux":  # elsewhere nobody can tell
-                self._watching.create_task(self._take_back_the_dead(since))
+                await self._reschedule_unfinished()
+            await self._start_part(part)
+            log_error(f"{part.name} started again")
+            if part is self._prefect and sys.platform == "linux":  # It reads /proc.
+                self._watching.create_task(self._reschedule_lost(since))
 
     async def _stop_worker(self, hurry: asyncio.Event) -> None:
-        """And its flow runs, by SIGKILL, so that none of them still reports a crash.
+        """Stops the worker and kills its flow runs, so that none of them still reports a crash.
 
-        They are scheduled again. Had they been asked to end they would be Crashed, and their clips
-        marked as failed; the worker told to stop kills them too, but not what they have started.
+        They are scheduled again. Ended by SIGTERM they would be Crashed, and their clips marked as
+        failed; a worker that is stopped kills them too, but not what they have started.
         """
-        flow_runs = processes.below(self._worker.pid) if self._worker.pid else set()
+        flow_runs = processes.descendants(self._worker.pid) if self._worker.pid else set()
         await self._worker.stop(hurry)
-        processes.kill(flow_runs & set(processes.parents()))  # where nobody adopts orphans
+        processes.kill(flow_runs & set(processes.parents()))  # Where orphans are not adopted.
         await self._end_flow_runs()
 
-    async def _bury_orphans(self) -> None:
+    async def _reap_orphans(self) -> None:
         """What a killed flow run leaves, ffmpeg above all, ends as a child of this process."""
         while True:
             async with self._children:
-                processes.reap(but={part.process.pid for part in self._parts if part.process})
+                processes.reap(exclude={part.process.pid for part in self._parts if part.process})
             await asyncio.sleep(REAP_EVERY)
 
     async def _end_flow_runs(self) -> None:
-        """Of a worker that is no more: what runs below this process and is no part of the stack."""
+        """Ends a dead worker's flow runs: what runs below this process and is no part of it."""
         async with self._children:
             pids = [part.pid for part in self._parts if part.pid]
-            while left := processes.below(os.getpid(), but=pids):
+            while left := processes.descendants(os.getpid(), exclude=pids):
                 processes.kill(left)
                 await asyncio.sleep(0.05)
         self._empty_scratch()
@@ -188,9 +209,98 @@ class Supervisor:
         say("ready")
 
 
+@contextmanager
+def claimed(settings: StackSettings) -> Iterator[None]:
+    """Holds what a running stack has to itself: its home and its two ports.
+
+    Raises StackError, at once, where another stack or program has any of them.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with (settings.home / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StackError(
+                f"{settings.home} is in use by another local stack: stop it, or set CLIPFLOW_HOME"
+            ) from None
+        _check_port(settings.aws_port, "CLIPFLOW_AWS_PORT")
+        _check_port(settings.prefect_port, "CLIPFLOW_PREFECT_PORT")
+        yield
+
+
+def _check_port(port: int, setting: str) -> None:
+    """Raises StackError where `port` cannot be listened on, naming the setting that changes it."""
+    with socket.socket() as listener:
+        # As the servers do: a connection of the last run that is still closing is no obstacle.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError as error:
+            raise StackError(
+                f"port {port} is taken ({error.strerror}): free it, or set {setting}"
+            ) from error
+
+
+async def supervise(settings: StackSettings) -> int:
+    """Runs the stack until SIGINT or SIGTERM and returns the exit code.
+
+    A second signal, a second later or more, shortens the time that the parts have to stop.
+    """
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if not stop.is_set():
+            stop.set()
+            # One Ctrl-C may arrive more than once, by way of make and of the terminal.
+            loop.call_later(1, lambda: listen(hurry.set))
+
+    def listen(handler: Callable[[], None]) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, handler)
+
+    listen(on_signal)
+    supervisor = Supervisor(settings)
+    work = asyncio.create_task(supervisor.run())
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        work.cancel()
+        await work
+    except asyncio.CancelledError:
+        say("stopping")
+        return 0
+    finally:
+        on_signal()
+        await supervisor.stop(hurry)
+    return 1
+
+
 def say(line: str) -> None:
     print(line, flush=True)
 
 
-def complain(line: str) -> None:
+def log_error(line: str) -> None:
     print(f"clipflow: {line}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """The supervisor's process; its exit code."""
+    adopt_orphans()
+    try:
+        settings = StackSettings()
+        env = part_environment(settings, os.environ)
+        os.environ.clear()
+        os.environ.update(env)
+        with claimed(settings):
+            return asyncio.run(supervise(settings))
+    except ValidationError as error:
+        for problem in error.errors():
+            log_error(f"{problem['loc'][0]} {problem['msg']}")
+    except StackError as error:
+        log_error(str(error))
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

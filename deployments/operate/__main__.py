@@ -178,7 +178,7 @@ def _why(error: Exception) -> tuple[int, str]:
     from botocore.exceptions import BotoCoreError, ClientError
     from prefect.exceptions import ObjectNotFound
 
-    from deployments.command.errors import told
+    from deployments.command.output import told
 
     match error:
         case BotoCoreError() | ClientError():

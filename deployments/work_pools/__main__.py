@@ -14,10 +14,9 @@ from pydantic import ValidationError
 
 from clipflow.domain.model import faults
 from deployments.automations import put_automations
-from deployments.kept import called, kept
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, work_pools
 from deployments.work_pools.environment import flows_environment
-from deployments.work_pools.pools import missing
+from deployments.work_pools.pools import missing, pool_filter, preserved_settings
 
 DEPLOYMENTS = Path(__file__).parents[2] / "prefect.yaml"
 
@@ -56,17 +55,19 @@ def create(pool: WorkPool, settings: PoolSettings) -> None:
     default = ECSWorker.get_default_base_job_template()
     template = base_job_template(pool, settings, default, flows_environment())
     with get_client(sync_client=True) as client:
-        told = kept(client.read_work_pools(work_pool_filter=called(pool.name)))
+        preserved = preserved_settings(
+            client.read_work_pools(work_pool_filter=pool_filter(pool.name))
+        )
         if pool.limit:
-            told["concurrency_limit"] = pool.limit
-        asked = WorkPoolCreate(
+            preserved["concurrency_limit"] = pool.limit
+        created = WorkPoolCreate(
             name=pool.name,
             type=ECSWorker.type,
             description=pool.description,
             base_job_template=template,
-            **told,
+            **preserved,
         )
-        client.create_work_pool(asked, overwrite=True)
+        client.create_work_pool(created, overwrite=True)
 
 
 def deploy() -> int:

@@ -1,10 +1,12 @@
 """The pools that there are, each from its file and the environment."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
+from prefect.client.schemas.objects import WorkPool as PrefectWorkPool
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 HERE = Path(__file__).parent
@@ -76,6 +78,17 @@ def work_pools(gpu: bool, environment: Mapping[str, str] = os.environ) -> list[W
 def missing(pools: list[WorkPool]) -> list[str]:
     """The variables that would name the pools which have no name."""
     return [pool.name_from for pool in pools if not pool.name]
+
+
+def pool_filter(name: str) -> WorkPoolFilter:
+    """Finds the pool of this name in Prefect."""
+    return WorkPoolFilter(name=WorkPoolFilterName(any_=[name]))
+
+
+def preserved_settings(found: Sequence[PrefectWorkPool]) -> dict[str, Any]:
+    """What an operator has set on the pool found, if there is one, and no deploy may undo."""
+    settings = ({"is_paused": p.is_paused, "concurrency_limit": p.concurrency_limit} for p in found)
+    return next(settings, {})
 
 
 def _files() -> Iterator[Path]:

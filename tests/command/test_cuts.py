@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.command.cuts import clip_id_of, parse_cut
+from deployments.command.clips import clip_id_of, parse_cut
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.command.answer import Answer
+from deployments.command.output import Answer
 from tests.command.typed import Ended, typed
 from tests.made_media import make_source
 from tests.programs import free_port

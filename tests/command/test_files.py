@@ -11,8 +11,8 @@ from clipflow.media.probe import probe
 from clipflow.media.source import LocalSource
 from clipflow.storage.objects import ObjectStore
 from clipflow.storage.records import RecordStore
-from deployments.command.results import belongings, fetch
-from deployments.command.video import Video
+from deployments.command.files import belongings, fetch
+from deployments.command.shorts import Video
 from tests.made_media import make_source
 
 SUBTITLES = "1\n00:00:01,000 --> 00:00:02,000\nHello there.\n"

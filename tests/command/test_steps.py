@@ -10,8 +10,8 @@ from prefect.client.schemas.objects import StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
 
-from deployments.command.runs import Step, steps_of
-from deployments.command.steps import shown
+from deployments.command.follow import shown
+from deployments.command.prefect_api import Step, steps_of
 from tests.programs import PrefectServer, eventually
 
 

@@ -18,8 +18,8 @@ from clipflow.storage.records import RecordStore, plain
 from deployments.bridge import sweep
 from deployments.bridge.server import PAGE
 from deployments.bridge.sweep import Sweep, Swept
-from tasks.jobs import BEGIN, GENERATE_CLIP, GENERATE_SHORTS
-from tasks.marks import AGAIN
+from tasks.flow_runs import BEGIN, GENERATE_CLIP, GENERATE_SHORTS
+from tasks.recovery import AGAIN
 from tests.lost_runs import deployed, run_of, second_runs
 from tests.programs import PrefectServer, eventually
 

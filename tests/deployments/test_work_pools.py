@@ -14,7 +14,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_aws.workers.ecs_worker import ECSWorker
 from pydantic import ValidationError
 
-from deployments.local_stack import work_pool
+from deployments.local_stack import provision
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, work_pools
 from deployments.work_pools.__main__ import create
 from deployments.work_pools.environment import flows_environment
@@ -127,7 +127,7 @@ def test_the_flows_are_told_what_they_can_be_told_but_no_secret_and_no_path_of_o
 
 
 def create_here(name: str) -> None:
-    asyncio.run(work_pool.create(name))
+    asyncio.run(provision.create_work_pool(name))
 
 
 def create_there(name: str) -> None:

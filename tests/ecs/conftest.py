@@ -18,7 +18,7 @@ from clipflow.settings import settings
 from clipflow.storage import aws
 from clipflow.storage.objects import object_store
 from clipflow.storage.records import record_store
-from deployments.local_stack import data_stack
+from deployments.local_stack import provision
 from deployments.local_stack.settings import BUCKET, TABLE
 from tests.ecs.ecs_service import EcsService, serving
 from tests.ecs.ecs_task import ACCOUNT
@@ -58,7 +58,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         for cached in (settings, aws.s3_client, aws.records_table):
             cached.cache_clear()
         with running(program):
-            data_stack.deploy(url)
+            provision.deploy_data(url)
             deploy_events(url)
             yield told
     for cached in (settings, aws.s3_client, aws.records_table):

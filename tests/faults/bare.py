@@ -14,12 +14,12 @@ import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.local_stack import RunningStack, data_stack, work_pool
+from deployments.local_stack import RunningStack, provision
 from deployments.local_stack.settings import (
     WORK_POOL,
     StackSettings,
     client_environment,
-    environment,
+    part_environment,
 )
 from tests.faults.killing import kill, processes_of
 from tests.faulty_proxy import FaultyProxy
@@ -44,7 +44,7 @@ class BareMachine:
 def bare_machine(home: Path) -> Iterator[BareMachine]:
     """The programs of `make up`, without its supervisor."""
     settings = StackSettings.read(home, free_port(), free_port())
-    env = environment(settings, os.environ) | settings.as_environment()
+    env = part_environment(settings, os.environ) | settings.as_environment()
     settings.logs.mkdir(parents=True)
     settings.scratch.mkdir()
     with ExitStack() as ending:
@@ -90,9 +90,9 @@ def _set_up(settings: StackSettings, env: dict[str, str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in AWS.items():
             patch.setenv(name, value)
-        data_stack.deploy(settings.aws_url)
+        provision.deploy_data(settings.aws_url)
     with temporary_settings({PREFECT_API_URL: f"{settings.prefect_url}/api"}):
-        asyncio.run(work_pool.create(WORK_POOL))
+        asyncio.run(provision.create_work_pool(WORK_POOL))
     command = ["-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "prefect.yaml"]
     subprocess.run(
         [sys.executable, *command], env=env, cwd=ROOT, check=True, capture_output=True, timeout=120

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from deployments.local_stack.data_stack import TEMPLATE, deploy
-from deployments.local_stack.errors import StackError
+from deployments.local_stack.provision import TEMPLATE, deploy_data
+from deployments.local_stack.settings import StackError
 from tests.deployments.stored_aws import StoredAws
 from tests.infra.templates import resources
 from tests.programs import AWS, eventually
@@ -36,7 +36,7 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
 
 
 def test_deployed_again_it_keeps_what_is_stored(aws: StoredAws, tmp_path: Path) -> None:
-    outputs = deploy(aws.url)
+    outputs = deploy_data(aws.url)
     assert outputs["BucketName"] == "clipflow-media"
     assert outputs["TableName"] == "clipflow-records"
     assert outputs["QueueName"] == "clipflow-events"
@@ -44,9 +44,9 @@ def test_deployed_again_it_keeps_what_is_stored(aws: StoredAws, tmp_path: Path) 
     aws.client("s3").put_object(Bucket="clipflow-media", Key="a", Body=b"picture")
     aws.client("dynamodb").put_item(TableName="clipflow-records", Item=KEY)
 
-    assert deploy(aws.url) == outputs
+    assert deploy_data(aws.url) == outputs
     assert (
-        deploy(aws.url, changed(tmp_path, "VisibilityTimeout: 60", "VisibilityTimeout: 90"))
+        deploy_data(aws.url, changed(tmp_path, "VisibilityTimeout: 60", "VisibilityTimeout: 90"))
         == outputs
     )
 
@@ -58,7 +58,7 @@ def test_deployed_again_it_keeps_what_is_stored(aws: StoredAws, tmp_path: Path) 
 
 
 def test_deleted_it_keeps_bucket_and_table(aws: StoredAws) -> None:
-    deploy(aws.url)
+    deploy_data(aws.url)
     aws.client("s3").put_object(Bucket="clipflow-media", Key="a", Body=b"picture")
     aws.client("dynamodb").put_item(TableName="clipflow-records", Item=KEY)
     cloudformation = aws.client("cloudformation")
@@ -79,13 +79,13 @@ def test_a_table_from_before_the_index_finds_what_is_in_progress(
     )
     before = tmp_path / "before.yaml"
     before.write_text(index.sub("", TEMPLATE.read_text()))
-    deploy(aws.url, before)
+    deploy_data(aws.url, before)
     dynamodb = aws.client("dynamodb")
     table = dynamodb.describe_table(TableName="clipflow-records")["Table"]
     assert "GlobalSecondaryIndexes" not in table
     put_record(aws, "late", "Generation in Progress", "2025-01-15T10:43:00Z")
 
-    deploy(aws.url)
+    deploy_data(aws.url)
 
     put_record(aws, "early", "Generation in Progress", "2025-01-15T10:42:00Z")
     put_record(aws, "done", "Generation Complete", "2025-01-15T10:41:00Z")
@@ -126,7 +126,7 @@ def test_only_what_has_the_tag_of_a_segment_expires() -> None:
 
 
 def test_only_our_events_reach_the_queue(aws: StoredAws) -> None:
-    url = deploy(aws.url)["QueueUrl"]
+    url = deploy_data(aws.url)["QueueUrl"]
     entries = [
         entry("somebody.else", "Begin Clip Generation", 1),
         entry("nullcheck.clips", "End Clip Generation", 2),
@@ -147,7 +147,9 @@ def test_only_our_events_reach_the_queue(aws: StoredAws) -> None:
 def test_what_is_received_too_often_ends_on_the_dead_letter_queue(
     aws: StoredAws, tmp_path: Path
 ) -> None:
-    outputs = deploy(aws.url, changed(tmp_path, "VisibilityTimeout: 60", "VisibilityTimeout: 0"))
+    outputs = deploy_data(
+        aws.url, changed(tmp_path, "VisibilityTimeout: 60", "VisibilityTimeout: 0")
+    )
     sqs = aws.client("sqs")
     sqs.send_message(QueueUrl=outputs["QueueUrl"], MessageBody="poison")
     for _ in range(10):
@@ -172,8 +174,8 @@ def test_without_parameters_its_names_are_the_stacks_own(aws: StoredAws) -> None
 def test_a_template_that_failed_can_be_mended(aws: StoredAws, tmp_path: Path) -> None:
     broken = changed(tmp_path, "VisibilityTimeout: 60", "VisibilityTimeout: 99999")
     with pytest.raises(StackError, match="Events"):
-        deploy(aws.url, broken)
-    assert deploy(aws.url)["QueueName"] == "clipflow-events"
+        deploy_data(aws.url, broken)
+    assert deploy_data(aws.url)["QueueName"] == "clipflow-events"
 
 
 def entry(source: str, kind: str, number: int) -> dict[str, str]:

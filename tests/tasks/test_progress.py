@@ -19,7 +19,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from clipflow.domain.errors import MediaRefusedError
 from clipflow.telemetry.progress import report
-from tasks.progress import counted, shown
+from tasks.run_page import counted, shown
 from tests.programs import PrefectServer, eventually
 
 pytestmark = pytest.mark.slow
@@ -71,7 +71,7 @@ def test_a_bar_moves_once_a_second_and_is_full_at_the_end(monkeypatch: pytest.Mo
         updated.append(percent)
         return update_progress_artifact(artifact, percent, words)
 
-    monkeypatch.setattr("tasks.progress.update_progress_artifact", noted)
+    monkeypatch.setattr("tasks.run_page.update_progress_artifact", noted)
 
     def work() -> None:
         with shown("transcript", "what is said in video talk"):

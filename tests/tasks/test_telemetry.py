@@ -28,7 +28,7 @@ def test_a_run_that_is_killed_has_said_everything(
     env = {**LOGGING, "PREFECT_API_URL": prefect_server.url, "PREFECT_HOME": str(tmp_path)}
     with collecting() as collector:
         env["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.endpoint
-        run = Program(tmp_path / "log", "tests.tasks.a_run", env)
+        run = Program(tmp_path / "log", "tests.tasks.killed_run", env)
         run.start()
         eventually(lambda: '"waiting"' in run.said(), 60)
         assert run.stop() == -signal.SIGTERM

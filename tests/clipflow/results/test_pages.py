@@ -118,7 +118,9 @@ def test_captions_are_webvtt_and_their_text_is_no_markup() -> None:
     uri = captions(Transcript(tuple(said)), Marks.of(said, [short]), short)
     assert uri
     text = b64decode(uri.removeprefix("data:text/vtt;base64,")).decode()
-    assert text == "WEBVTT\n\n00:00:00.000 --> 00:00:04.500\n&lt;i&gt;One&lt;/i&gt; &amp; two.\n"
+    assert (
+        text == "WEBVTT\n\n00:00:00.000 --> 00:00:04.500\n<v a>&lt;i&gt;One&lt;/i&gt; &amp; two.\n"
+    )
     assert "<track" not in page(made(1, 1, start=Fraction(100), end=Fraction(110)))
 
 

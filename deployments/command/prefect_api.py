@@ -1,0 +1,278 @@
+"""What Prefect knows of jobs: their runs, the steps below them, how far each is."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterType,
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterIdempotencyKey,
+    FlowRunFilterParentFlowRunId,
+)
+from prefect.client.schemas.objects import FlowRun, StateType, TaskRun
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound
+
+from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.keys import ClipKeys, ShortsKeys
+from deployments.command.files import read_record
+from deployments.command.output import one_line
+from tasks.flow_runs import GENERATE_CLIP, GENERATE_SHORTS, record_of
+
+Item = TypeVar("Item")
+
+# The most that Prefect's server gives in one answer.
+_PAGE = 200
+_LAST = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One task run; `progress` in per cent, where it tells any."""
+
+    id: UUID
+    run_id: UUID
+    name: str
+    state: StateType | None
+    progress: float | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in _FINAL
+
+    @property
+    def is_running(self) -> bool:
+        return self.state == StateType.RUNNING
+
+    @property
+    def is_made(self) -> bool:
+        return self.state == StateType.COMPLETED
+
+
+_FINAL = {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED}
+
+
+def steps_of(client: SyncPrefectClient, runs: Sequence[UUID]) -> list[Step]:
+    """The task runs of these runs and of those below them, without those that stand for runs."""
+    if not runs:
+        return []
+    above = list(_tasks(client, runs))
+    children = list(_below(client, runs))
+    stand_ins = {child.parent_task_run_id for child in children}
+    # A step of a child is one of the run that it works for.
+    run_of = {task.id: task.flow_run_id for task in above}
+    owners = {
+        child.id: owner
+        for child in children
+        if child.parent_task_run_id and (owner := run_of.get(child.parent_task_run_id))
+    }
+    tasks = sorted([*above, *_tasks(client, list(owners))], key=_when)
+    progress = _progress(client, [*runs, *owners])
+    return [
+        Step(task.id, owners.get(run, run), task.name, task.state_type, progress.get(task.id))
+        for task in tasks
+        if (run := task.flow_run_id) and task.id not in stand_ins
+    ]
+
+
+def runs_of_event(
+    client: SyncPrefectClient, event_id: str, clips: Sequence[str]
+) -> dict[str, FlowRun]:
+    """The runs that an event has started so far, by their clip."""
+    # As tasks/dispatch.py makes it: it is what keeps an event from starting a clip twice.
+    keys = {f"{event_id}:{clip}": clip for clip in clips}
+    found = {}
+    for part in _parts(list(keys)):
+        chosen = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=part))
+        for run in client.read_flow_runs(flow_run_filter=chosen):
+            found[keys[str(run.idempotency_key)]] = run
+    return found
+
+
+def recent_runs(client: SyncPrefectClient, count: int) -> list[tuple[str, FlowRun]]:
+    """The last runs of both jobs with their flow's name, the newest first."""
+    jobs = FlowFilter(name=FlowFilterName(any_=[GENERATE_CLIP, GENERATE_SHORTS]))
+    names = {flow.id: flow.name for flow in client.read_flows(flow_filter=jobs)}
+    newest = FlowRunSort.EXPECTED_START_TIME_DESC
+
+    def page(offset: int) -> list[FlowRun]:
+        limit = min(_PAGE, count - offset)
+        if limit <= 0:
+            return []
+        return client.read_flow_runs(flow_filter=jobs, sort=newest, limit=limit, offset=offset)
+
+    return [(names[run.flow_id], run) for run in _paged(page) if run.flow_id in names]
+
+
+def _when(task: TaskRun) -> tuple[datetime, datetime]:
+    """When it ended and when it began; what has not yet comes last."""
+    return task.end_time or _LAST, task.start_time or _LAST
+
+
+def _below(client: SyncPrefectClient, runs: Sequence[UUID]) -> Iterator[FlowRun]:
+    """The runs that these have started."""
+    for part in _parts(runs):
+        chosen = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=part))
+
+        def page(offset: int, chosen: FlowRunFilter = chosen) -> list[FlowRun]:
+            return client.read_flow_runs(flow_run_filter=chosen, limit=_PAGE, offset=offset)
+
+        yield from _paged(page)
+
+
+def _tasks(client: SyncPrefectClient, runs: Sequence[UUID]) -> Iterator[TaskRun]:
+    for part in _parts(runs):
+        chosen = FlowRunFilter(id=FlowRunFilterId(any_=part))
+
+        def page(offset: int, chosen: FlowRunFilter = chosen) -> list[TaskRun]:
+            return client.read_task_runs(flow_run_filter=chosen, limit=_PAGE, offset=offset)
+
+        yield from _paged(page)
+
+
+def _progress(client: SyncPrefectClient, runs: Sequence[UUID]) -> dict[UUID, float]:
+    """Per cent, by task run, of those that tell it by a progress artifact."""
+    found = {}
+    for part in _parts(runs):
+        chosen = ArtifactFilter(
+            flow_run_id=ArtifactFilterFlowRunId(any_=part),
+            type=ArtifactFilterType(any_=["progress"]),
+        )
+        for artifact in client.read_artifacts(artifact_filter=chosen):
+            if artifact.task_run_id and isinstance(artifact.data, int | float):
+                found[artifact.task_run_id] = float(artifact.data)
+    return found
+
+
+def _paged(page: Callable[[int], list[Item]]) -> Iterator[Item]:
+    offset = 0
+    while items := page(offset):
+        yield from items
+        offset += len(items)
+        if len(items) < _PAGE:
+            return
+
+
+def _parts(items: Sequence[Item]) -> Iterator[list[Item]]:
+    for start in range(0, len(items), _PAGE):
+        yield list(items[start : start + _PAGE])
+
+
+_SHORT_ID = 8
+# How far back a job is looked for by its name or the beginning of its id.
+_LOOKED_AT = 200
+_AGES = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a job, and the record that it keeps."""
+
+    run: FlowRun
+    keys: ShortsKeys | ClipKeys
+
+    @property
+    def id(self) -> str:
+        """As much of the run's as tells it from the others."""
+        return str(self.run.id)[:_SHORT_ID]
+
+    @property
+    def kind(self) -> str:
+        return "clip" if isinstance(self.keys, ClipKeys) else "shorts"
+
+    @property
+    def name(self) -> str:
+        return self.keys.clip_id if isinstance(self.keys, ClipKeys) else self.keys.video_id
+
+    @property
+    def state(self) -> str:
+        return self.run.state_name or "Unknown"
+
+    @property
+    def has_failed(self) -> bool:
+        state = self.run.state
+        return state is not None and state.is_final() and not state.is_completed()
+
+    def failure(self, record: Mapping[str, Any]) -> str:
+        """Why it failed and what to do, on one line: in the record's words, where they are of this
+        run, else in Prefect's; empty where it has not failed."""
+        if not self.has_failed:
+            return ""
+        told = record.get("processingError", {}).get("message")
+        ours = record.get("flowRunId") == str(self.run.id)
+        said = self.run.state.message if self.run.state else None
+        return one_line(told if told and ours else said or self.state)
+
+    def document(self, steps: Sequence[Step], failure: str) -> dict[str, Any]:
+        """For a program. Times are ISO 8601, the age in seconds."""
+        return {
+            "id": self.id,
+            "runId": str(self.run.id),
+            "job": self.kind,
+            "name": self.name,
+            "record": self.keys.record,
+            "state": self.state,
+            "steps": {"done": done(steps), "of": len(steps)},
+            "ageSeconds": round(self.age(datetime.now(UTC))),
+            "failure": failure or None,
+        }
+
+    def age(self, now: datetime) -> float:
+        """Seconds since it ended; while it has not, since it was to start."""
+        since = self.run.end_time or self.run.start_time or self.run.expected_start_time
+        return max(0.0, (now - since).total_seconds()) if since else 0.0
+
+
+def done(steps: Sequence[Step]) -> int:
+    return sum(step.is_made for step in steps)
+
+
+def age_text(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h`, `2 d`: the largest unit alone."""
+    for length, unit in _AGES:
+        if seconds >= length:
+            return f"{math.floor(seconds / length)} {unit}"
+    return "0 s"
+
+
+def recent_jobs(client: SyncPrefectClient, count: int) -> list[Job]:
+    """The newest first."""
+    found = [_job_of(flow, run) for flow, run in recent_runs(client, count)]
+    return [job for job in found if job]
+
+
+def find_job(client: SyncPrefectClient, wanted: str) -> Job:
+    """By its run's id, the beginning of that, or the clip's or video's name; of many the newest.
+
+    Raises InvalidInputError where there is none.
+    """
+    try:
+        run = client.read_flow_run(UUID(wanted))
+        job = _job_of(client.read_flow(run.flow_id).name, run)
+        if job:
+            return job
+    except (ValueError, ObjectNotFound):
+        for job in recent_jobs(client, _LOOKED_AT):
+            if wanted == job.name or str(job.run.id).startswith(wanted.lower()):
+                return job
+    raise InvalidInputError(f"There is no job {wanted}.", "`clipflow status` lists the last ones.")
+
+
+def record_if_failed(job: Job) -> dict[str, Any]:
+    """Its record, where that is needed to say why it failed."""
+    return read_record(job.keys) if job.has_failed else {}
+
+
+def _job_of(flow: str, run: FlowRun) -> Job | None:
+    keys = record_of(flow, run.parameters)
+    return Job(run, keys) if isinstance(keys, ShortsKeys | ClipKeys) else None

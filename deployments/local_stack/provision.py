@@ -1,0 +1,194 @@
+"""What the local stack creates in its AWS and in its Prefect server, and which runs it reschedules.
+
+Importing this module imports Prefect, which takes as long as starting all of the rest: the
+supervisor imports it while the Prefect server starts.
+"""
+
+import asyncio
+import os
+import shlex
+import sys
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+import boto3
+import httpx
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.states import AwaitingRetry, Cancelled
+from prefect.workers.process import ProcessWorker
+
+from deployments.automations import put_automations
+from deployments.local_stack import processes, settings
+from deployments.local_stack.settings import WORK_POOL, StackError
+from deployments.operate.stacks import NotDeployedError, Stacks
+from deployments.operate.templates import INFRA, Template
+from deployments.work_pools.pools import pool_filter, preserved_settings
+
+TEMPLATE = INFRA / "data.yaml"
+NAMES = {
+    "BucketName": settings.BUCKET,
+    "TableName": settings.TABLE,
+    "QueueName": settings.QUEUE,
+    "DeadLetterQueueName": settings.DEAD_LETTER_QUEUE,
+}
+DESCRIPTION = "Runs everything on this machine, a process for each run."
+CORES = os.cpu_count() or 1
+# Work queue: (priority, flow runs at once). Recording an end and starting clips never wait behind
+# making them; each is limited: a run is a Python process, and fifty at once start none sooner.
+# What a tenant requests beyond its share waits in `bulk`, behind everybody's `media`.
+WORK_QUEUES = {
+    "marks": (1, 2),
+    "orchestrate": (2, max(4, 2 * CORES)),
+    "media": (3, CORES),
+    "bulk": (4, CORES),
+}
+# A flow run that needs the server and finds it gone has ended after this many seconds.
+ORPHANED_RUN_SECONDS = 5
+_RUN_ID_VARIABLE = b"PREFECT__FLOW_RUN_ID="
+
+
+def deploy_data(endpoint_url: str, template: Path = TEMPLATE) -> dict[str, str]:
+    """Creates the data stack (`infra/data.yaml`) or updates it; returns its outputs.
+
+    Raises StackError, with CloudFormation's reasons, where it refuses or rolls back.
+    """
+    client = boto3.client(
+        "cloudformation",
+        endpoint_url=endpoint_url,
+        config=Config(connect_timeout=2, read_timeout=30, retries={"total_max_attempts": 2}),
+    )
+    stacks = Stacks(client)
+    data = Template.parse(TEMPLATE.stem, template.read_text())
+    try:
+        stacks.execute(stacks.prepare(data, NAMES))
+        return stacks.outputs(data.stack)
+    except (NotDeployedError, BotoCoreError, ClientError) as error:
+        raise StackError(f"{template} was not deployed: {error}") from error
+
+
+async def create_work_pool(name: str) -> None:
+    """Creates or updates the process work pool, its queues and the automations."""
+    template = ProcessWorker.get_default_base_job_template()
+    # Without a command each run starts a second Python first, to prepare a workspace of its own:
+    # 1.6 s more from event to flow code. This code is installed; there is nothing to prepare.
+    engine = shlex.join([sys.executable, "-m", "prefect.engine"])
+    template["variables"]["properties"]["command"]["default"] = engine
+    async with get_client() as client:
+        found = await client.read_work_pools(work_pool_filter=pool_filter(name))
+        pool = WorkPoolCreate(
+            name=name,
+            type=ProcessWorker.type,
+            description=DESCRIPTION,
+            base_job_template=template,
+            **preserved_settings(found),
+        )
+        await client.create_work_pool(pool, overwrite=True)
+        for queue, (priority, limit) in WORK_QUEUES.items():
+            try:
+                await client.create_work_queue(
+                    name=queue, work_pool_name=name, priority=priority, concurrency_limit=limit
+                )
+            except ObjectAlreadyExists:
+                existing = await client.read_work_queue_by_name(queue, work_pool_name=name)
+                await client.update_work_queue(
+                    existing.id, concurrency_limit=limit, priority=priority
+                )
+        await put_automations(client)
+
+
+async def wait_for_worker(pool: str, since: datetime) -> None:
+    """Returns once a worker of the pool has sent a heartbeat after `since`."""
+    async with get_client() as client:
+        while True:
+            workers = await client.read_workers_for_work_pool(pool)
+            if any(w.last_heartbeat_time and w.last_heartbeat_time >= since for w in workers):
+                return
+            await asyncio.sleep(0.2)
+
+
+async def reschedule_unfinished(prefect_url: str) -> int:
+    """Reschedules what a worker that has ended was running; returns how many runs.
+
+    It waits for a server that is away, now or meanwhile.
+    """
+    while True:
+        await processes.wait_until_healthy(f"{prefect_url}/api/health")
+        with suppress(httpx.HTTPError):
+            return await _reschedule(WORK_POOL)
+        await asyncio.sleep(1)
+
+
+async def reschedule_lost(prefect_url: str, since: datetime) -> int:
+    """Reschedules the runs whose process has ended, unreported, while the server was away.
+
+    Prefect's client does not retry where a connection is refused: a run that is being started
+    then never gets a process, and one that is running ends at its next request.
+
+    Args:
+        since: when the server went away.
+
+    Returns how many runs.
+    """
+    await processes.wait_until_healthy(f"{prefect_url}/api/health")
+    await asyncio.sleep(ORPHANED_RUN_SECONDS)
+    alive = _flow_runs_of(processes.descendants(os.getpid()))
+    # Where the server has died again, the supervisor calls this once more after its next start.
+    with suppress(httpx.HTTPError):
+        return await _reschedule(WORK_POOL, since, alive)
+    return 0
+
+
+async def _reschedule(
+    pool: str, before: datetime | None = None, exclude: Collection[str] = ()
+) -> int:
+    """Schedules unfinished runs again; returns how many.
+
+    Prefect leaves a run without a worker Running. All of them are taken only while the pool has
+    neither a worker nor a flow run process; otherwise only those whose state is older than
+    `before`, without the run ids in `exclude`.
+    """
+    unfinished = FlowRunFilterStateType(
+        any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+    )
+    async with get_client() as client:
+        runs = await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=unfinished)),
+            work_pool_filter=pool_filter(pool),
+        )
+        lost = [run for run in runs if str(run.id) not in exclude and _is_older(run, before)]
+        for run in lost:
+            await client.set_flow_run_state(run.id, _next_state(run), force=True)
+    return len(lost)
+
+
+def _is_older(run: FlowRun, before: datetime | None) -> bool:
+    return before is None or (run.state is not None and run.state.timestamp < before)
+
+
+def _next_state(run: FlowRun) -> State[object]:
+    if run.state and run.state.is_cancelling():
+        return Cancelled(message="The worker ended while the run was being cancelled.")
+    return AwaitingRetry(message="The worker ended; the run starts again with the next one.")
+
+
+def _flow_runs_of(pids: Iterable[int]) -> set[str]:
+    """The ids of the flow runs that these processes execute; Linux only."""
+    found = set()
+    for pid in pids:
+        with suppress(OSError):  # It has ended since.
+            for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                if variable.startswith(_RUN_ID_VARIABLE):
+                    found.add(variable.removeprefix(_RUN_ID_VARIABLE).decode())
+    return found

@@ -1,0 +1,176 @@
+"""What is told to a child run, what its end tells its parent, and for how long it is wanted."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from prefect import flow, get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelled, Crashed, Running
+
+from clipflow.domain.clips import ExtractInput, Segment
+from clipflow.domain.errors import (
+    ClipflowError,
+    FailureCode,
+    InvalidInputError,
+    MachineLostError,
+    StoppedError,
+    StorageUnavailableError,
+    TerminalError,
+)
+from clipflow.domain.keys import ClipKeys
+from clipflow.jobs.clips import Cut
+from clipflow.jobs.segment import SegmentPlan
+from clipflow.media.form import common_form
+from clipflow.media.probe import probe
+from clipflow.media.source import LocalSource
+from clipflow.media.window import Span
+from clipflow.storage.objects import ObjectHead
+from clipflow.storage.records import RecordStore
+from tasks.children import Crew, cut_asked_for, extracting
+from tasks.flow_runs import error_of
+from tasks.recovery import GRACE, is_wanted
+from tests.lost_runs import run_of
+from tests.made_media import make_source
+from tests.programs import PrefectServer
+
+
+@pytest.fixture(autouse=True)
+def server(prefect_server: PrefectServer) -> Iterator[None]:
+    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
+        yield
+
+
+def test_a_plan_comes_out_the_same_on_the_other_machine(tmp_path: Path) -> None:
+    # A container whose clock is coarser than a sample, and a rate that is no whole number.
+    path = make_source(tmp_path / "main.mkv", rate=Fraction(30000, 1001), seconds=3)
+    source = probe(LocalSource(path))
+    segment = Segment.read({"startTime": "00:00:01.033", "endTime": 2}, "a segment")
+    asked = ExtractInput(tenant_id="t", episode_id="e", clip_id="c", segment=segment, index=3)
+    head = ObjectHead("e/tracks/main.mkv", "e", 10, {})
+    span = Span(segment.start_time, segment.end_time)
+    plan = SegmentPlan("e/clips/c/segments/3.mp4", head, source, span, common_form([source]))
+    told = extracting(Cut(asked, plan), force=False).parameters
+    names = ("tenant_id", "episode_id", "clip_id", "segment", "index")
+    there = cut_asked_for({name: told[name] for name in names}, told["plan"])
+    assert there == Cut(asked, plan)
+    assert there.plan.fingerprint == plan.fingerprint
+
+
+def ended(error: BaseException) -> FlowRun:
+    """The run of a flow that raised it, as Prefect knows it afterwards."""
+
+    @flow(name="child", flow_run_name="child")
+    def child() -> None:
+        raise error
+
+    state: State[None] = child(return_state=True)
+    return read(state.state_details.flow_run_id)
+
+
+def read(run_id: UUID | None) -> FlowRun:
+    assert run_id
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(run_id)
+
+
+def test_a_child_that_is_deleted_in_the_ui_is_lost_to_its_parent() -> None:
+    run = run_of("extract-segment", {}, Running())
+    crew = Crew()
+    with get_client(sync_client=True) as client:
+        assert crew.seen_later(client, run).state_name == "Running"
+        client.delete_flow_run(run.id)
+        run = crew.seen_later(client, run)
+    error = error_of(run, run.state)
+    assert isinstance(error, MachineLostError)
+    assert "deleted in Prefect" in error.message
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (
+            InvalidInputError("It is:\nwrong.", "Mend it."),
+            InvalidInputError("It is:\nwrong. Mend it."),
+        ),
+        (StorageUnavailableError("S3: error: no."), StorageUnavailableError("S3: error: no.")),
+    ],
+)
+def test_a_childs_error_is_the_parents_by_its_type_and_message(
+    raised: ClipflowError, told: ClipflowError
+) -> None:
+    run = ended(raised)
+    error = error_of(run, run.state)
+    assert type(error) is type(told)
+    assert str(error) == str(told)
+
+
+def test_a_defect_in_a_child_is_no_reason_to_try_again() -> None:
+    run = ended(KeyError("x"))
+    error = error_of(run, run.state)
+    assert type(error) is TerminalError
+    assert "KeyError" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "code"),
+    [
+        (Crashed(message="out of memory"), MachineLostError, FailureCode.CRASHED),
+        (Cancelled(message="by a person"), StoppedError, FailureCode.CANCELLED),
+    ],
+)
+def test_a_child_that_was_lost_or_cancelled_says_so(
+    state: State[None], kind: type[ClipflowError], code: FailureCode
+) -> None:
+    run = ended(KeyError("x"))
+    error = error_of(run, state)
+    assert type(error) is kind
+    assert error.code is code
+    assert state.message and state.message in str(error)
+
+
+@pytest.fixture
+def keys(records: RecordStore) -> ClipKeys:
+    return ClipKeys("t", f"e-{uuid4().hex}", "c")
+
+
+def owned_by(run: FlowRun, keys: ClipKeys, records: RecordStore) -> None:
+    assert records.claim(keys, str(run.id), {"segments": []}).granted
+
+
+def in_state(state: State[None]) -> FlowRun:
+    @flow(name="parent")
+    def parent() -> None:
+        """Never run."""
+
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(parent)
+        client.set_flow_run_state(run.id, state, force=True)
+        return client.read_flow_run(run.id)
+
+
+@pytest.mark.parametrize(
+    ("state", "wanted"),
+    [(Running(), True), (Crashed(), True), (Cancelled(), False)],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_a_child_is_wanted_while_its_owner_lives_or_may_be_followed(
+    state: State[None], wanted: bool, keys: ClipKeys, records: RecordStore
+) -> None:
+    owned_by(in_state(state), keys, records)
+    assert is_wanted(keys) is wanted
+
+
+def test_a_child_is_not_wanted_once_its_owner_has_been_gone_for_long(
+    keys: ClipKeys, records: RecordStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owned_by(in_state(Crashed()), keys, records)
+    monkeypatch.setattr("tasks.recovery.GRACE", 0 * GRACE)
+    assert not is_wanted(keys)
+
+
+def test_a_child_without_an_owner_is_not_wanted(keys: ClipKeys) -> None:
+    assert not is_wanted(keys)

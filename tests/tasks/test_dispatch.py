@@ -1,0 +1,110 @@
+"""What a process that begins one event does for the others that wait."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.flow_engine import run_flow
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Pending, Scheduled
+
+from clipflow.domain.traces import event_place
+from clipflow.storage.records import RecordStore
+from flows.begin_clip_generation import begin_clip_generation
+from tasks.flow_runs import BEGIN, GENERATE_CLIP
+from tests.lost_runs import deployed, run_of
+from tests.programs import PrefectServer
+
+
+@pytest.fixture(autouse=True)
+def server(prefect_server: PrefectServer, records: RecordStore) -> Iterator[None]:
+    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
+        with get_client(sync_client=True) as client:
+            deployed(client, GENERATE_CLIP)
+        yield
+
+
+def asked(*clips: str, state: State[None] | None = None, **more: object) -> FlowRun:
+    """A run that is to start these clips of an episode of its own, and got as far as `state`."""
+    parameters = {
+        "tenant_id": f"t-{uuid4().hex}",
+        "episode_id": f"e-{uuid4().hex}",
+        "clips": [{"clipId": clip} for clip in clips],
+        "event_id": str(uuid4()),
+    }
+    return run_of(BEGIN, {**parameters, **more}, state or Scheduled())
+
+
+def work_on(run: FlowRun) -> None:
+    """As its own process would."""
+    run_flow(begin_clip_generation, flow_run=run)
+
+
+def state_of(run: FlowRun) -> State[None]:
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(run.id).state
+    assert state
+    return state
+
+
+def runs_for(clip: str) -> list[FlowRun]:
+    with get_client(sync_client=True) as client:
+        return client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[clip]))
+        )
+
+
+def test_the_clips_of_events_that_wait_are_started_by_the_process_that_is_there() -> None:
+    one, two, three = (f"c-{uuid4().hex}" for _ in range(3))
+    first, second = asked(one), asked(two, three, force=True)
+    work_on(first)
+    assert state_of(second).is_completed()
+    assert (state_of(second).message or "").startswith("2 clips started in the process of e-")
+    for clip, by in ((one, first), (two, second), (three, second)):
+        (run,) = runs_for(clip)
+        assert run.parameters["episode_id"] == by.parameters["episode_id"]
+        assert run.parameters["force"] is (by is second)
+
+
+def test_one_that_asks_for_what_is_made_says_so_by_name() -> None:
+    nothing = asked(clips=None)
+    work_on(asked("any"))
+    assert state_of(nothing).name == "NothingToGenerate"
+
+
+def test_its_own_process_finds_them_started() -> None:
+    clip = f"c-{uuid4().hex}"
+    late = asked(clip)
+    work_on(asked("any"))
+    work_on(late)
+    assert state_of(late).is_completed()
+    assert len(runs_for(clip)) == 1
+
+
+def test_a_clip_stays_in_the_trace_of_the_event_that_asks_for_it() -> None:
+    clip = f"c-{uuid4().hex}"
+    late = asked(clip)
+    work_on(asked("any"))
+    place = event_place(UUID(late.parameters["event_id"]))
+    assert runs_for(clip)[0].labels["__OTEL_TRACEPARENT"] == place.traceparent
+
+
+@pytest.mark.parametrize(
+    ("state", "more"),
+    [
+        (Pending(), {}),
+        (Scheduled(scheduled_time=datetime.now(UTC) + timedelta(hours=1)), {}),
+        (Scheduled(), {"tenant_id": "a#b"}),
+    ],
+    ids=["a worker has it", "not yet due", "its own run says what is wrong"],
+)
+def test_others_are_left_alone(state: State[None], more: dict[str, object]) -> None:
+    clip = f"c-{uuid4().hex}"
+    other = asked(clip, state=state, **more)
+    work_on(asked("any"))
+    assert state_of(other).type == state.type
+    assert not runs_for(clip)

@@ -1,0 +1,163 @@
+"""What becomes of the record, and of the work, of a run that ended in one of many ways."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelled, Completed, Crashed, Failed
+
+from clipflow.domain.clips import ClipResult
+from clipflow.domain.keys import ClipKeys, RecordKeys
+from clipflow.storage.records import RecordStore, plain
+from flows.mark_failed import mark_failed
+from tasks.flow_runs import BEGIN, GENERATE_CLIP
+from tasks.recovery import AGAIN, Settled
+from tests.lost_runs import run_of, second_runs
+from tests.programs import PrefectServer
+
+RESULT = ClipResult(
+    s3_key="k", file_size=1, duration="00:00:01", duration_seconds=1, resolution="2x2",
+    segment_count=1,
+)  # fmt: skip
+REFUSED = "Flow run encountered an exception: InvalidInputError: startTime: wrong. Correct it."
+OUTAGE = "Flow run encountered an exception: StorageUnavailableError: DynamoDB did not answer."
+SEGMENTS = [{"startTime": 0, "endTime": 1}]
+
+
+@pytest.fixture(autouse=True)
+def server(prefect_server: PrefectServer) -> Iterator[None]:
+    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
+        yield
+
+
+@pytest.fixture
+def keys() -> ClipKeys:
+    return ClipKeys("t", f"e-{uuid4().hex}", "c")
+
+
+def detect(records: RecordStore, keys: RecordKeys) -> None:
+    records.table.put_item(Item={**keys.record, "status": "detected", "segments": []})
+
+
+def record(records: RecordStore, keys: RecordKeys) -> dict[str, object]:
+    return dict(plain(records.table.get_item(Key=keys.record).get("Item", {})))
+
+
+def ended(keys: ClipKeys, state: State[None], *tags: str) -> FlowRun:
+    parameters = {
+        "tenant_id": keys.tenant_id, "episode_id": keys.episode_id, "clip_id": keys.clip_id
+    }  # fmt: skip
+    return run_of(GENERATE_CLIP, parameters, state, tags)
+
+
+def settle(run: FlowRun) -> str | None:
+    return mark_failed(run.id, return_state=True).name
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        (Crashed(message="exit code -9"), "CRASHED"),
+        (Crashed(name="HeartbeatLost", message="silence"), "CRASHED"),
+        (Cancelled(message="by a person"), "CANCELLED"),
+        (Failed(name="TimedOut", message="Flow run exceeded timeout of 2.0 second(s)"), "TIMEOUT"),
+        (Failed(message=REFUSED), "VALIDATION_ERROR"),
+        (Failed(message=OUTAGE), "STORAGE_ERROR"),
+        (Failed(message="Flow run encountered an exception: KeyError: 'x'"), "INTERNAL_ERROR"),
+    ],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_a_record_tells_how_the_run_that_owned_it_ended(
+    state: State[None], code: str, keys: ClipKeys, records: RecordStore
+) -> None:
+    detect(records, keys)
+    run = ended(keys, state)
+    assert records.claim(keys, str(run.id)).granted
+    assert settle(run) == Settled.MARKED
+    told = record(records, keys)
+    assert told["status"] == "Generation Failed"
+    assert told["processingError"]["code"] == code  # type: ignore[index]
+    # Fired again, it writes nothing a second time.
+    assert settle(run) == Settled.MARKED
+    assert record(records, keys) == told
+
+
+def test_a_newer_runs_result_stays(keys: ClipKeys, records: RecordStore) -> None:
+    detect(records, keys)
+    lost, newer = ended(keys, Crashed()), str(uuid4())
+    assert records.claim(keys, str(lost.id)).granted
+    assert records.claim(keys, newer, dead_owner=str(lost.id)).granted
+    assert settle(lost) == Settled.NOTHING_TO_DO
+    records.complete(keys, newer, RESULT)
+    told = record(records, keys)
+    assert settle(lost) == Settled.NOTHING_TO_DO
+    assert record(records, keys) == told
+
+
+def test_a_run_that_completed_needs_no_mark(keys: ClipKeys, records: RecordStore) -> None:
+    detect(records, keys)
+    assert settle(ended(keys, Completed())) == Settled.NOTHING_TO_DO
+    assert record(records, keys)["status"] == "detected"
+
+
+def test_what_a_lost_run_never_claimed_is_started_again_once_and_then_marked(
+    keys: ClipKeys, records: RecordStore
+) -> None:
+    detect(records, keys)
+    first = ended(keys, Crashed())
+    assert [settle(first), settle(first)] == [Settled.STARTED_AGAIN] * 2
+    [second] = second_runs("episode_id", keys.episode_id)
+    assert second.parameters == first.parameters and second.state and second.state.is_scheduled()
+    assert settle(ended(keys, Crashed(), AGAIN)) == Settled.MARKED
+    told = record(records, keys)
+    assert told["processingError"]["code"] == "CRASHED"  # type: ignore[index]
+    assert [entry["status"] for entry in told["statusHistory"]] == ["Generation Failed"]  # type: ignore[attr-defined]
+
+
+def test_what_failed_before_and_was_asked_for_again_waits_like_any_other(
+    keys: ClipKeys, records: RecordStore
+) -> None:
+    records.table.put_item(
+        Item={**keys.record, "status": "Generation Failed", "flowRunId": str(uuid4())}
+    )
+    assert settle(ended(keys, Crashed())) == Settled.STARTED_AGAIN
+    assert len(second_runs("episode_id", keys.episode_id)) == 1
+
+
+def test_an_events_own_run_is_started_again_whatever_the_records_say(records: RecordStore) -> None:
+    asked = {"tenant_id": "t", "episode_id": f"e-{uuid4().hex}", "event_id": str(uuid4())}
+    assert settle(run_of(BEGIN, asked, Crashed())) == Settled.STARTED_AGAIN
+    assert settle(run_of(BEGIN, asked, Crashed(), (AGAIN,))) == Settled.NOTHING_TO_DO
+
+
+@pytest.mark.parametrize("state", [Cancelled(), Failed(message=REFUSED)], ids=["cancelled", "bad"])
+def test_what_starting_again_cannot_help_is_marked_at_once(
+    state: State[None], keys: ClipKeys, records: RecordStore
+) -> None:
+    detect(records, keys)
+    assert settle(ended(keys, state)) == Settled.MARKED
+    assert record(records, keys)["status"] == "Generation Failed"
+    assert not second_runs("episode_id", keys.episode_id)
+
+
+def test_no_record_is_invented(keys: ClipKeys, records: RecordStore) -> None:
+    assert settle(ended(keys, Cancelled())) == Settled.NOTHING_TO_DO
+    assert not record(records, keys)
+
+
+@pytest.mark.parametrize("clips", [None, [{"clipId": "c", "segments": SEGMENTS}]])
+def test_an_event_whose_run_is_lost_twice_is_told_in_its_clips_records(
+    clips: list[dict[str, object]] | None, keys: ClipKeys, records: RecordStore
+) -> None:
+    detect(records, keys)
+    asked = {"tenant_id": keys.tenant_id, "episode_id": keys.episode_id, "clips": clips}
+    assert settle(run_of(BEGIN, asked, Crashed())) == Settled.STARTED_AGAIN
+    assert settle(run_of(BEGIN, asked, Crashed(), (AGAIN,))) == Settled.MARKED
+    assert record(records, keys)["status"] == "Generation Failed"
+
+
+def test_a_run_whose_parameters_make_no_sense_is_of_no_record(records: RecordStore) -> None:
+    for flow, asked in ((GENERATE_CLIP, {"tenant_id": "t"}), (BEGIN, {"tenant_id": "../t"})):
+        assert settle(run_of(flow, asked, Failed(message="no"))) == Settled.NOTHING_TO_DO

@@ -33,7 +33,7 @@ from clipflow.media.probe import probe
 from clipflow.media.window import Span
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import report
-from clipflow.telemetry.spans import span
+from clipflow.telemetry.tracing import span
 
 _MAIN = "main"
 

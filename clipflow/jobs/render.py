@@ -30,7 +30,7 @@ from clipflow.reframe.path import CropPath
 from clipflow.settings import models
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import part
-from clipflow.telemetry.spans import span
+from clipflow.telemetry.tracing import span
 
 # The share of the work that is done when ffmpeg begins: faces are found by then.
 _GATHERED = 0.25

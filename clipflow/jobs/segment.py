@@ -20,9 +20,9 @@ from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import PLAYLIST, FileSource, PlaylistSource, Source
 from clipflow.media.window import Span, fetch
 from clipflow.storage.objects import ObjectHead, ObjectStore
-from clipflow.telemetry.measures import SEGMENT_MADE, say
+from clipflow.telemetry.logging import SEGMENT_MADE, say
 from clipflow.telemetry.progress import part
-from clipflow.telemetry.spans import Work, counted, span
+from clipflow.telemetry.tracing import Work, counted, span
 
 MADE_FROM = "made-from"
 

@@ -29,7 +29,7 @@ from clipflow.domain.errors import (
 from clipflow.machine import LARGEST_PICTURE
 from clipflow.settings import limits
 from clipflow.telemetry.progress import is_heard, report
-from clipflow.telemetry.spans import span, spent
+from clipflow.telemetry.tracing import span, spent
 
 # Seconds for ffmpeg: a start, and so many for each second of 1080p at 30 frames.
 _START, _EACH = 60.0, 20.0

@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter
 
-from clipflow.domain.eventbridge import PREFECT_EVENT
+from clipflow.domain.events import PREFECT_EVENT
 from deployments.bridge.server import PAGE, answering
 from tasks.flow_runs import Job
 

@@ -41,8 +41,8 @@ from clipflow.media.source import LocalSource
 from clipflow.media.window import Span, fetch
 from clipflow.reframe.follow import crop_path
 from clipflow.reframe.watch import Film
-from clipflow.results.poster import poster
-from clipflow.results.shorts import shorts_page
+from clipflow.results.pages import shorts_page
+from clipflow.results.posters import poster
 
 FOLDER = Path(__file__).parent
 SAMPLE = FOLDER.parents[1] / "demo" / "sample"

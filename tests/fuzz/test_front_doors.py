@@ -18,7 +18,7 @@ from boto3.dynamodb.types import TypeSerializer
 from clipflow.captions.ass import captions
 from clipflow.domain.clips import ClipRecord, ClipRequest, TrackRecord
 from clipflow.domain.errors import InvalidInputError, NoMomentsError
-from clipflow.domain.eventbridge import to_prefect_event
+from clipflow.domain.events import to_prefect_event
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.model import parsed
 from clipflow.domain.shorts import CaptionStyle, ShortsConfig

@@ -13,7 +13,7 @@ import pytest
 from clipflow.captions.ass import captions
 from clipflow.domain.clips import ClipRecord, ClipRequest, TrackRecord
 from clipflow.domain.errors import InvalidInputError, MediaRefusedError
-from clipflow.domain.eventbridge import to_prefect_event
+from clipflow.domain.events import to_prefect_event
 from clipflow.domain.secrets import without_secrets
 from clipflow.domain.shorts import CaptionStyle
 from clipflow.domain.transcript import Transcript, Word, lines, read_words

@@ -12,10 +12,16 @@ from clipflow.domain.clips import ClipResult, Segment
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Short
 from clipflow.domain.transcript import Transcript, Word
-from clipflow.results.clip import clip_page
-from clipflow.results.page import clock, relinked, size
-from clipflow.results.shorts import shorts_page
-from clipflow.results.spoken import Marks, captions, shown_lines
+from clipflow.results.pages import (
+    Marks,
+    captions,
+    clip_page,
+    clock,
+    relinked,
+    shorts_page,
+    shown_lines,
+    size,
+)
 from tests.clipflow.results.conftest import FAILURE, moment, words
 
 KEYS = ShortsKeys("u", "talk-1", "warehouse")

@@ -1,11 +1,11 @@
-"""Log records as JSON, one object a line."""
+"""Log records as JSON, one object a line, and among them the metric events that infra/ counts."""
 
 import json
 import logging
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from clipflow.domain.errors import without_secrets
 
@@ -66,3 +66,39 @@ def _error(record: logging.LogRecord) -> dict[str, str]:
 
 def _clean(value: Any) -> Any:
     return without_secrets(value) if isinstance(value, str) else value
+
+
+_metrics_logger = logging.getLogger("clipflow.measures")
+# A line that is counted is said at any level that the rest may have.
+_metrics_logger.setLevel(logging.INFO)
+
+
+class Measure(NamedTuple):
+    """A kind of measured line: its `event`, and the fields that each of them has."""
+
+    event: str
+    fields: tuple[str, ...]
+
+
+# Of a job (`clips`, `shorts`): seconds from its claim, bytes of what was made.
+RECORD_COMPLETE = Measure("record_complete", ("job", "seconds", "bytes"))
+# `code` is one of `clipflow.domain.errors.FailureCode`.
+RECORD_FAILED = Measure("record_failed", ("job", "code"))
+# Of making it: seconds, bytes of the source read for it, CPU-seconds of ffmpeg and of Python;
+# `cut_way` is `smart` or `encoded`.
+SEGMENT_MADE = Measure("segment_made", ("seconds", "bytes", "bytes_read", "cpu_seconds", "cut_way"))
+# Records in progress, the oldest one's seconds, and what the sweep did about those left behind.
+SWEEP_ENDED = Measure("sweep_ended", ("in_progress", "oldest_seconds", "started_again", "marked"))
+
+MEASURES = (RECORD_COMPLETE, RECORD_FAILED, SEGMENT_MADE, SWEEP_ENDED)
+
+
+def say(measure: Measure, message: str, **values: Any) -> None:
+    """Log `message`, for people, with the measure's fields and whatever else is in `values`.
+
+    Raises TypeError where a field is missing: a filter would count nothing.
+    """
+    missing = set(measure.fields) - values.keys()
+    if missing:
+        raise TypeError(f"{measure.event} lacks {', '.join(sorted(missing))}.")
+    _metrics_logger.info(message, extra={"fields": {"event": measure.event, **values}})

@@ -1,4 +1,4 @@
-"""The one place that knows OpenTelemetry's SDK. Import it by way of `export.set_up`."""
+"""The OpenTelemetry SDK of a process; imported only where spans are exported."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Status
 
 from clipflow.domain.errors import without_secrets
-from clipflow.telemetry import spans
+from clipflow.telemetry import tracing
 
 # From the attributes of a span without a parent to what it is to be below, if anything.
 Root = Callable[[Mapping[str, Any]], Context | None]
@@ -35,7 +35,7 @@ _NAMELESS = "unknown_service"
 
 
 def install(on_start: OnStart | None, is_last: IsLast | None, root: Root | None) -> None:
-    """Set this process's provider, from the standard variables; see `export.set_up`."""
+    """Set this process's provider, from the standard variables; see `tracing.set_up`."""
     provider = Provider(resource=_resource(), id_generator=Ids(), root=root)
     provider.add_span_processor(BatchSpanProcessor(_exporter()))
     provider.add_span_processor(SpanHooks(provider, on_start, is_last))
@@ -106,11 +106,11 @@ class Ids(RandomIdGenerator):
     """Random, but for a span whose place is given."""
 
     def generate_span_id(self) -> int:
-        given = spans.place.get()
+        given = tracing.place.get()
         return int(given.span_id, 16) if given else super().generate_span_id()
 
     def generate_trace_id(self) -> int:
-        given = spans.place.get()
+        given = tracing.place.get()
         return int(given.trace_id, 16) if given else super().generate_trace_id()
 
 

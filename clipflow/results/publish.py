@@ -9,9 +9,8 @@ from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Short
 from clipflow.jobs.segment import checkpoint, fingerprint, is_made_from, is_ours, open_source
 from clipflow.jobs.shorts import read_transcript
-from clipflow.results.clip import clip_page
-from clipflow.results.poster import poster
-from clipflow.results.shorts import shorts_page
+from clipflow.results.pages import clip_page, shorts_page
+from clipflow.results.posters import poster
 from clipflow.storage.objects import ObjectHead, ObjectStore
 
 _LOG = logging.getLogger(__name__)

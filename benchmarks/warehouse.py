@@ -17,14 +17,13 @@ from pathlib import Path
 from benchmarks.programs import CORES
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment, ShortsConfig
-from clipflow.domain.transcript import Word
+from clipflow.domain.transcript import Word, words_json
 from clipflow.jobs.render import Render, render
 from clipflow.jobs.segment import SegmentPlan, make_segment, open_source
 from clipflow.media.form import common_form
 from clipflow.media.probe import probe
 from clipflow.media.window import Span
 from clipflow.settings import settings
-from clipflow.speech.words import words_json
 from clipflow.storage import aws
 from clipflow.storage.objects import ObjectStore, object_store
 

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from clipflow.settings import Limits, Models, Pools, Settings
-from clipflow.telemetry.export import OPEN
+from clipflow.telemetry.tracing import OPEN
 from deployments.bridge.__main__ import BridgeSettings
 from deployments.local_stack.settings import StackSettings
 from deployments.operate import templates

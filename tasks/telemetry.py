@@ -11,9 +11,9 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from prefect.logging.handlers import PrefectConsoleHandler
 
-from clipflow.domain.traces import TracePlace, event_place
-from clipflow.telemetry import export, spans
-from clipflow.telemetry.lines import CONTEXT, JsonLines
+from clipflow.domain.events import TracePlace, event_place
+from clipflow.telemetry import tracing
+from clipflow.telemetry.logging import CONTEXT, JsonLines
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
@@ -60,7 +60,7 @@ def known(record: logging.LogRecord) -> dict[str, str]:
         **of_step(),
     }
     told = {**_seen.get(str(about["run_id"]), {}), **about}
-    told["trace_id"] = told.get("trace_id") or spans.current_trace()
+    told["trace_id"] = told.get("trace_id") or tracing.current_trace()
     return {name: str(told[name]) for name in CONTEXT if told.get(name)}
 
 
@@ -97,7 +97,7 @@ def retries() -> int:
 
 def trace_runs() -> None:
     """Export the spans of this process's runs to the environment's collector, if it names one."""
-    export.set_up(on_start=describe_span, is_last=is_flow_span, root=event_of)
+    tracing.set_up(on_start=describe_span, is_last=is_flow_span, root=event_of)
 
 
 def describe_span(span: "Span", above: trace.Span) -> None:
@@ -107,14 +107,14 @@ def describe_span(span: "Span", above: trace.Span) -> None:
     and tries. So the first span below each of them sets those attributes on the span `above`.
     """
     run, step = of_run(), of_step()
-    above.set_attributes(spans.named(run))
-    span.set_attributes(spans.named({**run, **step}))
+    above.set_attributes(tracing.named(run))
+    span.set_attributes(tracing.named({**run, **step}))
     if not step:
         return
     span.set_attribute(_RETRIES, retries())
     scope = span.instrumentation_scope
-    if scope is not None and scope.name == spans.TRACER:
-        above.set_attributes({**spans.named(step), _RETRIES: retries()})
+    if scope is not None and scope.name == tracing.TRACER:
+        above.set_attributes({**tracing.named(step), _RETRIES: retries()})
 
 
 def is_flow_span(span: "ReadableSpan") -> bool:
@@ -136,7 +136,7 @@ def event_of(attributes: Mapping[str, Any]) -> Context | None:
         logger.warning("The run's event is not in its trace: %s", error)
         return None
     at = place_of(run.parameters)
-    return spans.context_of(at) if at else None
+    return tracing.context_of(at) if at else None
 
 
 def trace_labels(run: "FlowRun") -> dict[str, str]:

@@ -21,8 +21,8 @@ from clipflow.jobs.segment import (
 )
 from clipflow.jobs.shorts import read_transcript
 from clipflow.media import ffmpeg
-from clipflow.media.allowance import most_bytes, patience
-from clipflow.media.cut import refuse_unless_whole
+from clipflow.media.encode import refuse_unless_whole
+from clipflow.media.ffmpeg import most_bytes, patience
 from clipflow.media.loudness import loudness
 from clipflow.media.probe import Probe, probe
 from clipflow.media.window import Span, Window, fetch
@@ -30,7 +30,7 @@ from clipflow.reframe.path import CropPath
 from clipflow.settings import models
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import part
-from clipflow.telemetry.spans import span
+from clipflow.telemetry.tracing import span
 
 # The share of the work that is done when ffmpeg begins: faces are found by then.
 _GATHERED = 0.25

@@ -14,15 +14,15 @@ from clipflow.domain.errors import InvalidInputError, SourceNotFoundError
 from clipflow.domain.timecode import format_timecode
 from clipflow.jobs.scratch import encoded_bytes, window_bytes, work_folder
 from clipflow.media.form import Form
-from clipflow.media.playlist import LARGEST_PLAYLIST_BYTES, beside, parse
+from clipflow.media.hls import LARGEST_PLAYLIST_BYTES, beside, parse
 from clipflow.media.probe import Probe
 from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import PLAYLIST, FileSource, PlaylistSource, Source
 from clipflow.media.window import Span, fetch
 from clipflow.storage.objects import ObjectHead, ObjectStore
-from clipflow.telemetry.measures import SEGMENT_MADE, say
+from clipflow.telemetry.logging import SEGMENT_MADE, say
 from clipflow.telemetry.progress import part
-from clipflow.telemetry.spans import Work, counted, span
+from clipflow.telemetry.tracing import Work, counted, span
 
 MADE_FROM = "made-from"
 

@@ -9,9 +9,9 @@ from clipflow.domain.errors import InvalidInputError, NoMomentsError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import parsed
 from clipflow.domain.shorts import Moment, ShortsConfig
-from clipflow.domain.transcript import Transcript
-from clipflow.highlights.brief import Brief
-from clipflow.highlights.pick import pick
+from clipflow.domain.transcript import Transcript, read_words, words_json
+from clipflow.highlights.moments import pick
+from clipflow.highlights.pieces import Brief
 from clipflow.jobs.scratch import work_folder
 from clipflow.jobs.segment import (
     SegmentPlan,
@@ -29,11 +29,12 @@ from clipflow.media.form import common_form, in_sdr
 from clipflow.media.probe import probe
 from clipflow.media.window import Span
 from clipflow.settings import models
-from clipflow.speech import archive, audio, srt
+from clipflow.speech import archive, audio
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
 from clipflow.speech.transcribe import transcriber
-from clipflow.speech.words import read_words, words_json
 from clipflow.storage.objects import ObjectHead, ObjectStore
+from clipflow.subtitles.cues import srt_text
+from clipflow.subtitles.reading import read_subtitles
 from clipflow.telemetry.progress import part
 
 logger = logging.getLogger(__name__)
@@ -91,12 +92,12 @@ def transcribe(
         return
     if written:
         content = objects.data(keys.subtitles, _LARGEST_TRANSCRIPT_BYTES)
-        transcript = srt.read(content, keys.subtitles, language)
+        transcript = read_subtitles(content, keys.subtitles, language)
     else:
         transcript = _hear(keys, video, language, objects, force)
     metadata = checkpoint(video.etag, made_from)
     if not written:
-        objects.put_text(srt.written(transcript), keys.subtitles, metadata, "application/x-subrip")
+        objects.put_text(srt_text(transcript), keys.subtitles, metadata, "application/x-subrip")
     objects.put_text(transcript.text, keys.text, metadata, "text/plain")
     # Last, because it is what says that all three are there.
     metadata |= {_LANGUAGE: transcript.language or ""}
@@ -157,7 +158,7 @@ def choose_moments(
         return read_moments(keys, objects)
     duration = probe(open_source(video, objects)).duration
     brief = Brief(config.segment_count, config.target_seconds, duration)
-    moments = pick(read_transcript(keys, objects), brief)
+    moments = pick(read_transcript(keys, objects), brief, models().highlight_model)
     if not moments:
         raise NoMomentsError(
             f"Nothing said in {keys.original} makes a moment of about {config.target_seconds:g} s.",
@@ -228,7 +229,7 @@ def make_moment(planned: PlannedMoment, objects: ObjectStore, *, threads: int, f
     make_segment(planned.plan, objects, threads=threads, force=force)
     span = planned.plan.span
     spoken = read_transcript(planned.keys, objects).within(float(span.start), float(span.end))
-    text, key = srt.written(spoken), planned.keys.segment_subtitles(planned.number)
+    text, key = srt_text(spoken), planned.keys.segment_subtitles(planned.number)
     made_from = fingerprint(text)
     if not is_made_from(objects.head(key), made_from):
         metadata = checkpoint(planned.plan.head.etag, made_from)

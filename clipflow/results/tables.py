@@ -8,7 +8,7 @@ from clipflow.domain.clips import ClipResult, Segment, in_play_order
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Short
 from clipflow.media.window import Span
-from clipflow.results.page import clock, size
+from clipflow.results.pages import clock, size
 from clipflow.storage.objects import ObjectHead
 
 # Where a person opens the object of a key.

@@ -22,8 +22,8 @@ from clipflow.domain.keys import (
     record_keys,
 )
 from clipflow.domain.model import Model
-from clipflow.storage import ended
 from clipflow.storage.aws import error_code, records_table, storage_errors
+from clipflow.telemetry.logging import CONTEXT, RECORD_COMPLETE, RECORD_FAILED, say
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.service_resource import Table
@@ -172,7 +172,7 @@ class RecordStore:
                 if error_code(error) != "ConditionalCheckFailedException":
                     raise
                 return self._item(keys)
-        ended.tell(keys, update.sets, answer.get("Attributes", {}))
+        _emit_record_metric(keys, update.sets, answer.get("Attributes", {}))
         return None
 
     def _query(self, tenant_id: str, episode_id: str, prefix: str) -> Iterator[dict[str, Any]]:
@@ -225,3 +225,35 @@ def _now() -> str:
 def record_store() -> RecordStore:
     """The table of the settings."""
     return RecordStore(records_table())
+
+
+def _emit_record_metric(
+    keys: RecordKeys, now: Mapping[str, Any], before: Mapping[str, Any]
+) -> None:
+    """Say what became of a record by an update: `now` is what it set, `before` what was there."""
+    about = {
+        "job": "clips" if isinstance(keys, ClipKeys) else "shorts",
+        **{name: value for name in CONTEXT if (value := getattr(keys, name, None))},
+    }
+    if now["status"] == ClipStatus.COMPLETE:
+        seconds, size = _seconds(before.get("updatedAt"), now["updatedAt"]), _bytes(now)
+        message = f"{keys.label} is complete after {seconds} s: {size} bytes."
+        say(RECORD_COMPLETE, message, seconds=seconds, bytes=size, **about)
+    elif now["status"] == ClipStatus.FAILED:
+        error = now["processingError"]
+        message = f"{keys.label} failed: {error['message']}"
+        say(RECORD_FAILED, message, code=str(error["code"]), **about)
+
+
+def _seconds(claimed: object, over: str) -> int:
+    """Between two times of a record, which are written to the second."""
+    if not isinstance(claimed, str):
+        return 0
+    passed = datetime.fromisoformat(over) - datetime.fromisoformat(claimed)
+    return max(0, round(passed.total_seconds()))
+
+
+def _bytes(made: Mapping[str, Any]) -> int:
+    """Of the clip, or of all shorts that are made."""
+    sizes = [made.get("fileSize"), *(short.get("fileSize") for short in made.get("shorts", []))]
+    return sum(int(size) for size in sizes if size)

@@ -15,8 +15,8 @@ from pydantic_settings import BaseSettings
 
 from clipflow.domain.errors import InvalidInputError, TransientError
 from clipflow.storage.records import record_store
-from clipflow.telemetry.export import set_up
-from clipflow.telemetry.measures import SWEEP_ENDED, say
+from clipflow.telemetry.logging import SWEEP_ENDED, say
+from clipflow.telemetry.tracing import set_up
 from deployments.bridge.consumer import Carrier, Pace, Queue, log
 from deployments.bridge.prefect_server import Server
 from deployments.bridge.sweep import Sweep

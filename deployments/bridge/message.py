@@ -7,9 +7,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from clipflow.domain.errors import Failure, InvalidInputError, TransientError
-from clipflow.domain.eventbridge import TRACEPARENT, PrefectEvent, caller_of, to_prefect_event
-from clipflow.domain.traces import TracePlace
-from clipflow.telemetry.spans import past_span
+from clipflow.domain.events import (
+    TRACEPARENT,
+    PrefectEvent,
+    TracePlace,
+    caller_of,
+    to_prefect_event,
+)
+from clipflow.telemetry.tracing import past_span
 
 if TYPE_CHECKING:
     from types_boto3_sqs.type_defs import MessageTypeDef

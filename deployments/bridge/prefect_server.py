@@ -22,7 +22,7 @@ from prefect.events import Event
 from prefect.events.filters import EventFilter, EventIDFilter, EventNameFilter, EventOccurredFilter
 from prefect.exceptions import ObjectNotFound
 
-from clipflow.domain.eventbridge import PREFECT_EVENT
+from clipflow.domain.events import PREFECT_EVENT
 from deployments.bridge.message import OutageError, Refused
 from tasks.flow_runs import Job
 

@@ -10,7 +10,7 @@ import boto3
 
 from clipflow.domain.clips import BeginClipGeneration, ClipRequest
 from clipflow.domain.errors import InvalidInputError, StorageUnavailableError
-from clipflow.domain.eventbridge import put_events_entry
+from clipflow.domain.events import put_events_entry
 from clipflow.domain.keys import ClipKeys, main_track_candidates
 from clipflow.domain.timecode import format_timecode, parse_timecode
 from clipflow.media.probe import probe

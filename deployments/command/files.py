@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
-from clipflow.results.page import relinked
+from clipflow.results.pages import relinked
 from clipflow.storage.aws import storage_errors
 from clipflow.storage.objects import ObjectStore, object_store, shorts_store
 from clipflow.storage.records import plain, record_store

@@ -22,7 +22,7 @@ from deployments.work_pools import PoolSettings, WorkPool, work_pools
 # What stands, in a dry run, for what a stack has not made yet.
 _LATER = "known-later"
 # What no stack tells.
-_REQUIRED = {"AWS_REGION", "PREFECT_API_URL", *ACCOUNTS_OWN}
+_REQUIRED = {"AWS_REGION", "PREFECT_API_URL", *templates.ACCOUNTS_OWN}
 _SAID = re.compile(r"^[a-z-]+ +\S+: \S+, .* MiB$|Deployment '\S+' successfully created")
 _CLUSTER = "CLIPFLOW_ECS_CLUSTER"
 _GPU = "CLIPFLOW_GPU_CAPACITY_PROVIDER"

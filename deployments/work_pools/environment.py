@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
 from clipflow.settings import Limits, Models, Pools, Settings
-from clipflow.telemetry.export import OPEN
+from clipflow.telemetry.tracing import OPEN
 
 # Where models are that speak like these; their keys are secrets.
 _ADDRESSES = ("ANTHROPIC_BASE_URL", "OLLAMA_BASE_URL", "OPENAI_BASE_URL")

@@ -24,9 +24,9 @@ from clipflow.captions.ass import captions
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import CaptionStyle, Layout, Moment, Short
 from clipflow.domain.timecode import parse_timecode
-from clipflow.domain.transcript import Transcript, Word
-from clipflow.highlights.brief import Brief
-from clipflow.highlights.pick import pick
+from clipflow.domain.transcript import Transcript, Word, split_words, spread_words
+from clipflow.highlights.moments import pick
+from clipflow.highlights.pieces import Brief
 from clipflow.jobs.picture import (
     Background,
     Ingredients,
@@ -41,9 +41,8 @@ from clipflow.media.source import LocalSource
 from clipflow.media.window import Span, fetch
 from clipflow.reframe.follow import crop_path
 from clipflow.reframe.watch import Film
-from clipflow.results.poster import poster
-from clipflow.results.shorts import shorts_page
-from clipflow.speech.spread import split, spread
+from clipflow.results.pages import shorts_page
+from clipflow.results.posters import poster
 
 FOLDER = Path(__file__).parent
 SAMPLE = FOLDER.parents[1] / "demo" / "sample"
@@ -84,8 +83,8 @@ def words() -> tuple[Word, ...]:
     return tuple(
         word.model_copy(update={"speaker": line["speaker"]})
         for line in lines
-        for word in spread(
-            split(line["text"]),
+        for word in spread_words(
+            split_words(line["text"]),
             float(parse_timecode(line["startTime"])),
             float(parse_timecode(line["endTime"])),
         )

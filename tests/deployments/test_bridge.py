@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from clipflow.domain.eventbridge import PREFECT_EVENT, SOURCE
+from clipflow.domain.events import PREFECT_EVENT, SOURCE
 from deployments.bridge.consumer import Pace
 from tests.deployments.doorbell import (
     Doorbell,

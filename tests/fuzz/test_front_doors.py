@@ -18,18 +18,18 @@ from boto3.dynamodb.types import TypeSerializer
 from clipflow.captions.ass import captions
 from clipflow.domain.clips import ClipRecord, ClipRequest, TrackRecord
 from clipflow.domain.errors import InvalidInputError, NoMomentsError
-from clipflow.domain.eventbridge import to_prefect_event
+from clipflow.domain.events import to_prefect_event
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.model import parsed
 from clipflow.domain.shorts import CaptionStyle, ShortsConfig
-from clipflow.domain.transcript import LONGEST, Transcript
+from clipflow.domain.transcript import LONGEST, Transcript, read_words
 from clipflow.domain.transitions import claim
-from clipflow.highlights.brief import Brief
-from clipflow.highlights.pick import pick
-from clipflow.media.playlist import Playlist, parse
-from clipflow.speech import srt
-from clipflow.speech.words import read_words
+from clipflow.highlights.moments import pick
+from clipflow.highlights.pieces import Brief
+from clipflow.media.hls import Playlist, parse
 from clipflow.storage.records import _decimals, plain
+from clipflow.subtitles.cues import srt_text
+from clipflow.subtitles.reading import read_subtitles
 from tests.fuzz.hostile import NASTY_TEXTS, anything, number, spoilt, text
 
 # Seconds that one answer may take, on a machine that does much else.
@@ -160,7 +160,7 @@ def subtitles(chance: Random) -> None:
             for number in range(chance.randrange(8))
         )
         content = "\n\n".join(cues).encode("utf-8", "surrogatepass")
-    show(srt.read(content, "original.srt"))
+    show(read_subtitles(content, "original.srt"))
 
 
 def moment(chance: Random) -> str:
@@ -174,7 +174,7 @@ def show(transcript: Transcript) -> None:
     assert all(0 <= word.start <= LONGEST for word in transcript.words)
     no_tag_but_ours(captions(transcript.words, TIMES, CaptionStyle.PLAIN, 960))
     no_tag_but_ours(captions(transcript.within(0.5, 2.5).words, TIMES, CaptionStyle.KARAOKE, 960))
-    written = srt.written(transcript)
+    written = srt_text(transcript)
     times = r"\d\d:\d\d:\d\d,\d{3}"
     assert len(re.findall(f"^{times} --> {times}$", written, re.MULTILINE)) == written.count("-->")
     moments = pick(transcript, Brief(3, 10.0, Fraction(60)))

@@ -13,15 +13,15 @@ import pytest
 from clipflow.captions.ass import captions
 from clipflow.domain.clips import ClipRecord, ClipRequest, TrackRecord
 from clipflow.domain.errors import InvalidInputError, MediaRefusedError
-from clipflow.domain.eventbridge import to_prefect_event
+from clipflow.domain.events import to_prefect_event
 from clipflow.domain.secrets import without_secrets
 from clipflow.domain.shorts import CaptionStyle
-from clipflow.domain.transcript import Transcript, Word, lines
-from clipflow.media.playlist import parse
+from clipflow.domain.transcript import Transcript, Word, lines, read_words
+from clipflow.media.hls import parse
 from clipflow.media.probe import probe
 from clipflow.media.source import FileSource
-from clipflow.speech import srt
-from clipflow.speech.words import read_words
+from clipflow.subtitles.cues import srt_text
+from clipflow.subtitles.reading import read_subtitles
 from tests.clipflow.captions.drawing import drawn
 from tests.fuzz.test_front_doors import EVENT, TIMES
 from tests.made_media import make_source
@@ -104,13 +104,13 @@ def test_a_time_that_no_video_has_is_refused_by_its_word() -> None:
 
 def test_subtitles_of_another_week_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="later than 48 hours"):
-        srt.read(b"1\n99:59:59,000 --> 99:59:59,999\nHello.\n", "original.srt")
+        read_subtitles(b"1\n99:59:59,000 --> 99:59:59,999\nHello.\n", "original.srt")
 
 
 def test_what_is_said_cannot_begin_a_cue_of_its_own() -> None:
     said = [Word.model_validate({"word": w, "start": 1, "end": 2}) for w in
             ("00:00:00,000", "-->", "00:10:00,000")]  # fmt: skip
-    assert srt.written(Transcript(tuple(said))).count("-->") == 1
+    assert srt_text(Transcript(tuple(said))).count("-->") == 1
 
 
 @pytest.mark.parametrize("step", [0.0, 0.5])
@@ -123,7 +123,7 @@ def test_words_without_end_take_neither_the_stack_nor_the_day(step: float) -> No
     )
     began = time.monotonic()
     assert sum(len(line.words) for line in lines(words)) == count
-    assert srt.written(Transcript(words)).count("so") == count
+    assert srt_text(Transcript(words)).count("so") == count
     assert "Dialogue" in captions(words, TIMES, CaptionStyle.PLAIN, 960)
     assert time.monotonic() - began < 60
 

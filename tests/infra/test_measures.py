@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clipflow.telemetry.measures import (
+from clipflow.telemetry.logging import (
     MEASURES,
     RECORD_COMPLETE,
     RECORD_FAILED,

@@ -12,7 +12,7 @@ from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Pending, Scheduled
 
-from clipflow.domain.traces import event_place
+from clipflow.domain.events import event_place
 from clipflow.storage.records import RecordStore
 from flows.begin_clip_generation import begin_clip_generation
 from tasks.flow_runs import BEGIN, GENERATE_CLIP

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from clipflow.domain.traces import TracePlace, event_place
+from clipflow.domain.events import TracePlace, event_place
 from deployments.local_stack.settings import LOGGING
 from deployments.work_pools.environment import flows_environment
 from tasks.telemetry import place_of

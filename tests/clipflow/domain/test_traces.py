@@ -4,8 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from clipflow.domain.eventbridge import TRACEPARENT, to_prefect_event
-from clipflow.domain.traces import TracePlace, event_place
+from clipflow.domain.events import TRACEPARENT, TracePlace, event_place, to_prefect_event
 
 EVENT = UUID("5759e988-bd86-4e3f-a1be-46a994272793")
 CALLER = TracePlace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")

@@ -12,10 +12,16 @@ from clipflow.domain.clips import ClipResult, Segment
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Short
 from clipflow.domain.transcript import Transcript, Word
-from clipflow.results.clip import clip_page
-from clipflow.results.page import clock, relinked, size
-from clipflow.results.shorts import shorts_page
-from clipflow.results.spoken import Marks, captions, shown_lines
+from clipflow.results.pages import (
+    Marks,
+    captions,
+    clip_page,
+    clock,
+    relinked,
+    shorts_page,
+    shown_lines,
+    size,
+)
 from tests.clipflow.results.conftest import FAILURE, moment, words
 
 KEYS = ShortsKeys("u", "talk-1", "warehouse")
@@ -118,7 +124,9 @@ def test_captions_are_webvtt_and_their_text_is_no_markup() -> None:
     uri = captions(Transcript(tuple(said)), Marks.of(said, [short]), short)
     assert uri
     text = b64decode(uri.removeprefix("data:text/vtt;base64,")).decode()
-    assert text == "WEBVTT\n\n00:00:00.000 --> 00:00:04.500\n&lt;i&gt;One&lt;/i&gt; &amp; two.\n"
+    assert (
+        text == "WEBVTT\n\n00:00:00.000 --> 00:00:04.500\n<v a>&lt;i&gt;One&lt;/i&gt; &amp; two.\n"
+    )
     assert "<track" not in page(made(1, 1, start=Fraction(100), end=Fraction(110)))
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from clipflow.settings import Settings
-from clipflow.storage.links import address
+from clipflow.storage.objects import address
 
 KEY = "a b/clips/c#1/clip.mp4"
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from clipflow.domain.errors import StorageUnavailableError
-from clipflow.telemetry.lines import JsonLines
-from clipflow.telemetry.measures import RECORD_FAILED, SEGMENT_MADE, say
+from clipflow.telemetry.logging import RECORD_FAILED, SEGMENT_MADE, JsonLines, say
 
 URL = "https://bucket.s3.amazonaws.com/a.mp4?X-Amz-Signature=secret&X-Amz-Credential=key"
 

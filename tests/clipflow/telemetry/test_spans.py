@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from clipflow.media import ffmpeg
-from clipflow.telemetry.export import is_wanted
-from clipflow.telemetry.spans import attributes, counted, span, spent
+from clipflow.telemetry.tracing import attributes, counted, is_wanted, span, spent
 
 
 def test_work_counts_the_processor_time_of_all_below_it() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.measure import Finding
 from benchmarks.warehouse import Warehouse
-from clipflow.media.stitch import Piece, stitch
+from clipflow.media.mux import Piece, stitch
 from clipflow.media.window import Span
 from tests.made_media import clicks, flashes, make_source
 

@@ -28,8 +28,8 @@ from clipflow.jobs.segment import (
     video_metadata,
 )
 from clipflow.media.form import common_form
+from clipflow.media.mux import Piece, stitch
 from clipflow.media.probe import probe
-from clipflow.media.stitch import Piece, stitch
 from clipflow.media.window import Span
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import report

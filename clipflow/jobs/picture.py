@@ -12,7 +12,7 @@ import ffmpeg as command
 
 from clipflow.captions.ass import burned_in
 from clipflow.domain.shorts import Layout
-from clipflow.media.cut import (
+from clipflow.media.encode import (
     CRF,
     MATRICES,
     PRESET,

@@ -21,8 +21,8 @@ from clipflow.jobs.segment import (
 )
 from clipflow.jobs.shorts import read_transcript
 from clipflow.media import ffmpeg
-from clipflow.media.allowance import most_bytes, patience
-from clipflow.media.cut import refuse_unless_whole
+from clipflow.media.encode import refuse_unless_whole
+from clipflow.media.ffmpeg import most_bytes, patience
 from clipflow.media.loudness import loudness
 from clipflow.media.probe import Probe, probe
 from clipflow.media.window import Span, Window, fetch

@@ -14,7 +14,7 @@ from clipflow.domain.errors import InvalidInputError, SourceNotFoundError
 from clipflow.domain.timecode import format_timecode
 from clipflow.jobs.scratch import encoded_bytes, window_bytes, work_folder
 from clipflow.media.form import Form
-from clipflow.media.playlist import LARGEST_PLAYLIST_BYTES, beside, parse
+from clipflow.media.hls import LARGEST_PLAYLIST_BYTES, beside, parse
 from clipflow.media.probe import Probe
 from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import PLAYLIST, FileSource, PlaylistSource, Source

@@ -1,4 +1,4 @@
-"""The one place that runs ffmpeg: which one, for how long, and what its end means."""
+"""Runs ffmpeg: which binary, for how long, with what progress, and what its exit means."""
 
 import os
 import re
@@ -7,10 +7,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from typing import IO
 
@@ -24,9 +27,88 @@ from clipflow.domain.errors import (
     MediaRefusedError,
 )
 from clipflow.machine import LARGEST_PICTURE
-from clipflow.media.advance import advance
 from clipflow.settings import limits
+from clipflow.telemetry.progress import is_observed, report
 from clipflow.telemetry.tracing import add_cpu_seconds, span
+
+# Seconds for ffmpeg: a start, and so many for each second of 1080p at 30 frames.
+_START, _EACH = 60.0, 20.0
+# Bytes that no encoding of ours exceeds: noise takes less than one for each pixel at our CRF, and
+# a second of sound less than two channels of uncompressed samples.
+_PIXEL, _SECOND_OF_SOUND, _HEADER = 1, 1 << 18, 1 << 20
+
+
+def patience(pixels: int, duration: Fraction) -> float:
+    """Seconds that ffmpeg may take for `duration` seconds of a picture of so many pixels."""
+    size = max(1.0, pixels / (1920 * 1080))
+    given = _START + _EACH * size * float(duration)
+    return limits().ffmpeg_deadline_seconds or given
+
+
+def most_bytes(pixels: int, frames: int, duration: Fraction) -> int:
+    """Bytes that ffmpeg may write for so many frames, of so many pixels each, and their sound."""
+    return _PIXEL * pixels * frames + _SECOND_OF_SOUND * ceil(duration) + _HEADER
+
+
+# A report twice a second, to ffmpeg's standard output.
+_ARGUMENTS = ("-progress", "pipe:1", "-stats_period", "0.5")
+# Microseconds of the output that are written; `N/A` before the first.
+_WRITTEN = re.compile(rb"^out_time_us=(\d+)$", re.MULTILINE)
+_AT_ONCE = 1 << 16
+
+
+def seconds_written(said: bytes) -> float | None:
+    """Of the output, by the last report in `said` that tells; None where none does."""
+    written = _WRITTEN.findall(said)
+    return int(written[-1]) / 1e6 if written else None
+
+
+class Silent:
+    """What a run of ffmpeg takes where nobody wants to know how far it is."""
+
+    arguments: Sequence[str] = ()
+    output: int = subprocess.DEVNULL
+
+    def look(self) -> None:
+        """Nothing to see."""
+
+
+@dataclass
+class Advance(Silent):
+    """Reports how much is written of an output that will last `lasting` seconds."""
+
+    lasting: float
+    reading: int
+    output: int
+    arguments: Sequence[str] = _ARGUMENTS
+    _line: bytes = field(default=b"")
+
+    def look(self) -> None:
+        """What ffmpeg has written since the last look; without waiting for it."""
+        try:
+            said = self._line + os.read(self.reading, _AT_ONCE)
+        except BlockingIOError:
+            return
+        whole, _, self._line = said.rpartition(b"\n")
+        written = seconds_written(whole)
+        if written is not None:
+            report(written / self.lasting)
+
+
+@contextmanager
+def advance(lasting: Fraction) -> Iterator[Silent]:
+    """Of an output of so many seconds; for 0, and where nobody listens, nothing is told."""
+    if not (lasting and is_observed()):
+        yield Silent()
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    try:
+        yield Advance(float(lasting), reading, writing)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
 
 # 5.1 brought `-fps_mode`, without which frame times cannot be kept.
 OLDEST = (5, 1)

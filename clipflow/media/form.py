@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from clipflow.media.parameter_sets import ParameterSets
+from clipflow.media.h264 import ParameterSets
 from clipflow.media.probe import RGB, UNSPECIFIED, Colour, Probe
 
 # ITU-T H.273 code points.

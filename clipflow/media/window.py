@@ -9,10 +9,11 @@ before zero. From then on nothing reads the network.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
 from io import BytesIO
+from itertools import islice
 from math import ceil, lcm
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,9 @@ from av.video.stream import VideoStream
 
 from clipflow.domain.errors import InvalidInputError, MediaInterruptedError, MediaRefusedError
 from clipflow.domain.timecode import format_timecode
-from clipflow.media.probe import Probe
+from clipflow.media.probe import Probe, picture_of, sound_of
 from clipflow.media.soundtrack import RATES, Soundtrack
 from clipflow.media.source import Source, reading
-from clipflow.media.streams import picture_of, sound_of
 
 # Seconds before the span at which reading begins: enough for an audio decoder to settle (Opus asks
 # for 80 ms). Where no keyframe turns up before the span, the next one is tried.
@@ -96,6 +96,25 @@ def fetch(source: Source, known: Probe, span: Span, path: Path) -> Window:
         if copy.decodable or begin == 0:
             return copy.window(path)
     raise MediaRefusedError(f"{source.name}: no keyframe before {span}.", "Re-encode the source.")
+
+
+def pictures(container: av.container.InputContainer) -> Iterator[Packet[Any]]:
+    """The packets of a window's or a segment's picture, in decode order."""
+    # Where nothing was encoded, an MP4 has no stream either.
+    for stream in container.streams.video[:1]:
+        yield from (packet for packet in container.demux(stream) if packet.pts is not None)
+
+
+def part_of(
+    window: Window, first: int, last: int | None, frames: tuple[Fraction, ...], path: Path
+) -> Window:
+    """A window at `path` with no more than the picture's packets `first ≤ n < last`."""
+    with av.open(str(window.path)) as container, av.open(str(path), "w", format="nut") as output:
+        stream = output.add_stream_from_template(container.streams.video[0])
+        for packet in islice(pictures(container), first, last):
+            packet.stream = stream
+            output.mux(packet)
+    return replace(window, path=path, frames=frames, has_sound=False)
 
 
 def _opened(path: Path, picture: VideoStream, name: str) -> OutputContainer:

@@ -13,9 +13,8 @@ from av.container import InputContainer
 
 from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.domain.transcript import LONGEST
-from clipflow.media.probe import Probe
+from clipflow.media.probe import Probe, sound_of
 from clipflow.media.source import Source, reading
-from clipflow.media.streams import sound_of
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
 from clipflow.telemetry.progress import report
 

@@ -11,7 +11,7 @@ import pytest
 
 from clipflow.domain.errors import ClipflowError, InvalidInputError, MediaRefusedError
 from clipflow.media import ffmpeg
-from clipflow.media.playlist import Playlist, parse
+from clipflow.media.hls import Playlist, parse
 from clipflow.media.probe import probe
 from clipflow.media.source import FileSource, PlaylistSource
 from tests.made_media import make_source

@@ -26,7 +26,7 @@ from clipflow.domain.transcript import LONGEST, Transcript, read_words
 from clipflow.domain.transitions import claim
 from clipflow.highlights.moments import pick
 from clipflow.highlights.pieces import Brief
-from clipflow.media.playlist import Playlist, parse
+from clipflow.media.hls import Playlist, parse
 from clipflow.storage.records import _decimals, plain
 from clipflow.subtitles.cues import srt_text
 from clipflow.subtitles.reading import read_subtitles

@@ -13,9 +13,9 @@ import pytest
 
 from clipflow.domain.errors import ClipflowError
 from clipflow.jobs.segment import span_within
-from clipflow.media.cut import count_frames
+from clipflow.media.encode import count_frames
 from clipflow.media.form import common_form
-from clipflow.media.playlist import Playlist, parse
+from clipflow.media.hls import Playlist, parse
 from clipflow.media.probe import probe
 from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import FileSource, PlaylistSource, Source

@@ -16,7 +16,7 @@ from clipflow.domain.errors import InvalidInputError, MediaRefusedError, redact
 from clipflow.domain.events import to_prefect_event
 from clipflow.domain.shorts import CaptionStyle
 from clipflow.domain.transcript import Transcript, Word, lines, read_words
-from clipflow.media.playlist import parse
+from clipflow.media.hls import parse
 from clipflow.media.probe import probe
 from clipflow.media.source import FileSource
 from clipflow.subtitles.cues import srt_text

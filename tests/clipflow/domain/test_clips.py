@@ -53,12 +53,12 @@ def test_the_field_at_fault_is_named(bad: object, field: str) -> None:
         BeginClipGeneration.read({"tenantId": "t", "episodeId": "e", "clips": [bad]}, "the event")
 
 
-def test_a_clip_asked_for_twice_must_be_the_same() -> None:
+def test_a_clip_requested_twice_must_be_the_same() -> None:
     clip = {"clipId": "c", "segments": [segment()]}
     other = {"clipId": "c", "segments": [segment(end=3)]}
     head = {"tenantId": "t", "episodeId": "e"}
     assert BeginClipGeneration.read({**head, "clips": [clip, clip]}, "the event").clips
-    with pytest.raises(InvalidInputError, match="asked for twice"):
+    with pytest.raises(InvalidInputError, match="requested twice"):
         BeginClipGeneration.read({**head, "clips": [clip, other]}, "the event")
 
 

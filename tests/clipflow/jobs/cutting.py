@@ -6,9 +6,9 @@ from pathlib import Path
 
 from clipflow.jobs.segment import open_source
 from clipflow.media.form import Form, common_form
+from clipflow.media.mux import Piece, Stitched, stitch
 from clipflow.media.probe import Probe, probe
 from clipflow.media.smart_cut import Cutting, smart_cut
-from clipflow.media.stitch import Piece, Stitched, stitch
 from clipflow.media.window import Span, fetch
 from clipflow.storage.objects import ObjectHead, ObjectStore
 

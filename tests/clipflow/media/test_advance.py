@@ -7,7 +7,7 @@ import pytest
 
 from clipflow.domain.errors import MediaRefusedError
 from clipflow.media import ffmpeg
-from clipflow.media.advance import seconds_written
+from clipflow.media.ffmpeg import seconds_written
 from clipflow.telemetry.progress import reporting_to
 
 # Two minutes of noise, which the fastest machine encodes for longer than between two reports.

@@ -3,7 +3,7 @@ from fractions import Fraction
 import pytest
 
 from clipflow.domain.errors import InvalidInputError
-from clipflow.media.playlist import Playlist, beside, parse
+from clipflow.media.hls import Playlist, beside, parse
 
 HEAD = "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:8\n"
 

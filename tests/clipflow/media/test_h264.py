@@ -6,8 +6,7 @@ from typing import Any
 import av
 import pytest
 
-from clipflow.media.parameter_sets import ParameterSets, length_size, parameter_sets
-from clipflow.media.sequence_parameters import Sequence
+from clipflow.media.h264 import ParameterSets, Sequence, length_size, parameter_sets
 from tests.made_media import make_source
 
 X264 = ("-c:v", "libx264", "-preset", "veryfast")

@@ -1,8 +1,8 @@
-"""HLS playlists: which chunks hold a span, and where each of them is.
+"""HLS playlists (RFC 8216): which chunks hold a span, and where each of them is.
 
 Only what lies beside the playlist in its own bucket is read: a URI with a scheme, an absolute path
-or one that leaves the playlist's folder is refused. What a reader is handed is written anew from
-what was understood, so nothing reaches it that was not checked.
+or one that leaves the playlist's folder is refused. What is handed to libavformat is written anew
+from what was parsed, so nothing reaches it that was not checked.
 """
 
 import posixpath
@@ -16,7 +16,57 @@ from urllib.parse import unquote, urlsplit
 import m3u8
 
 from clipflow.domain.errors import InvalidInputError
-from clipflow.media.chunks import Chunk, Key, Part, lines_of
+
+
+@dataclass(frozen=True)
+class Part:
+    """A URI, and the bytes of it that are meant, as `length@offset`; all of them without."""
+
+    uri: str
+    bytes: str = ""
+
+
+@dataclass(frozen=True)
+class Key:
+    """HLS's method, where its key is, and its initialisation vector in hexadecimal, if given."""
+
+    method: str
+    uri: str
+    vector: str = ""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One chunk, its length in seconds as declared, and what it needs to be read."""
+
+    media: Part
+    seconds: Fraction
+    header: Part | None = None
+    key: Key | None = None
+
+    @property
+    def uris(self) -> list[str]:
+        """Of all that is read for it."""
+        return [part.uri for part in (self.media, self.header, self.key) if part]
+
+
+def lines_of(chunk: Chunk, before: Chunk, address: Callable[[str], str]) -> list[str]:
+    """A media playlist's lines for `chunk`, after those of `before`, URIs by their addresses."""
+    lines = []
+    if chunk.key != before.key:
+        vector = f",IV={chunk.key.vector}" if chunk.key and chunk.key.vector else ""
+        named = (
+            f'{chunk.key.method},URI="{address(chunk.key.uri)}"{vector}' if chunk.key else "NONE"
+        )
+        lines.append(f"#EXT-X-KEY:METHOD={named}")
+    if chunk.header and chunk.header != before.header:
+        part = f',BYTERANGE="{chunk.header.bytes}"' if chunk.header.bytes else ""
+        lines.append(f'#EXT-X-MAP:URI="{address(chunk.header.uri)}"{part}')
+    lines.append(f"#EXTINF:{float(chunk.seconds):f},")
+    if chunk.media.bytes:
+        lines.append(f"#EXT-X-BYTERANGE:{chunk.media.bytes}")
+    return [*lines, address(chunk.media.uri)]
+
 
 # A playlist of a day in two-second chunks is below this.
 LARGEST_PLAYLIST_BYTES = 8 << 20

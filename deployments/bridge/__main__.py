@@ -17,9 +17,8 @@ from clipflow.domain.errors import InvalidInputError, TransientError
 from clipflow.storage.records import record_store
 from clipflow.telemetry.logging import SWEEP_ENDED, say
 from clipflow.telemetry.tracing import set_up
-from deployments.bridge.carrier import Carrier, Pace, log
-from deployments.bridge.queue import Queue
-from deployments.bridge.server import Server
+from deployments.bridge.consumer import Carrier, Pace, Queue, log
+from deployments.bridge.prefect_server import Server
 from deployments.bridge.sweep import Sweep
 
 

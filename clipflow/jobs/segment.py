@@ -13,12 +13,12 @@ from clipflow import PIPELINE_VERSION
 from clipflow.domain.errors import InvalidInputError, SourceNotFoundError
 from clipflow.domain.timecode import format_timecode
 from clipflow.jobs.scratch import encoded_bytes, window_bytes, work_folder
-from clipflow.media.form import Form
-from clipflow.media.hls import LARGEST_PLAYLIST_BYTES, beside, parse
+from clipflow.media.hls import LARGEST_PLAYLIST_BYTES, parse_playlist, resolve_uri
+from clipflow.media.output_format import OutputFormat
 from clipflow.media.probe import Probe
 from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import PLAYLIST, FileSource, PlaylistSource, Source
-from clipflow.media.window import Span, fetch
+from clipflow.media.window import Span, fetch_window
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.logging import SEGMENT_MADE, emit_metric
 from clipflow.telemetry.progress import portion
@@ -81,7 +81,7 @@ def open_source(head: ObjectHead, objects: ObjectStore) -> Source:
         )
     key = head.key
     for _ in ("master", "media"):
-        playlist = parse(objects.text(key, LARGEST_PLAYLIST_BYTES), key)
+        playlist = parse_playlist(objects.text(key, LARGEST_PLAYLIST_BYTES), key)
         if not isinstance(playlist, str):
             return PlaylistSource(head.key, head.etag, playlist, partial(_address, objects, key))
         key = playlist
@@ -89,7 +89,7 @@ def open_source(head: ObjectHead, objects: ObjectStore) -> Source:
 
 
 def _address(objects: ObjectStore, playlist_key: str, uri: str) -> str:
-    return objects.url(beside(playlist_key, uri))
+    return objects.url(resolve_uri(playlist_key, uri))
 
 
 logger = logging.getLogger(__name__)
@@ -105,19 +105,19 @@ TAGS = "kind=segment"
 
 @dataclass(frozen=True)
 class SegmentPlan:
-    """One segment to make: which span of which object, in which form, under which key."""
+    """One segment to make: which span of which object, in which output format, under which key."""
 
     key: str
     head: ObjectHead
     source: Probe
     span: Span
-    form: Form
+    target: OutputFormat
 
     @property
     def fingerprint(self) -> str:
         """Equal for equal segments."""
         span = [format_timecode(self.span.start), format_timecode(self.span.end)]
-        return fingerprint([span, self.head.etag, asdict(self.form)])
+        return fingerprint([span, self.head.etag, asdict(self.target)])
 
 
 def span_within(span: Span, source: Probe) -> Span:
@@ -169,11 +169,11 @@ def _make(plan: SegmentPlan, objects: ObjectStore, work: Work, threads: int) -> 
         path, window_path = scratch / "segment.mp4", scratch / "window.nut"
         source = open_source(plan.head, objects)
         with portion(0, _FETCHED):
-            window = fetch(source, plan.source, plan.span, window_path)
+            window = fetch_window(source, plan.source, plan.span, window_path)
         with portion(_FETCHED, 1):
-            made = smart_cut(window, plan.source, plan.form, path, threads)
+            made = smart_cut(window, plan.source, plan.target, path, threads)
         metadata = video_metadata(
-            plan.span.duration, plan.form.resolution, 1, plan.head.etag, plan.fingerprint
+            plan.span.duration, plan.target.resolution, 1, plan.head.etag, plan.fingerprint
         )
         metadata["cut-way"] = made.label
         objects.upload(path, plan.key, metadata, tags=TAGS)
@@ -186,6 +186,6 @@ def _make(plan: SegmentPlan, objects: ObjectStore, work: Work, threads: int) -> 
 
 def _needed(plan: SegmentPlan) -> int:
     """Bytes on disk: the window, and what is encoded, once in parts and once as a whole."""
-    duration, form = plan.span.duration, plan.form
-    encoded = encoded_bytes(form.width * form.height, duration)
+    duration, target = plan.span.duration, plan.target
+    encoded = encoded_bytes(target.width * target.height, duration)
     return window_bytes(plan.head.size, plan.source.duration, duration) + 2 * encoded

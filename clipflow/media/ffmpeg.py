@@ -38,14 +38,14 @@ _START, _EACH = 60.0, 20.0
 _PIXEL, _SECOND_OF_SOUND, _HEADER = 1, 1 << 18, 1 << 20
 
 
-def patience(pixels: int, duration: Fraction) -> float:
+def encode_timeout(pixels: int, duration: Fraction) -> float:
     """Seconds that ffmpeg may take for `duration` seconds of a picture of so many pixels."""
     size = max(1.0, pixels / (1920 * 1080))
     given = _START + _EACH * size * float(duration)
     return limits().ffmpeg_deadline_seconds or given
 
 
-def most_bytes(pixels: int, frames: int, duration: Fraction) -> int:
+def max_output_bytes(pixels: int, frames: int, duration: Fraction) -> int:
     """Bytes that ffmpeg may write for so many frames, of so many pixels each, and their sound."""
     return _PIXEL * pixels * frames + _SECOND_OF_SOUND * ceil(duration) + _HEADER
 
@@ -63,7 +63,7 @@ def seconds_written(said: bytes) -> float | None:
     return int(written[-1]) / 1e6 if written else None
 
 
-class Silent:
+class NullProgress:
     """What a run of ffmpeg takes where nobody wants to know how far it is."""
 
     arguments: Sequence[str] = ()
@@ -74,7 +74,7 @@ class Silent:
 
 
 @dataclass
-class Advance(Silent):
+class FfmpegProgress(NullProgress):
     """Reports how much is written of an output that will last `lasting` seconds."""
 
     lasting: float
@@ -96,15 +96,15 @@ class Advance(Silent):
 
 
 @contextmanager
-def advance(lasting: Fraction) -> Iterator[Silent]:
+def ffmpeg_progress(lasting: Fraction) -> Iterator[NullProgress]:
     """Of an output of so many seconds; for 0, and where nobody listens, nothing is told."""
     if not (lasting and is_observed()):
-        yield Silent()
+        yield NullProgress()
         return
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     try:
-        yield Advance(float(lasting), reading, writing)
+        yield FfmpegProgress(float(lasting), reading, writing)
     finally:
         os.close(reading)
         os.close(writing)
@@ -165,11 +165,11 @@ def run(
     command = [*_BOUNDED, str(-(-bound // _BLOCK)), *_leash(), executable()]
     command += ["-nostdin", "-hide_banner", "-loglevel", "warning", "-y"]
     inputs, outputs = _files(arguments)
-    told, opened = advance(lasting), span(f"ffmpeg {doing.split()[0]}")
+    told, opened = ffmpeg_progress(lasting), span(f"ffmpeg {doing.split()[0]}")
     with tempfile.TemporaryFile() as said, told as written, opened as work:
         # A group of its own, so that whatever ffmpeg starts can be killed with it.
         process = subprocess.Popen(
-            [*command, *written.arguments, *confined(arguments)],
+            [*command, *written.arguments, *confine_inputs(arguments)],
             stdin=subprocess.DEVNULL,
             stdout=written.output,
             stderr=said,
@@ -189,7 +189,7 @@ def run(
             raise _refusal(doing, status, _tail(said), bound)
 
 
-def confined(arguments: Sequence[str]) -> list[str]:
+def confine_inputs(arguments: Sequence[str]) -> list[str]:
     """`arguments` with each input confined to files in our own formats."""
     return [part for word in arguments for part in ((*_READ, word) if word == "-i" else (word,))]
 

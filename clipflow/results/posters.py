@@ -7,9 +7,9 @@ from pathlib import Path
 
 from clipflow.jobs.scratch import work_folder
 from clipflow.media import ffmpeg
-from clipflow.media.probe import probe
+from clipflow.media.probe import probe_source
 from clipflow.media.source import Source
-from clipflow.media.window import Span, Window, fetch
+from clipflow.media.window import Span, Window, fetch_window
 
 # Of the video's first second, as much as is gone past: by then a fade is over.
 _BEGINNING, _AT = Fraction(1), Fraction(3, 4)
@@ -25,10 +25,10 @@ def poster(source: Source, width: int) -> str:
 
     Only the second's bytes are read. Raises what reading and ffmpeg raise.
     """
-    known = probe(source)
+    known = probe_source(source)
     span = Span(Fraction(0), min(_BEGINNING, known.duration or _BEGINNING))
     with work_folder(_NEEDED) as scratch:
-        window = fetch(source, known, span, scratch / "window.nut")
+        window = fetch_window(source, known, span, scratch / "window.nut")
         picture = scratch / "poster.jpg"
         ffmpeg.run(_command(window, width, picture), f"picturing {source.name}", _DEADLINE)
         return f"data:image/jpeg;base64,{b64encode(picture.read_bytes()).decode()}"

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import ShortsConfig
-from clipflow.media.probe import probe
+from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.settings import settings
 from clipflow.storage.objects import ObjectStore, shorts_store
@@ -42,7 +42,7 @@ class Video:
     @classmethod
     def of(cls, path: Path) -> Self:
         """Raises MediaRefusedError where the file is no video."""
-        probe(LocalSource(path))
+        probe_source(LocalSource(path))
         keys = ShortsKeys(LOCAL, identifier(path), settings().shorts_prefix)
         return cls(path, keys, shorts_store())
 

@@ -26,7 +26,7 @@ from clipflow.domain.transcript import LONGEST, Transcript, read_words
 from clipflow.domain.transitions import claim
 from clipflow.highlights.moments import pick
 from clipflow.highlights.pieces import Brief
-from clipflow.media.hls import Playlist, parse
+from clipflow.media.hls import Playlist, parse_playlist
 from clipflow.storage.records import _decimals, plain
 from clipflow.subtitles.cues import srt_text
 from clipflow.subtitles.reading import read_subtitles
@@ -227,7 +227,7 @@ def a_playlist(chance: Random) -> None:
         for _ in range(chance.randrange(10))
     ]
     lines = ["#EXTM3U", "#EXTINF:8.0,", "0.ts", *lines, "#EXT-X-ENDLIST"]
-    playlist = parse("\n".join(lines[chance.random() < 0.05 :]), "e/hls/index.m3u8")
+    playlist = parse_playlist("\n".join(lines[chance.random() < 0.05 :]), "e/hls/index.m3u8")
     if isinstance(playlist, Playlist):
         for part in (playlist, playlist.around(Fraction(1), Fraction(9))):
             names_the_store_only(part.text(lambda uri: "https://store/key"))
@@ -255,7 +255,7 @@ def any_json(chance: Random) -> None:
         lambda: TrackRecord.read(value, "it"),
         lambda: ShortsConfig.read(parse_json(body, "it"), "it"),
         lambda: read_words(body, "it"),
-        lambda: parse(body, "e/hls/index.m3u8"),
+        lambda: parse_playlist(body, "e/hls/index.m3u8"),
     ):
         with refusing():
             door()

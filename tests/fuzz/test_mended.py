@@ -16,8 +16,8 @@ from clipflow.domain.errors import InvalidInputError, MediaRefusedError, redact
 from clipflow.domain.events import to_prefect_event
 from clipflow.domain.shorts import CaptionStyle
 from clipflow.domain.transcript import Transcript, Word, lines, read_words
-from clipflow.media.hls import parse
-from clipflow.media.probe import probe
+from clipflow.media.hls import parse_playlist
+from clipflow.media.probe import probe_source
 from clipflow.media.source import FileSource
 from clipflow.subtitles.cues import srt_text
 from clipflow.subtitles.reading import read_subtitles
@@ -130,21 +130,21 @@ def test_words_without_end_take_neither_the_stack_nor_the_day(step: float) -> No
 def test_a_master_playlist_without_variants_is_refused() -> None:
     text = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n#EXT-X-ENDLIST\n"
     with pytest.raises(InvalidInputError, match="names no other"):
-        parse(text, "e/index.m3u8")
+        parse_playlist(text, "e/index.m3u8")
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-4", "1e400"])
 def test_a_chunk_lasts_a_time(seconds: str) -> None:
     text = f"#EXTM3U\n#EXTINF:{seconds},\n0.ts\n#EXT-X-ENDLIST\n"
     with pytest.raises(InvalidInputError, match="chunk 0 lasts"):
-        parse(text, "e/index.m3u8")
+        parse_playlist(text, "e/index.m3u8")
 
 
 def test_a_title_in_latin_1_keeps_nobody_from_the_video(tmp_path: Path) -> None:
     path = make_source(
         tmp_path / "a.mkv", size=(64, 48), seconds=1, output=("-metadata:s:v", "title=TITEL")
     )
-    assert probe(
+    assert probe_source(
         source("a.mkv", path.read_bytes().replace(b"TITEL", b"\xd6\xff\xfc\xe4\xdf"))
     ).width
 
@@ -153,9 +153,9 @@ def test_a_codec_that_nobody_knows_is_named_as_the_fault(tmp_path: Path) -> None
     path = make_source(tmp_path / "a.mp4", size=(64, 48), seconds=1, sound=("-c:a", "alac"))
     unknown = path.read_bytes()
     with pytest.raises(MediaRefusedError, match="no moving picture that can be decoded"):
-        probe(source("a.mp4", unknown.replace(b"avc1", b"zzzz")))
+        probe_source(source("a.mp4", unknown.replace(b"avc1", b"zzzz")))
     with pytest.raises(MediaRefusedError, match=r"No sound of b\.mp4 can be decoded"):
-        probe(source("b.mp4", unknown.replace(b"alac", b"zzzz")))
+        probe_source(source("b.mp4", unknown.replace(b"alac", b"zzzz")))
 
 
 def png(width: int, height: int) -> bytes:
@@ -179,14 +179,14 @@ def test_a_picture_that_unpacks_to_gigabytes_is_not_unpacked(size: tuple[int, in
     width, height = size
     bomb = png(width, min(height, 20_000))
     with pytest.raises(MediaRefusedError, match=r"too large|cannot be read|can be decoded"):
-        probe(source("bomb.png", bomb))
+        probe_source(source("bomb.png", bomb))
 
 
 def test_a_pixel_as_wide_as_a_street_is_refused(tmp_path: Path) -> None:
     wide = ("-vf", "setsar=500/1:max=1000")
     path = make_source(tmp_path / "a.mp4", size=(64, 48), seconds=1, sound=None, filters=wide)
     with pytest.raises(MediaRefusedError, match="too large"):
-        probe(source("a.mp4", path.read_bytes()))
+        probe_source(source("a.mp4", path.read_bytes()))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clipflow.media.probe import probe
+from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.speech import audio, pocketsphinx
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
@@ -20,7 +20,7 @@ def test_reading_the_sound_and_hearing_it_are_told(tmp_path: Path) -> None:
     heard: list[float] = []
     source, path = LocalSource(SAMPLE / "main.mp4"), tmp_path / "sound"
     with reporting_to(read.append):
-        audio.extract(source, probe(source), path)
+        audio.extract(source, probe_source(source), path)
     assert len(read) > 10 and read == sorted(read) and read[-1] > 0.9
     os.truncate(path, 12 * RATE * SAMPLE_BYTES)
     with reporting_to(heard.append):

@@ -57,15 +57,15 @@ def generate_clip(
     if (
         record.status == ClipStatus.COMPLETE
         and not force
-        and _publish_if_made(keys, record.request(clip))
+        and _publish_if_made(keys, record.complete_request(clip))
     ):
         return Completed(name="AlreadyMade", message=f"{keys.clip} is up to date.")
 
-    claim = set_in_progress(keys, run_id, clip.brought)
+    claim = set_in_progress(keys, run_id, clip.initial_attributes)
     if not claim.granted:
         return Completed(name="AlreadyInProgress", message=f"Run {claim.owner} is making it.")
     try:
-        result = _make(keys, record.request(clip), force)
+        result = _make(keys, record.complete_request(clip), force)
         set_complete(keys, run_id, result)
     except Exception as error:  # noqa: BLE001 - any error goes to the record
         failure = failure_of(error)

@@ -22,7 +22,7 @@ from clipflow.domain.errors import (
     TerminalError,
 )
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
-from clipflow.domain.model import parsed
+from clipflow.domain.model import parse_json
 from clipflow.settings import settings
 from clipflow.storage.records import record_store
 
@@ -133,7 +133,7 @@ def parse_request(parameters: dict[str, Any]) -> BeginClipGeneration:
             "tenantId": tenant_id, "episodeId": episode_id, "clips": parameters.get("clips")
         }  # fmt: skip
     else:
-        detail = parsed(text, "the request")
+        detail = parse_json(text, "the request")
     request = BeginClipGeneration.read(detail, "the request")
     if (request.tenant_id, request.episode_id) != (tenant_id, episode_id):
         raise InvalidInputError(

@@ -96,7 +96,7 @@ def _is_waiting(keys: RecordKeys, run: FlowRun) -> bool:
     That includes a record that an earlier run has failed, and that `run` never came to claim.
     """
     records = record_store()
-    if records.waits(keys):
+    if records.is_unclaimed(keys):
         return True
     record = records.clip(keys) if isinstance(keys, ClipKeys) else None
     failed = record is not None and record.status == ClipStatus.FAILED

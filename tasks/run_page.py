@@ -23,14 +23,13 @@ from prefect.artifacts import (
 from prefect.client.schemas.objects import State
 
 from clipflow.domain.clips import ClipRequest, ClipResult
-from clipflow.domain.errors import ClipflowError, Failure, presentable
+from clipflow.domain.errors import ClipflowError, Failure, bounded_message
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.shorts import Short
-from clipflow.results import put, tables
-from clipflow.results.sheet import contact_sheet
-from clipflow.storage.links import link
-from clipflow.storage.objects import ObjectHead, ObjectStore, object_store, shorts_store
-from clipflow.telemetry.progress import heard_by
+from clipflow.results import publish, tables
+from clipflow.results.posters import contact_sheet
+from clipflow.storage.objects import ObjectHead, ObjectStore, link, object_store, shorts_store
+from clipflow.telemetry.progress import reporting_to
 from tasks.flow_runs import tags_of, this_run
 from tasks.retries import RECORDS
 
@@ -75,13 +74,13 @@ def publish_shorts(keys: ShortsKeys, shorts: Sequence[Short]) -> None:
 @task(name="put-clip-page", task_run_name="results page", **RECORDS)
 def put_clip_page(keys: ClipKeys, clip: ClipRequest, made: ClipResult) -> dict[str, str]:
     """Put the clip's results page under its key; the posters in it as data URLs, by object key."""
-    return put.put_clip_page(keys, clip.segments or [], made, object_store())
+    return publish.put_clip_page(keys, clip.segments or [], made, object_store())
 
 
 @task(name="put-shorts-page", task_run_name="results page", **RECORDS)
 def put_shorts_page(keys: ShortsKeys, shorts: Sequence[Short]) -> dict[str, str]:
     """Put the shorts' results page under its key; the posters in it as data URLs, by object key."""
-    return put.put_shorts_page(keys, shorts, shorts_store())
+    return publish.put_shorts_page(keys, shorts, shorts_store())
 
 
 def _posters(key: str, state: State[dict[str, str]]) -> dict[str, str]:
@@ -104,7 +103,7 @@ def publish_clip_artifacts(
         create_table_artifact(
             tables.clip_rows(keys, segments, heads, address),
             key=_key(keys.label),
-            description=tables.clip_words(keys, made, address),
+            description=tables.clip_summary(keys, made, address),
         )
         if poster := posters.get(made.s3_key):
             create_image_artifact(
@@ -119,7 +118,7 @@ def publish_shorts_artifacts(keys: ShortsKeys, shorts: Sequence[Short], posters:
         create_table_artifact(
             tables.short_rows(shorts, address),
             key=_key(f"shorts {keys.video_id}"),
-            description=tables.shorts_words(keys, shorts, address),
+            description=tables.shorts_summary(keys, shorts, address),
         )
         made = [posters[short.s3_key] for short in shorts if short.s3_key in posters]
         if made:
@@ -221,7 +220,7 @@ def progress_bar(key: str, description: str) -> Iterator[ProgressBar]:
     thread.start()
     done = False
     try:
-        with heard_by(bar.update):
+        with reporting_to(bar.update):
             yield bar
         done = True
     finally:
@@ -244,4 +243,4 @@ def count_bar(total: int, what: str) -> Iterator[Callable[[], None]]:
 
 
 def _log_text(error: Exception) -> str:
-    return presentable(f"{type(error).__name__}: {error}")
+    return bounded_message(f"{type(error).__name__}: {error}")

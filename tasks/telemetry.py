@@ -11,9 +11,9 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from prefect.logging.handlers import PrefectConsoleHandler
 
-from clipflow.domain.traces import TracePlace, event_place
-from clipflow.telemetry import export, spans
-from clipflow.telemetry.lines import CONTEXT, JsonLines
+from clipflow.domain.events import TraceContext, event_trace_context
+from clipflow.telemetry import tracing
+from clipflow.telemetry.logging import CONTEXT_FIELDS, JsonFormatter
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
@@ -38,7 +38,7 @@ class Console(PrefectConsoleHandler):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self._lines = None if self.stream.isatty() else JsonLines(line_context)
+        self._lines = None if self.stream.isatty() else JsonFormatter(line_context)
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._lines is None:
@@ -61,8 +61,8 @@ def line_context(record: logging.LogRecord) -> dict[str, str]:
         **of_step(),
     }
     fields = {**_ids_by_run.get(str(own["run_id"]), {}), **own}
-    fields["trace_id"] = fields.get("trace_id") or spans.current_trace()
-    return {name: str(fields[name]) for name in CONTEXT if fields.get(name)}
+    fields["trace_id"] = fields.get("trace_id") or tracing.current_trace_id()
+    return {name: str(fields[name]) for name in CONTEXT_FIELDS if fields.get(name)}
 
 
 def of_run() -> dict[str, str]:
@@ -72,7 +72,7 @@ def of_run() -> dict[str, str]:
     if run is None:
         return {}
     ids = {"run_id": str(run.id), **_ids(context.parameters or {})}
-    if at := TracePlace.read(run.labels.get(_TRACEPARENT)):
+    if at := TraceContext.read(run.labels.get(_TRACEPARENT)):
         ids["trace_id"] = at.trace_id
     if len(_ids_by_run) >= _MAX_RUNS:
         _ids_by_run.clear()
@@ -100,7 +100,7 @@ def retries() -> int:
 
 def trace_runs() -> None:
     """Export the spans of this process's runs to the environment's collector, if it names one."""
-    export.set_up(on_start=describe_span, is_last=is_flow_span, root=event_of)
+    tracing.configure(on_start=describe_span, is_last=is_flow_span, root=event_of)
 
 
 def describe_span(span: "Span", above: trace.Span) -> None:
@@ -110,14 +110,14 @@ def describe_span(span: "Span", above: trace.Span) -> None:
     and tries. So the first span below each of them sets those attributes on the span `above`.
     """
     run, step = of_run(), of_step()
-    above.set_attributes(spans.named(run))
-    span.set_attributes(spans.named({**run, **step}))
+    above.set_attributes(tracing.context_attributes(run))
+    span.set_attributes(tracing.context_attributes({**run, **step}))
     if not step:
         return
     span.set_attribute(_RETRIES, retries())
     scope = span.instrumentation_scope
-    if scope is not None and scope.name == spans.TRACER:
-        above.set_attributes({**spans.named(step), _RETRIES: retries()})
+    if scope is not None and scope.name == tracing.TRACER:
+        above.set_attributes({**tracing.context_attributes(step), _RETRIES: retries()})
 
 
 def is_flow_span(span: "ReadableSpan") -> bool:
@@ -139,7 +139,7 @@ def event_of(attributes: Mapping[str, Any]) -> Context | None:
         logger.warning("The run is not in the trace of its event: %s", error)
         return None
     at = place_of(run.parameters)
-    return spans.context_of(at) if at else None
+    return tracing.context_below(at) if at else None
 
 
 def trace_labels(run: "FlowRun") -> dict[str, str]:
@@ -149,13 +149,13 @@ def trace_labels(run: "FlowRun") -> dict[str, str]:
     return {_TRACEPARENT: str(traceparent)} if traceparent else {}
 
 
-def place_of(parameters: Mapping[str, Any]) -> TracePlace | None:
+def place_of(parameters: Mapping[str, Any]) -> TraceContext | None:
     """The event's span: that of the `traceparent` parameter, else the one derived from the id."""
-    place = TracePlace.read(parameters.get("traceparent"))
+    place = TraceContext.read(parameters.get("traceparent"))
     if place:
         return place
     try:
-        return event_place(UUID(str(parameters.get("event_id"))))
+        return event_trace_context(UUID(str(parameters.get("event_id"))))
     except ValueError:
         return None
 

@@ -36,8 +36,7 @@ from clipflow.domain.errors import (
 )
 from clipflow.domain.transitions import timestamp
 from clipflow.storage.records import InProgress, RecordStore
-from deployments.bridge.runs import Runs
-from deployments.bridge.server import answering
+from deployments.bridge.prefect_server import Runs, answering
 from tasks.flow_runs import (
     BEGIN_CLIP_GENERATION,
     GENERATE_CLIP,

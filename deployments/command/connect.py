@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 
 import httpx
 
-from clipflow.domain.errors import without_secrets
+from clipflow.domain.errors import redact
 from clipflow.settings import settings
 from deployments.command.output import Answer, UnreachableError
 from deployments.local_stack import StackError, running_stack
@@ -67,7 +67,7 @@ def _check_named() -> None:
         address = client.api_url.copy_with(userinfo=b"")
     if error:
         raise UnreachableError(
-            f"No Prefect server answers at {without_secrets(str(address))}.",
+            f"No Prefect server answers at {redact(str(address))}.",
             "Start it, or correct PREFECT_API_URL; where that is unset, `make up`'s is used.",
         ) from error
 

@@ -21,8 +21,8 @@ from clipflow.domain.errors import (
     InvalidInputError,
     StorageUnavailableError,
     TransientError,
-    presentable,
-    without_secrets,
+    bounded_message,
+    redact,
 )
 
 
@@ -54,7 +54,7 @@ def told(error: BaseException) -> tuple[Exit, str, str]:
 
 def one_line(text: str) -> str:
     """`text` on one line, bounded, without secrets."""
-    return presentable(" ".join(text.split()))
+    return bounded_message(" ".join(text.split()))
 
 
 def _told(error: BaseException) -> tuple[Exit, str, str]:
@@ -62,7 +62,7 @@ def _told(error: BaseException) -> tuple[Exit, str, str]:
     import httpx
     from pydantic import ValidationError
 
-    from clipflow.domain.model import faults
+    from clipflow.domain.model import describe_errors
 
     match error:
         case KeyboardInterrupt():
@@ -76,7 +76,7 @@ def _told(error: BaseException) -> tuple[Exit, str, str]:
         case ClipflowError():
             return Exit.FAILED, error.message, error.remedy
         case ValidationError():
-            return Exit.USAGE, f"Not valid: {faults(error)}.", "Correct what it names."
+            return Exit.USAGE, f"Not valid: {describe_errors(error)}.", "Correct what it names."
         case httpx.HTTPStatusError():
             status = error.response.status_code
             return Exit.UNREACHABLE, f"Prefect answers HTTP {status}.", _CHECK_PREFECT
@@ -190,7 +190,7 @@ def answering(*, as_json: bool, debug: bool) -> Iterator[Answer]:
         raise
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the line says what it is
         if debug:
-            sys.stderr.write(without_secrets(traceback.format_exc()))
+            sys.stderr.write(redact(traceback.format_exc()))
         answer.fail(*told(error))
     answer.finish()
     if answer.code != Exit.MADE:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import av
 
-from clipflow.media.loudness import TARGET, loudness
+from clipflow.media.loudness import TARGET, measure_loudness
 from deployments.demo.command import run_command
 from deployments.demo.sample import OUT, SAMPLE, console
 from deployments.local_stack import RunningStack
@@ -38,6 +38,6 @@ def faults(path: Path) -> list[str]:
             "it is not H.264 with AAC": (video.name, audio.name) == ("h264", "aac"),
             "it is too short or too long": SECONDS / 2 <= sound <= SECONDS * 3 / 2,
             "it cannot be decoded": sum(1 for _ in container.decode(video=0)) == video.frames,
-            "it is too loud or too quiet": abs(loudness(path) - TARGET) <= _TOLERANCE,
+            "it is too loud or too quiet": abs(measure_loudness(path) - TARGET) <= _TOLERANCE,
         }
     return [fault for fault, is_right in checks.items() if not is_right]

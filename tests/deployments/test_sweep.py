@@ -16,7 +16,7 @@ from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.transitions import timestamp
 from clipflow.storage.records import RecordStore, plain
 from deployments.bridge import sweep
-from deployments.bridge.server import PAGE
+from deployments.bridge.prefect_server import PAGE
 from deployments.bridge.sweep import Sweep, Swept
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS
 from tasks.recovery import RESTARTED_TAG

@@ -24,8 +24,8 @@ from clipflow.domain.errors import (
 from clipflow.domain.keys import ClipKeys
 from clipflow.jobs.clips import Cut
 from clipflow.jobs.segment import SegmentPlan
-from clipflow.media.form import common_form
-from clipflow.media.probe import probe
+from clipflow.media.output_format import common_format
+from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.media.window import Span
 from clipflow.storage.objects import ObjectHead
@@ -47,12 +47,12 @@ def server(prefect_server: PrefectServer) -> Iterator[None]:
 def test_a_plan_comes_out_the_same_on_the_other_machine(tmp_path: Path) -> None:
     # A container whose clock is coarser than a sample, and a rate that is no whole number.
     path = make_source(tmp_path / "main.mkv", rate=Fraction(30000, 1001), seconds=3)
-    source = probe(LocalSource(path))
+    source = probe_source(LocalSource(path))
     segment = Segment.read({"startTime": "00:00:01.033", "endTime": 2}, "a segment")
     asked = ExtractInput(tenant_id="t", episode_id="e", clip_id="c", segment=segment, index=3)
     head = ObjectHead("e/tracks/main.mkv", "e", 10, {})
     span = Span(segment.start_time, segment.end_time)
-    plan = SegmentPlan("e/clips/c/segments/3.mp4", head, source, span, common_form([source]))
+    plan = SegmentPlan("e/clips/c/segments/3.mp4", head, source, span, common_format([source]))
     told = extract_child(Cut(asked, plan), force=False).parameters
     names = ("tenant_id", "episode_id", "clip_id", "segment", "index")
     there = cut_of_child({name: told[name] for name in names}, told["plan"])

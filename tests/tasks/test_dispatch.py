@@ -14,7 +14,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Pending, Scheduled
 
 from clipflow.domain.errors import InvalidInputError
-from clipflow.domain.traces import event_place
+from clipflow.domain.events import event_trace_context
 from clipflow.storage.records import RecordStore
 from flows.begin_clip_generation import begin_clip_generation
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP
@@ -122,7 +122,7 @@ def test_a_clip_stays_in_the_trace_of_the_event_that_asks_for_it() -> None:
     clip = f"c-{uuid4().hex}"
     late = asked(clip)
     work_on(asked("any"))
-    place = event_place(UUID(late.parameters["event_id"]))
+    place = event_trace_context(UUID(late.parameters["event_id"]))
     assert runs_for(clip)[0].labels["__OTEL_TRACEPARENT"] == place.traceparent
 
 

@@ -12,7 +12,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment, Short
-from clipflow.speech.words import words_json
+from clipflow.domain.transcript import words_json
 from clipflow.storage.objects import ObjectStore
 from tasks.run_page import publish_shorts
 from tests.programs import PrefectServer, eventually

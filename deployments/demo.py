@@ -21,7 +21,7 @@ from rich.console import Console
 
 from clipflow.domain.clips import ClipStatus
 from clipflow.domain.timecode import parse_timecode
-from clipflow.media.loudness import TARGET, loudness
+from clipflow.media.loudness import TARGET, measure_loudness
 from deployments.local_stack import RunningStack, StackError, running_stack
 
 ROOT = Path(__file__).parents[1]
@@ -155,7 +155,8 @@ def short_faults(path: Path) -> list[str]:
         checks = {
             "it is not 1080x1920": (video.width, video.height) == (1080, 1920),
             "it is too short or too long": SHORTS_SECONDS / 2 <= seconds <= SHORTS_SECONDS * 3 / 2,
-            "it is too loud or too quiet": abs(loudness(path) - TARGET) <= _LOUDNESS_TOLERANCE,
+            "it is too loud or too quiet": abs(measure_loudness(path) - TARGET)
+            <= _LOUDNESS_TOLERANCE,
             **_stream_checks(container),
         }
     return [fault for fault, is_right in checks.items() if not is_right]

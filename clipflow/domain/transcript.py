@@ -1,13 +1,16 @@
 """What is said in a video: words with their times, and the lines they make."""
 
-from collections.abc import Sequence
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Annotated
 
 from pydantic import Field
 
-from clipflow.domain.model import Model
+from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.model import Model, parse_json
 
 # Seconds: a later time is damage, not speech.
 LONGEST = 48 * 3600
@@ -138,3 +141,88 @@ def is_unspaced(character: str) -> bool:
 
 def _is_unspaced(before: str, after: str) -> bool:
     return is_unspaced(before) and is_unspaced(after)
+
+
+def words_json(words: Iterable[Word]) -> str:
+    """`words` as a JSON list, a line for each."""
+    rows = (json.dumps(word.model_dump(), ensure_ascii=False) for word in words)
+    return "[\n" + ",\n".join(rows) + "\n]\n"
+
+
+def read_words(text: str | bytes, name: str) -> tuple[Word, ...]:
+    """The words in `text`. Raises InvalidInputError naming `name` and the first word at fault."""
+    rows = parse_json(text, name)
+    if not isinstance(rows, list):
+        raise InvalidInputError(f"{name} is not a list of words.")
+    return tuple(Word.read(row, f"{name}: word {place}") for place, row in enumerate(rows, 1))
+
+
+# Unicode's categories of what stands before the character it belongs to.
+_OPENING = ("Ps", "Pi")
+
+
+@dataclass(frozen=True)
+class PartialWord:
+    """A word whose times, in seconds, may be unknown."""
+
+    text: str
+    start: float | None = None
+    end: float | None = None
+    score: float | None = None
+
+
+def split_words(text: str) -> list[str]:
+    """The words of `text`; of scripts without spaces the characters, each with its punctuation."""
+    return [word for token in text.split() for word in _characters(token)]
+
+
+def _characters(token: str) -> list[str]:
+    words = [token[0]]
+    for before, character in pairwise(token):
+        if _begins(before, character):
+            words.append(character)
+        else:
+            words[-1] += character
+    return words
+
+
+def _begins(before: str, character: str) -> bool:
+    if not (is_unspaced(before) or is_unspaced(character)):
+        return False
+    if unicodedata.category(before) in _OPENING:
+        return False
+    category = unicodedata.category(character)
+    return category[0] in "LN" or category in _OPENING
+
+
+def spread_words(texts: Sequence[str], start: float, end: float) -> list[Word]:
+    """`texts` as words that share `start`–`end` by their lengths."""
+    total = sum(map(len, texts)) or 1
+    ends = [0, *accumulate(map(len, texts))]
+    times = [round(start + max(0.0, end - start) * at / total, 3) for at in ends]
+    return [
+        Word(text=text, start=begins, end=stops)
+        for text, (begins, stops) in zip(texts, pairwise(times), strict=True)
+    ]
+
+
+def fill_times(heard: Sequence[PartialWord], start: float, end: float) -> list[Word]:
+    """`heard` with all its times: words without them share what their neighbours leave free.
+
+    `start` and `end` bound what comes before the first known time and after the last one.
+    """
+    words: list[Word] = []
+    waiting: list[PartialWord] = []
+    for one in heard:
+        if one.start is None or one.end is None:
+            waiting.append(one)
+            continue
+        words += _between(waiting, words[-1].end if words else start, one.start)
+        waiting = []
+        ends = max(one.start, one.end)
+        words.append(Word(text=one.text, start=one.start, end=ends, score=one.score))
+    return words + _between(waiting, words[-1].end if words else start, end)
+
+
+def _between(waiting: Sequence[PartialWord], start: float, end: float) -> list[Word]:
+    return spread_words([one.text for one in waiting], start, end) if waiting else []

@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction import text as features
 
 from clipflow.domain.transcript import PAUSE
-from clipflow.highlights.bounds import MOST_SHARED
-from clipflow.highlights.brief import Choice, Span
-from clipflow.highlights.speech import Piece, Speech
-from clipflow.highlights.wording import terms, title_of
+from clipflow.highlights.pieces import MOST_SHARED, Choice, Piece, Span, Speech
+from clipflow.highlights.titles import terms, title_of
 
 Numbers = NDArray[np.float64]
 Places = NDArray[np.intp]

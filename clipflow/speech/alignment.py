@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clipflow.domain.transcript import Word
-from clipflow.speech.spread import Heard, split, timed
+from clipflow.domain.transcript import PartialWord, Word, fill_times, split_words
 from clipflow.speech.whisper_models import Aligner, device
 
 _LOG = logging.getLogger(__name__)
@@ -32,10 +31,10 @@ def aligned(
     if aligner and "".join(one.text for one in found) != "".join(text.split()):
         _LOG.warning("Nothing aligned from %.1f s to %.1f s: %r", start, end, text)
         found = []
-    return timed(regrouped(found, text), start, end)
+    return fill_times(regrouped(found, text), start, end)
 
 
-def regrouped(found: Sequence[Heard], text: str) -> list[Heard]:
+def regrouped(found: Sequence[PartialWord], text: str) -> list[PartialWord]:
     """The words of `text` with the times of `found`: its characters, but in other groups.
 
     WhisperX parts Chinese and Japanese at every character, also inside a foreign word or before
@@ -43,12 +42,12 @@ def regrouped(found: Sequence[Heard], text: str) -> list[Heard]:
     """
     characters = [character for one in found for character in _characters(one)]
     words, at = [], 0
-    for word in split(text):
+    for word in split_words(text):
         known = [one for one in characters[at : at + len(word)] if one.start is not None]
         at += len(word)
         scores = [one.score for one in known if one.score is not None]
         words.append(
-            Heard(
+            PartialWord(
                 word,
                 known[0].start if known else None,
                 known[-1].end if known else None,
@@ -58,13 +57,13 @@ def regrouped(found: Sequence[Heard], text: str) -> list[Heard]:
     return words
 
 
-def _characters(one: Heard) -> list[Heard]:
+def _characters(one: PartialWord) -> list[PartialWord]:
     """The characters of a word, each with its share of the word's time."""
     if one.start is None or one.end is None:
-        return [Heard(character) for character in one.text]
+        return [PartialWord(character) for character in one.text]
     each = (one.end - one.start) / len(one.text)
     return [
-        Heard(
+        PartialWord(
             character,
             round(one.start + place * each, 3),
             round(one.start + (place + 1) * each, 3),
@@ -74,14 +73,16 @@ def _characters(one: Heard) -> list[Heard]:
     ]
 
 
-def _aligned(segment: dict[str, Any], sound: NDArray[np.float32], aligner: Aligner) -> list[Heard]:
+def _aligned(
+    segment: dict[str, Any], sound: NDArray[np.float32], aligner: Aligner
+) -> list[PartialWord]:
     import whisperx
 
     # One segment at a time, as WhisperX does itself, so that we know whose words come back.
     with _one_sentence(aligner.metadata["language"]):
         result = whisperx.align([segment], aligner.model, aligner.metadata, sound, device())
     return [
-        Heard(
+        PartialWord(
             "".join(word["word"].split()), *(_number(word, of) for of in ("start", "end", "score"))
         )
         for word in result["word_segments"]

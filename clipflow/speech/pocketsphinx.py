@@ -16,10 +16,9 @@ from queue import SimpleQueue
 from typing import IO
 
 from clipflow.domain.errors import InvalidInputError, MediaInterruptedError
-from clipflow.domain.transcript import Transcript, Word
+from clipflow.domain.transcript import Transcript, Word, read_words
 from clipflow.machine import cores
 from clipflow.speech.sound import RATE, SAMPLE_BYTES, pieces, samples
-from clipflow.speech.words import read_words
 from clipflow.telemetry.progress import report
 
 LANGUAGE = "en"

@@ -10,10 +10,10 @@ import boto3
 
 from clipflow.domain.clips import BeginClipGeneration, ClipRequest
 from clipflow.domain.errors import InvalidInputError, StorageUnavailableError
-from clipflow.domain.eventbridge import put_events_entry
+from clipflow.domain.events import put_events_entry
 from clipflow.domain.keys import ClipKeys, main_track_candidates
 from clipflow.domain.timecode import TimeSpan, format_timecode
-from clipflow.media.probe import probe
+from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.settings import settings
 from clipflow.storage.aws import storage_errors
@@ -74,7 +74,7 @@ def request_of_file(path: Path, cuts: Sequence[TimeSpan], name: str | None) -> B
     Raises MediaRefusedError where the file is no video, InvalidInputError for a cut past its end or
     a name that is not valid.
     """
-    source = probe(LocalSource(path))
+    source = probe_source(LocalSource(path))
     for start, end in cuts:
         if source.duration is not None and end > source.duration + _TOLERANCE:
             raise InvalidInputError(

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from clipflow.domain.errors import without_secrets
+from clipflow.domain.errors import redact
 from clipflow.settings import settings
 from deployments.command.output import Output, UnreachableError
 from deployments.local_stack import StackError, shared_stack
@@ -60,6 +60,6 @@ def _check_prefect() -> None:
         address = client.api_url.copy_with(userinfo=b"")
     if error:
         raise UnreachableError(
-            f"No Prefect server answers at {without_secrets(str(address))}.",
+            f"No Prefect server answers at {redact(str(address))}.",
             "Start it, or correct PREFECT_API_URL; where that is unset, the local stack is used.",
         ) from error

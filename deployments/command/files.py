@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
-from clipflow.results.page import relinked
+from clipflow.results.pages import replace_links
 from clipflow.storage.aws import storage_errors
 from clipflow.storage.objects import ObjectStore, object_store, shorts_store
 from clipflow.storage.records import plain, record_store
@@ -141,5 +141,5 @@ def _download_page(
         return None
     links = {quote(relpath(k, dirname(key))): quote(os.fsencode(file)) for k, file in files.items()}
     text = objects.text(key, _PAGE_BYTES)
-    path.write_text(relinked(text, links), encoding="utf-8")
+    path.write_text(replace_links(text, links), encoding="utf-8")
     return path

@@ -21,8 +21,8 @@ from clipflow.domain.errors import (
     InvalidInputError,
     StorageUnavailableError,
     TransientError,
-    presentable,
-    without_secrets,
+    bounded_message,
+    redact,
 )
 
 _DEFECT = "This is a defect in clipflow: run it again with --debug, which shows where."
@@ -115,7 +115,7 @@ def command_output(*, as_json: bool, debug: bool) -> Iterator[Output]:
         raise
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - format_error names it
         if debug:
-            sys.stderr.write(without_secrets(traceback.format_exc()))
+            sys.stderr.write(redact(traceback.format_exc()))
         output.fail(*format_error(error))
     output.write_document()
     if output.code != ExitCode.OK:
@@ -161,7 +161,7 @@ def format_error(error: BaseException) -> tuple[ExitCode, str, str]:
 
 def one_line(text: str) -> str:
     """`text` on one line, bounded, without secrets."""
-    return presentable(" ".join(text.split()))
+    return bounded_message(" ".join(text.split()))
 
 
 def _classify(error: BaseException) -> tuple[ExitCode, str, str]:
@@ -169,7 +169,7 @@ def _classify(error: BaseException) -> tuple[ExitCode, str, str]:
     import httpx
     from pydantic import ValidationError
 
-    from clipflow.domain.model import faults
+    from clipflow.domain.model import describe_errors
 
     match error:
         case KeyboardInterrupt():
@@ -183,7 +183,7 @@ def _classify(error: BaseException) -> tuple[ExitCode, str, str]:
         case ClipflowError():
             return ExitCode.FAILED, error.message, error.remedy
         case ValidationError():
-            return ExitCode.USAGE, f"Not valid: {faults(error)}.", "Correct what it names."
+            return ExitCode.USAGE, f"Not valid: {describe_errors(error)}.", "Correct what it names."
         case httpx.HTTPStatusError():
             status = error.response.status_code
             return ExitCode.UNREACHABLE, f"Prefect answers HTTP {status}.", _CHECK_PREFECT

@@ -8,11 +8,11 @@ from typing import Any, Self
 
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import ShortsConfig
-from clipflow.media.probe import probe
+from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.settings import settings
-from clipflow.speech import srt
 from clipflow.storage.objects import ObjectStore, shorts_store
+from clipflow.subtitles.reading import read_subtitles
 from deployments.command.files import (
     LOCAL,
     OutputManifest,
@@ -42,7 +42,7 @@ class Video:
     @classmethod
     def of(cls, path: Path) -> Self:
         """Raises MediaRefusedError where the file is no video."""
-        probe(LocalSource(path))
+        probe_source(LocalSource(path))
         keys = ShortsKeys(LOCAL, content_id(path), settings().shorts_prefix)
         return cls(path, keys, shorts_store())
 
@@ -52,7 +52,7 @@ class Video:
         Raises InvalidInputError for subtitles that cannot be read, before anything is uploaded.
         """
         if subtitles:
-            srt.read(subtitles.read_bytes(), subtitles.name, None)
+            read_subtitles(subtitles.read_bytes(), subtitles.name, None)
         upload_once(self.objects, self.path, self.keys.original)
         self._upload_subtitles(subtitles)
         document = config.model_dump(mode="json", exclude_none=True)

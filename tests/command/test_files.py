@@ -7,7 +7,7 @@ import pytest
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import ShortsConfig
-from clipflow.media.probe import probe
+from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.storage.objects import ObjectStore
 from clipflow.storage.records import RecordStore
@@ -90,4 +90,4 @@ def test_a_file_whose_name_has_a_colon_is_a_file(
 ) -> None:
     make_source(tmp_path / "talk.mp4", seconds=1, sound=None).rename(tmp_path / "12:30 talk.mp4")
     monkeypatch.chdir(tmp_path)
-    assert probe(LocalSource(Path("12:30 talk.mp4"))).duration == 1
+    assert probe_source(LocalSource(Path("12:30 talk.mp4"))).duration == 1

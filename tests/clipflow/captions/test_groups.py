@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipflow.captions.groups import Group, groups, width
-from clipflow.captions.tokens import FULL_SIZE, ROW_WIDTH, SMALLEST_SIZE
+from clipflow.captions.groups import FULL_SIZE, ROW_WIDTH, SMALLEST_SIZE, Group, groups, width
 from clipflow.captions.typefaces import clusters
 from clipflow.domain.transcript import Word
 from tests.clipflow.captions.drawing import said

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from clipflow.domain.shorts import Moment
 from clipflow.domain.transcript import Word
-from clipflow.highlights.bounds import moments
-from clipflow.highlights.brief import Brief, Choice, Span
-from clipflow.highlights.speech import Speech
+from clipflow.highlights.moments import moments
+from clipflow.highlights.pieces import Brief, Choice, Span, Speech
 from tests.clipflow.highlights.transcripts import spread
 
 # Seconds: half of what words may overlap by and still be parted, and a rounding.

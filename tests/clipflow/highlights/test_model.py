@@ -19,10 +19,9 @@ from pydantic_ai.models.test import TestModel
 
 from clipflow.domain.errors import ClipflowError, ModelRefusedError, ModelUnavailableError
 from clipflow.domain.shorts import Moment
-from clipflow.highlights import model, prompt
-from clipflow.highlights.brief import Brief
-from clipflow.highlights.pick import pick
-from clipflow.highlights.speech import Speech
+from clipflow.highlights import language_model
+from clipflow.highlights.moments import pick
+from clipflow.highlights.pieces import Brief, Speech
 from clipflow.settings import models
 from tests.clipflow.highlights.model_server import ModelServer, Reply, model_server
 from tests.clipflow.highlights.transcripts import sample, spread
@@ -51,13 +50,7 @@ def picked(
     with model_server(*replies) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("OLLAMA_BASE_URL", server.url)
-        return choose(monkeypatch, name), server
-
-
-def choose(monkeypatch: pytest.MonkeyPatch, name: str) -> list[Moment]:
-    monkeypatch.setenv("CLIPFLOW_HIGHLIGHT_MODEL", name)
-    models.cache_clear()
-    return pick(sample(), BRIEF)
+        return pick(sample(), BRIEF, name), server
 
 
 def spans(found: list[Moment]) -> list[tuple[float, float]]:
@@ -101,7 +94,7 @@ def test_an_answer_of_no_use_is_asked_for_three_times(
     with model_server(reply) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         with pytest.raises(ModelUnavailableError, match="in the form asked for") as caught:
-            choose(monkeypatch, "openai-chat:small")
+            pick(sample(), BRIEF, "openai-chat:small")
     assert len(server.asked) == 3
     assert caught.value.remedy
 
@@ -141,7 +134,7 @@ def test_no_server_is_a_passing_fault(monkeypatch: pytest.MonkeyPatch) -> None:
         gone = server.url
     monkeypatch.setenv("OPENAI_BASE_URL", gone)
     with pytest.raises(ModelUnavailableError, match="did not answer"):
-        choose(monkeypatch, "openai-chat:small")
+        pick(sample(), BRIEF, "openai-chat:small")
 
 
 @pytest.mark.parametrize(
@@ -158,19 +151,19 @@ def test_a_model_that_cannot_be_asked_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, name: str, said: str
 ) -> None:
     with pytest.raises(ModelRefusedError, match=said) as caught:
-        choose(monkeypatch, name)
+        pick(sample(), BRIEF, name)
     assert "CLIPFLOW_HIGHLIGHT_MODEL" in caught.value.remedy
 
 
 def test_pydantic_ais_own_test_model_fits_the_form() -> None:
     speech = Speech.of(sample().words, BRIEF)
     answer = TestModel(custom_output_args={"moments": [named(9, 13, title="word " * 30)]})
-    [choice] = model.choices(speech, 3, answer)
+    [choice] = language_model.choices(speech, 3, answer)
     assert (choice.span.first, choice.span.last) == (8, 12)
     assert choice.title == "Word word word word word word word word word word word word…"[:60]
     with pytest.raises(ModelUnavailableError):
         # What it makes up by itself are lines that are not shown.
-        model.choices(speech, 3, TestModel())
+        language_model.choices(speech, 3, TestModel())
 
 
 def test_a_long_talk_is_shown_in_windows_and_the_best_of_them_ranked_once_more() -> None:
@@ -188,15 +181,15 @@ def test_a_long_talk_is_shown_in_windows_and_the_best_of_them_ranked_once_more()
         shown.append(str(part.content))
         numbers = [int(n) for n in re.findall(r"^(\d+) \[", shown[-1], re.MULTILINE)]
         moments = [named(n, n + 4, 50 + at) for at, n in enumerate(numbers[:50:10])]
-        if len(shown) == len(prompt.requests(speech, 5)) + 1:
+        if len(shown) == len(language_model.requests(speech, 5)) + 1:
             moments = [named(numbers[0], numbers[4], 99), named(numbers[5], numbers[9], 80)]
         return ModelResponse([ToolCallPart(info.output_tools[0].name, {"moments": moments})])
 
-    found = model.choices(speech, 5, FunctionModel(answer))
+    found = language_model.choices(speech, 5, FunctionModel(answer))
     assert len(shown) == 5
     assert [choice.score for choice in found[:2]] == [99, 80]
     assert all(choice.score <= 80 for choice in found[2:])
-    assert all(len(text.split()) < prompt.WINDOW * 1.5 for text in shown)
+    assert all(len(text.split()) < language_model.WINDOW * 1.5 for text in shown)
     assert all(text.count("</transcript>") == 1 for text in shown)
     seen = [int(n) for text in shown[:-1] for n in re.findall(r"^(\d+) \[", text, re.MULTILINE)]
     assert set(seen) == set(range(1, 1501)) and len(seen) > 1500 + 60
@@ -207,7 +200,7 @@ def test_a_model_that_never_answers_is_not_waited_for(monkeypatch: pytest.Monkey
         await asyncio.sleep(60)
         raise AssertionError
 
-    monkeypatch.setattr(model, "REQUEST_TIMEOUT", 0.05)
+    monkeypatch.setattr(language_model, "REQUEST_TIMEOUT", 0.05)
     speech = Speech.of(sample().words, BRIEF)
     with pytest.raises(ModelUnavailableError, match="Timeout"):
-        model.choices(speech, 3, FunctionModel(never))
+        language_model.choices(speech, 3, FunctionModel(never))

@@ -2,7 +2,6 @@
 
 import random
 import time
-from collections.abc import Iterator
 from fractions import Fraction
 
 import pytest
@@ -10,10 +9,9 @@ import pytest
 from clipflow.domain.errors import NoMomentsError
 from clipflow.domain.shorts import Moment
 from clipflow.domain.transcript import Transcript, Word
-from clipflow.highlights.brief import Brief
-from clipflow.highlights.pick import pick
-from clipflow.highlights.wording import TITLE_LIMIT, shortened
-from clipflow.settings import models
+from clipflow.highlights.moments import pick
+from clipflow.highlights.pieces import Brief
+from clipflow.highlights.titles import TITLE_LIMIT, shortened
 from tests.clipflow.highlights.transcripts import sample, sample_lines, spread
 
 # Lines of the sample that belong together, as its maker says.
@@ -31,14 +29,6 @@ ARABIC = [
     "الفرن يجب أن يكون ساخنا جدا قبل أن يدخل العجين. البخار يجعل قشرة الخبز رقيقة ولامعة.",
     "لا تقطعوا الخبز وهو ساخن. انتظروا ساعة واحدة حتى يبرد من الداخل ثم قدموه مع الزيت.",
 ]
-
-
-@pytest.fixture(autouse=True)
-def no_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv("CLIPFLOW_HIGHLIGHT_MODEL", raising=False)
-    models.cache_clear()
-    yield
-    models.cache_clear()
 
 
 def of(words: list[Word], brief: Brief, language: str | None = None) -> list[Moment]:

@@ -7,10 +7,9 @@ from typing import Any
 
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment, ShortsConfig
-from clipflow.domain.transcript import Word
+from clipflow.domain.transcript import Word, words_json
 from clipflow.jobs.render import Render, render
 from clipflow.jobs.shorts import make_moment, plan_moments
-from clipflow.speech.words import words_json
 from clipflow.storage.objects import ObjectStore
 
 

@@ -13,10 +13,9 @@ from clipflow.domain.clips import ClipResult, Segment
 from clipflow.domain.errors import Failure, FailureCode
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short
-from clipflow.domain.transcript import Word
+from clipflow.domain.transcript import Word, words_json
 from clipflow.media import ffmpeg
-from clipflow.results.put import put_clip_page, put_shorts_page
-from clipflow.speech.words import words_json
+from clipflow.results.publish import put_clip_page, put_shorts_page
 from clipflow.storage.objects import ObjectStore
 
 WHY = "It says in one sentence what the talk keeps coming back to."

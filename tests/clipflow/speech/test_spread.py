@@ -1,18 +1,18 @@
 """Words that have no times get theirs from their neighbours."""
 
+from clipflow.domain.transcript import PartialWord, fill_times, split_words
 from clipflow.speech.alignment import regrouped
-from clipflow.speech.spread import Heard, split, timed
 
 
 def test_what_is_not_timed_shares_what_its_neighbours_leave() -> None:
     heard = [
-        Heard("It"),
-        Heard("costs", 1.0, 2.0, 0.9),
-        Heard("42"),
-        Heard("$", 2.4),
-        Heard("a", 3, 4),
+        PartialWord("It"),
+        PartialWord("costs", 1.0, 2.0, 0.9),
+        PartialWord("42"),
+        PartialWord("$", 2.4),
+        PartialWord("a", 3, 4),
     ]
-    words = timed([*heard, Heard("end")], 0.5, 5.0)
+    words = fill_times([*heard, PartialWord("end")], 0.5, 5.0)
     assert [word.text for word in words] == ["It", "costs", "42", "$", "a", "end"]
     assert [(word.start, word.end) for word in words] == [
         (0.5, 1.0),
@@ -25,19 +25,22 @@ def test_what_is_not_timed_shares_what_its_neighbours_leave() -> None:
 
 
 def test_without_any_time_words_share_the_span_by_their_lengths() -> None:
-    words = timed([Heard("a"), Heard("bcd")], 1.0, 3.0)
+    words = fill_times([PartialWord("a"), PartialWord("bcd")], 1.0, 3.0)
     assert [(word.start, word.end) for word in words] == [(1.0, 1.5), (1.5, 3.0)]
 
 
 def test_characters_are_put_together_again_as_words() -> None:
     found = [
-        Heard("用", 0.0, 0.5, 0.5),
-        Heard("T", 0.5, 0.7, 0.4),
-        Heard("V", 0.7, 0.9, 0.6),
-        Heard("。"),
+        PartialWord("用", 0.0, 0.5, 0.5),
+        PartialWord("T", 0.5, 0.7, 0.4),
+        PartialWord("V", 0.7, 0.9, 0.6),
+        PartialWord("。"),
     ]
-    assert regrouped(found, " 用TV。") == [Heard("用", 0.0, 0.5, 0.5), Heard("TV。", 0.5, 0.9, 0.5)]
+    assert regrouped(found, " 用TV。") == [
+        PartialWord("用", 0.0, 0.5, 0.5),
+        PartialWord("TV。", 0.5, 0.9, 0.5),
+    ]
 
 
 def test_thai_marks_and_opening_brackets_stay_with_their_character() -> None:
-    assert split("กิน “ข้าว”") == ["กิ", "น", "“ข้", "า", "ว”"]
+    assert split_words("กิน “ข้าว”") == ["กิ", "น", "“ข้", "า", "ว”"]

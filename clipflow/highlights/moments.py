@@ -1,0 +1,124 @@
+"""The moments of a transcript, by salience or by a language model: how long each is, and where."""
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+
+from clipflow.domain.errors import NoMomentsError
+from clipflow.domain.shorts import Moment
+from clipflow.domain.transcript import Transcript
+from clipflow.highlights.pieces import MOST_SHARED, Brief, Choice, Span, Speech
+from clipflow.highlights.titles import title_of
+
+
+def pick(transcript: Transcript, brief: Brief, model: str | None = None) -> list[Moment]:
+    """The best moments, best first: `brief.count`, or as many as there are good ones, even none.
+
+    `model` is a language model as pydantic-ai names it; without one they are chosen by salience.
+    What `moments` says of their length and overlap holds for both ways. But a video shorter than
+    the target is one moment with all that is said in it, even where that is too short. It must not
+    be called where an event loop runs.
+
+    Raises NoMomentsError where nothing is said, and what `language_model.choices` raises.
+    """
+    speech = Speech.of(transcript.words, brief)
+    if not speech.pieces:
+        raise NoMomentsError(
+            "No moment can be chosen: nothing is said in the video.",
+            "Name a video with speech in it; for one with speech, set its language.",
+        )
+    if speech.length < speech.target:
+        return [everything(speech)]
+    return moments(speech, _choices(speech, transcript.language, brief.count, model), brief.count)
+
+
+def _choices(speech: Speech, language: str | None, count: int, model: str | None) -> list[Choice]:
+    # scikit-learn and pydantic-ai take a second each to import, which a flow's start need not pay.
+    if not model:
+        from clipflow.highlights import salience
+
+        return salience.choices(speech, count, language)
+    from clipflow.highlights import language_model
+
+    return language_model.choices(speech, count, model)
+
+
+def moments(speech: Speech, choices: Iterable[Choice], count: int) -> list[Moment]:
+    """The best `count` of `choices` as moments, best first; fewer where there are not as many.
+
+    Each lasts 0.5 to 1.5 times the target, and no two share more than a tenth of the shorter one:
+    of two that do, the better one stays. A choice that cannot be brought to that length is left
+    out.
+    """
+    kept: list[tuple[Span, Choice]] = []
+    for choice in sorted(choices, key=lambda choice: -choice.score):
+        span = fitted(speech, choice.span)
+        if span and is_apart(speech, span, [other for other, _ in kept]):
+            kept.append((span, choice))
+        if len(kept) == count:
+            break
+    return [_moment(speech, span, choice) for span, choice in kept]
+
+
+def everything(speech: Speech) -> Moment:
+    """All that is said, from the first word to the last, however long that is."""
+    title = title_of(speech.lines[0].words)
+    span = Span(0, len(speech.pieces) - 1)
+    return _moment(speech, span, Choice(span, 100, "It is all that is said.", title))
+
+
+def fitted(speech: Speech, span: Span) -> Span | None:
+    """`span` grown or shrunk to a moment's length; None where that cannot be.
+
+    What is too long keeps its beginning, and ends with a line if it can. What is too short grows
+    by a piece at a time, over the shorter silence first.
+    """
+    if speech.milliseconds(span.first, span.last) > speech.longest:
+        return _shrunk(speech, span)
+    return _grown(speech, span)
+
+
+def is_apart(speech: Speech, span: Span, others: Sequence[Span]) -> bool:
+    """Whether `span` shares no more than it may with each of `others`."""
+    return all(_shared(speech, span, other) <= MOST_SHARED for other in others)
+
+
+def _shared(speech: Speech, one: Span, other: Span) -> Fraction:
+    pieces = speech.pieces
+    start = max(pieces[one.first].begin, pieces[other.first].begin)
+    end = min(pieces[one.last].finish, pieces[other.last].finish)
+    shorter = min(speech.milliseconds(s.first, s.last) for s in (one, other))
+    return Fraction(max(0, end - start), max(1, shorter))
+
+
+def _shrunk(speech: Speech, span: Span) -> Span | None:
+    for first in range(span.first, span.last + 1):
+        lasts = [last for last in range(first, span.last + 1) if speech.fits(first, last)]
+        if lasts:
+            closing = [last for last in lasts if speech.pieces[last].closes]
+            return Span(first, (closing or lasts)[-1])
+    return None
+
+
+def _grown(speech: Speech, span: Span) -> Span | None:
+    pieces = speech.pieces
+    while not speech.fits(span.first, span.last):
+        ways: list[tuple[float, Span]] = []
+        if span.last + 1 < len(pieces):
+            ways.append((pieces[span.last + 1].silence, Span(span.first, span.last + 1)))
+        if span.first > 0:
+            ways.append((pieces[span.first].silence, Span(span.first - 1, span.last)))
+        ways = [(s, w) for s, w in ways if speech.milliseconds(w.first, w.last) <= speech.longest]
+        if not ways:
+            return None
+        span = min(ways, key=lambda way: way[0])[1]
+    return span
+
+
+def _moment(speech: Speech, span: Span, choice: Choice) -> Moment:
+    return Moment(
+        start=Fraction(speech.pieces[span.first].begin, 1000),
+        end=Fraction(speech.pieces[span.last].finish, 1000),
+        score=choice.score,
+        why=choice.why,
+        title=choice.title,
+    )

@@ -1,0 +1,226 @@
+"""A transcript as pieces that a moment may begin and end with: in whole milliseconds, in pauses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import accumulate, pairwise
+
+from clipflow.domain.transcript import Line, Word, lines
+
+# Two moments share at most this part of the shorter one.
+MOST_SHARED = Fraction(1, 10)
+
+
+@dataclass(frozen=True)
+class Brief:
+    """How many moments, how long each should be, and how long the video is, both in seconds.
+
+    `duration_seconds` is None where no one knows: then the video ends where the speech does.
+    """
+
+    count: int
+    target_seconds: float
+    duration_seconds: float | Fraction | None = None
+
+
+@dataclass(frozen=True)
+class Span:
+    """Pieces of speech `first` to `last`, both included, counted from 0."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A span that someone likes: a score from 0 to 100, why, and what to call it."""
+
+    span: Span
+    score: float
+    why: str
+    title: str
+
+
+# Microseconds: a moment begins so long before its first word at most, and ends so long after its
+# last: an ear wants a breath, not a gap.
+_BREATH_BEFORE, _BREATH_AFTER = 250_000, 350_000
+# Microseconds that words may overlap by and still be parted, where there is no pause to be had:
+# an aligner's times are not surer than that.
+_BLUR = 50_000
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Between two words, in microseconds: from the end of the one to the start of the next.
+
+    Where the words overlap it ends before it starts.
+    """
+
+    start: int
+    end: int
+
+    @property
+    def silence(self) -> int:
+        return self.end - self.start
+
+    @property
+    def milliseconds(self) -> range:
+        """The whole milliseconds in it, its ends included; none where words overlap."""
+        return range(-(-self.start // 1000), self.end // 1000 + 1)
+
+    def nearest(self, time: int) -> int:
+        """The whole millisecond of the pause that is nearest to `time` (µs)."""
+        inside = self.milliseconds
+        if not inside:
+            return (self.start + self.end) // 2000
+        return min(max(round(time / 1000), inside[0]), inside[-1])
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Words that are not parted: `begin` and `finish` are where a moment may, in milliseconds.
+
+    `first` and `last` are its first and last line; `opens` and `closes` whether it begins the one
+    and ends the other; `silence` is how long, in seconds, nothing is said before it.
+    """
+
+    first: int
+    last: int
+    begin: int
+    finish: int
+    opens: bool
+    closes: bool
+    silence: float
+    words: tuple[Word, ...]
+
+
+@dataclass(frozen=True)
+class Speech:
+    """All that is said: its lines, its pieces, and the bounds of a moment in milliseconds."""
+
+    lines: tuple[Line, ...]
+    pieces: tuple[Piece, ...]
+    shortest: int
+    longest: int
+    target: int
+    # Where the video ends.
+    length: int
+
+    @classmethod
+    def of(cls, words: Sequence[Word], brief: Brief) -> "Speech":
+        """The pieces of `words`: lines, parted at words where they are longer than the target.
+
+        So a moment that is too short by a piece's length is never too long with it. Words that
+        are nothing but blanks or begin after the video are left out.
+        """
+        end = brief.duration_seconds
+        limit = None if end is None else int(end * 1_000_000)
+        said = [word for word in words if word.text.strip()]
+        said = sorted(
+            (word for word in said if limit is None or _microseconds(word.start) < limit),
+            key=lambda word: word.start,
+        )
+        spoken = lines(said)
+        parting = _Parting(spoken, _pauses(said, limit), int(brief.target_seconds * 1000))
+        pieces = tuple(parting.piece(part) for part in parting.parts())
+        last = pieces[-1].finish if pieces else 0
+        return cls(
+            lines=tuple(spoken),
+            pieces=pieces,
+            shortest=-int(-brief.target_seconds * 500 // 1),
+            longest=int(brief.target_seconds * 1500),
+            target=parting.target,
+            length=last if limit is None else limit // 1000,
+        )
+
+    def fits(self, first: int, last: int) -> bool:
+        """Whether pieces `first` to `last` make a moment that is neither too short nor too long."""
+        return self.shortest <= self.milliseconds(first, last) <= self.longest
+
+    def covering(self, first: int, last: int) -> Span:
+        """The pieces that lines `first` to `last` are in."""
+        inside = [n for n, p in enumerate(self.pieces) if p.first <= last and p.last >= first]
+        return Span(inside[0], inside[-1])
+
+    def milliseconds(self, first: int, last: int) -> int:
+        return self.pieces[last].finish - self.pieces[first].begin
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1_000_000)
+
+
+def _pauses(words: Sequence[Word], limit: int | None) -> list[Pause]:
+    """The pauses before each word, and the one behind the last."""
+    if not words:
+        return []
+    starts = [_microseconds(word.start) for word in words]
+    ends = [max(_microseconds(word.start), _microseconds(word.end)) for word in words]
+    # A word may go on while the next ones are said: only behind all of them is silence.
+    reached = list(accumulate(ends if limit is None else [min(e, limit) for e in ends], max))
+    close = reached[-1] + 2 * _BREATH_AFTER if limit is None else limit
+    return [Pause(*pause) for pause in zip([0, *reached], [*starts, close], strict=True)]
+
+
+class _Parting:
+    """Where words may be parted. A part is a range of words."""
+
+    def __init__(self, spoken: Sequence[Line], pauses: Sequence[Pause], target: int) -> None:
+        self.pauses = pauses
+        self.target = target
+        self.words = [word for line in spoken for word in line.words]
+        self.line_of = [n for n, line in enumerate(spoken) for _ in line.words]
+        self.starts = {0, *accumulate(len(line.words) for line in spoken)}
+
+    def parts(self) -> list[range]:
+        """The lines, those that overlap as one; a long one as several."""
+        clean = [at for at in sorted(self.starts) if self.pauses and self._is_whole(at)]
+        waiting = [range(first, following) for first, following in pairwise(clean)][::-1]
+        parts = []
+        while waiting:
+            part = waiting.pop()
+            at = self._middle(part)
+            if at is None:
+                parts.append(part)
+            else:
+                waiting += [range(at, part.stop), range(part.start, at)]
+        return parts
+
+    def piece(self, part: range) -> Piece:
+        first, last = self.line_of[part.start], self.line_of[part.stop - 1]
+        return Piece(
+            first=first,
+            last=last,
+            begin=self._begin(part.start),
+            finish=self._finish(part.stop),
+            opens=part.start in self.starts,
+            closes=part.stop in self.starts,
+            silence=max(0, self.pauses[part.start].silence) / 1_000_000,
+            words=tuple(self.words[part.start : part.stop]),
+        )
+
+    def _is_whole(self, at: int) -> bool:
+        return at in (0, len(self.words)) or bool(self.pauses[at].milliseconds)
+
+    def _begin(self, at: int) -> int:
+        pause = self.pauses[at]
+        return pause.nearest(max((pause.start + pause.end) // 2, pause.end - _BREATH_BEFORE))
+
+    def _finish(self, at: int) -> int:
+        pause = self.pauses[at]
+        return pause.nearest(min((pause.start + pause.end) // 2, pause.start + _BREATH_AFTER))
+
+    def _middle(self, part: range) -> int | None:
+        """Where to part what is longer than the target: at its longest silence; None: nowhere."""
+        if self._finish(part.stop) - self._begin(part.start) <= self.target:
+            return None
+        inside = range(part.start + 1, part.stop)
+        able = [at for at in inside if self._is_whole(at)]
+        # Without a single pause: between words that hardly overlap, lines first.
+        able = able or [at for at in inside if self.pauses[at].silence >= -_BLUR]
+        centre = part.start + part.stop
+        return max(able, key=lambda at: self._ease(at, centre), default=None)
+
+    def _ease(self, at: int, centre: int) -> tuple[bool, int, int]:
+        pause = self.pauses[at]
+        return not pause.milliseconds and at in self.starts, pause.silence, -abs(2 * at - centre)

@@ -1,0 +1,1 @@
+"""Subtitles: files of other programs read into words, and words written as cues."""

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from clipflow.domain.events import PREFECT_EVENT, SOURCE
-from deployments.bridge.consumer import Pace
+from deployments.bridge.consumer import Timings
 from tests.deployments.doorbell import (
     Doorbell,
     carrying,
@@ -147,9 +147,11 @@ def test_what_is_in_hand_in_an_outage_stays_in_hand_until_told_to_stop(
             posts.append(body)
         return 503 if posts else None
 
-    pace = Pace(visibility=2, extend_below=1.5, first_delay=0.1, longest_delay=0.1, answer=0.3)
+    timings = Timings(
+        visibility=2, extend_below=1.5, first_delay=0.1, longest_delay=0.1, request_timeout=0.3
+    )
     with standing_in_front(prefect_server, away_after_the_first_question) as url:
-        with carrying(doorbell, url, pace):
+        with carrying(doorbell, url, timings):
             eventually(lambda: posts)
             throughout(4, lambda: doorbell.waiting() == (0, 1))
         assert doorbell.waiting() == (1, 0)
@@ -173,8 +175,11 @@ def test_what_the_server_accepts_and_does_not_store_is_posted_again(
         at_the_second.append(doorbell.waiting())
         return None
 
-    pace = Pace(post_again=2)
-    with standing_in_front(prefect_server, swallow_the_first) as url, carrying(doorbell, url, pace):
+    timings = Timings(repost_after=2)
+    with (
+        standing_in_front(prefect_server, swallow_the_first) as url,
+        carrying(doorbell, url, timings),
+    ):
         id = doorbell.ring(DETAIL)
         eventually(doorbell.is_empty)
     assert at_the_second[:2] == [[], (0, 1)]
@@ -194,7 +199,7 @@ def test_what_is_delivered_again_when_it_is_stored_is_not_posted_again(
             posts.append(body)
 
     event = json.dumps(envelope())
-    with standing_in_front(prefect_server, note) as url, carrying(doorbell, url, Pace()):
+    with standing_in_front(prefect_server, note) as url, carrying(doorbell, url, Timings()):
         for _ in range(2):
             doorbell.send(event)
             eventually(doorbell.is_empty)
@@ -215,8 +220,8 @@ def test_what_the_server_refuses_is_poison_and_its_own_trouble_is_not(
     refused = json.dumps(envelope(detail={**DETAIL, "episodeId": "refused"}))
     for body in (bodies[0], refused, bodies[1]):
         doorbell.send(body)
-    pace = Pace(first_delay=0.1, longest_delay=0.1, answer=1)
-    with standing_in_front(prefect_server, refuse_one) as url, carrying(doorbell, url, pace):
+    timings = Timings(first_delay=0.1, longest_delay=0.1, request_timeout=1)
+    with standing_in_front(prefect_server, refuse_one) as url, carrying(doorbell, url, timings):
         eventually(doorbell.is_empty)
     assert len(stored(prefect_server, *(json.loads(body)["id"] for body in bodies))) == 2
     assert doorbell.dead() == {refused: "The Prefect server answers HTTP 422."}
@@ -228,7 +233,7 @@ def test_it_waits_for_its_queue_and_says_what_to_do(
 ) -> None:
     caplog.set_level(logging.INFO)
     doorbell = Doorbell(local_aws, f"late-{uuid4().hex[:8]}")
-    with carrying(doorbell, prefect_server.url, Pace(longest_delay=0.1)):
+    with carrying(doorbell, prefect_server.url, Timings(longest_delay=0.1)):
         eventually(lambda: "set CLIPFLOW_QUEUE_NAME" in caplog.text)
         doorbell.install()
         eventually(lambda: "working again" in caplog.text)

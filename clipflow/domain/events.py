@@ -110,7 +110,7 @@ class PrefectEvent(BaseModel):
     event: str = PREFECT_EVENT
     resource: dict[str, str]
     payload: dict[str, str]
-    caller: TracePlace | None = Field(default=None, exclude=True)
+    caller: TraceContext | None = Field(default=None, exclude=True)
 
     @property
     def tenant_id(self) -> str:
@@ -149,7 +149,8 @@ def to_prefect_event(body: str, header: str | None = None) -> PrefectEvent:
     """
     raw = parse_json(body, "the message")
     event = EventBridgeEvent.read(raw, "the event")
-    name = f"{event.detail.tenant_id}.{event.detail.episode_id}"
+    request = event.detail
+    name = f"{request.tenant_id}.{request.episode_id}"
     caller = caller_trace_context(raw["detail"], header)
     return PrefectEvent(
         id=event.id,

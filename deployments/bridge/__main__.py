@@ -15,7 +15,8 @@ from pydantic_settings import BaseSettings
 
 from clipflow.domain.errors import InvalidInputError, TransientError
 from clipflow.storage.records import record_store
-from clipflow.telemetry.logging import SWEEP_ENDED
+from clipflow.telemetry.logging import SWEEP_ENDED, emit_metric
+from clipflow.telemetry.tracing import configure
 from deployments.bridge.consumer import Consumer, Queue, Timings
 from deployments.bridge.prefect_server import Server
 from deployments.bridge.sweep import Sweep
@@ -91,7 +92,7 @@ async def sweep_forever(client: PrefectClient, queue: Queue, timings: Timings) -
         except Exception:
             logger.exception("not swept, by a defect in clipflow")
         else:
-            say(SWEEP_ENDED, f"swept: {found}", **asdict(found))
+            emit_metric(SWEEP_ENDED, f"swept: {found}", **asdict(found))
             outage = ""
 
 
@@ -109,7 +110,7 @@ def main() -> None:
     if not PREFECT_API_URL.value():
         # Prefect's client would start a server of its own, and the events would vanish in it.
         raise SystemExit("PREFECT_API_URL is not set: set it to the Prefect server's address.")
-    set_up()
+    configure()
     asyncio.run(run_until_signalled())
 
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from clipflow.domain.errors import Failure, InvalidInputError, TransientError
-from clipflow.domain.events import TRACEPARENT, PrefectEvent, TracePlace, to_prefect_event
-from clipflow.telemetry.tracing import past_span
+from clipflow.domain.events import TRACEPARENT, PrefectEvent, TraceContext, to_prefect_event
+from clipflow.telemetry.tracing import record_past_span
 
 if TYPE_CHECKING:
     from types_boto3_sqs.type_defs import MessageTypeDef
@@ -61,18 +61,18 @@ class Message:
         """The same for structured logs, and for the event's span."""
         if not self.event:
             return {}
-        place = TracePlace.read(self.event.resource[TRACEPARENT])
+        context = TraceContext.read(self.event.resource[TRACEPARENT])
         return {
             "tenant_id": self.event.tenant_id,
             "episode_id": self.event.episode_id,
-            "trace_id": place.trace_id if place else "",
+            "trace_id": context.trace_id if context else "",
         }
 
     def record_span(self) -> None:
         """Exports the event's own span: from its receipt until now, when the server has it."""
-        place = self.event and TracePlace.read(self.event.resource[TRACEPARENT])
-        if self.event and place:
-            past_span("event", place, self.event.caller, self.received, self.log_fields)
+        context = self.event and TraceContext.read(self.event.resource[TRACEPARENT])
+        if self.event and context:
+            record_past_span("event", context, self.event.caller, self.received, self.log_fields)
 
 
 def read(raw: "MessageTypeDef", visible_at: float) -> Message:

@@ -143,12 +143,12 @@ class Server:
 
 
 @asynccontextmanager
-async def request_errors(timeout: float) -> AsyncIterator[None]:
-    """Within it, a request that fails or takes longer than `timeout` seconds is an OutageError;
+async def request_errors(seconds: float) -> AsyncIterator[None]:
+    """Within it, a request that fails or takes longer than `seconds` is an OutageError;
     one that the server will not have is RequestRejectedError."""
     try:
         # The client itself waits as long as a Retry-After header or a maintenance tells it to.
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(seconds):
             yield
     except httpx.HTTPStatusError as error:
         # Not the error's own text: it holds the server's answer, which repeats the request.

@@ -38,13 +38,21 @@ from clipflow.domain.errors import (
 )
 from clipflow.domain.events import envelope, request_text
 from clipflow.domain.keys import ClipKeys
-from clipflow.domain.model import parsed
+from clipflow.domain.model import parse_json
 from clipflow.domain.transitions import timestamp
 from clipflow.storage.records import InProgress, RecordStore
 from deployments.bridge.message import RequestRejectedError
 from deployments.bridge.prefect_server import Server, request_errors
-from tasks.flow_runs import BEGIN, GENERATE_CLIP, GENERATE_SHORTS, Job, asked_for, error_of, job_of
-from tasks.recovery import AGAIN, settle
+from tasks.flow_runs import (
+    BEGIN_CLIP_GENERATION,
+    GENERATE_CLIP,
+    GENERATE_SHORTS,
+    Job,
+    error_of,
+    job_of,
+    parse_request,
+)
+from tasks.recovery import RESTARTED_TAG, reconcile
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +66,7 @@ LONGEST_ABSENCE = timedelta(days=1)
 OVERLAP = timedelta(minutes=10)
 # How often the time is kept for the next bridge.
 KEEP_EVERY = timedelta(minutes=1)
-JOBS = [BEGIN, GENERATE_CLIP, GENERATE_SHORTS]
+JOBS = [BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS]
 ENDED_BADLY = [StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
 
 # Sends a message's body to the dead-letter queue, with its reason.
@@ -134,9 +142,8 @@ class Sweep:
         """Starts what stored events ask for and their automation has not started."""
         since, until = swept_until - OVERLAP, now - FIRED
         lately = FlowRunFilter(expected_start_time=FlowRunFilterExpectedStartTime(after_=since))
-        begun = {
-            run.parameters.get("event_id") async for run in self._server.runs_of([BEGIN], lately)
-        }
+        runs = self._server.runs_of([BEGIN_CLIP_GENERATION], lately)
+        begun = {run.parameters.get("event_id") async for run in runs}
         seen: set[UUID] = set()
         async for event in self._server.requests(since, until):
             seen.add(event.id)
@@ -179,11 +186,11 @@ class Sweep:
         """The record says what happened, also where no worker is there for the second run; that
         goes on from there."""
         error = error_of(owner, owner.state) if owner else None
-        if not (owner and AGAIN in owner.tags) and not isinstance(error, TerminalError):
+        if not (owner and RESTARTED_TAG in owner.tags) and not isinstance(error, TerminalError):
             job = job_of(entry.keys)
             parameters = owner.parameters if owner else job.parameters
-            key = f"{AGAIN}:{'/'.join(entry.keys.record.values())}:{entry.owner}"
-            run = await self._server.start_run(Job(job.flow, parameters), key, [AGAIN])
+            key = f"{RESTARTED_TAG}:{'/'.join(entry.keys.record.values())}:{entry.owner}"
+            run = await self._server.start_run(Job(job.flow, parameters), key, [RESTARTED_TAG])
             logger.warning("nobody worked on %s: run %s goes on", entry.keys.label, run.id)
             swept.started_again += 1
         await asyncio.to_thread(self._mark, entry, error)
@@ -210,8 +217,8 @@ class Sweep:
         for run in runs:
             if run.id not in self._reconciled:
                 async with request_errors(self._timeout):
-                    await asyncio.to_thread(settle.fn, run.id)
-                if AGAIN in run.tags:
+                    await asyncio.to_thread(reconcile.fn, run.id)
+                if RESTARTED_TAG in run.tags:
                     await self._dead_letter_lost(run, now)
                 self._reconciled.add(run.id)
         self._reconciled_until = until
@@ -225,7 +232,7 @@ class Sweep:
         error = error_of(run, run.state)
         try:
             event_id = UUID(str(run.parameters.get("event_id")))
-            request = asked_for(run.parameters)
+            request = parse_request(run.parameters)
         except (InvalidInputError, ValueError):
             return
         lost = await asyncio.to_thread(self._without_record, request)
@@ -244,7 +251,7 @@ def _request(event: Event) -> BeginClipGeneration:
     """What the bridge's event asks for. Raises InvalidInputError where it is not the bridge's."""
     detail = event.payload.get("detail")
     # A bridge of clipflow 0.1 posted the detail itself.
-    asked = parsed(detail, "the event") if isinstance(detail, str) else event.payload
+    asked = parse_json(detail, "the event") if isinstance(detail, str) else event.payload
     return BeginClipGeneration.read(asked, "the event")
 
 
@@ -255,7 +262,7 @@ def _begin_job(event_id: UUID, request: BeginClipGeneration) -> Job:
         "request": request_text(request),
         "event_id": str(event_id),
     }
-    return Job(BEGIN, parameters)
+    return Job(BEGIN_CLIP_GENERATION, parameters)
 
 
 def _redrivable(event_id: UUID, request: BeginClipGeneration, now: datetime) -> str:

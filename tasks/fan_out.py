@@ -12,7 +12,7 @@ from clipflow.domain.shorts import Moment, Short, ShortsConfig
 from clipflow.jobs.clips import Cut
 from clipflow.jobs.render import Render
 from clipflow.jobs.shorts import PlannedMoment
-from clipflow.machine import cores, memory
+from clipflow.machine import cores, encoders_at_once
 from clipflow.settings import limits, pools
 from tasks.children import crew_of, extract_elsewhere, prepare_elsewhere, render_elsewhere
 from tasks.clips import extract_segment
@@ -20,8 +20,6 @@ from tasks.run_page import counted
 from tasks.shorts import cut_moment, render_short
 
 Result = TypeVar("Result")
-# Bytes that one segment or short may take while it is made: an ffmpeg at 2160p takes 600 MB.
-_MEMORY_EACH = 700 << 20
 
 
 def at_once() -> int:
@@ -32,7 +30,7 @@ def at_once() -> int:
 
 def at_once_here() -> int:
     """The same, of what this machine does whatever the pools."""
-    return max(1, min(limits().max_parallel_segments, cores(), memory() // _MEMORY_EACH))
+    return encoders_at_once(limits().max_parallel_segments)
 
 
 def extract_all(cuts: list[Cut], *, force: bool) -> list[ExtractOutput]:

@@ -30,13 +30,18 @@ from rich.text import Text
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.storage.records import record_store
 from deployments.command.output import Output, UnreachableError
-from deployments.command.prefect_api import Step, runs_of_event, steps_of
+from deployments.command.prefect_api import (
+    Step,
+    cancel_unstarted_clips,
+    runs_of_event,
+    steps_of,
+)
 from tasks.flow_runs import job_of
 
 # All in seconds.
 _POLL_INTERVAL = 0.5
-# For a cancelled run to end, and for a run to start that an event has requested before Ctrl-C.
-_CANCEL_TIMEOUT, _LATE_START = 60.0, 15.0
+# For a cancelled run to end.
+_CANCEL_TIMEOUT = 60.0
 # For an event to start its runs.
 _DELIVERY_TIMEOUT = 120.0
 # For a Prefect server that went away to be back.
@@ -58,6 +63,9 @@ class RunRequest(Protocol):
     def runs(self, client: SyncPrefectClient) -> Mapping[str, FlowRun]:
         """The run of each, by the same name, as far as there is one."""
 
+    def cancel_unstarted(self, client: SyncPrefectClient) -> None:
+        """Makes sure that no more runs are started."""
+
 
 @dataclass(frozen=True)
 class ShortsRequest:
@@ -76,6 +84,9 @@ class ShortsRequest:
 
     def runs(self, client: SyncPrefectClient) -> Mapping[str, FlowRun]:
         return {self.keys.video_id: client.read_flow_run(self.run_id)}
+
+    def cancel_unstarted(self, client: SyncPrefectClient) -> None:
+        """Nothing: its only run is started."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,9 @@ class ClipsRequest:
 
     def runs(self, client: SyncPrefectClient) -> Mapping[str, FlowRun]:
         return runs_of_event(client, self.event_id, list(self.names))
+
+    def cancel_unstarted(self, client: SyncPrefectClient) -> None:
+        cancel_unstarted_clips(client, self.event_id, self.clips)
 
 
 def start_shorts(keys: ShortsKeys, force: bool) -> ShortsRequest:
@@ -192,17 +206,16 @@ def _is_over(run: FlowRun) -> bool:
 
 
 def _cancel(client: SyncPrefectClient, request: RunRequest) -> None:
-    """Cancels every run of the request, also one that its event starts meanwhile, and waits until
-    all have ended."""
-    began, cancelled = time.monotonic(), set[UUID]()
-    while (waited := time.monotonic() - began) < _CANCEL_TIMEOUT:
-        runs = request.runs(client)
-        alive = [run for run in runs.values() if not _is_over(run)]
+    """Cancels every run of the request and waits until all have ended, within reason."""
+    deadline, cancelled = time.monotonic() + _CANCEL_TIMEOUT, set[UUID]()
+    request.cancel_unstarted(client)
+    while time.monotonic() < deadline:
+        alive = [run for run in request.runs(client).values() if not _is_over(run)]
         for run in alive:
             if run.id not in cancelled:
                 cancelled.add(run.id)
                 client.set_flow_run_state(run.id, Cancelling(message="Ctrl-C"))
-        if not alive and (len(runs) == len(request.names) or waited > _LATE_START):
+        if not alive:
             return
         time.sleep(_POLL_INTERVAL)
 

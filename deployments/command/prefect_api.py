@@ -22,12 +22,14 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType, TaskRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelled
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from deployments.command.files import read_record
 from deployments.command.output import one_line
-from tasks.flow_runs import GENERATE_CLIP, GENERATE_SHORTS, record_of
+from tasks.dispatch import clip_run_key
+from tasks.flow_runs import GENERATE_CLIP, GENERATE_SHORTS, job_of, record_of, tags_of
 
 Item = TypeVar("Item")
 
@@ -92,14 +94,33 @@ def runs_of_event(
     client: SyncPrefectClient, event_id: str, clips: Sequence[str]
 ) -> dict[str, FlowRun]:
     """The runs that an event has started so far, by clip id."""
-    # tasks/dispatch.py makes these idempotency keys, so that an event starts each clip once.
-    keys = {f"{event_id}:{clip}": clip for clip in clips}
+    keys = {clip_run_key(event_id, clip): clip for clip in clips}
     found = {}
     for batch in _batches(list(keys)):
         chosen = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=batch))
         for run in client.read_flow_runs(flow_run_filter=chosen):
             found[keys[str(run.idempotency_key)]] = run
     return found
+
+
+def cancel_unstarted_clips(
+    client: SyncPrefectClient, event_id: str, clips: Sequence[ClipKeys]
+) -> None:
+    """Makes sure that an event which is still on its way starts none of these clips.
+
+    A cancelled run takes the idempotency key of each: the event then finds that run, and starts
+    none. Where the event was faster, this changes nothing.
+    """
+    deployment = client.read_deployment_by_name(job_of(clips[0]).deployment)
+    for keys in clips:
+        client.create_flow_run_from_deployment(
+            deployment.id,
+            parameters=job_of(keys).parameters,
+            state=Cancelled(message="Ctrl-C, before its event had started it"),
+            name=keys.clip_id,
+            tags=tags_of(keys),
+            idempotency_key=clip_run_key(event_id, keys.clip_id),
+        )
 
 
 def recent_runs(client: SyncPrefectClient, count: int) -> list[tuple[str, FlowRun]]:

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import av
+import httpx
 import pytest
 
 from clipflow.domain.keys import ClipKeys
@@ -159,9 +160,19 @@ def test_ctrl_c_cancels_a_clip_that_is_not_begun_yet(
     assert running.returncode == 130
     assert "Cancelling" in said
 
-    def state() -> str:
-        ended = typed("status", name, "--json", folder=tmp_path, env=stack.env)
-        return str(json.loads(ended.stdout)["state"])
+    def runs(flow: str) -> list[dict[str, Any]]:
+        body = {"flows": {"name": {"any_": [flow]}}}
+        address = f"{stack.env['PREFECT_API_URL']}/flow_runs/filter"
+        return list(httpx.post(address, json=body, timeout=20).raise_for_status().json())
 
-    # Where it was just about to begin, nobody is there to end it for a minute.
-    eventually(lambda: state() == "Cancelled", 120)
+    def event_was_handled() -> bool:
+        return any(
+            run["state"]["type"] == "COMPLETED" and name in str(run["parameters"])
+            for run in runs("begin-clip-generation")
+        )
+
+    # The clip has ended when the command has; and its event, which comes later, starts no other.
+    for _ in range(2):
+        [run] = [run for run in runs("generate-clip") if run["name"] == name]
+        assert run["state"]["name"] == "Cancelled"
+        eventually(event_was_handled, 120)

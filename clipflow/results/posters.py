@@ -26,13 +26,14 @@ def poster(source: Source, width: int, machine: Machine) -> str:
 
     Only the second's bytes are read. Raises what reading and ffmpeg raise.
     """
-    known = probe_source(source)
-    span = Span(Fraction(0), min(_BEGINNING, known.duration or _BEGINNING))
+    probe = probe_source(source)
+    span = Span(Fraction(0), min(_BEGINNING, probe.duration or _BEGINNING))
     with work_folder(machine.scratch, _NEEDED) as scratch:
-        window = fetch_window(source, known, span, scratch / "window.nut") picture = scratch /
-        "poster.jpg" ffmpeg.run(_command(window, width, picture), f"making the poster of
-        {source.name}", machine, _DEADLINE) return
-        f"data:image/jpeg;base64,{b64encode(picture.read_bytes()).decode()}"
+        window = fetch_window(source, probe, span, scratch / "window.nut")
+        picture = scratch / "poster.jpg"
+        command = _command(window, width, picture)
+        ffmpeg.run(command, f"making the poster of {source.name}", machine, _DEADLINE)
+        return f"data:image/jpeg;base64,{b64encode(picture.read_bytes()).decode()}"
 
 
 def _command(window: Window, width: int, picture: Path) -> list[str]:

@@ -105,10 +105,15 @@ def start_clip(tenant_id: str, episode_id: str, clip: ClipRequest, trigger: Trig
             parameters=parameters,
             name=clip.clip_id,
             tags=tags_of(ClipKeys(tenant_id, episode_id, clip.clip_id)),
-            idempotency_key=f"{trigger.id}:{clip.clip_id}",
+            idempotency_key=clip_run_key(trigger.id, clip.clip_id),
             work_queue_name=BULK_QUEUE if _is_above_share(client, tenant_id) else None,
             labels=dict(trigger.labels),
         ).id
+
+
+def clip_run_key(trigger_id: str, clip_id: str) -> str:
+    """The idempotency key of a clip's run, with which a trigger starts the clip at most once."""
+    return f"{trigger_id}:{clip_id}"
 
 
 def _is_above_share(client: SyncPrefectClient, tenant_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""How far the work is, told to whoever listens. It costs next to nothing where nobody does."""
+"""Progress of the work, from 0 to 1, reported to a callback. It is almost free without one."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,26 +6,26 @@ from contextvars import ContextVar
 
 ProgressCallback = Callable[[float], None]
 
-# A thread that the work starts has none: what is reported there is heard by nobody.
-_callback: ContextVar[ProgressCallback | None] = ContextVar("listener", default=None)
+# A thread that the work starts has no callback: what it reports goes nowhere.
+_callback: ContextVar[ProgressCallback | None] = ContextVar("callback", default=None)
 
 
 def report(fraction: float) -> None:
-    """So much of the work is done: from 0 to 1, of the `part` that is open if one is."""
-    listener = _callback.get()
-    if listener is not None:
-        listener(min(1.0, max(0.0, fraction)))
+    """Report that `fraction` (0 to 1) of the work is done, or of the open `portion` of it."""
+    callback = _callback.get()
+    if callback is not None:
+        callback(min(1.0, max(0.0, fraction)))
 
 
 def is_observed() -> bool:
-    """Whether anybody listens, where finding out how far the work is takes something."""
+    """Whether there is a callback. For work that has to measure its progress first."""
     return _callback.get() is not None
 
 
 @contextmanager
-def reporting_to(listener: ProgressCallback) -> Iterator[None]:
-    """Within it, what this thread's work reports goes to `listener`."""
-    token = _callback.set(listener)
+def reporting_to(callback: ProgressCallback) -> Iterator[None]:
+    """Within the block, the progress of this thread goes to `callback`."""
+    token = _callback.set(callback)
     try:
         yield
     finally:
@@ -34,7 +34,7 @@ def reporting_to(listener: ProgressCallback) -> Iterator[None]:
 
 @contextmanager
 def portion(begin: float, end: float) -> Iterator[None]:
-    """Within it, all of the work reported is that from `begin` to `end` of the work around it."""
+    """Within the block, progress from 0 to 1 counts as `begin` to `end` of the work around it."""
     whole = _callback.get()
     if whole is None:
         yield

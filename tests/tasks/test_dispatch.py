@@ -80,14 +80,14 @@ TEMPLATE = {"__prefect_kind": "jinja", "template": "{{ 7 * 7 }}"}
 def test_templates_in_an_events_text_stay_text(pending: bool) -> None:
     clip = f"c-{uuid4().hex}"
     segment = {"startTime": 1, "endTime": 2, "text": "{{ 7 * 7 }}", "notes": json.dumps(TEMPLATE)}
-    ids = {"tenant_id": f"t-{uuid4().hex}", "episode_id": f"e-{uuid4().hex}"}
+    ids: dict[str, Any] = {"tenant_id": f"t-{uuid4().hex}", "episode_id": f"e-{uuid4().hex}"}
     detail = {
         "tenantId": ids["tenant_id"],
         "episodeId": ids["episode_id"],
         "clips": [{"clipId": clip, "segments": [segment | TEMPLATE], **TEMPLATE}],
         **TEMPLATE,
     }
-    run = asked(**ids, clips=None, request=json.dumps(detail))
+    run = asked(clips=None, request=json.dumps(detail), **ids)
     work_on(asked("any") if pending else run)
     assert state_of(run).is_completed()
     (made,) = runs_for(clip)

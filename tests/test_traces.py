@@ -116,7 +116,8 @@ def test_every_line_of_a_run_says_whose_it_is(made: Made) -> None:
     assert len(of_clip) > 10
     (run_id,) = {line["run_id"] for line in of_clip if line["logger"] == "prefect.flow_runs"}
     for line in of_clip:
-        if line["logger"] != "clipflow.bridge" and not line.get("step", "").startswith("start "):
+        is_of_run = not line["logger"].startswith("deployments.bridge")
+        if is_of_run and not line.get("step", "").startswith("start "):
             assert (line["run_id"], line["episode_id"]) == (run_id, made.episode_id)
             assert line["trace_id"] == made.one("event").trace_id
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from clipflow.domain.clips import BeginClipGeneration
+from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.model import Model, parse_json
 
 # W3C Trace Context, 3.2: version, trace id, parent id, flags.
@@ -21,6 +22,10 @@ _X_RAY = re.compile(r"(\w+)=([^;]+)")
 _X_RAY_ROOT = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})")
 _SPAN = re.compile(r"[0-9a-f]{16}")
 _SAMPLED = 1
+# Prefect 3.8.8 stores at most 524,288 bytes of parameters for a run; a run has others than this.
+MAX_REQUEST_BYTES = 500_000
+# An escape that means NUL: an odd number of backslashes stands before its `u`.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 @dataclass(frozen=True)
@@ -91,19 +96,50 @@ class EventBridgeEvent(Model):
 
 
 class PrefectEvent(BaseModel):
-    """The fields of a Prefect event that clipflow decides; `payload` is the detail as it came."""
+    """The fields of a Prefect event that clipflow decides.
+
+    Attributes:
+        payload: `tenantId` and `episodeId`, and as `detail` the whole request as JSON text. Prefect
+            evaluates objects with its own keys (`__prefect_kind`) wherever it finds them in a
+            run's parameters, so whatever a sender wrote travels as one string.
+        caller: the span that the event was put in, where its sender named one.
+    """
 
     id: UUID
     occurred: datetime
     event: str = PREFECT_EVENT
     resource: dict[str, str]
-    payload: dict[str, Any]
+    payload: dict[str, str]
+    caller: TraceContext | None = Field(default=None, exclude=True)
+
+    @property
+    def tenant_id(self) -> str:
+        return self.payload["tenantId"]
+
+    @property
+    def episode_id(self) -> str:
+        return self.payload["episodeId"]
 
 
 def put_events_entry(request: BeginClipGeneration) -> dict[str, Any]:
     """The event that asks for it, as EventBridge's PutEvents takes it."""
     detail = request.model_dump(mode="json", exclude_none=True)
     return {"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail)}
+
+
+def envelope(event_id: UUID, request: BeginClipGeneration, time: datetime) -> str:
+    """`request` as the body of a queue message, as EventBridge would deliver it."""
+    return json.dumps(
+        {
+            "version": "0",
+            "id": str(event_id),
+            "source": SOURCE,
+            "detail-type": DETAIL_TYPE,
+            "time": time.isoformat(),
+            "resources": [],
+            "detail": request.model_dump(mode="json", exclude_none=True),
+        }
+    )
 
 
 def to_prefect_event(body: str, header: str | None = None) -> PrefectEvent:
@@ -113,7 +149,8 @@ def to_prefect_event(body: str, header: str | None = None) -> PrefectEvent:
     """
     raw = parse_json(body, "the message")
     event = EventBridgeEvent.read(raw, "the event")
-    name = f"{event.detail.tenant_id}.{event.detail.episode_id}"
+    request = event.detail
+    name = f"{request.tenant_id}.{request.episode_id}"
     caller = caller_trace_context(raw["detail"], header)
     return PrefectEvent(
         id=event.id,
@@ -123,8 +160,33 @@ def to_prefect_event(body: str, header: str | None = None) -> PrefectEvent:
             "prefect.resource.name": name,
             TRACEPARENT: event_trace_context(event.id, caller).traceparent,
         },
-        payload=raw["detail"],
+        payload={
+            "tenantId": request.tenant_id,
+            "episodeId": request.episode_id,
+            "detail": request_text(request),
+        },
+        caller=caller,
     )
+
+
+def request_text(request: BeginClipGeneration) -> str:
+    """`request` as the JSON text that a flow run's parameter `request` holds.
+
+    Only the fields that the contract knows are in it. Raises InvalidInputError where Prefect could
+    not store it.
+    """
+    detail = request.model_dump(mode="json", exclude_none=True)
+    text = json.dumps(detail, ensure_ascii=False)
+    if _NUL.search(text):
+        raise InvalidInputError("the event holds a NUL character, which no record can store.")
+    size = len(json.dumps(text))
+    if size > MAX_REQUEST_BYTES:
+        raise InvalidInputError(
+            f"the event's detail is {size:,} bytes as Prefect stores it, more than"
+            f" {MAX_REQUEST_BYTES:,}.",
+            "Send its clips in several events.",
+        )
+    return text
 
 
 def caller_trace_context(

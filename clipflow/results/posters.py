@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from clipflow.jobs.scratch import work_folder
+from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.probe import probe_source
 from clipflow.media.source import Source
@@ -20,17 +21,17 @@ _DEADLINE = 60.0
 _NEEDED = 64 << 20
 
 
-def poster(source: Source, width: int) -> str:
+def poster(source: Source, width: int, machine: Machine) -> str:
     """A frame of the first second as a JPEG of `width` pixels, in a data: URI.
 
     Only the second's bytes are read. Raises what reading and ffmpeg raise.
     """
     known = probe_source(source)
     span = Span(Fraction(0), min(_BEGINNING, known.duration or _BEGINNING))
-    with work_folder(_NEEDED) as scratch:
+    with work_folder(machine.scratch, _NEEDED) as scratch:
         window = fetch_window(source, known, span, scratch / "window.nut")
         picture = scratch / "poster.jpg"
-        ffmpeg.run(_command(window, width, picture), f"picturing {source.name}", _DEADLINE)
+        ffmpeg.run(_command(window, width, picture), f"picturing {source.name}", machine, _DEADLINE)
         return f"data:image/jpeg;base64,{b64encode(picture.read_bytes()).decode()}"
 
 

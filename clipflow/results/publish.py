@@ -9,6 +9,7 @@ from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Short
 from clipflow.jobs.segment import checkpoint, fingerprint, is_made_from, is_ours, open_source
 from clipflow.jobs.shorts import read_transcript
+from clipflow.machine import Machine
 from clipflow.results.pages import clip_page, shorts_page
 from clipflow.results.posters import poster
 from clipflow.storage.objects import ObjectHead, ObjectStore
@@ -23,7 +24,7 @@ Page = Callable[[Mapping[str, str]], str]
 
 
 def put_shorts_page(
-    keys: ShortsKeys, shorts: Sequence[Short], objects: ObjectStore
+    keys: ShortsKeys, shorts: Sequence[Short], objects: ObjectStore, machine: Machine
 ) -> dict[str, str]:
     """The page of `shorts`, those that failed too, unless the same is there. Raises what reading
     the transcript and storing raise.
@@ -36,11 +37,15 @@ def put_shorts_page(
     def page(posters: Mapping[str, str]) -> str:
         return shorts_page(keys, shorts, spoken, posters)
 
-    return _put(keys.page, page, videos, _SHORT_WIDTH, objects)
+    return _put(keys.page, page, videos, _SHORT_WIDTH, objects, machine)
 
 
 def put_clip_page(
-    keys: ClipKeys, segments: Sequence[Segment], made: ClipResult, objects: ObjectStore
+    keys: ClipKeys,
+    segments: Sequence[Segment],
+    made: ClipResult,
+    objects: ObjectStore,
+    machine: Machine,
 ) -> dict[str, str]:
     """The page of a clip, unless the same is there; its poster, as that of shorts. Raises what
     storing raises."""
@@ -48,11 +53,11 @@ def put_clip_page(
     def page(posters: Mapping[str, str]) -> str:
         return clip_page(keys, segments, made, posters)
 
-    return _put(keys.page, page, [made.s3_key], _CLIP_WIDTH, objects)
+    return _put(keys.page, page, [made.s3_key], _CLIP_WIDTH, objects, machine)
 
 
 def _put(
-    key: str, page: Page, videos: list[str], width: int, objects: ObjectStore
+    key: str, page: Page, videos: list[str], width: int, objects: ObjectStore, machine: Machine
 ) -> dict[str, str]:
     heads = [head for head in map(objects.head, videos) if head]
     etags = fingerprint([head.etag for head in heads])
@@ -64,19 +69,21 @@ def _put(
     if there and not is_ours(there):
         _LOG.warning("%s is not ours, and is left as it is.", key)
         return {}
-    posters = _posters(heads, width, objects)
+    posters = _posters(heads, width, objects, machine)
     # Without all of its posters, the next run makes it again.
     whole = made_from if len(posters) == len(videos) else fingerprint([made_from, list(posters)])
     objects.put_text(page(posters), key, checkpoint(etags, whole), "text/html")
     return posters
 
 
-def _posters(heads: list[ObjectHead], width: int, objects: ObjectStore) -> dict[str, str]:
+def _posters(
+    heads: list[ObjectHead], width: int, objects: ObjectStore, machine: Machine
+) -> dict[str, str]:
     """As many as can be made: a page is of use without them."""
     posters = {}
     for head in heads:
         try:
-            posters[head.key] = poster(open_source(head, objects), width)
+            posters[head.key] = poster(open_source(head, objects), width, machine)
         except ClipflowError as error:
             _LOG.warning("%s has no poster: %s", head.key, redact(str(error)))
     return posters

@@ -9,7 +9,6 @@ from prefect import flow
 from prefect.exceptions import ParameterTypeError
 
 from clipflow.domain.errors import MESSAGE_LIMIT_BYTES
-from clipflow.media import ffmpeg
 from clipflow.settings import limits
 from clipflow.storage.objects import object_store
 from flows.generate_clip import generate_clip
@@ -175,10 +174,8 @@ def hanging_ffmpeg(tmp_path: Path) -> Iterator[Path]:
         patch.setenv("CLIPFLOW_FFMPEG", str(path))
         patch.setenv("CLIPFLOW_FFMPEG_DEADLINE_SECONDS", "0.5")
         limits.cache_clear()
-        ffmpeg.executable.cache_clear()
         yield path
     limits.cache_clear()
-    ffmpeg.executable.cache_clear()
 
 
 @pytest.mark.slow

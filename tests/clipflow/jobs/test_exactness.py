@@ -9,10 +9,10 @@ import av
 import pytest
 
 from clipflow.domain.errors import InvalidInputError, MediaInterruptedError, MediaRefusedError
-from clipflow.media import ffmpeg
 from clipflow.media.output_format import common_format
 from tests.clipflow.jobs.cutting import Cutter
 from tests.made_media import (
+    FFMPEG,
     clicks,
     flashes,
     frame_numbers,
@@ -168,7 +168,7 @@ def test_tracks_of_different_size_rate_and_sound_make_one_clip(
         begin += count
     assert [round(float(time), 3) for time in clicks(clip)] == [0.5, 1.5, 3.5, 4.5]
     assert [round(float(time), 3) for time in flashes(clip)] == [0.5, 1.5, 2.002, 3.5, 4.5]
-    decode = [ffmpeg.executable(), "-v", "error", "-xerror", "-i", str(clip), "-f", "null", "-"]
+    decode = [FFMPEG, "-v", "error", "-xerror", "-i", str(clip), "-f", "null", "-"]
     subprocess.run(decode, check=True)
 
 
@@ -188,7 +188,7 @@ def test_a_variable_frame_rate_keeps_its_times(cutter: Cutter, tmp_path: Path) -
 def test_a_phones_rotation_is_honoured(cutter: Cutter, tmp_path: Path) -> None:
     upright = make_source(tmp_path / "upright.mp4", size=(200, 320), seconds=2, sound=None)
     lying, phone = tmp_path / "lying.mp4", tmp_path / "phone.mp4"
-    run = [ffmpeg.executable(), "-v", "error", "-y"]
+    run = [FFMPEG, "-v", "error", "-y"]
     subprocess.run([*run, "-i", str(upright), "-vf", "transpose=cclock", str(lying)], check=True)
     with av.open(str(lying)) as given, av.open(str(phone), "w") as turned:
         stream = turned.add_stream_from_template(given.streams.video[0])
@@ -224,7 +224,7 @@ def test_an_hls_playlist_is_cut_across_its_chunks(
     source = make_source(tmp_path / "s.mp4", seconds=20, clicks=True, sound=("-c:a", "aac"))
     playlist = tmp_path / "index.m3u8"
     subprocess.run(
-        [ffmpeg.executable(), "-v", "error", "-i", str(source), "-c", "copy", "-f", "hls"]
+        [FFMPEG, "-v", "error", "-i", str(source), "-c", "copy", "-f", "hls"]
         + ["-hls_time", "4", "-hls_list_size", "0", "-hls_segment_type", kind, str(playlist)],
         check=True,
     )

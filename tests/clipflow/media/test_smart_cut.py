@@ -10,11 +10,18 @@ import imageio_ffmpeg
 import pytest
 
 from clipflow.domain.errors import MediaRefusedError
-from clipflow.media import ffmpeg
 from clipflow.media.output_format import common_format
 from tests.clipflow.jobs.conftest import cutter as cutter
 from tests.clipflow.jobs.cutting import Cutter
-from tests.made_media import clicks, flashes, frame_numbers, frame_times, make_source, samples
+from tests.made_media import (
+    FFMPEG,
+    clicks,
+    flashes,
+    frame_numbers,
+    frame_times,
+    make_source,
+    samples,
+)
 
 NTSC = Fraction(30000, 1001)
 GROUPS = ("-c:v", "libx264", "-preset", "veryfast", "-g", "50", "-sc_threshold", "0")
@@ -79,7 +86,7 @@ def said_of(path: Path) -> str:
     exact = ["-fps_mode", "passthrough", "-enc_time_base", "1:90000"]
     tail = ["-v", "warning", "-i", str(path), *exact, "-f", "null", "-"]
     heard = ""
-    for program in {ffmpeg.executable(), imageio_ffmpeg.get_ffmpeg_exe()}:
+    for program in {FFMPEG, imageio_ffmpeg.get_ffmpeg_exe()}:
         done = subprocess.run([program, *tail], capture_output=True, text=True, check=True)
         heard += done.stderr
     return heard
@@ -190,7 +197,7 @@ def test_a_variable_frame_rate_keeps_its_times_when_copied(cutter: Cutter, tmp_p
 def test_an_edit_list_is_honoured(cutter: Cutter, tmp_path: Path) -> None:
     whole = make_source(tmp_path / "whole.mp4", seconds=14, picture=PYRAMID, sound=AAC, clicks=True)
     edited = tmp_path / "edited.mp4"
-    trim = [ffmpeg.executable(), "-v", "error", "-ss", "1.2", "-i", str(whole), "-c", "copy"]
+    trim = [FFMPEG, "-v", "error", "-ss", "1.2", "-i", str(whole), "-c", "copy"]
     subprocess.run([*trim, str(edited)], check=True)
     head = cutter.put(edited)
     [first, *_] = frame_numbers(edited)
@@ -211,7 +218,7 @@ def test_an_hls_playlist_is_copied_across_its_chunks(
     source = make_source(tmp_path / "s.mp4", seconds=14, picture=PYRAMID, sound=AAC, clicks=True)
     playlist = tmp_path / "index.m3u8"
     subprocess.run(
-        [ffmpeg.executable(), "-v", "error", "-i", str(source), "-c", "copy", "-f", "hls"]
+        [FFMPEG, "-v", "error", "-i", str(source), "-c", "copy", "-f", "hls"]
         + ["-hls_time", "4", "-hls_list_size", "0", "-hls_segment_type", kind, str(playlist)],
         check=True,
     )
@@ -257,7 +264,7 @@ def test_parameter_sets_that_change_on_the_way_are_not_copied_over(
     (tmp_path / "list.txt").write_text("file a.ts\nfile b.ts\n")
     joined = tmp_path / "joined.ts"
     join = ["-f", "concat", "-i", str(tmp_path / "list.txt"), "-c", "copy", str(joined)]
-    subprocess.run([ffmpeg.executable(), "-v", "error", *join], check=True)
+    subprocess.run([FFMPEG, "-v", "error", *join], check=True)
     head = cutter.put(joined)
     segment = cutter.cut(head, "1.5", "9.5")
     assert "changes its parameter sets" in cutter.results[0].why

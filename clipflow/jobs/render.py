@@ -26,7 +26,7 @@ from clipflow.media.ffmpeg import most_bytes, patience
 from clipflow.media.loudness import loudness
 from clipflow.media.probe import Probe, probe
 from clipflow.media.window import Span, Window, fetch
-from clipflow.reframe.path import CropPath
+from clipflow.reframe.crop import CropPath
 from clipflow.settings import models
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import part
@@ -127,8 +127,8 @@ def _gather(
 
 def _crop(window: Window, known: Probe, layout: Layout) -> CropPath | None:
     # Here, because it brings OpenCV, for which no other step has a use.
+    from clipflow.reframe.analysis import Film
     from clipflow.reframe.follow import crop_path
-    from clipflow.reframe.watch import Film
 
     aspect, end = crop_aspect(layout), window.origin + window.span.duration
     size = (known.width, known.height)

@@ -39,8 +39,8 @@ from clipflow.media.loudness import loudness
 from clipflow.media.probe import probe
 from clipflow.media.source import LocalSource
 from clipflow.media.window import Span, fetch
+from clipflow.reframe.analysis import Film
 from clipflow.reframe.follow import crop_path
-from clipflow.reframe.watch import Film
 from clipflow.results.pages import shorts_page
 from clipflow.results.posters import poster
 

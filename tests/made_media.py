@@ -6,16 +6,26 @@ lossless codec brings it back) or, with `clicks`, a click at each second.
 """
 
 import array
+import os
 import subprocess
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from tempfile import gettempdir
 
 import av
 
-from clipflow.media import ffmpeg
+from clipflow.machine import Machine
+from clipflow.media.ffmpeg import executable
 
 BITS = 20
+# The ffmpeg that sources are made with: the one that clipflow runs.
+FFMPEG = executable(os.environ.get("CLIPFLOW_FFMPEG"))
+
+
+def a_machine(threads: int = 1) -> Machine:
+    """What a test's media work may use: the ffmpeg of the environment, the temporary folder."""
+    return Machine(Path(gettempdir()), os.environ.get("CLIPFLOW_FFMPEG"), threads=threads)
 
 
 def make_source(
@@ -70,7 +80,7 @@ def make_source(
         filters = [*filters, "-af", f"asetpts=PTS+{sound_offset}/TB"]
     subprocess.run(
         [
-            ffmpeg.executable(),
+            FFMPEG,
             "-nostdin",
             "-v",
             "error",

@@ -10,9 +10,10 @@ import av
 import ffmpeg as command
 
 from clipflow.domain.errors import MediaRefusedError
+from clipflow.machine import Machine
 from clipflow.media import ffmpeg
-from clipflow.media.ffmpeg import most_bytes, patience
-from clipflow.media.form import Form, is_hdr, limited, matrix_of
+from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
+from clipflow.media.output_format import OutputFormat, is_hdr, limited, matrix_of
 from clipflow.media.probe import UNSPECIFIED, Probe
 from clipflow.media.window import Window
 
@@ -34,33 +35,38 @@ _INAUDIBLE, _GAP = 1e-5, 0.005
 FLAC_IN_MP4 = {"acodec": "flac", "strict": "experimental"}
 
 
-def cut(window: Window, source: Probe, form: Form, path: Path, threads: int) -> None:
-    """Make the segment at `path` from `window`: H.264 in the form, FLAC, every frame of the span.
+def encode_segment(
+    window: Window, source: Probe, target: OutputFormat, path: Path, machine: Machine
+) -> None:
+    """Make the segment at `path` from `window`: H.264 and FLAC, every frame of the span.
 
     Raises what `ffmpeg.run` raises, and MediaRefusedError where the frames are not those of the
     span.
     """
-    doing = f"cutting {window.span} of {source.name}"
+    action, pixels = f"cutting {window.span} of {source.name}", target.width * target.height
     ffmpeg.run(
-        cut_command(window, source, form, path, threads),
-        doing,
-        patience(form.width * form.height, window.span.duration),
-        most_bytes(form.width * form.height, len(window.frames), window.span.duration),
-        window.span.duration,
+        segment_command(window, source, target, path, machine.threads),
+        action,
+        machine,
+        encode_timeout(pixels, window.span.duration),
+        max_bytes=max_output_bytes(pixels, len(window.frames), window.span.duration),
+        duration=window.span.duration,
     )
-    refuse_unless_whole(window, path, doing)
+    verify_frame_count(window, path, action)
 
 
-def cut_command(window: Window, source: Probe, form: Form, path: Path, threads: int) -> list[str]:
-    """ffmpeg's arguments for `cut`."""
+def segment_command(
+    window: Window, source: Probe, target: OutputFormat, path: Path, threads: int
+) -> list[str]:
+    """ffmpeg's arguments for `encode_segment`."""
     content = command.input(str(window.path), threads=threads)
     output = command.output(
-        converted(upright(framed(content["v:0"], window), source.rotation), source, form),
-        sounded(
-            content["a:0"] if window.has_sound else None, window, form.sample_rate, form.layout
+        convert(rotate(trim(content["v:0"], window), source.rotation), source, target),
+        audio_filters(
+            content["a:0"] if window.has_audio else None, window, target.sample_rate, target.layout
         ),
         str(path),
-        **encoder(form, threads),
+        **encoder(target, threads),
         **FLAC_IN_MP4,
     )
     return [*map(str, command.get_args(output)), "-copyts"]
@@ -74,13 +80,13 @@ def samples(duration: Fraction, rate: int) -> int:
     return max(16, ceil(duration * rate))
 
 
-def refuse_unless_whole(window: Window, path: Path, doing: str) -> None:
+def verify_frame_count(window: Window, path: Path, action: str) -> None:
     """Raises MediaRefusedError where not every frame of the window came out in the video at
     `path`."""
     planned, made = len(window.frames), count_frames(path)
     if not made or (window.frames_are_packets and planned != made):
         raise MediaRefusedError(
-            f"{doing}: {made} of {planned} frames could be decoded.",
+            f"{action}: {made} of {planned} frames could be decoded.",
             "The source is damaged there.",
         )
 
@@ -91,32 +97,32 @@ def count_frames(path: Path) -> int:
         return sum(stream.frames for stream in container.streams.video)
 
 
-def encoder(form: Form, threads: int) -> dict[str, Any]:
+def encoder(target: OutputFormat, threads: int) -> dict[str, Any]:
     """Options for a segment's picture."""
     # All segments of a clip must have the same parameter sets, so nothing here may depend on one
     # segment's source, not even its frame rate: level and timing are given.
-    special = _LEAN if form.width * form.height > _LARGE else ""
-    if form.copied:
-        special += f":sps-id={form.copied.unused_id}"
+    special = _LEAN if target.width * target.height > _LARGE else ""
+    if target.copied:
+        special += f":sps-id={target.copied.unused_id}"
     return {
         "format": "mp4",
         "fps_mode": "passthrough",
         "enc_time_base": f"1:{TIMESCALE}",
         "video_track_timescale": TIMESCALE,
-        "movie_timescale": form.sample_rate,
+        "movie_timescale": target.sample_rate,
         "map_metadata": -1,
         "vcodec": "libx264",
         "preset": PRESET,
         "crf": CRF,
         "pix_fmt": "yuv420p",
         "profile:v": "high",
-        "level:v": form.level,
+        "level:v": target.level,
         "x264-params": _TIMING + special,
         "threads:v": threads,
     }
 
 
-def framed(stream: Any, window: Window) -> Any:
+def trim(stream: Any, window: Window) -> Any:
     """Exactly the frames of the window's span, at their own times from zero. For `-copyts`."""
     origin, frames = window.origin, window.frames
     stream = stream.filter("settb", f"1/{TIMESCALE}")
@@ -128,24 +134,24 @@ def framed(stream: Any, window: Window) -> Any:
     return stream.filter("setpts", f"PTS-{round(origin * TIMESCALE)}")
 
 
-def upright(stream: Any, rotation: int) -> Any:
+def rotate(stream: Any, rotation: int) -> Any:
     """A picture turned by so many degrees counter-clockwise."""
     for turn in _TRANSPOSE.get(rotation, []):
         stream = stream.filter("transpose", turn) if "clock" in turn else stream.filter(turn)
     return stream
 
 
-def converted(stream: Any, source: Probe, form: Form) -> Any:
-    """An upright picture of the source in the form's size and colour."""
-    if is_hdr(source.colour) and not is_hdr(form.colour):
-        stream = tone_mapped(stream)
-    size, wanted = (source.width, source.height), (form.width, form.height)
-    fits = source.square and size == wanted and limited(source.colour) == form.colour
+def convert(stream: Any, source: Probe, target: OutputFormat) -> Any:
+    """An upright picture of the source in the output format's size and colour."""
+    if is_hdr(source.colour) and not is_hdr(target.colour):
+        stream = tone_map(stream)
+    size, wanted = (source.width, source.height), (target.width, target.height)
+    fits = source.square and size == wanted and limited(source.colour) == target.colour
     if not fits or source.colour.full_range:
-        width, height = _fitting(source, form)
-        stream = stream.filter("scale", width, height, flags="bicubic", **_matrices(source, form))
-        stream = stream.filter("pad", form.width, form.height, "(ow-iw)/2", "(oh-ih)/2")
-    colour = form.colour
+        width, height = _fitting(source, target)
+        stream = stream.filter("scale", width, height, flags="bicubic", **_matrices(source, target))
+        stream = stream.filter("pad", target.width, target.height, "(ow-iw)/2", "(oh-ih)/2")
+    colour = target.colour
     return (
         stream.filter("format", "yuv420p")
         .filter("setsar", 1)
@@ -159,16 +165,16 @@ def converted(stream: Any, source: Probe, form: Form) -> Any:
     )
 
 
-def _fitting(source: Probe, form: Form) -> tuple[int, int]:
-    """The largest even size inside the form's with the source's shape."""
-    ratio = min(Fraction(form.width, source.width), Fraction(form.height, source.height))
+def _fitting(source: Probe, target: OutputFormat) -> tuple[int, int]:
+    """The largest even size inside the output format's with the source's shape."""
+    ratio = min(Fraction(target.width, source.width), Fraction(target.height, source.height))
     return 2 * round(source.width * ratio / 2), 2 * round(source.height * ratio / 2)
 
 
-def _matrices(source: Probe, form: Form) -> dict[str, str]:
-    was_mapped = is_hdr(source.colour) and not is_hdr(form.colour)
-    given = form.colour.matrix if was_mapped else matrix_of(source)
-    wanted = given if form.colour.matrix == UNSPECIFIED else form.colour.matrix
+def _matrices(source: Probe, target: OutputFormat) -> dict[str, str]:
+    was_mapped = is_hdr(source.colour) and not is_hdr(target.colour)
+    given = target.colour.matrix if was_mapped else matrix_of(source)
+    wanted = given if target.colour.matrix == UNSPECIFIED else target.colour.matrix
     return {
         "in_color_matrix": MATRICES.get(given, "auto"),
         "out_color_matrix": MATRICES.get(wanted, "auto"),
@@ -177,7 +183,7 @@ def _matrices(source: Probe, form: Form) -> dict[str, str]:
     }
 
 
-def tone_mapped(stream: Any) -> Any:
+def tone_map(stream: Any) -> Any:
     """HDR (PQ or HLG) brought to SDR in BT.709, by the filters that ffmpeg's wiki names for it."""
     return (
         stream.filter("zscale", transfer="linear", npl=100)
@@ -189,7 +195,7 @@ def tone_mapped(stream: Any) -> Any:
     )
 
 
-def sounded(stream: Any, window: Window, rate: int, layout: str) -> Any:
+def audio_filters(stream: Any, window: Window, rate: int, layout: str) -> Any:
     """Exactly the span's samples: silence where the source has none, cut to one sample."""
     count = samples(window.span.duration, rate)
     if stream is None:
@@ -226,78 +232,90 @@ _LINE_BYTES = 256
 
 
 def picture_command(
-    window: Window, source: Probe, form: Form, path: Path, threads: int
+    window: Window, source: Probe, target: OutputFormat, path: Path, threads: int
 ) -> list[str]:
     """ffmpeg's arguments for the window's frames, as a whole cut would encode them."""
     stream = command.input(str(window.path), threads=threads)["v:0"]
-    stream = converted(upright(framed(stream, window), source.rotation), source, form)
-    output = command.output(stream, str(path), **encoder(form, threads))
+    stream = convert(rotate(trim(stream, window), source.rotation), source, target)
+    output = command.output(stream, str(path), **encoder(target, threads))
     return [*map(str, command.get_args(output)), "-copyts"]
 
 
-def sound_command(window: Window, form: Form, path: Path) -> list[str]:
+def sound_command(window: Window, target: OutputFormat, path: Path) -> list[str]:
     """ffmpeg's arguments for the span's sound, as a whole cut would encode it."""
-    stream = command.input(str(window.path))["a:0"] if window.has_sound else None
-    stream = sounded(stream, window, form.sample_rate, form.layout)
+    stream = command.input(str(window.path))["a:0"] if window.has_audio else None
+    stream = audio_filters(stream, window, target.sample_rate, target.layout)
     output = command.output(stream, str(path), format="mp4", **FLAC_IN_MP4)
     return [*map(str, command.get_args(output)), "-copyts"]
 
 
-def encode_picture(window: Window, source: Probe, form: Form, path: Path, threads: int) -> Path:
+def encode_picture(
+    window: Window, source: Probe, target: OutputFormat, path: Path, machine: Machine
+) -> Path:
     """The window's frames in an MP4 at `path`. Raises what `ffmpeg.run` raises."""
+    pixels = target.width * target.height
     ffmpeg.run(
-        picture_command(window, source, form, path, threads),
+        picture_command(window, source, target, path, machine.threads),
         f"encoding {len(window.frames)} frames of {window.span} of {source.name}",
-        patience(form.width * form.height, window.span.duration),
-        most_bytes(form.width * form.height, len(window.frames), window.span.duration),
+        machine,
+        encode_timeout(pixels, window.span.duration),
+        max_bytes=max_output_bytes(pixels, len(window.frames), window.span.duration),
     )
     return path
 
 
-def encode_sound(window: Window, source: Probe, form: Form, path: Path) -> Path:
+def encode_sound(
+    window: Window, source: Probe, target: OutputFormat, path: Path, machine: Machine
+) -> Path:
     """The span's sound in an MP4 at `path`. Raises what `ffmpeg.run` raises."""
     ffmpeg.run(
-        sound_command(window, form, path),
+        sound_command(window, target, path),
         f"encoding the sound of {window.span} of {source.name}",
-        patience(0, window.span.duration),
-        most_bytes(0, 0, window.span.duration),
+        machine,
+        encode_timeout(0, window.span.duration),
+        max_bytes=max_output_bytes(0, 0, window.span.duration),
     )
     return path
 
 
-def refuse_unless_it_shows(
-    path: Path, planned: Sequence[int], pixels: int, scratch: Path, threads: int
+def verify_frames(
+    path: Path, planned: Sequence[int], pixels: int, folder: Path, machine: Machine
 ) -> None:
-    """Decode the segment at `path`: all of it without any error, its frames when `planned`.
+    """Decode the segment at `path` completely and compare the times of its frames with `planned`.
 
-    `planned` are in units of TIMESCALE, in order. Raises MediaRefusedError where it is not so.
+    `planned` are in units of TIMESCALE, in order; `folder` holds a temporary file. Raises
+    MediaRefusedError where any frame does not decode without an error, is missing, added or shown
+    at another time.
     """
-    told = scratch / "frames.txt"
+    listing = folder / "frames.txt"
     duration = Fraction(planned[-1] - planned[0], TIMESCALE)
-    # A frame is a line of text in what is told.
-    largest = most_bytes(_LINE_BYTES, len(planned), duration)
-    deadline = patience(pixels, duration)
     ffmpeg.run(
-        decode_command(path, told, threads), "checking the copy", deadline, largest, duration
+        decode_command(path, listing, machine.threads),
+        "checking the copy",
+        machine,
+        encode_timeout(pixels, duration),
+        # The listing has a line of text for each frame.
+        max_bytes=max_output_bytes(_LINE_BYTES, len(planned), duration),
+        duration=duration,
     )
-    lines = [line for line in told.read_text().splitlines() if not line.startswith("#")]
+    lines = [line for line in listing.read_text().splitlines() if not line.startswith("#")]
     shown = [int(line.split(",")[2]) for line in lines]
-    apart = [abs(pts - wanted) for pts, wanted in zip(shown, planned, strict=False)]
-    if len(shown) != len(planned) or max(apart) > _ROUNDING:
+    differences = [abs(pts - wanted) for pts, wanted in zip(shown, planned, strict=False)]
+    if len(shown) != len(planned) or max(differences) > _ROUNDING:
         raise MediaRefusedError(
             f"The copy shows {len(shown)} of {len(planned)} frames at their times."
         )
 
 
-def decode_command(path: Path, told: Path, threads: int) -> list[str]:
+def decode_command(path: Path, listing: Path, threads: int) -> list[str]:
     """ffmpeg's arguments to decode every frame and list their times; the first error ends it."""
-    # What a loop filter does cannot fail, and is a quarter of the work.
-    careful = {"err_detect": "explode", "skip_loop_filter": "all"}
-    content = command.input(str(path), format="mp4", threads=threads, **careful)
-    # Of frames as they are in memory nothing is read but their times, so this costs nothing.
+    # The loop filter cannot fail, and is a quarter of the work.
+    strict = {"err_detect": "explode", "skip_loop_filter": "all"}
+    content = command.input(str(path), format="mp4", threads=threads, **strict)
+    # Only the times of the decoded frames are read, so this output costs nothing.
     output = command.output(
         content["v:0"],
-        str(told),
+        str(listing),
         format="framecrc",
         vcodec="wrapped_avframe",
         fps_mode="passthrough",

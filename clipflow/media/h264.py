@@ -18,7 +18,7 @@ ANNEX_B = 0
 LENGTH_SIZE = 4
 
 
-class Unit(IntEnum):
+class NalType(IntEnum):
     """The types of NAL units that are asked for, as H.264's table 7-1 numbers them."""
 
     SLICE = 1
@@ -27,14 +27,14 @@ class Unit(IntEnum):
     PPS = 8
 
 
-def unit_type(unit: bytes) -> int:
+def nal_type(unit: bytes) -> int:
     """The unit's type. Raises ValueError for what cannot begin a unit."""
     if not unit or unit[0] & 0x80 or not unit[0] & 0x1F:
         raise ValueError("a NAL unit is damaged")
     return unit[0] & 0x1F
 
 
-def units(data: bytes, length_size: int) -> Iterator[bytes]:
+def nal_units(data: bytes, length_size: int) -> Iterator[bytes]:
     """The units of one packet, lengths being of so many bytes, or `ANNEX_B`.
 
     Raises ValueError where they do not fill the packet.
@@ -75,7 +75,7 @@ _BASELINE, _MAIN, _HIGH = 66, 77, 100
 
 
 @dataclass(frozen=True)
-class Sequence:
+class SequenceParameters:
     """`chroma` is chroma_format_idc, `depth` the bits of a sample, sizes those that are shown."""
 
     profile: int
@@ -89,7 +89,7 @@ class Sequence:
     height: int
 
     @property
-    def unfit(self) -> str:
+    def reencode_reason(self) -> str:
         """Why a segment cannot hold such a picture as it is; empty where it can."""
         if self.depth != 8:
             return f"the source has {self.depth} bits a sample"
@@ -127,12 +127,12 @@ class _Bits:
         return (number + 1) // 2 if number % 2 else -(number // 2)
 
 
-def exp_golomb(data: bytes) -> int:
+def first_exp_golomb(data: bytes) -> int:
     """The first number in `data`. Raises ValueError where there is none."""
     return _Bits(data[:16]).unsigned()
 
 
-def read_sequence(unit: bytes) -> Sequence:
+def parse_sequence_parameters(unit: bytes) -> SequenceParameters:
     """What the sequence parameter set in this NAL unit says. Raises ValueError where it is cut."""
     bits = _Bits(unit[1:])
     profile, constraints, level = bits.take(8), bits.take(8), bits.take(8)
@@ -151,7 +151,9 @@ def read_sequence(unit: bytes) -> Sequence:
     # Cropping counts in pairs of samples, as 4:2:0 has them.
     width = columns * 16 - 2 * (left + right)
     height = fields * (rows * 16 - 2 * (top + bottom))
-    return Sequence(profile, constraints, level, number, chroma, depth, progressive, width, height)
+    return SequenceParameters(
+        profile, constraints, level, number, chroma, depth, progressive, width, height
+    )
 
 
 def _colour(bits: _Bits) -> tuple[int, int]:
@@ -201,15 +203,15 @@ class ParameterSets:
     picture: tuple[str, ...]
 
     @property
-    def sequences(self) -> list[Sequence]:
+    def sequences(self) -> list[SequenceParameters]:
         """The sequence parameter sets, read. Raises ValueError where one cannot be."""
-        return [read_sequence(bytes.fromhex(unit)) for unit in self.sequence]
+        return [parse_sequence_parameters(bytes.fromhex(unit)) for unit in self.sequence]
 
     @property
     def unused_id(self) -> int:
         """The lowest id that no set of these has, for sets of ours. Raises ValueError at none."""
         used = {sequence.id for sequence in self.sequences}
-        used |= {exp_golomb(bytes.fromhex(unit)[1:]) for unit in self.picture}
+        used |= {first_exp_golomb(bytes.fromhex(unit)[1:]) for unit in self.picture}
         free = next((number for number in _IDS if number not in used), None)
         if free is None:
             raise ValueError("no id of a parameter set is free")
@@ -219,7 +221,7 @@ class ParameterSets:
         """Whether this NAL unit is one of these sets."""
         return unit.hex() in (*self.sequence, *self.picture)
 
-    def and_those_of(self, other: "ParameterSets") -> "ParameterSets":
+    def combined_with(self, other: "ParameterSets") -> "ParameterSets":
         """Both: these, and then the other's."""
         return ParameterSets(self.sequence + other.sequence, self.picture + other.picture)
 
@@ -254,11 +256,11 @@ def parameter_sets(header: bytes) -> ParameterSets:
 
     Raises ValueError where it has none, or cannot be read.
     """
-    found = list(_avcc_units(header) if _is_avcc(header) else units(header, ANNEX_B))
-    kinds = [unit_type(unit) for unit in found]
+    found = list(_avcc_units(header) if _is_avcc(header) else nal_units(header, ANNEX_B))
+    kinds = [nal_type(unit) for unit in found]
     sequence, picture = (
         tuple(unit.hex() for unit, kind in zip(found, kinds, strict=True) if kind == wanted)
-        for wanted in (Unit.SPS, Unit.PPS)
+        for wanted in (NalType.SPS, NalType.PPS)
     )
     if not sequence or not picture:
         raise ValueError("its header has no parameter sets")

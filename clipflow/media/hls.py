@@ -19,7 +19,7 @@ from clipflow.domain.errors import InvalidInputError
 
 
 @dataclass(frozen=True)
-class Part:
+class Resource:
     """A URI, and the bytes of it that are meant, as `length@offset`; all of them without."""
 
     uri: str
@@ -27,7 +27,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Key:
+class EncryptionKey:
     """HLS's method, where its key is, and its initialisation vector in hexadecimal, if given."""
 
     method: str
@@ -39,10 +39,10 @@ class Key:
 class Chunk:
     """One chunk, its length in seconds as declared, and what it needs to be read."""
 
-    media: Part
+    media: Resource
     seconds: Fraction
-    header: Part | None = None
-    key: Key | None = None
+    header: Resource | None = None
+    key: EncryptionKey | None = None
 
     @property
     def uris(self) -> list[str]:
@@ -111,14 +111,14 @@ class Playlist:
         longest = max(chunk.seconds for chunk in self.chunks)
         lines = ["#EXTM3U", "#EXT-X-VERSION:7", f"#EXT-X-TARGETDURATION:{ceil(longest)}"]
         lines += [f"#EXT-X-MEDIA-SEQUENCE:{self.number}", "#EXT-X-PLAYLIST-TYPE:VOD"]
-        before = Chunk(Part(""), Fraction(0))
+        before = Chunk(Resource(""), Fraction(0))
         for chunk in self.chunks:
             lines += lines_of(chunk, before, address)
             before = chunk
         return "\n".join([*lines, "#EXT-X-ENDLIST", ""])
 
 
-def parse(text: str, key: str) -> Playlist | str:
+def parse_playlist(text: str, key: str) -> Playlist | str:
     """The media playlist in `text`, or, of a master playlist, the key of its best variant.
 
     Raises InvalidInputError where it is neither, or holds what cannot be cut exactly.
@@ -142,7 +142,7 @@ def parse(text: str, key: str) -> Playlist | str:
     return _playlist(content, key)
 
 
-def beside(key: str, uri: str) -> str:
+def resolve_uri(key: str, uri: str) -> str:
     """The key of what the playlist at `key` calls `uri`; InvalidInputError if it lies elsewhere."""
     folder = posixpath.dirname(key)
     try:
@@ -183,7 +183,7 @@ def _best_variant(content: m3u8.M3U8, key: str) -> str:
             f"{key} keeps its sound in playlists of its own.",
             "Name a playlist whose chunks hold both picture and sound.",
         )
-    return beside(key, best.uri or "")
+    return resolve_uri(key, best.uri or "")
 
 
 def _playlist(content: m3u8.M3U8, key: str) -> Playlist:
@@ -200,7 +200,7 @@ def _playlist(content: m3u8.M3U8, key: str) -> Playlist:
             _key(segment.key, what),
         )
         for uri in chunk.uris:
-            beside(key, uri)
+            resolve_uri(key, uri)
         chunks.append(chunk)
         starts.append(total)
         total += chunk.seconds
@@ -216,18 +216,18 @@ def _seconds(given: float | None, what: str) -> Fraction:
     return Fraction(str(given))
 
 
-def _part(uri: str | None, given: str | None, offset: int, what: str) -> tuple[Part, int]:
+def _part(uri: str | None, given: str | None, offset: int, what: str) -> tuple[Resource, int]:
     """A part and where it ends; a range without an offset begins after the one before."""
     if not given:
-        return Part(uri or ""), offset
+        return Resource(uri or ""), offset
     match = _RANGE.fullmatch(given)
     if not match:
         raise InvalidInputError(f"{what} has a byte range that is none.")
     offset = int(match[2]) if match[2] else offset
-    return Part(uri or "", f"{int(match[1])}@{offset}"), offset + int(match[1])
+    return Resource(uri or "", f"{int(match[1])}@{offset}"), offset + int(match[1])
 
 
-def _key(given: m3u8.Key | None, what: str) -> Key | None:
+def _key(given: m3u8.Key | None, what: str) -> EncryptionKey | None:
     if given is None or given.method in (None, "NONE"):
         return None
     vector = given.iv or ""
@@ -235,4 +235,4 @@ def _key(given: m3u8.Key | None, what: str) -> Key | None:
         raise InvalidInputError(
             f"{what} is encrypted in a way that cannot be read.", "Use AES-128 or SAMPLE-AES."
         )
-    return Key(given.method, given.uri or "", vector)
+    return EncryptionKey(given.method, given.uri or "", vector)

@@ -24,15 +24,15 @@ from av.stream import Stream
 from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.media import h264
 from clipflow.media.encode import TIMESCALE
-from clipflow.media.h264 import Unit, length_size
-from clipflow.media.source import reading
-from clipflow.media.window import pictures
+from clipflow.media.h264 import NalType, length_size
+from clipflow.media.source import source_errors
+from clipflow.media.window import video_packets
 
 # PyAV's Packet takes a type argument for the type checker only.
 
 
 @dataclass(frozen=True)
-class Run:
+class PacketRun:
     """Packets of the file at `path`, in decode order from number `first` on.
 
     `shown` tells for each when it is shown, in units of TIMESCALE from the segment's start.
@@ -43,27 +43,27 @@ class Run:
     shown: tuple[int, ...]
 
 
-def ticks(time: Fraction) -> int:
+def to_ticks(time: Fraction) -> int:
     """Seconds in units of TIMESCALE."""
     return round(time * TIMESCALE)
 
 
-def encoded(path: Path, frames: Sequence[Fraction]) -> Run:
+def encoded_run(path: Path, frames: Sequence[Fraction]) -> PacketRun:
     """All packets of a file of ours; its frames, in order, are those at `frames` seconds.
 
     Raises MediaRefusedError where they are not as many.
     """
     with av.open(str(path)) as container:
-        found = [packet.pts or 0 for packet in pictures(container)]
+        found = [packet.pts or 0 for packet in video_packets(container)]
     if len(found) != len(frames):
         raise MediaRefusedError(f"{len(found)} of {len(frames)} frames could be decoded.")
     # An edit list rounds times, but not their order.
-    exact = dict(zip(sorted(found), map(ticks, frames), strict=True))
-    return Run(path, 0, tuple(exact[pts] for pts in found))
+    exact = dict(zip(sorted(found), map(to_ticks, frames), strict=True))
+    return PacketRun(path, 0, tuple(exact[pts] for pts in found))
 
 
-def write(
-    runs: Sequence[Run], like: Path, header: bytes, sound: Path, end: int, path: Path
+def write_segment(
+    runs: Sequence[PacketRun], like: Path, header: bytes, sound: Path, end: int, path: Path
 ) -> None:
     """An MP4 of all `runs` and of the sound in `sound`, copied; its span ends at `end` units.
 
@@ -81,7 +81,7 @@ def write(
             picture.codec_context.extradata = header
             copy = output.add_stream_from_template(heard.streams.audio[0])
             shown = [pts for run in runs for pts in run.shown]
-            packets = placed(_copied_packets(runs), shown, _over(shown, end), picture)
+            packets = with_timestamps(_copied_packets(runs), shown, _over(shown, end), picture)
             # In step, or the muxer would hold one stream's packets while the other's come.
             for packet in merge(packets, _moved(heard, copy), key=_when):
                 output.mux(packet)
@@ -94,7 +94,7 @@ def _over(shown: Sequence[int], end: int) -> int:
     return max(end, ordered[-1] + min(gaps, default=0))
 
 
-def placed(
+def with_timestamps(
     packets: Iterable[Packet[Any]], shown: Sequence[int], end: int, stream: Stream
 ) -> Iterator[Packet[Any]]:
     """The packets, in decode order, with the times in `shown` and decoding times that only grow.
@@ -112,19 +112,19 @@ def placed(
         yield packet
 
 
-def _copied_packets(runs: Sequence[Run]) -> Iterator[Packet[Any]]:
+def _copied_packets(runs: Sequence[PacketRun]) -> Iterator[Packet[Any]]:
     for run in runs:
         with av.open(str(run.path)) as container:
             header = container.streams.video[0].codec_context.extradata or b""
             size = length_size(header)
-            for packet in islice(pictures(container), run.first, run.first + len(run.shown)):
+            for packet in islice(video_packets(container), run.first, run.first + len(run.shown)):
                 yield packet if size == h264.LENGTH_SIZE else _rewritten(packet, size)
 
 
 def _rewritten(packet: Packet[Any], size: int) -> Packet[Any]:
     """The same picture as in an MP4, whose parameter sets are in the header only."""
-    units = h264.units(bytes(packet), size)
-    kept = (unit for unit in units if h264.unit_type(unit) not in (Unit.SPS, Unit.PPS))
+    units = h264.nal_units(bytes(packet), size)
+    kept = (unit for unit in units if h264.nal_type(unit) not in (NalType.SPS, NalType.PPS))
     copy: Packet[Any] = Packet(h264.length_prefixed(kept))
     copy.is_keyframe = packet.is_keyframe
     return copy
@@ -149,7 +149,7 @@ _BITS_PER_CHANNEL = 96_000
 
 
 @dataclass(frozen=True)
-class Piece:
+class SegmentFile:
     """A segment file and its exact length in seconds."""
 
     path: Path
@@ -157,23 +157,23 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Stitched:
+class StitchResult:
     """What a stitch made: seconds, `WIDTHxHEIGHT`."""
 
     duration: Fraction
     resolution: str
 
 
-def stitch(pieces: Sequence[Piece], path: Path) -> Stitched:
+def stitch(pieces: Sequence[SegmentFile], path: Path) -> StitchResult:
     """Join `pieces`, in order, into an MP4 at `path`: H.264 copied, AAC, faststart.
 
-    Raises MediaRefusedError where the pieces do not share one form, and what `reading` raises.
+    Raises MediaRefusedError where the segments differ in format, and what `source_errors` raises.
     """
-    with reading("a segment of the clip"):
+    with source_errors("a segment of the clip"):
         return _stitched(pieces, path)
 
 
-def _stitched(pieces: Sequence[Piece], path: Path) -> Stitched:
+def _stitched(pieces: Sequence[SegmentFile], path: Path) -> StitchResult:
     starts = _starts(pieces)
     _refuse_mixed_forms(pieces)
     with _opened(pieces[0]) as first:
@@ -189,15 +189,15 @@ def _stitched(pieces: Sequence[Piece], path: Path) -> Stitched:
             sound.bit_rate = _BITS_PER_CHANNEL * audio.channels
             _write(output, pieces, starts)
         resolution = f"{video.width}x{video.height}"
-    return Stitched(starts[-1], resolution)
+    return StitchResult(starts[-1], resolution)
 
 
-def _opened(piece: Piece) -> InputContainer:
+def _opened(piece: SegmentFile) -> InputContainer:
     # As what we made, whatever lies there now: a playlist would name other files.
     return av.open(str(piece.path), "r", format="mp4")
 
 
-def _starts(pieces: Sequence[Piece]) -> list[Fraction]:
+def _starts(pieces: Sequence[SegmentFile]) -> list[Fraction]:
     """Where each piece begins, and at last where all end, in seconds."""
     starts = [Fraction(0)]
     for piece in pieces:
@@ -205,7 +205,7 @@ def _starts(pieces: Sequence[Piece]) -> list[Fraction]:
     return starts
 
 
-def _refuse_mixed_forms(pieces: Sequence[Piece]) -> None:
+def _refuse_mixed_forms(pieces: Sequence[SegmentFile]) -> None:
     forms = set()
     for piece in pieces:
         with _opened(piece) as container:
@@ -215,28 +215,30 @@ def _refuse_mixed_forms(pieces: Sequence[Piece]) -> None:
             forms.add((video.codec_context.extradata, audio.rate, audio.layout.name))
     if len(forms) > 1:
         raise MediaRefusedError(
-            "The segments do not share one form.", "Start the clip with `force`."
+            "The segments do not share one output format.", "Start the clip with `force`."
         )
 
 
-def _write(output: OutputContainer, pieces: Sequence[Piece], starts: list[Fraction]) -> None:
-    pictures = _pictures(output, pieces, starts)
+def _write(output: OutputContainer, pieces: Sequence[SegmentFile], starts: list[Fraction]) -> None:
+    video_packets = _pictures(output, pieces, starts)
     sounds = _sounds(output, pieces, starts)
     # In step, or the muxer would hold one stream's packets in memory while the other's come.
-    for packet in merge(pictures, sounds, key=lambda p: (p.dts or 0) * p.time_base):
+    for packet in merge(video_packets, sounds, key=lambda p: (p.dts or 0) * p.time_base):
         output.mux(packet)
 
 
 def _pictures(
-    output: OutputContainer, pieces: Sequence[Piece], starts: list[Fraction]
+    output: OutputContainer, pieces: Sequence[SegmentFile], starts: list[Fraction]
 ) -> Iterator[Packet[Any]]:
     """Every piece's frames, shifted to where it begins."""
     shown = [pts for pts, _ in _shifted(pieces, starts)]
     packets = (packet for _, packet in _shifted(pieces, starts))
-    return placed(packets, shown, round(starts[-1] * TIMESCALE), output.streams.video[0])
+    return with_timestamps(packets, shown, round(starts[-1] * TIMESCALE), output.streams.video[0])
 
 
-def _shifted(pieces: Sequence[Piece], starts: list[Fraction]) -> Iterator[tuple[int, Packet[Any]]]:
+def _shifted(
+    pieces: Sequence[SegmentFile], starts: list[Fraction]
+) -> Iterator[tuple[int, Packet[Any]]]:
     """Every packet of every piece, with when it is shown in the whole."""
     for piece, start in zip(pieces, starts, strict=False):
         with _opened(piece) as container:
@@ -246,7 +248,7 @@ def _shifted(pieces: Sequence[Piece], starts: list[Fraction]) -> Iterator[tuple[
 
 
 def _sounds(
-    output: OutputContainer, pieces: Sequence[Piece], starts: list[Fraction]
+    output: OutputContainer, pieces: Sequence[SegmentFile], starts: list[Fraction]
 ) -> Iterator[Packet[Any]]:
     """Every piece's samples, one after the other, encoded as one stream."""
     stream = output.streams.audio[0]
@@ -259,7 +261,7 @@ def _sounds(
     yield from stream.encode(None)
 
 
-def _first_samples(piece: Piece, count: int) -> Iterator[AudioFrame]:
+def _first_samples(piece: SegmentFile, count: int) -> Iterator[AudioFrame]:
     with _opened(piece) as container:
         for frame in container.decode(audio=0):
             if frame.samples >= count:

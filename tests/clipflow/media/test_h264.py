@@ -6,7 +6,7 @@ from typing import Any
 import av
 import pytest
 
-from clipflow.media.h264 import ParameterSets, Sequence, length_size, parameter_sets
+from clipflow.media.h264 import ParameterSets, SequenceParameters, length_size, parameter_sets
 from tests.made_media import make_source
 
 X264 = ("-c:v", "libx264", "-preset", "veryfast")
@@ -17,7 +17,7 @@ def header_of(path: Path) -> bytes:
         return container.streams.video[0].codec_context.extradata or b""
 
 
-def sequence_of(folder: Path, **made: Any) -> Sequence:
+def sequence_of(folder: Path, **made: Any) -> SequenceParameters:
     path = make_source(folder / "s.mp4", seconds=0.4, sound=None, **made)
     [sequence] = parameter_sets(header_of(path)).sequences
     return sequence
@@ -27,7 +27,7 @@ def sequence_of(folder: Path, **made: Any) -> Sequence:
 def test_the_size_that_is_shown_is_read(size: tuple[int, int], tmp_path: Path) -> None:
     sequence = sequence_of(tmp_path, size=size, picture=X264)
     assert (sequence.width, sequence.height) == size
-    assert sequence.unfit == ""
+    assert sequence.reencode_reason == ""
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,9 @@ def test_the_size_that_is_shown_is_read(size: tuple[int, int], tmp_path: Path) -
 def test_what_a_segment_cannot_hold_is_told(
     picture: tuple[str, ...], output: tuple[str, ...], why: str, tmp_path: Path
 ) -> None:
-    unfit = sequence_of(tmp_path, picture=picture, output=output).unfit
-    assert why in unfit
-    assert bool(why) == bool(unfit)
+    reencode_reason = sequence_of(tmp_path, picture=picture, output=output).reencode_reason
+    assert why in reencode_reason
+    assert bool(why) == bool(reencode_reason)
 
 
 def test_the_same_sets_are_read_of_an_mp4_and_of_a_transport_stream(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_one_header_holds_two_encoders_sets(tmp_path: Path) -> None:
     assert theirs.unused_id == 1
     high = (*X264, "-profile:v", "high", "-x264-params", "sps-id=1")
     ours = parameter_sets(header_of(make_source(tmp_path / "b.mp4", picture=high, **made)))
-    both = theirs.and_those_of(ours)
+    both = theirs.combined_with(ours)
     assert [sequence.id for sequence in both.sequences] == [0, 1]
     assert both.unused_id == 2
     assert parameter_sets(both.header()) == both

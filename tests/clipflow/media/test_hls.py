@@ -3,7 +3,7 @@ from fractions import Fraction
 import pytest
 
 from clipflow.domain.errors import InvalidInputError
-from clipflow.media.hls import Playlist, beside, parse
+from clipflow.media.hls import Playlist, parse_playlist, resolve_uri
 
 HEAD = "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:8\n"
 
@@ -14,7 +14,7 @@ def media(chunks: int = 10, extra: str = "", end: str = "#EXT-X-ENDLIST\n") -> s
 
 
 def read(text: str) -> Playlist:
-    playlist = parse(text, "e/hls/index.m3u8")
+    playlist = parse_playlist(text, "e/hls/index.m3u8")
     assert isinstance(playlist, Playlist)
     return playlist
 
@@ -52,7 +52,7 @@ def test_a_master_playlist_leads_to_its_best_variant() -> None:
         "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=100\nlow/i.m3u8\n"
         "#EXT-X-STREAM-INF:BANDWIDTH=900\nhigh/i.m3u8\n"
     )
-    assert parse(text, "e/hls/index.m3u8") == "e/hls/high/i.m3u8"
+    assert parse_playlist(text, "e/hls/index.m3u8") == "e/hls/high/i.m3u8"
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_master_playlist_leads_to_its_best_variant() -> None:
 )  # fmt: skip
 def test_what_cannot_be_cut_exactly_is_refused(text: str, why: str) -> None:
     with pytest.raises(InvalidInputError, match=why):
-        parse(text, "e/hls/index.m3u8")
+        parse_playlist(text, "e/hls/index.m3u8")
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def test_what_cannot_be_cut_exactly_is_refused(text: str, why: str) -> None:
 )  # fmt: skip
 def test_a_playlist_names_only_what_lies_beside_it(uri: str) -> None:
     with pytest.raises(InvalidInputError, match="not beside it"):
-        beside("e/hls/index.m3u8", uri)
+        resolve_uri("e/hls/index.m3u8", uri)
 
 
 def test_what_lies_beside_it_is_found() -> None:
-    assert beside("e/hls/index.m3u8", "a%20b/0.ts?v=1") == "e/hls/a b/0.ts"
-    assert beside("index.m3u8", "0.ts") == "0.ts"
+    assert resolve_uri("e/hls/index.m3u8", "a%20b/0.ts?v=1") == "e/hls/a b/0.ts"
+    assert resolve_uri("index.m3u8", "0.ts") == "0.ts"

@@ -1,4 +1,4 @@
-"""The one form that all segments of a clip share, so that they can be joined without re-encoding.
+"""The output format that all segments of a clip share, so that they join without re-encoding.
 
 The picture's size, colour and the sound's layout are agreed on; the frame rate is not: each
 segment keeps its frames' own times, as an MP4's frames may be any time apart.
@@ -26,11 +26,12 @@ _LEVELS = (
 
 
 @dataclass(frozen=True)
-class Form:
+class OutputFormat:
     """Pixels, colour tags, samples a second and channels (1 or 2) of every segment of a clip.
 
-    `copied` are the parameter sets of sources that are in this form as they are, so that their
-    packets may be copied: every segment has them beside our own. Else None, and `unfit` says why.
+    `copied` are the parameter sets of sources that are in this format as they are, so that their
+    packets may be copied: every segment has them beside our own. Else None, and `reencode_reason`
+    says why.
     """
 
     width: int
@@ -40,7 +41,7 @@ class Form:
     channels: int
     level: str
     copied: ParameterSets | None = None
-    unfit: str = ""
+    reencode_reason: str = ""
 
     @property
     def resolution(self) -> str:
@@ -51,31 +52,31 @@ class Form:
         return "mono" if self.channels == 1 else "stereo"
 
 
-def common_form(sources: Sequence[Probe]) -> Form:
-    """The form of a clip made of `sources`: as large as the largest, and else as they agree."""
+def common_format(sources: Sequence[Probe]) -> OutputFormat:
+    """The output format of a clip made of `sources`: as large as the largest of them."""
     largest = max(sources, key=lambda source: source.width * source.height)
     sounds = [source.sound for source in sources if source.sound]
     rates = {sound.sample_rate for sound in sounds}
     colours = {limited(source.colour) for source in sources}
     colour = colours.pop() if len(colours) == 1 else _BT709
-    unfit = _unfit(sources, (largest.width, largest.height), colour)
-    return Form(
+    reencode_reason = _unfit(sources, (largest.width, largest.height), colour)
+    return OutputFormat(
         width=largest.width,
         height=largest.height,
         colour=colour,
         sample_rate=rates.pop() if rates in ({44100}, {48000}) else 48000,
         channels=1 if sounds and all(sound.channels == 1 for sound in sounds) else 2,
         level=_level(largest.width, largest.height, max(s.frame_rate for s in sources)),
-        copied=None if unfit else sources[0].parameter_sets,
-        unfit=unfit,
+        copied=None if reencode_reason else sources[0].parameter_sets,
+        reencode_reason=reencode_reason,
     )
 
 
 def _unfit(sources: Sequence[Probe], size: tuple[int, int], colour: Colour) -> str:
     """Why the sources' packets cannot be in segments of this size and colour; empty if they can."""
     for source in sources:
-        if source.unfit:
-            return source.unfit
+        if source.reencode_reason:
+            return source.reencode_reason
         if source.rotation:
             return f"the source is turned by {source.rotation} degrees"
         if not source.square:
@@ -87,11 +88,13 @@ def _unfit(sources: Sequence[Probe], size: tuple[int, int], colour: Colour) -> s
     return ""
 
 
-def in_sdr(form: Form) -> Form:
-    """The same form with HDR brought to SDR: what a short is shown as."""
-    if not is_hdr(form.colour):
-        return form
-    return replace(form, colour=_BT709, copied=None, unfit="the source's HDR becomes SDR")
+def to_sdr(target: OutputFormat) -> OutputFormat:
+    """The same format with HDR brought to SDR: what a short is shown as."""
+    if not is_hdr(target.colour):
+        return target
+    return replace(
+        target, colour=_BT709, copied=None, reencode_reason="the source's HDR becomes SDR"
+    )
 
 
 def limited(colour: Colour) -> Colour:

@@ -48,8 +48,8 @@ class Render:
 
     @property
     def label(self) -> str:
-        """For people: `1 · 00:15:30–00:16:10`."""
-        return f"{self.number} · {Span(self.moment.start, self.moment.end)}"
+        """The name in the UI: `1: 00:15:30-00:16:10`."""
+        return f"{self.number}: {Span(self.moment.start, self.moment.end)}"
 
 
 def render(asked: Render, objects: ObjectStore, machine: Machine, *, force: bool) -> Short:

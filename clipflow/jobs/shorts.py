@@ -204,8 +204,8 @@ class PlannedMoment:
 
     @property
     def label(self) -> str:
-        """For people: `1 · 00:15:30–00:16:10`."""
-        return f"{self.number} · {self.plan.span}"
+        """The name in the UI: `1: 00:15:30-00:16:10`."""
+        return f"{self.number}: {self.plan.span}"
 
 
 def plan_moments(

@@ -13,8 +13,8 @@ import httpx
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from clipflow.domain.events import DETAIL_TYPE, SOURCE
-from deployments.bridge.__main__ import BridgeSettings, carry
-from deployments.bridge.consumer import Pace
+from deployments.bridge.__main__ import BridgeSettings, run_bridge
+from deployments.bridge.consumer import Timings
 from tests.programs import PrefectServer
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ class Doorbell:
 
 
 @contextmanager
-def carrying(doorbell: Doorbell, api_url: str, pace: Pace) -> Iterator[None]:
-    """The bridge in this process, at a pace of its own."""
+def carrying(doorbell: Doorbell, api_url: str, timings: Timings) -> Iterator[None]:
+    """The bridge in this process, at a timings of its own."""
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
     settings = BridgeSettings.model_validate(
         {"CLIPFLOW_QUEUE_NAME": doorbell.name, "AWS_ENDPOINT_URL": doorbell.endpoint}
@@ -95,7 +95,7 @@ def carrying(doorbell: Doorbell, api_url: str, pace: Pace) -> Iterator[None]:
 
     def run() -> None:
         with temporary_settings({PREFECT_API_URL: api_url}):
-            loop.run_until_complete(carry(settings, stop, pace))
+            loop.run_until_complete(run_bridge(settings, stop, timings))
 
     thread = threading.Thread(target=run)
     thread.start()

@@ -97,7 +97,7 @@ def refusing() -> Iterator[None]:
 def an_event(chance: Random) -> None:
     accepted = to_prefect_event(json.dumps(spoilt(EVENT, chance)))
     accepted.model_dump_json()
-    detail = accepted.payload
+    detail = json.loads(accepted.payload["detail"])
     for clip in detail.get("clips") or [{"clipId": "c"}]:
         keys = ClipKeys(detail["tenantId"], detail["episodeId"], clip["clipId"], "{tenantId}/")
         stays_within(keys.clip, f"{detail['tenantId']}/{detail['episodeId']}/clips/")

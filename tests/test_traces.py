@@ -67,7 +67,7 @@ def test_a_step_is_below_its_flow_and_that_below_the_event(made: Made) -> None:
     cuts = made.collector.named("ffmpeg cutting")
     assert sorted(made.collector.above(cut) for cut in cuts) == [
         ["segment", name, "one", made.episode_id, "event"]
-        for name in ("extract 0 · 00:00:01.52–00:00:02", "extract 1 · 00:00:05–00:00:06")
+        for name in ("extract 0: 00:00:01.52-00:00:02", "extract 1: 00:00:05-00:00:06")
     ]
     stitching = [made.collector.above(span) for span in made.collector.named("stitch")]
     assert ["stitch", "one", made.episode_id, "event"] in stitching

@@ -30,7 +30,7 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 @dataclass(frozen=True)
 class TraceContext:
-    """One span of a trace: 32 and 16 hexadecimal digits, and whether anybody collects it."""
+    """The ids of one span: 32 and 16 hexadecimal digits, and whether it is sampled."""
 
     trace_id: str
     span_id: str
@@ -43,7 +43,7 @@ class TraceContext:
 
     @classmethod
     def read(cls, header: object) -> Self | None:
-        """What a `traceparent` or an `X-Amzn-Trace-Id` says; None where it says nothing usable."""
+        """The context in a `traceparent` or `X-Amzn-Trace-Id`; None where it is not usable."""
         if not isinstance(header, str):
             return None
         trace_id, span_id, sampled = _w3c(header) or _x_ray(header) or ("", "", False)
@@ -52,9 +52,9 @@ class TraceContext:
 
 
 def event_trace_context(event_id: UUID, caller: TraceContext | None = None) -> TraceContext:
-    """The place of an event's own span: in its caller's trace, else in a trace named by its id.
+    """The trace context of an event's own span: in its sender's trace, else in one named by its id.
 
-    Whoever has the event's id finds the same one, so nothing need carry it.
+    It follows from the event's id, so it does not have to be passed on.
     """
     span_id = hashlib.sha256(event_id.bytes).hexdigest()[:16]
     if caller:
@@ -68,20 +68,20 @@ def _w3c(header: str) -> tuple[str, str, bool] | None:
 
 
 def _x_ray(header: str) -> tuple[str, str, bool] | None:
-    told = dict(_X_RAY.findall(header))
-    root = _X_RAY_ROOT.fullmatch(told.get("Root", "").lower())
-    span_id = told.get("Parent", "").lower()
+    fields = dict(_X_RAY.findall(header))
+    root = _X_RAY_ROOT.fullmatch(fields.get("Root", "").lower())
+    span_id = fields.get("Parent", "").lower()
     if not root or not _SPAN.fullmatch(span_id):
         return None
-    return root[1] + root[2], span_id, told.get("Sampled") != "0"
+    return root[1] + root[2], span_id, fields.get("Sampled") != "0"
 
 
 SOURCE = "nullcheck.clips"
 DETAIL_TYPE = "Begin Clip Generation"
 PREFECT_EVENT = "nullcheck.clips.begin-clip-generation"
-# What of the resource says where the event's own span is, as W3C writes it.
+# The label of the Prefect event's resource that holds the traceparent of the event's own span.
 TRACEPARENT = "clipflow.traceparent"
-# Where an event's detail may say what called for it: W3C's header, and X-Ray's.
+# Fields of an event's detail that may hold the trace context of its sender: W3C's and X-Ray's.
 _CALLERS = ("traceparent", "X-Amzn-Trace-Id")
 
 
@@ -122,7 +122,7 @@ class PrefectEvent(BaseModel):
 
 
 def put_events_entry(request: BeginClipGeneration) -> dict[str, Any]:
-    """The event that asks for it, as EventBridge's PutEvents takes it."""
+    """The event of `request`, as an entry of EventBridge's PutEvents."""
     detail = request.model_dump(mode="json", exclude_none=True)
     return {"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail)}
 
@@ -192,6 +192,6 @@ def request_text(request: BeginClipGeneration) -> str:
 def caller_trace_context(
     detail: Mapping[str, Any], header: str | None = None
 ) -> TraceContext | None:
-    """The span that the event was put in: told by its detail, else by the queue's header."""
-    told = (TraceContext.read(value) for value in (*map(detail.get, _CALLERS), header))
-    return next(filter(None, told), None)
+    """The span that sent the event: from its detail, else from the queue's header."""
+    found = (TraceContext.read(value) for value in (*map(detail.get, _CALLERS), header))
+    return next(filter(None, found), None)

@@ -89,8 +89,8 @@ class Cut:
 
     @property
     def label(self) -> str:
-        """For people: `0 · 00:15:30–00:17:45`."""
-        return f"{self.request.index} · {self.plan.span}"
+        """The name in the UI: `0: 00:15:30-00:17:45`."""
+        return f"{self.request.index}: {self.plan.span}"
 
 
 def source_clip(

@@ -29,6 +29,8 @@ _ONLY_TIMES = re.compile(
 _ARROW = "-->"
 _NOT_CUES = re.compile(r"(?:NOTE|STYLE|REGION)(?:[ \t].*)?")
 _EXCERPT = 60
+# Characters: nobody says more in one row, and what is read from a row takes its time.
+_LONGEST_ROW = 20_000
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,8 @@ class _Reader:
         while self.at < len(self.lines) and not self._ends_text():
             if self._is_like_times(self.at):
                 raise self._refusal(self.at)
+            if len(self.lines[self.at]) > _LONGEST_ROW:
+                raise self._refusal(self.at)
             rows.append(self.lines[self.at])
             self.at += 1
         return tuple(row for row in rows if row.strip())
@@ -140,10 +144,15 @@ class _Reader:
         return bool(_NUMBER.fullmatch(self.lines[at])) and self._has_times(at + 1)
 
     def _has_times(self, at: int) -> bool:
-        return at < len(self.lines) and bool(_TIMES.fullmatch(self.lines[at]))
+        # Most lines are text: the arrow is looked for first because that is quick.
+        return (
+            at < len(self.lines)
+            and _ARROW in self.lines[at]
+            and bool(_TIMES.fullmatch(self.lines[at]))
+        )
 
     def _is_like_times(self, at: int) -> bool:
-        line = self.lines[at] if at < len(self.lines) else ""
+        line = self.lines[at][: _LONGEST_ROW + 1] if at < len(self.lines) else ""
         return _ARROW in line or bool(_ONLY_TIMES.fullmatch(line))
 
     def _time(self, parts: tuple[str | None, ...]) -> int:
@@ -163,4 +172,6 @@ class _Reader:
         excerpt = line if len(line) <= _EXCERPT else f"{line[:_EXCERPT]}…"
         times = self._is_like_times(at)
         why = "has no times that can be read" if times else "is not part of a cue"
+        if len(self.lines[at]) > _LONGEST_ROW:
+            why = f"has more than {_LONGEST_ROW} characters"
         return InvalidInputError(f"{self.name}, line {at + 1}, {why}: {excerpt!r}.", REMEDY)

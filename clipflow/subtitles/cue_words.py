@@ -126,9 +126,9 @@ def _rows_of_one_language(texts: Sequence[Sequence[str]], language: str | None) 
     # Some rows have a name in another script; only a file that is like that all over has two.
     if len(both) < _FEWEST_PAIRS or len(both) < _BOTH_SHARE * max(len(pairs), len(texts) / 2):
         return [list(range(len(rows))) for rows in texts]
-    wanted = _SCRIPT_OF_LANGUAGE.get(
-        (language or "").lower().split("-")[0], "LATIN" if language else None
-    )
+    wanted = None
+    if language:
+        wanted = _SCRIPT_OF_LANGUAGE.get(language.lower().split("-")[0], "LATIN")
     if not any(wanted in pair for pair in both):
         wanted = Counter(pair[0] for pair in both).most_common(1)[0][0]
     return [
@@ -288,12 +288,12 @@ def _timed(turn: _Turn) -> Iterator[Word]:
     """The turn's words; those without a time share what lies between their neighbours' times."""
     words, start, end = turn.words, turn.start, turn.end
     starts: list[tuple[int, int]] = [(0, start)]
-    for place, word in enumerate(words):
+    for place, known in enumerate(words):
         # A time outside of its cue, or before the one in front of it, is damage.
-        if word.time is not None and max(start, starts[-1][1]) <= word.time <= end:
+        if known.time is not None and max(start, starts[-1][1]) <= known.time <= end:
             if place == 0:
                 starts = []
-            starts.append((place, word.time))
+            starts.append((place, known.time))
     for (first, begins), (last, stops) in pairwise([*starts, (len(words), end)]):
         part = words[first:last]
         timed = spread_words([word.text for word in part], begins / 1000, stops / 1000)

@@ -2,7 +2,7 @@
 
 | program | words | text |
 | --- | --- | --- |
-| Whisper, faster-whisper | `segments[].words[]`: `word` with its blank, `probability` | `segments[]` |
+| Whisper | `segments[].words[]`: `word` with its blank, `probability` | `segments[]` |
 | WhisperX | `segments[].words[]`: `word`, `score`, `speaker`; times may be missing | `segments[]` |
 | whisper.cpp | | `transcription[]`: `text`, `offsets` in milliseconds |
 | Deepgram | `results.channels[].alternatives[0].words[]`: `punctuated_word`, `confidence` | |

@@ -20,8 +20,8 @@ from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.transcript import Word, words_json
 from clipflow.jobs.render import Render, render
 from clipflow.jobs.segment import SegmentPlan, make_segment, open_source
-from clipflow.media.form import common_form
-from clipflow.media.probe import probe
+from clipflow.media.output_format import common_format
+from clipflow.media.probe import probe_source
 from clipflow.media.window import Span
 from clipflow.settings import settings
 from clipflow.storage import aws
@@ -69,10 +69,10 @@ class Warehouse:
         """A run that makes a segment of each span: the object probed once, then `make_segment`."""
         head = self.objects.head(key)
         assert head, key
-        known = probe(open_source(head, self.objects))
+        known = probe_source(open_source(head, self.objects))
         made = []
         for index, span in enumerate(spans):
-            plan = SegmentPlan(f"segments/{index}.mp4", head, known, span, common_form([known]))
+            plan = SegmentPlan(f"segments/{index}.mp4", head, known, span, common_format([known]))
             make_segment(plan, self.objects, threads=CORES, force=True)
             made.append(self.file(plan.key))
         return made

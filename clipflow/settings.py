@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
 from clipflow.domain.errors import InvalidInputError
-from clipflow.domain.model import faults
+from clipflow.domain.model import describe_errors
 
 Kind = TypeVar("Kind", bound=BaseSettings)
 
@@ -164,7 +164,8 @@ def _read(kind: type[Kind]) -> Kind:
         return kind()
     except ValidationError as error:
         raise InvalidInputError(
-            f"The environment is not valid: {faults(error)}.", "Correct the variables it names."
+            f"The environment is not valid: {describe_errors(error)}.",
+            "Correct the variables it names.",
         ) from None
 
 

@@ -13,9 +13,9 @@ from prefect.states import Cancelled, Crashed
 
 from clipflow.domain.shorts import FailedState
 from clipflow.settings import pools
-from tasks.children import EXTRACT, LONGEST_LAUNCH, PREPARE, RENDER
-from tasks.flow_runs import BEGIN, GENERATE_CLIP, GENERATE_SHORTS
-from tasks.recovery import Settled
+from tasks.children import EXTRACT, LAUNCH_TIMEOUT, PREPARE, RENDER
+from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS
+from tasks.recovery import Reconciled
 
 # Prefect beats every 30 s at most, and advises to wait for three.
 SILENCE = timedelta(seconds=90)
@@ -26,7 +26,7 @@ LONGEST_STOP = timedelta(minutes=1)
 LONGEST_STOP_ELSEWHERE = timedelta(minutes=2)
 # Others may have flows in the same workspace, which beat as they please.
 FLOWS = [
-    BEGIN,
+    BEGIN_CLIP_GENERATION,
     GENERATE_CLIP,
     GENERATE_SHORTS,
     *(deployment.partition("/")[0] for deployment in (EXTRACT, RENDER, PREPARE)),
@@ -46,7 +46,7 @@ _ENDED = {"Completed", "Failed", "TimedOut", "Cancelled", "Crashed"} | {
     "AlreadyMade",
     "NothingToGenerate",
     *FailedState,
-    *Settled,
+    *Reconciled,
 }
 _WAITING = {"AwaitingRetry", "Scheduled", "Paused", "Suspended"}
 
@@ -56,7 +56,7 @@ def automations() -> list[AutomationCore]:
     pools."""
     launch, stop = LONGEST_START, LONGEST_STOP
     if pools().media:
-        launch, stop = LONGEST_LAUNCH, LONGEST_STOP_ELSEWHERE
+        launch, stop = LAUNCH_TIMEOUT, LONGEST_STOP_ELSEWHERE
     return [
         _silent(
             "clipflow: heartbeat lost",

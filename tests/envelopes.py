@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from clipflow.domain.eventbridge import DETAIL_TYPE, SOURCE
+from clipflow.domain.events import DETAIL_TYPE, SOURCE
 
 DETAIL = {"tenantId": "tenant-123", "episodeId": "episode-456", "clips": [{"clipId": "clip-789"}]}
 

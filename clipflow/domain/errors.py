@@ -22,11 +22,10 @@
 A task's retry rule asks one question: is it a `TerminalError`?
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
-
-from clipflow.domain.secrets import without_secrets as without_secrets
 
 MESSAGE_LIMIT_BYTES = 2048
 
@@ -51,7 +50,7 @@ class ClipflowError(Exception):
 
     def __init__(self, message: str, remedy: str = "") -> None:
         # Whoever shows the error, in a log or in a record, shows no secret.
-        message, remedy = without_secrets(message), without_secrets(remedy)
+        message, remedy = redact(message), redact(remedy)
         # Both go to Exception.args, so the error survives pickling between processes.
         super().__init__(message, remedy)
         self.message = message
@@ -140,14 +139,14 @@ class Failure:
     def of(cls, error: BaseException) -> "Failure":
         """The failure a person reads, of any exception: bounded, and without secrets."""
         if isinstance(error, ClipflowError):
-            return cls(error.code, presentable(str(error)))
+            return cls(error.code, bounded_message(str(error)))
         text = f"{type(error).__name__}: {error}. This is a defect in clipflow: see the run's log."
-        return cls(FailureCode.INTERNAL_ERROR, presentable(text))
+        return cls(FailureCode.INTERNAL_ERROR, bounded_message(text))
 
 
-def presentable(text: str) -> str:
+def bounded_message(text: str) -> str:
     """`text` without secrets, at most `MESSAGE_LIMIT_BYTES` of UTF-8, its middle left out."""
-    encoded = without_secrets(text).encode()
+    encoded = redact(text).encode()
     if len(encoded) <= MESSAGE_LIMIT_BYTES:
         return encoded.decode()
     half = MESSAGE_LIMIT_BYTES // 2 - 8
@@ -156,3 +155,31 @@ def presentable(text: str) -> str:
         encoded[-half:].decode(errors="ignore"),
     )
     return f"{head} … {tail}"
+
+
+# A URL's query, and its user with a password.
+_URL_QUERY = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]+", re.IGNORECASE)
+_URL_USER = re.compile(r"(https?://)[^\s/@'\"]+@", re.IGNORECASE)
+# Some write the path of a URL alone, some a header or a variable.
+_SIGNED_QUERY = re.compile(r"\?[^\s'\"]*X-Amz-[^\s'\"]*", re.IGNORECASE)
+_NAMED_SECRET = re.compile(
+    r"((?:X-Amz-(?:Signature|Credential|Security-Token)|AWS_SECRET_ACCESS_KEY|AWS_SESSION_TOKEN"
+    r"|authorization|(?:[a-z]+_)?api_key|HF_TOKEN)['\"]?\s*[=:]\s*)"
+    r"(?:'[^']*'|\"[^\"]*\"|(?:(?:Bearer|Basic|AWS4-HMAC-SHA256)\s+)?[^\s&'\"]+)",
+    re.IGNORECASE,
+)
+# An access key's id, as AWS makes them.
+_KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")
+
+
+def redact(text: str) -> str:
+    """`text` without the query of any URL, as a presigned URL's is a credential, nor any key."""
+    for secret, instead in (
+        (_URL_QUERY, r"\1?…"),
+        (_URL_USER, r"\1…@"),
+        (_SIGNED_QUERY, "?…"),
+        (_NAMED_SECRET, r"\1…"),
+        (_KEY_ID, "…"),
+    ):
+        text = secret.sub(instead, text)
+    return text

@@ -67,10 +67,10 @@ class Model(BaseModel):
             # Only the outside's own names: ours would be lost on whoever reads the value next.
             return cls.model_validate(value, by_alias=True, by_name=False)
         except ValidationError as error:
-            raise InvalidInputError(f"{what} is not valid: {faults(error)}.") from None
+            raise InvalidInputError(f"{what} is not valid: {describe_errors(error)}.") from None
 
 
-def parsed(text: str | bytes, what: str, remedy: str = "") -> Any:
+def parse_json(text: str | bytes, what: str, remedy: str = "") -> Any:
     """`text` as JSON. Raises InvalidInputError naming `what` where it is none, or none that
     travels.
 
@@ -110,7 +110,7 @@ def _named(path: tuple[object, ...]) -> str:
     return _in_one_line(".".join(str(part)[:_LONGEST_NAME] for part in path[:8]) or "value")
 
 
-def faults(error: ValidationError) -> str:
+def describe_errors(error: ValidationError) -> str:
     """What is wrong, field by field, in one line, without repeating the input."""
     found = error.errors(include_url=False, include_input=False)
     told = [

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from clipflow.domain.clips import ClipStatus
-from clipflow.domain.errors import Failure, FailureCode, presentable
+from clipflow.domain.errors import Failure, FailureCode, bounded_message
 from clipflow.domain.model import Identifier, Model, ObjectKey
 from clipflow.domain.timecode import SubtitleTime, format_clock
 
@@ -125,7 +125,7 @@ def children_failure(shorts: Sequence[Short]) -> Failure | None:
     told = " ".join(f"{short.index}: {short.error}" for short in failed)
     return Failure(
         failed[0].code or FailureCode.INTERNAL_ERROR,
-        presentable(
+        bounded_message(
             f"{len(failed)} of {len(shorts)} shorts failed, the others are made. {told} "
             "Start it again: only what failed is made."
         ),

@@ -37,6 +37,21 @@ def parse_timecode(value: object) -> Fraction:
     return hours * 3600 + minutes * 60 + Fraction(f"{seconds}.{match[4] or 0}")
 
 
+# Start and end in seconds, from the source's first frame.
+TimeSpan = tuple[Fraction, Fraction]
+
+
+def parse_span(text: str) -> TimeSpan:
+    """Parses `START-END`, each a time. Raises ValueError saying what is wrong with it."""
+    start, dash, end = text.replace("–", "-").partition("-")
+    if not dash:
+        raise ValueError(f"{text!r} is not START-END: write 00:01:00-00:01:30")
+    span = parse_timecode(start), parse_timecode(end)
+    if span[0] >= span[1]:
+        raise ValueError(f"{text!r} ends before it starts")
+    return span
+
+
 def format_timecode(seconds: Fraction) -> str:
     """`HH:MM:SS`, with the decimals that `seconds` has, to a nanosecond: `00:15:30.25`."""
     nanoseconds = round(seconds * 10**9)

@@ -27,13 +27,13 @@ from clipflow.jobs.segment import (
     span_within,
     video_metadata,
 )
-from clipflow.media.form import common_form
-from clipflow.media.probe import probe
-from clipflow.media.stitch import Piece, stitch
+from clipflow.media.mux import SegmentFile, stitch
+from clipflow.media.output_format import common_format
+from clipflow.media.probe import probe_source
 from clipflow.media.window import Span
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import report
-from clipflow.telemetry.spans import span
+from clipflow.telemetry.tracing import span
 
 _MAIN = "main"
 
@@ -109,13 +109,14 @@ def source_clip(
 
 
 def plan_cuts(clip: SourcedClip, objects: ObjectStore) -> list[Cut]:
-    """Probe each source once, and settle spans and form.
+    """Probe each source once, and settle spans and output format.
 
-    Raises InvalidInputError for a segment that is not within its source, and what `probe` raises.
+    Raises InvalidInputError for a segment that is not within its source, and what
+    `probe_source` raises.
     """
     heads = {head.key: head for _, head in clip.segments}
-    probes = {key: probe(open_source(head, objects)) for key, head in heads.items()}
-    form = common_form(list(probes.values()))
+    probes = {key: probe_source(open_source(head, objects)) for key, head in heads.items()}
+    target = common_format(list(probes.values()))
     return [
         Cut(
             ExtractInput(
@@ -130,7 +131,7 @@ def plan_cuts(clip: SourcedClip, objects: ObjectStore) -> list[Cut]:
                 head,
                 probes[head.key],
                 span_within(Span(segment.start_time, segment.end_time), probes[head.key]),
-                form,
+                target,
             ),
         )
         for index, (segment, head) in enumerate(clip.segments)
@@ -149,7 +150,7 @@ def extract(
         metadata=SegmentMetadata(
             duration=float(planned.plan.span.duration),
             file_size=size,
-            resolution=planned.plan.form.resolution,
+            resolution=planned.plan.target.resolution,
         ),
     )
 
@@ -174,7 +175,7 @@ def assemble(request: StitchInput, clip: SourcedClip, objects: ObjectStore) -> C
         for index, segment in enumerate(request.segments):
             path = scratch / f"{index}.mp4"
             objects.download(segment.segment_file, path)
-            pieces.append(Piece(path, Fraction(str(segment.metadata.duration))))
+            pieces.append(SegmentFile(path, Fraction(str(segment.metadata.duration))))
             report(len(pieces) / (len(request.segments) + 1))
         path = scratch / "clip.mp4"
         made = stitch(pieces, path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clipflow.domain.errors import InvalidInputError, NoMomentsError
 from clipflow.domain.keys import ShortsKeys
-from clipflow.domain.model import parsed
+from clipflow.domain.model import parse_json
 from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.transcript import Transcript, read_words, words_json
 from clipflow.highlights.moments import pick
@@ -25,8 +25,8 @@ from clipflow.jobs.segment import (
     span_within,
 )
 from clipflow.media import ffmpeg
-from clipflow.media.form import common_form, in_sdr
-from clipflow.media.probe import probe
+from clipflow.media.output_format import common_format, to_sdr
+from clipflow.media.probe import probe_source
 from clipflow.media.window import Span
 from clipflow.settings import models
 from clipflow.speech import archive, audio
@@ -35,7 +35,7 @@ from clipflow.speech.transcribe import transcriber
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.subtitles.cues import srt_text
 from clipflow.subtitles.reading import read_subtitles
-from clipflow.telemetry.progress import part
+from clipflow.telemetry.progress import portion
 
 logger = logging.getLogger(__name__)
 
@@ -46,18 +46,18 @@ def read_config(keys: ShortsKeys, objects: ObjectStore) -> ShortsConfig:
     """What the video's config asks for.
 
     Raises SourceNotFoundError where there is none, or no such background; InvalidInputError where
-    it cannot be meant; what `probe` raises where the background is no video.
+    it cannot be meant; what `probe_source` raises where the background is no video.
     """
     text = objects.text(keys.config, _LARGEST_CONFIG_BYTES)
-    config = ShortsConfig.read(parsed(text, keys.config, "Correct it."), keys.config)
-    for name, said, known in (
+    config = ShortsConfig.read(parse_json(text, keys.config, "Correct it."), keys.config)
+    for name, said, probe in (
         ("user_id", config.user_id, keys.user_id),
         ("video_id", config.video_id, keys.video_id),
     ):
-        if said not in (None, known):
-            logger.warning("%s says %s %s: %s is meant.", keys.config, name, said, known)
+        if said not in (None, probe):
+            logger.warning("%s says %s %s: %s is meant.", keys.config, name, said, probe)
     if config.background_video:
-        probe(open_source(find_source([config.background_video], objects), objects))
+        probe_source(open_source(find_source([config.background_video], objects), objects))
     return config
 
 
@@ -122,22 +122,22 @@ def _hear(
             objects.download(keys.sound, packed)
             archive.unpack(packed, sound)
         else:
-            with part(0, _READ):
+            with portion(0, _READ):
                 _keep_sound(keys, video, objects, sound)
-        with part(_READ, 1):
+        with portion(_READ, 1):
             return transcriber()(sound, language)
 
 
 def _keep_sound(keys: ShortsKeys, video: ObjectHead, objects: ObjectStore, sound: Path) -> None:
     """Write the video's sound to the file `sound`, and keep it for the next who listens."""
     source = open_source(video, objects)
-    known = probe(source)
-    if known.sound is None:
+    probe = probe_source(source)
+    if probe.sound is None:
         raise InvalidInputError(
             f"{video.key} has no sound, so nothing can be heard in it.",
             "Put its subtitles beside it as original.srt.",
         )
-    audio.extract(source, known, sound)
+    audio.extract(source, probe, sound)
     packed, made_from = sound.with_suffix(".flac"), fingerprint(video.etag)
     archive.pack(sound, packed)
     objects.upload(packed, keys.sound, checkpoint(video.etag, made_from), "audio/flac")
@@ -156,7 +156,7 @@ def choose_moments(
     made_from = fingerprint([words.etag, *asked])
     if not force and is_made_from(objects.head(keys.moments), made_from):
         return read_moments(keys, objects)
-    duration = probe(open_source(video, objects)).duration
+    duration = probe_source(open_source(video, objects)).duration
     brief = Brief(config.segment_count, config.target_seconds, duration)
     moments = pick(read_transcript(keys, objects), brief, models().highlight_model)
     if not moments:
@@ -174,7 +174,7 @@ def choose_moments(
 def read_moments(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:
     """The moments chosen before, best first. Raises InvalidInputError where they cannot be read."""
     text = objects.text(keys.moments, _LARGEST_MOMENTS_BYTES)
-    values = parsed(text, keys.moments, "Delete it.")
+    values = parse_json(text, keys.moments, "Delete it.")
     if not isinstance(values, list):
         raise InvalidInputError(f"{keys.moments} is not a list of moments.", "Delete it.")
     return [Moment.read(value, f"a moment of {keys.moments}") for value in values]
@@ -206,8 +206,8 @@ def plan_moments(
     """What to cut for each moment. Raises InvalidInputError for one that is not within the
     video."""
     head = find_source([keys.original], objects)
-    known = probe(open_source(head, objects))
-    form = in_sdr(common_form([known]))
+    probe = probe_source(open_source(head, objects))
+    target = to_sdr(common_format([probe]))
     return [
         PlannedMoment(
             number,
@@ -215,9 +215,9 @@ def plan_moments(
             SegmentPlan(
                 keys.segment(number),
                 head,
-                known,
-                span_within(Span(moment.start, moment.end), known),
-                form,
+                probe,
+                span_within(Span(moment.start, moment.end), probe),
+                target,
             ),
         )
         for number, moment in enumerate(moments, start=1)

@@ -1,4 +1,4 @@
-"""The one place that runs ffmpeg: which one, for how long, and what its end means."""
+"""Runs ffmpeg: which binary, for how long, with what progress, and what its exit means."""
 
 import os
 import re
@@ -7,10 +7,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from typing import IO
 
@@ -24,9 +27,88 @@ from clipflow.domain.errors import (
     MediaRefusedError,
 )
 from clipflow.machine import LARGEST_PICTURE
-from clipflow.media.advance import advance
 from clipflow.settings import limits
-from clipflow.telemetry.spans import span, spent
+from clipflow.telemetry.progress import is_observed, report
+from clipflow.telemetry.tracing import add_cpu_seconds, span
+
+# Seconds for ffmpeg: a start, and so many for each second of 1080p at 30 frames.
+_START, _EACH = 60.0, 20.0
+# Bytes that no encoding of ours exceeds: noise takes less than one for each pixel at our CRF, and
+# a second of sound less than two channels of uncompressed samples.
+_PIXEL, _SECOND_OF_SOUND, _HEADER = 1, 1 << 18, 1 << 20
+
+
+def encode_timeout(pixels: int, duration: Fraction) -> float:
+    """Seconds that ffmpeg may take for `duration` seconds of a picture of so many pixels."""
+    size = max(1.0, pixels / (1920 * 1080))
+    given = _START + _EACH * size * float(duration)
+    return limits().ffmpeg_deadline_seconds or given
+
+
+def max_output_bytes(pixels: int, frames: int, duration: Fraction) -> int:
+    """Bytes that ffmpeg may write for so many frames, of so many pixels each, and their sound."""
+    return _PIXEL * pixels * frames + _SECOND_OF_SOUND * ceil(duration) + _HEADER
+
+
+# A report twice a second, to ffmpeg's standard output.
+_ARGUMENTS = ("-progress", "pipe:1", "-stats_period", "0.5")
+# Microseconds of the output that are written; `N/A` before the first.
+_WRITTEN = re.compile(rb"^out_time_us=(\d+)$", re.MULTILINE)
+_AT_ONCE = 1 << 16
+
+
+def seconds_written(said: bytes) -> float | None:
+    """Of the output, by the last report in `said` that tells; None where none does."""
+    written = _WRITTEN.findall(said)
+    return int(written[-1]) / 1e6 if written else None
+
+
+class NullProgress:
+    """What a run of ffmpeg takes where nobody wants to know how far it is."""
+
+    arguments: Sequence[str] = ()
+    output: int = subprocess.DEVNULL
+
+    def look(self) -> None:
+        """Nothing to see."""
+
+
+@dataclass
+class FfmpegProgress(NullProgress):
+    """Reports how much is written of an output that will last `lasting` seconds."""
+
+    lasting: float
+    reading: int
+    output: int
+    arguments: Sequence[str] = _ARGUMENTS
+    _line: bytes = field(default=b"")
+
+    def look(self) -> None:
+        """What ffmpeg has written since the last look; without waiting for it."""
+        try:
+            said = self._line + os.read(self.reading, _AT_ONCE)
+        except BlockingIOError:
+            return
+        whole, _, self._line = said.rpartition(b"\n")
+        written = seconds_written(whole)
+        if written is not None:
+            report(written / self.lasting)
+
+
+@contextmanager
+def ffmpeg_progress(lasting: Fraction) -> Iterator[NullProgress]:
+    """Of an output of so many seconds; for 0, and where nobody listens, nothing is told."""
+    if not (lasting and is_observed()):
+        yield NullProgress()
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    try:
+        yield FfmpegProgress(float(lasting), reading, writing)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
 
 # 5.1 brought `-fps_mode`, without which frame times cannot be kept.
 OLDEST = (5, 1)
@@ -83,11 +165,11 @@ def run(
     command = [*_BOUNDED, str(-(-bound // _BLOCK)), *_leash(), executable()]
     command += ["-nostdin", "-hide_banner", "-loglevel", "warning", "-y"]
     inputs, outputs = _files(arguments)
-    told, opened = advance(lasting), span(f"ffmpeg {doing.split()[0]}")
+    told, opened = ffmpeg_progress(lasting), span(f"ffmpeg {doing.split()[0]}")
     with tempfile.TemporaryFile() as said, told as written, opened as work:
         # A group of its own, so that whatever ffmpeg starts can be killed with it.
         process = subprocess.Popen(
-            [*command, *written.arguments, *confined(arguments)],
+            [*command, *written.arguments, *confine_inputs(arguments)],
             stdin=subprocess.DEVNULL,
             stdout=written.output,
             stderr=said,
@@ -107,7 +189,7 @@ def run(
             raise _refusal(doing, status, _tail(said), bound)
 
 
-def confined(arguments: Sequence[str]) -> list[str]:
+def confine_inputs(arguments: Sequence[str]) -> list[str]:
     """`arguments` with each input confined to files in our own formats."""
     return [part for word in arguments for part in ((*_READ, word) if word == "-i" else (word,))]
 
@@ -139,7 +221,7 @@ def _reap(process: subprocess.Popen[bytes], options: int) -> bool:
     pid, status, usage = os.wait4(process.pid, options)
     if pid:
         process.returncode = os.waitstatus_to_exitcode(status)
-        spent(usage.ru_utime + usage.ru_stime)
+        add_cpu_seconds(usage.ru_utime + usage.ru_stime)
     return bool(pid)
 
 

@@ -8,7 +8,7 @@ from clipflow.domain.clips import ClipResult, Segment, in_play_order
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Short
 from clipflow.media.window import Span
-from clipflow.results.page import clock, size
+from clipflow.results.pages import clock, size
 from clipflow.storage.objects import ObjectHead
 
 # Where a person opens the object of a key.
@@ -59,14 +59,14 @@ def short_rows(shorts: Sequence[Short], link: Link) -> list[Row]:
     ]
 
 
-def clip_words(keys: ClipKeys, made: ClipResult, link: Link) -> str:
+def clip_summary(keys: ClipKeys, made: ClipResult, link: Link) -> str:
     """The clip in a line, with where to see it."""
     facts = [made.duration, made.resolution, size(made.file_size)]
     title = f"**Clip {text(keys.clip_id)}** of {text(keys.episode_id)}"
     return " · ".join([title, *facts, *_seen(keys.page, made.s3_key, link)])
 
 
-def shorts_words(keys: ShortsKeys, shorts: Sequence[Short], link: Link) -> str:
+def shorts_summary(keys: ShortsKeys, shorts: Sequence[Short], link: Link) -> str:
     """The shorts in a line, with where to see them."""
     made = [short for short in shorts if not short.code]
     lasting = sum((short.end - short.start for short in made), Fraction(0))

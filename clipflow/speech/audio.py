@@ -13,9 +13,8 @@ from av.container import InputContainer
 
 from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.domain.transcript import LONGEST
-from clipflow.media.probe import Probe
-from clipflow.media.source import Source, reading
-from clipflow.media.streams import sound_of
+from clipflow.media.probe import Probe, audio_stream
+from clipflow.media.source import Source, source_errors
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
 from clipflow.telemetry.progress import report
 
@@ -35,12 +34,12 @@ def extract(source: Source, known: Probe, path: Path) -> None:
     that a decoder cannot read is silence too, and logged. `known.sound` must not be None.
 
     Raises MediaRefusedError where there is no sound that can be decoded, MediaInterruptedError
-    where the source ends too early, and what `reading` raises.
+    where the source ends too early, and what `source_errors` raises.
     """
     end = known.duration or Fraction(LONGEST)
     with (
         path.open("wb") as file,
-        reading(source.name),
+        source_errors(source.name),
         source.open(Fraction(0), end) as container,
     ):
         line = _TimeLine(file, known)
@@ -53,7 +52,7 @@ def extract(source: Source, known: Probe, path: Path) -> None:
 
 def _frames(container: InputContainer, known: Probe) -> Iterator[AudioFrame]:
     """Every frame of the sound; all streams are read, so that the end of the source is known."""
-    sound = sound_of(container, known.name)
+    sound = audio_stream(container, known.name)
     if sound is None:
         raise MediaRefusedError(f"{known.name} has no sound.", "Name a source that has it.")
     decoded, damaged, reached = 0, 0, Fraction(0)

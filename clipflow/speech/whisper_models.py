@@ -7,7 +7,7 @@ where speakers are told apart, the diarization model. The voice detector is in t
 import logging
 from typing import Any, NamedTuple
 
-from clipflow.domain.errors import InvalidInputError, NotInstalledError, without_secrets
+from clipflow.domain.errors import InvalidInputError, NotInstalledError, redact
 from clipflow.settings import models
 
 # WhisperX and torch are imported where they are used: they take seconds, and are an extra.
@@ -122,5 +122,5 @@ def _keep_quiet() -> None:
 
 
 def _missing(what: str, error: Exception, remedy: str) -> NotInstalledError:
-    said = without_secrets(str(error)).strip().split("\n")[0] or type(error).__name__
+    said = redact(str(error)).strip().split("\n")[0] or type(error).__name__
     return NotInstalledError(f"The {what} cannot be loaded: {said}", remedy)

@@ -5,6 +5,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import (
@@ -23,7 +24,7 @@ from clipflow.domain.errors import (
     SourceNotFoundError,
     StorageUnavailableError,
 )
-from clipflow.settings import settings
+from clipflow.settings import Settings, settings
 from clipflow.storage.aws import error_code, s3_client, storage_errors
 
 if TYPE_CHECKING:
@@ -208,3 +209,21 @@ def object_store() -> ObjectStore:
 def shorts_store() -> ObjectStore:
     """The bucket of the long videos and their shorts."""
     return ObjectStore(s3_client(), settings().shorts_bucket_name or settings().bucket_name)
+
+
+def link(objects: ObjectStore, key: str) -> str:
+    """Where a person opens the object `key`."""
+    return public_url(settings(), objects.bucket, key)
+
+
+def public_url(known: Settings, bucket: str, key: str) -> str:
+    """Under CLIPFLOW_PUBLIC_URL where that is set; else at the S3 of AWS_ENDPOINT_URL, which a
+    local one answers without credentials; else in the console of AWS, which asks to sign in.
+    """
+    if known.public_url:
+        return f"{known.public_url.replace('{bucket}', bucket).rstrip('/')}/{quote(key)}"
+    if known.aws_endpoint_url:
+        return f"{known.aws_endpoint_url.rstrip('/')}/{bucket}/{quote(key)}"
+    region = known.aws_region
+    console = f"https://{region}.console.aws.amazon.com/s3/object"
+    return f"{console}/{bucket}?region={region}&prefix={quote(key, safe='')}"

@@ -15,11 +15,10 @@ from pydantic_settings import BaseSettings
 
 from clipflow.domain.errors import InvalidInputError, TransientError
 from clipflow.storage.records import record_store
-from clipflow.telemetry.export import set_up
-from clipflow.telemetry.measures import SWEEP_ENDED, say
-from deployments.bridge.carrier import Carrier, Pace, log
-from deployments.bridge.queue import Queue
-from deployments.bridge.server import Server
+from clipflow.telemetry.logging import SWEEP_ENDED, emit_metric
+from clipflow.telemetry.tracing import configure
+from deployments.bridge.consumer import Carrier, Pace, Queue, log
+from deployments.bridge.prefect_server import Server
 from deployments.bridge.sweep import Sweep
 
 
@@ -90,7 +89,7 @@ async def sweep_on(client: PrefectClient, pace: Pace) -> None:
         except Exception:  # noqa: BLE001 - whatever it is, without turns nothing is found
             log.exception("not swept, by a defect in clipflow")
         else:
-            say(SWEEP_ENDED, f"swept: {found}", **asdict(found))
+            emit_metric(SWEEP_ENDED, f"swept: {found}", **asdict(found))
             outage = ""
 
 
@@ -108,7 +107,7 @@ def main() -> None:
     if not PREFECT_API_URL.value():
         # Prefect's client would start a server of its own, for the events to vanish in.
         raise SystemExit("PREFECT_API_URL is not set: set it to the Prefect server's address.")
-    set_up()
+    configure()
     asyncio.run(carry_until_signalled())
 
 

@@ -7,9 +7,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from clipflow.domain.errors import Failure, InvalidInputError, TransientError
-from clipflow.domain.eventbridge import TRACEPARENT, PrefectEvent, caller_of, to_prefect_event
-from clipflow.domain.traces import TracePlace
-from clipflow.telemetry.spans import past_span
+from clipflow.domain.events import (
+    TRACEPARENT,
+    PrefectEvent,
+    TraceContext,
+    caller_trace_context,
+    to_prefect_event,
+)
+from clipflow.telemetry.tracing import record_past_span
 
 if TYPE_CHECKING:
     from types_boto3_sqs.type_defs import MessageTypeDef
@@ -57,16 +62,16 @@ class Message:
         """The same for whoever looks for it by field."""
         if not self.event:
             return {}
-        detail, at = self.event.payload, TracePlace.read(self.event.resource[TRACEPARENT])
+        detail, at = self.event.payload, TraceContext.read(self.event.resource[TRACEPARENT])
         told = {"tenant_id": detail["tenantId"], "episode_id": detail["episodeId"]}
         return {**told, "trace_id": at.trace_id if at else ""}
 
     def trace(self) -> None:
         """The event's own span: from its receipt until now, when the server has it."""
-        at = self.event and TracePlace.read(self.event.resource[TRACEPARENT])
+        at = self.event and TraceContext.read(self.event.resource[TRACEPARENT])
         if self.event and at:
-            caller = caller_of(self.event.payload, self.trace_header)
-            past_span("event", at, caller, self.received, self.ids)
+            caller = caller_trace_context(self.event.payload, self.trace_header)
+            record_past_span("event", at, caller, self.received, self.ids)
 
 
 def read(raw: "MessageTypeDef", visible_at: float) -> Message:

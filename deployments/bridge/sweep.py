@@ -36,10 +36,16 @@ from clipflow.domain.errors import (
 )
 from clipflow.domain.transitions import timestamp
 from clipflow.storage.records import InProgress, RecordStore
-from deployments.bridge.runs import Runs
-from deployments.bridge.server import answering
-from tasks.flow_runs import BEGIN, GENERATE_CLIP, GENERATE_SHORTS, Job, error_of, job_of
-from tasks.recovery import AGAIN, settle
+from deployments.bridge.prefect_server import Runs, answering
+from tasks.flow_runs import (
+    BEGIN_CLIP_GENERATION,
+    GENERATE_CLIP,
+    GENERATE_SHORTS,
+    Job,
+    error_of,
+    job_of,
+)
+from tasks.recovery import RESTARTED_TAG, reconcile
 
 log = logging.getLogger("clipflow.bridge")
 
@@ -51,7 +57,7 @@ FIRED = timedelta(seconds=20)
 # Nobody knows how long there was no sweep before the first turn.
 LONGEST_ABSENCE = timedelta(days=1)
 OVERLAP = timedelta(minutes=10)
-JOBS = [BEGIN, GENERATE_CLIP, GENERATE_SHORTS]
+JOBS = [BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS]
 ENDED_BADLY = [StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
 
 
@@ -102,7 +108,10 @@ class Sweep:
         """Starts what stored events ask for and their automation has not started."""
         since, until = self._swept_until - OVERLAP, now - FIRED
         lately = FlowRunFilter(expected_start_time=FlowRunFilterExpectedStartTime(after_=since))
-        begun = {run.parameters.get("event_id") async for run in self._runs.of([BEGIN], lately)}
+        begun = {
+            run.parameters.get("event_id")
+            async for run in self._runs.of([BEGIN_CLIP_GENERATION], lately)
+        }
         async for event in self._runs.events(since, until):
             if str(event.id) not in begun and (job := self._job_of(event)):
                 log.warning("no run for event=%s: started now", event.id)
@@ -138,11 +147,11 @@ class Sweep:
         """The record says what happened, also where no worker is there for the second run; that
         goes on from there."""
         error = error_of(owner, owner.state) if owner else None
-        if not (owner and AGAIN in owner.tags) and not isinstance(error, TerminalError):
+        if not (owner and RESTARTED_TAG in owner.tags) and not isinstance(error, TerminalError):
             job = job_of(entry.keys)
             parameters = owner.parameters if owner else job.parameters
-            key = f"{AGAIN}:{'/'.join(entry.keys.record.values())}:{entry.owner}"
-            run = await self._runs.start(Job(job.flow, parameters), key, [AGAIN])
+            key = f"{RESTARTED_TAG}:{'/'.join(entry.keys.record.values())}:{entry.owner}"
+            run = await self._runs.start(Job(job.flow, parameters), key, [RESTARTED_TAG])
             log.warning("nobody worked on %s: run %s goes on", entry.keys.label, run.id)
             swept.started_again += 1
         await asyncio.to_thread(self._mark, entry, error)
@@ -168,7 +177,7 @@ class Sweep:
         for run_id in runs:
             if run_id not in self._settled:
                 async with answering(self._patience):
-                    await asyncio.to_thread(settle.fn, run_id)
+                    await asyncio.to_thread(reconcile.fn, run_id)
                 self._settled.add(run_id)
         self._settled &= set(runs)
 
@@ -182,7 +191,7 @@ def _begin_job(event: Event) -> Job:
         "clips": event.payload.get("clips"),
         "event_id": str(event.id),
     }
-    return Job(BEGIN, asked)
+    return Job(BEGIN_CLIP_GENERATION, asked)
 
 
 def _seconds(since: str, now: datetime) -> int:

@@ -13,7 +13,7 @@ from botocore.config import Config
 
 from clipflow.domain.clips import BeginClipGeneration, ClipStatus
 from clipflow.domain.errors import InvalidInputError, TerminalError
-from clipflow.domain.eventbridge import put_events_entry
+from clipflow.domain.events import put_events_entry
 from clipflow.storage.records import BY_STATUS
 from deployments.operate import templates
 from deployments.operate.stacks import Stacks

@@ -12,9 +12,9 @@ import boto3
 import httpx
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from clipflow.domain.eventbridge import DETAIL_TYPE, SOURCE
+from clipflow.domain.events import DETAIL_TYPE, SOURCE
 from deployments.bridge.__main__ import BridgeSettings, carry
-from deployments.bridge.carrier import Pace
+from deployments.bridge.consumer import Pace
 from tests.programs import PrefectServer
 
 if TYPE_CHECKING:

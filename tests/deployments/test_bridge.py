@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from clipflow.domain.eventbridge import PREFECT_EVENT, SOURCE
-from deployments.bridge.carrier import Pace
+from clipflow.domain.events import PREFECT_EVENT, SOURCE
+from deployments.bridge.consumer import Pace
 from tests.deployments.doorbell import (
     Doorbell,
     carrying,

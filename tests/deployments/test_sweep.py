@@ -16,10 +16,10 @@ from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.transitions import timestamp
 from clipflow.storage.records import RecordStore, plain
 from deployments.bridge import sweep
-from deployments.bridge.server import PAGE
+from deployments.bridge.prefect_server import PAGE
 from deployments.bridge.sweep import Sweep, Swept
-from tasks.flow_runs import BEGIN, GENERATE_CLIP, GENERATE_SHORTS
-from tasks.recovery import AGAIN
+from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS
+from tasks.recovery import RESTARTED_TAG
 from tests.lost_runs import deployed, run_of, second_runs
 from tests.programs import PrefectServer, eventually
 
@@ -33,7 +33,7 @@ def server(prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(sweep, "FIRED", timedelta(0))
     with temporary_settings({PREFECT_API_URL: prefect_server.url}):
         with get_client(sync_client=True) as client:
-            for flow in (BEGIN, GENERATE_CLIP, GENERATE_SHORTS):
+            for flow in (BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS):
                 deployed(client, flow)
         yield
 
@@ -106,7 +106,7 @@ def test_a_run_that_prefect_does_not_know_works_on_nothing(records: RecordStore)
 
 
 def test_what_is_left_a_second_time_is_marked(keys: ClipKeys, records: RecordStore) -> None:
-    leave_in_progress(records, keys, owner=ended(keys, Crashed(message="gone"), AGAIN))
+    leave_in_progress(records, keys, owner=ended(keys, Crashed(message="gone"), RESTARTED_TAG))
     assert turn(records).marked >= 1
     told = record(records, keys)
     assert told["status"] == "Generation Failed"
@@ -152,7 +152,7 @@ def test_a_run_whose_end_nobody_came_to_settle_is_started_again(
 
 
 def begun(event: UUID) -> list[FlowRun]:
-    wanted = FlowFilter(name=FlowFilterName(any_=[BEGIN]))
+    wanted = FlowFilter(name=FlowFilterName(any_=[BEGIN_CLIP_GENERATION]))
     with get_client(sync_client=True) as client:
         runs: list[FlowRun] = client.read_flow_runs(flow_filter=wanted)
     return [run for run in runs if run.parameters.get("event_id") == str(event)]

@@ -18,15 +18,15 @@ from boto3.dynamodb.types import TypeSerializer
 from clipflow.captions.ass import captions
 from clipflow.domain.clips import ClipRecord, ClipRequest, TrackRecord
 from clipflow.domain.errors import InvalidInputError, NoMomentsError
-from clipflow.domain.eventbridge import to_prefect_event
+from clipflow.domain.events import to_prefect_event
 from clipflow.domain.keys import ClipKeys, ShortsKeys
-from clipflow.domain.model import parsed
+from clipflow.domain.model import parse_json
 from clipflow.domain.shorts import CaptionStyle, ShortsConfig
 from clipflow.domain.transcript import LONGEST, Transcript, read_words
 from clipflow.domain.transitions import claim
 from clipflow.highlights.moments import pick
 from clipflow.highlights.pieces import Brief
-from clipflow.media.playlist import Playlist, parse
+from clipflow.media.hls import Playlist, parse_playlist
 from clipflow.storage.records import _decimals, plain
 from clipflow.subtitles.cues import srt_text
 from clipflow.subtitles.reading import read_subtitles
@@ -102,7 +102,7 @@ def an_event(chance: Random) -> None:
         keys = ClipKeys(detail["tenantId"], detail["episodeId"], clip["clipId"], "{tenantId}/")
         stays_within(keys.clip, f"{detail['tenantId']}/{detail['episodeId']}/clips/")
         stays_within(keys.segment(0), f"{detail['tenantId']}/{detail['episodeId']}/clips/")
-        can_be_kept(ClipRequest.read(clip, "the clip").brought)
+        can_be_kept(ClipRequest.read(clip, "the clip").initial_attributes)
 
 
 def stays_within(key: str, folder: str) -> None:
@@ -111,19 +111,19 @@ def stays_within(key: str, folder: str) -> None:
     assert not CONTROLS.search(key)
 
 
-def can_be_kept(brought: Any) -> None:
+def can_be_kept(initial_attributes: Any) -> None:
     """What an event brings becomes a record's attributes: DynamoDB must take them."""
-    TypeSerializer().serialize(_decimals(brought))
-    claim("run", "now", brought, None).arguments()
+    TypeSerializer().serialize(_decimals(initial_attributes))
+    claim("run", "now", initial_attributes, None).arguments()
 
 
 def a_record(chance: Random) -> None:
     record = plain(spoilt(RECORD, chance))
-    request = ClipRecord.read(record, "the record").request(ClipRequest(clip_id="c"))
+    request = ClipRecord.read(record, "the record").complete_request(ClipRequest(clip_id="c"))
     for segment in request.segments or []:
         assert 0 <= segment.start_time < segment.end_time < 10**9
         assert not {".", ".."} & set((segment.source_key or "").split("/"))
-    can_be_kept(request.brought)
+    can_be_kept(request.initial_attributes)
 
 
 def a_track(chance: Random) -> None:
@@ -134,7 +134,7 @@ def a_track(chance: Random) -> None:
 
 def a_config(chance: Random) -> None:
     said = json.dumps(spoilt(CONFIG, chance))
-    read = ShortsConfig.read(parsed(said, "the config"), "the config")
+    read = ShortsConfig.read(parse_json(said, "the config"), "the config")
     assert 1 <= read.segment_count <= 200
     assert 5 <= read.target_seconds <= 600
     assert read.language is None or (read.language.isascii() and len(read.language) < 64)
@@ -227,7 +227,7 @@ def a_playlist(chance: Random) -> None:
         for _ in range(chance.randrange(10))
     ]
     lines = ["#EXTM3U", "#EXTINF:8.0,", "0.ts", *lines, "#EXT-X-ENDLIST"]
-    playlist = parse("\n".join(lines[chance.random() < 0.05 :]), "e/hls/index.m3u8")
+    playlist = parse_playlist("\n".join(lines[chance.random() < 0.05 :]), "e/hls/index.m3u8")
     if isinstance(playlist, Playlist):
         for part in (playlist, playlist.around(Fraction(1), Fraction(9))):
             names_the_store_only(part.text(lambda uri: "https://store/key"))
@@ -251,11 +251,11 @@ def any_json(chance: Random) -> None:
     body = json.dumps(value)
     for door in (
         lambda: to_prefect_event(body),
-        lambda: ClipRecord.read(plain(value), "it").request(ClipRequest(clip_id="c")),
+        lambda: ClipRecord.read(plain(value), "it").complete_request(ClipRequest(clip_id="c")),
         lambda: TrackRecord.read(value, "it"),
-        lambda: ShortsConfig.read(parsed(body, "it"), "it"),
+        lambda: ShortsConfig.read(parse_json(body, "it"), "it"),
         lambda: read_words(body, "it"),
-        lambda: parse(body, "e/hls/index.m3u8"),
+        lambda: parse_playlist(body, "e/hls/index.m3u8"),
     ):
         with refusing():
             door()

@@ -13,13 +13,13 @@ import pytest
 
 from clipflow.domain.errors import ClipflowError
 from clipflow.jobs.segment import span_within
-from clipflow.media.cut import count_frames
-from clipflow.media.form import common_form
-from clipflow.media.playlist import Playlist, parse
-from clipflow.media.probe import probe
+from clipflow.media.encode import count_frames
+from clipflow.media.hls import Playlist, parse_playlist
+from clipflow.media.output_format import common_format
+from clipflow.media.probe import probe_source
 from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import FileSource, PlaylistSource, Source
-from clipflow.media.window import Span, fetch
+from clipflow.media.window import Span, fetch_window
 from clipflow.settings import limits
 from tests.made_media import make_source
 
@@ -97,18 +97,18 @@ def opened(kind: str, content: bytes, store: tuple[Path, str]) -> Source:
         return FileSource(name, "", len(content), lambda start, end: content[start:end])
     (store[0] / "0.ts").write_bytes(content)
     text = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n0.ts\n#EXT-X-ENDLIST\n"
-    playlist = parse(text, "e/index.m3u8")
+    playlist = parse_playlist(text, "e/index.m3u8")
     assert isinstance(playlist, Playlist)
     return PlaylistSource("e/index.m3u8", "", playlist, lambda uri: f"{store[1]}/{uri}")
 
 
 def cut(source: Source, folder: Path) -> int:
     """As the steps of a clip do it; the frames that came out."""
-    known = probe(source)
-    span = span_within(Span(Fraction(1, 5), Fraction(7, 10)), known)
-    form = common_form([known])
-    window = fetch(source, known, span, folder / "window.nut")
-    smart_cut(window, known, form, folder / "segment.mp4", 1)
+    probe = probe_source(source)
+    span = span_within(Span(Fraction(1, 5), Fraction(7, 10)), probe)
+    target = common_format([probe])
+    window = fetch_window(source, probe, span, folder / "window.nut")
+    smart_cut(window, probe, target, folder / "segment.mp4", 1)
     return count_frames(folder / "segment.mp4")
 
 

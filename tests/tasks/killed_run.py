@@ -6,7 +6,7 @@ from prefect import flow, get_run_logger, task
 
 import flows  # noqa: F401 - for spans, as every flow of ours
 from clipflow.domain.errors import StorageUnavailableError
-from clipflow.telemetry.spans import span
+from clipflow.telemetry.tracing import span
 
 SECRET = "https://bucket/a.mp4?X-Amz-Signature=secret"
 tries: list[int] = []

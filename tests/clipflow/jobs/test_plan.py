@@ -141,7 +141,7 @@ def test_a_segment_says_which_way_it_was_cut(ask: Ask, objects: ObjectStore) -> 
 
 def test_a_plan_is_the_same_after_it_travelled_as_json(ask: Ask, objects: ObjectStore) -> None:
     [cut] = plan_cuts(ask({"startTime": 1, "endTime": 5}), objects)
-    assert cut.plan.form.copied
+    assert cut.plan.target.copied
     plans = TypeAdapter(SegmentPlan)
     told = json.loads(json.dumps(plans.dump_python(cut.plan, mode="json")))
     arrived = plans.validate_python(told)

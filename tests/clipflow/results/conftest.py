@@ -15,7 +15,7 @@ from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short
 from clipflow.domain.transcript import Word, words_json
 from clipflow.media import ffmpeg
-from clipflow.results.put import put_clip_page, put_shorts_page
+from clipflow.results.publish import put_clip_page, put_shorts_page
 from clipflow.storage.objects import ObjectStore
 
 WHY = "It says in one sentence what the talk keeps coming back to."

@@ -8,8 +8,8 @@ from clipflow.domain.clips import ClipResult, Segment
 from clipflow.domain.errors import Failure, FailureCode
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short
-from clipflow.results.sheet import contact_sheet
-from clipflow.results.tables import clip_rows, clip_words, short_rows, shorts_words, text
+from clipflow.results.posters import contact_sheet
+from clipflow.results.tables import clip_rows, clip_summary, short_rows, shorts_summary, text
 from clipflow.storage.objects import ObjectHead
 
 CLIP = ClipKeys("t", "episode-1", "clip-1")
@@ -69,7 +69,7 @@ def test_each_short_is_a_row_and_one_that_failed_says_why() -> None:
         "Link": f"[open](http://s3/{VIDEO.short(1)})",
     }
     assert (second["State"], second["Link"]) == ("failed: ffmpeg failed. Check it.", "")
-    assert shorts_words(VIDEO, [made, failed], link) == (
+    assert shorts_summary(VIDEO, [made, failed], link) == (
         "**1 of 2 shorts** of talk · 0:14 in all"
         " · [results page](http://s3/warehouse/u/talk/index.html)"
     )
@@ -84,7 +84,7 @@ def test_a_clip_is_told_in_a_line_with_where_to_see_it() -> None:
         resolution="1280x720",
         segment_count=1,
     )
-    assert clip_words(CLIP, made, link) == (
+    assert clip_summary(CLIP, made, link) == (
         "**Clip clip-1** of episode-1 · 00:00:03 · 1280x720 · 900 kB"
         " · [watch it](http://s3/episode-1/clips/clip-1/clip.mp4)"
         " · [results page](http://s3/episode-1/clips/clip-1/index.html)"

@@ -1,0 +1,266 @@
+"""The page beside a job's results: `index.html`, one file that needs nothing from elsewhere."""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from hashlib import sha256
+from html import escape, unescape
+from itertools import groupby
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from clipflow.domain.clips import ClipResult, Segment, in_play_order
+from clipflow.domain.keys import ClipKeys, ShortsKeys
+from clipflow.domain.shorts import Short
+from clipflow.domain.timecode import format_clock
+from clipflow.domain.transcript import Transcript, Word, joined, lines
+from clipflow.subtitles.cues import vtt_text
+
+_LINK = re.compile(r'\b(src|href)="([^"]*)"')
+
+
+def render(template: str, **values: Any) -> str:
+    """The page that `template` makes of `values`, which are text, never markup."""
+    environment, style = _environment(), _style()
+    return environment.get_template(template).render(
+        # As it is, because its hash is what the browser allows.
+        style=Markup(style),
+        style_hash=f"sha256-{b64encode(sha256(style.encode()).digest()).decode()}",
+        **values,
+    )
+
+
+def replace_links(page: str, files: Mapping[str, str]) -> str:
+    """`page` for a folder where its files have other names: `files` tells each old one's new one.
+
+    Both are relative URLs from the page: what a file system allows and a URL does not is quoted.
+    """
+
+    def link(match: re.Match[str]) -> str:
+        old = unescape(match[2])
+        return f'{match[1]}="{escape(files[old])}"' if old in files else match[0]
+
+    return _LINK.sub(link, page)
+
+
+def clock(seconds: Fraction | float) -> str:
+    """For reading: `0:36`, `15:30`, `1:02:03`; what is left of a second cut off."""
+    hour, minute, second = format_clock(Fraction(seconds)).split(":")
+    return f"{int(minute)}:{second}" if hour == "00" else f"{int(hour)}:{minute}:{second}"
+
+
+def size(count: int) -> str:
+    """Bytes for reading: `840 kB`, `4.2 MB`."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, round(count / 1e3))} kB"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("clipflow.results"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"clock": clock, "size": size}
+    return environment
+
+
+@cache
+def _style() -> str:
+    environment = _environment()
+    assert environment.loader
+    text, _, _ = environment.loader.get_source(environment, "style.css")
+    return text
+
+
+@dataclass(frozen=True)
+class WordRun:
+    """Words in a row that are in the same shorts; `gap` is what parts them from those before.
+
+    `begins` and `ends` are the numbers of the shorts whose first and last words are here.
+    """
+
+    gap: str
+    text: str
+    shorts: tuple[int, ...]
+    begins: tuple[int, ...]
+    ends: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ShownLine:
+    """One line; `start` in seconds, `speaker` where another one begins to speak."""
+
+    start: float
+    speaker: str | None
+    runs: tuple[WordRun, ...]
+
+
+@dataclass(frozen=True)
+class MomentMarks:
+    """The numbers of the shorts that each word is in, and each short's first and last word."""
+
+    shorts: list[tuple[int, ...]]
+    first: dict[int, int]
+    last: dict[int, int]
+
+    @classmethod
+    def of(cls, words: Sequence[Word], shorts: Sequence[Short]) -> "MomentMarks":
+        # A word is where its middle is, as in the short's own captions. Arrays, since hours of
+        # words times hundreds of shorts are millions.
+        middles = np.array([(word.start + word.end) / 2 for word in words])
+        marked: list[tuple[int, ...]] = [()] * len(words)
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
+        for short in shorts:
+            inside = (float(short.start) <= middles) & (middles < float(short.end))
+            for place in map(int, np.flatnonzero(inside)):
+                marked[place] += (short.index,)
+                first.setdefault(short.index, place)
+                last[short.index] = place
+        return cls(marked, first, last)
+
+    def runs(self, words: Sequence[Word], start: int) -> Iterator[WordRun]:
+        """A line's words, of which the first is the transcript's `start`-th."""
+        done, before = 0, ""
+        for shorts, group in groupby(range(len(words)), key=lambda at: self.shorts[start + at]):
+            here = range(start + done, start + done + len(list(group)))
+            done += len(here)
+            # Of the whole line: whether a space stands between two words is their script's matter.
+            whole = joined(words[:done])
+            text, before = whole[len(before) :], whole
+            said = text.lstrip()
+            yield WordRun(
+                gap=text[: len(text) - len(said)],
+                text=said,
+                shorts=shorts,
+                begins=tuple(number for number in shorts if self.first[number] in here),
+                ends=tuple(number for number in shorts if self.last[number] in here),
+            )
+
+
+def shown_lines(transcript: Transcript, marks: MomentMarks) -> list[ShownLine]:
+    """Every line of the transcript, with the words that `marks` tells of."""
+    shown: list[ShownLine] = []
+    place, speaker = 0, None
+    for line in lines(transcript.words):
+        says = line.words[0].speaker
+        runs = tuple(marks.runs(line.words, place))
+        shown.append(ShownLine(line.start, says if says != speaker else None, runs))
+        place, speaker = place + len(line.words), says
+    return shown
+
+
+def player_captions(transcript: Transcript, marks: MomentMarks, short: Short) -> str | None:
+    """A short's words as WebVTT in a data: URI, for its player; None where nothing is said.
+
+    Not a file: a page that lies on a disk may read no other.
+    """
+    if short.index not in marks.first:
+        return None
+    around = transcript.words[marks.first[short.index] : marks.last[short.index] + 1]
+    spoken = Transcript(around).within(float(short.start), float(short.end))
+    encoded = b64encode(vtt_text(spoken).encode()).decode()
+    return f"data:text/vtt;base64,{encoded}"
+
+
+@dataclass(frozen=True)
+class ClipPart:
+    """One segment in play order; `begins` is when it does in the clip, in seconds."""
+
+    segment: Segment
+    begins: Fraction
+
+
+def clip_page(
+    keys: ClipKeys, segments: Sequence[Segment], made: ClipResult, posters: Mapping[str, str]
+) -> str:
+    """The page, to lie at `keys.page`; `posters` are data: URIs by the key of their video.
+
+    As with the page of shorts, its link names the clip by its place from there.
+    """
+    width, _, height = made.resolution.partition("x")
+    return render(
+        "clip.html",
+        name=keys.clip_id,
+        episode=keys.episode_id,
+        made=made,
+        file=quote(PurePosixPath(made.s3_key).name),
+        poster=posters.get(made.s3_key),
+        width=width,
+        height=height,
+        parts=_parts(in_play_order(list(segments))),
+    )
+
+
+def _parts(segments: Sequence[Segment]) -> list[ClipPart]:
+    parts, begins = [], Fraction(0)
+    for segment in segments:
+        parts.append(ClipPart(segment, begins))
+        begins += segment.end_time - segment.start_time
+    return parts
+
+
+@dataclass(frozen=True)
+class ShortCard:
+    """One short as the page shows it; `file` is its place from the page, `anchor` in the text."""
+
+    short: Short
+    title: str
+    duration: Fraction
+    file: str
+    poster: str | None
+    captions: str | None
+    anchor: str | None
+
+    @property
+    def is_made(self) -> bool:
+        return self.short.code is None
+
+
+def shorts_page(
+    keys: ShortsKeys, shorts: Sequence[Short], spoken: Transcript, posters: Mapping[str, str]
+) -> str:
+    """The page, to lie at `keys.page`; `posters` are data: URIs by the key of their short.
+
+    Its links name the shorts by their places from there, so it works wherever it lies beside them:
+    on a disk, or in a bucket that is served as a site. Behind a presigned URL it shows no videos,
+    since each of them would need an address of its own.
+    """
+    marks = MomentMarks.of(spoken.words, shorts)
+    cards = [_card(keys, short, spoken, marks, posters.get(short.s3_key)) for short in shorts]
+    made = [card for card in cards if card.is_made]
+    return render(
+        "shorts.html",
+        name=keys.video_id,
+        language=spoken.language,
+        cards=cards,
+        made=len(made),
+        lasting=sum((card.duration for card in made), Fraction(0)),
+        lines=shown_lines(spoken, marks),
+        words=len(spoken.words),
+    )
+
+
+def _card(
+    keys: ShortsKeys, short: Short, spoken: Transcript, marks: MomentMarks, poster: str | None
+) -> ShortCard:
+    return ShortCard(
+        short=short,
+        title=" ".join(short.title.split()) or f"Short {short.index}",
+        duration=short.end - short.start,
+        file=quote(short.s3_key.removeprefix(f"{keys.folder}/")),
+        poster=poster,
+        captions=player_captions(spoken, marks, short),
+        anchor=f"moment-{short.index}" if short.index in marks.first else None,
+    )

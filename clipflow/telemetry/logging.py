@@ -1,0 +1,109 @@
+"""Log records as JSON, one object a line, and among them the metric events that infra/ counts."""
+
+import json
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from clipflow.domain.errors import redact
+
+# Fields that say which work a line belongs to; each is there where it is known.
+CONTEXT_FIELDS = (
+    "tenant_id",
+    "episode_id",
+    "clip_id",
+    "user_id",
+    "video_id",
+    "run_id",
+    "step",
+    "trace_id",
+)
+ContextReader = Callable[[logging.LogRecord], Mapping[str, str]]
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a log record as one line of JSON, with the context that `read_context` finds."""
+
+    def __init__(self, read_context: ContextReader) -> None:
+        super().__init__()
+        self._read_context = read_context
+
+    def format(self, record: logging.LogRecord) -> str:
+        # What is not JSON is written as text, so that no line is lost because of its contents.
+        return json.dumps(log_entry(record, self._read_context(record)), default=str)
+
+
+def log_entry(record: logging.LogRecord, context: Mapping[str, str]) -> dict[str, Any]:
+    """The object of one line, in the order that a person reads it, without secrets."""
+    fields: Mapping[str, Any] = getattr(record, "fields", {})
+    values: dict[str, Any] = {
+        "timestamp": timestamp(record.created),
+        "level": record.levelname,
+        "logger": record.name,
+        "message": record.getMessage(),
+        **context,
+        **fields,
+        **_error(record),
+    }
+    return {name: _redacted(value) for name, value in values.items()}
+
+
+def timestamp(seconds: float) -> str:
+    """ISO 8601 in UTC, to the millisecond: `2025-01-15T10:42:00.123Z`."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _error(record: logging.LogRecord) -> dict[str, str]:
+    error = record.exc_info[1] if record.exc_info else None
+    if error is None:
+        return {}
+    text = "".join(traceback.format_exception(error))
+    return {"error": f"{type(error).__name__}: {error}", "traceback": text}
+
+
+def _redacted(value: Any) -> Any:
+    return redact(value) if isinstance(value, str) else value
+
+
+_logger = logging.getLogger("clipflow.measures")
+# Metric events are logged whatever level the other loggers have.
+_logger.setLevel(logging.INFO)
+
+
+class MetricEvent(NamedTuple):
+    """A kind of metric event: the value of its field `event`, and its other fields."""
+
+    event: str
+    fields: tuple[str, ...]
+
+
+# `job` is `clips` or `shorts`; seconds since the claim; bytes of what was made.
+RECORD_COMPLETE = MetricEvent("record_complete", ("job", "seconds", "bytes"))
+# `code` is one of `clipflow.domain.errors.FailureCode`.
+RECORD_FAILED = MetricEvent("record_failed", ("job", "code"))
+# Of making it: seconds, bytes of the source read for it, CPU-seconds of ffmpeg and of Python;
+# `cut_way` is `smart` or `encoded`.
+SEGMENT_MADE = MetricEvent(
+    "segment_made", ("seconds", "bytes", "bytes_read", "cpu_seconds", "cut_way")
+)
+# Records in progress, the age of the oldest in seconds, and what the sweep did about lost ones.
+SWEEP_ENDED = MetricEvent(
+    "sweep_ended", ("in_progress", "oldest_seconds", "started_again", "marked")
+)
+
+METRIC_EVENTS = (RECORD_COMPLETE, RECORD_FAILED, SEGMENT_MADE, SWEEP_ENDED)
+
+
+def emit_metric(metric: MetricEvent, message: str, **values: Any) -> None:
+    """Log `message`, for people, with the fields of `metric` and any others in `values`.
+
+    The metric filters and alarms in `infra/` read these fields; a test holds both sides together.
+    Raises TypeError where a field is missing, because a filter would then count nothing.
+    """
+    missing = set(metric.fields) - values.keys()
+    if missing:
+        raise TypeError(f"{metric.event} lacks {', '.join(sorted(missing))}.")
+    _logger.info(message, extra={"fields": {"event": metric.event, **values}})

@@ -1,0 +1,169 @@
+"""OpenTelemetry spans of the work, with what it took. They cost nothing where no SDK is set up."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+from clipflow.domain.errors import bounded_message
+from clipflow.domain.events import TraceContext
+
+if TYPE_CHECKING:
+    from clipflow.telemetry.trace_export import IsLast, OnStart, Root
+
+TRACER = "clipflow"
+_PREFIX = "clipflow."
+# OpenTelemetry specification, OTLP exporter configuration: either names the collector.
+_COLLECTOR_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+# What is handed on to other machines of where spans go. OTLP's headers may hold a key, so they are
+# not among it.
+PROPAGATED_SETTINGS = (
+    *_COLLECTOR_VARIABLES,
+    "OTEL_EXPORTER_OTLP_TIMEOUT",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_SERVICE_NAME",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
+)
+
+
+@dataclass
+class Work:
+    """What a span's work has taken so far; CPU seconds include those of the spans below it."""
+
+    bytes_read: int = 0
+    bytes_written: int = 0
+    cpu_seconds: float = 0.0
+    cut_way: str = ""
+
+
+_works: ContextVar[tuple[Work, ...]] = ContextVar("works", default=())
+# The ids that the next span is to have, where they are given.
+next_span: ContextVar[TraceContext | None] = ContextVar("place", default=None)
+
+
+@contextmanager
+def span(name: str) -> Iterator[Work]:
+    """A span around the block, below the one that is open. The block adds to the `Work` it gets.
+
+    The CPU time of this thread is added here, that of programs by `add_cpu_seconds`.
+    """
+    outer, work = _works.get(), Work()
+    token, began = _works.set((*outer, work)), time.thread_time()
+    opened = trace.get_tracer(TRACER).start_span(name)
+    try:
+        with trace.use_span(opened, record_exception=False, set_status_on_exception=False):
+            yield work
+    except Exception as error:
+        # The error itself may hold a presigned URL.
+        description = bounded_message(f"{type(error).__name__}: {error}")
+        opened.set_status(trace.StatusCode.ERROR, description)
+        raise
+    finally:
+        work.cpu_seconds += time.thread_time() - began
+        opened.set_attributes(work_attributes(work))
+        opened.end()
+        _works.reset(token)
+
+
+def add_cpu_seconds(cpu_seconds: float) -> None:
+    """Add the CPU time of a program that the open work has started."""
+    for work in _works.get():
+        work.cpu_seconds += cpu_seconds
+
+
+def counting_bytes(fetch: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
+    """`fetch`, which also adds its bytes to the innermost work that is open in this thread."""
+
+    def fetched(start: int, end: int) -> bytes:
+        data = fetch(start, end)
+        for work in _works.get()[-1:]:
+            work.bytes_read += len(data)
+        return data
+
+    return fetched
+
+
+def work_attributes(work: Work) -> dict[str, str | int | float]:
+    """Span attributes of `work`, without those that are unknown or zero."""
+    values = {field.name: getattr(work, field.name) for field in fields(work)}
+    return {
+        f"{_PREFIX}{name}": round(value, 3) if isinstance(value, float) else value
+        for name, value in values.items()
+        if value
+    }
+
+
+def context_attributes(values: dict[str, str]) -> dict[str, str]:
+    """Span attributes for the context of the work: `clip_id` becomes `clipflow.clip_id`.
+
+    Without `trace_id`, which a span has anyway.
+    """
+    return {f"{_PREFIX}{name}": value for name, value in values.items() if name != "trace_id"}
+
+
+def record_past_span(
+    name: str, at: TraceContext, caller: TraceContext | None, began: float, values: dict[str, str]
+) -> None:
+    """Record a span with the ids of `at`, from `began` (seconds since 1970) until now."""
+    token = next_span.set(at)
+    try:
+        opened = trace.get_tracer(TRACER).start_span(
+            name,
+            context=context_below(caller),
+            start_time=int(began * 1e9),
+            attributes=context_attributes(values),
+        )
+    finally:
+        next_span.reset(token)
+    opened.end()
+
+
+def context_below(at: TraceContext | None) -> Context:
+    """The OpenTelemetry context whose spans have `at` as their parent; None means no parent."""
+    if at is None:
+        return Context()
+    flags = TraceFlags(TraceFlags.SAMPLED if at.sampled else TraceFlags.DEFAULT)
+    remote = SpanContext(
+        int(at.trace_id, 16), int(at.span_id, 16), is_remote=True, trace_flags=flags
+    )
+    return set_span_in_context(NonRecordingSpan(remote), Context())
+
+
+def current_trace_id() -> str:
+    """The trace id of the span that is open, 32 hexadecimal digits; empty without one."""
+    context = trace.get_current_span().get_span_context()
+    return f"{context.trace_id:032x}" if context.is_valid else ""
+
+
+def is_enabled(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether a collector is named, and traces are not switched off."""
+    return (
+        any(environment.get(name) for name in _COLLECTOR_VARIABLES)
+        and environment.get("OTEL_SDK_DISABLED", "").lower() != "true"
+        and environment.get("OTEL_TRACES_EXPORTER", "otlp") == "otlp"
+    )
+
+
+def configure(
+    on_start: "OnStart | None" = None,
+    is_last: "IsLast | None" = None,
+    root: "Root | None" = None,
+) -> None:
+    """Export this process's spans to the collector that the environment names, if any.
+
+    `on_start` is called with each span that begins and the span above it; after a span of which
+    `is_last` is true, everything is sent at once, as it is when the process ends; `root` finds the
+    parent of a span that has none. The SDK is imported here only: it takes a fifth of a second.
+    """
+    if is_enabled():
+        from clipflow.telemetry.trace_export import install
+
+        install(on_start, is_last, root, next_span)

@@ -35,9 +35,9 @@ _LONGEST_ROW = 20_000
 
 @dataclass(frozen=True)
 class FileCue:
-    """A cue as its file has it: the line of its times, milliseconds, and its rows with tags."""
+    """A cue as its file has it: where (`line 7`), its times in milliseconds, its rows with tags."""
 
-    line: int
+    place: str
     start: int
     end: int
     rows: tuple[str, ...]
@@ -53,6 +53,11 @@ def parse_cues(text: str, name: str) -> list[FileCue]:
     lines = re.split(r"\r*\n|\r", text.replace("\ufeff", ""))
     reader = _Reader(lines, name, lines[0].split(" ")[0].split("\t")[0] == "WEBVTT")
     return reader.cues()
+
+
+def is_only_times(text: str) -> bool:
+    """Whether `text` is nothing but times, in whatever form, and what stands between them."""
+    return bool(_ONLY_TIMES.fullmatch(text[: _LONGEST_ROW + 1]))
 
 
 class _Reader:
@@ -91,10 +96,10 @@ class _Reader:
             self._read_identifier()
         match = _TIMES.fullmatch(self.lines[self.at])
         assert match
-        line = self.at + 1
+        place = f"line {self.at + 1}"
         start, end = self._time(match.group(1, 2, 3, 4)), self._time(match.group(5, 6, 7, 8))
         self.at += 1
-        return FileCue(line, start, end, self._rows())
+        return FileCue(place, start, end, self._rows())
 
     def _read_identifier(self) -> None:
         """Go past a line that is a cue's number or, in WebVTT, its name."""
@@ -152,8 +157,8 @@ class _Reader:
         )
 
     def _is_like_times(self, at: int) -> bool:
-        line = self.lines[at][: _LONGEST_ROW + 1] if at < len(self.lines) else ""
-        return _ARROW in line or bool(_ONLY_TIMES.fullmatch(line))
+        line = self.lines[at] if at < len(self.lines) else ""
+        return _ARROW in line or is_only_times(line)
 
     def _time(self, parts: tuple[str | None, ...]) -> int:
         hours, minutes, seconds = (int(part or 0) for part in parts[:3])

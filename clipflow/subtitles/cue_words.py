@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeVar
 
+from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import LONGEST, Word, split_words, spread_words
-from clipflow.subtitles.cue_files import FileCue
+from clipflow.subtitles.cue_files import REMEDY, FileCue, is_only_times
 from clipflow.subtitles.labels import SpeakerLabels
 
 Value = TypeVar("Value")
@@ -99,11 +100,12 @@ class _Turn:
     end: int
 
 
-def words_of_cues(cues: Sequence[FileCue], language: str | None = None) -> list[Word]:
+def words_of_cues(cues: Sequence[FileCue], name: str, language: str | None = None) -> list[Word]:
     """Every word that is said in `cues`, in turn, with its time and its speaker.
 
     Where each cue has two rows in two scripts, one language below the other, only one is read:
-    that of `language`, or else that of the first row.
+    that of `language`, or else that of the first row. Raises InvalidInputError, with `name`, for a
+    row that says nothing but times, which were to be read and not to be said.
     """
     cleaned = [[_pieces(row) for row in _voiced_rows(cue)] for cue in cues]
     texts = [["".join(text for _, _, text in row) for row in rows] for rows in cleaned]
@@ -112,6 +114,9 @@ def words_of_cues(cues: Sequence[FileCue], language: str | None = None) -> list[
     shown = []
     for cue, rows, numbers in zip(cues, cleaned, kept, strict=True):
         said = tuple(tuple(_row_words(rows[number], labels)) for number in numbers)
+        for row in said:
+            if is_only_times(" ".join(word.text for word in row)):
+                raise InvalidInputError(f"{name}, {cue.place}: its text is only times.", REMEDY)
         shown.append(_Shown(cue.start, cue.end, tuple(row for row in said if row)))
     shown.sort(key=lambda one: one.start)
     turns = _turns(_said_once([one for one in shown if one.rows]))

@@ -20,6 +20,8 @@ _BRACKETED = re.compile(
 _NUMBERED = re.compile(rf"{_BEFORE}(speaker[\s_-]{{0,3}}{_ID}){_COLON}", re.IGNORECASE)
 # `MARTA:`, `Marta Weiss:`, `Sprecher 1:`: a blank follows, unlike in a time or an address.
 _NAMED = re.compile(rf"{_BEFORE}([^\W\d_][^\s:：]*(?: [^\s:：]+){{0,3}}){_COLON}(?=\s|$)")
+# The same in the middle of a row, where only a bracket with a number is sure to be a label.
+_INSIDE = re.compile(rf"[\[(]\s{{0,3}}speaker[\s_-]{{0,3}}{_ID}\s{{0,3}}[\])]", re.IGNORECASE)
 # Broadcasters' sign for another speaker, whisper.cpp's, and what it writes where nobody speaks.
 _TURN = re.compile(r">{2,}|\[SPEAKER[ _]TURN\]", re.IGNORECASE)
 _SILENCE = re.compile(r"\[BLANK_AUDIO\]", re.IGNORECASE)
@@ -60,7 +62,11 @@ class SpeakerLabels:
         """The row without labels, in parts: who says each, where it begins in the row, its text."""
         at = 0
         for match in [*_TURN.finditer(row), None]:
-            yield from self._part(row, at, match.start() if match else len(row))
+            end = match.start() if match else len(row)
+            for label in _INSIDE.finditer(row, at, end):
+                yield from self._part(row, at, label.start())
+                at = label.start()
+            yield from self._part(row, at, end)
             if match:
                 # Whoever it is now: a label may follow that says it.
                 self.speaker, at = None, match.end()

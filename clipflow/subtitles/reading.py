@@ -27,7 +27,9 @@ def read_subtitles(content: bytes, name: str, language: str | None = None) -> Tr
     if _JSON.match(text) or name.endswith(".json"):
         transcript = read_transcript_json(text, name, language)
     else:
-        transcript = Transcript(tuple(words_of_cues(parse_cues(text, name), language)), language)
+        transcript = Transcript(
+            tuple(words_of_cues(parse_cues(text, name), name, language)), language
+        )
     if not transcript.words:
         raise InvalidInputError(f"{name} holds no subtitle.", REMEDY)
     return transcript

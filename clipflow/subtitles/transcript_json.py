@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from clipflow.domain.errors import InvalidInputError
-from clipflow.domain.model import faults, parsed
+from clipflow.domain.model import describe_errors, parse_json
 from clipflow.domain.transcript import (
     LONGEST,
     PartialWord,
@@ -121,29 +121,29 @@ def read_transcript_json(text: str, name: str, language: str | None = None) -> T
     Raises InvalidInputError naming `name` and the fields at fault, or where no program is known
     that writes such a file.
     """
-    value = parsed(text, name, REMEDY)
+    value = parse_json(text, name, REMEDY)
     if isinstance(value, list):
         return Transcript(read_words(text, name), language)
     fields = value if isinstance(value, dict) else {}
     try:
         if "segments" in fields:
-            return _of_whisper(_Whisper.model_validate(value), language)
+            return _of_whisper(_Whisper.model_validate(value), name, language)
         if "transcription" in fields:
-            return _of_whisper_cpp(_WhisperCpp.model_validate(value), language)
+            return _of_whisper_cpp(_WhisperCpp.model_validate(value), name, language)
         if "results" in fields:
             return _of_deepgram(_Deepgram.model_validate(value), language)
     except ValidationError as error:
-        raise InvalidInputError(f"{name} is not valid: {faults(error)}.", REMEDY) from None
+        raise InvalidInputError(f"{name} is not valid: {describe_errors(error)}.", REMEDY) from None
     raise InvalidInputError(
         f"{name} is not the JSON of Whisper, WhisperX, whisper.cpp, Deepgram or clipflow.", REMEDY
     )
 
 
-def _of_whisper(found: _Whisper, language: str | None) -> Transcript:
+def _of_whisper(found: _Whisper, name: str, language: str | None) -> Transcript:
     tag = language or _tag(found.language)
     if not any(segment.words for segment in found.segments):
         cues = [_cue(n, s.start, s.end, s.text) for n, s in enumerate(found.segments, 1)]
-        words = words_of_cues(cues, tag)
+        words = words_of_cues(cues, name, tag)
         return Transcript(tuple(_spoken_by(words, found.segments)), tag)
     timed = [word for segment in found.segments for word in _words_of_segment(segment)]
     return Transcript(_in_turn(timed), tag)
@@ -151,7 +151,7 @@ def _of_whisper(found: _Whisper, language: str | None) -> Transcript:
 
 def _cue(number: int, start: float, end: float, text: str) -> FileCue:
     rows = tuple(row for row in re.split(r"[\r\n]+", text) if row.strip())
-    return FileCue(number, round(start * 1000), round(end * 1000), rows)
+    return FileCue(f"segment {number}", round(start * 1000), round(end * 1000), rows)
 
 
 def _spoken_by(words: Sequence[Word], segments: Sequence[_Segment]) -> Iterator[Word]:
@@ -188,13 +188,13 @@ def _words_of_segment(segment: _Segment) -> list[Word]:
     ]
 
 
-def _of_whisper_cpp(found: _WhisperCpp, language: str | None) -> Transcript:
+def _of_whisper_cpp(found: _WhisperCpp, name: str, language: str | None) -> Transcript:
     tag = language or _tag(found.result.language)
     cues = [
         _cue(n, one.offsets.start / 1000, one.offsets.end / 1000, one.text)
         for n, one in enumerate(found.transcription, 1)
     ]
-    return Transcript(tuple(words_of_cues(cues, tag)), tag)
+    return Transcript(tuple(words_of_cues(cues, name, tag)), tag)
 
 
 def _of_deepgram(found: _Deepgram, language: str | None) -> Transcript:

@@ -111,7 +111,10 @@ def shorts(
     subtitles: Annotated[
         Path | None,
         typer.Option(
-            exists=True, dir_okay=False, metavar="FILE", help="SRT, instead of recognised speech."
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="SRT, VTT or JSON, instead of recognised speech.",
         ),
     ] = None,
     out: Out = OUT,

@@ -1,6 +1,7 @@
 """Encoding a segment, or parts of one, out of a window: the commands, and checks of the result."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -44,14 +45,21 @@ def encode_segment(
     span.
     """
     action, pixels = f"cutting {window.span} of {source.name}", target.width * target.height
-    ffmpeg.run(
-        segment_command(window, source, target, path, machine.threads),
-        action,
-        machine,
-        encode_timeout(pixels, window.span.duration),
-        max_bytes=max_output_bytes(pixels, len(window.frames), window.span.duration),
-        duration=window.span.duration,
-    )
+    try:
+        ffmpeg.run(
+            segment_command(window, source, target, path, machine.threads),
+            action,
+            machine,
+            encode_timeout(pixels, window.span.duration),
+            max_bytes=max_output_bytes(pixels, len(window.frames), window.span.duration),
+            duration=window.span.duration,
+        )
+    except MediaRefusedError:
+        # What ffmpeg says of a picture that does not decode, and whether it fails at all, differs
+        # from version to version: the frames that do decode decide.
+        if not count_decodable(window):
+            raise _damaged(action, 0, len(window.frames)) from None
+        raise
     verify_frame_count(window, path, action)
 
 
@@ -85,10 +93,27 @@ def verify_frame_count(window: Window, path: Path, action: str) -> None:
     `path`."""
     planned, made = len(window.frames), count_frames(path)
     if not made or (window.frames_are_packets and planned != made):
-        raise MediaRefusedError(
-            f"{action}: {made} of {planned} frames could be decoded.",
-            "The source is damaged there.",
-        )
+        raise _damaged(action, made, planned)
+
+
+def _damaged(action: str, decoded: int, planned: int) -> MediaRefusedError:
+    return MediaRefusedError(
+        f"{action}: {decoded} of {planned} frames could be decoded.",
+        "The source is damaged there.",
+    )
+
+
+def count_decodable(window: Window) -> int:
+    """Frames of the window's span that decode, whatever the decoder reports of the others."""
+    end, count = window.origin + window.span.duration, 0
+    with av.open(str(window.path)) as container:
+        stream = container.streams.video[0]
+        for packet in container.demux(stream):
+            with suppress(av.error.FFmpegError):
+                for frame in packet.decode():
+                    if frame.pts is not None and frame.time_base is not None:
+                        count += window.origin <= frame.pts * frame.time_base < end
+    return count
 
 
 def count_frames(path: Path) -> int:

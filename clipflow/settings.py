@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.model import describe_errors
+from clipflow.machine import Machine, encoders_at_once
 
 Kind = TypeVar("Kind", bound=BaseSettings)
 
@@ -147,8 +148,7 @@ class Models(BaseSettings):
     face_model: Path | None = Field(
         default=None,
         validation_alias="CLIPFLOW_FACE_MODEL",
-        description="A YuNet model for OpenCV's FaceDetectorYN; unset, the Haar cascades that"
-        " OpenCV brings.",
+        description="A YuNet model for OpenCV's FaceDetectorYN; unset, the one that comes along.",
     )
     highlight_model: str | None = Field(
         default=None,
@@ -191,3 +191,15 @@ def pools() -> Pools:
 def models() -> Models:
     """The models of this process. Raises InvalidInputError."""
     return _read(Models)
+
+
+def this_machine(threads: int = 1) -> Machine:
+    """What one piece of media work may use here, with `threads` threads for its encoder."""
+    own, shared = settings(), limits()
+    return Machine(
+        scratch=own.scratch,
+        ffmpeg=shared.ffmpeg,
+        ffmpeg_timeout=shared.ffmpeg_deadline_seconds,
+        threads=threads,
+        encoders=encoders_at_once(shared.max_parallel_segments),
+    )

@@ -45,6 +45,7 @@ from clipflow.jobs.clips import Cut, extract
 from clipflow.jobs.render import Render
 from clipflow.jobs.segment import SegmentPlan, fingerprint, is_made_from
 from clipflow.jobs.shorts import read_moments
+from clipflow.settings import this_machine
 from clipflow.storage.objects import object_store, shorts_store
 from tasks.flow_runs import error_of, tags_of
 from tasks.retries import CHILD, MEDIA
@@ -86,7 +87,7 @@ def extract_remote(cut: Cut, force: bool) -> ExtractOutput:
             f"{cut.label} of {cut.request.clip_id} was made, yet is not there."
         )
     # The segment exists by now, so this only reads its metadata.
-    return extract(cut, objects, threads=1)
+    return extract(cut, objects, this_machine())
 
 
 @task(name="render-short", task_run_name="render {request.label}", **{**CHILD, **_REMOTE})
@@ -232,7 +233,7 @@ class ChildRunGroup:
         """The run as it is `POLL_SECONDS` later. Raises StoppedError once the group is closed.
 
         One request serves all threads: a request for each child was two thirds of the Prefect
-        server's load (docs/scale.md). Why this is not a PrefectFlowRunFuture: docs/adr/0019.
+        server's load (docs/scale.md). Why not PrefectFlowRunFuture: docs/adr/0019.
         """
         self._closed.wait(POLL_SECONDS)
         self._raise_if_closed()

@@ -20,7 +20,7 @@ from clipflow.jobs.clips import (
     plan_cuts,
     source_clip,
 )
-from clipflow.settings import settings
+from clipflow.settings import settings, this_machine
 from clipflow.storage.objects import object_store
 from clipflow.storage.records import record_store
 from tasks.retries import MEDIA, RECORDS
@@ -54,7 +54,7 @@ def plan(clip: SourcedClip) -> list[Cut]:
 def extract_segment(cut: Cut, threads: int, force: bool) -> ExtractOutput:
     """Cut one segment, exact to the frame, and store it under its key."""
     with progress_bar("segment", f"segment {cut.label}"):
-        return extract(cut, object_store(), threads=threads, force=force)
+        return extract(cut, object_store(), this_machine(threads), force=force)
 
 
 @task(name="stitch", task_run_name="stitch", **MEDIA)
@@ -69,4 +69,4 @@ def stitch_segments(clip: SourcedClip, segments: list[ExtractOutput]) -> ClipRes
         ],
     )
     with progress_bar("stitch", f"{clip.keys.label} of {len(segments)} segments"):
-        return assemble(request, clip, object_store())
+        return assemble(request, clip, object_store(), this_machine())

@@ -15,7 +15,7 @@ from clipflow.domain.shorts import Moment, Short, ShortsConfig
 from clipflow.jobs.clips import Cut
 from clipflow.jobs.render import Render
 from clipflow.jobs.shorts import PlannedMoment
-from clipflow.machine import cores, memory
+from clipflow.machine import cores, encoders_at_once
 from clipflow.settings import limits, pools
 from tasks.children import child_run_group, extract_remote, prepare_remote, render_remote
 from tasks.clips import extract_segment
@@ -23,8 +23,6 @@ from tasks.run_page import count_bar
 from tasks.shorts import cut_moment, render_short
 
 Result = TypeVar("Result")
-# Bytes of memory that one segment or short takes while it is made: an ffmpeg at 2160p takes 600 MB.
-_BYTES_EACH = 700 << 20
 
 
 def run_concurrency() -> int:
@@ -34,7 +32,7 @@ def run_concurrency() -> int:
 
 def local_concurrency() -> int:
     """Segments or shorts that one run makes at the same time on this machine."""
-    return max(1, min(limits().max_parallel_segments, cores(), memory() // _BYTES_EACH))
+    return encoders_at_once(limits().max_parallel_segments)
 
 
 def extract_all(cuts: list[Cut], *, force: bool) -> list[ExtractOutput]:

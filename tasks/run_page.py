@@ -28,6 +28,7 @@ from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.shorts import Short
 from clipflow.results import publish, tables
 from clipflow.results.posters import contact_sheet
+from clipflow.settings import this_machine
 from clipflow.storage.objects import ObjectHead, ObjectStore, link, object_store, shorts_store
 from clipflow.telemetry.progress import reporting_to
 from tasks.flow_runs import tags_of, this_run
@@ -74,13 +75,13 @@ def publish_shorts(keys: ShortsKeys, shorts: Sequence[Short]) -> None:
 @task(name="put-clip-page", task_run_name="results page", **RECORDS)
 def put_clip_page(keys: ClipKeys, clip: ClipRequest, made: ClipResult) -> dict[str, str]:
     """Put the clip's results page under its key; the posters in it as data URLs, by object key."""
-    return publish.put_clip_page(keys, clip.segments or [], made, object_store())
+    return publish.put_clip_page(keys, clip.segments or [], made, object_store(), this_machine())
 
 
 @task(name="put-shorts-page", task_run_name="results page", **RECORDS)
 def put_shorts_page(keys: ShortsKeys, shorts: Sequence[Short]) -> dict[str, str]:
     """Put the shorts' results page under its key; the posters in it as data URLs, by object key."""
-    return publish.put_shorts_page(keys, shorts, shorts_store())
+    return publish.put_shorts_page(keys, shorts, shorts_store(), this_machine())
 
 
 def _posters(key: str, state: State[dict[str, str]]) -> dict[str, str]:

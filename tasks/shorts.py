@@ -5,6 +5,7 @@ from prefect import task
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsConfig
 from clipflow.jobs import render, shorts
+from clipflow.settings import this_machine
 from clipflow.storage.objects import shorts_store
 from tasks.retries import CHILD, MEDIA, RECORDS
 from tasks.run_page import progress_bar
@@ -20,7 +21,7 @@ def read_config(keys: ShortsKeys) -> ShortsConfig:
 def transcribe(keys: ShortsKeys, language: str | None, force: bool) -> None:
     """Transcribe the video, and store the transcript under its keys."""
     with progress_bar("transcript", f"what is said in {keys.label}"):
-        shorts.transcribe(keys, language, shorts_store(), force=force)
+        shorts.transcribe(keys, language, shorts_store(), this_machine(), force=force)
 
 
 @task(name="choose-moments", task_run_name="choose moments", **MEDIA)
@@ -39,17 +40,17 @@ def plan_moments(keys: ShortsKeys, chosen: list[Moment]) -> list[shorts.PlannedM
 def cut_moment(planned: shorts.PlannedMoment, threads: int, force: bool) -> None:
     """Cut one moment's segment, and store it and its subtitles under their keys."""
     with progress_bar("segment", f"segment {planned.label}"):
-        shorts.make_moment(planned, shorts_store(), threads=threads, force=force)
+        shorts.make_moment(planned, shorts_store(), this_machine(threads), force=force)
 
 
 @task(name="make-thumbnail", task_run_name="thumbnail", **MEDIA)
 def make_thumbnail(keys: ShortsKeys) -> None:
     """Make a thumbnail, if the video has none."""
-    shorts.make_thumbnail(keys, shorts_store())
+    shorts.make_thumbnail(keys, shorts_store(), this_machine())
 
 
 @task(name="render-short", task_run_name="render {request.label}", **CHILD)
 def render_short(request: render.Render, threads: int, force: bool) -> Short:
     """Render one short, and store it under its key."""
     with progress_bar("short", f"short {request.label}"):
-        return render.render(request, shorts_store(), threads=threads, force=force)
+        return render.render(request, shorts_store(), this_machine(threads), force=force)

@@ -1,7 +1,7 @@
-"""Every way in which clipflow fails, as one tree.
+"""Every error that clipflow raises, as one tree.
 
     ClipflowError                     code, message, remedy
-    ├── TerminalError                 trying again cannot help
+    ├── TerminalError                 a retry cannot help
     │   ├── InvalidInputError         VALIDATION_ERROR  the event, record or segment is not valid
     │   ├── SourceNotFoundError       SOURCE_NOT_FOUND  no object to cut from
     │   ├── SourceChangedError        STORAGE_ERROR     the object was replaced during the work
@@ -19,7 +19,7 @@
         ├── ModelUnavailableError     INTERNAL_ERROR    a language model gave no usable answer
         └── DeadlineExceededError     TIMEOUT           a process or a read ran past its deadline
 
-A task's retry rule asks one question: is it a `TerminalError`?
+A task is retried unless its error is a `TerminalError`.
 """
 
 import re
@@ -49,7 +49,7 @@ class ClipflowError(Exception):
     code: ClassVar[FailureCode] = FailureCode.INTERNAL_ERROR
 
     def __init__(self, message: str, remedy: str = "") -> None:
-        # Whoever shows the error, in a log or in a record, shows no secret.
+        # Redacted here, so that no log or record can show a secret.
         message, remedy = redact(message), redact(remedy)
         # Both go to Exception.args, so the error survives pickling between processes.
         super().__init__(message, remedy)
@@ -61,11 +61,11 @@ class ClipflowError(Exception):
 
 
 class TerminalError(ClipflowError):
-    """Trying again cannot help."""
+    """A retry cannot help."""
 
 
 class TransientError(ClipflowError):
-    """The same step may succeed when it is tried again."""
+    """The same step may succeed when it is retried."""
 
 
 class InvalidInputError(TerminalError):
@@ -137,7 +137,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> "Failure":
-        """The failure a person reads, of any exception: bounded, and without secrets."""
+        """The failure of any exception, its message redacted and bounded."""
         if isinstance(error, ClipflowError):
             return cls(error.code, bounded_message(str(error)))
         text = f"{type(error).__name__}: {error}. This is a defect in clipflow: see the run's log."
@@ -145,7 +145,7 @@ class Failure:
 
 
 def bounded_message(text: str) -> str:
-    """`text` without secrets, at most `MESSAGE_LIMIT_BYTES` of UTF-8, its middle left out."""
+    """`text` redacted, and shortened in its middle to `MESSAGE_LIMIT_BYTES` of UTF-8."""
     encoded = redact(text).encode()
     if len(encoded) <= MESSAGE_LIMIT_BYTES:
         return encoded.decode()
@@ -157,10 +157,10 @@ def bounded_message(text: str) -> str:
     return f"{head} … {tail}"
 
 
-# A URL's query, and its user with a password.
+# The query of a URL, and its user name with a password.
 _URL_QUERY = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]+", re.IGNORECASE)
 _URL_USER = re.compile(r"(https?://)[^\s/@'\"]+@", re.IGNORECASE)
-# Some write the path of a URL alone, some a header or a variable.
+# Some messages hold only the path of a URL, some a header or a variable.
 _SIGNED_QUERY = re.compile(r"\?[^\s'\"]*X-Amz-[^\s'\"]*", re.IGNORECASE)
 _NAMED_SECRET = re.compile(
     r"((?:X-Amz-(?:Signature|Credential|Security-Token)|AWS_SECRET_ACCESS_KEY|AWS_SESSION_TOKEN"
@@ -168,12 +168,13 @@ _NAMED_SECRET = re.compile(
     r"(?:'[^']*'|\"[^\"]*\"|(?:(?:Bearer|Basic|AWS4-HMAC-SHA256)\s+)?[^\s&'\"]+)",
     re.IGNORECASE,
 )
-# An access key's id, as AWS makes them.
+# The id of an AWS access key.
 _KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")
 
 
 def redact(text: str) -> str:
-    """`text` without the query of any URL, as a presigned URL's is a credential, nor any key."""
+    """`text` without API keys, passwords and the queries of URLs: that of a presigned URL is a
+    credential."""
     for secret, instead in (
         (_URL_QUERY, r"\1?…"),
         (_URL_USER, r"\1…@"),

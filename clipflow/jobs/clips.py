@@ -27,6 +27,7 @@ from clipflow.jobs.segment import (
     span_within,
     video_metadata,
 )
+from clipflow.machine import Machine
 from clipflow.media.mux import SegmentFile, stitch
 from clipflow.media.output_format import common_format
 from clipflow.media.probe import probe_source
@@ -88,8 +89,8 @@ class Cut:
 
     @property
     def label(self) -> str:
-        """For people: `0 · 00:15:30–00:17:45`."""
-        return f"{self.request.index} · {self.plan.span}"
+        """The name in the UI: `0: 00:15:30-00:17:45`."""
+        return f"{self.request.index}: {self.plan.span}"
 
 
 def source_clip(
@@ -139,10 +140,10 @@ def plan_cuts(clip: SourcedClip, objects: ObjectStore) -> list[Cut]:
 
 
 def extract(
-    planned: Cut, objects: ObjectStore, *, threads: int, force: bool = False
+    planned: Cut, objects: ObjectStore, machine: Machine, *, force: bool = False
 ) -> ExtractOutput:
     """Make `planned`, unless it is there already. Raises what `make_segment` raises."""
-    size = make_segment(planned.plan, objects, threads=threads, force=force)
+    size = make_segment(planned.plan, objects, machine, force=force)
     return ExtractOutput(
         episode_id=planned.request.episode_id,
         clip_id=planned.request.clip_id,
@@ -164,13 +165,15 @@ def made_already(clip: SourcedClip, objects: ObjectStore) -> ClipResult | None:
     return _result(clip, duration, head.metadata["resolution"], head.size)
 
 
-def assemble(request: StitchInput, clip: SourcedClip, objects: ObjectStore) -> ClipResult:
+def assemble(
+    request: StitchInput, clip: SourcedClip, objects: ObjectStore, machine: Machine
+) -> ClipResult:
     """Stitch the segments of `request` into the clip's object.
 
     Raises what storing and stitching raise.
     """
     needed = 2 * sum(segment.metadata.file_size for segment in request.segments)
-    with span("stitch") as work, work_folder(needed) as scratch:
+    with span("stitch") as work, work_folder(machine.scratch, needed) as scratch:
         pieces = []
         for index, segment in enumerate(request.segments):
             path = scratch / f"{index}.mp4"

@@ -20,13 +20,14 @@ from clipflow.jobs.segment import (
     video_metadata,
 )
 from clipflow.jobs.shorts import read_transcript
+from clipflow.machine import Machine, encoder_slot
 from clipflow.media import ffmpeg
 from clipflow.media.encode import verify_frame_count
 from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
 from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span, Window, fetch_window
-from clipflow.reframe.path import CropPath
+from clipflow.reframe.crop import CropPath
 from clipflow.settings import models
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import portion
@@ -47,11 +48,11 @@ class Render:
 
     @property
     def label(self) -> str:
-        """For people: `1 · 00:15:30–00:16:10`."""
-        return f"{self.number} · {Span(self.moment.start, self.moment.end)}"
+        """The name in the UI: `1: 00:15:30-00:16:10`."""
+        return f"{self.number}: {Span(self.moment.start, self.moment.end)}"
 
 
-def render(asked: Render, objects: ObjectStore, *, threads: int, force: bool) -> Short:
+def render(asked: Render, objects: ObjectStore, machine: Machine, *, force: bool) -> Short:
     """Make the short, unless it is there already, made from the same.
 
     Raises what reading, ffmpeg and storing raise.
@@ -73,12 +74,12 @@ def render(asked: Render, objects: ObjectStore, *, threads: int, force: bool) ->
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
         return Short.made(asked.number, key, moment, head.size)
-    with span("render") as work, work_folder(_needed(asked)) as scratch:
+    with span("render") as work, work_folder(machine.scratch, _needed(asked)) as scratch:
         path = scratch / "short.mp4"
         with portion(0, _GATHERED):
             made_of = _gather(asked, video, below, spoken, objects, scratch)
-        with portion(_GATHERED, 1):
-            _make(made_of, path, asked, threads)
+        with encoder_slot(machine), portion(_GATHERED, 1):
+            _make(made_of, path, asked, machine)
         duration = made_of.window.span.duration
         metadata = video_metadata(duration, picture.RESOLUTION, 1, video.etag, made_from)
         objects.upload(path, key, metadata)
@@ -127,8 +128,8 @@ def _gather(
 
 def _crop(window: Window, probe: Probe, layout: Layout) -> CropPath | None:
     # Here, because it brings OpenCV, for which no other step has a use.
+    from clipflow.reframe.analysis import Film
     from clipflow.reframe.follow import crop_path
-    from clipflow.reframe.watch import Film
 
     aspect, end = crop_aspect(layout), window.origin + window.span.duration
     size = (probe.width, probe.height)
@@ -146,13 +147,15 @@ def _fetched(
     return Background(fetch_window(source, probe, span, scratch / "background.nut").path, probe)
 
 
-def _make(made_of: Ingredients, path: Path, asked: Render, threads: int) -> None:
-    doing = f"rendering short {asked.label} of {asked.keys.label}"
-    window = made_of.window
-    deadline = encode_timeout(picture.WIDTH * picture.HEIGHT, window.span.duration)
-    largest = max_output_bytes(
-        picture.WIDTH * picture.HEIGHT, len(window.frames), window.span.duration
+def _make(made_of: Ingredients, path: Path, asked: Render, machine: Machine) -> None:
+    action = f"rendering short {asked.label} of {asked.keys.label}"
+    window, pixels = made_of.window, picture.WIDTH * picture.HEIGHT
+    ffmpeg.run(
+        picture.render_command(made_of, path, machine.threads),
+        action,
+        machine,
+        encode_timeout(pixels, window.span.duration),
+        max_bytes=max_output_bytes(pixels, len(window.frames), window.span.duration),
+        duration=window.span.duration,
     )
-    command = picture.render_command(made_of, path, threads)
-    ffmpeg.run(command, doing, deadline, largest, window.span.duration)
-    verify_frame_count(window, path, doing)
+    verify_frame_count(window, path, action)

@@ -13,6 +13,7 @@ from clipflow import PIPELINE_VERSION
 from clipflow.domain.errors import InvalidInputError, SourceNotFoundError
 from clipflow.domain.timecode import format_timecode
 from clipflow.jobs.scratch import encoded_bytes, window_bytes, work_folder
+from clipflow.machine import Machine, encoder_slot
 from clipflow.media.hls import LARGEST_PLAYLIST_BYTES, parse_playlist, resolve_uri
 from clipflow.media.output_format import OutputFormat
 from clipflow.media.probe import Probe
@@ -140,7 +141,7 @@ def span_within(span: Span, source: Probe) -> Span:
 
 
 def make_segment(
-    plan: SegmentPlan, objects: ObjectStore, *, threads: int, force: bool = False
+    plan: SegmentPlan, objects: ObjectStore, machine: Machine, *, force: bool = False
 ) -> int:
     """Make `plan`, unless it is there already, made from the same; its bytes.
 
@@ -151,7 +152,7 @@ def make_segment(
         return head.size
     began = time.monotonic()
     with span("segment") as work:
-        _make(plan, objects, work, threads)
+        _make(plan, objects, work, machine)
     emit_metric(
         SEGMENT_MADE,
         f"{plan.key} is made: {plan.span} of {plan.source.name}, {work.cut_way}.",
@@ -164,14 +165,14 @@ def make_segment(
     return work.bytes_written
 
 
-def _make(plan: SegmentPlan, objects: ObjectStore, work: Work, threads: int) -> None:
-    with work_folder(_needed(plan)) as scratch:
+def _make(plan: SegmentPlan, objects: ObjectStore, work: Work, machine: Machine) -> None:
+    with work_folder(machine.scratch, _needed(plan)) as scratch:
         path, window_path = scratch / "segment.mp4", scratch / "window.nut"
         source = open_source(plan.head, objects)
         with portion(0, _FETCHED):
             window = fetch_window(source, plan.source, plan.span, window_path)
-        with portion(_FETCHED, 1):
-            made = smart_cut(window, plan.source, plan.target, path, threads)
+        with encoder_slot(machine), portion(_FETCHED, 1):
+            made = smart_cut(window, plan.source, plan.target, path, machine)
         metadata = video_metadata(
             plan.span.duration, plan.target.resolution, 1, plan.head.etag, plan.fingerprint
         )

@@ -26,6 +26,7 @@ from clipflow.jobs.segment import (
     open_source,
     span_within,
 )
+from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.output_format import common_format, to_sdr
 from clipflow.media.probe import probe_source
@@ -75,7 +76,7 @@ _LANGUAGE = "language"
 
 
 def transcribe(
-    keys: ShortsKeys, language: str | None, objects: ObjectStore, *, force: bool
+    keys: ShortsKeys, language: str | None, objects: ObjectStore, machine: Machine, *, force: bool
 ) -> None:
     """Put the transcript's three objects, unless they are there already, made from the same.
 
@@ -96,7 +97,7 @@ def transcribe(
         transcript = read_subtitles(content, supplied.key, language)
         _check_times(transcript, supplied.key, video, objects)
     else:
-        transcript = _hear(keys, video, language, objects, force)
+        transcript = _hear(keys, video, language, objects, machine, force)
     metadata = checkpoint(video.etag, made_from)
     if not supplied or supplied.key != keys.subtitles:
         objects.put_text(srt_text(transcript), keys.subtitles, metadata, "application/x-subrip")
@@ -142,34 +143,41 @@ def read_transcript(keys: ShortsKeys, objects: ObjectStore) -> Transcript:
 
 
 def _hear(
-    keys: ShortsKeys, video: ObjectHead, language: str | None, objects: ObjectStore, force: bool
+    keys: ShortsKeys,
+    video: ObjectHead,
+    language: str | None,
+    objects: ObjectStore,
+    machine: Machine,
+    force: bool,
 ) -> Transcript:
     kept = not force and is_made_from(objects.head(keys.sound), fingerprint(video.etag))
-    with work_folder(min(2 * video.size, _SOUND_BYTES)) as scratch:
+    with work_folder(machine.scratch, min(2 * video.size, _SOUND_BYTES)) as scratch:
         sound = scratch / "sound.raw"
         if kept:
             packed = sound.with_suffix(".flac")
             objects.download(keys.sound, packed)
-            archive.unpack(packed, sound)
+            archive.unpack(packed, sound, machine)
         else:
             with portion(0, _READ):
-                _keep_sound(keys, video, objects, sound)
+                _keep_sound(keys, video, objects, machine, sound)
         with portion(_READ, 1):
             return transcriber()(sound, language)
 
 
-def _keep_sound(keys: ShortsKeys, video: ObjectHead, objects: ObjectStore, sound: Path) -> None:
+def _keep_sound(
+    keys: ShortsKeys, video: ObjectHead, objects: ObjectStore, machine: Machine, sound: Path
+) -> None:
     """Write the video's sound to the file `sound`, and keep it for the next who listens."""
     source = open_source(video, objects)
     probe = probe_source(source)
     if probe.sound is None:
         raise InvalidInputError(
-            f"{video.key} has no sound, so nothing can be heard in it.",
-            "Put its subtitles beside it as original.srt, original.vtt or original.json.",
+            f"{keys.label} has no sound, so no speech can be recognised in it.",
+            "Give it subtitles.",
         )
     audio.extract(source, probe, sound)
     packed, made_from = sound.with_suffix(".flac"), fingerprint(video.etag)
-    archive.pack(sound, packed)
+    archive.pack(sound, packed, machine)
     objects.upload(packed, keys.sound, checkpoint(video.etag, made_from), "audio/flac")
 
 
@@ -191,8 +199,8 @@ def choose_moments(
     moments = pick(read_transcript(keys, objects), brief, models().highlight_model)
     if not moments:
         raise NoMomentsError(
-            f"Nothing said in {keys.original} makes a moment of about {config.target_seconds:g} s.",
-            "Ask for shorter ones, or see in original.txt what was heard.",
+            f"Nothing said in {keys.label} makes a moment of about {config.target_seconds:g} s.",
+            "Request shorter ones, or check the transcript.",
         )
     text = json.dumps(
         [moment.model_dump(mode="json") for moment in moments], ensure_ascii=False, indent=2
@@ -226,8 +234,8 @@ class PlannedMoment:
 
     @property
     def label(self) -> str:
-        """For people: `1 · 00:15:30–00:16:10`."""
-        return f"{self.number} · {self.plan.span}"
+        """The name in the UI: `1: 00:15:30-00:16:10`."""
+        return f"{self.number}: {self.plan.span}"
 
 
 def plan_moments(
@@ -254,9 +262,11 @@ def plan_moments(
     ]
 
 
-def make_moment(planned: PlannedMoment, objects: ObjectStore, *, threads: int, force: bool) -> None:
+def make_moment(
+    planned: PlannedMoment, objects: ObjectStore, machine: Machine, *, force: bool
+) -> None:
     """Put the moment's segment and its subtitles. Raises what `make_segment` raises."""
-    make_segment(planned.plan, objects, threads=threads, force=force)
+    make_segment(planned.plan, objects, machine, force=force)
     span = planned.plan.span
     spoken = read_transcript(planned.keys, objects).within(float(span.start), float(span.end))
     text, key = srt_text(spoken), planned.keys.segment_subtitles(planned.number)
@@ -266,20 +276,21 @@ def make_moment(planned: PlannedMoment, objects: ObjectStore, *, threads: int, f
         objects.put_text(text, key, metadata, "application/x-subrip")
 
 
-def make_thumbnail(keys: ShortsKeys, objects: ObjectStore) -> None:
+def make_thumbnail(keys: ShortsKeys, objects: ObjectStore, machine: Machine) -> None:
     """Put the first frame of the best moment as the video's thumbnail, where it has none."""
     if objects.head(keys.thumbnail):
         return
     segment = find_source([keys.segment(1)], objects)
-    with work_folder(segment.size + _LARGEST_THUMBNAIL) as scratch:
+    with work_folder(machine.scratch, segment.size + _LARGEST_THUMBNAIL) as scratch:
         video, picture = scratch / "segment.mp4", scratch / "thumbnail.png"
         objects.download(segment.key, video)
         size = f"scale='min({_THUMBNAIL_WIDTH},iw)':-2"
         ffmpeg.run(
             ["-f", "mp4", "-i", str(video), *_ONE_FRAME, "-vf", size, str(picture)],
             f"making {keys.thumbnail}",
+            machine,
             _THUMBNAIL_DEADLINE,
-            _LARGEST_THUMBNAIL,
+            max_bytes=_LARGEST_THUMBNAIL,
         )
         metadata = checkpoint(segment.etag, fingerprint(segment.etag))
         objects.upload(picture, keys.thumbnail, metadata, "image/png")

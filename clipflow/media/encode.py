@@ -1,6 +1,7 @@
 """Encoding a segment, or parts of one, out of a window: the commands, and checks of the result."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -10,6 +11,7 @@ import av
 import ffmpeg as command
 
 from clipflow.domain.errors import MediaRefusedError
+from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
 from clipflow.media.output_format import OutputFormat, is_hdr, limited, matrix_of
@@ -35,22 +37,30 @@ FLAC_IN_MP4 = {"acodec": "flac", "strict": "experimental"}
 
 
 def encode_segment(
-    window: Window, source: Probe, target: OutputFormat, path: Path, threads: int
+    window: Window, source: Probe, target: OutputFormat, path: Path, machine: Machine
 ) -> None:
     """Make the segment at `path` from `window`: H.264 and FLAC, every frame of the span.
 
     Raises what `ffmpeg.run` raises, and MediaRefusedError where the frames are not those of the
     span.
     """
-    doing = f"cutting {window.span} of {source.name}"
-    ffmpeg.run(
-        segment_command(window, source, target, path, threads),
-        doing,
-        encode_timeout(target.width * target.height, window.span.duration),
-        max_output_bytes(target.width * target.height, len(window.frames), window.span.duration),
-        window.span.duration,
-    )
-    verify_frame_count(window, path, doing)
+    action, pixels = f"cutting {window.span} of {source.name}", target.width * target.height
+    try:
+        ffmpeg.run(
+            segment_command(window, source, target, path, machine.threads),
+            action,
+            machine,
+            encode_timeout(pixels, window.span.duration),
+            max_bytes=max_output_bytes(pixels, len(window.frames), window.span.duration),
+            duration=window.span.duration,
+        )
+    except MediaRefusedError:
+        # What ffmpeg says of a picture that does not decode, and whether it fails at all, differs
+        # from version to version: the frames that do decode decide.
+        if not count_decodable(window):
+            raise _damaged(action, 0, len(window.frames)) from None
+        raise
+    verify_frame_count(window, path, action)
 
 
 def segment_command(
@@ -78,15 +88,32 @@ def samples(duration: Fraction, rate: int) -> int:
     return max(16, ceil(duration * rate))
 
 
-def verify_frame_count(window: Window, path: Path, doing: str) -> None:
+def verify_frame_count(window: Window, path: Path, action: str) -> None:
     """Raises MediaRefusedError where not every frame of the window came out in the video at
     `path`."""
     planned, made = len(window.frames), count_frames(path)
     if not made or (window.frames_are_packets and planned != made):
-        raise MediaRefusedError(
-            f"{doing}: {made} of {planned} frames could be decoded.",
-            "The source is damaged there.",
-        )
+        raise _damaged(action, made, planned)
+
+
+def _damaged(action: str, decoded: int, planned: int) -> MediaRefusedError:
+    return MediaRefusedError(
+        f"{action}: {decoded} of {planned} frames could be decoded.",
+        "The source is damaged there.",
+    )
+
+
+def count_decodable(window: Window) -> int:
+    """Frames of the window's span that decode, whatever the decoder reports of the others."""
+    end, count = window.origin + window.span.duration, 0
+    with av.open(str(window.path)) as container:
+        stream = container.streams.video[0]
+        for packet in container.demux(stream):
+            with suppress(av.error.FFmpegError):
+                for frame in packet.decode():
+                    if frame.pts is not None and frame.time_base is not None:
+                        count += window.origin <= frame.pts * frame.time_base < end
+    return count
 
 
 def count_frames(path: Path) -> int:
@@ -248,62 +275,72 @@ def sound_command(window: Window, target: OutputFormat, path: Path) -> list[str]
 
 
 def encode_picture(
-    window: Window, source: Probe, target: OutputFormat, path: Path, threads: int
+    window: Window, source: Probe, target: OutputFormat, path: Path, machine: Machine
 ) -> Path:
     """The window's frames in an MP4 at `path`. Raises what `ffmpeg.run` raises."""
+    pixels = target.width * target.height
     ffmpeg.run(
-        picture_command(window, source, target, path, threads),
+        picture_command(window, source, target, path, machine.threads),
         f"encoding {len(window.frames)} frames of {window.span} of {source.name}",
-        encode_timeout(target.width * target.height, window.span.duration),
-        max_output_bytes(target.width * target.height, len(window.frames), window.span.duration),
+        machine,
+        encode_timeout(pixels, window.span.duration),
+        max_bytes=max_output_bytes(pixels, len(window.frames), window.span.duration),
     )
     return path
 
 
-def encode_sound(window: Window, source: Probe, target: OutputFormat, path: Path) -> Path:
+def encode_sound(
+    window: Window, source: Probe, target: OutputFormat, path: Path, machine: Machine
+) -> Path:
     """The span's sound in an MP4 at `path`. Raises what `ffmpeg.run` raises."""
     ffmpeg.run(
         sound_command(window, target, path),
         f"encoding the sound of {window.span} of {source.name}",
+        machine,
         encode_timeout(0, window.span.duration),
-        max_output_bytes(0, 0, window.span.duration),
+        max_bytes=max_output_bytes(0, 0, window.span.duration),
     )
     return path
 
 
 def verify_frames(
-    path: Path, planned: Sequence[int], pixels: int, scratch: Path, threads: int
+    path: Path, planned: Sequence[int], pixels: int, folder: Path, machine: Machine
 ) -> None:
-    """Decode the segment at `path`: all of it without any error, its frames when `planned`.
+    """Decode the segment at `path` completely and compare the times of its frames with `planned`.
 
-    `planned` are in units of TIMESCALE, in order. Raises MediaRefusedError where it is not so.
+    `planned` are in units of TIMESCALE, in order; `folder` holds a temporary file. Raises
+    MediaRefusedError where any frame does not decode without an error, is missing, added or shown
+    at another time.
     """
-    told = scratch / "frames.txt"
+    listing = folder / "frames.txt"
     duration = Fraction(planned[-1] - planned[0], TIMESCALE)
-    # A frame is a line of text in what is told.
-    largest = max_output_bytes(_LINE_BYTES, len(planned), duration)
-    deadline = encode_timeout(pixels, duration)
     ffmpeg.run(
-        decode_command(path, told, threads), "checking the copy", deadline, largest, duration
+        decode_command(path, listing, machine.threads),
+        "checking the copy",
+        machine,
+        encode_timeout(pixels, duration),
+        # The listing has a line of text for each frame.
+        max_bytes=max_output_bytes(_LINE_BYTES, len(planned), duration),
+        duration=duration,
     )
-    lines = [line for line in told.read_text().splitlines() if not line.startswith("#")]
+    lines = [line for line in listing.read_text().splitlines() if not line.startswith("#")]
     shown = [int(line.split(",")[2]) for line in lines]
-    apart = [abs(pts - wanted) for pts, wanted in zip(shown, planned, strict=False)]
-    if len(shown) != len(planned) or max(apart) > _ROUNDING:
+    differences = [abs(pts - wanted) for pts, wanted in zip(shown, planned, strict=False)]
+    if len(shown) != len(planned) or max(differences) > _ROUNDING:
         raise MediaRefusedError(
             f"The copy shows {len(shown)} of {len(planned)} frames at their times."
         )
 
 
-def decode_command(path: Path, told: Path, threads: int) -> list[str]:
+def decode_command(path: Path, listing: Path, threads: int) -> list[str]:
     """ffmpeg's arguments to decode every frame and list their times; the first error ends it."""
-    # What a loop filter does cannot fail, and is a quarter of the work.
-    careful = {"err_detect": "explode", "skip_loop_filter": "all"}
-    content = command.input(str(path), format="mp4", threads=threads, **careful)
-    # Of frames as they are in memory nothing is read but their times, so this costs nothing.
+    # The loop filter cannot fail, and is a quarter of the work.
+    strict = {"err_detect": "explode", "skip_loop_filter": "all"}
+    content = command.input(str(path), format="mp4", threads=threads, **strict)
+    # Only the times of the decoded frames are read, so this output costs nothing.
     output = command.output(
         content["v:0"],
-        str(told),
+        str(listing),
         format="framecrc",
         vcodec="wrapped_avframe",
         fps_mode="passthrough",

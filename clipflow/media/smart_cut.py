@@ -21,6 +21,7 @@ import av
 from av.packet import Packet
 
 from clipflow.domain.errors import MediaRefusedError
+from clipflow.machine import Machine
 from clipflow.media import encode, h264
 from clipflow.media.encode import encode_segment
 from clipflow.media.h264 import NalType, ParameterSets, length_size, parameter_sets
@@ -155,7 +156,7 @@ class _Work:
     source: Probe
     target: OutputFormat
     scratch: Path
-    threads: int
+    machine: Machine
 
     @property
     def pixels(self) -> int:
@@ -163,17 +164,17 @@ class _Work:
 
 
 def smart_cut(
-    window: Window, source: Probe, target: OutputFormat, path: Path, threads: int
+    window: Window, source: Probe, target: OutputFormat, path: Path, machine: Machine
 ) -> CutResult:
     """Make the segment at `path` from `window`: H.264 and FLAC, every frame of the span.
 
     Raises what `encode_segment` raises.
     """
     if target.copied is None:
-        encode_segment(window, source, target, path, threads)
+        encode_segment(window, source, target, path, machine)
         return CutResult("encoded", target.reencode_reason)
     with tempfile.TemporaryDirectory(prefix="cut-", dir=path.parent) as scratch:
-        work = _Work(window, source, target, Path(scratch), threads)
+        work = _Work(window, source, target, Path(scratch), machine)
         try:
             with source_errors(source.name):
                 middle = _middle(window, target.copied)
@@ -202,10 +203,12 @@ def _copy(work: _Work, sets: ParameterSets, middle: CopyRange, path: Path) -> No
     # Also a segment that is copied wholly has our parameter sets, as its clip's others have.
     alone = (middle.first, middle.first + 1), middle.copied[:1]
     like = (head or tail or _edge(work, *alone, "alone"))[0].path
-    sound = encode.encode_sound(window, work.source, work.target, scratch / "sound.mp4")
+    sound = encode.encode_sound(
+        window, work.source, work.target, scratch / "sound.mp4", work.machine
+    )
     _write(work, sets, runs, like, sound, path)
     planned = sorted(pts for run in runs for pts in run.shown)
-    encode.verify_frames(path, planned, work.pixels, scratch, work.threads)
+    encode.verify_frames(path, planned, work.pixels, scratch, work.machine)
 
 
 def _edge(
@@ -217,14 +220,14 @@ def _edge(
     scratch = work.scratch
     part = sub_window(work.window, *packets, tuple(frames), scratch / f"{name}.nut")
     path = encode.encode_picture(
-        part, work.source, work.target, scratch / f"{name}.mp4", work.threads
+        part, work.source, work.target, scratch / f"{name}.mp4", work.machine
     )
     return [encoded_run(path, frames)]
 
 
 def _encode(work: _Work, sets: ParameterSets, path: Path) -> None:
     whole = work.scratch / "whole.mp4"
-    encode_segment(work.window, work.source, work.target, whole, work.threads)
+    encode_segment(work.window, work.source, work.target, whole, work.machine)
     _write(work, sets, [encoded_run(whole, work.window.frames)], whole, whole, path)
 
 

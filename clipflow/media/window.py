@@ -56,7 +56,7 @@ class Span:
         return self.end - self.start
 
     def __str__(self) -> str:
-        return f"{format_timecode(self.start)}–{format_timecode(self.end)}"
+        return f"{format_timecode(self.start)}-{format_timecode(self.end)}"
 
 
 @dataclass(frozen=True)

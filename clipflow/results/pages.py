@@ -28,10 +28,10 @@ _LINK = re.compile(r'\b(src|href)="([^"]*)"')
 
 
 def render(template: str, **values: Any) -> str:
-    """The page that `template` makes of `values`, which are text, never markup."""
+    """`template` rendered with `values`, which are escaped."""
     environment, style = _environment(), _style()
     return environment.get_template(template).render(
-        # As it is, because its hash is what the browser allows.
+        # Not escaped: the browser allows the style by the hash of exactly this text.
         style=Markup(style),
         style_hash=f"sha256-{b64encode(sha256(style.encode()).digest()).decode()}",
         **values,
@@ -39,7 +39,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def replace_links(page: str, files: Mapping[str, str]) -> str:
-    """`page` for a folder where its files have other names: `files` tells each old one's new one.
+    """`page` for a folder where its files have other names, which `files` maps from the old ones.
 
     Both are relative URLs from the page: what a file system allows and a URL does not is quoted.
     """
@@ -52,13 +52,13 @@ def replace_links(page: str, files: Mapping[str, str]) -> str:
 
 
 def clock(seconds: Fraction | float) -> str:
-    """For reading: `0:36`, `15:30`, `1:02:03`; what is left of a second cut off."""
+    """A time for people, `0:36`, `15:30` or `1:02:03`, rounded down to the second."""
     hour, minute, second = format_clock(Fraction(seconds)).split(":")
     return f"{int(minute)}:{second}" if hour == "00" else f"{int(hour)}:{minute}:{second}"
 
 
 def size(count: int) -> str:
-    """Bytes for reading: `840 kB`, `4.2 MB`."""
+    """A number of bytes for people: `840 kB`, `4.2 MB`."""
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, round(count / 1e3))} kB"
 
 
@@ -139,10 +139,10 @@ class MomentMarks:
             # Of the whole line: whether a space stands between two words is their script's matter.
             whole = joined(words[:done])
             text, before = whole[len(before) :], whole
-            said = text.lstrip()
+            stripped = text.lstrip()
             yield WordRun(
-                gap=text[: len(text) - len(said)],
-                text=said,
+                gap=text[: len(text) - len(stripped)],
+                text=stripped,
                 shorts=shorts,
                 begins=tuple(number for number in shorts if self.first[number] in here),
                 ends=tuple(number for number in shorts if self.last[number] in here),
@@ -150,27 +150,27 @@ class MomentMarks:
 
 
 def shown_lines(transcript: Transcript, marks: MomentMarks) -> list[ShownLine]:
-    """Every line of the transcript, with the words that `marks` tells of."""
+    """Every line of the transcript, with the marked words in it."""
     shown: list[ShownLine] = []
     place, speaker = 0, None
     for line in lines(transcript.words):
-        says = line.words[0].speaker
+        current = line.words[0].speaker
         runs = tuple(marks.runs(line.words, place))
-        shown.append(ShownLine(line.start, says if says != speaker else None, runs))
-        place, speaker = place + len(line.words), says
+        shown.append(ShownLine(line.start, current if current != speaker else None, runs))
+        place, speaker = place + len(line.words), current
     return shown
 
 
 def player_captions(transcript: Transcript, marks: MomentMarks, short: Short) -> str | None:
-    """A short's words as WebVTT in a data: URI, for its player; None where nothing is said.
+    """A short's words as WebVTT in a data: URI, for its player; None where it has no words.
 
-    Not a file: a page that lies on a disk may read no other.
+    Not a file of its own: browsers let a page on a disk read no other file.
     """
     if short.index not in marks.first:
         return None
     around = transcript.words[marks.first[short.index] : marks.last[short.index] + 1]
-    spoken = Transcript(around).within(float(short.start), float(short.end))
-    encoded = b64encode(vtt_text(spoken).encode()).decode()
+    inside = Transcript(around).within(float(short.start), float(short.end))
+    encoded = b64encode(vtt_text(inside).encode()).decode()
     return f"data:text/vtt;base64,{encoded}"
 
 
@@ -229,7 +229,7 @@ class ShortCard:
 
 
 def shorts_page(
-    keys: ShortsKeys, shorts: Sequence[Short], spoken: Transcript, posters: Mapping[str, str]
+    keys: ShortsKeys, shorts: Sequence[Short], transcript: Transcript, posters: Mapping[str, str]
 ) -> str:
     """The page, to lie at `keys.page`; `posters` are data: URIs by the key of their short.
 
@@ -237,23 +237,23 @@ def shorts_page(
     on a disk, or in a bucket that is served as a site. Behind a presigned URL it shows no videos,
     since each of them would need an address of its own.
     """
-    marks = MomentMarks.of(spoken.words, shorts)
-    cards = [_card(keys, short, spoken, marks, posters.get(short.s3_key)) for short in shorts]
+    marks = MomentMarks.of(transcript.words, shorts)
+    cards = [_card(keys, short, transcript, marks, posters.get(short.s3_key)) for short in shorts]
     made = [card for card in cards if card.is_made]
     return render(
         "shorts.html",
         name=keys.video_id,
-        language=spoken.language,
+        language=transcript.language,
         cards=cards,
         made=len(made),
         lasting=sum((card.duration for card in made), Fraction(0)),
-        lines=shown_lines(spoken, marks),
-        words=len(spoken.words),
+        lines=shown_lines(transcript, marks),
+        words=len(transcript.words),
     )
 
 
 def _card(
-    keys: ShortsKeys, short: Short, spoken: Transcript, marks: MomentMarks, poster: str | None
+    keys: ShortsKeys, short: Short, transcript: Transcript, marks: MomentMarks, poster: str | None
 ) -> ShortCard:
     return ShortCard(
         short=short,
@@ -261,6 +261,6 @@ def _card(
         duration=short.end - short.start,
         file=quote(short.s3_key.removeprefix(f"{keys.folder}/")),
         poster=poster,
-        captions=player_captions(spoken, marks, short),
+        captions=player_captions(transcript, marks, short),
         anchor=f"moment-{short.index}" if short.index in marks.first else None,
     )

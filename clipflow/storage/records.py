@@ -1,4 +1,4 @@
-"""The status record: the one place that reads and writes it."""
+"""Status records in DynamoDB: every read and every write of one."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class RecordStore:
         return ClipRecord.read(plain(item), f"the record of {keys.label}") if item else None
 
     def shorts(self, keys: ShortsKeys) -> list[dict[str, Any]]:
-        """What the video's record says of its shorts."""
+        """The shorts in the video's record."""
         return list(plain(self._item(keys).get("shorts", [])))
 
     def owner(self, keys: RecordKeys) -> str | None:

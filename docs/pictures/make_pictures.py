@@ -39,10 +39,11 @@ from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.media.window import Span, fetch_window
+from clipflow.reframe.analysis import Film
 from clipflow.reframe.follow import crop_path
-from clipflow.reframe.watch import Film
 from clipflow.results.pages import shorts_page
 from clipflow.results.posters import poster
+from clipflow.settings import this_machine
 
 FOLDER = Path(__file__).parent
 SAMPLE = FOLDER.parents[1] / "demo" / "sample"
@@ -110,10 +111,10 @@ def render(look: Look, scratch: Path) -> Path:
         crop=crop_path(film, aspect) if aspect else None,
         background=_below(look.background, span.duration, scratch) if look.background else None,
         captions=written,
-        measure_loudness=measure_loudness(window.path, window.origin, end),
+        loudness=measure_loudness(window.path, window.origin, end),
     )
     short = scratch / "short.mp4"
-    ffmpeg.run(render_command(made_of, short, threads=2), "rendering", _DEADLINE)
+    ffmpeg.run(render_command(made_of, short, threads=2), "rendering", this_machine(2), _DEADLINE)
     return short
 
 

@@ -14,7 +14,7 @@ from clipflow.media import ffmpeg
 from clipflow.media.hls import Playlist, parse_playlist
 from clipflow.media.probe import probe_source
 from clipflow.media.source import FileSource, PlaylistSource
-from tests.made_media import make_source
+from tests.made_media import a_machine, make_source
 
 KEY = "e/hls/index.m3u8"
 
@@ -172,7 +172,7 @@ def test_no_input_of_ffmpegs_may_name_another(
         for form in ((), ("-f", kind), ("-f", "mp4"), ("-f", "nut")):
             arguments = [*form, "-i", str(listing), "-f", "null", "-"]
             with pytest.raises(MediaRefusedError):
-                ffmpeg.run(arguments, "reading a listing", 20)
+                ffmpeg.run(arguments, "reading a listing", a_machine(), 20)
     assert listener.is_left_alone()
 
 
@@ -189,5 +189,11 @@ def test_an_output_that_grows_beyond_its_bound_is_an_error(tmp_path: Path) -> No
     endless = ["-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=25"]
     bound = 80 << 20
     with pytest.raises(MediaRefusedError, match=r"making noise: ffmpeg wrote more than 80 MiB"):
-        ffmpeg.run([*endless, "-c:v", "rawvideo", str(made)], "making noise", 60, bound)
+        ffmpeg.run(
+            [*endless, "-c:v", "rawvideo", str(made)],
+            "making noise",
+            a_machine(),
+            60,
+            max_bytes=bound,
+        )
     assert made.stat().st_size <= bound

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -30,7 +31,7 @@ def server(prefect_server: PrefectServer, records: RecordStore) -> Iterator[None
         yield
 
 
-def asked(*clips: str, state: State[None] | None = None, **more: object) -> FlowRun:
+def asked(*clips: str, state: State[None] | None = None, **more: Any) -> FlowRun:
     """A run that is to start these clips of an episode of its own, and got as far as `state`."""
     parameters = {
         "tenant_id": f"t-{uuid4().hex}",
@@ -79,14 +80,14 @@ TEMPLATE = {"__prefect_kind": "jinja", "template": "{{ 7 * 7 }}"}
 def test_templates_in_an_events_text_stay_text(pending: bool) -> None:
     clip = f"c-{uuid4().hex}"
     segment = {"startTime": 1, "endTime": 2, "text": "{{ 7 * 7 }}", "notes": json.dumps(TEMPLATE)}
-    run = asked(clip)
+    ids: dict[str, Any] = {"tenant_id": f"t-{uuid4().hex}", "episode_id": f"e-{uuid4().hex}"}
     detail = {
-        "tenantId": run.parameters["tenant_id"],
-        "episodeId": run.parameters["episode_id"],
+        "tenantId": ids["tenant_id"],
+        "episodeId": ids["episode_id"],
         "clips": [{"clipId": clip, "segments": [segment | TEMPLATE], **TEMPLATE}],
         **TEMPLATE,
     }
-    run = asked(**run.parameters | {"clips": None, "request": json.dumps(detail)})
+    run = asked(clips=None, request=json.dumps(detail), **ids)
     work_on(asked("any") if pending else run)
     assert state_of(run).is_completed()
     (made,) = runs_for(clip)

@@ -11,6 +11,7 @@ from clipflow.media.probe import Probe, probe_source
 from clipflow.media.smart_cut import CutResult, smart_cut
 from clipflow.media.window import Span, fetch_window
 from clipflow.storage.objects import ObjectHead, ObjectStore
+from tests.made_media import a_machine
 
 
 class Cutter:
@@ -42,7 +43,7 @@ class Cutter:
         )
         path = self.folder / f"segment-{len(self._pieces)}.mp4"
         target = target or common_format([probe])
-        self.results.append(smart_cut(window, probe, target, path, threads=1))
+        self.results.append(smart_cut(window, probe, target, path, a_machine()))
         self._pieces.append(SegmentFile(path, span.duration))
         return path
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import av
 
 from clipflow.jobs.segment import open_source
-from clipflow.media import ffmpeg
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.ranges import ByteRange
 from clipflow.media.window import Span, fetch_window
 from clipflow.storage.objects import ObjectHead, ObjectStore, object_store
 from tests.faulty_proxy import FaultyProxy, Request
+from tests.made_media import FFMPEG
 
 
 def run(*arguments: str) -> None:
-    subprocess.run([ffmpeg.executable(), "-nostdin", "-v", "error", "-y", *arguments], check=True)
+    subprocess.run([FFMPEG, "-nostdin", "-v", "error", "-y", *arguments], check=True)
 
 
 def remuxed(source: Path, path: Path, options: Sequence[str] = ()) -> Path:

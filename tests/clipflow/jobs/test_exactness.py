@@ -9,14 +9,17 @@ import av
 import pytest
 
 from clipflow.domain.errors import InvalidInputError, MediaInterruptedError, MediaRefusedError
-from clipflow.media import ffmpeg
 from clipflow.media.output_format import common_format
 from tests.clipflow.jobs.cutting import Cutter
 from tests.made_media import (
+    FFMPEG,
     clicks,
+    copy_turned,
     flashes,
     frame_numbers,
     frame_times,
+    frames_in,
+    make_hls,
     make_source,
     samples,
 )
@@ -46,10 +49,6 @@ SOURCES: dict[str, dict[str, Any]] = {
     "silent.mp4": {"sound": None},
 }  # fmt: skip
 SPANS = [("10", "12.5"), ("3.01", "5.23"), ("0", "1"), ("7.777", "7.9")]
-
-
-def frames_in(start: str, end: str, rate: Fraction | int) -> list[int]:
-    return [n for n in range(1200) if Fraction(start) <= n / Fraction(rate) < Fraction(end)]
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -83,7 +82,7 @@ def test_the_sound_begins_and_ends_with_the_span_to_the_sample(
         rate, heard = samples(cutter.cut(head, start, end))
         first = round(Fraction(start) * rate)
         assert rate == sample_rate
-        assert len(heard) - (Fraction(end) - Fraction(start)) * rate < 1
+        assert 0 <= len(heard) - (Fraction(end) - Fraction(start)) * rate < 1
         assert list(heard[:100]) == [n % 65536 - 32768 for n in range(first, first + 100)]
         last = first + len(heard) - 1
         assert heard[-1] == last % 65536 - 32768
@@ -168,7 +167,7 @@ def test_tracks_of_different_size_rate_and_sound_make_one_clip(
         begin += count
     assert [round(float(time), 3) for time in clicks(clip)] == [0.5, 1.5, 3.5, 4.5]
     assert [round(float(time), 3) for time in flashes(clip)] == [0.5, 1.5, 2.002, 3.5, 4.5]
-    decode = [ffmpeg.executable(), "-v", "error", "-xerror", "-i", str(clip), "-f", "null", "-"]
+    decode = [FFMPEG, "-v", "error", "-xerror", "-i", str(clip), "-f", "null", "-"]
     subprocess.run(decode, check=True)
 
 
@@ -188,15 +187,9 @@ def test_a_variable_frame_rate_keeps_its_times(cutter: Cutter, tmp_path: Path) -
 def test_a_phones_rotation_is_honoured(cutter: Cutter, tmp_path: Path) -> None:
     upright = make_source(tmp_path / "upright.mp4", size=(200, 320), seconds=2, sound=None)
     lying, phone = tmp_path / "lying.mp4", tmp_path / "phone.mp4"
-    run = [ffmpeg.executable(), "-v", "error", "-y"]
+    run = [FFMPEG, "-v", "error", "-y"]
     subprocess.run([*run, "-i", str(upright), "-vf", "transpose=cclock", str(lying)], check=True)
-    with av.open(str(lying)) as given, av.open(str(phone), "w") as turned:
-        stream = turned.add_stream_from_template(given.streams.video[0])
-        stream.set_display_rotation(-90)
-        for packet in given.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                turned.mux(packet)
+    copy_turned(lying, phone, -90)
     head = cutter.put(phone)
     assert (cutter.probe(head).width, cutter.probe(head).height) == (200, 320)
     assert frame_numbers(cutter.cut(head, "1", "1.2")) == [25, 26, 27, 28, 29]
@@ -222,13 +215,8 @@ def test_an_hls_playlist_is_cut_across_its_chunks(
     kind: str, cutter: Cutter, tmp_path: Path
 ) -> None:
     source = make_source(tmp_path / "s.mp4", seconds=20, clicks=True, sound=("-c:a", "aac"))
-    playlist = tmp_path / "index.m3u8"
-    subprocess.run(
-        [ffmpeg.executable(), "-v", "error", "-i", str(source), "-c", "copy", "-f", "hls"]
-        + ["-hls_time", "4", "-hls_list_size", "0", "-hls_segment_type", kind, str(playlist)],
-        check=True,
-    )
-    for chunk in (*tmp_path.glob("*.ts"), *tmp_path.glob("*.m4s"), *tmp_path.glob("init.mp4")):
+    playlist, chunks = make_hls(source, tmp_path, kind)
+    for chunk in chunks:
         cutter.put(chunk)
     head = cutter.put(playlist)
     for start, end in [("7.5", "12.54"), ("0.04", "1.5"), ("15.96", "19.9")]:

@@ -12,10 +12,9 @@ import pytest
 
 from clipflow.domain.shorts import CaptionStyle, Layout
 from clipflow.domain.transcript import Word
-from clipflow.media import ffmpeg
 from clipflow.media.loudness import measure_loudness
 from tests.clipflow.jobs.studio import Studio
-from tests.made_media import clicks, frame_numbers, frame_times, make_source
+from tests.made_media import FFMPEG, clicks, frame_numbers, frame_times, make_source
 
 pytestmark = pytest.mark.slow
 
@@ -113,7 +112,7 @@ def test_speech_is_as_loud_as_the_platforms_play_it(
 ) -> None:
     talk, source = Path("demo/sample/main.mp4").resolve(), tmp_path / "talk.mp4"
     loud = ("-af", f"volume={gain}", "-c:v", "copy", "-c:a", "flac", "-strict", "-2")
-    subprocess.run([ffmpeg.executable(), "-v", "error", "-i", talk, *loud, source], check=True)
+    subprocess.run([FFMPEG, "-v", "error", "-i", talk, *loud, source], check=True)
     studio.put(source)
     short = studio.make("40", "52")
     assert abs(measure_loudness(short) + 14) < 0.5
@@ -187,8 +186,7 @@ def yellow(frame: av.VideoFrame) -> tuple[int, int] | None:
 def true_peak(path: Path) -> float:
     """In dBTP, as ffmpeg's ebur128 says."""
     said = subprocess.run(
-        [ffmpeg.executable(), "-nostdin", "-i", str(path), "-af", "ebur128=peak=true"]
-        + ["-f", "null", "-"],
+        [FFMPEG, "-nostdin", "-i", str(path), "-af", "ebur128=peak=true"] + ["-f", "null", "-"],
         capture_output=True,
         text=True,
         check=True,

@@ -9,10 +9,9 @@ import av
 import pytest
 
 from clipflow.domain.errors import MediaRefusedError
-from clipflow.media import ffmpeg
 from clipflow.media.loudness import measure_loudness
 from tests.clipflow.jobs.cutting import Cutter
-from tests.made_media import clicks, frame_numbers, frame_times, make_source, samples
+from tests.made_media import FFMPEG, clicks, frame_numbers, frame_times, make_source, samples
 
 PRORES = ("-c:v", "prores")
 DNXHD = ("-c:v", "dnxhd", "-profile:v", "dnxhr_lb")
@@ -116,7 +115,7 @@ def _advert(folder: Path) -> Path:
         "b": ("start_sample=92160", surround),
     }
     together = folder / "sound.ac3"
-    run = [ffmpeg.executable(), "-v", "error", "-y", "-i"]
+    run = [FFMPEG, "-v", "error", "-y", "-i"]
     with together.open("wb") as file:
         for name, (trim, pan) in parts.items():
             part = folder / f"{name}.ac3"

@@ -8,12 +8,12 @@ import av
 import numpy as np
 import pytest
 
-from clipflow.media import ffmpeg
 from clipflow.media.output_format import common_format
 from clipflow.media.probe import Colour, probe_source
 from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import LocalSource
 from clipflow.media.window import Span, fetch_window
+from tests.made_media import FFMPEG, a_machine
 
 BRICK = (0xC0, 0x20, 0x40)
 X264_RGB = ("-c:v", "libx264rgb", "-preset", "ultrafast", "-qp", "0")
@@ -22,7 +22,7 @@ X264_RGB = ("-c:v", "libx264rgb", "-preset", "ultrafast", "-qp", "0")
 def flat(path: Path, size: str, pixels: str, codec: tuple[str, ...]) -> Path:
     """A second of `BRICK`."""
     picture = f"color=c=0x{bytes(BRICK).hex()}:s={size}:r=25:d=1,format={pixels}"
-    command = [ffmpeg.executable(), "-v", "error", "-y", "-f", "lavfi", "-i", picture]
+    command = [FFMPEG, "-v", "error", "-y", "-f", "lavfi", "-i", picture]
     subprocess.run([*command, *codec, str(path)], check=True)
     return path
 
@@ -33,7 +33,7 @@ def clip_of(path: Path) -> av.VideoFrame:
     probe, span = probe_source(source), Span(Fraction(0), Fraction(1, 2))
     window = fetch_window(source, probe, span, path.with_suffix(".nut"))
     made = path.with_suffix(".made.mp4")
-    smart_cut(window, probe, common_format([probe]), made, threads=1)
+    smart_cut(window, probe, common_format([probe]), made, a_machine())
     with av.open(str(made)) as container:
         return next(container.decode(video=0))
 

@@ -35,7 +35,7 @@ def test_each_segment_of_a_clip_is_a_row_in_play_order() -> None:
         {
             "Segment": 0,
             "Speaker": "host",
-            "Times": "00:01:00–00:01:02.5",
+            "Times": "00:01:00-00:01:02.5",
             "Seconds": 2.5,
             "Cut": "encoded: HDR",
             "Size": "1.4 MB",
@@ -45,7 +45,7 @@ def test_each_segment_of_a_clip_is_a_row_in_play_order() -> None:
         {
             "Segment": 1,
             "Speaker": "",
-            "Times": "00:00:05–00:00:07",
+            "Times": "00:00:05-00:00:07",
             "Seconds": 2.0,
             "Cut": "",
             "Size": "",
@@ -63,7 +63,7 @@ def test_each_short_is_a_row_and_one_that_failed_says_why() -> None:
         "Short": 1,
         "Title": "A title",
         "Score": 87.5,
-        "Times": "00:01:01–00:01:15.5",
+        "Times": "00:01:01-00:01:15.5",
         "Size": "4.2 MB",
         "State": "made",
         "Link": f"[open](http://s3/{VIDEO.short(1)})",

@@ -15,6 +15,7 @@ from clipflow.telemetry.tracing import (
     span,
     work_attributes,
 )
+from tests.made_media import a_machine
 
 
 def test_work_counts_the_processor_time_of_all_below_it() -> None:
@@ -43,7 +44,7 @@ def test_a_run_of_ffmpeg_tells_its_processor_time_and_bytes(tmp_path: Path) -> N
     source = ["-f", "lavfi", "-i", "testsrc2=size=640x360:duration=2"]
     began = time.monotonic()
     with span("all") as work:
-        ffmpeg.run([*source, str(made)], "making a picture", 60)
+        ffmpeg.run([*source, str(made)], "making a picture", a_machine(), 60)
     assert 0.05 < work.cpu_seconds < 4 * (time.monotonic() - began)
 
 

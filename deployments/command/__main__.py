@@ -143,7 +143,9 @@ def shorts(
     subtitles: Annotated[
         Path | None,
         typer.Option(
-            callback=_existing_file, metavar="FILE", help="SRT, instead of recognised speech."
+            callback=_existing_file,
+            metavar="FILE",
+            help="SRT, VTT or JSON, instead of recognised speech.",
         ),
     ] = None,
     out: Out = OUT,

@@ -26,7 +26,14 @@ from benchmarks.simulation.page import PAGE, PLOT, filled
 from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Prices, Usage, bill, cost
 from benchmarks.simulation.results import limits, one_alone, piles_up, ways
-from benchmarks.simulation.world import Machine, Process, TokenBucket, machines
+from benchmarks.simulation.world import (
+    Machine,
+    Process,
+    Quota,
+    ServerQueue,
+    TokenBucket,
+    machines,
+)
 from benchmarks.sources import QUICK, Sources
 from benchmarks.warehouse import Warehouse
 from clipflow.media.ranges import LARGEST

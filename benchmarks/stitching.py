@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.measure import Finding
 from benchmarks.warehouse import Warehouse
-from clipflow.media.stitch import Piece, stitch
+from clipflow.media.mux import SegmentFile, stitch
 from clipflow.media.window import Span
 from tests.made_media import clicks, flashes, make_source
 
@@ -28,7 +28,7 @@ def measured(stock: Warehouse) -> list[Finding]:
     stock.link(source, "clicks.mp4")
     spans = uneven_spans()
     pieces = [
-        Piece(path, span.duration)
+        SegmentFile(path, span.duration)
         for path, span in zip(stock.cut("clicks.mp4", spans), spans, strict=True)
     ]
     clip = stock.folder / "clip.mp4"

@@ -20,10 +20,10 @@ from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.transcript import Word, words_json
 from clipflow.jobs.render import Render, render
 from clipflow.jobs.segment import SegmentPlan, make_segment, open_source
-from clipflow.media.form import common_form
-from clipflow.media.probe import probe
+from clipflow.media.output_format import common_format
+from clipflow.media.probe import probe_source
 from clipflow.media.window import Span
-from clipflow.settings import settings
+from clipflow.settings import settings, this_machine
 from clipflow.storage import aws
 from clipflow.storage.objects import ObjectStore, object_store
 
@@ -69,11 +69,11 @@ class Warehouse:
         """A run that makes a segment of each span: the object probed once, then `make_segment`."""
         head = self.objects.head(key)
         assert head, key
-        known = probe(open_source(head, self.objects))
+        known = probe_source(open_source(head, self.objects))
         made = []
         for index, span in enumerate(spans):
-            plan = SegmentPlan(f"segments/{index}.mp4", head, known, span, common_form([known]))
-            make_segment(plan, self.objects, threads=CORES, force=True)
+            plan = SegmentPlan(f"segments/{index}.mp4", head, known, span, common_format([known]))
+            make_segment(plan, self.objects, this_machine(CORES), force=True)
             made.append(self.file(plan.key))
         return made
 
@@ -84,7 +84,7 @@ class Warehouse:
         self.objects.put_text(words_json(words), keys.words, {}, "application/json")
         config = ShortsConfig.read({"segment_count": 1, "background_video": background}, "config")
         moment = Moment(start=span.start, end=span.end, score=1, why="", title="")
-        render(Render(keys, config, 1, moment), self.objects, threads=CORES, force=True)
+        render(Render(keys, config, 1, moment), self.objects, this_machine(CORES), force=True)
         return self.file(keys.short(1))
 
 

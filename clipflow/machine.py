@@ -1,22 +1,88 @@
-"""What this process may use of the machine it is on."""
+"""What media work may use of the machine it runs on, and the places it waits for there.
 
+Several processes on one machine make segments and shorts at the same time, and none knows of the
+others. They share a folder of lock files: whoever encodes holds one of them. The kernel releases a
+lock when its process ends, however that ends, so nothing has to be cleaned up after a crash.
+"""
+
+import fcntl
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 # Pixels: the largest frame of H.264's highest level (table A-1). A decoder's memory goes by what a
 # header says, which may be anything.
 LARGEST_PICTURE = 139_264 * 256
+# Bytes of memory for one encoder: ffmpeg takes 600 MB for a 2160p segment.
+MEMORY_PER_ENCODER = 700 << 20
 # Where Linux says what a container may use (cgroup v2); `max` is no limit.
 _CONTAINER = Path("/sys/fs/cgroup/memory.max")
+_SLOT = "clipflow-encoder-{}.lock"
+# Seconds between two looks for a free slot: little beside an encode, which takes several.
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What one piece of media work may use.
+
+    `scratch` is the folder for its files, shared by all processes of the machine. `ffmpeg` is the
+    binary to run, None for the one found (see `clipflow.media.ffmpeg.executable`), and
+    `ffmpeg_timeout` the seconds after which it is killed, None for a length that follows from the
+    work. `threads` is for one encoder; `encoders` may run at the same time on this machine.
+    """
+
+    scratch: Path
+    ffmpeg: str | None = None
+    ffmpeg_timeout: float | None = None
+    threads: int = 1
+    encoders: int = 1
 
 
 def cores() -> int:
-    """Those it is allowed to run on, where the system tells, else those of the machine."""
+    """The cores this process may run on, where the system tells, else those of the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory() -> int:
-    """Bytes that it and the processes it starts may take: its container's, else the machine's."""
+    """Bytes that this process and its children may use: its container's, else the machine's."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    said = _CONTAINER.read_text().strip() if _CONTAINER.exists() else "max"
-    return min(machine, int(said)) if said.isdigit() else machine
+    limit = _CONTAINER.read_text().strip() if _CONTAINER.exists() else "max"
+    return min(machine, int(limit)) if limit.isdigit() else machine
+
+
+def encoders_at_once(most: int) -> int:
+    """Encoders that cores and memory allow at the same time, at least 1 and at most `most`."""
+    return max(1, min(most, cores(), memory() // MEMORY_PER_ENCODER))
+
+
+@contextmanager
+def encoder_slot(machine: Machine) -> Iterator[None]:
+    """Wait until fewer than `machine.encoders` encoders run on this machine, and count as one.
+
+    Counts those of all processes and threads that use the same scratch folder.
+    """
+    machine.scratch.mkdir(parents=True, exist_ok=True)
+    slots = [machine.scratch / _SLOT.format(number) for number in range(machine.encoders)]
+    while (lock := _first_free(slots)) is None:
+        time.sleep(_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _first_free(slots: list[Path]) -> int | None:
+    """The descriptor of a lock on the first slot that nobody holds; None where all are held."""
+    for slot in slots:
+        lock = os.open(slot, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+        else:
+            return lock
+    return None

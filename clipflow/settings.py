@@ -10,7 +10,8 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
 from clipflow.domain.errors import InvalidInputError
-from clipflow.domain.model import faults
+from clipflow.domain.model import describe_errors
+from clipflow.machine import Machine, encoders_at_once
 
 Kind = TypeVar("Kind", bound=BaseSettings)
 
@@ -149,8 +150,7 @@ class Models(BaseSettings):
     face_model: Path | None = Field(
         default=None,
         validation_alias="CLIPFLOW_FACE_MODEL",
-        description="A YuNet model for OpenCV's FaceDetectorYN; unset, the Haar cascades that"
-        " OpenCV brings.",
+        description="A YuNet model for OpenCV's FaceDetectorYN; unset, the one that comes along.",
     )
     highlight_model: str | None = Field(
         default=None,
@@ -166,7 +166,8 @@ def _read(kind: type[Kind]) -> Kind:
         return kind()
     except ValidationError as error:
         raise InvalidInputError(
-            f"The environment is not valid: {faults(error)}.", "Correct the variables it names."
+            f"The environment is not valid: {describe_errors(error)}.",
+            "Correct the variables it names.",
         ) from None
 
 
@@ -192,3 +193,15 @@ def pools() -> Pools:
 def models() -> Models:
     """The models of this process. Raises InvalidInputError."""
     return _read(Models)
+
+
+def this_machine(threads: int = 1) -> Machine:
+    """What one piece of media work may use here, with `threads` threads for its encoder."""
+    own, shared = settings(), limits()
+    return Machine(
+        scratch=own.scratch,
+        ffmpeg=shared.ffmpeg,
+        ffmpeg_timeout=shared.ffmpeg_deadline_seconds,
+        threads=threads,
+        encoders=encoders_at_once(shared.max_parallel_segments),
+    )

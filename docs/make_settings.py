@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from clipflow.settings import Limits, Models, Pools, Settings
-from clipflow.telemetry.tracing import OPEN
+from clipflow.telemetry.tracing import PROPAGATED_SETTINGS
 from deployments.bridge.__main__ import BridgeSettings
 from deployments.local_stack.settings import StackSettings
 from deployments.operate import templates
@@ -87,7 +87,7 @@ def page() -> str:
         )
     parts.append(_SIZES + "".join(_size_lines()))
     parts.append(_STACKS + _table(_stack_rows()))
-    parts.append(_TRACES.format(names="\n".join(f"- `{name}`" for name in OPEN)))
+    parts.append(_TRACES.format(names="\n".join(f"- `{name}`" for name in PROPAGATED_SETTINGS)))
     return "".join(parts)
 
 

@@ -6,12 +6,12 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from clipflow.domain.model import Identifier
-from tasks.dispatch import Asker, begin_those_who_wait, outcome, start_clips
-from tasks.flow_runs import BEGIN, asked_for, this_run
-from tasks.run_page import tell_of_started
+from tasks.dispatch import TriggerContext, dispatch_state, drain_pending_runs, start_clips
+from tasks.flow_runs import BEGIN_CLIP_GENERATION, parse_request, this_run
+from tasks.run_page import publish_started_clips
 
 
-@flow(name=BEGIN, flow_run_name="{episode_id}")
+@flow(name=BEGIN_CLIP_GENERATION, flow_run_name="{episode_id}")
 def begin_clip_generation(
     tenant_id: Identifier,
     episode_id: Identifier,
@@ -19,6 +19,7 @@ def begin_clip_generation(
     event_id: str | None = None,
     force: bool = False,
     traceparent: str | None = None,
+    request: str | None = None,
 ) -> State[Any]:
     """Start making the clips of an episode: those given, or all that are due.
 
@@ -28,16 +29,17 @@ def begin_clip_generation(
         clips: Clips to make, as `{"clipId": "c-1"}`; one that has no record yet brings its
             `segments`, as `{"startTime": "00:01:00", "endTime": "00:01:30"}`. Empty: all that are
             detected, pending or failed.
-        event_id: The event that asks. The same never starts a clip twice.
-        force: Make them also where they are made already, from the same.
+        event_id: The event that triggered the run. The same event never starts a clip twice.
+        force: Make them also if they are made already, from the same.
         traceparent: Where the event is in its trace. `tasks.telemetry` reads it, since the run's
             own span is opened before the run begins.
+        request: The event's detail as JSON text, instead of `clips`.
     """
-    # As the run keeps them, since it may be begun by another's process, too.
+    # Read from the run's stored parameters, as a process that drains pending runs does.
     run = this_run()
-    asked = asked_for(run.parameters)
-    started = start_clips(asked, Asker.of(run))
+    generation = parse_request(run.parameters)
+    started = start_clips(generation, TriggerContext.of(run))
     if started:
-        tell_of_started(tenant_id, episode_id, started)
-    begin_those_who_wait()
-    return outcome(asked, started)
+        publish_started_clips(tenant_id, episode_id, started)
+    drain_pending_runs()
+    return dispatch_state(generation, started)

@@ -8,9 +8,9 @@ from pydantic import Field
 from clipflow.domain.keys import ClipKeys
 from clipflow.domain.model import Identifier
 from clipflow.machine import cores
-from tasks.children import cut_asked_for
+from tasks.children import cut_of_child
 from tasks.clips import extract_segment as extract
-from tasks.recovery import while_wanted
+from tasks.recovery import cancel_if_orphaned
 
 
 @flow(name="extract-segment")
@@ -23,7 +23,7 @@ def extract_segment(
     plan: dict[str, Any],
     force: bool = False,
 ) -> None:
-    """Put segment `index` of a clip, as its run has planned it.
+    """Cut segment `index` of a clip by the plan of the clip's run, and store it.
 
     Args:
         tenant_id: Whose episode it is.
@@ -34,7 +34,7 @@ def extract_segment(
         plan: The source's object and its form, as the clip's run knows them.
         force: Make it also where it is made already, from the same.
     """
-    asked = {"tenant_id": tenant_id, "episode_id": episode_id, "clip_id": clip_id}
-    cut = cut_asked_for({**asked, "segment": segment, "index": index}, plan)
-    with while_wanted(ClipKeys(tenant_id, episode_id, clip_id)):
+    ids = {"tenant_id": tenant_id, "episode_id": episode_id, "clip_id": clip_id}
+    cut = cut_of_child({**ids, "segment": segment, "index": index}, plan)
+    with cancel_if_orphaned(ClipKeys(tenant_id, episode_id, clip_id)):
         extract(cut, cores(), force)

@@ -12,19 +12,19 @@ from clipflow.domain.keys import ClipKeys
 from clipflow.domain.model import Identifier
 from clipflow.settings import limits, settings
 from tasks.clips import find_made, find_sources, plan, stitch_segments
-from tasks.fan_out import at_once, extract_all
+from tasks.fan_out import extract_all, run_concurrency
 from tasks.flow_runs import GENERATE_CLIP
 from tasks.records import read_record, set_complete, set_failed, set_in_progress
-from tasks.recovery import AT_THE_END
-from tasks.run_page import failure_of, show_clip, tag_run
+from tasks.recovery import STATE_HOOKS
+from tasks.run_page import failure_of, publish_clip, tag_run
 
 
 @flow(
     name=GENERATE_CLIP,
     flow_run_name="{clip_id}",
-    task_runner=ThreadPoolTaskRunner(max_workers=at_once()),  # type: ignore[arg-type]
+    task_runner=ThreadPoolTaskRunner(max_workers=run_concurrency()),  # type: ignore[arg-type]
     timeout_seconds=limits().run_deadline_seconds,
-    **AT_THE_END,
+    **STATE_HOOKS,
 )
 def generate_clip(
     tenant_id: Identifier,
@@ -47,34 +47,38 @@ def generate_clip(
         source_key: The object to cut from. Empty: its record's, else the episode's tracks.
         force: Make it also where it is made already, from the same.
     """
-    asked = {"clipId": clip_id, "segments": segments, "sourceKey": source_key}
-    clip = ClipRequest.read(asked, "the clip asked for")
+    fields = {"clipId": clip_id, "segments": segments, "sourceKey": source_key}
+    clip = ClipRequest.read(fields, "the clip asked for")
     keys = ClipKeys(tenant_id, episode_id, clip_id, settings().key_prefix)
     tag_run(keys)
     run_id = str(runtime.flow_run.get_id())
 
     record = read_record(keys)
-    if record.status == ClipStatus.COMPLETE and not force and _is_shown(keys, record.request(clip)):
+    if (
+        record.status == ClipStatus.COMPLETE
+        and not force
+        and _publish_if_made(keys, record.complete_request(clip))
+    ):
         return Completed(name="AlreadyMade", message=f"{keys.clip} is up to date.")
 
-    claim = set_in_progress(keys, run_id, clip.brought)
+    claim = set_in_progress(keys, run_id, clip.initial_attributes)
     if not claim.granted:
         return Completed(name="AlreadyInProgress", message=f"Run {claim.owner} is making it.")
     try:
-        result = _make(keys, record.request(clip), force)
+        result = _make(keys, record.complete_request(clip), force)
         set_complete(keys, run_id, result)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the record and the page tell it
+    except Exception as error:  # noqa: BLE001 - any error goes to the record
         failure = failure_of(error)
         set_failed(keys, run_id, failure)
         return Failed(message=failure.message)
     return Completed(message=f"{result.s3_key}: {result.duration}, {result.resolution}")
 
 
-def _is_shown(keys: ClipKeys, clip: ClipRequest) -> bool:
-    """Whether the clip is made; then its page is there too, also that of an older clip."""
+def _publish_if_made(keys: ClipKeys, clip: ClipRequest) -> bool:
+    """Whether the clip is made already; if so, its page is published, which it may still lack."""
     made = find_made(find_sources(keys, clip))
     if made:
-        show_clip(keys, clip, made)
+        publish_clip(keys, clip, made)
     return made is not None
 
 
@@ -83,5 +87,5 @@ def _make(keys: ClipKeys, clip: ClipRequest, force: bool) -> ClipResult:
     made = None if force else find_made(sourced)
     if made is None:
         made = stitch_segments(sourced, extract_all(plan(sourced), force=force))
-    show_clip(keys, clip, made)
+    publish_clip(keys, clip, made)
     return made

@@ -12,20 +12,20 @@ from clipflow.domain.model import Identifier
 from clipflow.domain.shorts import FailedState, ShortsResult, children_failure
 from clipflow.settings import limits, settings
 from flows.prepare_video import prepare_video
-from tasks.fan_out import at_once, prepare, render_all
+from tasks.fan_out import prepare, render_all, run_concurrency
 from tasks.flow_runs import GENERATE_SHORTS
 from tasks.records import set_complete, set_failed, set_in_progress
-from tasks.recovery import AT_THE_END
-from tasks.run_page import failure_of, show_shorts, tag_run
+from tasks.recovery import STATE_HOOKS
+from tasks.run_page import failure_of, publish_shorts, tag_run
 from tasks.shorts import read_config
 
 
 @flow(
     name=GENERATE_SHORTS,
     flow_run_name="{video_id}",
-    task_runner=ThreadPoolTaskRunner(max_workers=at_once()),  # type: ignore[arg-type]
+    task_runner=ThreadPoolTaskRunner(max_workers=run_concurrency()),  # type: ignore[arg-type]
     timeout_seconds=limits().run_deadline_seconds,
-    **AT_THE_END,
+    **STATE_HOOKS,
 )
 def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = False) -> State[Any]:
     """Make captioned vertical shorts of a long video's best moments, and keep its record.
@@ -53,12 +53,12 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
         state = FailedState.CHILD_TASKS
         shorts = render_all(keys, config, moments, force=force)
         result = result.model_copy(update={"shorts": shorts})
-        show_shorts(keys, shorts)
+        publish_shorts(keys, shorts)
         failure = children_failure(shorts)
         if failure is None:
             set_complete(keys, run_id, result)
             return Completed(message=f"{len(shorts)} of {config.segment_count} shorts asked for.")
-    except Exception as error:  # noqa: BLE001 - whatever it is, the record tells it
+    except Exception as error:  # noqa: BLE001 - any error goes to the record
         failure = failure_of(error)
     set_failed(keys, run_id, failure, result.model_copy(update={"failed_state": state}))
     return Failed(name=state, message=failure.message)

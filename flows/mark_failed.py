@@ -1,4 +1,4 @@
-"""The end of a run, recorded for it: whatever killed it may have left nobody there to do so."""
+"""Recovery from a run that ended badly, perhaps without a process left to record that."""
 
 from typing import Any
 from uuid import UUID
@@ -7,14 +7,14 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from tasks.recovery import settle
+from tasks.recovery import reconcile
 
 
 @flow(name="mark-failed", flow_run_name="after {flow_run_id}")
 def mark_failed(flow_run_id: UUID) -> State[Any]:
-    """Settle what a run that ended badly leaves: its record says so, or it is started again.
+    """Set Failed on the record of a run that ended badly, or start it again.
 
     Args:
         flow_run_id: The run that failed, crashed or was cancelled.
     """
-    return Completed(name=settle(flow_run_id))
+    return Completed(name=reconcile(flow_run_id))

@@ -1,4 +1,4 @@
-"""The parent task of shorts: transcribe, choose the moments, cut a segment of each."""
+"""The first half of the shorts job: transcribe, choose the moments, cut a segment of each."""
 
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -7,8 +7,8 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
 from clipflow.domain.shorts import Moment
 from clipflow.settings import settings
-from tasks.fan_out import at_once_here, cut_all
-from tasks.recovery import while_wanted
+from tasks.fan_out import cut_all, local_concurrency
+from tasks.recovery import cancel_if_orphaned
 from tasks.run_page import tag_run
 from tasks.shorts import choose_moments, make_thumbnail, plan_moments, read_config, transcribe
 
@@ -16,10 +16,10 @@ from tasks.shorts import choose_moments, make_thumbnail, plan_moments, read_conf
 @flow(
     name="prepare-video",
     flow_run_name="prepare {video_id}",
-    task_runner=ThreadPoolTaskRunner(max_workers=at_once_here()),  # type: ignore[arg-type]
+    task_runner=ThreadPoolTaskRunner(max_workers=local_concurrency()),  # type: ignore[arg-type]
 )
 def prepare_video(user_id: Identifier, video_id: Identifier, force: bool = False) -> list[Moment]:
-    """Put a video's transcript, its moments and their segments; the moments, best first.
+    """Store a video's transcript, its moments and their segments; the moments, best first.
 
     Args:
         user_id: Whose video it is: the folder above the video's.
@@ -28,7 +28,7 @@ def prepare_video(user_id: Identifier, video_id: Identifier, force: bool = False
     """
     keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
     tag_run(keys)
-    with while_wanted(keys):
+    with cancel_if_orphaned(keys):
         config = read_config(keys)
         transcribe(keys, config.language, force)
         moments = choose_moments(keys, config, force)

@@ -11,7 +11,7 @@ from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.jobs.render import Render
 from clipflow.machine import cores
 from clipflow.settings import settings
-from tasks.recovery import while_wanted
+from tasks.recovery import cancel_if_orphaned
 from tasks.shorts import render_short as render
 
 
@@ -24,7 +24,7 @@ def render_short(
     moment: dict[str, Any],
     force: bool = False,
 ) -> None:
-    """Put short `number` of a video, of one of its moments.
+    """Render short `number` of a video from one of its moments, and store it.
 
     Args:
         user_id: Whose video it is: the folder above the video's.
@@ -35,11 +35,11 @@ def render_short(
         force: Make it also where it is made already, from the same.
     """
     keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
-    asked = Render(
+    request = Render(
         keys,
         ShortsConfig.read(config, "the config"),
         number,
         Moment.read(moment, f"moment {number}"),
     )
-    with while_wanted(keys):
-        render(asked, cores(), force)
+    with cancel_if_orphaned(keys):
+        render(request, cores(), force)

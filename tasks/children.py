@@ -1,7 +1,8 @@
 """Child flow runs on other machines: segments, shorts and prepared videos.
 
 Each is started by a task of the parent, which waits for it as if the work were done in its own
-process. A child works for whichever run owns the record.
+process. A child works for whichever run owns the record, not for the run that started it: see
+docs/adr/0011-children-work-for-the-records-owner.md.
 """
 
 import time
@@ -44,25 +45,83 @@ from clipflow.jobs.clips import Cut, extract
 from clipflow.jobs.render import Render
 from clipflow.jobs.segment import SegmentPlan, fingerprint, is_made_from
 from clipflow.jobs.shorts import read_moments
+from clipflow.settings import this_machine
 from clipflow.storage.objects import object_store, shorts_store
 from tasks.flow_runs import error_of, tags_of
 from tasks.retries import CHILD, MEDIA
 
-LOOK_SECONDS = 1.0
-# An autoscaling group may take long to bring up an instance; what takes longer was forgotten.
-LONGEST_LAUNCH = timedelta(minutes=30)
-ALIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED]
+EXTRACT = "extract-segment/clipflow"
+RENDER = "render-short/clipflow"
+PREPARE = "prepare-video/clipflow"
+
+POLL_SECONDS = 1.0
+# An autoscaling group may take many minutes to bring up an instance. A run that waits for longer
+# has lost its launch.
+LAUNCH_TIMEOUT = timedelta(minutes=30)
+ACTIVE_STATES = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED]
+
+_plans = TypeAdapter(SegmentPlan)
+
+
+async def should_retry_remote(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether the machine was lost. Errors of the work itself were already retried over there."""
+    error = await state.aresult(raise_on_failure=False)
+    return isinstance(error, MachineLostError) or not isinstance(error, ClipflowError)
+
+
+_REMOTE: dict[str, Any] = {
+    "retry_condition_fn": should_retry_remote,
+    # The object in the bucket is the only evidence that the work is done.
+    "cache_policy": NO_CACHE,
+}
+
+
+@task(name="extract-segment", task_run_name="extract {cut.label}", **{**MEDIA, **_REMOTE})
+def extract_remote(cut: Cut, force: bool) -> ExtractOutput:
+    """Cut one segment on another machine, exact to the frame, and store it under its key."""
+    objects, key, made_from = object_store(), cut.plan.key, cut.plan.fingerprint
+    if force or not is_made_from(objects.head(key), made_from):
+        run_child(extract_child(cut, force))
+    if not is_made_from(objects.head(key), made_from):
+        raise MediaInterruptedError(
+            f"{cut.label} of {cut.request.clip_id} was made, yet is not there."
+        )
+    # The segment exists by now, so this only reads its metadata.
+    return extract(cut, objects, this_machine())
+
+
+@task(name="render-short", task_run_name="render {request.label}", **{**CHILD, **_REMOTE})
+def render_remote(request: Render, force: bool) -> Short:
+    """Render one short on another machine and store it under its key."""
+    run_child(render_child(request, force))
+    key = request.keys.short(request.number)
+    head = shorts_store().head(key)
+    if head is None:
+        raise MediaInterruptedError(
+            f"{request.label} of {request.keys.label} was made, yet is not there."
+        )
+    return Short.made(request.number, key, request.moment, head.size)
+
+
+@task(name="prepare-video", task_run_name="prepare {keys.video_id}", **{**MEDIA, **_REMOTE})
+def prepare_remote(keys: ShortsKeys, force: bool) -> list[Moment]:
+    """Store a video's transcript, moments and segments, on another machine; the moments, best
+    first."""
+    parameters = {"user_id": keys.user_id, "video_id": keys.video_id, "force": force}
+    part = f"prepare{_forced_suffix(force)}"
+    run_child(Child(PREPARE, f"prepare {keys.video_id}", keys, part, force, parameters))
+    return read_moments(keys, shorts_store())
 
 
 @dataclass(frozen=True)
 class Child:
-    """One part of the work on `record`, as its flow run is told.
+    """One part of the work on `record`, which a flow run of its own does.
 
     Attributes:
         deployment: `flow/deployment`.
-        name: what people call the run.
-        part: which part, and what of; equal for equal work.
-        once: whether a run that did this part has done it for good.
+        name: the run's name in the UI.
+        part: which part, and what it is made of; equal for equal work.
+        once: whether a completed run of this part is never repeated.
         parameters: the flow's, as JSON: references, never bytes.
     """
 
@@ -75,132 +134,186 @@ class Child:
 
     @property
     def tag(self) -> str:
-        """What every run of this part carries."""
+        """The tag of every run of this part."""
         return f"{record_tag(self.record)}/{self.part}"
 
 
 def record_tag(record: RecordKeys) -> str:
-    """What every child of whichever run owns the record carries."""
+    """The tag of every child run that works on the record, whoever started it."""
     return "/".join(record.record.values())
 
 
-class Crew:
-    """The child runs that one step of a parent waits for."""
+def extract_child(cut: Cut, force: bool) -> Child:
+    """The run that cuts a segment, by the plan that the clip's run has made.
+
+    The plan is passed on rather than made again: a source that was replaced meanwhile, or that is
+    probed without the clip's other sources, would give this segment another format than the others.
+    """
+    request = cut.request
+    keys = ClipKeys(request.tenant_id, request.episode_id, request.clip_id)
+    return Child(
+        deployment=EXTRACT,
+        name=f"{request.clip_id} {cut.label}",
+        record=keys,
+        part=f"segment-{request.index}-{cut.plan.fingerprint}{_forced_suffix(force)}",
+        once=force,
+        parameters={
+            **request.model_dump(mode="json", by_alias=False, exclude={"segment"}),
+            "segment": request.segment.model_dump(mode="json", exclude_none=True),
+            "plan": _plans.dump_python(cut.plan, mode="json"),
+            "force": force,
+        },
+    )
+
+
+def cut_of_child(request: dict[str, Any], plan: dict[str, Any]) -> Cut:
+    """The cut that `extract_child` has put into the child's parameters."""
+    return Cut(ExtractInput.model_validate(request), _plans.validate_python(plan))
+
+
+def render_child(request: Render, force: bool) -> Child:
+    """The run that renders a short."""
+    config, moment = request.config.model_dump(mode="json"), request.moment.model_dump(mode="json")
+    return Child(
+        deployment=RENDER,
+        name=f"{request.keys.video_id} {request.label}",
+        record=request.keys,
+        part=f"short-{request.number}-{fingerprint([config, moment])}{_forced_suffix(force)}",
+        once=force,
+        parameters={
+            "user_id": request.keys.user_id,
+            "video_id": request.keys.video_id,
+            "config": config,
+            "number": request.number,
+            "moment": moment,
+            "force": force,
+        },
+    )
+
+
+def _forced_suffix(force: bool) -> str:
+    """With `force`, each run makes a part anew, but only once, however often the run restarts."""
+    return f"-forced-by-{runtime.flow_run.get_id()}" if force else ""
+
+
+class ChildRunGroup:
+    """The child runs that one step of a parent waits for, shared by the threads of its tasks."""
 
     def __init__(self) -> None:
-        self._over = Event()
-        # One at a time, so that no child starts after `leave`; and Prefect counts the children of
-        # a parent without a lock of its own.
+        self._closed = Event()
+        # Starts are serialised so that no child starts after `close`, and because Prefect numbers
+        # the children of a parent without a lock of its own.
         self._starting = Lock()
-        self._looking = Lock()
-        self._looked_at = 0.0
-        self._seen: dict[UUID, FlowRun] = {}
+        self._polling = Lock()
+        self._polled_at = 0.0
+        self._runs: dict[UUID, FlowRun] = {}
 
     def start(self, client: SyncPrefectClient, child: Child) -> FlowRun:
-        """The run that does this part: one that is at it for an earlier parent, or a new one."""
+        """The run that does this part: one that an earlier parent has started, or a new one."""
         with self._starting:
-            self._check()
+            self._raise_if_closed()
             last = _last_run(client, child)
-            if last and last.state and _is_of_use(last.state, child):
+            if last and last.state and _can_adopt(last.state, child):
                 return last
             attempt = _attempt(last) + 1
             started = run_deployment(
                 child.deployment,
                 parameters=child.parameters,
                 flow_run_name=child.name,
-                # Not whose it is: a tenant's share is counted in clips, by that.
+                # Without the tenant's own tag, by which its share of the clips is counted.
                 tags=[record_tag(child.record), child.tag, *tags_of(child.record)[1:]],
                 # Two parents that do not know of each other start the same run.
                 idempotency_key=f"{child.tag}:{attempt}",
                 timeout=0,
             )
-            # Its type is that of both its uses; outside an event loop it gives the run itself.
+            # Annotated for sync and async use alike; outside an event loop it returns the run.
             return cast(FlowRun, started)
 
-    def seen_later(self, client: SyncPrefectClient, run: FlowRun) -> FlowRun:
-        """The run as it is a moment later. Raises StoppedError once nobody waits for anything.
+    def poll(self, client: SyncPrefectClient, run: FlowRun) -> FlowRun:
+        """The run as it is `POLL_SECONDS` later. Raises StoppedError once the group is closed.
 
-        One look serves all who wait: ten children asked after each by itself were two thirds of
-        what the Prefect server had to do.
+        One request serves all threads: a request for each child was two thirds of the Prefect
+        server's load (docs/scale.md). Why not PrefectFlowRunFuture: docs/adr/0019.
         """
-        self._over.wait(LOOK_SECONDS)
-        self._check()
-        with self._looking:
-            self._seen.setdefault(run.id, run)
-            if time.monotonic() - self._looked_at >= LOOK_SECONDS / 2:
-                self._look(client)
-            return self._seen[run.id]
+        self._closed.wait(POLL_SECONDS)
+        self._raise_if_closed()
+        with self._polling:
+            self._runs.setdefault(run.id, run)
+            if time.monotonic() - self._polled_at >= POLL_SECONDS / 2:
+                self._read_runs(client)
+            return self._runs[run.id]
 
-    def _look(self, client: SyncPrefectClient) -> None:
-        going = [id for id, run in self._seen.items() if not (run.state and run.state.is_final())]
-        wanted = FlowRunFilter(id=FlowRunFilterId(any_=going))
-        found = {run.id: run for run in client.read_flow_runs(flow_run_filter=wanted)}
-        # A run that somebody has deleted is over, whatever it still does.
-        gone = {id: self._seen[id] for id in going if id not in found}
-        self._seen |= found | {id: _deleted(run) for id, run in gone.items()}
-        self._looked_at = time.monotonic()
+    def _read_runs(self, client: SyncPrefectClient) -> None:
+        active = [id for id, run in self._runs.items() if not (run.state and run.state.is_final())]
+        only = FlowRunFilter(id=FlowRunFilterId(any_=active))
+        found = {run.id: run for run in client.read_flow_runs(flow_run_filter=only)}
+        # A run that was deleted counts as lost, whatever its process still does.
+        deleted = {id: self._runs[id] for id in active if id not in found}
+        self._runs |= found | {id: _deleted(run) for id, run in deleted.items()}
+        self._polled_at = time.monotonic()
 
-    def leave(self) -> None:
-        """Nobody waits any longer, and no child is started any more."""
+    def close(self) -> None:
+        """Stop all waiting, and start no further child."""
         with self._starting:
-            self._over.set()
+            self._closed.set()
 
-    def _check(self) -> None:
-        if self._over.is_set():
+    def _raise_if_closed(self) -> None:
+        if self._closed.is_set():
             raise StoppedError("The run that asked for this ended first.")
 
 
-_crew: ContextVar[Crew] = ContextVar("crew")
+_group: ContextVar[ChildRunGroup] = ContextVar("child_run_group")
 
 
 @contextmanager
-def crew_of(record: RecordKeys) -> Iterator[None]:
-    """Within it, `finish` may be called, also by the tasks of other threads.
+def child_run_group(record: RecordKeys) -> Iterator[None]:
+    """Within it, `run_child` may be called, also from task runs in other threads.
 
-    An error that leaves it stops every child. A signal does not: the run may go on elsewhere, and
-    adopt them; where it does not, its hooks and the children themselves see to their end.
+    An error that leaves the block cancels every child. A signal does not: the parent may be
+    started again elsewhere and adopt them. Where it is not, its state hooks and
+    `recovery.cancel_if_orphaned` cancel them.
     """
-    crew = Crew()
-    token = _crew.set(crew)
+    group = ChildRunGroup()
+    token = _group.set(group)
     try:
         yield
     except Exception:
-        crew.leave()
+        group.close()
         try:
-            stop_children(record)
+            cancel_children(record)
         except httpx.HTTPError as error:
-            get_run_logger().warning("The children end by themselves, later: %s", error)
+            get_run_logger().warning("The children could not be cancelled yet: %s", error)
         raise
     finally:
-        crew.leave()
-        _crew.reset(token)
+        group.close()
+        _group.reset(token)
 
 
-def finish(child: Child) -> None:
-    """Returns once a run of its own has done the child's part.
+def run_child(child: Child) -> None:
+    """Have the child's part done by a run of its own, and wait for it.
 
-    Raises the child's own error, by its type and with its message; MachineLostError where its
-    machine was lost or never came; StoppedError where somebody cancelled it.
+    Raises the child's own error, by its type and with its message; MachineLostError if its
+    machine was lost or never came; StoppedError if it was cancelled.
     """
-    crew = _crew.get()
+    group = _group.get()
     with get_client(sync_client=True) as client:
-        run = crew.start(client, child)
+        run = group.start(client, child)
         while not (run.state and run.state.is_final()):
-            run = crew.seen_later(client, run)
-            _give_up_on_the_lost(client, run)
+            run = group.poll(client, run)
+            _raise_if_never_launched(client, run)
     error = error_of(run, run.state)
     if error:
         raise error
 
 
-def stop_children(record: RecordKeys) -> None:
-    """Asks Prefect to cancel every child run of the record's that is not over."""
-    wanted = FlowRunFilter(
+def cancel_children(record: RecordKeys) -> None:
+    """Cancel every child run of the record that has not ended."""
+    active = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[record_tag(record)]),
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ALIVE)),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ACTIVE_STATES)),
     )
     with get_client(sync_client=True) as client:
-        for run in client.read_flow_runs(flow_run_filter=wanted):
+        for run in client.read_flow_runs(flow_run_filter=active):
             state: State[Any] = Cancelling(message="The run that asked for this ended first.")
             client.set_flow_run_state(run.id, state)
 
@@ -218,127 +331,20 @@ def _deleted(run: FlowRun) -> FlowRun:
     return run.model_copy(update={"state": Crashed(message="It was deleted in Prefect.")})
 
 
-def _is_of_use(state: State[Any], child: Child) -> bool:
-    return state.type in ALIVE or (child.once and state.is_completed())
+def _can_adopt(state: State[Any], child: Child) -> bool:
+    return state.type in ACTIVE_STATES or (child.once and state.is_completed())
 
 
-def _give_up_on_the_lost(client: SyncPrefectClient, run: FlowRun) -> None:
-    """Raises MachineLostError for a run that was handed over, and whose machine was never heard
-    of."""
+def _raise_if_never_launched(client: SyncPrefectClient, run: FlowRun) -> None:
+    """Raises MachineLostError for a run that has been pending for longer than LAUNCH_TIMEOUT."""
     state = run.state
-    if state and state.is_pending() and datetime.now(UTC) - state.timestamp > LONGEST_LAUNCH:
-        message = f"No machine for {run.name} in {LONGEST_LAUNCH}."
+    if state and state.is_pending() and datetime.now(UTC) - state.timestamp > LAUNCH_TIMEOUT:
+        message = f"No machine for {run.name} in {LAUNCH_TIMEOUT}."
         client.set_flow_run_state(run.id, Cancelling(message=message))
         raise MachineLostError(message, "Start it again to go on; see the cluster's capacity.")
 
 
 def _attempt(run: FlowRun | None) -> int:
-    """The number at the end of its key; 0 before the first."""
+    """The number at the end of the run's idempotency key; 0 before the first."""
     number = (run.idempotency_key or "").rpartition(":")[2] if run else ""
     return int(number) if number.isdigit() else 0
-
-
-EXTRACT = "extract-segment/clipflow"
-RENDER = "render-short/clipflow"
-PREPARE = "prepare-video/clipflow"
-
-_plans = TypeAdapter(SegmentPlan)
-
-
-async def worth_another_machine(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether the machine was lost: an error of the work itself was tried again where it was."""
-    error = await state.aresult(raise_on_failure=False)
-    return isinstance(error, MachineLostError) or not isinstance(error, ClipflowError)
-
-
-_ELSEWHERE: dict[str, Any] = {
-    "retry_condition_fn": worth_another_machine,
-    # What is made already is known by its object alone.
-    "cache_policy": NO_CACHE,
-}
-
-
-@task(name="extract-segment", task_run_name="extract {cut.label}", **{**MEDIA, **_ELSEWHERE})
-def extract_elsewhere(cut: Cut, force: bool) -> ExtractOutput:
-    """One segment, exact to the frame, under its key."""
-    objects, key, made_from = object_store(), cut.plan.key, cut.plan.fingerprint
-    if force or not is_made_from(objects.head(key), made_from):
-        finish(extracting(cut, force))
-    if not is_made_from(objects.head(key), made_from):
-        raise MediaInterruptedError(
-            f"{cut.label} of {cut.request.clip_id} was made, yet is not there."
-        )
-    # Of a finished segment it only tells what it is.
-    return extract(cut, objects, threads=1)
-
-
-@task(name="render-short", task_run_name="render {asked.label}", **{**CHILD, **_ELSEWHERE})
-def render_elsewhere(asked: Render, force: bool) -> Short:
-    """One short, under its key."""
-    finish(_rendering(asked, force))
-    key = asked.keys.short(asked.number)
-    head = shorts_store().head(key)
-    if head is None:
-        raise MediaInterruptedError(
-            f"{asked.label} of {asked.keys.label} was made, yet is not there."
-        )
-    return Short.made(asked.number, key, asked.moment, head.size)
-
-
-@task(name="prepare-video", task_run_name="prepare {keys.video_id}", **{**MEDIA, **_ELSEWHERE})
-def prepare_elsewhere(keys: ShortsKeys, force: bool) -> list[Moment]:
-    """A video's transcript, moments and segments under their keys; the moments, best first."""
-    parameters = {"user_id": keys.user_id, "video_id": keys.video_id, "force": force}
-    part = f"prepare{_asked_by(force)}"
-    finish(Child(PREPARE, f"prepare {keys.video_id}", keys, part, force, parameters))
-    return read_moments(keys, shorts_store())
-
-
-def cut_asked_for(request: dict[str, Any], plan: dict[str, Any]) -> Cut:
-    """What `extracting` has put into the child's parameters."""
-    return Cut(ExtractInput.model_validate(request), _plans.validate_python(plan))
-
-
-def extracting(cut: Cut, force: bool) -> Child:
-    """The extractor's own shape, and the plan: probed again, a source that was replaced meanwhile,
-    or seen without the clip's others, would give this segment another form than its neighbours.
-    """
-    asked = cut.request
-    keys = ClipKeys(asked.tenant_id, asked.episode_id, asked.clip_id)
-    return Child(
-        deployment=EXTRACT,
-        name=f"{asked.clip_id} {cut.label}",
-        record=keys,
-        part=f"segment-{asked.index}-{cut.plan.fingerprint}{_asked_by(force)}",
-        once=force,
-        parameters={
-            **asked.model_dump(mode="json", by_alias=False, exclude={"segment"}),
-            "segment": asked.segment.model_dump(mode="json", exclude_none=True),
-            "plan": _plans.dump_python(cut.plan, mode="json"),
-            "force": force,
-        },
-    )
-
-
-def _rendering(asked: Render, force: bool) -> Child:
-    config, moment = asked.config.model_dump(mode="json"), asked.moment.model_dump(mode="json")
-    return Child(
-        deployment=RENDER,
-        name=f"{asked.keys.video_id} {asked.label}",
-        record=asked.keys,
-        part=f"short-{asked.number}-{fingerprint([config, moment])}{_asked_by(force)}",
-        once=force,
-        parameters={
-            "user_id": asked.keys.user_id,
-            "video_id": asked.keys.video_id,
-            "config": config,
-            "number": asked.number,
-            "moment": moment,
-            "force": force,
-        },
-    )
-
-
-def _asked_by(force: bool) -> str:
-    """What is made again is made once for each run that forces it, however often that starts."""
-    return f"-forced-by-{runtime.flow_run.get_id()}" if force else ""

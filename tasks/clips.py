@@ -1,4 +1,4 @@
-"""The clip job's media steps."""
+"""The steps of the clip job, as tasks: find sources, plan, extract, stitch."""
 
 from prefect import task
 
@@ -20,16 +20,16 @@ from clipflow.jobs.clips import (
     plan_cuts,
     source_clip,
 )
-from clipflow.settings import settings
+from clipflow.settings import settings, this_machine
 from clipflow.storage.objects import object_store
 from clipflow.storage.records import record_store
 from tasks.retries import MEDIA, RECORDS
-from tasks.run_page import shown
+from tasks.run_page import progress_bar
 
 
 @task(name="find-sources", task_run_name="find sources", **RECORDS)
 def find_sources(keys: ClipKeys, clip: ClipRequest) -> SourcedClip:
-    """Each segment with the object it is cut from, in play order."""
+    """Each segment with the object that it is cut from, in play order."""
     choice = SourceChoice(
         clip.source_key,
         record_store().tracks(keys.tenant_id, keys.episode_id),
@@ -40,26 +40,26 @@ def find_sources(keys: ClipKeys, clip: ClipRequest) -> SourcedClip:
 
 @task(name="find-made", task_run_name="look for the finished clip", **RECORDS)
 def find_made(clip: SourcedClip) -> ClipResult | None:
-    """The clip, where it was made before from the same."""
+    """The finished clip, if it was made from the same sources and times; else None."""
     return made_already(clip, object_store())
 
 
 @task(name="plan", task_run_name="plan", **MEDIA)
 def plan(clip: SourcedClip) -> list[Cut]:
-    """What to cut from where, and the form that all segments share."""
+    """What to cut from which object, and the format that all segments share."""
     return plan_cuts(clip, object_store())
 
 
 @task(name="extract-segment", task_run_name="extract {cut.label}", **MEDIA)
 def extract_segment(cut: Cut, threads: int, force: bool) -> ExtractOutput:
-    """One segment, exact to the frame, under its key."""
-    with shown("segment", f"segment {cut.label}"):
-        return extract(cut, object_store(), threads=threads, force=force)
+    """Cut one segment, exact to the frame, and store it under its key."""
+    with progress_bar("segment", f"segment {cut.label}"):
+        return extract(cut, object_store(), this_machine(threads), force=force)
 
 
 @task(name="stitch", task_run_name="stitch", **MEDIA)
 def stitch_segments(clip: SourcedClip, segments: list[ExtractOutput]) -> ClipResult:
-    """The clip, under its key."""
+    """Stitch the segments, and store the clip under its key."""
     request = StitchInput(
         tenant_id=clip.keys.tenant_id,
         episode_id=clip.keys.episode_id,
@@ -68,5 +68,5 @@ def stitch_segments(clip: SourcedClip, segments: list[ExtractOutput]) -> ClipRes
             StitchSegment(segment_file=s.segment_file, metadata=s.metadata) for s in segments
         ],
     )
-    with shown("stitch", f"{clip.keys.label} of {len(segments)} segments"):
-        return assemble(request, clip, object_store())
+    with progress_bar("stitch", f"{clip.keys.label} of {len(segments)} segments"):
+        return assemble(request, clip, object_store(), this_machine())

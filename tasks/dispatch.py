@@ -1,4 +1,4 @@
-"""One flow run per clip, also for the events whose own run still waits for a process."""
+"""One flow run per clip, also for events whose own `begin-clip-generation` run is still pending."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -24,25 +24,28 @@ from prefect.states import Completed
 from clipflow.domain.clips import BeginClipGeneration, ClipRequest
 from clipflow.domain.keys import ClipKeys
 from clipflow.storage.records import record_store
-from tasks.children import ALIVE
-from tasks.flow_runs import GENERATE_CLIP, asked_for, tags_of, this_run
+from tasks.children import ACTIVE_STATES
+from tasks.flow_runs import GENERATE_CLIP, parse_request, tags_of, this_run
 from tasks.retries import RECORDS
 from tasks.telemetry import trace_labels
 
-# Of what a tenant waits for beyond so many clips, others' go first; where there are no others,
-# nothing waits for that.
-SHARE = 4
-BULK = "bulk"
+# A tenant's clips beyond this number go to the second queue, behind other tenants' clips; see
+# docs/adr/0014-a-flood-waits-in-a-second-queue.md.
+TENANT_SHARE = 4
+BULK_QUEUE = "bulk"
+# Pending runs that one process drains at most, and reads at a time.
+_MAX_DRAINED = 100
+_PAGE = 20
 
 
 @dataclass(frozen=True)
-class Asker:
-    """For whom clips are started.
+class TriggerContext:
+    """What triggered the start of clips.
 
     Attributes:
         id: the event's, or else the run's; the same one never starts a clip twice.
         force: whether what is made already is made again.
-        labels: what hands the asker's trace on to the runs.
+        labels: labels of the new runs, which continue the trigger's trace.
     """
 
     id: str
@@ -51,26 +54,28 @@ class Asker:
 
     @classmethod
     def of(cls, run: FlowRun) -> Self:
-        """The run of `begin-clip-generation`."""
-        asked = run.parameters
-        by = str(asked.get("event_id") or run.id)
-        return cls(by, bool(asked.get("force")), trace_labels(run))
+        """The context of a run of `begin-clip-generation`."""
+        parameters = run.parameters
+        trigger_id = str(parameters.get("event_id") or run.id)
+        return cls(trigger_id, bool(parameters.get("force")), trace_labels(run))
 
 
-def start_clips(asked: BeginClipGeneration, asker: Asker) -> dict[str, UUID]:
-    """The flow run of each clip that is asked for, or due where none is named."""
-    where = (asked.tenant_id, asked.episode_id)
-    due = list_due_clips(*where) if asked.clips is None else asked.clips
-    # One after the other: many at once would only fight over the Prefect server's database.
-    return {clip.clip_id: start_clip(*where, clip, asker) for clip in due}
+def start_clips(request: BeginClipGeneration, trigger: TriggerContext) -> dict[str, UUID]:
+    """Start a flow run for each clip of the request, or for all that are due; the runs by clip."""
+    episode = (request.tenant_id, request.episode_id)
+    clips = list_due_clips(*episode) if request.clips is None else request.clips
+    # One after the other: parallel requests would only contend for the Prefect server's database.
+    return {clip.clip_id: start_clip(*episode, clip, trigger) for clip in clips}
 
 
-def outcome(asked: BeginClipGeneration, started: Collection[str], how: str = "") -> State[Any]:
-    """What a run ends in that was to start these."""
+def dispatch_state(
+    request: BeginClipGeneration, started: Collection[str], note: str = ""
+) -> State[Any]:
+    """The final state of the run that was to start these clips."""
     if not started:
-        nothing = f"{asked.episode_id} has no clip to make."
-        return Completed(name="NothingToGenerate", message=nothing)
-    return Completed(message=f"{len(started)} clips started{how}.")
+        message = f"{request.episode_id} has no clip to make."
+        return Completed(name="NothingToGenerate", message=message)
+    return Completed(message=f"{len(started)} clips started{note}.")
 
 
 @task(name="list-due-clips", task_run_name="list due clips", **RECORDS)
@@ -81,13 +86,13 @@ def list_due_clips(tenant_id: str, episode_id: str) -> list[ClipRequest]:
 
 
 @task(name="start-clip", task_run_name="start {clip.clip_id}", **RECORDS)
-def start_clip(tenant_id: str, episode_id: str, clip: ClipRequest, asker: Asker) -> UUID:
-    """The flow run that makes `clip`; for the same asker it is the same run."""
+def start_clip(tenant_id: str, episode_id: str, clip: ClipRequest, trigger: TriggerContext) -> UUID:
+    """Start the flow run that makes `clip`; for the same trigger it is the same run."""
     parameters: dict[str, Any] = {
         "tenant_id": tenant_id,
         "episode_id": episode_id,
         **clip.model_dump(mode="json", by_alias=False, exclude_none=True, exclude={"segments"}),
-        "force": asker.force,
+        "force": trigger.force,
     }
     if clip.segments:
         parameters["segments"] = [
@@ -100,59 +105,59 @@ def start_clip(tenant_id: str, episode_id: str, clip: ClipRequest, asker: Asker)
             parameters=parameters,
             name=clip.clip_id,
             tags=tags_of(ClipKeys(tenant_id, episode_id, clip.clip_id)),
-            idempotency_key=f"{asker.id}:{clip.clip_id}",
-            work_queue_name=BULK if _has_its_share(client, tenant_id) else None,
-            labels=dict(asker.labels),
+            idempotency_key=clip_run_key(trigger.id, clip.clip_id),
+            work_queue_name=BULK_QUEUE if _is_above_share(client, tenant_id) else None,
+            labels=dict(trigger.labels),
         ).id
 
 
-def _has_its_share(client: SyncPrefectClient, tenant_id: str) -> bool:
-    waiting = FlowRunFilter(
+def clip_run_key(trigger_id: str, clip_id: str) -> str:
+    """The idempotency key of a clip's run, with which a trigger starts the clip at most once."""
+    return f"{trigger_id}:{clip_id}"
+
+
+def _is_above_share(client: SyncPrefectClient, tenant_id: str) -> bool:
+    active = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[f"tenant:{tenant_id}"]),
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ALIVE)),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ACTIVE_STATES)),
     )
-    return len(client.read_flow_runs(flow_run_filter=waiting, limit=SHARE)) == SHARE
+    return len(client.read_flow_runs(flow_run_filter=active, limit=TENANT_SHARE)) == TENANT_SHARE
 
 
-# In one process; and so many are looked at before each.
-_MAX_DRAINED = 100
-_PAGE = 20
+def drain_pending_runs() -> None:
+    """Start the clips of other pending `begin-clip-generation` runs, and complete those runs.
 
-
-def begin_those_who_wait() -> None:
-    """Starts the clips of the other events whose turn has come, and completes their runs.
-
-    A process costs what starting twenty clips does. Nothing is claimed before: the clips are
-    started by the keys that their own run would use, so it may as well be taken by its worker
-    meanwhile, and one that is left halfway is as it was.
+    A process start costs as much as starting twenty clips. Nothing is claimed: the clips are
+    started with the idempotency keys that the pending run itself would use. So its worker may
+    pick it up meanwhile, and a run that is left halfway is still as it was.
     """
     try:
         tried: set[UUID] = set()
         while len(tried) < _MAX_DRAINED:
-            waiting = [run for run in _waiting() if run.id not in tried]
-            if not waiting:
+            pending = [run for run in _pending_runs() if run.id not in tried]
+            if not pending:
                 return
-            run = choice(waiting)  # another process may be at them, too
+            run = choice(pending)  # other processes may drain the same page
             tried.add(run.id)
-            # What is wrong with it, its own run will say.
-            begin_other(run.id, run.name, return_state=True)
+            # An error is not raised here: the pending run will meet it in its own process.
+            start_pending(run.id, run.name, return_state=True)
     except httpx.HTTPError as error:
-        get_run_logger().warning("Others wait for processes of their own: %s", error)
+        get_run_logger().warning("Other pending runs are left to their own processes: %s", error)
 
 
-@task(name="begin-other", task_run_name="begin {name}")
-def begin_other(run_id: UUID, name: str) -> None:
-    """What that run of this flow would do, if it still waits."""
+@task(name="start-pending", task_run_name="start clips of {name}")
+def start_pending(run_id: UUID, name: str) -> None:
+    """Do what the pending run would do, if it is still pending, and complete it."""
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(run_id)
         if run.state and run.state.is_scheduled():
-            asked = asked_for(run.parameters)
-            started = start_clips(asked, Asker.of(run))
-            how = f" in the process of {this_run().name}"
-            client.set_flow_run_state(run_id, outcome(asked, started, how))
+            request = parse_request(run.parameters)
+            started = start_clips(request, TriggerContext.of(run))
+            note = f" in the process of {this_run().name}"
+            client.set_flow_run_state(run_id, dispatch_state(request, started, note))
 
 
-def _waiting() -> list[FlowRun]:
+def _pending_runs() -> list[FlowRun]:
     deployment = this_run().deployment_id
     if deployment is None:
         return []

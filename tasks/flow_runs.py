@@ -22,24 +22,71 @@ from clipflow.domain.errors import (
     TerminalError,
 )
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
+from clipflow.domain.model import parse_json
 from clipflow.settings import settings
 from clipflow.storage.records import record_store
 
-BEGIN = "begin-clip-generation"
+BEGIN_CLIP_GENERATION = "begin-clip-generation"
 GENERATE_CLIP = "generate-clip"
 GENERATE_SHORTS = "generate-shorts"
 
 
-def clip_keys(asked: dict[str, Any]) -> ClipKeys:
-    """Of the run with these parameters."""
+def this_run() -> FlowRun:
+    """The flow run that the caller is a part of. Raises MissingContextError outside of a flow."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        raise MissingContextError("This is called from a flow.")
+    return context.flow_run
+
+
+@dataclass(frozen=True)
+class Job:
+    """The flow run that makes what a record stands for."""
+
+    flow: str
+    parameters: dict[str, Any]
+
+    @property
+    def deployment(self) -> str:
+        """`flow/deployment`."""
+        return f"{self.flow}/clipflow"
+
+
+def job_of(keys: RecordKeys) -> Job:
+    """The job that keeps the record `keys`."""
+    match keys:
+        case ClipKeys(tenant, episode, clip):
+            parameters = {"tenant_id": tenant, "episode_id": episode, "clip_id": clip}
+            return Job(GENERATE_CLIP, parameters)
+        case ShortsKeys(user, video):
+            return Job(GENERATE_SHORTS, {"user_id": user, "video_id": video})
+    raise TypeError(f"{keys!r} is of no job.")
+
+
+def tags_of(keys: RecordKeys) -> list[str]:
+    """The tags by which the record's runs are found in the UI: first its owner's, then the
+    episode's or the video's."""
+    match keys:
+        case ClipKeys(tenant, episode):
+            return [f"tenant:{tenant}", f"episode:{episode}"]
+        case ShortsKeys(user, video):
+            return [f"user:{user}", f"video:{video}"]
+    raise TypeError(f"{keys!r} is of no job.")
+
+
+def clip_keys(parameters: dict[str, Any]) -> ClipKeys:
+    """The record that a run of `generate-clip` keeps."""
     return ClipKeys(
-        asked["tenant_id"], asked["episode_id"], asked["clip_id"], settings().key_prefix
+        parameters["tenant_id"],
+        parameters["episode_id"],
+        parameters["clip_id"],
+        settings().key_prefix,
     )
 
 
-def shorts_keys(asked: dict[str, Any]) -> ShortsKeys:
-    """Of the run with these parameters."""
-    return ShortsKeys(asked["user_id"], asked["video_id"], settings().shorts_prefix)
+def shorts_keys(parameters: dict[str, Any]) -> ShortsKeys:
+    """The record that a run of `generate-shorts` keeps."""
+    return ShortsKeys(parameters["user_id"], parameters["video_id"], settings().shorts_prefix)
 
 
 _KEYS_OF: dict[str, Callable[[dict[str, Any]], RecordKeys]] = {
@@ -49,78 +96,60 @@ _KEYS_OF: dict[str, Callable[[dict[str, Any]], RecordKeys]] = {
 
 
 def record_of(flow: str, parameters: dict[str, Any]) -> RecordKeys | None:
-    """The record that a run of `flow` keeps; None where it keeps none, or names none."""
+    """The record that a run of `flow` keeps; None if it has none, or its parameters lack an id."""
     try:
         return _KEYS_OF[flow](parameters)
     except KeyError:
         return None
 
 
-def asked_for(parameters: dict[str, Any]) -> BeginClipGeneration:
-    """What a run of `begin-clip-generation` is to start. Raises InvalidInputError."""
-    detail = {
-        "tenantId": parameters.get("tenant_id"),
-        "episodeId": parameters.get("episode_id"),
-        "clips": parameters.get("clips"),
-    }
-    return BeginClipGeneration.read(detail, "the request")
-
-
 def records_of(flow: str, parameters: dict[str, Any]) -> list[RecordKeys]:
-    """Every record that a run of `flow` was to see to; none where its parameters make no sense."""
-    if flow != BEGIN:
+    """Every record that a run of `flow` was to make; none if its parameters are invalid."""
+    if flow != BEGIN_CLIP_GENERATION:
         keys = record_of(flow, parameters)
         return [keys] if keys else []
     try:
-        asked = asked_for(parameters)
+        request = parse_request(parameters)
     except InvalidInputError:
         return []
-    where = (asked.tenant_id, asked.episode_id)
-    clips = asked.clips
-    named = record_store().due_clips(*where) if clips is None else [c.clip_id for c in clips]
-    return [ClipKeys(*where, clip_id, settings().key_prefix) for clip_id in named]
+    episode = (request.tenant_id, request.episode_id)
+    if request.clips is None:
+        clip_ids = record_store().due_clips(*episode)
+    else:
+        clip_ids = [clip.clip_id for clip in request.clips]
+    return [ClipKeys(*episode, clip_id, settings().key_prefix) for clip_id in clip_ids]
 
 
-def tags_of(keys: RecordKeys) -> list[str]:
-    """What the record's runs are found by in the UI: whose it is, and what it is part of."""
-    match keys:
-        case ClipKeys(tenant, episode):
-            return [f"tenant:{tenant}", f"episode:{episode}"]
-        case ShortsKeys(user, video):
-            return [f"user:{user}", f"video:{video}"]
-    raise TypeError(f"{keys!r} is of no job.")
+def parse_request(parameters: dict[str, Any]) -> BeginClipGeneration:
+    """What a run of `begin-clip-generation` is to start. Raises InvalidInputError.
+
+    A run that an event has triggered has it as text in `request`. Prefect executes templates that
+    it finds in structured parameters, so nothing of a stranger's is passed as structure.
+    """
+    tenant_id, episode_id = parameters.get("tenant_id"), parameters.get("episode_id")
+    text = parameters.get("request")
+    if text is None:
+        detail: object = {
+            "tenantId": tenant_id, "episodeId": episode_id, "clips": parameters.get("clips")
+        }  # fmt: skip
+    else:
+        detail = parse_json(text, "the request")
+    request = BeginClipGeneration.read(detail, "the request")
+    if (request.tenant_id, request.episode_id) != (tenant_id, episode_id):
+        raise InvalidInputError(
+            "The request names another episode than tenant_id and episode_id.",
+            "Give the same ids in both, or leave request out.",
+        )
+    return request
 
 
-@dataclass(frozen=True)
-class Job:
-    """What to run to make what a record stands for."""
-
-    flow: str
-    parameters: dict[str, Any]
-
-    @property
-    def deployment(self) -> str:
-        return f"{self.flow}/clipflow"
-
-
-def job_of(keys: RecordKeys) -> Job:
-    """The job whose record this is."""
-    match keys:
-        case ClipKeys(tenant, episode, clip):
-            asked = {"tenant_id": tenant, "episode_id": episode, "clip_id": clip}
-            return Job(GENERATE_CLIP, asked)
-        case ShortsKeys(user, video):
-            return Job(GENERATE_SHORTS, {"user_id": user, "video_id": video})
-    raise TypeError(f"{keys!r} is of no job.")
-
-
-# Prefect's own words for a flow that raised: the type of its error, and what it said.
+# Prefect's message for a flow that raised: the type of its error, and the error's text.
 _RAISED = re.compile(r"exception: (\w+): (.*)", re.DOTALL)
 _TIMED_OUT = "TimedOut"
 
 
 def state_of(run_id: str) -> State[Any] | None:
-    """The flow run's; None where Prefect knows of no such run. Raises httpx's HTTPError."""
+    """The flow run's state; None if Prefect knows of no such run. Raises httpx's HTTPError."""
     try:
         with get_client(sync_client=True) as client:
             return client.read_flow_run(UUID(run_id)).state
@@ -129,7 +158,7 @@ def state_of(run_id: str) -> State[Any] | None:
 
 
 def error_of(run: FlowRun, state: State[Any] | None) -> ClipflowError | None:
-    """What ended a run in `state`, with its own message; None where it did its part."""
+    """The error that ended a run in `state`, with its own message; None if the run completed."""
     message = (state and state.message) or "no reason was given"
     if state is None or state.is_completed():
         return None
@@ -148,11 +177,3 @@ def error_of(run: FlowRun, state: State[Any] | None) -> ClipflowError | None:
             f"{raised[1]}: {raised[2]}", "This is a defect in clipflow: see its log."
         )
     return kind(raised[2])
-
-
-def this_run() -> FlowRun:
-    """Raises MissingContextError outside of a flow."""
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None:
-        raise MissingContextError("This is called from a flow.")
-    return context.flow_run

@@ -1,4 +1,4 @@
-"""The status writer: Set In Progress, Set Complete, Set Failed."""
+"""The transitions of a record's status, as tasks: Set In Progress, Set Complete, Set Failed."""
 
 from typing import Any
 
@@ -15,26 +15,27 @@ from tasks.retries import RECORDS
 
 @task(name="read-record", task_run_name="read record", **RECORDS)
 def read_record(keys: ClipKeys) -> ClipRecord:
-    """The clip's record; an empty one where the event alone knows of the clip."""
+    """The clip's record; an empty one if only the event names the clip."""
     return record_store().clip(keys) or ClipRecord()
 
 
 @task(name="set-in-progress", task_run_name="Set In Progress", **RECORDS)
-def set_in_progress(keys: RecordKeys, run_id: str, brought: dict[str, Any] | None = None) -> Claim:
-    """Claim the record for this run, also from a run that is over and left it in progress.
+def set_in_progress(keys: RecordKeys, run_id: str, initial: dict[str, Any] | None = None) -> Claim:
+    """Claim the record for this run, also from a run that has ended and left it in progress.
 
-    Where there is no record yet, it is made of what was `brought`, if anything was.
+    If there is no record yet, it is created with the `initial` attributes, if any are given.
     """
     records = record_store()
-    claim = records.claim(keys, run_id, brought)
-    if not claim.granted and claim.owner and _is_over(claim.owner):
+    claim = records.claim(keys, run_id, initial)
+    if not claim.granted and claim.owner and _has_ended(claim.owner):
         get_run_logger().warning("Run %s left its record in progress: taken over.", claim.owner)
-        claim = records.claim(keys, run_id, brought, dead_owner=claim.owner)
+        claim = records.claim(keys, run_id, initial, dead_owner=claim.owner)
     return claim
 
 
 @task(name="set-complete", task_run_name="Set Complete", **RECORDS)
 def set_complete(keys: RecordKeys, run_id: str, result: Model) -> None:
+    """Record the result. Raises OwnershipLostError if another run owns the record by now."""
     record_store().complete(keys, run_id, result)
 
 
@@ -42,15 +43,17 @@ def set_complete(keys: RecordKeys, run_id: str, result: Model) -> None:
 def set_failed(
     keys: RecordKeys, run_id: str, failure: Failure, result: Model | None = None
 ) -> None:
-    """Record the failure, and what was made nevertheless; a record that another run owns by now
-    is left to that run."""
+    """Record the failure, and what was made in spite of it.
+
+    A record that another run owns by now is left unchanged.
+    """
     try:
         record_store().fail(keys, run_id, failure, result)
     except OwnershipLostError as error:
         get_run_logger().warning("%s", error)
 
 
-def _is_over(run_id: str) -> bool:
-    """Whether Prefect knows that the flow run ended, or does not know it at all."""
+def _has_ended(run_id: str) -> bool:
+    """Whether Prefect says that the flow run has ended, or does not know of it."""
     state = state_of(run_id)
     return state is None or state.is_final()

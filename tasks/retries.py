@@ -1,4 +1,4 @@
-"""The one retry rule: a step is tried again unless its error says that this cannot help."""
+"""The retry policies of all tasks: a step is retried unless its error is a `TerminalError`."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from prefect.tasks import exponential_backoff
 from clipflow.domain.errors import TerminalError
 
 
-async def worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether the error behind `state` is not a `TerminalError` one."""
+async def should_retry(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether the error behind `state` may go away by itself: any but a `TerminalError`."""
     return not isinstance(await state.aresult(raise_on_failure=False), TerminalError)
 
 
@@ -19,19 +19,19 @@ MEDIA: dict[str, Any] = {
     "retries": 3,
     "retry_delay_seconds": exponential_backoff(backoff_factor=2),
     "retry_jitter_factor": 0.5,
-    "retry_condition_fn": worth_retrying,
+    "retry_condition_fn": should_retry,
 }
 RECORDS: dict[str, Any] = {
     "retries": 3,
     "retry_delay_seconds": 1,
     "retry_jitter_factor": 1,
-    "retry_condition_fn": worth_retrying,
+    "retry_condition_fn": should_retry,
 }
-# Nobody comes after it: it outlasts an outage of the table's of some minutes.
-MARKS: dict[str, Any] = {**RECORDS, "retries": 10, "retry_delay_seconds": exponential_backoff(2)}
+# Recovery is the last resort, so it outlasts an outage of the table of some minutes.
+RECOVERY: dict[str, Any] = {**RECORDS, "retries": 10, "retry_delay_seconds": exponential_backoff(2)}
 # The child tasks of shorts wait 30 and 60 seconds.
 CHILD: dict[str, Any] = {
     "retries": 2,
     "retry_delay_seconds": [30, 60],
-    "retry_condition_fn": worth_retrying,
+    "retry_condition_fn": should_retry,
 }

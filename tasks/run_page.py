@@ -1,6 +1,6 @@
-"""What a person sees on the page of a run: whose it is, what came out, and how that looks.
+"""What a run shows to people: its tags, artifacts and progress bars, and the results page.
 
-No run fails for want of it.
+A failure to publish any of these is logged, and never fails the run.
 """
 
 import re
@@ -23,48 +23,88 @@ from prefect.artifacts import (
 from prefect.client.schemas.objects import State
 
 from clipflow.domain.clips import ClipRequest, ClipResult
-from clipflow.domain.errors import ClipflowError, Failure, presentable
+from clipflow.domain.errors import ClipflowError, Failure, bounded_message
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.shorts import Short
 from clipflow.results import publish, tables
 from clipflow.results.posters import contact_sheet
+from clipflow.settings import this_machine
 from clipflow.storage.objects import ObjectHead, ObjectStore, link, object_store, shorts_store
-from clipflow.telemetry.progress import heard_by
+from clipflow.telemetry.progress import reporting_to
 from tasks.flow_runs import tags_of, this_run
 from tasks.retries import RECORDS
 
-# Objects that are looked up at once.
-_LOOKS = 8
+# HEAD requests in parallel.
+_HEAD_REQUESTS = 8
+# Seconds between two updates of a progress bar, and before the first.
+_UPDATE_SECONDS = 1.0
+# Seconds that a step waits at its end for the last update of its bar. A slower one comes later.
+_LAST_UPDATE_SECONDS = 2.0
 _NOT_IN_A_KEY = re.compile(r"[^a-z0-9]+")
 Posters = Mapping[str, str]
 
 
 def tag_run(keys: RecordKeys) -> None:
-    """The run carries what its record is found by, also where a person started it."""
+    """Add the record's tags to this run, which has none of them if a person started it."""
     run = this_run()
     missing = [tag for tag in tags_of(keys) if tag not in run.tags]
     if missing:
-        with _or_warned("what it is for"), get_client(sync_client=True) as client:
+        with _warn_on_error("what it is for"), get_client(sync_client=True) as client:
             client.update_flow_run(run.id, tags=[*run.tags, *missing])
 
 
 def failure_of(error: Exception) -> Failure:
-    """What the run's page and its record say of `error`; all of it is logged if it is a defect."""
+    """The failure to record for `error`. An error that is not clipflow's own is logged in full."""
     if not isinstance(error, ClipflowError):
         get_run_logger().exception("A defect in clipflow:")
     return Failure.of(error)
 
 
-def tell_of_clip(keys: ClipKeys, clip: ClipRequest, made: ClipResult, posters: Posters) -> None:
-    """A table of the clip's segments, and the clip's poster where one was made."""
-    with _or_warned("what came out"):
+def publish_clip(keys: ClipKeys, clip: ClipRequest, made: ClipResult) -> None:
+    """Put the clip's results page, and the artifacts of the clip on the run's page."""
+    posters = _posters(keys.page, put_clip_page(keys, clip, made, return_state=True))
+    publish_clip_artifacts(keys, clip, made, posters)
+
+
+def publish_shorts(keys: ShortsKeys, shorts: Sequence[Short]) -> None:
+    """Put the shorts' results page, with those that failed, and the artifacts on the run's page."""
+    posters = _posters(keys.page, put_shorts_page(keys, shorts, return_state=True))
+    publish_shorts_artifacts(keys, shorts, posters)
+
+
+@task(name="put-clip-page", task_run_name="results page", **RECORDS)
+def put_clip_page(keys: ClipKeys, clip: ClipRequest, made: ClipResult) -> dict[str, str]:
+    """Put the clip's results page under its key; the posters in it as data URLs, by object key."""
+    return publish.put_clip_page(keys, clip.segments or [], made, object_store(), this_machine())
+
+
+@task(name="put-shorts-page", task_run_name="results page", **RECORDS)
+def put_shorts_page(keys: ShortsKeys, shorts: Sequence[Short]) -> dict[str, str]:
+    """Put the shorts' results page under its key; the posters in it as data URLs, by object key."""
+    return publish.put_shorts_page(keys, shorts, shorts_store(), this_machine())
+
+
+def _posters(key: str, state: State[dict[str, str]]) -> dict[str, str]:
+    """The result of the task that put the page; no posters, and a warning, if it failed."""
+    posters = state.result(raise_on_failure=False)
+    if isinstance(posters, dict):
+        return posters
+    get_run_logger().warning("%s was not put: %s", key, Failure.of(posters).message)
+    return {}
+
+
+def publish_clip_artifacts(
+    keys: ClipKeys, clip: ClipRequest, made: ClipResult, posters: Posters
+) -> None:
+    """Create a table of the clip's segments, and its poster if there is one."""
+    with _warn_on_error("what came out"):
         objects, segments = object_store(), clip.segments or []
         address = partial(link, objects)
         heads = _heads([keys.segment(index) for index in range(len(segments))], objects)
         create_table_artifact(
             tables.clip_rows(keys, segments, heads, address),
             key=_key(keys.label),
-            description=tables.clip_words(keys, made, address),
+            description=tables.clip_summary(keys, made, address),
         )
         if poster := posters.get(made.s3_key):
             create_image_artifact(
@@ -72,29 +112,29 @@ def tell_of_clip(keys: ClipKeys, clip: ClipRequest, made: ClipResult, posters: P
             )
 
 
-def tell_of_shorts(keys: ShortsKeys, shorts: Sequence[Short], posters: Posters) -> None:
-    """A table of the shorts, and a contact sheet of their posters where they were made."""
-    with _or_warned("what came out"):
+def publish_shorts_artifacts(keys: ShortsKeys, shorts: Sequence[Short], posters: Posters) -> None:
+    """Create a table of the shorts, and a contact sheet of their posters if there are any."""
+    with _warn_on_error("what came out"):
         address = partial(link, shorts_store())
         create_table_artifact(
             tables.short_rows(shorts, address),
             key=_key(f"shorts {keys.video_id}"),
-            description=tables.shorts_words(keys, shorts, address),
+            description=tables.shorts_summary(keys, shorts, address),
         )
-        seen = [posters[short.s3_key] for short in shorts if short.s3_key in posters]
-        if seen:
+        made = [posters[short.s3_key] for short in shorts if short.s3_key in posters]
+        if made:
             create_image_artifact(
-                contact_sheet(seen),
+                contact_sheet(made),
                 key=_key(f"posters {keys.video_id}"),
                 description=f"How the shorts of {keys.video_id} begin, best first",
             )
 
 
-def tell_of_started(tenant_id: str, episode_id: str, runs: Mapping[str, UUID]) -> None:
-    """A table of the clips that were started, each with its run."""
-    with _or_warned("what was started"):
+def publish_started_clips(tenant_id: str, episode_id: str, runs: Mapping[str, UUID]) -> None:
+    """Create a table of the clips that were started, each with a link to its run."""
+    with _warn_on_error("what was started"):
         create_table_artifact(
-            # By its place in the UI, wherever that is opened.
+            # A path of the UI, which holds wherever the UI is opened.
             [
                 {"Clip": tables.text(clip), "Run": f"[open](/runs/flow-run/{run})"}
                 for clip, run in runs.items()
@@ -106,137 +146,102 @@ def tell_of_started(tenant_id: str, episode_id: str, runs: Mapping[str, UUID]) -
 
 
 def _heads(keys: Sequence[str], objects: ObjectStore) -> dict[str, ObjectHead]:
-    """Of those objects that are there."""
-    with ThreadPoolExecutor(_LOOKS) as pool:
+    """The heads of those objects that exist, by key."""
+    with ThreadPoolExecutor(_HEAD_REQUESTS) as pool:
         return {head.key: head for head in pool.map(objects.head, keys) if head}
 
 
 def _key(name: str) -> str:
-    """`name` as Prefect allows it."""
+    """`name` as an artifact key: Prefect allows lowercase letters, digits and dashes."""
     return _NOT_IN_A_KEY.sub("-", name.lower()).strip("-")
 
 
 @contextmanager
-def _or_warned(what: str) -> Iterator[None]:
+def _warn_on_error(what: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - whatever it is, the work is done all the same
-        get_run_logger().warning("The run's page does not show %s: %s", what, told(error))
+    except Exception as error:  # noqa: BLE001 - the work is done, whatever fails here
+        get_run_logger().warning("The run's page does not show %s: %s", what, _log_text(error))
 
 
-# Seconds between two updates, and until the first.
-_EVERY = 1.0
-# Seconds that the work waits at its end for the last update; one that takes longer comes after.
-_LAST_WORD = 2.0
+class ProgressBar:
+    """A step's progress artifact: a percentage that only grows, and a description beside it.
 
+    The step sets both from its own threads. A thread of the bar's own sends them to the Prefect
+    server, which may be slow to answer; the step goes on also if it gives no answer.
+    """
 
-class Bar:
-    """What a step's progress artifact shows: percent, and words beside it. Both only grow."""
-
-    def __init__(self, key: str, words: str) -> None:
-        self._key, self._words = key, words
+    def __init__(self, key: str, description: str) -> None:
+        self._key, self._description = key, description
         self._percent = 0.0
-        self._shown: tuple[float, str] | None = None
+        self._sent: tuple[float, str] | None = None
         self._artifact: UUID | None = None
-        self._over, self._done = Event(), False
+        self._ended = Event()
 
-    def tell(self, fraction: float, words: str = "") -> None:
-        """So much is done, from 0 to 1. From any thread; it takes no time."""
+    def update(self, fraction: float, description: str = "") -> None:
+        """Set the fraction that is done, from 0 to 1. From any thread; it never blocks."""
         self._percent = max(self._percent, round(100 * fraction, 1))
-        self._words = words or self._words
+        self._description = description or self._description
 
     def end(self, *, done: bool) -> None:
-        """Nothing more will be told; the bar is full if the work is done, and stands else."""
+        """Stop updating: at 100 % if the work is done, else where the bar is."""
         self._percent = 100.0 if done else self._percent
-        self._over.set()
+        self._ended.set()
 
-    def show(self) -> None:
-        """Keeps the artifact as it should be, until the end."""
+    def run(self) -> None:
+        """Keep the artifact up to date until `end`. Work of less than a second gets none."""
         try:
-            while not self._over.wait(_EVERY):
+            while not self._ended.wait(_UPDATE_SECONDS):
                 self._put()
             if self._artifact:
                 self._put()
-        except Exception as error:  # noqa: BLE001 - whatever it is, no work fails for want of a bar
-            get_run_logger().warning("The progress of %s is not shown: %s", self._key, told(error))
+        except Exception as error:  # noqa: BLE001 - no work fails for want of a bar
+            get_run_logger().warning(
+                "The progress of %s is not shown: %s", self._key, _log_text(error)
+            )
 
     def _put(self) -> None:
-        now = self._percent, self._words
-        if now == self._shown:
+        now = self._percent, self._description
+        if now == self._sent:
             return
         if self._artifact is None:
-            # Its type is that of both its uses; outside an event loop it gives the id itself.
+            # Annotated for sync and async use alike; outside an event loop it returns the id.
             self._artifact = cast(UUID, create_progress_artifact(now[0], self._key, now[1]))
         else:
             update_progress_artifact(self._artifact, now[0], now[1])
-        self._shown = now
+        self._sent = now
 
 
 @contextmanager
-def shown(key: str, words: str) -> Iterator[Bar]:
-    """Within it, what the craft reports is shown as the artifact `key`, with `words` beside it."""
-    bar = Bar(key, words)
-    # In a copy of this context, by which Prefect knows whose artifact it is.
-    thread = Thread(target=copy_context().run, args=(bar.show,), name="progress", daemon=True)
+def progress_bar(key: str, description: str) -> Iterator[ProgressBar]:
+    """Within it, progress that clipflow reports is shown as the artifact `key` of this task run."""
+    bar = ProgressBar(key, description)
+    # Prefect finds the artifact's task run in the context, of which the thread gets a copy.
+    thread = Thread(target=copy_context().run, args=(bar.run,), name="progress", daemon=True)
     thread.start()
     done = False
     try:
-        with heard_by(bar.tell):
+        with reporting_to(bar.update):
             yield bar
         done = True
     finally:
         bar.end(done=done)
-        thread.join(_LAST_WORD)
+        thread.join(_LAST_UPDATE_SECONDS)
 
 
 @contextmanager
-def counted(total: int, what: str) -> Iterator[Callable[[], None]]:
-    """Within it, each call of what it gives is one more done: `3 of 12 segments`."""
-    with shown(what, f"0 of {total} {what}") as bar:
+def count_bar(total: int, what: str) -> Iterator[Callable[[], None]]:
+    """A progress bar in words, as `3 of 12 segments`; each call of `advance` counts one more."""
+    with progress_bar(what, f"0 of {total} {what}") as bar:
         count = 0
 
-        def one_more() -> None:
+        def advance() -> None:
             nonlocal count
             count += 1
-            bar.tell(count / total, f"{count} of {total} {what}")
+            bar.update(count / total, f"{count} of {total} {what}")
 
-        yield one_more
-
-
-def told(error: Exception) -> str:
-    """For a line of a log."""
-    return presentable(f"{type(error).__name__}: {error}")
+        yield advance
 
 
-def show_clip(keys: ClipKeys, clip: ClipRequest, made: ClipResult) -> None:
-    """Put the clip's page, or warn; and tell of the clip on the run's."""
-    posters = _posters(keys.page, put_clip_page(keys, clip, made, return_state=True))
-    tell_of_clip(keys, clip, made, posters)
-
-
-def show_shorts(keys: ShortsKeys, shorts: Sequence[Short]) -> None:
-    """Put the page of the shorts, also of those that failed, or warn; and tell of them on the
-    run's."""
-    posters = _posters(keys.page, put_shorts_page(keys, shorts, return_state=True))
-    tell_of_shorts(keys, shorts, posters)
-
-
-@task(name="put-clip-page", task_run_name="results page", **RECORDS)
-def put_clip_page(keys: ClipKeys, clip: ClipRequest, made: ClipResult) -> dict[str, str]:
-    """The clip's page, under its key; the poster that was made for it."""
-    return publish.put_clip_page(keys, clip.segments or [], made, object_store())
-
-
-@task(name="put-shorts-page", task_run_name="results page", **RECORDS)
-def put_shorts_page(keys: ShortsKeys, shorts: Sequence[Short]) -> dict[str, str]:
-    """The page of the shorts, under its key; the posters that were made for it."""
-    return publish.put_shorts_page(keys, shorts, shorts_store())
-
-
-def _posters(key: str, state: State[dict[str, str]]) -> dict[str, str]:
-    """Those made for the page; a warning, and none, where it could not be put."""
-    posters = state.result(raise_on_failure=False)
-    if isinstance(posters, dict):
-        return posters
-    get_run_logger().warning("%s was not put: %s", key, Failure.of(posters).message)
-    return {}
+def _log_text(error: Exception) -> str:
+    return bounded_message(f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""Log lines and spans as Prefect has them: what is known of the run, and where both go."""
+"""Log lines and spans of runs: the ids that both carry, and the handler and hooks that add them."""
 
 import logging
 import sys
@@ -11,33 +11,34 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from prefect.logging.handlers import PrefectConsoleHandler
 
-from clipflow.domain.events import TracePlace, event_place
+from clipflow.domain.events import TraceContext, event_trace_context
 from clipflow.telemetry import tracing
-from clipflow.telemetry.logging import CONTEXT, JsonLines
+from clipflow.telemetry.logging import CONTEXT_FIELDS, JsonFormatter
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
     from prefect.client.schemas.objects import FlowRun
 
 logger = logging.getLogger(__name__)
-# Under this Prefect hands a trace on (prefect.telemetry, not to be imported while Prefect is).
+# The label by which Prefect continues a trace. It is defined in prefect.telemetry, which must not
+# be imported while Prefect itself is being imported.
 _TRACEPARENT = "__OTEL_TRACEPARENT"
 _IDS = ("tenant_id", "episode_id", "clip_id", "user_id", "video_id")
-# Ids by run, for what is said of a run outside of it: of its end, and by threads that watch it.
-_seen: dict[str, dict[str, str]] = {}
-_MOST_SEEN = 1000
+# Ids by run, for log lines about a run from outside of its context: of its end, and of threads.
+_ids_by_run: dict[str, dict[str, str]] = {}
+_MAX_RUNS = 1000
 _RETRIES = "clipflow.retries"
 
 
 class Console(PrefectConsoleHandler):
-    """Prefect's own console handler on a terminal; elsewhere lines of JSON.
+    """Prefect's own console handler on a terminal; elsewhere one line of JSON for each record.
 
-    PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS names it, so that the first line is one already.
+    PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS names it, so that it handles even the first line.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self._lines = None if self.stream.isatty() else JsonLines(known)
+        self._lines = None if self.stream.isatty() else JsonFormatter(line_context)
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._lines is None:
@@ -46,58 +47,60 @@ class Console(PrefectConsoleHandler):
         try:
             self.stream.write(self._lines.format(record) + "\n")
             self.flush()
-        except Exception:  # noqa: BLE001 - as every handler does: a line that fails ends no run
+        except Exception:  # noqa: BLE001 - as in every handler, no line ends a run
             self.handleError(record)
 
 
-def known(record: logging.LogRecord) -> dict[str, str]:
-    """What a line can say of the work it belongs to."""
-    about = {
-        # What Prefect says of a run outside of it, it says with these.
+def line_context(record: logging.LogRecord) -> dict[str, str]:
+    """The fields of a log line that name the run, the step and what they work on."""
+    own = {
+        # Prefect sets these on the lines that it logs from outside of a run.
         "run_id": getattr(record, "flow_run_id", None),
         "step": getattr(record, "task_run_name", None),
         **of_run(),
         **of_step(),
     }
-    told = {**_seen.get(str(about["run_id"]), {}), **about}
-    told["trace_id"] = told.get("trace_id") or tracing.current_trace()
-    return {name: str(told[name]) for name in CONTEXT if told.get(name)}
+    fields = {**_ids_by_run.get(str(own["run_id"]), {}), **own}
+    fields["trace_id"] = fields.get("trace_id") or tracing.current_trace_id()
+    return {name: str(fields[name]) for name in CONTEXT_FIELDS if fields.get(name)}
 
 
 def of_run() -> dict[str, str]:
-    """The flow run that this is a part of, and what it works on; empty outside of one."""
+    """The ids of the current flow run and what it works on; empty outside of a run."""
     context = _context("FlowRunContext")
     run = context.flow_run if context else None
     if run is None:
         return {}
     ids = {"run_id": str(run.id), **_ids(context.parameters or {})}
-    if at := TracePlace.read(run.labels.get(_TRACEPARENT)):
+    if at := TraceContext.read(run.labels.get(_TRACEPARENT)):
         ids["trace_id"] = at.trace_id
-    if len(_seen) >= _MOST_SEEN:
-        _seen.clear()
-    _seen[ids["run_id"]] = ids
+    if len(_ids_by_run) >= _MAX_RUNS:
+        _ids_by_run.clear()
+    _ids_by_run[ids["run_id"]] = ids
     return ids
 
 
 def of_step() -> dict[str, str]:
-    """The task run that this is a part of, and what it works on beyond its flow."""
+    """The name of the current task run, and the ids in its arguments; empty outside of one."""
     context = _context("TaskRunContext")
     if context is None:
         return {}
-    held = [vars(value) for value in context.parameters.values() if hasattr(value, "__dict__")]
-    ids = {name: id for holder in [*held, context.parameters] for name, id in _ids(holder).items()}
+    objects = [vars(value) for value in context.parameters.values() if hasattr(value, "__dict__")]
+    ids = {
+        name: id for holder in [*objects, context.parameters] for name, id in _ids(holder).items()
+    }
     return {**ids, "step": str(context.task_run.name)}
 
 
 def retries() -> int:
-    """How often the task that this is a part of has been tried before."""
+    """How often the current task run was tried before."""
     context = _context("TaskRunContext")
     return max(0, context.task_run.run_count - 1) if context else 0
 
 
 def trace_runs() -> None:
     """Export the spans of this process's runs to the environment's collector, if it names one."""
-    tracing.set_up(on_start=describe_span, is_last=is_flow_span, root=event_of)
+    tracing.configure(on_start=describe_span, is_last=is_flow_span, root=event_of)
 
 
 def describe_span(span: "Span", above: trace.Span) -> None:
@@ -107,14 +110,14 @@ def describe_span(span: "Span", above: trace.Span) -> None:
     and tries. So the first span below each of them sets those attributes on the span `above`.
     """
     run, step = of_run(), of_step()
-    above.set_attributes(tracing.named(run))
-    span.set_attributes(tracing.named({**run, **step}))
+    above.set_attributes(tracing.context_attributes(run))
+    span.set_attributes(tracing.context_attributes({**run, **step}))
     if not step:
         return
     span.set_attribute(_RETRIES, retries())
     scope = span.instrumentation_scope
     if scope is not None and scope.name == tracing.TRACER:
-        above.set_attributes({**tracing.named(step), _RETRIES: retries()})
+        above.set_attributes({**tracing.context_attributes(step), _RETRIES: retries()})
 
 
 def is_flow_span(span: "ReadableSpan") -> bool:
@@ -123,9 +126,9 @@ def is_flow_span(span: "ReadableSpan") -> bool:
 
 
 def event_of(attributes: Mapping[str, Any]) -> Context | None:
-    """What the span of a flow run is below, where an event asked for it: the event's own span."""
-    asked = {name.rpartition(".")[2] for name in attributes}
-    if attributes.get("prefect.run.type") != "flow" or "event_id" not in asked:
+    """The event's span, as the parent of the span of a flow run that an event has triggered."""
+    parameters = {name.rpartition(".")[2] for name in attributes}
+    if attributes.get("prefect.run.type") != "flow" or "event_id" not in parameters:
         return None
     from prefect import get_client
 
@@ -133,32 +136,32 @@ def event_of(attributes: Mapping[str, Any]) -> Context | None:
         with get_client(sync_client=True) as client:
             run = client.read_flow_run(UUID(str(attributes["prefect.run.id"])))
     except httpx.HTTPError as error:
-        logger.warning("The run's event is not in its trace: %s", error)
+        logger.warning("The run is not in the trace of its event: %s", error)
         return None
     at = place_of(run.parameters)
-    return tracing.context_of(at) if at else None
+    return tracing.context_below(at) if at else None
 
 
 def trace_labels(run: "FlowRun") -> dict[str, str]:
-    """What hands the run's trace on to a run that it asks for; where it has none, its event's."""
+    """The labels by which a new run continues this run's trace, or else its event's."""
     at = place_of(run.parameters)
     traceparent = run.labels.get(_TRACEPARENT) or (at and at.traceparent)
     return {_TRACEPARENT: str(traceparent)} if traceparent else {}
 
 
-def place_of(parameters: Mapping[str, Any]) -> TracePlace | None:
-    """Where the event's span is: told by the bridge, else known by the event's id."""
-    told = TracePlace.read(parameters.get("traceparent"))
-    if told:
-        return told
+def place_of(parameters: Mapping[str, Any]) -> TraceContext | None:
+    """The event's span: that of the `traceparent` parameter, else the one derived from the id."""
+    place = TraceContext.read(parameters.get("traceparent"))
+    if place:
+        return place
     try:
-        return event_place(UUID(str(parameters.get("event_id"))))
+        return event_trace_context(UUID(str(parameters.get("event_id"))))
     except ValueError:
         return None
 
 
 def _context(name: str) -> Any:
-    # Prefect's first lines come while it is imported, before there is any run.
+    # Prefect logs its first lines while it is imported, before there is any run.
     module = sys.modules.get("prefect.context")
     kind = getattr(module, name, None)
     return kind.get() if kind else None

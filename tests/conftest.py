@@ -17,6 +17,9 @@ from deployments.local_stack import RunningStack, provision, running_stack
 from deployments.local_stack.settings import BUCKET, TABLE
 from tests.programs import AWS, PrefectServer, Program, free_port
 
+# The fixtures that start a server for the whole session.
+SERVICES = {"local_aws", "prefect_server", "stack"}
+
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("clipflow", deadline=None)
 hypothesis.settings.load_profile("clipflow")
@@ -27,9 +30,15 @@ def pytest_xdist_auto_num_workers() -> int:
     return cores() + 1
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes comes first; whole files that need a server last, since it stays until the
-    end, and takes its share of the cores also while nobody asks it anything."""
+    """Mark what needs a server, and order the files.
+
+    Those that take minutes come first. Those that need a server come last, since it stays until the
+    end and takes its share of the cores while it is idle."""
+    for item in items:
+        if SERVICES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("services")
     turns: dict[Path, int] = {}
     for item in items:
         turns[item.path] = max(_turn(item), turns.get(item.path, 0))

@@ -8,7 +8,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun, State
 
-from tasks.recovery import AGAIN
+from tasks.recovery import RESTARTED_TAG
 
 
 def deployed(client: SyncPrefectClient, flow: str) -> UUID:
@@ -30,7 +30,7 @@ def run_of(
 
 def second_runs(parameter: str, value: str) -> list[FlowRun]:
     """Those started in place of another, with this parameter."""
-    wanted = FlowRunFilter(tags=FlowRunFilterTags(all_=[AGAIN]))
+    wanted = FlowRunFilter(tags=FlowRunFilterTags(all_=[RESTARTED_TAG]))
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(flow_run_filter=wanted)
     return [run for run in runs if run.parameters.get(parameter) == value]

@@ -6,16 +6,26 @@ lossless codec brings it back) or, with `clicks`, a click at each second.
 """
 
 import array
+import os
 import subprocess
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from tempfile import gettempdir
 
 import av
 
-from clipflow.media import ffmpeg
+from clipflow.machine import Machine
+from clipflow.media.ffmpeg import executable
 
 BITS = 20
+# The ffmpeg that sources are made with: the one that clipflow runs.
+FFMPEG = executable(os.environ.get("CLIPFLOW_FFMPEG"))
+
+
+def a_machine(threads: int = 1) -> Machine:
+    """What a test's media work may use: the ffmpeg of the environment, the temporary folder."""
+    return Machine(Path(gettempdir()), os.environ.get("CLIPFLOW_FFMPEG"), threads=threads)
 
 
 def make_source(
@@ -70,7 +80,7 @@ def make_source(
         filters = [*filters, "-af", f"asetpts=PTS+{sound_offset}/TB"]
     subprocess.run(
         [
-            ffmpeg.executable(),
+            FFMPEG,
             "-nostdin",
             "-v",
             "error",
@@ -179,3 +189,32 @@ def clicks(path: Path) -> list[Fraction]:
         else:
             quiet += 1
     return found
+
+
+def frames_in(start: str, end: str, rate: Fraction | int) -> list[int]:
+    """The numbers of a source's frames that lie in a span, at a constant frame rate."""
+    return [n for n in range(1200) if Fraction(start) <= n / Fraction(rate) < Fraction(end)]
+
+
+def copy_turned(source: Path, path: Path, degrees: int) -> Path:
+    """The same packets with a display matrix that turns them, as phones write it."""
+    with av.open(str(source)) as given, av.open(str(path), "w") as turned:
+        stream = turned.add_stream_from_template(given.streams.video[0])
+        stream.set_display_rotation(degrees)
+        for packet in (p for p in given.demux(video=0) if p.pts is not None):
+            packet.stream = stream
+            turned.mux(packet)
+    return path
+
+
+def make_hls(source: Path, folder: Path, kind: str, seconds: str = "4") -> tuple[Path, list[Path]]:
+    """An HLS playlist of `source`, whose chunks are copies of its packets; and those chunks.
+
+    `kind` is `mpegts` or `fmp4`.
+    """
+    playlist = folder / "index.m3u8"
+    made = ["-c", "copy", "-f", "hls", "-hls_time", seconds, "-hls_list_size", "0"]
+    made += ["-hls_segment_type", kind, str(playlist)]
+    subprocess.run([FFMPEG, "-v", "error", "-i", str(source), *made], check=True)
+    chunks = [*folder.glob("*.ts"), *folder.glob("*.m4s"), *folder.glob("init.mp4")]
+    return playlist, sorted(chunks)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 
@@ -21,12 +22,16 @@ AWS = {
 }
 
 
-def eventually(holds: Callable[[], object], seconds: float = 20) -> None:
-    """Until `holds()` is true; fails after `seconds`."""
+Value = TypeVar("Value")
+
+
+def eventually(condition: Callable[[], Value], seconds: float = 20) -> Value:
+    """Wait until `condition()` is true, and return its value; fails after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not holds():
+    while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(0.05)
+    return value
 
 
 def throughout(seconds: float, holds: Callable[[], object]) -> None:

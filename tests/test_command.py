@@ -58,7 +58,7 @@ def test_a_person_with_a_file_gets_their_shorts(stack: RunningStack, tmp_path: P
     assert names == {"my talk, day 1-1.mp4", "my talk, day 1-2.mp4", "my talk, day 1.html"}
 
 
-def test_what_is_no_video_is_told_before_it_is_uploaded(
+def test_a_file_that_is_no_video_is_refused_before_it_is_uploaded(
     stack: RunningStack, tmp_path: Path
 ) -> None:
     (tmp_path / "notes.mp4").write_text("no video\n" * 100)

@@ -1,1 +1,1 @@
-"""What the outside sees, as types: events, records, steps, keys, times and errors. No I/O."""
+"""The types of events, records, steps, keys, times and errors. No I/O."""

@@ -1,4 +1,4 @@
-"""Clips: the event that asks for them, the records they live in, and the steps' own shapes."""
+"""Clips: the event that requests them, their records, and the inputs and outputs of the steps."""
 
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
@@ -53,8 +53,8 @@ class ClipRequest(Model):
     source_key: ObjectKey | None = None
 
     @property
-    def brought(self) -> dict[str, Any] | None:
-        """What a record may be made of, where there is none yet."""
+    def initial_attributes(self) -> dict[str, Any] | None:
+        """The attributes for a record that does not exist yet; None where the event has none."""
         if not self.segments:
             return None
         return {"segments": [s.model_dump(mode="json", exclude_none=True) for s in self.segments]}
@@ -72,7 +72,7 @@ class BeginClipGeneration(Model):
         seen: dict[str, ClipRequest] = {}
         for clip in self.clips or []:
             if seen.setdefault(clip.clip_id, clip) != clip:
-                raise ValueError(f"clip {clip.clip_id} is asked for twice, differently")
+                raise ValueError(f"clip {clip.clip_id} is requested twice, differently")
         return self
 
 
@@ -93,28 +93,28 @@ DUE = (ClipStatus.DETECTED, ClipStatus.PENDING, ClipStatus.FAILED)
 class ClipRecord(Model):
     """What a run reads of a clip's record; what it writes is in `clipflow.domain.transitions`.
 
-    Anybody may have written it, so nothing of it is trusted before `request` reads it.
+    Anybody may have written it, so nothing of it is trusted before `complete_request` checks it.
     """
 
     status: Any = None
     segments: Any = None
     source_key: Any = None
 
-    def request(self, asked: ClipRequest) -> ClipRequest:
-        """`asked`, completed from this record. Raises InvalidInputError naming what is wrong in
-        it."""
+    def complete_request(self, request: ClipRequest) -> ClipRequest:
+        """`request`, completed from this record. Raises InvalidInputError naming what is wrong in
+        the record."""
         completed = {
-            "clipId": asked.clip_id,
-            "segments": asked.segments or self.segments,
-            "sourceKey": asked.source_key or self.source_key,
+            "clipId": request.clip_id,
+            "segments": request.segments or self.segments,
+            "sourceKey": request.source_key or self.source_key,
         }
-        request = ClipRequest.read(completed, f"the record of clip {asked.clip_id}")
-        if not request.segments:
+        whole = ClipRequest.read(completed, f"the record of clip {request.clip_id}")
+        if not whole.segments:
             raise InvalidInputError(
-                f"Clip {asked.clip_id} has no segments.",
+                f"Clip {request.clip_id} has no segments.",
                 "Write them into its record, or into the event.",
             )
-        return request
+        return whole
 
 
 class TrackRecord(Model):
@@ -144,7 +144,7 @@ class ExtractInput(Model):
 
 
 class ExtractOutput(Model):
-    """What the segment extractor gives."""
+    """What the segment extractor returns."""
 
     episode_id: Identifier
     clip_id: Identifier

@@ -1,7 +1,7 @@
-"""Every way in which clipflow fails, as one tree.
+"""Every error that clipflow raises, as one tree.
 
     ClipflowError                     code, message, remedy
-    ├── TerminalError                 trying again cannot help
+    ├── TerminalError                 a retry cannot help
     │   ├── InvalidInputError         VALIDATION_ERROR  the event, record or segment is not valid
     │   ├── SourceNotFoundError       SOURCE_NOT_FOUND  no object to cut from
     │   ├── SourceChangedError        STORAGE_ERROR     the object was replaced during the work
@@ -19,14 +19,13 @@
         ├── ModelUnavailableError     INTERNAL_ERROR    a language model gave no usable answer
         └── DeadlineExceededError     TIMEOUT           a process or a read ran past its deadline
 
-A task's retry rule asks one question: is it a `TerminalError`?
+A task is retried unless its error is a `TerminalError`.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
-
-from clipflow.domain.secrets import without_secrets as without_secrets
 
 MESSAGE_LIMIT_BYTES = 2048
 
@@ -50,8 +49,8 @@ class ClipflowError(Exception):
     code: ClassVar[FailureCode] = FailureCode.INTERNAL_ERROR
 
     def __init__(self, message: str, remedy: str = "") -> None:
-        # Whoever shows the error, in a log or in a record, shows no secret.
-        message, remedy = without_secrets(message), without_secrets(remedy)
+        # Redacted here, so that no log or record can show a secret.
+        message, remedy = redact(message), redact(remedy)
         # Both go to Exception.args, so the error survives pickling between processes.
         super().__init__(message, remedy)
         self.message = message
@@ -62,11 +61,11 @@ class ClipflowError(Exception):
 
 
 class TerminalError(ClipflowError):
-    """Trying again cannot help."""
+    """A retry cannot help."""
 
 
 class TransientError(ClipflowError):
-    """The same step may succeed when it is tried again."""
+    """The same step may succeed when it is retried."""
 
 
 class InvalidInputError(TerminalError):
@@ -138,16 +137,16 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> "Failure":
-        """The failure a person reads, of any exception: bounded, and without secrets."""
+        """The failure of any exception, its message redacted and bounded."""
         if isinstance(error, ClipflowError):
-            return cls(error.code, presentable(str(error)))
+            return cls(error.code, bounded_message(str(error)))
         text = f"{type(error).__name__}: {error}. This is a defect in clipflow: see the run's log."
-        return cls(FailureCode.INTERNAL_ERROR, presentable(text))
+        return cls(FailureCode.INTERNAL_ERROR, bounded_message(text))
 
 
-def presentable(text: str) -> str:
-    """`text` without secrets, at most `MESSAGE_LIMIT_BYTES` of UTF-8, its middle left out."""
-    encoded = without_secrets(text).encode()
+def bounded_message(text: str) -> str:
+    """`text` redacted, and shortened in its middle to `MESSAGE_LIMIT_BYTES` of UTF-8."""
+    encoded = redact(text).encode()
     if len(encoded) <= MESSAGE_LIMIT_BYTES:
         return encoded.decode()
     half = MESSAGE_LIMIT_BYTES // 2 - 8
@@ -156,3 +155,32 @@ def presentable(text: str) -> str:
         encoded[-half:].decode(errors="ignore"),
     )
     return f"{head} … {tail}"
+
+
+# The query of a URL, and its user name with a password.
+_URL_QUERY = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]+", re.IGNORECASE)
+_URL_USER = re.compile(r"(https?://)[^\s/@'\"]+@", re.IGNORECASE)
+# Some messages hold only the path of a URL, some a header or a variable.
+_SIGNED_QUERY = re.compile(r"\?[^\s'\"]*X-Amz-[^\s'\"]*", re.IGNORECASE)
+_NAMED_SECRET = re.compile(
+    r"((?:X-Amz-(?:Signature|Credential|Security-Token)|AWS_SECRET_ACCESS_KEY|AWS_SESSION_TOKEN"
+    r"|authorization|(?:[a-z]+_)?api_key|HF_TOKEN)['\"]?\s*[=:]\s*)"
+    r"(?:'[^']*'|\"[^\"]*\"|(?:(?:Bearer|Basic|AWS4-HMAC-SHA256)\s+)?[^\s&'\"]+)",
+    re.IGNORECASE,
+)
+# The id of an AWS access key.
+_KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")
+
+
+def redact(text: str) -> str:
+    """`text` without API keys, passwords and the queries of URLs: that of a presigned URL is a
+    credential."""
+    for secret, instead in (
+        (_URL_QUERY, r"\1?…"),
+        (_URL_USER, r"\1…@"),
+        (_SIGNED_QUERY, "?…"),
+        (_NAMED_SECRET, r"\1…"),
+        (_KEY_ID, "…"),
+    ):
+        text = secret.sub(instead, text)
+    return text

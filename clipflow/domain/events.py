@@ -12,7 +12,8 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from clipflow.domain.clips import BeginClipGeneration
-from clipflow.domain.model import Model, parsed
+from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.model import Model, parse_json
 
 # W3C Trace Context, 3.2: version, trace id, parent id, flags.
 _W3C = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
@@ -21,11 +22,15 @@ _X_RAY = re.compile(r"(\w+)=([^;]+)")
 _X_RAY_ROOT = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})")
 _SPAN = re.compile(r"[0-9a-f]{16}")
 _SAMPLED = 1
+# Prefect 3.8.8 stores at most 524,288 bytes of parameters for a run; a run has others than this.
+MAX_REQUEST_BYTES = 500_000
+# An escape that means NUL: an odd number of backslashes stands before its `u`.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 @dataclass(frozen=True)
-class TracePlace:
-    """One span of a trace: 32 and 16 hexadecimal digits, and whether anybody collects it."""
+class TraceContext:
+    """The ids of one span: 32 and 16 hexadecimal digits, and whether it is sampled."""
 
     trace_id: str
     span_id: str
@@ -38,7 +43,7 @@ class TracePlace:
 
     @classmethod
     def read(cls, header: object) -> Self | None:
-        """What a `traceparent` or an `X-Amzn-Trace-Id` says; None where it says nothing usable."""
+        """The context in a `traceparent` or `X-Amzn-Trace-Id`; None where it is not usable."""
         if not isinstance(header, str):
             return None
         trace_id, span_id, sampled = _w3c(header) or _x_ray(header) or ("", "", False)
@@ -46,15 +51,15 @@ class TracePlace:
         return cls(trace_id, span_id, sampled) if usable else None
 
 
-def event_place(event_id: UUID, caller: TracePlace | None = None) -> TracePlace:
-    """The place of an event's own span: in its caller's trace, else in a trace named by its id.
+def event_trace_context(event_id: UUID, caller: TraceContext | None = None) -> TraceContext:
+    """The trace context of an event's own span: in its sender's trace, else in one named by its id.
 
-    Whoever has the event's id finds the same one, so nothing need carry it.
+    It follows from the event's id, so it does not have to be passed on.
     """
     span_id = hashlib.sha256(event_id.bytes).hexdigest()[:16]
     if caller:
-        return TracePlace(caller.trace_id, span_id, caller.sampled)
-    return TracePlace(event_id.hex, span_id)
+        return TraceContext(caller.trace_id, span_id, caller.sampled)
+    return TraceContext(event_id.hex, span_id)
 
 
 def _w3c(header: str) -> tuple[str, str, bool] | None:
@@ -63,20 +68,20 @@ def _w3c(header: str) -> tuple[str, str, bool] | None:
 
 
 def _x_ray(header: str) -> tuple[str, str, bool] | None:
-    told = dict(_X_RAY.findall(header))
-    root = _X_RAY_ROOT.fullmatch(told.get("Root", "").lower())
-    span_id = told.get("Parent", "").lower()
+    fields = dict(_X_RAY.findall(header))
+    root = _X_RAY_ROOT.fullmatch(fields.get("Root", "").lower())
+    span_id = fields.get("Parent", "").lower()
     if not root or not _SPAN.fullmatch(span_id):
         return None
-    return root[1] + root[2], span_id, told.get("Sampled") != "0"
+    return root[1] + root[2], span_id, fields.get("Sampled") != "0"
 
 
 SOURCE = "nullcheck.clips"
 DETAIL_TYPE = "Begin Clip Generation"
 PREFECT_EVENT = "nullcheck.clips.begin-clip-generation"
-# What of the resource says where the event's own span is, as W3C writes it.
+# The label of the Prefect event's resource that holds the traceparent of the event's own span.
 TRACEPARENT = "clipflow.traceparent"
-# Where an event's detail may say what called for it: W3C's header, and X-Ray's.
+# Fields of an event's detail that may hold the trace context of its sender: W3C's and X-Ray's.
 _CALLERS = ("traceparent", "X-Amzn-Trace-Id")
 
 
@@ -91,19 +96,50 @@ class EventBridgeEvent(Model):
 
 
 class PrefectEvent(BaseModel):
-    """The fields of a Prefect event that clipflow decides; `payload` is the detail as it came."""
+    """The fields of a Prefect event that clipflow decides.
+
+    Attributes:
+        payload: `tenantId` and `episodeId`, and as `detail` the whole request as JSON text. Prefect
+            evaluates objects with its own keys (`__prefect_kind`) wherever it finds them in a
+            run's parameters, so whatever a sender wrote travels as one string.
+        caller: the span that the event was put in, where its sender named one.
+    """
 
     id: UUID
     occurred: datetime
     event: str = PREFECT_EVENT
     resource: dict[str, str]
-    payload: dict[str, Any]
+    payload: dict[str, str]
+    caller: TraceContext | None = Field(default=None, exclude=True)
+
+    @property
+    def tenant_id(self) -> str:
+        return self.payload["tenantId"]
+
+    @property
+    def episode_id(self) -> str:
+        return self.payload["episodeId"]
 
 
 def put_events_entry(request: BeginClipGeneration) -> dict[str, Any]:
-    """The event that asks for it, as EventBridge's PutEvents takes it."""
+    """The event of `request`, as an entry of EventBridge's PutEvents."""
     detail = request.model_dump(mode="json", exclude_none=True)
     return {"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail)}
+
+
+def envelope(event_id: UUID, request: BeginClipGeneration, time: datetime) -> str:
+    """`request` as the body of a queue message, as EventBridge would deliver it."""
+    return json.dumps(
+        {
+            "version": "0",
+            "id": str(event_id),
+            "source": SOURCE,
+            "detail-type": DETAIL_TYPE,
+            "time": time.isoformat(),
+            "resources": [],
+            "detail": request.model_dump(mode="json", exclude_none=True),
+        }
+    )
 
 
 def to_prefect_event(body: str, header: str | None = None) -> PrefectEvent:
@@ -111,23 +147,51 @@ def to_prefect_event(body: str, header: str | None = None) -> PrefectEvent:
 
     Raises InvalidInputError, with the reason, where the body is not a valid event.
     """
-    raw = parsed(body, "the message")
+    raw = parse_json(body, "the message")
     event = EventBridgeEvent.read(raw, "the event")
-    name = f"{event.detail.tenant_id}.{event.detail.episode_id}"
-    caller = caller_of(raw["detail"], header)
+    request = event.detail
+    name = f"{request.tenant_id}.{request.episode_id}"
+    caller = caller_trace_context(raw["detail"], header)
     return PrefectEvent(
         id=event.id,
         occurred=event.time,
         resource={
             "prefect.resource.id": f"{SOURCE}.{name}",
             "prefect.resource.name": name,
-            TRACEPARENT: event_place(event.id, caller).traceparent,
+            TRACEPARENT: event_trace_context(event.id, caller).traceparent,
         },
-        payload=raw["detail"],
+        payload={
+            "tenantId": request.tenant_id,
+            "episodeId": request.episode_id,
+            "detail": request_text(request),
+        },
+        caller=caller,
     )
 
 
-def caller_of(detail: Mapping[str, Any], header: str | None = None) -> TracePlace | None:
-    """The span that the event was put in: told by its detail, else by the queue's header."""
-    told = (TracePlace.read(value) for value in (*map(detail.get, _CALLERS), header))
-    return next(filter(None, told), None)
+def request_text(request: BeginClipGeneration) -> str:
+    """`request` as the JSON text that a flow run's parameter `request` holds.
+
+    Only the fields that the contract knows are in it. Raises InvalidInputError where Prefect could
+    not store it.
+    """
+    detail = request.model_dump(mode="json", exclude_none=True)
+    text = json.dumps(detail, ensure_ascii=False)
+    if _NUL.search(text):
+        raise InvalidInputError("the event holds a NUL character, which no record can store.")
+    size = len(json.dumps(text))
+    if size > MAX_REQUEST_BYTES:
+        raise InvalidInputError(
+            f"the event's detail is {size:,} bytes as Prefect stores it, more than"
+            f" {MAX_REQUEST_BYTES:,}.",
+            "Send its clips in several events.",
+        )
+    return text
+
+
+def caller_trace_context(
+    detail: Mapping[str, Any], header: str | None = None
+) -> TraceContext | None:
+    """The span that sent the event: from its detail, else from the queue's header."""
+    found = (TraceContext.read(value) for value in (*map(detail.get, _CALLERS), header))
+    return next(filter(None, found), None)

@@ -1,11 +1,11 @@
-"""Where things are: keys of the table and keys of the bucket."""
+"""Keys of the records in the table and of the objects in the bucket."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
 
 class RecordKeys(Protocol):
-    """What has a status record."""
+    """The keys of something that has a status record: a clip, or a video's shorts."""
 
     @property
     def record(self) -> dict[str, str]:
@@ -13,7 +13,7 @@ class RecordKeys(Protocol):
 
     @property
     def label(self) -> str:
-        """What people call it: `clip c-1`."""
+        """Its name in messages: `clip c-1`."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ClipKeys:
 
     @property
     def page(self) -> str:
-        """Of results, beside the clip."""
+        """The results page, beside the clip."""
         return f"{self._folder}/index.html"
 
     @property
@@ -113,7 +113,7 @@ class ShortsKeys:
 
     @property
     def page(self) -> str:
-        """Of results, beside everything."""
+        """The results page, in the video's folder."""
         return self._key("index.html")
 
     @property
@@ -139,9 +139,9 @@ def clip_sort_key(clip_id: str) -> str:
 
 
 def record_keys(pk: str, sk: str) -> RecordKeys | None:
-    """Whose record has this key; None for what is no clip's and no video's.
+    """The keys of the clip or video whose record has this key; None where it is neither.
 
-    It knows no prefixes: only the record's key is to be used.
+    Without the prefix of object keys, so that only `record` and `label` may be used.
     """
     first, hash_mark, second = pk.partition("#")
     clip = sk.removeprefix(CLIP_SORT_PREFIX)
@@ -153,7 +153,7 @@ def record_keys(pk: str, sk: str) -> RecordKeys | None:
 
 
 def main_track_candidates(tenant_id: str, episode_id: str, prefix: str) -> list[str]:
-    """Where an episode without track records keeps its only track, the tenant's own place first."""
+    """Keys of the only track of an episode that has no track records: with the prefix first."""
     key = f"{episode_id}/tracks/main.mp4"
     return list(dict.fromkeys([expand(prefix, tenant_id) + key, key]))
 

@@ -1,4 +1,4 @@
-"""What every shape of the outside shares: its names, its identifiers, and how it is refused."""
+"""The base of all models read from outside: field names, identifiers and validation errors."""
 
 import json
 import re
@@ -10,12 +10,12 @@ from pydantic.alias_generators import to_camel
 
 from clipflow.domain.errors import InvalidInputError
 
-# Faults told of one input: a person mends the first ones, and then sees the rest.
-_MOST_FAULTS = 8
-# Unicode's categories of controls, lone surrogates and what parts lines.
-_UNSEEN = {"Cc", "Cs", "Zl", "Zp"}
-_DEEPEST = 64
-_LONGEST_NAME = 60
+# Errors reported of one input; whoever fixes these sees the rest then.
+_MAX_ERRORS = 8
+# Unicode's categories of control characters, lone surrogates and line separators.
+_INVISIBLE = {"Cc", "Cs", "Zl", "Zp"}
+_MAX_DEPTH = 64
+_MAX_NAME_LENGTH = 60
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 
@@ -26,11 +26,11 @@ def _identifier(value: str) -> str:
     return value
 
 
-# Identifiers become parts of keys, so whatever could leave a prefix is refused here.
+# Identifiers become parts of keys: anything that could escape a prefix is refused.
 Identifier = Annotated[
     str,
     AfterValidator(_identifier),
-    # For forms, which check it before anything is asked for.
+    # For forms, which check it before a run is started.
     WithJsonSchema({"type": "string", "pattern": f"^{_IDENTIFIER.pattern}$"}),
 ]
 
@@ -40,7 +40,7 @@ def _object_key(value: str) -> str:
         raise ValueError("an object key is 1 to 1024 bytes, and relative")
     if {".", ".."} & set(value.split("/")):
         raise ValueError("an object key has no . and no .. between its slashes")
-    if {category(character) for character in value} & _UNSEEN:
+    if {category(character) for character in value} & _INVISIBLE:
         raise ValueError("an object key has no control characters")
     return value
 
@@ -49,7 +49,8 @@ ObjectKey = Annotated[str, AfterValidator(_object_key)]
 
 
 class Model(BaseModel):
-    """A shape with the camelCase names of the outside, snake_case inside; unknown fields pass."""
+    """A model with camelCase names in JSON and snake_case ones in Python; unknown fields are
+    ignored."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -64,18 +65,18 @@ class Model(BaseModel):
     def read(cls, value: object, what: str) -> Self:
         """`value` as this model. Raises InvalidInputError naming `what` and each field at fault."""
         try:
-            # Only the outside's own names: ours would be lost on whoever reads the value next.
+            # Only the JSON names: others that read the value do not know the Python ones.
             return cls.model_validate(value, by_alias=True, by_name=False)
         except ValidationError as error:
-            raise InvalidInputError(f"{what} is not valid: {faults(error)}.") from None
+            raise InvalidInputError(f"{what} is not valid: {describe_errors(error)}.") from None
 
 
-def parsed(text: str | bytes, what: str, remedy: str = "") -> Any:
-    """`text` as JSON. Raises InvalidInputError naming `what` where it is none, or none that
-    travels.
+def parse_json(text: str | bytes, what: str, remedy: str = "") -> Any:
+    """`text` parsed as JSON. Raises InvalidInputError, which names `what`, where it is not JSON or
+    cannot be passed on.
 
-    What travels is at most `_DEEPEST` deep, its whole numbers have 64 bits, and its texts are
-    Unicode: else Prefect's server and its client cannot write it, also where it means nothing here.
+    What can be passed on is at most `_MAX_DEPTH` deep, its whole numbers have 64 bits, and its
+    texts are Unicode: otherwise Prefect's server and client cannot store it.
     """
     try:
         value = json.loads(text)
@@ -84,7 +85,7 @@ def parsed(text: str | bytes, what: str, remedy: str = "") -> Any:
     waiting: list[tuple[Any, tuple[object, ...]]] = [(value, ())]
     while waiting:
         inner, path = waiting.pop()
-        if why := _cannot_travel(inner, len(path)):
+        if why := _invalid_reason(inner, len(path)):
             raise InvalidInputError(f"{what} is not valid: {_named(path)}: {why}.", remedy)
         if isinstance(inner, dict):
             waiting += [(part, (*path, key)) for key, part in inner.items()]
@@ -94,10 +95,10 @@ def parsed(text: str | bytes, what: str, remedy: str = "") -> Any:
     return value
 
 
-def _cannot_travel(value: object, depth: int) -> str:
-    """Why not; empty where it can."""
-    if depth > _DEEPEST:
-        return f"it is nested more than {_DEEPEST} deep"
+def _invalid_reason(value: object, depth: int) -> str:
+    """Why the value cannot be passed on; empty where it can."""
+    if depth > _MAX_DEPTH:
+        return f"it is nested more than {_MAX_DEPTH} deep"
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return "a whole number has at most 64 bits"
     if isinstance(value, str) and not value.isascii() and _SURROGATE.search(value):
@@ -106,22 +107,22 @@ def _cannot_travel(value: object, depth: int) -> str:
 
 
 def _named(path: tuple[object, ...]) -> str:
-    # A name may be as long as whoever sent it likes.
-    return _in_one_line(".".join(str(part)[:_LONGEST_NAME] for part in path[:8]) or "value")
+    # A name in the input may have any length.
+    return _in_one_line(".".join(str(part)[:_MAX_NAME_LENGTH] for part in path[:8]) or "value")
 
 
-def faults(error: ValidationError) -> str:
-    """What is wrong, field by field, in one line, without repeating the input."""
-    found = error.errors(include_url=False, include_input=False)
-    told = [
-        f"{_named(fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}"
-        for fault in found[:_MOST_FAULTS]
+def describe_errors(invalid: ValidationError) -> str:
+    """The errors, field by field in one line, without the input."""
+    found = invalid.errors(include_url=False, include_input=False)
+    described = [
+        f"{_named(error['loc'])}: {error['msg'].removeprefix('Value error, ')}"
+        for error in found[:_MAX_ERRORS]
     ]
-    left = len(found) - len(told)
-    whole = "; ".join([*told, *([f"and {left} more"] if left else [])])
+    left = len(found) - len(described)
+    whole = "; ".join([*described, *([f"and {left} more"] if left else [])])
     return _in_one_line(whole)
 
 
 def _in_one_line(text: str) -> str:
-    # What came in may be in it, and a line of its own in a log would be a lie.
-    return "".join("�" if category(character) in _UNSEEN else character for character in text)
+    # Parts of the input may be in it; a line break there would forge a line of the log.
+    return "".join("�" if category(character) in _INVISIBLE else character for character in text)

@@ -1,4 +1,4 @@
-"""Shorts: what a video's config asks for, and the moments and shorts that come of it."""
+"""Shorts: the config of a video, its moments, and the shorts made of them."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from clipflow.domain.clips import ClipStatus
-from clipflow.domain.errors import Failure, FailureCode, presentable
+from clipflow.domain.errors import Failure, FailureCode, bounded_message
 from clipflow.domain.model import Identifier, Model, ObjectKey
 from clipflow.domain.timecode import SubtitleTime, format_clock
 
@@ -21,7 +21,7 @@ class Layout(StrEnum):
 
 
 class CaptionStyle(StrEnum):
-    """How what is said is shown."""
+    """How captions are shown."""
 
     KARAOKE = "karaoke"  # a few words at a time, the spoken one highlighted
     PLAIN = "plain"  # a few words at a time
@@ -29,7 +29,7 @@ class CaptionStyle(StrEnum):
 
 
 class FailedState(StrEnum):
-    """The states in which making shorts may end in failure."""
+    """The final states of a failed `generate-shorts` run."""
 
     READ_CONFIG = "ReadConfigFailed"
     PARENT_TASK = "ParentTaskFailed"
@@ -71,7 +71,7 @@ class Moment(Model):
 
 
 class Short(Model):
-    """What a video's record says of one of its shorts."""
+    """One short, as an entry of the record's `shorts`."""
 
     index: int
     s3_key: ObjectKey
@@ -110,7 +110,7 @@ class Short(Model):
 
 
 class ShortsResult(Model):
-    """What a video's record says when its run is over; `segment_count` is what was asked for."""
+    """What a video's record holds after its run; `segment_count` is the number requested."""
 
     segment_count: int | None = None
     shorts: list[Short] | None = None
@@ -118,15 +118,15 @@ class ShortsResult(Model):
 
 
 def children_failure(shorts: Sequence[Short]) -> Failure | None:
-    """What to say of the shorts that failed, where any did."""
+    """One failure for all shorts that failed; None where none did."""
     failed = [short for short in shorts if short.code]
     if not failed:
         return None
-    told = " ".join(f"{short.index}: {short.error}" for short in failed)
+    errors = " ".join(f"{short.index}: {short.error}" for short in failed)
     return Failure(
         failed[0].code or FailureCode.INTERNAL_ERROR,
-        presentable(
-            f"{len(failed)} of {len(shorts)} shorts failed, the others are made. {told} "
+        bounded_message(
+            f"{len(failed)} of {len(shorts)} shorts failed, the others are made. {errors} "
             "Start it again: only what failed is made."
         ),
     )

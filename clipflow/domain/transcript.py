@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from clipflow.domain.errors import InvalidInputError
-from clipflow.domain.model import Model, parsed
+from clipflow.domain.model import Model, parse_json
 
 # Seconds: a later time is damage, not speech.
 LONGEST = 48 * 3600
@@ -151,7 +151,7 @@ def words_json(words: Iterable[Word]) -> str:
 
 def read_words(text: str | bytes, name: str) -> tuple[Word, ...]:
     """The words in `text`. Raises InvalidInputError naming `name` and the first word at fault."""
-    rows = parsed(text, name)
+    rows = parse_json(text, name)
     if not isinstance(rows, list):
         raise InvalidInputError(f"{name} is not a list of words.")
     return tuple(Word.read(row, f"{name}: word {place}") for place, row in enumerate(rows, 1))

@@ -55,12 +55,12 @@ _OWNED = "#flowRunId = :owner AND #status = :inProgress"
 
 
 def claim(
-    run_id: str, now: str, brought: Mapping[str, Any] | None, dead_owner: str | None
+    run_id: str, now: str, initial_attributes: Mapping[str, Any] | None, dead_owner: str | None
 ) -> Update:
-    """To `Generation in Progress`, owned by `run_id`, unless a run is at work on it already.
+    """To `Generation in Progress`, owned by `run_id`, unless another run is working on it.
 
-    `brought` are attributes for a record that has none such; only then may the record be new.
-    `dead_owner` is a run known to be over, whose claim counts no more.
+    `initial_attributes` are set where the record has none of that name; without them the record
+    must exist. `dead_owner` is a run known to have ended, whose claim no longer counts.
     """
     free = "#status <> :inProgress OR attribute_not_exists(#flowRunId)"
     if dead_owner:
@@ -71,7 +71,7 @@ def claim(
             "updatedAt": now,
             "flowRunId": run_id,
         },
-        only_if_absent=dict(brought or {}),
+        only_if_absent=dict(initial_attributes or {}),
         removes=("failedState",),  # an earlier run's
         history={"status": ClipStatus.IN_PROGRESS, "timestamp": now},
         compares={
@@ -79,13 +79,13 @@ def claim(
             **({"deadOwner": dead_owner} if dead_owner else {}),
         },
         condition=f"attribute_exists(#pk) AND ({free})"
-        if brought is None
+        if initial_attributes is None
         else f"attribute_not_exists(#pk) OR {free}",
     )
 
 
 def complete(run_id: str, now: str, made: Mapping[str, Any]) -> Update:
-    """To `Generation Complete`, with what was made; what an earlier failure left goes."""
+    """To `Generation Complete`, with what was made; removes what an earlier failure left."""
     return Update(
         sets={"status": ClipStatus.COMPLETE.value, "updatedAt": now, **made},
         removes=("processingError", "failedState"),
@@ -96,7 +96,7 @@ def complete(run_id: str, now: str, made: Mapping[str, Any]) -> Update:
 
 
 def fail(run_id: str, now: str, failure: Failure, made: Mapping[str, Any]) -> Update:
-    """To `Generation Failed`, with the reason, and what was made nevertheless."""
+    """To `Generation Failed`, with the reason, and what was made in spite of it."""
     return Update(
         sets={**_failed(now, failure), **made},
         history=_failed_entry(now, failure),
@@ -106,8 +106,8 @@ def fail(run_id: str, now: str, failure: Failure, made: Mapping[str, Any]) -> Up
 
 
 def fail_unclaimed(run_id: str, now: str, failure: Failure) -> Update:
-    """To `Generation Failed`, by a run that ended before it could claim the record, and while no
-    other has: what was asked for waits for nobody."""
+    """To `Generation Failed`, by a run that ended before it could claim the record. Only while no
+    other run has claimed it: otherwise nobody would ever report the failure."""
     return Update(
         sets={**_failed(now, failure), "flowRunId": run_id},
         history=_failed_entry(now, failure),

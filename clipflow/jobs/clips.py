@@ -27,9 +27,10 @@ from clipflow.jobs.segment import (
     span_within,
     video_metadata,
 )
-from clipflow.media.form import common_form
-from clipflow.media.probe import probe
-from clipflow.media.stitch import Piece, stitch
+from clipflow.machine import Machine
+from clipflow.media.mux import SegmentFile, stitch
+from clipflow.media.output_format import common_format
+from clipflow.media.probe import probe_source
 from clipflow.media.window import Span
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import report
@@ -88,8 +89,8 @@ class Cut:
 
     @property
     def label(self) -> str:
-        """For people: `0 · 00:15:30–00:17:45`."""
-        return f"{self.request.index} · {self.plan.span}"
+        """The name in the UI: `0: 00:15:30-00:17:45`."""
+        return f"{self.request.index}: {self.plan.span}"
 
 
 def source_clip(
@@ -109,13 +110,14 @@ def source_clip(
 
 
 def plan_cuts(clip: SourcedClip, objects: ObjectStore) -> list[Cut]:
-    """Probe each source once, and settle spans and form.
+    """Probe each source once, and settle spans and output format.
 
-    Raises InvalidInputError for a segment that is not within its source, and what `probe` raises.
+    Raises InvalidInputError for a segment that is not within its source, and what
+    `probe_source` raises.
     """
     heads = {head.key: head for _, head in clip.segments}
-    probes = {key: probe(open_source(head, objects)) for key, head in heads.items()}
-    form = common_form(list(probes.values()))
+    probes = {key: probe_source(open_source(head, objects)) for key, head in heads.items()}
+    target = common_format(list(probes.values()))
     return [
         Cut(
             ExtractInput(
@@ -130,7 +132,7 @@ def plan_cuts(clip: SourcedClip, objects: ObjectStore) -> list[Cut]:
                 head,
                 probes[head.key],
                 span_within(Span(segment.start_time, segment.end_time), probes[head.key]),
-                form,
+                target,
             ),
         )
         for index, (segment, head) in enumerate(clip.segments)
@@ -138,10 +140,10 @@ def plan_cuts(clip: SourcedClip, objects: ObjectStore) -> list[Cut]:
 
 
 def extract(
-    planned: Cut, objects: ObjectStore, *, threads: int, force: bool = False
+    planned: Cut, objects: ObjectStore, machine: Machine, *, force: bool = False
 ) -> ExtractOutput:
     """Make `planned`, unless it is there already. Raises what `make_segment` raises."""
-    size = make_segment(planned.plan, objects, threads=threads, force=force)
+    size = make_segment(planned.plan, objects, machine, force=force)
     return ExtractOutput(
         episode_id=planned.request.episode_id,
         clip_id=planned.request.clip_id,
@@ -149,7 +151,7 @@ def extract(
         metadata=SegmentMetadata(
             duration=float(planned.plan.span.duration),
             file_size=size,
-            resolution=planned.plan.form.resolution,
+            resolution=planned.plan.target.resolution,
         ),
     )
 
@@ -163,18 +165,20 @@ def made_already(clip: SourcedClip, objects: ObjectStore) -> ClipResult | None:
     return _result(clip, duration, head.metadata["resolution"], head.size)
 
 
-def assemble(request: StitchInput, clip: SourcedClip, objects: ObjectStore) -> ClipResult:
+def assemble(
+    request: StitchInput, clip: SourcedClip, objects: ObjectStore, machine: Machine
+) -> ClipResult:
     """Stitch the segments of `request` into the clip's object.
 
     Raises what storing and stitching raise.
     """
     needed = 2 * sum(segment.metadata.file_size for segment in request.segments)
-    with span("stitch") as work, work_folder(needed) as scratch:
+    with span("stitch") as work, work_folder(machine.scratch, needed) as scratch:
         pieces = []
         for index, segment in enumerate(request.segments):
             path = scratch / f"{index}.mp4"
             objects.download(segment.segment_file, path)
-            pieces.append(Piece(path, Fraction(str(segment.metadata.duration))))
+            pieces.append(SegmentFile(path, Fraction(str(segment.metadata.duration))))
             report(len(pieces) / (len(request.segments) + 1))
         path = scratch / "clip.mp4"
         made = stitch(pieces, path)

@@ -12,22 +12,21 @@ import ffmpeg as command
 
 from clipflow.captions.ass import burned_in
 from clipflow.domain.shorts import Layout
-from clipflow.media.cut import (
+from clipflow.media.encode import (
     CRF,
     MATRICES,
     PRESET,
     TIMESCALE,
-    framed,
-    sounded,
-    tone_mapped,
-    upright,
+    audio_filters,
+    rotate,
+    tone_map,
+    trim,
 )
-from clipflow.media.form import is_hdr, matrix_of
-from clipflow.media.loudness import levelled
+from clipflow.media.loudness import normalize
+from clipflow.media.output_format import is_hdr, matrix_of
 from clipflow.media.probe import Probe
 from clipflow.media.window import Window
-from clipflow.reframe.expression import cropped
-from clipflow.reframe.path import CropPath
+from clipflow.reframe.crop import CropPath, cropped
 
 WIDTH, HEIGHT = 1080, 1920
 RESOLUTION = f"{WIDTH}x{HEIGHT}"
@@ -60,7 +59,7 @@ class Background:
     """The file at `path` holds the beginning of the video that plays below."""
 
     path: Path
-    known: Probe
+    probe: Probe
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Ingredients:
     """
 
     window: Window
-    known: Probe
+    probe: Probe
     layout: Layout
     crop: CropPath | None
     background: Background | None
@@ -95,10 +94,12 @@ def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
     window = made_of.window
     # One thread each decodes and filters as fast as is encoded; more would cost a tenth more.
     content = command.input(str(window.path), threads=1)
-    sound = sounded(content["a:0"] if window.has_sound else None, window, SAMPLE_RATE, "stereo")
+    sound = audio_filters(
+        content["a:0"] if window.has_audio else None, window, SAMPLE_RATE, "stereo"
+    )
     output = command.output(
         _finished(_laid_out(_upright(content["v:0"], made_of), made_of), made_of),
-        levelled(sound, made_of.loudness, SAMPLE_RATE),
+        normalize(sound, made_of.loudness, SAMPLE_RATE),
         str(path),
         format="mp4",
         fps_mode="passthrough",
@@ -127,22 +128,22 @@ def _finished(stream: Any, made_of: Ingredients) -> Any:
 
 def _upright(stream: Any, made_of: Ingredients) -> Any:
     """The moment's frames at their own times from zero, upright, with square pixels."""
-    known = made_of.known
-    stream = upright(framed(stream, made_of.window), known.rotation)
-    return stream if known.square else stream.filter("scale", known.width, known.height)
+    probe = made_of.probe
+    stream = rotate(trim(stream, made_of.window), probe.rotation)
+    return stream if probe.square else stream.filter("scale", probe.width, probe.height)
 
 
 def _laid_out(stream: Any, made_of: Ingredients) -> Any:
-    known = made_of.known
+    probe = made_of.probe
     match made_of.layout:
         case Layout.STACK:
-            above = _scaled(_cropped(stream, made_of), known, w=WIDTH, h=_STACKED)
+            above = _scaled(_cropped(stream, made_of), probe, w=WIDTH, h=_STACKED)
             below = _below(made_of.background)
             return above.filter("pad", WIDTH, HEIGHT, 0, 0).overlay(below, y=_STACKED, shortest=1)
         case Layout.CROP:
-            return _scaled(_cropped(stream, made_of), known, w=WIDTH, h=HEIGHT)
+            return _scaled(_cropped(stream, made_of), probe, w=WIDTH, h=HEIGHT)
         case Layout.BLUR:
-            parts = _scaled(stream, known, **_INSIDE).split()
+            parts = _scaled(stream, probe, **_INSIDE).split()
             return _blurred(parts[0]).overlay(parts[1], x="(W-w)/2", y="(H-h)/2")
 
 
@@ -150,12 +151,12 @@ def _cropped(stream: Any, made_of: Ingredients) -> Any:
     return cropped(stream, made_of.crop) if made_of.crop else stream
 
 
-def _scaled(stream: Any, known: Probe, **size: Any) -> Any:
+def _scaled(stream: Any, probe: Probe, **size: Any) -> Any:
     """In another size and in BT.709."""
-    if is_hdr(known.colour):
+    if is_hdr(probe.colour):
         # Mapped when it is small: that is the dearest of all filters.
-        return tone_mapped(stream.filter("scale", **size))
-    given = MATRICES.get(matrix_of(known), "auto")
+        return tone_map(stream.filter("scale", **size))
+    given = MATRICES.get(matrix_of(probe), "auto")
     matrices = {"in_color_matrix": given, "out_color_matrix": "bt709", "out_range": "tv"}
     return stream.filter("scale", **size, **matrices)
 
@@ -173,6 +174,6 @@ def _below(background: Background | None) -> Any:
         smooth = {"flags": "bilinear", "out_color_matrix": "bt709"}
         return stream.filter("scale", WIDTH, _STACKED, **smooth).filter("setsar", 1)
     looped = command.input(str(background.path), stream_loop=-1)["v:0"]
-    stream = upright(looped.filter("setpts", "PTS-STARTPTS"), background.known.rotation)
-    stream = _scaled(stream, background.known, w=WIDTH, h=_STACKED, **_COVERING)
+    stream = rotate(looped.filter("setpts", "PTS-STARTPTS"), background.probe.rotation)
+    stream = _scaled(stream, background.probe, w=WIDTH, h=_STACKED, **_COVERING)
     return stream.filter("crop", WIDTH, _STACKED).filter("setsar", 1)

@@ -20,16 +20,17 @@ from clipflow.jobs.segment import (
     video_metadata,
 )
 from clipflow.jobs.shorts import read_transcript
+from clipflow.machine import Machine, encoder_slot
 from clipflow.media import ffmpeg
-from clipflow.media.allowance import most_bytes, patience
-from clipflow.media.cut import refuse_unless_whole
-from clipflow.media.loudness import loudness
-from clipflow.media.probe import Probe, probe
-from clipflow.media.window import Span, Window, fetch
-from clipflow.reframe.path import CropPath
+from clipflow.media.encode import verify_frame_count
+from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
+from clipflow.media.loudness import measure_loudness
+from clipflow.media.probe import Probe, probe_source
+from clipflow.media.window import Span, Window, fetch_window
+from clipflow.reframe.crop import CropPath
 from clipflow.settings import models
 from clipflow.storage.objects import ObjectHead, ObjectStore
-from clipflow.telemetry.progress import part
+from clipflow.telemetry.progress import portion
 from clipflow.telemetry.tracing import span
 
 # The share of the work that is done when ffmpeg begins: faces are found by then.
@@ -47,11 +48,11 @@ class Render:
 
     @property
     def label(self) -> str:
-        """For people: `1 · 00:15:30–00:16:10`."""
-        return f"{self.number} · {Span(self.moment.start, self.moment.end)}"
+        """The name in the UI: `1: 00:15:30-00:16:10`."""
+        return f"{self.number}: {Span(self.moment.start, self.moment.end)}"
 
 
-def render(asked: Render, objects: ObjectStore, *, threads: int, force: bool) -> Short:
+def render(asked: Render, objects: ObjectStore, machine: Machine, *, force: bool) -> Short:
     """Make the short, unless it is there already, made from the same.
 
     Raises what reading, ffmpeg and storing raise.
@@ -73,12 +74,12 @@ def render(asked: Render, objects: ObjectStore, *, threads: int, force: bool) ->
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
         return Short.made(asked.number, key, moment, head.size)
-    with span("render") as work, work_folder(_needed(asked)) as scratch:
+    with span("render") as work, work_folder(machine.scratch, _needed(asked)) as scratch:
         path = scratch / "short.mp4"
-        with part(0, _GATHERED):
+        with portion(0, _GATHERED):
             made_of = _gather(asked, video, below, spoken, objects, scratch)
-        with part(_GATHERED, 1):
-            _make(made_of, path, asked, threads)
+        with encoder_slot(machine), portion(_GATHERED, 1):
+            _make(made_of, path, asked, machine)
         duration = made_of.window.span.duration
         metadata = video_metadata(duration, picture.RESOLUTION, 1, video.etag, made_from)
         objects.upload(path, key, metadata)
@@ -109,30 +110,30 @@ def _gather(
     """Everything that ffmpeg needs, in `scratch`."""
     layout, written = asked.config.layout, scratch / "captions.ass"
     source = open_source(video, objects)
-    known = probe(source)
-    span = span_within(Span(asked.moment.start, asked.moment.end), known)
-    window = fetch(source, known, span, scratch / "window.nut")
+    probe = probe_source(source)
+    span = span_within(Span(asked.moment.start, asked.moment.end), probe)
+    window = fetch_window(source, probe, span, scratch / "window.nut")
     style, centre = asked.config.caption_style, captions_centre(layout)
     written.write_text(captions(spoken.words, window.frames, style, centre), encoding="utf-8")
     return Ingredients(
         window=window,
-        known=known,
+        probe=probe,
         layout=layout,
-        crop=_crop(window, known, layout),
+        crop=_crop(window, probe, layout),
         background=_fetched(below, span.duration, objects, scratch) if below else None,
         captions=written,
-        loudness=loudness(window.path, window.origin, window.origin + span.duration),
+        loudness=measure_loudness(window.path, window.origin, window.origin + span.duration),
     )
 
 
-def _crop(window: Window, known: Probe, layout: Layout) -> CropPath | None:
+def _crop(window: Window, probe: Probe, layout: Layout) -> CropPath | None:
     # Here, because it brings OpenCV, for which no other step has a use.
+    from clipflow.reframe.analysis import Film
     from clipflow.reframe.follow import crop_path
-    from clipflow.reframe.watch import Film
 
     aspect, end = crop_aspect(layout), window.origin + window.span.duration
-    size = (known.width, known.height)
-    film = Film(window.path, size, known.rotation, window.origin, end)
+    size = (probe.width, probe.height)
+    film = Film(window.path, size, probe.rotation, window.origin, end)
     return crop_path(film, aspect, models().face_model) if aspect else None
 
 
@@ -141,16 +142,20 @@ def _fetched(
 ) -> Background:
     """As much of the background as the short is long; where it is shorter, all of it."""
     source = open_source(head, objects)
-    known = probe(source)
-    span = Span(Fraction(0), min(duration, known.duration or duration))
-    return Background(fetch(source, known, span, scratch / "background.nut").path, known)
+    probe = probe_source(source)
+    span = Span(Fraction(0), min(duration, probe.duration or duration))
+    return Background(fetch_window(source, probe, span, scratch / "background.nut").path, probe)
 
 
-def _make(made_of: Ingredients, path: Path, asked: Render, threads: int) -> None:
-    doing = f"rendering short {asked.label} of {asked.keys.label}"
-    window = made_of.window
-    deadline = patience(picture.WIDTH * picture.HEIGHT, window.span.duration)
-    largest = most_bytes(picture.WIDTH * picture.HEIGHT, len(window.frames), window.span.duration)
-    command = picture.render_command(made_of, path, threads)
-    ffmpeg.run(command, doing, deadline, largest, window.span.duration)
-    refuse_unless_whole(window, path, doing)
+def _make(made_of: Ingredients, path: Path, asked: Render, machine: Machine) -> None:
+    action = f"rendering short {asked.label} of {asked.keys.label}"
+    window, pixels = made_of.window, picture.WIDTH * picture.HEIGHT
+    ffmpeg.run(
+        picture.render_command(made_of, path, machine.threads),
+        action,
+        machine,
+        encode_timeout(pixels, window.span.duration),
+        max_bytes=max_output_bytes(pixels, len(window.frames), window.span.duration),
+        duration=window.span.duration,
+    )
+    verify_frame_count(window, path, action)

@@ -13,16 +13,17 @@ from clipflow import PIPELINE_VERSION
 from clipflow.domain.errors import InvalidInputError, SourceNotFoundError
 from clipflow.domain.timecode import format_timecode
 from clipflow.jobs.scratch import encoded_bytes, window_bytes, work_folder
-from clipflow.media.form import Form
-from clipflow.media.playlist import LARGEST_PLAYLIST_BYTES, beside, parse
+from clipflow.machine import Machine, encoder_slot
+from clipflow.media.hls import LARGEST_PLAYLIST_BYTES, parse_playlist, resolve_uri
+from clipflow.media.output_format import OutputFormat
 from clipflow.media.probe import Probe
 from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import PLAYLIST, FileSource, PlaylistSource, Source
-from clipflow.media.window import Span, fetch
+from clipflow.media.window import Span, fetch_window
 from clipflow.storage.objects import ObjectHead, ObjectStore
-from clipflow.telemetry.logging import SEGMENT_MADE, say
-from clipflow.telemetry.progress import part
-from clipflow.telemetry.tracing import Work, counted, span
+from clipflow.telemetry.logging import SEGMENT_MADE, emit_metric
+from clipflow.telemetry.progress import portion
+from clipflow.telemetry.tracing import Work, counting_bytes, span
 
 MADE_FROM = "made-from"
 
@@ -76,10 +77,12 @@ def open_source(head: ObjectHead, objects: ObjectStore) -> Source:
     """The source at `head`, ready to be read by range. Raises InvalidInputError for a bad
     playlist."""
     if not head.key.endswith(PLAYLIST):
-        return FileSource(head.key, head.etag, head.size, counted(partial(objects.part, head)))
+        return FileSource(
+            head.key, head.etag, head.size, counting_bytes(partial(objects.part, head))
+        )
     key = head.key
     for _ in ("master", "media"):
-        playlist = parse(objects.text(key, LARGEST_PLAYLIST_BYTES), key)
+        playlist = parse_playlist(objects.text(key, LARGEST_PLAYLIST_BYTES), key)
         if not isinstance(playlist, str):
             return PlaylistSource(head.key, head.etag, playlist, partial(_address, objects, key))
         key = playlist
@@ -87,7 +90,7 @@ def open_source(head: ObjectHead, objects: ObjectStore) -> Source:
 
 
 def _address(objects: ObjectStore, playlist_key: str, uri: str) -> str:
-    return objects.url(beside(playlist_key, uri))
+    return objects.url(resolve_uri(playlist_key, uri))
 
 
 logger = logging.getLogger(__name__)
@@ -103,19 +106,19 @@ TAGS = "kind=segment"
 
 @dataclass(frozen=True)
 class SegmentPlan:
-    """One segment to make: which span of which object, in which form, under which key."""
+    """One segment to make: which span of which object, in which output format, under which key."""
 
     key: str
     head: ObjectHead
     source: Probe
     span: Span
-    form: Form
+    target: OutputFormat
 
     @property
     def fingerprint(self) -> str:
         """Equal for equal segments."""
         span = [format_timecode(self.span.start), format_timecode(self.span.end)]
-        return fingerprint([span, self.head.etag, asdict(self.form)])
+        return fingerprint([span, self.head.etag, asdict(self.target)])
 
 
 def span_within(span: Span, source: Probe) -> Span:
@@ -138,7 +141,7 @@ def span_within(span: Span, source: Probe) -> Span:
 
 
 def make_segment(
-    plan: SegmentPlan, objects: ObjectStore, *, threads: int, force: bool = False
+    plan: SegmentPlan, objects: ObjectStore, machine: Machine, *, force: bool = False
 ) -> int:
     """Make `plan`, unless it is there already, made from the same; its bytes.
 
@@ -149,8 +152,8 @@ def make_segment(
         return head.size
     began = time.monotonic()
     with span("segment") as work:
-        _make(plan, objects, work, threads)
-    say(
+        _make(plan, objects, work, machine)
+    emit_metric(
         SEGMENT_MADE,
         f"{plan.key} is made: {plan.span} of {plan.source.name}, {work.cut_way}.",
         seconds=round(time.monotonic() - began, 3),
@@ -162,16 +165,16 @@ def make_segment(
     return work.bytes_written
 
 
-def _make(plan: SegmentPlan, objects: ObjectStore, work: Work, threads: int) -> None:
-    with work_folder(_needed(plan)) as scratch:
+def _make(plan: SegmentPlan, objects: ObjectStore, work: Work, machine: Machine) -> None:
+    with work_folder(machine.scratch, _needed(plan)) as scratch:
         path, window_path = scratch / "segment.mp4", scratch / "window.nut"
         source = open_source(plan.head, objects)
-        with part(0, _FETCHED):
-            window = fetch(source, plan.source, plan.span, window_path)
-        with part(_FETCHED, 1):
-            made = smart_cut(window, plan.source, plan.form, path, threads)
+        with portion(0, _FETCHED):
+            window = fetch_window(source, plan.source, plan.span, window_path)
+        with encoder_slot(machine), portion(_FETCHED, 1):
+            made = smart_cut(window, plan.source, plan.target, path, machine)
         metadata = video_metadata(
-            plan.span.duration, plan.form.resolution, 1, plan.head.etag, plan.fingerprint
+            plan.span.duration, plan.target.resolution, 1, plan.head.etag, plan.fingerprint
         )
         metadata["cut-way"] = made.label
         objects.upload(path, plan.key, metadata, tags=TAGS)
@@ -184,6 +187,6 @@ def _make(plan: SegmentPlan, objects: ObjectStore, work: Work, threads: int) -> 
 
 def _needed(plan: SegmentPlan) -> int:
     """Bytes on disk: the window, and what is encoded, once in parts and once as a whole."""
-    duration, form = plan.span.duration, plan.form
-    encoded = encoded_bytes(form.width * form.height, duration)
+    duration, target = plan.span.duration, plan.target
+    encoded = encoded_bytes(target.width * target.height, duration)
     return window_bytes(plan.head.size, plan.source.duration, duration) + 2 * encoded

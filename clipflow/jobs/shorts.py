@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clipflow.domain.errors import InvalidInputError, NoMomentsError
 from clipflow.domain.keys import ShortsKeys
-from clipflow.domain.model import parsed
+from clipflow.domain.model import parse_json
 from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.transcript import Transcript, read_words, words_json
 from clipflow.highlights.moments import pick
@@ -24,9 +24,10 @@ from clipflow.jobs.segment import (
     open_source,
     span_within,
 )
+from clipflow.machine import Machine
 from clipflow.media import ffmpeg
-from clipflow.media.form import common_form, in_sdr
-from clipflow.media.probe import probe
+from clipflow.media.output_format import common_format, to_sdr
+from clipflow.media.probe import probe_source
 from clipflow.media.window import Span
 from clipflow.settings import models
 from clipflow.speech import archive, audio
@@ -35,7 +36,7 @@ from clipflow.speech.transcriber import transcribe as transcribe_sound
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.subtitles.cues import srt_text
 from clipflow.subtitles.reading import read_subtitles
-from clipflow.telemetry.progress import part
+from clipflow.telemetry.progress import portion
 
 logger = logging.getLogger(__name__)
 
@@ -46,18 +47,18 @@ def read_config(keys: ShortsKeys, objects: ObjectStore) -> ShortsConfig:
     """What the video's config asks for.
 
     Raises SourceNotFoundError where there is none, or no such background; InvalidInputError where
-    it cannot be meant; what `probe` raises where the background is no video.
+    it cannot be meant; what `probe_source` raises where the background is no video.
     """
     text = objects.text(keys.config, _LARGEST_CONFIG_BYTES)
-    config = ShortsConfig.read(parsed(text, keys.config, "Correct it."), keys.config)
-    for name, said, known in (
+    config = ShortsConfig.read(parse_json(text, keys.config, "Correct it."), keys.config)
+    for name, said, probe in (
         ("user_id", config.user_id, keys.user_id),
         ("video_id", config.video_id, keys.video_id),
     ):
-        if said not in (None, known):
-            logger.warning("%s says %s %s: %s is meant.", keys.config, name, said, known)
+        if said not in (None, probe):
+            logger.warning("%s says %s %s: %s is meant.", keys.config, name, said, probe)
     if config.background_video:
-        probe(open_source(find_source([config.background_video], objects), objects))
+        probe_source(open_source(find_source([config.background_video], objects), objects))
     return config
 
 
@@ -73,7 +74,7 @@ _LANGUAGE = "language"
 
 
 def transcribe(
-    keys: ShortsKeys, language: str | None, objects: ObjectStore, *, force: bool
+    keys: ShortsKeys, language: str | None, objects: ObjectStore, machine: Machine, *, force: bool
 ) -> None:
     """Put the transcript's three objects, unless they are there already, made from the same.
 
@@ -94,7 +95,7 @@ def transcribe(
         content = objects.data(keys.subtitles, _LARGEST_TRANSCRIPT_BYTES)
         transcript = read_subtitles(content, keys.subtitles, language)
     else:
-        transcript = _hear(keys, video, language, objects, force)
+        transcript = _hear(keys, video, language, objects, machine, force)
     metadata = checkpoint(video.etag, made_from)
     if not written:
         objects.put_text(srt_text(transcript), keys.subtitles, metadata, "application/x-subrip")
@@ -112,34 +113,41 @@ def read_transcript(keys: ShortsKeys, objects: ObjectStore) -> Transcript:
 
 
 def _hear(
-    keys: ShortsKeys, video: ObjectHead, language: str | None, objects: ObjectStore, force: bool
+    keys: ShortsKeys,
+    video: ObjectHead,
+    language: str | None,
+    objects: ObjectStore,
+    machine: Machine,
+    force: bool,
 ) -> Transcript:
     kept = not force and is_made_from(objects.head(keys.sound), fingerprint(video.etag))
-    with work_folder(min(2 * video.size, _SOUND_BYTES)) as scratch:
+    with work_folder(machine.scratch, min(2 * video.size, _SOUND_BYTES)) as scratch:
         sound = scratch / "sound.raw"
         if kept:
             packed = sound.with_suffix(".flac")
             objects.download(keys.sound, packed)
-            archive.unpack(packed, sound)
+            archive.unpack(packed, sound, machine)
         else:
-            with part(0, _READ):
-                _keep_sound(keys, video, objects, sound)
-        with part(_READ, 1):
+            with portion(0, _READ):
+                _keep_sound(keys, video, objects, machine, sound)
+        with portion(_READ, 1):
             return transcribe_sound(sound, language, models())
 
 
-def _keep_sound(keys: ShortsKeys, video: ObjectHead, objects: ObjectStore, sound: Path) -> None:
+def _keep_sound(
+    keys: ShortsKeys, video: ObjectHead, objects: ObjectStore, machine: Machine, sound: Path
+) -> None:
     """Write the video's sound to the file `sound`, and keep it for the next who listens."""
     source = open_source(video, objects)
-    known = probe(source)
-    if known.sound is None:
+    probe = probe_source(source)
+    if probe.sound is None:
         raise InvalidInputError(
-            f"{video.key} has no sound, so nothing can be heard in it.",
-            "Put its subtitles beside it as original.srt.",
+            f"{keys.label} has no sound, so no speech can be recognised in it.",
+            "Give it subtitles.",
         )
-    audio.extract(source, known, sound)
+    audio.extract(source, probe, sound)
     packed, made_from = sound.with_suffix(".flac"), fingerprint(video.etag)
-    archive.pack(sound, packed)
+    archive.pack(sound, packed, machine)
     objects.upload(packed, keys.sound, checkpoint(video.etag, made_from), "audio/flac")
 
 
@@ -156,13 +164,13 @@ def choose_moments(
     made_from = fingerprint([words.etag, *asked])
     if not force and is_made_from(objects.head(keys.moments), made_from):
         return read_moments(keys, objects)
-    duration = probe(open_source(video, objects)).duration
+    duration = probe_source(open_source(video, objects)).duration
     brief = Brief(config.segment_count, config.target_seconds, duration)
     moments = pick(read_transcript(keys, objects), brief, models().highlight_model)
     if not moments:
         raise NoMomentsError(
-            f"Nothing said in {keys.original} makes a moment of about {config.target_seconds:g} s.",
-            "Ask for shorter ones, or see in original.txt what was heard.",
+            f"Nothing said in {keys.label} makes a moment of about {config.target_seconds:g} s.",
+            "Request shorter ones, or check the transcript.",
         )
     text = json.dumps(
         [moment.model_dump(mode="json") for moment in moments], ensure_ascii=False, indent=2
@@ -174,7 +182,7 @@ def choose_moments(
 def read_moments(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:
     """The moments chosen before, best first. Raises InvalidInputError where they cannot be read."""
     text = objects.text(keys.moments, _LARGEST_MOMENTS_BYTES)
-    values = parsed(text, keys.moments, "Delete it.")
+    values = parse_json(text, keys.moments, "Delete it.")
     if not isinstance(values, list):
         raise InvalidInputError(f"{keys.moments} is not a list of moments.", "Delete it.")
     return [Moment.read(value, f"a moment of {keys.moments}") for value in values]
@@ -196,8 +204,8 @@ class PlannedMoment:
 
     @property
     def label(self) -> str:
-        """For people: `1 · 00:15:30–00:16:10`."""
-        return f"{self.number} · {self.plan.span}"
+        """The name in the UI: `1: 00:15:30-00:16:10`."""
+        return f"{self.number}: {self.plan.span}"
 
 
 def plan_moments(
@@ -206,8 +214,8 @@ def plan_moments(
     """What to cut for each moment. Raises InvalidInputError for one that is not within the
     video."""
     head = find_source([keys.original], objects)
-    known = probe(open_source(head, objects))
-    form = in_sdr(common_form([known]))
+    probe = probe_source(open_source(head, objects))
+    target = to_sdr(common_format([probe]))
     return [
         PlannedMoment(
             number,
@@ -215,18 +223,20 @@ def plan_moments(
             SegmentPlan(
                 keys.segment(number),
                 head,
-                known,
-                span_within(Span(moment.start, moment.end), known),
-                form,
+                probe,
+                span_within(Span(moment.start, moment.end), probe),
+                target,
             ),
         )
         for number, moment in enumerate(moments, start=1)
     ]
 
 
-def make_moment(planned: PlannedMoment, objects: ObjectStore, *, threads: int, force: bool) -> None:
+def make_moment(
+    planned: PlannedMoment, objects: ObjectStore, machine: Machine, *, force: bool
+) -> None:
     """Put the moment's segment and its subtitles. Raises what `make_segment` raises."""
-    make_segment(planned.plan, objects, threads=threads, force=force)
+    make_segment(planned.plan, objects, machine, force=force)
     span = planned.plan.span
     spoken = read_transcript(planned.keys, objects).within(float(span.start), float(span.end))
     text, key = srt_text(spoken), planned.keys.segment_subtitles(planned.number)
@@ -236,20 +246,21 @@ def make_moment(planned: PlannedMoment, objects: ObjectStore, *, threads: int, f
         objects.put_text(text, key, metadata, "application/x-subrip")
 
 
-def make_thumbnail(keys: ShortsKeys, objects: ObjectStore) -> None:
+def make_thumbnail(keys: ShortsKeys, objects: ObjectStore, machine: Machine) -> None:
     """Put the first frame of the best moment as the video's thumbnail, where it has none."""
     if objects.head(keys.thumbnail):
         return
     segment = find_source([keys.segment(1)], objects)
-    with work_folder(segment.size + _LARGEST_THUMBNAIL) as scratch:
+    with work_folder(machine.scratch, segment.size + _LARGEST_THUMBNAIL) as scratch:
         video, picture = scratch / "segment.mp4", scratch / "thumbnail.png"
         objects.download(segment.key, video)
         size = f"scale='min({_THUMBNAIL_WIDTH},iw)':-2"
         ffmpeg.run(
             ["-f", "mp4", "-i", str(video), *_ONE_FRAME, "-vf", size, str(picture)],
             f"making {keys.thumbnail}",
+            machine,
             _THUMBNAIL_DEADLINE,
-            _LARGEST_THUMBNAIL,
+            max_bytes=_LARGEST_THUMBNAIL,
         )
         metadata = checkpoint(segment.etag, fingerprint(segment.etag))
         objects.upload(picture, keys.thumbnail, metadata, "image/png")

@@ -1,4 +1,4 @@
-"""The one place that runs ffmpeg: which one, for how long, and what its end means."""
+"""Runs ffmpeg: which binary, for how long, with what progress, and what its exit means."""
 
 import os
 import re
@@ -7,10 +7,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from typing import IO
 
@@ -23,93 +26,134 @@ from clipflow.domain.errors import (
     MediaInterruptedError,
     MediaRefusedError,
 )
-from clipflow.machine import LARGEST_PICTURE
-from clipflow.media.advance import advance
-from clipflow.settings import limits
-from clipflow.telemetry.tracing import span, spent
+from clipflow.machine import LARGEST_PICTURE, Machine
+from clipflow.telemetry.progress import is_observed, report
+from clipflow.telemetry.tracing import add_cpu_seconds, span
 
 # 5.1 brought `-fps_mode`, without which frame times cannot be kept.
 OLDEST = (5, 1)
 _VERSION = re.compile(r"ffmpeg version n?(\d+)\.(\d+)")
 _TAIL_BYTES = 1200
-# What an input of ours may be: no playlist and no list of files, so no file can name another.
-_READ = (
+
+# Seconds that ffmpeg may take: a start, and so many for each second of 1080p at 30 frames.
+_STARTUP_SECONDS, _SECONDS_PER_SECOND = 60.0, 20.0
+# Bytes that no encoding of ours exceeds: noise takes less than one for each pixel at our CRF, and
+# a second of sound less than two channels of uncompressed samples.
+_BYTES_PER_PIXEL, _BYTES_PER_SECOND_OF_SOUND, _HEADER_BYTES = 1, 1 << 18, 1 << 20
+
+# Inputs are files in these formats only: no playlist and no list of files, so no file can name
+# another.
+_INPUT_LIMITS = (
     *("-protocol_whitelist", "file", "-format_whitelist", "nut,mov,flac,s16le,lavfi"),
     *("-max_pixels", str(LARGEST_PICTURE)),
 )
-# What ffmpeg may write where its plan asks for less: its words on stderr count too.
-_LEAST_BOUND = 64 << 20
-# POSIX counts a file's bound in these; the bound outlives the shell, which becomes ffmpeg.
+# The file size limit holds for the log on stderr too, so it is never below this many bytes.
+_LEAST_FILE_LIMIT = 64 << 20
+# POSIX counts a file size limit in blocks of this many bytes. It stays in force when the shell
+# replaces itself with ffmpeg.
 _BLOCK = 512
-_BOUNDED = ("/bin/sh", "-c", 'ulimit -f "$0" 2>/dev/null; exec "$@"')
+_LIMIT_FILE_SIZE = ("/bin/sh", "-c", 'ulimit -f "$0" 2>/dev/null; exec "$@"')
+
+# ffmpeg reports its progress twice a second, on its standard output.
+_PROGRESS_ARGUMENTS = ("-progress", "pipe:1", "-stats_period", "0.5")
+# Microseconds of output written; `N/A` before the first frame.
+_OUT_TIME = re.compile(rb"^out_time_us=(\d+)$", re.MULTILINE)
+_READ_BYTES = 1 << 16
+
+
+def executable(chosen: str | None = None) -> str:
+    """The ffmpeg binary to run.
+
+    `chosen` where it is given (CLIPFLOW_FFMPEG), else the ffmpeg on the PATH if it is 5.1 or newer,
+    else the one that the package imageio-ffmpeg brings.
+    """
+    return chosen or _found(os.environ.get("PATH", os.defpath))
 
 
 @cache
-def executable() -> str:
-    """CLIPFLOW_FFMPEG, else the ffmpeg on the PATH if it is 5.1 or later, else imageio-ffmpeg's."""
-    chosen = limits().ffmpeg
-    if chosen:
-        return chosen
-    found = shutil.which("ffmpeg")
+def _found(path: str) -> str:
+    found = shutil.which("ffmpeg", path=path)
     if found and _version(found) >= OLDEST:
         return found
     return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
 def _version(path: str) -> tuple[int, int]:
-    said = subprocess.run([path, "-version"], capture_output=True, text=True, check=False).stdout
-    match = _VERSION.match(said)
+    output = subprocess.run([path, "-version"], capture_output=True, text=True, check=False).stdout
+    match = _VERSION.match(output)
     return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def encode_timeout(pixels: int, duration: Fraction) -> float:
+    """Seconds that ffmpeg may take to encode `duration` seconds of frames of `pixels` pixels."""
+    size = max(1.0, pixels / (1920 * 1080))
+    return _STARTUP_SECONDS + _SECONDS_PER_SECOND * size * float(duration)
+
+
+def max_output_bytes(pixels: int, frames: int, duration: Fraction) -> int:
+    """Bytes that `frames` frames of `pixels` pixels and `duration` seconds of sound may take."""
+    sound = _BYTES_PER_SECOND_OF_SOUND * ceil(duration)
+    return _BYTES_PER_PIXEL * pixels * frames + sound + _HEADER_BYTES
 
 
 def run(
     arguments: Sequence[str],
-    doing: str,
-    deadline: float,
-    largest: int = 0,
-    lasting: Fraction = Fraction(0),
+    action: str,
+    machine: Machine,
+    timeout: float,
+    *,
+    max_bytes: int = 0,
+    duration: Fraction = Fraction(0),
 ) -> None:
-    """Run ffmpeg with `arguments`, for at most `deadline` seconds; `doing` names it in errors.
+    """Run ffmpeg with `arguments`; `action` says in error messages what it was doing.
 
-    No file that it writes may grow beyond `largest` bytes, or 64 MiB where that is less. It reads
-    files only, and in our own formats only. Where its output lasts `lasting` seconds, it reports
-    how much of it is written.
+    It is killed after `timeout` seconds, or after `machine.ffmpeg_timeout` where that is set. No
+    file that it writes may grow beyond `max_bytes`, or 64 MiB where that is less. It reads only
+    files, and only in clipflow's intermediate formats. Where `duration`, the output's length in
+    seconds, is given, progress is reported.
 
-    Raises MediaRefusedError where ffmpeg gives up on its input or writes too much,
-    MediaInterruptedError where it is killed, DeadlineExceededError where it does not end in time;
-    its process group is gone in every case.
+    Raises MediaRefusedError where ffmpeg fails on its input or writes too much,
+    MediaInterruptedError where it is killed from outside, DeadlineExceededError at the timeout and
+    DiskFullError. No process of its group is left in any case.
     """
-    bound = max(largest, _LEAST_BOUND)
-    command = [*_BOUNDED, str(-(-bound // _BLOCK)), *_leash(), executable()]
-    command += ["-nostdin", "-hide_banner", "-loglevel", "warning", "-y"]
+    timeout = machine.ffmpeg_timeout or timeout
+    limit = max(max_bytes, _LEAST_FILE_LIMIT)
+    command = [*_LIMIT_FILE_SIZE, str(-(-limit // _BLOCK)), *_die_with_parent()]
+    command += [executable(machine.ffmpeg), "-nostdin", "-hide_banner", "-loglevel", "warning"]
     inputs, outputs = _files(arguments)
-    told, opened = advance(lasting), span(f"ffmpeg {doing.split()[0]}")
-    with tempfile.TemporaryFile() as said, told as written, opened as work:
-        # A group of its own, so that whatever ffmpeg starts can be killed with it.
+    tracing = span(f"ffmpeg {action.split()[0]}")
+    with (
+        tempfile.TemporaryFile() as log,
+        ffmpeg_progress(duration) as progress,
+        tracing as work,
+    ):
+        # A process group of its own, so that whatever ffmpeg starts can be killed with it.
         process = subprocess.Popen(
-            [*command, *written.arguments, *confined(arguments)],
+            [*command, "-y", *progress.arguments, *confine_inputs(arguments)],
             stdin=subprocess.DEVNULL,
-            stdout=written.output,
-            stderr=said,
+            stdout=progress.output,
+            stderr=log,
             process_group=0,
         )
         try:
-            status = _ended(process, deadline, written.look)
+            status = _wait(process, timeout, progress.read)
         except subprocess.TimeoutExpired:
             raise DeadlineExceededError(
-                f"{doing}: ffmpeg did not end within {deadline:.0f} s and was killed.",
+                f"{action}: ffmpeg did not end within {timeout:.0f} s and was killed.",
                 "Where the input is long, raise CLIPFLOW_FFMPEG_DEADLINE_SECONDS.",
             ) from None
         finally:
             _kill_group(process)
-            work.bytes_read, work.bytes_written = _bytes(inputs), _bytes(outputs)
+            work.bytes_read, work.bytes_written = _total_size(inputs), _total_size(outputs)
         if status:
-            raise _refusal(doing, status, _tail(said), bound)
+            raise _error(action, status, _tail(log), limit)
 
 
-def confined(arguments: Sequence[str]) -> list[str]:
-    """`arguments` with each input confined to files in our own formats."""
-    return [part for word in arguments for part in ((*_READ, word) if word == "-i" else (word,))]
+def confine_inputs(arguments: Sequence[str]) -> list[str]:
+    """`arguments` with each input confined to files in clipflow's intermediate formats."""
+    return [
+        part for word in arguments for part in ((*_INPUT_LIMITS, word) if word == "-i" else (word,))
+    ]
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
@@ -118,66 +162,119 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
         _reap(process, 0)
 
 
-def _ended(process: subprocess.Popen[bytes], deadline: float, look: Callable[[], None]) -> int:
-    """Its status, once it has ended; `look` is called meanwhile.
+def _wait(process: subprocess.Popen[bytes], timeout: float, poll: Callable[[], None]) -> int:
+    """The exit status of `process`; calls `poll` while it runs.
 
-    Raises TimeoutExpired where that takes too long.
+    Raises TimeoutExpired where it runs longer than `timeout` seconds.
     """
-    end, pause = time.monotonic() + deadline, 0.0005
+    end, pause = time.monotonic() + timeout, 0.0005
     while not _reap(process, os.WNOHANG):
         rest = end - time.monotonic()
         if rest <= 0:
-            raise subprocess.TimeoutExpired(process.args, deadline)
+            raise subprocess.TimeoutExpired(process.args, timeout)
         pause = min(2 * pause, rest, 0.05)
         time.sleep(pause)
-        look()
+        poll()
     return process.returncode
 
 
 def _reap(process: subprocess.Popen[bytes], options: int) -> bool:
-    """Whether it is over; what it took of the processor is noted, which Popen's own wait loses."""
+    """Whether the process has ended. Records its CPU time, which Popen's own wait discards."""
     pid, status, usage = os.wait4(process.pid, options)
     if pid:
         process.returncode = os.waitstatus_to_exitcode(status)
-        spent(usage.ru_utime + usage.ru_stime)
+        add_cpu_seconds(usage.ru_utime + usage.ru_stime)
     return bool(pid)
 
 
 def _files(arguments: Sequence[str]) -> tuple[set[str], set[str]]:
-    """The paths in a command: what it reads, and what it writes."""
+    """The paths in a command: its inputs, and its outputs."""
     inputs = {word for before, word in pairwise(arguments) if before == "-i"}
     return inputs, {word for word in arguments if word.startswith("/")} - inputs
 
 
-def _bytes(paths: Iterable[str]) -> int:
+def _total_size(paths: Iterable[str]) -> int:
     return sum(Path(path).stat().st_size for path in paths if Path(path).is_file())
 
 
-def _refusal(doing: str, status: int, said: str, bound: int) -> ClipflowError:
+def _error(action: str, status: int, log: str, limit: int) -> ClipflowError:
     if status == -signal.SIGXFSZ:
         return MediaRefusedError(
-            f"{doing}: ffmpeg wrote more than {bound >> 20} MiB, and was stopped.",
+            f"{action}: ffmpeg wrote more than {limit >> 20} MiB, and was stopped.",
             "No such span takes as much: check the source's times and size.",
         )
-    # ffmpeg answers SIGTERM and SIGINT with 255; a negative status is a signal it could not answer.
+    # ffmpeg exits with 255 on SIGTERM and SIGINT; a negative status is a signal it cannot handle.
     if status < 0 or status == 255:
-        return MediaInterruptedError(f"{doing}: ffmpeg was stopped from outside ({status}). {said}")
-    if "No space left on device" in said:
-        return DiskFullError(f"{doing}: the disk is full.", "Give the worker more storage.")
+        return MediaInterruptedError(f"{action}: ffmpeg was stopped from outside ({status}). {log}")
+    if "No space left on device" in log:
+        return DiskFullError(f"{action}: the disk is full.", "Give the worker more storage.")
     return MediaRefusedError(
-        f"{doing}: ffmpeg failed ({status}): {said}",
+        f"{action}: ffmpeg failed ({status}): {log}",
         "Check that the source plays; ffmpeg's own words are above.",
     )
 
 
-def _tail(said: IO[bytes]) -> str:
-    size = said.seek(0, os.SEEK_END)
-    said.seek(max(0, size - _TAIL_BYTES))
-    return " | ".join(said.read().decode(errors="replace").split("\n")).strip(" |")
+def _tail(log: IO[bytes]) -> str:
+    size = log.seek(0, os.SEEK_END)
+    log.seek(max(0, size - _TAIL_BYTES))
+    return " | ".join(log.read().decode(errors="replace").split("\n")).strip(" |")
 
 
 @cache
-def _leash() -> tuple[str, ...]:
-    # A flow killed by SIGKILL cannot stop its ffmpeg, so on Linux the kernel does.
+def _die_with_parent() -> tuple[str, ...]:
+    # A process killed by SIGKILL cannot stop its ffmpeg, so on Linux the kernel does.
     setpriv = shutil.which("setpriv")
     return (setpriv, "--pdeathsig", "KILL") if setpriv else ()
+
+
+def seconds_written(text: bytes) -> float | None:
+    """Seconds of output by the last progress report in `text`; None where there is none."""
+    found = _OUT_TIME.findall(text)
+    return int(found[-1]) / 1e6 if found else None
+
+
+class NullProgress:
+    """Progress of a run that nobody follows: ffmpeg is not asked for any."""
+
+    arguments: Sequence[str] = ()
+    output: int = subprocess.DEVNULL
+
+    def read(self) -> None:
+        """Nothing to read."""
+
+
+@dataclass
+class FfmpegProgress(NullProgress):
+    """Reports how much is written of an output that is `duration` seconds long."""
+
+    duration: float
+    pipe: int
+    output: int
+    arguments: Sequence[str] = _PROGRESS_ARGUMENTS
+    _line: bytes = field(default=b"")
+
+    def read(self) -> None:
+        """Report what ffmpeg has written since the last call. Does not block."""
+        try:
+            text = self._line + os.read(self.pipe, _READ_BYTES)
+        except BlockingIOError:
+            return
+        lines, _, self._line = text.rpartition(b"\n")
+        seconds = seconds_written(lines)
+        if seconds is not None:
+            report(seconds / self.duration)
+
+
+@contextmanager
+def ffmpeg_progress(duration: Fraction) -> Iterator[NullProgress]:
+    """Progress of a run whose output is `duration` seconds long, 0 for unknown."""
+    if not (duration and is_observed()):
+        yield NullProgress()
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    try:
+        yield FfmpegProgress(float(duration), reading, writing)
+    finally:
+        os.close(reading)
+        os.close(writing)

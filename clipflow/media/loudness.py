@@ -9,7 +9,7 @@ from typing import Any
 import av
 from av.filter import Graph
 
-from clipflow.media.source import reading
+from clipflow.media.source import source_errors
 
 # LUFS: what YouTube, TikTok and Instagram bring louder sound down to.
 TARGET = -14.0
@@ -21,14 +21,16 @@ _SILENCE = -50.0
 _OVERSAMPLED = 192_000
 
 
-def loudness(path: Path, start: Fraction = Fraction(0), end: Fraction | None = None) -> float:
+def measure_loudness(
+    path: Path, start: Fraction = Fraction(0), end: Fraction | None = None
+) -> float:
     """The integrated loudness of the file at `path`, as it is played in stereo, in LUFS.
 
     Of the frames of sound whose time is `start ≤ t < end`, in seconds; -inf where there is nothing
     to hear.
     """
     said = "nan"
-    with reading(path.name), av.open(str(path)) as container:
+    with source_errors(path.name), av.open(str(path)) as container:
         stream = container.streams.best("audio")
         if not isinstance(stream, av.AudioStream):
             return -math.inf
@@ -57,7 +59,7 @@ def _pulled(graph: Graph) -> Iterator[Any]:
             return
 
 
-def levelled(stream: Any, was: float, sample_rate: int) -> Any:
+def normalize(stream: Any, was: float, sample_rate: int) -> Any:
     """`stream`, which `was` so many LUFS, at the target, its peaks limited, in stereo.
 
     One gain for all of it keeps the speaker's own dynamics; `loudnorm` in its dynamic mode missed

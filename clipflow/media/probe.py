@@ -2,16 +2,77 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from clipflow.domain.errors import MediaRefusedError
-from clipflow.media.parameter_sets import ParameterSets, parameter_sets
-from clipflow.media.source import PlaylistSource, Source, reading
-from clipflow.media.streams import first_frame, picture_of, refuse_too_large, sound_of
+from clipflow.machine import LARGEST_PICTURE
+from clipflow.media.h264 import ParameterSets, parameter_sets
+from clipflow.media.source import PlaylistSource, Source, source_errors, stream_start
+
+# Packets in which a first frame is looked for: a group of pictures is shorter.
+_MOST_TRIED = 3000
+# Pixels: what x264 takes.
+_LONGEST_SIDE = 16_384
+_COVER = av.stream.Disposition.attached_pic
+
+
+def video_stream(container: InputContainer, name: str) -> VideoStream:
+    """The stream that is cut: the best one that is not a cover image."""
+    moving = [s for s in container.streams.video if not s.disposition & _COVER and _is_known(s)]
+    if not moving:
+        raise MediaRefusedError(
+            f"{name} has no moving picture that can be decoded.", "Name a source that has one."
+        )
+    best = container.streams.best("video")
+    return best if isinstance(best, VideoStream) and best in moving else moving[0]
+
+
+def audio_stream(container: InputContainer, name: str) -> AudioStream | None:
+    """The stream that is heard: the best one that can be decoded; None where there is no sound.
+
+    Raises MediaRefusedError where there is some, but none that can be decoded.
+    """
+    heard = [stream for stream in container.streams.audio if _is_known(stream)]
+    if container.streams.audio and not heard:
+        raise MediaRefusedError(f"No sound of {name} can be decoded.", "Re-encode its sound.")
+    best = container.streams.best("audio")
+    return best if isinstance(best, AudioStream) and best in heard else next(iter(heard), None)
+
+
+def _is_known(stream: Stream) -> bool:
+    # None where libavcodec has no decoder, whatever the types say.
+    context: object = stream.codec_context
+    return context is not None
+
+
+def first_frame(container: InputContainer, picture: VideoStream, name: str) -> VideoFrame | None:
+    """The first frame with a time that can be decoded, if any is near the beginning.
+
+    Raises MediaRefusedError for a picture that is too large to be decoded safely.
+    """
+    check_picture_size(picture.codec_context.width, picture.codec_context.height, name)
+    picture.codec_context.options = {"max_pixels": str(LARGEST_PICTURE)}
+    # Hours of packets that show nothing are not read to their end.
+    packets = islice(container.demux(picture), _MOST_TRIED)
+    frames = (frame for packet in packets for frame in packet.decode())
+    return next((f for f in frames if isinstance(f, VideoFrame) and f.pts is not None), None)
+
+
+def check_picture_size(width: int, height: int, name: str) -> None:
+    """Raises MediaRefusedError for a picture that H.264 has no level for."""
+    if width * height > LARGEST_PICTURE or max(width, height) > _LONGEST_SIDE:
+        raise MediaRefusedError(
+            f"{name} has a picture of {width}x{height}, which is too large.",
+            f"A picture has at most {LARGEST_PICTURE} pixels, {_LONGEST_SIDE} at a side.",
+        )
+
 
 # H.273's matrix of what is not YUV, and any code point of what is not said.
 RGB, UNSPECIFIED = 0, 2
@@ -28,7 +89,7 @@ class Colour:
 
 
 @dataclass(frozen=True)
-class Sound:
+class AudioInfo:
     """The source's audio: samples a second and channels.
 
     `grid` is the time of the first packet in seconds, and the samples in each, where every packet
@@ -62,7 +123,7 @@ class Probe:
     square pixels; `rotation` is what turns the coded one upright, in degrees counter-clockwise.
     `duration` is in seconds from the first frame, None where the container does not say.
     `parameter_sets` are those of a picture whose packets an MP4 of ours can hold as they are, else
-    None, and `unfit` says why.
+    None, and `reencode_reason` says why.
     """
 
     name: str
@@ -75,10 +136,10 @@ class Probe:
     rotation: int
     frame_rate: Fraction
     colour: Colour
-    sound: Sound | None
+    sound: AudioInfo | None
     duration: Fraction | None
     parameter_sets: ParameterSets | None = None
-    unfit: str = "nothing is known of its packets"
+    reencode_reason: str = "nothing is known of its packets"
 
     @property
     def start(self) -> Fraction:
@@ -86,22 +147,22 @@ class Probe:
         return self.first_pts * self.time_base
 
 
-def probe(source: Source) -> Probe:
+def probe_source(source: Source) -> Probe:
     """Read the header and the first frame of `source`.
 
-    Raises MediaRefusedError where there is no picture in it, and what `reading` raises.
+    Raises MediaRefusedError where there is no picture in it, and what `source_errors` raises.
     """
-    with reading(source.name), source.open(Fraction(0), Fraction(1)) as container:
-        picture = picture_of(container, source.name)
+    with source_errors(source.name), source.open(Fraction(0), Fraction(1)) as container:
+        picture = video_stream(container, source.name)
         frame = first_frame(container, picture, source.name)
         if frame is None or frame.pts is None or picture.time_base is None:
             raise MediaRefusedError(
                 f"{source.name} has no frame that can be decoded.", "Check that the source plays."
             )
         width, height, square = _upright(frame, picture)
-        refuse_too_large(width, height, source.name)
+        check_picture_size(width, height, source.name)
         start = Fraction(frame.pts) * picture.time_base
-        sets, unfit = _packets(frame, picture)
+        sets, reencode_reason = _packets(frame, picture)
         return Probe(
             name=source.name,
             etag=source.etag,
@@ -116,8 +177,53 @@ def probe(source: Source) -> Probe:
             sound=_sound(container, source.name),
             duration=_duration(source, container, picture, start),
             parameter_sets=sets,
-            unfit=unfit,
+            reencode_reason=reencode_reason,
         )
+
+
+@dataclass(frozen=True)
+class SoundProbe:
+    """When a source's sound begins and how long it lasts, of a source with or without a picture.
+
+    `start` is time zero on the container's own clock: the first frame's time, or that of the sound
+    where there is no picture. `duration` is in seconds from there, None where the container does
+    not say. It is estimated where the format has no header that holds it.
+    """
+
+    name: str
+    start: Fraction
+    duration: Fraction | None
+    is_estimated: bool
+
+
+# Bare streams of packets: libavformat estimates their duration from the first bit rate.
+_RAW_FORMATS = ("aac", "ac3", "amr", "dts", "eac3", "mp3")
+
+
+def probe_sound(source: Source) -> SoundProbe:
+    """Read the header of `source`, and its first frame where it has a picture.
+
+    Raises MediaRefusedError where there is no sound that can be decoded, and what `source_errors`
+    raises.
+    """
+    with source_errors(source.name), source.open(Fraction(0), Fraction(1)) as container:
+        sound = audio_stream(container, source.name)
+        if sound is None:
+            raise MediaRefusedError(
+                f"{source.name} has no sound, so no speech can be recognised in it.",
+                "Name a file that has sound.",
+            )
+        start = stream_start(sound)
+        if any(not s.disposition & _COVER for s in container.streams.video):
+            picture = video_stream(container, source.name)
+            frame = first_frame(container, picture, source.name)
+            if frame is not None and frame.pts is not None and picture.time_base is not None:
+                start = frame.pts * picture.time_base
+        duration = None
+        if container.duration:
+            end = Fraction((container.start_time or 0) + container.duration, av.time_base)
+            duration = max(Fraction(0), end - start)
+        return SoundProbe(source.name, start, duration, container.format.name in _RAW_FORMATS)
 
 
 def _upright(frame: VideoFrame, picture: VideoStream) -> tuple[int, int, bool]:
@@ -149,8 +255,10 @@ def _packets(frame: VideoFrame, picture: VideoStream) -> tuple[ParameterSets | N
         return None, f"the source's parameter sets: {error}"
     if {(s.width, s.height) for s in sequences} != {(frame.width, frame.height)}:
         return None, "the source's parameter sets name another size"
-    unfit = next((sequence.unfit for sequence in sequences if sequence.unfit), "")
-    return (None, unfit) if unfit else (sets, "")
+    reencode_reason = next(
+        (sequence.reencode_reason for sequence in sequences if sequence.reencode_reason), ""
+    )
+    return (None, reencode_reason) if reencode_reason else (sets, "")
 
 
 def _colour(frame: VideoFrame) -> Colour:
@@ -163,11 +271,11 @@ def _colour(frame: VideoFrame) -> Colour:
     return Colour(primaries, transfer, matrix, full)
 
 
-def _sound(container: InputContainer, name: str) -> Sound | None:
-    stream = sound_of(container, name)
+def _sound(container: InputContainer, name: str) -> AudioInfo | None:
+    stream = audio_stream(container, name)
     if stream is None or not stream.rate or not stream.channels:
         return None
-    return Sound(stream.rate, stream.channels, _grid(container, stream))
+    return AudioInfo(stream.rate, stream.channels, _grid(container, stream))
 
 
 # Those whose packets all hold as many samples.

@@ -29,18 +29,18 @@ _STEP = 1 << 18
 _GROWTH, _PART = 4, 16
 
 
-class Extent(NamedTuple):
+class ByteRange(NamedTuple):
     """Bytes `start ≤ place < end` of an object."""
 
     start: int
     end: int
 
 
-class Interrupted(Exception):
+class InterruptedReadError(Exception):
     """Carries what is no Exception (a cancellation, Ctrl-C) through PyAV, which would lose it."""
 
 
-class Kept:
+class BlockCache:
     """Blocks by the object they are of: at most `limit` bytes, the least recently used go first."""
 
     def __init__(self, limit: int = _KEPT) -> None:
@@ -76,38 +76,40 @@ class Kept:
 
 
 # That of this process.
-KEPT = Kept()
+BLOCK_CACHE = BlockCache()
 
 
 class RangeFile:
     """The file that PyAV reads. Of one thread; only what is kept is shared.
 
-    `keeping` is up to how long a run of reads, in bytes, is kept: endless while a container is
+    `cache_limit` is up to how long a run of reads, in bytes, is kept: endless while a container is
     opened. Raises what `fetch` raises, once: PyAV hands it on as soon as libavformat returns. Until
     then the file is at its end, since PyAV prints every further exception.
     """
 
-    def __init__(self, fetch: Fetch, size: int, identity: Hashable, kept: Kept = KEPT) -> None:
-        self.keeping = inf
+    def __init__(
+        self, fetch: Fetch, size: int, identity: Hashable, kept: BlockCache = BLOCK_CACHE
+    ) -> None:
+        self.cache_limit = inf
         self._fetch, self._size, self._identity, self._kept = fetch, size, identity, kept
         self._place = 0
         # Of the run of reads, nearly without a gap, that goes on.
         self._begun = self._reached = 0
         # What was fetched last, each piece with where it begins.
         self._held: list[tuple[int, memoryview]] = []
-        self._expected: list[Extent] = []
+        self._expected: list[ByteRange] = []
         self._step = _STEP
         self._failed = False
 
-    def expect(self, extents: list[Extent], step: int) -> None:
+    def expect(self, extents: list[ByteRange], step: int) -> None:
         """Keep no more, and read `extents` in large pieces, what lies elsewhere in small steps."""
-        self.keeping = 0
+        self.cache_limit = 0
         self._expected, self._step = extents, min(step, LARGEST // _GROWTH)
 
     @property
-    def run(self) -> Extent:
+    def run(self) -> ByteRange:
         """What was read, nearly without a gap, up to here."""
-        return Extent(self._begun, self._reached)
+        return ByteRange(self._begun, self._reached)
 
     def seek(self, offset: int, whence: int = 0) -> int:
         self._place = max(0, offset + (0, self._place, self._size)[whence])
@@ -128,7 +130,7 @@ class RangeFile:
             self._failed = True
             if isinstance(error, Exception):
                 raise
-            raise Interrupted from error
+            raise InterruptedReadError from error
         self._place += len(data)
         self._reached = max(self._reached, self._place)
         return data
@@ -149,7 +151,7 @@ class RangeFile:
 
     def _asked(self, count: int) -> bytes:
         """What one request brings."""
-        if self._place - self._begun >= self.keeping:
+        if self._place - self._begun >= self.cache_limit:
             return self._hold(count)
         with self._kept.fetching(self._identity):
             # Another thread may have brought it meanwhile.
@@ -170,7 +172,7 @@ class RangeFile:
             self._kept.put(self._identity, (start + at) // BLOCK, piece[at : at + BLOCK])
         here = piece[self._place - start :]
         if self._begun == self._place and (length := index_length(here)):
-            self._expected = [Extent(self._place, self._place + length)]
+            self._expected = [ByteRange(self._place, self._place + length)]
         return here[:count]
 
     def _bring(self, start: int, end: int) -> bytes:
@@ -178,7 +180,7 @@ class RangeFile:
         self._reached = max(self._reached, end)
         return self._fetch(start, end)
 
-    def _wanted(self, first: int) -> Extent:
+    def _wanted(self, first: int) -> ByteRange:
         """What to request for the sake of this place; at a new one, at least `first` bytes."""
         # Streams lie in turns: what was gone past will be read as well.
         start = min(self._place, self._reached)
@@ -186,10 +188,10 @@ class RangeFile:
             if extent.start <= self._place < extent.end:
                 # Room for a piece of each, and for one that is just being left.
                 most = LARGEST if len(self._expected) == 1 else LARGEST // (len(self._expected) + 1)
-                return Extent(max(start, extent.start), min(extent.end, self._place + most))
+                return ByteRange(max(start, extent.start), min(extent.end, self._place + most))
         run = self._place - self._begun
         more = min(run * _GROWTH, max(self._step, run // _PART), LARGEST)
-        return Extent(start, self._place + max(first, more))
+        return ByteRange(start, self._place + max(first, more))
 
     def _gap(self) -> int:
         """How far ahead may be gone without a new run: further, the longer this one is."""

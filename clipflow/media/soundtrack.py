@@ -25,7 +25,7 @@ from clipflow.media.probe import Probe
 # container's rounding.
 _GAP = Fraction(1, 200)
 _SAMPLE_BYTES = 2
-# Samples a second, as a clip's form has them.
+# Samples a second, as a clip's output format has them.
 RATES = (44100, 48000)
 
 
@@ -38,7 +38,7 @@ class Soundtrack:
     silence. `shift` brings that clock's seconds to the window's.
     """
 
-    known: Probe
+    probe: Probe
     sound: AudioStream
     output: OutputContainer
     start: Fraction
@@ -54,7 +54,7 @@ class Soundtrack:
     _frames: int = 0
 
     def __post_init__(self) -> None:
-        declared = self.known.sound
+        declared = self.probe.sound
         assert declared
         self.rate = declared.sample_rate if declared.sample_rate in RATES else RATES[-1]
         self._layout = "mono" if declared.channels == 1 else "stereo"
@@ -81,15 +81,15 @@ class Soundtrack:
         yield from self._resampled(None)
         if self._packets and not self._frames:
             raise MediaRefusedError(
-                f"No sound of {self.known.name} can be decoded there.", "Re-encode its sound."
+                f"No sound of {self.probe.name} can be decoded there.", "Re-encode its sound."
             )
 
     def _correction(self, packet: Packet[Any]) -> Fraction:
         """Seconds to add where the container's clock is coarser than a sample."""
-        if self.known.sound is None or packet.pts is None:
+        if self.probe.sound is None or packet.pts is None:
             return Fraction(0)
         time = packet.pts * packet.time_base
-        return self.known.sound.exact(time, packet.time_base) - time
+        return self.probe.sound.exact(time, packet.time_base) - time
 
     def _decoded(self, packet: Packet[Any] | None) -> list[AudioFrame]:
         # What a decoder cannot read is a gap, whatever it says of it.
@@ -107,11 +107,11 @@ class Soundtrack:
         length = Fraction(frame.samples, frame.sample_rate)
         if begins >= self.end or begins + length <= self.start:
             return
-        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        target = (frame.format.name, frame.layout.name, frame.sample_rate)
         is_gap = self._place is None or abs(begins - self._next) > _GAP
-        if is_gap or form != self._form:
+        if is_gap or target != self._form:
             yield from self._resampled(None)
-            self._resampler, self._form = None, form
+            self._resampler, self._form = None, target
         if is_gap:
             self._next = begins
             yield from self._silence(round((begins + self.shift) * self.rate))
@@ -147,7 +147,7 @@ class Soundtrack:
             return resampler.resample(frame)
         except (av.error.FFmpegError, ValueError):
             raise MediaRefusedError(
-                f"{self.known.name}: its sound of {self._form[1]} cannot be made {self._layout}.",
+                f"{self.probe.name}: its sound of {self._form[1]} cannot be made {self._layout}.",
                 "Re-encode its sound in stereo.",
             ) from None
 

@@ -1,17 +1,20 @@
-"""A source opened for reading: over HTTP by range, or an HLS playlist with its chunks."""
+"""A source opened for reading: one object read by range, a local file, or an HLS playlist."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import EIO, ENOSPC
 from fractions import Fraction
 from io import BytesIO
+from math import ceil
 from pathlib import Path
 from typing import Protocol
 
 import av
 from av.container import InputContainer
+from av.index import IndexEntry
+from av.stream import Stream
 
 from clipflow.domain.errors import (
     DeadlineExceededError,
@@ -21,11 +24,84 @@ from clipflow.domain.errors import (
     SourceNotFoundError,
     StorageUnavailableError,
 )
-from clipflow.media.layout import byte_rate, extents, origin, timed_by
-from clipflow.media.playlist import Playlist
-from clipflow.media.ranges import BUFFER, Fetch, Interrupted, RangeFile
+from clipflow.media.hls import Playlist
+from clipflow.media.ranges import BUFFER, ByteRange, Fetch, InterruptedReadError, RangeFile
 
-_LOG = logging.getLogger(__name__)
+# Seconds by which an index may overshoot: cues are minutes apart in some files.
+_COARSE = 10
+# Bytes: parts nearer to each other than that are read as one.
+_NEAR = 1 << 16
+
+
+def span_ranges(container: InputContainer, start: Fraction, end: Fraction) -> list[ByteRange]:
+    """The bytes with the packets of all streams from a keyframe before `start` to `end`, joined.
+
+    In seconds from the source's first frame, about. Empty where the index does not say.
+    """
+    picture = reference_stream(container)
+    if picture is None or picture.time_base is None:
+        return []
+    start, end = start + stream_start(picture), end + stream_start(picture)
+    if (keyframe := _keyframe_before(picture, start)) is None:
+        return []
+    begins = min(start, keyframe.timestamp * picture.time_base)
+    found = [_extent(stream, begins, end) for stream in container.streams]
+    return merge_ranges([extent for extent in found if extent])
+
+
+def reference_stream(container: InputContainer) -> Stream | None:
+    """The stream by which a container is sought: its picture, else its sound."""
+    return container.streams.best("video") or container.streams.best("audio")
+
+
+def stream_start(stream: Stream) -> Fraction:
+    """When a stream begins, in seconds on the container's clock."""
+    return (stream.start_time or 0) * Fraction(stream.time_base or 1)
+
+
+def _keyframe_before(stream: Stream, time: Fraction) -> IndexEntry | None:
+    """The last at or before `time`, in seconds on the container's clock, that the index knows."""
+    entries = stream.index_entries
+    found = entries.search_timestamp(int(time / Fraction(stream.time_base or 1)))
+    return entries[found] if found >= 0 else None
+
+
+def byte_rate(container: InputContainer, size: int, time: Fraction) -> Fraction:
+    """About how many bytes of a file of `size` bytes a second takes, 0 where nothing says."""
+    if container.duration:
+        return Fraction(size * av.time_base, container.duration)
+    picture = reference_stream(container)
+    found = (
+        _keyframe_before(picture, stream_start(picture) + time) if picture and time > 0 else None
+    )
+    return found.pos / time if found else Fraction(0)
+
+
+def _extent(stream: Stream, start: Fraction, end: Fraction) -> ByteRange | None:
+    """`start` and `end` on the container's clock."""
+    entries, base = stream.index_entries, Fraction(stream.time_base or 1)
+    if not len(entries):
+        return None
+    first = entries[max(0, entries.search_timestamp(int(start / base), any_frame=True))]
+    beyond = entries.search_timestamp(ceil(end / base), backward=False, any_frame=True)
+    last = entries[beyond if beyond >= 0 else len(entries) - 1]
+    if abs(last.timestamp * base - end) > _COARSE or last.pos < first.pos:
+        return None
+    return ByteRange(first.pos, last.pos + last.size)
+
+
+def merge_ranges(parts: Sequence[ByteRange]) -> list[ByteRange]:
+    """The same bytes in order, and near ones as one."""
+    whole: list[ByteRange] = []
+    for part in sorted(parts):
+        if whole and part.start - whole[-1].end <= _NEAR:
+            whole[-1] = ByteRange(whole[-1].start, max(whole[-1].end, part.end))
+        else:
+            whole.append(part)
+    return whole
+
+
+logger = logging.getLogger(__name__)
 
 # What a playlist's key ends with; libavformat itself reads what it names.
 PLAYLIST = ".m3u8"
@@ -88,11 +164,11 @@ class FileSource:
         container = av.open(
             file, "r", options=_NOTHING_ELSE, buffer_size=BUFFER, metadata_errors="replace"
         )
-        file.keeping = _LONGEST_SEARCH
+        file.cache_limit = _LONGEST_SEARCH
         if start > 0:
             self._search(file, container, start)
         share = (end - start) * byte_rate(container, self.size, start) / _STEPS
-        file.expect(extents(container, start, end), int(share))
+        file.expect(span_ranges(container, start, end), int(share))
         return container
 
     def _search(self, file: RangeFile, container: InputContainer, start: Fraction) -> None:
@@ -100,13 +176,13 @@ class FileSource:
 
         The caller seeks again, which then costs no request.
         """
-        stream, before = timed_by(container), file.run.end
+        stream, before = reference_stream(container), file.run.end
         if stream is None or stream.time_base is None:
             return
-        container.seek(int((origin(stream) + start) / stream.time_base), stream=stream)
+        container.seek(int((stream_start(stream) + start) / stream.time_base), stream=stream)
         begun, reached = file.run
         if begun <= _LONGEST_SEARCH < reached - max(begun, before):
-            _LOG.warning("%s has no index to seek by: it is read from its start", self.name)
+            logger.warning("%s has no index to seek by: it is read from its start", self.name)
 
 
 @dataclass(frozen=True)
@@ -151,11 +227,11 @@ class PlaylistSource:
 
 
 @contextmanager
-def reading(name: str) -> Iterator[None]:
+def source_errors(name: str) -> Iterator[None]:
     """What PyAV raises while a source is read becomes an error of ours that names the source."""
     try:
         yield
-    except Interrupted as carried:
+    except InterruptedReadError as carried:
         raise (carried.__cause__ or carried) from None
     except av.error.HTTPNotFoundError:
         raise SourceNotFoundError(f"{name} is not there.") from None

@@ -9,10 +9,11 @@ before zero. From then on nothing reads the network.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
 from io import BytesIO
+from itertools import islice
 from math import ceil, lcm
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,9 @@ from av.video.stream import VideoStream
 
 from clipflow.domain.errors import InvalidInputError, MediaInterruptedError, MediaRefusedError
 from clipflow.domain.timecode import format_timecode
-from clipflow.media.probe import Probe
+from clipflow.media.probe import Probe, audio_stream, video_stream
 from clipflow.media.soundtrack import RATES, Soundtrack
-from clipflow.media.source import Source, reading
-from clipflow.media.streams import picture_of, sound_of
+from clipflow.media.source import Source, source_errors
 
 # Seconds before the span at which reading begins: enough for an audio decoder to settle (Opus asks
 # for 80 ms). Where no keyframe turns up before the span, the next one is tried.
@@ -56,7 +56,7 @@ class Span:
         return self.end - self.start
 
     def __str__(self) -> str:
-        return f"{format_timecode(self.start)}–{format_timecode(self.end)}"
+        return f"{format_timecode(self.start)}-{format_timecode(self.end)}"
 
 
 @dataclass(frozen=True)
@@ -73,29 +73,48 @@ class Window:
     origin: Fraction
     frames: tuple[Fraction, ...]
     frames_are_packets: bool
-    has_sound: bool
+    has_audio: bool
     is_last: bool = False
 
 
-def fetch(source: Source, known: Probe, span: Span, path: Path) -> Window:
+def fetch_window(source: Source, probe: Probe, span: Span, path: Path) -> Window:
     """Read `span` of `source` into a window at `path`.
 
     Raises InvalidInputError where no frame lies in the span, MediaRefusedError where it cannot be
     decoded from any keyframe or no window can hold it, MediaInterruptedError where the source ends
     before the span does.
     """
-    start = known.start + span.start
+    start = probe.start + span.start
     for lead in (*_LEADS, start):
         begin = max(Fraction(0), span.start - lead)
-        with reading(source.name), source.open(begin, span.end) as container:
+        with source_errors(source.name), source.open(begin, span.end) as container:
             if source.seekable and begin > 0:
-                _seek(container, known, begin)
-            copy = _Copy(known, span, picture_of(container, source.name), from_start=begin == 0)
+                _seek(container, probe, begin)
+            copy = _Copy(probe, span, video_stream(container, source.name), from_start=begin == 0)
             with _opened(path, copy.picture, source.name) as output:
                 copy.run(container, output)
         if copy.decodable or begin == 0:
             return copy.window(path)
     raise MediaRefusedError(f"{source.name}: no keyframe before {span}.", "Re-encode the source.")
+
+
+def video_packets(container: av.container.InputContainer) -> Iterator[Packet[Any]]:
+    """The packets of a window's or a segment's picture, in decode order."""
+    # Where nothing was encoded, an MP4 has no stream either.
+    for stream in container.streams.video[:1]:
+        yield from (packet for packet in container.demux(stream) if packet.pts is not None)
+
+
+def sub_window(
+    window: Window, first: int, last: int | None, frames: tuple[Fraction, ...], path: Path
+) -> Window:
+    """A window at `path` with no more than the picture's packets `first ≤ n < last`."""
+    with av.open(str(window.path)) as container, av.open(str(path), "w", format="nut") as output:
+        stream = output.add_stream_from_template(container.streams.video[0])
+        for packet in islice(video_packets(container), first, last):
+            packet.stream = stream
+            output.mux(packet)
+    return replace(window, path=path, frames=frames, has_audio=False)
 
 
 def _opened(path: Path, picture: VideoStream, name: str) -> OutputContainer:
@@ -116,14 +135,14 @@ def _opened(path: Path, picture: VideoStream, name: str) -> OutputContainer:
 
 
 @cache
-def _held(form: str) -> frozenset[str]:
-    with av.open(BytesIO(), "w", format=form) as output:
+def _held(target: str) -> frozenset[str]:
+    with av.open(BytesIO(), "w", format=target) as output:
         return frozenset(output.supported_codecs)
 
 
-def _seek(container: InputContainer, known: Probe, begin: Fraction) -> None:
-    picture = picture_of(container, known.name)
-    container.seek(int((known.start + begin) / known.time_base), stream=picture, backward=True)
+def _seek(container: InputContainer, probe: Probe, begin: Fraction) -> None:
+    picture = video_stream(container, probe.name)
+    container.seek(int((probe.start + begin) / probe.time_base), stream=picture, backward=True)
 
 
 def _ends(packet: Packet[Any]) -> Fraction:
@@ -136,7 +155,7 @@ def _ends(packet: Packet[Any]) -> Fraction:
 class _Copy:
     """One pass over a container's packets, from before a span to its end."""
 
-    known: Probe
+    probe: Probe
     span: Span
     picture: VideoStream
     from_start: bool
@@ -148,14 +167,14 @@ class _Copy:
     _reached: Fraction = Fraction(0)
 
     def __post_init__(self) -> None:
-        base, first = self.known.time_base, self.known.first_pts
+        base, first = self.probe.time_base, self.probe.first_pts
         self._first = first + ceil(self.span.start / base)
         self._beyond = first + ceil(self.span.end / base)
         # Whole seconds are whole ticks in nearly every time base, so the shift rounds nothing.
-        self._shift = ORIGIN - int(self.known.start + self.span.start)
+        self._shift = ORIGIN - int(self.probe.start + self.span.start)
 
     def run(self, container: InputContainer, output: OutputContainer) -> None:
-        sound = sound_of(container, self.known.name) if self.known.sound else None
+        sound = audio_stream(container, self.probe.name) if self.probe.sound else None
         streams = [self.picture, *([sound] if sound else [])]
         # Opaque: a codec that only can be decoded has no encoder to look up.
         copy = output.add_stream_from_template(self.picture, opaque=True)
@@ -171,8 +190,8 @@ class _Copy:
             output.mux(part)
 
     def _soundtrack(self, sound: AudioStream, output: OutputContainer) -> Soundtrack:
-        begin, end = (self.known.start + time for time in (self.span.start, self.span.end))
-        return Soundtrack(self.known, sound, output, begin - _SETTLING, end, self._shift)
+        begin, end = (self.probe.start + time for time in (self.span.start, self.span.end))
+        return Soundtrack(self.probe, sound, output, begin - _SETTLING, end, self._shift)
 
     def _shifted(self, packet: Packet[Any], copy: Stream) -> Packet[Any]:
         shift = round(self._shift / packet.time_base)
@@ -182,7 +201,7 @@ class _Copy:
         return packet
 
     def _until_end(self, container: InputContainer, streams: list[Stream]) -> Iterator[Packet[Any]]:
-        end = self.known.start + self.span.end
+        end = self.probe.start + self.span.end
         for packet in container.demux(streams):
             if packet.pts is None and packet.dts is None:
                 continue
@@ -210,7 +229,7 @@ class _Copy:
     def _note(self, packet: Packet[Any]) -> None:
         if packet.pts is None:
             raise MediaRefusedError(
-                f"{self.known.name} has frames without presentation times.",
+                f"{self.probe.name} has frames without presentation times.",
                 "Remux it to MP4.",
             )
         if packet.is_keyframe and packet.pts <= self._first:
@@ -225,13 +244,13 @@ class _Copy:
 
     def window(self, path: Path) -> Window:
         if not self._wanted:
-            raise InvalidInputError(f"{self.known.name}: no frame lies in {self.span}.")
-        base, zero = self.known.time_base, self.known.first_pts * self.known.time_base
+            raise InvalidInputError(f"{self.probe.name}: no frame lies in {self.span}.")
+        base, zero = self.probe.time_base, self.probe.first_pts * self.probe.time_base
         frames = tuple(pts * base - zero - self.span.start for pts in sorted(self._wanted))
-        missing = self.known.start + self.span.end - self._reached
+        missing = self.probe.start + self.span.end - self._reached
         if not self._done and missing > _EARLY_END:
             raise MediaInterruptedError(
-                f"{self.known.name} ended {float(missing):.1f} s before the end of {self.span}.",
+                f"{self.probe.name} ended {float(missing):.1f} s before the end of {self.span}.",
                 "It is tried again; if it stays so, the source is cut short.",
             )
         return Window(
@@ -241,6 +260,6 @@ class _Copy:
             frames=frames,
             # VP8 has packets that are never shown, so they cannot be counted as frames.
             frames_are_packets=self.picture.codec_context.name != "vp8",
-            has_sound=self._sound,
+            has_audio=self._sound,
             is_last=self._exhausted and self.picture.index not in self._done,
         )

@@ -28,18 +28,18 @@ _LINK = re.compile(r'\b(src|href)="([^"]*)"')
 
 
 def render(template: str, **values: Any) -> str:
-    """The page that `template` makes of `values`, which are text, never markup."""
+    """`template` rendered with `values`, which are escaped."""
     environment, style = _environment(), _style()
     return environment.get_template(template).render(
-        # As it is, because its hash is what the browser allows.
+        # Not escaped: the browser allows the style by the hash of exactly this text.
         style=Markup(style),
         style_hash=f"sha256-{b64encode(sha256(style.encode()).digest()).decode()}",
         **values,
     )
 
 
-def relinked(page: str, files: Mapping[str, str]) -> str:
-    """`page` for a folder where its files have other names: `files` tells each old one's new one.
+def replace_links(page: str, files: Mapping[str, str]) -> str:
+    """`page` for a folder where its files have other names, which `files` maps from the old ones.
 
     Both are relative URLs from the page: what a file system allows and a URL does not is quoted.
     """
@@ -52,13 +52,13 @@ def relinked(page: str, files: Mapping[str, str]) -> str:
 
 
 def clock(seconds: Fraction | float) -> str:
-    """For reading: `0:36`, `15:30`, `1:02:03`; what is left of a second cut off."""
+    """A time for people, `0:36`, `15:30` or `1:02:03`, rounded down to the second."""
     hour, minute, second = format_clock(Fraction(seconds)).split(":")
     return f"{int(minute)}:{second}" if hour == "00" else f"{int(hour)}:{minute}:{second}"
 
 
 def size(count: int) -> str:
-    """Bytes for reading: `840 kB`, `4.2 MB`."""
+    """A number of bytes for people: `840 kB`, `4.2 MB`."""
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, round(count / 1e3))} kB"
 
 
@@ -84,7 +84,7 @@ def _style() -> str:
 
 
 @dataclass(frozen=True)
-class Run:
+class WordRun:
     """Words in a row that are in the same shorts; `gap` is what parts them from those before.
 
     `begins` and `ends` are the numbers of the shorts whose first and last words are here.
@@ -103,11 +103,11 @@ class ShownLine:
 
     start: float
     speaker: str | None
-    runs: tuple[Run, ...]
+    runs: tuple[WordRun, ...]
 
 
 @dataclass(frozen=True)
-class Marks:
+class MomentMarks:
     """The numbers of the shorts that each word is in, and each short's first and last word."""
 
     shorts: list[tuple[int, ...]]
@@ -115,7 +115,7 @@ class Marks:
     last: dict[int, int]
 
     @classmethod
-    def of(cls, words: Sequence[Word], shorts: Sequence[Short]) -> "Marks":
+    def of(cls, words: Sequence[Word], shorts: Sequence[Short]) -> "MomentMarks":
         # A word is where its middle is, as in the short's own captions. Arrays, since hours of
         # words times hundreds of shorts are millions.
         middles = np.array([(word.start + word.end) / 2 for word in words])
@@ -130,7 +130,7 @@ class Marks:
                 last[short.index] = place
         return cls(marked, first, last)
 
-    def runs(self, words: Sequence[Word], start: int) -> Iterator[Run]:
+    def runs(self, words: Sequence[Word], start: int) -> Iterator[WordRun]:
         """A line's words, of which the first is the transcript's `start`-th."""
         done, before = 0, ""
         for shorts, group in groupby(range(len(words)), key=lambda at: self.shorts[start + at]):
@@ -139,43 +139,43 @@ class Marks:
             # Of the whole line: whether a space stands between two words is their script's matter.
             whole = joined(words[:done])
             text, before = whole[len(before) :], whole
-            said = text.lstrip()
-            yield Run(
-                gap=text[: len(text) - len(said)],
-                text=said,
+            stripped = text.lstrip()
+            yield WordRun(
+                gap=text[: len(text) - len(stripped)],
+                text=stripped,
                 shorts=shorts,
                 begins=tuple(number for number in shorts if self.first[number] in here),
                 ends=tuple(number for number in shorts if self.last[number] in here),
             )
 
 
-def shown_lines(transcript: Transcript, marks: Marks) -> list[ShownLine]:
-    """Every line of the transcript, with the words that `marks` tells of."""
+def shown_lines(transcript: Transcript, marks: MomentMarks) -> list[ShownLine]:
+    """Every line of the transcript, with the marked words in it."""
     shown: list[ShownLine] = []
     place, speaker = 0, None
     for line in lines(transcript.words):
-        says = line.words[0].speaker
+        current = line.words[0].speaker
         runs = tuple(marks.runs(line.words, place))
-        shown.append(ShownLine(line.start, says if says != speaker else None, runs))
-        place, speaker = place + len(line.words), says
+        shown.append(ShownLine(line.start, current if current != speaker else None, runs))
+        place, speaker = place + len(line.words), current
     return shown
 
 
-def captions(transcript: Transcript, marks: Marks, short: Short) -> str | None:
-    """A short's words as WebVTT in a data: URI, for its player; None where nothing is said.
+def player_captions(transcript: Transcript, marks: MomentMarks, short: Short) -> str | None:
+    """A short's words as WebVTT in a data: URI, for its player; None where it has no words.
 
-    Not a file: a page that lies on a disk may read no other.
+    Not a file of its own: browsers let a page on a disk read no other file.
     """
     if short.index not in marks.first:
         return None
     around = transcript.words[marks.first[short.index] : marks.last[short.index] + 1]
-    spoken = Transcript(around).within(float(short.start), float(short.end))
-    encoded = b64encode(vtt_text(spoken).encode()).decode()
+    inside = Transcript(around).within(float(short.start), float(short.end))
+    encoded = b64encode(vtt_text(inside).encode()).decode()
     return f"data:text/vtt;base64,{encoded}"
 
 
 @dataclass(frozen=True)
-class Part:
+class ClipPart:
     """One segment in play order; `begins` is when it does in the clip, in seconds."""
 
     segment: Segment
@@ -203,16 +203,16 @@ def clip_page(
     )
 
 
-def _parts(segments: Sequence[Segment]) -> list[Part]:
+def _parts(segments: Sequence[Segment]) -> list[ClipPart]:
     parts, begins = [], Fraction(0)
     for segment in segments:
-        parts.append(Part(segment, begins))
+        parts.append(ClipPart(segment, begins))
         begins += segment.end_time - segment.start_time
     return parts
 
 
 @dataclass(frozen=True)
-class Card:
+class ShortCard:
     """One short as the page shows it; `file` is its place from the page, `anchor` in the text."""
 
     short: Short
@@ -229,7 +229,7 @@ class Card:
 
 
 def shorts_page(
-    keys: ShortsKeys, shorts: Sequence[Short], spoken: Transcript, posters: Mapping[str, str]
+    keys: ShortsKeys, shorts: Sequence[Short], transcript: Transcript, posters: Mapping[str, str]
 ) -> str:
     """The page, to lie at `keys.page`; `posters` are data: URIs by the key of their short.
 
@@ -237,30 +237,30 @@ def shorts_page(
     on a disk, or in a bucket that is served as a site. Behind a presigned URL it shows no videos,
     since each of them would need an address of its own.
     """
-    marks = Marks.of(spoken.words, shorts)
-    cards = [_card(keys, short, spoken, marks, posters.get(short.s3_key)) for short in shorts]
+    marks = MomentMarks.of(transcript.words, shorts)
+    cards = [_card(keys, short, transcript, marks, posters.get(short.s3_key)) for short in shorts]
     made = [card for card in cards if card.is_made]
     return render(
         "shorts.html",
         name=keys.video_id,
-        language=spoken.language,
+        language=transcript.language,
         cards=cards,
         made=len(made),
         lasting=sum((card.duration for card in made), Fraction(0)),
-        lines=shown_lines(spoken, marks),
-        words=len(spoken.words),
+        lines=shown_lines(transcript, marks),
+        words=len(transcript.words),
     )
 
 
 def _card(
-    keys: ShortsKeys, short: Short, spoken: Transcript, marks: Marks, poster: str | None
-) -> Card:
-    return Card(
+    keys: ShortsKeys, short: Short, transcript: Transcript, marks: MomentMarks, poster: str | None
+) -> ShortCard:
+    return ShortCard(
         short=short,
         title=" ".join(short.title.split()) or f"Short {short.index}",
         duration=short.end - short.start,
         file=quote(short.s3_key.removeprefix(f"{keys.folder}/")),
         poster=poster,
-        captions=captions(spoken, marks, short),
+        captions=player_captions(transcript, marks, short),
         anchor=f"moment-{short.index}" if short.index in marks.first else None,
     )

@@ -1,4 +1,4 @@
-"""What came out, as tables and words in Markdown: pure, and everything in them escaped."""
+"""The results of a run as Markdown tables and summaries, everything in them escaped."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +11,11 @@ from clipflow.media.window import Span
 from clipflow.results.pages import clock, size
 from clipflow.storage.objects import ObjectHead
 
-# Where a person opens the object of a key.
+# From an object's key to the URL at which a person opens it.
 Link = Callable[[str], str]
 Row = dict[str, str | int | float]
 
-# What Markdown or HTML would take for its own. Prefect's UI reads every cell as Markdown, and
+# What Markdown or HTML would read as markup. Prefect's UI reads every cell as Markdown, and
 # would even follow a `javascript:` link in one.
 _MARKUP = re.compile(r"[\\`*_\[\]<>&#~|!]|^[-+=]")
 
@@ -23,8 +23,8 @@ _MARKUP = re.compile(r"[\\`*_\[\]<>&#~|!]|^[-+=]")
 def clip_rows(
     keys: ClipKeys, segments: Sequence[Segment], heads: Mapping[str, ObjectHead], link: Link
 ) -> list[Row]:
-    """A clip's segments in play order. Of one that is not in `heads` only the times are known:
-    what a finished clip needs no longer is deleted after a while."""
+    """A clip's segments in play order. Of a segment that is not in `heads` only the times are
+    known: segments of a finished clip are deleted after a while."""
     rows: list[Row] = []
     for index, segment in enumerate(in_play_order(list(segments))):
         head = heads.get(keys.segment(index))
@@ -59,26 +59,26 @@ def short_rows(shorts: Sequence[Short], link: Link) -> list[Row]:
     ]
 
 
-def clip_words(keys: ClipKeys, made: ClipResult, link: Link) -> str:
-    """The clip in a line, with where to see it."""
+def clip_summary(keys: ClipKeys, made: ClipResult, link: Link) -> str:
+    """One line on the clip, with links to it and to its page."""
     facts = [made.duration, made.resolution, size(made.file_size)]
     title = f"**Clip {text(keys.clip_id)}** of {text(keys.episode_id)}"
-    return " · ".join([title, *facts, *_seen(keys.page, made.s3_key, link)])
+    return " · ".join([title, *facts, *_links(keys.page, made.s3_key, link)])
 
 
-def shorts_words(keys: ShortsKeys, shorts: Sequence[Short], link: Link) -> str:
-    """The shorts in a line, with where to see them."""
+def shorts_summary(keys: ShortsKeys, shorts: Sequence[Short], link: Link) -> str:
+    """One line on the shorts, with a link to their page."""
     made = [short for short in shorts if not short.code]
     lasting = sum((short.end - short.start for short in made), Fraction(0))
     title = f"**{len(made)} of {len(shorts)} shorts** of {text(keys.video_id)}"
-    return " · ".join([title, f"{clock(lasting)} in all", *_seen(keys.page, "", link)])
+    return " · ".join([title, f"{clock(lasting)} in all", *_links(keys.page, "", link)])
 
 
 def text(value: str) -> str:
-    """`value` in one line, as it is: nothing in it is markup."""
+    """`value` in one line, with everything escaped that Markdown would read as markup."""
     return _MARKUP.sub(r"\\\g<0>", " ".join(value.split()))
 
 
-def _seen(page: str, video: str, link: Link) -> list[str]:
+def _links(page: str, video: str, link: Link) -> list[str]:
     watch = [f"[watch it]({link(video)})"] if video else []
     return [*watch, f"[results page]({link(page)})"]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from clipflow.domain.transcript import LONGEST
+from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
 
@@ -12,13 +13,15 @@ _DEADLINE = 600.0
 _LARGEST = LONGEST * RATE * SAMPLE_BYTES
 
 
-def pack(sound: Path, path: Path) -> None:
+def pack(sound: Path, path: Path, machine: Machine) -> None:
     """The sound that `audio.extract` wrote, as FLAC. Raises what `ffmpeg.run` raises."""
     arguments = [*_RAW, "-i", str(sound), "-c:a", "flac", "-f", "flac", str(path)]
-    ffmpeg.run(arguments, f"packing {sound.name}", _DEADLINE, 2 * sound.stat().st_size)
+    ffmpeg.run(
+        arguments, f"packing {sound.name}", machine, _DEADLINE, max_bytes=2 * sound.stat().st_size
+    )
 
 
-def unpack(path: Path, sound: Path) -> None:
+def unpack(path: Path, sound: Path, machine: Machine) -> None:
     """The same the other way. Raises what `ffmpeg.run` raises."""
     arguments = ["-f", "flac", "-i", str(path), *_RAW, str(sound)]
-    ffmpeg.run(arguments, f"unpacking {path.name}", _DEADLINE, _LARGEST)
+    ffmpeg.run(arguments, f"unpacking {path.name}", machine, _DEADLINE, max_bytes=_LARGEST)

@@ -12,7 +12,7 @@ from clipflow.settings import Models, Transcriber
 from clipflow.speech.sound import RATE, Samples, even_pieces, read_samples, sample_count, samples
 from clipflow.speech.whisper import WhisperRecognizer, whisper_language
 from clipflow.speech.whisperx import WhisperXRecognizer, diarize
-from clipflow.telemetry.progress import part
+from clipflow.telemetry.progress import portion
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def transcribe(sound: Path, language: str | None, models: Models) -> Transcript:
     words: list[Word] = []
     count = sample_count(sound)
     for window in split_windows(sound):
-        with part(window.start / max(1, count), window.stop / max(1, count)):
+        with portion(window.start / max(1, count), window.stop / max(1, count)):
             words += recognize_window(
                 chosen, read_samples(sound, window), window.start, code, cores()
             )

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, PackagePath, distribution
 from pathlib import Path
 from typing import Any
 
-from clipflow.domain.errors import NotInstalledError, without_secrets
+from clipflow.domain.errors import NotInstalledError, redact
 
 logger = logging.getLogger(__name__)
 
@@ -171,5 +171,5 @@ def _from_hub(name: str) -> str:
 
 
 def _missing(name: str, error: Exception) -> NotInstalledError:
-    reason = without_secrets(str(error)).strip().split("\n")[0] or type(error).__name__
+    reason = redact(str(error)).strip().split("\n")[0] or type(error).__name__
     return NotInstalledError(f"The Whisper model {name} cannot be loaded: {reason}", _INSTALL)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clipflow.domain.errors import InvalidInputError, NotInstalledError, without_secrets
+from clipflow.domain.errors import InvalidInputError, NotInstalledError, redact
 from clipflow.domain.transcript import PartialWord, Word, fill_times
 from clipflow.settings import Models
 from clipflow.speech.grouping import regroup
@@ -271,5 +271,5 @@ def _keep_quiet() -> None:
 
 
 def _missing(what: str, error: Exception, remedy: str) -> NotInstalledError:
-    reason = without_secrets(str(error)).strip().split("\n")[0] or type(error).__name__
+    reason = redact(str(error)).strip().split("\n")[0] or type(error).__name__
     return NotInstalledError(f"The {what} cannot be loaded: {reason}", remedy)

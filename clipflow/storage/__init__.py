@@ -1,1 +1,1 @@
-"""Objects in S3 and records in DynamoDB: the only place that talks to AWS."""
+"""Objects in S3 and records in DynamoDB. Nothing else in clipflow calls AWS."""

@@ -1,4 +1,4 @@
-"""boto3 clients, made once a process, and what their errors mean."""
+"""boto3 clients, one of each a process, and the translation of their errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,13 +25,13 @@ _CONFIG = Config(
     read_timeout=30,
     max_pool_connections=32,
 )
-# Of each of its layers. In the middle of a body, errors of TLS come through as urllib3 has them.
+# One of each layer of the SDK. While a body is read, TLS errors come as urllib3 raises them.
 _SDK_ERRORS = (ClientError, BotoCoreError, Boto3Error, HTTPError)
 
 
 @cache
 def s3_client() -> "S3Client":
-    # A custom endpoint rarely has a name for each bucket, so the bucket goes into the path.
+    # A custom endpoint rarely resolves a host name for each bucket, so the bucket is in the path.
     addressing = Config(
         signature_version="s3v4",
         s3={"addressing_style": "path" if settings().aws_endpoint_url else "auto"},
@@ -61,7 +61,8 @@ def error_code(error: ClientError) -> str:
 
 @contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
-    """What the SDK raises while `doing` something becomes StorageUnavailableError, cause kept."""
+    """Turn what the SDK raises while `doing` something into a StorageUnavailableError with its
+    cause."""
     try:
         yield
     except _SDK_ERRORS as error:

@@ -31,21 +31,20 @@ if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from types_boto3_s3.client import S3Client
 
-# Long enough for the slowest read of one window, short enough to be useless when it leaks.
+# Long enough for the slowest read of one window; short, so that a leaked URL soon expires.
 _URL_SECONDS = 3600
 _MISSING = ("404", "NoSuchKey", "NotFound")
 _REPLACED = ("412", "PreconditionFailed")
 _SILENT = (ReadTimeoutError, ConnectTimeoutError)
-# What may happen in the middle of a body, where the SDK does not try again; it lets errors of TLS
-# through as urllib3 has them.
-_BROKEN = (ReadTimeoutError, ResponseStreamingError, IncompleteReadError, HTTPError)
-_MOST_BREAKS = 4
+# Errors while a body is read, where the SDK does not retry; TLS errors come as urllib3 raises them.
+_INTERRUPTED = (ReadTimeoutError, ResponseStreamingError, IncompleteReadError, HTTPError)
+_MAX_INTERRUPTIONS = 4
 _PIECE_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
 class ObjectHead:
-    """What S3 says of an object without its bytes; `etag` keeps no quotes."""
+    """An object without its bytes; `etag` is without quotes."""
 
     key: str
     etag: str
@@ -106,13 +105,13 @@ class ObjectStore:
             raise InvalidInputError(f"{key} is not UTF-8 text.") from None
 
     def part(self, head: ObjectHead, start: int, end: int) -> bytes:
-        """The bytes `start ≤ place < end` of the very object that `head` tells of.
+        """The bytes `start ≤ place < end` of exactly the object that `head` describes.
 
-        A body that breaks off is taken up where it did, a few times. Raises SourceNotFoundError,
+        An interrupted read is resumed where it stopped, a few times. Raises SourceNotFoundError,
         SourceChangedError where the object was replaced, DeadlineExceededError where S3 does not
         answer.
         """
-        got, breaks = bytearray(), 0
+        got, interruptions = bytearray(), 0
         with storage_errors(f"reading {head.key}"), _source_errors(head.key):
             while len(got) < end - start:
                 body = self._body(head, start + len(got), end)
@@ -120,9 +119,9 @@ class ObjectStore:
                     with closing(body):
                         for piece in body.iter_chunks(_PIECE_BYTES):
                             got += piece
-                except _BROKEN:
-                    breaks += 1
-                    if breaks == _MOST_BREAKS:
+                except _INTERRUPTED:
+                    interruptions += 1
+                    if interruptions == _MAX_INTERRUPTIONS:
                         raise
         return bytes(got)
 
@@ -136,7 +135,7 @@ class ObjectStore:
         )
         if answer["ContentLength"] != end - start:
             answer["Body"].close()
-            raise StorageUnavailableError(f"{head.key}: S3 gave other bytes than it was asked for.")
+            raise StorageUnavailableError(f"{head.key}: S3 returned another range than requested.")
         return answer["Body"]
 
     def download(self, key: str, path: Path) -> None:
@@ -154,7 +153,7 @@ class ObjectStore:
     ) -> None:
         """The file at `path` under `key`: streamed, and there whole or not at all.
 
-        `tags` as in a query, `name=value&…`: what the bucket's lifecycle goes by.
+        `tags` has the form of a query, `name=value&…`; the bucket's lifecycle rules use it.
         """
         extra: dict[str, Any] = {"ContentType": content_type, "Metadata": metadata}
         if tags:
@@ -174,14 +173,14 @@ class ObjectStore:
             )
 
     def delete(self, key: str) -> None:
-        """No object is there."""
+        """Delete the object, if it exists."""
         with storage_errors(f"deleting {key}"):
             self.client.delete_object(Bucket=self.bucket, Key=key)
 
 
 @contextmanager
 def _source_errors(name: str) -> Iterator[None]:
-    """What says more of a source than that S3 failed."""
+    """Turn S3's errors about a source into those that say what is wrong with it."""
     try:
         yield
     except ClientError as error:
@@ -212,18 +211,18 @@ def shorts_store() -> ObjectStore:
 
 
 def link(objects: ObjectStore, key: str) -> str:
-    """Where a person opens the object `key`."""
-    return address(settings(), objects.bucket, key)
+    """The URL at which a person opens the object `key` in a browser; it holds no secret and does
+    not expire."""
+    return public_url(settings(), objects.bucket, key)
 
 
-def address(known: Settings, bucket: str, key: str) -> str:
-    """Under CLIPFLOW_PUBLIC_URL where that is set; else at the S3 of AWS_ENDPOINT_URL, which a
-    local one answers without credentials; else in the console of AWS, which asks to sign in.
-    """
-    if known.public_url:
-        return f"{known.public_url.replace('{bucket}', bucket).rstrip('/')}/{quote(key)}"
-    if known.aws_endpoint_url:
-        return f"{known.aws_endpoint_url.rstrip('/')}/{bucket}/{quote(key)}"
-    region = known.aws_region
+def public_url(settings: Settings, bucket: str, key: str) -> str:
+    """The object's URL under CLIPFLOW_PUBLIC_URL, where that is set; else at AWS_ENDPOINT_URL,
+    which a local S3 serves without credentials; else in the AWS console, which needs a sign-in."""
+    if settings.public_url:
+        return f"{settings.public_url.replace('{bucket}', bucket).rstrip('/')}/{quote(key)}"
+    if settings.aws_endpoint_url:
+        return f"{settings.aws_endpoint_url.rstrip('/')}/{bucket}/{quote(key)}"
+    region = settings.aws_region
     console = f"https://{region}.console.aws.amazon.com/s3/object"
     return f"{console}/{bucket}?region={region}&prefix={quote(key, safe='')}"

@@ -1,4 +1,4 @@
-"""The status record: the one place that reads and writes it."""
+"""Status records in DynamoDB: every read and every write of one."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from clipflow.domain.keys import (
 )
 from clipflow.domain.model import Model
 from clipflow.storage.aws import error_code, records_table, storage_errors
-from clipflow.telemetry.logging import CONTEXT, RECORD_COMPLETE, RECORD_FAILED, say
+from clipflow.telemetry.logging import CONTEXT_FIELDS, RECORD_COMPLETE, RECORD_FAILED, emit_metric
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.service_resource import Table
@@ -34,7 +34,7 @@ BY_STATUS = "by-status"
 
 @dataclass(frozen=True)
 class Claim:
-    """Whether a run may work on a record; if not, `owner` is the run that does."""
+    """Whether a run may work on a record; if not, `owner` is the run that is working on it."""
 
     granted: bool
     owner: str | None = None
@@ -62,7 +62,7 @@ class RecordStore:
         return ClipRecord.read(plain(item), f"the record of {keys.label}") if item else None
 
     def shorts(self, keys: ShortsKeys) -> list[dict[str, Any]]:
-        """What the video's record says of its shorts."""
+        """The shorts in the video's record."""
         return list(plain(self._item(keys).get("shorts", [])))
 
     def owner(self, keys: RecordKeys) -> str | None:
@@ -89,23 +89,23 @@ class RecordStore:
         self,
         keys: RecordKeys,
         run_id: str,
-        brought: Mapping[str, Any] | None = None,
+        initial_attributes: Mapping[str, Any] | None = None,
         dead_owner: str | None = None,
     ) -> Claim:
         """Set In Progress: make `run_id` the record's owner, unless another run is at work on it.
 
-        What was `brought` is kept where the record has nothing such. Asked again by the same run it
-        is granted again and changes nothing. Raises InvalidInputError where there is no record and
-        nothing was brought to make one of.
+        `initial_attributes` are set where the record has none of that name. A second claim of the
+        same run is granted and changes nothing. Raises InvalidInputError where there is no record
+        and no `initial_attributes` to create one from.
         """
-        given = None if brought is None else _decimals(brought)
-        update = transitions.claim(run_id, _now(), given, dead_owner)
+        attributes = None if initial_attributes is None else _decimals(initial_attributes)
+        update = transitions.claim(run_id, _now(), attributes, dead_owner)
         old = self._apply(keys, update)
         if old is None:
             return Claim(granted=True)
         if not old:
             raise InvalidInputError(
-                f"There is no record of {keys.label}, and nothing to make one of.",
+                f"There is no record of {keys.label}, and no segments to create one from.",
                 "Write the record first, or put the clip's segments into the event.",
             )
         owner = str(old.get("flowRunId", ""))
@@ -123,19 +123,19 @@ class RecordStore:
         self._finish(keys, update, run_id)
 
     def fail_unclaimed(self, keys: RecordKeys, run_id: str, failure: Failure) -> bool:
-        """Set Failed, by a run that ended before it claimed the record; whether the record was
-        there, and waited for a run."""
+        """Set Failed, by a run that ended before it claimed the record. Returns whether it did:
+        False where there is no record, or another run has claimed it."""
         update = transitions.fail_unclaimed(run_id, _now(), failure)
         return self._apply(keys, update) is None
 
-    def waits(self, keys: RecordKeys) -> bool:
-        """Whether no run has claimed the record so far; also where there is none yet."""
+    def is_unclaimed(self, keys: RecordKeys) -> bool:
+        """Whether no run has claimed the record yet; also true where there is no record."""
         return self._item(keys).get("status") in (None, ClipStatus.DETECTED, ClipStatus.PENDING)
 
     def in_progress(self, before: datetime) -> Iterator[InProgress]:
         """Every record that has been in progress since before then, the longest first.
 
-        By an index, whose answer may be some seconds old.
+        Read from an index, which may be some seconds behind the table.
         """
         since = Key("updatedAt").lt(transitions.timestamp(before))
         condition = Key("status").eq(ClipStatus.IN_PROGRESS.value) & since
@@ -153,7 +153,8 @@ class RecordStore:
         old = self._apply(keys, update)
         if old is None:
             return
-        # An answer of DynamoDB's may be lost and the write tried again: then it is done already.
+        # The SDK tries again when DynamoDB's answer is lost, so the write may have been done
+        # already.
         if old.get("flowRunId") == run_id and old.get("status") == update.sets["status"]:
             return
         raise OwnershipLostError(
@@ -180,14 +181,16 @@ class RecordStore:
         what = f"listing {prefix} records of episode {episode_id}"
         return self._pages(what, condition, ConsistentRead=True)
 
-    def _pages(self, what: str, condition: ConditionBase, **asked: Any) -> Iterator[dict[str, Any]]:
+    def _pages(
+        self, what: str, condition: ConditionBase, **arguments: Any
+    ) -> Iterator[dict[str, Any]]:
         with storage_errors(what):
             while True:
-                page = self.table.query(KeyConditionExpression=condition, **asked)
+                page = self.table.query(KeyConditionExpression=condition, **arguments)
                 yield from (plain(item) for item in page["Items"])
                 if "LastEvaluatedKey" not in page:
                     return
-                asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+                arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
 def plain(value: Any) -> Any:
@@ -228,25 +231,25 @@ def record_store() -> RecordStore:
 
 
 def _emit_record_metric(
-    keys: RecordKeys, now: Mapping[str, Any], before: Mapping[str, Any]
+    keys: RecordKeys, written: Mapping[str, Any], before: Mapping[str, Any]
 ) -> None:
-    """Say what became of a record by an update: `now` is what it set, `before` what was there."""
+    """Emit the metric of an update: `written` is what it set, `before` what it replaced."""
     about = {
         "job": "clips" if isinstance(keys, ClipKeys) else "shorts",
-        **{name: value for name in CONTEXT if (value := getattr(keys, name, None))},
+        **{name: value for name in CONTEXT_FIELDS if (value := getattr(keys, name, None))},
     }
-    if now["status"] == ClipStatus.COMPLETE:
-        seconds, size = _seconds(before.get("updatedAt"), now["updatedAt"]), _bytes(now)
+    if written["status"] == ClipStatus.COMPLETE:
+        seconds, size = _seconds(before.get("updatedAt"), written["updatedAt"]), _bytes(written)
         message = f"{keys.label} is complete after {seconds} s: {size} bytes."
-        say(RECORD_COMPLETE, message, seconds=seconds, bytes=size, **about)
-    elif now["status"] == ClipStatus.FAILED:
-        error = now["processingError"]
+        emit_metric(RECORD_COMPLETE, message, seconds=seconds, bytes=size, **about)
+    elif written["status"] == ClipStatus.FAILED:
+        error = written["processingError"]
         message = f"{keys.label} failed: {error['message']}"
-        say(RECORD_FAILED, message, code=str(error["code"]), **about)
+        emit_metric(RECORD_FAILED, message, code=str(error["code"]), **about)
 
 
 def _seconds(claimed: object, over: str) -> int:
-    """Between two times of a record, which are written to the second."""
+    """Seconds between two times of a record, which are written to the second."""
     if not isinstance(claimed, str):
         return 0
     passed = datetime.fromisoformat(over) - datetime.fromisoformat(claimed)
@@ -254,6 +257,6 @@ def _seconds(claimed: object, over: str) -> int:
 
 
 def _bytes(made: Mapping[str, Any]) -> int:
-    """Of the clip, or of all shorts that are made."""
+    """The size of the clip, or of all shorts that were made."""
     sizes = [made.get("fileSize"), *(short.get("fileSize") for short in made.get("shorts", []))]
     return sum(int(size) for size in sizes if size)

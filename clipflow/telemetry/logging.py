@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from clipflow.domain.errors import without_secrets
+from clipflow.domain.errors import redact
 
-# What a line may say of the work it belongs to; each is there where it is known.
-CONTEXT = (
+# Fields that say which work a line belongs to; each is there where it is known.
+CONTEXT_FIELDS = (
     "tenant_id",
     "episode_id",
     "clip_id",
@@ -20,34 +20,34 @@ CONTEXT = (
     "step",
     "trace_id",
 )
-Known = Callable[[logging.LogRecord], Mapping[str, str]]
+ContextReader = Callable[[logging.LogRecord], Mapping[str, str]]
 
 
-class JsonLines(logging.Formatter):
-    """A record as one line of JSON, with what is `known` of the work it belongs to."""
+class JsonFormatter(logging.Formatter):
+    """Formats a log record as one line of JSON, with the context that `read_context` finds."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, read_context: ContextReader) -> None:
         super().__init__()
-        self._known = known
+        self._read_context = read_context
 
     def format(self, record: logging.LogRecord) -> str:
-        # Whatever cannot be written as JSON is told as text: no line is lost for its contents.
-        return json.dumps(entry(record, self._known(record)), default=str)
+        # What is not JSON is written as text, so that no line is lost because of its contents.
+        return json.dumps(log_entry(record, self._read_context(record)), default=str)
 
 
-def entry(record: logging.LogRecord, known: Mapping[str, str]) -> dict[str, Any]:
+def log_entry(record: logging.LogRecord, context: Mapping[str, str]) -> dict[str, Any]:
     """The object of one line, in the order that a person reads it, without secrets."""
     fields: Mapping[str, Any] = getattr(record, "fields", {})
-    told: dict[str, Any] = {
+    values: dict[str, Any] = {
         "timestamp": timestamp(record.created),
         "level": record.levelname,
         "logger": record.name,
         "message": record.getMessage(),
-        **known,
+        **context,
         **fields,
         **_error(record),
     }
-    return {name: _clean(value) for name, value in told.items()}
+    return {name: _redacted(value) for name, value in values.items()}
 
 
 def timestamp(seconds: float) -> str:
@@ -60,45 +60,50 @@ def _error(record: logging.LogRecord) -> dict[str, str]:
     error = record.exc_info[1] if record.exc_info else None
     if error is None:
         return {}
-    told = "".join(traceback.format_exception(error))
-    return {"error": f"{type(error).__name__}: {error}", "traceback": told}
+    text = "".join(traceback.format_exception(error))
+    return {"error": f"{type(error).__name__}: {error}", "traceback": text}
 
 
-def _clean(value: Any) -> Any:
-    return without_secrets(value) if isinstance(value, str) else value
+def _redacted(value: Any) -> Any:
+    return redact(value) if isinstance(value, str) else value
 
 
-_metrics_logger = logging.getLogger("clipflow.measures")
-# A line that is counted is said at any level that the rest may have.
-_metrics_logger.setLevel(logging.INFO)
+_logger = logging.getLogger("clipflow.measures")
+# Metric events are logged whatever level the other loggers have.
+_logger.setLevel(logging.INFO)
 
 
-class Measure(NamedTuple):
-    """A kind of measured line: its `event`, and the fields that each of them has."""
+class MetricEvent(NamedTuple):
+    """A kind of metric event: the value of its field `event`, and its other fields."""
 
     event: str
     fields: tuple[str, ...]
 
 
-# Of a job (`clips`, `shorts`): seconds from its claim, bytes of what was made.
-RECORD_COMPLETE = Measure("record_complete", ("job", "seconds", "bytes"))
+# `job` is `clips` or `shorts`; seconds since the claim; bytes of what was made.
+RECORD_COMPLETE = MetricEvent("record_complete", ("job", "seconds", "bytes"))
 # `code` is one of `clipflow.domain.errors.FailureCode`.
-RECORD_FAILED = Measure("record_failed", ("job", "code"))
+RECORD_FAILED = MetricEvent("record_failed", ("job", "code"))
 # Of making it: seconds, bytes of the source read for it, CPU-seconds of ffmpeg and of Python;
 # `cut_way` is `smart` or `encoded`.
-SEGMENT_MADE = Measure("segment_made", ("seconds", "bytes", "bytes_read", "cpu_seconds", "cut_way"))
-# Records in progress, the oldest one's seconds, and what the sweep did about those left behind.
-SWEEP_ENDED = Measure("sweep_ended", ("in_progress", "oldest_seconds", "started_again", "marked"))
+SEGMENT_MADE = MetricEvent(
+    "segment_made", ("seconds", "bytes", "bytes_read", "cpu_seconds", "cut_way")
+)
+# Records in progress, the age of the oldest in seconds, and what the sweep did about lost ones.
+SWEEP_ENDED = MetricEvent(
+    "sweep_ended", ("in_progress", "oldest_seconds", "started_again", "marked")
+)
 
-MEASURES = (RECORD_COMPLETE, RECORD_FAILED, SEGMENT_MADE, SWEEP_ENDED)
+METRIC_EVENTS = (RECORD_COMPLETE, RECORD_FAILED, SEGMENT_MADE, SWEEP_ENDED)
 
 
-def say(measure: Measure, message: str, **values: Any) -> None:
-    """Log `message`, for people, with the measure's fields and whatever else is in `values`.
+def emit_metric(metric: MetricEvent, message: str, **values: Any) -> None:
+    """Log `message`, for people, with the fields of `metric` and any others in `values`.
 
-    Raises TypeError where a field is missing: a filter would count nothing.
+    The metric filters and alarms in `infra/` read these fields; a test holds both sides together.
+    Raises TypeError where a field is missing, because a filter would then count nothing.
     """
-    missing = set(measure.fields) - values.keys()
+    missing = set(metric.fields) - values.keys()
     if missing:
-        raise TypeError(f"{measure.event} lacks {', '.join(sorted(missing))}.")
-    _metrics_logger.info(message, extra={"fields": {"event": measure.event, **values}})
+        raise TypeError(f"{metric.event} lacks {', '.join(sorted(missing))}.")
+    _logger.info(message, extra={"fields": {"event": metric.event, **values}})

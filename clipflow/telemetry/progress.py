@@ -1,41 +1,41 @@
-"""How far the work is, told to whoever listens. It costs next to nothing where nobody does."""
+"""Progress of the work, from 0 to 1, reported to a callback. It is almost free without one."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-Listener = Callable[[float], None]
+ProgressCallback = Callable[[float], None]
 
-# A thread that the work starts has none: what is reported there is heard by nobody.
-_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+# A thread that the work starts has no callback: what it reports goes nowhere.
+_callback: ContextVar[ProgressCallback | None] = ContextVar("callback", default=None)
 
 
 def report(fraction: float) -> None:
-    """So much of the work is done: from 0 to 1, of the `part` that is open if one is."""
-    listener = _listener.get()
-    if listener is not None:
-        listener(min(1.0, max(0.0, fraction)))
+    """Report that `fraction` (0 to 1) of the work is done, or of the open `portion` of it."""
+    callback = _callback.get()
+    if callback is not None:
+        callback(min(1.0, max(0.0, fraction)))
 
 
-def is_heard() -> bool:
-    """Whether anybody listens, where finding out how far the work is takes something."""
-    return _listener.get() is not None
+def is_observed() -> bool:
+    """Whether there is a callback. For work that has to measure its progress first."""
+    return _callback.get() is not None
 
 
 @contextmanager
-def heard_by(listener: Listener) -> Iterator[None]:
-    """Within it, what this thread's work reports goes to `listener`."""
-    token = _listener.set(listener)
+def reporting_to(callback: ProgressCallback) -> Iterator[None]:
+    """Within the block, the progress of this thread goes to `callback`."""
+    token = _callback.set(callback)
     try:
         yield
     finally:
-        _listener.reset(token)
+        _callback.reset(token)
 
 
 @contextmanager
-def part(begin: float, end: float) -> Iterator[None]:
-    """Within it, all of the work reported is that from `begin` to `end` of the work around it."""
-    whole = _listener.get()
+def portion(begin: float, end: float) -> Iterator[None]:
+    """Within the block, progress from 0 to 1 counts as `begin` to `end` of the work around it."""
+    whole = _callback.get()
     if whole is None:
         yield
         return
@@ -43,6 +43,6 @@ def part(begin: float, end: float) -> Iterator[None]:
     def scaled(fraction: float) -> None:
         whole(begin + (end - begin) * fraction)
 
-    with heard_by(scaled):
+    with reporting_to(scaled):
         yield
     scaled(1.0)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from opentelemetry import trace
@@ -17,26 +18,31 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Status
 
-from clipflow.domain.errors import without_secrets
-from clipflow.telemetry import tracing
+from clipflow.domain.errors import redact
+from clipflow.domain.events import TraceContext
 
-# From the attributes of a span without a parent to what it is to be below, if anything.
+# From the attributes of a span without a parent to the context of its parent, if it has one.
 Root = Callable[[Mapping[str, Any]], Context | None]
 # A span that begins, and the span above it.
 OnStart = Callable[[Span, trace.Span], None]
 # Whether the process may be killed after this span.
 IsLast = Callable[[ReadableSpan], bool]
 _SERVICE = "clipflow"
-# Seconds, instead of 10: a run waits so long at its end where no collector answers.
+# Seconds, instead of 10: where no collector answers, a run waits this long at its end.
 _TIMEOUT = 3
 _FLUSH_MILLISECONDS = 3000
-# SDK: its name for a service that has none.
-_NAMELESS = "unknown_service"
+# The SDK's name for a service that has none.
+_UNNAMED_SERVICE = "unknown_service"
 
 
-def install(on_start: OnStart | None, is_last: IsLast | None, root: Root | None) -> None:
-    """Set this process's provider, from the standard variables; see `tracing.set_up`."""
-    provider = Provider(resource=_resource(), id_generator=Ids(), root=root)
+def install(
+    on_start: OnStart | None,
+    is_last: IsLast | None,
+    root: Root | None,
+    next_span: ContextVar[TraceContext | None],
+) -> None:
+    """Set this process's tracer provider, from the standard variables; see `tracing.configure`."""
+    provider = Provider(resource=_resource(), id_generator=SpanIds(next_span), root=root)
     provider.add_span_processor(BatchSpanProcessor(_exporter()))
     provider.add_span_processor(SpanHooks(provider, on_start, is_last))
     trace.set_tracer_provider(provider)
@@ -60,21 +66,21 @@ class SpanHooks(SpanProcessor):
 
 
 class Exporter(OTLPSpanExporter):
-    """The SDK's, but for secrets: Prefect notes errors on its spans as they are."""
+    """The SDK's exporter, without secrets: Prefect puts errors on its spans unredacted."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         return super().export([_clean(span) for span in spans])
 
 
 def _clean(span: ReadableSpan) -> ReadableSpan:
-    events = [Event(each.name, _told(each.attributes), each.timestamp) for each in span.events]
-    status = Status(span.status.status_code, without_secrets(span.status.description or "") or None)
+    events = [Event(each.name, _redacted(each.attributes), each.timestamp) for each in span.events]
+    status = Status(span.status.status_code, redact(span.status.description or "") or None)
     return ReadableSpan(
         name=span.name,
         context=span.get_span_context(),
         parent=span.parent,
         resource=span.resource,
-        attributes=_told(span.attributes),
+        attributes=_redacted(span.attributes),
         events=events,
         links=span.links,
         kind=span.kind,
@@ -85,9 +91,9 @@ def _clean(span: ReadableSpan) -> ReadableSpan:
     )
 
 
-def _told(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    told = (attributes or {}).items()
-    return {name: without_secrets(it) if isinstance(it, str) else it for name, it in told}
+def _redacted(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    pairs = (attributes or {}).items()
+    return {name: redact(value) if isinstance(value, str) else value for name, value in pairs}
 
 
 def _exporter() -> Exporter:
@@ -97,25 +103,28 @@ def _exporter() -> Exporter:
 
 def _resource() -> Resource:
     found = Resource.create()
-    if str(found.attributes.get(SERVICE_NAME, _NAMELESS)).startswith(_NAMELESS):
+    if str(found.attributes.get(SERVICE_NAME, _UNNAMED_SERVICE)).startswith(_UNNAMED_SERVICE):
         return found.merge(Resource({SERVICE_NAME: _SERVICE}))
     return found
 
 
-class Ids(RandomIdGenerator):
-    """Random, but for a span whose place is given."""
+class SpanIds(RandomIdGenerator):
+    """Random ids, but for a span whose ids `next_span` holds."""
+
+    def __init__(self, next_span: ContextVar[TraceContext | None]) -> None:
+        self._next_span = next_span
 
     def generate_span_id(self) -> int:
-        given = tracing.place.get()
+        given = self._next_span.get()
         return int(given.span_id, 16) if given else super().generate_span_id()
 
     def generate_trace_id(self) -> int:
-        given = tracing.place.get()
+        given = self._next_span.get()
         return int(given.trace_id, 16) if given else super().generate_trace_id()
 
 
 class Provider(TracerProvider):
-    """The SDK's, but for spans without a parent, which `root` may know one for."""
+    """The SDK's provider, with `root` as the parent of spans that have none."""
 
     def __init__(self, root: Root | None, **settings: Any) -> None:
         super().__init__(**settings)
@@ -127,7 +136,7 @@ class Provider(TracerProvider):
 
 
 class RootedTracer(trace.Tracer):
-    """`tracer`, but for spans without a parent."""
+    """`tracer`, with `root` as the parent of spans that have none."""
 
     def __init__(self, tracer: trace.Tracer, root: Root) -> None:
         self._tracer = tracer
@@ -136,16 +145,16 @@ class RootedTracer(trace.Tracer):
     def start_span(
         self, name: str, context: Context | None = None, *args: Any, **settings: Any
     ) -> trace.Span:
-        above = self._above(context, settings)
-        return self._tracer.start_span(name, above, *args, **settings)
+        parent = self._parent(context, settings)
+        return self._tracer.start_span(name, parent, *args, **settings)
 
     def start_as_current_span(
         self, name: str, context: Context | None = None, *args: Any, **settings: Any
     ) -> Any:
-        above = self._above(context, settings)
-        return self._tracer.start_as_current_span(name, above, *args, **settings)
+        parent = self._parent(context, settings)
+        return self._tracer.start_as_current_span(name, parent, *args, **settings)
 
-    def _above(self, context: Context | None, settings: Mapping[str, Any]) -> Context | None:
+    def _parent(self, context: Context | None, settings: Mapping[str, Any]) -> Context | None:
         if context is not None or trace.get_current_span().get_span_context().is_valid:
             return context
         return self._root(settings.get("attributes") or {})

@@ -12,16 +12,31 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from clipflow.domain.errors import presentable
-from clipflow.domain.events import TracePlace
+from clipflow.domain.errors import bounded_message
+from clipflow.domain.events import TraceContext
+
+if TYPE_CHECKING:
+    from clipflow.telemetry.trace_export import IsLast, OnStart, Root
 
 TRACER = "clipflow"
 _PREFIX = "clipflow."
+# OpenTelemetry specification, OTLP exporter configuration: either names the collector.
+_COLLECTOR_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+# What is handed on to other machines of where spans go. OTLP's headers may hold a key, so they are
+# not among it.
+PROPAGATED_SETTINGS = (
+    *_COLLECTOR_VARIABLES,
+    "OTEL_EXPORTER_OTLP_TIMEOUT",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_SERVICE_NAME",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
+)
 
 
 @dataclass
 class Work:
-    """What one piece of work took so far: bytes in and out, CPU-seconds of it and all below it."""
+    """What a span's work has taken so far; CPU seconds include those of the spans below it."""
 
     bytes_read: int = 0
     bytes_written: int = 0
@@ -30,15 +45,15 @@ class Work:
 
 
 _works: ContextVar[tuple[Work, ...]] = ContextVar("works", default=())
-# The place that the next span is to have.
-place: ContextVar[TracePlace | None] = ContextVar("place", default=None)
+# The ids that the next span is to have, where they are given.
+next_span: ContextVar[TraceContext | None] = ContextVar("place", default=None)
 
 
 @contextmanager
 def span(name: str) -> Iterator[Work]:
-    """A span around the block, below the one that is open, with what the block notes of its work.
+    """A span around the block, below the one that is open. The block adds to the `Work` it gets.
 
-    The CPU-seconds of this thread count by themselves, those of programs by `spent`.
+    The CPU time of this thread is added here, that of programs by `add_cpu_seconds`.
     """
     outer, work = _works.get(), Work()
     token, began = _works.set((*outer, work)), time.thread_time()
@@ -47,25 +62,25 @@ def span(name: str) -> Iterator[Work]:
         with trace.use_span(opened, record_exception=False, set_status_on_exception=False):
             yield work
     except Exception as error:
-        # Not the error as it is: it may name a presigned URL.
-        told = presentable(f"{type(error).__name__}: {error}")
-        opened.set_status(trace.StatusCode.ERROR, told)
+        # The error itself may hold a presigned URL.
+        description = bounded_message(f"{type(error).__name__}: {error}")
+        opened.set_status(trace.StatusCode.ERROR, description)
         raise
     finally:
         work.cpu_seconds += time.thread_time() - began
-        opened.set_attributes(attributes(work))
+        opened.set_attributes(work_attributes(work))
         opened.end()
         _works.reset(token)
 
 
-def spent(cpu_seconds: float) -> None:
-    """A program that this work started took so much."""
+def add_cpu_seconds(cpu_seconds: float) -> None:
+    """Add the CPU time of a program that the open work has started."""
     for work in _works.get():
         work.cpu_seconds += cpu_seconds
 
 
-def counted(fetch: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
-    """`fetch`, whose bytes are read by the innermost work that is open in this thread."""
+def counting_bytes(fetch: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
+    """`fetch`, which also adds its bytes to the innermost work that is open in this thread."""
 
     def fetched(start: int, end: int) -> bytes:
         data = fetch(start, end)
@@ -76,40 +91,43 @@ def counted(fetch: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
     return fetched
 
 
-def attributes(work: Work) -> dict[str, str | int | float]:
-    """What a span says of its work; what is not known, or is nothing, is left out."""
-    told = {field.name: getattr(work, field.name) for field in fields(work)}
+def work_attributes(work: Work) -> dict[str, str | int | float]:
+    """Span attributes of `work`, without those that are unknown or zero."""
+    values = {field.name: getattr(work, field.name) for field in fields(work)}
     return {
         f"{_PREFIX}{name}": round(value, 3) if isinstance(value, float) else value
-        for name, value in told.items()
+        for name, value in values.items()
         if value
     }
 
 
-def named(values: dict[str, str]) -> dict[str, str]:
-    """What is known of the work, as a span's attributes are called; which trace, it knows."""
-    return {f"{_PREFIX}{name}": told for name, told in values.items() if name != "trace_id"}
+def context_attributes(values: dict[str, str]) -> dict[str, str]:
+    """Span attributes for the context of the work: `clip_id` becomes `clipflow.clip_id`.
+
+    Without `trace_id`, which a span has anyway.
+    """
+    return {f"{_PREFIX}{name}": value for name, value in values.items() if name != "trace_id"}
 
 
-def past_span(
-    name: str, at: TracePlace, caller: TracePlace | None, began: float, values: dict[str, str]
+def record_past_span(
+    name: str, at: TraceContext, caller: TraceContext | None, began: float, values: dict[str, str]
 ) -> None:
-    """A span that began then (seconds since 1970) and ends now, at just this place."""
-    token = place.set(at)
+    """Record a span with the ids of `at`, from `began` (seconds since 1970) until now."""
+    token = next_span.set(at)
     try:
         opened = trace.get_tracer(TRACER).start_span(
             name,
-            context=context_of(caller),
+            context=context_below(caller),
             start_time=int(began * 1e9),
-            attributes=named(values),
+            attributes=context_attributes(values),
         )
     finally:
-        place.reset(token)
+        next_span.reset(token)
     opened.end()
 
 
-def context_of(at: TracePlace | None) -> Context:
-    """Below that place; for None, below nothing."""
+def context_below(at: TraceContext | None) -> Context:
+    """The OpenTelemetry context whose spans have `at` as their parent; None means no parent."""
     if at is None:
         return Context()
     flags = TraceFlags(TraceFlags.SAMPLED if at.sampled else TraceFlags.DEFAULT)
@@ -119,38 +137,22 @@ def context_of(at: TracePlace | None) -> Context:
     return set_span_in_context(NonRecordingSpan(remote), Context())
 
 
-def current_trace() -> str:
+def current_trace_id() -> str:
     """The trace id of the span that is open, 32 hexadecimal digits; empty without one."""
     context = trace.get_current_span().get_span_context()
     return f"{context.trace_id:032x}" if context.is_valid else ""
 
 
-if TYPE_CHECKING:
-    from clipflow.telemetry.trace_export import IsLast, OnStart, Root
-
-# OpenTelemetry specification, OTLP exporter configuration: either names the collector.
-_COLLECTOR = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-# What a machine elsewhere is told of where spans go. Headers may hold a key, and are not among it.
-OPEN = (
-    *_COLLECTOR,
-    "OTEL_EXPORTER_OTLP_TIMEOUT",
-    "OTEL_RESOURCE_ATTRIBUTES",
-    "OTEL_SERVICE_NAME",
-    "OTEL_TRACES_SAMPLER",
-    "OTEL_TRACES_SAMPLER_ARG",
-)
-
-
-def is_wanted(environment: Mapping[str, str] = os.environ) -> bool:
+def is_enabled(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether a collector is named, and traces are not switched off."""
     return (
-        any(environment.get(name) for name in _COLLECTOR)
+        any(environment.get(name) for name in _COLLECTOR_VARIABLES)
         and environment.get("OTEL_SDK_DISABLED", "").lower() != "true"
         and environment.get("OTEL_TRACES_EXPORTER", "otlp") == "otlp"
     )
 
 
-def set_up(
+def configure(
     on_start: "OnStart | None" = None,
     is_last: "IsLast | None" = None,
     root: "Root | None" = None,
@@ -161,7 +163,7 @@ def set_up(
     `is_last` is true, everything is sent at once, as it is when the process ends; `root` finds the
     parent of a span that has none. The SDK is imported here only: it takes a fifth of a second.
     """
-    if is_wanted():
+    if is_enabled():
         from clipflow.telemetry.trace_export import install
 
-        install(on_start, is_last, root)
+        install(on_start, is_last, root, next_span)

@@ -1,4 +1,4 @@
-"""`python -m deployments.bridge`: carries until SIGTERM or SIGINT."""
+"""`python -m deployments.bridge`: forwards events, and sweeps, until SIGTERM or SIGINT."""
 
 import asyncio
 import logging
@@ -15,12 +15,14 @@ from pydantic_settings import BaseSettings
 
 from clipflow.domain.errors import InvalidInputError, TransientError
 from clipflow.storage.records import record_store
-from clipflow.telemetry.logging import SWEEP_ENDED, say
-from clipflow.telemetry.tracing import set_up
-from deployments.bridge.carrier import Carrier, Pace, log
-from deployments.bridge.queue import Queue
-from deployments.bridge.server import Server
+from clipflow.telemetry.logging import SWEEP_ENDED, emit_metric
+from clipflow.telemetry.tracing import configure
+from deployments.bridge.consumer import Consumer, Queue, Timings
+from deployments.bridge.prefect_server import Server
 from deployments.bridge.sweep import Sweep
+
+# Not by __name__, which is __main__ here.
+logger = logging.getLogger("deployments.bridge")
 
 
 class BridgeSettings(BaseSettings):
@@ -41,75 +43,75 @@ class BridgeSettings(BaseSettings):
     )
 
 
-async def carry(settings: BridgeSettings, stop: asyncio.Event, pace: Pace) -> None:
-    """Carries until `stop` is set; what is then in hand is forwarded or given back."""
+async def run_bridge(settings: BridgeSettings, stop: asyncio.Event, timings: Timings) -> None:
+    """Runs until `stop` is set; what is in flight then is forwarded or released."""
     sqs = boto3.client(
         "sqs",
         region_name=settings.aws_region,
         endpoint_url=settings.aws_endpoint_url,
         config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2}),
     )
-    # The client's own retries would sit out an outage for a minute, whatever is in hand.
+    # The client's own retries would sit out an outage for a minute, whatever is in flight.
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
         async with get_client() as client:
             server = client.api_url.copy_with(userinfo=b"")
-            log.info("queue=%s server=%s", settings.queue_name, server)
+            logger.info("queue=%s server=%s", settings.queue_name, server)
             queue = Queue(sqs, settings.queue_name)
-            carrier = Carrier(queue, Server(client, pace.answer), stop, pace)
-            turns = asyncio.create_task(carrier.run())
-            sweeping = asyncio.create_task(sweep_on(client, pace))
+            consumer = Consumer(queue, Server(client, timings.request_timeout), stop, timings)
+            consuming = asyncio.create_task(consumer.run())
+            sweeping = asyncio.create_task(sweep_forever(client, queue, timings))
             stopping = asyncio.create_task(stop.wait())
             try:
-                await asyncio.wait({turns, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                await asyncio.wait({turns}, timeout=pace.grace)
-                turns.cancel()
+                await asyncio.wait({consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({consuming}, timeout=timings.shutdown_grace)
+                consuming.cancel()
                 with suppress(asyncio.CancelledError):
-                    await turns
+                    await consuming
             finally:
                 sweeping.cancel()
                 stopping.cancel()
-                await carrier.give_back()
+                await consumer.release()
 
 
-async def sweep_on(client: PrefectClient, pace: Pace) -> None:
-    """Turn after turn, unless this environment knows of no table."""
+async def sweep_forever(client: PrefectClient, queue: Queue, timings: Timings) -> None:
+    """Turn after turn, unless the environment names no table of records."""
     try:
-        sweep = Sweep(client, record_store(), pace.answer)
+        sweep = Sweep(client, record_store(), timings.request_timeout, queue.dead_letter)
     except InvalidInputError as error:
-        log.warning("what is lost on the way is not looked for: %s", error)
+        logger.warning("no sweep for lost runs and events: %s", error)
         return
     outage = ""
     while True:
-        await asyncio.sleep(pace.sweep)
+        await asyncio.sleep(timings.sweep_interval)
         try:
             found = await sweep.turn()
         except TransientError as error:
             if str(error) != outage:
-                log.warning("not swept: %s", error)
+                logger.warning("not swept: %s", error)
             outage = str(error)
-        except Exception:  # noqa: BLE001 - whatever it is, without turns nothing is found
-            log.exception("not swept, by a defect in clipflow")
+        except Exception:
+            logger.exception("not swept, by a defect in clipflow")
         else:
-            say(SWEEP_ENDED, f"swept: {found}", **asdict(found))
+            emit_metric(SWEEP_ENDED, f"swept: {found}", **asdict(found))
             outage = ""
 
 
-async def carry_until_signalled() -> None:
+async def run_until_signalled() -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await carry(BridgeSettings(), stop, Pace())
+    await run_bridge(BridgeSettings(), stop, Timings())
 
 
 def main() -> None:
     """Exits with a message where no Prefect server is set."""
     logging.basicConfig(format="%(asctime)s %(levelname)s bridge: %(message)s")
-    log.setLevel(logging.INFO)
+    logging.getLogger("deployments.bridge").setLevel(logging.INFO)
     if not PREFECT_API_URL.value():
-        # Prefect's client would start a server of its own, for the events to vanish in.
+        # Prefect's client would start a server of its own, and the events would vanish in it.
         raise SystemExit("PREFECT_API_URL is not set: set it to the Prefect server's address.")
-    set_up()
-    asyncio.run(carry_until_signalled())
+    configure()
+    asyncio.run(run_until_signalled())
 
 
 if __name__ == "__main__":

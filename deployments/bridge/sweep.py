@@ -1,17 +1,19 @@
-"""What was lost on the way is found, and started again once.
+"""The sweep: finds what was lost on the way, and starts it again once.
 
 - An event that the server has stored and no run was started for: the server died in between.
 - A record in progress with no live run behind it: whatever should have marked it could not. It is
   marked, since there may be no worker for long; started again once, unless that cannot help.
-- A run that ended badly, and the run of `mark-failed` that was to settle it came to nothing.
+- A run that ended badly, and the run of `mark-failed` that was to reconcile it came to nothing.
+- An event whose clips have no record yet and whose run came to nothing: it is dead-lettered.
 """
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
@@ -34,25 +36,41 @@ from clipflow.domain.errors import (
     TerminalError,
     TransientError,
 )
+from clipflow.domain.events import envelope, request_text
+from clipflow.domain.keys import ClipKeys
+from clipflow.domain.model import parse_json
 from clipflow.domain.transitions import timestamp
 from clipflow.storage.records import InProgress, RecordStore
-from deployments.bridge.runs import Runs
-from deployments.bridge.server import answering
-from tasks.flow_runs import BEGIN, GENERATE_CLIP, GENERATE_SHORTS, Job, error_of, job_of
-from tasks.recovery import AGAIN, settle
+from deployments.bridge.message import RequestRejectedError
+from deployments.bridge.prefect_server import Server, request_errors
+from tasks.flow_runs import (
+    BEGIN_CLIP_GENERATION,
+    GENERATE_CLIP,
+    GENERATE_SHORTS,
+    Job,
+    error_of,
+    job_of,
+    parse_request,
+)
+from tasks.recovery import RESTARTED_TAG, reconcile
 
-log = logging.getLogger("clipflow.bridge")
+logger = logging.getLogger(__name__)
 
 # Hooks come in a second or two, where a worker is alive. A lost heartbeat is seen after 95 s at the
 # latest, and two minutes are promised.
 SETTLED = timedelta(seconds=5)
 # An event's own automation fires within a second.
 FIRED = timedelta(seconds=20)
-# Nobody knows how long there was no sweep before the first turn.
+# The most that the first turn looks back, where no earlier bridge has left a time.
 LONGEST_ABSENCE = timedelta(days=1)
 OVERLAP = timedelta(minutes=10)
-JOBS = [BEGIN, GENERATE_CLIP, GENERATE_SHORTS]
+# How often the time is kept for the next bridge.
+KEEP_EVERY = timedelta(minutes=1)
+JOBS = [BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS]
 ENDED_BADLY = [StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
+
+# Sends a message's body to the dead-letter queue, with its reason.
+DeadLetter = Callable[[str, str], Awaitable[None]]
 
 
 @dataclass
@@ -73,23 +91,37 @@ class Swept:
 
 
 class Sweep:
-    """Turn after turn. `patience`: seconds for the server to answer one request."""
+    """Turn after turn. `timeout`: seconds for the server to answer one request."""
 
-    def __init__(self, client: PrefectClient, records: RecordStore, patience: float) -> None:
-        self._runs = Runs(client, patience)
+    def __init__(
+        self, client: PrefectClient, records: RecordStore, timeout: float, dead_letter: DeadLetter
+    ) -> None:
+        self._server = Server(client, timeout)
         self._records = records
-        self._patience = patience
-        self._swept_until = datetime.now(UTC) - LONGEST_ABSENCE
-        self._settled: set[UUID] = set()
-        self._senseless: set[UUID] = set()
+        self._timeout = timeout
+        self._dead_letter = dead_letter
+        # Until when events and ended runs were looked at.
+        self._begun_until: datetime | None = None
+        self._reconciled_until: datetime | None = None
+        self._kept_at: datetime | None = None
+        self._reconciled: set[UUID] = set()
+        self._ignored_events: set[UUID] = set()
 
     async def turn(self) -> Swept:
         """Raises OutageError or StorageUnavailableError where somebody does not answer; what can be
         done without them is done."""
         now, swept = datetime.now(UTC), Swept()
+        if self._begun_until is None or self._reconciled_until is None:
+            earliest = now - LONGEST_ABSENCE
+            kept = await self._server.swept_until()
+            self._begun_until = self._reconciled_until = max(kept or earliest, earliest)
         failures: list[TransientError] = []
-        begin, take_up = partial(self._begin, now, swept), partial(self._take_up, now, swept)
-        for part in (begin, take_up, partial(self._settle, now)):
+        for part in (
+            partial(self._begin, now, self._begun_until, swept),
+            partial(self._reconcile_stale, now, swept),
+            partial(self._reconcile_ended, now, self._reconciled_until),
+            partial(self._keep_time, now),
+        ):
             try:
                 await part()
             except TransientError as error:
@@ -98,52 +130,68 @@ class Sweep:
             raise failures[0]
         return swept
 
-    async def _begin(self, now: datetime, swept: Swept) -> None:
+    async def _keep_time(self, now: datetime) -> None:
+        """Keeps how far this sweep has come, for a bridge that starts later."""
+        if self._kept_at and now - self._kept_at < KEEP_EVERY:
+            return
+        if self._begun_until and self._reconciled_until:
+            await self._server.keep_swept_until(min(self._begun_until, self._reconciled_until))
+            self._kept_at = now
+
+    async def _begin(self, now: datetime, swept_until: datetime, swept: Swept) -> None:
         """Starts what stored events ask for and their automation has not started."""
-        since, until = self._swept_until - OVERLAP, now - FIRED
+        since, until = swept_until - OVERLAP, now - FIRED
         lately = FlowRunFilter(expected_start_time=FlowRunFilterExpectedStartTime(after_=since))
-        begun = {run.parameters.get("event_id") async for run in self._runs.of([BEGIN], lately)}
-        async for event in self._runs.events(since, until):
-            if str(event.id) not in begun and (job := self._job_of(event)):
-                log.warning("no run for event=%s: started now", event.id)
-                await self._runs.start(job, f"event:{event.id}", [])
+        runs = self._server.runs_of([BEGIN_CLIP_GENERATION], lately)
+        begun = {run.parameters.get("event_id") async for run in runs}
+        seen: set[UUID] = set()
+        async for event in self._server.requests(since, until):
+            seen.add(event.id)
+            if str(event.id) in begun or event.id in self._ignored_events:
+                continue
+            try:
+                request = _request(event)
+                await self._server.start_run(_begin_job(event.id, request), f"event:{event.id}", [])
+            except InvalidInputError as error:
+                # Somebody else has posted it under our event's name.
+                logger.error("event=%s is not the bridge's: %s", event.id, error)
+                self._ignored_events.add(event.id)
+            except RequestRejectedError as error:
+                await self._dead_letter(_redrivable(event.id, request, now), error.message)
+                logger.error("dead-lettered event=%s: %s", event.id, error.message)
+                self._ignored_events.add(event.id)
+            else:
+                logger.warning("no run for event=%s: started now", event.id)
                 swept.begun += 1
-        self._swept_until = until
+        self._begun_until = until
+        self._ignored_events &= seen
 
-    def _job_of(self, event: Event) -> Job | None:
-        """None for what somebody else has told Prefect under our event's name."""
-        if event.id in self._senseless:
-            return None
-        try:
-            return _begin_job(event)
-        except InvalidInputError as error:
-            log.error("event=%s is none of the bridge's: %s", event.id, error)
-            self._senseless.add(event.id)
-            return None
-
-    async def _take_up(self, now: datetime, swept: Swept) -> None:
-        """Starts again, or marks, what is in progress and nobody works on."""
+    async def _reconcile_stale(self, now: datetime, swept: Swept) -> None:
+        """Starts again, or marks, each record in progress that no live run works on."""
         entries = await asyncio.to_thread(lambda: list(self._records.in_progress(now)))
         if not entries:
             return
         swept.in_progress, swept.oldest_seconds = len(entries), _seconds(entries[0].since, now)
         old = [entry for entry in entries if entry.since < timestamp(now - SETTLED)]
-        runs = {str(run.id): run async for run in self._runs.by_id(entry.owner for entry in old)}
+        owners = (entry.owner for entry in old)
+        runs = {str(run.id): run async for run in self._server.runs_by_id(owners)}
         for entry in old:
             run = runs.get(entry.owner)
             if run is None or _is_long_over(run, now):
-                await self._take_up_one(entry, run, swept)
+                await self._reconcile_record(entry, run, swept)
 
-    async def _take_up_one(self, entry: InProgress, owner: FlowRun | None, swept: Swept) -> None:
+    async def _reconcile_record(
+        self, entry: InProgress, owner: FlowRun | None, swept: Swept
+    ) -> None:
         """The record says what happened, also where no worker is there for the second run; that
         goes on from there."""
         error = error_of(owner, owner.state) if owner else None
-        if not (owner and AGAIN in owner.tags) and not isinstance(error, TerminalError):
+        if not (owner and RESTARTED_TAG in owner.tags) and not isinstance(error, TerminalError):
             job = job_of(entry.keys)
             parameters = owner.parameters if owner else job.parameters
-            key = f"{AGAIN}:{'/'.join(entry.keys.record.values())}:{entry.owner}"
-            run = await self._runs.start(Job(job.flow, parameters), key, [AGAIN])
-            log.warning("nobody worked on %s: run %s goes on", entry.keys.label, run.id)
+            key = f"{RESTARTED_TAG}:{'/'.join(entry.keys.record.values())}:{entry.owner}"
+            run = await self._server.start_run(Job(job.flow, parameters), key, [RESTARTED_TAG])
+            logger.warning("nobody worked on %s: run %s goes on", entry.keys.label, run.id)
             swept.started_again += 1
         await asyncio.to_thread(self._mark, entry, error)
         swept.marked += 1
@@ -154,35 +202,76 @@ class Sweep:
         )
         try:
             self._records.fail(entry.keys, entry.owner, Failure.of(error or lost))
-            log.warning("nobody worked on %s: marked as failed", entry.keys.label)
+            logger.warning("nobody worked on %s: marked as failed", entry.keys.label)
         except OwnershipLostError as gone:
-            log.info("%s", gone)
+            logger.info("%s", gone)
 
-    async def _settle(self, now: datetime) -> None:
-        """Does what `mark-failed` does, for each run that ended badly not long ago."""
+    async def _reconcile_ended(self, now: datetime, swept_until: datetime) -> None:
+        """Does what `mark-failed` does, for each run that ended badly since the last turn."""
+        since, until = swept_until - OVERLAP, now - SETTLED
         ended = FlowRunFilter(
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ENDED_BADLY)),
-            end_time=FlowRunFilterEndTime(after_=now - OVERLAP, before_=now - SETTLED),
+            end_time=FlowRunFilterEndTime(after_=since, before_=until),
         )
-        runs = [run.id async for run in self._runs.of(JOBS, ended)]
-        for run_id in runs:
-            if run_id not in self._settled:
-                async with answering(self._patience):
-                    await asyncio.to_thread(settle.fn, run_id)
-                self._settled.add(run_id)
-        self._settled &= set(runs)
+        runs = [run async for run in self._server.runs_of(JOBS, ended)]
+        for run in runs:
+            if run.id not in self._reconciled:
+                async with request_errors(self._timeout):
+                    await asyncio.to_thread(reconcile.fn, run.id)
+                if RESTARTED_TAG in run.tags:
+                    await self._dead_letter_lost(run, now)
+                self._reconciled.add(run.id)
+        self._reconciled_until = until
+        self._reconciled &= {run.id for run in runs}
+
+    async def _dead_letter_lost(self, run: FlowRun, now: datetime) -> None:
+        """Dead-letters the event of a second run that came to nothing, unless records tell of it.
+
+        A clip that its event brings has no record before a run claims it.
+        """
+        error = error_of(run, run.state)
+        try:
+            event_id = UUID(str(run.parameters.get("event_id")))
+            request = parse_request(run.parameters)
+        except (InvalidInputError, ValueError):
+            return
+        lost = await asyncio.to_thread(self._without_record, request)
+        if error and lost:
+            reason = f"No record of {', '.join(lost)}: {error.message}"
+            await self._dead_letter(_redrivable(event_id, request, now), reason)
+            logger.error("dead-lettered event=%s: %s", event_id, reason)
+
+    def _without_record(self, request: BeginClipGeneration) -> list[str]:
+        where = (request.tenant_id, request.episode_id)
+        ids = [clip.clip_id for clip in request.clips or []]
+        return [id for id in ids if self._records.clip(ClipKeys(*where, id)) is None]
 
 
-def _begin_job(event: Event) -> Job:
-    """Raises InvalidInputError."""
-    detail = BeginClipGeneration.read(event.payload, "the event")
-    asked = {
-        "tenant_id": detail.tenant_id,
-        "episode_id": detail.episode_id,
-        "clips": event.payload.get("clips"),
-        "event_id": str(event.id),
+def _request(event: Event) -> BeginClipGeneration:
+    """What the bridge's event asks for. Raises InvalidInputError where it is not the bridge's."""
+    detail = event.payload.get("detail")
+    # A bridge of clipflow 0.1 posted the detail itself.
+    asked = parse_json(detail, "the event") if isinstance(detail, str) else event.payload
+    return BeginClipGeneration.read(asked, "the event")
+
+
+def _begin_job(event_id: UUID, request: BeginClipGeneration) -> Job:
+    parameters = {
+        "tenant_id": request.tenant_id,
+        "episode_id": request.episode_id,
+        "request": request_text(request),
+        "event_id": str(event_id),
     }
-    return Job(BEGIN, asked)
+    return Job(BEGIN_CLIP_GENERATION, parameters)
+
+
+def _redrivable(event_id: UUID, request: BeginClipGeneration, now: datetime) -> str:
+    """The event as a message that an operator can move back to the queue.
+
+    Prefect has an event of this id already, and would take it for the same: it gets another one,
+    the same each time.
+    """
+    return envelope(uuid5(event_id, "redrive"), request, now)
 
 
 def _seconds(since: str, now: datetime) -> int:

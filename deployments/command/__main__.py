@@ -1,5 +1,7 @@
-"""The good minutes out of a long video: shorts, clips, and how far they are."""
+"""Clips and vertical shorts out of long videos."""
 
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +9,30 @@ from typing import Annotated
 import typer
 
 from clipflow.domain.shorts import CaptionStyle, Layout
-from deployments.command.output import Program, answering
+from deployments.command.output import CommandGroup, command_output
+
+
+def _existing_file(path: Path | None) -> Path | None:
+    """Checks that a path is a file that can be read; as typer would, and for addresses too."""
+    if path is None:
+        return None
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)) and not path.exists():
+        # Path has made one slash of the two.
+        address = re.sub(":/", "://", str(path), count=1)
+        raise typer.BadParameter(f"{address!r} is an address: download the file first.")
+    if not path.exists():
+        raise typer.BadParameter(f"File {str(path)!r} does not exist.")
+    if path.is_dir():
+        raise typer.BadParameter(f"File {str(path)!r} is a directory.")
+    if not os.access(path, os.R_OK):
+        raise typer.BadParameter(f"File {str(path)!r} is not readable.")
+    return path
+
 
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON document to stdout, all else to stderr.")
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="With an error, where it came from.")]
+Debug = Annotated[bool, typer.Option("--debug", help="With an error, its traceback.")]
 Out = Annotated[Path, typer.Option(file_okay=False, metavar="FOLDER", help="Where results go.")]
 JobId = Annotated[
     str | None,
@@ -31,22 +51,22 @@ _EXITS = (
 )
 
 
-def examples(*told: tuple[str, str]) -> str:
-    """An epilog of commands, each with what it does, in lines that fit 60 columns."""
-    lines = [f"[cyan]{command}[/]\n  [dim]{what}[/]" for command, what in told]
+def examples(*commands: tuple[str, str]) -> str:
+    """An epilog of example commands and exit codes, in lines that fit 60 columns."""
+    lines = [f"[cyan]{command}[/]\n  [dim]{what}[/]" for command, what in commands]
     return "\n\n".join(["\n".join(["[bold]Examples[/]", *lines]), "\n".join(_EXITS)])
 
 
 CLIPFLOW = examples(
     ("clipflow shorts talk.mp4 --count 5", "captioned vertical shorts"),
     ("clipflow clips talk.mp4 --cut 1:00-1:30", "one clip, exact to the frame"),
-    ("clipflow status", "what is and was made"),
+    ("clipflow status", "the last jobs, running and ended"),
     ("clipflow open", "the last results, in a browser"),
 )
 SHORTS = examples(
     ("clipflow shorts talk.mp4", "five shorts, about a minute each"),
     ("clipflow shorts talk.mp4 --count 3 --seconds 30", "three shorter ones"),
-    ("clipflow shorts talk.mp4 --subtitles talk.srt", "nothing need be heard"),
+    ("clipflow shorts talk.mp4 --subtitles talk.srt", "with subtitles of your own"),
     ("clipflow shorts talk.mp4 --json | jq .shorts", "for a program"),
 )
 CLIPS = examples(
@@ -55,7 +75,7 @@ CLIPS = examples(
         "clipflow clips talk.mp4 --cut 90-95 --cut 10-20.5",
         "two spans, joined in this order",
     ),
-    ("clipflow clips --tenant t --episode e", "all that are due of an episode"),
+    ("clipflow clips --tenant t --episode e", "all due clips of an episode"),
 )
 STATUS = examples(
     ("clipflow status", "the last jobs"),
@@ -70,7 +90,7 @@ OPEN = examples(
 
 
 app = typer.Typer(
-    cls=Program,
+    cls=CommandGroup,
     no_args_is_help=True,
     help=__doc__,
     epilog=CLIPFLOW,
@@ -82,14 +102,14 @@ OUT = Path("out")
 
 
 # What a command needs is imported in it: help and completion must not wait for Prefect and PyAV.
-# Prefect, besides, reads the environment when it is imported, and `product` sets it first.
+# Prefect, besides, reads the environment when it is imported, and `connect` sets it first.
 
 
 @app.command(epilog=SHORTS)
 def shorts(
     video: Annotated[
         Path,
-        typer.Argument(exists=True, dir_okay=False, metavar="VIDEO", help="The long video."),
+        typer.Argument(callback=_existing_file, metavar="VIDEO", help="The long video."),
     ],
     count: Annotated[int, typer.Option(min=1, max=200, metavar="N", help="How many, at most.")] = 5,
     seconds: Annotated[
@@ -102,47 +122,50 @@ def shorts(
         CaptionStyle, typer.Option(metavar="NAME", help=f"Speech: {', '.join(CaptionStyle)}.")
     ] = CaptionStyle.KARAOKE,
     language: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Spoken: en; detected where possible.")
+        str | None, typer.Option(metavar="CODE", help="Spoken: en, pt-BR; unset: detected.")
     ] = None,
     background: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, metavar="FILE", help="Plays below, in a stack."),
+        typer.Option(callback=_existing_file, metavar="FILE", help="Plays below, in a stack."),
     ] = None,
     subtitles: Annotated[
         Path | None,
         typer.Option(
-            exists=True, dir_okay=False, metavar="FILE", help="SRT: nothing need be heard."
+            callback=_existing_file, metavar="FILE", help="SRT, instead of recognised speech."
         ),
     ] = None,
     out: Out = OUT,
-    force: Annotated[bool, typer.Option("--force", help="Also make what is made already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Make everything again.")] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Make captioned vertical shorts of a long video's best moments."""
-    with answering(as_json=as_json, debug=debug) as answer:
+    with command_output(as_json=as_json, debug=debug) as output:
         from clipflow.domain.shorts import ShortsConfig
-        from deployments.command.connect import product
+        from deployments.command.connect import connect
+        from deployments.command.files import check_folder, check_video, short_files
 
-        wanted = {
+        values = {
             "segment_count": count,
             "target_short_video_duration_in_seconds": seconds,
             "layout": layout,
             "caption_style": captions,
             "language": language,
         }
-        config = ShortsConfig.read(wanted, "what is asked for")
-        with product(answer, may_start=True):
+        config = ShortsConfig.read(values, "the options")
+        check_video(video)
+        check_folder(out, short_files(video, count))
+        with connect(output, may_start=True):
             from deployments.command.shorts import make_shorts
 
-            make_shorts(video, config, background, subtitles, out, force, answer)
+            make_shorts(video, config, background, subtitles, out, force, output)
 
 
 @app.command(epilog=CLIPS)
 def clips(
     video: Annotated[
         Path | None,
-        typer.Argument(exists=True, dir_okay=False, metavar="VIDEO", help="The video to cut from."),
+        typer.Argument(callback=_existing_file, metavar="VIDEO", help="The video to cut from."),
     ] = None,
     cut: Annotated[
         list[str] | None,
@@ -150,13 +173,13 @@ def clips(
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The clip's; unset, it tells the file and the times."),
+        typer.Option(metavar="NAME", help="The clip's; unset: file and times."),
     ] = None,
     tenant: Annotated[
-        str | None, typer.Option(metavar="ID", help="Of an episode that is there.")
+        str | None, typer.Option(metavar="ID", help="The tenant of a stored episode.")
     ] = None,
     episode: Annotated[
-        str | None, typer.Option(metavar="ID", help="Whose due clips are to be made.")
+        str | None, typer.Option(metavar="ID", help="The episode whose due clips to make.")
     ] = None,
     no_fetch: Annotated[
         bool, typer.Option("--no-fetch", help="Leave the clips in the bucket.")
@@ -165,28 +188,33 @@ def clips(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Cut a clip out of a video, or make the clips that an episode is due."""
+    """Cut a clip out of a video, or make all due clips of an episode."""
     of_file = video is not None and bool(cut) and not (tenant or episode)
     of_episode = bool(tenant and episode) and not (video or cut or name)
     if not (of_file or of_episode):
         raise typer.BadParameter("Give VIDEO and --cut, or --tenant and --episode.")
-    with answering(as_json=as_json, debug=debug) as answer:
-        from deployments.command.clips import parse_cut
+    with command_output(as_json=as_json, debug=debug) as output:
+        from clipflow.domain.timecode import parse_span
 
         try:
-            cuts = [parse_cut(text) for text in cut or []]
+            cuts = [parse_span(text) for text in cut or []]
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--cut") from None
-        from deployments.command.connect import product
+        from deployments.command.connect import connect
+        from deployments.command.files import check_folder, check_video, clip_files, clip_id_of
 
-        with product(answer, may_start=video is not None):
+        if video:
+            check_video(video)
+        if not no_fetch:
+            check_folder(out, clip_files(name or clip_id_of(video, cuts)) if video else [])
+        with connect(output, may_start=video is not None):
             from deployments.command.clips import clips_of_episode, clips_of_file
 
             folder = None if no_fetch else out
             if video:
-                clips_of_file(video, cuts, name, folder, answer)
+                clips_of_file(video, cuts, name, folder, output)
             else:
-                clips_of_episode(str(tenant), str(episode), folder, answer)
+                clips_of_episode(str(tenant), str(episode), folder, output)
 
 
 @app.command(epilog=STATUS)
@@ -196,17 +224,17 @@ def status(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Tell what is being made and was made lately, or one job's history."""
-    with answering(as_json=as_json, debug=debug) as answer:
-        from deployments.command.connect import product
+    """Show the last jobs and their progress, or one job's history."""
+    with command_output(as_json=as_json, debug=debug) as output:
+        from deployments.command.connect import connect
 
-        with product(answer, may_start=False):
+        with connect(output, may_start=False):
             from deployments.command.status import show_job, show_jobs
 
             if job:
-                show_job(job, answer)
+                show_job(job, output)
             else:
-                show_jobs(count, answer)
+                show_jobs(count, output)
 
 
 @app.command("open", epilog=OPEN)
@@ -218,18 +246,23 @@ def open_page(
     debug: Debug = False,
 ) -> None:
     """Open a job's page of results; without ID, the newest."""
-    with answering(as_json=as_json, debug=debug) as answer:
-        from deployments.command.connect import product
-        from deployments.command.open import fetched_page, local_page, run_address, show
+    with command_output(as_json=as_json, debug=debug) as output:
+        from deployments.command.connect import connect
+        from deployments.command.open import (
+            find_page,
+            local_page,
+            open_address,
+            run_address,
+        )
 
         page = None if run else local_page(out, job)
         if page is None:
-            with product(answer, may_start=False):
+            with connect(output, may_start=False):
                 if run:
-                    show(run_address(job), answer)
+                    open_address(run_address(job), output)
                     return
-                page = fetched_page(job, out)
-        show(page.resolve().as_uri(), answer)
+                page = find_page(job, out)
+        open_address(page.resolve().as_uri(), output)
 
 
 if __name__ == "__main__":

@@ -4,61 +4,54 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-import httpx
-
-from clipflow.domain.errors import without_secrets
+from clipflow.domain.errors import redact
 from clipflow.settings import settings
-from deployments.command.output import Answer, UnreachableError
-from deployments.local_stack import StackError, running_stack
+from deployments.command.output import Output, UnreachableError
+from deployments.local_stack import StackError, shared_stack
 from deployments.local_stack.settings import StackSettings, client_environment
 
-_SECONDS = 5
-
 
 @contextmanager
-def product(answer: Answer, *, may_start: bool) -> Iterator[None]:
-    """The one that the environment names; else `make up`'s, where it runs; else, where that is
-    wanted, one of our own.
+def connect(output: Output, *, may_start: bool) -> Iterator[None]:
+    """Connects this process to a clipflow, by setting its environment.
 
-    While it lasts the environment of this process names it. Raises UnreachableError where none
-    answers, or ours does not come up, InvalidInputError where the environment says too little.
+    It is the one that the environment names; otherwise the local stack of CLIPFLOW_HOME, which
+    `make up` or another command has started; otherwise, with `may_start`, one that this starts.
+    Commands share that stack, and the last one to end stops it.
+
+    Raises UnreachableError where none answers, or the local stack does not come up,
+    InvalidInputError where the environment lacks a setting.
     """
-    with ExitStack() as ending:
-        if "PREFECT_API_URL" in os.environ:
-            settings()
-            _check_named()
-        else:
-            stack = StackSettings.read()
-            os.environ.update(client_environment(stack))
-            if not _answers(stack):
-                if not may_start:
-                    raise UnreachableError(
-                        f"No clipflow answers at {stack.prefect_url}.",
-                        "Start it with `make up`, or set PREFECT_API_URL to another's.",
-                    )
-                answer.say("With `make up` in another terminal the stack would stay up.")
-                with answer.busy("Starting a local stack for this command"):
-                    ending.enter_context(_our_own(stack))
+    if "PREFECT_API_URL" in os.environ:
+        settings()
+        _check_prefect()
         yield
-
-
-@contextmanager
-def _our_own(stack: StackSettings) -> Iterator[None]:
-    with ExitStack() as ending:
+        return
+    stack = StackSettings.read()
+    os.environ.update(client_environment(stack))
+    with ExitStack() as exit_stack:
         try:
-            ending.enter_context(running_stack())
+            users = exit_stack.enter_context(shared_stack(stack))
+            if not users.is_running() and not may_start:
+                raise UnreachableError(
+                    f"No clipflow answers at {stack.prefect_url}.",
+                    "Start it with `make up`, or set PREFECT_API_URL to another's.",
+                )
+            if not users.is_running():
+                output.line("With `make up` in another terminal the stack would stay up.")
+                with output.spinner("Starting a local stack for this command"):
+                    users.start()
         except (StackError, OSError) as error:
-            said = str(error).removeprefix("clipflow: ")
+            reason = str(error).removeprefix("clipflow: ")
             raise UnreachableError(
-                f"A local stack does not come up: {said}.",
-                f"Its logs are in {stack.logs}; CLIPFLOW_HOME names another place.",
+                f"The local stack does not come up: {reason}.",
+                f"See its logs in {stack.logs}, or set CLIPFLOW_HOME to another folder.",
             ) from error
         yield
 
 
-def _check_named() -> None:
-    """Raises UnreachableError where the environment's Prefect does not answer, as its client sees
-    it."""
+def _check_prefect() -> None:
+    """Raises UnreachableError where the environment's Prefect does not answer its client."""
     # Here, because Prefect reads the environment when it is imported.
     from prefect.client.orchestration import get_client
 
@@ -67,14 +60,6 @@ def _check_named() -> None:
         address = client.api_url.copy_with(userinfo=b"")
     if error:
         raise UnreachableError(
-            f"No Prefect server answers at {without_secrets(str(address))}.",
-            "Start it, or correct PREFECT_API_URL; where that is unset, `make up`'s is used.",
+            f"No Prefect server answers at {redact(str(address))}.",
+            "Start it, or correct PREFECT_API_URL; where that is unset, the local stack is used.",
         ) from error
-
-
-def _answers(stack: StackSettings) -> bool:
-    try:
-        address = f"{stack.prefect_url}/api/health"
-        return httpx.get(address, trust_env=False, timeout=_SECONDS).is_success
-    except httpx.TransportError:
-        return False

@@ -4,95 +4,137 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from codecs import BOM_UTF8
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
 from posixpath import dirname, relpath
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 from urllib.parse import quote
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
-from clipflow.results.pages import relinked
+from clipflow.domain.timecode import TimeSpan
+from clipflow.media.probe import probe_source
+from clipflow.media.source import LocalSource
+from clipflow.results.pages import replace_links
 from clipflow.storage.aws import storage_errors
 from clipflow.storage.objects import ObjectStore, object_store, shorts_store
 from clipflow.storage.records import plain, record_store
 
-# Whose a person's own videos are: the user of their shorts and the tenant of their clips.
+# The user of a person's own shorts and the tenant of their clips.
 LOCAL = "local"
 _NAME_LENGTH = 60
+# The longest list of times that becomes part of a clip's name.
+_TIMES_LENGTH = 60
+_PAGE_BYTES = 64 << 20
+_PLAYLIST_START = b"#EXTM3U"
+_MANIFEST = ".clipflow.json"
 
 
 def plain_name(text: str) -> str:
-    """`text` as an identifier may have it, short enough for more to come after it."""
+    """`text` in the characters of an identifier, short enough for more to be appended."""
     return re.sub(r"[^A-Za-z0-9-]+", "-", text, flags=re.ASCII).strip("-")[:_NAME_LENGTH]
 
 
-def identifier(path: Path) -> str:
-    """What the file is called and what is in it: the same for the same video, however often."""
+def content_id(path: Path) -> str:
+    """An identifier of the file's name and content: the same video gets the same one again."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return f"{plain_name(path.stem)}-{digest[:8]}".lstrip("-")
 
 
-def put_once(objects: ObjectStore, path: Path, key: str) -> None:
-    """The file under `key`, unless it is there."""
+def short_files(video: Path, count: int) -> list[str]:
+    """The names of the files to which shorts of a video and their page are downloaded."""
+    return [*(f"{video.stem}-{number}.mp4" for number in range(1, count + 1)), f"{video.stem}.html"]
+
+
+def clip_files(clip_id: str) -> list[str]:
+    """The names of the files that a clip and its page are downloaded to."""
+    return [f"{clip_id}.mp4", f"{clip_id}.html"]
+
+
+def clip_id_of(path: Path, cuts: Sequence[TimeSpan]) -> str:
+    """A clip's name, of the file's name and the times: other times make another clip."""
+    times = "_".join("-".join(map(_format_seconds, cut)) for cut in cuts)
+    if len(times) > _TIMES_LENGTH:
+        times = f"{len(cuts)}-cuts-{sha256(times.encode()).hexdigest()[:8]}"
+    return f"{plain_name(path.stem)}-{times}".lstrip("-")
+
+
+def _format_seconds(time: Fraction) -> str:
+    return f"{float(time):.3f}".rstrip("0").rstrip(".")
+
+
+def upload_once(objects: ObjectStore, path: Path, key: str) -> None:
+    """Uploads the file to `key`, unless it is there."""
     head = objects.head(key)
     if head is None or head.size != path.stat().st_size:
         objects.upload(path, key, {})
 
 
-_LIST = ".clipflow.json"
+def check_video(path: Path) -> None:
+    """Raises InvalidInputError for a file that is a playlist, MediaRefusedError for one that is no
+    video."""
+    check_no_playlist(path)
+    probe_source(LocalSource(path))
 
 
-class Belongings:
-    """Of one job in one folder. A list beside the files says whose each is, and how it was left."""
-
-    def __init__(self, folder: Path, job: str) -> None:
-        self._folder = folder
-        self._job = job
-
-    def check(self, names: Iterable[str]) -> None:
-        """Raises InvalidInputError for a file that is there and is not this job's."""
-        known = self._read()
-        for name in names:
-            path = self._folder / name
-            if path.exists() and known.get(name) != self._entry(path):
-                raise InvalidInputError(
-                    f"{path} is there, and was not made by this.",
-                    "Move it, or name another folder with --out.",
-                )
-
-    def add(self, name: str) -> None:
-        """The file of that name, as it is now, is this job's."""
-        known = self._read() | {name: self._entry(self._folder / name)}
-        (self._folder / _LIST).write_text(json.dumps(known, indent=1), encoding="utf-8")
-
-    def _entry(self, path: Path) -> list[object]:
-        now = path.stat()
-        return [self._job, now.st_size, now.st_mtime_ns]
-
-    def _read(self) -> dict[str, list[object]]:
-        try:
-            known = json.loads((self._folder / _LIST).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}
+def check_no_playlist(path: Path) -> None:
+    """Raises InvalidInputError for a playlist: the files that it names would not be uploaded."""
+    with path.open("rb") as file:
+        start = file.read(len(_PLAYLIST_START) + len(BOM_UTF8)).removeprefix(BOM_UTF8)
+    if start.startswith(_PLAYLIST_START):
+        raise InvalidInputError(
+            f"{path} is an HLS playlist, which only names the files of a video.",
+            f"Join them first: ffmpeg -i {path.name} -c copy {path.stem}.mp4.",
+        )
 
 
-_PAGE_BYTES = 64 << 20
+def check_folder(folder: Path, names: Iterable[str]) -> None:
+    """Makes sure that files of these names can be written to `folder`, which is created.
+
+    Raises InvalidInputError where they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+        longest = os.pathconf(folder, "PC_NAME_MAX")
+    except OSError as error:
+        raise InvalidInputError(
+            f"{folder} cannot be written: {error.strerror}.", "Name another folder with --out."
+        ) from None
+    for name in names:
+        if (length := len(os.fsencode(name))) > longest:
+            raise InvalidInputError(
+                f"{name} is too long for a file name: it has {length} bytes, and {folder} takes "
+                f"{longest}.",
+                "Rename the file that it is made from.",
+            )
 
 
-@dataclass(frozen=True)
-class Results:
-    """What is there: each made thing's file with what its record says of it, and their page."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to; what is there at the end becomes `path`, whole or not at all.
 
-    made: Sequence[tuple[Path, Mapping[str, Any]]]
-    page: Path | None
+    Its name is short, because `path` with a suffix may be too long a name. An OSError names `path`.
+    """
+    try:
+        with TemporaryDirectory(prefix=".clipflow-", dir=path.parent) as folder:
+            written = Path(folder, "file")
+            yield written
+            written.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def near(path: Path | str) -> str:
-    """A path as a person would type it from here."""
+def relative_path(path: Path | str) -> str:
+    """A path as a person would type it in the current folder."""
     here = Path.cwd()
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else str(path)
 
@@ -104,10 +146,65 @@ def read_record(keys: RecordKeys) -> dict[str, Any]:
     return dict(plain(answer.get("Item", {})))
 
 
-def fetch(keys: ShortsKeys | ClipKeys, folder: Path, name: str) -> Results:
-    """What is made of it, as `name.mp4` or `name-1.mp4`, …, and `name.html`, which shows it.
+class OutputManifest:
+    """Which files of a folder belong to one job, so that no other file is ever replaced.
 
-    Raises InvalidInputError where one of them is there, and is something else.
+    A JSON file in the folder lists, for each file that clipflow has written there, its job and the
+    size and time it was left with.
+    """
+
+    def __init__(self, folder: Path, job: RecordKeys | str) -> None:
+        self._folder = folder
+        self._job = job if isinstance(job, str) else "/".join(job.record.values())
+
+    def check(self, names: Iterable[str]) -> None:
+        """Raises InvalidInputError for a file that exists and is not this job's."""
+        entries = self._read()
+        for name in names:
+            path = self._folder / name
+            if path.exists() and entries.get(name) != self._entry(path):
+                raise InvalidInputError(
+                    f"{path} exists, and was not made by this command.",
+                    "Move it, or name another folder with --out.",
+                )
+
+    def page(self) -> Path | None:
+        """The results page of this job in the folder, if there is one."""
+        for name, entry in self._read().items():
+            path = self._folder / name
+            if path.suffix == ".html" and entry[:1] == [self._job] and path.is_file():
+                return path
+        return None
+
+    def add(self, name: str) -> None:
+        """Records the file of that name, as it is now, as this job's."""
+        entries = self._read() | {name: self._entry(self._folder / name)}
+        (self._folder / _MANIFEST).write_text(json.dumps(entries, indent=1), encoding="utf-8")
+
+    def _entry(self, path: Path) -> list[object]:
+        now = path.stat()
+        return [self._job, now.st_size, now.st_mtime_ns]
+
+    def _read(self) -> dict[str, list[object]]:
+        try:
+            entries = json.loads((self._folder / _MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return entries if isinstance(entries, dict) else {}
+
+
+@dataclass(frozen=True)
+class Results:
+    """A job's downloaded files, each with the attributes of its record, and their results page."""
+
+    made: Sequence[tuple[Path, Mapping[str, Any]]]
+    page: Path | None
+
+
+def download_results(keys: ShortsKeys | ClipKeys, folder: Path, name: str) -> Results:
+    """Downloads what a job has made, as `name.mp4` or `name-1.mp4`, …, with its page `name.html`.
+
+    Raises InvalidInputError where one of them exists and is not this job's.
     """
     match keys:
         case ShortsKeys():
@@ -120,31 +217,28 @@ def fetch(keys: ShortsKeys | ClipKeys, folder: Path, name: str) -> Results:
             made = {f"{name}.mp4": record} if record.get("s3Key") else {}
     if not made:
         return Results([], None)
-    ours = belongings(keys, folder)
-    ours.check([*made, f"{name}.html"])
+    manifest = OutputManifest(folder, keys)
+    manifest.check([*made, f"{name}.html"])
     folder.mkdir(parents=True, exist_ok=True)
     for file, record in made.items():
-        objects.download(record["s3Key"], folder / file)
-        ours.add(file)
-    keys_of = {record["s3Key"]: file for file, record in made.items()}
-    page = _fetch_page(objects, keys.page, keys_of, folder / f"{name}.html")
+        with whole_file(folder / file) as path:
+            objects.download(record["s3Key"], path)
+        manifest.add(file)
+    files = {record["s3Key"]: file for file, record in made.items()}
+    page = _download_page(objects, keys.page, files, folder / f"{name}.html")
     if page:
-        ours.add(page.name)
+        manifest.add(page.name)
     return Results([(folder / file, record) for file, record in made.items()], page)
 
 
-def belongings(keys: RecordKeys, folder: Path) -> Belongings:
-    """What is in the folder of this job already."""
-    return Belongings(folder, "/".join(keys.record.values()))
-
-
-def _fetch_page(
+def _download_page(
     objects: ObjectStore, key: str, files: Mapping[str, str], path: Path
 ) -> Path | None:
-    """The page at `path`, its links to objects as those to `files` beside it; None without one."""
+    """The page, its links to objects replaced by those to `files` beside it; None without one."""
     if objects.head(key) is None:
         return None
     links = {quote(relpath(k, dirname(key))): quote(os.fsencode(file)) for k, file in files.items()}
     text = objects.text(key, _PAGE_BYTES)
-    path.write_text(relinked(text, links), encoding="utf-8")
+    with whole_file(path) as written:
+        written.write_text(replace_links(text, links), encoding="utf-8")
     return path

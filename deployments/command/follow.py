@@ -29,92 +29,34 @@ from rich.text import Text
 
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.storage.records import record_store
-from deployments.command.output import Answer, UnreachableError
-from deployments.command.prefect_api import Step, runs_of_event, steps_of
+from deployments.command.output import Output, UnreachableError
+from deployments.command.prefect_api import (
+    Step,
+    cancel_unstarted_clips,
+    runs_of_event,
+    steps_of,
+)
 from tasks.flow_runs import job_of
 
-_BAR = 16
+# All in seconds.
+_POLL_INTERVAL = 0.5
+# For a cancelled run to end.
+_CANCEL_TIMEOUT = 60.0
+# For an event to start its runs.
+_DELIVERY_TIMEOUT = 120.0
+# For a Prefect server that went away to be back.
+_OUTAGE_TIMEOUT, _OUTAGE_NOTICE = 60.0, 5.0
+# For the last steps of an ended run to be stored, at least and at most.
+_LAST_STEPS_DELAY, _LAST_STEPS_TIMEOUT = 1.0, 5.0
+_BAR_WIDTH = 16
 
 
-class Steps:
-    """Tells each step once when it is over; what is running has a bar or, untold, a spinner."""
-
-    def __init__(self, console: Console, progress: Progress | None) -> None:
-        self._console, self._progress = console, progress
-        self._began = time.monotonic()
-        self._told: set[UUID] = set()
-        self._shown: dict[UUID, TaskID] = {}
-        self._waiting: TaskID | None = None
-
-    def show(self, steps: Sequence[Step], names: Mapping[UUID, str]) -> None:
-        """How things are now; `names` are those of the runs, where there are many."""
-        for step in steps:
-            if step.is_over and step.id not in self._told:
-                self._told.add(step.id)
-                self._console.print(self._line(step, _label(step, names)), soft_wrap=True)
-        if self._progress:
-            self._update(self._progress, [step for step in steps if step.is_running], names)
-
-    def _line(self, step: Step, label: str) -> Text:
-        mark, style = ("✓", "green") if step.is_made else ("✗", "red")
-        seconds = time.monotonic() - self._began
-        return Text.assemble(f"{seconds:6.1f} s  ", (mark, style), f" {label}")
-
-    def _update(self, live: Progress, running: list[Step], names: Mapping[UUID, str]) -> None:
-        for over in set(self._shown) - {step.id for step in running}:
-            live.remove_task(self._shown.pop(over))
-        for step in running:
-            if step.id not in self._shown:
-                self._shown[step.id] = live.add_task(_label(step, names), total=None)
-            if step.progress is not None:
-                live.update(self._shown[step.id], total=100, completed=step.progress)
-        if running and self._waiting is not None:
-            live.remove_task(self._waiting)
-            self._waiting = None
-        elif not running and self._waiting is None:
-            self._waiting = live.add_task("waiting", total=None)
-
-
-@contextmanager
-def shown(console: Console) -> Iterator[Steps]:
-    """Steps told to `console`; its bars are gone at the end."""
-    if not console.is_terminal:
-        yield Steps(console, None)
-        return
-    name = Column(no_wrap=True, overflow="ellipsis", ratio=1)
-    progress = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False, table_column=name),
-        _Far(),
-        TaskProgressColumn(),
-        console=console,
-        transient=True,
-        expand=True,
-    )
-    with progress:
-        yield Steps(console, progress)
-
-
-class _Far(ProgressColumn):
-    """A bar for a step that tells how far it is; for another its spinner is enough."""
-
-    def render(self, task: Task) -> RenderableType:
-        if task.total is None:
-            return Text(" ")
-        return ProgressBar(total=task.total, completed=task.completed, width=_BAR)
-
-
-def _label(step: Step, names: Mapping[UUID, str]) -> str:
-    name = names.get(step.run_id)
-    return f"{name}: {step.name}" if name else step.name
-
-
-class Asked(Protocol):
-    """Some records to be made, and the runs that were started for them."""
+class RunRequest(Protocol):
+    """Records to be made, and the runs that were started for them."""
 
     @property
-    def told(self) -> str:
-        """That it is asked for now, for a person."""
+    def message(self) -> str:
+        """A line that says what is requested."""
 
     @property
     def names(self) -> Mapping[str, RecordKeys]:
@@ -123,17 +65,20 @@ class Asked(Protocol):
     def runs(self, client: SyncPrefectClient) -> Mapping[str, FlowRun]:
         """The run of each, by the same name, as far as there is one."""
 
+    def cancel_unstarted(self, client: SyncPrefectClient) -> None:
+        """Makes sure that no more runs are started."""
+
 
 @dataclass(frozen=True)
-class AskedRun:
-    """One run, which this process has started."""
+class ShortsRequest:
+    """One run of the shorts job, which this process has started."""
 
     keys: ShortsKeys
     run_id: UUID
 
     @property
-    def told(self) -> str:
-        return f"Asked for the shorts of {self.keys.label}"
+    def message(self) -> str:
+        return f"Requested the shorts of {self.keys.label}"
 
     @property
     def names(self) -> Mapping[str, RecordKeys]:
@@ -142,19 +87,22 @@ class AskedRun:
     def runs(self, client: SyncPrefectClient) -> Mapping[str, FlowRun]:
         return {self.keys.video_id: client.read_flow_run(self.run_id)}
 
+    def cancel_unstarted(self, client: SyncPrefectClient) -> None:
+        """Nothing: its only run is started."""
+
 
 @dataclass(frozen=True)
-class AskedByEvent:
-    """The runs of the clips that an event has named."""
+class ClipsRequest:
+    """Clips that an event has named; it starts a run for each."""
 
     event_id: str
     clips: Sequence[ClipKeys]
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         many = len(self.clips) > 1
         what = f"{len(self.clips)} clips" if many else self.clips[0].label
-        return f"Asked for {what} of {self.clips[0].episode_id} by an EventBridge event"
+        return f"Requested {what} of {self.clips[0].episode_id} by an EventBridge event"
 
     @property
     def names(self) -> Mapping[str, RecordKeys]:
@@ -163,9 +111,12 @@ class AskedByEvent:
     def runs(self, client: SyncPrefectClient) -> Mapping[str, FlowRun]:
         return runs_of_event(client, self.event_id, list(self.names))
 
+    def cancel_unstarted(self, client: SyncPrefectClient) -> None:
+        cancel_unstarted_clips(client, self.event_id, self.clips)
 
-def start_shorts(keys: ShortsKeys, force: bool) -> AskedRun:
-    """Raises UnreachableError where nothing is deployed that could make them."""
+
+def start_shorts(keys: ShortsKeys, force: bool) -> ShortsRequest:
+    """Starts a run. Raises UnreachableError where the job's flow is not deployed."""
     job = job_of(keys)
     try:
         started = run_deployment(
@@ -179,69 +130,88 @@ def start_shorts(keys: ShortsKeys, force: bool) -> AskedRun:
             f"Prefect has no deployment {job.deployment}.",
             "Start `make up`, or deploy with `python -m deployments.work_pools`.",
         ) from None
-    # Its type is that of both its uses; outside an event loop it gives the run itself.
-    return AskedRun(keys, cast(FlowRun, started).id)
+    # Its type is that of both its uses; outside an event loop it returns the run itself.
+    return ShortsRequest(keys, cast(FlowRun, started).id)
 
 
-# Seconds between two looks; for a cancelled run to end, and for one to start that is to be; for an
-# event to have started its runs; and for a Prefect server that went away to be back.
-_LOOK, _PATIENCE, _LATE, _DELIVERY, _OUTAGE = 0.5, 60.0, 15.0, 120.0, 60.0
+def follow(start: Callable[[], RunRequest], output: Output) -> Mapping[str, FlowRun]:
+    """Starts runs and prints their steps; returns the runs, by name, once all of them have ended.
 
-
-def follow(start: Callable[[], Asked], answer: Answer) -> Mapping[str, FlowRun]:
-    """Start what is asked for; its runs, by name, once all of them have ended. Every step is told.
-
-    What another run is making already is followed there. Ctrl-C cancels what was started, waits
-    until it has ended, and is raised on. Raises UnreachableError where an event starts nothing,
-    httpx's HTTPError where Prefect stays away.
+    Where another run is making the same record already, that one is followed. Ctrl-C cancels what
+    was started, waits until it has ended, and is raised again. Raises UnreachableError where an
+    event starts nothing, httpx's HTTPError where Prefect stays away.
     """
     with get_client(sync_client=True) as client:
-        asked = start()
+        request = start()
         try:
-            answer.say(asked.told)
-            return _watched(client, asked, answer)
+            output.line(request.message)
+            return _wait(client, request, output)
         except KeyboardInterrupt:
-            answer.say("Cancelling. Ctrl-C again leaves it to itself.")
-            _cancel(client, asked)
+            output.line("Cancelling. Press Ctrl-C again to stop waiting for it.")
+            _cancel(client, request)
             raise
 
 
-def _watched(client: SyncPrefectClient, asked: Asked, answer: Answer) -> Mapping[str, FlowRun]:
-    with shown(answer.console) as steps:
-        looked = at_work = time.monotonic()
+def _wait(client: SyncPrefectClient, request: RunRequest, output: Output) -> Mapping[str, FlowRun]:
+    with step_printer(output.console) as printer:
+        answered = active = time.monotonic()
+        is_away = False
         while True:
             try:
-                runs = _look(client, asked, steps)
-                looked = time.monotonic()
+                runs, _ = _poll(client, request, printer)
+                answered, is_away = time.monotonic(), False
                 if not all(map(_is_over, runs.values())):
-                    at_work = looked
+                    active = answered
             except httpx.TransportError:
-                if time.monotonic() > looked + _OUTAGE:
+                silence = time.monotonic() - answered
+                if silence > _OUTAGE_TIMEOUT:
                     raise
+                if silence > _OUTAGE_NOTICE and not is_away:
+                    is_away = True
+                    output.line(f"Prefect does not answer; waiting up to {_OUTAGE_TIMEOUT:.0f} s.")
                 runs = {}
-            if len(runs) == len(asked.names) and all(map(_is_over, runs.values())):
+            if len(runs) == len(request.names) and all(map(_is_over, runs.values())):
+                _print_last_steps(client, request, printer)
                 return runs
-            if looked > at_work + _DELIVERY:
+            if answered > active + _DELIVERY_TIMEOUT:
                 raise UnreachableError(
-                    f"An event was put, but {len(asked.names) - len(runs)} of "
-                    f"{len(asked.names)} clips have no run after {_DELIVERY:.0f} s.",
-                    "See that the bridge runs: it carries events from the queue to Prefect.",
+                    f"The event was accepted, but {len(request.names) - len(runs)} of "
+                    f"{len(request.names)} clips have no run after {_DELIVERY_TIMEOUT:.0f} s.",
+                    "Check that the bridge runs: it carries events from the queue to Prefect.",
                 )
-            time.sleep(_LOOK)
+            time.sleep(_POLL_INTERVAL)
 
 
-def _look(client: SyncPrefectClient, asked: Asked, steps: Steps) -> Mapping[str, FlowRun]:
-    runs = {name: _at_work(client, asked, name, run) for name, run in asked.runs(client).items()}
-    many = len(asked.names) > 1
-    names = {run.id: name for name, run in runs.items()} if many else {}
-    steps.show(steps_of(client, list(dict.fromkeys(run.id for run in runs.values()))), names)
-    return runs
+def _poll(
+    client: SyncPrefectClient, request: RunRequest, printer: "StepPrinter"
+) -> tuple[Mapping[str, FlowRun], Sequence[Step]]:
+    runs = {
+        name: _owner_of(client, request.names[name], run)
+        for name, run in request.runs(client).items()
+    }
+    names = {run.id: name for name, run in runs.items()} if len(request.names) > 1 else {}
+    steps = steps_of(client, list(dict.fromkeys(run.id for run in runs.values())))
+    printer.update(steps, names)
+    return runs, steps
 
 
-def _at_work(client: SyncPrefectClient, asked: Asked, name: str, run: FlowRun) -> FlowRun:
-    """The run that makes it: where this one found another at it, that one."""
+def _print_last_steps(
+    client: SyncPrefectClient, request: RunRequest, printer: "StepPrinter"
+) -> None:
+    """Task runs reach the server as events, and the last ones may come after their run's end."""
+    began = time.monotonic()
+    with suppress(httpx.HTTPError):
+        while (waited := time.monotonic() - began) < _LAST_STEPS_TIMEOUT:
+            _, steps = _poll(client, request, printer)
+            if waited >= _LAST_STEPS_DELAY and all(step.is_over for step in steps):
+                return
+            time.sleep(_POLL_INTERVAL)
+
+
+def _owner_of(client: SyncPrefectClient, keys: RecordKeys, run: FlowRun) -> FlowRun:
+    """The run that makes the record: the one that `run` found at work on it, or `run` itself."""
     if run.state and run.state.name == "AlreadyInProgress":
-        owner = record_store().owner(asked.names[name])
+        owner = record_store().owner(keys)
         if owner:
             with suppress(ObjectNotFound, ValueError):
                 return client.read_flow_run(UUID(owner))
@@ -252,16 +222,95 @@ def _is_over(run: FlowRun) -> bool:
     return run.state is not None and run.state.is_final()
 
 
-def _cancel(client: SyncPrefectClient, asked: Asked) -> None:
-    """Also what an event that is still on its way starts meanwhile; until all of it has ended."""
-    began, told = time.monotonic(), set[UUID]()
-    while (waited := time.monotonic() - began) < _PATIENCE:
-        runs = asked.runs(client)
-        alive = [run for run in runs.values() if not _is_over(run)]
+def _cancel(client: SyncPrefectClient, request: RunRequest) -> None:
+    """Cancels every run of the request and waits until all have ended, within reason."""
+    deadline, cancelled = time.monotonic() + _CANCEL_TIMEOUT, set[UUID]()
+    request.cancel_unstarted(client)
+    while time.monotonic() < deadline:
+        alive = [run for run in request.runs(client).values() if not _is_over(run)]
         for run in alive:
-            if run.id not in told:
-                told.add(run.id)
+            if run.id not in cancelled:
+                cancelled.add(run.id)
                 client.set_flow_run_state(run.id, Cancelling(message="Ctrl-C"))
-        if not alive and (len(runs) == len(asked.names) or waited > _LATE):
+        if not alive:
             return
-        time.sleep(_LOOK)
+        time.sleep(_POLL_INTERVAL)
+
+
+class StepPrinter:
+    """Prints each step once when it ends; on a terminal, running ones have a bar or a spinner."""
+
+    def __init__(self, console: Console, progress: Progress | None) -> None:
+        self._console, self._progress = console, progress
+        self._began = time.monotonic()
+        self._printed: set[UUID] = set()
+        self._bars: dict[UUID, TaskID] = {}
+        self._waiting: TaskID | None = None
+
+    def update(self, steps: Sequence[Step], names: Mapping[UUID, str]) -> None:
+        """Shows the steps as they are now; `names` are those of the runs, where there are many."""
+        for step in steps:
+            if step.is_over and step.id not in self._printed:
+                self._printed.add(step.id)
+                self._console.print(self._line(step, _label(step, names)), soft_wrap=True)
+        if self._progress:
+            self._update_bars(self._progress, [step for step in steps if step.is_running], names)
+
+    def _line(self, step: Step, label: str) -> Text:
+        mark, style = ("✓", "green") if step.is_made else ("✗", "red")
+        seconds = time.monotonic() - self._began
+        return Text.assemble(f"{seconds:6.1f} s  ", (mark, style), f" {label}")
+
+    def _update_bars(
+        self, progress: Progress, running: list[Step], names: Mapping[UUID, str]
+    ) -> None:
+        for ended in set(self._bars) - {step.id for step in running}:
+            progress.remove_task(self._bars.pop(ended))
+        for step in running:
+            if step.id not in self._bars:
+                self._bars[step.id] = progress.add_task(_label(step, names), total=None)
+            if step.progress is not None:
+                progress.update(self._bars[step.id], total=100, completed=step.progress)
+        if running and self._waiting is not None:
+            progress.remove_task(self._waiting)
+            self._waiting = None
+        elif not running and self._waiting is None:
+            self._waiting = progress.add_task("waiting", total=None)
+
+
+@contextmanager
+def step_printer(console: Console) -> Iterator[StepPrinter]:
+    """A printer of steps to `console`, whose bars are gone at the end."""
+    if not console.is_terminal:
+        yield StepPrinter(console, None)
+        return
+    with progress_bars(console) as progress:
+        yield StepPrinter(console, progress)
+
+
+def progress_bars(console: Console) -> Progress:
+    """Bars for a terminal: a spinner, the name, and a bar for what reports its progress."""
+    name = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False, table_column=name),
+        _BarColumn(),
+        TaskProgressColumn(),
+        console=console,
+        transient=True,
+        expand=True,
+    )
+
+
+class _BarColumn(ProgressColumn):
+    """A bar for a step that reports its progress; for any other the spinner is enough."""
+
+    def render(self, task: Task) -> RenderableType:
+        if task.total is None:
+            return Text(" ")
+        return ProgressBar(total=task.total, completed=task.completed, width=_BAR_WIDTH)
+
+
+def _label(step: Step, names: Mapping[UUID, str]) -> str:
+    name = names.get(step.run_id)
+    return f"{name}: {step.name}" if name else step.name

@@ -8,11 +8,11 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from clipflow.domain.errors import SourceNotFoundError
-from deployments.command.output import Answer
+from deployments.command.output import Output
 
 
 def local_page(out: Path, name: str | None) -> Path | None:
-    """The page of `name` that an earlier command has brought here; without a name, the newest."""
+    """The page `name` that an earlier command has downloaded; without a name, the newest."""
     if name is not None:
         path = out / f"{name}.html"
         return path if "/" not in name and path.is_file() else None
@@ -20,29 +20,34 @@ def local_page(out: Path, name: str | None) -> Path | None:
     return pages[-1] if pages else None
 
 
-def fetched_page(wanted: str | None, out: Path) -> Path:
-    """The page of a job that Prefect knows, brought here with what it shows; without a name, of the
-    last that was made. Raises SourceNotFoundError where there is none."""
-    # Here, because Prefect reads the environment when it is imported, and `product` sets it.
+def find_page(name_or_id: str | None, out: Path) -> Path:
+    """The page of a job that Prefect knows; without a name, of the last that was made.
+
+    It is downloaded with the files that it shows, unless it is there. Raises SourceNotFoundError
+    where there is none.
+    """
+    # Here, because Prefect reads the environment when it is imported, and `connect` sets it.
     from prefect.client.orchestration import get_client
 
-    from deployments.command.files import fetch
+    from deployments.command.files import OutputManifest, download_results
     from deployments.command.prefect_api import find_job, recent_jobs
 
     with get_client(sync_client=True) as client:
-        jobs = [find_job(client, wanted)] if wanted else recent_jobs(client, 20)
+        jobs = [find_job(client, name_or_id)] if name_or_id else recent_jobs(client, 20)
     for job in jobs:
-        page = fetch(job.keys, out, job.name).page
+        # An earlier command may have downloaded it under the name of the person's own file.
+        existing = OutputManifest(out, job.keys).page()
+        page = existing or download_results(job.keys, out, job.name).page
         if page:
             return page
     raise SourceNotFoundError(
-        f"{wanted or 'None of the last jobs'} has no page of results.",
-        "`clipflow status` tells how far it is; `--run` opens its run instead.",
+        f"{name_or_id or 'None of the last jobs'} has no page of results.",
+        "See `clipflow status` for its progress; `--run` opens its run instead.",
     )
 
 
-def run_address(wanted: str | None) -> str:
-    """Of a job's run in the Prefect UI; without a name, of the newest. Raises
+def run_address(name_or_id: str | None) -> str:
+    """The address of a job's run in the Prefect UI; without a name, of the newest. Raises
     SourceNotFoundError."""
     from prefect.client.orchestration import get_client
     from prefect.utilities.urls import url_for
@@ -50,7 +55,7 @@ def run_address(wanted: str | None) -> str:
     from deployments.command.prefect_api import find_job, recent_jobs
 
     with get_client(sync_client=True) as client:
-        jobs = [find_job(client, wanted)] if wanted else recent_jobs(client, 1)
+        jobs = [find_job(client, name_or_id)] if name_or_id else recent_jobs(client, 1)
     address = url_for("flow-run", obj_id=jobs[0].run.id) if jobs else None
     if not address:
         raise SourceNotFoundError(
@@ -59,25 +64,25 @@ def run_address(wanted: str | None) -> str:
     return address
 
 
-def show(address: str, answer: Answer) -> None:
-    """The address, said and opened."""
-    answer.document["address"] = address
-    answer.say(address)
-    with _stdout_on_stderr() if answer.as_json else nullcontext():
+def open_address(address: str, output: Output) -> None:
+    """Prints the address and opens it in a browser."""
+    output.document["address"] = address
+    output.line(address)
+    with _stdout_to_stderr() if output.as_json else nullcontext():
         opened = webbrowser.open(address)
-    answer.document["opened"] = opened
+    output.document["opened"] = opened
     if not opened:
-        answer.say("No browser could be opened: open the address yourself.")
+        output.line("No browser could be opened: open the address yourself.")
 
 
 @contextmanager
-def _stdout_on_stderr() -> Iterator[None]:
-    """A text browser prints where this process does: not into the document."""
+def _stdout_to_stderr() -> Iterator[None]:
+    """A text browser prints where this process does, which must not be into the document."""
     sys.stdout.flush()
-    ours = os.dup(1)
+    stdout = os.dup(1)
     os.dup2(2, 1)
     try:
         yield
     finally:
-        os.dup2(ours, 1)
-        os.close(ours)
+        os.dup2(stdout, 1)
+        os.close(stdout)

@@ -21,15 +21,20 @@ from clipflow.domain.errors import (
     InvalidInputError,
     StorageUnavailableError,
     TransientError,
-    presentable,
-    without_secrets,
+    bounded_message,
+    redact,
 )
 
+_DEFECT = "This is a defect in clipflow: run it again with --debug, which shows where."
+_CHECK_AWS = "Check AWS_ENDPOINT_URL, BUCKET_NAME, TABLE_NAME, and that your keys may use them."
+_CHECK_DISK = "Check that it may be read or written, and that the disk has room."
+_CHECK_PREFECT = "Check PREFECT_API_URL and its credentials. Runs that were started continue there."
 
-class Exit(IntEnum):
-    """What the shell gets; 2 is also what typer gives for a wrong option, 130 what shells give."""
 
-    MADE = 0
+class ExitCode(IntEnum):
+    """The command's exit code; 2 is also typer's for a wrong option, 130 the shells' for Ctrl-C."""
+
+    OK = 0
     FAILED = 1
     USAGE = 2
     UNREACHABLE = 3
@@ -40,57 +45,8 @@ class UnreachableError(TransientError):
     """The stack, AWS or Prefect does not answer, or does not come up."""
 
 
-_DEFECT = "This is a defect in clipflow: run it again with --debug, which shows where."
-_CHECK_AWS = "Check AWS_ENDPOINT_URL, BUCKET_NAME, TABLE_NAME, and that your keys may use them."
-_CHECK_DISK = "Check that it may be read or written, and that the disk has room."
-_CHECK_PREFECT = "Check PREFECT_API_URL and its credentials; what runs goes on there."
-
-
-def told(error: BaseException) -> tuple[Exit, str, str]:
-    """The exit code, what failed and what to do about it: each one line, without secrets."""
-    code, message, remedy = _told(error)
-    return code, one_line(message), one_line(remedy)
-
-
-def one_line(text: str) -> str:
-    """`text` on one line, bounded, without secrets."""
-    return presentable(" ".join(text.split()))
-
-
-def _told(error: BaseException) -> tuple[Exit, str, str]:
-    # Here, because most calls of the command import neither.
-    import httpx
-    from pydantic import ValidationError
-
-    from clipflow.domain.model import faults
-
-    match error:
-        case KeyboardInterrupt():
-            return Exit.INTERRUPTED, "Interrupted.", ""
-        case StorageUnavailableError():
-            return Exit.UNREACHABLE, error.message, _CHECK_AWS
-        case UnreachableError():
-            return Exit.UNREACHABLE, error.message, error.remedy
-        case InvalidInputError():
-            return Exit.USAGE, error.message, error.remedy
-        case ClipflowError():
-            return Exit.FAILED, error.message, error.remedy
-        case ValidationError():
-            return Exit.USAGE, f"Not valid: {faults(error)}.", "Correct what it names."
-        case httpx.HTTPStatusError():
-            status = error.response.status_code
-            return Exit.UNREACHABLE, f"Prefect answers HTTP {status}.", _CHECK_PREFECT
-        case httpx.HTTPError():
-            kind = type(error).__name__
-            return Exit.UNREACHABLE, f"Prefect does not answer ({kind}).", _CHECK_PREFECT
-        case OSError():
-            name = f"{error.filename}: " if error.filename else ""
-            return Exit.FAILED, f"{name}{error.strerror or error}.", _CHECK_DISK
-    return Exit.FAILED, f"{type(error).__name__}: {error}.", _DEFECT
-
-
-class Answer:
-    """Where a command's words go. With JSON all but the document go to stderr.
+class Output:
+    """Where a command's output goes. With JSON all but the document goes to stderr.
 
     Attributes:
         console: for progress; a terminal, or plain lines without colour.
@@ -100,22 +56,22 @@ class Answer:
 
     def __init__(self, as_json: bool) -> None:
         for stream in (sys.stdout, sys.stderr):
-            _never_refusing(stream)
+            _replace_unencodable(stream)
         self.as_json = as_json
         self.console = Console(stderr=as_json, highlight=False)
         self.document: dict[str, Any] = {}
-        self.code = Exit.MADE
+        self.code = ExitCode.OK
         self._errors = Console(stderr=True, highlight=False)
 
-    def say(self, text: str, style: str = "") -> None:
-        """One line; a terminal wraps it, a pipe gets it as it is."""
+    def line(self, text: str, style: str = "") -> None:
+        """Prints one line; a terminal wraps it, a pipe gets it as it is."""
         _print(self.console, text, style)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table on a terminal; in a pipe a line per row, its cells apart by tabs, no headings."""
+        """Prints a table on a terminal; in a pipe a line per row, tabs between cells, no header."""
         if not self.console.is_terminal:
             for row in rows:
-                self.say("\t".join(row))
+                self.line("\t".join(row))
             return
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         for column in columns:
@@ -125,80 +81,123 @@ class Answer:
         self.console.print(table)
 
     @contextmanager
-    def busy(self, text: str) -> Iterator[None]:
-        """While something takes its time: a line, and on a terminal a spinner with it."""
+    def spinner(self, text: str) -> Iterator[None]:
+        """Shows `text` while something takes its time: a line, on a terminal with a spinner."""
         if not self.console.is_terminal:
-            self.say(text)
-        shown = self.console.status(Text(text)) if self.console.is_terminal else nullcontext()
-        with shown:
+            self.line(text)
+        status = self.console.status(Text(text)) if self.console.is_terminal else nullcontext()
+        with status:
             yield
 
-    def fail(self, code: Exit, message: str, remedy: str = "") -> None:
-        """One line on stderr; the command ends with the first code that it was given."""
-        line = one_line(f"{message} {remedy}")
-        _print(self._errors, line, "red")
-        if self.code == Exit.MADE:
+    def fail(self, code: ExitCode, message: str, remedy: str = "") -> None:
+        """Prints one line on stderr; the first code given becomes the command's exit code."""
+        _print(self._errors, one_line(f"{message} {remedy}"), "red")
+        if self.code == ExitCode.OK:
             self.code = code
             self.document["error"] = {"message": message, "remedy": remedy, "exit": int(code)}
 
-    def finish(self) -> None:
-        """The document, where a program wants it."""
+    def write_document(self) -> None:
+        """Writes the JSON document to stdout, where `--json` was given."""
         if self.as_json:
-            sys.stdout.write(_json({"error": None, **self.document}) + "\n")
-
-
-# ClickException. Of the click that typer has taken in it exports only this child's child.
-_WRONG_USAGE: type[Exception] = typer.BadParameter.__mro__[2]
-
-
-class Program(TyperGroup):
-    """The commands. Wrong usage, which typer finds before a command runs, is answered as all is."""
-
-    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
-        """Ends the process, as typer does; without arguments typer itself shows the help."""
-        asked = sys.argv[1:] if args is None else list(args)
-        if not asked:
-            return super().main(args, *rest, **extra)
-        try:
-            code = super().main(args, *rest, **{**extra, "standalone_mode": False})
-        except _WRONG_USAGE as error:
-            answer = Answer("--json" in asked)
-            answer.fail(Exit.USAGE, *_wrong_usage(error))
-            answer.finish()
-            code = answer.code
-        sys.exit(code)
-
-
-def _wrong_usage(error: Any) -> tuple[str, str]:
-    """What is wrong and where it is told how it is right, of typer's own error."""
-    message = one_line(error.format_message()).rstrip(".")
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "clipflow"
-    return message if message.endswith("?") else f"{message}.", f"`{command} --help` tells more."
+            sys.stdout.write(_to_json({"error": None, **self.document}) + "\n")
 
 
 @contextmanager
-def answering(*, as_json: bool, debug: bool) -> Iterator[Answer]:
-    """A command's whole life: whatever is raised in it becomes a line, a document and a code.
+def command_output(*, as_json: bool, debug: bool) -> Iterator[Output]:
+    """Wraps a command's whole body: what is raised in it becomes a line, a document and a code.
 
     Raises typer.Exit, unless all went well.
     """
-    answer = Answer(as_json)
+    output = Output(as_json)
     try:
-        yield answer
+        yield output
     except (typer.Exit, typer.BadParameter):
         raise
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the line says what it is
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - format_error names it
         if debug:
-            sys.stderr.write(without_secrets(traceback.format_exc()))
-        answer.fail(*told(error))
-    answer.finish()
-    if answer.code != Exit.MADE:
-        raise typer.Exit(answer.code)
+            sys.stderr.write(redact(traceback.format_exc()))
+        output.fail(*format_error(error))
+    output.write_document()
+    if output.code != ExitCode.OK:
+        raise typer.Exit(output.code)
 
 
-def _json(document: dict[str, Any]) -> str:
-    """JSON is UTF-8: where stdout is not, or a file's name cannot be, all is told in ASCII."""
+# ClickException. Of the click that typer contains it exports only this child's child.
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+class CommandGroup(TyperGroup):
+    """The group of all commands. Wrong usage, which typer finds before a command runs, is reported
+    as every other error is."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
+        """Ends the process, as typer does; without arguments typer itself shows the help."""
+        arguments = sys.argv[1:] if args is None else list(args)
+        if not arguments:
+            return super().main(args, *rest, **extra)
+        try:
+            code = super().main(args, *rest, **{**extra, "standalone_mode": False})
+        except _USAGE_ERROR as error:
+            output = Output("--json" in arguments)
+            output.fail(ExitCode.USAGE, *_format_usage_error(error))
+            output.write_document()
+            code = output.code
+        sys.exit(code)
+
+
+def _format_usage_error(error: Any) -> tuple[str, str]:
+    """The message and the remedy of typer's own error."""
+    message = one_line(error.format_message()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "clipflow"
+    return message if message.endswith("?") else f"{message}.", f"See `{command} --help`."
+
+
+def format_error(error: BaseException) -> tuple[ExitCode, str, str]:
+    """The exit code, what failed and what to do about it; each text one line, without secrets."""
+    code, message, remedy = _classify(error)
+    return code, one_line(message), one_line(remedy)
+
+
+def one_line(text: str) -> str:
+    """`text` on one line, bounded, without secrets."""
+    return bounded_message(" ".join(text.split()))
+
+
+def _classify(error: BaseException) -> tuple[ExitCode, str, str]:
+    # Here, because most calls of the command import neither.
+    import httpx
+    from pydantic import ValidationError
+
+    from clipflow.domain.model import describe_errors
+
+    match error:
+        case KeyboardInterrupt():
+            return ExitCode.INTERRUPTED, "Interrupted.", ""
+        case StorageUnavailableError():
+            return ExitCode.UNREACHABLE, error.message, _CHECK_AWS
+        case UnreachableError():
+            return ExitCode.UNREACHABLE, error.message, error.remedy
+        case InvalidInputError():
+            return ExitCode.USAGE, error.message, error.remedy
+        case ClipflowError():
+            return ExitCode.FAILED, error.message, error.remedy
+        case ValidationError():
+            return ExitCode.USAGE, f"Not valid: {describe_errors(error)}.", "Correct what it names."
+        case httpx.HTTPStatusError():
+            status = error.response.status_code
+            return ExitCode.UNREACHABLE, f"Prefect answers HTTP {status}.", _CHECK_PREFECT
+        case httpx.HTTPError():
+            kind = type(error).__name__
+            return ExitCode.UNREACHABLE, f"Prefect does not answer ({kind}).", _CHECK_PREFECT
+        case OSError():
+            name = f"{error.filename}: " if error.filename else ""
+            return ExitCode.FAILED, f"{name}{error.strerror or error}.", _CHECK_DISK
+    return ExitCode.FAILED, f"{type(error).__name__}: {error}.", _DEFECT
+
+
+def _to_json(document: dict[str, Any]) -> str:
+    """UTF-8 JSON; ASCII where stdout has another encoding, or a file's name is not Unicode."""
     text = json.dumps(document, indent=2, ensure_ascii=False)
     try:
         text.encode()
@@ -212,13 +211,13 @@ def _print(console: Console, text: str, style: str) -> None:
     if console.is_terminal:
         console.print(Text(text, style))
     else:
-        # Not by rich, which makes blanks of tabs.
+        # Not by rich, which replaces tabs by blanks.
         console.file.write(text + "\n")
         console.file.flush()
 
 
-def _never_refusing(stream: TextIO) -> None:
-    """A tick that the stream's encoding does not know must not end a run of hours."""
+def _replace_unencodable(stream: TextIO) -> None:
+    """A character that the stream's encoding lacks must not end a run of hours."""
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure:
         reconfigure(errors="replace")

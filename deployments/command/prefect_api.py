@@ -1,4 +1,4 @@
-"""What Prefect knows of jobs: their runs, the steps below them, how far each is."""
+"""What Prefect knows of jobs: their runs, the steps of each run, and the progress of each step."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,23 +22,25 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType, TaskRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelled
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from deployments.command.files import read_record
 from deployments.command.output import one_line
-from tasks.flow_runs import GENERATE_CLIP, GENERATE_SHORTS, record_of
+from tasks.dispatch import clip_run_key
+from tasks.flow_runs import GENERATE_CLIP, GENERATE_SHORTS, job_of, record_of, tags_of
 
 Item = TypeVar("Item")
 
-# The most that Prefect's server gives in one answer.
+# The most rows that Prefect's server returns in one response.
 _PAGE = 200
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One task run; `progress` in per cent, where it tells any."""
+    """One task run; `progress` is in per cent, None where it reports none."""
 
     id: UUID
     run_id: UUID
@@ -63,44 +65,66 @@ _FINAL = {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CA
 
 
 def steps_of(client: SyncPrefectClient, runs: Sequence[UUID]) -> list[Step]:
-    """The task runs of these runs and of those below them, without those that stand for runs."""
+    """The task runs of these runs and of their child runs, in the order in which they ended.
+
+    A task run that only waits for a child run is left out: the child's own steps are there.
+    """
     if not runs:
         return []
-    above = list(_tasks(client, runs))
-    children = list(_below(client, runs))
-    stand_ins = {child.parent_task_run_id for child in children}
-    # A step of a child is one of the run that it works for.
-    run_of = {task.id: task.flow_run_id for task in above}
+    own = list(_task_runs(client, runs))
+    children = list(_child_runs(client, runs))
+    waiting = {child.parent_task_run_id for child in children}
+    # A step of a child run counts as one of its parent's.
+    run_of = {task.id: task.flow_run_id for task in own}
     owners = {
         child.id: owner
         for child in children
         if child.parent_task_run_id and (owner := run_of.get(child.parent_task_run_id))
     }
-    tasks = sorted([*above, *_tasks(client, list(owners))], key=_when)
+    tasks = sorted([*own, *_task_runs(client, list(owners))], key=_end_and_start)
     progress = _progress(client, [*runs, *owners])
     return [
         Step(task.id, owners.get(run, run), task.name, task.state_type, progress.get(task.id))
         for task in tasks
-        if (run := task.flow_run_id) and task.id not in stand_ins
+        if (run := task.flow_run_id) and task.id not in waiting
     ]
 
 
 def runs_of_event(
     client: SyncPrefectClient, event_id: str, clips: Sequence[str]
 ) -> dict[str, FlowRun]:
-    """The runs that an event has started so far, by their clip."""
-    # As tasks/dispatch.py makes it: it is what keeps an event from starting a clip twice.
-    keys = {f"{event_id}:{clip}": clip for clip in clips}
+    """The runs that an event has started so far, by clip id."""
+    keys = {clip_run_key(event_id, clip): clip for clip in clips}
     found = {}
-    for part in _parts(list(keys)):
-        chosen = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=part))
+    for batch in _batches(list(keys)):
+        chosen = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=batch))
         for run in client.read_flow_runs(flow_run_filter=chosen):
             found[keys[str(run.idempotency_key)]] = run
     return found
 
 
+def cancel_unstarted_clips(
+    client: SyncPrefectClient, event_id: str, clips: Sequence[ClipKeys]
+) -> None:
+    """Makes sure that an event which is still on its way starts none of these clips.
+
+    A cancelled run takes the idempotency key of each: the event then finds that run, and starts
+    none. Where the event was faster, this changes nothing.
+    """
+    deployment = client.read_deployment_by_name(job_of(clips[0]).deployment)
+    for keys in clips:
+        client.create_flow_run_from_deployment(
+            deployment.id,
+            parameters=job_of(keys).parameters,
+            state=Cancelled(message="Ctrl-C, before its event had started it"),
+            name=keys.clip_id,
+            tags=tags_of(keys),
+            idempotency_key=clip_run_key(event_id, keys.clip_id),
+        )
+
+
 def recent_runs(client: SyncPrefectClient, count: int) -> list[tuple[str, FlowRun]]:
-    """The last runs of both jobs with their flow's name, the newest first."""
+    """The last runs of both jobs with their flow's name, newest first."""
     jobs = FlowFilter(name=FlowFilterName(any_=[GENERATE_CLIP, GENERATE_SHORTS]))
     names = {flow.id: flow.name for flow in client.read_flows(flow_filter=jobs)}
     newest = FlowRunSort.EXPECTED_START_TIME_DESC
@@ -114,15 +138,15 @@ def recent_runs(client: SyncPrefectClient, count: int) -> list[tuple[str, FlowRu
     return [(names[run.flow_id], run) for run in _paged(page) if run.flow_id in names]
 
 
-def _when(task: TaskRun) -> tuple[datetime, datetime]:
-    """When it ended and when it began; what has not yet comes last."""
+def _end_and_start(task: TaskRun) -> tuple[datetime, datetime]:
+    """The sort key of steps: what has not ended, or not started, comes last."""
     return task.end_time or _LAST, task.start_time or _LAST
 
 
-def _below(client: SyncPrefectClient, runs: Sequence[UUID]) -> Iterator[FlowRun]:
+def _child_runs(client: SyncPrefectClient, runs: Sequence[UUID]) -> Iterator[FlowRun]:
     """The runs that these have started."""
-    for part in _parts(runs):
-        chosen = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=part))
+    for batch in _batches(runs):
+        chosen = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=batch))
 
         def page(offset: int, chosen: FlowRunFilter = chosen) -> list[FlowRun]:
             return client.read_flow_runs(flow_run_filter=chosen, limit=_PAGE, offset=offset)
@@ -130,9 +154,9 @@ def _below(client: SyncPrefectClient, runs: Sequence[UUID]) -> Iterator[FlowRun]
         yield from _paged(page)
 
 
-def _tasks(client: SyncPrefectClient, runs: Sequence[UUID]) -> Iterator[TaskRun]:
-    for part in _parts(runs):
-        chosen = FlowRunFilter(id=FlowRunFilterId(any_=part))
+def _task_runs(client: SyncPrefectClient, runs: Sequence[UUID]) -> Iterator[TaskRun]:
+    for batch in _batches(runs):
+        chosen = FlowRunFilter(id=FlowRunFilterId(any_=batch))
 
         def page(offset: int, chosen: FlowRunFilter = chosen) -> list[TaskRun]:
             return client.read_task_runs(flow_run_filter=chosen, limit=_PAGE, offset=offset)
@@ -141,11 +165,11 @@ def _tasks(client: SyncPrefectClient, runs: Sequence[UUID]) -> Iterator[TaskRun]
 
 
 def _progress(client: SyncPrefectClient, runs: Sequence[UUID]) -> dict[UUID, float]:
-    """Per cent, by task run, of those that tell it by a progress artifact."""
+    """Per cent by task run, of those that have a progress artifact."""
     found = {}
-    for part in _parts(runs):
+    for batch in _batches(runs):
         chosen = ArtifactFilter(
-            flow_run_id=ArtifactFilterFlowRunId(any_=part),
+            flow_run_id=ArtifactFilterFlowRunId(any_=batch),
             type=ArtifactFilterType(any_=["progress"]),
         )
         for artifact in client.read_artifacts(artifact_filter=chosen):
@@ -163,14 +187,14 @@ def _paged(page: Callable[[int], list[Item]]) -> Iterator[Item]:
             return
 
 
-def _parts(items: Sequence[Item]) -> Iterator[list[Item]]:
+def _batches(items: Sequence[Item]) -> Iterator[list[Item]]:
     for start in range(0, len(items), _PAGE):
         yield list(items[start : start + _PAGE])
 
 
 _SHORT_ID = 8
-# How far back a job is looked for by its name or the beginning of its id.
-_LOOKED_AT = 200
+# How many of the last jobs are searched for a name or the beginning of an id.
+_SEARCHED = 200
 _AGES = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -183,7 +207,7 @@ class Job:
 
     @property
     def id(self) -> str:
-        """As much of the run's as tells it from the others."""
+        """The beginning of the run's id, which is enough to tell it from others."""
         return str(self.run.id)[:_SHORT_ID]
 
     @property
@@ -204,17 +228,19 @@ class Job:
         return state is not None and state.is_final() and not state.is_completed()
 
     def failure(self, record: Mapping[str, Any]) -> str:
-        """Why it failed and what to do, on one line: in the record's words, where they are of this
-        run, else in Prefect's; empty where it has not failed."""
+        """Why it failed and what to do, on one line; empty where it has not failed.
+
+        The record's message where it is of this run, otherwise that of Prefect's state.
+        """
         if not self.has_failed:
             return ""
-        told = record.get("processingError", {}).get("message")
-        ours = record.get("flowRunId") == str(self.run.id)
-        said = self.run.state.message if self.run.state else None
-        return one_line(told if told and ours else said or self.state)
+        recorded = record.get("processingError", {}).get("message")
+        is_of_this_run = record.get("flowRunId") == str(self.run.id)
+        state = self.run.state.message if self.run.state else None
+        return one_line(recorded if recorded and is_of_this_run else state or self.state)
 
     def document(self, steps: Sequence[Step], failure: str) -> dict[str, Any]:
-        """For a program. Times are ISO 8601, the age in seconds."""
+        """The job in JSON. Times are ISO 8601, the age is in seconds."""
         return {
             "id": self.id,
             "runId": str(self.run.id),
@@ -222,23 +248,23 @@ class Job:
             "name": self.name,
             "record": self.keys.record,
             "state": self.state,
-            "steps": {"done": done(steps), "of": len(steps)},
+            "steps": {"done": count_done(steps), "of": len(steps)},
             "ageSeconds": round(self.age(datetime.now(UTC))),
             "failure": failure or None,
         }
 
     def age(self, now: datetime) -> float:
-        """Seconds since it ended; while it has not, since it was to start."""
+        """Seconds since its end; before that, since its start or its expected start."""
         since = self.run.end_time or self.run.start_time or self.run.expected_start_time
         return max(0.0, (now - since).total_seconds()) if since else 0.0
 
 
-def done(steps: Sequence[Step]) -> int:
+def count_done(steps: Sequence[Step]) -> int:
     return sum(step.is_made for step in steps)
 
 
-def age_text(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h`, `2 d`: the largest unit alone."""
+def format_age(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h`, `2 d`: in the largest unit alone."""
     for length, unit in _AGES:
         if seconds >= length:
             return f"{math.floor(seconds / length)} {unit}"
@@ -246,30 +272,34 @@ def age_text(seconds: float) -> str:
 
 
 def recent_jobs(client: SyncPrefectClient, count: int) -> list[Job]:
-    """The newest first."""
+    """The last jobs, newest first."""
     found = [_job_of(flow, run) for flow, run in recent_runs(client, count)]
     return [job for job in found if job]
 
 
-def find_job(client: SyncPrefectClient, wanted: str) -> Job:
-    """By its run's id, the beginning of that, or the clip's or video's name; of many the newest.
+def find_job(client: SyncPrefectClient, name_or_id: str) -> Job:
+    """Finds a job by its run's id, the beginning of that, or its clip's or video's name.
+
+    Of several jobs it is the newest.
 
     Raises InvalidInputError where there is none.
     """
     try:
-        run = client.read_flow_run(UUID(wanted))
+        run = client.read_flow_run(UUID(name_or_id))
         job = _job_of(client.read_flow(run.flow_id).name, run)
         if job:
             return job
     except (ValueError, ObjectNotFound):
-        for job in recent_jobs(client, _LOOKED_AT):
-            if wanted == job.name or str(job.run.id).startswith(wanted.lower()):
+        for job in recent_jobs(client, _SEARCHED):
+            if name_or_id == job.name or str(job.run.id).startswith(name_or_id.lower()):
                 return job
-    raise InvalidInputError(f"There is no job {wanted}.", "`clipflow status` lists the last ones.")
+    raise InvalidInputError(
+        f"There is no job {name_or_id}.", "`clipflow status` lists the last ones."
+    )
 
 
 def record_if_failed(job: Job) -> dict[str, Any]:
-    """Its record, where that is needed to say why it failed."""
+    """The record of a failed job, which says why; empty for any other."""
     return read_record(job.keys) if job.has_failed else {}
 
 

@@ -8,32 +8,31 @@ from typing import Any, Self
 
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import ShortsConfig
-from clipflow.media.probe import probe
-from clipflow.media.source import LocalSource
 from clipflow.settings import settings
 from clipflow.storage.objects import ObjectStore, shorts_store
 from clipflow.subtitles.reading import read_subtitles
 from deployments.command.files import (
     LOCAL,
+    OutputManifest,
     Results,
-    belongings,
-    fetch,
-    identifier,
-    near,
-    put_once,
+    content_id,
+    download_results,
     read_record,
+    relative_path,
+    short_files,
+    upload_once,
 )
 from deployments.command.follow import follow, start_shorts
-from deployments.command.output import Answer, Exit
+from deployments.command.output import ExitCode, Output
 from deployments.command.prefect_api import Job
 
-# On what a person gave for one run.
+# Metadata of subtitles that were given with --subtitles, for one run.
 _BY_COMMAND = {"given-to": "clipflow-shorts"}
 
 
 @dataclass(frozen=True)
 class Video:
-    """A file of this machine, named by what it is called and what is in it."""
+    """A video file of this machine and its keys, which are of its name and content."""
 
     path: Path
     keys: ShortsKeys
@@ -41,33 +40,32 @@ class Video:
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """Raises MediaRefusedError where the file is no video."""
-        probe(LocalSource(path))
-        keys = ShortsKeys(LOCAL, identifier(path), settings().shorts_prefix)
+        """The video of a file that `check_video` has accepted."""
+        keys = ShortsKeys(LOCAL, content_id(path), settings().shorts_prefix)
         return cls(path, keys, shorts_store())
 
-    def put(self, config: ShortsConfig, background: Path | None, subtitles: Path | None) -> None:
-        """The video, unless it is there, its config, and what else a person has for it.
+    def upload(self, config: ShortsConfig, background: Path | None, subtitles: Path | None) -> None:
+        """Uploads the video, unless it is there, its config, its background and its subtitles.
 
-        Raises InvalidInputError for subtitles that cannot be read, before anything is put.
+        Raises InvalidInputError for subtitles that cannot be read, before anything is uploaded.
         """
         if subtitles:
             read_subtitles(subtitles.read_bytes(), subtitles.name, None)
-        put_once(self.objects, self.path, self.keys.original)
-        self._put_subtitles(subtitles)
-        written = config.model_dump(mode="json", exclude_none=True)
-        written |= {"user_id": self.keys.user_id, "video_id": self.keys.video_id}
+        upload_once(self.objects, self.path, self.keys.original)
+        self._upload_subtitles(subtitles)
+        document = config.model_dump(mode="json", exclude_none=True)
+        document |= {"user_id": self.keys.user_id, "video_id": self.keys.video_id}
         if background:
-            written["background_video"] = f"{self.keys.folder}/background{background.suffix}"
-            self.objects.upload(background, written["background_video"], {})
-        self.objects.put_text(json.dumps(written), self.keys.config, {}, "application/json")
+            document["background_video"] = f"{self.keys.folder}/background{background.suffix}"
+            self.objects.upload(background, document["background_video"], {})
+        self.objects.put_text(json.dumps(document), self.keys.config, {}, "application/json")
 
-    def _put_subtitles(self, subtitles: Path | None) -> None:
-        """Those given; without any, those of an earlier command are gone, and nobody else's."""
+    def _upload_subtitles(self, subtitles: Path | None) -> None:
+        """Uploads those given; without any, deletes what an earlier command has uploaded."""
         key = self.keys.subtitles
         if subtitles:
             self.objects.upload(subtitles, key, _BY_COMMAND, "application/x-subrip")
-        elif (there := self.objects.head(key)) and there.metadata.items() >= _BY_COMMAND.items():
+        elif (head := self.objects.head(key)) and head.metadata.items() >= _BY_COMMAND.items():
             self.objects.delete(key)
 
 
@@ -78,43 +76,47 @@ def make_shorts(
     subtitles: Path | None,
     out: Path,
     force: bool,
-    answer: Answer,
+    output: Output,
 ) -> None:
-    """Upload, run, follow, fetch; what failed is told, and what is made is fetched all the same."""
+    """Uploads, runs, follows and downloads; what is made is downloaded also where a part failed."""
     video = Video.of(path)
-    answer.document |= {"job": "shorts", "name": video.keys.video_id}
-    shorts = [f"{path.stem}-{number}.mp4" for number in range(1, config.segment_count + 1)]
-    belongings(video.keys, out).check([*shorts, f"{path.stem}.html"])
-    with answer.busy(f"Uploading {path.name} as {video.keys.label}"):
-        video.put(config, background, subtitles)
-    run = follow(lambda: start_shorts(video.keys, force), answer)[video.keys.video_id]
+    output.document |= {"job": "shorts", "name": video.keys.video_id}
+    OutputManifest(out, video.keys).check(short_files(path, config.segment_count))
+    with output.spinner(f"Uploading {path.name} as {video.keys.label}"):
+        video.upload(config, background, subtitles)
+    run = follow(lambda: start_shorts(video.keys, force), output)[video.keys.video_id]
     job = Job(run, video.keys)
-    results = fetch(video.keys, out, path.stem)
-    _show(results, answer)
+    results = download_results(video.keys, out, path.stem)
+    _print_results(results, output)
     state = run.state
     message = state.message or "" if state else ""
-    answer.document |= {"runId": str(run.id), "state": job.state, "message": message}
+    output.document |= {"runId": str(run.id), "state": job.state, "message": message}
     if job.has_failed:
-        answer.fail(Exit.FAILED, f"{job.state}: {job.failure(read_record(video.keys))}")
+        output.fail(ExitCode.FAILED, f"{job.state}: {job.failure(read_record(video.keys))}")
     else:
-        answer.say(message)
+        output.line(message)
 
 
-def _show(results: Results, answer: Answer) -> None:
-    made = [_short(file, record) for file, record in results.made]
-    answer.document |= {"page": str(results.page) if results.page else None, "shorts": made}
+def _print_results(results: Results, output: Output) -> None:
+    made = [_to_document(file, record) for file, record in results.made]
+    output.document |= {"page": str(results.page) if results.page else None, "shorts": made}
     if made:
         columns = ("file", "moment", "score", "title")
         rows = [
-            (near(s["file"]), f"{s['start']} – {s['end']}", f"{s['score']:.0f}", s["title"])
+            (
+                relative_path(s["file"]),
+                f"{s['start']} – {s['end']}",
+                f"{s['score']:.0f}",
+                s["title"],
+            )
             for s in made
         ]
-        answer.table(columns, rows)
+        output.table(columns, rows)
     if results.page:
-        answer.say(f"See them all: {near(results.page)}")
+        output.line(f"Results page: {relative_path(results.page)}")
 
 
-def _short(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+def _to_document(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     names = ("index", "s3Key", "start", "end", "title", "why", "duration", "fileSize")
     return {
         "file": str(file),

@@ -9,13 +9,13 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 
 from deployments.command.files import read_record
-from deployments.command.output import Answer
+from deployments.command.output import Output
 from deployments.command.prefect_api import (
     Job,
     Step,
-    age_text,
-    done,
+    count_done,
     find_job,
+    format_age,
     recent_jobs,
     record_if_failed,
     steps_of,
@@ -24,61 +24,61 @@ from deployments.command.prefect_api import (
 _COLUMNS = ("id", "job", "name", "state", "steps", "age")
 
 
-def show_jobs(count: int, answer: Answer) -> None:
-    """The last jobs, a line each, the newest first; what failed says why."""
+def show_jobs(count: int, output: Output) -> None:
+    """Prints the last jobs, a line each, newest first; a failed one with its reason."""
     with get_client(sync_client=True) as client:
         jobs = recent_jobs(client, count)
         steps = defaultdict[UUID, list[Step]](list)
         for step in steps_of(client, [job.run.id for job in jobs]):
             steps[step.run_id].append(step)
     failures = {job.id: job.failure(record_if_failed(job)) for job in jobs}
-    answer.document["jobs"] = [job.document(steps[job.run.id], failures[job.id]) for job in jobs]
+    output.document["jobs"] = [job.document(steps[job.run.id], failures[job.id]) for job in jobs]
     if not jobs:
-        answer.say("Nothing was made yet. Begin with `clipflow shorts talk.mp4`.")
+        output.line("Nothing was made yet. Begin with `clipflow shorts talk.mp4`.")
         return
     rows = [_row(job, steps[job.run.id]) for job in jobs]
-    if not answer.console.is_terminal:
-        answer.table((*_COLUMNS, "failure"), [[*row, failures[row[0]]] for row in rows])
+    if not output.console.is_terminal:
+        output.table((*_COLUMNS, "failure"), [[*row, failures[row[0]]] for row in rows])
         return
-    answer.table(_COLUMNS, rows)
+    output.table(_COLUMNS, rows)
     for id, failure in failures.items():
         if failure:
-            answer.say(f"{id}: {failure}", "red")
+            output.line(f"{id}: {failure}", "red")
 
 
-def show_job(wanted: str, answer: Answer) -> None:
-    """One job: its state, its steps, its record's history, and why it failed. Raises
+def show_job(name_or_id: str, output: Output) -> None:
+    """Prints one job: state, steps, its record's history, and why it failed. Raises
     InvalidInputError where there is none."""
     with get_client(sync_client=True) as client:
-        job = find_job(client, wanted)
+        job = find_job(client, name_or_id)
         steps = steps_of(client, [job.run.id])
     record = read_record(job.keys)
     failure = job.failure(record)
     history = record.get("statusHistory", [])
-    answer.document |= {
+    output.document |= {
         **job.document(steps, failure),
         "history": history,
         "tasks": [_step(step) for step in steps],
     }
-    answer.say(f"{job.kind} {job.name}, run {job.run.id}")
+    output.line(f"{job.kind} {job.name}, run {job.run.id}")
     row = _row(job, steps)
-    answer.say(f"{row[3]}, {row[4]} steps, {row[5]} ago")
-    answer.table(
+    output.line(f"{row[3]}, {row[4]} steps, {row[5]} ago")
+    output.table(
         ("time", "status", "error"),
         [(e["timestamp"], e["status"], _error(e)) for e in history],
     )
     for step in steps:
         if step.is_running:
-            far = "" if step.progress is None else f", {step.progress:.0f} %"
-            answer.say(f"Now: {step.name}{far}")
+            progress = "" if step.progress is None else f", {step.progress:.0f} %"
+            output.line(f"Running: {step.name}{progress}")
     if failure:
-        answer.say(failure, "red")
+        output.line(failure, "red")
 
 
 def _row(job: Job, steps: Sequence[Step]) -> tuple[str, ...]:
-    far = f"{done(steps)}/{len(steps)}"
-    age = age_text(job.age(datetime.now(UTC)))
-    return job.id, job.kind, job.name, job.state, far, age
+    progress = f"{count_done(steps)}/{len(steps)}"
+    age = format_age(job.age(datetime.now(UTC)))
+    return job.id, job.kind, job.name, job.state, progress, age
 
 
 def _step(step: Step) -> dict[str, Any]:
@@ -87,5 +87,5 @@ def _step(step: Step) -> dict[str, Any]:
 
 
 def _error(entry: dict[str, Any]) -> str:
-    """Of one entry of a record's history, on one line."""
+    """The error of one entry of a record's history, on one line."""
     return " ".join(str(entry.get("error", "")).split())

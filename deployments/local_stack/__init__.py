@@ -9,7 +9,7 @@ The supervisor starts the parts in this order and stops them in the opposite one
 and supervisor is killed, the other ends what is left.
 """
 
-from deployments.local_stack.running import RunningStack, running_stack
+from deployments.local_stack.running import RunningStack, SharedStack, running_stack, shared_stack
 from deployments.local_stack.settings import StackError
 
-__all__ = ["RunningStack", "StackError", "running_stack"]
+__all__ = ["RunningStack", "SharedStack", "StackError", "running_stack", "shared_stack"]

@@ -1,8 +1,8 @@
-"""`python -m deployments.local_stack [--with-parent]`: the stack, until SIGINT or SIGTERM.
+"""`python -m deployments.local_stack`: the stack, until SIGINT or SIGTERM.
 
 This process is the guard: it passes signals on to the supervisor, and ends what is left should the
 supervisor be killed. With `--with-parent` the stack also stops when the process that started it
-ends, or is a make that was interrupted.
+ends, or is a make that was interrupted; with `--while-used` when no command uses it any more.
 """
 
 import os
@@ -10,11 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
 from deployments.local_stack import processes
 from deployments.local_stack.launch import adopt_orphans, bound_command
+from deployments.local_stack.running import StackUsers
+from deployments.local_stack.settings import StackSettings
 
 POLL_INTERVAL = 0.1  # Seconds.
 # Seconds that the parts have to stop after the supervisor was killed; the kernel has sent them
@@ -35,14 +38,14 @@ def main() -> int:
         signal.signal(signal.SIGHUP, remember)
 
     adopt_orphans()
-    parent = Parent() if "--with-parent" in sys.argv[1:] else None
+    has_reason_to_stop = _stop_condition(sys.argv[1:])
     supervisor = subprocess.Popen(
         bound_command(sys.executable, "-m", "deployments.local_stack.supervisor"),
         start_new_session=True,  # A Ctrl-C reaches the guard alone.
     )
     stopping = False
     while supervisor.poll() is None:
-        if received or (not stopping and parent and parent.has_left()):
+        if received or (not stopping and has_reason_to_stop()):
             received.clear()
             stopping = True
             supervisor.terminate()
@@ -51,6 +54,14 @@ def main() -> int:
     if supervisor.returncode < 0 and not stopping:
         print("clipflow: the supervisor was killed; the stack has stopped", file=sys.stderr)
     return supervisor.returncode if supervisor.returncode >= 0 else 1 - stopping
+
+
+def _stop_condition(options: list[str]) -> Callable[[], bool]:
+    if "--with-parent" in options:
+        return Parent().has_left
+    if "--while-used" in options:
+        return StackUsers(StackSettings()).have_left
+    return lambda: False
 
 
 def _kill_remaining() -> None:

@@ -1,19 +1,25 @@
-"""The local stack as a context, for tests and the demo."""
+"""The local stack as a context: one for tests and the demo, one that commands share."""
 
+import fcntl
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import httpx
 
 from deployments.local_stack.settings import StackError, StackSettings, client_environment
 
 START_SECONDS = 240
 STOP_SECONDS = 120
+_HEALTH_SECONDS = 5
+_POLL_INTERVAL = 0.1
 
 
 @dataclass(frozen=True)
@@ -34,11 +40,11 @@ class RunningStack:
         return self.settings.logs
 
     def client(self, service: str) -> Any:
-        """A boto3 client or resource of the stack's AWS."""
+        """A boto3 client of the stack's AWS."""
         return self._session().client(service, endpoint_url=self.env["AWS_ENDPOINT_URL"])
 
     def resource(self, service: str) -> Any:
-        """A boto3 client or resource of the stack's AWS."""
+        """A boto3 resource of the stack's AWS."""
         return self._session().resource(service, endpoint_url=self.env["AWS_ENDPOINT_URL"])
 
     def _session(self) -> Any:
@@ -61,19 +67,9 @@ def running_stack(
     Raises StackError, with what the stack printed, where it does not come up.
     """
     settings = StackSettings.read(home, aws_port, prefect_port)
-    settings.logs.mkdir(parents=True, exist_ok=True)
-    output = settings.logs / "stack.log"
-    with output.open("wb") as log:
-        guard = subprocess.Popen(
-            [sys.executable, "-m", "deployments.local_stack", "--with-parent"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, **settings.as_environment()},
-            start_new_session=True,  # A Ctrl-C is for the user of the context, who then stops it.
-        )
+    guard = _launch(settings, "--with-parent")
     try:
-        _wait_until_ready(guard, output)
+        _wait_until_ready(guard, settings)
         yield RunningStack(settings, client_environment(settings), guard.pid)
     finally:
         guard.terminate()
@@ -84,11 +80,135 @@ def running_stack(
             guard.wait()
 
 
-def _wait_until_ready(guard: "subprocess.Popen[bytes]", output: Path) -> None:
+@dataclass(frozen=True)
+class SharedStack:
+    """The stack of these settings, for as long as this process is one of its users."""
+
+    settings: StackSettings
+
+    def is_running(self) -> bool:
+        """Whether its Prefect server answers."""
+        try:
+            address = f"{self.settings.prefect_url}/api/health"
+            return httpx.get(address, trust_env=False, timeout=_HEALTH_SECONDS).is_success
+        except httpx.TransportError:
+            return False
+
+    def start(self) -> None:
+        """Starts it, unless another process has meanwhile. Raises StackError, with what the stack
+        printed, where it does not come up."""
+        with _lock_file(self.settings, "start") as starting:
+            fcntl.flock(starting, fcntl.LOCK_EX)
+            if not self.is_running():
+                _wait_until_ready(_launch(self.settings, "--while-used"), self.settings)
+
+
+@contextmanager
+def shared_stack(
+    settings: StackSettings, notify: Callable[[str], None] = print
+) -> Iterator[SharedStack]:
+    """Makes this process a user of the stack that listens on the settings' Prefect port.
+
+    A stack that was started here runs until its last user has left, which then waits for its end.
+    One that `make up` has started does not depend on its users.
+
+    Users hold a shared lock on a file; whoever can lock it exclusively knows that nobody uses the
+    stack. `notify` gets a line before this waits for another process.
+    """
+    with _lock_file(settings, "users") as users:
+        _lock_shared(users, lambda: notify("Waiting for another command's local stack to stop"))
+        with _lock_file(settings, "start") as starting:
+            _lock_shared(
+                starting, lambda: notify("Waiting for another command's local stack to start")
+            )
+        try:
+            yield SharedStack(settings)
+        finally:
+            if _is_last(users):
+                _wait_until_stopped(settings)
+
+
+class StackUsers:
+    """The users of a shared stack, as its guard sees them."""
+
+    def __init__(self, settings: StackSettings) -> None:
+        self._users = _lock_file(settings, "users")
+        # Held until this process ends: the last user waits for that.
+        self._guard = _lock_file(settings, "guard")
+        fcntl.flock(self._guard, fcntl.LOCK_EX)
+
+    def have_left(self) -> bool:
+        """Whether nobody uses the stack any more. The lock then keeps new users out until this
+        process has ended."""
+        if _try_lock(self._users, fcntl.LOCK_EX):
+            return True
+        if _try_lock(self._users, fcntl.LOCK_SH):
+            fcntl.flock(self._users, fcntl.LOCK_UN)
+            return False
+        return True  # The last user holds it exclusively, and waits for the end.
+
+
+def _launch(settings: StackSettings, option: str) -> "subprocess.Popen[bytes]":
+    """Starts a guard, whose output goes to `stack.log`."""
+    settings.logs.mkdir(parents=True, exist_ok=True)
+    with _log(settings).open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "deployments.local_stack", option],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **settings.as_environment()},
+            start_new_session=True,  # A Ctrl-C is for the user of the context, who then stops it.
+        )
+
+
+def _wait_until_ready(guard: "subprocess.Popen[bytes]", settings: StackSettings) -> None:
+    output = _log(settings)
     deadline = time.monotonic() + START_SECONDS
     while "ready" not in output.read_text().splitlines():
         if guard.poll() is not None:
             raise StackError(output.read_text().strip())
         if time.monotonic() > deadline:
             raise StackError(f"the stack is not ready after {START_SECONDS} s: see {output.parent}")
-        time.sleep(0.1)
+        time.sleep(_POLL_INTERVAL)
+
+
+def _wait_until_stopped(settings: StackSettings) -> None:
+    deadline = time.monotonic() + STOP_SECONDS
+    with _lock_file(settings, "guard") as guard:
+        while not _try_lock(guard, fcntl.LOCK_EX) and time.monotonic() < deadline:
+            time.sleep(_POLL_INTERVAL)
+
+
+def _is_last(users: IO[bytes]) -> bool:
+    # The guard, too, holds the lock for a moment every time it looks.
+    for _ in range(3):
+        if _try_lock(users, fcntl.LOCK_EX):
+            return True
+        time.sleep(_POLL_INTERVAL / 2)
+    return False
+
+
+def _lock_shared(file: IO[bytes], before_waiting: Callable[[], None]) -> None:
+    if not _try_lock(file, fcntl.LOCK_SH):
+        before_waiting()
+        fcntl.flock(file, fcntl.LOCK_SH)
+
+
+def _try_lock(file: IO[bytes], kind: int) -> bool:
+    with suppress(BlockingIOError):
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _lock_file(settings: StackSettings, name: str) -> IO[bytes]:
+    """A file of this user and this Prefect port: commands in other folders have another home, and
+    share the stack all the same."""
+    folder = Path(tempfile.gettempdir(), f"clipflow-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return (folder / f"{settings.prefect_port}.{name}").open("ab")
+
+
+def _log(settings: StackSettings) -> Path:
+    return settings.logs / "stack.log"

@@ -178,14 +178,14 @@ def _why(error: Exception) -> tuple[int, str]:
     from botocore.exceptions import BotoCoreError, ClientError
     from prefect.exceptions import ObjectNotFound
 
-    from deployments.command.output import told
+    from deployments.command.output import format_error
 
     match error:
         case BotoCoreError() | ClientError():
             return 1, f"AWS: {error}"
         case ObjectNotFound():
             return 1, "Prefect does not have it. Deploy first: `make deploy`, or `make up`."
-    code, message, remedy = told(error)
+    code, message, remedy = format_error(error)
     return code, f"{message} {remedy}"
 
 

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -12,10 +12,9 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from clipflow.domain.errors import InvalidInputError, TerminalError
-from clipflow.domain.model import faults
-from deployments.operate import templates, workers
+from clipflow.domain.model import describe_errors
+from deployments.operate import templates
 from deployments.operate.account import client
-from deployments.operate.machines import end_flow_runs
 from deployments.operate.stacks import ChangeSet, Stacks, additions
 from deployments.operate.templates import Template
 from deployments.work_pools import PoolSettings, WorkPool, work_pools
@@ -23,8 +22,9 @@ from deployments.work_pools import PoolSettings, WorkPool, work_pools
 # What stands, in a dry run, for what a stack has not made yet.
 _LATER = "known-later"
 # What no stack tells.
-_REQUIRED = {"AWS_REGION", "PREFECT_API_URL", *workers.ACCOUNTS_OWN}
+_REQUIRED = {"AWS_REGION", "PREFECT_API_URL", *templates.ACCOUNTS_OWN}
 _SAID = re.compile(r"^[a-z-]+ +\S+: \S+, .* MiB$|Deployment '\S+' successfully created")
+_BRIDGE = "bridge"
 _CLUSTER = "CLIPFLOW_ECS_CLUSTER"
 _GPU = "CLIPFLOW_GPU_CAPACITY_PROVIDER"
 
@@ -42,7 +42,7 @@ class Account:
         self.outputs: dict[str, str] = {}
         self.console = console
         for pool in self.pools():
-            self.environment.setdefault(pool.name_from, f"clipflow-{workers.purpose(pool)}")
+            self.environment.setdefault(pool.name_from, f"clipflow-{templates.pool_purpose(pool)}")
 
     @cached_property
     def stacks(self) -> Stacks:
@@ -53,7 +53,7 @@ class Account:
         try:
             return work_pools(bool(self.environment.get(_GPU)), self.environment)
         except ValidationError as error:
-            raise InvalidInputError(faults(error)) from None
+            raise InvalidInputError(describe_errors(error)) from None
 
     def learn(self, template: Template) -> None:
         """What the stack says it made."""
@@ -74,13 +74,17 @@ def deploy(account: Account, dry_run: bool) -> None:
         raise InvalidInputError(
             f"Not set: {', '.join(lacking)}.", "docs/aws.md says what each is. Nothing was changed."
         )
+    # A new trigger reads the events of an old bridge, but not the other way round.
     for template in every:
-        arguments = templates.arguments(template, account.outputs, account.environment)
-        _bring(account, template, arguments, dry_run)
+        if template.name != _BRIDGE:
+            _deploy_stack(account, template, dry_run)
     _work_pools(account, dry_run)
+    for template in every:
+        if template.name == _BRIDGE:
+            _deploy_stack(account, template, dry_run)
     for pool in account.pools():
-        arguments = workers.arguments(pool, account.environment)
-        _bring(account, workers.template(pool, account.environment), arguments, dry_run)
+        arguments = templates.worker_arguments(pool, account.environment)
+        _bring(account, templates.worker_template(pool, account.environment), arguments, dry_run)
     account.console.print("Nothing was changed." if dry_run else "Deployed.")
 
 
@@ -101,7 +105,7 @@ def destroy(account: Account, confirmed: bool) -> None:
 
     Raises InvalidInputError, having said what would go, unless it is `confirmed`.
     """
-    pools = [workers.template(pool, account.environment) for pool in account.pools()]
+    pools = [templates.worker_template(pool, account.environment) for pool in account.pools()]
     there = [t for t in [*templates.read(), *pools] if account.stacks.described(t.stack)]
     if not there:
         account.console.print("There is nothing to destroy.")
@@ -131,6 +135,11 @@ def _delete(account: Account, there: list[Template]) -> None:
     for template in reversed(there):
         account.stacks.delete(template.stack)
         account.console.print(f"{template.stack}: deleted")
+
+
+def _deploy_stack(account: Account, template: Template, dry_run: bool) -> None:
+    arguments = templates.arguments(template, account.outputs, account.environment)
+    _bring(account, template, arguments, dry_run)
 
 
 def _bring(
@@ -184,3 +193,25 @@ def _work_pools(account: Account, dry_run: bool) -> None:
         raise TerminalError(
             f"The work pools were not deployed: {said}", "Mend it, and deploy again."
         )
+
+
+# The most that ECS lists, describes or waits for at once.
+_AT_ONCE = 100
+
+
+def end_flow_runs(ecs: Any, cluster: str, families: Collection[str]) -> int:
+    """Ends every task of these families; returns how many, once they are over."""
+    running = list(_running(ecs, cluster, families))
+    for task in running:
+        ecs.stop_task(cluster=cluster, task=task, reason="clipflow is taken down.")
+    for start in range(0, len(running), _AT_ONCE):
+        some = running[start : start + _AT_ONCE]
+        ecs.get_waiter("tasks_stopped").wait(cluster=cluster, tasks=some)
+    return len(running)
+
+
+def _running(ecs: Any, cluster: str, families: Collection[str]) -> Iterator[str]:
+    for family in families:
+        pages = ecs.get_paginator("list_tasks").paginate(cluster=cluster, family=family)
+        for page in pages:
+            yield from page["taskArns"]

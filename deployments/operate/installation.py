@@ -6,11 +6,14 @@ An image asks this of itself when it is built, and as its health check.
 import importlib
 import sys
 from pathlib import Path
+from tempfile import gettempdir
 
 import yaml
 
 from clipflow.captions.typefaces import FOLDER
+from clipflow.machine import Machine
 from clipflow.media import ffmpeg
+from clipflow.settings import limits
 
 PREFECT_FILE = Path(__file__).parents[2] / "prefect.yaml"
 # What ffmpeg must be able to.
@@ -36,9 +39,9 @@ def check() -> str:
         getattr(importlib.import_module(module), name)
     for module in (_BRIDGE, *_WORKER):
         importlib.import_module(module)
-    ffmpeg.run(_ENCODING, "a check", 30)
+    ffmpeg.run(_ENCODING, "a check", Machine(Path(gettempdir()), limits().ffmpeg), 30)
     fonts = len(list(FOLDER.iterdir()))
-    return f"{len(entrypoints())} flows, {ffmpeg.executable()}, {fonts} fonts"
+    return f"{len(entrypoints())} flows, {ffmpeg.executable(limits().ffmpeg)}, {fonts} fonts"
 
 
 if __name__ == "__main__":

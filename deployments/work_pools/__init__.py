@@ -5,7 +5,6 @@ prefect-aws, filled from the environment. On one machine there is one pool, and 
 """
 
 from deployments.work_pools.environment import PoolSettings
-from deployments.work_pools.pools import WorkPool, work_pools
-from deployments.work_pools.template import base_job_template
+from deployments.work_pools.pools import WorkPool, base_job_template, work_pools
 
 __all__ = ["PoolSettings", "WorkPool", "base_job_template", "work_pools"]

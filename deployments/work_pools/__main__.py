@@ -12,7 +12,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect_aws.workers.ecs_worker import ECSWorker
 from pydantic import ValidationError
 
-from clipflow.domain.model import faults
+from clipflow.domain.model import describe_errors
 from deployments.automations import put_automations
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, work_pools
 from deployments.work_pools.environment import flows_environment
@@ -27,7 +27,7 @@ def main() -> int:
         settings = PoolSettings()
         pools = work_pools(gpu=bool(settings.gpu_capacity_provider))
     except ValidationError as error:
-        return _refuse(faults(error))
+        return _refuse(describe_errors(error))
     if unnamed := missing(pools):
         return _refuse(f"{', '.join(unnamed)}: a pool needs a name")
     if os.environ.get("CLIPFLOW_WORK_POOL"):

@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
 from clipflow.settings import Limits, Models, Pools, Settings
-from clipflow.telemetry.tracing import OPEN
+from clipflow.telemetry.tracing import PROPAGATED_SETTINGS
 
 # Where models are that speak like these; their keys are secrets.
 _ADDRESSES = ("ANTHROPIC_BASE_URL", "OLLAMA_BASE_URL", "OPENAI_BASE_URL")
@@ -123,7 +123,9 @@ def flows_environment(environment: Mapping[str, str] = os.environ) -> dict[str, 
         for field in settings.model_fields.values()
         if field.annotation != SecretStr | None
     ]
-    told = (name for name in [*names, *OPEN, *_ADDRESSES] if name not in _OF_THE_IMAGE)
+    told = (
+        name for name in [*names, *PROPAGATED_SETTINGS, *_ADDRESSES] if name not in _OF_THE_IMAGE
+    )
     return {name: environment[name] for name in told if environment.get(name)}
 
 

@@ -35,14 +35,15 @@ from clipflow.jobs.picture import (
     render_command,
 )
 from clipflow.media import ffmpeg
-from clipflow.media.loudness import loudness
-from clipflow.media.probe import probe
+from clipflow.media.loudness import measure_loudness
+from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
-from clipflow.media.window import Span, fetch
+from clipflow.media.window import Span, fetch_window
+from clipflow.reframe.analysis import Film
 from clipflow.reframe.follow import crop_path
-from clipflow.reframe.watch import Film
 from clipflow.results.pages import shorts_page
 from clipflow.results.posters import poster
+from clipflow.settings import this_machine
 
 FOLDER = Path(__file__).parent
 SAMPLE = FOLDER.parents[1] / "demo" / "sample"
@@ -93,8 +94,8 @@ def words() -> tuple[Word, ...]:
 
 def render(look: Look, scratch: Path) -> Path:
     """A short of the sample, as `clipflow.jobs.render` makes it of an object."""
-    known, span = probe(TALK), look.span
-    window = fetch(TALK, known, span, scratch / "window.nut")
+    known, span = probe_source(TALK), look.span
+    window = fetch_window(TALK, known, span, scratch / "window.nut")
     said = Transcript(words()).within(float(span.start), float(span.end))
     written = scratch / "captions.ass"
     written.write_text(
@@ -110,16 +111,16 @@ def render(look: Look, scratch: Path) -> Path:
         crop=crop_path(film, aspect) if aspect else None,
         background=_below(look.background, span.duration, scratch) if look.background else None,
         captions=written,
-        loudness=loudness(window.path, window.origin, end),
+        loudness=measure_loudness(window.path, window.origin, end),
     )
     short = scratch / "short.mp4"
-    ffmpeg.run(render_command(made_of, short, threads=2), "rendering", _DEADLINE)
+    ffmpeg.run(render_command(made_of, short, threads=2), "rendering", this_machine(2), _DEADLINE)
     return short
 
 
 def _below(source: LocalSource, duration: Fraction, scratch: Path) -> Background:
-    known, span = probe(source), Span(Fraction(0), duration)
-    return Background(fetch(source, known, span, scratch / "below.nut").path, known)
+    known, span = probe_source(source), Span(Fraction(0), duration)
+    return Background(fetch_window(source, known, span, scratch / "below.nut").path, known)
 
 
 def picture(look: Look, path: Path) -> None:
@@ -133,7 +134,7 @@ def picture(look: Look, path: Path) -> None:
 def picture_of_page(path: Path) -> None:
     """The page of results of three shorts, as a browser shows it."""
     transcript = Transcript(words(), "en")
-    duration = float(probe(TALK).duration or 0)
+    duration = float(probe_source(TALK).duration or 0)
     moments = pick(transcript, Brief(3, _SECONDS, duration))
     keys = ShortsKeys("me", "talk", "shorts")
     with tempfile.TemporaryDirectory() as folder:

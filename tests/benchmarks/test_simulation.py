@@ -23,8 +23,8 @@ from benchmarks.sources import QUICK, Sources
 from benchmarks.warehouse import Warehouse
 from clipflow.media.ranges import LARGEST
 from clipflow.settings import Limits
-from deployments.bridge import server
-from deployments.bridge.carrier import Pace
+from deployments.bridge import prefect_server
+from deployments.bridge.consumer import Timings
 from tasks import children, recovery
 
 # Nothing left to chance, and an API that answers at once.
@@ -215,9 +215,12 @@ def test_every_number_says_where_it_is_from() -> None:
 
 
 def test_what_is_the_products_is_as_the_product_has_it() -> None:
-    p, pace = Parameters(), Pace()
-    assert (p.look_seconds, p.watch_seconds) == (children.LOOK_SECONDS, recovery.LOOK_SECONDS)
-    assert p.bridge_poll == pace.poll and p.bridge_events == server.PAGE / 5
+    p, timings = Parameters(), Timings()
+    assert (p.look_seconds, p.watch_seconds) == (
+        children.POLL_SECONDS,
+        recovery.OWNER_CHECK_SECONDS,
+    )
+    assert p.bridge_poll == timings.poll and p.bridge_events == prefect_server.PAGE / 5
     assert p.children_at_once == Limits.model_fields["max_parallel_segments"].default
     assert p.s3_request_mb == LARGEST >> 20
     assert {kind: machine.vcpu for kind, machine in machines().items()} == {

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments.command.clips import clip_id_of, parse_cut
+from clipflow.domain.timecode import parse_span
+from deployments.command.files import clip_id_of
 
 
 @pytest.mark.parametrize(
@@ -18,16 +19,16 @@ from deployments.command.clips import clip_id_of, parse_cut
     ],
 )
 def test_a_span_is_two_exact_times(text: str, start: object, end: object) -> None:
-    assert parse_cut(text) == (start, end)
+    assert parse_span(text) == (start, end)
 
 
 def test_a_clip_is_named_by_its_file_and_its_times() -> None:
-    cuts = [parse_cut("1:00-1:30.5"), parse_cut("3600.123-3601")]
+    cuts = [parse_span("1:00-1:30.5"), parse_span("3600.123-3601")]
     assert clip_id_of(Path("a/My talk, day 1.mp4"), cuts) == ("My-talk-day-1-60-90.5_3600.123-3601")
 
 
 def test_other_times_are_another_clip_however_many_there_are() -> None:
-    many = [parse_cut(f"{n}-{n + 1}") for n in range(100)]
+    many = [parse_span(f"{n}-{n + 1}") for n in range(100)]
     one, other = clip_id_of(Path("talk.mp4"), many), clip_id_of(Path("talk.mp4"), many[::-1])
     assert one != other
     assert len(one) <= 128

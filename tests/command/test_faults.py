@@ -2,12 +2,13 @@
 
 import json
 import os
+import re
 import socket
 from pathlib import Path
 
 import pytest
 
-from deployments.command.output import Answer
+from deployments.command.output import Output
 from tests.command.typed import Ended, typed
 from tests.made_media import make_source
 from tests.programs import free_port
@@ -42,7 +43,7 @@ def test_a_file_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--cut", "5-2"), "ends before it starts"),
         (("--cut", "soon"), "is not START-END"),
@@ -52,16 +53,16 @@ def test_a_file_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
     ],
 )
 def test_clips_without_a_meaning_are_wrong_usage(
-    arguments: tuple[str, ...], told: str, talk: Path
+    arguments: tuple[str, ...], message: str, talk: Path
 ) -> None:
     ended = typed("clips", talk.name, *arguments, folder=talk.parent)
     assert ended.returncode == 2
-    assert told in ended.stderr
+    assert message in ended.stderr
     assert ended.stdout == ""
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("shorts", "missing.mp4"), "'missing.mp4' does not exist"),
         (("shorts",), "Missing argument 'VIDEO'"),
@@ -73,17 +74,45 @@ def test_clips_without_a_meaning_are_wrong_usage(
     ],
 )
 def test_a_program_gets_wrong_usage_as_json(
-    arguments: tuple[str, ...], told: str, talk: Path
+    arguments: tuple[str, ...], message: str, talk: Path
 ) -> None:
     ended = typed(*arguments, "--json", folder=talk.parent)
     error = json.loads(ended.stdout)["error"]
     assert error["exit"] == ended.returncode == 2
-    assert told in error["message"]
-    assert error["remedy"].startswith("`clipflow") and "--help` " in error["remedy"]
+    assert message in error["message"]
+    assert re.fullmatch(r"See `clipflow( [a-z]+)? --help`\.", error["remedy"])
     assert one_line(ended) == f"{error['message']} {error['remedy']}"
 
 
-def test_nothing_asked_for_is_answered_with_the_help(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [("shorts",), ("clips", "--cut", "0-1")])
+def test_what_can_be_known_of_the_files_is_said_before_a_stack_is_started(
+    command: tuple[str, ...], talk: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "talk.m3u8").write_text("#EXTM3U\n#EXTINF:2,\ntalk.mp4\n#EXT-X-ENDLIST\n")
+    (tmp_path / "notes.mp4").write_text("no video\n" * 100)
+    for arguments, code, message in (
+        (("talk.m3u8",), 2, "talk.m3u8 is an HLS playlist"),
+        (("notes.mp4",), 1, "notes.mp4 cannot be read"),
+        (("https://example.com/talk.mp4",), 2, "'https://example.com/talk.mp4' is an address"),
+        ((".",), 2, "is a directory"),
+        ((talk, "--out", "notes.mp4/out"), 2, "notes.mp4/out cannot be written: Not a directory."),
+    ):
+        ended = typed(*command, *arguments, folder=tmp_path, env=nowhere(tmp_path))
+        assert (ended.returncode, ended.stdout) == (code, "")
+        assert message in one_line(ended)
+
+
+def test_a_name_that_results_cannot_have_is_said_before_a_stack_is_started(
+    talk: Path, tmp_path: Path
+) -> None:
+    long = tmp_path / f"{'語' * 83}.mp4"
+    long.symlink_to(talk)
+    ended = typed("shorts", long.name, "--count", "10", folder=tmp_path, env=nowhere(tmp_path))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "is too long for a file name: it has 256 bytes" in one_line(ended)
+
+
+def test_without_arguments_the_help_is_shown(tmp_path: Path) -> None:
     ended = typed(folder=tmp_path)
     assert ended.returncode == 2
     assert "Examples" in ended.stdout + ended.stderr
@@ -115,14 +144,14 @@ def test_a_prefect_that_is_not_there_is_named_without_its_password(talk: Path) -
         assert ("Traceback" in ended.stderr) == bool(debug)
 
 
-def test_an_environment_that_says_too_little_is_told_at_once(talk: Path) -> None:
+def test_an_environment_that_lacks_a_setting_is_wrong_usage(talk: Path) -> None:
     env = {"PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api"}
     ended = typed("clips", talk.name, "--cut", "0-1", folder=talk.parent, env=env)
     assert ended.returncode == 2
     assert "TABLE_NAME" in one_line(ended)
 
 
-def test_a_stack_of_its_own_that_does_not_come_up_says_why(talk: Path, tmp_path: Path) -> None:
+def test_a_local_stack_that_does_not_come_up_says_why(talk: Path, tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where a folder is to be")
     ended = typed("shorts", talk.name, folder=talk.parent, env=nowhere(tmp_path))
     assert ended.returncode == 3
@@ -165,9 +194,9 @@ def test_the_document_keeps_names_whatever_the_encoding(encoding: str, tmp_path:
 
 
 def test_the_document_keeps_a_name_that_is_not_unicode(capsys: pytest.CaptureFixture[str]) -> None:
-    answer = Answer(as_json=True)
-    answer.document["file"] = os.fsdecode(b"talk \xff.mp4")
-    answer.finish()
+    output = Output(as_json=True)
+    output.document["file"] = os.fsdecode(b"talk \xff.mp4")
+    output.write_document()
     assert json.loads(capsys.readouterr().out)["file"] == os.fsdecode(b"talk \xff.mp4")
 
 

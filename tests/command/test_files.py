@@ -1,5 +1,6 @@
 """A person's own files: what is put into their folder, and what is taken from them."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -7,11 +8,12 @@ import pytest
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import ShortsConfig
-from clipflow.media.probe import probe
+from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.storage.objects import ObjectStore
 from clipflow.storage.records import RecordStore
-from deployments.command.files import belongings, fetch
+from deployments.command.files import OutputManifest, download_results
+from deployments.command.output import format_error
 from deployments.command.shorts import Video
 from tests.made_media import make_source
 
@@ -30,29 +32,59 @@ def keys(objects: ObjectStore, records: RecordStore, tmp_path: Path) -> ClipKeys
 
 def test_a_result_replaces_an_earlier_one_of_its_own(keys: ClipKeys, tmp_path: Path) -> None:
     for _ in range(2):
-        results = fetch(keys, tmp_path, "talk")
+        results = download_results(keys, tmp_path, "talk")
     assert [path.read_text() for path, _ in results.made] == ["the clip"]
 
 
 def test_a_result_replaces_no_file_of_somebody_elses(keys: ClipKeys, tmp_path: Path) -> None:
     own = tmp_path / "talk.mp4"
     own.write_text("the only copy")
-    with pytest.raises(InvalidInputError, match=r"talk\.mp4 is there.* Move it, or .* --out"):
-        fetch(keys, tmp_path, "talk")
+    with pytest.raises(InvalidInputError, match=r"talk\.mp4 exists.* Move it, or .* --out"):
+        download_results(keys, tmp_path, "talk")
     assert own.read_text() == "the only copy"
 
 
 def test_a_result_that_somebody_has_edited_is_theirs(keys: ClipKeys, tmp_path: Path) -> None:
-    [(path, _)] = fetch(keys, tmp_path, "talk").made
+    [(path, _)] = download_results(keys, tmp_path, "talk").made
     path.write_text("the clip, with a title")
     with pytest.raises(InvalidInputError):
-        fetch(keys, tmp_path, "talk")
+        download_results(keys, tmp_path, "talk")
 
 
 def test_what_was_made_of_another_video_is_not_replaced(keys: ClipKeys, tmp_path: Path) -> None:
-    fetch(keys, tmp_path, "talk")
+    download_results(keys, tmp_path, "talk")
     with pytest.raises(InvalidInputError):
-        belongings(ShortsKeys("local", "another", ""), tmp_path).check(["talk.mp4"])
+        OutputManifest(tmp_path, ShortsKeys("local", "another", "")).check(["talk.mp4"])
+
+
+def test_a_name_as_long_as_the_file_system_takes_is_no_obstacle(
+    keys: ClipKeys, tmp_path: Path
+) -> None:
+    name = "語" * 83
+    [(path, _)] = download_results(keys, tmp_path, name).made
+    assert path.read_text() == "the clip"
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {f"{name}.mp4", f"{name}.html"}
+
+
+def test_a_disk_that_takes_no_more_is_named_with_the_file(keys: ClipKeys, tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as raised:
+            download_results(keys, tmp_path, "talk")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    _, message, _ = format_error(raised.value)
+    assert message == f"{tmp_path / 'talk.mp4'}: File too large."
+    assert list(tmp_path.glob("*")) == []
+
+
+def test_the_page_of_a_job_is_found_under_whatever_name_it_has(
+    keys: ClipKeys, tmp_path: Path
+) -> None:
+    page = download_results(keys, tmp_path, "my own name").page
+    assert OutputManifest(tmp_path, keys).page() == page
+    assert OutputManifest(tmp_path, ClipKeys("local", "another", "clip")).page() is None
 
 
 @pytest.fixture
@@ -63,15 +95,15 @@ def video(storage: None, tmp_path: Path) -> Video:
 def test_subtitles_are_for_the_run_that_they_were_given_to(video: Video, tmp_path: Path) -> None:
     given, config = tmp_path / "talk.srt", ShortsConfig(segment_count=1)
     given.write_text(SUBTITLES)
-    video.put(config, None, given)
+    video.upload(config, None, given)
     assert video.objects.data(video.keys.subtitles, 1000) == SUBTITLES.encode()
-    video.put(config, None, None)
+    video.upload(config, None, None)
     assert video.objects.head(video.keys.subtitles) is None
 
 
 def test_subtitles_that_somebody_has_put_there_stay(video: Video) -> None:
     video.objects.put_text(SUBTITLES, video.keys.subtitles, {}, "application/x-subrip")
-    video.put(ShortsConfig(segment_count=1), None, None)
+    video.upload(ShortsConfig(segment_count=1), None, None)
     assert video.objects.head(video.keys.subtitles)
 
 
@@ -81,7 +113,7 @@ def test_subtitles_that_cannot_be_read_are_refused_before_anything_is_put(
     given = tmp_path / "talk.srt"
     given.write_bytes("1\n00:00:01,000 --> 00:00:02,000\nCaf\xe9.\n".encode("latin-1"))
     with pytest.raises(InvalidInputError, match=r"talk\.srt"):
-        video.put(ShortsConfig(segment_count=1), None, given)
+        video.upload(ShortsConfig(segment_count=1), None, given)
     assert video.objects.head(video.keys.original) is None
 
 
@@ -90,4 +122,4 @@ def test_a_file_whose_name_has_a_colon_is_a_file(
 ) -> None:
     make_source(tmp_path / "talk.mp4", seconds=1, sound=None).rename(tmp_path / "12:30 talk.mp4")
     monkeypatch.chdir(tmp_path)
-    assert probe(LocalSource(Path("12:30 talk.mp4"))).duration == 1
+    assert probe_source(LocalSource(Path("12:30 talk.mp4"))).duration == 1

@@ -1,4 +1,4 @@
-"""What `clipflow` tells of itself, without any stack."""
+"""The help, the completion and the documentation of `clipflow`, without any stack."""
 
 import subprocess
 import sys
@@ -18,14 +18,14 @@ COMMANDS = ("shorts", "clips", "status", "open")
 def test_help_fits_a_narrow_terminal_and_has_examples(
     command: tuple[str, ...], tmp_path: Path
 ) -> None:
-    told = typed(*command, "--help", folder=tmp_path, env={"COLUMNS": "60"})
-    assert told.returncode == 0
-    lines = told.stdout.splitlines()
+    ended = typed(*command, "--help", folder=tmp_path, env={"COLUMNS": "60"})
+    assert ended.returncode == 0
+    lines = ended.stdout.splitlines()
     assert max(map(len, lines)) <= 60
     examples = lines[[line.strip() for line in lines].index("Examples") :]
     assert any(line.strip().startswith(" ".join(("clipflow", *command))) for line in examples)
     for code in ("0 all is made", "1 a job", "2 wrong usage", "3 stack", "130 Ctrl-C"):
-        assert code in told.stdout
+        assert code in ended.stdout
 
 
 def test_help_and_completion_wait_for_nothing_heavy() -> None:
@@ -37,8 +37,8 @@ def test_help_and_completion_wait_for_nothing_heavy() -> None:
 
 def test_completion_offers_the_commands(tmp_path: Path) -> None:
     asked = {"_CLIPFLOW_COMPLETE": "complete_bash", "COMP_WORDS": "clipflow ", "COMP_CWORD": "1"}
-    told = typed(folder=tmp_path, env=asked)
-    assert set(COMMANDS) <= set(told.stdout.split())
+    ended = typed(folder=tmp_path, env=asked)
+    assert set(COMMANDS) <= set(ended.stdout.split())
 
 
 def test_completion_can_be_installed(tmp_path: Path) -> None:
@@ -47,8 +47,8 @@ def test_completion_can_be_installed(tmp_path: Path) -> None:
         "SHELL": "/bin/bash",
         "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
     }
-    told = typed("--install-completion", "bash", folder=tmp_path, env=home)
-    assert told.returncode == 0, told.stderr
+    ended = typed("--install-completion", "bash", folder=tmp_path, env=home)
+    assert ended.returncode == 0, ended.stderr
     assert "clipflow" in (tmp_path / ".bashrc").read_text()
 
 
@@ -69,3 +69,11 @@ def test_every_command_and_option_is_in_the_reference() -> None:
                 assert f"`{option.opts[-1]}" in section, f"{name} {option.opts}"
     for everywhere in ("`--json`", "`--debug`", "`--help`", "--install-completion"):
         assert everywhere in reference
+
+
+@pytest.mark.parametrize("module", ["connect", "files", "open", "output"])
+def test_what_runs_before_the_connection_does_not_import_prefect(module: str) -> None:
+    """Prefect reads PREFECT_API_URL when it is imported, and `connect` sets it."""
+    code = f"import sys, deployments.command.{module}; print('prefect' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert ran.stdout.strip() == "False", ran.stderr

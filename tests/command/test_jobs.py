@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import av
+import httpx
 import pytest
 
 from clipflow.domain.keys import ClipKeys
@@ -30,7 +31,7 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(stack: RunningStack, talk: Path) -> dict[str, Any]:
-    """What a program is told of a clip of two spans, the later one first."""
+    """What a program reads about a clip of two spans, the later one first."""
     ended = typed(
         *("clips", talk.name, "--cut", "00:05-00:06", "--cut", "1.52-2", "--json"),
         folder=talk.parent,
@@ -38,9 +39,9 @@ def made(stack: RunningStack, talk: Path) -> dict[str, Any]:
     )
     assert ended.returncode == 0, ended.stderr
     assert "✓ extract 1" in ended.stderr
-    told = json.loads(ended.stdout)
-    assert told["error"] is None
-    [clip] = told["clips"]
+    document = json.loads(ended.stdout)
+    assert document["error"] is None
+    [clip] = document["clips"]
     return dict(clip)
 
 
@@ -88,10 +89,10 @@ def test_status_of_one_job_tells_its_history(
 ) -> None:
     for id in (made["runId"][:8], made["clipId"]):
         ended = typed("status", id, "--json", folder=tmp_path, env=stack.env)
-        told = json.loads(ended.stdout)
-        history = [entry["status"] for entry in told["history"]]
+        document = json.loads(ended.stdout)
+        history = [entry["status"] for entry in document["history"]]
         assert history == ["Generation in Progress", "Generation Complete"]
-        assert told["runId"] == made["runId"]
+        assert document["runId"] == made["runId"]
     ended = typed("status", "nobody", folder=tmp_path, env=stack.env)
     assert ended.returncode == 2
     assert ended.stderr == "There is no job nobody. `clipflow status` lists the last ones.\n"
@@ -101,34 +102,34 @@ def test_open_brings_the_page_of_a_job_that_is_elsewhere(
     made: dict[str, Any], stack: RunningStack, tmp_path: Path
 ) -> None:
     env = {**stack.env, "BROWSER": "false"}
-    told = typed("open", made["runId"][:8], "--json", folder=tmp_path, env=env)
+    ended = typed("open", made["runId"][:8], "--json", folder=tmp_path, env=env)
     page = tmp_path / "out" / f"{made['clipId']}.html"
-    assert json.loads(told.stdout)["address"] == page.as_uri()
+    assert json.loads(ended.stdout)["address"] == page.as_uri()
     with av.open(str(page.with_suffix(".mp4"))) as container:
         assert container.streams.video[0].frames == 37
     ended = typed("open", made["clipId"], "--run", folder=tmp_path, env=env)
     assert ended.stdout.splitlines()[0].endswith(f"/runs/flow-run/{made['runId']}")
 
 
-def test_what_fails_of_an_episode_is_told_and_the_rest_is_brought(
+def test_what_fails_of_an_episode_is_named_and_the_rest_is_downloaded(
     stack: RunningStack, talk: Path, tmp_path: Path
 ) -> None:
     good, bad = f"good-{uuid4().hex[:6]}", f"bad-{uuid4().hex[:6]}"
     episode = put_episode(stack, talk, {good: (0, 1), bad: (5, 60)})
-    asked = ("clips", "--tenant", "t", "--episode", episode)
+    arguments = ("clips", "--tenant", "t", "--episode", episode)
     code, screen, document = typed_in_terminal(
-        *asked, "--json", folder=tmp_path, env=stack.env, columns=60
+        *arguments, "--json", folder=tmp_path, env=stack.env, columns=60
     )
-    told = json.loads(document)
-    assert code == told["error"]["exit"] == 1
-    clips = {clip["clipId"]: clip for clip in told["clips"]}
+    document = json.loads(document)
+    assert code == document["error"]["exit"] == 1
+    clips = {clip["clipId"]: clip for clip in document["clips"]}
     assert (tmp_path / clips[good]["file"]).exists()
     assert "ends past" in clips[bad]["failure"]
     assert clips[bad]["file"] is None
     assert f"{good}: stitch" in screen
     assert "\x1b[" in screen
     assert "Traceback" not in screen
-    [line] = told["error"]["message"].splitlines()
+    [line] = document["error"]["message"].splitlines()
     assert line == f"{bad}: {clips[bad]['failure']}"
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen)
     assert line in " ".join(shown.split())
@@ -137,8 +138,8 @@ def test_what_fails_of_an_episode_is_told_and_the_rest_is_brought(
 
 
 def test_an_episode_without_due_clips_is_no_failure(stack: RunningStack, tmp_path: Path) -> None:
-    asked = ("clips", "--tenant", "t", "--episode", f"empty-{uuid4().hex[:6]}")
-    ended = typed(*asked, folder=tmp_path, env=stack.env)
+    arguments = ("clips", "--tenant", "t", "--episode", f"empty-{uuid4().hex[:6]}")
+    ended = typed(*arguments, folder=tmp_path, env=stack.env)
     assert ended.returncode == 0
     assert "has no clip to make" in ended.stdout
 
@@ -147,21 +148,37 @@ def test_ctrl_c_cancels_a_clip_that_is_not_begun_yet(
     stack: RunningStack, talk: Path, tmp_path: Path
 ) -> None:
     name = f"never-{uuid4().hex[:6]}"
-    asked = [CLIPFLOW, "clips", str(talk), "--cut", "0-1", "--name", name]
+    command = [CLIPFLOW, "clips", str(talk), "--cut", "0-1", "--name", name]
     with subprocess.Popen(
-        asked, env={**os.environ, **stack.env}, cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        command,
+        env={**os.environ, **stack.env},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell that runs the tests in the background has it ignored, which children inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as running:
         assert running.stdout
-        while "Asked for" not in running.stdout.readline():
+        while "Requested" not in running.stdout.readline():
             assert running.poll() is None
         running.send_signal(signal.SIGINT)
         said = running.stdout.read()
     assert running.returncode == 130
     assert "Cancelling" in said
 
-    def state() -> str:
-        ended = typed("status", name, "--json", folder=tmp_path, env=stack.env)
-        return str(json.loads(ended.stdout)["state"])
+    def runs(flow: str) -> list[dict[str, Any]]:
+        body = {"flows": {"name": {"any_": [flow]}}}
+        address = f"{stack.env['PREFECT_API_URL']}/flow_runs/filter"
+        return list(httpx.post(address, json=body, timeout=20).raise_for_status().json())
 
-    # Where it was just about to begin, nobody is there to end it for a minute.
-    eventually(lambda: state() == "Cancelled", 120)
+    def event_was_handled() -> bool:
+        return any(
+            run["state"]["type"] == "COMPLETED" and name in str(run["parameters"])
+            for run in runs("begin-clip-generation")
+        )
+
+    # The clip has ended when the command has; and its event, which comes later, starts no other.
+    for _ in range(2):
+        [run] = [run for run in runs("generate-clip") if run["name"] == name]
+        assert run["state"]["name"] == "Cancelled"
+        eventually(event_was_handled, 120)

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
 
-from deployments.command.follow import shown
+from deployments.command.follow import step_printer
 from deployments.command.prefect_api import Step, steps_of
 from tests.programs import PrefectServer, eventually
 
@@ -62,9 +62,9 @@ def test_a_pipe_gets_a_plain_line_once_a_step_is_over() -> None:
     console = Console(file=io.StringIO(), width=60)
     made, running = step("transcribe " * 10, StateType.COMPLETED), step("cut", StateType.RUNNING)
     failed = step("render 1", StateType.FAILED)
-    with shown(console) as steps:
-        steps.show([made, running], {})
-        steps.show([made, running, failed], {})
+    with step_printer(console) as printer:
+        printer.update([made, running], {})
+        printer.update([made, running, failed], {})
     assert isinstance(console.file, io.StringIO)
     first, second = console.file.getvalue().splitlines()
     assert first.split(" s  ")[1] == f"✓ {made.name}"
@@ -77,8 +77,8 @@ def test_a_narrow_terminal_gets_a_bar_for_what_tells_how_far_it_is() -> None:
         step("transcribe", StateType.RUNNING, 42),
         step("look for the finished clip " * 4, StateType.RUNNING),
     ]
-    with shown(console) as steps:
-        steps.show(running, {})
+    with step_printer(console) as printer:
+        printer.update(running, {})
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().replace("\r", "\n").splitlines()
     bar = [line for line in lines if "transcribe" in line][-1]
@@ -89,7 +89,7 @@ def test_a_narrow_terminal_gets_a_bar_for_what_tells_how_far_it_is() -> None:
 def test_steps_of_many_runs_say_whose_they_are() -> None:
     console = Console(file=io.StringIO())
     one = step("stitch", StateType.COMPLETED)
-    with shown(console) as steps:
-        steps.show([one], {one.run_id: "best-moments"})
+    with step_printer(console) as printer:
+        printer.update([one], {one.run_id: "best-moments"})
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().endswith("✓ best-moments: stitch\n")

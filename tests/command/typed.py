@@ -24,7 +24,7 @@ def typed(
     return subprocess.run(
         [CLIPFLOW, *map(str, arguments)],
         cwd=folder,
-        env={**_shell(), **(env or {})},
+        env={**shell(), **(env or {})},
         capture_output=True,
         text=True,
         timeout=seconds,
@@ -41,7 +41,7 @@ def typed_in_terminal(
     with subprocess.Popen(
         [CLIPFLOW, *map(str, arguments)],
         cwd=folder,
-        env={**_shell(), **env, "TERM": "xterm-256color"},
+        env={**shell(), **env, "TERM": "xterm-256color"},
         stdin=theirs,
         stdout=subprocess.PIPE,
         stderr=theirs,
@@ -59,5 +59,6 @@ def typed_in_terminal(
     return process.returncode, sent.decode(), document
 
 
-def _shell() -> dict[str, str]:
+def shell() -> dict[str, str]:
+    """The environment of a person's shell."""
     return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}

@@ -13,8 +13,8 @@ import httpx
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from clipflow.domain.events import DETAIL_TYPE, SOURCE
-from deployments.bridge.__main__ import BridgeSettings, carry
-from deployments.bridge.carrier import Pace
+from deployments.bridge.__main__ import BridgeSettings, run_bridge
+from deployments.bridge.consumer import Timings
 from tests.programs import PrefectServer
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ class Doorbell:
 
 
 @contextmanager
-def carrying(doorbell: Doorbell, api_url: str, pace: Pace) -> Iterator[None]:
-    """The bridge in this process, at a pace of its own."""
+def carrying(doorbell: Doorbell, api_url: str, timings: Timings) -> Iterator[None]:
+    """The bridge in this process, at a timings of its own."""
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
     settings = BridgeSettings.model_validate(
         {"CLIPFLOW_QUEUE_NAME": doorbell.name, "AWS_ENDPOINT_URL": doorbell.endpoint}
@@ -95,7 +95,7 @@ def carrying(doorbell: Doorbell, api_url: str, pace: Pace) -> Iterator[None]:
 
     def run() -> None:
         with temporary_settings({PREFECT_API_URL: api_url}):
-            loop.run_until_complete(carry(settings, stop, pace))
+            loop.run_until_complete(run_bridge(settings, stop, timings))
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -114,8 +114,8 @@ def standing_in_front(
     """An API URL that passes on every request to which `answer(path, body)` gives no status."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+        def pass_on(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             if status := answer(self.path, body.decode()):
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
@@ -132,8 +132,7 @@ def standing_in_front(
             self.end_headers()
             self.wfile.write(answered.content)
 
-        def do_GET(self) -> None:
-            self.send_error(404)
+        do_POST = do_GET = do_PATCH = pass_on
 
         def log_message(self, format: str, *args: object) -> None:
             pass

@@ -6,12 +6,18 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
+import yaml
+from prefect import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from clipflow.domain.events import PREFECT_EVENT, SOURCE
-from deployments.bridge.carrier import Pace
+from deployments.bridge.consumer import Timings
+from tasks.flow_runs import BEGIN_CLIP_GENERATION
 from tests.deployments.doorbell import (
     Doorbell,
     carrying,
@@ -19,7 +25,8 @@ from tests.deployments.doorbell import (
     stored,
 )
 from tests.envelopes import DETAIL, envelope
-from tests.programs import PrefectServer, Program, eventually, throughout
+from tests.lost_runs import deployed
+from tests.programs import ROOT, PrefectServer, Program, eventually, throughout
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +62,11 @@ def test_an_event_becomes_a_prefect_event(
     (event,) = stored(prefect_server, id)
     assert event["event"] == PREFECT_EVENT
     assert event["resource"]["prefect.resource.id"] == f"{SOURCE}.tenant-123.episode-456"
-    assert event["payload"] == DETAIL
+    assert json.loads(event["payload"]["detail"]) == DETAIL
+    assert (event["payload"]["tenantId"], event["payload"]["episodeId"]) == (
+        DETAIL["tenantId"],
+        DETAIL["episodeId"],
+    )
     eventually(doorbell.is_empty)
     assert f"receives=1 event={id} tenant=tenant-123 episode=episode-456" in bridge.said()
 
@@ -103,7 +114,8 @@ def test_poison_goes_to_the_dead_letter_queue_and_holds_up_nothing(
         json.dumps(
             envelope(detail={**DETAIL, "clips": [{"clipId": "c", "segments": []}]})
         ): "clips",
-        json.dumps(envelope(detail={**DETAIL, "note": "a\0b"})): "NUL",
+        json.dumps(envelope(detail={**DETAIL, "clips": [spoken("a\0b")]})): "NUL",
+        json.dumps(envelope(detail={**DETAIL, "clips": [spoken("long" * 130_000)]})): "bytes",
         json.dumps(envelope(detail={**DETAIL, "note": "\ud800"})): "half a character",
         json.dumps(envelope(detail={**DETAIL, "note": "deep"})).replace('"deep"', deep): "nested",
     }
@@ -111,12 +123,91 @@ def test_poison_goes_to_the_dead_letter_queue_and_holds_up_nothing(
     for body in poison:
         doorbell.send(body)
         good.append(doorbell.ring(DETAIL))
-    eventually(lambda: len(stored(prefect_server, *good)) == 10 and doorbell.is_empty())
+    everything = len(poison)
+    eventually(lambda: len(stored(prefect_server, *good)) == everything and doorbell.is_empty())
     dead = doorbell.dead()
     assert dead.keys() == poison.keys()
     for body, reason in dead.items():
         assert poison[body] in reason
         assert f"{reason}\n" in bridge.said()
+
+
+def spoken(text: str, **unknown: object) -> dict[str, object]:
+    """A clip that brings one segment, in which `text` is said."""
+    segment = {"startTime": "00:00:01", "endTime": "00:00:02", "text": text}
+    return {"clipId": "c-1", "segments": [segment], **unknown}
+
+
+_TEMPLATE = {"__prefect_kind": "jinja", "template": "{{ 7 * 7 }}"}
+
+
+@pytest.fixture
+def triggered(prefect_server: PrefectServer) -> Iterator[None]:
+    """A server with the deployment of `begin-clip-generation` and the trigger of prefect.yaml."""
+    (deployment, *_) = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    (trigger,) = deployment["triggers"]
+    with (
+        temporary_settings({PREFECT_API_URL: prefect_server.url}),
+        get_client(sync_client=True) as client,
+    ):
+        id = str(deployed(client, BEGIN_CLIP_GENERATION))
+    action = {"type": "run-deployment", "source": "selected", "deployment_id": id}
+    automation = {
+        "name": "begin-clip-generation",
+        "trigger": {
+            "type": "event",
+            "posture": "Reactive",
+            "expect": trigger["expect"],
+            "match": trigger["match"],
+            "threshold": 1,
+            "within": 0,
+        },
+        "actions": [{**action, "parameters": trigger["parameters"]}],
+    }
+    made = prefect_server.ask("/automations/", automation).json()["id"]
+    yield
+    httpx.delete(f"{prefect_server.url}/automations/{made}").raise_for_status()
+
+
+@pytest.mark.parametrize(
+    ("detail", "kept"),
+    [
+        ({"meta": _TEMPLATE}, {}),
+        ({"clips": [spoken("{{ 7*7 }}", meta=_TEMPLATE)]}, {"clips": [spoken("{{ 7*7 }}")]}),
+        (
+            {"clips": [{"clipId": "c-1", "meta": {"__prefect_kind": "json", "value": "{"}}]},
+            {"clips": [{"clipId": "c-1"}]},
+        ),
+        ({"__prefect_kind": "workspace_variable", "variable_name": "secret"}, {}),
+        ({"clips": [spoken("x" * 300_000)]}, {"clips": [spoken("x" * 300_000)]}),
+    ],
+    ids=["beside", "in a clip", "not even JSON", "a variable", "300 kB"],
+)
+@pytest.mark.usefixtures("bridge", "triggered")
+def test_nothing_that_a_sender_writes_is_executed(
+    detail: dict[str, object],
+    kept: dict[str, object],
+    doorbell: Doorbell,
+    prefect_server: PrefectServer,
+) -> None:
+    whose = {"tenantId": "t-17", "episodeId": f"e-{uuid4().hex}"}
+    # EventBridge takes 256 kB; what another system puts into the queue may be larger.
+    doorbell.send(json.dumps(envelope(detail={**whose, **detail})))
+    behind = f"e-{uuid4().hex}"
+    doorbell.send(json.dumps(envelope(detail={**whose, "episodeId": behind})))
+
+    def requests(episode: str) -> list[dict[str, Any]]:
+        runs = prefect_server.ask("/flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC"}).json()
+        return [
+            json.loads(run["parameters"]["request"])
+            for run in runs
+            if run["parameters"].get("episode_id") == episode
+        ]
+
+    eventually(lambda: requests(whose["episodeId"]) and requests(behind), 30)
+    assert requests(whose["episodeId"]) == [{**whose, **kept}]
+    assert requests(behind) == [{**whose, "episodeId": behind}]
+    assert doorbell.dead() == {}
 
 
 def test_an_outage_of_the_server_loses_nothing_and_uses_up_no_receives(
@@ -147,9 +238,11 @@ def test_what_is_in_hand_in_an_outage_stays_in_hand_until_told_to_stop(
             posts.append(body)
         return 503 if posts else None
 
-    pace = Pace(visibility=2, extend_below=1.5, first_delay=0.1, longest_delay=0.1, answer=0.3)
+    timings = Timings(
+        visibility=2, extend_below=1.5, first_delay=0.1, longest_delay=0.1, request_timeout=0.3
+    )
     with standing_in_front(prefect_server, away_after_the_first_question) as url:
-        with carrying(doorbell, url, pace):
+        with carrying(doorbell, url, timings):
             eventually(lambda: posts)
             throughout(4, lambda: doorbell.waiting() == (0, 1))
         assert doorbell.waiting() == (1, 0)
@@ -173,8 +266,11 @@ def test_what_the_server_accepts_and_does_not_store_is_posted_again(
         at_the_second.append(doorbell.waiting())
         return None
 
-    pace = Pace(post_again=2)
-    with standing_in_front(prefect_server, swallow_the_first) as url, carrying(doorbell, url, pace):
+    timings = Timings(repost_after=2)
+    with (
+        standing_in_front(prefect_server, swallow_the_first) as url,
+        carrying(doorbell, url, timings),
+    ):
         id = doorbell.ring(DETAIL)
         eventually(doorbell.is_empty)
     assert at_the_second[:2] == [[], (0, 1)]
@@ -194,7 +290,7 @@ def test_what_is_delivered_again_when_it_is_stored_is_not_posted_again(
             posts.append(body)
 
     event = json.dumps(envelope())
-    with standing_in_front(prefect_server, note) as url, carrying(doorbell, url, Pace()):
+    with standing_in_front(prefect_server, note) as url, carrying(doorbell, url, Timings()):
         for _ in range(2):
             doorbell.send(event)
             eventually(doorbell.is_empty)
@@ -215,8 +311,8 @@ def test_what_the_server_refuses_is_poison_and_its_own_trouble_is_not(
     refused = json.dumps(envelope(detail={**DETAIL, "episodeId": "refused"}))
     for body in (bodies[0], refused, bodies[1]):
         doorbell.send(body)
-    pace = Pace(first_delay=0.1, longest_delay=0.1, answer=1)
-    with standing_in_front(prefect_server, refuse_one) as url, carrying(doorbell, url, pace):
+    timings = Timings(first_delay=0.1, longest_delay=0.1, request_timeout=1)
+    with standing_in_front(prefect_server, refuse_one) as url, carrying(doorbell, url, timings):
         eventually(doorbell.is_empty)
     assert len(stored(prefect_server, *(json.loads(body)["id"] for body in bodies))) == 2
     assert doorbell.dead() == {refused: "The Prefect server answers HTTP 422."}
@@ -228,7 +324,7 @@ def test_it_waits_for_its_queue_and_says_what_to_do(
 ) -> None:
     caplog.set_level(logging.INFO)
     doorbell = Doorbell(local_aws, f"late-{uuid4().hex[:8]}")
-    with carrying(doorbell, prefect_server.url, Pace(longest_delay=0.1)):
+    with carrying(doorbell, prefect_server.url, Timings(longest_delay=0.1)):
         eventually(lambda: "set CLIPFLOW_QUEUE_NAME" in caplog.text)
         doorbell.install()
         eventually(lambda: "working again" in caplog.text)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deployments.local_stack import RunningStack
-from deployments.operate import templates, workers
+from deployments.operate import templates
 from deployments.operate.deploy import missing
 from deployments.operate.stacks import NotDeployedError, Stacks
 from deployments.operate.templates import Template
@@ -106,7 +106,7 @@ def test_all_that_somebody_has_to_set_is_named_at_once() -> None:
 
 def test_a_worker_can_log_in_and_pass_no_more_roles_than_it_may() -> None:
     (pool, *_) = work_pools(gpu=False, environment={})
-    template = workers.template(pool, {workers.LIMITS: "arn:aws:iam::1:policy/limits"})
+    template = templates.worker_template(pool, {templates.LIMITS: "arn:aws:iam::1:policy/limits"})
     assert '"PREFECT_API_AUTH_STRING"' in template.body
     assert '"PREFECT_AUTH_STRING"' not in template.body
     assert template.body.count("arn:aws:iam::1:policy/limits") == 1
@@ -132,7 +132,7 @@ def test_a_worker_may_read_its_secret_and_without_one_there_is_no_such_policy(se
     [pool, *_] = work_pools(False, {})
 
     def policies(environment: dict[str, str]) -> int:
-        kinds = workers.template(pool, environment).resources.values()
+        kinds = templates.worker_template(pool, environment).resources.values()
         return list(kinds).count("AWS::IAM::Policy")
 
     assert policies({setting: "arn:aws:secretsmanager:::secret:prefect"}) == policies({}) + 1

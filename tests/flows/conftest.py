@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect import get_client
@@ -17,7 +18,7 @@ from clipflow.storage.records import RecordStore, record_store
 from flows.generate_clip import generate_clip
 from tests.faulty_proxy import FaultyProxy
 from tests.made_media import make_source
-from tests.programs import PrefectServer
+from tests.programs import PrefectServer, eventually
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +39,22 @@ def proxy(local_aws: str, storage: None) -> Iterator[FaultyProxy]:
 def clear() -> None:
     for cached in (settings, aws.s3_client, aws.records_table):
         cached.cache_clear()
+
+
+def stored_task_runs(run_id: str, last: set[str]) -> list[TaskRun]:
+    """The task runs of a flow run, once the server has stored one of the `last` and all have ended.
+
+    Prefect stores task runs a moment after they end.
+    """
+    only = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(run_id)]))
+    with get_client(sync_client=True) as client:
+
+        def stored() -> list[TaskRun]:
+            runs = client.read_task_runs(flow_run_filter=only)
+            ended = all(run.state and run.state.is_final() for run in runs)
+            return runs if ended and last & {run.name for run in runs} else []
+
+        return eventually(stored)
 
 
 class Episode:
@@ -66,10 +83,8 @@ class Episode:
         return state
 
     def task_runs(self) -> list[TaskRun]:
-        """Those of the last run, as the UI shows them."""
-        only = FlowRunFilter(id=FlowRunFilterId(any_=[self.last_run]))
-        with get_client(sync_client=True) as client:
-            return client.read_task_runs(flow_run_filter=only)
+        """The task runs of the last run, up to Set Complete or Set Failed."""
+        return stored_task_runs(self.last_run, {"Set Complete", "Set Failed"})
 
     @property
     def record(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tests.clipflow.highlights.model_server import Reply, model_server
 from tests.faulty_proxy import Fault, FaultyProxy
 from tests.flows.test_generate_clip import is_put_of
 from tests.flows.warehouse import CONFIG, Warehouse
-from tests.made_media import make_source
+from tests.made_media import a_machine, make_source
 from tests.programs import PrefectServer
 
 pytestmark = pytest.mark.slow
@@ -189,11 +189,11 @@ def test_a_video_is_read_for_its_sound_once_however_often_it_is_heard(
         return len(asked)
 
     warehouse.delete("original.srt")
-    transcribe(warehouse.keys, None, warehouse.objects, force=False)
+    transcribe(warehouse.keys, None, warehouse.objects, a_machine(), force=False)
     once = read()
     assert once > 0
     warehouse.delete("original.words.json")
-    transcribe(warehouse.keys, None, warehouse.objects, force=False)
+    transcribe(warehouse.keys, None, warehouse.objects, a_machine(), force=False)
     assert read() == once
     assert "original.words.json" in warehouse.names()
 

@@ -11,10 +11,10 @@ import pytest
 
 from clipflow.domain.errors import ClipflowError, InvalidInputError, MediaRefusedError
 from clipflow.media import ffmpeg
-from clipflow.media.playlist import Playlist, parse
-from clipflow.media.probe import probe
+from clipflow.media.hls import Playlist, parse_playlist
+from clipflow.media.probe import probe_source
 from clipflow.media.source import FileSource, PlaylistSource
-from tests.made_media import make_source
+from tests.made_media import a_machine, make_source
 
 KEY = "e/hls/index.m3u8"
 
@@ -104,7 +104,7 @@ def test_a_playlist_that_names_something_elsewhere_is_refused(
 ) -> None:
     named = uri.format(address="169.254.169.254")
     with pytest.raises(InvalidInputError, match="not beside it"):
-        parse(media(*(line.format(uri=named) for line in lines)), KEY)
+        parse_playlist(media(*(line.format(uri=named) for line in lines)), KEY)
 
 
 @pytest.mark.parametrize("between", ["\0", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r"])
@@ -122,9 +122,9 @@ def test_no_reader_sees_a_line_where_the_check_saw_none(
 
 
 def _probe(text: str, store: tuple[Path, str]) -> None:
-    playlist = parse(text, KEY)
+    playlist = parse_playlist(text, KEY)
     assert isinstance(playlist, Playlist)
-    probe(PlaylistSource(KEY, "", playlist, lambda uri: f"{store[1]}/{uri}"))
+    probe_source(PlaylistSource(KEY, "", playlist, lambda uri: f"{store[1]}/{uri}"))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_chunk_or_a_source_that_is_a_playlist_itself_is_not_followed(
     with pytest.raises(ClipflowError):
         _probe(media("#EXTINF:8,", "0.ts"), store)
     with pytest.raises(ClipflowError):
-        probe(
+        probe_source(
             FileSource(
                 f"{crc32(content)}.mp4", "", len(content), lambda start, end: content[start:end]
             )
@@ -172,12 +172,12 @@ def test_no_input_of_ffmpegs_may_name_another(
         for form in ((), ("-f", kind), ("-f", "mp4"), ("-f", "nut")):
             arguments = [*form, "-i", str(listing), "-f", "null", "-"]
             with pytest.raises(MediaRefusedError):
-                ffmpeg.run(arguments, "reading a listing", 20)
+                ffmpeg.run(arguments, "reading a listing", a_machine(), 20)
     assert listener.is_left_alone()
 
 
 def test_every_input_is_confined() -> None:
-    told = ffmpeg.confined(["-f", "nut", "-i", "a", "-f", "lavfi", "-i", "b", "c"])
+    told = ffmpeg.confine_inputs(["-f", "nut", "-i", "a", "-f", "lavfi", "-i", "b", "c"])
     assert [told[n - 6 : n : 2] for n, word in enumerate(told) if word == "-i"] == [
         ["-protocol_whitelist", "-format_whitelist", "-max_pixels"]
     ] * 2
@@ -189,5 +189,11 @@ def test_an_output_that_grows_beyond_its_bound_is_an_error(tmp_path: Path) -> No
     endless = ["-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=25"]
     bound = 80 << 20
     with pytest.raises(MediaRefusedError, match=r"making noise: ffmpeg wrote more than 80 MiB"):
-        ffmpeg.run([*endless, "-c:v", "rawvideo", str(made)], "making noise", 60, bound)
+        ffmpeg.run(
+            [*endless, "-c:v", "rawvideo", str(made)],
+            "making noise",
+            a_machine(),
+            60,
+            max_bytes=bound,
+        )
     assert made.stat().st_size <= bound

@@ -1,22 +1,23 @@
 """Room on disk: refused before, removed after, also what a killed process has left."""
 
 import errno
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
 from pathlib import Path
 
 import pytest
 
 from clipflow.domain.errors import DiskFullError
 from clipflow.jobs.scratch import work_folder
-from clipflow.settings import settings
 
 HOLDS_A_FOLDER = """
 import sys, time
+from pathlib import Path
 from clipflow.jobs.scratch import work_folder
-with work_folder(0) as folder:
+with work_folder(Path(sys.argv[1]), 0) as folder:
     (folder / "window.nut").write_bytes(b"x" * 1000)
     print(folder, flush=True)
     time.sleep(600)
@@ -24,33 +25,27 @@ with work_folder(0) as folder:
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    root = tmp_path / "scratch"
-    monkeypatch.setenv("CLIPFLOW_SCRATCH", str(root))
-    monkeypatch.setenv("TABLE_NAME", "t")
-    monkeypatch.setenv("BUCKET_NAME", "b")
-    settings.cache_clear()
-    yield root
-    settings.cache_clear()
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "scratch"
 
 
 def test_a_folder_is_gone_after_the_work_also_after_an_error(root: Path) -> None:
-    with work_folder(0) as folder:
+    with work_folder(root, 0) as folder:
         (folder / "a").write_text("a")
     assert list(root.iterdir()) == []
-    with pytest.raises(ZeroDivisionError), work_folder(0):
+    with pytest.raises(ZeroDivisionError), work_folder(root, 0):
         raise ZeroDivisionError
     assert list(root.iterdir()) == []
 
 
 def test_work_that_needs_more_than_there_is_does_not_begin(root: Path) -> None:
-    with pytest.raises(DiskFullError, match="CLIPFLOW_SCRATCH"), work_folder(1 << 60):
+    with pytest.raises(DiskFullError, match="CLIPFLOW_SCRATCH"), work_folder(root, 1 << 60):
         pytest.fail("it began")
     assert list(root.iterdir()) == []
 
 
 def test_a_disk_that_fills_up_is_told_as_such(root: Path) -> None:
-    with pytest.raises(DiskFullError, match=r"is full\. Free some"), work_folder(0):
+    with pytest.raises(DiskFullError, match=r"is full\. Free some"), work_folder(root, 0):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -62,7 +57,9 @@ def said(process: "subprocess.Popen[str]") -> str:
 @pytest.mark.slow
 def test_what_a_killed_process_left_is_removed_and_what_a_living_one_has_stays(root: Path) -> None:
     processes = [
-        subprocess.Popen([sys.executable, "-c", HOLDS_A_FOLDER], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", HOLDS_A_FOLDER, str(root)], stdout=subprocess.PIPE, text=True
+        )
         for _ in range(2)
     ]
     try:
@@ -72,10 +69,10 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_has_stays(r
         assert (killed / "window.nut").exists()
         theirs = root / "not-ours"
         theirs.mkdir()
-        with work_folder(0) as ours:
+        with work_folder(root, 0) as ours:
             assert sorted(root.iterdir()) == sorted([living, ours, theirs])
             # Our own thread's folders are of the living too.
-            with work_folder(0):
+            with work_folder(root, 0):
                 assert ours.exists()
         assert (living / "window.nut").exists()
     finally:
@@ -90,5 +87,27 @@ def test_a_link_with_our_name_is_not_followed(root: Path, tmp_path: Path) -> Non
     (precious / "file").write_text("x")
     root.mkdir()
     (root / "clipflow-work-link").symlink_to(precious)
-    with work_folder(0):
+    with work_folder(root, 0):
         assert (precious / "file").exists()
+
+
+def test_work_waits_for_the_space_that_other_work_has_reserved(root: Path) -> None:
+    root.mkdir()
+    free = shutil.disk_usage(root).free
+    order = []
+
+    def second() -> None:
+        with work_folder(root, free * 2 // 3):
+            order.append("second begins")
+
+    with work_folder(root, free * 2 // 3) as folder:
+        # So that the space is there once the first has ended.
+        with (folder / "window.nut").open("wb") as file:
+            file.truncate(1)
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(1)
+        assert thread.is_alive()
+        order.append("first ends")
+    thread.join(30)
+    assert order == ["first ends", "second begins"]

@@ -3,7 +3,7 @@
 import struct
 import time
 from collections import Counter
-from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from random import Random
@@ -13,20 +13,20 @@ import pytest
 
 from clipflow.domain.errors import ClipflowError
 from clipflow.jobs.segment import span_within
-from clipflow.media.cut import count_frames
-from clipflow.media.form import common_form
-from clipflow.media.playlist import Playlist, parse
-from clipflow.media.probe import probe
+from clipflow.media.encode import count_frames
+from clipflow.media.hls import Playlist, parse_playlist
+from clipflow.media.output_format import common_format
+from clipflow.media.probe import probe_source
 from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import FileSource, PlaylistSource, Source
-from clipflow.media.window import Span, fetch
-from clipflow.settings import limits
-from tests.made_media import make_source
+from clipflow.media.window import Span, fetch_window
+from tests.made_media import a_machine, make_source
 
 pytestmark = pytest.mark.slow
 
 # Damaged sources of each kind, and seconds that ffmpeg may take for any one step.
 EACH, DEADLINE = 40, 10
+MACHINE = replace(a_machine(), ffmpeg_timeout=DEADLINE)
 KINDS = ("mp4", "mkv", "ts", "webm", "m3u8")
 ENCODERS = {
     "webm": (("-c:v", "libvpx", "-deadline", "realtime", "-g", "10"), ("-c:a", "libopus")),
@@ -53,15 +53,6 @@ def sound_bytes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         )
         made[suffix] = path.read_bytes()
     return made
-
-
-@pytest.fixture(autouse=True)
-def a_short_deadline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("CLIPFLOW_FFMPEG_DEADLINE_SECONDS", str(DEADLINE))
-    limits.cache_clear()
-    yield
-    monkeypatch.undo()
-    limits.cache_clear()
 
 
 def damaged(data: bytes, chance: Random) -> bytes:
@@ -97,18 +88,18 @@ def opened(kind: str, content: bytes, store: tuple[Path, str]) -> Source:
         return FileSource(name, "", len(content), lambda start, end: content[start:end])
     (store[0] / "0.ts").write_bytes(content)
     text = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n0.ts\n#EXT-X-ENDLIST\n"
-    playlist = parse(text, "e/index.m3u8")
+    playlist = parse_playlist(text, "e/index.m3u8")
     assert isinstance(playlist, Playlist)
     return PlaylistSource("e/index.m3u8", "", playlist, lambda uri: f"{store[1]}/{uri}")
 
 
 def cut(source: Source, folder: Path) -> int:
     """As the steps of a clip do it; the frames that came out."""
-    known = probe(source)
-    span = span_within(Span(Fraction(1, 5), Fraction(7, 10)), known)
-    form = common_form([known])
-    window = fetch(source, known, span, folder / "window.nut")
-    smart_cut(window, known, form, folder / "segment.mp4", 1)
+    probe = probe_source(source)
+    span = span_within(Span(Fraction(1, 5), Fraction(7, 10)), probe)
+    target = common_format([probe])
+    window = fetch_window(source, probe, span, folder / "window.nut")
+    smart_cut(window, probe, target, folder / "segment.mp4", MACHINE)
     return count_frames(folder / "segment.mp4")
 
 
@@ -134,7 +125,3 @@ def test_damaged_media_is_cut_or_refused(
     # Neither is the damage always seen, nor always fatal.
     assert 0 < ends["cut"] < EACH
     assert not [path for path in tmp_path.iterdir() if path.is_dir() and path.name != "store"]
-
-
-def test_as_much_is_thrown_as_is_promised() -> None:
-    assert EACH * len(KINDS) >= 150

@@ -12,13 +12,12 @@ import pytest
 
 from clipflow.captions.ass import captions
 from clipflow.domain.clips import ClipRecord, ClipRequest, TrackRecord
-from clipflow.domain.errors import InvalidInputError, MediaRefusedError
+from clipflow.domain.errors import InvalidInputError, MediaRefusedError, redact
 from clipflow.domain.events import to_prefect_event
-from clipflow.domain.secrets import without_secrets
 from clipflow.domain.shorts import CaptionStyle
 from clipflow.domain.transcript import Transcript, Word, lines, read_words
-from clipflow.media.playlist import parse
-from clipflow.media.probe import probe
+from clipflow.media.hls import parse_playlist
+from clipflow.media.probe import probe_source
 from clipflow.media.source import FileSource
 from clipflow.subtitles.cues import srt_text
 from clipflow.subtitles.reading import read_subtitles
@@ -62,12 +61,12 @@ def test_an_event_that_could_not_be_handed_on_is_refused_for_what_nobody_reads(
 def test_an_order_that_no_record_can_hold_is_refused(order: float) -> None:
     record = {"segments": [{"startTime": 0, "endTime": 1, "order": order}]}
     with pytest.raises(InvalidInputError, match=r"segments\.0\.order"):
-        ClipRecord.read(record, "the record").request(ClipRequest(clip_id="c"))
+        ClipRecord.read(record, "the record").complete_request(ClipRequest(clip_id="c"))
 
 
 def test_an_order_too_small_for_a_record_is_none_at_all() -> None:
     record = {"segments": [{"startTime": 0, "endTime": 1, "order": 5e-324}]}
-    request = ClipRecord.read(record, "the record").request(ClipRequest(clip_id="c"))
+    request = ClipRecord.read(record, "the record").complete_request(ClipRequest(clip_id="c"))
     assert request.segments
     assert request.segments[0].order == 0
 
@@ -92,7 +91,7 @@ def test_a_message_stays_one_line_whatever_is_told_of_the_input() -> None:
 def test_many_faults_are_told_by_the_first() -> None:
     record = {"segments": [{"startTime": "x", "endTime": "y"}] * 1000}
     with pytest.raises(InvalidInputError, match="and 1992 more") as caught:
-        ClipRecord.read(record, "the record").request(ClipRequest(clip_id="c"))
+        ClipRecord.read(record, "the record").complete_request(ClipRequest(clip_id="c"))
     assert len(caught.value.message) < 2000
 
 
@@ -131,21 +130,21 @@ def test_words_without_end_take_neither_the_stack_nor_the_day(step: float) -> No
 def test_a_master_playlist_without_variants_is_refused() -> None:
     text = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n#EXT-X-ENDLIST\n"
     with pytest.raises(InvalidInputError, match="names no other"):
-        parse(text, "e/index.m3u8")
+        parse_playlist(text, "e/index.m3u8")
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-4", "1e400"])
 def test_a_chunk_lasts_a_time(seconds: str) -> None:
     text = f"#EXTM3U\n#EXTINF:{seconds},\n0.ts\n#EXT-X-ENDLIST\n"
     with pytest.raises(InvalidInputError, match="chunk 0 lasts"):
-        parse(text, "e/index.m3u8")
+        parse_playlist(text, "e/index.m3u8")
 
 
 def test_a_title_in_latin_1_keeps_nobody_from_the_video(tmp_path: Path) -> None:
     path = make_source(
         tmp_path / "a.mkv", size=(64, 48), seconds=1, output=("-metadata:s:v", "title=TITEL")
     )
-    assert probe(
+    assert probe_source(
         source("a.mkv", path.read_bytes().replace(b"TITEL", b"\xd6\xff\xfc\xe4\xdf"))
     ).width
 
@@ -154,9 +153,9 @@ def test_a_codec_that_nobody_knows_is_named_as_the_fault(tmp_path: Path) -> None
     path = make_source(tmp_path / "a.mp4", size=(64, 48), seconds=1, sound=("-c:a", "alac"))
     unknown = path.read_bytes()
     with pytest.raises(MediaRefusedError, match="no moving picture that can be decoded"):
-        probe(source("a.mp4", unknown.replace(b"avc1", b"zzzz")))
+        probe_source(source("a.mp4", unknown.replace(b"avc1", b"zzzz")))
     with pytest.raises(MediaRefusedError, match=r"No sound of b\.mp4 can be decoded"):
-        probe(source("b.mp4", unknown.replace(b"alac", b"zzzz")))
+        probe_source(source("b.mp4", unknown.replace(b"alac", b"zzzz")))
 
 
 def png(width: int, height: int) -> bytes:
@@ -180,14 +179,16 @@ def test_a_picture_that_unpacks_to_gigabytes_is_not_unpacked(size: tuple[int, in
     width, height = size
     bomb = png(width, min(height, 20_000))
     with pytest.raises(MediaRefusedError, match=r"too large|cannot be read|can be decoded"):
-        probe(source("bomb.png", bomb))
+        probe_source(source("bomb.png", bomb))
 
 
 def test_a_pixel_as_wide_as_a_street_is_refused(tmp_path: Path) -> None:
     wide = ("-vf", "setsar=500/1:max=1000")
-    path = make_source(tmp_path / "a.mp4", size=(64, 48), seconds=1, sound=None, filters=wide)
+    # High enough that a line is still a whole pixel where pixels are so wide: of smaller pictures
+    # newer versions of ffmpeg drop such a shape when they write the file.
+    path = make_source(tmp_path / "a.mp4", size=(64, 640), seconds=1, sound=None, filters=wide)
     with pytest.raises(MediaRefusedError, match="too large"):
-        probe(source("a.mp4", path.read_bytes()))
+        probe_source(source("a.mp4", path.read_bytes()))
 
 
 @pytest.mark.parametrize(
@@ -208,13 +209,13 @@ def test_a_pixel_as_wide_as_a_street_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_no_secret_stays_in_a_message(text: str) -> None:
-    assert "PRIVATE" not in without_secrets(text)
+    assert "PRIVATE" not in redact(text)
     assert "PRIVATE" not in str(InvalidInputError(text, text))
 
 
 def test_what_is_no_secret_stays() -> None:
     text = "Reading https://host/a/b.mp4 failed at 00:15:30 (what?), see https://host/docs."
-    assert without_secrets(text) == text
+    assert redact(text) == text
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from clipflow.settings import settings
 from clipflow.storage import aws
 from clipflow.storage.records import RecordStore
 from flows.generate_clip import generate_clip
+from tests.flows.conftest import stored_task_runs
 from tests.programs import PrefectServer
 
 pytestmark = pytest.mark.slow
@@ -59,7 +60,7 @@ def told_by_prefect(run_id: Any) -> str:
     only = FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(run_id)
-        tasks = client.read_task_runs(flow_run_filter=only)
+        tasks = stored_task_runs(str(run_id), {"Set Failed"})
         logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id])))
         artifacts = client.read_artifacts(artifact_filter=ArtifactFilter(), flow_run_filter=only)
     shown = [*tasks, *logs, *artifacts, run]

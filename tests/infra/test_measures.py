@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clipflow.telemetry.logging import (
-    MEASURES,
+    METRIC_EVENTS,
     RECORD_COMPLETE,
     RECORD_FAILED,
     SEGMENT_MADE,
@@ -53,7 +53,7 @@ def test_a_filter_reads_only_what_is_written(name: str) -> None:
 
 
 def test_every_event_is_measured_wherever_it_is_written() -> None:
-    assert {measure.event for measure in MEASURES} == {
+    assert {measure.event for measure in METRIC_EVENTS} == {
         event for events in MEASURED.values() for event in events
     }
     measured = {

@@ -24,15 +24,15 @@ from clipflow.domain.errors import (
 from clipflow.domain.keys import ClipKeys
 from clipflow.jobs.clips import Cut
 from clipflow.jobs.segment import SegmentPlan
-from clipflow.media.form import common_form
-from clipflow.media.probe import probe
+from clipflow.media.output_format import common_format
+from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.media.window import Span
 from clipflow.storage.objects import ObjectHead
 from clipflow.storage.records import RecordStore
-from tasks.children import Crew, cut_asked_for, extracting
+from tasks.children import ChildRunGroup, cut_of_child, extract_child
 from tasks.flow_runs import error_of
-from tasks.recovery import GRACE, is_wanted
+from tasks.recovery import ADOPTION_GRACE, is_wanted
 from tests.lost_runs import run_of
 from tests.made_media import make_source
 from tests.programs import PrefectServer
@@ -47,15 +47,15 @@ def server(prefect_server: PrefectServer) -> Iterator[None]:
 def test_a_plan_comes_out_the_same_on_the_other_machine(tmp_path: Path) -> None:
     # A container whose clock is coarser than a sample, and a rate that is no whole number.
     path = make_source(tmp_path / "main.mkv", rate=Fraction(30000, 1001), seconds=3)
-    source = probe(LocalSource(path))
+    source = probe_source(LocalSource(path))
     segment = Segment.read({"startTime": "00:00:01.033", "endTime": 2}, "a segment")
     asked = ExtractInput(tenant_id="t", episode_id="e", clip_id="c", segment=segment, index=3)
     head = ObjectHead("e/tracks/main.mkv", "e", 10, {})
     span = Span(segment.start_time, segment.end_time)
-    plan = SegmentPlan("e/clips/c/segments/3.mp4", head, source, span, common_form([source]))
-    told = extracting(Cut(asked, plan), force=False).parameters
+    plan = SegmentPlan("e/clips/c/segments/3.mp4", head, source, span, common_format([source]))
+    told = extract_child(Cut(asked, plan), force=False).parameters
     names = ("tenant_id", "episode_id", "clip_id", "segment", "index")
-    there = cut_asked_for({name: told[name] for name in names}, told["plan"])
+    there = cut_of_child({name: told[name] for name in names}, told["plan"])
     assert there == Cut(asked, plan)
     assert there.plan.fingerprint == plan.fingerprint
 
@@ -79,11 +79,11 @@ def read(run_id: UUID | None) -> FlowRun:
 
 def test_a_child_that_is_deleted_in_the_ui_is_lost_to_its_parent() -> None:
     run = run_of("extract-segment", {}, Running())
-    crew = Crew()
+    crew = ChildRunGroup()
     with get_client(sync_client=True) as client:
-        assert crew.seen_later(client, run).state_name == "Running"
+        assert crew.poll(client, run).state_name == "Running"
         client.delete_flow_run(run.id)
-        run = crew.seen_later(client, run)
+        run = crew.poll(client, run)
     error = error_of(run, run.state)
     assert isinstance(error, MachineLostError)
     assert "deleted in Prefect" in error.message
@@ -168,7 +168,7 @@ def test_a_child_is_not_wanted_once_its_owner_has_been_gone_for_long(
     keys: ClipKeys, records: RecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owned_by(in_state(Crashed()), keys, records)
-    monkeypatch.setattr("tasks.recovery.GRACE", 0 * GRACE)
+    monkeypatch.setattr("tasks.recovery.ADOPTION_GRACE", 0 * ADOPTION_GRACE)
     assert not is_wanted(keys)
 
 

@@ -1,7 +1,9 @@
 """What a process that begins one event does for the others that wait."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,10 +14,11 @@ from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Pending, Scheduled
 
-from clipflow.domain.events import event_place
+from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.events import event_trace_context
 from clipflow.storage.records import RecordStore
 from flows.begin_clip_generation import begin_clip_generation
-from tasks.flow_runs import BEGIN, GENERATE_CLIP
+from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP
 from tests.lost_runs import deployed, run_of
 from tests.programs import PrefectServer
 
@@ -28,7 +31,7 @@ def server(prefect_server: PrefectServer, records: RecordStore) -> Iterator[None
         yield
 
 
-def asked(*clips: str, state: State[None] | None = None, **more: object) -> FlowRun:
+def asked(*clips: str, state: State[None] | None = None, **more: Any) -> FlowRun:
     """A run that is to start these clips of an episode of its own, and got as far as `state`."""
     parameters = {
         "tenant_id": f"t-{uuid4().hex}",
@@ -36,7 +39,7 @@ def asked(*clips: str, state: State[None] | None = None, **more: object) -> Flow
         "clips": [{"clipId": clip} for clip in clips],
         "event_id": str(uuid4()),
     }
-    return run_of(BEGIN, {**parameters, **more}, state or Scheduled())
+    return run_of(BEGIN_CLIP_GENERATION, {**parameters, **more}, state or Scheduled())
 
 
 def work_on(run: FlowRun) -> None:
@@ -70,6 +73,37 @@ def test_the_clips_of_events_that_wait_are_started_by_the_process_that_is_there(
         assert run.parameters["force"] is (by is second)
 
 
+TEMPLATE = {"__prefect_kind": "jinja", "template": "{{ 7 * 7 }}"}
+
+
+@pytest.mark.parametrize("pending", [False, True], ids=["own process", "drained"])
+def test_templates_in_an_events_text_stay_text(pending: bool) -> None:
+    clip = f"c-{uuid4().hex}"
+    segment = {"startTime": 1, "endTime": 2, "text": "{{ 7 * 7 }}", "notes": json.dumps(TEMPLATE)}
+    ids: dict[str, Any] = {"tenant_id": f"t-{uuid4().hex}", "episode_id": f"e-{uuid4().hex}"}
+    detail = {
+        "tenantId": ids["tenant_id"],
+        "episodeId": ids["episode_id"],
+        "clips": [{"clipId": clip, "segments": [segment | TEMPLATE], **TEMPLATE}],
+        **TEMPLATE,
+    }
+    run = asked(clips=None, request=json.dumps(detail), **ids)
+    work_on(asked("any") if pending else run)
+    assert state_of(run).is_completed()
+    (made,) = runs_for(clip)
+    [given] = made.parameters["segments"]
+    assert (given["text"], given["notes"]) == (segment["text"], segment["notes"])
+    assert "49" not in json.dumps(made.parameters["segments"])
+
+
+@pytest.mark.parametrize("text", ["{", "[]", json.dumps({"tenantId": "t", "episodeId": "other"})])
+def test_a_request_that_is_not_the_runs_own_starts_nothing(text: str) -> None:
+    run = asked(clips=None, request=text)
+    with pytest.raises(InvalidInputError):
+        work_on(run)
+    assert state_of(run).is_failed()
+
+
 def test_one_that_asks_for_what_is_made_says_so_by_name() -> None:
     nothing = asked(clips=None)
     work_on(asked("any"))
@@ -89,7 +123,7 @@ def test_a_clip_stays_in_the_trace_of_the_event_that_asks_for_it() -> None:
     clip = f"c-{uuid4().hex}"
     late = asked(clip)
     work_on(asked("any"))
-    place = event_place(UUID(late.parameters["event_id"]))
+    place = event_trace_context(UUID(late.parameters["event_id"]))
     assert runs_for(clip)[0].labels["__OTEL_TRACEPARENT"] == place.traceparent
 
 

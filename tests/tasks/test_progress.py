@@ -19,7 +19,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from clipflow.domain.errors import MediaRefusedError
 from clipflow.telemetry.progress import report
-from tasks.run_page import counted, shown
+from tasks.run_page import count_bar, progress_bar
 from tests.programs import PrefectServer, eventually
 
 pytestmark = pytest.mark.slow
@@ -74,7 +74,7 @@ def test_a_bar_moves_once_a_second_and_is_full_at_the_end(monkeypatch: pytest.Mo
     monkeypatch.setattr("tasks.run_page.update_progress_artifact", noted)
 
     def work() -> None:
-        with shown("transcript", "what is said in video talk"):
+        with progress_bar("transcript", "what is said in video talk"):
             work_for(3.5)
 
     state, run = run_of(work)
@@ -88,7 +88,7 @@ def test_a_bar_moves_once_a_second_and_is_full_at_the_end(monkeypatch: pytest.Mo
 @pytest.mark.usefixtures("api")
 def test_work_of_less_than_a_second_asks_nothing_of_prefect() -> None:
     def work() -> None:
-        with shown("segment", "segment 0"):
+        with progress_bar("segment", "segment 0"):
             report(0.5)
 
     assert bars(run_of(work)[1]) == []
@@ -97,7 +97,7 @@ def test_work_of_less_than_a_second_asks_nothing_of_prefect() -> None:
 @pytest.mark.usefixtures("api")
 def test_the_bar_of_work_that_failed_stands_where_it_was() -> None:
     def work() -> None:
-        with shown("segment", "segment 0"):
+        with progress_bar("segment", "segment 0"):
             work_for(2.5, upto=0.4)
             raise MediaRefusedError("No frames.")
 
@@ -110,7 +110,7 @@ def test_the_bar_of_work_that_failed_stands_where_it_was() -> None:
 def test_work_goes_on_where_its_bar_cannot_be_shown() -> None:
     def work() -> None:
         # No such key is allowed.
-        with shown("No Key", "segment 0"):
+        with progress_bar("No Key", "segment 0"):
             work_for(2.5)
 
     state, run = run_of(work)
@@ -128,11 +128,11 @@ def test_work_goes_on_where_its_bar_cannot_be_shown() -> None:
 @pytest.mark.usefixtures("api")
 def test_parts_are_counted_in_words() -> None:
     def work() -> None:
-        with counted(3, "segments") as one_more:
-            one_more()
-            one_more()
+        with count_bar(3, "segments") as advance:
+            advance()
+            advance()
             time.sleep(1.5)
-            one_more()
+            advance()
 
     [bar] = bars(run_of(work)[1])
     assert (bar.key, bar.data, bar.description) == ("segments", 100, "3 of 3 segments")

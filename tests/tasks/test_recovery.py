@@ -12,8 +12,8 @@ from clipflow.domain.clips import ClipResult
 from clipflow.domain.keys import ClipKeys, RecordKeys
 from clipflow.storage.records import RecordStore, plain
 from flows.mark_failed import mark_failed
-from tasks.flow_runs import BEGIN, GENERATE_CLIP
-from tasks.recovery import AGAIN, Settled
+from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP
+from tasks.recovery import RESTARTED_TAG, Reconciled
 from tests.lost_runs import run_of, second_runs
 from tests.programs import PrefectServer
 
@@ -52,7 +52,7 @@ def ended(keys: ClipKeys, state: State[None], *tags: str) -> FlowRun:
     return run_of(GENERATE_CLIP, parameters, state, tags)
 
 
-def settle(run: FlowRun) -> str | None:
+def reconcile(run: FlowRun) -> str | None:
     return mark_failed(run.id, return_state=True).name
 
 
@@ -75,12 +75,12 @@ def test_a_record_tells_how_the_run_that_owned_it_ended(
     detect(records, keys)
     run = ended(keys, state)
     assert records.claim(keys, str(run.id)).granted
-    assert settle(run) == Settled.MARKED
+    assert reconcile(run) == Reconciled.MARKED
     told = record(records, keys)
     assert told["status"] == "Generation Failed"
     assert told["processingError"]["code"] == code  # type: ignore[index]
     # Fired again, it writes nothing a second time.
-    assert settle(run) == Settled.MARKED
+    assert reconcile(run) == Reconciled.MARKED
     assert record(records, keys) == told
 
 
@@ -89,16 +89,16 @@ def test_a_newer_runs_result_stays(keys: ClipKeys, records: RecordStore) -> None
     lost, newer = ended(keys, Crashed()), str(uuid4())
     assert records.claim(keys, str(lost.id)).granted
     assert records.claim(keys, newer, dead_owner=str(lost.id)).granted
-    assert settle(lost) == Settled.NOTHING_TO_DO
+    assert reconcile(lost) == Reconciled.NOTHING_TO_DO
     records.complete(keys, newer, RESULT)
     told = record(records, keys)
-    assert settle(lost) == Settled.NOTHING_TO_DO
+    assert reconcile(lost) == Reconciled.NOTHING_TO_DO
     assert record(records, keys) == told
 
 
 def test_a_run_that_completed_needs_no_mark(keys: ClipKeys, records: RecordStore) -> None:
     detect(records, keys)
-    assert settle(ended(keys, Completed())) == Settled.NOTHING_TO_DO
+    assert reconcile(ended(keys, Completed())) == Reconciled.NOTHING_TO_DO
     assert record(records, keys)["status"] == "detected"
 
 
@@ -107,10 +107,10 @@ def test_what_a_lost_run_never_claimed_is_started_again_once_and_then_marked(
 ) -> None:
     detect(records, keys)
     first = ended(keys, Crashed())
-    assert [settle(first), settle(first)] == [Settled.STARTED_AGAIN] * 2
+    assert [reconcile(first), reconcile(first)] == [Reconciled.STARTED_AGAIN] * 2
     [second] = second_runs("episode_id", keys.episode_id)
     assert second.parameters == first.parameters and second.state and second.state.is_scheduled()
-    assert settle(ended(keys, Crashed(), AGAIN)) == Settled.MARKED
+    assert reconcile(ended(keys, Crashed(), RESTARTED_TAG)) == Reconciled.MARKED
     told = record(records, keys)
     assert told["processingError"]["code"] == "CRASHED"  # type: ignore[index]
     assert [entry["status"] for entry in told["statusHistory"]] == ["Generation Failed"]  # type: ignore[attr-defined]
@@ -122,14 +122,17 @@ def test_what_failed_before_and_was_asked_for_again_waits_like_any_other(
     records.table.put_item(
         Item={**keys.record, "status": "Generation Failed", "flowRunId": str(uuid4())}
     )
-    assert settle(ended(keys, Crashed())) == Settled.STARTED_AGAIN
+    assert reconcile(ended(keys, Crashed())) == Reconciled.STARTED_AGAIN
     assert len(second_runs("episode_id", keys.episode_id)) == 1
 
 
 def test_an_events_own_run_is_started_again_whatever_the_records_say(records: RecordStore) -> None:
     asked = {"tenant_id": "t", "episode_id": f"e-{uuid4().hex}", "event_id": str(uuid4())}
-    assert settle(run_of(BEGIN, asked, Crashed())) == Settled.STARTED_AGAIN
-    assert settle(run_of(BEGIN, asked, Crashed(), (AGAIN,))) == Settled.NOTHING_TO_DO
+    assert reconcile(run_of(BEGIN_CLIP_GENERATION, asked, Crashed())) == Reconciled.STARTED_AGAIN
+    assert (
+        reconcile(run_of(BEGIN_CLIP_GENERATION, asked, Crashed(), (RESTARTED_TAG,)))
+        == Reconciled.NOTHING_TO_DO
+    )
 
 
 @pytest.mark.parametrize("state", [Cancelled(), Failed(message=REFUSED)], ids=["cancelled", "bad"])
@@ -137,13 +140,13 @@ def test_what_starting_again_cannot_help_is_marked_at_once(
     state: State[None], keys: ClipKeys, records: RecordStore
 ) -> None:
     detect(records, keys)
-    assert settle(ended(keys, state)) == Settled.MARKED
+    assert reconcile(ended(keys, state)) == Reconciled.MARKED
     assert record(records, keys)["status"] == "Generation Failed"
     assert not second_runs("episode_id", keys.episode_id)
 
 
 def test_no_record_is_invented(keys: ClipKeys, records: RecordStore) -> None:
-    assert settle(ended(keys, Cancelled())) == Settled.NOTHING_TO_DO
+    assert reconcile(ended(keys, Cancelled())) == Reconciled.NOTHING_TO_DO
     assert not record(records, keys)
 
 
@@ -153,11 +156,17 @@ def test_an_event_whose_run_is_lost_twice_is_told_in_its_clips_records(
 ) -> None:
     detect(records, keys)
     asked = {"tenant_id": keys.tenant_id, "episode_id": keys.episode_id, "clips": clips}
-    assert settle(run_of(BEGIN, asked, Crashed())) == Settled.STARTED_AGAIN
-    assert settle(run_of(BEGIN, asked, Crashed(), (AGAIN,))) == Settled.MARKED
+    assert reconcile(run_of(BEGIN_CLIP_GENERATION, asked, Crashed())) == Reconciled.STARTED_AGAIN
+    assert (
+        reconcile(run_of(BEGIN_CLIP_GENERATION, asked, Crashed(), (RESTARTED_TAG,)))
+        == Reconciled.MARKED
+    )
     assert record(records, keys)["status"] == "Generation Failed"
 
 
 def test_a_run_whose_parameters_make_no_sense_is_of_no_record(records: RecordStore) -> None:
-    for flow, asked in ((GENERATE_CLIP, {"tenant_id": "t"}), (BEGIN, {"tenant_id": "../t"})):
-        assert settle(run_of(flow, asked, Failed(message="no"))) == Settled.NOTHING_TO_DO
+    for flow, asked in (
+        (GENERATE_CLIP, {"tenant_id": "t"}),
+        (BEGIN_CLIP_GENERATION, {"tenant_id": "../t"}),
+    ):
+        assert reconcile(run_of(flow, asked, Failed(message="no"))) == Reconciled.NOTHING_TO_DO

@@ -14,7 +14,7 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment, Short
 from clipflow.domain.transcript import words_json
 from clipflow.storage.objects import ObjectStore
-from tasks.run_page import show_shorts
+from tasks.run_page import publish_shorts
 from tests.programs import PrefectServer, eventually
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ def test_a_job_is_complete_with_or_without_its_page(objects: ObjectStore) -> Non
 
     @flow
     def job() -> str:
-        show_shorts(keys, [Short.made(1, keys.short(1), MOMENT, 1)])
+        publish_shorts(keys, [Short.made(1, keys.short(1), MOMENT, 1)])
         return "made"
 
     # There is no transcript, which no page goes without.

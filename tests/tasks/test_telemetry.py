@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from clipflow.domain.events import TracePlace, event_place
+from clipflow.domain.events import TraceContext, event_trace_context
 from deployments.local_stack.settings import LOGGING
 from deployments.work_pools.environment import flows_environment
 from tasks.telemetry import place_of
@@ -71,10 +71,10 @@ def test_a_terminal_stays_readable() -> None:
 
 def test_a_run_is_below_the_event_that_the_bridge_or_its_id_tells_of() -> None:
     event_id = uuid4()
-    elsewhere = TracePlace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
+    elsewhere = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
     told = {"event_id": str(event_id), "traceparent": elsewhere.traceparent}
     assert place_of(told) == elsewhere
-    assert place_of({**told, "traceparent": ""}) == event_place(event_id)
+    assert place_of({**told, "traceparent": ""}) == event_trace_context(event_id)
     assert place_of({"event_id": None}) is None
 
 

@@ -6,9 +6,6 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from clipflow.media import ffmpeg
-from clipflow.settings import limits
-
 PROGRAMS = {"system": "", "bundled": imageio_ffmpeg.get_ffmpeg_exe()}
 
 
@@ -26,9 +23,5 @@ def _each_ffmpeg(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     """The ffmpeg that is found first, and the one that comes with imageio-ffmpeg."""
     if PROGRAMS[request.param]:
         monkeypatch.setenv("CLIPFLOW_FFMPEG", PROGRAMS[request.param])
-    limits.cache_clear()
-    ffmpeg.executable.cache_clear()
     yield
     monkeypatch.undo()
-    limits.cache_clear()
-    ffmpeg.executable.cache_clear()

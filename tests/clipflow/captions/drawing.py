@@ -14,6 +14,7 @@ from clipflow.captions.ass import burned_in, captions
 from clipflow.domain.shorts import CaptionStyle
 from clipflow.domain.transcript import Word
 from clipflow.media import ffmpeg
+from tests.made_media import a_machine
 
 CENTRE_Y = 1250
 _TIMESCALE = 90_000
@@ -80,7 +81,7 @@ def drawn(
         fps_mode="passthrough",
         enc_time_base=f"1:{_TIMESCALE}",
     )
-    ffmpeg.run([*map(str, command.get_args(output))], "drawing captions", 120)
+    ffmpeg.run([*map(str, command.get_args(output))], "drawing captions", a_machine(), 120)
     with av.open(str(made)) as container:
         frames = [_seen(frame) for frame in container.decode(video=0)]
     assert [frame.time for frame in frames] == shown

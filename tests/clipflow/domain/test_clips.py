@@ -53,12 +53,12 @@ def test_the_field_at_fault_is_named(bad: object, field: str) -> None:
         BeginClipGeneration.read({"tenantId": "t", "episodeId": "e", "clips": [bad]}, "the event")
 
 
-def test_a_clip_asked_for_twice_must_be_the_same() -> None:
+def test_a_clip_requested_twice_must_be_the_same() -> None:
     clip = {"clipId": "c", "segments": [segment()]}
     other = {"clipId": "c", "segments": [segment(end=3)]}
     head = {"tenantId": "t", "episodeId": "e"}
     assert BeginClipGeneration.read({**head, "clips": [clip, clip]}, "the event").clips
-    with pytest.raises(InvalidInputError, match="asked for twice"):
+    with pytest.raises(InvalidInputError, match="requested twice"):
         BeginClipGeneration.read({**head, "clips": [clip, other]}, "the event")
 
 
@@ -71,9 +71,9 @@ def test_segments_play_by_order_and_else_as_listed() -> None:
 def test_a_records_segments_are_read_only_when_they_are_needed() -> None:
     record = ClipRecord.read({"segments": [segment("x")], "status": "detected"}, "the record")
     with pytest.raises(InvalidInputError, match=r"the record of clip c .*segments\.0\.startTime"):
-        record.request(ClipRequest(clip_id="c"))
+        record.complete_request(ClipRequest(clip_id="c"))
     with pytest.raises(InvalidInputError, match="has no segments"):
-        ClipRecord().request(ClipRequest(clip_id="c"))
+        ClipRecord().complete_request(ClipRequest(clip_id="c"))
 
 
 def test_the_extractors_answer_has_the_documents_names() -> None:

@@ -4,10 +4,10 @@ from uuid import UUID
 
 import pytest
 
-from clipflow.domain.events import TRACEPARENT, TracePlace, event_place, to_prefect_event
+from clipflow.domain.events import TRACEPARENT, TraceContext, event_trace_context, to_prefect_event
 
 EVENT = UUID("5759e988-bd86-4e3f-a1be-46a994272793")
-CALLER = TracePlace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
+CALLER = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
 BODY = (
     '{"id": "5759e988-bd86-4e3f-a1be-46a994272793", "source": "nullcheck.clips",'
     ' "detail-type": "Begin Clip Generation", "time": "2025-01-15T10:30:00Z",'
@@ -25,7 +25,7 @@ BODY = (
     ],
 )
 def test_a_header_says_where_its_sender_is(header: str) -> None:
-    assert TracePlace.read(header) == CALLER
+    assert TraceContext.read(header) == CALLER
 
 
 def test_what_is_not_collected_stays_so() -> None:
@@ -33,9 +33,9 @@ def test_what_is_not_collected_stays_so() -> None:
         f"00-{CALLER.trace_id}-{CALLER.span_id}-00",
         "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=00f067aa0ba902b7;Sampled=0",
     ):
-        place = TracePlace.read(header)
+        place = TraceContext.read(header)
         assert place and not place.sampled
-        assert event_place(EVENT, place).traceparent.endswith("-00")
+        assert event_trace_context(EVENT, place).traceparent.endswith("-00")
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,13 @@ def test_what_is_not_collected_stays_so() -> None:
     [None, 7, "", "00-0-0-01", f"00-{'0' * 32}-{'1' * 16}-01", "Root=1-4bf92f35;Parent=x", "=;="],
 )
 def test_what_is_no_header_says_nothing(header: object) -> None:
-    assert TracePlace.read(header) is None
+    assert TraceContext.read(header) is None
 
 
 def test_an_events_trace_is_named_by_its_id() -> None:
-    place = event_place(EVENT)
+    place = event_trace_context(EVENT)
     assert place.trace_id == EVENT.hex
-    assert TracePlace.read(place.traceparent) == place == event_place(EVENT)
+    assert TraceContext.read(place.traceparent) == place == event_trace_context(EVENT)
 
 
 def test_an_event_with_a_caller_is_in_its_trace() -> None:
@@ -61,7 +61,9 @@ def test_an_event_with_a_caller_is_in_its_trace() -> None:
         to_prefect_event(BODY % "", header),
         to_prefect_event(BODY % ', "traceparent": "nonsense"', header),
     ):
-        place = TracePlace.read(event.resource[TRACEPARENT])
-        assert place == event_place(EVENT, CALLER)
+        place = TraceContext.read(event.resource[TRACEPARENT])
+        assert place == event_trace_context(EVENT, CALLER)
         assert place.trace_id == CALLER.trace_id and place.span_id != CALLER.span_id
-    assert to_prefect_event(BODY % "").resource[TRACEPARENT] == event_place(EVENT).traceparent
+    assert (
+        to_prefect_event(BODY % "").resource[TRACEPARENT] == event_trace_context(EVENT).traceparent
+    )

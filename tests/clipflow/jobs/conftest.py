@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from clipflow.media.ranges import KEPT
+from clipflow.media.ranges import BLOCK_CACHE
 from clipflow.settings import settings
 from clipflow.storage import aws
 from clipflow.storage.objects import ObjectStore
-from tests.clipflow.jobs.cutting import CutRoom
+from tests.clipflow.jobs.cutting import Cutter
 from tests.clipflow.jobs.reading import ReadingRoom, run
 from tests.clipflow.jobs.studio import Studio
 from tests.faulty_proxy import FaultyProxy
 
 
 @pytest.fixture
-def room(objects: ObjectStore, tmp_path: Path) -> CutRoom:
-    return CutRoom(objects, tmp_path)
+def cutter(objects: ObjectStore, tmp_path: Path) -> Cutter:
+    return Cutter(objects, tmp_path)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def two_hours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def reading_room(local_aws: str, objects: ObjectStore, tmp_path: Path) -> Iterator[ReadingRoom]:
-    KEPT.clear()
+    BLOCK_CACHE.clear()
     with FaultyProxy(local_aws).running() as proxy, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", proxy.url)
         _clear()

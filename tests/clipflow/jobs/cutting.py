@@ -5,22 +5,23 @@ from fractions import Fraction
 from pathlib import Path
 
 from clipflow.jobs.segment import open_source
-from clipflow.media.form import Form, common_form
-from clipflow.media.probe import Probe, probe
-from clipflow.media.smart_cut import Cutting, smart_cut
-from clipflow.media.stitch import Piece, Stitched, stitch
-from clipflow.media.window import Span, fetch
+from clipflow.media.mux import SegmentFile, StitchResult, stitch
+from clipflow.media.output_format import OutputFormat, common_format
+from clipflow.media.probe import Probe, probe_source
+from clipflow.media.smart_cut import CutResult, smart_cut
+from clipflow.media.window import Span, fetch_window
 from clipflow.storage.objects import ObjectHead, ObjectStore
+from tests.made_media import a_machine
 
 
-class CutRoom:
+class Cutter:
     """Cuts spans of objects into segments in a folder, and stitches them."""
 
     def __init__(self, objects: ObjectStore, folder: Path) -> None:
         self.objects = objects
         self.folder = folder
-        self._pieces: list[Piece] = []
-        self.cuttings: list[Cutting] = []
+        self._pieces: list[SegmentFile] = []
+        self.results: list[CutResult] = []
 
     def put(self, path: Path) -> ObjectHead:
         key = f"{self.folder.name}/{path.name}"
@@ -30,19 +31,23 @@ class CutRoom:
         return head
 
     def probe(self, head: ObjectHead) -> Probe:
-        return probe(open_source(head, self.objects))
+        return probe_source(open_source(head, self.objects))
 
-    def cut(self, head: ObjectHead, start: str, end: str, form: Form | None = None) -> Path:
-        known = self.probe(head)
+    def cut(
+        self, head: ObjectHead, start: str, end: str, target: OutputFormat | None = None
+    ) -> Path:
+        probe = self.probe(head)
         span = Span(Fraction(start), Fraction(end))
-        window = fetch(open_source(head, self.objects), known, span, self.folder / "window.nut")
+        window = fetch_window(
+            open_source(head, self.objects), probe, span, self.folder / "window.nut"
+        )
         path = self.folder / f"segment-{len(self._pieces)}.mp4"
-        form = form or common_form([known])
-        self.cuttings.append(smart_cut(window, known, form, path, threads=1))
-        self._pieces.append(Piece(path, span.duration))
+        target = target or common_format([probe])
+        self.results.append(smart_cut(window, probe, target, path, a_machine()))
+        self._pieces.append(SegmentFile(path, span.duration))
         return path
 
-    def stitch(self) -> tuple[Path, Stitched]:
+    def stitch(self) -> tuple[Path, StitchResult]:
         path = self.folder / "clip.mp4"
         return path, stitch(self._pieces, path)
 

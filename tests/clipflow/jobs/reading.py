@@ -9,16 +9,16 @@ from pathlib import Path
 import av
 
 from clipflow.jobs.segment import open_source
-from clipflow.media import ffmpeg
-from clipflow.media.probe import Probe, probe
-from clipflow.media.ranges import Extent
-from clipflow.media.window import Span, fetch
+from clipflow.media.probe import Probe, probe_source
+from clipflow.media.ranges import ByteRange
+from clipflow.media.window import Span, fetch_window
 from clipflow.storage.objects import ObjectHead, ObjectStore, object_store
 from tests.faulty_proxy import FaultyProxy, Request
+from tests.made_media import FFMPEG
 
 
 def run(*arguments: str) -> None:
-    subprocess.run([ffmpeg.executable(), "-nostdin", "-v", "error", "-y", *arguments], check=True)
+    subprocess.run([FFMPEG, "-nostdin", "-v", "error", "-y", *arguments], check=True)
 
 
 def remuxed(source: Path, path: Path, options: Sequence[str] = ()) -> Path:
@@ -57,19 +57,19 @@ class ReadingRoom:
         return head
 
     def probe(self, head: ObjectHead) -> Probe:
-        return probe(open_source(head, self.objects))
+        return probe_source(open_source(head, self.objects))
 
-    def read(self, head: ObjectHead, known: Probe, start: float, end: float) -> Reading:
+    def read(self, head: ObjectHead, probe: Probe, start: float, end: float) -> Reading:
         """A window of `start` to `end`, in seconds."""
         before = len(self.proxy.requests)
         path = self.folder / f"{start}.nut"
         span = Span(Fraction(start), Fraction(end))
-        fetch(open_source(head, self.objects), known, span, path)
+        fetch_window(open_source(head, self.objects), probe, span, path)
         with av.open(str(path)) as window:
             packets = [(p.stream_index, p.pts, bytes(p)) for p in window.demux() if p.size]
         return Reading(packets, self.proxy.requests[before:])
 
 
-def extent(request: Request) -> Extent:
+def extent(request: Request) -> ByteRange:
     start, last = request.range.removeprefix("bytes=").split("-")
-    return Extent(int(start), int(last) + 1)
+    return ByteRange(int(start), int(last) + 1)

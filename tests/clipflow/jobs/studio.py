@@ -11,6 +11,7 @@ from clipflow.domain.transcript import Word, words_json
 from clipflow.jobs.render import Render, render
 from clipflow.jobs.shorts import make_moment, plan_moments
 from clipflow.storage.objects import ObjectStore
+from tests.made_media import a_machine
 
 
 class Studio:
@@ -30,8 +31,8 @@ class Studio:
         moment = Moment(start=Fraction(start), end=Fraction(end), score=1, why="", title="")
         asked = ShortsConfig.read({"segment_count": 1, **config}, "the config")
         [planned] = plan_moments(self.keys, [moment], self.objects)
-        make_moment(planned, self.objects, threads=2, force=True)
-        short = render(Render(self.keys, asked, 1, moment), self.objects, threads=2, force=True)
+        make_moment(planned, self.objects, a_machine(2), force=True)
+        short = render(Render(self.keys, asked, 1, moment), self.objects, a_machine(2), force=True)
         path = self.folder / "short.mp4"
         self.objects.download(short.s3_key, path)
         return path

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.clipflow.jobs.cutting import CutRoom
+from tests.clipflow.jobs.cutting import Cutter
 from tests.made_media import make_source
 
 CHROMIUM = shutil.which("chromium")
@@ -103,29 +103,29 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site.server.server_close()
 
 
-def test_a_clip_and_a_segment_play_in_chromium(room: CutRoom, site: Site, tmp_path: Path) -> None:
+def test_a_clip_and_a_segment_play_in_chromium(cutter: Cutter, site: Site, tmp_path: Path) -> None:
     source = make_source(tmp_path / "s.mp4", seconds=8, sound=("-c:a", "aac"), clicks=True)
-    head = room.put(source)
-    segment = room.cut(head, "1", "3")
-    room.cut(head, "5", "6")
-    clip, _ = room.stitch()
+    head = cutter.put(source)
+    segment = cutter.cut(head, "1", "3")
+    cutter.cut(head, "5", "6")
+    clip, _ = cutter.stitch()
     assert site.seen(segment.name) == "2 1.5 320 180 with sound"
     assert site.seen(clip.name) == "3 1.5 320 180 with sound"
 
 
 def test_what_is_copied_plays_in_chromium_up_to_its_end(
-    room: CutRoom, site: Site, tmp_path: Path
+    cutter: Cutter, site: Site, tmp_path: Path
 ) -> None:
     picture = ("-c:v", "libx264", "-preset", "veryfast", "-g", "50", "-sc_threshold", "0")
     source = make_source(
         tmp_path / "s.mp4", seconds=8, picture=picture, sound=("-c:a", "aac"), clicks=True
     )
-    head = room.put(source)
-    segment = room.cut(head, "1", "7")
-    room.cut(head, "2", "6")
-    room.cut(head, "0.52", "1.52")
-    assert [cutting.way for cutting in room.cuttings] == ["copied", "copied", "encoded"]
-    clip, _ = room.stitch()
+    head = cutter.put(source)
+    segment = cutter.cut(head, "1", "7")
+    cutter.cut(head, "2", "6")
+    cutter.cut(head, "0.52", "1.52")
+    assert [cutting.way for cutting in cutter.results] == ["copied", "copied", "encoded"]
+    clip, _ = cutter.stitch()
     assert site.seen(segment.name) == "6 1.5 320 180 with sound"
     assert site.seen(clip.name) == "11 1.5 320 180 with sound"
     assert site.played(segment.name).startswith("6 150 ")

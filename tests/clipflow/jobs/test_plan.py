@@ -25,7 +25,7 @@ from clipflow.jobs.clips import (
 from clipflow.jobs.segment import SegmentPlan
 from clipflow.media.window import Span
 from clipflow.storage.objects import ObjectStore
-from tests.made_media import frame_numbers, make_source
+from tests.made_media import a_machine, frame_numbers, make_source
 
 Ask = Callable[..., SourcedClip]
 
@@ -52,7 +52,7 @@ def ask(source: str, objects: ObjectStore, tmp_path: Path) -> Ask:
 
 
 def make(cuts: list[Cut], clip: SourcedClip, objects: ObjectStore) -> None:
-    outputs = [extract(cut, objects, threads=1) for cut in cuts]
+    outputs = [extract(cut, objects, a_machine()) for cut in cuts]
     segments = [StitchSegment(segment_file=o.segment_file, metadata=o.metadata) for o in outputs]
     keys = clip.keys
     request = StitchInput(
@@ -61,7 +61,7 @@ def make(cuts: list[Cut], clip: SourcedClip, objects: ObjectStore) -> None:
         clip_id=keys.clip_id,
         segments=segments,
     )
-    assemble(request, clip, objects)
+    assemble(request, clip, objects, a_machine())
 
 
 def test_an_end_a_little_past_the_sources_is_clamped(
@@ -96,17 +96,17 @@ def test_a_segment_is_cut_again_only_if_it_is_another_or_forced(
 ) -> None:
     clip = ask({"startTime": 1, "endTime": 2})
     [cut] = plan_cuts(clip, objects)
-    made = extract(cut, objects, threads=1)
+    made = extract(cut, objects, a_machine())
     marked = objects.head(made.segment_file)
     assert marked
     objects.client.put_object(
         Bucket=objects.bucket, Key=made.segment_file, Body=b"kept", Metadata=marked.metadata
     )
-    kept = extract(cut, objects, threads=1)
+    kept = extract(cut, objects, a_machine())
     assert kept.metadata.file_size == 4
     [other] = plan_cuts(ask({"startTime": 1, "endTime": 2.04}), objects)
-    assert extract(other, objects, threads=1).metadata.file_size > 1000
-    assert extract(cut, objects, threads=1, force=True) == made
+    assert extract(other, objects, a_machine()).metadata.file_size > 1000
+    assert extract(cut, objects, a_machine(), force=True) == made
 
 
 def test_finished_objects_say_what_they_are_and_what_they_were_made_from(
@@ -133,7 +133,7 @@ def test_a_segment_says_which_way_it_was_cut(ask: Ask, objects: ObjectStore) -> 
     cuts = plan_cuts(ask({"startTime": 1, "endTime": 5}, {"startTime": 1, "endTime": 1.5}), objects)
     ways = []
     for cut in cuts:
-        head = objects.head(extract(cut, objects, threads=1).segment_file)
+        head = objects.head(extract(cut, objects, a_machine()).segment_file)
         assert head
         ways.append(head.metadata["cut-way"])
     assert ways == ["smart", "encoded: no whole closed group of pictures lies in the span"]
@@ -141,7 +141,7 @@ def test_a_segment_says_which_way_it_was_cut(ask: Ask, objects: ObjectStore) -> 
 
 def test_a_plan_is_the_same_after_it_travelled_as_json(ask: Ask, objects: ObjectStore) -> None:
     [cut] = plan_cuts(ask({"startTime": 1, "endTime": 5}), objects)
-    assert cut.plan.form.copied
+    assert cut.plan.target.copied
     plans = TypeAdapter(SegmentPlan)
     told = json.loads(json.dumps(plans.dump_python(cut.plan, mode="json")))
     arrived = plans.validate_python(told)
@@ -157,7 +157,7 @@ def test_a_source_replaced_under_a_run_is_an_error_and_no_mixture(
     other = make_source(tmp_path / "other.mp4", seconds=7, sound=None)
     objects.client.upload_file(str(other), objects.bucket, source)
     with pytest.raises(SourceChangedError, match="was replaced"):
-        extract(cut, objects, threads=1)
+        extract(cut, objects, a_machine())
     assert objects.head(clip.keys.segment(0)) is None
 
 

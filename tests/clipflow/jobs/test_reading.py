@@ -56,14 +56,14 @@ def test_little_more_is_read_than_the_spans_and_the_index_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     head = reading_room.put(remuxed(five_minutes, reading_room.folder / name, options))
-    known = reading_room.probe(head)
-    readings = [reading_room.read(head, known, *span) for span in SPANS]
+    probe = reading_room.probe(head)
+    readings = [reading_room.read(head, probe, *span) for span in SPANS]
     sent = sum(request.sent for request in reading_room.proxy.requests)
     assert sent <= most * sum(reading.own for reading in readings)
     assert max(len(reading.requests) for reading in readings) <= 16
     assert "read from its start" not in caplog.text
     # The same once more needs no index: what is read is the span alone.
-    again = reading_room.read(head, known, *SPANS[1])
+    again = reading_room.read(head, probe, *SPANS[1])
     assert again.packets == readings[1].packets
     assert again.sent <= 1.15 * again.own
 
@@ -76,11 +76,11 @@ def test_the_index_of_two_hours_is_read_once_for_five_segments(
         index = index_length(file.read(64))
     assert index > 6_000_000
     head = reading_room.put(two_hours)
-    known = reading_room.probe(head)
+    probe = reading_room.probe(head)
     opening = len(reading_room.proxy.requests)
     assert sum(r.sent for r in reading_room.proxy.requests) <= index + 1_000_000
     starts = (500.1, 1700.1, 3100.1, 5300.1, 7000.1)
-    readings = [reading_room.read(head, known, start, start + 45) for start in starts]
+    readings = [reading_room.read(head, probe, start, start + 45) for start in starts]
     later = reading_room.proxy.requests[opening:]
     assert all(extent(request).start >= index for request in later)
     assert sum(r.sent for r in later) <= 1.15 * sum(reading.own for reading in readings)
@@ -93,14 +93,14 @@ def test_two_threads_that_open_a_source_at_once_read_its_index_once(
 ) -> None:
     head = reading_room.put(five_minutes)
     with ThreadPoolExecutor(2) as threads:
-        known, same = threads.map(reading_room.probe, [head] * 2)
-    assert known == same
+        probe, same = threads.map(reading_room.probe, [head] * 2)
+    assert probe == same
     starts = [extent(request).start for request in reading_room.proxy.requests if request.range]
     assert len(starts) == len(set(starts))
     with ThreadPoolExecutor(3) as threads:
-        made = list(threads.map(lambda span: reading_room.read(head, known, *span), SPANS))
+        made = list(threads.map(lambda span: reading_room.read(head, probe, *span), SPANS))
     assert [r.packets for r in made] == [
-        reading_room.read(head, known, *span).packets for span in SPANS
+        reading_room.read(head, probe, *span).packets for span in SPANS
     ]
 
 
@@ -110,11 +110,11 @@ def test_a_source_without_an_index_is_read_from_its_start_and_the_log_says_so(
 ) -> None:
     path = remuxed(five_minutes, reading_room.folder / "five.mkv", ["-f", "matroska", "-live", "1"])
     head = reading_room.put(path)
-    known = reading_room.probe(head)
-    reading = reading_room.read(head, known, *SPANS[0])
+    probe = reading_room.probe(head)
+    reading = reading_room.read(head, probe, *SPANS[0])
     assert f"{head.key} has no index to seek by: it is read from its start" in caplog.text
     indexed = reading_room.put(remuxed(five_minutes, reading_room.folder / "indexed.mkv"))
-    assert reading.packets == reading_room.read(indexed, known, *SPANS[0]).packets
+    assert reading.packets == reading_room.read(indexed, probe, *SPANS[0]).packets
 
 
 @pytest.mark.slow
@@ -122,12 +122,12 @@ def test_a_source_that_is_replaced_between_two_readings_is_never_mixed(
     five_minutes: Path, reading_room: ReadingRoom
 ) -> None:
     head = reading_room.put(five_minutes)
-    known = reading_room.probe(head)
-    reading_room.read(head, known, *SPANS[0])
+    probe = reading_room.probe(head)
+    reading_room.read(head, probe, *SPANS[0])
     other = remuxed(five_minutes, reading_room.folder / "other.mp4", ["-t", "200"])
     reading_room.put(other, five_minutes.name)
     with pytest.raises(SourceChangedError, match="was replaced while it was read"):
-        reading_room.read(head, known, *SPANS[1])
+        reading_room.read(head, probe, *SPANS[1])
 
 
 @pytest.mark.slow
@@ -135,10 +135,10 @@ def test_a_source_that_is_taken_away_is_missed(
     five_minutes: Path, reading_room: ReadingRoom
 ) -> None:
     head = reading_room.put(five_minutes)
-    known = reading_room.probe(head)
+    probe = reading_room.probe(head)
     reading_room.direct.client.delete_object(Bucket=reading_room.direct.bucket, Key=head.key)
     with pytest.raises(SourceNotFoundError, match=f"{head.key} is not there"):
-        reading_room.read(head, known, *SPANS[1])
+        reading_room.read(head, probe, *SPANS[1])
 
 
 @pytest.mark.slow
@@ -146,10 +146,10 @@ def test_a_body_that_breaks_off_is_taken_up_where_it_did(
     five_minutes: Path, reading_room: ReadingRoom
 ) -> None:
     head = reading_room.put(five_minutes)
-    known = reading_room.probe(head)
-    whole = reading_room.read(head, known, *SPANS[0])
+    probe = reading_room.probe(head)
+    whole = reading_room.read(head, probe, *SPANS[0])
     reading_room.proxy.faults = [Fault(is_of_source, times=2, after=300_000)]
-    broken = reading_room.read(head, known, *SPANS[0])
+    broken = reading_room.read(head, probe, *SPANS[0])
     assert broken.packets == whole.packets
     assert broken.sent == whole.sent
     assert len(broken.requests) == len(whole.requests) + 2
@@ -169,14 +169,14 @@ def test_storage_that_fails_for_good_is_told_with_the_source_and_no_credentials(
     fault: Fault, five_minutes: Path, reading_room: ReadingRoom
 ) -> None:
     head = reading_room.put(five_minutes)
-    known = reading_room.probe(head)
+    probe = reading_room.probe(head)
     reading_room.proxy.faults = [fault]
     with pytest.raises(StorageUnavailableError, match=f"reading {head.key} failed") as raised:
-        reading_room.read(head, known, *SPANS[0])
+        reading_room.read(head, probe, *SPANS[0])
     assert "X-Amz" not in str(raised.value)
     # Nothing of it stays: the same thread reads on when storage is back.
     reading_room.proxy.faults = []
-    assert reading_room.read(head, known, *SPANS[0]).packets
+    assert reading_room.read(head, probe, *SPANS[0]).packets
 
 
 def test_storage_that_never_answers_is_a_deadline() -> None:

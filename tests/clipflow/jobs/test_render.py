@@ -12,10 +12,9 @@ import pytest
 
 from clipflow.domain.shorts import CaptionStyle, Layout
 from clipflow.domain.transcript import Word
-from clipflow.media import ffmpeg
-from clipflow.media.loudness import loudness
+from clipflow.media.loudness import measure_loudness
 from tests.clipflow.jobs.studio import Studio
-from tests.made_media import clicks, frame_numbers, frame_times, make_source
+from tests.made_media import FFMPEG, clicks, frame_numbers, frame_times, make_source
 
 pytestmark = pytest.mark.slow
 
@@ -113,16 +112,19 @@ def test_speech_is_as_loud_as_the_platforms_play_it(
 ) -> None:
     talk, source = Path("demo/sample/main.mp4").resolve(), tmp_path / "talk.mp4"
     loud = ("-af", f"volume={gain}", "-c:v", "copy", "-c:a", "flac", "-strict", "-2")
-    subprocess.run([ffmpeg.executable(), "-v", "error", "-i", talk, *loud, source], check=True)
+    subprocess.run([FFMPEG, "-v", "error", "-i", talk, *loud, source], check=True)
     studio.put(source)
     short = studio.make("40", "52")
-    assert abs(loudness(short) + 14) < 0.5
+    assert abs(measure_loudness(short) + 14) < 0.5
     assert true_peak(short) <= -1.5
 
 
 def test_silence_stays_silent(studio: Studio, tmp_path: Path) -> None:
     studio.put(made(tmp_path / "mute.mp4", seconds=2, sound=None))
-    assert loudness(studio.make("0", "2")) == -math.inf or loudness(tmp_path / "short.mp4") < -60
+    assert (
+        measure_loudness(studio.make("0", "2")) == -math.inf
+        or measure_loudness(tmp_path / "short.mp4") < -60
+    )
 
 
 TEXTS = {
@@ -184,8 +186,7 @@ def yellow(frame: av.VideoFrame) -> tuple[int, int] | None:
 def true_peak(path: Path) -> float:
     """In dBTP, as ffmpeg's ebur128 says."""
     said = subprocess.run(
-        [ffmpeg.executable(), "-nostdin", "-i", str(path), "-af", "ebur128=peak=true"]
-        + ["-f", "null", "-"],
+        [FFMPEG, "-nostdin", "-i", str(path), "-af", "ebur128=peak=true"] + ["-f", "null", "-"],
         capture_output=True,
         text=True,
         check=True,

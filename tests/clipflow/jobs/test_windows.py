@@ -9,10 +9,9 @@ import av
 import pytest
 
 from clipflow.domain.errors import MediaRefusedError
-from clipflow.media import ffmpeg
-from clipflow.media.loudness import loudness
-from tests.clipflow.jobs.cutting import CutRoom
-from tests.made_media import clicks, frame_numbers, frame_times, make_source, samples
+from clipflow.media.loudness import measure_loudness
+from tests.clipflow.jobs.cutting import Cutter
+from tests.made_media import FFMPEG, clicks, frame_numbers, frame_times, make_source, samples
 
 PRORES = ("-c:v", "prores")
 DNXHD = ("-c:v", "dnxhd", "-profile:v", "dnxhr_lb")
@@ -36,13 +35,13 @@ SPANS = [("0", "0.5"), ("1.01", "2.34"), ("2.5", "3")]
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_production_codec_is_cut_to_the_frame_and_the_sample(
-    name: str, room: CutRoom, tmp_path: Path
+    name: str, cutter: Cutter, tmp_path: Path
 ) -> None:
     made = SOURCES[name]
     rate = Fraction(made.get("rate", 25))
-    head = room.put(make_source(tmp_path / name, seconds=4, **made))
+    head = cutter.put(make_source(tmp_path / name, seconds=4, **made))
     for start, end in SPANS:
-        segment = room.cut(head, start, end)
+        segment = cutter.cut(head, start, end)
         wanted = [n for n in range(120) if Fraction(start) <= n / rate < Fraction(end)]
         assert frame_numbers(segment) == wanted
         rounding = Fraction(1, 900) if name.endswith("mkv") else Fraction(1, 80_000)
@@ -55,19 +54,19 @@ def test_a_production_codec_is_cut_to_the_frame_and_the_sample(
         assert list(heard) == [n % 65536 - 32768 for n in range(first, first + length)]
 
 
-def test_what_only_a_decoder_knows_is_cut(room: CutRoom, tmp_path: Path) -> None:
+def test_what_only_a_decoder_knows_is_cut(cutter: Cutter, tmp_path: Path) -> None:
     fast = ("-c:v", "libaom-av1", "-cpu-used", "8", "-usage", "realtime", "-g", "25")
-    head = room.put(make_source(tmp_path / "new.webm", seconds=2, sound=None, picture=fast))
-    assert frame_numbers(room.cut(head, "0.5", "1.5")) == list(range(13, 38))
+    head = cutter.put(make_source(tmp_path / "new.webm", seconds=2, sound=None, picture=fast))
+    assert frame_numbers(cutter.cut(head, "0.5", "1.5")) == list(range(13, 38))
 
 
 def test_a_picture_that_no_window_holds_is_refused_by_its_name(
-    room: CutRoom, tmp_path: Path
+    cutter: Cutter, tmp_path: Path
 ) -> None:
     screen: dict[str, Any] = {"picture": ("-c:v", "flashsv2"), "output": ("-pix_fmt", "bgr24")}
     source = make_source(tmp_path / "s.flv", seconds=1, sound=None, **screen)
     with pytest.raises(MediaRefusedError, match="its picture is flashsv2, which cannot be cut"):
-        room.cut(room.put(source), "0", "0.5")
+        cutter.cut(cutter.put(source), "0", "0.5")
 
 
 def damage(source: Path, those: slice, **stream: int) -> None:
@@ -80,22 +79,22 @@ def damage(source: Path, those: slice, **stream: int) -> None:
     source.write_bytes(data)
 
 
-def test_a_span_of_which_nothing_decodes_is_refused(room: CutRoom, tmp_path: Path) -> None:
+def test_a_span_of_which_nothing_decodes_is_refused(cutter: Cutter, tmp_path: Path) -> None:
     source = make_source(tmp_path / "s.mkv", seconds=6)
     damage(source, slice(50, 100), video=0)
     with pytest.raises(MediaRefusedError, match="0 of 25 frames could be decoded"):
-        room.cut(room.put(source), "2.5", "3.5")
+        cutter.cut(cutter.put(source), "2.5", "3.5")
 
 
-def test_sound_of_which_nothing_decodes_is_refused(room: CutRoom, tmp_path: Path) -> None:
+def test_sound_of_which_nothing_decodes_is_refused(cutter: Cutter, tmp_path: Path) -> None:
     source = make_source(tmp_path / "s.mkv", seconds=3)
     damage(source, slice(15, None), audio=0)
     with pytest.raises(MediaRefusedError, match=r"No sound of .*s\.mkv can be decoded there"):
-        room.cut(room.put(source), "2.5", "3")
+        cutter.cut(cutter.put(source), "2.5", "3")
 
 
-def test_sound_that_changes_its_layout_stays_in_its_place(room: CutRoom, tmp_path: Path) -> None:
-    segment = room.cut(room.put(_advert(tmp_path)), "0.5", "3.5")
+def test_sound_that_changes_its_layout_stays_in_its_place(cutter: Cutter, tmp_path: Path) -> None:
+    segment = cutter.cut(cutter.put(_advert(tmp_path)), "0.5", "3.5")
     _, heard = samples(segment)
     assert len(heard) == 3 * 48000
     # The AC-3 encoder puts 256 samples before the first.
@@ -104,7 +103,7 @@ def test_sound_that_changes_its_layout_stays_in_its_place(room: CutRoom, tmp_pat
     assert len(found) == 3
     apart = [abs(click - wanted) for click, wanted in zip(found, expected, strict=True)]
     assert max(apart) < Fraction(1, 1000)
-    assert loudness(tmp_path / "window.nut") > -60
+    assert measure_loudness(tmp_path / "window.nut") > -60
 
 
 def _advert(folder: Path) -> Path:
@@ -116,7 +115,7 @@ def _advert(folder: Path) -> Path:
         "b": ("start_sample=92160", surround),
     }
     together = folder / "sound.ac3"
-    run = [ffmpeg.executable(), "-v", "error", "-y", "-i"]
+    run = [FFMPEG, "-v", "error", "-y", "-i"]
     with together.open("wb") as file:
         for name, (trim, pan) in parts.items():
             part = folder / f"{name}.ac3"

@@ -8,12 +8,12 @@ import av
 import numpy as np
 import pytest
 
-from clipflow.media import ffmpeg
-from clipflow.media.form import common_form
-from clipflow.media.probe import Colour, probe
+from clipflow.media.output_format import common_format
+from clipflow.media.probe import Colour, probe_source
 from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import LocalSource
-from clipflow.media.window import Span, fetch
+from clipflow.media.window import Span, fetch_window
+from tests.made_media import FFMPEG, a_machine
 
 BRICK = (0xC0, 0x20, 0x40)
 X264_RGB = ("-c:v", "libx264rgb", "-preset", "ultrafast", "-qp", "0")
@@ -22,7 +22,7 @@ X264_RGB = ("-c:v", "libx264rgb", "-preset", "ultrafast", "-qp", "0")
 def flat(path: Path, size: str, pixels: str, codec: tuple[str, ...]) -> Path:
     """A second of `BRICK`."""
     picture = f"color=c=0x{bytes(BRICK).hex()}:s={size}:r=25:d=1,format={pixels}"
-    command = [ffmpeg.executable(), "-v", "error", "-y", "-f", "lavfi", "-i", picture]
+    command = [FFMPEG, "-v", "error", "-y", "-f", "lavfi", "-i", picture]
     subprocess.run([*command, *codec, str(path)], check=True)
     return path
 
@@ -30,10 +30,10 @@ def flat(path: Path, size: str, pixels: str, codec: tuple[str, ...]) -> Path:
 def clip_of(path: Path) -> av.VideoFrame:
     """The first frame of a clip of the source's first half second."""
     source = LocalSource(path)
-    known, span = probe(source), Span(Fraction(0), Fraction(1, 2))
-    window = fetch(source, known, span, path.with_suffix(".nut"))
+    probe, span = probe_source(source), Span(Fraction(0), Fraction(1, 2))
+    window = fetch_window(source, probe, span, path.with_suffix(".nut"))
     made = path.with_suffix(".made.mp4")
-    smart_cut(window, known, common_form([known]), made, threads=1)
+    smart_cut(window, probe, common_format([probe]), made, a_machine())
     with av.open(str(made)) as container:
         return next(container.decode(video=0))
 
@@ -67,7 +67,7 @@ def test_a_picture_in_yuv_that_is_tagged_rgb_is_shown_as_one_without_a_tag(tmp_p
 def test_hdr_in_rgb_is_cut_with_the_matrix_of_its_primaries(tmp_path: Path) -> None:
     tags = ("-vf", "setparams=color_primaries=bt2020:color_trc=smpte2084")
     path = flat(tmp_path / "hdr.mp4", "320x180", "rgb24", (*tags, *X264_RGB))
-    assert common_form([probe(LocalSource(path))]).colour == Colour(9, 16, 9)
+    assert common_format([probe_source(LocalSource(path))]).colour == Colour(9, 16, 9)
     frame = clip_of(path)
     assert int(frame.colorspace) == 9
     # Red's luma is 0.2627 of BT.2020, 0.2126 of BT.709.

@@ -8,8 +8,8 @@ import av
 import pytest
 
 from clipflow.domain.errors import StorageUnavailableError
-from clipflow.media.ranges import BLOCK, LARGEST, Extent, Kept, RangeFile, index_length
-from clipflow.media.source import reading
+from clipflow.media.ranges import BLOCK, LARGEST, BlockCache, ByteRange, RangeFile, index_length
+from clipflow.media.source import source_errors
 from tests.made_media import make_source
 
 SIZE = 24 << 20
@@ -20,15 +20,15 @@ class Remote:
 
     def __init__(self, size: int = SIZE) -> None:
         self.data = Random(1).randbytes(size)
-        self.asked: list[Extent] = []
+        self.asked: list[ByteRange] = []
 
     def fetch(self, start: int, end: int) -> bytes:
-        self.asked.append(Extent(start, end))
+        self.asked.append(ByteRange(start, end))
         assert 0 <= start < end <= len(self.data)
         return self.data[start:end]
 
-    def file(self, kept: Kept | None = None, *, opened: bool = True) -> RangeFile:
-        made = RangeFile(self.fetch, len(self.data), "it", Kept() if kept is None else kept)
+    def file(self, kept: BlockCache | None = None, *, opened: bool = True) -> RangeFile:
+        made = RangeFile(self.fetch, len(self.data), "it", BlockCache() if kept is None else kept)
         if opened:
             made.expect([], 1 << 18)
         return made
@@ -62,7 +62,7 @@ def test_every_place_reads_as_it_is(opened: bool) -> None:
 def test_what_is_expected_is_asked_for_once_in_large_pieces_and_no_further() -> None:
     remote = Remote()
     file = remote.file()
-    wanted = Extent(1_000_001, 1_000_001 + 2 * LARGEST + 77)
+    wanted = ByteRange(1_000_001, 1_000_001 + 2 * LARGEST + 77)
     file.expect([wanted], 1 << 18)
     read(file, wanted.start, wanted.end - wanted.start)
     assert len(remote.asked) == 3
@@ -72,7 +72,7 @@ def test_what_is_expected_is_asked_for_once_in_large_pieces_and_no_further() -> 
 def test_streams_far_apart_are_read_in_turns_and_nothing_twice() -> None:
     remote = Remote()
     file = remote.file()
-    picture, sound = Extent(0, 12 << 20), Extent(20 << 20, 21 << 20)
+    picture, sound = ByteRange(0, 12 << 20), ByteRange(20 << 20, 21 << 20)
     file.expect([picture, sound], 1 << 18)
     for turn in range(64):
         read(file, picture.start + turn * (12 << 14), 12 << 14)
@@ -89,7 +89,7 @@ def test_without_an_index_a_run_is_read_in_steps() -> None:
 
 
 def test_what_was_read_while_opening_is_there_for_the_next() -> None:
-    remote, kept = Remote(), Kept()
+    remote, kept = Remote(), BlockCache()
     for _ in range(2):
         file = remote.file(kept, opened=False)
         read(file, 0, 100_000)
@@ -103,7 +103,7 @@ def test_what_was_read_while_opening_is_there_for_the_next() -> None:
 
 
 def test_no_more_is_kept_than_may_be_and_the_least_used_goes_first() -> None:
-    kept = Kept(limit=3 * BLOCK)
+    kept = BlockCache(limit=3 * BLOCK)
     block = bytes(BLOCK)
     for number in range(3):
         kept.put("it", number, block)
@@ -114,7 +114,7 @@ def test_no_more_is_kept_than_may_be_and_the_least_used_goes_first() -> None:
 
 def test_an_index_larger_than_what_may_be_kept_is_read_all_the_same() -> None:
     remote = Remote()
-    file = remote.file(Kept(limit=2 * BLOCK), opened=False)
+    file = remote.file(BlockCache(limit=2 * BLOCK), opened=False)
     assert read(file, 0, 2_000_000) == remote.data[:2_000_000]
 
 
@@ -125,7 +125,7 @@ def test_a_failure_ends_the_file_and_is_not_tried_again() -> None:
         asked.append(start)
         raise StorageUnavailableError("S3 is away.")
 
-    file = RangeFile(fetch, SIZE, "it", Kept())
+    file = RangeFile(fetch, SIZE, "it", BlockCache())
     with pytest.raises(StorageUnavailableError, match="S3 is away"):
         file.read(1)
     assert file.read(1) == b""
@@ -146,8 +146,8 @@ def test_what_stops_a_read_comes_out_of_pyav_as_it_went_in(
             raise stop
         return data[start:end]
 
-    file = RangeFile(fetch, len(data), "it", Kept(limit=0))
-    with pytest.raises(type(stop)) as raised, reading("it"), av.open(file, "r") as container:
+    file = RangeFile(fetch, len(data), "it", BlockCache(limit=0))
+    with pytest.raises(type(stop)) as raised, source_errors("it"), av.open(file, "r") as container:
         for _ in container.demux():
             pass
     assert raised.value is stop

@@ -17,6 +17,7 @@ from clipflow.domain.transcript import Word, words_json
 from clipflow.media import ffmpeg
 from clipflow.results.publish import put_clip_page, put_shorts_page
 from clipflow.storage.objects import ObjectStore
+from tests.made_media import a_machine
 
 WHY = "It says in one sentence what the talk keeps coming back to."
 TITLES = ("One clip holds one idea", "Begin with the good part", "Leave some silence in")
@@ -121,8 +122,8 @@ class Results:
 
     def show(self) -> "Results":
         """Both pages."""
-        put_shorts_page(self.keys, self.shorts, self.objects)
-        put_clip_page(self.clip_keys, self.segments, self.made, self.objects)
+        put_shorts_page(self.keys, self.shorts, self.objects, a_machine())
+        put_clip_page(self.clip_keys, self.segments, self.made, self.objects, a_machine())
         return self
 
     def text(self, key: str) -> str:

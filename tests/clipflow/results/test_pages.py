@@ -13,11 +13,11 @@ from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Short
 from clipflow.domain.transcript import Transcript, Word
 from clipflow.results.pages import (
-    Marks,
-    captions,
+    MomentMarks,
     clip_page,
     clock,
-    relinked,
+    player_captions,
+    replace_links,
     shorts_page,
     shown_lines,
     size,
@@ -84,7 +84,7 @@ def test_one_that_failed_says_why_and_what_to_do_and_offers_no_video() -> None:
 def test_the_words_of_a_short_are_marked_and_no_others() -> None:
     said = words([("a", "One two three four."), ("a", "Five six."), ("b", "Seven eight.")])
     shorts = [made(1, 0, start=Fraction(2), end=Fraction(7)), made(2, 2)]
-    lines = shown_lines(Transcript(tuple(said)), Marks.of(said, shorts))
+    lines = shown_lines(Transcript(tuple(said)), MomentMarks.of(said, shorts))
     runs = [(run.gap, run.text, run.shorts) for line in lines for run in line.runs]
     assert runs == [
         ("", "One two", ()),
@@ -110,7 +110,7 @@ def test_a_script_without_spaces_gets_none_where_a_mark_begins() -> None:
         Word(text=text, start=at, end=at + 1) for at, text in enumerate(["你", "好", "世", "界"])
     ]
     short = made(1, 0, start=Fraction(2), end=Fraction(4))
-    [line] = shown_lines(Transcript(tuple(said)), Marks.of(said, [short]))
+    [line] = shown_lines(Transcript(tuple(said)), MomentMarks.of(said, [short]))
     assert [(run.gap, run.text) for run in line.runs] == [("", "你好"), ("", "世界")]
 
 
@@ -121,7 +121,7 @@ def test_a_moment_in_which_nothing_is_said_has_no_place_in_the_transcript() -> N
 def test_captions_are_webvtt_and_their_text_is_no_markup() -> None:
     said = words([("a", "Not this."), ("a", "<i>One</i> & two.")])
     short = made(1, 1)
-    uri = captions(Transcript(tuple(said)), Marks.of(said, [short]), short)
+    uri = player_captions(Transcript(tuple(said)), MomentMarks.of(said, [short]), short)
     assert uri
     text = b64decode(uri.removeprefix("data:text/vtt;base64,")).decode()
     assert (
@@ -143,9 +143,9 @@ def test_ten_hours_and_two_hundred_shorts_are_a_page_soon_enough() -> None:
 def test_a_page_can_be_brought_to_files_of_other_names() -> None:
     text = page(made(1, 1), made(2, 4))
     old = "videos-cropped-stacked/segment_1_cropped_stacked.mp4"
-    brought = relinked(text, {old: "a%20talk&more-1.mp4"})
+    brought = replace_links(text, {old: "a%20talk&more-1.mp4"})
     assert old not in brought and brought.count('="a%20talk&amp;more-1.mp4"') == 2
-    assert relinked(brought, {"a%20talk&more-1.mp4": old}) == text
+    assert replace_links(brought, {"a%20talk&more-1.mp4": old}) == text
 
 
 @pytest.mark.parametrize(

@@ -80,4 +80,4 @@ def test_a_page_that_a_person_put_there_is_left_alone(
     with caplog.at_level(logging.WARNING):
         results.put()
     assert results.text(results.keys.page) == "mine"
-    assert f"{results.keys.page} is not ours" in caplog.text
+    assert f"{results.keys.page} was not made by clipflow" in caplog.text

@@ -9,7 +9,7 @@ from clipflow.domain.errors import Failure, FailureCode
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short
 from clipflow.results.posters import contact_sheet
-from clipflow.results.tables import clip_rows, clip_words, short_rows, shorts_words, text
+from clipflow.results.tables import clip_rows, clip_summary, short_rows, shorts_summary, text
 from clipflow.storage.objects import ObjectHead
 
 CLIP = ClipKeys("t", "episode-1", "clip-1")
@@ -35,7 +35,7 @@ def test_each_segment_of_a_clip_is_a_row_in_play_order() -> None:
         {
             "Segment": 0,
             "Speaker": "host",
-            "Times": "00:01:00–00:01:02.5",
+            "Times": "00:01:00-00:01:02.5",
             "Seconds": 2.5,
             "Cut": "encoded: HDR",
             "Size": "1.4 MB",
@@ -45,7 +45,7 @@ def test_each_segment_of_a_clip_is_a_row_in_play_order() -> None:
         {
             "Segment": 1,
             "Speaker": "",
-            "Times": "00:00:05–00:00:07",
+            "Times": "00:00:05-00:00:07",
             "Seconds": 2.0,
             "Cut": "",
             "Size": "",
@@ -63,13 +63,13 @@ def test_each_short_is_a_row_and_one_that_failed_says_why() -> None:
         "Short": 1,
         "Title": "A title",
         "Score": 87.5,
-        "Times": "00:01:01–00:01:15.5",
+        "Times": "00:01:01-00:01:15.5",
         "Size": "4.2 MB",
         "State": "made",
         "Link": f"[open](http://s3/{VIDEO.short(1)})",
     }
     assert (second["State"], second["Link"]) == ("failed: ffmpeg failed. Check it.", "")
-    assert shorts_words(VIDEO, [made, failed], link) == (
+    assert shorts_summary(VIDEO, [made, failed], link) == (
         "**1 of 2 shorts** of talk · 0:14 in all"
         " · [results page](http://s3/warehouse/u/talk/index.html)"
     )
@@ -84,7 +84,7 @@ def test_a_clip_is_told_in_a_line_with_where_to_see_it() -> None:
         resolution="1280x720",
         segment_count=1,
     )
-    assert clip_words(CLIP, made, link) == (
+    assert clip_summary(CLIP, made, link) == (
         "**Clip clip-1** of episode-1 · 00:00:03 · 1280x720 · 900 kB"
         " · [watch it](http://s3/episode-1/clips/clip-1/clip.mp4)"
         " · [results page](http://s3/episode-1/clips/clip-1/index.html)"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clipflow.domain.timecode import parse_timecode
-from clipflow.media.probe import probe
+from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.speech import audio
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
@@ -22,7 +22,7 @@ SAMPLE = Path(__file__).parents[3] / "demo" / "sample"
 def sample_sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = LocalSource(SAMPLE / "main.mp4")
     path = tmp_path_factory.mktemp("sample") / "sound"
-    audio.extract(source, probe(source), path)
+    audio.extract(source, probe_source(source), path)
     os.truncate(path, SECONDS * RATE * SAMPLE_BYTES)
     return path
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clipflow.domain.errors import MediaInterruptedError
-from clipflow.media.probe import probe
+from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.speech import audio
 from clipflow.speech.sound import RATE, pieces, samples
@@ -18,7 +18,7 @@ PASSTHROUGH = ("-fps_mode", "passthrough")
 
 def extracted(path: Path) -> Path:
     source, sound = LocalSource(path), path.with_suffix(".sound")
-    audio.extract(source, probe(source), sound)
+    audio.extract(source, probe_source(source), sound)
     return sound
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from clipflow.media.probe import probe
+from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.settings import Models
 from clipflow.speech import audio
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
 from clipflow.speech.transcriber import transcribe
-from clipflow.telemetry.progress import heard_by
+from clipflow.telemetry.progress import reporting_to
 from tests.clipflow.speech.conftest import SAMPLE
 
 pytestmark = pytest.mark.slow
@@ -21,10 +21,10 @@ def test_progress_is_reported_from_beginning_to_end(tmp_path: Path) -> None:
     read: list[float] = []
     heard: list[float] = []
     source, path = LocalSource(SAMPLE / "main.mp4"), tmp_path / "sound"
-    with heard_by(read.append):
-        audio.extract(source, probe(source), path)
+    with reporting_to(read.append):
+        audio.extract(source, probe_source(source), path)
     assert len(read) > 10 and read == sorted(read) and read[-1] > 0.9
     os.truncate(path, 12 * RATE * SAMPLE_BYTES)
-    with heard_by(heard.append):
+    with reporting_to(heard.append):
         assert transcribe(path, "en", Models()).words
     assert len(heard) > 1 and heard == sorted(heard) and heard[-1] == 1

@@ -3,7 +3,7 @@
 import pytest
 
 from clipflow.settings import Settings
-from clipflow.storage.objects import address
+from clipflow.storage.objects import public_url
 
 KEY = "a b/clips/c#1/clip.mp4"
 
@@ -37,4 +37,4 @@ def test_an_object_has_an_address_for_browsers(
         monkeypatch.delenv(name, raising=False)
     for name, value in {"BUCKET_NAME": "media", "TABLE_NAME": "t", **environment}.items():
         monkeypatch.setenv(name, value)
-    assert address(Settings(), "media", KEY) == url
+    assert public_url(Settings(), "media", KEY) == url

@@ -187,7 +187,7 @@ def test_an_event_with_segments_may_come_before_the_record(
         records.claim(keys, "run-1")
     segments = [{"startTime": 1.5, "endTime": "00:00:02", "order": 1.5}]
     asked = ClipRequest.read({"clipId": "c", "segments": segments}, "it")
-    assert records.claim(keys, "run-1", asked.brought).granted
+    assert records.claim(keys, "run-1", asked.initial_attributes).granted
     assert read(records, keys)["segments"] == [
         {"startTime": "00:00:01.5", "endTime": "00:00:02", "order": pytest.approx(1.5)}
     ]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clipflow.domain.errors import StorageUnavailableError
-from clipflow.telemetry.logging import RECORD_FAILED, SEGMENT_MADE, JsonLines, say
+from clipflow.telemetry.logging import RECORD_FAILED, SEGMENT_MADE, JsonFormatter, emit_metric
 
 URL = "https://bucket.s3.amazonaws.com/a.mp4?X-Amz-Signature=secret&X-Amz-Credential=key"
 
@@ -17,7 +17,7 @@ URL = "https://bucket.s3.amazonaws.com/a.mp4?X-Amz-Signature=secret&X-Amz-Creden
 def told(message: str, *args: object, **more: Any) -> dict[str, Any]:
     record = logging.LogRecord("clipflow.x", logging.INFO, "x.py", 1, message, args, None)
     vars(record).update(more)
-    line = JsonLines(lambda _: {"run_id": "r-1", "step": f"reading {URL}"}).format(record)
+    line = JsonFormatter(lambda _: {"run_id": "r-1", "step": f"reading {URL}"}).format(record)
     assert "\n" not in line
     assert "secret" not in line
     return dict(json.loads(line))
@@ -53,7 +53,7 @@ def test_whatever_a_line_is_given_it_is_written() -> None:
 
 
 def test_a_measured_line_has_its_fields(caplog: pytest.LogCaptureFixture) -> None:
-    say(RECORD_FAILED, "clip c failed", job="clips", code="TIMEOUT", clip_id="c")
+    emit_metric(RECORD_FAILED, "clip c failed", job="clips", code="TIMEOUT", clip_id="c")
     (record,) = caplog.records
     line = told(record.message, fields=vars(record)["fields"])
     assert (line["event"], line["job"], line["code"]) == ("record_failed", "clips", "TIMEOUT")
@@ -62,4 +62,4 @@ def test_a_measured_line_has_its_fields(caplog: pytest.LogCaptureFixture) -> Non
 
 def test_a_measured_line_that_lacks_a_field_is_a_defect() -> None:
     with pytest.raises(TypeError, match="segment_made lacks bytes, bytes_read"):
-        say(SEGMENT_MADE, "made", seconds=1, cpu_seconds=1, cut_way="smart")
+        emit_metric(SEGMENT_MADE, "made", seconds=1, cpu_seconds=1, cut_way="smart")

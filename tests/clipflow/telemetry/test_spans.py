@@ -8,27 +8,34 @@ from pathlib import Path
 import pytest
 
 from clipflow.media import ffmpeg
-from clipflow.telemetry.tracing import attributes, counted, is_wanted, span, spent
+from clipflow.telemetry.tracing import (
+    add_cpu_seconds,
+    counting_bytes,
+    is_enabled,
+    span,
+    work_attributes,
+)
+from tests.made_media import a_machine
 
 
 def test_work_counts_the_processor_time_of_all_below_it() -> None:
     with span("segment") as outer, span("ffmpeg") as inner:
-        spent(1.5)
+        add_cpu_seconds(1.5)
     assert inner.cpu_seconds == pytest.approx(1.5, abs=0.1)
     assert outer.cpu_seconds == pytest.approx(1.5, abs=0.1)
-    spent(3)
+    add_cpu_seconds(3)
     assert outer.cpu_seconds < 2
 
 
 def test_bytes_are_those_of_the_innermost_work() -> None:
-    fetch = counted(lambda start, end: b"x" * (end - start))
+    fetch = counting_bytes(lambda start, end: b"x" * (end - start))
     fetch(0, 7)
     with span("segment") as outer:
         fetch(0, 5)
         with span("below") as inner:
             fetch(0, 3)
     assert (outer.bytes_read, inner.bytes_read) == (5, 3)
-    assert attributes(inner)["clipflow.bytes_read"] == 3
+    assert work_attributes(inner)["clipflow.bytes_read"] == 3
 
 
 @pytest.mark.slow
@@ -37,7 +44,7 @@ def test_a_run_of_ffmpeg_tells_its_processor_time_and_bytes(tmp_path: Path) -> N
     source = ["-f", "lavfi", "-i", "testsrc2=size=640x360:duration=2"]
     began = time.monotonic()
     with span("all") as work:
-        ffmpeg.run([*source, str(made)], "making a picture", 60)
+        ffmpeg.run([*source, str(made)], "making a picture", a_machine(), 60)
     assert 0.05 < work.cpu_seconds < 4 * (time.monotonic() - began)
 
 
@@ -55,7 +62,7 @@ def test_a_run_of_ffmpeg_tells_its_processor_time_and_bytes(tmp_path: Path) -> N
 def test_the_standard_variables_say_whether_spans_are_wanted(
     variables: dict[str, str], wanted: bool
 ) -> None:
-    assert is_wanted(variables) == wanted
+    assert is_enabled(variables) == wanted
 
 
 @pytest.mark.slow

@@ -1,0 +1,288 @@
+"""H.264 packets and parameter sets, as far as copying packets between tracks needs them.
+
+NAL units are separated by start codes (MPEG-TS) or preceded by their lengths (MP4). Each parameter
+set has an id, and each slice names one, so packets of two encoders can lie in one track, under one
+header, as long as their ids differ.
+
+ITU-T H.264, 7.3.1, 7.3.2 and annex B; ISO/IEC 14496-15, 5.3.3 (avcC).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+START_CODE = b"\0\0\1"
+# Behind start codes, where a length has no size.
+ANNEX_B = 0
+# What an MP4 of ours writes.
+LENGTH_SIZE = 4
+
+
+class NalType(IntEnum):
+    """The types of NAL units that are asked for, as H.264's table 7-1 numbers them."""
+
+    SLICE = 1
+    IDR_SLICE = 5
+    SPS = 7
+    PPS = 8
+
+
+def nal_type(unit: bytes) -> int:
+    """The unit's type. Raises ValueError for what cannot begin a unit."""
+    if not unit or unit[0] & 0x80 or not unit[0] & 0x1F:
+        raise ValueError("a NAL unit is damaged")
+    return unit[0] & 0x1F
+
+
+def nal_units(data: bytes, length_size: int) -> Iterator[bytes]:
+    """The units of one packet, lengths being of so many bytes, or `ANNEX_B`.
+
+    Raises ValueError where they do not fill the packet.
+    """
+    return _started(data) if length_size == ANNEX_B else _measured(data, length_size)
+
+
+def length_prefixed(parts: Iterator[bytes]) -> bytes:
+    """The units as one packet of an MP4 of ours."""
+    return b"".join(len(unit).to_bytes(LENGTH_SIZE, "big") + unit for unit in parts)
+
+
+def _measured(data: bytes, size: int) -> Iterator[bytes]:
+    place = 0
+    while place < len(data):
+        length = int.from_bytes(data[place : place + size], "big")
+        unit = data[place + size : place + size + length]
+        if not length or len(unit) < length:
+            raise ValueError("a NAL unit's length is damaged")
+        yield unit
+        place += size + length
+
+
+def _started(data: bytes) -> Iterator[bytes]:
+    before, *parts = data.split(START_CODE)
+    if before.strip(b"\0") or not parts:
+        raise ValueError("a packet begins without a start code")
+    for part in parts:
+        # A unit never ends in zeros: they belong to the next start code, or pad.
+        unit = part.rstrip(b"\0")
+        if unit:
+            yield unit
+
+
+# Those whose sets say more of colour: 7.3.2.1.1 lists them.
+_WITH_CHROMA = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
+_BASELINE, _MAIN, _HIGH = 66, 77, 100
+
+
+@dataclass(frozen=True)
+class SequenceParameters:
+    """`chroma` is chroma_format_idc, `depth` the bits of a sample, sizes those that are shown."""
+
+    profile: int
+    constraints: int
+    level: int
+    id: int
+    chroma: int
+    depth: int
+    progressive: bool
+    width: int
+    height: int
+
+    @property
+    def reencode_reason(self) -> str:
+        """Why a segment cannot hold such a picture as it is; empty where it can."""
+        if self.depth != 8:
+            return f"the source has {self.depth} bits a sample"
+        if self.chroma != 1:
+            return "the source's colour is not 4:2:0"
+        if not self.progressive:
+            return "the source is or may be interlaced"
+        if self.profile not in (_BASELINE, _MAIN, _HIGH):
+            return f"the source is of H.264's profile {self.profile}"
+        return ""
+
+
+class _Bits:
+    def __init__(self, data: bytes) -> None:
+        # Three bytes that would look like a start code have a 3 put in between them.
+        payload = data.replace(b"\0\0\3", b"\0\0")
+        self._bits = "".join(f"{byte:08b}" for byte in payload)
+        self._place = 0
+
+    def take(self, count: int) -> int:
+        taken = self._bits[self._place : self._place + count]
+        if len(taken) < count:
+            raise ValueError("a parameter set ends too early")
+        self._place += count
+        return int(taken or "0", 2)
+
+    def unsigned(self) -> int:
+        zeros = 0
+        while not self.take(1):
+            zeros += 1
+        return (1 << zeros) - 1 + self.take(zeros)
+
+    def signed(self) -> int:
+        number = self.unsigned()
+        return (number + 1) // 2 if number % 2 else -(number // 2)
+
+
+def first_exp_golomb(data: bytes) -> int:
+    """The first number in `data`. Raises ValueError where there is none."""
+    return _Bits(data[:16]).unsigned()
+
+
+def parse_sequence_parameters(unit: bytes) -> SequenceParameters:
+    """What the sequence parameter set in this NAL unit says. Raises ValueError where it is cut."""
+    bits = _Bits(unit[1:])
+    profile, constraints, level = bits.take(8), bits.take(8), bits.take(8)
+    number = bits.unsigned()
+    chroma, depth = _colour(bits) if profile in _WITH_CHROMA else (1, 8)
+    _skip_order(bits)
+    bits.unsigned()  # max_num_ref_frames
+    bits.take(1)  # gaps_in_frame_num_value_allowed_flag
+    columns, rows = bits.unsigned() + 1, bits.unsigned() + 1
+    progressive = bool(bits.take(1))
+    if not progressive:
+        bits.take(1)  # mb_adaptive_frame_field_flag
+    bits.take(1)  # direct_8x8_inference_flag
+    left, right, top, bottom = [bits.unsigned() for _ in range(4)] if bits.take(1) else [0] * 4
+    fields = 1 if progressive else 2
+    # Cropping counts in pairs of samples, as 4:2:0 has them.
+    width = columns * 16 - 2 * (left + right)
+    height = fields * (rows * 16 - 2 * (top + bottom))
+    return SequenceParameters(
+        profile, constraints, level, number, chroma, depth, progressive, width, height
+    )
+
+
+def _colour(bits: _Bits) -> tuple[int, int]:
+    chroma = bits.unsigned()
+    if chroma == 3:
+        bits.take(1)  # separate_colour_plane_flag
+    depths = bits.unsigned() + 8, bits.unsigned() + 8
+    bits.take(1)  # qpprime_y_zero_transform_bypass_flag
+    if bits.take(1):  # seq_scaling_matrix_present_flag
+        for index in range(8 if chroma != 3 else 12):
+            if bits.take(1):
+                _skip_scaling_list(bits, 16 if index < 6 else 64)
+    return chroma, max(depths)
+
+
+def _skip_scaling_list(bits: _Bits, size: int) -> None:
+    last = following = 8
+    for _ in range(size):
+        if following:
+            following = (last + bits.signed()) % 256
+        last = following or last
+
+
+def _skip_order(bits: _Bits) -> None:
+    bits.unsigned()  # log2_max_frame_num_minus4
+    kind = bits.unsigned()  # pic_order_cnt_type
+    if kind == 0:
+        bits.unsigned()
+    elif kind == 1:
+        bits.take(1)
+        bits.signed()
+        bits.signed()
+        for _ in range(bits.unsigned()):
+            bits.signed()
+
+
+# Ids of sequence parameter sets run from 0 to 31.
+_IDS = range(32)
+_HIGH_PROFILE = 100
+
+
+@dataclass(frozen=True)
+class ParameterSets:
+    """NAL units of sequence and of picture parameter sets, in hexadecimal: plans travel as JSON."""
+
+    sequence: tuple[str, ...]
+    picture: tuple[str, ...]
+
+    @property
+    def sequences(self) -> list[SequenceParameters]:
+        """The sequence parameter sets, read. Raises ValueError where one cannot be."""
+        return [parse_sequence_parameters(bytes.fromhex(unit)) for unit in self.sequence]
+
+    @property
+    def unused_id(self) -> int:
+        """The lowest id that no set of these has, for sets of ours. Raises ValueError at none."""
+        used = {sequence.id for sequence in self.sequences}
+        used |= {first_exp_golomb(bytes.fromhex(unit)[1:]) for unit in self.picture}
+        free = next((number for number in _IDS if number not in used), None)
+        if free is None:
+            raise ValueError("no id of a parameter set is free")
+        return free
+
+    def has(self, unit: bytes) -> bool:
+        """Whether this NAL unit is one of these sets."""
+        return unit.hex() in (*self.sequence, *self.picture)
+
+    def combined_with(self, other: "ParameterSets") -> "ParameterSets":
+        """Both: these, and then the other's."""
+        return ParameterSets(self.sequence + other.sequence, self.picture + other.picture)
+
+    def header(self) -> bytes:
+        """An avcC with all sets, whose profile and level hold for each of them."""
+        sequences = self.sequences
+        profile = max(sequence.profile for sequence in sequences)
+        # A flag says that the whole stream keeps a constraint.
+        constraints = 0xFF
+        for sequence in sequences:
+            constraints &= sequence.constraints
+        level = max(sequence.level for sequence in sequences)
+        front = bytes([1, profile, constraints, level, 0xFC | LENGTH_SIZE - 1])
+        depths = bytes([0xFC | 1, 0xF8, 0xF8, 0]) if profile >= _HIGH_PROFILE else b""
+        return (
+            front
+            + bytes([0xE0 | len(self.sequence)])
+            + b"".join(map(_with_length, self.sequence))
+            + bytes([len(self.picture)])
+            + b"".join(map(_with_length, self.picture))
+            + depths
+        )
+
+
+def length_size(header: bytes) -> int:
+    """Bytes of each NAL unit's length, as a stream's header says it, or `ANNEX_B`."""
+    return (header[4] & 3) + 1 if _is_avcc(header) else ANNEX_B
+
+
+def parameter_sets(header: bytes) -> ParameterSets:
+    """The sets in a stream's header, an avcC or units behind start codes.
+
+    Raises ValueError where it has none, or cannot be read.
+    """
+    found = list(_avcc_units(header) if _is_avcc(header) else nal_units(header, ANNEX_B))
+    kinds = [nal_type(unit) for unit in found]
+    sequence, picture = (
+        tuple(unit.hex() for unit, kind in zip(found, kinds, strict=True) if kind == wanted)
+        for wanted in (NalType.SPS, NalType.PPS)
+    )
+    if not sequence or not picture:
+        raise ValueError("its header has no parameter sets")
+    return ParameterSets(sequence, picture)
+
+
+def _is_avcc(header: bytes) -> bool:
+    return len(header) > 6 and header[0] == 1
+
+
+def _avcc_units(header: bytes) -> Iterator[bytes]:
+    place = 5
+    for mask in (0x1F, 0xFF):
+        count, place = int.from_bytes(header[place : place + 1], "big") & mask, place + 1
+        for _ in range(count):
+            end = place + 2 + int.from_bytes(header[place : place + 2], "big")
+            if end > len(header):
+                raise ValueError("its header is damaged")
+            yield header[place + 2 : end]
+            place = end
+
+
+def _with_length(unit: str) -> bytes:
+    data = bytes.fromhex(unit)
+    return len(data).to_bytes(2, "big") + data

@@ -1,0 +1,173 @@
+"""The Prefect server: posts and reads events, starts and finds flow runs.
+
+A request that fails raises `OutageError`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import VariableCreate, VariableUpdate
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
+from prefect.client.schemas.objects import FlowRun
+from prefect.events import Event
+from prefect.events.filters import EventFilter, EventIDFilter, EventNameFilter, EventOccurredFilter
+from prefect.exceptions import ObjectNotFound
+
+from clipflow.domain.events import PREFECT_EVENT
+from deployments.bridge.message import OutageError, RequestRejectedError
+from tasks.flow_runs import Job
+
+PAGE = 50  # the most events that /events/filter gives in one answer
+_RUNS_PAGE = 200  # the most flow runs that the server gives in one answer
+_NO_EVENT = UUID(int=0)
+_SWEPT_UNTIL = "clipflow_swept_until"
+# Statuses that are about the request; any other is about the server or how it is set up.
+_REJECTED = {400, 413, 422}
+
+
+class Server:
+    """Posts and reads events, starts and finds flow runs.
+
+    Every method raises OutageError where the server does not answer within `timeout` seconds, and
+    RequestRejectedError where it refuses the request.
+    """
+
+    def __init__(self, client: PrefectClient, timeout: float) -> None:
+        self._client = client
+        self._timeout = timeout
+
+    async def stored(self, ids: Collection[UUID]) -> set[UUID]:
+        """Which of at most `PAGE` events the server has; raises OutageError where it does not
+        answer."""
+        # Without an id the filter would mean every event. By itself it means events of the last 180
+        # days until now, by the clock of this machine: the one that `occurred` is taken from.
+        wanted = EventFilter(id=EventIDFilter(id=list(ids) or [_NO_EVENT]))
+        async with request_errors(self._timeout):
+            page = await self._client.read_events(wanted, limit=PAGE)
+        return {event.id for event in page.events} & set(ids)
+
+    async def post(self, events: dict[UUID, bytes]) -> dict[UUID, str]:
+        """Posts all of them; returns the reason for each event that the server rejects."""
+        try:
+            async with request_errors(self._timeout):
+                await self._client.request(
+                    "POST",
+                    "/events",
+                    content=b"[" + b",".join(events.values()) + b"]",
+                    headers={"Content-Type": "application/json"},
+                )
+        except RequestRejectedError as refusal:
+            if len(events) == 1:
+                return dict.fromkeys(events, refusal.message)
+            refused: dict[UUID, str] = {}
+            for id, event in events.items():
+                refused |= await self.post({id: event})
+            return refused
+        return {}
+
+    async def start_run(self, job: Job, key: str, tags: list[str]) -> FlowRun:
+        """The flow run that does `job`; for the same key it is the same run."""
+        async with request_errors(self._timeout):
+            deployment = await self._client.read_deployment_by_name(job.deployment)
+            return await self._client.create_flow_run_from_deployment(
+                deployment.id, parameters=job.parameters, idempotency_key=key, tags=tags
+            )
+
+    async def requests(self, since: datetime, until: datetime) -> AsyncIterator[Event]:
+        """The stored events that ask for clips, by the time they occurred."""
+        wanted = EventFilter(
+            event=EventNameFilter(name=[PREFECT_EVENT]),
+            occurred=EventOccurredFilter(since=since, until=until),
+        )
+        async with request_errors(self._timeout):
+            page = await self._client.read_events(wanted, limit=PAGE)
+        while True:
+            for event in page.events:
+                yield event
+            if page.next_page is None:
+                return
+            async with request_errors(self._timeout):
+                page = await self._client.read_events_page(str(page.next_page))
+
+    async def runs_of(self, flows: list[str], wanted: FlowRunFilter) -> AsyncIterator[FlowRun]:
+        """The flow runs of flows with these names that match `wanted`."""
+        flow_filter, offset = FlowFilter(name=FlowFilterName(any_=flows)), 0
+        while True:
+            async with request_errors(self._timeout):
+                runs = await self._client.read_flow_runs(
+                    flow_filter=flow_filter, flow_run_filter=wanted, limit=_RUNS_PAGE, offset=offset
+                )
+            for run in runs:
+                yield run
+            if len(runs) < _RUNS_PAGE:
+                return
+            offset += _RUNS_PAGE
+
+    async def runs_by_id(self, ids: Iterable[str]) -> AsyncIterator[FlowRun]:
+        """The flow runs with these ids, without those that Prefect does not know."""
+        known = sorted({id for id in ids if _is_uuid(id)})
+        for start in range(0, len(known), _RUNS_PAGE):
+            some = FlowRunFilterId(any_=[UUID(id) for id in known[start : start + _RUNS_PAGE]])
+            async with request_errors(self._timeout):
+                runs = await self._client.read_flow_runs(flow_run_filter=FlowRunFilter(id=some))
+            for run in runs:
+                yield run
+
+    async def swept_until(self) -> datetime | None:
+        """Until when the sweep, of this bridge or an earlier one, has looked through the past."""
+        async with request_errors(self._timeout):
+            variable = await self._client.read_variable_by_name(_SWEPT_UNTIL)
+        try:
+            return datetime.fromisoformat(str(variable.value)) if variable else None
+        except ValueError:
+            return None
+
+    async def keep_swept_until(self, until: datetime) -> None:
+        """Keeps it as a Prefect variable, for the bridge that comes after this one."""
+        value = until.isoformat()
+        async with request_errors(self._timeout):
+            if await self._client.read_variable_by_name(_SWEPT_UNTIL):
+                await self._client.update_variable(VariableUpdate(name=_SWEPT_UNTIL, value=value))
+            else:
+                await self._client.create_variable(VariableCreate(name=_SWEPT_UNTIL, value=value))
+
+
+@asynccontextmanager
+async def request_errors(seconds: float) -> AsyncIterator[None]:
+    """Within it, a request that fails or takes longer than `seconds` is an OutageError;
+    one that the server will not have is RequestRejectedError."""
+    try:
+        # The client itself waits as long as a Retry-After header or a maintenance tells it to.
+        async with asyncio.timeout(seconds):
+            yield
+    except httpx.HTTPStatusError as error:
+        # Not the error's own text: it holds the server's answer, which repeats the request.
+        status = error.response.status_code
+        kind = RequestRejectedError if status in _REJECTED else OutageError
+        raise kind(f"The Prefect server answers HTTP {status}.") from None
+    except ObjectNotFound as error:
+        raise OutageError(
+            "The Prefect server has no such deployment: deploy prefect.yaml."
+        ) from error
+    except (httpx.HTTPError, TimeoutError) as error:
+        raise OutageError(f"The Prefect server does not answer: {type(error).__name__}.") from None
+    except ValueError as error:
+        raise OutageError("What answers at PREFECT_API_URL is no Prefect server.") from error
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True

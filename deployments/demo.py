@@ -1,0 +1,202 @@
+"""`make demo` (`python -m deployments.demo`): both jobs on a spoken sample, in its own stack.
+
+Both are run by the `clipflow` command, as a person runs it, and then checked.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from rich.console import Console
+
+from clipflow.domain.clips import ClipStatus
+from clipflow.domain.timecode import parse_timecode
+from clipflow.media.loudness import TARGET, measure_loudness
+from deployments.local_stack import RunningStack, StackError, running_stack
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = ROOT / "demo" / "sample"
+TALK = SAMPLE / "main.mp4"
+OUT = ROOT / "out"
+
+TENANT = "demo"
+TRACKS = {"main": ["host"], "guest": ["guest"]}
+# Seconds of pause kept around a line.
+_PAUSE = Fraction(1, 5)
+# Lines of the conversation, in play order: one from the guest's own track; three out of order,
+# from both.
+CLIPS = {"one-idea": [3], "best-moments": [19, 20, 7]}
+
+SHORTS_COUNT, SHORTS_SECONDS = 3, 15
+# Loudness units by which a short may miss the target.
+_LOUDNESS_TOLERANCE = 1.0
+
+console = Console()
+
+
+def main() -> int:
+    """Exit code: 0 only if every clip and every short came out right."""
+    console.print("Starting the local stack …")
+    try:
+        with running_stack() as stack:
+            clips = make_clips(stack)
+            shorts = make_shorts(stack)
+    except StackError as error:
+        console.print(f"{error}. If `make up` is running, stop it first.", markup=False)
+        return 1
+    if not (clips and shorts):
+        return 1
+    console.print("Watch them in out/. `make up` starts the stack again with all of this in it.")
+    return 0
+
+
+def make_clips(stack: RunningStack) -> bool:
+    """Stores an episode of two tracks and makes its clips; returns whether all came out right."""
+    files = {clip: OUT / f"{clip}.mp4" for clip in CLIPS}
+    episode = Episode(stack, f"episode-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    episode.put()
+    made = _clipflow(stack, files.values(), "clips", "--tenant", TENANT, "--episode", episode.id)
+    return made and _report(
+        f"{clip}: {fault}"
+        for clip, file in files.items()
+        for fault in (clip_faults(episode.record(clip), file) if file.exists() else ["is missing"])
+    )
+
+
+def make_shorts(stack: RunningStack) -> bool:
+    """Makes shorts of the same talk; returns whether all came out right."""
+    files = [OUT / f"{TALK.stem}-{number}.mp4" for number in range(1, SHORTS_COUNT + 1)]
+    options = ["--count", str(SHORTS_COUNT), "--seconds", str(SHORTS_SECONDS)]
+    made = _clipflow(stack, files, "shorts", str(TALK.relative_to(ROOT)), *options)
+    return made and _report(
+        f"{file.name}: {fault}"
+        for file in files
+        for fault in (short_faults(file) if file.exists() else ["is missing"])
+    )
+
+
+@dataclass
+class Episode:
+    """The sample episode in the local AWS."""
+
+    stack: RunningStack
+    id: str
+
+    def __post_init__(self) -> None:
+        self._s3 = self.stack.client("s3")
+        self._table = self.stack.resource("dynamodb").Table(self.stack.env["TABLE_NAME"])
+
+    def put(self) -> None:
+        """Stores the tracks, their records and the clips' records, as a detector would."""
+        for track, speakers in TRACKS.items():
+            key = f"{self.id}/tracks/{track}.mp4"
+            self._s3.upload_file(str(SAMPLE / f"{track}.mp4"), self.stack.env["BUCKET_NAME"], key)
+            names = {"trackName": track, "s3Key": key, "speakers": speakers}
+            self._table.put_item(Item={**self._key("track", track), **names})
+        lines = json.loads((SAMPLE / "conversation.json").read_text())
+        for clip, chosen in CLIPS.items():
+            history = [{"status": ClipStatus.DETECTED.value, "timestamp": _now()}]
+            record = {"status": ClipStatus.DETECTED.value, "statusHistory": history}
+            segments = list(_segments(lines, chosen))
+            self._table.put_item(Item={**self._key("clip", clip), **record, "segments": segments})
+
+    def record(self, clip: str) -> dict[str, Any]:
+        answer = self._table.get_item(Key=self._key("clip", clip), ConsistentRead=True)
+        return dict(answer["Item"])
+
+    def _key(self, kind: str, name: str) -> dict[str, str]:
+        return {"pk": f"{TENANT}#{self.id}", "sk": f"{kind}#{name}"}
+
+
+def _segments(lines: list[dict[str, str]], chosen: list[int]) -> Iterator[dict[str, Any]]:
+    """The chosen lines as a detector finds them, by time; `order` is their place in the clip."""
+    for line in sorted(chosen):
+        start, end = (parse_timecode(lines[line][name]) for name in ("startTime", "endTime"))
+        yield {
+            "startTime": Decimal(f"{float(start - _PAUSE):.3f}"),
+            "endTime": Decimal(f"{float(end + _PAUSE):.3f}"),
+            "speaker": lines[line]["speaker"],
+            "text": lines[line]["text"],
+            "order": chosen.index(line),
+        }
+
+
+def clip_faults(record: dict[str, Any], path: Path) -> list[str]:
+    """What is wrong with a clip whose record says that it is complete."""
+    spans = [[parse_timecode(s[n]) for n in ("startTime", "endTime")] for s in record["segments"]]
+    length = sum((end - start for start, end in spans), Fraction(0))
+    with av.open(str(path)) as container:
+        checks = {
+            "its length is not that of its segments": (
+                abs(_sound_seconds(container) - length) < Fraction(1, 1000)
+            ),
+            "its record has another length": record["durationSeconds"] == length,
+            "its record has another size": record["fileSize"] == path.stat().st_size,
+            **_stream_checks(container),
+        }
+    return [fault for fault, is_right in checks.items() if not is_right]
+
+
+def short_faults(path: Path) -> list[str]:
+    """What is wrong with a short."""
+    with av.open(str(path)) as container:
+        video = container.streams.video[0]
+        seconds = _sound_seconds(container)
+        checks = {
+            "it is not 1080x1920": (video.width, video.height) == (1080, 1920),
+            "it is too short or too long": SHORTS_SECONDS / 2 <= seconds <= SHORTS_SECONDS * 3 / 2,
+            "it is too loud or too quiet": abs(measure_loudness(path) - TARGET)
+            <= _LOUDNESS_TOLERANCE,
+            **_stream_checks(container),
+        }
+    return [fault for fault, is_right in checks.items() if not is_right]
+
+
+def _sound_seconds(container: InputContainer) -> Fraction:
+    audio = container.streams.audio[0]
+    return Fraction((audio.duration or 0) * (audio.time_base or 0))
+
+
+def _stream_checks(container: InputContainer) -> dict[str, bool]:
+    video, audio = container.streams.video[0], container.streams.audio[0]
+    return {
+        "it is not H.264 with AAC": (video.name, audio.name) == ("h264", "aac"),
+        "it cannot be decoded": sum(1 for _ in container.decode(video=0)) == video.frames,
+    }
+
+
+def _clipflow(stack: RunningStack, makes: Iterable[Path], *arguments: str) -> bool:
+    """Runs `clipflow`, without any of the files that an earlier demo has made; returns whether it
+    succeeded."""
+    for file in makes:
+        file.unlink(missing_ok=True)
+    console.print(f"$ clipflow {' '.join(arguments)}", markup=False, soft_wrap=True)
+    command = [sys.executable, "-m", "deployments.command", *arguments, "--out", str(OUT)]
+    ended = subprocess.run(command, cwd=ROOT, env={**os.environ, **stack.env}, check=False)
+    return ended.returncode == 0
+
+
+def _report(faults: Iterable[str]) -> bool:
+    """Prints the faults; returns whether there are none."""
+    found = list(faults)
+    for fault in found:
+        console.print(fault, style="red", markup=False)
+    return not found
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

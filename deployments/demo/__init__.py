@@ -1,1 +1,0 @@
-"""`make demo`: both jobs on a spoken sample, in a local stack of their own."""

@@ -1,0 +1,84 @@
+from fractions import Fraction
+
+import pytest
+
+from clipflow.domain.errors import InvalidInputError
+from clipflow.media.hls import Playlist, parse_playlist, resolve_uri
+
+HEAD = "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:8\n"
+
+
+def media(chunks: int = 10, extra: str = "", end: str = "#EXT-X-ENDLIST\n") -> str:
+    body = "".join(f"#EXTINF:8.0,\n{n}.ts\n" for n in range(chunks))
+    return f"{HEAD}{extra}{body}{end}"
+
+
+def read(text: str) -> Playlist:
+    playlist = parse_playlist(text, "e/hls/index.m3u8")
+    assert isinstance(playlist, Playlist)
+    return playlist
+
+
+def named(playlist: Playlist) -> list[str]:
+    return [line for line in playlist.text(str).splitlines() if line.endswith(".ts")]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "chunks"),
+    [(20, 30, "1234"), (0, 1, "01"), (16, 24, "123"), (79, 80, "89"), (0, 80, "0123456789")],
+)
+def test_only_the_chunks_around_a_span_are_named(start: int, end: int, chunks: str) -> None:
+    part = read(media()).around(Fraction(start), Fraction(end))
+    assert named(part) == [f"{n}.ts" for n in chunks]
+
+
+def test_a_parts_chunks_keep_their_numbers_and_keys() -> None:
+    text = media(extra='#EXT-X-KEY:METHOD=AES-128,URI="k.bin"\n')
+    part = read(text).around(Fraction(40), Fraction(41)).text(lambda uri: f"https://s3/{uri}?q")
+    assert "#EXT-X-MEDIA-SEQUENCE:4" in part
+    assert part.count('URI="https://s3/k.bin?q"') == 1
+    assert "https://s3/5.ts?q" in part
+
+
+def test_byte_ranges_get_their_offsets() -> None:
+    ranges = ("100@0", "50")
+    chunks = "".join(f"#EXTINF:8,\n#EXT-X-BYTERANGE:{part}\na.ts\n" for part in ranges)
+    text = f"{HEAD}{chunks}#EXT-X-ENDLIST\n"
+    assert "50@100" in read(text).text(str)
+
+
+def test_a_master_playlist_leads_to_its_best_variant() -> None:
+    text = (
+        "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=100\nlow/i.m3u8\n"
+        "#EXT-X-STREAM-INF:BANDWIDTH=900\nhigh/i.m3u8\n"
+    )
+    assert parse_playlist(text, "e/hls/index.m3u8") == "e/hls/high/i.m3u8"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "not an HLS playlist"),
+        ("hello", "not an HLS playlist"),
+        (media(end=""), "still being recorded"),
+        (media().replace("5.ts", "5.ts\n#EXT-X-DISCONTINUITY"), "discontinuity"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_cut_exactly_is_refused(text: str, why: str) -> None:
+    with pytest.raises(InvalidInputError, match=why):
+        parse_playlist(text, "e/hls/index.m3u8")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["../secret.ts", "/etc/passwd", "file:///etc/passwd", "https://example.com/a.ts", "//h/a.ts",
+     "a/../../b.ts", "%2e%2e/x.ts", "concat:a|b", "", "?q"],
+)  # fmt: skip
+def test_a_playlist_names_only_what_lies_beside_it(uri: str) -> None:
+    with pytest.raises(InvalidInputError, match="not beside it"):
+        resolve_uri("e/hls/index.m3u8", uri)
+
+
+def test_what_lies_beside_it_is_found() -> None:
+    assert resolve_uri("e/hls/index.m3u8", "a%20b/0.ts?v=1") == "e/hls/a b/0.ts"
+    assert resolve_uri("index.m3u8", "0.ts") == "0.ts"

@@ -11,7 +11,7 @@ from deployments.command.__main__ import app
 from tests.command.typed import typed
 from tests.programs import ROOT
 
-COMMANDS = ("shorts", "clips", "status", "open")
+COMMANDS = ("shorts", "clips", "transcribe", "status", "open")
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids="-".join)
@@ -71,7 +71,7 @@ def test_every_command_and_option_is_in_the_reference() -> None:
         assert everywhere in reference
 
 
-@pytest.mark.parametrize("module", ["connect", "files", "open", "output"])
+@pytest.mark.parametrize("module", ["connect", "files", "open", "output", "transcribe"])
 def test_what_runs_before_the_connection_does_not_import_prefect(module: str) -> None:
     """Prefect reads PREFECT_API_URL when it is imported, and `connect` sets it."""
     code = f"import sys, deployments.command.{module}; print('prefect' in sys.modules)"

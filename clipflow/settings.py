@@ -148,8 +148,7 @@ class Models(BaseSettings):
     face_model: Path | None = Field(
         default=None,
         validation_alias="CLIPFLOW_FACE_MODEL",
-        description="A YuNet model for OpenCV's FaceDetectorYN; unset, the Haar cascades that"
-        " OpenCV brings.",
+        description="A YuNet model for OpenCV's FaceDetectorYN; unset, the one that comes along.",
     )
     highlight_model: str | None = Field(
         default=None,

@@ -26,8 +26,7 @@ from clipflow.media.loudness import normalize
 from clipflow.media.output_format import is_hdr, matrix_of
 from clipflow.media.probe import Probe
 from clipflow.media.window import Window
-from clipflow.reframe.expression import cropped
-from clipflow.reframe.path import CropPath
+from clipflow.reframe.crop import CropPath, cropped
 
 WIDTH, HEIGHT = 1080, 1920
 RESOLUTION = f"{WIDTH}x{HEIGHT}"

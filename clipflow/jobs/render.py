@@ -27,7 +27,7 @@ from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
 from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span, Window, fetch_window
-from clipflow.reframe.path import CropPath
+from clipflow.reframe.crop import CropPath
 from clipflow.settings import models
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import portion
@@ -128,8 +128,8 @@ def _gather(
 
 def _crop(window: Window, probe: Probe, layout: Layout) -> CropPath | None:
     # Here, because it brings OpenCV, for which no other step has a use.
+    from clipflow.reframe.analysis import Film
     from clipflow.reframe.follow import crop_path
-    from clipflow.reframe.watch import Film
 
     aspect, end = crop_aspect(layout), window.origin + window.span.duration
     size = (probe.width, probe.height)

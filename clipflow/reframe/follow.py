@@ -6,18 +6,17 @@ from pathlib import Path
 from statistics import median
 
 from clipflow.domain.errors import InvalidInputError
-from clipflow.reframe.faces import finder
-from clipflow.reframe.path import CropPath, Knot, even, largest_box
-from clipflow.reframe.plan import planned
+from clipflow.reframe.analysis import Film, analyze
+from clipflow.reframe.crop import CropPath, Knot, even, largest_box, planned
+from clipflow.reframe.faces import FaceDetector
 from clipflow.reframe.subject import subject
-from clipflow.reframe.watch import Film, watch
 
 # Of the crop: how far from its best place a face may go before the crop does, so that the dead
 # zone is 44 % of it; less for a large face, whose sides need room, yet never so little that it
 # follows each breath.
 _ZONE, _LEAST_ZONE = 0.22, 0.06
-# Face boxes of OpenCV end at the chin and the temples: with hair, a head is as much larger.
-_HEAD = 1.3
+# YuNet's boxes end at the chin and in the hair: the whole head is as much larger.
+_HEAD = 1.15
 # Where in the crop the face's centre is best, from the left and from above: so its eyes are in
 # the upper third.
 _ACROSS, _DOWN = 0.5, 0.4
@@ -27,7 +26,7 @@ def crop_path(film: Film, aspect: Fraction, face_model: Path | None = None) -> C
     """The largest crop of `aspect` (width / height) in `film`, and its way after the face.
 
     The crop stands in the middle of shots without a face. Faces are found by the YuNet model at
-    `face_model`, else by OpenCV's cascades.
+    `face_model`, else by the packaged one.
 
     Raises InvalidInputError where `aspect` is none, MediaRefusedError where `film` cannot be read,
     and NotInstalledError where `face_model` cannot.
@@ -36,7 +35,7 @@ def crop_path(film: Film, aspect: Fraction, face_model: Path | None = None) -> C
         raise InvalidInputError(
             f"An aspect of {aspect} is no shape.", "Name a width over a height."
         )
-    watched = watch(film, finder(face_model))
+    watched = analyze(film, FaceDetector(face_model))
     width, height = largest_box(watched.width, watched.height, aspect)
     x: list[Knot] = []
     y: list[Knot] = []

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from clipflow.reframe.analysis import Look
 from clipflow.reframe.faces import Face
-from clipflow.reframe.watch import Look
 
 # Seconds for which a face may turn away and still be the same one.
 _ABSENCE = 1.5

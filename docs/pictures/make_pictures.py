@@ -39,8 +39,8 @@ from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.media.window import Span, fetch_window
+from clipflow.reframe.analysis import Film
 from clipflow.reframe.follow import crop_path
-from clipflow.reframe.watch import Film
 from clipflow.results.pages import shorts_page
 from clipflow.results.posters import poster
 from clipflow.settings import this_machine

@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipflow.media import ffmpeg
-from clipflow.reframe.expression import cropped
-from clipflow.reframe.path import CropPath
+from clipflow.reframe.crop import CropPath, cropped
 
 Pixels = NDArray[np.uint8]
 

@@ -9,9 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipflow.reframe.expression import cropped
-from clipflow.reframe.path import CropPath, Knot, largest_box, place
-from clipflow.reframe.plan import FASTEST, HARDEST, planned
+from clipflow.reframe.crop import (
+    FASTEST,
+    HARDEST,
+    CropPath,
+    Knot,
+    cropped,
+    largest_box,
+    place,
+    planned,
+)
 from tests.clipflow.reframe.films import FFMPEGS
 
 SIZE, ROOM = 600, 1320

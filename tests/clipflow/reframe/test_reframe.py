@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from clipflow.domain.errors import InvalidInputError, MediaRefusedError, NotInstalledError
-from clipflow.reframe.faces import finder
+from clipflow.reframe.analysis import Film, analyze
+from clipflow.reframe.crop import HARDEST
+from clipflow.reframe.faces import FaceDetector
 from clipflow.reframe.follow import crop_path
-from clipflow.reframe.plan import HARDEST
-from clipflow.reframe.watch import Film, watch
 from tests.clipflow.reframe.films import FACE, FFMPEGS, Shown, faces_in, film, rendered
 
 UPRIGHT, WIDE = Fraction(9, 16), Fraction(9, 8)
@@ -134,5 +134,5 @@ def test_cuts_are_found_to_the_last_frame_and_flashes_are_none(
     scenes = [0] * 3 + [1] * 40 + [2] * 2 + [1] * 40 + [3] * 30 + [4]
     shown = [Shown(n / 30, scene) for n, scene in enumerate(scenes)]
     video = film(tmp_path / "cuts.mp4", shown, options=options)
-    shots = watch(Film(video), finder(None)).shots
+    shots = analyze(Film(video), FaceDetector()).shots
     assert [round(start * 30 + 0.5) for start, _ in shots[1:]] == [3, 85, 115]

@@ -1,0 +1,320 @@
+"""One pass through a video: where the picture cuts, exact to the frame, and the faces in it.
+
+Frames that no other frame is built on are left out of the decoding at first. Where that leaves too
+few, the frames between are decoded too, so that faces are seen at least five times a second; where
+the picture cuts between two frames that were seen, those between them decide where.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from itertools import pairwise
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation
+from scenedetect import FrameTimecode
+from scenedetect.detectors import AdaptiveDetector
+
+from clipflow.domain.errors import MediaRefusedError
+from clipflow.machine import LARGEST_PICTURE
+from clipflow.reframe.faces import Face, FaceDetector, Pixels
+
+# Pixels: the picture's longer side where cuts are detected, and where faces are.
+_CUT_SIDE, _FACE_SIDE = 192, 480
+# Seconds between two looks at one face, and at several, whose mouths are compared.
+_LOOK, _LOOK_AT_SEVERAL = 0.2, 0.1
+# Seconds between two decoded frames, above which too many are left out of the decoding: a weaker
+# way of leaving out is taken from there on, and above the second the frames between are decoded.
+_WIDEST, _GAP = 0.15, 0.2
+# What a decoder may leave out, from most to nothing.
+_SKIPPING = ("BIDIR", "NONREF", "DEFAULT")
+# Seconds: two times that are nearer are one.
+_SAME_TIME = 1e-6
+# More faces than these, the largest ones, are a crowd.
+_MOST_FACES = 8
+# Seconds: shots between two cuts are not shorter, and a flash is not longer.
+_SHORTEST_SHOT, _LONGEST_FLASH = 0.4, 0.201
+# Of 255: by so little the picture after a flash differs from that before. Every n-th pixel counts.
+_SAME, _SPARSE = 16, 8
+# The cut detector counts frames and wants a rate as well; any will do.
+_RATE = 30.0
+
+
+@dataclass(frozen=True)
+class Film:
+    """The pictures in the file at `path` whose times are `start ≤ t < end` seconds.
+
+    `size` is that of the upright picture with square pixels, None where the coded one is that;
+    `rotation` is what turns the coded one upright, in degrees counter-clockwise.
+    """
+
+    path: Path
+    size: tuple[int, int] | None = None
+    rotation: int = 0
+    start: Fraction = Fraction(0)
+    end: Fraction | None = None
+
+    @cached_property
+    def packet_times(self) -> list[Fraction]:
+        """When the film's frames are shown, as its packets state it, in order."""
+        try:
+            with _opened(self) as container:
+                packets = container.demux(video=0)
+                times = [_time(packet) for packet in packets if packet.pts is not None]
+        except av.error.FFmpegError as error:
+            raise _unreadable(self, error) from None
+        return sorted(filter(self.holds, times))
+
+    @property
+    def first_time(self) -> Fraction:
+        """When the film's first frame is shown, in seconds on the file's clock."""
+        return self.packet_times[0] if self.packet_times else self.start
+
+    def holds(self, time: Fraction) -> bool:
+        return time >= self.start and (self.end is None or time < self.end)
+
+    def shown(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """Width and height of what `frame` shows."""
+        return self.size or (frame.width, frame.height)
+
+    def scaled(self, frame: av.VideoFrame, ratio: float) -> Pixels:
+        """What `frame` shows, in BGR and smaller."""
+        width, height = (max(16, round(side * ratio)) for side in self.shown(frame))
+        if self.rotation % 180:
+            width, height = height, width
+        small = frame.reformat(width, height, "bgr24", interpolation=Interpolation.FAST_BILINEAR)
+        turned = np.rot90(np.asarray(small.to_ndarray(), np.uint8), self.rotation // 90)
+        return np.ascontiguousarray(turned)
+
+
+@dataclass(frozen=True)
+class Look:
+    """The faces in the frame at `time` seconds, in pixels of the full picture."""
+
+    time: float
+    faces: tuple[Face, ...]
+
+
+@dataclass
+class Analysis:
+    """The picture's size, the looks at its faces, and its shots as spans of seconds, in order.
+
+    Seconds count from the first frame. Two shots meet between two frames, so that no rounding of
+    times matters; the last one ends with the last frame.
+    """
+
+    width: int
+    height: int
+    looks: list[Look] = field(default_factory=list)
+    shots: list[tuple[float, float]] = field(default_factory=list)
+
+
+def analyze(film: Film, detector: FaceDetector) -> Analysis:
+    """The shots and the faces of `film`.
+
+    Raises MediaRefusedError where it cannot be read or has no frame.
+    """
+    cuts = Cuts()
+    analysis: Analysis | None = None
+    times: list[float] = []
+    due = 0.0
+    for time, frame in _seen_frames(film):
+        width, height = film.shown(frame)
+        analysis = analysis or Analysis(width, height)
+        times.append(time)
+        is_cut = cuts.feed(film.scaled(frame, _CUT_SIDE / max(width, height)))
+        if is_cut or time >= due - _SAME_TIME:
+            look = _look(film, detector, time, frame)
+            analysis.looks.append(look)
+            pause = _LOOK_AT_SEVERAL if len(look.faces) > 1 else _LOOK
+            # Counted from when this look was due, so that frames that come late make no fewer.
+            due = max(due, time - pause) + pause
+    if analysis is None:
+        raise MediaRefusedError(
+            f"{film.path.name} has no frame that can be decoded.", "Check that it plays."
+        )
+    turns = [_turn(film, times[cut - 1], times[cut]) for cut in cuts.finish(times)]
+    analysis.shots = list(zip([0.0, *turns], [*turns, times[-1]], strict=True))
+    return analysis
+
+
+def _look(film: Film, detector: FaceDetector, time: float, frame: av.VideoFrame) -> Look:
+    ratio = min(1.0, _FACE_SIDE / max(film.shown(frame)))
+    faces = detector.detect(film.scaled(frame, ratio))[:_MOST_FACES]
+    return Look(time, tuple(face.scaled(1 / ratio) for face in faces))
+
+
+def _turn(film: Film, before: float, after: float) -> float:
+    """When, between two frames that were seen and are of two shots, the picture changes."""
+    between = [
+        (time, film.scaled(frame, _CUT_SIDE / max(film.shown(frame))).astype(np.int16))
+        for time, frame in _frames(film, since=before, until=after)
+    ]
+    changes = [np.abs(b[1] - a[1]).mean() for a, b in pairwise(between)]
+    cut = int(np.argmax(changes))
+    return (between[cut][0] + between[cut + 1][0]) / 2
+
+
+def _seen_frames(film: Film) -> Iterator[tuple[float, av.VideoFrame]]:
+    """At least five frames a second of the film, where it has them, with their times."""
+    frames = _frames(film, sparsely=True)
+    listed = _listed_times(film)
+    last = -inf
+    for time, frame in frames:
+        if time - last > _GAP and last >= 0:
+            yield from _between(film, listed, last, time)
+        yield time, frame
+        last = time
+    if last >= 0 and listed and listed[-1] - last > _GAP:
+        yield from _between(film, listed, last, listed[-1] + _GAP)
+
+
+def _between(
+    film: Film, listed: Sequence[float], after: float, before: float
+) -> Iterator[tuple[float, av.VideoFrame]]:
+    """The frames between two times, if there are any that were left out."""
+    first, last = bisect_right(listed, after + _SAME_TIME), bisect_left(listed, before - _SAME_TIME)
+    if first >= last:
+        return
+    for time, frame in _frames(film, since=after, until=before):
+        if after + _SAME_TIME < time < before - _SAME_TIME:
+            yield time, frame
+
+
+def _frames(
+    film: Film, *, sparsely: bool = False, since: float = 0.0, until: float = inf
+) -> Iterator[tuple[float, av.VideoFrame]]:
+    """The film's frames of `since ≤ t ≤ until`, with t, in seconds from its first one.
+
+    `sparsely` leaves out those that lie between two which they are built on: more than half of the
+    work. Where the encoder made many of them in a row, fewer are left out from there on.
+    """
+    zero = film.first_time
+    try:
+        with _opened(film) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            # Deblocking is a tenth of the work, and nothing here sees it.
+            stream.codec_context.options = {
+                "skip_loop_filter": "all",
+                "max_pixels": str(LARGEST_PICTURE),
+            }
+            skipping = list(_SKIPPING if sparsely else _SKIPPING[-1:])
+            stream.codec_context.skip_frame = skipping[0]
+            container.seek(int((zero + since) * av.time_base))
+            last = inf
+            for frame in container.decode(stream):
+                time = float(_time(frame) - zero)
+                if time - last > _WIDEST and len(skipping) > 1:
+                    skipping.pop(0)
+                    stream.codec_context.skip_frame = skipping[0]
+                last = time
+                if time > until + _SAME_TIME:
+                    return
+                if film.holds(_time(frame)) and time >= since - _SAME_TIME:
+                    yield time, frame
+    except av.error.FFmpegError as error:
+        raise _unreadable(film, error) from None
+
+
+def _opened(film: Film) -> Any:
+    container = av.open(str(film.path))
+    if not container.streams.video:
+        container.close()
+        raise MediaRefusedError(
+            f"{film.path.name} has no moving picture.", "Name a video that has one."
+        )
+    return container
+
+
+def _unreadable(film: Film, error: av.error.FFmpegError) -> MediaRefusedError:
+    return MediaRefusedError(
+        f"{film.path.name} cannot be read: {error.strerror}.", "Check that it plays."
+    )
+
+
+def _listed_times(film: Film) -> list[float]:
+    """The times of the film's frames as its packets state them, in order."""
+    zero = film.first_time
+    return [float(time - zero) for time in film.packet_times]
+
+
+def _time(shown: Any) -> Fraction:
+    return Fraction((shown.pts or 0) * shown.time_base)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """The number of a frame that is unlike the one before, and a few pixels of both."""
+
+    number: int
+    before: Pixels
+    after: Pixels
+
+
+class Cuts:
+    """Detects which of a film's frames, fed one by one, are the first of a new shot.
+
+    A frame is one where it differs from the one before far more than its neighbours do, so a
+    moving camera makes none. Frames are counted, whatever their times are.
+    """
+
+    def __init__(self) -> None:
+        self._detector = AdaptiveDetector(min_scene_len=1)
+        # The detector looks at as many frames on either side. A film may begin or end right at a
+        # cut, so its first and its last picture are shown to it more often.
+        self._margin = self._detector.event_buffer_length
+        self._recent: deque[Pixels] = deque(maxlen=self._margin + 2)
+        self._fed = 0
+        self._changes: list[_Change] = []
+
+    def feed(self, picture: Pixels) -> bool:
+        """Whether `picture`, in BGR, shows that there was a cut a few frames ago."""
+        if not self._fed:
+            self._show(picture, self._margin)
+        return self._show(picture)
+
+    def finish(self, times: Sequence[float]) -> list[int]:
+        """The numbers, from 0, of new shots' first frames. There must have been a frame.
+
+        `times` are the frames', in seconds.
+        """
+        self._show(self._last, self._margin)
+        cuts: list[int] = []
+        for change in _without_flashes(self._changes, times):
+            if not cuts or times[change.number] - times[cuts[-1]] >= _SHORTEST_SHOT:
+                cuts.append(change.number)
+        return cuts
+
+    def _show(self, picture: Pixels, times: int = 1) -> bool:
+        self._last = picture
+        before = len(self._changes)
+        for number in range(self._fed, self._fed + times):
+            self._recent.append(picture[::_SPARSE, ::_SPARSE].copy())
+            found = self._detector.process_frame(FrameTimecode(number, _RATE), picture)
+            self._changes += [
+                _Change(cut.frame_num - self._margin, self._recent[0], self._recent[1])
+                for cut in found
+            ]
+        self._fed += times
+        return len(self._changes) > before
+
+
+def _without_flashes(changes: list[_Change], times: Sequence[float]) -> list[_Change]:
+    """`changes` without those to something else and those back."""
+    kept: list[_Change] = []
+    for change in changes:
+        if kept and times[change.number] - times[kept[-1].number] <= _LONGEST_FLASH:
+            difference = np.abs(change.after.astype(np.int16) - kept[-1].before)
+            if difference.mean() < _SAME:
+                kept.pop()
+                continue
+        kept.append(change)
+    return kept

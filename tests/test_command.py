@@ -30,6 +30,8 @@ def command(stack: RunningStack, folder: Path, *arguments: object) -> "subproces
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        # A shell that runs the tests in the background has it ignored, which children inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         text=True,
     )
 

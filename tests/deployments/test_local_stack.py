@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from clipflow.domain.clips import BeginClipGeneration
 from deployments.local_stack import RunningStack, StackError, running_stack
 from deployments.local_stack.settings import StackSettings
 from tests.programs import ROOT, eventually, free_port
@@ -61,13 +62,20 @@ def the_trigger_is_there_once_and_gives_its_types(stack: RunningStack) -> None:
         {"tenantId": "7", "episodeId": "null"},
         {"tenantId": "7", "episodeId": "e", "clips": clips},
     ]
-    events = {put_event(stack, detail): detail for detail in details}
+    events = {
+        put_event(stack, detail): BeginClipGeneration.read(detail, "the event")
+        for detail in details
+    }
     flow = {"flows": {"name": {"any_": ["begin-clip-generation"]}}}
     eventually(lambda: answers(stack) and len(ask(stack, "/flow_runs/filter", flow)) >= 2, 90)
     given = [run["parameters"] for run in ask(stack, "/flow_runs/filter", flow)]
     # Where the automation was slow, the sweep has started the same once more.
     assert {(run["tenant_id"], run["episode_id"]) for run in given} == {("7", "null"), ("7", "e")}
-    assert {run["event_id"]: json.loads(run["request"]) for run in given} == events
+    read = {
+        run["event_id"]: BeginClipGeneration.read(json.loads(run["request"]), "the request")
+        for run in given
+    }
+    assert read == events
     names = [automation["name"] for automation in ask(stack, "/automations/filter", {})]
     assert sorted(names) == [
         "begin-clip-generation",

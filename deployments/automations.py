@@ -9,7 +9,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-from prefect.states import Cancelled, Crashed
+from prefect.states import Crashed
 
 from clipflow.domain.shorts import FailedState
 from clipflow.settings import pools
@@ -21,9 +21,6 @@ from tasks.recovery import Reconciled
 SILENCE = timedelta(seconds=90)
 # A process starts in seconds, also where fifty want to at once.
 LONGEST_START = timedelta(minutes=2)
-# A worker kills a process 30 s after it asked it to end; ECS, as its stopTimeout says, 120 s.
-LONGEST_STOP = timedelta(minutes=1)
-LONGEST_STOP_ELSEWHERE = timedelta(minutes=2)
 # Others may have flows in the same workspace, which beat as they please.
 FLOWS = [
     BEGIN_CLIP_GENERATION,
@@ -32,6 +29,8 @@ FLOWS = [
     *(deployment.partition("/")[0] for deployment in (EXTRACT, RENDER, PREPARE)),
     "mark-failed",
 ]
+# Those of earlier releases, which an installation may still have.
+RETIRED = ["clipflow: cancelled"]
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 # Its first beat may die with it on the way.
 _BEGUN = {"prefect.flow-run.Running", "prefect.flow-run.Retrying"}
@@ -52,11 +51,12 @@ _WAITING = {"AwaitingRetry", "Scheduled", "Paused", "Suspended"}
 
 
 def automations() -> list[AutomationCore]:
-    """All of them. How long a machine may take to come up, and to end, depends on the environment's
-    pools."""
-    launch, stop = LONGEST_START, LONGEST_STOP
-    if pools().media:
-        launch, stop = LAUNCH_TIMEOUT, LONGEST_STOP_ELSEWHERE
+    """All of them. How long a machine may take to come up depends on the environment's pools.
+
+    A run that is being cancelled with no worker there to end it needs none: the server's own
+    timeout makes it Cancelled, and has the worker stop its infrastructure later.
+    """
+    launch = LAUNCH_TIMEOUT if pools().media else LONGEST_START
     return [
         _silent(
             "clipflow: heartbeat lost",
@@ -74,23 +74,17 @@ def automations() -> list[AutomationCore]:
             within=launch,
             becomes=Crashed(name="NeverStarted"),
         ),
-        _silent(
-            "clipflow: cancelled",
-            "A run that is being cancelled for long is Cancelled: nobody was there to end it.",
-            after={_CANCELLING},
-            expect=_events(_ENDED),
-            within=stop,
-            becomes=Cancelled(),
-        ),
     ]
 
 
 async def put_automations(client: PrefectClient) -> None:
     """All of them, as they should be now, whatever was there."""
-    for wanted in automations():
-        for old in await client.read_automations_by_name(wanted.name):
+    current = automations()
+    for name in [*RETIRED, *(automation.name for automation in current)]:
+        for old in await client.read_automations_by_name(name):
             await client.delete_automation(old.id)
-        await client.create_automation(wanted)
+    for automation in current:
+        await client.create_automation(automation)
 
 
 def _silent(

@@ -1,20 +1,35 @@
 """Times in a source, exact: parsed to fractions of a second, never to floats."""
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer
 
-_CLOCK = re.compile(r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,9}))?", re.ASCII)
+# `M:SS` may count more than 59 minutes, and `H:MM:SS` more than 24 hours.
+_MINUTES = re.compile(r"(\d{1,6}):(\d{1,2}(?:[.,]\d{1,9})?)", re.ASCII)
+_HOURS = re.compile(r"(\d{1,4}):(\d{1,2}):(\d{1,2}(?:[.,]\d{1,9})?)", re.ASCII)
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
+_FRAMES = re.compile(r"\d{1,2}:\d{1,2}:\d{1,2}[:;]\d{1,3}", re.ASCII)
+# ISO 8601 without years and months, which have no fixed length; its time also alone, as in `1m30s`.
+_DURATION = re.compile(
+    r"(?:P(?:(\d{1,4})W)?(?:(\d{1,5})D)?(?:T|$))?"
+    r"(?:(\d{1,6})H)?(?:(\d{1,8})M)?(?:(\d{1,9}(?:[.,]\d{1,9})?)S)?",
+    re.ASCII | re.IGNORECASE,
+)
+_DURATION_UNITS = (7 * 86400, 86400, 3600, 60, 1)
+_CALENDAR = re.compile(r"P\d+(?:\.\d+)?[YM].*", re.ASCII | re.IGNORECASE)
+_FORMS = "write HH:MM:SS, HH:MM:SS.mmm or seconds"
 
 
 def parse_timecode(value: object) -> Fraction:
-    """Seconds, from `HH:MM:SS`, `HH:MM:SS.mmm`, `HH:MM:SS,mmm`, `MM:SS` or a number of seconds.
+    """Seconds, of a number of seconds or a text: `HH:MM:SS`, `HH:MM:SS.mmm`, `HH:MM:SS,mmm`,
+    `MM:SS`, a number of seconds, or a duration of ISO 8601 such as `PT1M30S`, also as `1m30s`.
 
-    Raises ValueError where the value is none of these, is negative or is not finite.
+    Raises ValueError where the value is none of these, is negative or is not finite, and for a
+    count of frames, whose rate is not known here.
     """
     if isinstance(value, Fraction):
         return value
@@ -28,13 +43,43 @@ def parse_timecode(value: object) -> Fraction:
         # A ValueError, because pydantic turns only that into a validation error.
         raise ValueError("a time is a string or a number of seconds")  # noqa: TRY004
     text = value.strip()
+    seconds = _parse_text(text)
+    if seconds is None:
+        raise ValueError(_refusal(text))
+    return seconds
+
+
+def _parse_text(text: str) -> Fraction | None:
     if _SECONDS.fullmatch(text):
         return Fraction(text)
-    match = _CLOCK.fullmatch(text)
-    if not match or int(match[2]) > 59 or int(match[3]) > 59:
-        raise ValueError(f"{text[:40]!r} is not a time: write HH:MM:SS, HH:MM:SS.mmm or seconds")
-    hours, minutes, seconds = (int(part or 0) for part in match.group(1, 2, 3))
-    return hours * 3600 + minutes * 60 + Fraction(f"{seconds}.{match[4] or 0}")
+    if match := _MINUTES.fullmatch(text):
+        return _sixtieths(("0", *match.groups()))
+    if (match := _HOURS.fullmatch(text)) and int(match[2]) <= 59:
+        return _sixtieths(match.groups())
+    if (match := _DURATION.fullmatch(text)) and any(match.groups()):
+        parts = (_decimal(part or "0") for part in match.groups())
+        return sum((p * unit for p, unit in zip(parts, _DURATION_UNITS, strict=True)), Fraction(0))
+    return None
+
+
+def _sixtieths(parts: Sequence[str]) -> Fraction | None:
+    hours, minutes, seconds = map(_decimal, parts)
+    return hours * 3600 + minutes * 60 + seconds if seconds < 60 else None
+
+
+def _decimal(text: str) -> Fraction:
+    return Fraction(text.replace(",", "."))
+
+
+def _refusal(text: str) -> str:
+    shown = repr(text[:40])
+    if _FRAMES.fullmatch(text):
+        return f"{shown} counts frames: write them as decimals of a second, as in 00:01:02.5"
+    if _CALENDAR.fullmatch(text):
+        return f"{shown} counts years or months, which have no fixed length: {_FORMS}"
+    if text.startswith("-"):
+        return f"{shown} is negative: times count from the first frame"
+    return f"{shown} is not a time: {_FORMS}"
 
 
 # Start and end in seconds, from the source's first frame.

@@ -142,8 +142,8 @@ def _keep_sound(
     probe = probe_source(source)
     if probe.sound is None:
         raise InvalidInputError(
-            f"{video.key} has no sound, so nothing can be heard in it.",
-            "Put its subtitles beside it as original.srt.",
+            f"{keys.label} has no sound, so no speech can be recognised in it.",
+            "Give it subtitles.",
         )
     audio.extract(source, probe, sound)
     packed, made_from = sound.with_suffix(".flac"), fingerprint(video.etag)
@@ -169,8 +169,8 @@ def choose_moments(
     moments = pick(read_transcript(keys, objects), brief, models().highlight_model)
     if not moments:
         raise NoMomentsError(
-            f"Nothing said in {keys.original} makes a moment of about {config.target_seconds:g} s.",
-            "Ask for shorter ones, or see in original.txt what was heard.",
+            f"Nothing said in {keys.label} makes a moment of about {config.target_seconds:g} s.",
+            "Request shorter ones, or check the transcript.",
         )
     text = json.dumps(
         [moment.model_dump(mode="json") for moment in moments], ensure_ascii=False, indent=2

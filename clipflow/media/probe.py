@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 from clipflow.domain.errors import MediaRefusedError
 from clipflow.machine import LARGEST_PICTURE
 from clipflow.media.h264 import ParameterSets, parameter_sets
-from clipflow.media.source import PlaylistSource, Source, source_errors
+from clipflow.media.source import PlaylistSource, Source, source_errors, stream_start
 
 # Packets in which a first frame is looked for: a group of pictures is shorter.
 _MOST_TRIED = 3000
@@ -179,6 +179,51 @@ def probe_source(source: Source) -> Probe:
             parameter_sets=sets,
             reencode_reason=reencode_reason,
         )
+
+
+@dataclass(frozen=True)
+class SoundProbe:
+    """When a source's sound begins and how long it lasts, of a source with or without a picture.
+
+    `start` is time zero on the container's own clock: the first frame's time, or that of the sound
+    where there is no picture. `duration` is in seconds from there, None where the container does
+    not say. It is estimated where the format has no header that holds it.
+    """
+
+    name: str
+    start: Fraction
+    duration: Fraction | None
+    is_estimated: bool
+
+
+# Bare streams of packets: libavformat estimates their duration from the first bit rate.
+_RAW_FORMATS = ("aac", "ac3", "amr", "dts", "eac3", "mp3")
+
+
+def probe_sound(source: Source) -> SoundProbe:
+    """Read the header of `source`, and its first frame where it has a picture.
+
+    Raises MediaRefusedError where there is no sound that can be decoded, and what `source_errors`
+    raises.
+    """
+    with source_errors(source.name), source.open(Fraction(0), Fraction(1)) as container:
+        sound = audio_stream(container, source.name)
+        if sound is None:
+            raise MediaRefusedError(
+                f"{source.name} has no sound, so no speech can be recognised in it.",
+                "Name a file that has sound.",
+            )
+        start = stream_start(sound)
+        if any(not s.disposition & _COVER for s in container.streams.video):
+            picture = video_stream(container, source.name)
+            frame = first_frame(container, picture, source.name)
+            if frame is not None and frame.pts is not None and picture.time_base is not None:
+                start = frame.pts * picture.time_base
+        duration = None
+        if container.duration:
+            end = Fraction((container.start_time or 0) + container.duration, av.time_base)
+            duration = max(Fraction(0), end - start)
+        return SoundProbe(source.name, start, duration, container.format.name in _RAW_FORMATS)
 
 
 def _upright(frame: VideoFrame, picture: VideoStream) -> tuple[int, int, bool]:

@@ -13,7 +13,7 @@ from av.container import InputContainer
 
 from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.domain.transcript import LONGEST
-from clipflow.media.probe import Probe, audio_stream
+from clipflow.media.probe import Probe, SoundProbe, audio_stream
 from clipflow.media.source import Source, source_errors
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
 from clipflow.telemetry.progress import report
@@ -27,11 +27,11 @@ _EARLY_END = 5
 _FRAMES_TO_TELL = 256
 
 
-def extract(source: Source, known: Probe, path: Path) -> None:
+def extract(source: Source, known: Probe | SoundProbe, path: Path) -> None:
     """Write the sound of `source` to `path`, as `sound.RATE` says; time 0 is the first frame's.
 
     What the timestamps leave out is silence, and sound before the first frame is left out. Damage
-    that a decoder cannot read is silence too, and logged. `known.sound` must not be None.
+    that a decoder cannot read is silence too, and logged. A `Probe` must have sound.
 
     Raises MediaRefusedError where there is no sound that can be decoded, MediaInterruptedError
     where the source ends too early, and what `source_errors` raises.
@@ -50,7 +50,7 @@ def extract(source: Source, known: Probe, path: Path) -> None:
         line.finish()
 
 
-def _frames(container: InputContainer, known: Probe) -> Iterator[AudioFrame]:
+def _frames(container: InputContainer, known: Probe | SoundProbe) -> Iterator[AudioFrame]:
     """Every frame of the sound; all streams are read, so that the end of the source is known."""
     sound = audio_stream(container, known.name)
     if sound is None:
@@ -77,7 +77,9 @@ def _frames(container: InputContainer, known: Probe) -> Iterator[AudioFrame]:
     _check_end(known, reached)
 
 
-def _check_end(known: Probe, reached: Fraction) -> None:
+def _check_end(known: Probe | SoundProbe, reached: Fraction) -> None:
+    if isinstance(known, SoundProbe) and known.is_estimated:
+        return
     missing = known.start + (known.duration or 0) - reached
     if missing > _EARLY_END:
         raise MediaInterruptedError(
@@ -95,7 +97,7 @@ class _TimeLine:
     """
 
     file: BinaryIO
-    known: Probe
+    known: Probe | SoundProbe
     _resampler: av.AudioResampler | None = None
     _form: tuple[object, ...] = ()
     _next: Fraction = field(default_factory=Fraction)

@@ -1,5 +1,7 @@
 """Clips and vertical shorts out of long videos."""
 
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +10,24 @@ import typer
 
 from clipflow.domain.shorts import CaptionStyle, Layout
 from deployments.command.output import CommandGroup, command_output
+
+
+def _existing_file(path: Path | None) -> Path | None:
+    """Checks that a path is a file that can be read; as typer would, and for addresses too."""
+    if path is None:
+        return None
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)) and not path.exists():
+        # Path has made one slash of the two.
+        address = re.sub(":/", "://", str(path), count=1)
+        raise typer.BadParameter(f"{address!r} is an address: download the file first.")
+    if not path.exists():
+        raise typer.BadParameter(f"File {str(path)!r} does not exist.")
+    if path.is_dir():
+        raise typer.BadParameter(f"File {str(path)!r} is a directory.")
+    if not os.access(path, os.R_OK):
+        raise typer.BadParameter(f"File {str(path)!r} is not readable.")
+    return path
+
 
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON document to stdout, all else to stderr.")
@@ -89,7 +109,7 @@ OUT = Path("out")
 def shorts(
     video: Annotated[
         Path,
-        typer.Argument(exists=True, dir_okay=False, metavar="VIDEO", help="The long video."),
+        typer.Argument(callback=_existing_file, metavar="VIDEO", help="The long video."),
     ],
     count: Annotated[int, typer.Option(min=1, max=200, metavar="N", help="How many, at most.")] = 5,
     seconds: Annotated[
@@ -106,12 +126,12 @@ def shorts(
     ] = None,
     background: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, metavar="FILE", help="Plays below, in a stack."),
+        typer.Option(callback=_existing_file, metavar="FILE", help="Plays below, in a stack."),
     ] = None,
     subtitles: Annotated[
         Path | None,
         typer.Option(
-            exists=True, dir_okay=False, metavar="FILE", help="SRT, instead of recognised speech."
+            callback=_existing_file, metavar="FILE", help="SRT, instead of recognised speech."
         ),
     ] = None,
     out: Out = OUT,
@@ -123,6 +143,7 @@ def shorts(
     with command_output(as_json=as_json, debug=debug) as output:
         from clipflow.domain.shorts import ShortsConfig
         from deployments.command.connect import connect
+        from deployments.command.files import check_folder, check_video, short_files
 
         values = {
             "segment_count": count,
@@ -132,6 +153,8 @@ def shorts(
             "language": language,
         }
         config = ShortsConfig.read(values, "the options")
+        check_video(video)
+        check_folder(out, short_files(video, count))
         with connect(output, may_start=True):
             from deployments.command.shorts import make_shorts
 
@@ -142,7 +165,7 @@ def shorts(
 def clips(
     video: Annotated[
         Path | None,
-        typer.Argument(exists=True, dir_okay=False, metavar="VIDEO", help="The video to cut from."),
+        typer.Argument(callback=_existing_file, metavar="VIDEO", help="The video to cut from."),
     ] = None,
     cut: Annotated[
         list[str] | None,
@@ -178,7 +201,12 @@ def clips(
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--cut") from None
         from deployments.command.connect import connect
+        from deployments.command.files import check_folder, check_video, clip_files, clip_id_of
 
+        if video:
+            check_video(video)
+        if not no_fetch:
+            check_folder(out, clip_files(name or clip_id_of(video, cuts)) if video else [])
         with connect(output, may_start=video is not None):
             from deployments.command.clips import clips_of_episode, clips_of_file
 
@@ -221,7 +249,7 @@ def open_page(
     with command_output(as_json=as_json, debug=debug) as output:
         from deployments.command.connect import connect
         from deployments.command.open import (
-            download_page,
+            find_page,
             local_page,
             open_address,
             run_address,
@@ -233,7 +261,7 @@ def open_page(
                 if run:
                     open_address(run_address(job), output)
                     return
-                page = download_page(job, out)
+                page = find_page(job, out)
         open_address(page.resolve().as_uri(), output)
 
 

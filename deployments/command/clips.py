@@ -1,8 +1,6 @@
 """`clipflow clips`: requests clips by an event, as any detector would, and downloads them."""
 
 from collections.abc import Sequence
-from fractions import Fraction
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +21,10 @@ from deployments.command.files import (
     LOCAL,
     OutputManifest,
     Results,
+    clip_files,
+    clip_id_of,
     content_id,
     download_results,
-    plain_name,
     read_record,
     relative_path,
     upload_once,
@@ -34,22 +33,8 @@ from deployments.command.follow import ClipsRequest, follow
 from deployments.command.output import ExitCode, Output
 from deployments.command.prefect_api import Job
 
-# The longest list of times that becomes part of a clip's name.
-_TIMES_LENGTH = 60
 # Seconds by which a cut may end past its source; clipflow.jobs.clips clamps it.
 _TOLERANCE = 1
-
-
-def clip_id_of(path: Path, cuts: Sequence[TimeSpan]) -> str:
-    """A clip's name, of the file's name and the times: other times make another clip."""
-    times = "_".join("-".join(map(_format_seconds, cut)) for cut in cuts)
-    if len(times) > _TIMES_LENGTH:
-        times = f"{len(cuts)}-cuts-{sha256(times.encode()).hexdigest()[:8]}"
-    return f"{plain_name(path.stem)}-{times}".lstrip("-")
-
-
-def _format_seconds(time: Fraction) -> str:
-    return f"{float(time):.3f}".rstrip("0").rstrip(".")
 
 
 def clips_of_file(
@@ -127,7 +112,7 @@ def _make(request: BeginClipGeneration, out: Path | None, output: Output) -> Non
         return
     if out:
         for keys in clips:
-            OutputManifest(out, keys).check([f"{keys.clip_id}.mp4", f"{keys.clip_id}.html"])
+            OutputManifest(out, keys).check(clip_files(keys.clip_id))
 
     def start() -> ClipsRequest:
         output.document["eventId"] = event_id = put_event(request)

@@ -4,15 +4,23 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from codecs import BOM_UTF8
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
 from posixpath import dirname, relpath
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 from urllib.parse import quote
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
+from clipflow.domain.timecode import TimeSpan
+from clipflow.media.probe import probe_source
+from clipflow.media.source import LocalSource
 from clipflow.results.pages import replace_links
 from clipflow.storage.aws import storage_errors
 from clipflow.storage.objects import ObjectStore, object_store, shorts_store
@@ -21,7 +29,10 @@ from clipflow.storage.records import plain, record_store
 # The user of a person's own shorts and the tenant of their clips.
 LOCAL = "local"
 _NAME_LENGTH = 60
+# The longest list of times that becomes part of a clip's name.
+_TIMES_LENGTH = 60
 _PAGE_BYTES = 64 << 20
+_PLAYLIST_START = b"#EXTM3U"
 _MANIFEST = ".clipflow.json"
 
 
@@ -37,11 +48,89 @@ def content_id(path: Path) -> str:
     return f"{plain_name(path.stem)}-{digest[:8]}".lstrip("-")
 
 
+def short_files(video: Path, count: int) -> list[str]:
+    """The names of the files to which shorts of a video and their page are downloaded."""
+    return [*(f"{video.stem}-{number}.mp4" for number in range(1, count + 1)), f"{video.stem}.html"]
+
+
+def clip_files(clip_id: str) -> list[str]:
+    """The names of the files that a clip and its page are downloaded to."""
+    return [f"{clip_id}.mp4", f"{clip_id}.html"]
+
+
+def clip_id_of(path: Path, cuts: Sequence[TimeSpan]) -> str:
+    """A clip's name, of the file's name and the times: other times make another clip."""
+    times = "_".join("-".join(map(_format_seconds, cut)) for cut in cuts)
+    if len(times) > _TIMES_LENGTH:
+        times = f"{len(cuts)}-cuts-{sha256(times.encode()).hexdigest()[:8]}"
+    return f"{plain_name(path.stem)}-{times}".lstrip("-")
+
+
+def _format_seconds(time: Fraction) -> str:
+    return f"{float(time):.3f}".rstrip("0").rstrip(".")
+
+
 def upload_once(objects: ObjectStore, path: Path, key: str) -> None:
     """Uploads the file to `key`, unless it is there."""
     head = objects.head(key)
     if head is None or head.size != path.stat().st_size:
         objects.upload(path, key, {})
+
+
+def check_video(path: Path) -> None:
+    """Raises InvalidInputError for a file that is a playlist, MediaRefusedError for one that is no
+    video."""
+    check_no_playlist(path)
+    probe_source(LocalSource(path))
+
+
+def check_no_playlist(path: Path) -> None:
+    """Raises InvalidInputError for a playlist: the files that it names would not be uploaded."""
+    with path.open("rb") as file:
+        start = file.read(len(_PLAYLIST_START) + len(BOM_UTF8)).removeprefix(BOM_UTF8)
+    if start.startswith(_PLAYLIST_START):
+        raise InvalidInputError(
+            f"{path} is an HLS playlist, which only names the files of a video.",
+            f"Join them first: ffmpeg -i {path.name} -c copy {path.stem}.mp4.",
+        )
+
+
+def check_folder(folder: Path, names: Iterable[str]) -> None:
+    """Makes sure that files of these names can be written to `folder`, which is created.
+
+    Raises InvalidInputError where they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+        longest = os.pathconf(folder, "PC_NAME_MAX")
+    except OSError as error:
+        raise InvalidInputError(
+            f"{folder} cannot be written: {error.strerror}.", "Name another folder with --out."
+        ) from None
+    for name in names:
+        if (length := len(os.fsencode(name))) > longest:
+            raise InvalidInputError(
+                f"{name} is too long for a file name: it has {length} bytes, and {folder} takes "
+                f"{longest}.",
+                "Rename the file that it is made from.",
+            )
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to; what is there at the end becomes `path`, whole or not at all.
+
+    Its name is short, because `path` with a suffix may be too long a name. An OSError names `path`.
+    """
+    try:
+        with TemporaryDirectory(prefix=".clipflow-", dir=path.parent) as folder:
+            written = Path(folder, "file")
+            yield written
+            written.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def relative_path(path: Path | str) -> str:
@@ -64,9 +153,9 @@ class OutputManifest:
     size and time it was left with.
     """
 
-    def __init__(self, folder: Path, keys: RecordKeys) -> None:
+    def __init__(self, folder: Path, job: RecordKeys | str) -> None:
         self._folder = folder
-        self._job = "/".join(keys.record.values())
+        self._job = job if isinstance(job, str) else "/".join(job.record.values())
 
     def check(self, names: Iterable[str]) -> None:
         """Raises InvalidInputError for a file that exists and is not this job's."""
@@ -78,6 +167,14 @@ class OutputManifest:
                     f"{path} exists, and was not made by this command.",
                     "Move it, or name another folder with --out.",
                 )
+
+    def page(self) -> Path | None:
+        """The results page of this job in the folder, if there is one."""
+        for name, entry in self._read().items():
+            path = self._folder / name
+            if path.suffix == ".html" and entry[:1] == [self._job] and path.is_file():
+                return path
+        return None
 
     def add(self, name: str) -> None:
         """Records the file of that name, as it is now, as this job's."""
@@ -124,7 +221,8 @@ def download_results(keys: ShortsKeys | ClipKeys, folder: Path, name: str) -> Re
     manifest.check([*made, f"{name}.html"])
     folder.mkdir(parents=True, exist_ok=True)
     for file, record in made.items():
-        objects.download(record["s3Key"], folder / file)
+        with whole_file(folder / file) as path:
+            objects.download(record["s3Key"], path)
         manifest.add(file)
     files = {record["s3Key"]: file for file, record in made.items()}
     page = _download_page(objects, keys.page, files, folder / f"{name}.html")
@@ -141,5 +239,6 @@ def _download_page(
         return None
     links = {quote(relpath(k, dirname(key))): quote(os.fsencode(file)) for k, file in files.items()}
     text = objects.text(key, _PAGE_BYTES)
-    path.write_text(replace_links(text, links), encoding="utf-8")
+    with whole_file(path) as written:
+        written.write_text(replace_links(text, links), encoding="utf-8")
     return path

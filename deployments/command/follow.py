@@ -46,6 +46,8 @@ _CANCEL_TIMEOUT = 60.0
 _DELIVERY_TIMEOUT = 120.0
 # For a Prefect server that went away to be back.
 _OUTAGE_TIMEOUT, _OUTAGE_NOTICE = 60.0, 5.0
+# For the last steps of an ended run to be stored, at least and at most.
+_LAST_STEPS_DELAY, _LAST_STEPS_TIMEOUT = 1.0, 5.0
 _BAR_WIDTH = 16
 
 
@@ -156,7 +158,7 @@ def _wait(client: SyncPrefectClient, request: RunRequest, output: Output) -> Map
         is_away = False
         while True:
             try:
-                runs = _poll(client, request, printer)
+                runs, _ = _poll(client, request, printer)
                 answered, is_away = time.monotonic(), False
                 if not all(map(_is_over, runs.values())):
                     active = answered
@@ -169,6 +171,7 @@ def _wait(client: SyncPrefectClient, request: RunRequest, output: Output) -> Map
                     output.line(f"Prefect does not answer; waiting up to {_OUTAGE_TIMEOUT:.0f} s.")
                 runs = {}
             if len(runs) == len(request.names) and all(map(_is_over, runs.values())):
+                _print_last_steps(client, request, printer)
                 return runs
             if answered > active + _DELIVERY_TIMEOUT:
                 raise UnreachableError(
@@ -181,14 +184,28 @@ def _wait(client: SyncPrefectClient, request: RunRequest, output: Output) -> Map
 
 def _poll(
     client: SyncPrefectClient, request: RunRequest, printer: "StepPrinter"
-) -> Mapping[str, FlowRun]:
+) -> tuple[Mapping[str, FlowRun], Sequence[Step]]:
     runs = {
         name: _owner_of(client, request.names[name], run)
         for name, run in request.runs(client).items()
     }
     names = {run.id: name for name, run in runs.items()} if len(request.names) > 1 else {}
-    printer.update(steps_of(client, list(dict.fromkeys(run.id for run in runs.values()))), names)
-    return runs
+    steps = steps_of(client, list(dict.fromkeys(run.id for run in runs.values())))
+    printer.update(steps, names)
+    return runs, steps
+
+
+def _print_last_steps(
+    client: SyncPrefectClient, request: RunRequest, printer: "StepPrinter"
+) -> None:
+    """Task runs reach the server as events, and the last ones may come after their run's end."""
+    began = time.monotonic()
+    with suppress(httpx.HTTPError):
+        while (waited := time.monotonic() - began) < _LAST_STEPS_TIMEOUT:
+            _, steps = _poll(client, request, printer)
+            if waited >= _LAST_STEPS_DELAY and all(step.is_over for step in steps):
+                return
+            time.sleep(_POLL_INTERVAL)
 
 
 def _owner_of(client: SyncPrefectClient, keys: RecordKeys, run: FlowRun) -> FlowRun:

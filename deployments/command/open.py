@@ -20,19 +20,24 @@ def local_page(out: Path, name: str | None) -> Path | None:
     return pages[-1] if pages else None
 
 
-def download_page(name_or_id: str | None, out: Path) -> Path:
-    """Downloads the page of a job that Prefect knows, with the files that it shows; without a name,
-    of the last that was made. Raises SourceNotFoundError where there is none."""
+def find_page(name_or_id: str | None, out: Path) -> Path:
+    """The page of a job that Prefect knows; without a name, of the last that was made.
+
+    It is downloaded with the files that it shows, unless it is there. Raises SourceNotFoundError
+    where there is none.
+    """
     # Here, because Prefect reads the environment when it is imported, and `connect` sets it.
     from prefect.client.orchestration import get_client
 
-    from deployments.command.files import download_results
+    from deployments.command.files import OutputManifest, download_results
     from deployments.command.prefect_api import find_job, recent_jobs
 
     with get_client(sync_client=True) as client:
         jobs = [find_job(client, name_or_id)] if name_or_id else recent_jobs(client, 20)
     for job in jobs:
-        page = download_results(job.keys, out, job.name).page
+        # An earlier command may have downloaded it under the name of the person's own file.
+        existing = OutputManifest(out, job.keys).page()
+        page = existing or download_results(job.keys, out, job.name).page
         if page:
             return page
     raise SourceNotFoundError(

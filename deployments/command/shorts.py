@@ -8,8 +8,6 @@ from typing import Any, Self
 
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import ShortsConfig
-from clipflow.media.probe import probe_source
-from clipflow.media.source import LocalSource
 from clipflow.settings import settings
 from clipflow.storage.objects import ObjectStore, shorts_store
 from clipflow.subtitles.reading import read_subtitles
@@ -21,6 +19,7 @@ from deployments.command.files import (
     download_results,
     read_record,
     relative_path,
+    short_files,
     upload_once,
 )
 from deployments.command.follow import follow, start_shorts
@@ -41,8 +40,7 @@ class Video:
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """Raises MediaRefusedError where the file is no video."""
-        probe_source(LocalSource(path))
+        """The video of a file that `check_video` has accepted."""
         keys = ShortsKeys(LOCAL, content_id(path), settings().shorts_prefix)
         return cls(path, keys, shorts_store())
 
@@ -83,8 +81,7 @@ def make_shorts(
     """Uploads, runs, follows and downloads; what is made is downloaded also where a part failed."""
     video = Video.of(path)
     output.document |= {"job": "shorts", "name": video.keys.video_id}
-    shorts = [f"{path.stem}-{number}.mp4" for number in range(1, config.segment_count + 1)]
-    OutputManifest(out, video.keys).check([*shorts, f"{path.stem}.html"])
+    OutputManifest(out, video.keys).check(short_files(path, config.segment_count))
     with output.spinner(f"Uploading {path.name} as {video.keys.label}"):
         video.upload(config, background, subtitles)
     run = follow(lambda: start_shorts(video.keys, force), output)[video.keys.video_id]

@@ -24,6 +24,7 @@ _LATER = "known-later"
 # What no stack tells.
 _REQUIRED = {"AWS_REGION", "PREFECT_API_URL", *templates.ACCOUNTS_OWN}
 _SAID = re.compile(r"^[a-z-]+ +\S+: \S+, .* MiB$|Deployment '\S+' successfully created")
+_BRIDGE = "bridge"
 _CLUSTER = "CLIPFLOW_ECS_CLUSTER"
 _GPU = "CLIPFLOW_GPU_CAPACITY_PROVIDER"
 
@@ -73,10 +74,14 @@ def deploy(account: Account, dry_run: bool) -> None:
         raise InvalidInputError(
             f"Not set: {', '.join(lacking)}.", "docs/aws.md says what each is. Nothing was changed."
         )
+    # A new trigger reads the events of an old bridge, but not the other way round.
     for template in every:
-        arguments = templates.arguments(template, account.outputs, account.environment)
-        _bring(account, template, arguments, dry_run)
+        if template.name != _BRIDGE:
+            _deploy_stack(account, template, dry_run)
     _work_pools(account, dry_run)
+    for template in every:
+        if template.name == _BRIDGE:
+            _deploy_stack(account, template, dry_run)
     for pool in account.pools():
         arguments = templates.worker_arguments(pool, account.environment)
         _bring(account, templates.worker_template(pool, account.environment), arguments, dry_run)
@@ -130,6 +135,11 @@ def _delete(account: Account, there: list[Template]) -> None:
     for template in reversed(there):
         account.stacks.delete(template.stack)
         account.console.print(f"{template.stack}: deleted")
+
+
+def _deploy_stack(account: Account, template: Template, dry_run: bool) -> None:
+    arguments = templates.arguments(template, account.outputs, account.environment)
+    _bring(account, template, arguments, dry_run)
 
 
 def _bring(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from clipflow.domain.timecode import parse_span
-from deployments.command.clips import clip_id_of
+from deployments.command.files import clip_id_of
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,34 @@ def test_a_program_gets_wrong_usage_as_json(
     assert one_line(ended) == f"{error['message']} {error['remedy']}"
 
 
+@pytest.mark.parametrize("command", [("shorts",), ("clips", "--cut", "0-1")])
+def test_what_can_be_known_of_the_files_is_said_before_a_stack_is_started(
+    command: tuple[str, ...], talk: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "talk.m3u8").write_text("#EXTM3U\n#EXTINF:2,\ntalk.mp4\n#EXT-X-ENDLIST\n")
+    (tmp_path / "notes.mp4").write_text("no video\n" * 100)
+    for arguments, code, message in (
+        (("talk.m3u8",), 2, "talk.m3u8 is an HLS playlist"),
+        (("notes.mp4",), 1, "notes.mp4 cannot be read"),
+        (("https://example.com/talk.mp4",), 2, "'https://example.com/talk.mp4' is an address"),
+        ((".",), 2, "is a directory"),
+        ((talk, "--out", "notes.mp4/out"), 2, "notes.mp4/out cannot be written: Not a directory."),
+    ):
+        ended = typed(*command, *arguments, folder=tmp_path, env=nowhere(tmp_path))
+        assert (ended.returncode, ended.stdout) == (code, "")
+        assert message in one_line(ended)
+
+
+def test_a_name_that_results_cannot_have_is_said_before_a_stack_is_started(
+    talk: Path, tmp_path: Path
+) -> None:
+    long = tmp_path / f"{'語' * 83}.mp4"
+    long.symlink_to(talk)
+    ended = typed("shorts", long.name, "--count", "10", folder=tmp_path, env=nowhere(tmp_path))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "is too long for a file name: it has 256 bytes" in one_line(ended)
+
+
 def test_without_arguments_the_help_is_shown(tmp_path: Path) -> None:
     ended = typed(folder=tmp_path)
     assert ended.returncode == 2

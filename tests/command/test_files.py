@@ -1,5 +1,6 @@
 """A person's own files: what is put into their folder, and what is taken from them."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from clipflow.media.source import LocalSource
 from clipflow.storage.objects import ObjectStore
 from clipflow.storage.records import RecordStore
 from deployments.command.files import OutputManifest, download_results
+from deployments.command.output import format_error
 from deployments.command.shorts import Video
 from tests.made_media import make_source
 
@@ -53,6 +55,36 @@ def test_what_was_made_of_another_video_is_not_replaced(keys: ClipKeys, tmp_path
     download_results(keys, tmp_path, "talk")
     with pytest.raises(InvalidInputError):
         OutputManifest(tmp_path, ShortsKeys("local", "another", "")).check(["talk.mp4"])
+
+
+def test_a_name_as_long_as_the_file_system_takes_is_no_obstacle(
+    keys: ClipKeys, tmp_path: Path
+) -> None:
+    name = "語" * 83
+    [(path, _)] = download_results(keys, tmp_path, name).made
+    assert path.read_text() == "the clip"
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {f"{name}.mp4", f"{name}.html"}
+
+
+def test_a_disk_that_takes_no_more_is_named_with_the_file(keys: ClipKeys, tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as raised:
+            download_results(keys, tmp_path, "talk")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    _, message, _ = format_error(raised.value)
+    assert message == f"{tmp_path / 'talk.mp4'}: File too large."
+    assert list(tmp_path.glob("*")) == []
+
+
+def test_the_page_of_a_job_is_found_under_whatever_name_it_has(
+    keys: ClipKeys, tmp_path: Path
+) -> None:
+    page = download_results(keys, tmp_path, "my own name").page
+    assert OutputManifest(tmp_path, keys).page() == page
+    assert OutputManifest(tmp_path, ClipKeys("local", "another", "clip")).page() is None
 
 
 @pytest.fixture

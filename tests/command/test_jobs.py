@@ -150,7 +150,13 @@ def test_ctrl_c_cancels_a_clip_that_is_not_begun_yet(
     name = f"never-{uuid4().hex[:6]}"
     command = [CLIPFLOW, "clips", str(talk), "--cut", "0-1", "--name", name]
     with subprocess.Popen(
-        command, env={**os.environ, **stack.env}, cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        command,
+        env={**os.environ, **stack.env},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell that runs the tests in the background has it ignored, which children inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as running:
         assert running.stdout
         while "Requested" not in running.stdout.readline():

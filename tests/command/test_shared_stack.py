@@ -62,9 +62,8 @@ class Commands:
 
     def end(self) -> None:
         for command in self._started:
-            if command.poll() is None:
-                command.send_signal(signal.SIGINT)
-                command.wait(120)
+            command.send_signal(signal.SIGTERM)
+            command.communicate(timeout=120)
 
 
 @pytest.fixture

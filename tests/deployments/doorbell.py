@@ -114,8 +114,8 @@ def standing_in_front(
     """An API URL that passes on every request to which `answer(path, body)` gives no status."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+        def pass_on(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             if status := answer(self.path, body.decode()):
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
@@ -132,8 +132,7 @@ def standing_in_front(
             self.end_headers()
             self.wfile.write(answered.content)
 
-        def do_GET(self) -> None:
-            self.send_error(404)
+        do_POST = do_GET = do_PATCH = pass_on
 
         def log_message(self, format: str, *args: object) -> None:
             pass

@@ -73,7 +73,6 @@ def the_trigger_is_there_once_and_gives_its_types(stack: RunningStack) -> None:
     names = [automation["name"] for automation in ask(stack, "/automations/filter", {})]
     assert sorted(names) == [
         "begin-clip-generation",
-        "clipflow: cancelled",
         "clipflow: heartbeat lost",
         "clipflow: never started",
         "mark-failed",

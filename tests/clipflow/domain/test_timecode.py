@@ -15,7 +15,15 @@ from clipflow.domain.timecode import format_clock, format_timecode, parse_timeco
         ("00:15:30.250", Fraction(3721, 4)),
         ("00:15:30,250", Fraction(3721, 4)),
         ("15:30", 930),
+        ("75:30", 4530),
+        ("1500:00.5", Fraction(180_001, 2)),
         ("100:00:00", 360_000),
+        ("PT1M30S", 90),
+        ("PT1H2M3.5S", Fraction(7447, 2)),
+        ("P1DT2H", 93_600),
+        ("P1W", 604_800),
+        ("1h2m3,5s", Fraction(7447, 2)),
+        ("90s", 90),
         ("930", 930),
         ("930.5", Fraction(1861, 2)),
         (930, 930),
@@ -31,10 +39,27 @@ def test_each_way_of_writing_a_time_is_exact(written: object, seconds: Fraction)
 @pytest.mark.parametrize(
     "written",
     ["", "banana", "-1", -1, "00:60:00", "00:00:60", "1:2:3:4", "00:00:1e3", "00:00:01.",
-     float("nan"), float("inf"), True, None, [1], "٣", "00:00:01;ls"],
+     float("nan"), float("inf"), True, None, [1], "٣", "00:00:01;ls",
+     "P", "PT", "T", "75:60", "1:75:30", "2025-01-15T10:42:00Z", "PT1S1M"],
 )  # fmt: skip
 def test_what_is_not_a_time_is_refused(written: object) -> None:
     with pytest.raises(ValueError, match=r".+"):
+        parse_timecode(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ("00:01:02:15", "counts frames"),
+        ("00:01:02;15", "counts frames"),
+        ("P1M", "years or months"),
+        ("P1Y2M", "years or months"),
+        ("-00:00:05", "is negative"),
+        ("soon", "is not a time"),
+    ],
+)
+def test_a_refused_time_is_refused_by_what_it_is(written: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
         parse_timecode(written)
 
 

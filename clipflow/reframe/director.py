@@ -7,6 +7,7 @@ change, and not for a short interjection. Where it is not sure who speaks, all a
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -15,7 +16,8 @@ from clipflow.domain.shorts import Framing, LayoutSpan
 from clipflow.domain.transcript import Word
 from clipflow.reframe.analysis import Analysis, Film, analyze
 from clipflow.reframe.crop import CropPath, Knot, even, largest_box, planned
-from clipflow.reframe.faces import FaceDetector
+from clipflow.reframe.faces import Face, FaceDetector
+from clipflow.reframe.frame_plan import FramePlan, Section, person_boxes
 from clipflow.reframe.people import Shot, Track, find_people
 from clipflow.reframe.speakers import Turn, find_speakers
 
@@ -23,7 +25,8 @@ from clipflow.reframe.speakers import Turn, find_speakers
 SHORTEST = 1.5
 # Seconds: shorter speech of somebody else is an interjection, and stays unseen.
 _INTERJECTION = 1.0
-# Seconds before a turn's first word at which the picture changes, so that its mouth is seen to open.
+# Seconds before a turn's first word at which the picture changes, so that the mouth is seen to
+# open.
 _LEAD = 0.15
 # Of the crop: how far from its best place a face may go before the crop does, so that the dead
 # zone is 44 % of it; less for a large face, whose sides need room, yet never so little that it
@@ -43,44 +46,6 @@ _SMALL_FACE, _NEAR_CORNER = 0.17, 0.33
 _STEPS = 12
 
 
-@dataclass(frozen=True)
-class Section:
-    """The layout of `start ≤ t < end` seconds, with a crop for each of its people.
-
-    Crops have their times from the short's first frame, as the section has.
-    """
-
-    start: float
-    end: float
-    layout: Layout
-    crops: tuple[CropPath, ...]
-
-    def boxes(self, size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
-        """The boxes of its people's panes in a short of `size`."""
-        return person_boxes(self.layout, size, len(self.crops))
-
-
-@dataclass(frozen=True)
-class FramePlan:
-    """All that a short shows: its sections in order, without gaps, and what is told of them."""
-
-    sections: tuple[Section, ...]
-    framing: Framing
-    captions_centre: int
-
-
-def person_boxes(
-    layout: Layout, size: tuple[int, int], people: int
-) -> list[tuple[int, int, int, int]]:
-    """Left, top, width and height of each person's pane; the last of an odd grid is a row wide."""
-    panes = [pane for pane in layout.panes if pane.content is Content.PERSON]
-    boxes = [pane.box(size) for pane in panes][:people]
-    if 1 < people < len(panes) and boxes:
-        left, top, _, height = boxes[-1]
-        boxes[-1] = (left, top, size[0] - left, height)
-    return boxes
-
-
 def plan_frames(
     film: Film,
     layout: Layout,
@@ -96,9 +61,7 @@ def plan_frames(
     return direct(analyze(film, FaceDetector(face_model)), layout, aspect, words)
 
 
-def direct(
-    analysis: Analysis, layout: Layout, aspect: Aspect, words: Sequence[Word]
-) -> FramePlan:
+def direct(analysis: Analysis, layout: Layout, aspect: Aspect, words: Sequence[Word]) -> FramePlan:
     """The plan that follows from an analysis."""
     shots = find_people(analysis)
     turns = find_speakers(shots, words)
@@ -106,7 +69,7 @@ def direct(
     sections = _joined([part for shot in shots for part in director.shot(shot, turns)])
     return FramePlan(
         tuple(sections),
-        _framing(sections, shots, turns, aspect.size),
+        _framing(sections, shots, turns),
         _captions_centre(sections, shots, aspect.size),
     )
 
@@ -119,14 +82,9 @@ class _Director:
 
     def shot(self, shot: Shot, turns: Sequence[Turn]) -> list[Section]:
         """The shot's sections."""
-        return [
-            self._section(start, end, shown, shot)
-            for start, end, shown in _shown(shot, turns)
-        ]
+        return [self._section(start, end, shown, shot) for start, end, shown in _shown(shot, turns)]
 
-    def _section(
-        self, start: float, end: float, speaker: Track | None, shot: Shot
-    ) -> Section:
+    def _section(self, start: float, end: float, speaker: Track | None, shot: Shot) -> Section:
         tracks = [track for track in shot.tracks if track.times[0] <= end + SHORTEST]
         layout, people = self._chosen(speaker, tracks)
         boxes = person_boxes(layout, self.size, len(people))
@@ -171,7 +129,7 @@ class _Director:
         x, y = (median(getattr(face, at) for face in track.faces) for at in ("x", "y"))
         across, down = min(x, width - x) / width, min(y, height - y) / height
         small = track.size < _SMALL_FACE * height
-        return small and across < _NEAR_CORNER and down < _NEAR_CORNER
+        return bool(small and across < _NEAR_CORNER and down < _NEAR_CORNER)
 
     def _crop(
         self,
@@ -224,7 +182,8 @@ class _Director:
         top = min(max(0.0, y - _DOWN * height), self.analysis.height - height)
         ox, oy = (median(getattr(face, at) for face in other.faces) for at in ("x", "y"))
         reach = other.size / 2
-        return left - reach < ox < left + width + reach and top - reach < oy < top + height + reach
+        beside = abs(ox - left - width / 2) >= width / 2 + reach
+        return not beside and bool(abs(oy - top - height / 2) < height / 2 + reach)
 
 
 def _edge(
@@ -301,9 +260,7 @@ def _section_at(sections: Sequence[Section], time: float) -> Section:
     return next((part for part in sections if time < part.end), sections[-1])
 
 
-def _framing(
-    sections: Sequence[Section], shots: Sequence[Shot], turns: Sequence[Turn], size: tuple[int, int]
-) -> Framing:
+def _framing(sections: Sequence[Section], shots: Sequence[Shot], turns: Sequence[Turn]) -> Framing:
     seen: list[bool] = []
     for turn in turns:
         shot = next(shot for shot in shots if shot.start <= turn.start < shot.end)
@@ -312,28 +269,28 @@ def _framing(
             for time, face in track.during(turn.start, turn.end):
                 part = _section_at(sections, time)
                 whole = any(pane.content is Content.PICTURE for pane in part.layout.panes)
-                seen.append(whole or any(_holds(c, time, face.x, face.y, face.size) for c in part.crops))
+                seen.append(whole or any(_holds(crop, time, face) for crop in part.crops))
     spoken = sum(turn.end - turn.start for turn in turns)
     sure = sum(turn.confidence * (turn.end - turn.start) for turn in turns)
     return Framing(
         speaker_in_frame=round(sum(seen) / len(seen), 3) if seen else None,
         confidence=round(sure / spoken, 3) if spoken and seen else None,
         cuts=sum(_jumps(part) for part in sections) + len(sections) - 1,
-        layouts=[
+        layouts=tuple(
             LayoutSpan(start=round(part.start, 3), end=round(part.end, 3), layout=part.layout)
             for part in sections
-        ],
+        ),
     )
 
 
-def _holds(crop: CropPath, time: float, x: float, y: float, size: float) -> bool:
+def _holds(crop: CropPath, time: float, face: Face) -> bool:
     left, top = crop.at(time)
-    half = size / 2
+    half = face.size / 2
     return (
-        left <= x - half
-        and x + half <= left + crop.width
-        and top <= y - half
-        and y + half <= top + crop.height
+        left <= face.x - half
+        and face.x + half <= left + crop.width
+        and top <= face.y - half
+        and face.y + half <= top + crop.height
     )
 
 
@@ -343,7 +300,7 @@ def _jumps(section: Section) -> int:
         after.time
         for crop in section.crops
         for edge in (crop.x, crop.y)
-        for before, after in zip(edge, edge[1:], strict=False)
+        for before, after in pairwise(edge)
         if before.time == after.time and before.place != after.place
     }
     return len(times)
@@ -372,11 +329,11 @@ def _captions_centre(
     height = size[1]
     limits = _HIGHEST * height, _LOWEST * height if size[0] <= size[1] else 0.86 * height
 
-    def covered(centre: float) -> int:
+    def covered(centre: int) -> int:
         return sum(abs(y - centre) < _CAPTIONS_HALF for y in mouths)
 
-    centres = [min(max((own + step) * height, limits[0]), limits[1]) for step in _LINES]
-    return round(min(centres, key=covered))
+    centres = [round(min(max((own + step) * height, limits[0]), limits[1])) for step in _LINES]
+    return min(centres, key=covered)
 
 
 def _mouth_lines(

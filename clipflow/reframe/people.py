@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from statistics import median
 
 import cv2
@@ -67,7 +68,7 @@ class Track:
     def motion(self) -> float:
         """How much the aligned face changes between two looks, of 255."""
         faces = [f.aligned.astype(np.int16) for f in self.faces if f.aligned is not None]
-        changes = [float(np.abs(b - a).mean()) for a, b in zip(faces, faces[1:], strict=False)]
+        changes = [float(np.abs(b - a).mean()) for a, b in pairwise(faces)]
         return median(changes) if changes else 0.0
 
     def during(self, start: float, end: float) -> list[tuple[float, Face]]:

@@ -123,11 +123,7 @@ def _owners(shots: Sequence[Shot], utterances: Sequence[_Utterance]) -> dict[str
 
 def _mouth_motion(track: Track, start: float, end: float) -> float | None:
     """How much the mouth opens and closes from look to look; None of too few looks."""
-    found = [
-        motion
-        for time, motion in _motions(track)
-        if start - _MARGIN <= time <= end + _MARGIN
-    ]
+    found = [motion for time, motion in _motions(track) if start - _MARGIN <= time <= end + _MARGIN]
     return float(np.mean(found)) if len(found) >= _FEWEST else None
 
 

@@ -116,7 +116,12 @@ class _Director:
         return layout, [speaker or largest] if layout.people else []
 
     def _automatic(self, speaker: Track | None, tracks: Sequence[Track]) -> Layout:
-        if not tracks:
+        shown = [speaker] if speaker else tracks
+        widest, _ = largest_box(
+            self.analysis.width, self.analysis.height, Fraction(self.size[0], self.size[1])
+        )
+        # A face that is wider than any crop would be cut off on both sides.
+        if not shown or max(track.size for track in shown) > widest:
             return Layout.FIT
         if len(tracks) == 1:
             return Layout.SCREEN if self._is_beside_screen(tracks[0]) else Layout.CROP

@@ -22,7 +22,7 @@ _STEP, _STRIDE, _GROWTH = 0.6, 1.0, 1.6
 _SIGHTINGS, _CONSTANT = 3, 0.4
 # A person is seen in so much of a shot, and is so large compared with the largest face; others are
 # bystanders. A picture on a wall does not move at all: less than this, of 255, between two looks.
-_PRESENCE, _SMALL, _STILL = 0.3, 0.4, 0.25
+_PRESENCE, _SMALL, _STILL = 0.3, 0.22, 0.25
 # Looks over which a face's place is the median, so that half a second of errors does not count.
 _WINDOW = 5
 # Coefficients of a face's appearance a side, and how alike two descriptors of one person are.

@@ -166,7 +166,8 @@ def _plan(
     from clipflow.reframe.director import plan_frames
 
     end = window.origin + window.span.duration
-    film = Film(window.path, (probe.width, probe.height), probe.rotation, window.origin, end)
+    size = (probe.width, probe.height)
+    film = Film(window.path, size, probe.rotation, window.origin, end, probe.mirrored)
     return plan_frames(film, layout, config.aspect, spoken.words, models().face_model)
 
 

@@ -68,6 +68,11 @@ class Tenants:
         answer = self.table.get_item(Key=episode.key(clip), ConsistentRead=True)
         return dict(plain(answer["Item"]))
 
+    def objects(self, episode: Episode) -> list[dict[str, Any]]:
+        """What the episode's clips have in the bucket."""
+        prefix = f"{episode.id}/clips/"
+        return list(self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", []))
+
     def waiting(self) -> dict[str, int]:
         """How many messages are in each queue, or in somebody's hand."""
         return {name: self._count(name) for name in (QUEUE, DEAD_LETTER_QUEUE)}

@@ -9,9 +9,8 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from prefect import get_client
-from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Cancelling
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.states import Cancelling, Crashed
 
 from tests.faults.asking import (
     COMPLETE,
@@ -116,15 +115,34 @@ def test_a_record_whose_run_is_cancelled_without_a_worker_leaves_in_progress_wit
     owner = UUID(tenants.record(episode, "long")["flowRunId"])
     machine.worker.stop(signal.SIGKILL)
     kill(run)
-    api = {PREFECT_API_URL: f"{machine.stack.settings.prefect_url}/api"}
-    with temporary_settings(api), get_client(sync_client=True) as client:
+    with client_of(machine) as client:
         client.set_flow_run_state(owner, Cancelling())
     assert leaves_in_progress(tenants, episode, within=120) == "CANCELLED"
 
 
-def at_work(machine: BareMachine, tenants: Tenants, source: Path) -> tuple[Episode, int]:
+def test_a_run_that_is_declared_dead_while_it_works_stops(
+    machine: BareMachine, tenants: Tenants, source: Path
+) -> None:
+    episode, run = at_work(machine, tenants, source, LONG * 4)
+    owner = UUID(tenants.record(episode, "long")["flowRunId"])
+    with client_of(machine) as client:
+        client.set_flow_run_state(owner, Crashed(name="HeartbeatLost"), force=True)
+    eventually(lambda: not run_in(run), 60)
+    assert leaves_in_progress(tenants, episode, within=20) == "CRASHED"
+    made = [entry["Key"] for entry in tenants.objects(episode)]
+    assert not [key for key in made if key.endswith("/clip.mp4")]
+    assert len(made) < len(LONG * 4)
+
+
+def client_of(machine: BareMachine) -> SyncPrefectClient:
+    return SyncPrefectClient(f"{machine.stack.settings.prefect_url}/api")
+
+
+def at_work(
+    machine: BareMachine, tenants: Tenants, source: Path, segments: list[dict[str, str]] = LONG
+) -> tuple[Episode, int]:
     """An episode whose one clip is being made, and the process that does."""
-    episode = tenants.detect(Episode("t", ["long"]), source, LONG)
+    episode = tenants.detect(Episode("t", ["long"]), source, segments)
     tenants.deliver(event(episode))
     eventually(lambda: tenants.record(episode, "long")["status"] == IN_PROGRESS, 60)
     owner = tenants.record(episode, "long")["flowRunId"]

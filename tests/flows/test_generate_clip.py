@@ -5,15 +5,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect import flow
+from prefect import flow, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ParameterTypeError
+from prefect.flow_engine import run_flow
+from prefect.states import Scheduled
 
 from clipflow.domain.errors import MESSAGE_LIMIT_BYTES
 from clipflow.settings import limits
 from clipflow.storage.objects import object_store
 from flows.generate_clip import generate_clip
+from tasks.flow_runs import GENERATE_CLIP, tags_of
 from tests.faulty_proxy import Fault, FaultyProxy, Request
 from tests.flows.conftest import Episode
+from tests.lost_runs import run_of
 from tests.made_media import frame_numbers
 
 SEGMENTS = [
@@ -78,6 +89,31 @@ def test_a_clip_that_another_run_is_making_is_left_to_it(episode: Episode) -> No
     # That run is over now and has left its claim behind.
     assert episode.generate().is_completed()
     assert episode.history == [*MADE[:2], *MADE[1:]]
+
+
+def test_a_newer_request_for_a_clip_is_made_after_the_run_that_is_making_it(
+    episode: Episode,
+) -> None:
+    episode.detect(*SEGMENTS)
+    keys = episode.keys
+    ids = {"tenant_id": keys.tenant_id, "episode_id": keys.episode_id, "clip_id": keys.clip_id}
+    first = run_of(GENERATE_CLIP, ids | {"segments": SEGMENTS}, Scheduled())
+    assert episode.records.claim(keys, str(first.id)).granted
+    for start in (3, 2):
+        segments = [{"startTime": start, "endTime": start + 1}]
+        newer = run_of(GENERATE_CLIP, ids | {"segments": segments}, Scheduled())
+        run_flow(generate_clip, flow_run=newer)
+    run_flow(generate_clip, flow_run=first)
+    assert (episode.history, episode.record["segmentCount"]) == (MADE, 2)
+
+    with get_client(sync_client=True) as client:
+        tags = FlowRunFilterTags(all_=tags_of(keys))
+        scheduled = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+        wanted = FlowRunFilter(tags=tags, state=scheduled)
+        [queued] = client.read_flow_runs(flow_run_filter=wanted)
+    assert queued.parameters == newer.parameters
+    run_flow(generate_clip, flow_run=queued)
+    assert (episode.history, episode.record["segmentCount"]) == ([*MADE, *MADE[1:]], 1)
 
 
 def run_id() -> str:

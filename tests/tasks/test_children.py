@@ -30,8 +30,8 @@ from clipflow.media.source import LocalSource
 from clipflow.media.window import Span
 from clipflow.storage.objects import ObjectHead
 from clipflow.storage.records import RecordStore
-from tasks.children import ChildRunGroup, cut_of_child, extract_child
-from tasks.flow_runs import error_of
+from tasks.children import ChildRunGroup, child_run_group, cut_of_child, extract_child, record_tag
+from tasks.flow_runs import error_of, this_run
 from tasks.recovery import ADOPTION_GRACE, is_wanted
 from tests.lost_runs import run_of
 from tests.made_media import make_source
@@ -170,6 +170,26 @@ def test_a_child_is_not_wanted_once_its_owner_has_been_gone_for_long(
     owned_by(in_state(Crashed()), keys, records)
     monkeypatch.setattr("tasks.recovery.ADOPTION_GRACE", 0 * ADOPTION_GRACE)
     assert not is_wanted(keys)
+
+
+@pytest.mark.parametrize("owned", [True, False], ids=["own", "another run's"])
+def test_a_parent_that_fails_cancels_children_of_its_own_record_only(
+    owned: bool, keys: ClipKeys, records: RecordStore
+) -> None:
+    parameters = {"n": keys.episode_id}
+    child = run_of("extract-segment", parameters, Running(), (record_tag(keys),))
+    if not owned:
+        owned_by(in_state(Running()), keys, records)
+
+    @flow(name="parent")
+    def parent() -> None:
+        if owned:
+            owned_by(this_run(), keys, records)
+        with child_run_group(keys):
+            raise MachineLostError("A segment's machine was lost.")
+
+    assert parent(return_state=True).is_failed()
+    assert read(child.id).state_name == ("Cancelling" if owned else "Running")
 
 
 def test_a_child_without_an_owner_is_not_wanted(keys: ClipKeys) -> None:

@@ -34,7 +34,7 @@ from clipflow.media.window import Span
 from clipflow.settings import models
 from clipflow.speech import archive, audio
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
-from clipflow.speech.transcribe import transcriber
+from clipflow.speech.transcriber import transcribe as transcribe_sound
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.subtitles.cues import srt_text
 from clipflow.subtitles.reading import read_subtitles
@@ -88,7 +88,7 @@ def transcribe(
     if supplied:
         made_from = fingerprint(["subtitles", supplied.key, supplied.etag, video.etag, language])
     else:
-        chosen = models().model_dump(include={"transcriber", "whisperx_model"})
+        chosen = models().model_dump(include={"transcriber", "whisper_model"})
         made_from = fingerprint([video.etag, chosen, language])
     if not force and is_made_from(objects.head(keys.words), made_from):
         return
@@ -161,7 +161,7 @@ def _hear(
             with portion(0, _READ):
                 _keep_sound(keys, video, objects, machine, sound)
         with portion(_READ, 1):
-            return transcriber()(sound, language)
+            return transcribe_sound(sound, language, models())
 
 
 def _keep_sound(

@@ -49,7 +49,7 @@ def generate_clip(
         force: Make it also where it is made already, from the same.
     """
     fields = {"clipId": clip_id, "segments": segments, "sourceKey": source_key}
-    clip = ClipRequest.read(fields, "the clip asked for")
+    clip = ClipRequest.read(fields, "the requested clip")
     keys = ClipKeys(tenant_id, episode_id, clip_id, settings().key_prefix)
     tag_run(keys)
     run_id = str(runtime.flow_run.get_id())

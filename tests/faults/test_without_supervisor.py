@@ -1,4 +1,4 @@
-"""Nobody starts a part again here, and S3, DynamoDB and SQS fail at random."""
+"""No supervisor restarts a part here, and S3, DynamoDB and SQS fail at random."""
 
 import random
 import signal
@@ -12,7 +12,9 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.states import Cancelling, Crashed
 
-from tests.faults.asking import (
+from tests.faults.bare import BareMachine, bare_machine
+from tests.faults.killing import RUN, kill, pids, run_in
+from tests.faults.tenants import (
     COMPLETE,
     FAILED,
     IN_PROGRESS,
@@ -23,8 +25,6 @@ from tests.faults.asking import (
     history,
     tiny_source,
 )
-from tests.faults.bare import BareMachine, bare_machine
-from tests.faults.killing import RUN, kill, pids, run_in
 from tests.faulty_proxy import Fault, Request
 from tests.programs import eventually
 
@@ -67,17 +67,17 @@ def test_storage_and_queue_that_fail_at_random_cost_no_clip_and_double_none(
     machine: BareMachine, tenants: Tenants, source: Path
 ) -> None:
     names = [f"clip-{n}" for n in range(CLIPS)]
-    asked = [tenants.detect(Episode("t", names), source, SHORT) for _ in range(EVENTS)]
+    episodes = [tenants.detect(Episode("t", names), source, SHORT) for _ in range(EVENTS)]
     machine.proxy.faults = faults(seed=1)
-    for episode in asked:
+    for episode in episodes:
         body = event(episode)
         for _ in range(3):
             tenants.deliver(body)
 
     def made() -> bool:
-        told = tenants.records().values()
-        assert FAILED not in [record["status"] for record in told], told
-        return all(record["status"] == COMPLETE for record in told)
+        records = tenants.records().values()
+        assert FAILED not in [record["status"] for record in records], records
+        return all(record["status"] == COMPLETE for record in records)
 
     eventually(made, 240)
     eventually(lambda: not any(tenants.waiting().values()))

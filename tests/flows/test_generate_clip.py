@@ -1,4 +1,4 @@
-"""One clip's run, by its record, its objects and what Prefect shows of it; and how it fails."""
+"""`generate-clip`: its record, objects and task runs; and each way in which it fails."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,9 +43,7 @@ def is_update(request: Request) -> bool:
     return request.operation == "UpdateItem"
 
 
-def test_a_clip_is_made_and_a_person_finds_their_way_in_its_run(
-    episode: Episode, tmp_path: Path
-) -> None:
+def test_a_clip_is_made_and_its_task_runs_are_named(episode: Episode, tmp_path: Path) -> None:
     episode.detect(*SEGMENTS)
     assert episode.generate().is_completed()
     assert episode.history == MADE
@@ -75,7 +73,7 @@ def test_a_clip_that_is_made_is_left_as_it_is_unless_forced(episode: Episode) ->
     assert episode.history == [*MADE, *MADE[1:]]
 
 
-def test_a_clip_that_another_run_is_making_is_left_to_it(episode: Episode) -> None:
+def test_a_clip_that_another_run_is_making_is_left_to_that_run(episode: Episode) -> None:
     episode.detect(*SEGMENTS)
 
     @flow
@@ -131,7 +129,7 @@ def run_id() -> str:
         ({"startTime": "soon", "endTime": 2}, "VALIDATION_ERROR", r"segments.0.startTime"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_made_is_told_in_the_record_and_not_tried_again(
+def test_what_cannot_be_made_fails_the_record_without_retries(
     segment: dict[str, object], code: str, said: str, episode: Episode
 ) -> None:
     episode.detect(segment)
@@ -156,7 +154,7 @@ def test_a_corrupt_source_is_ffmpegs_refusal(episode: Episode, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_storage_that_fails_for_a_while_costs_nothing(episode: Episode, proxy: FaultyProxy) -> None:
+def test_a_storage_outage_of_some_requests_is_retried(episode: Episode, proxy: FaultyProxy) -> None:
     episode.detect(*SEGMENTS)
     proxy.faults = [
         Fault(lambda r: is_put_of("segments/1.mp4", r), times=4),
@@ -169,9 +167,7 @@ def test_storage_that_fails_for_a_while_costs_nothing(episode: Episode, proxy: F
 
 
 @pytest.mark.slow
-def test_storage_that_fails_for_good_is_told_in_the_record(
-    episode: Episode, proxy: FaultyProxy
-) -> None:
+def test_a_storage_outage_that_lasts_fails_the_record(episode: Episode, proxy: FaultyProxy) -> None:
     episode.detect(*SEGMENTS)
     proxy.faults = [Fault(lambda r: is_put_of("segments/1.mp4", r))]
     assert episode.generate().is_failed()

@@ -101,13 +101,8 @@ STYLES = {
 class CaptionLook:
     """What all captions of a short share, and whether most of it is Arabic, Hebrew or the like."""
 
-<<<<<<< HEAD
     drawing: Drawing
-    centre_y: int
-=======
-    style: CaptionStyle
     centre: tuple[int, int]
->>>>>>> main
     runs_left: bool
 
 
@@ -126,22 +121,14 @@ def captions(
     over the right 120 to 150 pixels, the top eighth and the lower quarter. Characters that none
     of our fonts has are left out, and logged.
     """
-<<<<<<< HEAD
-    subtitles = _empty()
+    subtitles = _empty(size)
     drawing = STYLES.get(style)
     if drawing and frame_times:
         _log_left_out(left_out(words))
         clock = FrameClock(frame_times)
-        look = CaptionLook(drawing, centre_y, _leaning("".join(word.text for word in words)) > 0)
-=======
-    subtitles = _empty(size)
-    if style is not CaptionStyle.NONE and frame_times:
-        _tell_of(left_out(words))
-        clock = FrameClock(frame_times)
-        look = Look(
-            style, (size[0] // 2, centre_y), _leaning("".join(word.text for word in words)) > 0
+        look = CaptionLook(
+            drawing, (size[0] // 2, centre_y), _leaning("".join(word.text for word in words)) > 0
         )
->>>>>>> main
         shown = groups(words)
         for group, following in zip_longest(shown, shown[1:]):
             frames = states(group, following, clock)

@@ -100,8 +100,15 @@ class ShortsKeys:
         return self._key("original.words.json")
 
     @property
-    def sound(self) -> str:
-        return self._key("original.flac")
+    def windows(self) -> str:
+        """The windows in which the video's sound is transcribed, and its language."""
+        return self._key("transcript/windows.json")
+
+    def window_sound(self, number: int) -> str:
+        return self._key(f"transcript/window_{number}.flac")
+
+    def window_words(self, number: int) -> str:
+        return self._key(f"transcript/window_{number}.words.json")
 
     @property
     def moments(self) -> str:

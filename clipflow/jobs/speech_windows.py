@@ -29,6 +29,7 @@ from clipflow.media.probe import probe_source
 from clipflow.settings import Models
 from clipflow.speech import archive, audio
 from clipflow.speech.sound import RATE, SAMPLE_BYTES, read_samples, sample_count
+from clipflow.speech.speakers import ChannelLevels
 from clipflow.speech.transcriber import (
     detect_language,
     recognize_window,
@@ -48,6 +49,7 @@ logger = logging.getLogger(__name__)
 # Ten hours of speech are about 100 000 words of 90 bytes.
 _LARGEST_TRANSCRIPT_BYTES = 64 << 20
 _LARGEST_PLAN_BYTES = 1 << 20
+_LARGEST_LEVELS_BYTES = 64 << 20
 # Of twelve hours, as samples and as FLAC; a video's sound is hardly larger than the video.
 _SOUND_BYTES = 2 * 12 * 3600 * RATE * SAMPLE_BYTES
 # The share of planning that is done when the sound is on disk.
@@ -70,6 +72,7 @@ class SpeechWindow:
     language: str
     video_etag: str
     made_from: str
+    has_voice_per_channel: bool
 
     @property
     def label(self) -> str:
@@ -111,13 +114,14 @@ def plan_windows(
     plan = parse_json(text, keys.windows, "Delete it.")
     return [
         SpeechWindow(
-            keys,
-            number,
-            first,
-            last,
-            plan["language"],
-            video.etag,
-            fingerprint([made_from, number]),
+            keys=keys,
+            number=number,
+            first=first,
+            last=last,
+            language=plan["language"],
+            video_etag=video.etag,
+            made_from=fingerprint([made_from, first]),
+            has_voice_per_channel=plan["has_voice_per_channel"],
         )
         for number, (first, last) in enumerate(plan["windows"], 1)
     ]
@@ -164,7 +168,10 @@ def join_windows(
     for window in windows:
         key = keys.window_words(window.number)
         words += read_words(objects.text(key, _LARGEST_TRANSCRIPT_BYTES), key)
-    if words and models.diarizes:
+    if words and windows[0].has_voice_per_channel:
+        content = objects.data(keys.channel_levels, _LARGEST_LEVELS_BYTES)
+        words = ChannelLevels.read(content).assign(words)
+    elif words and models.diarizes:
         needed = sum(_window_bytes(window) for window in windows)
         with work_folder(machine.scratch, needed) as scratch:
             whole = scratch / "whole.raw"
@@ -231,7 +238,12 @@ def _store_windows(
     with work_folder(machine.scratch, min(2 * video.size, _SOUND_BYTES)) as scratch:
         sound = scratch / "sound.raw"
         with portion(0, _EXTRACTED):
-            audio.extract(source, probe, sound)
+            levels = audio.extract(source, probe, sound)
+        has_voices = levels is not None and levels.have_a_voice_each()
+        if levels and has_voices:
+            stored = scratch / "levels"
+            stored.write_bytes(levels.written())
+            objects.upload(stored, keys.channel_levels, metadata, "application/octet-stream")
         code = code or detect_language(shared_recognizer(models), sound) or ""
         windows = split_windows(sound)
         for number, window in enumerate(windows, 1):
@@ -239,7 +251,11 @@ def _store_windows(
             read_samples(sound, window).tofile(piece)
             archive.pack(piece, packed, machine)
             objects.upload(packed, keys.window_sound(number), metadata, "audio/flac")
-    plan = {"language": code, "windows": [[window.start, window.stop] for window in windows]}
+    plan = {
+        "language": code,
+        "has_voice_per_channel": has_voices,
+        "windows": [[window.start, window.stop] for window in windows],
+    }
     objects.put_text(json.dumps(plan), keys.windows, metadata, "application/json")
 
 

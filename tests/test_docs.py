@@ -72,7 +72,7 @@ def test_the_readme_is_two_screens() -> None:
     assert len(lines) <= 90
 
 
-def test_the_map_names_every_room() -> None:
+def test_the_map_names_every_package() -> None:
     told = (ROOT / "docs" / "map.md").read_text()
     rooms = [path.parent for path in ROOT.glob("*/__init__.py")]
     inner = [
@@ -82,6 +82,18 @@ def test_the_map_names_every_room() -> None:
     ]
     rooms += [*inner, *(path.parent for path in ROOT.glob("tests/*/__init__.py"))]
     assert [room.name for room in rooms if f"{room.name}/" not in told] == []
+
+
+def test_what_the_map_names_in_a_module_is_defined_there() -> None:
+    text = (ROOT / "docs" / "map.md").read_text()
+    named = re.findall(r"`(\w+)` in `([\w/]+\.py)`", text)
+    assert len(named) >= 4
+    missing = [
+        f"{name} in {file}"
+        for name, file in named
+        if not re.search(rf"^(def|class) {name}\b", (ROOT / file).read_text(), re.MULTILINE)
+    ]
+    assert missing == []
 
 
 def test_every_failure_is_told_with_what_to_do() -> None:

@@ -36,8 +36,12 @@ def test_help_and_completion_wait_for_nothing_heavy() -> None:
 
 
 def test_completion_offers_the_commands(tmp_path: Path) -> None:
-    asked = {"_CLIPFLOW_COMPLETE": "complete_bash", "COMP_WORDS": "clipflow ", "COMP_CWORD": "1"}
-    ended = typed(folder=tmp_path, env=asked)
+    completion = {
+        "_CLIPFLOW_COMPLETE": "complete_bash",
+        "COMP_WORDS": "clipflow ",
+        "COMP_CWORD": "1",
+    }
+    ended = typed(folder=tmp_path, env=completion)
     assert set(COMMANDS) <= set(ended.stdout.split())
 
 

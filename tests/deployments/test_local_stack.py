@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
+from clipflow.domain.clips import BeginClipGeneration
 from deployments.local_stack import RunningStack, StackError, running_stack
 from deployments.local_stack.settings import StackSettings
 from tests.programs import ROOT, eventually, free_port
 
-ASKED = ("tenant_id", "episode_id", "clips")
 KEY = {"pk": "tenant#episode", "sk": "clip#one"}
 
 
@@ -58,18 +58,24 @@ def test_a_second_start_goes_on_where_the_first_was_stopped(
 
 def the_trigger_is_there_once_and_gives_its_types(stack: RunningStack) -> None:
     clips = [{"clipId": "one", "segments": [{"startTime": "00:01", "endTime": 2.5}]}]
-    events = [
-        put_event(stack, {"tenantId": "7", "episodeId": "null"}),
-        put_event(stack, {"tenantId": "7", "episodeId": "e", "clips": clips}),
+    details: list[dict[str, Any]] = [
+        {"tenantId": "7", "episodeId": "null"},
+        {"tenantId": "7", "episodeId": "e", "clips": clips},
     ]
+    events = {
+        put_event(stack, detail): BeginClipGeneration.read(detail, "the event")
+        for detail in details
+    }
     flow = {"flows": {"name": {"any_": ["begin-clip-generation"]}}}
     eventually(lambda: answers(stack) and len(ask(stack, "/flow_runs/filter", flow)) >= 2, 90)
     given = [run["parameters"] for run in ask(stack, "/flow_runs/filter", flow)]
     # Where the automation was slow, the sweep has started the same once more.
-    assert {run["event_id"]: [run[name] for name in ASKED] for run in given} == {
-        events[0]: ["7", "null", None],
-        events[1]: ["7", "e", clips],
+    assert {(run["tenant_id"], run["episode_id"]) for run in given} == {("7", "null"), ("7", "e")}
+    read = {
+        run["event_id"]: BeginClipGeneration.read(json.loads(run["request"]), "the request")
+        for run in given
     }
+    assert read == events
     names = [automation["name"] for automation in ask(stack, "/automations/filter", {})]
     assert sorted(names) == [
         "begin-clip-generation",
@@ -194,7 +200,7 @@ def start_sleeper(stack: RunningStack, notes: Path) -> str:
     deployment = {
         "name": "test",
         "flow_id": flow["id"],
-        "entrypoint": "tests.deployments.sleeper.sleep_until_told",
+        "entrypoint": "tests.deployments.sleeper.sleep_until_ended",
         "work_pool_name": stack.env["CLIPFLOW_WORK_POOL"],
         "work_queue_name": "media",
         "pull_steps": [],

@@ -42,7 +42,7 @@ def read_config(keys: ShortsKeys, objects: ObjectStore) -> ShortsConfig:
     Raises SourceNotFoundError where there is none, or no such background; InvalidInputError where
     it cannot be meant; what `probe_source` raises where the background is no video.
     """
-    text = objects.text(keys.config, _LARGEST_CONFIG_BYTES)
+    text = objects.data(keys.config, _LARGEST_CONFIG_BYTES)
     config = ShortsConfig.read(parse_json(text, keys.config, "Correct it."), keys.config)
     for name, said, probe in (
         ("user_id", config.user_id, keys.user_id),

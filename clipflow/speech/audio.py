@@ -11,6 +11,7 @@ import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.container import InputContainer
+from numpy.typing import NDArray
 
 from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.domain.transcript import LONGEST
@@ -20,13 +21,16 @@ from clipflow.speech.sound import RATE, SAMPLE_BYTES
 from clipflow.speech.speakers import LEVELS_PER_SECOND, ChannelLevels
 from clipflow.telemetry.progress import report
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 # Seconds by which a timestamp may differ from the samples counted: more is a gap, not rounding.
 _GAP = Fraction(1, 20)
 # A source may end this much before it said it would, in seconds.
 _EARLY_END = 5
-# Some seconds of sound: telling of each frame would take as long as decoding it.
-_FRAMES_TO_TELL = 256
+# Some seconds of sound: reporting progress at each frame would take as long as decoding it.
+_FRAMES_PER_REPORT = 256
+# Samples a second and in a window by which two channels are compared: speech is mostly below
+# 4 kHz, and windows of 64 ms are long against the way of sound from one microphone to another.
+_COMPARED_RATE, _COMPARED = 8_000, 512
 
 
 def extract(source: Source, known: Probe | SoundProbe, path: Path) -> ChannelLevels | None:
@@ -34,7 +38,7 @@ def extract(source: Source, known: Probe | SoundProbe, path: Path) -> ChannelLev
 
     What the timestamps leave out is silence, and sound before the first frame is left out. Damage
     that a decoder cannot read is silence too, and logged. A `Probe` must have sound.
-    Returns the loudness of its two channels, None where it has another number of them.
+    Returns the loudness of its two channels, None where their number is another.
 
     Raises MediaRefusedError where there is no sound that can be decoded, MediaInterruptedError
     where the source ends too early, and what `source_errors` raises.
@@ -48,7 +52,7 @@ def extract(source: Source, known: Probe | SoundProbe, path: Path) -> ChannelLev
         line = _TimeLine(file, known)
         for number, frame in enumerate(_frames(container, known)):
             line.add(frame)
-            if number % _FRAMES_TO_TELL == 0:
+            if number % _FRAMES_PER_REPORT == 0:
                 report(line.seconds / float(end))
         line.finish()
         return line.meter.levels
@@ -73,7 +77,7 @@ def _frames(container: InputContainer, known: Probe | SoundProbe) -> Iterator[Au
         decoded += len(frames)
         yield from frames
     if damaged:
-        _LOG.warning("%s: %d packets of its sound cannot be decoded", known.name, damaged)
+        logger.warning("%s: %d packets of its sound cannot be decoded", known.name, damaged)
         if not decoded:
             raise MediaRefusedError(
                 f"No sound of {known.name} can be decoded.", "Re-encode its sound."
@@ -88,7 +92,7 @@ def _check_end(known: Probe | SoundProbe, reached: Fraction) -> None:
     if missing > _EARLY_END:
         raise MediaInterruptedError(
             f"{known.name} ended {float(missing):.1f} s before the end it declares.",
-            "It is tried again; if it stays so, the source is cut short.",
+            "It is retried; if the error persists, the source is incomplete.",
         )
 
 
@@ -124,7 +128,7 @@ class _TimeLine:
             self._start(begins, form)
         self.meter.add(frame, float(begins - self.known.start))
         self._next += Fraction(frame.samples, frame.sample_rate)
-        # Times are ours to keep, and the resampler would take an uneven one for an error.
+        # `_place` says where the samples go; the resampler would refuse uneven timestamps.
         frame.pts = None
         self._resample(frame)
 
@@ -149,19 +153,20 @@ class _TimeLine:
         for part in self._resampler.resample(frame):
             # Nothing goes before the first frame, nor over what is already there.
             skipped = min(part.samples, max(0, self._written - self._place))
-            heard = memoryview(part.planes[0])[skipped * SAMPLE_BYTES : part.samples * SAMPLE_BYTES]
+            kept = memoryview(part.planes[0])[skipped * SAMPLE_BYTES : part.samples * SAMPLE_BYTES]
             self._place += part.samples
-            if heard:
-                # What is skipped over reads as silence, and takes no room on disk.
+            if kept:
+                # What is skipped reads as silence, and takes no space on disk.
                 self.file.seek((self._place - part.samples + skipped) * SAMPLE_BYTES)
-                self.file.write(heard)
+                self.file.write(kept)
                 self._written = self._place
 
 
 class _Meter:
-    """Adds up the loudness of two channels, block by block."""
+    """Measures the loudness of two channels, block by block, and what they have in common."""
 
     def __init__(self) -> None:
+        self._coherence = _Coherence()
         self._energy = np.zeros((0, 2))
         self._samples = np.zeros(0)
         self._count = 0
@@ -174,6 +179,7 @@ class _Meter:
             return
         sound = frame.to_ndarray().astype(np.float64)
         channels = sound.reshape(2, -1) if frame.format.is_planar else sound.reshape(-1, 2).T
+        self._coherence.add(channels, frame.sample_rate)
         times = begins + np.arange(channels.shape[1]) / frame.sample_rate
         blocks = (times * LEVELS_PER_SECOND).astype(np.int64)
         first, count = int(blocks[0]), int(blocks[-1]) + 1
@@ -191,7 +197,7 @@ class _Meter:
             return None
         energy, samples = self._energy[: self._count], self._samples[: self._count]
         mean = energy / np.maximum(1, samples)[:, None]
-        return ChannelLevels(np.sqrt(mean).astype(np.float32))
+        return ChannelLevels(np.sqrt(mean).astype(np.float32), self._coherence.value)
 
     def _grow(self, count: int) -> None:
         missing = count - len(self._samples)
@@ -200,3 +206,38 @@ class _Meter:
             more = max(missing, 3600 * LEVELS_PER_SECOND)
             self._energy = np.pad(self._energy, ((0, more), (0, 0)))
             self._samples = np.pad(self._samples, (0, more))
+
+
+class _Coherence:
+    """The magnitude-squared coherence of two channels, by Welch's method.
+
+    It is 1 where one channel is the other, filtered, and 0 where they are independent; frequencies
+    count by their power.
+    """
+
+    def __init__(self) -> None:
+        self._pending = np.zeros((2, 0))
+        self._powers = np.zeros((2, _COMPARED // 2 + 1))
+        self._cross = np.zeros(_COMPARED // 2 + 1, np.complex128)
+        self._weights = np.hanning(_COMPARED)
+
+    def add(self, channels: NDArray[np.float64], rate: int) -> None:
+        step = max(1, rate // _COMPARED_RATE)
+        whole = channels[:, : channels.shape[1] // step * step]
+        fewer = whole.reshape(2, -1, step).mean(axis=2)
+        self._pending = np.concatenate([self._pending, fewer], axis=1)
+        count = self._pending.shape[1] // _COMPARED
+        if not count:
+            return
+        windows = self._pending[:, : count * _COMPARED].reshape(2, count, _COMPARED)
+        self._pending = self._pending[:, count * _COMPARED :]
+        first, second = np.fft.rfft(windows * self._weights)
+        self._powers[0] += np.square(np.abs(first)).sum(axis=0)
+        self._powers[1] += np.square(np.abs(second)).sum(axis=0)
+        self._cross += (first * second.conj()).sum(axis=0)
+
+    @property
+    def value(self) -> float:
+        common = np.square(np.abs(self._cross)).sum()
+        most = self._powers.prod(axis=0).sum()
+        return float(common / most) if most else 1.0

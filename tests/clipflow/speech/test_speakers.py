@@ -1,5 +1,6 @@
 """A voice on each channel tells who speaks; ordinary stereo does not."""
 
+import os
 import wave
 from pathlib import Path
 
@@ -11,8 +12,17 @@ from clipflow.domain.transcript import Word
 from clipflow.media.probe import probe_sound
 from clipflow.media.source import LocalSource
 from clipflow.speech import audio
-from clipflow.speech.sound import RATE
+from clipflow.speech.sound import RATE, samples
 from clipflow.speech.speakers import ChannelLevels
+
+MATERIAL = os.environ.get("CLIPFLOW_MATERIAL")
+
+
+def levels_in(path: Path, folder: Path) -> ChannelLevels:
+    source = LocalSource(path)
+    levels = audio.extract(source, probe_sound(source), folder / "sound.raw")
+    assert levels is not None
+    return levels
 
 
 def levels_of(left: NDArray[np.float64], right: NDArray[np.float64], folder: Path) -> ChannelLevels:
@@ -22,10 +32,7 @@ def levels_of(left: NDArray[np.float64], right: NDArray[np.float64], folder: Pat
         file.setsampwidth(2)
         file.setframerate(RATE)
         file.writeframes(np.stack([left, right], axis=1).astype("<i2").tobytes())
-    source = LocalSource(path)
-    levels = audio.extract(source, probe_sound(source), folder / "sound.raw")
-    assert levels is not None
-    return levels
+    return levels_in(path, folder)
 
 
 @pytest.fixture
@@ -60,3 +67,47 @@ def test_ordinary_stereo_has_no_voice_for_each_channel(
     if share == 0.3:
         left, right = first + share * second, second + share * first
     assert not levels_of(left, right, tmp_path).have_a_voice_each()
+
+
+@pytest.fixture
+def voices(sample_sound: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two stretches of speech, each of half a minute, from the demo's sample."""
+    spoken = samples(sample_sound).astype(np.float64)
+    return spoken[: 30 * RATE], spoken[30 * RATE : 60 * RATE]
+
+
+def test_voices_recorded_apart_are_found_where_both_speak_at_once(
+    voices: tuple[NDArray[np.float64], NDArray[np.float64]], tmp_path: Path
+) -> None:
+    assert levels_of(*voices, tmp_path).have_a_voice_each()
+
+
+def test_two_microphones_in_a_room_have_no_voice_each(
+    voices: tuple[NDArray[np.float64], NDArray[np.float64]], tmp_path: Path
+) -> None:
+    """Both voices reach both microphones, at different times and with the room's echoes."""
+    random = np.random.default_rng(1)
+    seconds = np.arange(int(0.3 * RATE)) / RATE
+    channels = []
+    for delays in ((10, 40), (40, 8)):
+        heard = np.zeros(30 * RATE)
+        for voice, delay in zip(voices, delays, strict=True):
+            echoes = random.normal(0, 0.06, len(seconds)) * np.exp(-seconds / 0.04)
+            echoes[delay] += 1
+            heard += np.convolve(voice, echoes)[: len(heard)] / 3
+        channels.append(heard)
+    assert not levels_of(channels[0], channels[1], tmp_path).have_a_voice_each()
+
+
+def test_a_hum_beside_a_voice_is_no_second_voice(
+    voices: tuple[NDArray[np.float64], NDArray[np.float64]], tmp_path: Path
+) -> None:
+    voice = voices[0]
+    hum = 800 * np.sin(2 * np.pi * 100 * np.arange(len(voice)) / RATE)
+    assert not levels_of(voice, hum, tmp_path).have_a_voice_each()
+
+
+@pytest.mark.skipif(not MATERIAL, reason="CLIPFLOW_MATERIAL names no folder of real recordings")
+def test_a_real_recording_of_a_voice_on_each_channel(tmp_path: Path) -> None:
+    path = Path(str(MATERIAL)) / "speech" / "fw-stereo_diarization.wav"
+    assert levels_in(path, tmp_path).have_a_voice_each()

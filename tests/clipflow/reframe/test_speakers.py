@@ -1,5 +1,6 @@
 """Whose face is shown when: two faces of which one opens its mouth, as data without a video."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -18,7 +19,7 @@ def face(x: float, opening: int, seed: int) -> Face:
     return Face(x, 400, 200, (x, 460), aligned)
 
 
-def looks(speaks: list[bool | None]) -> list[Look]:
+def looks(speaks: Sequence[bool | None]) -> list[Look]:
     """A look each eighth of a second; for each second, whether the left one speaks, None: both."""
     found = []
     for n in range(8 * len(speaks)):

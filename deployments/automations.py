@@ -4,6 +4,7 @@ What becomes of its record then is for the flow `mark-failed`, by its own trigge
 """
 
 from datetime import timedelta
+from typing import Any
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
@@ -12,7 +13,6 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.states import Cancelled, Crashed
 
 from clipflow.domain.shorts import FailedState
-from clipflow.settings import pools
 from tasks.children import EXTRACT, LAUNCH_TIMEOUT, PREPARE, RENDER
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS
 from tasks.recovery import Reconciled
@@ -32,6 +32,8 @@ FLOWS = [
     *(deployment.partition("/")[0] for deployment in (EXTRACT, RENDER, PREPARE)),
     "mark-failed",
 ]
+# What an automation is compared by.
+_FIELDS = {"name", "description", "enabled", "trigger", "actions"}
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 # Its first beat may die with it on the way.
 _BEGUN = {"prefect.flow-run.Running", "prefect.flow-run.Retrying"}
@@ -51,11 +53,11 @@ _ENDED = {"Completed", "Failed", "TimedOut", "Cancelled", "Crashed"} | {
 _WAITING = {"AwaitingRetry", "Scheduled", "Paused", "Suspended"}
 
 
-def automations() -> list[AutomationCore]:
+def automations(*, remote: bool) -> list[AutomationCore]:
     """All of them. How long a machine may take to come up, and to end, depends on the environment's
     pools."""
     launch, stop = LONGEST_START, LONGEST_STOP
-    if pools().media:
+    if remote:
         launch, stop = LAUNCH_TIMEOUT, LONGEST_STOP_ELSEWHERE
     return [
         _silent(
@@ -85,12 +87,26 @@ def automations() -> list[AutomationCore]:
     ]
 
 
-async def put_automations(client: PrefectClient) -> None:
-    """All of them, as they should be now, whatever was there."""
-    for wanted in automations():
-        for old in await client.read_automations_by_name(wanted.name):
-            await client.delete_automation(old.id)
-        await client.create_automation(wanted)
+async def put_automations(client: PrefectClient, *, remote: bool) -> None:
+    """All of them, as they should be now, whatever was there.
+
+    One that is as it should be is left alone: a new one would know nothing of the runs under way,
+    and never end those of which nothing is heard any more.
+    """
+    for wanted in automations(remote=remote):
+        found = await client.read_automations_by_name(wanted.name)
+        for duplicate in found[1:]:
+            await client.delete_automation(duplicate.id)
+        if not found:
+            await client.create_automation(wanted)
+        elif _content(found[0]) != _content(wanted):
+            await client.update_automation(found[0].id, wanted)
+
+
+def _content(automation: AutomationCore) -> dict[str, Any]:
+    """What of an automation the code decides, in one form for ours and the server's."""
+    content = AutomationCore.model_validate(automation.model_dump(include=_FIELDS))
+    return content.model_dump(mode="json", exclude={"trigger": {"id"}})
 
 
 def _silent(

@@ -21,7 +21,7 @@ from prefect.states import Cancelled, Cancelling
 from clipflow.domain.clips import ClipStatus
 from clipflow.domain.errors import ClipflowError, Failure, OwnershipLostError, TerminalError
 from clipflow.domain.keys import ClipKeys, RecordKeys
-from clipflow.settings import pools
+from clipflow.settings import fan_out
 from clipflow.storage.records import record_store
 from tasks.children import cancel_children
 from tasks.flow_runs import (
@@ -126,8 +126,7 @@ def _record_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) 
 def _cancel_own_children(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Cancel the children of the run, unless another run owns its record and thus the children."""
     keys = record_of(flow.name, flow_run.parameters)
-    has_remote_pools = pools().media or pools().prepare
-    if keys and has_remote_pools and record_store().owner(keys) == str(flow_run.id):
+    if keys and fan_out().is_remote and record_store().owner(keys) == str(flow_run.id):
         cancel_children(keys)
 
 

@@ -35,7 +35,7 @@ def beat(flow: str, *related: dict[str, str]) -> ReceivedEvent:
     )
 
 
-@pytest.fixture(params=automations(), ids=lambda automation: automation.name)
+@pytest.fixture(params=automations(remote=True), ids=lambda automation: automation.name)
 def trigger(request: pytest.FixtureRequest) -> EventTrigger:
     """As the server reads it."""
     return EventTrigger.model_validate(request.param.trigger.model_dump(mode="json"))

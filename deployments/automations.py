@@ -10,7 +10,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-from prefect.states import Cancelled, Crashed
+from prefect.states import Crashed
 
 from clipflow.domain.shorts import FailedState
 from tasks.children import EXTRACT, LAUNCH_TIMEOUT, PREPARE, RENDER
@@ -21,9 +21,6 @@ from tasks.recovery import Reconciled
 SILENCE = timedelta(seconds=90)
 # A process starts in seconds, also where fifty want to at once.
 LONGEST_START = timedelta(minutes=2)
-# A worker kills a process 30 s after it asked it to end; ECS, as its stopTimeout says, 120 s.
-LONGEST_STOP = timedelta(minutes=1)
-LONGEST_STOP_ELSEWHERE = timedelta(minutes=2)
 # Others may have flows in the same workspace, which beat as they please.
 FLOWS = [
     BEGIN_CLIP_GENERATION,
@@ -34,6 +31,8 @@ FLOWS = [
 ]
 # What an automation is compared by.
 _FIELDS = {"name", "description", "enabled", "trigger", "actions"}
+# Those of earlier releases, which an installation may still have.
+RETIRED = ["clipflow: cancelled"]
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 # Its first beat may die with it on the way.
 _BEGUN = {"prefect.flow-run.Running", "prefect.flow-run.Retrying"}
@@ -54,11 +53,12 @@ _WAITING = {"AwaitingRetry", "Scheduled", "Paused", "Suspended"}
 
 
 def automations(*, remote: bool) -> list[AutomationCore]:
-    """All of them. How long a machine may take to come up, and to end, depends on the environment's
-    pools."""
-    launch, stop = LONGEST_START, LONGEST_STOP
-    if remote:
-        launch, stop = LAUNCH_TIMEOUT, LONGEST_STOP_ELSEWHERE
+    """All of them. `remote` machines take longer to come up.
+
+    A run that is being cancelled with no worker there to end it needs none: the server's own
+    timeout makes it Cancelled, and has the worker stop its infrastructure later.
+    """
+    launch = LAUNCH_TIMEOUT if remote else LONGEST_START
     return [
         _silent(
             "clipflow: heartbeat lost",
@@ -76,14 +76,6 @@ def automations(*, remote: bool) -> list[AutomationCore]:
             within=launch,
             becomes=Crashed(name="NeverStarted"),
         ),
-        _silent(
-            "clipflow: cancelled",
-            "A run that is being cancelled for long is Cancelled: nobody was there to end it.",
-            after={_CANCELLING},
-            expect=_events(_ENDED),
-            within=stop,
-            becomes=Cancelled(),
-        ),
     ]
 
 
@@ -93,6 +85,9 @@ async def put_automations(client: PrefectClient, *, remote: bool) -> None:
     One that is as it should be is left alone: a new one would know nothing of the runs under way,
     and never end those of which nothing is heard any more.
     """
+    for name in RETIRED:
+        for old in await client.read_automations_by_name(name):
+            await client.delete_automation(old.id)
     for wanted in automations(remote=remote):
         found = await client.read_automations_by_name(wanted.name)
         for duplicate in found[1:]:

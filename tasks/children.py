@@ -233,7 +233,7 @@ class ChildRunGroup:
         """The run as it is `POLL_SECONDS` later. Raises StoppedError once the group is closed.
 
         One request serves all threads: a request for each child was two thirds of the Prefect
-        server's load (docs/scale.md). Why this is not a PrefectFlowRunFuture: docs/adr/0019.
+        server's load (docs/scale.md). Why not PrefectFlowRunFuture: docs/adr/0019.
         """
         self._closed.wait(POLL_SECONDS)
         self._raise_if_closed()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.programs import ROOT
 
-GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [*GUIDES, *sorted((ROOT / "docs" / "adr").glob("*.md")), ROOT / "CHANGELOG.md"]
 # The folders whose files the guides name.
 ROOMS = (

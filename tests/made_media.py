@@ -193,7 +193,7 @@ def clicks(path: Path) -> list[Fraction]:
 
 def frames_in(start: str, end: str, rate: Fraction | int) -> list[int]:
     """The numbers of a source's frames that lie in a span, at a constant frame rate."""
-    return [n for n in range(1200) if Fraction(start) <= n / Fraction(rate) < Fraction(end)]
+    return [n for n in range(20_000) if Fraction(start) <= n / Fraction(rate) < Fraction(end)]
 
 
 def copy_turned(source: Path, path: Path, degrees: int) -> Path:
@@ -207,14 +207,16 @@ def copy_turned(source: Path, path: Path, degrees: int) -> Path:
     return path
 
 
-def make_hls(source: Path, folder: Path, kind: str, seconds: str = "4") -> tuple[Path, list[Path]]:
+def make_hls(
+    source: Path, folder: Path, kind: str, seconds: str = "4", options: Sequence[str] = ()
+) -> tuple[Path, list[Path]]:
     """An HLS playlist of `source`, whose chunks are copies of its packets; and those chunks.
 
     `kind` is `mpegts` or `fmp4`.
     """
     playlist = folder / "index.m3u8"
     made = ["-c", "copy", "-f", "hls", "-hls_time", seconds, "-hls_list_size", "0"]
-    made += ["-hls_segment_type", kind, str(playlist)]
+    made += ["-hls_segment_type", kind, *options, str(playlist)]
     subprocess.run([FFMPEG, "-v", "error", "-i", str(source), *made], check=True)
     chunks = [*folder.glob("*.ts"), *folder.glob("*.m4s"), *folder.glob("init.mp4")]
     return playlist, sorted(chunks)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import yaml
 
+from clipflow.domain.clips import ClipStatus
 from clipflow.domain.errors import FailureCode
 from clipflow.domain.shorts import FailedState
+from deployments.command.output import ExitCode
 from docs import make_settings
 from docs.pictures import make_pictures
 from tests import guides
@@ -70,7 +72,7 @@ def test_the_readme_is_two_screens() -> None:
     assert len(lines) <= 90
 
 
-def test_the_map_names_every_room() -> None:
+def test_the_map_names_every_package() -> None:
     told = (ROOT / "docs" / "map.md").read_text()
     rooms = [path.parent for path in ROOT.glob("*/__init__.py")]
     inner = [
@@ -80,6 +82,18 @@ def test_the_map_names_every_room() -> None:
     ]
     rooms += [*inner, *(path.parent for path in ROOT.glob("tests/*/__init__.py"))]
     assert [room.name for room in rooms if f"{room.name}/" not in told] == []
+
+
+def test_what_the_map_names_in_a_module_is_defined_there() -> None:
+    text = (ROOT / "docs" / "map.md").read_text()
+    named = re.findall(r"`(\w+)` in `([\w/]+\.py)`", text)
+    assert len(named) >= 4
+    missing = [
+        f"{name} in {file}"
+        for name, file in named
+        if not re.search(rf"^(def|class) {name}\b", (ROOT / file).read_text(), re.MULTILINE)
+    ]
+    assert missing == []
 
 
 def test_every_failure_is_told_with_what_to_do() -> None:
@@ -99,6 +113,32 @@ def test_every_alarm_and_metric_is_in_the_operators_guide() -> None:
             if resource["Type"] == kind:
                 metrics = resource["Properties"].get("MetricTransformations")
                 assert f"`{metrics[0]['MetricName'] if metrics else name}`" in told
+
+
+CONTRACT = ROOT / "docs" / "contract.md"
+
+
+def test_each_part_of_the_contract_names_tests_that_exist() -> None:
+    text = CONTRACT.read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", text)
+    assert len(named) > 20
+    missing = [
+        f"{file}::{test}"
+        for file, test in named
+        if not re.search(rf"^def {test}\(", (ROOT / file).read_text(), re.MULTILINE)
+    ]
+    assert missing == []
+    parts = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    without = [part.splitlines()[0] for part in parts if not re.search(r"`tests/\S+::", part)]
+    assert without == ["Not promised"]
+
+
+def test_the_contract_lists_every_status_code_state_and_exit_code() -> None:
+    text = CONTRACT.read_text()
+    names = [*FailureCode, *FailedState, *ClipStatus]
+    assert [name for name in names if f"`{name}`" not in text] == []
+    codes = ", ".join(str(int(code)) for code in list(ExitCode)[:-1])
+    assert f"exit codes {codes} and {int(ExitCode.INTERRUPTED)}" in text
 
 
 def test_a_change_is_one_sentence_on_one_line() -> None:

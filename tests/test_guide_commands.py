@@ -39,7 +39,12 @@ STARTED = (
 )
 IMAGES = "tests/infra/test_images.py::test_what_the_image_installs_passes_its_own_health_check"
 RUN_BY = {
-    r"make (demo|test|lint|whisperx)": CI,
+    r"make (demo|test|lint|whisperx|coverage)": CI,
+    r"make test-fast": (
+        "tests/test_gate.py::test_the_fast_tests_are_most_tests_and_need_no_server"
+    ),
+    r"make hooks": "tests/test_gate.py::test_the_hooks_run_what_make_lint_runs",
+    r"make test TESTS=tests/flows": "tests/flows/test_generate_clip.py",
     r"make test-faults": "tests/faults/test_flood.py",
     r"make bench BENCH=\"--only scale\"": (
         "tests/benchmarks/test_simulation.py"
@@ -118,7 +123,20 @@ def parses_as_export(line: str) -> None:
     parses_as_aws(line)
 
 
+def parses_as_pytest(line: str) -> None:
+    """Pytest finds a test by it."""
+    found = subprocess.run(
+        [sys.executable, *line.split()[1:], "--collect-only", "-q", "-p", "no:cacheprovider"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert found.returncode == 0, found.stdout
+
+
 PARSED: dict[str, Callable[[str], None]] = {
+    r"python -m pytest .*": parses_as_pytest,
     r"clipflow \w+ ?.*": parses_as_clipflow,
     r"python -m benchmarks.*": parses_as_benchmark,
     r"prefect .*": parses_as_prefect,
@@ -151,7 +169,8 @@ def assert_runs(by: str, line: str) -> None:
     """What is said to run the line is there."""
     file, _, test = by.partition("::")
     text = (ROOT / file).read_text()
-    assert f"\n{line}" in text if by == CI else f"def {test or 'test_'}" in text
+    in_ci = f"\n{line}" in text or f"\nor_alone {line}" in text
+    assert in_ci if by == CI else f"def {test or 'test_'}" in text
     targets = re.findall(r"\bmake ([a-z-]+)(?: ([a-z-]+))?", line)
     assert {target for pair in targets for target in pair if target} <= make_targets()
 

@@ -1,6 +1,7 @@
-"""What a day of clips and shorts takes on ECS: a simulation over what was measured.
+"""A day of clips and shorts on ECS, simulated with SimPy from what was measured.
 
-`engine` runs processes on a clock, `parameters` says what each step takes and where that is from,
-`work` is what the flows do, `days` simulates a day of it, `limits` says what fills up first, and
-`page` writes all of it into docs/scale.md.
+`parameters` has what each step takes, and its source; `prices` what AWS charges; `world` what runs
+share; `jobs` the steps of clips and videos, and how they arrive; `results` the numbers that come of
+it, and what is full first; `document` the video that others have published; `page` writes
+docs/scale.md.
 """

@@ -10,12 +10,11 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import replace
 
-from benchmarks.simulation.days import Job, busy_day
-from benchmarks.simulation.jobs import Clip, Video
-from benchmarks.simulation.limits import limits
+from benchmarks.simulation.jobs import Clip, Job, Video, busy_day
 from benchmarks.simulation.page import PAGE, PLOT, filled
 from benchmarks.simulation.parameters import Parameters, unknown
 from benchmarks.simulation.prices import Prices, bill
+from benchmarks.simulation.results import limits
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -72,7 +71,7 @@ def run(asked: argparse.Namespace) -> None:
     p = replace(Parameters(), **dict(asked.set))
     if asked.page:
         # Here, because matplotlib is only there for those who develop.
-        from benchmarks.simulation.plot import draw
+        from benchmarks.simulation.page import draw
 
         PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), p), encoding="utf-8")
         draw(p, PLOT)

@@ -6,11 +6,10 @@ those are its times. The same video here is the one whose preparation takes our 
 long on our machine without a GPU, so that nothing is won by a guess at how fast a machine hears.
 """
 
-from benchmarks.simulation.jobs import Video
-from benchmarks.simulation.machines import Machine, machines
+from benchmarks.simulation.jobs import Video, prepare
 from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Prices, cost
-from benchmarks.simulation.steps import prepare
+from benchmarks.simulation.world import Machine, machines
 
 SHORTS, SHORT_SECONDS = 5, 60.0
 ONE_BY_ONE_MINUTES, AT_ONCE_MINUTES, USD = 70.0, 30.0, 3.50

@@ -1,11 +1,31 @@
-"""docs/scale.md: its tables are made, its words are not."""
+"""docs/scale.md: its tables and its plot are made here, its text is not."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from benchmarks.simulation import document
+from benchmarks.simulation.jobs import Clip, Job, Video, simulate
 from benchmarks.simulation.parameters import Parameters
-from benchmarks.simulation.tables import rows
+from benchmarks.simulation.prices import Prices, bill, cost
+from benchmarks.simulation.results import (
+    A_DAY,
+    NEXT_SEGMENTS,
+    SEGMENTS,
+    Cell,
+    Way,
+    changes,
+    grid,
+    limits,
+    one_alone,
+    others,
+    ways,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 PLOT = PAGE.with_name("scale.png")
@@ -29,3 +49,167 @@ def markdown(table: Iterable[tuple[str, ...]]) -> str:
 
 def _numeric(text: str) -> bool:
     return not text or text[0].isdigit() or text.startswith("piles up")
+
+
+def rows(name: str, p: Parameters) -> Iterator[tuple[str, ...]]:
+    """A table of the page, its head first. Raises KeyError for one that there is not."""
+    return {
+        "parameters": _parameters,
+        "prices": lambda _: _prices(),
+        "times": _times,
+        "costs": _costs,
+        "bill": _bill,
+        "limits": _limits,
+        "next": _next,
+        "document": _document,
+        "others": _others,
+    }[name](p)
+
+
+def _parameters(p: Parameters) -> Iterator[tuple[str, ...]]:
+    yield "parameter", "value", "unit", "from"
+    for each in fields(p):
+        value = f"{getattr(p, each.name):g}"
+        yield f"`{each.name}`", value, each.metadata["unit"], each.metadata["source"]
+
+
+def _prices() -> Iterator[tuple[str, ...]]:
+    yield "usage", "$", "of"
+    for each in fields(Prices):
+        yield f"`{each.name}`", f"{each.metadata['usd']:g}", each.metadata["what"]
+
+
+def _times(p: Parameters) -> Iterator[tuple[str, ...]]:
+    yield "segments", *(f"{_spaced(a_day)} a day" for a_day in A_DAY)
+    cells = {(c.segments, c.a_day): c for c in grid(p)}
+    for segments in SEGMENTS:
+        yield str(segments), *(_time(cells[segments, a_day]) for a_day in A_DAY)
+
+
+def _time(cell: Cell) -> str:
+    times = "piles up" if cell.piles_up else f"{cell.middle / 60:.1f} / {cell.late / 60:.1f}"
+    return f"{times} ({100 * cell.filled:.0f} %)"
+
+
+def _costs(p: Parameters) -> Iterator[tuple[str, ...]]:
+    yield "segments", "$ a clip", *(f"all told, {_spaced(n)} a day" for n in A_DAY)
+    for segments in SEGMENTS:
+        _, usd = one_alone(Clip(segments), p)
+        told = (f"{usd + p.standing_usd / a_day:.4f}" for a_day in A_DAY)
+        yield str(segments), f"{usd:.4f}", *told
+
+
+def _bill(p: Parameters) -> Iterator[tuple[str, ...]]:
+    jobs: dict[str, Job] = {
+        "clip of 5": Clip(5),
+        "without a GPU": document.video(p),
+        "with a GPU": document.video(p, gpu=True),
+    }
+    used = [simulate(job, iter([0.0]), replace(p, cold_start_spread=0), 1) for job in jobs.values()]
+    yield "usage", *(f"{name}: {unit}" for name in jobs for unit in ("used", "$"))
+    bills = [bill(one.used(), Prices()) for one in used]
+    for name in bills[0]:
+        pairs = ((getattr(o.used(), name), b[name]) for o, b in zip(used, bills, strict=True))
+        yield f"`{name}`", *(text for u, usd in pairs for text in (f"{u:.6g}", f"{usd:.6f}"))
+    yield "all", *(text for o in used for text in ("", f"{cost(o.used(), Prices()):.6f}"))
+
+
+def _limits(p: Parameters) -> Iterator[tuple[str, ...]]:
+    yield "clips a day that fill", *(f"{segments} segments" for segments in SEGMENTS)
+    found = [{limit.name: limit for limit in limits(Clip(n), p)} for n in SEGMENTS]
+    for name in found[NEXT_SEGMENTS // 5]:
+        days = (limits_of[name].jobs_a_day(p) for limits_of in found)
+        yield name, *map(_spaced, days)
+
+
+def _next(p: Parameters) -> Iterator[tuple[str, ...]]:
+    yield "change", "full first", "at clips a day", "then", "at clips a day"
+    for name, changed in changes(p).items():
+        first, second, *_ = limits(Clip(NEXT_SEGMENTS), changed)
+        told = ((one.name, _spaced(one.jobs_a_day(changed))) for one in (first, second))
+        yield name, *(text for pair in told for text in pair)
+
+
+def _document(p: Parameters) -> Iterator[tuple[str, ...]]:
+    yield "way", "minutes", "$ a video", "minutes ÷ 30", "$ ÷ 3.50"
+    for way in ways(p):
+        faster, cheaper = way.minutes / document.AT_ONCE_MINUTES, way.usd / document.USD
+        yield way.name, f"{way.minutes:.1f}", f"{way.usd:.2f}", f"{faster:.2f}", f"{cheaper:.2f}"
+
+
+def _others(p: Parameters) -> Iterator[tuple[str, ...]]:
+    length = document.minutes(p)
+    made = (document.SHORTS, document.SHORT_SECONDS)
+    jobs: dict[str, Job] = {
+        "clip of 5": Clip(5),
+        "video": Video(length, *made),
+        "video, GPU": Video(length, *made, gpu=True),
+    }
+    yield "if", *(f"{name}: {unit}" for name in jobs for unit in ("minutes", "$"))
+    for name, other in others(p).items():
+        told = (one_alone(job, other) for job in jobs.values())
+        yield name, *(text for m, usd in told for text in (f"{m:.1f}", f"{usd:.4f}"))
+
+
+def _spaced(number: float) -> str:
+    return f"{number:,.0f}".replace(",", " ")
+
+
+# Some limits are equal: a line over another lets it be seen.
+LINES = ("-", "-", "-", "--", ":")
+
+
+def draw(p: Parameters, path: Path) -> None:
+    """Four pictures in one PNG."""
+    # Imported only here: it takes longer than a small simulation.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 8), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=(5, 3))
+    above, below = parts
+    times, fills = above.subplots(1, 2)
+    _draw_times(times, grid(p))
+    _fills(fills, p)
+    minutes, dollars = below.subplots(1, 2, sharey=True)
+    made = ways(p)
+    _bars(minutes, made, [way.minutes for way in made], "minutes a video", "%.0f")
+    _bars(dollars, made, [way.usd for way in made], "$ a video", "%.2f")
+    # Without a version of matplotlib, so that equal numbers are an equal file.
+    figure.savefig(path, dpi=72, metadata={"Software": None})
+
+
+def _draw_times(axes: "Axes", cells: list[Cell]) -> None:
+    for number, segments in enumerate(SEGMENTS):
+        row = [c for c in cells if c.segments == segments and not c.piles_up]
+        days, colour = [c.a_day for c in row], f"C{number}"
+        late, middle = ([c.late / 60 for c in row], [c.middle / 60 for c in row])
+        axes.plot(days, middle, "o-", color=colour, label=f"{segments} segments")
+        axes.fill_between(days, middle, late, color=colour, alpha=0.3)
+        if len(row) < len(A_DAY):
+            axes.plot(A_DAY[len(row)], middle[-1], "x", color=colour, markersize=9)
+    axes.set(xscale="log", yscale="log", xlabel="clips a day", ylabel="minutes a clip")
+    axes.set_title("Time: median to 95th percentile; ×: work piles up")
+    # A band above what is drawn, for the legend.
+    axes.set_ylim(2, 60)
+    axes.legend(loc="upper center", ncols=3, fontsize=9)
+
+
+def _fills(axes: "Axes", p: Parameters) -> None:
+    found = [{limit.name: limit for limit in limits(Clip(n), p)} for n in SEGMENTS]
+    for name in found[-1]:
+        days = [one[name].jobs_a_day(p) for one in found]
+        axes.plot(SEGMENTS, days, "o" + LINES[len(axes.lines) % len(LINES)], label=name)
+    axes.axhline(max(A_DAY), color="black", linestyle=":")
+    axes.set(xscale="log", yscale="log", xlabel="segments a clip", ylabel="clips a day")
+    axes.set_title("What is full at so many clips a day; the lowest is next")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
+
+
+def _bars(axes: "Axes", made: list[Way], values: list[float], what: str, form: str) -> None:
+    colours = ["tab:gray" if "document" in way.name else "tab:green" for way in made]
+    bars = axes.barh([way.name for way in made], values, color=colours)
+    axes.bar_label(bars, fmt=form, padding=3)
+    if not axes.yaxis_inverted():  # the other's is this one's
+        axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.set_title(f"{what}, {document.SHORTS} shorts")

@@ -58,8 +58,8 @@ class Parameters:
     call_ms: float = known(12, "ms of a core a call", f"{PROCESSES}: server and database")
     look_ms: float = known(6.4, "ms of a core", "measured once: 300 reads of a run, PostgreSQL 15")
     api_cores: float = known(1, "cores", "assumed: one server process, which uses one core")
-    look_seconds: float = known(1, "s", "the product: LOOK_SECONDS of a parent, for each child")
-    watch_seconds: float = known(10, "s", "the product: LOOK_SECONDS of a child, for its owner")
+    look_seconds: float = known(1, "s", "the product: POLL_SECONDS of a parent, for all children")
+    watch_seconds: float = known(10, "s", "the product: OWNER_CHECK_SECONDS of a child")
 
     # The media
     extract_wall: float = known(

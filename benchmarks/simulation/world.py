@@ -1,13 +1,137 @@
-"""What the runs share: the account's quotas, Prefect, the queue; and how a run gets a machine."""
+"""What runs share: machines, quotas, Prefect and the queue; and how a run gets a machine."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from heapq import heapreplace
 from math import exp
+from typing import Any, TypeAlias
 
-from benchmarks.simulation.engine import Clock, Gate, Line, Process, TokenBucket
-from benchmarks.simulation.machines import SHORTEST_BILLED, Machine, machines
+from simpy import Container, Environment, Event
+
 from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Usage
+from deployments.work_pools import work_pools
+
+# What a process of SimPy's yields: a timeout, or a request that may have to wait.
+Process: TypeAlias = Generator[Event, Any, None]
+
+
+class Quota:
+    """So many units of something. Who finds too few waits, and whoever came first goes first.
+
+    Attributes:
+        size: units in all.
+        of: what they are, for messages.
+        busy: unit-seconds held so far, up to the last change.
+    """
+
+    def __init__(self, env: Environment, size: int, of: str = "units") -> None:
+        self.size, self.of, self.busy = size, of, 0.0
+        self._env, self._units = env, Container(env, capacity=size, init=size)
+        self._held, self._since = 0, 0.0
+
+    @property
+    def free(self) -> int:
+        """Units that nobody holds."""
+        return self.size - self._held
+
+    def take(self, units: int = 1) -> Process:
+        """Wait for `units` and hold them. Raises ValueError for more than there will ever be."""
+        if units > self.size:
+            raise ValueError(f"{units} of {self.size} {self.of} would be waited for forever.")
+        yield self._units.get(units)
+        self._hold(units)
+
+    def give(self, units: int = 1) -> None:
+        """Give back what its holder took."""
+        self._hold(-units)
+        self._units.put(units)
+
+    def _hold(self, units: int) -> None:
+        now = self._env.now
+        self.busy += self._held * (now - self._since)
+        self._since = now
+        self._held += units
+
+
+@dataclass
+class ServerQueue:
+    """Servers that work through requests in their order. The end of each is known when it comes.
+
+    `busy` counts seconds of work so far.
+    """
+
+    servers: int
+    busy: float = 0.0
+    _free_at: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._free_at = [0.0] * self.servers
+
+    def wait(self, now: float, work: float) -> float:
+        """Seconds until `work` seconds that come now are done."""
+        begin = max(now, self._free_at[0])
+        heapreplace(self._free_at, begin + work)
+        self.busy += work
+        return begin + work - now
+
+
+@dataclass
+class TokenBucket:
+    """At most `burst` at once, and `rate` a second in the long run; full at the beginning."""
+
+    rate: float
+    burst: int
+    taken: int = 0
+    _full_at: float = 0.0
+
+    def wait(self, now: float) -> float:
+        """Seconds until there is a token for one who comes now, behind all who came before."""
+        self.taken += 1
+        self._full_at = max(self._full_at, now) + 1 / self.rate
+        return max(0.0, self._full_at - self.burst / self.rate - now)
+
+
+# Fargate is paid by the second, and a minute at least; 20 GB of disk come with it.
+SHORTEST_BILLED = 60.0
+FREE_DISK_GB = 20
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One task's. `capacity` is FARGATE, FARGATE_SPOT or EC2; memory and disk in GB."""
+
+    kind: str
+    capacity: str
+    vcpu: float
+    memory_gb: float
+    disk_gb: float
+
+    def used(self, seconds: float) -> Usage:
+        """What is paid for a task that is there for so long, its image's pull included."""
+        billed = max(seconds, SHORTEST_BILLED)
+        if self.capacity == "EC2":
+            return Usage(gpu_machine=billed)
+        disk = billed * max(0.0, self.disk_gb - FREE_DISK_GB)
+        vcpu, memory = billed * self.vcpu, billed * self.memory_gb
+        if self.capacity == "FARGATE_SPOT":
+            return Usage(spot_vcpu=vcpu, spot_gb=memory, disk_gb=disk)
+        return Usage(fargate_vcpu=vcpu, fargate_gb=memory, disk_gb=disk)
+
+
+@cache
+def machines() -> dict[str, Machine]:
+    """By kind, as the product's pools have them where no variable says otherwise."""
+    pools = {pool.kind: pool for gpu in (False, True) for pool in work_pools(gpu, environment={})}
+    return {
+        kind: Machine(
+            kind, pool.launch_type, pool.cpu / 1024, pool.memory / 1024, pool.storage_gib or 0
+        )
+        for kind, pool in pools.items()
+    }
+
 
 # The kind of machine whose pool has a limit.
 LIMITED = "media"
@@ -27,21 +151,21 @@ class World:
     """
 
     def __init__(self, p: Parameters, seed: int) -> None:
-        self.p, self.clock, self.random = p, Clock(), random.Random(seed)
+        self.p, self.env, self.random = p, Environment(), random.Random(seed)
         self.asked, self.looked = Usage(), 0.0
         self.billed, self.handed = dict[str, float](), dict[str, int]()
-        self.pool = Gate(self.clock, int(p.pool_limit) or _WITHOUT_LIMIT)
+        self.pool = Quota(self.env, int(p.pool_limit) or _WITHOUT_LIMIT)
         quotas = {"FARGATE": p.on_demand_vcpu, "FARGATE_SPOT": p.spot_vcpu}
         self.vcpu = {
-            capacity: Gate(self.clock, int(quota), f"vCPU of {capacity}")
+            capacity: Quota(self.env, int(quota), f"vCPU of {capacity}")
             for capacity, quota in quotas.items()
         }
         self.launches = {
             kind: TokenBucket(p.launch_rate, int(p.launch_burst)) for kind in self.vcpu
         }
         self.runtask = TokenBucket(p.runtask_rate, int(p.runtask_rate))
-        self.bridge, self.api = Line(1), Line(int(p.api_cores))
-        self.workers: dict[str, Line] = {}
+        self.bridge, self.api = ServerQueue(1), ServerQueue(int(p.api_cores))
+        self.workers: dict[str, ServerQueue] = {}
         self._waiting, self._load, self._called = 0, 0.0, 0.0
 
     def call(self, calls: float) -> float:
@@ -51,7 +175,7 @@ class World:
         never stop other calls; but where they are many, each call is answered after theirs:
         waiting · look = (look_seconds + answer) · what calls leave of the server.
         """
-        p, now = self.p, self.clock.now
+        p, now = self.p, self.env.now
         work = calls * p.call_ms / 1000
         self._load *= exp((self._called - now) / _LOAD_SECONDS)
         self._load, self._called = self._load + work / _LOAD_SECONDS, now
@@ -63,50 +187,54 @@ class World:
         """Seconds from an event in the queue to the run it asks for."""
         self.asked += Usage(events=1, queue_requests=3)
         polled = self.random.uniform(0, self.p.bridge_poll)
-        taken = self.bridge.wait(self.clock.now, 1 / self.p.bridge_events)
+        taken = self.bridge.wait(self.env.now, 1 / self.p.bridge_events)
         return polled + taken + self.p.event_seconds
+
+    def pause(self, seconds: float) -> Process:
+        """Let so much time pass."""
+        yield self.env.timeout(seconds)
 
     def child(self, machine: Machine, seconds: float) -> Process:
         """A run that another waits for; on Spot it may be lost, and is then made again."""
-        begun = self.clock.now
+        begun = self.env.now
         self._waiting += 1
-        yield self.call(self.p.start_calls)
+        yield from self.pause(self.call(self.p.start_calls))
         left = seconds
         while left:
             spot = machine.capacity == "FARGATE_SPOT" and self.p.spot_losses > 0
             lost = self.random.expovariate(self.p.spot_losses / 3600) if spot else seconds
-            yield from self.on(machine, iter([min(seconds, lost)]))
+            yield from self.on(machine, self.pause(min(seconds, lost)))
             left = seconds if lost < seconds else 0
         self._waiting -= 1
-        self.looked += self.clock.now - begun
+        self.looked += self.env.now - begun
 
     def on(self, machine: Machine, work: Process) -> Process:
         """A run from where it is scheduled to its end: a worker, a machine, its process, `work`."""
         p, limited = self.p, machine.kind == LIMITED
-        yield self.random.uniform(0, p.worker_poll)
+        yield from self.pause(self.random.uniform(0, p.worker_poll))
         if limited:
-            yield self.pool.take()
-        gate = self.vcpu.get(machine.capacity)
-        if gate:
-            yield gate.take(int(machine.vcpu))
-        yield self._handed_over(machine)
+            yield from self.pool.take()
+        quota = self.vcpu.get(machine.capacity)
+        if quota:
+            yield from quota.take(int(machine.vcpu))
+        yield from self.pause(self._handed_over(machine))
         slower = exp(self.random.gauss(0, p.cold_start_spread))
-        yield (p.provisioning if gate else p.gpu_launch) * slower
-        begun = self.clock.now
-        yield p.pull * slower + p.process_start
-        yield self.call(p.run_calls)
+        yield from self.pause((p.provisioning if quota else p.gpu_launch) * slower)
+        begun = self.env.now
+        yield from self.pause(p.pull * slower + p.process_start)
+        yield from self.pause(self.call(p.run_calls))
         yield from work
-        paid = self.clock.now - begun + (0 if gate else p.gpu_launch + p.gpu_idle)
+        paid = self.env.now - begun + (0 if quota else p.gpu_launch + p.gpu_idle)
         self._pay(machine, paid)
-        if gate:
-            gate.give(int(machine.vcpu))
+        if quota:
+            quota.give(int(machine.vcpu))
         if limited:
             self.pool.give()
 
     def _handed_over(self, machine: Machine) -> float:
-        now = self.clock.now
+        now = self.env.now
         self.handed[machine.kind] = self.handed.get(machine.kind, 0) + 1
-        worker = self.workers.setdefault(machine.kind, Line(1))
+        worker = self.workers.setdefault(machine.kind, ServerQueue(1))
         waits = [worker.wait(now, 1 / self.p.worker_runs), self.runtask.wait(now)]
         if machine.capacity in self.launches:
             waits.append(self.launches[machine.capacity].wait(now))
@@ -128,15 +256,15 @@ class World:
         )
 
 
-def at_most(clock: Clock, cap: int, parts: Iterator[Process]) -> Process:
+def at_most(env: Environment, cap: int, parts: Iterator[Process]) -> Process:
     """All `parts`, `cap` of them at a time; ends with the last of them."""
-    places = Gate(clock, cap)
+    places = Quota(env, cap)
     for part in parts:
-        yield places.take()
-        clock.start(_placed(part, places))
-    yield places.take(cap)
+        yield from places.take()
+        env.process(_placed(part, places))
+    yield from places.take(cap)
 
 
-def _placed(part: Process, places: Gate) -> Process:
+def _placed(part: Process, places: Quota) -> Process:
     yield from part
     places.give()

@@ -87,6 +87,11 @@ class ShortsKeys:
         return self._key("original.srt")
 
     @property
+    def supplied_subtitles(self) -> tuple[str, ...]:
+        """Where a person may put subtitles, the first that is there counts; we write the first."""
+        return (self.subtitles, self._key("original.vtt"), self._key("original.json"))
+
+    @property
     def text(self) -> str:
         return self._key("original.txt")
 

@@ -36,6 +36,10 @@ class FailedState(StrEnum):
     CHILD_TASKS = "ChildTasksFailed"
 
 
+# As in `en` or `pt-BR` (BCP 47).
+LanguageTag = Annotated[str, Field(pattern=r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8}){0,3}$")]
+
+
 class ShortsConfig(Model):
     """`shorts_config.json`; unknown fields are kept and ignored."""
 
@@ -49,9 +53,7 @@ class ShortsConfig(Model):
     background_video: Annotated[ObjectKey | None, Field(alias="background_video")] = None
     layout: Layout = Layout.STACK
     caption_style: Annotated[CaptionStyle, Field(alias="caption_style")] = CaptionStyle.KARAOKE
-    language: Annotated[str | None, Field(pattern=r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8}){0,3}$")] = (
-        None
-    )
+    language: LanguageTag | None = None
 
 
 class Moment(Model):

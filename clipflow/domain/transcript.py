@@ -136,7 +136,9 @@ def _parted(words: tuple[Word, ...]) -> list[tuple[Word, ...]]:
 
 def is_unspaced(character: str) -> bool:
     """Whether the character's script is written without spaces between words."""
-    return any(first <= ord(character) <= last for first, last in _UNSPACED)
+    code = ord(character)
+    # Nearly all characters of most languages come before the first of these scripts.
+    return code >= _UNSPACED[0][0] and any(first <= code <= last for first, last in _UNSPACED)
 
 
 def _is_unspaced(before: str, after: str) -> bool:

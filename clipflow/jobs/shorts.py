@@ -3,12 +3,14 @@
 import json
 import logging
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from clipflow.domain.errors import InvalidInputError, NoMomentsError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import parse_json
 from clipflow.domain.shorts import Moment, ShortsConfig
+from clipflow.domain.timecode import format_clock
 from clipflow.domain.transcript import Transcript, read_words, words_json
 from clipflow.highlights.moments import pick
 from clipflow.highlights.pieces import Brief
@@ -32,7 +34,7 @@ from clipflow.media.window import Span
 from clipflow.settings import models
 from clipflow.speech import archive, audio
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
-from clipflow.speech.transcribe import transcriber
+from clipflow.speech.transcriber import transcribe as transcribe_sound
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.subtitles.cues import srt_text
 from clipflow.subtitles.reading import read_subtitles
@@ -82,27 +84,55 @@ def transcribe(
     reading it and the transcriber raise.
     """
     video = find_source([keys.original], objects)
-    written = objects.head(keys.subtitles)
-    if written and not is_ours(written):
-        made_from = fingerprint(["srt", written.etag])
+    supplied = _supplied_subtitles(keys, objects)
+    if supplied:
+        made_from = fingerprint(["subtitles", supplied.key, supplied.etag, video.etag, language])
     else:
-        written = None
-        chosen = models().model_dump(include={"transcriber", "whisperx_model"})
+        chosen = models().model_dump(include={"transcriber", "whisper_model"})
         made_from = fingerprint([video.etag, chosen, language])
     if not force and is_made_from(objects.head(keys.words), made_from):
         return
-    if written:
-        content = objects.data(keys.subtitles, _LARGEST_TRANSCRIPT_BYTES)
-        transcript = read_subtitles(content, keys.subtitles, language)
+    if supplied:
+        content = objects.data(supplied.key, _LARGEST_TRANSCRIPT_BYTES)
+        transcript = read_subtitles(content, supplied.key, language)
+        _check_times(transcript, supplied.key, video, objects)
     else:
         transcript = _hear(keys, video, language, objects, machine, force)
     metadata = checkpoint(video.etag, made_from)
-    if not written:
+    if not supplied or supplied.key != keys.subtitles:
         objects.put_text(srt_text(transcript), keys.subtitles, metadata, "application/x-subrip")
     objects.put_text(transcript.text, keys.text, metadata, "text/plain")
     # Last, because it is what says that all three are there.
     metadata |= {_LANGUAGE: transcript.language or ""}
     objects.put_text(words_json(transcript.words), keys.words, metadata, "application/json")
+
+
+def _supplied_subtitles(keys: ShortsKeys, objects: ObjectStore) -> ObjectHead | None:
+    """The subtitles that somebody put beside the video; None where there are only our own."""
+    heads = (objects.head(key) for key in keys.supplied_subtitles)
+    return next((head for head in heads if head and not is_ours(head)), None)
+
+
+def _check_times(
+    transcript: Transcript, name: str, video: ObjectHead, objects: ObjectStore
+) -> None:
+    """Raises InvalidInputError where the subtitles begin after the end of the video."""
+    duration = probe_source(open_source(video, objects)).duration
+    begins = Fraction(str(transcript.words[0].start))
+    if duration is None or begins < duration:
+        return
+    remedy = "Put the subtitles of this video there."
+    hours = int(begins // 3600) * 3600
+    if hours and begins - hours < duration:
+        remedy = (
+            f"They seem to count from {format_clock(Fraction(hours))}, as an editor's timeline "
+            "does: export them with times from the beginning of the video."
+        )
+    raise InvalidInputError(
+        f"{name} begins at {format_clock(begins)}, but {video.key} lasts only "
+        f"{format_clock(duration)}.",
+        remedy,
+    )
 
 
 def read_transcript(keys: ShortsKeys, objects: ObjectStore) -> Transcript:
@@ -131,7 +161,7 @@ def _hear(
             with portion(0, _READ):
                 _keep_sound(keys, video, objects, machine, sound)
         with portion(_READ, 1):
-            return transcriber()(sound, language)
+            return transcribe_sound(sound, language, models())
 
 
 def _keep_sound(

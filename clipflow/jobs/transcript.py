@@ -7,8 +7,9 @@ from tempfile import TemporaryDirectory
 from clipflow.domain.transcript import Transcript, words_json
 from clipflow.media.probe import probe_sound
 from clipflow.media.source import LocalSource
+from clipflow.settings import models
 from clipflow.speech import audio
-from clipflow.speech.transcribe import transcriber
+from clipflow.speech.transcriber import transcribe
 from clipflow.subtitles.cues import srt_text, vtt_text
 from clipflow.telemetry.progress import portion
 
@@ -48,4 +49,4 @@ def transcribe_file(path: Path, language: str | None, scratch: Path | None = Non
         with portion(0, _EXTRACTED):
             audio.extract(source, sound, extracted)
         with portion(_EXTRACTED, 1):
-            return transcriber()(extracted, language)
+            return transcribe(extracted, language, models())

@@ -7,7 +7,7 @@ from what was parsed, so nothing reaches it that was not checked.
 
 import posixpath
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, isfinite
@@ -101,10 +101,33 @@ class Playlist:
         """The chunks that hold `start ≤ t < end`, and one more at either side."""
         before = sum(1 for begins in self.starts if begins <= start) - 1
         after = sum(1 for begins in self.starts if begins < end)
-        span = slice(max(0, before - 1), after + 1)
+        return self._part(slice(max(0, before - 1), after + 1))
+
+    def only(self, number: int) -> "Playlist":
+        """One chunk, by its number from 0."""
+        return self._part(slice(number, number + 1))
+
+    def _part(self, span: slice) -> "Playlist":
         # The number of a chunk is its default decryption vector, so it must not change.
         number = self.number + span.start
         return replace(self, chunks=self.chunks[span], starts=self.starts[span], number=number)
+
+    def at_times(self, known: Mapping[int, Fraction]) -> "Playlist":
+        """The same playlist with the true starts of some chunks, by number, in seconds.
+
+        The chunks between are placed in proportion to their declared lengths.
+        """
+        declared, starts = self.starts, []
+        places = sorted({0: Fraction(0), **known}.items())
+        for number, start in enumerate(declared):
+            before = max(place for place in places if place[0] <= number)
+            after = next((place for place in places if place[0] > number), None)
+            length = start - declared[before[0]]
+            if after and declared[after[0]] > declared[before[0]]:
+                scale = declared[after[0]] - declared[before[0]]
+                length *= (after[1] - before[1]) / scale
+            starts.append(before[1] + length)
+        return replace(self, starts=tuple(starts))
 
     def text(self, address: Callable[[str], str]) -> str:
         """The playlist with each URI replaced by its address."""

@@ -297,7 +297,7 @@ def _duration(
     source: Source, container: InputContainer, picture: VideoStream, start: Fraction
 ) -> Fraction | None:
     if isinstance(source, PlaylistSource):
-        return source.playlist.duration
+        return source.duration(start)
     ends = []
     if picture.duration and picture.time_base:
         ends.append(((picture.start_time or 0) + picture.duration) * picture.time_base)

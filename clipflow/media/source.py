@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from errno import EIO, ENOSPC
 from fractions import Fraction
 from io import BytesIO
@@ -113,6 +113,8 @@ _LONGEST_SEARCH = 1 << 20
 _STEPS = 8
 # Seconds to open a source, and to wait for any one read of it.
 _TIMEOUT = (30.0, 30.0)
+# Seconds after which the 33 bits of a transport stream's clock of 90 kHz start anew.
+CLOCK_PERIOD = Fraction(1 << 33, 90_000)
 # No `file`, so nothing that a source or a playlist names can reach this machine's disk.
 _PROTOCOLS = "http,https,tcp,tls,crypto"
 _OPTIONS = {
@@ -145,6 +147,12 @@ class Source(Protocol):
     def open(self, start: Fraction, end: Fraction) -> InputContainer:
         """A container that holds `start ≤ t < end`, in seconds from the source's beginning."""
 
+    def begins(self, start: Fraction, end: Fraction) -> Fraction | None:
+        """About when what `open` gives begins, in seconds; None where it begins with the source."""
+
+    def ends(self, end: Fraction) -> bool:
+        """Whether what `open` gives goes on to the end of the source."""
+
 
 @dataclass(frozen=True)
 class FileSource:
@@ -170,6 +178,12 @@ class FileSource:
         share = (end - start) * byte_rate(container, self.size, start) / _STEPS
         file.expect(span_ranges(container, start, end), int(share))
         return container
+
+    def begins(self, start: Fraction, end: Fraction) -> Fraction | None:
+        return None
+
+    def ends(self, end: Fraction) -> bool:
+        return True
 
     def _search(self, file: RangeFile, container: InputContainer, start: Fraction) -> None:
         """Make libavformat find `start`, since some indexes are read only then.
@@ -201,6 +215,12 @@ class LocalSource:
         # Without it, what comes before a colon in its name would be a protocol's.
         return av.open(f"file:{self.path}", "r", metadata_errors="replace")
 
+    def begins(self, start: Fraction, end: Fraction) -> Fraction | None:
+        return None
+
+    def ends(self, end: Fraction) -> bool:
+        return True
+
 
 @dataclass(frozen=True)
 class PlaylistSource:
@@ -215,7 +235,68 @@ class PlaylistSource:
     def open(self, start: Fraction, end: Fraction) -> InputContainer:
         # Only the chunks around the span: opening the whole playlist and seeking in it would
         # depend on how each libavformat rounds a chunk's declared length.
-        text = self.playlist.around(start, end).text(self.address)
+        return self._open(self.playlist.around(start, end))
+
+    def begins(self, start: Fraction, end: Fraction) -> Fraction | None:
+        return self.playlist.around(start, end).starts[0]
+
+    def ends(self, end: Fraction) -> bool:
+        return self.playlist.around(end, end).chunks[-1] is self.playlist.chunks[-1]
+
+    def at_true_times(self, first: Fraction, times: Sequence[Fraction]) -> "PlaylistSource":
+        """The same source with its chunks around `times` placed by the times in them.
+
+        `first` is the first frame's time on the chunks' own clock, `times` are in seconds from it.
+        The lengths that a playlist declares may be rounded, so they are only a first guess. A chunk
+        is opened for each step of the search.
+        """
+        known = {0: Fraction(0)}
+        for time in times:
+            self._search(first, time, known)
+        return replace(self, playlist=self.playlist.at_times(known))
+
+    def duration(self, first: Fraction) -> Fraction:
+        """Seconds from the first frame, which is at `first` on the chunks' clock, to the end."""
+        last = len(self.playlist.chunks) - 1
+        times = [first + self.playlist.starts[-1]] if last else [first]
+        with self._open(self.playlist.only(last)) as container:
+            stream = reference_stream(container)
+            for packet in container.demux(stream) if stream else ():
+                if packet.pts is not None and packet.time_base is not None:
+                    time = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    times.append(unwrapped(time, times[0]))
+        return max(times[1:], default=first + self.playlist.duration) - first
+
+    def _search(self, first: Fraction, time: Fraction, known: dict[int, Fraction]) -> None:
+        """Add the starts of the chunk that holds `time` and of the one after it to `known`."""
+        low, high, steps = 0, len(self.playlist.chunks), 0
+        ends = self.playlist.duration
+        while high - low > 1:
+            begins = known[low]
+            share = (time - begins) / (ends - begins) if ends > begins else Fraction(1, 2)
+            # Lengths that differ much from chunk to chunk would make guesses by proportion slow.
+            share, steps = (share if steps % 3 < 2 else Fraction(1, 2)), steps + 1
+            guess = min(max(low + int(share * (high - low)), low + 1), high - 1)
+            if guess not in known:
+                known[guess] = self._start(guess, first)
+            if known[guess] <= time:
+                low = guess
+            else:
+                high, ends = guess, known[guess]
+
+    def _start(self, number: int, first: Fraction) -> Fraction:
+        """When the chunk's first picture is shown, in seconds from the source's first frame."""
+        declared = self.playlist.starts[number]
+        with self._open(self.playlist.only(number)) as container:
+            stream = reference_stream(container)
+            for packet in container.demux(stream) if stream else ():
+                if packet.pts is not None and packet.time_base is not None:
+                    time = packet.pts * packet.time_base
+                    return unwrapped(time, first + declared) - first
+        return declared
+
+    def _open(self, playlist: Playlist) -> InputContainer:
+        text = playlist.text(self.address)
         return av.open(
             BytesIO(text.encode()),
             "r",
@@ -224,6 +305,12 @@ class PlaylistSource:
             options={**_OPTIONS, **_HLS_OPTIONS},
             timeout=_TIMEOUT,
         )
+
+
+def unwrapped(time: Fraction, near: Fraction) -> Fraction:
+    """`time` of a transport stream's clock, which starts anew every 26.5 hours, nearest to
+    `near`."""
+    return time + round((near - time) / CLOCK_PERIOD) * CLOCK_PERIOD
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from clipflow.domain.errors import InvalidInputError, MediaInterruptedError, Med
 from clipflow.domain.timecode import format_timecode
 from clipflow.media.probe import Probe, audio_stream, video_stream
 from clipflow.media.soundtrack import RATES, Soundtrack
-from clipflow.media.source import Source, source_errors
+from clipflow.media.source import PlaylistSource, Source, source_errors, unwrapped
 
 # Seconds before the span at which reading begins: enough for an audio decoder to settle (Opus asks
 # for 80 ms). Where no keyframe turns up before the span, the next one is tried.
@@ -40,6 +40,8 @@ ORIGIN = 1_000_000
 _EARLY_END = Fraction(1)
 # Seconds by which a container's streams may lie apart in the file.
 _INTERLEAVING = 5
+# Formats of which libavformat knows a picture's end only by the beginning of the next.
+_HOLDING_BACK = ("mpegts", "mpeg", "hls")
 # Seconds of sound before the span: enough for a resampler to settle.
 _SETTLING = Fraction(1, 4)
 
@@ -87,15 +89,37 @@ def fetch_window(source: Source, probe: Probe, span: Span, path: Path) -> Window
     start = probe.start + span.start
     for lead in (*_LEADS, start):
         begin = max(Fraction(0), span.start - lead)
-        with source_errors(source.name), source.open(begin, span.end) as container:
-            if source.seekable and begin > 0:
-                _seek(container, probe, begin)
-            copy = _Copy(probe, span, video_stream(container, source.name), from_start=begin == 0)
-            with _opened(path, copy.picture, source.name) as output:
-                copy.run(container, output)
+        copy = _copied(source, probe, span, path, begin, span.end)
+        if isinstance(source, PlaylistSource) and not copy.is_complete:
+            # The chunks lie elsewhere than the playlist declares.
+            with source_errors(source.name):
+                source = source.at_true_times(probe.start, (begin, span.end))
+            copy = _copied(source, probe, span, path, begin, span.end)
+            if copy.decodable and not copy.is_complete:
+                copy = _copied(source, probe, span, path, begin, source.playlist.duration)
         if copy.decodable or begin == 0:
             return copy.window(path)
     raise MediaRefusedError(f"{source.name}: no keyframe before {span}.", "Re-encode the source.")
+
+
+def _copied(
+    source: Source, probe: Probe, span: Span, path: Path, begin: Fraction, end: Fraction
+) -> _Copy:
+    """One attempt: what the source holds from `begin` to `end`, copied to `path`."""
+    with source_errors(source.name), source.open(begin, end) as container:
+        if source.seekable and begin > 0:
+            _seek(container, probe, begin)
+        copy = _Copy(
+            probe,
+            span,
+            video_stream(container, source.name),
+            from_start=begin == 0,
+            to_end=source.ends(end),
+            expected=source.begins(begin, end),
+        )
+        with _opened(path, copy.picture, source.name) as output:
+            copy.run(container, output)
+    return copy
 
 
 def video_packets(container: av.container.InputContainer) -> Iterator[Packet[Any]]:
@@ -159,12 +183,24 @@ class _Copy:
     span: Span
     picture: VideoStream
     from_start: bool
+    # Whether the container goes on to the end of the source.
+    to_end: bool
+    # When the container begins, about, in seconds from the source's first frame; None where its
+    # clock is the source's.
+    expected: Fraction | None = None
     decodable: bool = False
     _wanted: list[int] = field(default_factory=list)
     _sound: bool = False
     _exhausted: bool = False
     _done: set[int] = field(default_factory=set)
     _reached: Fraction = Fraction(0)
+    # Seconds to add to the container's clock where that has started anew; None until known.
+    _wrapped: Fraction | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the span is decodable, and nothing of it lies beyond the container's end."""
+        return self.decodable and (self.to_end or not self._exhausted)
 
     def __post_init__(self) -> None:
         base, first = self.probe.time_base, self.probe.first_pts
@@ -202,9 +238,11 @@ class _Copy:
 
     def _until_end(self, container: InputContainer, streams: list[Stream]) -> Iterator[Packet[Any]]:
         end = self.probe.start + self.span.end
+        holds_back = container.format.name in _HOLDING_BACK
         for packet in container.demux(streams):
             if packet.pts is None and packet.dts is None:
                 continue
+            self._unwrap(packet)
             if packet.stream_index == self.picture.index:
                 self._note(packet)
                 if self._is_in_vain(packet):
@@ -221,10 +259,25 @@ class _Copy:
             if packet.stream_index == self.picture.index and first_late and packet.is_keyframe:
                 yield packet
             self._done.add(packet.stream_index)
-            # A stream that stopped long ago says nothing more: the others' time tells the end.
-            if len(self._done) == len(streams) or _ends(packet) >= end + _INTERLEAVING:
+            if len(self._done) == len(streams):
+                return
+            # A stream that stopped long ago has no more packets: the others' time tells the end.
+            # But a transport stream's last picture is known to be whole only when the next begins.
+            waits_for_picture = holds_back and self.picture.index not in self._done
+            if _ends(packet) >= end + _INTERLEAVING and not waits_for_picture:
                 return
         self._exhausted = True
+
+    def _unwrap(self, packet: Packet[Any]) -> None:
+        """Bring the packet's times to the clock of the source's beginning."""
+        if self._wrapped is None:
+            time = Fraction(packet.pts or packet.dts or 0) * packet.time_base
+            near = time if self.expected is None else self.probe.start + self.expected
+            self._wrapped = unwrapped(time, near) - time
+        if self._wrapped:
+            shift = round(self._wrapped / packet.time_base)
+            packet.pts = None if packet.pts is None else packet.pts + shift
+            packet.dts = None if packet.dts is None else packet.dts + shift
 
     def _note(self, packet: Packet[Any]) -> None:
         if packet.pts is None:

@@ -1,115 +1,192 @@
-"""Words of Whisper's segments with the times at which they are said."""
+"""When each word is said: what an aligner is, and the one for English, PocketSphinx.
+
+Whisper takes its words' times from its attention: their starts are 80 ms off in the median. An
+aligner is given the words and the sound, and finds where in the sound each of them is.
+"""
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from itertools import pairwise
+from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from clipflow.domain.transcript import Word, spread_words
+from clipflow.speech.sound import RATE, Samples
 
-from clipflow.domain.transcript import PartialWord, Word, fill_times, split_words
-from clipflow.speech.whisper_models import Aligner, device
+logger = logging.getLogger(__name__)
 
-_LOG = logging.getLogger(__name__)
-# What NLTK reads of a sentence splitter; empty files make one that was never trained.
-_SPLITTER = ("collocations.tab", "sent_starters.txt", "abbrev_types.txt", "ortho_context.tab")
+# Seconds. Words are aligned in runs: at most so long, and ended by such a pause. The search loses
+# its path in much longer ones.
+_LONGEST_RUN = 15.0
+_PAUSE = 0.6
+# Seconds of sound before a run's first word and after its last, as Whisper may be that far off.
+_MARGIN = 0.5
+# PocketSphinx's search beams, tried in turn: the wider one takes longer, and finds a path where
+# the narrower one has lost all of them.
+_BEAMS = (1e-48, 1e-80, 1e-120)
+_FRAMES_PER_SECOND = 100
+# Silence and noise (`<sil>`, `[NOISE]`, `++breath++`) beside the words of the dictionary.
+_NOT_A_WORD = re.compile(r"[<\[+]")
+# A word's second and further pronunciations: `the(2)`.
+_PRONUNCIATION = re.compile(r"\(\d+\)$")
+_AROUND = re.compile(r"^[^a-z0-9]+|[^a-z0-9]+$")
+# Seconds that a word without a place of its own gets at least, where its neighbours have them.
+_SHORTEST = 0.1
 
 
-def aligned(
-    segment: dict[str, Any], sound: NDArray[np.float32], aligner: Aligner | None
-) -> list[Word]:
-    """Every word of `segment` (`text`, `start`, `end` in seconds of `sound`), in its order.
+class Aligner(Protocol):
+    """Finds when words are said."""
 
-    Where the alignment finds no time for a word, or there is none, words share the time that
-    their neighbours or the segment leave.
+    def align(self, words: Sequence[Word], sound: Samples) -> list[Word]:
+        """The same words in the same order, with better `start` and `end`.
+
+        Times are in seconds from the first sample of `sound`.
+        """
+
+
+def find_aligner(language: str) -> Aligner | None:
+    """The aligner for a language; None where the recogniser's own times are the best there are."""
+    return PocketSphinxAligner() if language == "en" else None
+
+
+class PocketSphinxAligner:
+    """English words, by PocketSphinx's own acoustic model and dictionary.
+
+    Words that the dictionary lacks keep their place between those that are aligned. Used by one
+    thread at a time.
     """
-    text, start, end = segment["text"], float(segment["start"]), float(segment["end"])
-    found = _aligned(segment, sound, aligner) if aligner and text.strip() else []
-    if aligner and "".join(one.text for one in found) != "".join(text.split()):
-        _LOG.warning("Nothing aligned from %.1f s to %.1f s: %r", start, end, text)
-        found = []
-    return fill_times(regrouped(found, text), start, end)
 
+    def __init__(self) -> None:
+        self._decoders: dict[float, Any] = {}
 
-def regrouped(found: Sequence[PartialWord], text: str) -> list[PartialWord]:
-    """The words of `text` with the times of `found`: its characters, but in other groups.
+    def align(self, words: Sequence[Word], sound: Samples) -> list[Word]:
+        """See `Aligner`."""
+        runs = list(_runs(words))
+        length = len(sound) / RATE
+        aligned: list[Word] = []
+        for run, following in pairwise([*runs, None]):
+            assert run
+            earliest = aligned[-1].end if aligned else 0.0
+            latest = following[0].start if following else length
+            first = max(earliest, run[0].start - _MARGIN)
+            last = min(latest, run[-1].end + _MARGIN)
+            aligned += self._align_run(run, sound, first, last)
+        return aligned
 
-    WhisperX parts Chinese and Japanese at every character, also inside a foreign word or before
-    a full stop, and other scripts at spaces only.
-    """
-    characters = [character for one in found for character in _characters(one)]
-    words, at = [], 0
-    for word in split_words(text):
-        known = [one for one in characters[at : at + len(word)] if one.start is not None]
-        at += len(word)
-        scores = [one.score for one in known if one.score is not None]
-        words.append(
-            PartialWord(
-                word,
-                known[0].start if known else None,
-                known[-1].end if known else None,
-                round(sum(scores) / len(scores), 3) if scores else None,
+    def _align_run(
+        self, run: Sequence[Word], sound: Samples, first: float, last: float
+    ) -> list[Word]:
+        entries = [_entry(word.text) for word in run]
+        known = [place for place, entry in enumerate(entries) if self._knows(entry)]
+        heard = sound[round(first * RATE) : round(last * RATE)]
+        spans = self._find([entries[place] for place in known], heard)
+        if not spans:
+            return list(run)
+        times = {
+            place: (round(first + start, 3), round(first + end, 3))
+            for place, (start, end) in zip(known, spans, strict=True)
+        }
+        return _placed(run, times)
+
+    def _find(self, entries: Sequence[str], heard: Samples) -> list[tuple[float, float]]:
+        """When each of `entries` is said in `heard`, in seconds; nothing where no path is found."""
+        if not entries or not len(heard):
+            return []
+        for beam in _BEAMS:
+            decoder = self._decoder(beam)
+            decoder.set_align_text(" ".join(entries))
+            # Forgets the noise of the run before, so that no run depends on another.
+            decoder.reinit_feat()
+            decoder.start_utt()
+            decoder.process_raw(heard.astype("<i2", copy=False).tobytes(), full_utt=True)
+            decoder.end_utt()
+            found = [one for one in decoder.seg() or () if not _NOT_A_WORD.match(one.word)]
+            if [_PRONUNCIATION.sub("", one.word) for one in found] == list(entries):
+                return [
+                    (one.start_frame / _FRAMES_PER_SECOND, (one.end_frame + 1) / _FRAMES_PER_SECOND)
+                    for one in found
+                ]
+        logger.debug("Not aligned: %s", " ".join(entries))
+        return []
+
+    def _knows(self, entry: str) -> bool:
+        return bool(entry) and self._decoder(_BEAMS[0]).lookup_word(entry) is not None
+
+    def _decoder(self, beam: float) -> Any:
+        if beam not in self._decoders:
+            # Imported here: a flow starts without it.
+            from pocketsphinx import Decoder
+
+            self._decoders[beam] = Decoder(
+                loglevel="FATAL",
+                samprate=RATE,
+                frate=_FRAMES_PER_SECOND,
+                lm=None,
+                # The second search, over a lattice, leaves words out at the end.
+                bestpath=False,
+                beam=beam,
+                wbeam=beam,
+                pbeam=beam,
             )
-        )
-    return words
+        return self._decoders[beam]
 
 
-def _characters(one: PartialWord) -> list[PartialWord]:
-    """The characters of a word, each with its share of the word's time."""
-    if one.start is None or one.end is None:
-        return [PartialWord(character) for character in one.text]
-    each = (one.end - one.start) / len(one.text)
-    return [
-        PartialWord(
-            character,
-            round(one.start + place * each, 3),
-            round(one.start + (place + 1) * each, 3),
-            one.score,
-        )
-        for place, character in enumerate(one.text)
-    ]
+def _runs(words: Sequence[Word]) -> Iterator[list[Word]]:
+    run: list[Word] = []
+    for word in words:
+        pause = word.start - run[-1].end if run else 0.0
+        if run and (pause >= _PAUSE or word.end - run[0].start > _LONGEST_RUN):
+            yield run
+            run = []
+        run.append(word)
+    if run:
+        yield run
 
 
-def _aligned(
-    segment: dict[str, Any], sound: NDArray[np.float32], aligner: Aligner
-) -> list[PartialWord]:
-    import whisperx
-
-    # One segment at a time, as WhisperX does itself, so that we know whose words come back.
-    with _one_sentence(aligner.metadata["language"]):
-        result = whisperx.align([segment], aligner.model, aligner.metadata, sound, device())
-    return [
-        PartialWord(
-            "".join(word["word"].split()), *(_number(word, of) for of in ("start", "end", "score"))
-        )
-        for word in result["word_segments"]
-    ]
+def _entry(text: str) -> str:
+    """A word as the dictionary spells it: in lower case, without punctuation around it."""
+    return _AROUND.sub("", text.lower().replace("’", "'"))
 
 
-def _number(word: dict[str, Any], of: str) -> float | None:
-    value = float(word.get(of, "nan"))
-    return None if np.isnan(value) else value
+def _placed(run: Sequence[Word], times: dict[int, tuple[float, float]]) -> list[Word]:
+    """The words of `run`, those at the places of `times` with these, the others between them."""
+    placed: list[Word] = []
+    waiting: list[Word] = []
+    for place, word in enumerate(run):
+        if place not in times:
+            waiting.append(word)
+            continue
+        start, end = times[place]
+        following = word.model_copy(update={"start": start, "end": end})
+        placed = _between(placed, waiting, following)
+        waiting = []
+        placed.append(following)
+    return _between(placed, waiting, None)
 
 
-@contextmanager
-def _one_sentence(language: str) -> Iterator[None]:
-    """NLTK finds a sentence splitter here, which WhisperX would download.
+def _between(placed: list[Word], waiting: Sequence[Word], following: Word | None) -> list[Word]:
+    """`placed`, and behind it `waiting`, which end before `following` starts.
 
-    It parts what is aligned into sentences, which we put together again: any splitter will do.
+    Where the aligned words on both sides leave them no time, they get the end of the one before:
+    its start, which is what a caption goes by, stays.
     """
-    import nltk
-    from whisperx.utils import PUNKT_LANGUAGES
-
-    with TemporaryDirectory() as folder:
-        place = Path(folder, "tokenizers", "punkt_tab", PUNKT_LANGUAGES.get(language, "english"))
-        place.mkdir(parents=True)
-        for name in _SPLITTER:
-            (place / name).touch()
-        nltk.data.path.insert(0, folder)
-        try:
-            yield
-        finally:
-            nltk.data.path.remove(folder)
+    if not waiting:
+        return placed
+    start, end = waiting[0].start, waiting[-1].end
+    if placed:
+        start = max(start, placed[-1].end)
+    if following:
+        end = following.start
+        start = min(start, end)
+    end = max(start, end)
+    needed = _SHORTEST * len(waiting)
+    if placed and end - start < needed:
+        before = placed[-1]
+        start = max((before.start + before.end) / 2, end - needed)
+        start = min(start, before.end)
+        placed[-1] = before.model_copy(update={"end": round(start, 3)})
+    spread = spread_words([word.text for word in waiting], start, end)
+    times = [{"start": one.start, "end": one.end} for one in spread]
+    return placed + [
+        word.model_copy(update=time) for word, time in zip(waiting, times, strict=True)
+    ]

@@ -1,4 +1,4 @@
-"""Sound on disk as recognisers want it: 16 kHz, mono, 16 bits little-endian, without a header."""
+"""Sound on disk as recognisers take it: 16 kHz, mono, 16 bits little-endian, without a header."""
 
 from pathlib import Path
 
@@ -11,7 +11,11 @@ SAMPLE_BYTES = 2
 # Samples over which loudness is taken: 30 ms, shorter than any pause.
 _BLOCK = RATE * 30 // 1000
 
+# Blocks over which loudness is averaged, 0.6 s: a pause, not the closure inside a "t".
+_PAUSE_BLOCKS = 20
+
 Samples = NDArray[np.int16]
+Floats = NDArray[np.float32]
 
 
 def samples(path: Path) -> Samples:
@@ -19,6 +23,22 @@ def samples(path: Path) -> Samples:
     if path.stat().st_size < SAMPLE_BYTES:
         return np.zeros(0, np.int16)
     return np.memmap(path, "<i2", "r")
+
+
+def read_samples(path: Path, span: range) -> Samples:
+    """The samples `span` of the file at `path`, read: nothing of it stays mapped."""
+    return np.fromfile(path, "<i2", len(span), offset=span.start * SAMPLE_BYTES)
+
+
+def sample_count(path: Path) -> int:
+    return path.stat().st_size // SAMPLE_BYTES
+
+
+def floats(sound: Samples) -> Floats:
+    """The samples from -1 to 1."""
+    scaled = sound.astype(np.float32)
+    scaled /= 32768
+    return scaled
 
 
 def pieces(sound: Samples, first: int, last: int, longest: int, leeway: int) -> list[range]:
@@ -34,7 +54,18 @@ def pieces(sound: Samples, first: int, last: int, longest: int, leeway: int) -> 
     return [*found, range(first, last)]
 
 
+def even_pieces(sound: Samples, longest: int, leeway: int) -> list[range]:
+    """All of `sound` in the fewest pieces of at most `longest` samples, about equally long."""
+    count = -(-len(sound) // (longest - leeway // 2))
+    each = -(-len(sound) // max(1, count)) + leeway // 2
+    return pieces(sound, 0, len(sound), max(1, each), min(leeway, each))
+
+
 def _quietest(sound: Samples, first: int, last: int) -> int:
+    """The middle of the 0.6 s from `first` to `last` that are the quietest."""
     count = (last - first) // _BLOCK
     blocks = sound[first : first + count * _BLOCK].reshape(count, _BLOCK).astype(np.float32)
-    return first + int(np.square(blocks).sum(axis=1).argmin()) * _BLOCK + _BLOCK // 2
+    energy = np.square(blocks).sum(axis=1)
+    width = min(_PAUSE_BLOCKS, count)
+    averaged = np.convolve(energy, np.ones(width), "valid")
+    return first + int(averaged.argmin()) * _BLOCK + width * _BLOCK // 2

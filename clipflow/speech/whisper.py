@@ -1,126 +1,142 @@
-"""The listener for real use: WhisperX, which batches Whisper and times each word by alignment."""
+"""The default recogniser: Whisper on CTranslate2, through faster-whisper, without torch."""
 
-import logging
-from collections import Counter
-from importlib.util import find_spec
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from threading import Lock
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from clipflow.domain.errors import InvalidInputError, NotInstalledError
-from clipflow.domain.transcript import Transcript, Word
-from clipflow.machine import cores
-from clipflow.speech import whisper_models
-from clipflow.speech.alignment import aligned
-from clipflow.speech.sound import RATE, Samples, pieces, samples
-from clipflow.speech.speakers import told_apart
+from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.transcript import PartialWord, Word, fill_times
+from clipflow.settings import Models
+from clipflow.speech.alignment import find_aligner
+from clipflow.speech.grouping import regroup
+from clipflow.speech.sound import RATE, Samples, even_pieces, floats
+from clipflow.speech.weights import find_weights
 from clipflow.telemetry.progress import report
 
-_LOG = logging.getLogger(__name__)
-# Samples that are worked on at once (58 MB as floats), and the span at their end in which they
-# may be cut: 15 minutes and one.
-_WINDOW, _LEEWAY = 15 * 60 * RATE, 60 * RATE
-# Samples by which a language is told, which is as much as Whisper looks at, and how many such
-# excerpts are asked: a video may begin with music.
-_EXCERPT, _EXCERPTS = 30 * RATE, 5
-# Samples below which the voice detector has nothing to look at.
-_LEAST = RATE
-# Utterances decoded at once: what WhisperX's own command takes, and half of it without a GPU.
-_BATCH = {"cuda": 8, "cpu": 4}
+# Samples that a thread recognises at once, and the span at their end in which they may be cut:
+# 2 min and 20 s. Memory grows with the length, and threads share short sounds better.
+_LONGEST, _LEEWAY = 120 * RATE, 20 * RATE
+# A pause this long is taken out before recognition, in milliseconds: Whisper invents words in it.
+_VOICE_DETECTION = {"min_silence_duration_ms": 500}
 # Tags that Whisper calls otherwise.
 _CALLED = {"nb": "no", "fil": "tl", "jv": "jw"}
 
 
-def require() -> None:
-    """Raises NotInstalledError where the extra `whisperx` is not there."""
-    if find_spec("whisperx") is None:
-        raise NotInstalledError(
-            "WhisperX is not installed.",
-            "Run `make whisperx`, or set CLIPFLOW_TRANSCRIBER=pocketsphinx.",
-        )
+def whisper_language(tag: str) -> str:
+    """The language of a tag like `pt-BR`, as Whisper calls it. Raises InvalidInputError."""
+    from faster_whisper.tokenizer import _LANGUAGE_CODES
 
-
-def transcribe(sound: Path, language: str | None = None) -> Transcript:
-    """The words in the file at `sound`; see `transcribe.Transcribe`.
-
-    With HF_TOKEN set, speakers are told apart, for which all of the sound is in memory: 230 MB an
-    hour. Raises InvalidInputError where Whisper does not know the language, NotInstalledError where
-    a model is neither on this machine nor can be fetched.
-    """
-    require()
-    code, heard = _code(language), samples(sound)
-    diarizer = whisper_models.diarizer()
-    listener = whisper_models.listener(code, cores())
-    code = code or _detected(listener, heard)
-    words = _words(listener, heard, code)
-    if not words:
-        return Transcript((), code if language else None)
-    if diarizer is not None:
-        words = told_apart(words, diarizer(_floats(heard, range(len(heard)))))
-    return Transcript(tuple(words), code)
-
-
-def _words(listener: Any, heard: Samples, code: str) -> list[Word]:
-    words: list[Word] = []
-    aligner: whisper_models.Aligner | None = None
-    is_loaded = False
-    for window in pieces(heard, 0, len(heard), _WINDOW, _LEEWAY):
-        sound, offset = _floats(heard, window), window.start / RATE
-        batch = _BATCH[whisper_models.device()]
-        segments = listener.transcribe(sound, batch_size=batch, language=code)["segments"]
-        if segments and not is_loaded:
-            # Not before someone speaks: what language silence is in, no one can tell.
-            aligner, is_loaded = whisper_models.aligner(code), True
-        for segment in segments:
-            words += _shifted(aligned(segment, sound, aligner), offset)
-        report(window.stop / max(1, len(heard)))
-    return words
-
-
-def _shifted(words: list[Word], offset: float) -> list[Word]:
-    return [
-        word.model_copy(
-            update={"start": round(word.start + offset, 3), "end": round(word.end + offset, 3)}
-        )
-        for word in words
-    ]
-
-
-def _code(language: str | None) -> str | None:
-    """The tag's language as Whisper calls it."""
-    from whisperx.utils import LANGUAGES
-
-    if language is None:
-        return None
-    tag = language.lower().split("-")[0]
-    code = _CALLED.get(tag, tag)
-    if code not in LANGUAGES:
+    code = tag.lower().split("-")[0]
+    code = _CALLED.get(code, code)
+    if code not in _LANGUAGE_CODES:
         raise InvalidInputError(
-            f"Whisper does not know the language {language!r}.",
+            f"Whisper does not know the language {tag!r}.",
             "Leave it out to have it detected, or put an original.srt beside the video.",
         )
     return code
 
 
-def _detected(listener: Any, heard: Samples) -> str:
-    """The language of most excerpts."""
-    if not listener.model.model.is_multilingual:
-        return "en"
-    room = max(0, len(heard) - _EXCERPT)
-    starts = sorted({round(room * place / (_EXCERPTS - 1)) for place in range(_EXCERPTS)})
-    answers = Counter(
-        str(listener.detect_language(_floats(heard, range(start, start + _EXCERPT))))
-        for start in starts
-    )
-    code = answers.most_common(1)[0][0]
-    _LOG.info("Detected language: %s, of %s", code, dict(answers))
-    return code
+class WhisperRecognizer:
+    """Words of any language that Whisper knows; see `transcriber.Recognizer`.
+
+    Several threads do better with a sound each than with one together, which wait for each other:
+    as many as `workers` recognise at once.
+    """
+
+    def __init__(self, models: Models, workers: int = 1) -> None:
+        # Imported here: a flow starts without it.
+        import ctranslate2
+        from faster_whisper import WhisperModel
+
+        self._name = models.whisper_model
+        has_gpu = ctranslate2.get_cuda_device_count() > 0
+        self._model = find_weights(self._name).load(
+            WhisperModel,
+            device="cuda" if has_gpu else "cpu",
+            # CPUs have no 16-bit floats to speak of; eight bits take a quarter of 32's memory.
+            compute_type="float16" if has_gpu else "int8",
+            cpu_threads=1,
+            num_workers=workers,
+        )
+
+    def detect_language(self, sound: Samples) -> tuple[str, float] | None:
+        """The language and how sure it is; None where no one speaks in `sound`."""
+        if not self._model.model.is_multilingual:
+            return "en", 1.0
+        from faster_whisper.vad import VadOptions, get_speech_timestamps
+
+        heard = floats(sound)
+        if not len(heard) or not get_speech_timestamps(heard, VadOptions(**_VOICE_DETECTION)):
+            return None
+        code, probability, _ = self._model.detect_language(heard, vad_filter=True)
+        return str(code), float(probability)
+
+    def recognize(self, sound: Samples, language: str, threads: int = 1) -> list[Word]:
+        """See `Recognizer`. Raises InvalidInputError where the model knows no such language."""
+        if language != "en" and not self._model.model.is_multilingual:
+            raise InvalidInputError(
+                f"The Whisper model {self._name} knows English only, not {language!r}.",
+                "Name another in CLIPFLOW_WHISPER_MODEL.",
+            )
+        if not len(sound):
+            return []
+        progress = _Progress(len(sound) / RATE)
+        with ThreadPoolExecutor(threads) as pool:
+            # Each in a context of its own, so that what it reports is heard as this thread's.
+            found = [
+                pool.submit(copy_context().run, self._recognize, sound, piece, language, progress)
+                for piece in even_pieces(sound, _LONGEST, _LEEWAY)
+            ]
+            words = [word for one in found for word in one.result()]
+        aligner = find_aligner(language)
+        return aligner.align(words, sound) if aligner else words
+
+    def _recognize(
+        self, sound: Samples, piece: range, language: str, progress: "_Progress"
+    ) -> list[Word]:
+        """The words of a piece of `sound`, timed from the beginning of `sound`."""
+        segments, _ = self._model.transcribe(
+            floats(sound[piece.start : piece.stop]),
+            language=language,
+            beam_size=5,
+            vad_filter=True,
+            vad_parameters=_VOICE_DETECTION,
+            word_timestamps=True,
+        )
+        words: list[Word] = []
+        offset, done = piece.start / RATE, 0.0
+        for segment in segments:
+            words += _words(segment, offset)
+            progress.add(segment.end - done)
+            done = segment.end
+        progress.add(len(piece) / RATE - done)
+        return words
 
 
-def _floats(heard: Samples, span: range) -> NDArray[np.float32]:
-    """The samples from -1 to 1, as WhisperX wants them."""
-    floats = heard[span.start : span.stop].astype(np.float32)
-    floats /= 32768
-    return np.pad(floats, (0, max(0, _LEAST - len(floats))))
+class _Progress:
+    """Seconds recognised of `seconds`, added up over threads."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._done, self._lock = seconds, 0.0, Lock()
+
+    def add(self, seconds: float) -> None:
+        with self._lock:
+            self._done += seconds
+            report(self._done / self._seconds)
+
+
+def _words(segment: Any, offset: float) -> list[Word]:
+    words = segment.words or ()
+    found = [
+        PartialWord(
+            "".join(word.word.split()),
+            round(offset + word.start, 3),
+            round(offset + word.end, 3),
+            round(word.probability, 3),
+        )
+        for word in words
+        if word.word.strip()
+    ]
+    text = "".join(word.word for word in words)
+    return fill_times(regroup(found, text), offset + segment.start, offset + segment.end)

@@ -82,19 +82,42 @@ class ObjectStore:
         )
 
     def data(self, key: str, limit: int) -> bytes:
-        """A small object. Raises SourceNotFoundError without it, InvalidInputError above `limit`
-        bytes."""
-        with storage_errors(f"reading {key}"):
-            try:
-                body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
-            except ClientError as error:
-                if error_code(error) in _MISSING:
-                    raise SourceNotFoundError(f"There is no object {key}.") from None
-                raise
-            data = body.read(limit + 1)
-        if len(data) > limit:
-            raise InvalidInputError(f"{key} is larger than {limit} bytes.")
-        return data
+        """A small object, complete.
+
+        A read whose body ends before the length that S3 announced is repeated, a few times. Raises
+        SourceNotFoundError without the object, InvalidInputError above `limit` bytes.
+        """
+        for attempt in range(1, _MAX_INTERRUPTIONS + 1):
+            with storage_errors(f"reading {key}"):
+                try:
+                    data, announced = self._data_once(key, limit)
+                except _INTERRUPTED:
+                    if attempt == _MAX_INTERRUPTIONS:
+                        raise
+                    continue
+            if announced > limit:
+                raise InvalidInputError(f"{key} is larger than {limit} bytes.")
+            if len(data) == announced:
+                return data
+        raise StorageUnavailableError(
+            f"Reading {key}: S3 sent {len(data)} of {announced} bytes, {attempt} times."
+        )
+
+    def _data_once(self, key: str, limit: int) -> tuple[bytes, int]:
+        """What one request brings of an object, and the length that S3 announced for it.
+
+        Nothing is read of an object of more than `limit` bytes.
+        """
+        try:
+            answer = self.client.get_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error_code(error) in _MISSING:
+                raise SourceNotFoundError(f"There is no object {key}.") from None
+            raise
+        with closing(answer["Body"]) as body:
+            length = answer["ContentLength"]
+            # Botocore compares lengths only where a body is read without a limit.
+            return (body.read(limit + 1) if length <= limit else b""), length
 
     def text(self, key: str, limit: int) -> str:
         """A small text object. Raises what `data` raises, InvalidInputError where it is not

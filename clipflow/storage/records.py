@@ -41,7 +41,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class InProgress:
+class ClaimedRecord:
     """A record that a run has claimed and not finished; `since` as the record has it."""
 
     keys: RecordKeys
@@ -132,7 +132,7 @@ class RecordStore:
         """Whether no run has claimed the record yet; also true where there is no record."""
         return self._item(keys).get("status") in (None, ClipStatus.DETECTED, ClipStatus.PENDING)
 
-    def in_progress(self, before: datetime) -> Iterator[InProgress]:
+    def in_progress(self, before: datetime) -> Iterator[ClaimedRecord]:
         """Every record that has been in progress since before then, the longest first.
 
         Read from an index, which may be some seconds behind the table.
@@ -142,7 +142,7 @@ class RecordStore:
         for item in self._pages("listing what is in progress", condition, IndexName=BY_STATUS):
             keys = record_keys(str(item["pk"]), str(item["sk"]))
             if keys:
-                yield InProgress(keys, str(item.get("flowRunId", "")), str(item["updatedAt"]))
+                yield ClaimedRecord(keys, str(item.get("flowRunId", "")), str(item["updatedAt"]))
 
     def _item(self, keys: RecordKeys) -> Mapping[str, Any]:
         """The item as it is; empty where there is none."""

@@ -40,7 +40,7 @@ from clipflow.domain.events import envelope, request_text
 from clipflow.domain.keys import ClipKeys
 from clipflow.domain.model import parse_json
 from clipflow.domain.transitions import timestamp
-from clipflow.storage.records import InProgress, RecordStore
+from clipflow.storage.records import ClaimedRecord, RecordStore
 from deployments.bridge.message import RequestRejectedError
 from deployments.bridge.prefect_server import Server, request_errors
 from tasks.flow_runs import (
@@ -181,7 +181,7 @@ class Sweep:
                 await self._reconcile_record(entry, run, swept)
 
     async def _reconcile_record(
-        self, entry: InProgress, owner: FlowRun | None, swept: Swept
+        self, entry: ClaimedRecord, owner: FlowRun | None, swept: Swept
     ) -> None:
         """The record says what happened, also where no worker is there for the second run; that
         goes on from there."""
@@ -196,7 +196,7 @@ class Sweep:
         await asyncio.to_thread(self._mark, entry, error)
         swept.marked += 1
 
-    def _mark(self, entry: InProgress, error: ClipflowError | None) -> None:
+    def _mark(self, entry: ClaimedRecord, error: ClipflowError | None) -> None:
         lost = MachineLostError(
             "Its run is over and left it in progress.", "Start it again to go on."
         )

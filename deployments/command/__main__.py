@@ -29,6 +29,12 @@ def _existing_file(path: Path | None) -> Path | None:
     return path
 
 
+def _existing_files(paths: list[Path]) -> list[Path]:
+    for path in paths:
+        _existing_file(path)
+    return paths
+
+
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON document to stdout, all else to stderr.")
 ]
@@ -60,6 +66,7 @@ def examples(*commands: tuple[str, str]) -> str:
 CLIPFLOW = examples(
     ("clipflow shorts talk.mp4 --count 5", "captioned vertical shorts"),
     ("clipflow clips talk.mp4 --cut 1:00-1:30", "one clip, exact to the frame"),
+    ("clipflow transcribe talk.mp4", "subtitles, text, timed words"),
     ("clipflow status", "the last jobs, running and ended"),
     ("clipflow open", "the last results, in a browser"),
 )
@@ -76,6 +83,11 @@ CLIPS = examples(
         "two spans, joined in this order",
     ),
     ("clipflow clips --tenant t --episode e", "all due clips of an episode"),
+)
+TRANSCRIBE = examples(
+    ("clipflow transcribe talk.mp4", "talk.srt, .vtt, .txt, .words.json"),
+    ("clipflow transcribe *.mp3 --language de", "many, all in German"),
+    ("clipflow transcribe talk.mp4 --json", "for a program"),
 )
 STATUS = examples(
     ("clipflow status", "the last jobs"),
@@ -131,7 +143,9 @@ def shorts(
     subtitles: Annotated[
         Path | None,
         typer.Option(
-            callback=_existing_file, metavar="FILE", help="SRT, instead of recognised speech."
+            callback=_existing_file,
+            metavar="FILE",
+            help="SRT, VTT or JSON, instead of recognised speech.",
         ),
     ] = None,
     out: Out = OUT,
@@ -215,6 +229,26 @@ def clips(
                 clips_of_file(video, cuts, name, folder, output)
             else:
                 clips_of_episode(str(tenant), str(episode), folder, output)
+
+
+@app.command(epilog=TRANSCRIBE)
+def transcribe(
+    files: Annotated[
+        list[Path],
+        typer.Argument(callback=_existing_files, metavar="FILE…", help="Videos or audio files."),
+    ],
+    language: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Spoken: en, pt-BR; unset: detected.")
+    ] = None,
+    out: Out = OUT,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write what is said in files, as subtitles, text and timed words."""
+    with command_output(as_json=as_json, debug=debug) as output:
+        from deployments.command.transcribe import transcribe_files
+
+        transcribe_files(files, language, out, output)
 
 
 @app.command(epilog=STATUS)

@@ -13,23 +13,15 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.progress import (
     Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
     TaskID,
-    TaskProgressColumn,
-    TextColumn,
 )
-from rich.progress_bar import ProgressBar
-from rich.table import Column
-from rich.text import Text
 
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.storage.records import record_store
-from deployments.command.output import Output, UnreachableError
+from deployments.command.output import Output, UnreachableError, progress_bars, step_line
 from deployments.command.prefect_api import (
     Step,
     cancel_unstarted_clips,
@@ -48,7 +40,6 @@ _DELIVERY_TIMEOUT = 120.0
 _OUTAGE_TIMEOUT, _OUTAGE_NOTICE = 60.0, 5.0
 # For the last steps of an ended run to be stored, at least and at most.
 _LAST_STEPS_DELAY, _LAST_STEPS_TIMEOUT = 1.0, 5.0
-_BAR_WIDTH = 16
 
 
 class RunRequest(Protocol):
@@ -252,14 +243,11 @@ class StepPrinter:
         for step in steps:
             if step.is_over and step.id not in self._printed:
                 self._printed.add(step.id)
-                self._console.print(self._line(step, _label(step, names)), soft_wrap=True)
+                seconds = time.monotonic() - self._began
+                line = step_line(seconds, _label(step, names), is_made=step.is_made)
+                self._console.print(line, soft_wrap=True)
         if self._progress:
             self._update_bars(self._progress, [step for step in steps if step.is_running], names)
-
-    def _line(self, step: Step, label: str) -> Text:
-        mark, style = ("✓", "green") if step.is_made else ("✗", "red")
-        seconds = time.monotonic() - self._began
-        return Text.assemble(f"{seconds:6.1f} s  ", (mark, style), f" {label}")
 
     def _update_bars(
         self, progress: Progress, running: list[Step], names: Mapping[UUID, str]
@@ -286,29 +274,6 @@ def step_printer(console: Console) -> Iterator[StepPrinter]:
         return
     with progress_bars(console) as progress:
         yield StepPrinter(console, progress)
-
-
-def progress_bars(console: Console) -> Progress:
-    """Bars for a terminal: a spinner, the name, and a bar for what reports its progress."""
-    name = Column(no_wrap=True, overflow="ellipsis", ratio=1)
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False, table_column=name),
-        _BarColumn(),
-        TaskProgressColumn(),
-        console=console,
-        transient=True,
-        expand=True,
-    )
-
-
-class _BarColumn(ProgressColumn):
-    """A bar for a step that reports its progress; for any other the spinner is enough."""
-
-    def render(self, task: Task) -> RenderableType:
-        if task.total is None:
-            return Text(" ")
-        return ProgressBar(total=task.total, completed=task.completed, width=_BAR_WIDTH)
 
 
 def _label(step: Step, names: Mapping[UUID, str]) -> str:

@@ -11,8 +11,17 @@ from typing import Any, TextIO
 
 import typer
 from rich import box
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
+from rich.progress import (
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+)
+from rich.progress_bar import ProgressBar
+from rich.table import Column, Table
 from rich.text import Text
 from typer.core import TyperGroup
 
@@ -31,6 +40,9 @@ _CHECK_DISK = "Check that it may be read or written, and that the disk has room.
 _CHECK_PREFECT = "Check PREFECT_API_URL and its credentials. Runs that were started continue there."
 
 
+_BAR_WIDTH = 16
+
+
 class ExitCode(IntEnum):
     """The command's exit code; 2 is also typer's for a wrong option, 130 the shells' for Ctrl-C."""
 
@@ -43,6 +55,35 @@ class ExitCode(IntEnum):
 
 class UnreachableError(TransientError):
     """The stack, AWS or Prefect does not answer, or does not come up."""
+
+
+def progress_bars(console: Console) -> Progress:
+    """Bars for a terminal: a spinner, the name, and a bar for what reports its progress."""
+    name = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False, table_column=name),
+        _BarColumn(),
+        TaskProgressColumn(),
+        console=console,
+        transient=True,
+        expand=True,
+    )
+
+
+class _BarColumn(ProgressColumn):
+    """A bar for a step that reports its progress; for any other the spinner is enough."""
+
+    def render(self, task: Task) -> RenderableType:
+        if task.total is None:
+            return Text(" ")
+        return ProgressBar(total=task.total, completed=task.completed, width=_BAR_WIDTH)
+
+
+def step_line(seconds: float, label: str, *, is_made: bool) -> Text:
+    """The line of a step that has ended, `seconds` after the beginning."""
+    mark, style = ("✓", "green") if is_made else ("✗", "red")
+    return Text.assemble(f"{seconds:6.1f} s  ", (mark, style), f" {label}")
 
 
 class Output:
@@ -66,6 +107,10 @@ class Output:
     def line(self, text: str, style: str = "") -> None:
         """Prints one line; a terminal wraps it, a pipe gets it as it is."""
         _print(self.console, text, style)
+
+    def step(self, line: Text) -> None:
+        """Prints a `step_line`, never wrapped."""
+        self.console.print(line, soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Prints a table on a terminal; in a pipe a line per row, tabs between cells, no header."""

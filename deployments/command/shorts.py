@@ -62,11 +62,17 @@ class Video:
 
     def _upload_subtitles(self, subtitles: Path | None) -> None:
         """Uploads those given; without any, deletes what an earlier command has uploaded."""
-        key = self.keys.subtitles
+        wanted = None
         if subtitles:
-            self.objects.upload(subtitles, key, _BY_COMMAND, "application/x-subrip")
-        elif (head := self.objects.head(key)) and head.metadata.items() >= _BY_COMMAND.items():
-            self.objects.delete(key)
+            # What a file holds is seen when it is read: another suffix is as good as SubRip's.
+            suffix = subtitles.suffix.lower()
+            keys = self.keys.supplied_subtitles
+            wanted = next((key for key in keys if key.endswith(suffix)), self.keys.subtitles)
+            self.objects.upload(subtitles, wanted, _BY_COMMAND, "text/plain")
+        for key in self.keys.supplied_subtitles:
+            head = self.objects.head(key) if key != wanted else None
+            if head and (wanted or head.metadata.items() >= _BY_COMMAND.items()):
+                self.objects.delete(key)
 
 
 def make_shorts(

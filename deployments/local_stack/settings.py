@@ -163,6 +163,9 @@ def part_environment(settings: StackSettings, inherited: Mapping[str, str]) -> d
         # A run that waits for a core is not late, and marking it so occupies SQLite's one writer.
         "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        # Without a worker to end it, a cancelled run is Cancelled by the server; after 300 s by
+        # default. A worker kills a process 30 s after its SIGTERM.
+        "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": "60",
         # With the default of 10 a run waits 5 s on average before its worker sees it.
         "PREFECT_WORKER_QUERY_SECONDS": "0.4",
         "PREFECT_WORKER_PREFETCH_SECONDS": "1",

@@ -1,4 +1,5 @@
-"""`python -m deployments.operate.models en,de`: WhisperX's models, fetched or found, and tried.
+"""`python -m deployments.operate.models en,de`: the models of the settings, fetched or found, and
+tried.
 
 An image does this twice when it is built: with a network, and without one as a run will.
 """
@@ -9,24 +10,29 @@ from collections.abc import Sequence
 import numpy as np
 
 from clipflow.machine import cores
-from clipflow.speech import whisper, whisper_models
-from clipflow.speech.alignment import aligned
+from clipflow.settings import Transcriber, models
+from clipflow.speech import whisperx
 from clipflow.speech.sound import RATE
+from clipflow.speech.transcriber import recognizer
 
 
 def load(languages: Sequence[str]) -> None:
-    """The model of the settings, and the alignment models of `languages`, each on some silence.
+    """The model of the settings on some silence, and WhisperX's alignment models of `languages`.
 
-    Raises NotInstalledError for what is neither here nor can be fetched.
+    Raises NotInstalledError for what is neither on this machine nor can be fetched.
     """
-    whisper.require()
-    silence = np.zeros(2 * RATE, dtype=np.float32)
-    whisper_models.listener(None, cores()).transcribe(silence, batch_size=1, language="en")
+    silence = np.zeros(2 * RATE, dtype=np.int16)
+    recognizer(models(), cores()).recognize(silence, "en")
+    print(f"{models().transcriber}, {models().whisper_model}: recognises speech")
+    if models().transcriber is not Transcriber.WHISPERX:
+        return
     for language in languages:
-        found = whisper_models.aligner(language)
-        aligned({"text": "A word.", "start": 0.0, "end": 2.0}, silence, found)
+        found = whisperx.load_alignment_model(language, models())
+        segment = {"text": "A word.", "start": 0.0, "end": 2.0}
+        whisperx.align_segment(segment, silence.astype(np.float32), found)
         print(f"{language}: {'aligned' if found else 'no alignment model'}")
 
 
 if __name__ == "__main__":
-    load([language.strip() for language in sys.argv[1].split(",") if language.strip()])
+    names = sys.argv[1] if len(sys.argv) > 1 else "en"
+    load([language.strip() for language in names.split(",") if language.strip()])

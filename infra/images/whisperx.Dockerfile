@@ -38,7 +38,7 @@ ENV PATH=/opt/clipflow/venv/bin:$PATH \
     HF_HOME=/opt/clipflow/models/hugging-face \
     TORCH_HOME=/opt/clipflow/models/torch
 RUN if [ -n "${MODEL_MIRROR}" ]; then export HF_ENDPOINT="${MODEL_MIRROR}"; fi \
-    && CLIPFLOW_WHISPERX_MODEL="${WHISPERX_MODEL}" CLIPFLOW_WHISPERX_ALIGN_MODEL="${ALIGN_MODEL}" \
+    && CLIPFLOW_WHISPER_MODEL="${WHISPERX_MODEL}" CLIPFLOW_WHISPERX_ALIGN_MODEL="${ALIGN_MODEL}" \
     python -m deployments.operate.models "${LANGUAGES}" \
     && chmod -R a+rX /opt/clipflow/models
 
@@ -49,7 +49,7 @@ ARG ALIGN_MODEL=""
 COPY --from=packages /opt/clipflow/venv /opt/clipflow/venv
 COPY --from=models /opt/clipflow/models /opt/clipflow/models
 ENV CLIPFLOW_TRANSCRIBER=whisperx \
-    CLIPFLOW_WHISPERX_MODEL=${WHISPERX_MODEL} \
+    CLIPFLOW_WHISPER_MODEL=${WHISPERX_MODEL} \
     CLIPFLOW_WHISPERX_ALIGN_MODEL=${ALIGN_MODEL} \
     HF_HOME=/opt/clipflow/models/hugging-face \
     TORCH_HOME=/opt/clipflow/models/torch \

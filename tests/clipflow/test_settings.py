@@ -9,9 +9,7 @@ def test_a_choice_that_there_is_not_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("CLIPFLOW_TRANSCRIBER", "somebody")
     models.cache_clear()
     try:
-        with pytest.raises(
-            InvalidInputError, match=r"CLIPFLOW_TRANSCRIBER.*pocketsphinx.*whisperx"
-        ):
+        with pytest.raises(InvalidInputError, match=r"CLIPFLOW_TRANSCRIBER.*whisper.*whisperx"):
             models()
     finally:
         models.cache_clear()

@@ -11,7 +11,7 @@ from deployments.command.__main__ import app
 from tests.command.typed import typed
 from tests.programs import ROOT
 
-COMMANDS = ("shorts", "clips", "status", "open")
+COMMANDS = ("shorts", "clips", "transcribe", "status", "open")
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids="-".join)
@@ -36,8 +36,12 @@ def test_help_and_completion_wait_for_nothing_heavy() -> None:
 
 
 def test_completion_offers_the_commands(tmp_path: Path) -> None:
-    asked = {"_CLIPFLOW_COMPLETE": "complete_bash", "COMP_WORDS": "clipflow ", "COMP_CWORD": "1"}
-    ended = typed(folder=tmp_path, env=asked)
+    completion = {
+        "_CLIPFLOW_COMPLETE": "complete_bash",
+        "COMP_WORDS": "clipflow ",
+        "COMP_CWORD": "1",
+    }
+    ended = typed(folder=tmp_path, env=completion)
     assert set(COMMANDS) <= set(ended.stdout.split())
 
 
@@ -71,7 +75,7 @@ def test_every_command_and_option_is_in_the_reference() -> None:
         assert everywhere in reference
 
 
-@pytest.mark.parametrize("module", ["connect", "files", "open", "output"])
+@pytest.mark.parametrize("module", ["connect", "files", "open", "output", "transcribe"])
 def test_what_runs_before_the_connection_does_not_import_prefect(module: str) -> None:
     """Prefect reads PREFECT_API_URL when it is imported, and `connect` sets it."""
     code = f"import sys, deployments.command.{module}; print('prefect' in sys.modules)"

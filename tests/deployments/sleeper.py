@@ -9,7 +9,7 @@ from prefect import flow
 
 
 @flow(name="sleeper")
-def sleep_until_told(notes: str) -> None:
+def sleep_until_ended(notes: str) -> None:
     """Notes every start; ends once `notes` holds a file `end`. Its child stands for an ffmpeg."""
     child = subprocess.Popen(["sleep", "600"], start_new_session=True)
     Path(os.environ["CLIPFLOW_SCRATCH"], "window").touch()

@@ -52,7 +52,7 @@ def test_ranges_are_right_and_cost_no_memory(aws: StoredAws, source: bytes) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("asked", "given"),
+    ("requested", "expected"),
     [
         ("bytes=-3", (SIZE - 3, SIZE)),
         ("bytes=5-5", (5, 6)),
@@ -60,11 +60,11 @@ def test_ranges_are_right_and_cost_no_memory(aws: StoredAws, source: bytes) -> N
     ],
 )
 def test_ranges_of_every_form(
-    aws: StoredAws, source: bytes, asked: str, given: tuple[int, int]
+    aws: StoredAws, source: bytes, requested: str, expected: tuple[int, int]
 ) -> None:
-    got = aws.client("s3").get_object(Bucket=BUCKET, Key=KEY, Range=asked)
+    got = aws.client("s3").get_object(Bucket=BUCKET, Key=KEY, Range=requested)
     assert got["ResponseMetadata"]["HTTPStatusCode"] == 206
-    assert got["Body"].read() == source[slice(*given)]
+    assert got["Body"].read() == source[slice(*expected)]
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from deployments.local_stack import RunningStack, StackError, running_stack
 from deployments.local_stack.settings import StackSettings
 from tests.programs import ROOT, eventually, free_port
 
-ASKED = ("tenant_id", "episode_id", "clips")
+REQUESTED = ("tenant_id", "episode_id", "clips")
 KEY = {"pk": "tenant#episode", "sk": "clip#one"}
 
 
@@ -66,14 +66,13 @@ def the_trigger_is_there_once_and_gives_its_types(stack: RunningStack) -> None:
     eventually(lambda: answers(stack) and len(ask(stack, "/flow_runs/filter", flow)) >= 2, 90)
     given = [run["parameters"] for run in ask(stack, "/flow_runs/filter", flow)]
     # Where the automation was slow, the sweep has started the same once more.
-    assert {run["event_id"]: [run[name] for name in ASKED] for run in given} == {
+    assert {run["event_id"]: [run[name] for name in REQUESTED] for run in given} == {
         events[0]: ["7", "null", None],
         events[1]: ["7", "e", clips],
     }
     names = [automation["name"] for automation in ask(stack, "/automations/filter", {})]
     assert sorted(names) == [
         "begin-clip-generation",
-        "clipflow: cancelled",
         "clipflow: heartbeat lost",
         "clipflow: never started",
         "mark-failed",
@@ -195,7 +194,7 @@ def start_sleeper(stack: RunningStack, notes: Path) -> str:
     deployment = {
         "name": "test",
         "flow_id": flow["id"],
-        "entrypoint": "tests.deployments.sleeper.sleep_until_told",
+        "entrypoint": "tests.deployments.sleeper.sleep_until_ended",
         "work_pool_name": "clipflow-orchestrate",
         "work_queue_name": "media",
         "pull_steps": [],

@@ -106,10 +106,10 @@ def test_a_deploy_leaves_automations_alone_that_are_as_they_should_be(
         before = stored()
         asyncio.run(put())
         assert stored() == before
-        id, _, _ = before["clipflow: cancelled"]
+        id, _, _ = before["clipflow: heartbeat lost"]
         switched_off = {"enabled": False}
         httpx.patch(f"{prefect_server.url}/automations/{id}", json=switched_off, timeout=10)
         asyncio.run(put())
     after = stored()
-    assert after["clipflow: cancelled"][::2] == (id, True)
+    assert after["clipflow: heartbeat lost"][::2] == (id, True)
     assert after["clipflow: never started"] == before["clipflow: never started"]

@@ -6,8 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from uuid import UUID
 
 import pytest
+from prefect import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelling
 
 from tests.faults.asking import (
     COMPLETE,
@@ -103,6 +107,19 @@ def test_a_record_whose_run_and_worker_are_killed_leaves_in_progress_within_2_mi
     machine.worker.start()
     eventually(lambda: tenants.record(episode, "long")["status"] == COMPLETE, 60)
     assert history(tenants.record(episode, "long")) == [*MADE[:2], FAILED, *MADE[1:]]
+
+
+def test_a_record_whose_run_is_cancelled_without_a_worker_leaves_in_progress_within_2_minutes(
+    machine: BareMachine, tenants: Tenants, source: Path
+) -> None:
+    episode, run = at_work(machine, tenants, source)
+    owner = UUID(tenants.record(episode, "long")["flowRunId"])
+    machine.worker.stop(signal.SIGKILL)
+    kill(run)
+    api = {PREFECT_API_URL: f"{machine.stack.settings.prefect_url}/api"}
+    with temporary_settings(api), get_client(sync_client=True) as client:
+        client.set_flow_run_state(owner, Cancelling())
+    assert leaves_in_progress(tenants, episode, within=120) == "CANCELLED"
 
 
 def at_work(machine: BareMachine, tenants: Tenants, source: Path) -> tuple[Episode, int]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "licences.md"
-# Everything that is locked is in this one, the extra `whisperx` aside.
-LOCK = ROOT / "requirements.lock"
+# Everything that is locked is in these, the extra `whisperx` aside.
+LOCKS = (ROOT / "requirements.lock", ROOT / "requirements-weights.lock")
 _COPYLEFT = re.compile(r"GPL|General Public|MPL|Mozilla|EUPL|CDDL|EPL", re.IGNORECASE)
 # Distributions whose metadata do not say it, by the licence file in them.
 _SAID_ELSEWHERE = {"axe-playwright-python": "MIT"}
@@ -35,7 +35,8 @@ REASONS = {
 _HEAD = """\
 # Licences
 
-What is installed of `requirements.lock`, by what each distribution says of itself.
+What is installed of `requirements.lock` and `requirements-weights.lock`, by what each distribution
+says of itself.
 `python -m tests.supply.licences` writes this list, and a test fails where it is not up to date, or
 where something copyleft has no reason here. Fonts: `clipflow/captions/fonts/OFL.txt`.
 
@@ -50,8 +51,9 @@ def normalized(name: str) -> str:
 
 
 def locked() -> set[str]:
-    """The names in the lock."""
-    return {normalized(name) for name in re.findall(r"^([\w.-]+)==", LOCK.read_text(), re.M)}
+    """The names in the locks."""
+    text = "".join(lock.read_text() for lock in LOCKS)
+    return {normalized(name) for name in re.findall(r"^([\w.-]+)==", text, re.M)}
 
 
 def licence_of(metadata: PackageMetadata) -> str:

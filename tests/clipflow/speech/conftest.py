@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,19 @@ def spoken() -> list[tuple[float, float, str]]:
         for line in lines
     ]
     return [line for line in whole if line[1] < SECONDS]
+
+
+def word_errors(said: str, recognized: str) -> float:
+    """The words to insert, leave out or replace to make one of the other, per word said."""
+    expected, found = plain_words(said), plain_words(recognized)
+    row = list(range(len(found) + 1))
+    for place, word in enumerate(expected, 1):
+        diagonal, row[0] = row[0], place
+        for at, other in enumerate(found, 1):
+            fewest = min(row[at] + 1, row[at - 1] + 1, diagonal + (word != other))
+            diagonal, row[at] = row[at], fewest
+    return row[-1] / len(expected)
+
+
+def plain_words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9']+", text.lower().replace("’", "'"))

@@ -1,7 +1,7 @@
 """Words that have no times get theirs from their neighbours."""
 
 from clipflow.domain.transcript import PartialWord, fill_times, split_words
-from clipflow.speech.alignment import regrouped
+from clipflow.speech.grouping import regroup
 
 
 def test_what_is_not_timed_shares_what_its_neighbours_leave() -> None:
@@ -36,7 +36,7 @@ def test_characters_are_put_together_again_as_words() -> None:
         PartialWord("V", 0.7, 0.9, 0.6),
         PartialWord("。"),
     ]
-    assert regrouped(found, " 用TV。") == [
+    assert regroup(found, " 用TV。") == [
         PartialWord("用", 0.0, 0.5, 0.5),
         PartialWord("TV。", 0.5, 0.9, 0.5),
     ]

@@ -7,7 +7,7 @@ import pytest
 from urllib3.exceptions import SSLError
 from urllib3.response import HTTPResponse
 
-from clipflow.domain.errors import Failure, StorageUnavailableError
+from clipflow.domain.errors import Failure, InvalidInputError, StorageUnavailableError
 from clipflow.settings import settings
 from clipflow.storage import aws
 from clipflow.storage.objects import ObjectStore, object_store
@@ -43,6 +43,24 @@ def test_a_download_that_breaks_off_for_good_is_storages_failure(
     proxy.faults = [Fault(is_read, times=2, after=10_000)]
     object_store().download(KEY, tmp_path / "it")
     assert (tmp_path / "it").read_bytes() == bytes(100_000)
+
+
+def test_a_small_object_whose_body_ends_early_is_read_again(proxy: FaultyProxy) -> None:
+    proxy.faults = [Fault(is_read, times=2, after=10_000)]
+    assert object_store().data(KEY, 200_000) == bytes(100_000)
+    assert sum(map(is_read, proxy.requests)) == 3
+
+
+def test_a_small_object_that_never_comes_whole_is_storages_failure(proxy: FaultyProxy) -> None:
+    proxy.faults = [Fault(is_read, after=10_000)]
+    with pytest.raises(StorageUnavailableError, match=f"(?i)reading {KEY}") as raised:
+        object_store().data(KEY, 200_000)
+    assert Failure.of(raised.value).code == "STORAGE_ERROR"
+
+
+def test_an_object_above_the_limit_is_not_read(proxy: FaultyProxy) -> None:
+    with pytest.raises(InvalidInputError, match="larger than 1000 bytes"):
+        object_store().data(KEY, 1000)
 
 
 @pytest.mark.usefixtures("proxy")

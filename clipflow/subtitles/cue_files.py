@@ -1,0 +1,182 @@
+"""SubRip and WebVTT files as cues, each with the line it begins at; whatever is no cue is refused.
+
+Other programs skip what they cannot read, or show it as text. Here neither happens, since what
+stands in a cue is burned into a picture: a line that belongs to no cue is an error with its number.
+"""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.transcript import LONGEST
+
+REMEDY = (
+    "Correct it, or export the file again; or remove the file, so that the video is transcribed."
+)
+# Hours may have any number of digits, so that a time beyond the limit is refused as what it is.
+_CLOCK = r"(?:(\d{1,6}):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,9}))?"
+# What may stand behind the times: WebVTT's cue settings, and SubRip's coordinates (`X1:40`).
+_SETTINGS = r"(?:[ \t]+[A-Za-z][A-Za-z0-9]*:[^ \t]+)*"
+_TIMES = re.compile(rf"\s*{_CLOCK}[ \t]*-->[ \t]*{_CLOCK}{_SETTINGS}\s*", re.ASCII)
+_NUMBER = re.compile(r"\s*\d{1,9}\s*")
+# Times in forms of other programs, alone on a line: read as text they would be drawn.
+_ONLY_TIMES = re.compile(
+    r"[-+\s\[({]*\d{1,6}:\d{1,2}:\d{1,2}(?:[.,:;]\d{1,3})?[\s\])}]*"
+    r"(?:[-–—→=>,;/\s]+\d{1,6}:\d{1,2}:\d{1,2}(?:[.,:;]\d{1,3})?[\s\])}]*)*",
+    re.ASCII,
+)
+_ARROW = "-->"
+_NOT_CUES = re.compile(r"(?:NOTE|STYLE|REGION)(?:[ \t].*)?")
+_EXCERPT = 60
+# Characters: nobody says more in one row, and what is read from a row takes its time.
+_LONGEST_ROW = 20_000
+
+
+@dataclass(frozen=True)
+class FileCue:
+    """A cue as its file has it: where (`line 7`), its times in milliseconds, its rows with tags."""
+
+    place: str
+    start: int
+    end: int
+    rows: tuple[str, ...]
+
+
+def parse_cues(text: str, name: str) -> list[FileCue]:
+    """The cues of a SubRip or WebVTT file in the file's order.
+
+    Raises InvalidInputError with `name` and the line's number for the first line that is not part
+    of a cue, and for a time later than `LONGEST`.
+    """
+    # A byte-order mark in the middle is what is left of files that were joined.
+    lines = re.split(r"\r*\n|\r", text.replace("\ufeff", ""))
+    reader = _Reader(lines, name, lines[0].split(" ")[0].split("\t")[0] == "WEBVTT")
+    return reader.cues()
+
+
+def is_only_times(text: str) -> bool:
+    """Whether `text` is nothing but times, in whatever form, and what stands between them."""
+    return bool(_ONLY_TIMES.fullmatch(text[: _LONGEST_ROW + 1]))
+
+
+class _Reader:
+    """Reads from the top; `at` is the place of the next line, counted from 0."""
+
+    def __init__(self, lines: list[str], name: str, is_webvtt: bool) -> None:
+        self.lines = lines
+        self.name = name
+        self.is_webvtt = is_webvtt
+        self.at = 0
+        self.number: int | None = None
+
+    def cues(self) -> list[FileCue]:
+        if self.is_webvtt:
+            # The header goes on to the first empty line, or to a cue that follows without one.
+            self._skip_block()
+        found = []
+        while self._skip_blank_lines():
+            if self.is_webvtt and _NOT_CUES.fullmatch(self.lines[self.at]):
+                self._skip_block()
+            else:
+                found.append(self._cue())
+        return found
+
+    def _skip_blank_lines(self) -> bool:
+        while self.at < len(self.lines) and not self.lines[self.at].strip():
+            self.at += 1
+        return self.at < len(self.lines)
+
+    def _skip_block(self) -> None:
+        while self.at < len(self.lines) and self.lines[self.at] and not self._has_times(self.at):
+            self.at += 1
+
+    def _cue(self) -> FileCue:
+        if not self._has_times(self.at):
+            self._read_identifier()
+        match = _TIMES.fullmatch(self.lines[self.at])
+        assert match
+        place = f"line {self.at + 1}"
+        start, end = self._time(match.group(1, 2, 3, 4)), self._time(match.group(5, 6, 7, 8))
+        self.at += 1
+        return FileCue(place, start, end, self._rows())
+
+    def _read_identifier(self) -> None:
+        """Go past a line that is a cue's number or, in WebVTT, its name."""
+        line, times = self.lines[self.at], self.at + 1
+        is_number = _NUMBER.fullmatch(line)
+        while is_number and times < len(self.lines) and not self.lines[times].strip():
+            times += 1
+        if not (self._has_times(times) and (is_number or self.is_webvtt) and _ARROW not in line):
+            raise self._refusal(times if is_number and self._is_like_times(times) else self.at)
+        self.number = int(line) if is_number else None
+        self.at = times
+
+    def _rows(self) -> tuple[str, ...]:
+        """The cue's text, to the line before the next empty one or the next cue."""
+        rows: list[str] = []
+        if not self.is_webvtt:
+            # Converters leave an empty row above the text where the row was blank in the source.
+            first = self.at
+            if self._skip_blank_lines() and self._begins_cue(self.at):
+                self.at = first
+        while self.at < len(self.lines) and not self._ends_text():
+            if self._is_like_times(self.at):
+                raise self._refusal(self.at)
+            if len(self.lines[self.at]) > _LONGEST_ROW:
+                raise self._refusal(self.at)
+            rows.append(self.lines[self.at])
+            self.at += 1
+        return tuple(row for row in rows if row.strip())
+
+    def _ends_text(self) -> bool:
+        line = self.lines[self.at]
+        if not line or self._has_times(self.at):
+            return True
+        if not (_NUMBER.fullmatch(line) and self._has_times(self.at + 1)):
+            return False
+        # A number right above the next cue's times, with no empty line between the two cues.
+        if not self.lines[self.at - 1].strip() or int(line) == (self.number or 0) + 1:
+            return True
+        if self.number is not None:
+            raise self._refusal(self.at)
+        # No cue has a number here, so this one is said.
+        return False
+
+    def _begins_cue(self, at: int) -> bool:
+        if self._has_times(at):
+            return True
+        return bool(_NUMBER.fullmatch(self.lines[at])) and self._has_times(at + 1)
+
+    def _has_times(self, at: int) -> bool:
+        # Most lines are text: the arrow is looked for first because that is quick.
+        return (
+            at < len(self.lines)
+            and _ARROW in self.lines[at]
+            and bool(_TIMES.fullmatch(self.lines[at]))
+        )
+
+    def _is_like_times(self, at: int) -> bool:
+        line = self.lines[at] if at < len(self.lines) else ""
+        return _ARROW in line or is_only_times(line)
+
+    def _time(self, parts: tuple[str | None, ...]) -> int:
+        hours, minutes, seconds = (int(part or 0) for part in parts[:3])
+        if minutes > 59 or seconds > 59:
+            raise self._refusal(self.at)
+        whole = hours * 3600 + minutes * 60 + Fraction(f"{seconds}.{parts[3] or 0}")
+        if whole > LONGEST:
+            raise InvalidInputError(
+                f"{self.name}, line {self.at + 1}, has a time later than {LONGEST // 3600} hours.",
+                REMEDY,
+            )
+        return round(whole * 1000)
+
+    def _refusal(self, at: int) -> InvalidInputError:
+        line = " ".join(self.lines[at].split())
+        excerpt = line if len(line) <= _EXCERPT else f"{line[:_EXCERPT]}…"
+        times = self._is_like_times(at)
+        why = "has no times that can be read" if times else "is not part of a cue"
+        if len(self.lines[at]) > _LONGEST_ROW:
+            why = f"has more than {_LONGEST_ROW} characters"
+        return InvalidInputError(f"{self.name}, line {at + 1}, {why}: {excerpt!r}.", REMEDY)

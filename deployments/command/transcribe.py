@@ -1,0 +1,120 @@
+"""`clipflow transcribe`: transcripts of video and audio files, made in this very process."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from clipflow.domain.errors import ClipflowError, InvalidInputError, NotInstalledError
+from clipflow.domain.model import Model
+from clipflow.domain.shorts import LanguageTag
+from clipflow.domain.transcript import Transcript
+from clipflow.jobs.transcript import WRITERS, transcribe_file
+from clipflow.telemetry.progress import reporting_to
+from deployments.command.files import (
+    OutputManifest,
+    check_folder,
+    check_no_playlist,
+    content_id,
+    relative_path,
+    whole_file,
+)
+from deployments.command.output import Output, format_error, progress_bars, step_line
+
+# The names of the written files in the JSON document.
+_FIELDS = {".srt": "srt", ".vtt": "vtt", ".txt": "txt", ".words.json": "wordsJson"}
+
+
+class _Options(Model):
+    language: LanguageTag | None
+
+
+def transcribe_files(
+    paths: Sequence[Path], language: str | None, out: Path, output: Output
+) -> None:
+    """Writes the transcripts of each file to `out`; one that fails does not stop the others.
+
+    Raises InvalidInputError, before any work, for a language tag that is not valid, for a playlist,
+    for two files of the same name, and where a transcript would replace another file.
+    """
+    _Options.read({"language": language}, "the options")
+    manifests = _check(paths, out)
+    output.document |= {"job": "transcribe", "transcripts": []}
+    for path, manifest in zip(paths, manifests, strict=True):
+        output.document["transcripts"].append(_transcribe(path, language, out, manifest, output))
+
+
+def _check(paths: Sequence[Path], out: Path) -> list[OutputManifest]:
+    manifests = []
+    names: dict[str, Path] = {}
+    for path in paths:
+        check_no_playlist(path)
+        if other := names.get(path.stem):
+            raise InvalidInputError(
+                f"{other} and {path} would have transcripts of the same name.",
+                "Use one command for each, with another --out.",
+            )
+        names[path.stem] = path
+        files = [path.stem + suffix for suffix in WRITERS]
+        check_folder(out, files)
+        manifests.append(OutputManifest(out, f"transcribe/{content_id(path)}"))
+        manifests[-1].check(files)
+    return manifests
+
+
+def _transcribe(
+    path: Path, language: str | None, out: Path, manifest: OutputManifest, output: Output
+) -> dict[str, Any]:
+    """Transcribes one file; returns its part of the JSON document."""
+    began = time.monotonic()
+    document = dict.fromkeys(("language", "words", *_FIELDS.values(), "failure"))
+    try:
+        with _progress(path.name, output):
+            scratch = os.environ.get("CLIPFLOW_SCRATCH")
+            transcript = transcribe_file(path, language, Path(scratch) if scratch else None)
+        files = _write(transcript, path.stem, out, manifest)
+    except NotInstalledError:
+        raise
+    except (ClipflowError, OSError) as error:
+        code, message, remedy = format_error(error)
+        output.step(step_line(time.monotonic() - began, path.name, is_made=False))
+        output.fail(code, message, remedy)
+        return {"file": str(path), **document, "failure": f"{message} {remedy}".strip()}
+    words = len(transcript.words)
+    label = f"{path.name}: {words} words" if words else f"{path.name}: no speech was recognised"
+    output.step(step_line(time.monotonic() - began, label, is_made=True))
+    output.line(" ".join(relative_path(file) for file in files.values()))
+    return {
+        "file": str(path),
+        **document,
+        "language": transcript.language,
+        "words": words,
+        **{field: str(files[suffix]) for suffix, field in _FIELDS.items()},
+    }
+
+
+def _write(
+    transcript: Transcript, stem: str, out: Path, manifest: OutputManifest
+) -> dict[str, Path]:
+    files = {}
+    for suffix, writer in WRITERS.items():
+        path = out / f"{stem}{suffix}"
+        with whole_file(path) as written:
+            written.write_text(writer(transcript), encoding="utf-8")
+        manifest.add(path.name)
+        files[suffix] = path
+    return files
+
+
+@contextmanager
+def _progress(name: str, output: Output) -> Iterator[None]:
+    """A bar with the share of the sound that was recognised; in a pipe nothing."""
+    if not output.console.is_terminal:
+        yield
+        return
+    with progress_bars(output.console) as bars:
+        bar = bars.add_task(name, total=1.0)
+        with reporting_to(lambda fraction: bars.update(bar, completed=fraction)):
+            yield

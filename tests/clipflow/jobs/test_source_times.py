@@ -1,0 +1,81 @@
+"""Sources whose containers say other times than their packets have."""
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+
+import pytest
+
+from clipflow.storage.objects import ObjectHead
+from tests.clipflow.jobs.cutting import Cutter
+from tests.made_media import (
+    clicks,
+    flashes,
+    frame_numbers,
+    frames_in,
+    make_hls,
+    make_source,
+)
+
+
+def put_hls(
+    cutter: Cutter, folder: Path, source: Path, seconds: str = "2", options: Sequence[str] = ()
+) -> ObjectHead:
+    """The playlist of `source` in the store, with whole seconds declared for its chunks."""
+    playlist, chunks = make_hls(source, folder, "mpegts", seconds, options)
+    text = re.sub(
+        r"#EXTINF:([\d.]+)", lambda m: f"#EXTINF:{ceil(float(m[1]))}", playlist.read_text()
+    )
+    playlist.write_text(text)
+    for chunk in chunks:
+        cutter.put(chunk)
+    return cutter.put(playlist)
+
+
+# Keyframes every 1.92 s, as AWS's own templates write them.
+SHORT_GROUPS = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "48", "-keyint_min", "48")
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [("50", "52"), ("100", "102"), ("0.3", "3"), ("130", "134")]
+)
+def test_hls_is_cut_by_the_times_in_its_chunks(
+    start: str, end: str, cutter: Cutter, tmp_path: Path
+) -> None:
+    source = make_source(
+        tmp_path / "s.ts", seconds=140, picture=SHORT_GROUPS, sound=("-c:a", "aac"), clicks=True
+    )
+    head = put_hls(cutter, tmp_path, source, "1.92")
+    probe = cutter.probe(head)
+    # 73 chunks of 1.92 s, declared as 2 s each.
+    assert probe.duration and abs(probe.duration - 140) < Fraction(1, 10)
+    segment = cutter.cut(head, start, end)
+    assert frame_numbers(segment) == frames_in(start, end, 25)
+    apart = [abs(h - s) for h, s in zip(clicks(segment), flashes(segment), strict=True)]
+    assert max(apart) < Fraction(1, 1000)
+
+
+def test_hls_is_cut_past_the_wrap_of_its_clock(cutter: Cutter, tmp_path: Path) -> None:
+    # The 33 bits of a transport stream's clock are full after 95443.7 s.
+    source = make_source(tmp_path / "s.ts", seconds=220, sound=("-c:a", "aac"), clicks=True)
+    head = put_hls(cutter, tmp_path, source, options=("-output_ts_offset", "95330"))
+    for start, end in (("10", "12"), ("112", "115"), ("200", "203")):
+        segment = cutter.cut(head, start, end)
+        assert frame_numbers(segment) == frames_in(start, end, 25)
+        apart = [abs(h - s) for h, s in zip(clicks(segment), flashes(segment), strict=True)]
+        assert max(apart) < Fraction(1, 1000)
+
+
+@pytest.mark.parametrize("kept", ["lt(t,10)", "lt(t,10)+gt(t,25)"], ids=["stops", "pauses"])
+def test_a_picture_that_ends_under_its_sound_keeps_its_last_frames(
+    kept: str, cutter: Cutter, tmp_path: Path
+) -> None:
+    source = make_source(
+        tmp_path / "s.ts",
+        seconds=30,
+        sound=("-c:a", "aac"),
+        filters=("-vf", f"select='{kept}'", "-fps_mode", "passthrough"),
+    )
+    assert frame_numbers(cutter.cut(cutter.put(source), "8", "10")) == list(range(200, 250))

@@ -1,0 +1,160 @@
+"""WhisperX for real, with models so small that the test makes them.
+
+Skipped where the extra is not installed, but for what a person then reads.
+"""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clipflow.domain.errors import InvalidInputError, NotInstalledError
+from clipflow.domain.transcript import Word
+from clipflow.settings import Models
+from clipflow.speech import transcriber
+from clipflow.speech.sound import RATE, Samples
+from clipflow.speech.transcriber import detect_language, recognizer, transcribe
+from clipflow.speech.whisperx import align_segment, assign_speakers, load_alignment_model
+
+LINE = "It costs 42 dollars, and more."
+# Those whom WhisperX is made of warn of each other.
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture(autouse=True)
+def chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WhisperX is chosen."""
+    monkeypatch.setenv("CLIPFLOW_TRANSCRIBER", "whisperx")
+    for name in ("CLIPFLOW_WHISPER_MODEL", "CLIPFLOW_WHISPERX_ALIGN_MODEL", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """WhisperX, on a machine without a network and without models."""
+    # Set before anything of Hugging Face's is imported, which reads them then.
+    with pytest.MonkeyPatch.context() as patch:
+        home = str(tmp_path_factory.mktemp("home"))
+        for name in ("HF_HOME", "TORCH_HOME", "NLTK_DATA"):
+            patch.setenv(name, home)
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        pytest.importorskip("whisperx", reason="the extra whisperx is not installed")
+        yield
+
+
+@pytest.fixture(scope="module")
+def folders(offline: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A Whisper that always writes LINE, and an aligner."""
+    from tests.clipflow.speech.tiny_models import make_aligner, make_whisper
+
+    folder = tmp_path_factory.mktemp("models")
+    return make_whisper(folder, LINE.split()), make_aligner(folder / "aligner")
+
+
+@pytest.fixture
+def tiny(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIPFLOW_WHISPER_MODEL", str(folders[0]))
+    monkeypatch.setenv("CLIPFLOW_WHISPERX_ALIGN_MODEL", str(folders[1]))
+
+
+@pytest.mark.skipif(find_spec("whisperx") is not None, reason="the extra whisperx is installed")
+def test_without_the_extra_a_person_is_told_how_to_get_it() -> None:
+    with pytest.raises(NotInstalledError) as caught:
+        recognizer(Models())
+    assert "make whisperx" in caught.value.remedy
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny")
+def test_each_word_of_a_long_sound_has_a_time(
+    sample_sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcriber, "WINDOW", 25 * RATE)
+    monkeypatch.setattr(transcriber, "_LEEWAY", 5 * RATE)
+    transcript = transcribe(sample_sound, None, Models())
+    texts = [word.text for word in transcript.words]
+    # Once for each 30 seconds of a window in which someone speaks.
+    assert texts == LINE.split() * (len(texts) // 6) and len(texts) >= 3 * 6
+    assert transcript.language == "en"
+    starts = [word.start for word in transcript.words]
+    assert starts == sorted(starts)
+    assert starts[0] < 5 and starts[-1] > 40
+    aligned = [word for word in transcript.words if word.score is not None]
+    assert aligned and all(0 <= word.score <= 1 for word in aligned if word.score is not None)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("seconds", [0, 2])
+def test_silence_has_no_words(tmp_path: Path, seconds: int) -> None:
+    sound = tmp_path / "sound"
+    sound.write_bytes(bytes(2 * seconds * RATE))
+    assert transcribe(sound, None, Models()).words == ()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny")
+def test_a_language_that_cannot_be_heard_is_refused(sample_sound: Path) -> None:
+    with pytest.raises(InvalidInputError, match="knows English only, not 'de'"):
+        transcribe(sample_sound, "de-AT", Models())
+    with pytest.raises(InvalidInputError, match="does not know the language 'tlh'"):
+        transcribe(sample_sound, "tlh", Models())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("offline")
+def test_a_missing_model_is_named(sample_sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NotInstalledError, match="Whisper model large-v3") as caught:
+        transcribe(sample_sound, "en", Models())
+    assert "CLIPFLOW_WHISPER_MODEL" in caught.value.remedy
+    with pytest.raises(NotInstalledError, match=r"alignment model jonatasgrosman/.* for 'ja'"):
+        load_alignment_model("ja", Models())
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    with pytest.raises(NotInstalledError, match="diarization model") as caught:
+        transcribe(sample_sound, "en", Models())
+    assert "hf_secret" not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny")
+def test_chinese_keeps_foreign_words_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = np.random.default_rng(1).normal(0, 0.1, 3 * RATE).astype(np.float32)
+    segment = {"text": "我用iPhone，也用 Mac。", "start": 0.5, "end": 2.5}
+    expected = ["我", "用", "iPhone，", "也", "用", "Mac。"]
+    words = align_segment(segment, sound, load_alignment_model("zh", Models()))
+    assert [word.text for word in words] == expected
+    assert any(word.score is not None for word in words)
+    monkeypatch.delenv("CLIPFLOW_WHISPERX_ALIGN_MODEL")
+    assert load_alignment_model("sw", Models()) is None
+    words = align_segment(segment, sound, None)
+    assert [word.text for word in words] == expected
+    assert (words[0].start, words[-1].end) == (0.5, 2.5)
+
+
+@pytest.mark.usefixtures("offline")
+def test_each_word_has_the_speaker_of_its_turn() -> None:
+    import pandas
+
+    words = [Word(text=str(at), start=at, end=at + 0.5) for at in range(6)]
+    turns = [(0.9, 2.6, "A"), (3.9, 4.6, "B")]
+    spoken = assign_speakers(words, pandas.DataFrame(turns, columns=["start", "end", "speaker"]))
+    assert [word.speaker for word in spoken] == ["A", "A", "A", "A", "B", "B"]
+
+
+class Listener:
+    """Takes what is loud for Arabic, and silence for Norwegian, as Whisper is wont to."""
+
+    def detect_language(self, sound: Samples) -> tuple[str, float]:
+        return ("ar" if np.abs(sound).max() > 2000 else "nn"), 1.0
+
+    def recognize(self, sound: Samples, language: str, threads: int = 1) -> list[Word]:
+        return []
+
+
+def test_the_language_is_that_of_most_excerpts(tmp_path: Path) -> None:
+    heard = np.full(300 * RATE, 9000, np.int16)
+    heard[: 60 * RATE] = 0
+    heard.tofile(tmp_path / "sound")
+    assert detect_language(Listener(), tmp_path / "sound") == "ar"

@@ -16,11 +16,11 @@ from clipflow.domain.clips import (
 )
 from clipflow.domain.keys import ClipKeys
 from clipflow.domain.timecode import format_clock
+from clipflow.jobs import fingerprints
 from clipflow.jobs.scratch import work_folder
 from clipflow.jobs.segment import (
     SegmentPlan,
     find_source,
-    fingerprint,
     is_made_from,
     make_segment,
     open_source,
@@ -69,15 +69,13 @@ class SourcedClip:
     @property
     def fingerprint(self) -> str:
         """Equal for equal clips: the same spans of the same bytes, made by the same pipeline."""
-        return fingerprint(
-            [[s.model_dump(include={"start_time", "end_time"}), h.etag] for s, h in self.segments]
-        )
+        return fingerprints.of_clip(self.segments)
 
     @property
     def etags(self) -> str:
         """Of every source, for the clip's metadata, which holds no more than 2 KB."""
         joined = ",".join(dict.fromkeys(head.etag for _, head in self.segments))
-        return joined if len(joined) <= 1024 else fingerprint(joined)
+        return joined if len(joined) <= 1024 else fingerprints.fingerprint(joined)
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from clipflow.domain.timecode import format_clock
 from clipflow.domain.transcript import Transcript, read_words, words_json
 from clipflow.highlights.moments import pick
 from clipflow.highlights.pieces import Brief
+from clipflow.jobs import fingerprints
 from clipflow.jobs.scratch import work_folder
 from clipflow.jobs.segment import (
     SegmentPlan,
     checkpoint,
     find_source,
-    fingerprint,
     is_made_from,
     is_ours,
     make_segment,
@@ -85,11 +85,7 @@ def transcribe(
     """
     video = find_source([keys.original], objects)
     supplied = _supplied_subtitles(keys, objects)
-    if supplied:
-        made_from = fingerprint(["subtitles", supplied.key, supplied.etag, video.etag, language])
-    else:
-        chosen = models().model_dump(include={"transcriber", "whisper_model"})
-        made_from = fingerprint([video.etag, chosen, language])
+    made_from = fingerprints.of_transcript(video, supplied, language, models())
     if not force and is_made_from(objects.head(keys.words), made_from):
         return
     if supplied:
@@ -150,7 +146,7 @@ def _hear(
     machine: Machine,
     force: bool,
 ) -> Transcript:
-    kept = not force and is_made_from(objects.head(keys.sound), fingerprint(video.etag))
+    kept = not force and is_made_from(objects.head(keys.sound), fingerprints.of_sound(video))
     with work_folder(machine.scratch, min(2 * video.size, _SOUND_BYTES)) as scratch:
         sound = scratch / "sound.raw"
         if kept:
@@ -176,7 +172,7 @@ def _keep_sound(
             "Give it subtitles.",
         )
     audio.extract(source, probe, sound)
-    packed, made_from = sound.with_suffix(".flac"), fingerprint(video.etag)
+    packed, made_from = sound.with_suffix(".flac"), fingerprints.of_sound(video)
     archive.pack(sound, packed, machine)
     objects.upload(packed, keys.sound, checkpoint(video.etag, made_from), "audio/flac")
 
@@ -190,8 +186,7 @@ def choose_moments(
     choose others, and every short would be made anew. Raises what `pick` raises.
     """
     video, words = find_source([keys.original], objects), find_source([keys.words], objects)
-    asked = [config.segment_count, config.target_seconds, models().highlight_model]
-    made_from = fingerprint([words.etag, *asked])
+    made_from = fingerprints.of_moments(video, words, config, models())
     if not force and is_made_from(objects.head(keys.moments), made_from):
         return read_moments(keys, objects)
     duration = probe_source(open_source(video, objects)).duration
@@ -270,7 +265,7 @@ def make_moment(
     span = planned.plan.span
     spoken = read_transcript(planned.keys, objects).within(float(span.start), float(span.end))
     text, key = srt_text(spoken), planned.keys.segment_subtitles(planned.number)
-    made_from = fingerprint(text)
+    made_from = fingerprints.of_subtitles(text)
     if not is_made_from(objects.head(key), made_from):
         metadata = checkpoint(planned.plan.head.etag, made_from)
         objects.put_text(text, key, metadata, "application/x-subrip")
@@ -292,5 +287,5 @@ def make_thumbnail(keys: ShortsKeys, objects: ObjectStore, machine: Machine) -> 
             _THUMBNAIL_DEADLINE,
             max_bytes=_LARGEST_THUMBNAIL,
         )
-        metadata = checkpoint(segment.etag, fingerprint(segment.etag))
+        metadata = checkpoint(segment.etag, fingerprints.of_thumbnail(segment))
         objects.upload(picture, keys.thumbnail, metadata, "image/png")

@@ -55,26 +55,26 @@ def machine() -> Iterator[str]:
 
 
 def main() -> None:
-    asked = arguments().parse_args()
+    options = arguments().parse_args()
     console = Console()
     for line in machine():
         console.print(line, highlight=False)
-    sources = Sources(asked.folder.resolve(), QUICK if asked.quick else FULL)
-    rounds = 1 if asked.quick else max(1, asked.rounds)
-    asked.folder.mkdir(parents=True, exist_ok=True)
+    sources = Sources(options.folder.resolve(), QUICK if options.quick else FULL)
+    rounds = 1 if options.quick else max(1, options.rounds)
+    options.folder.mkdir(parents=True, exist_ok=True)
     # Beside the sources, where there is room.
-    scratch = Path(tempfile.mkdtemp(prefix="run-", dir=asked.folder.resolve()))
+    scratch = Path(tempfile.mkdtemp(prefix="run-", dir=options.folder.resolve()))
     findings: list[Finding] = []
     try:
         with warehouse(scratch / "objects") as stock:
             known = topics(sources, stock, rounds)
-            for topic in asked.only:
+            for topic in options.only:
                 with console.status(f"measuring: {topic}"):
                     findings += known[topic]()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         # Also where a later topic failed: what was measured took its time.
-        report.write(findings, asked.out, console)
+        report.write(findings, options.out, console)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Finding:
-    """One measured number; `target` is the most it should be, None where it is told for comparison.
+    """One measured number; `target` is the most it should be, None without a target.
 
     `name` is `topic/what`; `ratio` is a ratio unless the name says another unit. `holds` is whether
     what the target asks besides the number is so.

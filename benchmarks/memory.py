@@ -21,10 +21,10 @@ def measured(sources: Sources, stock: Warehouse) -> list[Finding]:
     stock.link(sources.long, "large.mp4")
     stock.link(sources.background, "background.mp4")
     peaks = {what: _peak(what, sources.extent, stock) for what in ("cut", "short")}
-    told = ", ".join(f"{what} {peak:.0f} MB" for what, peak in peaks.items())
+    found = ", ".join(f"{what} {peak:.0f} MB" for what, peak in peaks.items())
     size = sources.long.stat().st_size / 1e6
     return [
-        Finding("memory/peak-mb", max(peaks.values()), 300, f"{told}; a source of {size:.0f} MB")
+        Finding("memory/peak-mb", max(peaks.values()), 300, f"{found}; a source of {size:.0f} MB")
     ]
 
 
@@ -36,7 +36,7 @@ def _peak(what: str, extent: Extent, stock: Warehouse) -> float:
 def own_peak() -> float:
     """This process's largest resident memory, in MB.
 
-    `getrusage` also knows what its parent had when it was made; Linux tells the process's own.
+    `getrusage` also knows what its parent had when it was made; Linux reports the process's own.
     """
     status = Path("/proc/self/status")
     if status.exists():

@@ -2,9 +2,9 @@
 
     python -m benchmarks.object_server FOLDER
 
-It prints its URL. A bucket is a folder in FOLDER, a key a path in it; metadata lies beside, and an
+It prints its URL. A bucket is a folder in FOLDER, a key a path in it; metadata are beside it, an
 upload in parts in a folder of its own. The sources are several GB: they are linked here and read
-from where they lie. `GET /_read` tells the bytes sent of each key since it was last asked.
+from there. `GET /_read` returns the bytes sent of each key since the previous such request.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 _META, _PARTS = ".meta", ".parts"
 _CHUNK = 1 << 16
-# What lies in a socket when the reader hangs up was sent, but never read: little of it, then.
+# A small socket buffer: what is in it when the reader hangs up was counted, but not read.
 _SEND_BUFFER = 1 << 16
 
 
@@ -43,8 +43,8 @@ class ObjectServer(ThreadingHTTPServer):
     def counted(self) -> dict[str, int]:
         """Bytes sent by `/bucket/key`, forgotten with this."""
         with self._lock:
-            told, self._sent = self._sent, Counter()
-        return dict(told)
+            sent, self._sent = self._sent, Counter()
+        return dict(sent)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -76,7 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("If-Match", "").strip('"') not in ("", etag(path)):
             return self._answer(412)
         size = path.stat().st_size
-        first, end = asked(self.headers.get("Range"), size)
+        first, end = requested_range(self.headers.get("Range"), size)
         headers = {**_headers(path), "Content-Range": f"bytes {first}-{end - 1}/{size}"}
         self._answer(206 if "Range" in self.headers else 200, headers, None, end - first)
         self._send(path, first, end)
@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
             file.seek(first)
             while first < end:
                 chunk = file.read(min(_CHUNK, end - first))
-                # First, or whoever has the last byte may ask before it is counted.
+                # Counted first: the reader of the last byte may request the counts at once.
                 self.server.count(key, len(chunk))
                 self.wfile.write(chunk)
                 first += len(chunk)
@@ -127,9 +127,9 @@ class _Handler(BaseHTTPRequestHandler):
                 left -= file.write(self.rfile.read(min(_CHUNK, left)))
 
     def _keep_metadata(self, path: Path) -> None:
-        kept = {n: v for n, v in self.headers.items() if n.lower().startswith("x-amz-meta-")}
+        metadata = {n: v for n, v in self.headers.items() if n.lower().startswith("x-amz-meta-")}
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_name(path.name + _META).write_text(json.dumps(kept))
+        path.with_name(path.name + _META).write_text(json.dumps(metadata))
 
     def _xml(self, root: str, name: str, value: str) -> None:
         self._answer(200, {}, f"<{root}><{name}>{value}</{name}></{root}>".encode())
@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         body: bytes | None = b"",
         length: int | None = None,
     ) -> None:
-        """A head, and `body`; None where somebody else sends it, `length` bytes of it."""
+        """A head, and `body`; None where the caller sends its `length` bytes."""
         self.send_response_only(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
@@ -154,11 +154,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 def etag(path: Path) -> str:
     """Another one for other bytes, without reading them."""
-    told = path.stat()
-    return hashlib.md5(f"{told.st_size} {told.st_mtime_ns}".encode()).hexdigest()
+    stat = path.stat()
+    return hashlib.md5(f"{stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()
 
 
-def asked(header: str | None, size: int) -> tuple[int, int]:
+def requested_range(header: str | None, size: int) -> tuple[int, int]:
     """The first byte, and the one after the last, that a Range header asks for."""
     if not header:
         return 0, size
@@ -170,8 +170,8 @@ def asked(header: str | None, size: int) -> tuple[int, int]:
 
 def _headers(path: Path) -> dict[str, str]:
     meta = path.with_name(path.name + _META)
-    kept: dict[str, str] = json.loads(meta.read_text()) if meta.exists() else {}
-    return {"ETag": f'"{etag(path)}"', "Accept-Ranges": "bytes", **kept}
+    metadata: dict[str, str] = json.loads(meta.read_text()) if meta.exists() else {}
+    return {"ETag": f'"{etag(path)}"', "Accept-Ranges": "bytes", **metadata}
 
 
 def _parts(path: Path) -> Path:
@@ -182,7 +182,7 @@ def main() -> None:
     server = ObjectServer(Path(sys.argv[1]))
     print(f"http://127.0.0.1:{server.server_port}", flush=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    # Whoever started it holds the other end of its input: when that is gone, so is this.
+    # The process that started this one holds the other end of its input: both end together.
     sys.stdin.read()
 
 

@@ -37,8 +37,10 @@ def measured(extent: Extent, folder: Path) -> list[Finding]:
 
 
 def findings(costs: dict[int, Cost]) -> list[Finding]:
-    told = [
-        Finding(f"orchestration/{count}-segments-ms", 1000 * c.wall / count, None, f"{c}, all told")
+    findings = [
+        Finding(
+            f"orchestration/{count}-segments-ms", 1000 * c.wall / count, None, f"{c}, all together"
+        )
         for count, c in costs.items()
     ]
     largest = max(costs)
@@ -46,12 +48,12 @@ def findings(costs: dict[int, Cost]) -> list[Finding]:
     detail = (
         f"{largest} segments in one flow run, wall time; the run's process took {costs[largest]}"
     )
-    return [*told, Finding("orchestration/ms-per-segment", each, 15, detail)]
+    return [*findings, Finding("orchestration/ms-per-segment", each, 15, detail)]
 
 
 def _in_a_process(count: int, env: dict[str, str]) -> Cost:
-    told = run(sys.executable, "-m", "benchmarks.orchestration", str(count), env=env).stdout
-    processor, wall = map(float, told.split())
+    printed = run(sys.executable, "-m", "benchmarks.orchestration", str(count), env=env).stdout
+    processor, wall = map(float, printed.split())
     return Cost(processor, wall)
 
 

@@ -21,7 +21,7 @@ def ffmpeg(*arguments: str) -> None:
 
 
 def run(*command: str, env: Mapping[str, str] | None = None) -> CompletedProcess[str]:
-    """What it said. Raises CalledProcessError with its last words as a note."""
+    """Its output. Raises CalledProcessError with the end of it as a note."""
     whole = {**os.environ, **(env or {})}
     try:
         return subprocess.run(command, check=True, capture_output=True, text=True, env=whole)

@@ -29,7 +29,7 @@ _LOSSLESS = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "0", "-pix_fmt", 
 _STACK = "[0:v]{crop}pad=1080:1920:0:0[a];[a][1:v]overlay=y=960:shortest=1{captions}"
 _WORD_SECONDS = 0.5
 # Whole numbers: times that are rounded pair a frame with the one before. And one colour for all, or
-# ffmpeg converts a picture that does not tell its own.
+# ffmpeg converts a picture without a colour tag.
 _COUNTED = (
     f"settb=1/{RATE},setpts=N,"
     "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
@@ -85,7 +85,7 @@ class Usual:
 
     @property
     def _crop(self) -> str:
-        # Where there is no face, the product's crop stands in the middle, on an even pixel.
+        # Where there is no face, the product's crop is in the middle, on an even pixel.
         width, height = self.size
         wide = 2 * round(height * Fraction(9, 8) / 2)
         left = 2 * round((width - wide) // 2 * 2 / 4 + 0.01)
@@ -135,7 +135,7 @@ class Likeness:
         return f"SSIM {self.ssim:.4f}" + ("" if self.vmaf is None else f", VMAF {self.vmaf:.1f}")
 
     def __ge__(self, other: "Likeness") -> bool:
-        """By VMAF, which is what people see, where it is known; within what nobody sees."""
+        """By VMAF, which is what people see, where it is known; else by SSIM."""
         if self.vmaf is None or other.vmaf is None:
             return self.ssim >= other.ssim - 0.0005
         return self.vmaf >= other.vmaf - 0.1
@@ -152,12 +152,12 @@ def likeness(made: Path, meant: Path) -> Likeness:
     return Likeness(ssim, vmaf)
 
 
-def _compared(program: str, how: str, made: Path, meant: Path, said: str) -> float:
+def _compared(program: str, how: str, made: Path, meant: Path, pattern: str) -> float:
     graph = f"[0:v]{_COUNTED}[a];[1:v]{_COUNTED}[b];[a][b]{how}"
     inputs = ("-i", str(made), "-i", str(meant))
     command = (program, "-nostdin", "-hide_banner", *inputs, "-lavfi", graph, "-f", "null", "-")
     text = run(*command).stderr
-    found = re.search(said, text)
+    found = re.search(pattern, text)
     assert found, text
     return float(found[1])
 

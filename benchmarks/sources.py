@@ -1,4 +1,4 @@
-"""The sources: made by ffmpeg, the same on every run, kept in a folder for the next one.
+"""The sources: made by ffmpeg, the same on every run, and left in a folder for the next one.
 
 A source of hours is a block of four closed groups of pictures, encoded once and repeated by copy:
 it costs no more to make than the block, and to decode as much as any other of its length.
@@ -81,7 +81,7 @@ QUICK = Extent(
 
 @dataclass(frozen=True)
 class Sources:
-    """Files in `folder`; each is made when it is asked for first."""
+    """Files in `folder`; each is made when it is first requested."""
 
     folder: Path
     extent: Extent

@@ -44,15 +44,15 @@ def uneven_spans() -> list[Span]:
 
 def finding(clip: Path, spans: list[Span]) -> Finding:
     """What the clip's own frames and samples say."""
-    heard, seen = clicks(clip), flashes(clip)
-    if not len(heard) == len(seen) == len(spans):
-        counts = f"{len(seen)} flashes and {len(heard)} clicks in {len(spans)} segments"
+    clicks_at, flashes_at = clicks(clip), flashes(clip)
+    if not len(clicks_at) == len(flashes_at) == len(spans):
+        counts = f"{len(flashes_at)} flashes and {len(clicks_at)} clicks in {len(spans)} segments"
         return Finding("drift/ten-joins-ms", float("inf"), 1, counts)
     # The frame that flashes is the first at or after the second, so it may come up to a frame late.
     meant = [sum(s.duration for s in spans[:n]) - spans[n].start % 1 + 1 for n in range(len(spans))]
     frames = [_first_frame(n + 1) for n in range(len(spans))]
-    sight = [abs(s - m - f) for s, m, f in zip(seen, meant, frames, strict=True)]
-    sound = [abs(h - m) for h, m in zip(heard, meant, strict=True)]
+    sight = [abs(s - m - f) for s, m, f in zip(flashes_at, meant, frames, strict=True)]
+    sound = [abs(h - m) for h, m in zip(clicks_at, meant, strict=True)]
     worst = float(max(*sight, *sound) * 1000)
     detail = (
         f"picture {float(max(sight) * 1000):.3f} ms, sound {float(max(sound) * 1000):.3f} ms, "

@@ -61,7 +61,7 @@ class Warehouse:
         there.symlink_to(path.resolve())
 
     def bytes_read(self, key: str) -> int:
-        """Of the object, since this was last asked of any."""
+        """Of the object, since the last such request for any."""
         with urllib.request.urlopen(f"{self.url}/_read") as answer:
             return int(json.load(answer).get(f"/{_BUCKET}/{key}", 0))
 

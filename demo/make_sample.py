@@ -7,7 +7,7 @@ Reads `conversation.toml` and writes into `sample/`: `main.mp4` (the programme, 
 (`[{speaker, startTime, endTime, text}]`, the times of each spoken line as `HH:MM:SS.mmm`).
 
 Needs Python 3.11, any sans font, and an ffmpeg >= 5 with flite (speech), drawtext with fontconfig,
-and libx264, as Debian's is. What it writes is committed, so that nobody else needs these: run it
+and libx264, as Debian's is. What it writes is committed, so that no one else needs these: run it
 only after changing the conversation or the picture.
 """
 

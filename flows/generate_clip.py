@@ -12,10 +12,11 @@ from clipflow.domain.keys import ClipKeys
 from clipflow.domain.model import Identifier
 from clipflow.settings import limits, settings
 from tasks.clips import find_made, find_sources, plan, stitch_segments
+from tasks.dispatch import queue_behind, start_queued
 from tasks.fan_out import extract_all, run_concurrency
 from tasks.flow_runs import GENERATE_CLIP
 from tasks.records import read_record, set_complete, set_failed, set_in_progress
-from tasks.recovery import STATE_HOOKS
+from tasks.recovery import STATE_HOOKS, stop_if_ended
 from tasks.run_page import failure_of, publish_clip, tag_run
 
 
@@ -48,7 +49,7 @@ def generate_clip(
         force: Make it also where it is made already, from the same.
     """
     fields = {"clipId": clip_id, "segments": segments, "sourceKey": source_key}
-    clip = ClipRequest.read(fields, "the clip asked for")
+    clip = ClipRequest.read(fields, "the requested clip")
     keys = ClipKeys(tenant_id, episode_id, clip_id, settings().key_prefix)
     tag_run(keys)
     run_id = str(runtime.flow_run.get_id())
@@ -62,16 +63,23 @@ def generate_clip(
         return Completed(name="AlreadyMade", message=f"{keys.clip} is up to date.")
 
     claim = set_in_progress(keys, run_id, clip.initial_attributes)
+    if not claim.granted and claim.owner:
+        queue_behind(claim.owner)
+        claim = set_in_progress(keys, run_id, clip.initial_attributes)
     if not claim.granted:
         return Completed(name="AlreadyInProgress", message=f"Run {claim.owner} is making it.")
     try:
-        result = _make(keys, record.complete_request(clip), force)
+        with stop_if_ended():
+            result = _make(keys, record.complete_request(clip), force)
         set_complete(keys, run_id, result)
     except Exception as error:  # noqa: BLE001 - any error goes to the record
         failure = failure_of(error)
         set_failed(keys, run_id, failure)
-        return Failed(message=failure.message)
-    return Completed(message=f"{result.s3_key}: {result.duration}, {result.resolution}")
+        state: State[Any] = Failed(message=failure.message)
+    else:
+        state = Completed(message=f"{result.s3_key}: {result.duration}, {result.resolution}")
+    start_queued(run_id)
+    return state
 
 
 def _publish_if_made(keys: ClipKeys, clip: ClipRequest) -> bool:

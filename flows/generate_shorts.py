@@ -15,7 +15,7 @@ from flows.prepare_video import prepare_video
 from tasks.fan_out import prepare, render_all, run_concurrency
 from tasks.flow_runs import GENERATE_SHORTS
 from tasks.records import set_complete, set_failed, set_in_progress
-from tasks.recovery import STATE_HOOKS
+from tasks.recovery import STATE_HOOKS, stop_if_ended
 from tasks.run_page import failure_of, publish_shorts, tag_run
 from tasks.shorts import read_config
 
@@ -49,9 +49,10 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
         config = read_config(keys)
         result = ShortsResult(segment_count=config.segment_count)
         state = FailedState.PARENT_TASK
-        moments = prepare(prepare_video, keys, force=force)
-        state = FailedState.CHILD_TASKS
-        shorts = render_all(keys, config, moments, force=force)
+        with stop_if_ended():
+            moments = prepare(prepare_video, keys, force=force)
+            state = FailedState.CHILD_TASKS
+            shorts = render_all(keys, config, moments, force=force)
         result = result.model_copy(update={"shorts": shorts})
         publish_shorts(keys, shorts)
         failure = children_failure(shorts)

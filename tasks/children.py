@@ -48,6 +48,7 @@ from clipflow.jobs.segment import SegmentPlan, is_made_from
 from clipflow.jobs.shorts import read_moments
 from clipflow.settings import this_machine
 from clipflow.storage.objects import object_store, shorts_store
+from clipflow.storage.records import record_store
 from tasks.flow_runs import error_of, tags_of
 from tasks.retries import CHILD, MEDIA
 
@@ -270,7 +271,8 @@ _group: ContextVar[ChildRunGroup] = ContextVar("child_run_group")
 def child_run_group(record: RecordKeys) -> Iterator[None]:
     """Within it, `run_child` may be called, also from task runs in other threads.
 
-    An error that leaves the block cancels every child. A signal does not: the parent may be
+    An error that leaves the block cancels every child, unless another run has taken the record
+    over, and the children with it. A signal does not: the parent may be
     started again elsewhere and adopt them. Where it is not, its state hooks and
     `recovery.cancel_if_orphaned` cancel them.
     """
@@ -281,8 +283,8 @@ def child_run_group(record: RecordKeys) -> Iterator[None]:
     except Exception:
         group.close()
         try:
-            cancel_children(record)
-        except httpx.HTTPError as error:
+            cancel_children(record, str(runtime.flow_run.get_id()))
+        except (httpx.HTTPError, ClipflowError) as error:
             get_run_logger().warning("The children could not be cancelled yet: %s", error)
         raise
     finally:
@@ -307,8 +309,13 @@ def run_child(child: Child) -> None:
         raise error
 
 
-def cancel_children(record: RecordKeys) -> None:
-    """Cancel every child run of the record that has not ended."""
+def cancel_children(record: RecordKeys, parent: str) -> None:
+    """Cancel every child run of the record that has not ended, if the run `parent` owns the record.
+
+    Another owner has adopted the children. Raises StorageUnavailableError, or httpx's HTTPError.
+    """
+    if record_store().owner(record) != parent:
+        return
     active = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[record_tag(record)]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ACTIVE_STATES)),

@@ -1,4 +1,4 @@
-"""One flow run per clip, also for events whose own `begin-clip-generation` run is still pending."""
+"""One flow run per clip: for an event, for events that are pending, and after another run of it."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Completed
 
 from clipflow.domain.clips import BeginClipGeneration, ClipRequest
@@ -33,6 +34,8 @@ from tasks.telemetry import trace_labels
 # docs/adr/0014-a-flood-waits-in-a-second-queue.md.
 TENANT_SHARE = 4
 BULK_QUEUE = "bulk"
+# With the id of the run behind which a run is queued.
+_QUEUED_BEHIND = "queued-behind"
 # Pending runs that one process drains at most, and reads at a time.
 _MAX_DRAINED = 100
 _PAGE = 20
@@ -155,6 +158,43 @@ def start_pending(run_id: UUID, name: str) -> None:
             started = start_clips(request, TriggerContext.of(run))
             note = f" in the process of {this_run().name}"
             client.set_flow_run_state(run_id, dispatch_state(request, started, note))
+
+
+def queue_behind(owner: str) -> None:
+    """Have what this run was to do done after the run `owner`, which has claimed its record.
+
+    The owner may have read segments that have changed since. It looks for the tag when it has
+    given up its claim, so a run that is refused the claim after setting the tag is not missed.
+    """
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(this_run().id)
+        client.update_flow_run(run.id, tags=[*run.tags, f"{_QUEUED_BEHIND}:{owner}"])
+
+
+def start_queued(owner: str) -> None:
+    """Start the newest of the runs that were queued behind the run `owner` again.
+
+    One that asks for what the owner has made ends `AlreadyMade`. A failure is only logged: what
+    the owner has made stands.
+    """
+    queued = FlowRunFilter(tags=FlowRunFilterTags(all_=[f"{_QUEUED_BEHIND}:{owner}"]))
+    try:
+        with get_client(sync_client=True) as client:
+            newest_first = FlowRunSort.EXPECTED_START_TIME_DESC
+            for run in client.read_flow_runs(flow_run_filter=queued, sort=newest_first, limit=1):
+                if run.deployment_id is None:
+                    return  # it was started outside of Prefect's deployments, and may be again
+                client.create_flow_run_from_deployment(
+                    run.deployment_id,
+                    parameters=run.parameters,
+                    name=run.name,
+                    tags=[tag for tag in run.tags if not tag.startswith(_QUEUED_BEHIND)],
+                    idempotency_key=f"after:{owner}",
+                    work_queue_name=run.work_queue_name,
+                    labels=run.labels,
+                )
+    except httpx.HTTPError as error:
+        get_run_logger().warning("Newer requests for this clip were not looked for: %s", error)
 
 
 def _pending_runs() -> list[FlowRun]:

@@ -3,7 +3,10 @@
 docs/reliability.md has the table of all ways of recovery, and which stands in for which.
 """
 
-from collections.abc import Iterator
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -24,6 +27,7 @@ from clipflow.domain.keys import ClipKeys, RecordKeys
 from clipflow.settings import fan_out
 from clipflow.storage.records import record_store
 from tasks.children import cancel_children
+from tasks.dispatch import start_queued
 from tasks.flow_runs import (
     BEGIN_CLIP_GENERATION,
     error_of,
@@ -39,6 +43,7 @@ RESTARTED_TAG = "again"
 OWNER_CHECK_SECONDS = 10.0
 # A run that crashed may be followed by another within this time, which adopts its children.
 ADOPTION_GRACE = timedelta(seconds=30)
+_KILL_SECONDS = 30.0
 
 
 class Reconciled(StrEnum):
@@ -64,6 +69,7 @@ def reconcile(run_id: UUID) -> Reconciled:
             return Reconciled.NOTHING_TO_DO
         failure = Failure.of(error)
         if _fail_owned(run, record_of(flow, run.parameters), failure):
+            start_queued(str(run.id))
             return Reconciled.MARKED
         waiting = [keys for keys in records_of(flow, run.parameters) if _is_waiting(keys, run)]
         # The run of an event starts only the clips that an earlier one has not started.
@@ -124,10 +130,9 @@ def _record_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) 
 
 
 def _cancel_own_children(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Cancel the children of the run, unless another run owns its record and thus the children."""
     keys = record_of(flow.name, flow_run.parameters)
-    if keys and fan_out().is_remote and record_store().owner(keys) == str(flow_run.id):
-        cancel_children(keys)
+    if keys and fan_out().is_remote:
+        cancel_children(keys, str(flow_run.id))
 
 
 def _is_being_cancelled(run_id: UUID) -> bool:
@@ -155,29 +160,73 @@ def cancel_if_orphaned(record: RecordKeys) -> Iterator[None]:
     The owner's state hooks cancel children sooner, but no hook runs if its machine was lost.
     """
     run = this_run()
+
+    def check() -> bool:
+        if is_wanted(record):
+            return False
+        flow_run_logger(run).warning("No run waits for %s any longer: cancelling it.", run.name)
+        _cancel(run)
+        return True
+
     # A run without a parent was started by a person; one without a deployment ends with the
     # process of its parent.
     if run.parent_task_run_id is None or run.deployment_id is None:
         yield
-        return
-    done = Event()
-    Thread(target=_watch_owner, args=(run, record, done), name="ownership", daemon=True).start()
+    else:
+        with _checking(run, check), stop_if_ended():
+            yield
+
+
+@contextmanager
+def stop_if_ended() -> Iterator[None]:
+    """Within it, a run's process stops once Prefect says that the run has ended.
+
+    A run that could not send heartbeats for a while is declared Crashed though it is at work. By
+    then another run may do the same work, or its record has failed, so the rest is wasted.
+    """
+    run = this_run()
+
+    def check() -> bool:
+        state = state_of(str(run.id))
+        if state is not None and not state.is_final():
+            return False
+        flow_run_logger(run).warning("%s has ended for Prefect: stopping its process.", run.name)
+        _stop_process()
+        return True
+
+    # A run outside of a process of its own, as in a test, must not end its caller's.
+    if os.environ.get("PREFECT__FLOW_RUN_ID") != str(run.id):
+        yield
+    else:
+        with _checking(run, check):
+            yield
+
+
+@contextmanager
+def _checking(run: FlowRun, check: Callable[[], bool]) -> Iterator[None]:
+    """Within it, a thread calls `check` every OWNER_CHECK_SECONDS until it returns True."""
+    done, logger = Event(), flow_run_logger(run)
+
+    def loop() -> None:
+        while not done.wait(OWNER_CHECK_SECONDS):
+            try:
+                if check():
+                    return
+            except (ClipflowError, httpx.HTTPError) as error:
+                logger.warning("Whether %s is still wanted is not known now: %s", run.name, error)
+
+    Thread(target=loop, name="recovery", daemon=True).start()
     try:
         yield
     finally:
         done.set()
 
 
-def _watch_owner(run: FlowRun, record: RecordKeys, done: Event) -> None:
-    logger = flow_run_logger(run)
-    while not done.wait(OWNER_CHECK_SECONDS):
-        try:
-            if not is_wanted(record):
-                logger.warning("No run waits for %s any longer: cancelling it.", run.name)
-                _cancel(run)
-                return
-        except (ClipflowError, httpx.HTTPError) as error:
-            logger.warning("The owner of %s cannot be checked now: %s", record.label, error)
+def _stop_process() -> None:
+    """As a worker ends a process: SIGTERM, which Prefect handles, and SIGKILL 30 s later."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_KILL_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def is_wanted(record: RecordKeys) -> bool:

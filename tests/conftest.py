@@ -7,6 +7,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from prefect.logging.handlers import APILogHandler
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from clipflow.machine import cores
 from clipflow.settings import settings
@@ -76,6 +77,13 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
     # Flows that ran in this process log to the server from a thread of their own.
     APILogHandler().flush()
     server.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def prefect_api(prefect_server: PrefectServer) -> Iterator[None]:
+    """Clients and flows in this process use the server."""
+    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
+        yield
 
 
 @pytest.fixture(scope="session")

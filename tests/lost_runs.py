@@ -1,4 +1,4 @@
-"""Runs that ended somewhere else, as a Prefect server knows them."""
+"""Flow runs in a given state on a Prefect server, without a process."""
 
 from typing import Any
 from uuid import UUID
@@ -12,14 +12,14 @@ from tasks.recovery import RESTARTED_TAG
 
 
 def deployed(client: SyncPrefectClient, flow: str) -> UUID:
-    """A deployment of a flow that nobody serves: what runs of it do is the test's to say."""
+    """A deployment of the flow without a work pool: nothing runs it but the test."""
     return client.create_deployment(client.create_flow_from_name(flow), "clipflow")
 
 
 def run_of(
     flow: str, parameters: dict[str, Any], state: State[None], tags: tuple[str, ...] = ()
 ) -> FlowRun:
-    """A run that got as far as `state`."""
+    """A run of the flow in `state`."""
     with get_client(sync_client=True) as client:
         run = client.create_flow_run_from_deployment(
             deployed(client, flow), parameters=parameters, tags=tags
@@ -29,8 +29,8 @@ def run_of(
 
 
 def second_runs(parameter: str, value: str) -> list[FlowRun]:
-    """Those started in place of another, with this parameter."""
-    wanted = FlowRunFilter(tags=FlowRunFilterTags(all_=[RESTARTED_TAG]))
+    """The runs that were started in place of another, with this parameter."""
+    restarted = FlowRunFilter(tags=FlowRunFilterTags(all_=[RESTARTED_TAG]))
     with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(flow_run_filter=wanted)
+        runs = client.read_flow_runs(flow_run_filter=restarted)
     return [run for run in runs if run.parameters.get(parameter) == value]

@@ -1,5 +1,6 @@
 """`clipflow shorts`, as a person with a file types it, against the whole local stack."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from deployments.local_stack import RunningStack
+from tests.command.typed import typed
 from tests.flows.test_generate_shorts import subtitles
 from tests.made_media import make_source
 from tests.programs import ROOT, eventually
@@ -28,6 +30,8 @@ def command(stack: RunningStack, folder: Path, *arguments: object) -> "subproces
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        # A shell that runs the tests in the background has it ignored, which children inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         text=True,
     )
 
@@ -54,8 +58,26 @@ def test_a_person_with_a_file_gets_their_shorts(stack: RunningStack, tmp_path: P
     again = command(stack, tmp_path, "shorts", talk.name, *wanted)
     said, _ = again.communicate(timeout=120)
     assert again.returncode == 0, said
+    # The run's page is the one that is there, not a second copy under the name of the record.
+    [job] = json.loads(
+        typed("status", "--count", 1, "--json", folder=tmp_path, env=stack.env).stdout
+    )["jobs"]
+    opened = typed("open", job["id"], folder=tmp_path, env={**stack.env, "BROWSER": "false"})
+    assert opened.stdout.splitlines()[0] == (tmp_path / "out" / "my talk, day 1.html").as_uri()
     names = {path.name for path in (tmp_path / "out").glob("[!.]*")}
     assert names == {"my talk, day 1-1.mp4", "my talk, day 1-2.mp4", "my talk, day 1.html"}
+
+
+def test_too_little_speech_is_reported_without_words_about_the_bucket(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    make_source(tmp_path / "talk.mp4", seconds=61, sound=("-c:a", "aac"))
+    (tmp_path / "talk.srt").write_text("1\n00:00:01,000 --> 00:00:06,000\nOne short remark.\n")
+    running = command(stack, tmp_path, "shorts", "talk.mp4", "--subtitles", "talk.srt")
+    said, _ = running.communicate(timeout=180)
+    assert running.returncode == 1, said
+    assert "makes a moment of about 60 s. Request shorter ones" in said
+    assert "original" not in said
 
 
 def test_a_file_that_is_no_video_is_refused_before_it_is_uploaded(

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.simulation`: a busy day of what is asked for, from start to bill.
+"""`python -m benchmarks.simulation`: a busy day of jobs, with their times and their bill.
 
 --clips 1000 --segments 5             so many clips a day
---video 60 --shorts 5 --seconds 60    a video of so many minutes; with --gpu, heard by one
+--video 60 --shorts 5 --seconds 60    a video of so many minutes; with --gpu, transcribed by one
 --set provisioning=30 --set api_cores=4
 --page                                docs/scale.md and its plot, as they are now
 """
@@ -43,7 +43,7 @@ def _pair(text: str) -> tuple[str, float]:
     return name, float(value)
 
 
-def told(job: Job, a_day: float, count: int, p: Parameters, seed: int) -> Iterator[str]:
+def report(job: Job, a_day: float, count: int, p: Parameters, seed: int) -> Iterator[str]:
     """Times, the bill of one job, and how full everything is in the busy hours."""
     done = busy_day(job, a_day, count, p, seed)
     yield f"{job}, {a_day:g} a day, {len(done.seconds)} simulated"
@@ -52,36 +52,36 @@ def told(job: Job, a_day: float, count: int, p: Parameters, seed: int) -> Iterat
     used = done.used()
     for name, usd in bill(used, Prices()).items():
         yield f"  ${usd:.6f} {name} {getattr(used, name):.6g} × ${getattr(Prices(), name):.6g}"
-    yield f"  ${done.cost(Prices()):.6f} a job, and ${p.standing_usd / a_day:.6f} of what stands"
+    yield f"  ${done.cost(Prices()):.6f} a job, and ${p.standing_usd / a_day:.6f} of standing costs"
     for limit in limits(job, p):
         yield f"  {100 * limit.filled(a_day, p):7.1f} % {limit.name}"
 
 
 def main() -> None:
     parser = arguments()
-    asked = parser.parse_args()
+    options = parser.parse_args()
     try:
-        run(asked)
+        run(options)
     except ValueError as error:
         parser.error(str(error))
 
 
-def run(asked: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """Raises ValueError for numbers that nothing can be simulated with."""
-    p = replace(Parameters(), **dict(asked.set))
-    if asked.page:
+    p = replace(Parameters(), **dict(options.set))
+    if options.page:
         # Here, because matplotlib is only there for those who develop.
         from benchmarks.simulation.page import draw
 
         PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), p), encoding="utf-8")
         draw(p, PLOT)
         return
-    job: Job = Clip(asked.segments)
-    if min(asked.clips, asked.count, asked.segments, asked.shorts, asked.seconds) <= 0:
-        raise ValueError("Every number that is asked for is more than 0.")
-    if asked.video:
-        job = Video(asked.video, asked.shorts, asked.seconds, asked.gpu)
-    print("\n".join(told(job, asked.clips, asked.count, p, asked.seed)))
+    job: Job = Clip(options.segments)
+    if min(options.clips, options.count, options.segments, options.shorts, options.seconds) <= 0:
+        raise ValueError("Every number has to be more than 0.")
+    if options.video:
+        job = Video(options.video, options.shorts, options.seconds, options.gpu)
+    print("\n".join(report(job, options.clips, options.count, p, options.seed)))
 
 
 if __name__ == "__main__":

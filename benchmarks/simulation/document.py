@@ -1,9 +1,10 @@
 """The second document's video: five shorts, 70 minutes one after the other, 30 at once, $3.50.
 
-It tells no length of the video. Its parent takes 10 to 30 minutes and each child 5 to 15, all on
-16 vCPU and 64 GB; with the middle of both, 20 + 5 × 10 is its 70 minutes, and 20 + 10 its 30. So
-those are its times. The same video here is the one whose preparation takes our own steps just as
-long on our machine without a GPU, so that nothing is won by a guess at how fast a machine hears.
+It does not say how long the video is. Its parent takes 10 to 30 minutes and each child 5 to 15,
+all on 16 vCPU and 64 GB; with the middle of both, 20 + 5 × 10 is its 70 minutes, and 20 + 10 its
+30. So those are its times. The same video here is the one whose preparation takes our own steps
+just as long on our machine without a GPU, so that the comparison does not depend on a guess at the
+speed of transcription.
 """
 
 from benchmarks.simulation.jobs import Video, prepare
@@ -18,13 +19,13 @@ MACHINE = Machine("the document's", "FARGATE", 16, 64, 0)
 
 
 def list_price(prices: Prices) -> float:
-    """US dollars of its machines for its times, at Fargate's price. It tells more."""
+    """US dollars of its machines for its times, at Fargate's price. The document pays more."""
     busy = 60 * (PARENT_MINUTES + SHORTS * CHILD_MINUTES)
     return cost(MACHINE.used(busy), prices)
 
 
 def minutes(p: Parameters) -> float:
-    """The video's length, as told above."""
+    """The video's length, as explained above."""
     machine = machines()["prepare"]
 
     def takes(minutes: float) -> float:

@@ -58,20 +58,20 @@ def render(seconds: float, machine: Machine, p: Parameters) -> Step:
 
 
 def prepare(minutes: float, shorts: int, seconds: float, machine: Machine, p: Parameters) -> Step:
-    """A video of so many minutes heard, its moments chosen, a segment of each cut."""
+    """A video of so many minutes transcribed, its moments chosen, a segment of each cut."""
     gpu = machine.capacity == "EC2"
-    heard = 60 * minutes / (p.hear_factor_gpu if gpu else p.hear_factor)
+    transcribed = 60 * minutes / (p.transcribe_factor_gpu if gpu else p.transcribe_factor)
     read = media_mb(60 * minutes, p)
     at_once = min(int(p.children_at_once), int(machine.vcpu))
     cut, made = ceil(shorts / at_once) * p.extract_wall, media_mb(shorts * seconds, p)
     moved = transfer(read + made * (1 + p.read_factor), p)
-    wall = moved + p.hear_start + heard + p.choose_seconds + cut
+    wall = moved + p.transcribe_start + transcribed + p.choose_seconds + cut
     return Step(wall, requests(read + made * p.read_factor, made, p))
 
 
 @dataclass(frozen=True)
 class Clip:
-    """So many segments of an episode, asked for by an event of its own."""
+    """So many segments of an episode, requested by an event of its own."""
 
     segments: int
 
@@ -83,16 +83,16 @@ class Clip:
 
     def _made(self, world: World) -> Process:
         p = world.p
-        world.asked += Usage(table_writes=p.table_writes, table_reads=4)
+        world.consumed += Usage(table_writes=p.table_writes, table_reads=4)
         yield from _children(world, "media", extract(p), self.segments)
         joined = stitch(self.segments, p)
-        world.asked += joined.used
+        world.consumed += joined.used
         yield from world.pause(joined.seconds)
 
 
 @dataclass(frozen=True)
 class Video:
-    """A video of so many minutes, and so many shorts of it; `gpu` is whether one hears it."""
+    """A video of so many minutes, and so many shorts; `gpu` is whether a GPU transcribes it."""
 
     minutes: float
     shorts: int
@@ -105,9 +105,9 @@ class Video:
 
     def _made(self, world: World) -> Process:
         p, kind = world.p, "prepare-gpu" if self.gpu else "prepare"
-        world.asked += Usage(table_writes=p.table_writes, table_reads=4)
-        heard = prepare(self.minutes, self.shorts, self.seconds, machines()[kind], p)
-        yield from _children(world, kind, heard, 1)
+        world.consumed += Usage(table_writes=p.table_writes, table_reads=4)
+        prepared = prepare(self.minutes, self.shorts, self.seconds, machines()[kind], p)
+        yield from _children(world, kind, prepared, 1)
         made = render(self.seconds, machines()["media"], p)
         yield from _children(world, "media", made, self.shorts)
 
@@ -117,7 +117,7 @@ def _starting(world: World) -> Process:
 
 
 def _children(world: World, kind: str, step: Step, count: int) -> Process:
-    world.asked += step.used * count
+    world.consumed += step.used * count
     machine, cap = machines()[kind], int(world.p.children_at_once)
     parts = (world.child(machine, step.seconds) for _ in range(count))
     yield from at_most(world.env, cap, parts)
@@ -127,7 +127,7 @@ DAY, HOUR = 86400.0, 3600.0
 
 
 class Job(Protocol):
-    """Something asked for, and what is done for it."""
+    """A request, and the work that it takes."""
 
     def process(self, world: World) -> Process: ...
 
@@ -149,7 +149,7 @@ class Outcome:
         return self.world.used() * (1 / len(self.seconds))
 
     def cost(self, prices: Prices) -> float:
-        """US dollars of one job, on the mean, without what stands whether one comes or not."""
+        """US dollars of one job, on the mean, without costs that do not depend on jobs."""
         return cost(self.used(), prices)
 
 

@@ -92,11 +92,11 @@ def _time(cell: Cell) -> str:
 
 
 def _costs(p: Parameters) -> Iterator[tuple[str, ...]]:
-    yield "segments", "$ a clip", *(f"all told, {_spaced(n)} a day" for n in A_DAY)
+    yield "segments", "$ a clip", *(f"with standing costs, {_spaced(n)} a day" for n in A_DAY)
     for segments in SEGMENTS:
         _, usd = one_alone(Clip(segments), p)
-        told = (f"{usd + p.standing_usd / a_day:.4f}" for a_day in A_DAY)
-        yield str(segments), f"{usd:.4f}", *told
+        whole = (f"{usd + p.standing_usd / a_day:.4f}" for a_day in A_DAY)
+        yield str(segments), f"{usd:.4f}", *whole
 
 
 def _bill(p: Parameters) -> Iterator[tuple[str, ...]]:
@@ -126,8 +126,8 @@ def _next(p: Parameters) -> Iterator[tuple[str, ...]]:
     yield "change", "full first", "at clips a day", "then", "at clips a day"
     for name, changed in changes(p).items():
         first, second, *_ = limits(Clip(NEXT_SEGMENTS), changed)
-        told = ((one.name, _spaced(one.jobs_a_day(changed))) for one in (first, second))
-        yield name, *(text for pair in told for text in pair)
+        pairs = ((one.name, _spaced(one.jobs_a_day(changed))) for one in (first, second))
+        yield name, *(text for pair in pairs for text in pair)
 
 
 def _document(p: Parameters) -> Iterator[tuple[str, ...]]:
@@ -147,8 +147,8 @@ def _others(p: Parameters) -> Iterator[tuple[str, ...]]:
     }
     yield "if", *(f"{name}: {unit}" for name in jobs for unit in ("minutes", "$"))
     for name, other in others(p).items():
-        told = (one_alone(job, other) for job in jobs.values())
-        yield name, *(text for m, usd in told for text in (f"{m:.1f}", f"{usd:.4f}"))
+        found = (one_alone(job, other) for job in jobs.values())
+        yield name, *(text for m, usd in found for text in (f"{m:.1f}", f"{usd:.4f}"))
 
 
 def _spaced(number: float) -> str:

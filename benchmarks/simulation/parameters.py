@@ -17,7 +17,7 @@ def known(value: float, unit: str, source: str) -> Any:
 
 @dataclass(frozen=True)
 class Parameters:
-    """What the steps take, what there is of everything, and what is asked for."""
+    """What the steps take, what there is of everything, and what is requested."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a number that no step can have."""
@@ -26,7 +26,7 @@ class Parameters:
             if value < 0 or (value == 0 and each.name in _ABOVE_ZERO):
                 raise ValueError(f"{each.name} cannot be {value:g}.")
 
-    # What is asked for
+    # What is requested
     segment_seconds: float = known(45, "s", "the product: the benchmarks' segment")
     source_mbit: float = known(7.5, "Mbit/s", "measured: the benchmarks' source, 1080p30 H.264")
     busy_hours: float = known(6, "h a day", "assumed")
@@ -36,7 +36,7 @@ class Parameters:
     bridge_poll: float = known(1, "s, at most", "the product: Pace.poll of the bridge")
     event_seconds: float = known(0.2, "s", "measured once: a stored event to its flow run")
     bridge_events: float = known(
-        10, "events/s", "the product: a page of 50 in hand, for a server that stores every 5 s"
+        10, "events/s", "the product: a page of 50 in flight, for a server that stores every 5 s"
     )
     worker_poll: float = known(10, "s, at most", "documented: Prefect, worker.query_seconds")
     worker_runs: float = known(5, "runs/s", "assumed: what one ECS worker hands over")
@@ -77,9 +77,11 @@ class Parameters:
     s3_part_mb: float = known(16, "MB a PUT", "the product: parts of an upload")
 
     # A long video
-    hear_factor: float = known(2, "× real time", "assumed: large-v3, int8, on 16 vCPU")
-    hear_factor_gpu: float = known(12, "× real time", "assumed: large-v3 and alignment, on a T4")
-    hear_start: float = known(30, "s", "assumed: the models into memory")
+    transcribe_factor: float = known(2, "× real time", "assumed: large-v3, int8, on 16 vCPU")
+    transcribe_factor_gpu: float = known(
+        12, "× real time", "assumed: large-v3 and alignment, on a T4"
+    )
+    transcribe_start: float = known(30, "s", "assumed: the models into memory")
     choose_seconds: float = known(20, "s", "assumed: a language model, two questions")
     gpu_launch: float = known(240, "s", "assumed: an EC2 instance from none, and its image; paid")
     gpu_idle: float = known(600, "s", "assumed: until the instance is ended; paid")
@@ -116,8 +118,8 @@ _ABOVE_ZERO = {
     "s3_mb",
     "s3_request_mb",
     "s3_part_mb",
-    "hear_factor",
-    "hear_factor_gpu",
+    "transcribe_factor",
+    "transcribe_factor_gpu",
     "render_cores",
     "children_at_once",
     "api_cores",

@@ -7,7 +7,7 @@ HOUR = 3600.0
 
 
 def priced(usd: float, per: float, what: str) -> Any:
-    """A price as AWS tells it: `usd` for each `per` units of the usage of the same name."""
+    """A price as AWS lists it: `usd` for each `per` units of the usage of the same name."""
     return field(default=usd / per, metadata={"usd": usd, "per": per, "what": what})
 
 
@@ -44,7 +44,7 @@ class Prices:
 
     fargate_vcpu: float = priced(0.04048, HOUR, "Fargate, a vCPU-hour")
     fargate_gb: float = priced(0.004445, HOUR, "Fargate, a GB-hour of memory")
-    # Spot's price moves: it is told as a discount of up to 70 %, and here it is that.
+    # Spot's price moves: it is published as a discount of up to 70 %, and here it is that.
     spot_vcpu: float = priced(0.012144, HOUR, "Fargate Spot, a vCPU-hour (70 % less)")
     spot_gb: float = priced(0.0013335, HOUR, "Fargate Spot, a GB-hour of memory (70 % less)")
     disk_gb: float = priced(0.000111, HOUR, "Fargate, a GB-hour of disk beyond 20 GB")

@@ -38,7 +38,7 @@ def piles_up(job: Job, jobs_a_day: float, p: Parameters) -> bool:
 
 
 def limits(job: Job, p: Parameters) -> list[Limit]:
-    """What the job fills first comes first. A job alone tells what it needs."""
+    """What is full first comes first. One job alone shows what it needs of each."""
     alone = simulate(job, iter([0.0]), p, seed=1)
     found = [
         Limit(name, needed(alone), there, hard=name != LOOKED)
@@ -68,7 +68,7 @@ def _all(p: Parameters) -> list[tuple[str, float, Callable[[Outcome], float]]]:
             p.worker_runs,
             lambda one: one.world.handed.get("orchestrate", 0),
         ),
-        ("bridge and SQS", p.bridge_events, lambda one: one.world.asked.events),
+        ("bridge and SQS", p.bridge_events, lambda one: one.world.consumed.events),
     ]
 
 
@@ -140,10 +140,10 @@ class Way:
 
 def ways(p: Parameters) -> list[Way]:
     """The document's own two, and ours."""
-    told, listed = document.USD, document.list_price(Prices())
+    published, listed = document.USD, document.list_price(Prices())
     return [
-        Way("document, one by one", document.ONE_BY_ONE_MINUTES, told),
-        Way("document, at once", document.AT_ONCE_MINUTES, told),
+        Way("document, one by one", document.ONE_BY_ONE_MINUTES, published),
+        Way("document, at once", document.AT_ONCE_MINUTES, published),
         Way("document, at once, at list price", document.AT_ONCE_MINUTES, listed),
         Way("clipflow, without a GPU", *one_alone(document.video(p), p)),
         Way("clipflow, with a GPU", *one_alone(document.video(p, gpu=True), p)),
@@ -172,8 +172,10 @@ def others(p: Parameters) -> dict[str, Parameters]:
         "workers look every 2 s": replace(p, worker_poll=2),
         "no gateway endpoint: images by NAT": replace(p, nat_share=1),
         "S3 at a quarter": replace(p, s3_mb=p.s3_mb / 4),
-        "hears half as fast": replace(
-            p, hear_factor=p.hear_factor / 2, hear_factor_gpu=p.hear_factor_gpu / 2
+        "transcribes half as fast": replace(
+            p,
+            transcribe_factor=p.transcribe_factor / 2,
+            transcribe_factor_gpu=p.transcribe_factor_gpu / 2,
         ),
         "Spot taken back once an hour": replace(p, spot_losses=1),
     }
@@ -186,10 +188,10 @@ def measured(p: Parameters | None = None) -> list[Finding]:
     *_, plain, gpu = ways(p)
     found = []
     for name, way in (("", plain), ("-gpu", gpu)):
-        told = f"{way.minutes:.1f} of {document.AT_ONCE_MINUTES:.0f} minutes"
+        times = f"{way.minutes:.1f} of {document.AT_ONCE_MINUTES:.0f} minutes"
         paid = f"${way.usd:.2f} of ${document.USD:.2f}; its machines' list price is ${listed:.2f}"
         faster = way.minutes / document.AT_ONCE_MINUTES
-        found.append(Finding(f"scale/time-vs-document{name}", faster, 1, told))
+        found.append(Finding(f"scale/time-vs-document{name}", faster, 1, times))
         found.append(Finding(f"scale/cost-vs-document{name}", way.usd / document.USD, 1, paid))
     minutes, usd = one_alone(Clip(NEXT_SEGMENTS), p)
     first = limits(Clip(NEXT_SEGMENTS), p)[0]

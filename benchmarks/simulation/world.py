@@ -19,7 +19,7 @@ Process: TypeAlias = Generator[Event, Any, None]
 
 
 class Quota:
-    """So many units of something. Who finds too few waits, and whoever came first goes first.
+    """So many units of something. Requests for more than is free wait in their order.
 
     Attributes:
         size: units in all.
@@ -34,7 +34,7 @@ class Quota:
 
     @property
     def free(self) -> int:
-        """Units that nobody holds."""
+        """Units that are not held."""
         return self.size - self._held
 
     def take(self, units: int = 1) -> Process:
@@ -144,7 +144,7 @@ class World:
     """One account and one Prefect server.
 
     Attributes:
-        asked: what jobs used besides machines.
+        consumed: what jobs used besides machines.
         billed: seconds that are paid for, by kind of machine.
         looked: seconds that parents spent waiting for children, all children together.
         handed: runs handed to a machine, by its kind.
@@ -152,7 +152,7 @@ class World:
 
     def __init__(self, p: Parameters, seed: int) -> None:
         self.p, self.env, self.random = p, Environment(), random.Random(seed)
-        self.asked, self.looked = Usage(), 0.0
+        self.consumed, self.looked = Usage(), 0.0
         self.billed, self.handed = dict[str, float](), dict[str, int]()
         self.pool = Quota(self.env, int(p.pool_limit) or _WITHOUT_LIMIT)
         quotas = {"FARGATE": p.on_demand_vcpu, "FARGATE_SPOT": p.spot_vcpu}
@@ -185,7 +185,7 @@ class World:
 
     def carried(self) -> float:
         """Seconds from an event in the queue to the run it asks for."""
-        self.asked += Usage(events=1, queue_requests=3)
+        self.consumed += Usage(events=1, queue_requests=3)
         polled = self.random.uniform(0, self.p.bridge_poll)
         taken = self.bridge.wait(self.env.now, 1 / self.p.bridge_events)
         return polled + taken + self.p.event_seconds
@@ -246,7 +246,7 @@ class World:
 
     def used(self) -> Usage:
         """All that is paid for so far."""
-        runs, used = sum(self.handed.values()), self.asked
+        runs, used = sum(self.handed.values()), self.consumed
         for kind, seconds in self.billed.items():
             used += machines()[kind].used(seconds)
         return used + Usage(

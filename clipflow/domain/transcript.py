@@ -2,11 +2,13 @@
 
 import json
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Annotated
 
+import sentencex
 from pydantic import Field
 
 from clipflow.domain.errors import InvalidInputError
@@ -21,7 +23,10 @@ PAUSE = 0.7
 # A line that goes on longer, as speech without punctuation does, is parted at its longest silence.
 _LONGEST_LINE = 15.0
 _MANY_WORDS = 100
-_SENTENCE_ENDS = ".!?…。！？؟۔।"
+_SENTENCE_ENDS = tuple(".!?…。！？؟۔।")
+# Seconds: what is longer, or has a longer pause in it, lacks full stops and is no sentence.
+_LONGEST_SENTENCE, _LONG_PAUSE = 30.0, 3.0
+_VOWELS = frozenset("aeiouy")
 # What may stand behind a full stop.
 _CLOSING = "\"'”’»)]」』）"
 # Scripts that are written without spaces between words: Thai, Lao, Myanmar, Khmer, kana, Han.
@@ -57,7 +62,7 @@ class Transcript:
     @property
     def text(self) -> str:
         """The words alone, a line for each sentence."""
-        return "\n".join(line.text for line in lines(self.words))
+        return "\n".join(line.text for line in lines(self.words, self.language))
 
     def within(self, start: float, end: float) -> "Transcript":
         """The words whose middle lies in `start ≤ t < end`, with times from `start`."""
@@ -93,15 +98,41 @@ class Line:
         return joined(self.words)
 
 
-def lines(words: Sequence[Word]) -> list[Line]:
-    """The sentences of `words`; where a speaker says no full stop, pauses and turns part them."""
-    groups: list[list[Word]] = [[]]
+def lines(words: Sequence[Word], language: str | None = None) -> list[Line]:
+    """The sentences of `words`; pauses and turns part them too, and whatever is long."""
+    return [Line(part) for group in _groups(words, language, PAUSE) for part in _parted(group)]
+
+
+def sentences(words: Sequence[Word], language: str | None = None) -> list[Line]:
+    """The sentences of `words`: a pause inside of one does not part it, as it parts `lines`.
+
+    Where no full stop is near, as in speech that was written down without any, they are lines.
+    """
+    found: list[Line] = []
+    for group in _groups(words, language, _LONG_PAUSE):
+        length = group[-1].end - group[0].start
+        is_whole = length <= _LONGEST_SENTENCE and len(group) <= _MANY_WORDS
+        found += [Line(group)] if is_whole else lines(group, language)
+    return found
+
+
+def _groups(
+    words: Sequence[Word], language: str | None, pause: float
+) -> Iterator[tuple[Word, ...]]:
+    """Words between full stops, turns and silences of at least `pause` seconds."""
+    group: list[Word] = []
     for word, following in pairwise([*words, None]):
         assert word
-        groups[-1].append(word)
-        if following and _parts(word, following):
-            groups.append([])
-    return [Line(part) for group in groups if group for part in _parted(tuple(group))]
+        before = group[-1] if group else None
+        group.append(word)
+        if (
+            following is None
+            or word.speaker != following.speaker
+            or following.start - word.end >= pause
+            or ends_sentence(word, following, before, language)
+        ):
+            yield tuple(group)
+            group = []
 
 
 def joined(words: Sequence[Word]) -> str:
@@ -112,13 +143,47 @@ def joined(words: Sequence[Word]) -> str:
     return text
 
 
-def ends_sentence(word: Word) -> bool:
-    return word.text.rstrip(_CLOSING).endswith(tuple(_SENTENCE_ENDS))
+def ends_sentence(
+    word: Word, following: Word | None, before: Word | None = None, language: str | None = None
+) -> bool:
+    """Whether a sentence ends with `word`: the full stop of an abbreviation ends none."""
+    bare = word.text.rstrip(_CLOSING)
+    if not bare.endswith(_SENTENCE_ENDS):
+        return False
+    if not bare.endswith(".") or following is None:
+        return True
+    return _is_full_stop(
+        (language or "en").lower().split("-")[0],
+        before.text if before else "",
+        bare,
+        following.text,
+    )
 
 
-def _parts(word: Word, following: Word) -> bool:
-    changes_speaker = word.speaker != following.speaker
-    return ends_sentence(word) or following.start - word.end >= PAUSE or changes_speaker
+def is_abbreviation(word: Word, language: str | None = None) -> bool:
+    """Whether the full stop at the end of `word` belongs to it, as in "etc."."""
+    following = word.model_copy(update={"text": "and"})
+    return word.text.endswith(".") and not ends_sentence(word, following, None, language)
+
+
+@lru_cache(maxsize=4096)
+def _is_full_stop(language: str, before: str, word: str, following: str) -> bool:
+    """Whether the full stop at the end of `word` ends a sentence, by the language's abbreviations.
+
+    Only the neighbours are looked at: in speech a quotation mark that is never closed, or a
+    sentence of a thousand words, must not reach further.
+    """
+    # A decimal that was parted: `3. 5 million`.
+    if word[-2:-1].isdigit() and following[:1].isdigit():
+        return False
+    # Among the abbreviations is Me. for Maine, and more that are words when they are not capitals.
+    is_word = word[:-1].isalpha() and word.islower() and bool(_VOWELS & set(word))
+    if word.endswith("..") or (is_word and following[:1].isupper()):
+        return True
+    head = f"{before} {word} ".lstrip()
+    parts = list(sentencex.segment(language, head + following))
+    reached = accumulate(map(len, parts))
+    return len(head) in reached or len(head) - 1 in reached
 
 
 def _parted(words: tuple[Word, ...]) -> list[tuple[Word, ...]]:

@@ -7,7 +7,9 @@ from clipflow.domain.errors import NoMomentsError
 from clipflow.domain.shorts import Moment
 from clipflow.domain.transcript import Transcript
 from clipflow.highlights.pieces import MOST_SHARED, Brief, Choice, Span, Speech
-from clipflow.highlights.titles import title_of
+
+# Pieces by which an end of a moment moves at most, to where a sentence begins or ends.
+_NEAR = 8
 
 
 def pick(transcript: Transcript, brief: Brief, model: str | None = None) -> list[Moment]:
@@ -20,7 +22,7 @@ def pick(transcript: Transcript, brief: Brief, model: str | None = None) -> list
 
     Raises NoMomentsError where nothing is said, and what `language_model.choices` raises.
     """
-    speech = Speech.of(transcript.words, brief)
+    speech = Speech.of(transcript.words, brief, transcript.language)
     if not speech.pieces:
         raise NoMomentsError(
             "No moment can be chosen: nothing is said in the video.",
@@ -61,20 +63,20 @@ def moments(speech: Speech, choices: Iterable[Choice], count: int) -> list[Momen
 
 def everything(speech: Speech) -> Moment:
     """All that is said, from the first word to the last, however long that is."""
-    title = title_of(speech.lines[0].words)
     span = Span(0, len(speech.pieces) - 1)
+    title = speech.title(span, [1.0] * len(speech.pieces))
     return _moment(speech, span, Choice(span, 100, "It is all that is said.", title))
 
 
 def fitted(speech: Speech, span: Span) -> Span | None:
     """`span` grown or shrunk to a moment's length; None where that cannot be.
 
-    What is too long keeps its beginning, and ends with a line if it can. What is too short grows
-    by a piece at a time, over the shorter silence first.
+    What is too long keeps its beginning. What is too short grows by a piece at a time, over the
+    shorter silence first. Both begin and end with a sentence where one is near enough.
     """
-    if speech.milliseconds(span.first, span.last) > speech.longest:
-        return _shrunk(speech, span)
-    return _grown(speech, span)
+    is_long = speech.milliseconds(span.first, span.last) > speech.longest
+    found = _shrunk(speech, span) if is_long else _grown(speech, span)
+    return _of_sentences(speech, found) if found else None
 
 
 def is_apart(speech: Speech, span: Span, others: Sequence[Span]) -> bool:
@@ -112,6 +114,29 @@ def _grown(speech: Speech, span: Span) -> Span | None:
             return None
         span = min(ways, key=lambda way: way[0])[1]
     return span
+
+
+def _of_sentences(speech: Speech, span: Span) -> Span:
+    """`span`, or the one next to it that begins and ends with a sentence and has a fitting length.
+
+    Its beginning moves as little as can be, since that is what was liked most surely.
+    """
+    pieces = speech.pieces
+    if pieces[span.first].opens and pieces[span.last].closes:
+        return span
+    near = range(max(0, span.first - _NEAR), min(len(pieces), span.first + _NEAR + 1))
+    ways = [
+        Span(first, last)
+        for first in near
+        if pieces[first].opens
+        for last in range(max(first, span.last - _NEAR), min(len(pieces), span.last + _NEAR + 1))
+        if pieces[last].closes and speech.fits(first, last)
+    ]
+    return min(
+        ways,
+        key=lambda way: 2 * abs(way.first - span.first) + abs(way.last - span.last),
+        default=span,
+    )
 
 
 def _moment(speech: Speech, span: Span, choice: Choice) -> Moment:

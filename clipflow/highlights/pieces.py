@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, pairwise
 
-from clipflow.domain.transcript import Line, Word, lines
+import numpy as np
+from numpy.typing import NDArray
+
+from clipflow.domain.transcript import Line, Word, sentences
+from clipflow.highlights.titles import title_of
 
 # Two moments share at most this part of the shorter one.
 MOST_SHARED = Fraction(1, 10)
@@ -107,8 +111,8 @@ class Speech:
     length: int
 
     @classmethod
-    def of(cls, words: Sequence[Word], brief: Brief) -> "Speech":
-        """The pieces of `words`: lines, parted at words where they are longer than the target.
+    def of(cls, words: Sequence[Word], brief: Brief, language: str | None = None) -> "Speech":
+        """The pieces of `words`: sentences, parted at words where they are longer than the target.
 
         So a moment that is too short by a piece's length is never too long with it. Words that
         are nothing but blanks or begin after the video are left out.
@@ -120,7 +124,7 @@ class Speech:
             (word for word in said if limit is None or _microseconds(word.start) < limit),
             key=lambda word: word.start,
         )
-        spoken = lines(said)
+        spoken = sentences(said, language)
         parting = _Parting(spoken, _pauses(said, limit), int(brief.target_seconds * 1000))
         pieces = tuple(parting.piece(part) for part in parting.parts())
         last = pieces[-1].finish if pieces else 0
@@ -141,6 +145,19 @@ class Speech:
         """The pieces that lines `first` to `last` are in."""
         inside = [n for n, p in enumerate(self.pieces) if p.first <= last and p.last >= first]
         return Span(inside[0], inside[-1])
+
+    def title(self, span: Span, weights: Sequence[float] | NDArray[np.float64]) -> str:
+        """A title out of the sentences of `span`, whose pieces count as `weights` says."""
+        found: list[tuple[list[Word], float]] = []
+        for piece, weight in zip(
+            self.pieces[span.first : span.last + 1], map(float, weights), strict=True
+        ):
+            if piece.opens or not found:
+                found.append((list(piece.words), weight))
+            else:
+                words, before = found[-1]
+                found[-1] = ([*words, *piece.words], max(before, weight))
+        return title_of([words for words, _ in found], [weight for _, weight in found])
 
     def milliseconds(self, first: int, last: int) -> int:
         return self.pieces[last].finish - self.pieces[first].begin

@@ -17,7 +17,7 @@ from sklearn.feature_extraction import text as features
 
 from clipflow.domain.transcript import PAUSE
 from clipflow.highlights.pieces import MOST_SHARED, Choice, Piece, Span, Speech
-from clipflow.highlights.titles import terms, title_of
+from clipflow.highlights.titles import TELLING, terms
 
 Numbers = NDArray[np.float64]
 Places = NDArray[np.intp]
@@ -38,8 +38,6 @@ _TERMS_PER_SECOND, _FEWEST_TERMS, _ENOUGH_TERMS = 0.4, 3, 40
 # What is said in more than this part of the pieces, where they are many, is a filler or of the
 # language, whichever it is: it says nothing of one place.
 _EVERYWHERE, _MANY_PIECES = 0.4, 20
-# Terms of a line that can be a title: "Thank you" has fewer.
-_TELLING = 3
 # Characters: shorter terms are the words of a language more often than of a subject.
 _LONG_TERM = 4
 _QUESTION_MARKS = ("?", "？", "؟")
@@ -83,7 +81,9 @@ def _salience(speech: Speech, language: str | None) -> _Salience | None:
         found = [[term for term in row if term not in features.ENGLISH_STOP_WORDS] for row in found]
     often = Counter(term for row in found for term in set(row))
     most = max(_MANY_PIECES, len(found)) * _EVERYWHERE
-    found = [[term for term in row if often[term] <= most] for row in found]
+    rare = [[term for term in row if often[term] <= most] for row in found]
+    # A talk that says the same few sentences over and over has nothing but what is everywhere.
+    found = rare if any(rare) else found
     if not any(found):
         return None
     vectorizer = features.TfidfVectorizer(analyzer=list, sublinear_tf=True)
@@ -100,14 +100,17 @@ def _windows(speech: Speech, salience: _Salience) -> _Windows:
     begin = np.array([piece.begin for piece in pieces])
     finish = np.array([piece.finish for piece in pieces])
     opening, closing = _edges(pieces)
+    opens = np.array([piece.opens for piece in pieces])
+    closes = np.array([piece.closes for piece in pieces])
     said = (finish - begin) * salience.likeness
     running = np.concatenate([[0.0], np.cumsum(said)])
     parts = []
-    for opener in range(len(pieces)):
+    for opener in np.flatnonzero(opens):
         lasts = np.arange(
             np.searchsorted(finish, begin[opener] + speech.shortest),
             np.searchsorted(finish, begin[opener] + speech.longest, side="right"),
         )
+        lasts = lasts[closes[lasts]]
         length = finish[lasts] - begin[opener]
         near = 1 - np.abs(length - speech.target) / (speech.target / 2)
         quality = (
@@ -185,11 +188,10 @@ def _choice(speech: Speech, salience: _Salience, span: Span, quality: float) -> 
     weights = np.asarray(salience.weights[inside].sum(axis=0)).ravel() * np.sqrt(everywhere)
     weights *= np.minimum(1.0, np.char.str_len(salience.names.astype(str)) / _LONG_TERM)
     best = [salience.names[at] for at in np.argsort(-weights, kind="stable")[:3] if weights[at] > 0]
-    telling = np.minimum(1.0, [len(row) / _TELLING for row in salience.terms[inside]])
-    central = speech.pieces[span.first + int(np.argmax(salience.likeness[inside] * telling))]
+    telling = np.minimum(1.0, [len(row) / TELLING for row in salience.terms[inside]])
     return Choice(
         span,
         score=round(100 * min(1.0, max(0.0, float(quality))), 1),
         why=f"About {', '.join(best)}.",
-        title=title_of(central.words),
+        title=speech.title(span, salience.likeness[inside] * telling),
     )

@@ -1,14 +1,17 @@
 """Words as terms that can be counted, and as titles that can be shown."""
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from itertools import groupby, islice
 from unicodedata import category
 
-from clipflow.domain.transcript import Word, is_unspaced, joined
+from clipflow.domain.transcript import Word, is_abbreviation, is_unspaced, joined
 
 # Characters: what a phone shows of a title.
 TITLE_LIMIT = 60
 _ELLIPSIS = "…"
+# Different terms of a title that says something: "Thank you" has fewer.
+TELLING = 3
+_CLAUSE_ENDS = (",", ";", ":", "،", "؛", "、", "，", "；", "：", "–", "—")
 _LOOSE_ENDS = " ,;:.-–—،؛、，。；："
 
 
@@ -25,16 +28,59 @@ def terms(words: Sequence[Word]) -> list[str]:
     return found
 
 
-def title_of(words: Sequence[Word]) -> str:
-    """`words` as a title: those that fit, and an ellipsis for the rest."""
+def title_of(sentences: Sequence[Sequence[Word]], weights: Sequence[float]) -> str:
+    """A whole sentence, or else a whole clause, that fits a title; the one with most weight.
+
+    Where nothing ends in time, as in speech without punctuation, the title ends at a pause.
+    """
+    order = sorted(range(len(sentences)), key=lambda n: -weights[n])
+    ranked = [sentences[number] for number in order]
+    for needed in (TELLING, 1):
+        whole = (words for words in ranked if _fits(words, needed))
+        clauses = (
+            clause for words in ranked for clause in _clauses(words) if _fits(clause, needed)
+        )
+        for words in (*islice(whole, 1), *islice(clauses, 1)):
+            return _as_title(words)
+    return _as_title(_until_pause(ranked[0]))
+
+
+def _fits(words: Sequence[Word], needed: int) -> bool:
     # A word is a character at least, so no more words than this can fit.
-    first = words[: TITLE_LIMIT + 1]
-    if len(first) == len(words) and len(text := joined(words)) <= TITLE_LIMIT:
-        return _capitalised(text.rstrip(_LOOSE_ENDS) or text)
-    fitting = [n for n in range(1, len(first)) if len(joined(first[:n])) < TITLE_LIMIT]
-    if not fitting:
-        return shortened(joined(first))
-    return _capitalised(joined(first[: fitting[-1]]).rstrip(_LOOSE_ENDS) + _ELLIPSIS)
+    if len(words) > TITLE_LIMIT or len(joined(words)) > TITLE_LIMIT:
+        return False
+    return len(set(terms(words))) >= needed
+
+
+def _clauses(words: Sequence[Word]) -> Iterator[Sequence[Word]]:
+    """The parts of a sentence between commas and the like, with as many of them as fit together."""
+    ends = [n + 1 for n, word in enumerate(words) if word.text.endswith(_CLAUSE_ENDS)]
+    starts = [0, *ends]
+    ends.append(len(words))
+    for first in starts:
+        fitting = [end for end in ends if end > first and _fits(words[first:end], 1)]
+        if fitting:
+            yield words[first : fitting[-1]]
+
+
+def _until_pause(words: Sequence[Word]) -> Sequence[Word]:
+    """The first words, to the longest of the last silences that a title has room for."""
+    room = 1
+    while room < min(len(words), TITLE_LIMIT) and len(joined(words[: room + 1])) <= TITLE_LIMIT:
+        room += 1
+    if room == len(words):
+        return words
+    ends = range(max(1, room // 2), room + 1)
+    return words[: max(ends, key=lambda end: (words[end].start - words[end - 1].end, end))]
+
+
+def _as_title(words: Sequence[Word]) -> str:
+    text = joined(words)
+    # Half of a sentence ends with a comma, and a whole one needs no full stop; "U.S." does.
+    bare = text.rstrip(_LOOSE_ENDS)
+    if text.startswith(bare + ".") and (is_abbreviation(words[-1]) or "." in bare.split()[-1]):
+        bare += "."
+    return shortened(bare or text)
 
 
 def shortened(text: str) -> str:

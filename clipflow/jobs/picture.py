@@ -129,7 +129,7 @@ def _finished(stream: Any, made_of: Ingredients) -> Any:
 def _upright(stream: Any, made_of: Ingredients) -> Any:
     """The moment's frames at their own times from zero, upright, with square pixels."""
     probe = made_of.probe
-    stream = rotate(trim(stream, made_of.window), probe.rotation)
+    stream = rotate(trim(stream, made_of.window), probe)
     return stream if probe.square else stream.filter("scale", probe.width, probe.height)
 
 
@@ -174,6 +174,6 @@ def _below(background: Background | None) -> Any:
         smooth = {"flags": "bilinear", "out_color_matrix": "bt709"}
         return stream.filter("scale", WIDTH, _STACKED, **smooth).filter("setsar", 1)
     looped = command.input(str(background.path), stream_loop=-1)["v:0"]
-    stream = rotate(looped.filter("setpts", "PTS-STARTPTS"), background.probe.rotation)
+    stream = rotate(looped.filter("setpts", "PTS-STARTPTS"), background.probe)
     stream = _scaled(stream, background.probe, w=WIDTH, h=_STACKED, **_COVERING)
     return stream.filter("crop", WIDTH, _STACKED).filter("setsar", 1)

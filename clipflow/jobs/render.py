@@ -123,7 +123,7 @@ def _crop(window: Window, probe: Probe, layout: Layout) -> CropPath | None:
 
     aspect, end = crop_aspect(layout), window.origin + window.span.duration
     size = (probe.width, probe.height)
-    film = Film(window.path, size, probe.rotation, window.origin, end)
+    film = Film(window.path, size, probe.rotation, window.origin, end, probe.mirrored)
     return crop_path(film, aspect, models().face_model) if aspect else None
 
 

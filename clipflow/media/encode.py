@@ -69,7 +69,7 @@ def segment_command(
     """ffmpeg's arguments for `encode_segment`."""
     content = command.input(str(window.path), threads=threads)
     output = command.output(
-        convert(rotate(trim(content["v:0"], window), source.rotation), source, target),
+        convert(rotate(trim(content["v:0"], window), source), source, target),
         audio_filters(
             content["a:0"] if window.has_audio else None, window, target.sample_rate, target.layout
         ),
@@ -159,11 +159,11 @@ def trim(stream: Any, window: Window) -> Any:
     return stream.filter("setpts", f"PTS-{round(origin * TIMESCALE)}")
 
 
-def rotate(stream: Any, rotation: int) -> Any:
-    """A picture turned by so many degrees counter-clockwise."""
-    for turn in _TRANSPOSE.get(rotation, []):
+def rotate(stream: Any, source: Probe) -> Any:
+    """A picture as it is coded in `source`, turned and mirrored as it is to be shown."""
+    for turn in _TRANSPOSE.get(source.rotation, []):
         stream = stream.filter("transpose", turn) if "clock" in turn else stream.filter(turn)
-    return stream
+    return stream.filter("hflip") if source.mirrored else stream
 
 
 def convert(stream: Any, source: Probe, target: OutputFormat) -> Any:
@@ -261,7 +261,7 @@ def picture_command(
 ) -> list[str]:
     """ffmpeg's arguments for the window's frames, as a whole cut would encode them."""
     stream = command.input(str(window.path), threads=threads)["v:0"]
-    stream = convert(rotate(trim(stream, window), source.rotation), source, target)
+    stream = convert(rotate(trim(stream, window), source), source, target)
     output = command.output(stream, str(path), **encoder(target, threads))
     return [*map(str, command.get_args(output)), "-copyts"]
 

@@ -79,6 +79,8 @@ def _unfit(sources: Sequence[Probe], size: tuple[int, int], colour: Colour) -> s
             return source.reencode_reason
         if source.rotation:
             return f"the source is turned by {source.rotation} degrees"
+        if source.mirrored:
+            return "the source is mirrored"
         if not source.square:
             return "the source's pixels are not square, or its sides are odd"
         if source.colour != colour or (source.width, source.height) != size:

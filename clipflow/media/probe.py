@@ -1,12 +1,17 @@
 """What a source is: its streams, its first frame, how it is to be shown, how long it lasts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
+from math import atan2, degrees, hypot
+from struct import unpack_from
+from typing import Any
 
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.sidedata.sidedata import Type as SideData
 from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -120,7 +125,8 @@ class Probe:
 
     `first_pts` is the first frame's presentation timestamp in units of `time_base` seconds: the
     zero of every segment's times. `width` and `height` are those of the upright picture with
-    square pixels; `rotation` is what turns the coded one upright, in degrees counter-clockwise.
+    square pixels: the coded one turned by `rotation` degrees counter-clockwise, a multiple of 90,
+    and then, where it is `mirrored`, with left and right exchanged.
     `duration` is in seconds from the first frame, None where the container does not say.
     `parameter_sets` are those of a picture whose packets an MP4 of ours can hold as they are, else
     None, and `reencode_reason` says why.
@@ -139,6 +145,7 @@ class Probe:
     sound: AudioInfo | None
     duration: Fraction | None
     parameter_sets: ParameterSets | None = None
+    mirrored: bool = False
     reencode_reason: str = "nothing is known of its packets"
 
     @property
@@ -159,7 +166,8 @@ def probe_source(source: Source) -> Probe:
             raise MediaRefusedError(
                 f"{source.name} has no frame that can be decoded.", "Check that the source plays."
             )
-        width, height, square = _upright(frame, picture)
+        rotation, mirrored = orientation(_display_matrix(frame))
+        width, height, square = _upright(frame, picture, rotation)
         check_picture_size(width, height, source.name)
         start = Fraction(frame.pts) * picture.time_base
         sets, reencode_reason = _packets(frame, picture)
@@ -171,7 +179,8 @@ def probe_source(source: Source) -> Probe:
             width=width,
             height=height,
             square=square,
-            rotation=frame.rotation % 360,
+            rotation=rotation,
+            mirrored=mirrored,
             frame_rate=Fraction(picture.average_rate or picture.guessed_rate or 30),
             colour=_colour(frame),
             sound=_sound(container, source.name),
@@ -226,11 +235,50 @@ def probe_sound(source: Source) -> SoundProbe:
         return SoundProbe(source.name, start, duration, container.format.name in _RAW_FORMATS)
 
 
-def _upright(frame: VideoFrame, picture: VideoStream) -> tuple[int, int, bool]:
+# Degrees by which a matrix may miss a quarter turn; one that misses it by more is ignored.
+_TILT = 1.0
+
+
+def orientation(matrix: Sequence[int]) -> tuple[int, bool]:
+    """How a display matrix shows a picture: degrees counter-clockwise, and whether it is mirrored.
+
+    `matrix` is that of ISO/IEC 14496-12 (8.3.2), row by row; empty for none. The rule is ffmpeg's
+    own, so that a clip shows what players do, except that a picture that is tilted stays as it is
+    coded.
+    """
+    if not matrix:
+        return 0, False
+    a, b, _, c, d = matrix[:5]
+    scales = hypot(a, c), hypot(b, d)
+    if not all(scales):
+        return 0, False
+    clockwise = degrees(atan2(b / scales[1], a / scales[0])) % 360
+    quarters = round(clockwise / 90)
+    if abs(clockwise - 90 * quarters) >= _TILT:
+        return 0, False
+    match quarters % 4:
+        case 1:
+            return 270, c > 0
+        case 2:
+            # Left and right, top and bottom, or both are exchanged.
+            return (180, False) if d < 0 else (0, True)
+        case 3:
+            return 90, c < 0
+        case _:
+            return (180, True) if d < 0 else (0, False)
+
+
+def _display_matrix(frame: VideoFrame) -> Sequence[int]:
+    # PyAV's own `rotation` is a whole number of degrees, which does not tell mirrored pictures.
+    found: Any = frame.side_data.get(SideData.DISPLAYMATRIX)  # type: ignore[call-overload]
+    return unpack_from("=9i", bytes(found)) if found else ()
+
+
+def _upright(frame: VideoFrame, picture: VideoStream, rotation: int) -> tuple[int, int, bool]:
     aspect = Fraction(picture.sample_aspect_ratio or 1)
     # Square pixels keep the coded height; H.264's 4:2:0 wants both sides even.
     width, height = _even(frame.width * aspect), _even(Fraction(frame.height))
-    if frame.rotation % 180:
+    if rotation % 180:
         width, height = height, width
     return width, height, aspect == 1 and frame.width % 2 == frame.height % 2 == 0
 

@@ -214,6 +214,8 @@ class _Copy:
         streams = [self.picture, *([sound] if sound else [])]
         # Opaque: a codec that only can be decoded has no encoder to look up.
         copy = output.add_stream_from_template(self.picture, opaque=True)
+        # A MOV would keep a display matrix, and ffmpeg would turn the picture by it once more.
+        copy.set_display_rotation(0)
         track = self._soundtrack(sound, output) if sound else None
         self._sound = sound is not None
         for packet in self._until_end(container, streams):

@@ -52,7 +52,8 @@ class Film:
     """The pictures in the file at `path` whose times are `start ≤ t < end` seconds.
 
     `size` is that of the upright picture with square pixels, None where the coded one is that;
-    `rotation` is what turns the coded one upright, in degrees counter-clockwise.
+    `rotation` is what turns the coded one upright, in degrees counter-clockwise;
+    where it is `mirrored`, left and right are exchanged after that.
     """
 
     path: Path
@@ -60,6 +61,7 @@ class Film:
     rotation: int = 0
     start: Fraction = Fraction(0)
     end: Fraction | None = None
+    mirrored: bool = False
 
     @cached_property
     def packet_times(self) -> list[Fraction]:
@@ -91,6 +93,8 @@ class Film:
             width, height = height, width
         small = frame.reformat(width, height, "bgr24", interpolation=Interpolation.FAST_BILINEAR)
         turned = np.rot90(np.asarray(small.to_ndarray(), np.uint8), self.rotation // 90)
+        if self.mirrored:
+            turned = turned[:, ::-1]
         return np.ascontiguousarray(turned)
 
 

@@ -153,7 +153,7 @@ def shown_lines(transcript: Transcript, marks: MomentMarks) -> list[ShownLine]:
     """Every line of the transcript, with the marked words in it."""
     shown: list[ShownLine] = []
     place, speaker = 0, None
-    for line in lines(transcript.words):
+    for line in lines(transcript.words, transcript.language):
         current = line.words[0].speaker
         runs = tuple(marks.runs(line.words, place))
         shown.append(ShownLine(line.start, current if current != speaker else None, runs))

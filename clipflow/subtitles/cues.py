@@ -78,7 +78,7 @@ def cues(transcript: Transcript) -> list[Cue]:
     """
     parts = [
         part
-        for line in lines(transcript.words)
+        for line in lines(transcript.words, transcript.language)
         for part in _parted(tuple(piece for word in line.words for piece in _narrow(word)))
     ]
     starts: list[float] = []

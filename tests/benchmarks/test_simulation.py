@@ -9,7 +9,7 @@ from simpy import Environment
 
 from benchmarks.__main__ import TOPICS, topics
 from benchmarks.simulation import document
-from benchmarks.simulation.__main__ import told
+from benchmarks.simulation.__main__ import report
 from benchmarks.simulation.jobs import (
     DAY,
     Clip,
@@ -65,9 +65,9 @@ def test_a_clip_alone_takes_the_sum_of_its_steps() -> None:
 
 
 def test_a_video_alone_takes_the_sum_of_its_steps() -> None:
-    hears = prepare(60, 1, 30, machines()["prepare"], PLAIN).seconds
+    transcribes = prepare(60, 1, 30, machines()["prepare"], PLAIN).seconds
     renders = render(30, machines()["media"], PLAIN).seconds
-    assert alone(Video(60, 1, 30), PLAIN) == pytest.approx(3 * START + hears + renders)
+    assert alone(Video(60, 1, 30), PLAIN) == pytest.approx(3 * START + transcribes + renders)
 
 
 @pytest.mark.parametrize(("segments", "cap", "waves"), [(7, 1, 7), (100, 10, 10), (11, 10, 2)])
@@ -245,14 +245,14 @@ def test_what_is_the_products_is_as_the_product_has_it() -> None:
     }
 
 
-def test_other_inputs_are_told_with_their_bill() -> None:
-    lines = list(told(Clip(7), 300, 20, Parameters(), seed=2))
+def test_other_inputs_are_reported_with_their_bill() -> None:
+    lines = list(report(Clip(7), 300, 20, Parameters(), seed=2))
     usd = [float(line.split()[0][1:]) for line in lines if " × $" in line]
     [whole] = [float(line.split()[0][1:]) for line in lines if " a job, and " in line]
     assert sum(usd) == pytest.approx(whole, abs=1e-5)
 
 
-def test_the_pages_words_tell_the_numbers_of_its_tables() -> None:
+def test_the_pages_text_has_the_numbers_of_its_tables() -> None:
     text, p = " ".join(PAGE.read_text(encoding="utf-8").split()), Parameters()
     *_, plain, gpu = ways(p)
     first = limits(Clip(10), p)[0]

@@ -40,7 +40,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     env = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1"}
     program = Program(home / "aws.log", "tests.ecs.aws", env, f"{url}/_ministack/health")
     ecs_port = free_port()
-    told = {
+    environment = {
         **AWS,
         "AWS_ENDPOINT_URL": url,
         "AWS_ENDPOINT_URL_ECS": f"http://127.0.0.1:{ecs_port}",
@@ -49,14 +49,14 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         "PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME": "clipflow-ecs-events",
     }
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in told.items():
+        for name, value in environment.items():
             patch.setenv(name, value)
         for cached in (settings, aws.s3_client, aws.records_table):
             cached.cache_clear()
         with running(program):
             provision.deploy_data(url)
             deploy_events(url)
-            yield told
+            yield environment
     for cached in (settings, aws.s3_client, aws.records_table):
         cached.cache_clear()
 

@@ -1,6 +1,6 @@
 """Amazon ECS, as far as prefect-aws talks to it; a task's command is a process.
 
-Its protocol is AWS JSON 1.1; what a task goes through is told to EventBridge as ECS tells it.
+Its protocol is AWS JSON 1.1; it sends a task's changes of state to EventBridge as ECS does.
 """
 
 import json
@@ -45,7 +45,7 @@ class EcsService:
         self._events = boto3.client("events", endpoint_url=events_url, region_name="us-east-1")
 
     def of(self, flow: str) -> list[Task]:
-        """The tasks of a flow's runs, in the order they were asked for."""
+        """The tasks of a flow's runs, in the order of their RunTask calls."""
         return [task for task in self.tasks.values() if task.flow == flow]
 
     def running(self, flow: str = "") -> list[Task]:
@@ -80,8 +80,8 @@ class EcsService:
         return {"taskDefinition": self.definitions[name]}
 
     def _DescribeTaskDefinition(self, body: dict[str, Any]) -> dict[str, Any]:
-        asked = body["taskDefinition"].rpartition("/")[2]
-        found = [name for name in self.definitions if asked in (name, name.rpartition(":")[0])]
+        wanted = body["taskDefinition"].rpartition("/")[2]
+        found = [name for name in self.definitions if wanted in (name, name.rpartition(":")[0])]
         if not found:
             raise Refused("ClientException", "Unable to describe task definition.")
         return {"taskDefinition": self.definitions[found[-1]]}
@@ -122,7 +122,7 @@ class EcsService:
         with self._lock:
             if not task.stop_code:
                 task.stop_code, task.reason = "UserInitiated", reason
-        task.stop_asked.set()
+        task.stop_requested.set()
         if task.process and task.process.poll() is None:
             task.process.terminate()
             timer = threading.Timer(task.stop_timeout, task.kill)
@@ -130,9 +130,9 @@ class EcsService:
             timer.start()
 
     def end(self) -> None:
-        """Every task is over, and EventBridge was told: nobody may be there to hear it later."""
+        """Stop every task, and send its last event while EventBridge is there to receive it."""
         for task in self.running():
-            task.stop_asked.set()
+            task.stop_requested.set()
         while alive := [life for life in self._lives if life.is_alive()]:
             for task in self.running():
                 task.kill()
@@ -148,7 +148,7 @@ class EcsService:
             self._end(task, "TaskFailedToStart", "CannotPullContainerError: no such image")
             return
         with tempfile.TemporaryDirectory(prefix="ecs-", ignore_cleanup_errors=True) as scratch:
-            if not task.stop_asked.is_set():
+            if not task.stop_requested.is_set():
                 task.start(image, scratch, self._logs / f"{task.flow}-{task.arn[-8:]}.log")
                 self._move(task, "RUNNING")
                 assert task.process
@@ -193,10 +193,10 @@ def serving(service: EcsService, port: int) -> Iterator[str]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
             try:
                 operation = self.headers["X-Amz-Target"].rpartition(".")[2]
-                status, told = 200, service.answer(operation, body)
+                status, answer = 200, service.answer(operation, body)
             except Refused as error:
-                status, told = 400, {"__type": error.args[0], "message": error.args[1]}
-            data = json.dumps(told).encode()
+                status, answer = 400, {"__type": error.args[0], "message": error.args[1]}
+            data = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/x-amz-json-1.1")
             self.send_header("Content-Length", str(len(data)))

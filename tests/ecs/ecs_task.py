@@ -15,7 +15,7 @@ FLOW_NAME, FLOW_RUN_ID = "prefect.io/flow-name", "prefect.io/flow-run-id"
 
 @dataclass
 class Task:
-    """What was asked of RunTask, and what became of it."""
+    """A RunTask call, and the state of the task that came of it."""
 
     request: dict[str, Any]
     definition: dict[str, Any]
@@ -25,7 +25,7 @@ class Task:
     reason: str = ""
     exit_code: int | None = None
     process: "subprocess.Popen[bytes] | None" = None
-    stop_asked: threading.Event = field(default_factory=threading.Event)
+    stop_requested: threading.Event = field(default_factory=threading.Event)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -62,12 +62,12 @@ class Task:
     def start(self, image: dict[str, str], scratch: str, log: Path) -> None:
         """Its environment is the image's and the task's, and nothing of this process's."""
         (override,) = self.request["overrides"]["containerOverrides"]
-        told = {entry["name"]: entry["value"] for entry in override["environment"]}
+        given = {entry["name"]: entry["value"] for entry in override["environment"]}
         inside = {"HOME": scratch, "TMPDIR": scratch, "ECS_TASK_ARN": self.arn}
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 override["command"],
-                env={**image, **inside, **told},
+                env={**image, **inside, **given},
                 cwd=scratch,
                 stdout=output,
                 stderr=output,

@@ -1,4 +1,4 @@
-"""A clip made by many machines: its record, its objects, and how machines that fail are borne."""
+"""A clip made by many machines: its record and objects, and recovery when machines fail."""
 
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def test_a_segment_whose_machine_is_taken_back_goes_on_as_the_same_run(
     assert episode.history == MADE
 
 
-def test_no_machine_is_asked_for_what_is_made_unless_it_is_forced(
+def test_no_machine_is_started_for_what_is_made_unless_it_is_forced(
     machines: Machines, episode: Episode
 ) -> None:
     episode.detect(*seconds(1))
@@ -108,7 +108,7 @@ def test_no_machine_is_asked_for_what_is_made_unless_it_is_forced(
     assert len(machines.ecs.of("extract-segment")) == 2
 
 
-def test_machines_that_do_not_come_are_asked_for_again(
+def test_machines_that_do_not_start_are_requested_again(
     machines: Machines, episode: Episode
 ) -> None:
     episode.detect(*seconds(1, 4))
@@ -123,9 +123,7 @@ def test_machines_that_do_not_come_are_asked_for_again(
     assert episode.history == MADE
 
 
-def test_machines_that_never_come_are_told_in_the_record(
-    machines: Machines, episode: Episode
-) -> None:
+def test_machines_that_never_start_fail_the_record(machines: Machines, episode: Episode) -> None:
     episode.detect(*seconds(1))
     machines.ecs.stillborn["extract-segment"] = 4
     assert machines.finished(clip(machines, episode)).state_name == "Failed"
@@ -206,5 +204,5 @@ def test_segments_of_a_run_whose_own_machine_is_lost_are_taken_over_by_the_next(
     assert machines.finished(run_id).state_name == "Completed"
     assert machines.ecs.of("extract-segment") == tasks
     # Whoever records the loss may come before the next run, or after it.
-    told = [status for status in episode.history if status != "Generation Failed"]
-    assert told == [*MADE[:2], *MADE[1:]]
+    statuses = [status for status in episode.history if status != "Generation Failed"]
+    assert statuses == [*MADE[:2], *MADE[1:]]

@@ -44,7 +44,7 @@ def test_a_long_video_is_prepared_on_one_machine_and_each_short_rendered_on_its_
     assert sorted(flows) == ["generate-shorts", "prepare-video", *["render-short"] * 3]
 
 
-def test_what_the_preparing_machine_cannot_do_is_told_in_its_own_words(
+def test_an_error_of_the_preparing_machine_is_in_the_record(
     machines: Machines, warehouse: Warehouse, tmp_path: Path
 ) -> None:
     keys = warehouse.keys

@@ -1,4 +1,4 @@
-"""Many clips asked for at once on one machine, whose processes are killed meanwhile."""
+"""Many clips requested at once on one machine, whose processes are killed meanwhile."""
 
 import random
 import threading
@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 
 from deployments.local_stack import RunningStack
-from tests.faults.asking import COMPLETE, FAILED, Episode, Tenants, event, tiny_source
 from tests.faults.killing import BRIDGE, RUN, SERVER, WORKER, kill, pids
 from tests.faults.scale import SCALE
+from tests.faults.tenants import COMPLETE, FAILED, Episode, Tenants, event, tiny_source
 from tests.faults.watching import Histories, Memory, Reader, Visitor, watching
 from tests.programs import eventually
 
@@ -28,7 +28,7 @@ VICTIMS = [SERVER, RUN, WORKER, RUN, BRIDGE, RUN]
 
 @dataclass
 class Flood:
-    """What was asked for, what was killed when, and what those who looked on have seen."""
+    """The events, the kills, and what the observers have seen."""
 
     tenants: Tenants
     stack: RunningStack
@@ -37,15 +37,15 @@ class Flood:
     visitor: Visitor
     memory: Memory
     episodes: list[Episode] = field(default_factory=list)
-    asked: dict[str, float] = field(default_factory=dict)
+    requested: dict[str, float] = field(default_factory=dict)
     kills: list[tuple[float, str]] = field(default_factory=list)
     small_done: float = 0
     all_done: float = 0
     failed_once: int = 0
 
     def deliver(self, episode: Episode, body: str) -> None:
-        """The episode's event, once more; the times that are asked here are those of the wall."""
-        self.asked.setdefault(episode.id, time.time())
+        """Deliver the episode's event once more; times are of the wall clock."""
+        self.requested.setdefault(episode.id, time.time())
         self.tenants.deliver(body)
 
     def runs(self, flow: str) -> list[dict[str, Any]]:
@@ -79,7 +79,7 @@ def looked_at(stack: RunningStack) -> Iterator[Flood]:
 
 
 def flood(flooded: Flood, folder: Path) -> None:
-    """All of it, until every clip is made, or tells why not and is asked for once more."""
+    """Run all of it until every clip is made; one that failed is requested once more."""
     source, rng = tiny_source(folder / "main.mp4"), random.Random(20)
     names = [f"clip-{number}" for number in range(SCALE.clips)]
     flooded.episodes = [Episode("many", names) for _ in range(SCALE.events)]
@@ -112,13 +112,13 @@ def flood(flooded: Flood, folder: Path) -> None:
 
 def _ask_again(flooded: Flood) -> None:
     """For what has failed since its run was killed, as its record advises."""
-    told = flooded.tenants.records()
-    failed = {pk for (pk, _), record in told.items() if record["status"] == FAILED}
+    records = flooded.tenants.records()
+    failed = {pk for (pk, _), record in records.items() if record["status"] == FAILED}
     flooded.failed_once = _count(flooded.tenants, FAILED)
     for episode in flooded.episodes:
         if f"{episode.tenant}#{episode.id}" in failed:
             flooded.tenants.deliver(event(episode))
-    wanted = len(told)
+    wanted = len(records)
     eventually(lambda: _count(flooded.tenants, COMPLETE) == wanted, 120 + 10 * len(failed))
 
 
@@ -135,8 +135,8 @@ def _kill_now_and_then(flooded: Flood, rng: random.Random, over: threading.Event
 
 
 def _settled(flooded: Flood) -> bool:
-    told = [record["status"] for record in flooded.tenants.records().values()]
-    return all(status in OVER for status in told)
+    records = [record["status"] for record in flooded.tenants.records().values()]
+    return all(status in OVER for status in records)
 
 
 def _count(tenants: Tenants, status: str) -> int:

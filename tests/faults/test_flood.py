@@ -1,4 +1,4 @@
-"""Clips asked for all at once, each event delivered three times, processes killed all the while."""
+"""Clips requested all at once, each event delivered three times, processes killed all the while."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -9,10 +9,10 @@ import pytest
 
 from deployments.local_stack import running_stack
 from deployments.local_stack.settings import BUCKET
-from tests.faults.asking import COMPLETE, Episode, event, history, tiny_source
 from tests.faults.flood import SEGMENT, Flood, flood, looked_at
 from tests.faults.killing import BRIDGE, RUN, SERVER, kill, pids
 from tests.faults.scale import SCALE
+from tests.faults.tenants import COMPLETE, Episode, event, history, tiny_source
 from tests.programs import eventually, free_port
 
 pytestmark = [
@@ -32,16 +32,16 @@ def flooded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flood]:
     home = tmp_path_factory.mktemp("flooded")
     with running_stack(home, free_port(), free_port()) as stack, looked_at(stack) as looked:
         flood(looked, tmp_path_factory.mktemp("source"))
-        print(told(looked))
+        print(summary(looked))
         yield looked
 
 
-def told(flooded: Flood) -> str:
-    began = min(flooded.asked.values())
+def summary(flooded: Flood) -> str:
+    began = min(flooded.requested.values())
     held = [round(held / 2**20) for held in flooded.memory.held]
     lines = [
         f"{SCALE.events * SCALE.clips + 1} clips, settled after {flooded.all_done - began:.0f} s",
-        f"the other tenant's {flooded.small_done - max(flooded.asked.values()):.0f} s",
+        f"the other tenant's {flooded.small_done - max(flooded.requested.values()):.0f} s",
         f"kills {[part for _, part in flooded.kills]}, {flooded.failed_once} clips failed once",
         f"UI: {flooded.visitor.looks} visits, slowest {flooded.visitor.slowest:.1f} s",
         f"{flooded.reader.looks} looks at the bucket, {flooded.histories.looks} at the table",
@@ -58,7 +58,7 @@ def test_every_accepted_event_starts_its_clips_within_2_minutes(flooded: Flood) 
     for episode in flooded.episodes:
         assert len(started[episode.id]) >= len(episode.clips)
         last = sorted(started[episode.id])[len(episode.clips) - 1]
-        assert last - flooded.asked[episode.id] < ACCEPTED_TO_STARTED
+        assert last - flooded.requested[episode.id] < ACCEPTED_TO_STARTED
 
 
 def test_every_clip_is_made_and_none_twice(flooded: Flood) -> None:
@@ -102,8 +102,8 @@ def test_memory_is_flat(flooded: Flood) -> None:
 
 
 def test_another_tenant_waits_for_its_clip_less_than_the_flood_lasts(flooded: Flood) -> None:
-    own = flooded.small_done - max(flooded.asked.values())
-    whole = flooded.all_done - min(flooded.asked.values())
+    own = flooded.small_done - max(flooded.requested.values())
+    whole = flooded.all_done - min(flooded.requested.values())
     # Two servers are killed meanwhile: of a small flood that is most of its time.
     assert own < max(120, whole / 2)
 

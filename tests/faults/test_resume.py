@@ -22,8 +22,8 @@ from clipflow.settings import settings
 from clipflow.storage import aws
 from clipflow.storage.records import RecordStore
 from deployments.local_stack.settings import LOGGING
-from tests.faults.asking import MADE, history, tiny_source
 from tests.faults.scale import SCALE
+from tests.faults.tenants import MADE, history, tiny_source
 from tests.faulty_proxy import Fault, FaultyProxy, Request
 from tests.programs import ROOT, PrefectServer
 
@@ -72,13 +72,13 @@ class Runs:
             )
 
     def create(self, keys: ClipKeys) -> str:
-        asked = {
+        parameters = {
             "tenant_id": keys.tenant_id,
             "episode_id": keys.episode_id,
             "clip_id": keys.clip_id,
         }
         with self._client() as client:
-            run = client.create_flow_run_from_deployment(self._deployment, parameters=asked)
+            run = client.create_flow_run_from_deployment(self._deployment, parameters=parameters)
         return str(run.id)
 
     def again(self, run: str) -> None:
@@ -155,8 +155,8 @@ def detected(records: RecordStore, source: Path) -> ClipKeys:
     keys = ClipKeys("t", f"resumed-{uuid4().hex[:8]}", "c")
     key = f"{keys.episode_id}/tracks/main.mp4"
     aws.s3_client().upload_file(str(source), settings().bucket_name, key)
-    told = [{"status": "detected", "timestamp": "2025-01-15T10:30:00Z"}]
-    item = {"status": "detected", "statusHistory": told, "segments": SEGMENTS}
+    history_before = [{"status": "detected", "timestamp": "2025-01-15T10:30:00Z"}]
+    item = {"status": "detected", "statusHistory": history_before, "segments": SEGMENTS}
     records.table.put_item(Item={**keys.record, **item})
     return keys
 

@@ -1,4 +1,4 @@
-"""Nobody starts a part again here, and S3, DynamoDB and SQS fail at random."""
+"""No supervisor restarts a part here, and S3, DynamoDB and SQS fail at random."""
 
 import random
 import signal
@@ -9,11 +9,12 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from prefect import get_client
-from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Cancelling
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.states import Cancelling, Crashed
 
-from tests.faults.asking import (
+from tests.faults.bare import BareMachine, bare_machine
+from tests.faults.killing import RUN, kill, pids, run_in
+from tests.faults.tenants import (
     COMPLETE,
     FAILED,
     IN_PROGRESS,
@@ -24,8 +25,6 @@ from tests.faults.asking import (
     history,
     tiny_source,
 )
-from tests.faults.bare import BareMachine, bare_machine
-from tests.faults.killing import RUN, kill, pids, run_in
 from tests.faulty_proxy import Fault, Request
 from tests.programs import eventually
 
@@ -68,17 +67,17 @@ def test_storage_and_queue_that_fail_at_random_cost_no_clip_and_double_none(
     machine: BareMachine, tenants: Tenants, source: Path
 ) -> None:
     names = [f"clip-{n}" for n in range(CLIPS)]
-    asked = [tenants.detect(Episode("t", names), source, SHORT) for _ in range(EVENTS)]
+    episodes = [tenants.detect(Episode("t", names), source, SHORT) for _ in range(EVENTS)]
     machine.proxy.faults = faults(seed=1)
-    for episode in asked:
+    for episode in episodes:
         body = event(episode)
         for _ in range(3):
             tenants.deliver(body)
 
     def made() -> bool:
-        told = tenants.records().values()
-        assert FAILED not in [record["status"] for record in told], told
-        return all(record["status"] == COMPLETE for record in told)
+        records = tenants.records().values()
+        assert FAILED not in [record["status"] for record in records], records
+        return all(record["status"] == COMPLETE for record in records)
 
     eventually(made, 240)
     eventually(lambda: not any(tenants.waiting().values()))
@@ -116,15 +115,34 @@ def test_a_record_whose_run_is_cancelled_without_a_worker_leaves_in_progress_wit
     owner = UUID(tenants.record(episode, "long")["flowRunId"])
     machine.worker.stop(signal.SIGKILL)
     kill(run)
-    api = {PREFECT_API_URL: f"{machine.stack.settings.prefect_url}/api"}
-    with temporary_settings(api), get_client(sync_client=True) as client:
+    with client_of(machine) as client:
         client.set_flow_run_state(owner, Cancelling())
     assert leaves_in_progress(tenants, episode, within=120) == "CANCELLED"
 
 
-def at_work(machine: BareMachine, tenants: Tenants, source: Path) -> tuple[Episode, int]:
+def test_a_run_that_is_declared_dead_while_it_works_stops(
+    machine: BareMachine, tenants: Tenants, source: Path
+) -> None:
+    episode, run = at_work(machine, tenants, source, LONG * 4)
+    owner = UUID(tenants.record(episode, "long")["flowRunId"])
+    with client_of(machine) as client:
+        client.set_flow_run_state(owner, Crashed(name="HeartbeatLost"), force=True)
+    eventually(lambda: not run_in(run), 60)
+    assert leaves_in_progress(tenants, episode, within=20) == "CRASHED"
+    made = [entry["Key"] for entry in tenants.objects(episode)]
+    assert not [key for key in made if key.endswith("/clip.mp4")]
+    assert len(made) < len(LONG * 4)
+
+
+def client_of(machine: BareMachine) -> SyncPrefectClient:
+    return SyncPrefectClient(f"{machine.stack.settings.prefect_url}/api")
+
+
+def at_work(
+    machine: BareMachine, tenants: Tenants, source: Path, segments: list[dict[str, str]] = LONG
+) -> tuple[Episode, int]:
     """An episode whose one clip is being made, and the process that does."""
-    episode = tenants.detect(Episode("t", ["long"]), source, LONG)
+    episode = tenants.detect(Episode("t", ["long"]), source, segments)
     tenants.deliver(event(episode))
     eventually(lambda: tenants.record(episode, "long")["status"] == IN_PROGRESS, 60)
     owner = tenants.record(episode, "long")["flowRunId"]

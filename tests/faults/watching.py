@@ -16,8 +16,8 @@ import httpx
 
 from deployments.local_stack import RunningStack
 from deployments.local_stack.settings import BUCKET
-from tests.faults.asking import COMPLETE, DETECTED, FAILED, IN_PROGRESS, Tenants
 from tests.faults.killing import memory
+from tests.faults.tenants import COMPLETE, DETECTED, FAILED, IN_PROGRESS, Tenants
 
 # What may follow what in a history. A run may take a record over from one that is over.
 NEXT = {

@@ -1,4 +1,4 @@
-"""An episode in the local AWS, behind a proxy that can be told to fail; flows run in this one."""
+"""An episode in the local AWS, behind a proxy that injects faults; flows run in this process."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,19 +1,30 @@
-"""One clip's run, by its record, its objects and what Prefect shows of it; and how it fails."""
+"""`generate-clip`: its record, objects and task runs; and each way in which it fails."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect import flow
+from prefect import flow, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ParameterTypeError
+from prefect.flow_engine import run_flow
+from prefect.states import Scheduled
 
 from clipflow.domain.errors import MESSAGE_LIMIT_BYTES
 from clipflow.settings import limits
 from clipflow.storage.objects import object_store
 from flows.generate_clip import generate_clip
+from tasks.flow_runs import GENERATE_CLIP, tags_of
 from tests.faulty_proxy import Fault, FaultyProxy, Request
 from tests.flows.conftest import Episode
+from tests.lost_runs import run_of
 from tests.made_media import frame_numbers
 
 SEGMENTS = [
@@ -32,9 +43,7 @@ def is_update(request: Request) -> bool:
     return request.operation == "UpdateItem"
 
 
-def test_a_clip_is_made_and_a_person_finds_their_way_in_its_run(
-    episode: Episode, tmp_path: Path
-) -> None:
+def test_a_clip_is_made_and_its_task_runs_are_named(episode: Episode, tmp_path: Path) -> None:
     episode.detect(*SEGMENTS)
     assert episode.generate().is_completed()
     assert episode.history == MADE
@@ -64,7 +73,7 @@ def test_a_clip_that_is_made_is_left_as_it_is_unless_forced(episode: Episode) ->
     assert episode.history == [*MADE, *MADE[1:]]
 
 
-def test_a_clip_that_another_run_is_making_is_left_to_it(episode: Episode) -> None:
+def test_a_clip_that_another_run_is_making_is_left_to_that_run(episode: Episode) -> None:
     episode.detect(*SEGMENTS)
 
     @flow
@@ -78,6 +87,31 @@ def test_a_clip_that_another_run_is_making_is_left_to_it(episode: Episode) -> No
     # That run is over now and has left its claim behind.
     assert episode.generate().is_completed()
     assert episode.history == [*MADE[:2], *MADE[1:]]
+
+
+def test_a_newer_request_for_a_clip_is_made_after_the_run_that_is_making_it(
+    episode: Episode,
+) -> None:
+    episode.detect(*SEGMENTS)
+    keys = episode.keys
+    ids = {"tenant_id": keys.tenant_id, "episode_id": keys.episode_id, "clip_id": keys.clip_id}
+    first = run_of(GENERATE_CLIP, ids | {"segments": SEGMENTS}, Scheduled())
+    assert episode.records.claim(keys, str(first.id)).granted
+    for start in (3, 2):
+        segments = [{"startTime": start, "endTime": start + 1}]
+        newer = run_of(GENERATE_CLIP, ids | {"segments": segments}, Scheduled())
+        run_flow(generate_clip, flow_run=newer)
+    run_flow(generate_clip, flow_run=first)
+    assert (episode.history, episode.record["segmentCount"]) == (MADE, 2)
+
+    with get_client(sync_client=True) as client:
+        tags = FlowRunFilterTags(all_=tags_of(keys))
+        scheduled = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+        wanted = FlowRunFilter(tags=tags, state=scheduled)
+        [queued] = client.read_flow_runs(flow_run_filter=wanted)
+    assert queued.parameters == newer.parameters
+    run_flow(generate_clip, flow_run=queued)
+    assert (episode.history, episode.record["segmentCount"]) == ([*MADE, *MADE[1:]], 1)
 
 
 def run_id() -> str:
@@ -95,7 +129,7 @@ def run_id() -> str:
         ({"startTime": "soon", "endTime": 2}, "VALIDATION_ERROR", r"segments.0.startTime"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_made_is_told_in_the_record_and_not_tried_again(
+def test_what_cannot_be_made_fails_the_record_without_retries(
     segment: dict[str, object], code: str, said: str, episode: Episode
 ) -> None:
     episode.detect(segment)
@@ -120,7 +154,7 @@ def test_a_corrupt_source_is_ffmpegs_refusal(episode: Episode, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_storage_that_fails_for_a_while_costs_nothing(episode: Episode, proxy: FaultyProxy) -> None:
+def test_a_storage_outage_of_some_requests_is_retried(episode: Episode, proxy: FaultyProxy) -> None:
     episode.detect(*SEGMENTS)
     proxy.faults = [
         Fault(lambda r: is_put_of("segments/1.mp4", r), times=4),
@@ -133,9 +167,7 @@ def test_storage_that_fails_for_a_while_costs_nothing(episode: Episode, proxy: F
 
 
 @pytest.mark.slow
-def test_storage_that_fails_for_good_is_told_in_the_record(
-    episode: Episode, proxy: FaultyProxy
-) -> None:
+def test_a_storage_outage_that_lasts_fails_the_record(episode: Episode, proxy: FaultyProxy) -> None:
     episode.detect(*SEGMENTS)
     proxy.faults = [Fault(lambda r: is_put_of("segments/1.mp4", r))]
     assert episode.generate().is_failed()

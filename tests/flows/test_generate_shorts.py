@@ -91,7 +91,7 @@ def ask_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]
     models.cache_clear()
 
 
-def test_a_long_video_becomes_shorts_and_what_the_contract_names(warehouse: Warehouse) -> None:
+def test_a_long_video_becomes_shorts_and_the_objects_of_the_contract(warehouse: Warehouse) -> None:
     state = warehouse.generate()
     assert (state.name, state.message) == ("Completed", "2 of 2 shorts asked for.")
     assert warehouse.names() == OBJECTS
@@ -99,8 +99,8 @@ def test_a_long_video_becomes_shorts_and_what_the_contract_names(warehouse: Ware
     record = warehouse.record
     assert record["segmentCount"] == 2
     moments = json.loads(warehouse.text("important_segments_videos.json"))
-    told = [{name: short[name] for name in moments[0]} for short in record["shorts"]]
-    assert told == moments
+    recorded = [{name: short[name] for name in moments[0]} for short in record["shorts"]]
+    assert recorded == moments
     for number, short in enumerate(record["shorts"], start=1):
         assert short["index"] == number
         assert short["s3Key"] == warehouse.keys.short(number)
@@ -116,7 +116,7 @@ def test_a_long_video_becomes_shorts_and_what_the_contract_names(warehouse: Ware
     assert warehouse.made() == before
 
 
-def test_the_page_of_a_run_says_whose_it_is_and_shows_its_shorts(warehouse: Warehouse) -> None:
+def test_a_runs_page_has_its_tags_and_a_table_of_shorts(warehouse: Warehouse) -> None:
     state = warehouse.generate()
     keys, run = warehouse.keys, state.state_details.flow_run_id
     assert run
@@ -148,7 +148,7 @@ def test_the_page_of_a_run_says_whose_it_is_and_shows_its_shorts(warehouse: Ware
         ({"segment_count": 1, "background_video": "u/sound.m4a"}, "has no moving picture"),
     ],
 )
-def test_a_config_that_cannot_be_meant_is_told_before_any_work(
+def test_an_invalid_config_fails_before_any_work(
     warehouse: Warehouse, config: Any, says: str, tmp_path: Path
 ) -> None:
     if config is None:
@@ -185,8 +185,7 @@ def test_a_video_is_read_for_its_sound_once_however_often_it_is_heard(
     warehouse: Warehouse, proxy: FaultyProxy
 ) -> None:
     def read() -> int:
-        asked = [r for r in proxy.requests if r.method == "GET" and "original.mp4" in r.path]
-        return len(asked)
+        return sum(r.method == "GET" and "original.mp4" in r.path for r in proxy.requests)
 
     warehouse.delete("original.srt")
     transcribe(warehouse.keys, None, warehouse.objects, a_machine(), force=False)
@@ -212,14 +211,14 @@ def test_a_short_that_fails_stops_no_other_and_the_next_run_makes_only_that(
     assert record["processingError"]["code"] == "STORAGE_ERROR"
     assert OBJECTS - warehouse.names() == {"videos-cropped-stacked/segment_1_cropped_stacked.mp4"}
     proxy.faults, before = [], warehouse.made()
-    before.pop("index.html")  # which told of the one that failed
+    before.pop("index.html")  # which names the one that failed
     assert warehouse.generate().is_completed()
     assert before.items() <= warehouse.made().items()
     assert warehouse.history == [*FAILED, *MADE]
     assert not {"failedState", "processingError"} & set(warehouse.record)
 
 
-def test_fewer_moments_than_asked_for_are_as_many_as_there_are(warehouse: Warehouse) -> None:
+def test_fewer_moments_than_requested_make_fewer_shorts(warehouse: Warehouse) -> None:
     warehouse.put("shorts_config.json", {**CONFIG, "segment_count": 20})
     state = warehouse.generate()
     assert state.is_completed()
@@ -259,7 +258,7 @@ def test_a_language_model_may_choose_the_moments(
         (401, "OPENAI_API_KEY"),
     ],
 )
-def test_a_model_of_no_use_is_the_parents_failure(
+def test_a_language_model_without_a_usable_answer_fails_the_parent_task(
     reply: Reply, says: str, warehouse: Warehouse, ask_model: Callable[[str], None]
 ) -> None:
     with model_server(reply) as server:

@@ -1,6 +1,5 @@
-"""What is told to a child run, what its end tells its parent, and for how long it is wanted."""
+"""Child runs: their parameters, the error that a parent sees, and when they are orphaned."""
 
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -8,7 +7,6 @@ from uuid import UUID, uuid4
 import pytest
 from prefect import flow, get_client
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Crashed, Running
 
 from clipflow.domain.clips import ExtractInput, Segment
@@ -30,33 +28,28 @@ from clipflow.media.source import LocalSource
 from clipflow.media.window import Span
 from clipflow.storage.objects import ObjectHead
 from clipflow.storage.records import RecordStore
-from tasks.children import ChildRunGroup, cut_of_child, extract_child
-from tasks.flow_runs import error_of
+from tasks.children import ChildRunGroup, child_run_group, cut_of_child, extract_child, record_tag
+from tasks.flow_runs import error_of, this_run
 from tasks.recovery import ADOPTION_GRACE, is_wanted
 from tests.lost_runs import run_of
 from tests.made_media import make_source
-from tests.programs import PrefectServer
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
-@pytest.fixture(autouse=True)
-def server(prefect_server: PrefectServer) -> Iterator[None]:
-    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
-        yield
-
-
-def test_a_plan_comes_out_the_same_on_the_other_machine(tmp_path: Path) -> None:
+def test_a_plan_is_the_same_after_it_was_passed_to_another_machine(tmp_path: Path) -> None:
     # A container whose clock is coarser than a sample, and a rate that is no whole number.
     path = make_source(tmp_path / "main.mkv", rate=Fraction(30000, 1001), seconds=3)
     source = probe_source(LocalSource(path))
     segment = Segment.read({"startTime": "00:00:01.033", "endTime": 2}, "a segment")
-    asked = ExtractInput(tenant_id="t", episode_id="e", clip_id="c", segment=segment, index=3)
+    request = ExtractInput(tenant_id="t", episode_id="e", clip_id="c", segment=segment, index=3)
     head = ObjectHead("e/tracks/main.mkv", "e", 10, {})
     span = Span(segment.start_time, segment.end_time)
     plan = SegmentPlan("e/clips/c/segments/3.mp4", head, source, span, common_format([source]))
-    told = extract_child(Cut(asked, plan), force=False).parameters
+    parameters = extract_child(Cut(request, plan), force=False).parameters
     names = ("tenant_id", "episode_id", "clip_id", "segment", "index")
-    there = cut_of_child({name: told[name] for name in names}, told["plan"])
-    assert there == Cut(asked, plan)
+    there = cut_of_child({name: parameters[name] for name in names}, parameters["plan"])
+    assert there == Cut(request, plan)
     assert there.plan.fingerprint == plan.fingerprint
 
 
@@ -79,33 +72,33 @@ def read(run_id: UUID | None) -> FlowRun:
 
 def test_a_child_that_is_deleted_in_the_ui_is_lost_to_its_parent() -> None:
     run = run_of("extract-segment", {}, Running())
-    crew = ChildRunGroup()
+    group = ChildRunGroup()
     with get_client(sync_client=True) as client:
-        assert crew.poll(client, run).state_name == "Running"
+        assert group.poll(client, run).state_name == "Running"
         client.delete_flow_run(run.id)
-        run = crew.poll(client, run)
+        run = group.poll(client, run)
     error = error_of(run, run.state)
     assert isinstance(error, MachineLostError)
     assert "deleted in Prefect" in error.message
 
 
 @pytest.mark.parametrize(
-    ("raised", "told"),
+    ("raised", "seen"),
     [
         (
-            InvalidInputError("It is:\nwrong.", "Mend it."),
-            InvalidInputError("It is:\nwrong. Mend it."),
+            InvalidInputError("It is:\nwrong.", "Correct it."),
+            InvalidInputError("It is:\nwrong. Correct it."),
         ),
         (StorageUnavailableError("S3: error: no."), StorageUnavailableError("S3: error: no.")),
     ],
 )
 def test_a_childs_error_is_the_parents_by_its_type_and_message(
-    raised: ClipflowError, told: ClipflowError
+    raised: ClipflowError, seen: ClipflowError
 ) -> None:
     run = ended(raised)
     error = error_of(run, run.state)
-    assert type(error) is type(told)
-    assert str(error) == str(told)
+    assert type(error) is type(seen)
+    assert str(error) == str(seen)
 
 
 def test_a_defect_in_a_child_is_no_reason_to_try_again() -> None:
@@ -157,7 +150,7 @@ def in_state(state: State[None]) -> FlowRun:
     [(Running(), True), (Crashed(), True), (Cancelled(), False)],
     ids=lambda value: getattr(value, "name", str(value)),
 )
-def test_a_child_is_wanted_while_its_owner_lives_or_may_be_followed(
+def test_a_child_is_wanted_while_its_owner_is_active_or_has_just_crashed(
     state: State[None], wanted: bool, keys: ClipKeys, records: RecordStore
 ) -> None:
     owned_by(in_state(state), keys, records)
@@ -170,6 +163,26 @@ def test_a_child_is_not_wanted_once_its_owner_has_been_gone_for_long(
     owned_by(in_state(Crashed()), keys, records)
     monkeypatch.setattr("tasks.recovery.ADOPTION_GRACE", 0 * ADOPTION_GRACE)
     assert not is_wanted(keys)
+
+
+@pytest.mark.parametrize("owned", [True, False], ids=["own", "another run's"])
+def test_a_parent_that_fails_cancels_children_of_its_own_record_only(
+    owned: bool, keys: ClipKeys, records: RecordStore
+) -> None:
+    parameters = {"n": keys.episode_id}
+    child = run_of("extract-segment", parameters, Running(), (record_tag(keys),))
+    if not owned:
+        owned_by(in_state(Running()), keys, records)
+
+    @flow(name="parent")
+    def parent() -> None:
+        if owned:
+            owned_by(this_run(), keys, records)
+        with child_run_group(keys):
+            raise MachineLostError("A segment's machine was lost.")
+
+    assert parent(return_state=True).is_failed()
+    assert read(child.id).state_name == ("Cancelling" if owned else "Running")
 
 
 def test_a_child_without_an_owner_is_not_wanted(keys: ClipKeys) -> None:

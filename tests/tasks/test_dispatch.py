@@ -1,7 +1,6 @@
-"""What a process that begins one event does for the others that wait."""
+"""A process that starts the clips of one event drains the other pending runs."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,7 +10,6 @@ from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flow_engine import run_flow
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Pending, Scheduled
 
 from clipflow.domain.errors import InvalidInputError
@@ -20,19 +18,16 @@ from clipflow.storage.records import RecordStore
 from flows.begin_clip_generation import begin_clip_generation
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP
 from tests.lost_runs import deployed, run_of
-from tests.programs import PrefectServer
 
 
 @pytest.fixture(autouse=True)
-def server(prefect_server: PrefectServer, records: RecordStore) -> Iterator[None]:
-    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
-        with get_client(sync_client=True) as client:
-            deployed(client, GENERATE_CLIP)
-        yield
+def deployments(prefect_api: None, records: RecordStore) -> None:
+    with get_client(sync_client=True) as client:
+        deployed(client, GENERATE_CLIP)
 
 
-def asked(*clips: str, state: State[None] | None = None, **more: Any) -> FlowRun:
-    """A run that is to start these clips of an episode of its own, and got as far as `state`."""
+def pending(*clips: str, state: State[None] | None = None, **more: Any) -> FlowRun:
+    """A run that is to start these clips of an episode of its own, in `state`."""
     parameters = {
         "tenant_id": f"t-{uuid4().hex}",
         "episode_id": f"e-{uuid4().hex}",
@@ -43,7 +38,7 @@ def asked(*clips: str, state: State[None] | None = None, **more: Any) -> FlowRun
 
 
 def work_on(run: FlowRun) -> None:
-    """As its own process would."""
+    """Run it as its own process would."""
     run_flow(begin_clip_generation, flow_run=run)
 
 
@@ -61,9 +56,9 @@ def runs_for(clip: str) -> list[FlowRun]:
         )
 
 
-def test_the_clips_of_events_that_wait_are_started_by_the_process_that_is_there() -> None:
+def test_the_clips_of_pending_runs_are_started_by_a_process_that_runs_already() -> None:
     one, two, three = (f"c-{uuid4().hex}" for _ in range(3))
-    first, second = asked(one), asked(two, three, force=True)
+    first, second = pending(one), pending(two, three, force=True)
     work_on(first)
     assert state_of(second).is_completed()
     assert (state_of(second).message or "").startswith("2 clips started in the process of e-")
@@ -76,8 +71,8 @@ def test_the_clips_of_events_that_wait_are_started_by_the_process_that_is_there(
 TEMPLATE = {"__prefect_kind": "jinja", "template": "{{ 7 * 7 }}"}
 
 
-@pytest.mark.parametrize("pending", [False, True], ids=["own process", "drained"])
-def test_templates_in_an_events_text_stay_text(pending: bool) -> None:
+@pytest.mark.parametrize("drained", [False, True], ids=["own process", "drained"])
+def test_templates_in_an_events_text_stay_text(drained: bool) -> None:
     clip = f"c-{uuid4().hex}"
     segment = {"startTime": 1, "endTime": 2, "text": "{{ 7 * 7 }}", "notes": json.dumps(TEMPLATE)}
     ids: dict[str, Any] = {"tenant_id": f"t-{uuid4().hex}", "episode_id": f"e-{uuid4().hex}"}
@@ -87,8 +82,8 @@ def test_templates_in_an_events_text_stay_text(pending: bool) -> None:
         "clips": [{"clipId": clip, "segments": [segment | TEMPLATE], **TEMPLATE}],
         **TEMPLATE,
     }
-    run = asked(clips=None, request=json.dumps(detail), **ids)
-    work_on(asked("any") if pending else run)
+    run = pending(clips=None, request=json.dumps(detail), **ids)
+    work_on(pending("any") if drained else run)
     assert state_of(run).is_completed()
     (made,) = runs_for(clip)
     [given] = made.parameters["segments"]
@@ -98,31 +93,31 @@ def test_templates_in_an_events_text_stay_text(pending: bool) -> None:
 
 @pytest.mark.parametrize("text", ["{", "[]", json.dumps({"tenantId": "t", "episodeId": "other"})])
 def test_a_request_that_is_not_the_runs_own_starts_nothing(text: str) -> None:
-    run = asked(clips=None, request=text)
+    run = pending(clips=None, request=text)
     with pytest.raises(InvalidInputError):
         work_on(run)
     assert state_of(run).is_failed()
 
 
-def test_one_that_asks_for_what_is_made_says_so_by_name() -> None:
-    nothing = asked(clips=None)
-    work_on(asked("any"))
+def test_a_pending_run_without_a_clip_to_make_ends_in_a_state_of_that_name() -> None:
+    nothing = pending(clips=None)
+    work_on(pending("any"))
     assert state_of(nothing).name == "NothingToGenerate"
 
 
-def test_its_own_process_finds_them_started() -> None:
+def test_a_drained_run_that_its_own_process_runs_starts_nothing_twice() -> None:
     clip = f"c-{uuid4().hex}"
-    late = asked(clip)
-    work_on(asked("any"))
+    late = pending(clip)
+    work_on(pending("any"))
     work_on(late)
     assert state_of(late).is_completed()
     assert len(runs_for(clip)) == 1
 
 
-def test_a_clip_stays_in_the_trace_of_the_event_that_asks_for_it() -> None:
+def test_a_clip_continues_the_trace_of_its_own_event() -> None:
     clip = f"c-{uuid4().hex}"
-    late = asked(clip)
-    work_on(asked("any"))
+    late = pending(clip)
+    work_on(pending("any"))
     place = event_trace_context(UUID(late.parameters["event_id"]))
     assert runs_for(clip)[0].labels["__OTEL_TRACEPARENT"] == place.traceparent
 
@@ -136,9 +131,11 @@ def test_a_clip_stays_in_the_trace_of_the_event_that_asks_for_it() -> None:
     ],
     ids=["a worker has it", "not yet due", "its own run says what is wrong"],
 )
-def test_others_are_left_alone(state: State[None], more: dict[str, object]) -> None:
+def test_runs_that_are_not_due_or_not_valid_are_left_alone(
+    state: State[None], more: dict[str, object]
+) -> None:
     clip = f"c-{uuid4().hex}"
-    other = asked(clip, state=state, **more)
-    work_on(asked("any"))
+    other = pending(clip, state=state, **more)
+    work_on(pending("any"))
     assert state_of(other).type == state.type
     assert not runs_for(clip)

@@ -1,7 +1,7 @@
 """Progress as the run's own page shows it, from a real Prefect server."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -15,20 +15,13 @@ from prefect.client.schemas.filters import (
     LogFilterFlowRunId,
 )
 from prefect.client.schemas.objects import Artifact, State
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from clipflow.domain.errors import MediaRefusedError
 from clipflow.telemetry.progress import report
 from tasks.run_page import count_bar, progress_bar
-from tests.programs import PrefectServer, eventually
+from tests.programs import eventually
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def api(prefect_server: PrefectServer) -> Iterator[None]:
-    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
-        yield
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
 
 
 def run_of(work: Callable[[], None]) -> tuple[State[Any], UUID]:
@@ -48,7 +41,7 @@ def run_of(work: Callable[[], None]) -> tuple[State[Any], UUID]:
 
 
 def bars(run: UUID) -> list[Artifact]:
-    """The run's, beside which Prefect keeps what a failed one raised."""
+    """The run's progress artifacts, without the one that Prefect makes of an error."""
     with get_client(sync_client=True) as client:
         only = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
         found = client.read_artifacts(artifact_filter=only)
@@ -56,22 +49,21 @@ def bars(run: UUID) -> list[Artifact]:
 
 
 def work_for(seconds: float, upto: float = 1.0) -> None:
-    """Tells of its progress far more often than anybody wants to know."""
+    """Report progress far more often than a bar is updated."""
     began = time.monotonic()
     while (gone := time.monotonic() - began) < seconds:
         report(upto * gone / seconds)
         time.sleep(0.001)
 
 
-@pytest.mark.usefixtures("api")
 def test_a_bar_moves_once_a_second_and_is_full_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     updated: list[float] = []
 
-    def noted(artifact: UUID, percent: float, words: str) -> Any:
+    def record(artifact: UUID, percent: float, words: str) -> Any:
         updated.append(percent)
         return update_progress_artifact(artifact, percent, words)
 
-    monkeypatch.setattr("tasks.run_page.update_progress_artifact", noted)
+    monkeypatch.setattr("tasks.run_page.update_progress_artifact", record)
 
     def work() -> None:
         with progress_bar("transcript", "what is said in video talk"):
@@ -85,8 +77,7 @@ def test_a_bar_moves_once_a_second_and_is_full_at_the_end(monkeypatch: pytest.Mo
     assert len(updated) <= 4 and updated[-1] == 100 and updated == sorted(updated)
 
 
-@pytest.mark.usefixtures("api")
-def test_work_of_less_than_a_second_asks_nothing_of_prefect() -> None:
+def test_work_of_less_than_a_second_has_no_bar() -> None:
     def work() -> None:
         with progress_bar("segment", "segment 0"):
             report(0.5)
@@ -94,7 +85,6 @@ def test_work_of_less_than_a_second_asks_nothing_of_prefect() -> None:
     assert bars(run_of(work)[1]) == []
 
 
-@pytest.mark.usefixtures("api")
 def test_the_bar_of_work_that_failed_stands_where_it_was() -> None:
     def work() -> None:
         with progress_bar("segment", "segment 0"):
@@ -106,7 +96,6 @@ def test_the_bar_of_work_that_failed_stands_where_it_was() -> None:
     assert state.is_failed() and 0 < float(str(bar.data)) <= 40
 
 
-@pytest.mark.usefixtures("api")
 def test_work_goes_on_where_its_bar_cannot_be_shown() -> None:
     def work() -> None:
         # No such key is allowed.
@@ -125,7 +114,6 @@ def test_work_goes_on_where_its_bar_cannot_be_shown() -> None:
         eventually(lambda: warnings() == 1)
 
 
-@pytest.mark.usefixtures("api")
 def test_parts_are_counted_in_words() -> None:
     def work() -> None:
         with count_bar(3, "segments") as advance:

@@ -1,11 +1,9 @@
-"""What becomes of the record, and of the work, of a run that ended in one of many ways."""
+"""`mark-failed`: records and work of a run that ended, for each way in which it can."""
 
-from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Completed, Crashed, Failed
 
 from clipflow.domain.clips import ClipResult
@@ -15,7 +13,6 @@ from flows.mark_failed import mark_failed
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP
 from tasks.recovery import RESTARTED_TAG, Reconciled
 from tests.lost_runs import run_of, second_runs
-from tests.programs import PrefectServer
 
 RESULT = ClipResult(
     s3_key="k", file_size=1, duration="00:00:01", duration_seconds=1, resolution="2x2",
@@ -26,10 +23,7 @@ OUTAGE = "Flow run encountered an exception: StorageUnavailableError: DynamoDB d
 SEGMENTS = [{"startTime": 0, "endTime": 1}]
 
 
-@pytest.fixture(autouse=True)
-def server(prefect_server: PrefectServer) -> Iterator[None]:
-    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
-        yield
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 @pytest.fixture
@@ -69,19 +63,19 @@ def reconcile(run: FlowRun) -> str | None:
     ],
     ids=lambda value: getattr(value, "name", str(value)),
 )
-def test_a_record_tells_how_the_run_that_owned_it_ended(
+def test_the_record_of_a_run_that_owned_it_says_how_it_ended(
     state: State[None], code: str, keys: ClipKeys, records: RecordStore
 ) -> None:
     detect(records, keys)
     run = ended(keys, state)
     assert records.claim(keys, str(run.id)).granted
     assert reconcile(run) == Reconciled.MARKED
-    told = record(records, keys)
-    assert told["status"] == "Generation Failed"
-    assert told["processingError"]["code"] == code  # type: ignore[index]
+    item = record(records, keys)
+    assert item["status"] == "Generation Failed"
+    assert item["processingError"]["code"] == code  # type: ignore[index]
     # Fired again, it writes nothing a second time.
     assert reconcile(run) == Reconciled.MARKED
-    assert record(records, keys) == told
+    assert record(records, keys) == item
 
 
 def test_a_newer_runs_result_stays(keys: ClipKeys, records: RecordStore) -> None:
@@ -91,9 +85,9 @@ def test_a_newer_runs_result_stays(keys: ClipKeys, records: RecordStore) -> None
     assert records.claim(keys, newer, dead_owner=str(lost.id)).granted
     assert reconcile(lost) == Reconciled.NOTHING_TO_DO
     records.complete(keys, newer, RESULT)
-    told = record(records, keys)
+    item = record(records, keys)
     assert reconcile(lost) == Reconciled.NOTHING_TO_DO
-    assert record(records, keys) == told
+    assert record(records, keys) == item
 
 
 def test_a_run_that_completed_needs_no_mark(keys: ClipKeys, records: RecordStore) -> None:
@@ -111,12 +105,12 @@ def test_what_a_lost_run_never_claimed_is_started_again_once_and_then_marked(
     [second] = second_runs("episode_id", keys.episode_id)
     assert second.parameters == first.parameters and second.state and second.state.is_scheduled()
     assert reconcile(ended(keys, Crashed(), RESTARTED_TAG)) == Reconciled.MARKED
-    told = record(records, keys)
-    assert told["processingError"]["code"] == "CRASHED"  # type: ignore[index]
-    assert [entry["status"] for entry in told["statusHistory"]] == ["Generation Failed"]  # type: ignore[attr-defined]
+    item = record(records, keys)
+    assert item["processingError"]["code"] == "CRASHED"  # type: ignore[index]
+    assert [entry["status"] for entry in item["statusHistory"]] == ["Generation Failed"]  # type: ignore[attr-defined]
 
 
-def test_what_failed_before_and_was_asked_for_again_waits_like_any_other(
+def test_a_failed_record_that_was_requested_again_is_started_again_too(
     keys: ClipKeys, records: RecordStore
 ) -> None:
     records.table.put_item(
@@ -127,10 +121,12 @@ def test_what_failed_before_and_was_asked_for_again_waits_like_any_other(
 
 
 def test_an_events_own_run_is_started_again_whatever_the_records_say(records: RecordStore) -> None:
-    asked = {"tenant_id": "t", "episode_id": f"e-{uuid4().hex}", "event_id": str(uuid4())}
-    assert reconcile(run_of(BEGIN_CLIP_GENERATION, asked, Crashed())) == Reconciled.STARTED_AGAIN
+    parameters = {"tenant_id": "t", "episode_id": f"e-{uuid4().hex}", "event_id": str(uuid4())}
     assert (
-        reconcile(run_of(BEGIN_CLIP_GENERATION, asked, Crashed(), (RESTARTED_TAG,)))
+        reconcile(run_of(BEGIN_CLIP_GENERATION, parameters, Crashed())) == Reconciled.STARTED_AGAIN
+    )
+    assert (
+        reconcile(run_of(BEGIN_CLIP_GENERATION, parameters, Crashed(), (RESTARTED_TAG,)))
         == Reconciled.NOTHING_TO_DO
     )
 
@@ -151,22 +147,24 @@ def test_no_record_is_invented(keys: ClipKeys, records: RecordStore) -> None:
 
 
 @pytest.mark.parametrize("clips", [None, [{"clipId": "c", "segments": SEGMENTS}]])
-def test_an_event_whose_run_is_lost_twice_is_told_in_its_clips_records(
+def test_an_event_whose_run_is_lost_twice_fails_its_clips_records(
     clips: list[dict[str, object]] | None, keys: ClipKeys, records: RecordStore
 ) -> None:
     detect(records, keys)
-    asked = {"tenant_id": keys.tenant_id, "episode_id": keys.episode_id, "clips": clips}
-    assert reconcile(run_of(BEGIN_CLIP_GENERATION, asked, Crashed())) == Reconciled.STARTED_AGAIN
+    parameters = {"tenant_id": keys.tenant_id, "episode_id": keys.episode_id, "clips": clips}
     assert (
-        reconcile(run_of(BEGIN_CLIP_GENERATION, asked, Crashed(), (RESTARTED_TAG,)))
+        reconcile(run_of(BEGIN_CLIP_GENERATION, parameters, Crashed())) == Reconciled.STARTED_AGAIN
+    )
+    assert (
+        reconcile(run_of(BEGIN_CLIP_GENERATION, parameters, Crashed(), (RESTARTED_TAG,)))
         == Reconciled.MARKED
     )
     assert record(records, keys)["status"] == "Generation Failed"
 
 
-def test_a_run_whose_parameters_make_no_sense_is_of_no_record(records: RecordStore) -> None:
-    for flow, asked in (
+def test_a_run_with_invalid_parameters_has_no_record(records: RecordStore) -> None:
+    for flow, parameters in (
         (GENERATE_CLIP, {"tenant_id": "t"}),
         (BEGIN_CLIP_GENERATION, {"tenant_id": "../t"}),
     ):
-        assert reconcile(run_of(flow, asked, Failed(message="no"))) == Reconciled.NOTHING_TO_DO
+        assert reconcile(run_of(flow, parameters, Failed(message="no"))) == Reconciled.NOTHING_TO_DO

@@ -1,4 +1,4 @@
-"""What a run's own process says: to a file, to a terminal, and to a collector when it is killed."""
+"""Log lines and spans of a run's process: to a file, a terminal, and a collector when killed."""
 
 import json
 import os
@@ -22,7 +22,7 @@ IDS = {"tenant_id": "t-1", "episode_id": "e-1", "clip_id": "c-1"}
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_has_said_everything(
+def test_a_run_that_is_killed_has_logged_and_exported_everything(
     prefect_server: PrefectServer, tmp_path: Path
 ) -> None:
     env = {**LOGGING, "PREFECT_API_URL": prefect_server.url, "PREFECT_HOME": str(tmp_path)}
@@ -41,8 +41,8 @@ def test_a_run_that_is_killed_has_said_everything(
     assert {line["run_id"] for line in of_run} == {of_run[0]["run_id"]}
     assert all(IDS.items() <= line.items() for line in of_run)
     assert lines[-1]["message"].startswith("Finished in state Crashed")
-    told = [line for line in lines if line["message"].startswith("reading")]
-    assert [line["step"] for line in told] == ["read main.mp4"] * 2
+    given = [line for line in lines if line["message"].startswith("reading")]
+    assert [line["step"] for line in given] == ["read main.mp4"] * 2
     assert "secret" not in run.said() and "a.mp4?" in run.said()
 
     assert {line["trace_id"] for line in of_run} == {s.trace_id for s in collector.spans}
@@ -69,15 +69,15 @@ def test_a_terminal_stays_readable() -> None:
     assert "{" not in said
 
 
-def test_a_run_is_below_the_event_that_the_bridge_or_its_id_tells_of() -> None:
+def test_a_run_is_below_the_span_of_its_event() -> None:
     event_id = uuid4()
     elsewhere = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
-    told = {"event_id": str(event_id), "traceparent": elsewhere.traceparent}
-    assert place_of(told) == elsewhere
-    assert place_of({**told, "traceparent": ""}) == event_trace_context(event_id)
+    given = {"event_id": str(event_id), "traceparent": elsewhere.traceparent}
+    assert place_of(given) == elsewhere
+    assert place_of({**given, "traceparent": ""}) == event_trace_context(event_id)
     assert place_of({"event_id": None}) is None
 
 
-def test_a_machine_elsewhere_is_told_where_spans_go_but_no_key() -> None:
-    told = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_SERVICE_NAME": "clips"}
-    assert flows_environment({**told, "OTEL_EXPORTER_OTLP_HEADERS": "key=secret"}) == told
+def test_other_machines_get_the_collector_but_no_key() -> None:
+    given = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_SERVICE_NAME": "clips"}
+    assert flows_environment({**given, "OTEL_EXPORTER_OTLP_HEADERS": "key=secret"}) == given

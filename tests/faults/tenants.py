@@ -1,4 +1,4 @@
-"""What a tenant does, and what is left of it: episodes, events as often as wanted, records."""
+"""Tenants as clients of the product: their episodes, events and records."""
 
 import json
 from dataclasses import dataclass, field
@@ -56,17 +56,22 @@ class Tenants:
     def records(self) -> dict[tuple[str, str], dict[str, Any]]:
         """Every clip's, by tenant#episode and clip, as it is now."""
         found: dict[tuple[str, str], dict[str, Any]] = {}
-        asked: dict[str, Any] = {"ConsistentRead": True}
+        arguments: dict[str, Any] = {"ConsistentRead": True}
         while True:
-            page = self.table.scan(**asked)
+            page = self.table.scan(**arguments)
             found |= {(item["pk"], item["sk"]): dict(plain(item)) for item in page["Items"]}
             if "LastEvaluatedKey" not in page:
                 return found
-            asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+            arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def record(self, episode: Episode, clip: str) -> dict[str, Any]:
         answer = self.table.get_item(Key=episode.key(clip), ConsistentRead=True)
         return dict(plain(answer["Item"]))
+
+    def objects(self, episode: Episode) -> list[dict[str, Any]]:
+        """What the episode's clips have in the bucket."""
+        prefix = f"{episode.id}/clips/"
+        return list(self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", []))
 
     def waiting(self) -> dict[str, int]:
         """How many messages are in each queue, or in somebody's hand."""

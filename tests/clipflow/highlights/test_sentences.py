@@ -1,0 +1,89 @@
+"""Moments begin and end with sentences, and titles are whole ones, on talks of several kinds."""
+
+import pytest
+
+from clipflow.domain.transcript import Transcript, Word, sentences
+from clipflow.highlights.moments import pick
+from clipflow.highlights.pieces import Brief
+from clipflow.highlights.titles import TITLE_LIMIT
+from tests.clipflow.highlights.transcripts import spread
+
+HOUSES = [
+    "Houses in the U.S. are dear, said Dr. Weiss.",
+    "He paid No. 7 about 3. 5 million, i.e. too much.",
+]
+LIGHTHOUSE = [
+    "My grandfather kept a lighthouse on a rock that is smaller than this room.",
+    "Every evening he carried the oil up ninety steps, and every morning he carried the can down.",
+    "People ask whether the lighthouse keeper was lonely.",
+    "He said that the lamp was company, because the lamp needed him.",
+    "In the winter of 1962 no boat came for seven weeks, and he ate potatoes.",
+    "Then they put in an electric lamp, and nobody asked the keeper.",
+    "The new lamp never failed, and he never forgave it.",
+    "What does a man do with ninety steps and no oil to carry?",
+    "He climbed them anyway.",
+    "I think that work is a staircase, and the lamp is only the reason to climb it.",
+]
+BREAD = [
+    "The first mistake with sourdough is too much flour, e.g. when the dough sticks to your hands.",
+    "Sticky dough is good dough, so wet your hands and leave the flour alone.",
+    "Prof. Lind measured forty loaves at her bakery in St. Gallen.",
+    "The wettest dough made the lightest bread.",
+    "The second mistake is a cold oven.",
+    "Heat the oven for an hour, about 250 degrees, with a stone inside.",
+    "The stone keeps the heat when you open the door.",
+    "The third mistake is the knife, because everybody cuts the bread too early.",
+    "Hot bread is still cooking inside, etc. but nobody believes it.",
+    "Wait one hour and the crust will sing to you.",
+]
+
+
+def talk(texts: list[str], until: float = 180) -> list[Word]:
+    """The sentences over and over, with a pause in the middle of each."""
+    words: list[Word] = []
+    at = 0.5
+    while at < until:
+        for text in texts:
+            said = spread(at, at + 0.06 * len(text), None, text)
+            half = len(said) // 2
+            words += said[:half]
+            words += [
+                word.model_copy(update={"start": word.start + 0.8, "end": word.end + 0.8})
+                for word in said[half:]
+            ]
+            at = words[-1].end + 0.3
+    return words
+
+
+@pytest.mark.parametrize(
+    ("texts", "seconds"),
+    [(HOUSES, 10), (HOUSES, 15), (LIGHTHOUSE, 15), (LIGHTHOUSE, 40), (BREAD, 15), (BREAD, 40)],
+)
+def test_moments_and_titles_are_made_of_whole_sentences(texts: list[str], seconds: int) -> None:
+    words = talk(texts)
+    found = pick(Transcript(tuple(words), "en"), Brief(3, seconds, words[-1].end + 1))
+    assert found
+    for moment in found:
+        inside = [w for w in words if moment.start <= w.start and w.end <= moment.end]
+        text = " ".join(word.text for word in inside)
+        assert any(text.startswith(sentence) for sentence in texts)
+        assert any(text.endswith(sentence) for sentence in texts)
+        assert len(moment.title) <= TITLE_LIMIT and "…" not in moment.title
+        assert not moment.title.endswith(("U.S", "Dr.", "St.", "i.e."))
+        assert any(moment.title.casefold() in sentence.casefold() for sentence in texts)
+        assert len(moment.title.split()) >= 3
+
+
+def test_abbreviations_and_pauses_end_no_sentence() -> None:
+    words = talk([*HOUSES, *BREAD], until=1)
+    assert [line.text for line in sentences(words, "en")] == [*HOUSES, *BREAD]
+
+
+def test_speech_without_full_stops_is_parted_at_pauses_and_its_title_is_no_stump() -> None:
+    words = [
+        Word(text=word.text.strip(".,?").lower(), start=word.start, end=word.end)
+        for word in talk(LIGHTHOUSE)
+    ]
+    assert len(sentences(words)) > 10
+    for moment in pick(Transcript(tuple(words)), Brief(3, 15, words[-1].end + 1)):
+        assert "…" not in moment.title and len(moment.title.split()) >= 3

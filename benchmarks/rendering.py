@@ -17,9 +17,10 @@ from benchmarks.sources import RATE, Sources
 from benchmarks.warehouse import Warehouse
 from clipflow.captions.ass import captions
 from clipflow.captions.typefaces import FOLDER
-from clipflow.domain.shorts import CaptionStyle, Layout
+from clipflow.domain.layouts import Layout
+from clipflow.domain.shorts import CaptionStyle
 from clipflow.domain.transcript import Word
-from clipflow.jobs.picture import ENCODER, captions_centre
+from clipflow.jobs.picture import ENCODER
 from clipflow.media.ffmpeg import executable
 from clipflow.media.window import Span
 
@@ -99,7 +100,7 @@ class Usual:
             for w in self.words
         ]
         times = [Fraction(n, RATE) for n in range(int(self.span.duration * RATE))]
-        centre = captions_centre(Layout.STACK)
+        centre = round(1920 * Layout.STACK.captions)
         path.write_text(captions(spoken, times, CaptionStyle.KARAOKE, centre))
         return f",ass={path}:fontsdir={FOLDER}"
 

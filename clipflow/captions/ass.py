@@ -83,14 +83,18 @@ class Look:
     """What all captions of a short share, and whether most of it is Arabic, Hebrew or the like."""
 
     style: CaptionStyle
-    centre_y: int
+    centre: tuple[int, int]
     runs_left: bool
 
 
 def captions(
-    words: Sequence[Word], frame_times: Sequence[Fraction], style: CaptionStyle, centre_y: int
+    words: Sequence[Word],
+    frame_times: Sequence[Fraction],
+    style: CaptionStyle,
+    centre_y: int,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
 ) -> str:
-    """An ASS file for a short of 1080x1920 that shows `words`, centred `centre_y` pixels down.
+    """An ASS file for a short of `size` that shows `words`, centred `centre_y` pixels down.
 
     Words have their times in seconds from the short's first frame, as `frame_times` do, which are
     sorted. A word lights up with the first frame at or after its start, to the frame. Text stays
@@ -98,11 +102,13 @@ def captions(
     over the right 120 to 150 pixels, the top eighth and the lower quarter. Characters that none
     of our fonts has are left out, and logged.
     """
-    subtitles = _empty()
+    subtitles = _empty(size)
     if style is not CaptionStyle.NONE and frame_times:
         _tell_of(left_out(words))
         clock = FrameClock(frame_times)
-        look = Look(style, centre_y, _leaning("".join(word.text for word in words)) > 0)
+        look = Look(
+            style, (size[0] // 2, centre_y), _leaning("".join(word.text for word in words)) > 0
+        )
         shown = groups(words)
         for group, following in zip_longest(shown, shown[1:]):
             frames = states(group, following, clock)
@@ -124,11 +130,11 @@ def _tell_of(missing: list[str]) -> None:
         logger.warning("The captions leave out characters that no font has: %s.", codes)
 
 
-def _empty() -> pysubs2.SSAFile:
+def _empty(size: tuple[int, int]) -> pysubs2.SSAFile:
     subtitles = pysubs2.SSAFile()
     subtitles.info |= {
-        "PlayResX": str(WIDTH),
-        "PlayResY": str(HEIGHT),
+        "PlayResX": str(size[0]),
+        "PlayResY": str(size[1]),
         "WrapStyle": "2",  # rows end only where we say
         "ScaledBorderAndShadow": "yes",
     }
@@ -166,7 +172,7 @@ def _events(
     group: Group, frames: list[int], clock: FrameClock, look: Look
 ) -> Iterator[pysubs2.SSAEvent]:
     """One event for each state of the group, each from where the one before ends."""
-    place = f"\\pos({WIDTH // 2},{look.centre_y})\\fs{group.size * ROW_HEIGHT:.1f}"
+    place = f"\\pos({look.centre[0]},{look.centre[1]})\\fs{group.size * ROW_HEIGHT:.1f}"
     outline = f"\\bord{_OUTLINE * group.size / FULL_SIZE:.1f}"
     direction = _direction(group, look)
     if look.style is CaptionStyle.PLAIN:

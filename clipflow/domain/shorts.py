@@ -8,16 +8,12 @@ from pydantic import Field, model_validator
 
 from clipflow.domain.clips import ClipStatus
 from clipflow.domain.errors import Failure, FailureCode, bounded_message
+from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.model import Identifier, Model, ObjectKey
 from clipflow.domain.timecode import SubtitleTime, format_clock
 
-
-class Layout(StrEnum):
-    """What fills the 1080x1920 picture."""
-
-    STACK = "stack"  # the speaker above, the background video below
-    BLUR = "blur"  # the whole picture before a blurred copy of itself
-    CROP = "crop"  # the speaker, from top to bottom
+# Of the frames with speech: where fewer show the speaker's face, a person is warned.
+_IN_FRAME = 0.95
 
 
 class CaptionStyle(StrEnum):
@@ -51,7 +47,8 @@ class ShortsConfig(Model):
     user_id: Annotated[Identifier | None, Field(alias="user_id")] = None
     video_id: Annotated[Identifier | None, Field(alias="video_id")] = None
     background_video: Annotated[ObjectKey | None, Field(alias="background_video")] = None
-    layout: Layout = Layout.STACK
+    layout: Layout = Layout.AUTO
+    aspect: Aspect = Aspect.TALL
     caption_style: Annotated[CaptionStyle, Field(alias="caption_style")] = CaptionStyle.KARAOKE
     language: LanguageTag | None = None
 
@@ -72,6 +69,38 @@ class Moment(Model):
         return self
 
 
+class LayoutSpan(Model):
+    """The layout of a short's `start ≤ t < end` seconds."""
+
+    start: float
+    end: float
+    layout: Layout
+
+
+class Framing(Model):
+    """What was decided about a short's picture.
+
+    `speaker_in_frame` is the share of the frames with speech that show the speaker's face whole, or
+    the faces of all who may speak where that is not sure; None where nobody is seen to speak.
+    `confidence` is how sure the speakers are, from 0 to 1; `cuts` counts the changes of the crop.
+    """
+
+    speaker_in_frame: float | None = None
+    confidence: float | None = None
+    cuts: int = 0
+    layouts: tuple[LayoutSpan, ...] = ()
+
+    @property
+    def warning(self) -> str | None:
+        """What a person should look at; None where nothing is to be said."""
+        if self.speaker_in_frame is None or self.speaker_in_frame >= _IN_FRAME:
+            return None
+        return (
+            f"The speaker's face is whole in {self.speaker_in_frame:.0%} of the frames. "
+            "Look at the short, or choose another layout."
+        )
+
+
 class Short(Model):
     """One short, as an entry of the record's `shorts`."""
 
@@ -87,15 +116,24 @@ class Short(Model):
     status: ClipStatus
     error: str | None = None
     code: FailureCode | None = None
+    framing: Framing | None = None
 
     @classmethod
-    def made(cls, index: int, s3_key: str, moment: Moment, file_size: int) -> Self:
+    def made(
+        cls,
+        index: int,
+        s3_key: str,
+        moment: Moment,
+        file_size: int,
+        framing: Framing | None = None,
+    ) -> Self:
         return cls(
             index=index,
             s3_key=s3_key,
             file_size=file_size,
             duration=format_clock(moment.end - moment.start),
             status=ClipStatus.COMPLETE,
+            framing=framing,
             **dict(moment),
         )
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from clipflow import PIPELINE_VERSION
 from clipflow.domain.clips import Segment
-from clipflow.domain.shorts import Layout, Moment, ShortsConfig
+from clipflow.domain.layouts import Content
+from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.timecode import format_timecode
 from clipflow.domain.transcript import Word
 from clipflow.media.output_format import OutputFormat
@@ -30,7 +31,7 @@ MODEL_SERVERS = ("ANTHROPIC_BASE_URL", "OLLAMA_BASE_URL", "OPENAI_BASE_URL")
 # Whose video it is, how many moments of which length: settled before a short is rendered.
 _NOT_RENDERED = {"segment_count", "target_seconds", "user_id", "video_id", "language"}
 # What does nothing to the choice of moments.
-_NOT_CHOSEN_BY = {"user_id", "video_id", "background_video", "layout", "caption_style"}
+_NOT_CHOSEN_BY = {"user_id", "video_id", "background_video", "layout", "aspect", "caption_style"}
 # What does nothing to a transcript: found elsewhere, or a secret.
 _NOT_HEARD_BY = {"face_model", "highlight_model", "hugging_face_token"}
 _ONLY_WHISPERX = {"whisperx_align_model"}
@@ -123,7 +124,7 @@ def of_short(
     models: Models,
 ) -> str:
     """Of a rendered short. `words` are those said in the moment."""
-    follows_faces = config.layout in (Layout.STACK, Layout.CROP)
+    follows_faces = any(pane.content is Content.PERSON for pane in config.layout.panes)
     return fingerprint(
         [
             video.etag,

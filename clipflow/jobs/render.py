@@ -1,15 +1,17 @@
 """Rendering one short: its moment reframed, captioned, laid out, put under its key."""
 
+import logging
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from clipflow.captions.ass import captions
 from clipflow.domain.keys import ShortsKeys
-from clipflow.domain.shorts import Layout, Moment, Short, ShortsConfig
+from clipflow.domain.layouts import Layout
+from clipflow.domain.shorts import Framing, Moment, Short, ShortsConfig
 from clipflow.domain.transcript import Transcript
 from clipflow.jobs import fingerprints, picture
-from clipflow.jobs.picture import Background, Ingredients, captions_centre, crop_aspect
+from clipflow.jobs.picture import Background, Ingredients
 from clipflow.jobs.scratch import encoded_bytes, work_folder
 from clipflow.jobs.segment import (
     find_source,
@@ -26,14 +28,18 @@ from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
 from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span, Window, fetch_window
-from clipflow.reframe.crop import CropPath
+from clipflow.reframe.frame_plan import FramePlan
 from clipflow.settings import models
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import portion
 from clipflow.telemetry.tracing import span
 
+logger = logging.getLogger(__name__)
+
 # The share of the work that is done when ffmpeg begins: faces are found by then.
 _GATHERED = 0.25
+# In the metadata of a short, of which S3 keeps 2 KB in all.
+_FRAMING, _LONGEST_METADATA = "framing", 1400
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ def render(asked: Render, objects: ObjectStore, machine: Machine, *, force: bool
     made_from = fingerprints.of_short(video, below, moment, spoken.words, asked.config, models())
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
-        return Short.made(asked.number, key, moment, head.size)
+        return Short.made(asked.number, key, moment, head.size, _told_framing(head))
     with span("render") as work, work_folder(machine.scratch, _needed(asked)) as scratch:
         path = scratch / "short.mp4"
         with portion(0, _GATHERED):
@@ -71,20 +77,40 @@ def render(asked: Render, objects: ObjectStore, machine: Machine, *, force: bool
         with encoder_slot(machine), portion(_GATHERED, 1):
             _make(made_of, path, asked, machine)
         duration = made_of.window.span.duration
-        metadata = video_metadata(duration, picture.RESOLUTION, 1, video.etag, made_from)
+        width, height = made_of.size
+        metadata = video_metadata(duration, f"{width}x{height}", 1, video.etag, made_from)
+        framing = made_of.plan.framing
+        metadata |= _framing_metadata(framing)
+        if framing.warning:
+            logger.warning("%s: %s", asked.label, framing.warning)
         objects.upload(path, key, metadata)
         work.bytes_written = path.stat().st_size
-        return Short.made(asked.number, key, moment, work.bytes_written)
+        return Short.made(asked.number, key, moment, work.bytes_written, framing)
+
+
+def _framing_metadata(framing: Framing) -> dict[str, str]:
+    """The framing as the short's object holds it, so that the next run knows it too."""
+    whole = framing.model_dump_json()
+    return {_FRAMING: whole if len(whole) <= _LONGEST_METADATA else _shortened(framing)}
+
+
+def _shortened(framing: Framing) -> str:
+    return framing.model_copy(update={"layouts": ()}).model_dump_json()
+
+
+def _told_framing(head: ObjectHead) -> Framing | None:
+    text = head.metadata.get(_FRAMING)
+    return Framing.model_validate_json(text) if text else None
 
 
 def _needed(asked: Render) -> int:
     # The window, the background's and the short itself, none of which is larger than 1080p is.
     duration = asked.moment.end - asked.moment.start
-    return 3 * encoded_bytes(picture.WIDTH * picture.HEIGHT, duration)
+    return 3 * encoded_bytes(_pixels(asked.config), duration)
 
 
 def _background(config: ShortsConfig, objects: ObjectStore) -> ObjectHead | None:
-    if config.layout != Layout.STACK or not config.background_video:
+    if config.layout not in (Layout.STACK, Layout.AUTO) or not config.background_video:
         return None
     return find_source([config.background_video], objects)
 
@@ -98,33 +124,45 @@ def _gather(
     scratch: Path,
 ) -> Ingredients:
     """Everything that ffmpeg needs, in `scratch`."""
-    layout, written = asked.config.layout, scratch / "captions.ass"
+    config, written = asked.config, scratch / "captions.ass"
     source = open_source(video, objects)
     probe = probe_source(source)
     span = span_within(Span(asked.moment.start, asked.moment.end), probe)
     window = fetch_window(source, probe, span, scratch / "window.nut")
-    style, centre = asked.config.caption_style, captions_centre(layout)
-    written.write_text(captions(spoken.words, window.frames, style, centre), encoding="utf-8")
+    # A background video is named to be seen.
+    layout = Layout.STACK if below else config.layout
+    plan = _plan(window, probe, layout, config, spoken)
+    style, size = config.caption_style, config.aspect.size
+    centre = plan.captions_centre
+    text = captions(spoken.words, window.frames, style, centre, size)
+    written.write_text(text, encoding="utf-8")
     return Ingredients(
         window=window,
         probe=probe,
-        layout=layout,
-        crop=_crop(window, probe, layout),
+        size=size,
+        plan=plan,
         background=_fetched(below, span.duration, objects, scratch) if below else None,
         captions=written,
         loudness=measure_loudness(window.path, window.origin, window.origin + span.duration),
     )
 
 
-def _crop(window: Window, probe: Probe, layout: Layout) -> CropPath | None:
+def _plan(
+    window: Window, probe: Probe, layout: Layout, config: ShortsConfig, spoken: Transcript
+) -> FramePlan:
     # Here, because it brings OpenCV, for which no other step has a use.
     from clipflow.reframe.analysis import Film
-    from clipflow.reframe.follow import crop_path
+    from clipflow.reframe.director import plan_frames
 
-    aspect, end = crop_aspect(layout), window.origin + window.span.duration
+    end = window.origin + window.span.duration
     size = (probe.width, probe.height)
     film = Film(window.path, size, probe.rotation, window.origin, end, probe.mirrored)
-    return crop_path(film, aspect, models().face_model) if aspect else None
+    return plan_frames(film, layout, config.aspect, spoken.words, models().face_model)
+
+
+def _pixels(config: ShortsConfig) -> int:
+    width, height = config.aspect.size
+    return width * height
 
 
 def _fetched(
@@ -139,7 +177,7 @@ def _fetched(
 
 def _make(made_of: Ingredients, path: Path, asked: Render, machine: Machine) -> None:
     action = f"rendering short {asked.label} of {asked.keys.label}"
-    window, pixels = made_of.window, picture.WIDTH * picture.HEIGHT
+    window, pixels = made_of.window, _pixels(asked.config)
     ffmpeg.run(
         picture.render_command(made_of, path, machine.threads),
         action,

@@ -29,7 +29,7 @@ from clipflow.reframe.faces import Face, FaceDetector, Pixels
 # Pixels: the picture's longer side where cuts are detected, and where faces are.
 _CUT_SIDE, _FACE_SIDE = 192, 480
 # Seconds between two looks at one face, and at several, whose mouths are compared.
-_LOOK, _LOOK_AT_SEVERAL = 0.2, 0.1
+_LOOK, _LOOK_AT_SEVERAL = 0.2, 0.12
 # Seconds between two decoded frames, above which too many are left out of the decoding: a weaker
 # way of leaving out is taken from there on, and above the second the frames between are decoded.
 _WIDEST, _GAP = 0.15, 0.2

@@ -53,6 +53,14 @@ class CropPath:
     x: tuple[Knot, ...]
     y: tuple[Knot, ...]
 
+    def shifted(self, seconds: float) -> "CropPath":
+        """The same path, so much later."""
+        x, y = (
+            tuple(Knot(knot.time + seconds, knot.place, knot.speed) for knot in edge)
+            for edge in (self.x, self.y)
+        )
+        return CropPath(self.width, self.height, x, y)
+
     def at(self, time: float) -> tuple[int, int]:
         """The left and the upper edge as they are applied, in pixels: even, for 4:2:0."""
         return even(place(self.x, time)), even(place(self.y, time))

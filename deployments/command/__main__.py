@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from clipflow.domain.shorts import CaptionStyle, Layout
+from clipflow.domain.layouts import Aspect, Layout
+from clipflow.domain.shorts import CaptionStyle
 from deployments.command.output import CommandGroup, command_output
 
 
@@ -128,8 +129,12 @@ def shorts(
         float, typer.Option(min=5, max=600, metavar="N", help="How long each, about.")
     ] = 60,
     layout: Annotated[
-        Layout, typer.Option(metavar="NAME", help=f"The picture: {', '.join(Layout)}.")
-    ] = Layout.STACK,
+        Layout,
+        typer.Option(parser=Layout, metavar="NAME", help=f"The picture: {', '.join(Layout)}."),
+    ] = Layout.AUTO,
+    aspect: Annotated[
+        Aspect, typer.Option(metavar="W:H", help=f"Its shape: {', '.join(Aspect)}.")
+    ] = Aspect.TALL,
     captions: Annotated[
         CaptionStyle, typer.Option(metavar="NAME", help=f"Speech: {', '.join(CaptionStyle)}.")
     ] = CaptionStyle.KARAOKE,
@@ -163,6 +168,7 @@ def shorts(
             "segment_count": count,
             "target_short_video_duration_in_seconds": seconds,
             "layout": layout,
+            "aspect": aspect,
             "caption_style": captions,
             "language": language,
         }

@@ -22,7 +22,8 @@ from playwright.async_api import async_playwright
 
 from clipflow.captions.ass import captions
 from clipflow.domain.keys import ShortsKeys
-from clipflow.domain.shorts import CaptionStyle, Layout, Moment, Short
+from clipflow.domain.layouts import Aspect, Layout
+from clipflow.domain.shorts import CaptionStyle, Moment, Short
 from clipflow.domain.timecode import parse_timecode
 from clipflow.domain.transcript import Transcript, Word, split_words, spread_words
 from clipflow.highlights.moments import pick
@@ -30,8 +31,6 @@ from clipflow.highlights.pieces import Brief
 from clipflow.jobs.picture import (
     Background,
     Ingredients,
-    captions_centre,
-    crop_aspect,
     render_command,
 )
 from clipflow.media import ffmpeg
@@ -40,7 +39,7 @@ from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.media.window import Span, fetch_window
 from clipflow.reframe.analysis import Film
-from clipflow.reframe.follow import crop_path
+from clipflow.reframe.director import plan_frames
 from clipflow.results.pages import shorts_page
 from clipflow.results.posters import poster
 from clipflow.settings import this_machine
@@ -69,10 +68,10 @@ class Look:
 LOOKS = {
     "layout-stack.jpg": Look(),
     "layout-stack-background.jpg": Look(background=GUEST),
-    "layout-blur.jpg": Look(Layout.BLUR),
+    "layout-blur.jpg": Look(Layout.FIT),
     "layout-crop.jpg": Look(Layout.CROP),
-    "captions-plain.jpg": Look(Layout.BLUR, CaptionStyle.PLAIN),
-    "captions-none.jpg": Look(Layout.BLUR, CaptionStyle.NONE),
+    "captions-plain.jpg": Look(Layout.FIT, CaptionStyle.PLAIN),
+    "captions-none.jpg": Look(Layout.FIT, CaptionStyle.NONE),
 }
 PAGE = "results-page.jpg"
 PICTURES = (*LOOKS, PAGE)
@@ -98,17 +97,15 @@ def render(look: Look, scratch: Path) -> Path:
     window = fetch_window(TALK, known, span, scratch / "window.nut")
     said = Transcript(words()).within(float(span.start), float(span.end))
     written = scratch / "captions.ass"
-    written.write_text(
-        captions(said.words, window.frames, look.style, captions_centre(look.layout))
-    )
     end = window.origin + span.duration
     film = Film(window.path, (known.width, known.height), known.rotation, window.origin, end)
-    aspect = crop_aspect(look.layout)
+    plan = plan_frames(film, look.layout, Aspect.TALL, said.words)
+    written.write_text(captions(said.words, window.frames, look.style, plan.captions_centre))
     made_of = Ingredients(
         window=window,
-        known=known,
-        layout=look.layout,
-        crop=crop_path(film, aspect) if aspect else None,
+        probe=known,
+        size=Aspect.TALL.size,
+        plan=plan,
         background=_below(look.background, span.duration, scratch) if look.background else None,
         captions=written,
         loudness=measure_loudness(window.path, window.origin, end),

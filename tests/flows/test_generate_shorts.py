@@ -143,7 +143,10 @@ def test_a_runs_page_has_its_tags_and_a_table_of_shorts(warehouse: Warehouse) ->
         ({"segment_count": 0}, "greater than or equal to 1"),
         ({"segment_count": 3000}, "less than or equal to 200"),
         ({"segment_count": "five"}, "segment_count: Input should be a valid integer"),
-        ({"segment_count": 1, "layout": "side"}, "'stack', 'blur' or 'crop'"),
+        (
+            {"segment_count": 1, "layout": "side"},
+            "'auto', 'crop', 'stack', 'split', 'grid', 'screen' or 'fit'",
+        ),
         ({"segment_count": 1, "background_video": "none.mp4"}, "none.mp4"),
         ({"segment_count": 1, "background_video": "u/sound.m4a"}, "has no moving picture"),
     ],

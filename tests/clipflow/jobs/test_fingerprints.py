@@ -10,7 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from clipflow.domain.clips import Segment
-from clipflow.domain.shorts import CaptionStyle, Layout, Moment, ShortsConfig
+from clipflow.domain.layouts import Aspect, Layout
+from clipflow.domain.shorts import CaptionStyle, Moment, ShortsConfig
 from clipflow.domain.transcript import Word
 from clipflow.jobs import fingerprints
 from clipflow.jobs.segment import find_source
@@ -77,6 +78,7 @@ CONFIG_FIELDS: dict[str, tuple[Any, set[str]]] = {
     "video_id": ("something", set()),
     "background_video": ("another.mp4", {"short"}),
     "layout": (Layout.CROP, {"short"}),
+    "aspect": (Aspect.WIDE, {"short"}),
     "caption_style": (next(s for s in CaptionStyle if s != CONFIG.caption_style), {"short"}),
     "language": ("de", {"transcript", "moments"}),
 }
@@ -154,7 +156,7 @@ def test_a_folder_of_a_model_that_is_replaced_makes_another_transcript(tmp_path:
 
 
 def test_a_layout_without_a_crop_does_not_depend_on_the_face_model() -> None:
-    fit = next(layout for layout in Layout if layout not in (Layout.STACK, Layout.CROP))
+    fit = Layout.FIT
     config = CONFIG.model_copy(update={"layout": fit})
     with_model = MODELS.model_copy(update={"face_model": Path(__file__)})
     assert anew(products(config=config), products(with_model, config)) == set()

@@ -10,7 +10,8 @@ from typing import Any
 import av
 import pytest
 
-from clipflow.domain.shorts import CaptionStyle, Layout
+from clipflow.domain.layouts import Layout
+from clipflow.domain.shorts import CaptionStyle
 from clipflow.domain.transcript import Word
 from clipflow.media.loudness import measure_loudness
 from tests.clipflow.jobs.studio import Studio

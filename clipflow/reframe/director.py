@@ -1,0 +1,353 @@
+"""What a short shows when: its layouts by time, and the crop of each pane. Imported late.
+
+The picture changes at a turn of the talk or in a pause, never sooner than `SHORTEST` after the last
+change, and not for a short interjection. Where it is not sure who speaks, all are shown.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+from clipflow.domain.layouts import Aspect, Content, Layout
+from clipflow.domain.shorts import Framing, LayoutSpan
+from clipflow.domain.transcript import Word
+from clipflow.reframe.analysis import Analysis, Film, analyze
+from clipflow.reframe.crop import CropPath, Knot, even, largest_box, planned
+from clipflow.reframe.faces import Face, FaceDetector
+from clipflow.reframe.frame_plan import FramePlan, Section, person_boxes
+from clipflow.reframe.people import Shot, Track, find_people
+from clipflow.reframe.speakers import Turn, find_speakers
+
+# Seconds between two changes of whom the crop shows.
+SHORTEST = 1.5
+# Seconds: shorter speech of somebody else is an interjection, and stays unseen.
+_INTERJECTION = 1.0
+# Seconds before a turn's first word at which the picture changes, so that the mouth is seen to
+# open.
+_LEAD = 0.15
+# Of the crop: how far from its best place a face may go before the crop does, so that the dead
+# zone is 44 % of it; less for a large face, whose sides need room, yet never so little that it
+# follows each breath.
+_ZONE, _LEAST_ZONE = 0.22, 0.06
+# YuNet's boxes end at the chin and in the hair: the whole head is as much larger.
+_HEAD = 1.15
+# Where in the crop the face's centre is best, from the left and from above: so its eyes are in
+# the upper third.
+_ACROSS, _DOWN = 0.5, 0.4
+# In faces: the least width of a crop on one person, and the greatest beside a screen recording.
+_NARROWEST, _CORNER = 2.0, 3.2
+# A face so small, of the picture's height, and so near to a corner, of its sides, is beside what is
+# shown on a screen.
+_SMALL_FACE, _NEAR_CORNER = 0.17, 0.33
+# How many steps a crop is made narrower in so that it shows nobody else.
+_STEPS = 12
+
+
+def plan_frames(
+    film: Film,
+    layout: Layout,
+    aspect: Aspect,
+    words: Sequence[Word],
+    face_model: Path | None = None,
+) -> FramePlan:
+    """Decide what a short of `film` shows. Words have their times from the film's first frame.
+
+    Raises MediaRefusedError where `film` cannot be read, and NotInstalledError where the face model
+    at `face_model` cannot.
+    """
+    return direct(analyze(film, FaceDetector(face_model)), layout, aspect, words)
+
+
+def direct(analysis: Analysis, layout: Layout, aspect: Aspect, words: Sequence[Word]) -> FramePlan:
+    """The plan that follows from an analysis."""
+    shots = find_people(analysis)
+    turns = find_speakers(shots, words)
+    director = _Director(analysis, layout, aspect.size)
+    sections = _joined([part for shot in shots for part in director.shot(shot, turns)])
+    return FramePlan(
+        tuple(sections),
+        _framing(sections, shots, turns),
+        _captions_centre(sections, shots, aspect.size),
+    )
+
+
+@dataclass(frozen=True)
+class _Director:
+    analysis: Analysis
+    layout: Layout
+    size: tuple[int, int]
+
+    def shot(self, shot: Shot, turns: Sequence[Turn]) -> list[Section]:
+        """The shot's sections."""
+        return [self._section(start, end, shown, shot) for start, end, shown in _shown(shot, turns)]
+
+    def _section(self, start: float, end: float, speaker: Track | None, shot: Shot) -> Section:
+        tracks = [track for track in shot.tracks if track.times[0] <= end + SHORTEST]
+        layout, people = self._chosen(speaker, tracks)
+        boxes = person_boxes(layout, self.size, len(people))
+        crops = tuple(
+            self._crop(box, person, shot, (start, end), layout)
+            for box, person in zip(boxes, people, strict=True)
+        )
+        return Section(start, end, layout, crops)
+
+    def _chosen(
+        self, speaker: Track | None, tracks: Sequence[Track]
+    ) -> tuple[Layout, list[Track | None]]:
+        """The layout, and whom its panes show; None stands for the picture's middle."""
+        largest = max(tracks, key=lambda track: track.weight, default=None)
+        layout = self.layout
+        if layout is Layout.AUTO:
+            layout = self._automatic(speaker, tracks)
+        if not tracks:
+            # These two are wanted for their shape, also where there is nobody.
+            return (layout, [None]) if layout in (Layout.CROP, Layout.STACK) else (Layout.FIT, [])
+        if layout in (Layout.SPLIT, Layout.GRID):
+            shown = sorted(tracks, key=lambda track: track.weight)[-layout.people :]
+            if layout is Layout.GRID and len(shown) == 2:
+                layout = Layout.SPLIT
+            if len(shown) == 1:
+                layout = Layout.CROP
+            # From left to right, so that nobody changes places within a shot.
+            return layout, [track for track in tracks if track in shown]
+        return layout, [speaker or largest] if layout.people else []
+
+    def _automatic(self, speaker: Track | None, tracks: Sequence[Track]) -> Layout:
+        shown = [speaker] if speaker else tracks
+        widest, _ = largest_box(
+            self.analysis.width, self.analysis.height, Fraction(self.size[0], self.size[1])
+        )
+        # A face that is wider than any crop would be cut off on both sides.
+        if not shown or max(track.size for track in shown) > widest:
+            return Layout.FIT
+        if len(tracks) == 1:
+            return Layout.SCREEN if self._is_beside_screen(tracks[0]) else Layout.CROP
+        if speaker:
+            return Layout.CROP
+        return {2: Layout.SPLIT, 3: Layout.GRID, 4: Layout.GRID}.get(len(tracks), Layout.FIT)
+
+    def _is_beside_screen(self, track: Track) -> bool:
+        width, height = self.analysis.width, self.analysis.height
+        x, y = (median(getattr(face, at) for face in track.faces) for at in ("x", "y"))
+        across, down = min(x, width - x) / width, min(y, height - y) / height
+        small = track.size < _SMALL_FACE * height
+        return bool(small and across < _NEAR_CORNER and down < _NEAR_CORNER)
+
+    def _crop(
+        self,
+        box: tuple[int, int, int, int],
+        person: Track | None,
+        shot: Shot,
+        span: tuple[float, float],
+        layout: Layout,
+    ) -> CropPath:
+        whole = self.analysis.width, self.analysis.height
+        aspect = Fraction(box[2], box[3])
+        width, height = largest_box(*whole, aspect)
+        faces = person.during(*span) if person else []
+        if person and not faces:
+            faces = [(span[0], person.nearest(span[0]))]
+        if person:
+            width = self._width(person, shot, width, aspect, layout)
+            width, height = largest_box(width, min(whole[1], round(width / aspect) + 2), aspect)
+        head = _HEAD * median(face.size for _, face in faces) if faces else 0.0
+        across = [(time, face.x - _ACROSS * width) for time, face in faces]
+        down = [(time, face.y - _DOWN * height) for time, face in faces]
+        return CropPath(
+            width,
+            height,
+            tuple(_edge(across, span, width, whole[0], head)),
+            tuple(_edge(down, span, height, whole[1], head)),
+        )
+
+    def _width(
+        self, person: Track, shot: Shot, widest: int, aspect: Fraction, layout: Layout
+    ) -> int:
+        """The greatest width of a crop on `person` that shows none of the others' faces."""
+        if layout is Layout.SCREEN:
+            return max(2, min(widest, even(_CORNER * person.size)))
+        # As narrow as a head allows across and down.
+        narrowest = min(float(widest), _NARROWEST * person.size * max(1.0, float(aspect)))
+        others = [track for track in shot.tracks if track is not person]
+        for step in range(_STEPS + 1):
+            width = widest - (widest - narrowest) * step / _STEPS
+            if not any(self._shows(person, other, width, aspect) for other in others):
+                return max(2, even(width))
+        # Where it cannot be avoided, a wide crop is better than a narrow one.
+        return widest
+
+    def _shows(self, person: Track, other: Track, width: float, aspect: Fraction) -> bool:
+        """Whether a crop on `person` would show part of `other`'s face, as they usually are."""
+        height = width / float(aspect)
+        x, y = (median(getattr(face, at) for face in person.faces) for at in ("x", "y"))
+        left = min(max(0.0, x - _ACROSS * width), self.analysis.width - width)
+        top = min(max(0.0, y - _DOWN * height), self.analysis.height - height)
+        ox, oy = (median(getattr(face, at) for face in other.faces) for at in ("x", "y"))
+        reach = other.size / 2
+        beside = abs(ox - left - width / 2) >= width / 2 + reach
+        return not beside and bool(abs(oy - top - height / 2) < height / 2 + reach)
+
+
+def _edge(
+    best: Sequence[tuple[float, float]],
+    span: tuple[float, float],
+    size: int,
+    whole: int,
+    head: float,
+) -> list[Knot]:
+    """An edge's knots in one section, where a crop of `size` of `whole` pixels has room to move."""
+    room = (whole - size) // 2 * 2
+    if not best:
+        return [Knot(time, even(room / 2)) for time in span]
+    wanted = [(time, min(max(place, 0.0), float(room))) for time, place in best]
+    zone = min(_ZONE * size, max(_LEAST_ZONE * size, (size - head) / 2))
+    return planned(wanted, *span, size, zone)
+
+
+def _shown(shot: Shot, turns: Sequence[Turn]) -> list[tuple[float, float, Track | None]]:
+    """Whom the shot shows when, None for all: in order, without gaps, none too short."""
+    if len(shot.tracks) < 2:
+        only = shot.tracks[0] if shot.tracks else None
+        return [(shot.start, shot.end, only)]
+    inside = [turn for turn in turns if shot.start <= turn.start < shot.end]
+    merged: list[tuple[float, float, Track | None]] = []
+    for turn in inside:
+        if merged and merged[-1][2] is turn.track:
+            merged[-1] = (merged[-1][0], turn.end, turn.track)
+        else:
+            merged.append((turn.start, turn.end, turn.track))
+    # A short interjection of somebody else does not change the picture.
+    long = [part for part in merged if part[1] - part[0] >= _INTERJECTION] or merged
+    spans: list[tuple[float, float, Track | None]] = []
+    for start, _, track in long:
+        begin = max(shot.start, start - _LEAD) if spans else shot.start
+        if spans and spans[-1][2] is track:
+            continue
+        if spans and begin - spans[-1][0] < SHORTEST:
+            # Too soon after the last change: what was to be shown so briefly is shown with this.
+            begin = spans.pop()[0]
+            track = track if not spans or spans[-1][2] is track else None
+            if spans and spans[-1][2] is track:
+                continue
+        spans.append((begin, shot.end, track))
+    if len(spans) > 1 and shot.end - spans[-1][0] < SHORTEST:
+        spans.pop()
+    if not spans:
+        return [(shot.start, shot.end, None)]
+    ends = [span[0] for span in spans[1:]] + [shot.end]
+    return [(start, end, track) for (start, _, track), end in zip(spans, ends, strict=True)]
+
+
+def _joined(sections: Sequence[Section]) -> list[Section]:
+    """Neighbours of one layout whose crops have one size, as one: the crops jump."""
+    kept: list[Section] = []
+    for section in sections:
+        last = kept[-1] if kept else None
+        if last and last.layout is section.layout and _sizes(last) == _sizes(section):
+            crops = tuple(
+                CropPath(a.width, a.height, a.x + b.x, a.y + b.y)
+                for a, b in zip(last.crops, section.crops, strict=True)
+            )
+            kept[-1] = Section(last.start, section.end, last.layout, crops)
+        else:
+            kept.append(section)
+    return kept
+
+
+def _sizes(section: Section) -> list[tuple[int, int]]:
+    return [(crop.width, crop.height) for crop in section.crops]
+
+
+def _section_at(sections: Sequence[Section], time: float) -> Section:
+    return next((part for part in sections if time < part.end), sections[-1])
+
+
+def _framing(sections: Sequence[Section], shots: Sequence[Shot], turns: Sequence[Turn]) -> Framing:
+    seen: list[bool] = []
+    for turn in turns:
+        shot = next(shot for shot in shots if shot.start <= turn.start < shot.end)
+        # Where it is not sure who speaks, all who may must be in the picture.
+        for track in [turn.track] if turn.track else shot.tracks:
+            for time, face in track.during(turn.start, turn.end):
+                part = _section_at(sections, time)
+                whole = any(pane.content is Content.PICTURE for pane in part.layout.panes)
+                seen.append(whole or any(_holds(crop, time, face) for crop in part.crops))
+    spoken = sum(turn.end - turn.start for turn in turns)
+    sure = sum(turn.confidence * (turn.end - turn.start) for turn in turns)
+    return Framing(
+        speaker_in_frame=round(sum(seen) / len(seen), 3) if seen else None,
+        confidence=round(sure / spoken, 3) if spoken and seen else None,
+        cuts=sum(_jumps(part) for part in sections) + len(sections) - 1,
+        layouts=tuple(
+            LayoutSpan(start=round(part.start, 3), end=round(part.end, 3), layout=part.layout)
+            for part in sections
+        ),
+    )
+
+
+def _holds(crop: CropPath, time: float, face: Face) -> bool:
+    left, top = crop.at(time)
+    half = face.size / 2
+    return (
+        left <= face.x - half
+        and face.x + half <= left + crop.width
+        and top <= face.y - half
+        and face.y + half <= top + crop.height
+    )
+
+
+def _jumps(section: Section) -> int:
+    """How often a crop jumps within the section, as at the picture's cuts."""
+    times = {
+        after.time
+        for crop in section.crops
+        for edge in (crop.x, crop.y)
+        for before, after in pairwise(edge)
+        if before.time == after.time and before.place != after.place
+    }
+    return len(times)
+
+
+# Of the short's height: where captions may be centred, so that the platforms' own controls (the
+# upper eighth and the lower quarter of a tall picture) leave them free, and how high they are.
+_LINES = (0.0, 0.05, 0.08, -0.08, -0.12, -0.2, -0.3)
+_CAPTIONS_HALF = 110
+_HIGHEST, _LOWEST = 0.2, 0.72
+
+
+def _captions_centre(
+    sections: Sequence[Section], shots: Sequence[Shot], size: tuple[int, int]
+) -> int:
+    """The line that captions are centred on: the layout's own, or the nearest over no mouth."""
+    longest = max(sections, key=lambda part: part.end - part.start)
+    own = longest.layout.captions
+    mouths = [
+        y
+        for shot in shots
+        for track in shot.tracks
+        for time, face in zip(track.times, track.faces, strict=True)
+        for y in _mouth_lines(_section_at(sections, time), time, face.mouth, size)
+    ]
+    height = size[1]
+    limits = _HIGHEST * height, _LOWEST * height if size[0] <= size[1] else 0.86 * height
+
+    def covered(centre: int) -> int:
+        return sum(abs(y - centre) < _CAPTIONS_HALF for y in mouths)
+
+    centres = [round(min(max((own + step) * height, limits[0]), limits[1])) for step in _LINES]
+    return min(centres, key=covered)
+
+
+def _mouth_lines(
+    section: Section, time: float, mouth: tuple[float, float] | None, size: tuple[int, int]
+) -> list[float]:
+    """How far down in the short a mouth is seen, in each pane that shows it."""
+    lines: list[float] = []
+    for crop, box in zip(section.crops, section.boxes(size), strict=True):
+        left, top = crop.at(time)
+        if mouth and left <= mouth[0] <= left + crop.width and top <= mouth[1] <= top + crop.height:
+            lines.append(box[1] + (mouth[1] - top) * box[3] / crop.height)
+    return lines

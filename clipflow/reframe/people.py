@@ -1,0 +1,176 @@
+"""The people in a video: faces joined to tracks within a shot, and tracks to persons over cuts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from statistics import median
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from clipflow.reframe.analysis import Analysis, Look
+from clipflow.reframe.faces import Face
+
+# Seconds for which a face may turn away and still be the same one.
+_ABSENCE = 1.5
+# In faces: how far one goes between two looks, and how much more for each second in between; how
+# much larger or smaller it gets.
+_STEP, _STRIDE, _GROWTH = 0.6, 1.0, 1.6
+# A face that is seen less often, or in less of the looks between its first and last, is none.
+_SIGHTINGS, _CONSTANT = 3, 0.4
+# A person is seen in so much of a shot, and is so large compared with the largest face; others are
+# bystanders. A picture on a wall does not move at all: less than this, of 255, between two looks.
+_PRESENCE, _SMALL, _STILL = 0.3, 0.22, 0.25
+# Looks over which a face's place is the median, so that half a second of errors does not count.
+_WINDOW = 5
+# Coefficients of a face's appearance a side, and how alike two descriptors of one person are.
+_DETAIL, _ALIKE = 8, 0.9
+
+
+@dataclass(eq=False)
+class Track:
+    """One face through a shot: the times of its looks in seconds, and where it was, in order."""
+
+    times: list[float] = field(default_factory=list)
+    faces: list[Face] = field(default_factory=list)
+    person: int = 0
+
+    @cached_property
+    def size(self) -> float:
+        """The face's usual size in pixels."""
+        return median(face.size for face in self.faces)
+
+    @property
+    def weight(self) -> float:
+        return sum(face.size for face in self.faces)
+
+    @cached_property
+    def steadied(self) -> list[Face]:
+        """The faces without the detector's errors: medians over a few looks."""
+        reach = _WINDOW // 2
+        windows = [self.faces[max(0, n - reach) : n + reach + 1] for n in range(len(self.faces))]
+        return [
+            Face(*(median(getattr(face, name) for face in window) for name in ("x", "y", "size")))
+            for window in windows
+        ]
+
+    @cached_property
+    def descriptor(self) -> NDArray[np.float32]:
+        """The face's appearance: low frequencies of its mean, free of brightness and contrast."""
+        mean = np.mean([face.aligned for face in self.faces if face.aligned is not None], axis=0)
+        coefficients = cv2.dct(cv2.resize(mean.astype(np.float32), (64, 64)))
+        low = coefficients[:_DETAIL, :_DETAIL].flatten()[1:]
+        return np.asarray(low / max(float(np.linalg.norm(low)), 1e-6), np.float32)
+
+    @cached_property
+    def motion(self) -> float:
+        """How much the aligned face changes between two looks, of 255."""
+        faces = [f.aligned.astype(np.int16) for f in self.faces if f.aligned is not None]
+        changes = [float(np.abs(b - a).mean()) for a, b in pairwise(faces)]
+        return median(changes) if changes else 0.0
+
+    def during(self, start: float, end: float) -> list[tuple[float, Face]]:
+        """The steadied faces of `start ≤ t ≤ end` with their times."""
+        pairs = zip(self.times, self.steadied, strict=True)
+        return [(time, face) for time, face in pairs if start <= time <= end]
+
+    def nearest(self, time: float) -> Face:
+        """The face as it was seen nearest to `time`."""
+        at = min(range(len(self.times)), key=lambda n: abs(self.times[n] - time))
+        return self.steadied[at]
+
+    def distance(self, time: float, face: Face) -> float | None:
+        """In faces, from where it was last seen; None where it cannot be the same one."""
+        last, gap = self.faces[-1], time - self.times[-1]
+        far = max(abs(face.x - last.x), abs(face.y - last.y)) / max(face.size, last.size)
+        grown = max(face.size, last.size) / min(face.size, last.size)
+        same = 0 < gap <= _ABSENCE and far <= _STEP + _STRIDE * gap and grown <= _GROWTH
+        return far if same else None
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A span of seconds between two cuts of the picture, and the people in it, from left to right.
+
+    `tracks` are those of people who may speak: not of bystanders, nor of pictures on a wall.
+    """
+
+    start: float
+    end: float
+    tracks: tuple[Track, ...]
+
+
+def find_people(analysis: Analysis) -> list[Shot]:
+    """The shots with the tracks of their people, who are numbered over the whole video."""
+    shots = []
+    for start, end in analysis.shots:
+        # A shot's end lies between two frames, or is the last one.
+        looks = [look for look in analysis.looks if start <= look.time <= end]
+        tracks = [track for track in _tracks(looks) if _is_real(track, looks)]
+        people = _without_bystanders(tracks, looks)
+        people.sort(key=lambda track: median(face.x for face in track.faces))
+        shots.append(Shot(start, end, tuple(people)))
+    _identify(shots)
+    return shots
+
+
+def _tracks(looks: Sequence[Look]) -> list[Track]:
+    tracks: list[Track] = []
+    for look in looks:
+        recent = [track for track in tracks if look.time - track.times[-1] <= _ABSENCE]
+        # The nearest pairs first, so that two people who pass each other keep their tracks.
+        pairs = sorted(
+            (distance, place, number)
+            for place, face in enumerate(look.faces)
+            for number, track in enumerate(recent)
+            if (distance := track.distance(look.time, face)) is not None
+        )
+        taken: dict[int, Track] = {}
+        for _, place, number in pairs:
+            if place not in taken and recent[number] not in taken.values():
+                taken[place] = recent[number]
+        for place, face in enumerate(look.faces):
+            track = taken.get(place)
+            if track is None:
+                track = Track()
+                tracks.append(track)
+            track.times.append(look.time)
+            track.faces.append(face)
+    return tracks
+
+
+def _is_real(track: Track, looks: Sequence[Look]) -> bool:
+    between = [look for look in looks if track.times[0] <= look.time <= track.times[-1]]
+    enough = min(_SIGHTINGS, len(looks))
+    return len(track.times) >= max(enough, _CONSTANT * len(between))
+
+
+def _without_bystanders(tracks: Sequence[Track], looks: Sequence[Look]) -> list[Track]:
+    if not tracks:
+        return []
+    largest = max(track.size for track in tracks)
+    # A single face is the subject also where nothing moves, as in a photograph.
+    alive = [track for track in tracks if track.motion >= _STILL] or list(tracks)
+    kept = [
+        track
+        for track in alive
+        if track.size >= _SMALL * largest and len(track.times) >= _PRESENCE * len(looks)
+    ]
+    return kept or [max(alive, key=lambda track: track.weight)]
+
+
+def _identify(shots: Sequence[Shot]) -> None:
+    """Give the tracks of one person one number, by their faces' appearance."""
+    known: list[NDArray[np.float32]] = []
+    for shot in shots:
+        free = dict(enumerate(known))
+        for track in sorted(shot.tracks, key=lambda track: track.weight, reverse=True):
+            alike = {number: float(track.descriptor @ other) for number, other in free.items()}
+            best = max(alike, key=alike.__getitem__, default=None)
+            if best is None or alike[best] < _ALIKE:
+                best = len(known)
+                known.append(track.descriptor)
+            free.pop(best, None)
+            track.person = best

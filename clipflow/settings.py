@@ -166,6 +166,11 @@ class Models(BaseSettings):
         " `OPENAI_BASE_URL`; its key as its maker names it. Unset, salience.",
     )
 
+    @property
+    def diarizes(self) -> bool:
+        """Whether speakers are told apart by their voices."""
+        return self.transcriber is Transcriber.WHISPERX and bool(self.hugging_face_token)
+
 
 def _read(kind: type[Kind]) -> Kind:
     try:

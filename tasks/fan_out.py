@@ -20,7 +20,7 @@ from clipflow.settings import fan_out, limits
 from tasks.children import child_run_group, extract_remote, prepare_remote, render_remote
 from tasks.clips import extract_segment
 from tasks.run_page import count_bar
-from tasks.shorts import cut_moment, render_short
+from tasks.shorts import cut_moment, join_windows, plan_windows, render_short, transcribe_window
 
 Result = TypeVar("Result")
 
@@ -53,6 +53,16 @@ def prepare(
         return flow(keys.user_id, keys.video_id, force)
     with child_run_group(keys):
         return prepare_remote(keys, force)
+
+
+def transcribe_all(keys: ShortsKeys, language: str | None, *, force: bool) -> None:
+    """Transcribe a video, window by window. Raises the first error as soon as one fails."""
+    windows = plan_windows(keys, language, force)
+    if not windows:
+        return
+    threads = max(1, cores() // min(local_concurrency(), len(windows)))
+    _results([transcribe_window.submit(window, threads, force) for window in windows], "windows")
+    join_windows(keys, language, windows)
 
 
 def cut_all(moments: list[PlannedMoment], *, force: bool) -> None:
@@ -88,8 +98,8 @@ def _outcome(request: Render, future: PrefectFuture[Short]) -> Short:
     return Short.failed(request.number, key, request.moment, Failure.of(made))
 
 
-def _results(futures: list[PrefectFuture[Result]]) -> list[Result]:
-    with count_bar(len(futures), "segments") as advance:
+def _results(futures: list[PrefectFuture[Result]], noun: str = "segments") -> list[Result]:
+    with count_bar(len(futures), noun) as advance:
         for future in as_completed(futures):
             future.result()
             advance()

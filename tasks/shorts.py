@@ -4,8 +4,9 @@ from prefect import task
 
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsConfig
-from clipflow.jobs import render, shorts
-from clipflow.settings import this_machine
+from clipflow.jobs import render, shorts, speech_windows
+from clipflow.jobs.speech_windows import SpeechWindow
+from clipflow.settings import models, this_machine
 from clipflow.storage.objects import shorts_store
 from tasks.retries import CHILD, MEDIA, RECORDS
 from tasks.run_page import progress_bar
@@ -17,11 +18,28 @@ def read_config(keys: ShortsKeys) -> ShortsConfig:
     return shorts.read_config(keys, shorts_store())
 
 
-@task(name="transcribe", task_run_name="transcribe", **MEDIA)
-def transcribe(keys: ShortsKeys, language: str | None, force: bool) -> None:
-    """Transcribe the video, and store the transcript under its keys."""
-    with progress_bar("transcript", f"what is said in {keys.label}"):
-        shorts.transcribe(keys, language, shorts_store(), this_machine(), force=force)
+@task(name="transcribe", task_run_name="plan the transcript", **MEDIA)
+def plan_windows(keys: ShortsKeys, language: str | None, force: bool) -> list[SpeechWindow]:
+    """The windows of the video's sound, stored; none where there is a transcript."""
+    with progress_bar("transcript", f"the sound of {keys.label}"):
+        return speech_windows.plan_windows(
+            keys, language, shorts_store(), this_machine(), models(), force=force
+        )
+
+
+@task(name="transcribe-window", task_run_name="transcribe {window.label}", **MEDIA)
+def transcribe_window(window: SpeechWindow, threads: int, force: bool) -> None:
+    """Recognise the speech in a window, and store its words."""
+    with progress_bar("window", f"what is said in window {window.label}"):
+        speech_windows.transcribe_window(
+            window, shorts_store(), this_machine(), models(), threads=threads, force=force
+        )
+
+
+@task(name="join-windows", task_run_name="join the transcript", **MEDIA)
+def join_windows(keys: ShortsKeys, language: str | None, done: list[SpeechWindow]) -> None:
+    """Join the words of all windows, and store the transcript under its keys."""
+    speech_windows.join_windows(keys, language, done, shorts_store(), this_machine(), models())
 
 
 @task(name="choose-moments", task_run_name="choose moments", **MEDIA)

@@ -100,8 +100,20 @@ class ShortsKeys:
         return self._key("original.words.json")
 
     @property
-    def sound(self) -> str:
-        return self._key("original.flac")
+    def windows(self) -> str:
+        """The windows in which the video's sound is transcribed, and its language."""
+        return self._key("transcript/windows.json")
+
+    @property
+    def channel_levels(self) -> str:
+        """The loudness of two channels, where each has a voice of its own."""
+        return self._key("transcript/levels.bin")
+
+    def window_sound(self, number: int) -> str:
+        return self._key(f"transcript/window_{number}.flac")
+
+    def window_words(self, number: int) -> str:
+        return self._key(f"transcript/window_{number}.words.json")
 
     @property
     def moments(self) -> str:

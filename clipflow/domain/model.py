@@ -76,10 +76,11 @@ def parse_json(text: str | bytes, what: str, remedy: str = "") -> Any:
     cannot be passed on.
 
     What can be passed on is at most `_MAX_DEPTH` deep, its whole numbers have 64 bits, and its
-    texts are Unicode: otherwise Prefect's server and client cannot store it.
+    texts are Unicode: otherwise Prefect's server and client cannot store it. A byte-order mark is
+    not part of the text, and bytes may also be UTF-16 or UTF-32, as editors on Windows save them.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text.removeprefix("\ufeff") if isinstance(text, str) else text)
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{what} is not JSON: {error}.", remedy) from None
     waiting: list[tuple[Any, tuple[object, ...]]] = [(value, ())]

@@ -152,11 +152,23 @@ async def _choices(speech: Speech, count: int, model: str | Model) -> list[Choic
     async with agent:
         windows = requests(speech, count)
         named = [one for window in windows for one in await _answer(agent, speech, window)]
+        named = _in_hundredths(named)
         named.sort(key=lambda one: -one.score)
         if len(windows) > 1 and len(named) > 1:
             again = _ranking(speech, named, count)
-            named = _ranked(await _answer(agent, speech, again), named)
+            named = _ranked(_in_hundredths(await _answer(agent, speech, again)), named)
     return [_choice(speech, one) for one in named]
+
+
+def _in_hundredths(named: list[Named]) -> list[Named]:
+    """`named` with scores from 0 to 100. Some models score from 0 to 1, whatever they are told.
+
+    Where no score is above 1 all of them are taken to be such: a model that names moments does not
+    mean that the best of them is worth one of a hundred.
+    """
+    if not named or max(one.score for one in named) > 1:
+        return named
+    return [one.model_copy(update={"score": 100 * one.score}) for one in named]
 
 
 def _agent(model: str | Model) -> Agent[Request, Answer]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from clipflow import PIPELINE_VERSION
 from clipflow.domain.clips import Segment
-from clipflow.domain.layouts import Content
+from clipflow.domain.layouts import Layout
 from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.timecode import format_timecode
 from clipflow.domain.transcript import Word
@@ -57,11 +57,6 @@ def of_clip(segments: Sequence[tuple[Segment, ObjectHead]]) -> str:
     )
 
 
-def of_sound(video: ObjectHead) -> str:
-    """Of a video's sound, as it is kept for the transcriber."""
-    return fingerprint(video.etag)
-
-
 def of_transcript(
     video: ObjectHead, supplied: ObjectHead | None, language: str | None, models: Models
 ) -> str:
@@ -76,11 +71,18 @@ def of_transcript(
             language,
             models.model_dump(mode="json", exclude=unused),
             file_digest(models.whisper_model),
-            # With a token, and only then, WhisperX tells speakers apart.
-            is_whisperx and models.hugging_face_token is not None,
+            models.diarizes,
             is_whisperx and file_digest(models.whisperx_align_model or ""),
         ]
     )
+
+
+def of_speech_window(transcript: str, first: int, last: int, language: str) -> str:
+    """Of the words of a window, samples `first` to `last`, of the transcript's sound.
+
+    `transcript` is the transcript's fingerprint; `language` is the one decided on for all windows.
+    """
+    return fingerprint([transcript, first, last, language])
 
 
 def of_moments(
@@ -124,7 +126,8 @@ def of_short(
     models: Models,
 ) -> str:
     """Of a rendered short. `words` are those said in the moment."""
-    follows_faces = any(pane.content is Content.PERSON for pane in config.layout.panes)
+    # `auto` becomes any of the layouts.
+    follows_faces = config.layout is Layout.AUTO or config.layout.people > 0
     return fingerprint(
         [
             video.etag,

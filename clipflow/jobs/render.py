@@ -20,7 +20,7 @@ from clipflow.jobs.segment import (
     span_within,
     video_metadata,
 )
-from clipflow.jobs.shorts import read_transcript
+from clipflow.jobs.speech_windows import read_transcript
 from clipflow.machine import Machine, encoder_slot
 from clipflow.media import ffmpeg
 from clipflow.media.encode import verify_frame_count

@@ -47,6 +47,9 @@ def transcribe_file(path: Path, language: str | None, scratch: Path | None = Non
     with TemporaryDirectory(prefix="clipflow-transcribe-", dir=scratch) as folder:
         extracted = Path(folder, "sound.raw")
         with portion(0, _EXTRACTED):
-            audio.extract(source, sound, extracted)
+            levels = audio.extract(source, sound, extracted)
         with portion(_EXTRACTED, 1):
-            return transcribe(extracted, language, models())
+            transcript = transcribe(extracted, language, models())
+    if levels is None or not levels.have_a_voice_each():
+        return transcript
+    return Transcript(tuple(levels.assign(transcript.words)), transcript.language)

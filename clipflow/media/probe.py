@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 from clipflow.domain.errors import MediaRefusedError
 from clipflow.machine import LARGEST_PICTURE
 from clipflow.media.h264 import ParameterSets, parameter_sets
-from clipflow.media.source import PlaylistSource, Source, source_errors, stream_start
+from clipflow.media.source import FileSource, PlaylistSource, Source, source_errors, stream_start
 
 # Packets in which a first frame is looked for: a group of pictures is shorter.
 _MOST_TRIED = 3000
@@ -171,7 +171,7 @@ def probe_source(source: Source) -> Probe:
         check_picture_size(width, height, source.name)
         start = Fraction(frame.pts) * picture.time_base
         sets, reencode_reason = _packets(frame, picture)
-        return Probe(
+        probe = Probe(
             name=source.name,
             etag=source.etag,
             first_pts=frame.pts,
@@ -188,6 +188,9 @@ def probe_source(source: Source) -> Probe:
             parameter_sets=sets,
             reencode_reason=reencode_reason,
         )
+        if container.format.name in _STREAMED and isinstance(source, FileSource):
+            _check_clock(container, picture, source)
+        return probe
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,44 @@ def probe_sound(source: Source) -> SoundProbe:
             end = Fraction((container.start_time or 0) + container.duration, av.time_base)
             duration = max(Fraction(0), end - start)
         return SoundProbe(source.name, start, duration, container.format.name in _RAW_FORMATS)
+
+
+# Formats of which files can be joined byte by byte and still play, and where in such a file, in
+# parts of its bytes, its clock is looked at. Its last part may be short, so the end counts too.
+_STREAMED = ("mpegts", "mpeg")
+_CHECKED = (*(Fraction(place, 8) for place in range(1, 8)), Fraction(1))
+# Bytes before the end in which a picture begins.
+_LAST_BYTES = 1 << 18
+# Seconds by which a clock may go back within one recording: a container's rounding.
+CLOCK_TOLERANCE = 1
+
+
+def several_recordings(name: str) -> MediaRefusedError:
+    """The error for a file whose clock starts anew on the way."""
+    return MediaRefusedError(
+        f"{name} is several recordings in one file: its clock starts anew.",
+        "Join them with ffmpeg's concat demuxer, which gives them one clock.",
+    )
+
+
+def _check_clock(container: InputContainer, picture: VideoStream, source: FileSource) -> None:
+    """Raises MediaRefusedError where the file is several recordings, each with a clock of its own.
+
+    A player shows them one after the other, but a time says no longer which of them is meant, and
+    libavformat takes the length of one for that of all.
+    """
+    latest: int | None = None
+    for place in _CHECKED:
+        offset = min(int(place * source.size), source.size - _LAST_BYTES)
+        if offset <= 0:
+            continue
+        container.seek(offset, unsupported_byte_offset=True)
+        found = (p.dts for p in islice(container.demux(picture), _MOST_TRIED) if p.dts is not None)
+        if (dts := next(found, None)) is None or picture.time_base is None:
+            continue
+        if latest is not None and (latest - dts) * picture.time_base > CLOCK_TOLERANCE:
+            raise several_recordings(source.name)
+        latest = dts
 
 
 # Degrees by which a matrix may miss a quarter turn; one that misses it by more is ignored.

@@ -27,7 +27,13 @@ from av.video.stream import VideoStream
 
 from clipflow.domain.errors import InvalidInputError, MediaInterruptedError, MediaRefusedError
 from clipflow.domain.timecode import format_timecode
-from clipflow.media.probe import Probe, audio_stream, video_stream
+from clipflow.media.probe import (
+    CLOCK_TOLERANCE,
+    Probe,
+    audio_stream,
+    several_recordings,
+    video_stream,
+)
 from clipflow.media.soundtrack import RATES, Soundtrack
 from clipflow.media.source import PlaylistSource, Source, source_errors, unwrapped
 
@@ -194,6 +200,7 @@ class _Copy:
     _exhausted: bool = False
     _done: set[int] = field(default_factory=set)
     _reached: Fraction = Fraction(0)
+    _latest_dts: int | None = None
     # Seconds to add to the container's clock where that has started anew; None until known.
     _wrapped: Fraction | None = None
 
@@ -287,6 +294,11 @@ class _Copy:
                 f"{self.probe.name} has frames without presentation times.",
                 "Remux it to MP4.",
             )
+        if packet.dts is not None:
+            back = (self._latest_dts or packet.dts) - packet.dts
+            if back * packet.time_base > CLOCK_TOLERANCE:
+                raise several_recordings(self.probe.name)
+            self._latest_dts = packet.dts
         if packet.is_keyframe and packet.pts <= self._first:
             self.decodable = True
         if not packet.is_discard and self._first <= packet.pts < self._beyond:

@@ -9,7 +9,7 @@ from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Short
 from clipflow.jobs.fingerprints import fingerprint
 from clipflow.jobs.segment import checkpoint, is_made_from, is_ours, open_source
-from clipflow.jobs.shorts import read_transcript
+from clipflow.jobs.speech_windows import read_transcript
 from clipflow.machine import Machine
 from clipflow.results.pages import clip_page, shorts_page
 from clipflow.results.posters import poster

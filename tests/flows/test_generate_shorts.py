@@ -10,7 +10,7 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from clipflow.jobs.shorts import transcribe
+from clipflow.jobs.speech_windows import plan_windows
 from clipflow.settings import models
 from tasks.shorts import choose_moments, render_short
 from tests.clipflow.highlights.model_server import Reply, model_server
@@ -184,20 +184,19 @@ def test_a_video_in_which_nothing_is_said_is_the_parents_failure(
     assert warehouse.record["failedState"] == "ParentTaskFailed"
 
 
-def test_a_video_is_read_for_its_sound_once_however_often_it_is_heard(
+def test_a_video_is_read_for_its_sound_once_however_often_it_is_transcribed(
     warehouse: Warehouse, proxy: FaultyProxy
 ) -> None:
     def read() -> int:
         return sum(r.method == "GET" and "original.mp4" in r.path for r in proxy.requests)
 
     warehouse.delete("original.srt")
-    transcribe(warehouse.keys, None, warehouse.objects, a_machine(), force=False)
+    plan_windows(warehouse.keys, None, warehouse.objects, a_machine(), models(), force=False)
     once = read()
     assert once > 0
-    warehouse.delete("original.words.json")
-    transcribe(warehouse.keys, None, warehouse.objects, a_machine(), force=False)
+    plan_windows(warehouse.keys, None, warehouse.objects, a_machine(), models(), force=False)
     assert read() == once
-    assert "original.words.json" in warehouse.names()
+    assert "transcript/window_1.flac" in warehouse.names()
 
 
 @pytest.mark.usefixtures("no_waiting")

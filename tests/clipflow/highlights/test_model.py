@@ -204,3 +204,8 @@ def test_a_model_that_never_answers_is_not_waited_for(monkeypatch: pytest.Monkey
     speech = Speech.of(sample().words, BRIEF)
     with pytest.raises(ModelUnavailableError, match="Timeout"):
         language_model.choices(speech, 3, FunctionModel(never))
+
+
+def test_scores_from_0_to_1_are_read_as_parts_of_100(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _ = picked(monkeypatch, [named(9, 13, 0.9), named(46, 48, 0.25)])
+    assert [moment.score for moment in found] == [90, 25]

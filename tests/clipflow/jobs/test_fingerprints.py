@@ -47,7 +47,6 @@ def products(
     """The fingerprint of each of a video's products."""
     spoken = [Word.model_construct(text=said, start=0.0, end=1.0)]
     return {
-        "sound": fingerprints.of_sound(video),
         "transcript": fingerprints.of_transcript(video, supplied, config.language, models),
         "moments": fingerprints.of_moments(video, words, config, models, environment or {}),
         "short": fingerprints.of_short(video, background, MOMENT, spoken, config, models),
@@ -104,7 +103,7 @@ def test_a_field_of_the_config_makes_anew_what_depends_on_it_and_nothing_else(fi
 
 
 def test_an_input_makes_anew_what_is_made_from_it() -> None:
-    everything = {"sound", "transcript", "moments", "short"}
+    everything = {"transcript", "moments", "short"}
     before = products()
     for changed, expected in (
         (products(video=replace(VIDEO, etag="b")), everything),
@@ -116,6 +115,19 @@ def test_an_input_makes_anew_what_is_made_from_it() -> None:
         (products(said="goodbye"), {"short"}),
     ):
         assert anew(before, changed) == expected
+
+
+def test_another_window_of_the_sound_or_another_language_has_other_words() -> None:
+    transcript = products()["transcript"]
+    before = fingerprints.of_speech_window(transcript, 0, 100, "en")
+    for changed in (
+        fingerprints.of_speech_window("another", 0, 100, "en"),
+        fingerprints.of_speech_window(transcript, 1, 100, "en"),
+        fingerprints.of_speech_window(transcript, 0, 101, "en"),
+        fingerprints.of_speech_window(transcript, 0, 100, "de"),
+    ):
+        assert changed != before
+    assert fingerprints.of_speech_window(transcript, 0, 100, "en") == before
 
 
 def test_another_video_under_the_same_subtitles_has_other_moments() -> None:

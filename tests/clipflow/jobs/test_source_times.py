@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from clipflow.domain.errors import MediaRefusedError
 from clipflow.storage.objects import ObjectHead
 from tests.clipflow.jobs.cutting import Cutter
 from tests.made_media import (
@@ -79,3 +81,51 @@ def test_a_picture_that_ends_under_its_sound_keeps_its_last_frames(
         filters=("-vf", f"select='{kept}'", "-fps_mode", "passthrough"),
     )
     assert frame_numbers(cutter.cut(cutter.put(source), "8", "10")) == list(range(200, 250))
+
+
+@pytest.mark.parametrize("suffix", ["ts", "mpg"])
+@pytest.mark.parametrize("seconds", [(10, 10), (20, 3), (3, 3)])
+def test_recordings_joined_byte_by_byte_are_refused_as_such(
+    suffix: str, seconds: tuple[int, int], cutter: Cutter, tmp_path: Path
+) -> None:
+    kinds: dict[str, dict[str, Any]] = {
+        "ts": {"sound": ("-c:a", "aac")},
+        "mpg": {"picture": ("-c:v", "mpeg2video", "-b:v", "1M"), "sound": ("-c:a", "mp2")},
+    }
+    joined = tmp_path / f"joined.{suffix}"
+    for number, length in enumerate(seconds):
+        path = tmp_path / f"{number}.{suffix}"
+        noise = ("-vf", "noise=alls=40:allf=t")
+        make_source(path, seconds=length, filters=noise, **kinds[suffix])
+        # One recording alone is what it says.
+        assert cutter.probe(cutter.put(path)).duration
+        with joined.open("ab") as file:
+            file.write(path.read_bytes())
+    with pytest.raises(MediaRefusedError, match="several recordings in one file"):
+        cutter.probe(cutter.put(joined))
+
+
+def test_a_cut_across_the_end_of_a_short_first_recording_is_refused(
+    cutter: Cutter, tmp_path: Path
+) -> None:
+    # Too short for the looks at the file's clock to fall into it.
+    joined = tmp_path / "joined.ts"
+    for number, length in enumerate((3, 60)):
+        path = make_source(tmp_path / f"{number}.ts", seconds=length, sound=("-c:a", "aac"))
+        with joined.open("ab") as file:
+            file.write(path.read_bytes())
+    with pytest.raises(MediaRefusedError, match="several recordings in one file"):
+        cutter.cut(cutter.put(joined), "1", "6")
+
+
+def test_a_stream_past_the_wrap_of_its_clock_is_one_recording(
+    cutter: Cutter, tmp_path: Path
+) -> None:
+    source = make_source(
+        tmp_path / "s.ts",
+        seconds=220,
+        sound=("-c:a", "aac"),
+        output=("-output_ts_offset", "95330"),
+    )
+    head = cutter.put(source)
+    assert frame_numbers(cutter.cut(head, "200", "202")) == frames_in("200", "202", 25)

@@ -1,0 +1,292 @@
+"""Transcribing a long video: its sound is split at pauses into windows of about ten minutes.
+
+Each window is a step of its own, whose words are an object: what is there already, made from the
+same, is not made again. The last step joins the words.
+"""
+
+import json
+import logging
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.keys import ShortsKeys
+from clipflow.domain.model import parse_json
+from clipflow.domain.timecode import format_clock
+from clipflow.domain.transcript import Transcript, Word, read_words, words_json
+from clipflow.jobs import fingerprints
+from clipflow.jobs.scratch import work_folder
+from clipflow.jobs.segment import (
+    checkpoint,
+    find_source,
+    is_made_from,
+    is_ours,
+    open_source,
+)
+from clipflow.machine import Machine
+from clipflow.media.probe import probe_source
+from clipflow.settings import Models
+from clipflow.speech import archive, audio
+from clipflow.speech.sound import RATE, SAMPLE_BYTES, read_samples, sample_count
+from clipflow.speech.speakers import ChannelLevels
+from clipflow.speech.transcriber import (
+    detect_language,
+    recognize_window,
+    release_recognizers,
+    requested_language,
+    separate_speakers,
+    shared_recognizer,
+    split_windows,
+)
+from clipflow.storage.objects import ObjectHead, ObjectStore
+from clipflow.subtitles.cues import srt_text
+from clipflow.subtitles.reading import read_subtitles
+from clipflow.telemetry.progress import portion
+
+logger = logging.getLogger(__name__)
+
+# Ten hours of speech are about 100 000 words of 90 bytes.
+_LARGEST_TRANSCRIPT_BYTES = 64 << 20
+_LARGEST_PLAN_BYTES = 1 << 20
+_LARGEST_LEVELS_BYTES = 64 << 20
+# Of twelve hours, as samples and as FLAC; a video's sound is hardly larger than the video.
+_SOUND_BYTES = 2 * 12 * 3600 * RATE * SAMPLE_BYTES
+# The share of planning that is done when the sound is on disk.
+_EXTRACTED = 0.8
+# In the metadata of the words.
+_LANGUAGE = "language"
+
+
+@dataclass(frozen=True)
+class SpeechWindow:
+    """A window of a video's sound: samples `first` to `last`, the last one excluded.
+
+    `made_from` is the fingerprint of its words: the video, the model and the language.
+    """
+
+    keys: ShortsKeys
+    number: int
+    first: int
+    last: int
+    language: str
+    video_etag: str
+    made_from: str
+    has_voice_per_channel: bool
+
+    @property
+    def label(self) -> str:
+        """For people: `2 · 00:10:03-00:19:58`."""
+        begin, end = (Fraction(sample // RATE) for sample in (self.first, self.last))
+        return f"{self.number} · {format_clock(begin)}-{format_clock(end)}"
+
+
+def plan_windows(
+    keys: ShortsKeys,
+    language: str | None,
+    objects: ObjectStore,
+    machine: Machine,
+    models: Models,
+    *,
+    force: bool,
+) -> list[SpeechWindow]:
+    """The windows to transcribe; none where the transcript is there already, made from the same.
+
+    Subtitles that somebody put beside the video are taken as its transcript. Else the sound of each
+    window is stored, and one language is decided on for all of them: `language`, or the one
+    detected. Raises SourceNotFoundError without a video, InvalidInputError where it has no sound,
+    and what reading it and the recogniser raise.
+    """
+    video = find_source([keys.original], objects)
+    supplied = _supplied_subtitles(keys, objects)
+    made_from = fingerprints.of_transcript(video, supplied, language, models)
+    if not force and is_made_from(objects.head(keys.words), made_from):
+        return []
+    if supplied:
+        content = objects.data(supplied.key, _LARGEST_TRANSCRIPT_BYTES)
+        transcript = read_subtitles(content, supplied.key, language)
+        _check_times(transcript, supplied.key, video, objects)
+        _store(keys, transcript, supplied, checkpoint(video.etag, made_from), objects)
+        return []
+    if force or not is_made_from(objects.head(keys.windows), made_from):
+        _store_windows(keys, video, language, objects, machine, models, made_from)
+    text = objects.text(keys.windows, _LARGEST_PLAN_BYTES)
+    plan = parse_json(text, keys.windows, "Delete it.")
+    return [
+        SpeechWindow(
+            keys=keys,
+            number=number,
+            first=first,
+            last=last,
+            language=plan["language"],
+            video_etag=video.etag,
+            made_from=fingerprints.of_speech_window(made_from, first, last, plan["language"]),
+            has_voice_per_channel=plan["has_voice_per_channel"],
+        )
+        for number, (first, last) in enumerate(plan["windows"], 1)
+    ]
+
+
+def transcribe_window(
+    window: SpeechWindow,
+    objects: ObjectStore,
+    machine: Machine,
+    models: Models,
+    *,
+    threads: int,
+    force: bool,
+) -> None:
+    """Store the words of a window. Raises what the recogniser raises."""
+    key = window.keys.window_words(window.number)
+    if not force and is_made_from(objects.head(key), window.made_from):
+        return
+    if window.language:
+        with work_folder(machine.scratch, _window_bytes(window)) as scratch:
+            sound = _download_sound(window, scratch, objects, machine)
+            heard = read_samples(sound, range(sample_count(sound)))
+        words = recognize_window(
+            shared_recognizer(models), heard, window.first, window.language, threads
+        )
+    else:
+        # No one speaks in any of them.
+        words = []
+    metadata = checkpoint(window.video_etag, window.made_from)
+    objects.put_text(words_json(words), key, metadata, "application/json")
+
+
+def join_windows(
+    keys: ShortsKeys,
+    language: str | None,
+    windows: list[SpeechWindow],
+    objects: ObjectStore,
+    machine: Machine,
+    models: Models,
+) -> None:
+    """Store the transcript's three objects, from the words of all its windows."""
+    release_recognizers()
+    words: list[Word] = []
+    for window in windows:
+        key = keys.window_words(window.number)
+        words += read_words(objects.text(key, _LARGEST_TRANSCRIPT_BYTES), key)
+    if words and windows[0].has_voice_per_channel:
+        content = objects.data(keys.channel_levels, _LARGEST_LEVELS_BYTES)
+        words = ChannelLevels.read(content).assign(words)
+    elif words and models.diarizes:
+        needed = sum(_window_bytes(window) for window in windows)
+        with work_folder(machine.scratch, needed) as scratch:
+            whole = scratch / "whole.raw"
+            with whole.open("wb") as file:
+                for window in windows:
+                    file.write(_download_sound(window, scratch, objects, machine).read_bytes())
+            words = separate_speakers(words, whole, models)
+    video = find_source([keys.original], objects)
+    spoken = windows[0].language if words or language else None
+    made_from = fingerprints.of_transcript(video, None, language, models)
+    transcript = Transcript(tuple(words), spoken)
+    _store(keys, transcript, None, checkpoint(video.etag, made_from), objects)
+
+
+def read_transcript(keys: ShortsKeys, objects: ObjectStore) -> Transcript:
+    """What was stored by the steps above."""
+    head = find_source([keys.words], objects)
+    words = read_words(objects.text(keys.words, _LARGEST_TRANSCRIPT_BYTES), keys.words)
+    return Transcript(words, head.metadata.get(_LANGUAGE) or None)
+
+
+def _store(
+    keys: ShortsKeys,
+    transcript: Transcript,
+    supplied: ObjectHead | None,
+    metadata: dict[str, str],
+    objects: ObjectStore,
+) -> None:
+    if not supplied or supplied.key != keys.subtitles:
+        objects.put_text(srt_text(transcript), keys.subtitles, metadata, "application/x-subrip")
+    objects.put_text(transcript.text, keys.text, metadata, "text/plain")
+    # Last, because it is what says that all three are there.
+    metadata = {**metadata, _LANGUAGE: transcript.language or ""}
+    objects.put_text(words_json(transcript.words), keys.words, metadata, "application/json")
+
+
+def _store_windows(
+    keys: ShortsKeys,
+    video: ObjectHead,
+    language: str | None,
+    objects: ObjectStore,
+    machine: Machine,
+    models: Models,
+    made_from: str,
+) -> None:
+    """Store each window's sound, and then the plan, which says that all of them are there."""
+    code = requested_language(language)
+    source = open_source(video, objects)
+    probe = probe_source(source)
+    if probe.sound is None:
+        raise InvalidInputError(
+            f"{keys.label} has no sound, so no speech can be recognised in it.",
+            "Give it subtitles.",
+        )
+    metadata = checkpoint(video.etag, made_from)
+    with work_folder(machine.scratch, min(2 * video.size, _SOUND_BYTES)) as scratch:
+        sound = scratch / "sound.raw"
+        with portion(0, _EXTRACTED):
+            levels = audio.extract(source, probe, sound)
+        has_voices = levels is not None and levels.have_a_voice_each()
+        if levels and has_voices:
+            stored = scratch / "levels"
+            stored.write_bytes(levels.written())
+            objects.upload(stored, keys.channel_levels, metadata, "application/octet-stream")
+        code = code or detect_language(shared_recognizer(models), sound) or ""
+        windows = split_windows(sound)
+        for number, window in enumerate(windows, 1):
+            piece, packed = scratch / "window.raw", scratch / "window.flac"
+            read_samples(sound, window).tofile(piece)
+            archive.pack(piece, packed, machine)
+            objects.upload(packed, keys.window_sound(number), metadata, "audio/flac")
+    plan = {
+        "language": code,
+        "has_voice_per_channel": has_voices,
+        "windows": [[window.start, window.stop] for window in windows],
+    }
+    objects.put_text(json.dumps(plan), keys.windows, metadata, "application/json")
+
+
+def _download_sound(
+    window: SpeechWindow, scratch: Path, objects: ObjectStore, machine: Machine
+) -> Path:
+    packed, sound = scratch / "window.flac", scratch / "window.raw"
+    objects.download(window.keys.window_sound(window.number), packed)
+    archive.unpack(packed, sound, machine)
+    return sound
+
+
+def _window_bytes(window: SpeechWindow) -> int:
+    return 3 * SAMPLE_BYTES * (window.last - window.first)
+
+
+def _supplied_subtitles(keys: ShortsKeys, objects: ObjectStore) -> ObjectHead | None:
+    """The subtitles that somebody put beside the video; None where there are only our own."""
+    heads = (objects.head(key) for key in keys.supplied_subtitles)
+    return next((head for head in heads if head and not is_ours(head)), None)
+
+
+def _check_times(
+    transcript: Transcript, name: str, video: ObjectHead, objects: ObjectStore
+) -> None:
+    """Raises InvalidInputError where the subtitles begin after the end of the video."""
+    duration = probe_source(open_source(video, objects)).duration
+    begins = Fraction(str(transcript.words[0].start))
+    if duration is None or begins < duration:
+        return
+    remedy = "Put the subtitles of this video there."
+    hours = int(begins // 3600) * 3600
+    if hours and begins - hours < duration:
+        remedy = (
+            f"They seem to count from {format_clock(Fraction(hours))}, as an editor's timeline "
+            "does: export them with times from the beginning of the video."
+        )
+    raise InvalidInputError(
+        f"{name} begins at {format_clock(begins)}, but {video.key} lasts only "
+        f"{format_clock(duration)}.",
+        remedy,
+    )

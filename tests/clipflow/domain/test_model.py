@@ -1,0 +1,27 @@
+"""JSON as editors save it, and how a shape's wrong fields are named."""
+
+import pytest
+
+from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.model import parse_json
+from clipflow.domain.shorts import ShortsConfig
+
+CONFIG = '{"segment_count": 2, "layout": "blur"}\r\n'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_json_in_every_unicode_encoding_is_read(encoding: str) -> None:
+    value = parse_json(CONFIG.encode(encoding), "the config")
+    assert ShortsConfig.read(value, "the config").segment_count == 2
+
+
+def test_a_byte_order_mark_in_front_of_text_is_not_part_of_it() -> None:
+    assert parse_json("\ufeff[1]", "the list") == [1]
+
+
+def test_all_wrong_fields_are_named_at_once() -> None:
+    text = '{"segment_count": "2", "layout": "sideways", "caption_style": 3}'
+    with pytest.raises(InvalidInputError) as caught:
+        ShortsConfig.read(parse_json(text, "the config"), "the config")
+    for field in ("segment_count", "layout", "caption_style"):
+        assert field in caught.value.message

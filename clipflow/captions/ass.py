@@ -79,10 +79,29 @@ _LEFT_TO_RIGHT, _RIGHT_TO_LEFT = "\u200e", "\u200f"
 
 
 @dataclass(frozen=True)
-class Look:
+class Drawing:
+    """How a caption style draws its words, in the colours of ASS.
+
+    With `follows_speech` each word is drawn in the colour `spoken` while it is said.
+    """
+
+    other: str = _OTHER
+    spoken: str = _SPOKEN
+    follows_speech: bool = False
+
+
+# Every caption style that draws anything: an entry here and a member of CaptionStyle add another.
+STYLES = {
+    CaptionStyle.KARAOKE: Drawing(follows_speech=True),
+    CaptionStyle.PLAIN: Drawing(),
+}
+
+
+@dataclass(frozen=True)
+class CaptionLook:
     """What all captions of a short share, and whether most of it is Arabic, Hebrew or the like."""
 
-    style: CaptionStyle
+    drawing: Drawing
     centre: tuple[int, int]
     runs_left: bool
 
@@ -103,11 +122,12 @@ def captions(
     of our fonts has are left out, and logged.
     """
     subtitles = _empty(size)
-    if style is not CaptionStyle.NONE and frame_times:
-        _tell_of(left_out(words))
+    drawing = STYLES.get(style)
+    if drawing and frame_times:
+        _log_left_out(left_out(words))
         clock = FrameClock(frame_times)
-        look = Look(
-            style, (size[0] // 2, centre_y), _leaning("".join(word.text for word in words)) > 0
+        look = CaptionLook(
+            drawing, (size[0] // 2, centre_y), _leaning("".join(word.text for word in words)) > 0
         )
         shown = groups(words)
         for group, following in zip_longest(shown, shown[1:]):
@@ -124,7 +144,7 @@ def burned_in(stream: Any, ass_path: Path) -> Any:
     return stream.filter("ass", filename=str(ass_path), fontsdir=str(FOLDER))
 
 
-def _tell_of(missing: list[str]) -> None:
+def _log_left_out(missing: list[str]) -> None:
     if missing:
         codes = ", ".join(f"U+{ord(character):04X}" for character in missing)
         logger.warning("The captions leave out characters that no font has: %s.", codes)
@@ -159,7 +179,7 @@ def _leaning(text: str) -> int:
     return classes["R"] + classes["AL"] - classes["L"]
 
 
-def _direction(group: Group, look: Look) -> str:
+def _direction(group: Group, look: CaptionLook) -> str:
     """What the group's rows begin with, so that no Latin name turns an Arabic row around."""
     text = "".join(token.text for token in group.tokens)
     if not {"R", "AL"} & set(map(bidirectional, text)):
@@ -169,18 +189,19 @@ def _direction(group: Group, look: Look) -> str:
 
 
 def _events(
-    group: Group, frames: list[int], clock: FrameClock, look: Look
+    group: Group, frames: list[int], clock: FrameClock, look: CaptionLook
 ) -> Iterator[pysubs2.SSAEvent]:
     """One event for each state of the group, each from where the one before ends."""
     place = f"\\pos({look.centre[0]},{look.centre[1]})\\fs{group.size * ROW_HEIGHT:.1f}"
     outline = f"\\bord{_OUTLINE * group.size / FULL_SIZE:.1f}"
     direction = _direction(group, look)
-    if look.style is CaptionStyle.PLAIN:
+    drawing = look.drawing
+    if not drawing.follows_speech:
         frames = [frames[0], frames[-1]]
     for number, (first, last) in enumerate(pairwise(frames)):
         if first < last:
-            spoken = group.tokens[number] if look.style is CaptionStyle.KARAOKE else None
-            rows = (direction + _row(row, spoken) for row in group.rows)
+            spoken = group.tokens[number] if drawing.follows_speech else None
+            rows = (direction + _row(row, spoken, drawing) for row in group.rows)
             yield pysubs2.SSAEvent(
                 start=10 * clock.hundredths(first),
                 end=10 * clock.hundredths(last),
@@ -189,13 +210,13 @@ def _events(
             )
 
 
-def _row(row: Sequence[Token], spoken: Token | None) -> str:
+def _row(row: Sequence[Token], spoken: Token | None, drawing: Drawing) -> str:
     text = ""
     for before, token in zip((None, *row), row, strict=False):
         if before and token.is_spaced_from(before):
             text += _family_tag(" ") + " "
         # Every token names its colour, the spoken one too: so that all states have one layout.
-        text += f"{{\\1c{_SPOKEN if token is spoken else _OTHER}}}"
+        text += f"{{\\1c{drawing.spoken if token is spoken else drawing.other}}}"
         for run in token.runs:
             text += f"{{\\fn{run.face.family}}}{_escaped(run.text)}"
     return text

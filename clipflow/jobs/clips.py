@@ -16,11 +16,11 @@ from clipflow.domain.clips import (
 )
 from clipflow.domain.keys import ClipKeys
 from clipflow.domain.timecode import format_clock
+from clipflow.jobs import fingerprints
 from clipflow.jobs.scratch import work_folder
 from clipflow.jobs.segment import (
     SegmentPlan,
     find_source,
-    fingerprint,
     is_made_from,
     make_segment,
     open_source,
@@ -74,15 +74,13 @@ class SourcedClip:
     @property
     def fingerprint(self) -> str:
         """A digest that is equal for the same spans of the same bytes and pipeline version."""
-        return fingerprint(
-            [[s.model_dump(include={"start_time", "end_time"}), h.etag] for s, h in self.segments]
-        )
+        return fingerprints.of_clip(self.segments)
 
     @property
     def etags(self) -> str:
         """The ETags of all sources; a digest of them where they exceed S3's 2 KB of metadata."""
         joined = ",".join(dict.fromkeys(head.etag for _, head in self.segments))
-        return joined if len(joined) <= 1024 else fingerprint(joined)
+        return joined if len(joined) <= 1024 else fingerprints.fingerprint(joined)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ The metadata of a finished object has the fingerprint of its inputs. An object w
 matches is not made again.
 """
 
-import hashlib
-import json
 import logging
+import os
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from math import floor
@@ -16,9 +17,10 @@ from math import floor
 from clipflow import PIPELINE_VERSION
 from clipflow.domain.errors import InvalidInputError, SourceNotFoundError
 from clipflow.domain.timecode import format_timecode
+from clipflow.jobs import fingerprints
 from clipflow.jobs.scratch import encoded_bytes, window_bytes, work_folder
 from clipflow.machine import Machine, encoder_slot
-from clipflow.media.hls import LARGEST_PLAYLIST_BYTES, parse_playlist, resolve_uri
+from clipflow.media.hls import LARGEST_PLAYLIST_BYTES, Playlist, parse_playlist, resolve_uri
 from clipflow.media.output_format import OutputFormat
 from clipflow.media.probe import Probe
 from clipflow.media.smart_cut import smart_cut
@@ -32,12 +34,6 @@ from clipflow.telemetry.tracing import Work, counting_bytes, span
 logger = logging.getLogger(__name__)
 
 MADE_FROM = "made-from"
-
-
-def fingerprint(made_from: object) -> str:
-    """A short digest of an output's inputs and of the pipeline version."""
-    text = json.dumps([PIPELINE_VERSION, made_from], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def is_made_from(head: ObjectHead | None, made_from: str) -> bool:
@@ -68,15 +64,48 @@ def video_metadata(
 
 
 def find_source(candidates: list[str], objects: ObjectStore) -> ObjectHead:
-    """The first of `candidates` that exists. Raises SourceNotFoundError where none does."""
+    """The first of `candidates` that exists; the etag of a playlist stands for what it names, too.
+
+    Raises SourceNotFoundError where none does.
+    """
     for key in candidates:
         head = objects.head(key)
         if head:
-            return head
+            return _with_content(head, objects) if key.endswith(PLAYLIST) else head
     raise SourceNotFoundError(
         f"There is no source at {' or '.join(candidates)}.",
         "Upload it, or correct the key.",
     )
+
+
+def _with_content(head: ObjectHead, objects: ObjectStore) -> ObjectHead:
+    """The playlist's head with an ETag that changes with any object that it refers to."""
+    texts: list[str] = []
+    key = head.key
+    # Invalid playlists are reported when the source is opened.
+    with suppress(InvalidInputError, SourceNotFoundError):
+        for _ in ("master", "media"):
+            texts.append(objects.text(key, LARGEST_PLAYLIST_BYTES))
+            playlist = parse_playlist(texts[-1], key)
+            if isinstance(playlist, str):
+                key = playlist
+                continue
+            named = {resolve_uri(key, uri) for uri in _uris(playlist)}
+            # An S3 prefix is a prefix of characters, not of path segments.
+            prefix = os.path.commonprefix(sorted(named))  # noqa: RUF071
+            found = objects.etags(prefix) if named else {}
+            etags = {name: found.get(name, "") for name in named}
+            return replace(head, etag=fingerprints.of_playlist(texts, etags))
+    return head
+
+
+def _uris(playlist: Playlist) -> Iterator[str]:
+    for chunk in playlist.chunks:
+        yield chunk.media.uri
+        if chunk.header:
+            yield chunk.header.uri
+        if chunk.key:
+            yield chunk.key.uri
 
 
 def open_source(head: ObjectHead, objects: ObjectStore) -> Source:
@@ -123,8 +152,7 @@ class SegmentPlan:
     @property
     def fingerprint(self) -> str:
         """A digest that is equal for segments with the same inputs."""
-        span = [format_timecode(self.span.start), format_timecode(self.span.end)]
-        return fingerprint([span, self.head.etag, asdict(self.target)])
+        return fingerprints.of_segment(self.head, self.span, self.target)
 
 
 def span_within(span: Span, source: Probe) -> Span:

@@ -69,7 +69,7 @@ class Track:
         """How much the aligned face changes between two looks, of 255."""
         faces = [f.aligned.astype(np.int16) for f in self.faces if f.aligned is not None]
         changes = [float(np.abs(b - a).mean()) for a, b in pairwise(faces)]
-        return median(changes) if changes else 0.0
+        return float(np.percentile(changes, 95)) if changes else 0.0
 
     def during(self, start: float, end: float) -> list[tuple[float, Face]]:
         """The steadied faces of `start ≤ t ≤ end` with their times."""

@@ -6,7 +6,9 @@ lock when its process ends, however that ends, so nothing has to be cleaned up a
 """
 
 import fcntl
+import hashlib
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +22,6 @@ LARGEST_PICTURE = 139_264 * 256
 MEMORY_PER_ENCODER = 700 << 20
 # Where Linux says what a container may use (cgroup v2); `max` is no limit.
 _CONTAINER = Path("/sys/fs/cgroup/memory.max")
-_SLOT = "clipflow-encoder-{}.lock"
 # Seconds between two looks for a free slot: little beside an encode, which takes several.
 _POLL_SECONDS = 0.1
 
@@ -59,14 +60,24 @@ def encoders_at_once(most: int) -> int:
     return max(1, min(most, cores(), memory() // MEMORY_PER_ENCODER))
 
 
+def lock_folder() -> Path:
+    """A folder for this user's lock files, outside any folder that holds work or results."""
+    folder = Path(tempfile.gettempdir(), f"clipflow-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
 @contextmanager
 def encoder_slot(machine: Machine) -> Iterator[None]:
     """Wait until fewer than `machine.encoders` encoders run on this machine, and count as one.
 
-    Counts those of all processes and threads that use the same scratch folder.
+    Counts those of all processes and threads of this user that use the same scratch folder.
     """
-    machine.scratch.mkdir(parents=True, exist_ok=True)
-    slots = [machine.scratch / _SLOT.format(number) for number in range(machine.encoders)]
+    # The files stay, since removing one could part two processes that wait for the same lock. So
+    # they are not in the scratch folder, which is empty when nothing is being made.
+    scratch = hashlib.sha256(bytes(machine.scratch.resolve())).hexdigest()[:16]
+    folder = lock_folder()
+    slots = [folder / f"encoder-{scratch}-{number}.lock" for number in range(machine.encoders)]
     while (lock := _first_free(slots)) is None:
         time.sleep(_POLL_SECONDS)
     try:

@@ -6,7 +6,9 @@ lock when its process ends for any reason, so nothing has to be cleaned up after
 """
 
 import fcntl
+import hashlib
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +22,6 @@ LARGEST_PICTURE = 139_264 * 256
 MEMORY_PER_ENCODER = 700 << 20
 # The file in which Linux gives a container's memory limit (cgroup v2); `max` means no limit.
 _CGROUP_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
-_SLOT_NAME = "clipflow-encoder-{}.lock"
 # Seconds between two checks for a free slot: short compared to an encode, which takes several.
 _POLL_SECONDS = 0.1
 
@@ -59,14 +60,24 @@ def encoders_at_once(most: int) -> int:
     return max(1, min(most, cores(), memory() // MEMORY_PER_ENCODER))
 
 
+def lock_folder() -> Path:
+    """A folder for this user's lock files, outside any folder that holds work or results."""
+    folder = Path(tempfile.gettempdir(), f"clipflow-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
 @contextmanager
 def encoder_slot(machine: Machine) -> Iterator[None]:
     """Wait until fewer than `machine.encoders` encoders run on this machine, and count as one.
 
-    All processes and threads that use the same scratch folder count together.
+    All processes and threads of this user that use the same scratch folder count together.
     """
-    machine.scratch.mkdir(parents=True, exist_ok=True)
-    slots = [machine.scratch / _SLOT_NAME.format(number) for number in range(machine.encoders)]
+    # The files stay, since removing one could part two processes that wait for the same lock. So
+    # they are not in the scratch folder, which is empty when nothing is being made.
+    scratch = hashlib.sha256(bytes(machine.scratch.resolve())).hexdigest()[:16]
+    folder = lock_folder()
+    slots = [folder / f"encoder-{scratch}-{number}.lock" for number in range(machine.encoders)]
     while (lock := _lock_free_slot(slots)) is None:
         time.sleep(_POLL_SECONDS)
     try:

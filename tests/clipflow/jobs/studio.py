@@ -28,12 +28,14 @@ class Studio:
         self.objects.put_text(words_json(words), self.keys.words, {}, "application/json")
 
     def make(self, start: str, end: str, **config: Any) -> Path:
-        """The short of that moment, whose framing is then in `framing`."""
+        """Make the short of a moment, return its path, and set `framing` to its framing."""
         moment = Moment(start=Fraction(start), end=Fraction(end), score=1, why="", title="")
         settings = ShortsConfig.read({"segment_count": 1, **config}, "the config")
         [planned] = plan_moments(self.keys, [moment], self.objects)
         make_moment(planned, self.objects, a_machine(2), force=True)
-        short = render(Render(self.keys, settings, 1, moment), self.objects, a_machine(2), force=True)
+        short = render(
+            Render(self.keys, settings, 1, moment), self.objects, a_machine(2), force=True
+        )
         self.framing = short.framing
         path = self.folder / "short.mp4"
         self.objects.download(short.s3_key, path)

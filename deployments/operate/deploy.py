@@ -1,4 +1,4 @@
-"""`deploy` and `destroy`: an account and its Prefect, as this code says, or taken down."""
+"""`deploy` and `destroy`: create, update or delete clipflow in an AWS account and Prefect."""
 
 import os
 import re
@@ -19,9 +19,9 @@ from deployments.operate.stacks import ChangeSet, Stacks, additions
 from deployments.operate.templates import Template
 from deployments.work_pools import PoolSettings, WorkPool, work_pools
 
-# What stands, in a dry run, for what a stack has not made yet.
+# In a dry run, the value of an output that a stack does not have yet.
 _LATER = "known-later"
-# What no stack tells.
+# The settings that no stack outputs.
 _REQUIRED = {"AWS_REGION", "PREFECT_API_URL", *templates.ACCOUNTS_OWN}
 _SAID = re.compile(r"^[a-z-]+ +\S+: \S+, .* MiB$|Deployment '\S+' successfully created")
 _BRIDGE = "bridge"
@@ -30,11 +30,11 @@ _GPU = "CLIPFLOW_GPU_CAPACITY_PROVIDER"
 
 
 class Account:
-    """What one `deploy` knows: the environment, and more with every stack.
+    """The settings of one `deploy`: the environment, and the outputs of each stack it deploys.
 
     Attributes:
-        environment: settings, those of the user before those that stacks' outputs tell.
-        outputs: of the stacks so far, by name.
+        environment: settings; those of the user take precedence over outputs of stacks.
+        outputs: of the stacks deployed so far, by name.
     """
 
     def __init__(self, environment: Mapping[str, str], console: Console) -> None:
@@ -47,14 +47,14 @@ class Account:
         return Stacks(client("cloudformation", self.environment))
 
     def pools(self) -> list[WorkPool]:
-        """Raises InvalidInputError for a size that there is not."""
+        """The work pools. Raises InvalidInputError for a size that Fargate does not have."""
         try:
             return work_pools(bool(self.environment.get(_GPU)), self.environment)
         except ValidationError as error:
             raise InvalidInputError(describe_errors(error)) from None
 
     def learn(self, template: Template) -> None:
-        """What the stack says it made."""
+        """Adds the outputs of the template's stack."""
         found = self.stacks.outputs(template.stack)
         self.outputs |= found
         for name, value in found.items():
@@ -62,17 +62,17 @@ class Account:
 
 
 def deploy(account: Account, dry_run: bool) -> None:
-    """Stacks, work pools and deployments, workers. With `dry_run`, says what would change.
+    """Deploy stacks, work pools, deployments and workers. With `dry_run`, print the changes only.
 
-    Raises InvalidInputError for what is missing, before anything is changed; NotDeployedError,
-    TerminalError.
+    Raises InvalidInputError for missing settings, before anything is changed; NotDeployedError and
+    TerminalError where a stack or the work pools are not deployed.
     """
     every = templates.read()
     if lacking := missing(every, account.environment):
         raise InvalidInputError(
             f"Not set: {', '.join(lacking)}.", "docs/aws.md says what each is. Nothing was changed."
         )
-    # A new trigger reads the events of an old bridge, but not the other way round.
+    # A new trigger can read the events of an old bridge, but not the other way round.
     for template in every:
         if template.name != _BRIDGE:
             _deploy_stack(account, template, dry_run)

@@ -221,7 +221,7 @@ def _store_windows(
     code = requested_language(language)
     source = open_source(video, objects)
     probe = probe_source(source)
-    if probe.sound is None:
+    if probe.audio is None:
         raise InvalidInputError(
             f"{keys.label} has no sound, so no speech can be recognised in it.",
             "Give it subtitles.",

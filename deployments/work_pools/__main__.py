@@ -1,8 +1,9 @@
-"""`python -m deployments.work_pools`: creates the ECS work pools in the Prefect of the environment,
-or brings them up to date, and deploys every flow to them. `--check` only says what is missing."""
+"""`python -m deployments.work_pools`: creates or updates the ECS work pools and deploys every flow.
+
+It uses the Prefect server that the environment names. `--check` only prints what is missing.
+"""
 
 import asyncio
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,22 +17,18 @@ from clipflow.domain.model import describe_errors
 from deployments.automations import put_automations
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, work_pools
 from deployments.work_pools.environment import flows_environment
-from deployments.work_pools.pools import missing, pool_filter, preserved_settings
+from deployments.work_pools.pools import pool_filter, preserved_settings
 
 DEPLOYMENTS = Path(__file__).parents[2] / "prefect.yaml"
 
 
 def main() -> int:
-    """0; 2 where something is missing; or what `prefect deploy` ends with."""
+    """The exit code: 2 where a setting is missing, else that of `prefect deploy`."""
     try:
         settings = PoolSettings()
         pools = work_pools(gpu=bool(settings.gpu_capacity_provider))
     except ValidationError as error:
         return _refuse(describe_errors(error))
-    if unnamed := missing(pools):
-        return _refuse(f"{', '.join(unnamed)}: a pool needs a name")
-    if os.environ.get("CLIPFLOW_WORK_POOL"):
-        return _refuse("CLIPFLOW_WORK_POOL: unset it, it is the name of one machine's only pool")
     if bool(settings.vpc_id) != bool(settings.subnets):
         return _refuse("CLIPFLOW_VPC_ID, CLIPFLOW_SUBNETS: give both or neither")
     for pool in pools:
@@ -45,13 +42,13 @@ def main() -> int:
 
 
 async def automate() -> None:
-    """The automations that belong to no deployment."""
+    """Create or update the automations that belong to no deployment."""
     async with get_client() as client:
-        await put_automations(client)
+        await put_automations(client, remote=True)
 
 
 def create(pool: WorkPool, settings: PoolSettings) -> None:
-    """The pool, as it should be now, whatever was there."""
+    """Create or update the pool. What an operator has set on it is kept."""
     default = ECSWorker.get_default_base_job_template()
     template = base_job_template(pool, settings, default, flows_environment())
     with get_client(sync_client=True) as client:
@@ -71,12 +68,10 @@ def create(pool: WorkPool, settings: PoolSettings) -> None:
 
 
 def deploy() -> int:
-    """Every flow, to the pools; the exit code."""
+    """Deploy every flow to the pools; returns the exit code."""
     command = "prefect --no-prompt deploy --all --prefect-file"
     return subprocess.run(
         [sys.executable, "-m", *command.split(), str(DEPLOYMENTS)],
-        # prefect.yaml names it too, and takes a variable that is not there for part of a name.
-        env={**os.environ, "CLIPFLOW_WORK_POOL": ""},
         check=False,
     ).returncode
 

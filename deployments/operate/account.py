@@ -15,8 +15,8 @@ from clipflow.domain.clips import BeginClipGeneration, ClipStatus
 from clipflow.domain.errors import InvalidInputError, TerminalError
 from clipflow.domain.events import put_events_entry
 from clipflow.storage.records import BY_STATUS
-from deployments.operate import templates
-from deployments.operate.stacks import Stacks
+from deployments.cloudformation import templates
+from deployments.cloudformation.stacks import Stacks
 
 _DEPTHS = {
     "ApproximateNumberOfMessages": "waiting",

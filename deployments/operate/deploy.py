@@ -13,10 +13,10 @@ from rich.console import Console
 
 from clipflow.domain.errors import InvalidInputError, TerminalError
 from clipflow.domain.model import describe_errors
-from deployments.operate import templates
+from deployments.cloudformation import templates
+from deployments.cloudformation.stacks import ChangeSet, Stacks, additions
+from deployments.cloudformation.templates import Template
 from deployments.operate.account import client
-from deployments.operate.stacks import ChangeSet, Stacks, additions
-from deployments.operate.templates import Template
 from deployments.work_pools import PoolSettings, WorkPool, work_pools
 
 # In a dry run, the value of an output that a stack does not have yet.

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from deployments.cloudformation import templates
+from deployments.cloudformation.stacks import NotDeployedError, Stacks
+from deployments.cloudformation.templates import Template
 from deployments.local_stack import RunningStack
-from deployments.operate import templates
 from deployments.operate.deploy import missing
-from deployments.operate.stacks import NotDeployedError, Stacks
-from deployments.operate.templates import Template
 from deployments.work_pools import work_pools
 from tests.deployments.stored_aws import StoredAws
 from tests.programs import AWS, ROOT, PrefectServer, eventually

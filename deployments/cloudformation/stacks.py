@@ -9,7 +9,7 @@ from uuid import uuid4
 from botocore.exceptions import ClientError, WaiterError
 
 from clipflow.domain.errors import TerminalError
-from deployments.operate.templates import Template, written_out
+from deployments.cloudformation.templates import Template, written_out
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient

@@ -16,7 +16,9 @@ from clipflow.settings import Models
 from clipflow.speech import transcriber
 from clipflow.speech.sound import RATE, Samples
 from clipflow.speech.transcriber import detect_language, recognizer, transcribe
+from clipflow.speech.weights import find_weights
 from clipflow.speech.whisperx import align_segment, assign_speakers, load_alignment_model
+from tests.clipflow.speech.conftest import word_errors
 
 LINE = "It costs 42 dollars, and more."
 # Those whom WhisperX is made of warn of each other.
@@ -59,6 +61,18 @@ def tiny(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIPFLOW_WHISPERX_ALIGN_MODEL", str(folders[1]))
 
 
+@pytest.fixture
+def base(folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights `base` that the default installation has, in a folder, and the tiny aligner."""
+    weights = find_weights("base")
+    if weights.files is None:
+        pytest.skip("the packages with the Whisper model base are not installed: make weights")
+    for name, content in weights.files.items():
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setenv("CLIPFLOW_WHISPER_MODEL", str(tmp_path))
+    monkeypatch.setenv("CLIPFLOW_WHISPERX_ALIGN_MODEL", str(folders[1]))
+
+
 @pytest.mark.skipif(find_spec("whisperx") is not None, reason="the extra whisperx is installed")
 def test_without_the_extra_a_person_is_told_how_to_get_it() -> None:
     with pytest.raises(NotInstalledError) as caught:
@@ -83,6 +97,26 @@ def test_each_word_of_a_long_sound_has_a_time(
     assert starts[0] < 5 and starts[-1] > 40
     aligned = [word for word in transcript.words if word.score is not None]
     assert aligned and all(0 <= word.score <= 1 for word in aligned if word.score is not None)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("base")
+def test_real_weights_from_a_folder_recognise_what_is_said(
+    sample_sound: Path, spoken: list[tuple[float, float, str]], tmp_path: Path
+) -> None:
+    lines = spoken[:2]
+    sound = tmp_path / "sound"
+    # Up to the middle of the pause after the second line.
+    sound.write_bytes(sample_sound.read_bytes()[: round((lines[-1][1] + 0.3) * RATE) * 2])
+    transcript = transcribe(sound, None, Models())
+    assert transcript.language == "en"
+    said = " ".join(text for _, _, text in lines)
+    assert word_errors(said, " ".join(word.text for word in transcript.words)) <= 0.035
+    starts = [word.start for word in transcript.words]
+    assert starts == sorted(starts)
+    # The tiny aligner knows no speech: where it puts a word inside an utterance means nothing.
+    assert abs(starts[0] - lines[0][0]) < 1
+    assert abs(transcript.words[-1].end - lines[-1][1]) < 1
 
 
 @pytest.mark.slow

@@ -1,33 +1,34 @@
-"""What media work may use of the machine it runs on, and the places it waits for there.
+"""The machine's limits for media work, and the slots that bound its number of encoders.
 
-Several processes on one machine make segments and shorts at the same time, and none knows of the
-others. They share a folder of lock files: whoever encodes holds one of them. The kernel releases a
-lock when its process ends, however that ends, so nothing has to be cleaned up after a crash.
+Several processes on one machine make segments and shorts at the same time without communicating.
+They share a folder of lock files, and each encoder holds one of the locks. The kernel releases a
+lock when its process ends for any reason, so nothing has to be cleaned up after a crash.
 """
 
 import fcntl
+import hashlib
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-# Pixels: the largest frame of H.264's highest level (table A-1). A decoder's memory goes by what a
-# header says, which may be anything.
+# Pixels: the largest frame of H.264's highest level (table A-1). A decoder allocates memory by the
+# size in a header, which an attacker can set to any value.
 LARGEST_PICTURE = 139_264 * 256
 # Bytes of memory for one encoder: ffmpeg takes 600 MB for a 2160p segment.
 MEMORY_PER_ENCODER = 700 << 20
-# Where Linux says what a container may use (cgroup v2); `max` is no limit.
-_CONTAINER = Path("/sys/fs/cgroup/memory.max")
-_SLOT = "clipflow-encoder-{}.lock"
-# Seconds between two looks for a free slot: little beside an encode, which takes several.
+# The file in which Linux gives a container's memory limit (cgroup v2); `max` means no limit.
+_CGROUP_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
+# Seconds between two checks for a free slot: short compared to an encode, which takes several.
 _POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What one piece of media work may use.
+    """The limits and tools for one piece of media work.
 
     `scratch` is the folder for its files, shared by all processes of the machine. `ffmpeg` is the
     binary to run, None for the one found (see `clipflow.media.ffmpeg.executable`), and
@@ -43,14 +44,14 @@ class Machine:
 
 
 def cores() -> int:
-    """The cores this process may run on, where the system tells, else those of the machine."""
+    """The cores that this process may use, or those of the machine where that is unknown."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory() -> int:
-    """Bytes that this process and its children may use: its container's, else the machine's."""
+    """Bytes of memory for this process and its children: the container's or the machine's."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = _CONTAINER.read_text().strip() if _CONTAINER.exists() else "max"
+    limit = _CGROUP_MEMORY_LIMIT.read_text().strip() if _CGROUP_MEMORY_LIMIT.exists() else "max"
     return min(machine, int(limit)) if limit.isdigit() else machine
 
 
@@ -59,15 +60,25 @@ def encoders_at_once(most: int) -> int:
     return max(1, min(most, cores(), memory() // MEMORY_PER_ENCODER))
 
 
+def lock_folder() -> Path:
+    """A folder for this user's lock files, outside any folder that holds work or results."""
+    folder = Path(tempfile.gettempdir(), f"clipflow-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
 @contextmanager
 def encoder_slot(machine: Machine) -> Iterator[None]:
     """Wait until fewer than `machine.encoders` encoders run on this machine, and count as one.
 
-    Counts those of all processes and threads that use the same scratch folder.
+    All processes and threads of this user that use the same scratch folder count together.
     """
-    machine.scratch.mkdir(parents=True, exist_ok=True)
-    slots = [machine.scratch / _SLOT.format(number) for number in range(machine.encoders)]
-    while (lock := _first_free(slots)) is None:
+    # The files stay, since removing one could part two processes that wait for the same lock. So
+    # they are not in the scratch folder, which is empty when nothing is being made.
+    scratch = hashlib.sha256(bytes(machine.scratch.resolve())).hexdigest()[:16]
+    folder = lock_folder()
+    slots = [folder / f"encoder-{scratch}-{number}.lock" for number in range(machine.encoders)]
+    while (lock := _lock_free_slot(slots)) is None:
         time.sleep(_POLL_SECONDS)
     try:
         yield
@@ -75,8 +86,8 @@ def encoder_slot(machine: Machine) -> Iterator[None]:
         os.close(lock)
 
 
-def _first_free(slots: list[Path]) -> int | None:
-    """The descriptor of a lock on the first slot that nobody holds; None where all are held."""
+def _lock_free_slot(slots: list[Path]) -> int | None:
+    """The descriptor of a lock on the first free slot; None where all are taken."""
     for slot in slots:
         lock = os.open(slot, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:

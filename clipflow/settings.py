@@ -103,21 +103,27 @@ class Limits(BaseSettings):
     )
 
 
-class Pools(BaseSettings):
-    """The Prefect work pools of many machines; where one is not named, its work is done here."""
+class Placement(StrEnum):
+    """Where the parts of a run are done."""
 
-    media: str | None = Field(
-        default=None,
-        validation_alias="CLIPFLOW_MEDIA_WORK_POOL",
-        description="Each segment and each short becomes a flow run of its own, on a machine of"
-        " this pool.",
+    LOCAL = "local"
+    REMOTE = "remote"
+
+
+class FanOut(BaseSettings):
+    """How a run's parts are spread over machines."""
+
+    placement: Placement = Field(
+        default=Placement.LOCAL,
+        validation_alias="CLIPFLOW_FAN_OUT",
+        description="`local`: a run cuts its segments, prepares its video and renders its shorts in"
+        " its own process. `remote`: each of these becomes a flow run of its own, in the work pools"
+        " `clipflow-media` and `clipflow-prepare`. The work pools on AWS set `remote`.",
     )
-    prepare: str | None = Field(
-        default=None,
-        validation_alias="CLIPFLOW_PREPARE_WORK_POOL",
-        description="Each long video is transcribed, and its moments are cut, on a machine of this"
-        " pool.",
-    )
+
+    @property
+    def is_remote(self) -> bool:
+        return self.placement is Placement.REMOTE
 
 
 class Models(BaseSettings):
@@ -161,12 +167,6 @@ class Models(BaseSettings):
     )
 
     @property
-    def speech_settings(self) -> dict[str, object]:
-        """What changes a transcript."""
-        names = {"transcriber", "whisper_model", "whisperx_align_model"}
-        return {**self.model_dump(mode="json", include=names), "diarizes": self.diarizes}
-
-    @property
     def diarizes(self) -> bool:
         """Whether speakers are told apart by their voices."""
         return self.transcriber is Transcriber.WHISPERX and bool(self.hugging_face_token)
@@ -195,9 +195,9 @@ def limits() -> Limits:
 
 
 @cache
-def pools() -> Pools:
-    """The work pools of this process. Raises InvalidInputError."""
-    return _read(Pools)
+def fan_out() -> FanOut:
+    """How this process spreads a run's parts. Raises InvalidInputError."""
+    return _read(FanOut)
 
 
 @cache

@@ -4,6 +4,7 @@ What becomes of its record then is for the flow `mark-failed`, by its own trigge
 """
 
 from datetime import timedelta
+from typing import Any
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
@@ -12,7 +13,6 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.states import Crashed
 
 from clipflow.domain.shorts import FailedState
-from clipflow.settings import pools
 from tasks.children import EXTRACT, LAUNCH_TIMEOUT, PREPARE, RENDER
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS
 from tasks.recovery import Reconciled
@@ -29,6 +29,8 @@ FLOWS = [
     *(deployment.partition("/")[0] for deployment in (EXTRACT, RENDER, PREPARE)),
     "mark-failed",
 ]
+# What an automation is compared by.
+_FIELDS = {"name", "description", "enabled", "trigger", "actions"}
 # Those of earlier releases, which an installation may still have.
 RETIRED = ["clipflow: cancelled"]
 _HEARTBEAT = "prefect.flow-run.heartbeat"
@@ -50,13 +52,13 @@ _ENDED = {"Completed", "Failed", "TimedOut", "Cancelled", "Crashed"} | {
 _WAITING = {"AwaitingRetry", "Scheduled", "Paused", "Suspended"}
 
 
-def automations() -> list[AutomationCore]:
-    """All of them. How long a machine may take to come up depends on the environment's pools.
+def automations(*, remote: bool) -> list[AutomationCore]:
+    """All of them. `remote` machines take longer to come up.
 
     A run that is being cancelled with no worker there to end it needs none: the server's own
     timeout makes it Cancelled, and has the worker stop its infrastructure later.
     """
-    launch = LAUNCH_TIMEOUT if pools().media else LONGEST_START
+    launch = LAUNCH_TIMEOUT if remote else LONGEST_START
     return [
         _silent(
             "clipflow: heartbeat lost",
@@ -77,14 +79,30 @@ def automations() -> list[AutomationCore]:
     ]
 
 
-async def put_automations(client: PrefectClient) -> None:
-    """All of them, as they should be now, whatever was there."""
-    current = automations()
-    for name in [*RETIRED, *(automation.name for automation in current)]:
+async def put_automations(client: PrefectClient, *, remote: bool) -> None:
+    """All of them, as they should be now, whatever was there.
+
+    One that is as it should be is left alone: a new one would know nothing of the runs under way,
+    and never end those of which nothing is heard any more.
+    """
+    for name in RETIRED:
         for old in await client.read_automations_by_name(name):
             await client.delete_automation(old.id)
-    for automation in current:
-        await client.create_automation(automation)
+    for wanted in automations(remote=remote):
+        found = await client.read_automations_by_name(wanted.name)
+        for duplicate in found[1:]:
+            await client.delete_automation(duplicate.id)
+        if not found:
+            await client.create_automation(wanted)
+        elif _content(found[0]) != _content(wanted):
+            await client.update_automation(found[0].id, wanted)
+
+
+def _content(automation: AutomationCore) -> dict[str, Any]:
+    """What of an automation the code decides, in one form for ours and the server's."""
+    content = AutomationCore.model_validate(automation.model_dump(include=_FIELDS))
+    # Not as JSON: what is a set here would be a list, in whatever order.
+    return content.model_dump(exclude={"trigger": {"id"}})
 
 
 def _silent(
@@ -114,7 +132,9 @@ def _silent(
         threshold=1,
         within=within,
     )
-    return AutomationCore(name=name, description=description, trigger=trigger, actions=[change])
+    return AutomationCore(
+        name=name, description=description, enabled=True, trigger=trigger, actions=[change]
+    )
 
 
 def _events(states: set[str]) -> set[str]:

@@ -15,7 +15,7 @@ import yaml
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from clipflow.settings import Limits, Models, Pools, Settings
+from clipflow.settings import FanOut, Limits, Models, Settings
 from clipflow.telemetry.tracing import PROPAGATED_SETTINGS
 from deployments.bridge.__main__ import BridgeSettings
 from deployments.local_stack.settings import StackSettings
@@ -29,7 +29,7 @@ _CLASSES: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("Where things are", Settings),
     ("How much, and how long", Limits),
     ("Speech, faces and moments", Models),
-    ("Many machines", Pools),
+    ("Many machines", FanOut),
     ("The local stack", StackSettings),
     ("The bridge", BridgeSettings),
     ("The work pools on AWS", PoolSettings),
@@ -51,8 +51,8 @@ _SIZES = """
 
 The defaults are in each pool's file under `deployments/work_pools/`; a variable overrides them.
 
-| pool | name | size | default size | what runs there |
-| --- | --- | --- | --- | --- |
+| pool | size | default size | what runs there |
+| --- | --- | --- | --- |
 """
 _STACKS = """
 ## The stacks
@@ -130,9 +130,9 @@ def _default(value: Any) -> str:
 def _size_lines() -> Iterator[str]:
     gpus = [pool for pool in work_pools(gpu=True, environment={}) if pool.gpus]
     for pool in sorted([*work_pools(gpu=False, environment={}), *gpus], key=lambda pool: pool.kind):
-        prefix = pool.name_from.removesuffix("_WORK_POOL")
+        prefix = f"CLIPFLOW_{pool.purpose.upper()}"
         sized = f"`{prefix}_CPU`, `…_MEMORY`, `…_STORAGE_GIB`, `…_LIMIT`"
-        cells = (pool.kind, f"`{pool.name_from}`", sized, _size(pool), pool.description)
+        cells = (f"`{pool.name}`", sized, _size(pool), pool.description)
         yield f"| {' | '.join(cells)} |\n"
 
 

@@ -42,8 +42,9 @@ from clipflow.domain.errors import (
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short
 from clipflow.jobs.clips import Cut, extract
+from clipflow.jobs.fingerprints import fingerprint
 from clipflow.jobs.render import Render
-from clipflow.jobs.segment import SegmentPlan, fingerprint, is_made_from
+from clipflow.jobs.segment import SegmentPlan, is_made_from
 from clipflow.jobs.shorts import read_moments
 from clipflow.settings import this_machine
 from clipflow.storage.objects import object_store, shorts_store

@@ -16,7 +16,7 @@ from clipflow.jobs.clips import (
     SourcedClip,
     assemble,
     extract,
-    made_already,
+    find_existing_clip,
     plan_cuts,
     source_clip,
 )
@@ -41,7 +41,7 @@ def find_sources(keys: ClipKeys, clip: ClipRequest) -> SourcedClip:
 @task(name="find-made", task_run_name="look for the finished clip", **RECORDS)
 def find_made(clip: SourcedClip) -> ClipResult | None:
     """The finished clip, if it was made from the same sources and times; else None."""
-    return made_already(clip, object_store())
+    return find_existing_clip(clip, object_store())
 
 
 @task(name="plan", task_run_name="plan", **MEDIA)

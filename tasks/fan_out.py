@@ -1,6 +1,6 @@
 """Fan-out over segments and shorts: the one module that knows where they are made.
 
-Without work pools for them they are tasks in the flow's own process, else child runs elsewhere.
+They are tasks in the flow's own process, or child runs on other machines: `CLIPFLOW_FAN_OUT`.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from clipflow.jobs.clips import Cut
 from clipflow.jobs.render import Render
 from clipflow.jobs.shorts import PlannedMoment
 from clipflow.machine import cores, encoders_at_once
-from clipflow.settings import limits, pools
+from clipflow.settings import fan_out, limits
 from tasks.children import child_run_group, extract_remote, prepare_remote, render_remote
 from tasks.clips import extract_segment
 from tasks.run_page import count_bar
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 def run_concurrency() -> int:
     """Segments or shorts that one run makes at the same time, here or on other machines."""
-    return limits().max_parallel_segments if pools().media else local_concurrency()
+    return limits().max_parallel_segments if fan_out().is_remote else local_concurrency()
 
 
 def local_concurrency() -> int:
@@ -37,7 +37,7 @@ def local_concurrency() -> int:
 
 def extract_all(cuts: list[Cut], *, force: bool) -> list[ExtractOutput]:
     """Cut every segment of a clip, in order. Raises the first error as soon as one fails."""
-    if pools().media:
+    if fan_out().is_remote:
         clip = cuts[0].request
         with child_run_group(ClipKeys(clip.tenant_id, clip.episode_id, clip.clip_id)):
             return _results([extract_remote.submit(cut, force) for cut in cuts])
@@ -49,7 +49,7 @@ def prepare(
     flow: Callable[[str, str, bool], list[Moment]], keys: ShortsKeys, *, force: bool
 ) -> list[Moment]:
     """The moments of a video, from `flow` in this process or on a machine of the `prepare` pool."""
-    if not pools().prepare:
+    if not fan_out().is_remote:
         return flow(keys.user_id, keys.video_id, force)
     with child_run_group(keys):
         return prepare_remote(keys, force)
@@ -76,7 +76,7 @@ def render_all(
 ) -> list[Short]:
     """Render a short of each moment, best first. One that fails is marked, and stops no other."""
     requests = [Render(keys, config, number, m) for number, m in enumerate(moments, start=1)]
-    if pools().media:
+    if fan_out().is_remote:
         with child_run_group(keys):
             return _outcomes(requests, [render_remote.submit(each, force) for each in requests])
     threads = _threads(len(moments))

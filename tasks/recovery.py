@@ -24,7 +24,7 @@ from prefect.states import Cancelled, Cancelling
 from clipflow.domain.clips import ClipStatus
 from clipflow.domain.errors import ClipflowError, Failure, OwnershipLostError, TerminalError
 from clipflow.domain.keys import ClipKeys, RecordKeys
-from clipflow.settings import pools
+from clipflow.settings import fan_out
 from clipflow.storage.records import record_store
 from tasks.children import cancel_children
 from tasks.dispatch import start_queued
@@ -131,8 +131,7 @@ def _record_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) 
 
 def _cancel_own_children(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     keys = record_of(flow.name, flow_run.parameters)
-    has_remote_pools = pools().media or pools().prepare
-    if keys and has_remote_pools:
+    if keys and fan_out().is_remote:
         cancel_children(keys, str(flow_run.id))
 
 

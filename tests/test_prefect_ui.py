@@ -129,7 +129,7 @@ def test_its_table_tells_of_each_segment_with_links_that_open(
 
 def test_a_run_that_failed_says_what_failed_and_what_to_do(ui: Ui, runs: tuple[str, str]) -> None:
     page = ui.open(f"/runs/flow-run/{runs[1]}")
-    said = "There is no source at nowhere.mp4. Upload it, or correct what names it."
+    said = "There is no source at nowhere.mp4. Upload it, or correct the key."
     expect(page.get_by_text(said).last).to_be_visible()
     page.get_by_text("Details", exact=True).first.click()
     expect(page.get_by_text("There is no source at nowhere.mp4.").first).to_be_visible()

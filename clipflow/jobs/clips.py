@@ -1,4 +1,4 @@
-"""Which object a segment is cut from."""
+"""The steps of the clip job: choosing sources, planning cuts, extracting and stitching segments."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from clipflow.domain.clips import (
 )
 from clipflow.domain.keys import ClipKeys
 from clipflow.domain.timecode import format_clock
+from clipflow.jobs import fingerprints
 from clipflow.jobs.scratch import work_folder
 from clipflow.jobs.segment import (
     SegmentPlan,
     find_source,
-    fingerprint,
     is_made_from,
     make_segment,
     open_source,
@@ -41,48 +41,51 @@ _MAIN = "main"
 
 @dataclass(frozen=True)
 class SourceChoice:
-    """What an episode has to cut from: the clip's own source, its tracks, its lone main track."""
+    """The possible sources of a clip's segments.
+
+    In order of preference: the segment's own, the clip's, the speaker's track, the main track.
+    """
 
     clip_source: str | None
     tracks: Mapping[str, TrackRecord]
     main_candidates: list[str]
 
     def candidates(self, segment: Segment) -> list[str]:
-        """Keys of which the first that exists is the segment's source. Only the last resort, an
-        episode without track records, leaves a choice."""
+        """The keys to try for a segment's source, in order; the first that exists is used.
+
+        There is more than one key only for an episode without track records.
+        """
         named = segment.source_key or self.clip_source or self._track_key(segment.speaker)
         return [named] if named else self.main_candidates
 
     def _track_key(self, speaker: str | None) -> str | None:
-        spoken = (track for track in self.tracks.values() if speaker in track.speakers)
-        track = next(spoken, None) or self.tracks.get(_MAIN)
+        spoken_by = (track for track in self.tracks.values() if speaker in track.speakers)
+        track = next(spoken_by, None) or self.tracks.get(_MAIN)
         return track.s3_key if track else None
 
 
 @dataclass(frozen=True)
 class SourcedClip:
-    """A clip's segments in play order, each with the object it is cut from."""
+    """A clip's segments in play order, each with the head of its source object."""
 
     keys: ClipKeys
     segments: tuple[tuple[Segment, ObjectHead], ...]
 
     @property
     def fingerprint(self) -> str:
-        """Equal for equal clips: the same spans of the same bytes, made by the same pipeline."""
-        return fingerprint(
-            [[s.model_dump(include={"start_time", "end_time"}), h.etag] for s, h in self.segments]
-        )
+        """A digest that is equal for the same spans of the same bytes and pipeline version."""
+        return fingerprints.of_clip(self.segments)
 
     @property
     def etags(self) -> str:
-        """Of every source, for the clip's metadata, which holds no more than 2 KB."""
+        """The ETags of all sources; a digest of them where they exceed S3's 2 KB of metadata."""
         joined = ",".join(dict.fromkeys(head.etag for _, head in self.segments))
-        return joined if len(joined) <= 1024 else fingerprint(joined)
+        return joined if len(joined) <= 1024 else fingerprints.fingerprint(joined)
 
 
 @dataclass(frozen=True)
 class Cut:
-    """One segment of a clip to make, and who asked for it."""
+    """One segment of a clip to make: the request, and the plan for it."""
 
     request: ExtractInput
     plan: SegmentPlan
@@ -110,7 +113,7 @@ def source_clip(
 
 
 def plan_cuts(clip: SourcedClip, objects: ObjectStore) -> list[Cut]:
-    """Probe each source once, and settle spans and output format.
+    """Probe each source once, and determine each segment's span and the output format.
 
     Raises InvalidInputError for a segment that is not within its source, and what
     `probe_source` raises.
@@ -142,7 +145,7 @@ def plan_cuts(clip: SourcedClip, objects: ObjectStore) -> list[Cut]:
 def extract(
     planned: Cut, objects: ObjectStore, machine: Machine, *, force: bool = False
 ) -> ExtractOutput:
-    """Make `planned`, unless it is there already. Raises what `make_segment` raises."""
+    """Make the segment `planned` unless it exists. Raises what `make_segment` raises."""
     size = make_segment(planned.plan, objects, machine, force=force)
     return ExtractOutput(
         episode_id=planned.request.episode_id,
@@ -156,8 +159,8 @@ def extract(
     )
 
 
-def made_already(clip: SourcedClip, objects: ObjectStore) -> ClipResult | None:
-    """The clip as its object tells it, where that was made from just this."""
+def find_existing_clip(clip: SourcedClip, objects: ObjectStore) -> ClipResult | None:
+    """The existing clip, from its object's metadata; None unless its fingerprint matches."""
     head = objects.head(clip.keys.clip)
     if head is None or not is_made_from(head, clip.fingerprint):
         return None
@@ -170,7 +173,7 @@ def assemble(
 ) -> ClipResult:
     """Stitch the segments of `request` into the clip's object.
 
-    Raises what storing and stitching raise.
+    Raises the errors of `ObjectStore` and of `stitch`.
     """
     needed = 2 * sum(segment.metadata.file_size for segment in request.segments)
     with span("stitch") as work, work_folder(machine.scratch, needed) as scratch:

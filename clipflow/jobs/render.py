@@ -10,12 +10,11 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Layout
 from clipflow.domain.shorts import Framing, Moment, Short, ShortsConfig
 from clipflow.domain.transcript import Transcript
-from clipflow.jobs import picture
+from clipflow.jobs import fingerprints, picture
 from clipflow.jobs.picture import Background, Ingredients
 from clipflow.jobs.scratch import encoded_bytes, work_folder
 from clipflow.jobs.segment import (
     find_source,
-    fingerprint,
     is_made_from,
     open_source,
     span_within,
@@ -67,17 +66,7 @@ def render(asked: Render, objects: ObjectStore, machine: Machine, *, force: bool
     video = find_source([asked.keys.original], objects)
     below = _background(asked.config, objects)
     spoken = read_transcript(asked.keys, objects).within(float(moment.start), float(moment.end))
-    made_from = fingerprint(
-        [
-            video.etag,
-            moment.model_dump(include={"start", "end"}),
-            below and below.etag,
-            asked.config.layout,
-            asked.config.aspect,
-            asked.config.caption_style,
-            [word.model_dump() for word in spoken.words],
-        ]
-    )
+    made_from = fingerprints.of_short(video, below, moment, spoken.words, asked.config, models())
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
         return Short.made(asked.number, key, moment, head.size, _told_framing(head))

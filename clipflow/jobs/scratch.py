@@ -1,9 +1,8 @@
-"""Temporary folders for pieces of work, with disk space reserved, removed also after a crash.
+"""Temporary folders with reserved disk space, which are removed even after a crash.
 
-A folder is locked by the process that works in it. The kernel releases the lock when that process
-ends, however it ends; the next process that makes a folder finds the old one unlocked and removes
-it. The name of a folder says how many bytes its work needs, so that pieces of work that run at the
-same time do not count on the same free space.
+The process that uses a folder locks it. The kernel releases the lock when that process ends for any
+reason; the next process that creates a folder removes unlocked ones. A folder's name includes the
+number of bytes that its work needs, so that concurrent work does not rely on the same free space.
 """
 
 import fcntl
@@ -25,23 +24,23 @@ logger = logging.getLogger(__name__)
 
 _PREFIX = "clipflow-work-"
 _REMEDY = "Free some, or set CLIPFLOW_SCRATCH to a folder on a larger disk."
-# Bytes that stay free beyond what the work is expected to need.
+# Bytes that stay free in addition to the expected need.
 _RESERVE = 64 << 20
-# Seconds between two looks whether other work has given its space back.
+# Seconds between two checks whether other work has released its space.
 _POLL_SECONDS = 0.5
-# About how much an encoded frame takes for each pixel: twice what 1080p does at our CRF. And bytes
-# of a second of sound.
-_PIXEL_SHARE, _SECOND_OF_SOUND = Fraction(1, 20), 1 << 18
+# Estimated bytes of an encoded frame for each pixel, which is twice the average of 1080p at the CRF
+# of `encode.py`; and bytes of a second of audio.
+_BYTES_PER_PIXEL, _BYTES_PER_SECOND_OF_AUDIO = Fraction(1, 20), 1 << 18
 _FRAMES_PER_SECOND = 30
 
 
 @contextmanager
 def work_folder(scratch: Path, needed: int) -> Iterator[Path]:
-    """A new folder in `scratch` with room for `needed` bytes, removed at the end of the block.
+    """A new folder in `scratch` with `needed` bytes reserved, removed at the end of the block.
 
-    Removes what processes that are gone have left in `scratch`. Where only the work of others takes
-    the room, waits for it to end. Raises DiskFullError where the room is not there without others
-    either, and where the disk is full before the block ends.
+    Removes folders of processes that have ended. Waits while other work has reserved the space.
+    Raises DiskFullError where the space would not suffice without other work either, and where the
+    disk becomes full within the block.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     waiting = False
@@ -63,23 +62,23 @@ def work_folder(scratch: Path, needed: int) -> Iterator[Path]:
 
 
 def encoded_bytes(pixels: int, duration: Fraction) -> int:
-    """About the size of a video of `duration` seconds with frames of `pixels` pixels."""
-    frame = pixels * _PIXEL_SHARE
-    return ceil(duration * (frame * _FRAMES_PER_SECOND + _SECOND_OF_SOUND))
+    """The estimated bytes of a video of `duration` seconds with frames of `pixels` pixels."""
+    frame = pixels * _BYTES_PER_PIXEL
+    return ceil(duration * (frame * _FRAMES_PER_SECOND + _BYTES_PER_SECOND_OF_AUDIO))
 
 
 def window_bytes(size: int, whole: Fraction | None, duration: Fraction) -> int:
-    """About the size of `duration` seconds of a file of `size` bytes that lasts `whole` seconds."""
+    """The estimated bytes of `duration` seconds of a `size`-byte file of `whole` seconds."""
     return ceil(size * min(Fraction(1), duration / whole)) if whole else size
 
 
 def _reserved_folder(scratch: Path, needed: int) -> tuple[Path, int] | None:
-    """A new folder and the descriptor of its lock; None where others have to end first."""
+    """A new folder and the descriptor of its lock; None while other work must end first."""
     guard = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        # So that two processes do not reserve the same space.
+        # Locked, so that two processes do not reserve the same space.
         fcntl.flock(guard, fcntl.LOCK_EX)
-        others = _sweep(scratch)
+        others = _remove_unused(scratch)
         free, wanted = shutil.disk_usage(scratch).free, needed + _RESERVE
         is_reserved = free - sum(map(_outstanding, others)) < wanted
         if others and is_reserved and free + sum(map(_used, others)) >= wanted:
@@ -107,7 +106,7 @@ def _outstanding(folder: Path) -> int:
 def _used(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
-        # The work goes on meanwhile, so files come and go.
+        # The work is still running, so files may disappear meanwhile.
         with suppress(OSError):
             total += path.lstat().st_size
     return total
@@ -117,11 +116,11 @@ def _megabytes(count: int) -> str:
     return f"{-(-count // 10**6)} MB"
 
 
-def _sweep(scratch: Path) -> list[Path]:
-    """Remove the folders that nobody works in, and return the others."""
+def _remove_unused(scratch: Path) -> list[Path]:
+    """Remove the folders that no process uses, and return the others."""
     others = []
     for folder in scratch.glob(f"{_PREFIX}*"):
-        # Another user's, a link, or gone by now: not ours to remove.
+        # An error means another user's folder, a link, or a folder that is gone: it is skipped.
         with suppress(OSError):
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:

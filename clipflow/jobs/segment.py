@@ -1,10 +1,15 @@
-"""A finished object is the checkpoint: its metadata says what it was made from."""
+"""Making one segment of a clip, with the finished object as checkpoint.
 
-import hashlib
-import json
+The metadata of a finished object has the fingerprint of its inputs. An object whose fingerprint
+matches is not made again.
+"""
+
 import logging
+import os
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from math import floor
@@ -12,9 +17,10 @@ from math import floor
 from clipflow import PIPELINE_VERSION
 from clipflow.domain.errors import InvalidInputError, SourceNotFoundError
 from clipflow.domain.timecode import format_timecode
+from clipflow.jobs import fingerprints
 from clipflow.jobs.scratch import encoded_bytes, window_bytes, work_folder
 from clipflow.machine import Machine, encoder_slot
-from clipflow.media.hls import LARGEST_PLAYLIST_BYTES, parse_playlist, resolve_uri
+from clipflow.media.hls import LARGEST_PLAYLIST_BYTES, Playlist, parse_playlist, resolve_uri
 from clipflow.media.output_format import OutputFormat
 from clipflow.media.probe import Probe
 from clipflow.media.smart_cut import smart_cut
@@ -25,34 +31,30 @@ from clipflow.telemetry.logging import SEGMENT_MADE, emit_metric
 from clipflow.telemetry.progress import portion
 from clipflow.telemetry.tracing import Work, counting_bytes, span
 
+logger = logging.getLogger(__name__)
+
 MADE_FROM = "made-from"
 
 
-def fingerprint(made_from: object) -> str:
-    """A short digest of what something is made from, and of the pipeline that makes it."""
-    text = json.dumps([PIPELINE_VERSION, made_from], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
 def is_made_from(head: ObjectHead | None, made_from: str) -> bool:
-    """Whether there is a finished object that says it was made from just this."""
+    """Whether the object exists and its metadata has the fingerprint `made_from`."""
     return head is not None and head.metadata.get(MADE_FROM) == made_from
 
 
 def is_ours(head: ObjectHead) -> bool:
-    """Whether clipflow made the object, and not a person."""
+    """Whether clipflow made the object, rather than a person who uploaded it."""
     return MADE_FROM in head.metadata
 
 
 def checkpoint(etag: str, made_from: str) -> dict[str, str]:
-    """The metadata of anything that is made from the source with this etag."""
+    """The metadata of every output: the source's ETag, the pipeline version, the fingerprint."""
     return {"source-etag": etag, "pipeline-version": PIPELINE_VERSION, MADE_FROM: made_from}
 
 
 def video_metadata(
     duration: Fraction, resolution: str, count: int, etag: str, made_from: str
 ) -> dict[str, str]:
-    """The metadata of a finished video: what it is, and what it was made from."""
+    """The metadata of a finished video: its properties, and its checkpoint."""
     return {
         "duration-seconds": f"{float(duration):.6f}".rstrip("0").rstrip("."),
         "resolution": resolution,
@@ -62,20 +64,55 @@ def video_metadata(
 
 
 def find_source(candidates: list[str], objects: ObjectStore) -> ObjectHead:
-    """The first of `candidates` that exists. Raises SourceNotFoundError where none does."""
+    """The first of `candidates` that exists; the etag of a playlist stands for what it names, too.
+
+    Raises SourceNotFoundError where none does.
+    """
     for key in candidates:
         head = objects.head(key)
         if head:
-            return head
+            return _with_content(head, objects) if key.endswith(PLAYLIST) else head
     raise SourceNotFoundError(
         f"There is no source at {' or '.join(candidates)}.",
-        "Upload it, or correct what names it.",
+        "Upload it, or correct the key.",
     )
 
 
+def _with_content(head: ObjectHead, objects: ObjectStore) -> ObjectHead:
+    """The playlist's head with an ETag that changes with any object that it refers to."""
+    texts: list[str] = []
+    key = head.key
+    # Invalid playlists are reported when the source is opened.
+    with suppress(InvalidInputError, SourceNotFoundError):
+        for _ in ("master", "media"):
+            texts.append(objects.text(key, LARGEST_PLAYLIST_BYTES))
+            playlist = parse_playlist(texts[-1], key)
+            if isinstance(playlist, str):
+                key = playlist
+                continue
+            named = {resolve_uri(key, uri) for uri in _uris(playlist)}
+            # An S3 prefix is a prefix of characters, not of path segments.
+            prefix = os.path.commonprefix(sorted(named))  # noqa: RUF071
+            found = objects.etags(prefix) if named else {}
+            etags = {name: found.get(name, "") for name in named}
+            return replace(head, etag=fingerprints.of_playlist(texts, etags))
+    return head
+
+
+def _uris(playlist: Playlist) -> Iterator[str]:
+    for chunk in playlist.chunks:
+        yield chunk.media.uri
+        if chunk.header:
+            yield chunk.header.uri
+        if chunk.key:
+            yield chunk.key.uri
+
+
 def open_source(head: ObjectHead, objects: ObjectStore) -> Source:
-    """The source at `head`, ready to be read by range. Raises InvalidInputError for a bad
-    playlist."""
+    """The source at `head`, to be read by range.
+
+    Raises InvalidInputError for an invalid playlist.
+    """
     if not head.key.endswith(PLAYLIST):
         return FileSource(
             head.key, head.etag, head.size, counting_bytes(partial(objects.part, head))
@@ -86,27 +123,25 @@ def open_source(head: ObjectHead, objects: ObjectStore) -> Source:
         if not isinstance(playlist, str):
             return PlaylistSource(head.key, head.etag, playlist, partial(_address, objects, key))
         key = playlist
-    raise InvalidInputError(f"{head.key} names a master playlist that names another.")
+    raise InvalidInputError(f"{head.key} refers to a master playlist that refers to another one.")
 
 
 def _address(objects: ObjectStore, playlist_key: str, uri: str) -> str:
     return objects.url(resolve_uri(playlist_key, uri))
 
 
-logger = logging.getLogger(__name__)
-
-# An end this far past the source's is taken for its end: detectors round up.
+# Seconds: a segment that ends up to this much past its source is clamped, as detectors round up.
 _CLAMP_SECONDS = 1
-# The share of the work that is done when the window is on disk.
-_FETCHED = 0.25
+# The progress of a segment when its window has been fetched.
+_FETCHED_SHARE = 0.25
 
-# By it the lifecycle of infra/data.yaml knows what a finished clip needs no longer.
+# The tag by which the lifecycle rules in infra/data.yaml expire segments.
 TAGS = "kind=segment"
 
 
 @dataclass(frozen=True)
 class SegmentPlan:
-    """One segment to make: which span of which object, in which output format, under which key."""
+    """One segment to make: the key to store it at, its source and span, and its output format."""
 
     key: str
     head: ObjectHead
@@ -116,9 +151,8 @@ class SegmentPlan:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for equal segments."""
-        span = [format_timecode(self.span.start), format_timecode(self.span.end)]
-        return fingerprint([span, self.head.etag, asdict(self.target)])
+        """A digest that is equal for segments with the same inputs."""
+        return fingerprints.of_segment(self.head, self.span, self.target)
 
 
 def span_within(span: Span, source: Probe) -> Span:
@@ -134,7 +168,7 @@ def span_within(span: Span, source: Probe) -> Span:
             f"which lasts {format_timecode(source.duration)}.",
             "Correct the segment's times or its source.",
         )
-    # To a microsecond, so that the length survives being written as a number.
+    # Rounded down to a microsecond, so that the duration can be stored as a number exactly.
     clamped = Fraction(floor(source.duration * 10**6), 10**6)
     logger.warning("%s: end clamped to %s", span, format_timecode(clamped))
     return Span(span.start, clamped)
@@ -143,9 +177,9 @@ def span_within(span: Span, source: Probe) -> Span:
 def make_segment(
     plan: SegmentPlan, objects: ObjectStore, machine: Machine, *, force: bool = False
 ) -> int:
-    """Make `plan`, unless it is there already, made from the same; its bytes.
+    """Make and store the segment unless it exists with the same fingerprint; return its bytes.
 
-    Raises what reading the source, cutting and storing raise.
+    Raises the errors of `fetch_window`, `smart_cut` and `ObjectStore`.
     """
     head = objects.head(plan.key)
     if head and not force and is_made_from(head, plan.fingerprint):
@@ -166,27 +200,28 @@ def make_segment(
 
 
 def _make(plan: SegmentPlan, objects: ObjectStore, work: Work, machine: Machine) -> None:
-    with work_folder(machine.scratch, _needed(plan)) as scratch:
+    with work_folder(machine.scratch, _disk_space(plan)) as scratch:
         path, window_path = scratch / "segment.mp4", scratch / "window.nut"
         source = open_source(plan.head, objects)
-        with portion(0, _FETCHED):
+        with portion(0, _FETCHED_SHARE):
             window = fetch_window(source, plan.source, plan.span, window_path)
-        with encoder_slot(machine), portion(_FETCHED, 1):
+        with encoder_slot(machine), portion(_FETCHED_SHARE, 1):
             made = smart_cut(window, plan.source, plan.target, path, machine)
         metadata = video_metadata(
             plan.span.duration, plan.target.resolution, 1, plan.head.etag, plan.fingerprint
         )
         metadata["cut-way"] = made.label
         objects.upload(path, plan.key, metadata, tags=TAGS)
-        # Of an encoded segment the label also says why.
+        # The label of an encoded segment also has the reason, which the metric leaves out.
         work.cut_way = made.label.partition(":")[0]
         work.bytes_written = path.stat().st_size
-        # libavformat reads a playlist's chunks itself: what it kept of them is the least it read.
+        # libavformat reads a playlist's chunks itself, so the bytes read are not counted; the size
+        # of the window is a lower bound.
         work.bytes_read = work.bytes_read or window_path.stat().st_size
 
 
-def _needed(plan: SegmentPlan) -> int:
-    """Bytes on disk: the window, and what is encoded, once in parts and once as a whole."""
+def _disk_space(plan: SegmentPlan) -> int:
+    """Bytes of disk space: for the window, and twice for the encoding (in parts and as a whole)."""
     duration, target = plan.span.duration, plan.target
     encoded = encoded_bytes(target.width * target.height, duration)
     return window_bytes(plan.head.size, plan.source.duration, duration) + 2 * encoded

@@ -10,12 +10,12 @@ from clipflow.domain.model import parse_json
 from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.highlights.moments import pick
 from clipflow.highlights.pieces import Brief
+from clipflow.jobs import fingerprints
 from clipflow.jobs.scratch import work_folder
 from clipflow.jobs.segment import (
     SegmentPlan,
     checkpoint,
     find_source,
-    fingerprint,
     is_made_from,
     make_segment,
     open_source,
@@ -67,8 +67,7 @@ def choose_moments(
     choose others, and every short would be made anew. Raises what `pick` raises.
     """
     video, words = find_source([keys.original], objects), find_source([keys.words], objects)
-    asked = [config.segment_count, config.target_seconds, models().highlight_model]
-    made_from = fingerprint([words.etag, *asked])
+    made_from = fingerprints.of_moments(video, words, config, models())
     if not force and is_made_from(objects.head(keys.moments), made_from):
         return read_moments(keys, objects)
     duration = probe_source(open_source(video, objects)).duration
@@ -147,7 +146,7 @@ def make_moment(
     span = planned.plan.span
     spoken = read_transcript(planned.keys, objects).within(float(span.start), float(span.end))
     text, key = srt_text(spoken), planned.keys.segment_subtitles(planned.number)
-    made_from = fingerprint(text)
+    made_from = fingerprints.of_subtitles(text)
     if not is_made_from(objects.head(key), made_from):
         metadata = checkpoint(planned.plan.head.etag, made_from)
         objects.put_text(text, key, metadata, "application/x-subrip")
@@ -169,5 +168,5 @@ def make_thumbnail(keys: ShortsKeys, objects: ObjectStore, machine: Machine) -> 
             _THUMBNAIL_DEADLINE,
             max_bytes=_LARGEST_THUMBNAIL,
         )
-        metadata = checkpoint(segment.etag, fingerprint(segment.etag))
+        metadata = checkpoint(segment.etag, fingerprints.of_thumbnail(segment))
         objects.upload(picture, keys.thumbnail, metadata, "image/png")

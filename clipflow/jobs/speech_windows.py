@@ -15,11 +15,11 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import parse_json
 from clipflow.domain.timecode import format_clock
 from clipflow.domain.transcript import Transcript, Word, read_words, words_json
+from clipflow.jobs import fingerprints
 from clipflow.jobs.scratch import work_folder
 from clipflow.jobs.segment import (
     checkpoint,
     find_source,
-    fingerprint,
     is_made_from,
     is_ours,
     open_source,
@@ -99,7 +99,7 @@ def plan_windows(
     """
     video = find_source([keys.original], objects)
     supplied = _supplied_subtitles(keys, objects)
-    made_from = _made_from(supplied, video, language, models)
+    made_from = fingerprints.of_transcript(video, supplied, language, models)
     if not force and is_made_from(objects.head(keys.words), made_from):
         return []
     if supplied:
@@ -120,7 +120,7 @@ def plan_windows(
             last=last,
             language=plan["language"],
             video_etag=video.etag,
-            made_from=fingerprint([made_from, first]),
+            made_from=fingerprints.of_speech_window(made_from, first, last, plan["language"]),
             has_voice_per_channel=plan["has_voice_per_channel"],
         )
         for number, (first, last) in enumerate(plan["windows"], 1)
@@ -181,7 +181,7 @@ def join_windows(
             words = separate_speakers(words, whole, models)
     video = find_source([keys.original], objects)
     spoken = windows[0].language if words or language else None
-    made_from = _made_from(None, video, language, models)
+    made_from = fingerprints.of_transcript(video, None, language, models)
     transcript = Transcript(tuple(words), spoken)
     _store(keys, transcript, None, checkpoint(video.etag, made_from), objects)
 
@@ -191,14 +191,6 @@ def read_transcript(keys: ShortsKeys, objects: ObjectStore) -> Transcript:
     head = find_source([keys.words], objects)
     words = read_words(objects.text(keys.words, _LARGEST_TRANSCRIPT_BYTES), keys.words)
     return Transcript(words, head.metadata.get(_LANGUAGE) or None)
-
-
-def _made_from(
-    supplied: ObjectHead | None, video: ObjectHead, language: str | None, models: Models
-) -> str:
-    if supplied:
-        return fingerprint(["subtitles", supplied.key, supplied.etag, video.etag, language])
-    return fingerprint([video.etag, models.speech_settings, language])
 
 
 def _store(
@@ -229,7 +221,7 @@ def _store_windows(
     code = requested_language(language)
     source = open_source(video, objects)
     probe = probe_source(source)
-    if probe.sound is None:
+    if probe.audio is None:
         raise InvalidInputError(
             f"{keys.label} has no sound, so no speech can be recognised in it.",
             "Give it subtitles.",

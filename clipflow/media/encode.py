@@ -1,4 +1,4 @@
-"""Encoding a segment, or parts of one, out of a window: the commands, and checks of the result."""
+"""Encoding a segment, or parts of one, from a window: ffmpeg commands and result checks."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,20 +18,21 @@ from clipflow.media.output_format import OutputFormat, is_hdr, limited, matrix_o
 from clipflow.media.probe import UNSPECIFIED, Probe
 from clipflow.media.window import Window
 
-# The unit of every segment's picture: frames of 24, 25, 30 and 30000/1001 a second are whole in it.
+# Ticks a second of every segment's video track: the durations of frames at 24, 25, 30 and
+# 30000/1001 a second are whole numbers of ticks.
 TIMESCALE = 90_000
-# Frames are told apart by more than this many units; rounding moves them by less.
-_SLACK = 2
-# Half the cost of `fast`, at a quality that its CRF makes up for.
+# Ticks: frames are further apart than this, and rounding moves them by less.
+_TRIM_TOLERANCE = 2
+# `veryfast` takes half the time of `fast`; the CRF compensates for its lower quality.
 PRESET, CRF = "veryfast", 20
 _TIMING = "fps=30:force-cfr=0"
 # Above 1080p an encoder holds fewer frames: 450 MB of memory for 2160p instead of 700, for 1 % more
 # bytes.
 _LARGE, _LEAN = 1920 * 1088, ":rc-lookahead=4:bframes=1"
 _TRANSPOSE = {90: ["cclock"], 180: ["hflip", "vflip"], 270: ["clock"]}
-# H.273's matrices as the scale filter calls them.
+# H.273's matrix coefficients by their names in ffmpeg's scale filter.
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
-# Seconds: less than a sample, and what no container's rounding reaches.
+# Seconds: less than a sample, and more than any container's rounding.
 _INAUDIBLE, _GAP = 1e-5, 0.005
 FLAC_IN_MP4 = {"acodec": "flac", "strict": "experimental"}
 
@@ -39,7 +40,7 @@ FLAC_IN_MP4 = {"acodec": "flac", "strict": "experimental"}
 def encode_segment(
     window: Window, source: Probe, target: OutputFormat, path: Path, machine: Machine
 ) -> None:
-    """Make the segment at `path` from `window`: H.264 and FLAC, every frame of the span.
+    """Encode the segment at `path` from `window`: H.264 and FLAC, every frame of the span.
 
     Raises what `ffmpeg.run` raises, and MediaRefusedError where the frames are not those of the
     span.
@@ -55,8 +56,8 @@ def encode_segment(
             duration=window.span.duration,
         )
     except MediaRefusedError:
-        # What ffmpeg says of a picture that does not decode, and whether it fails at all, differs
-        # from version to version: the frames that do decode decide.
+        # Versions of ffmpeg differ in the message for a picture that does not decode, and in
+        # whether they fail at all, so the number of frames that decode decides.
         if not count_decodable(window):
             raise _damaged(action, 0, len(window.frames)) from None
         raise
@@ -81,16 +82,18 @@ def segment_command(
 
 
 def samples(duration: Fraction, rate: int) -> int:
-    """Samples that are enough for `duration` seconds, and for FLAC, which takes 16 or more.
+    """The number of samples for `duration` seconds, and at least 16, FLAC's smallest block.
 
-    Where a stitch needs fewer, it leaves the last ones out.
+    A stitch that needs fewer leaves out the last ones.
     """
     return max(16, ceil(duration * rate))
 
 
 def verify_frame_count(window: Window, path: Path, action: str) -> None:
-    """Raises MediaRefusedError where not every frame of the window came out in the video at
-    `path`."""
+    """Check that the video at `path` has every frame of the window.
+
+    Raises MediaRefusedError where it has not.
+    """
     planned, made = len(window.frames), count_frames(path)
     if not made or (window.frames_are_packets and planned != made):
         raise _damaged(action, made, planned)
@@ -104,7 +107,7 @@ def _damaged(action: str, decoded: int, planned: int) -> MediaRefusedError:
 
 
 def count_decodable(window: Window) -> int:
-    """Frames of the window's span that decode, whatever the decoder reports of the others."""
+    """The number of frames of the window's span that decode; errors in others are ignored."""
     end, count = window.origin + window.span.duration, 0
     with av.open(str(window.path)) as container:
         stream = container.streams.video[0]
@@ -117,13 +120,13 @@ def count_decodable(window: Window) -> int:
 
 
 def count_frames(path: Path) -> int:
-    """Frames in a video of ours, counted from its index; ffmpeg makes no track for none."""
+    """The number of frames in a video that clipflow made, from its index; 0 without a track."""
     with av.open(str(path)) as container:
         return sum(stream.frames for stream in container.streams.video)
 
 
 def encoder(target: OutputFormat, threads: int) -> dict[str, Any]:
-    """Options for a segment's picture."""
+    """ffmpeg's output options for a segment's video."""
     # All segments of a clip must have the same parameter sets, so nothing here may depend on one
     # segment's source, not even its frame rate: level and timing are given.
     special = _LEAN if target.width * target.height > _LARGE else ""
@@ -148,32 +151,32 @@ def encoder(target: OutputFormat, threads: int) -> dict[str, Any]:
 
 
 def trim(stream: Any, window: Window) -> Any:
-    """Exactly the frames of the window's span, at their own times from zero. For `-copyts`."""
+    """Keep exactly the frames of the window's span, with times from zero. Needs `-copyts`."""
     origin, frames = window.origin, window.frames
     stream = stream.filter("settb", f"1/{TIMESCALE}")
     stream = stream.filter(
         "trim",
-        start_pts=round((origin + frames[0]) * TIMESCALE) - _SLACK,
-        end_pts=round((origin + frames[-1]) * TIMESCALE) + _SLACK,
+        start_pts=round((origin + frames[0]) * TIMESCALE) - _TRIM_TOLERANCE,
+        end_pts=round((origin + frames[-1]) * TIMESCALE) + _TRIM_TOLERANCE,
     )
     return stream.filter("setpts", f"PTS-{round(origin * TIMESCALE)}")
 
 
 def rotate(stream: Any, source: Probe) -> Any:
-    """A picture as it is coded in `source`, turned and mirrored as it is to be shown."""
+    """Rotate and mirror the coded pictures of `source` to their display orientation."""
     for turn in _TRANSPOSE.get(source.rotation, []):
         stream = stream.filter("transpose", turn) if "clock" in turn else stream.filter(turn)
     return stream.filter("hflip") if source.mirrored else stream
 
 
 def convert(stream: Any, source: Probe, target: OutputFormat) -> Any:
-    """An upright picture of the source in the output format's size and colour."""
+    """Scale, pad and convert the source's upright pictures to the output format."""
     if is_hdr(source.colour) and not is_hdr(target.colour):
         stream = tone_map(stream)
     size, wanted = (source.width, source.height), (target.width, target.height)
     fits = source.square and size == wanted and limited(source.colour) == target.colour
     if not fits or source.colour.full_range:
-        width, height = _fitting(source, target)
+        width, height = _fitted_size(source, target)
         stream = stream.filter("scale", width, height, flags="bicubic", **_matrices(source, target))
         stream = stream.filter("pad", target.width, target.height, "(ow-iw)/2", "(oh-ih)/2")
     colour = target.colour
@@ -190,8 +193,8 @@ def convert(stream: Any, source: Probe, target: OutputFormat) -> Any:
     )
 
 
-def _fitting(source: Probe, target: OutputFormat) -> tuple[int, int]:
-    """The largest even size inside the output format's with the source's shape."""
+def _fitted_size(source: Probe, target: OutputFormat) -> tuple[int, int]:
+    """The largest even size within the output format's that keeps the source's aspect ratio."""
     ratio = min(Fraction(target.width, source.width), Fraction(target.height, source.height))
     return 2 * round(source.width * ratio / 2), 2 * round(source.height * ratio / 2)
 
@@ -209,7 +212,7 @@ def _matrices(source: Probe, target: OutputFormat) -> dict[str, str]:
 
 
 def tone_map(stream: Any) -> Any:
-    """HDR (PQ or HLG) brought to SDR in BT.709, by the filters that ffmpeg's wiki names for it."""
+    """Tone-map HDR (PQ or HLG) to SDR in BT.709, with the filters that ffmpeg's wiki names."""
     return (
         stream.filter("zscale", transfer="linear", npl=100)
         .filter("format", "gbrpf32le")
@@ -221,19 +224,19 @@ def tone_map(stream: Any) -> Any:
 
 
 def audio_filters(stream: Any, window: Window, rate: int, layout: str) -> Any:
-    """Exactly the span's samples: silence where the source has none, cut to one sample."""
+    """Keep exactly the samples of the window's span, with silence where the source has none."""
     count = samples(window.span.duration, rate)
     if stream is None:
         silence = command.input(
             f"anullsrc=sample_rate={rate}:channel_layout={layout}", format="lavfi"
         )
-        return _blocks(silence["a:0"].filter("atrim", end_sample=count))
-    return _blocks(
+        return _flac_blocks(silence["a:0"].filter("atrim", end_sample=count))
+    return _flac_blocks(
         stream.filter("aresample", rate)
         .filter(
-            # Samples go where their timestamps say: gaps become silence, what comes before the
-            # span goes. Smaller steps are a container's rounding, not a gap. A filter of its own,
-            # because it counts `first_pts` in samples of its input.
+            # Places samples by their timestamps: gaps become silence, and samples before the
+            # span are dropped. Differences below `_GAP` are a container's rounding. A second
+            # filter, because it counts `first_pts` in samples of its input.
             "aresample",
             rate,
             **{"async": 1, "min_comp": _INAUDIBLE, "min_hard_comp": _GAP},
@@ -246,7 +249,7 @@ def audio_filters(stream: Any, window: Window, rate: int, layout: str) -> Any:
     )
 
 
-def _blocks(stream: Any) -> Any:
+def _flac_blocks(stream: Any) -> Any:
     # ffmpeg 9 takes the first frame's length for FLAC's block size, however short it is.
     return stream.filter("asetnsamples", 4096, pad=0)
 
@@ -259,7 +262,7 @@ _LINE_BYTES = 256
 def picture_command(
     window: Window, source: Probe, target: OutputFormat, path: Path, threads: int
 ) -> list[str]:
-    """ffmpeg's arguments for the window's frames, as a whole cut would encode them."""
+    """ffmpeg's arguments to encode the window's frames as `encode_segment` does."""
     stream = command.input(str(window.path), threads=threads)["v:0"]
     stream = convert(rotate(trim(stream, window), source), source, target)
     output = command.output(stream, str(path), **encoder(target, threads))
@@ -267,7 +270,7 @@ def picture_command(
 
 
 def sound_command(window: Window, target: OutputFormat, path: Path) -> list[str]:
-    """ffmpeg's arguments for the span's sound, as a whole cut would encode it."""
+    """ffmpeg's arguments to encode the span's audio as `encode_segment` does."""
     stream = command.input(str(window.path))["a:0"] if window.has_audio else None
     stream = audio_filters(stream, window, target.sample_rate, target.layout)
     output = command.output(stream, str(path), format="mp4", **FLAC_IN_MP4)
@@ -277,7 +280,7 @@ def sound_command(window: Window, target: OutputFormat, path: Path) -> list[str]
 def encode_picture(
     window: Window, source: Probe, target: OutputFormat, path: Path, machine: Machine
 ) -> Path:
-    """The window's frames in an MP4 at `path`. Raises what `ffmpeg.run` raises."""
+    """Encode the window's frames to an MP4 at `path`. Raises what `ffmpeg.run` raises."""
     pixels = target.width * target.height
     ffmpeg.run(
         picture_command(window, source, target, path, machine.threads),
@@ -292,7 +295,7 @@ def encode_picture(
 def encode_sound(
     window: Window, source: Probe, target: OutputFormat, path: Path, machine: Machine
 ) -> Path:
-    """The span's sound in an MP4 at `path`. Raises what `ffmpeg.run` raises."""
+    """Encode the span's audio to an MP4 at `path`. Raises what `ffmpeg.run` raises."""
     ffmpeg.run(
         sound_command(window, target, path),
         f"encoding the sound of {window.span} of {source.name}",
@@ -309,8 +312,8 @@ def verify_frames(
     """Decode the segment at `path` completely and compare the times of its frames with `planned`.
 
     `planned` are in units of TIMESCALE, in order; `folder` holds a temporary file. Raises
-    MediaRefusedError where any frame does not decode without an error, is missing, added or shown
-    at another time.
+    MediaRefusedError where a frame does not decode without errors, is missing, added or shown at
+    another time.
     """
     listing = folder / "frames.txt"
     duration = Fraction(planned[-1] - planned[0], TIMESCALE)
@@ -334,7 +337,7 @@ def verify_frames(
 
 def decode_command(path: Path, listing: Path, threads: int) -> list[str]:
     """ffmpeg's arguments to decode every frame and list their times; the first error ends it."""
-    # The loop filter cannot fail, and is a quarter of the work.
+    # The loop filter cannot fail, and skipping it saves a quarter of the time.
     strict = {"err_detect": "explode", "skip_loop_filter": "all"}
     content = command.input(str(path), format="mp4", threads=threads, **strict)
     # Only the times of the decoded frames are read, so this output costs nothing.

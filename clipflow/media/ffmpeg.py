@@ -1,4 +1,4 @@
-"""Runs ffmpeg: which binary, for how long, with what progress, and what its exit means."""
+"""Running ffmpeg: choice of the binary, timeouts, confinement, progress and typed errors."""
 
 import os
 import re
@@ -30,25 +30,26 @@ from clipflow.machine import LARGEST_PICTURE, Machine
 from clipflow.telemetry.progress import is_observed, report
 from clipflow.telemetry.tracing import add_cpu_seconds, span
 
-# 5.1 brought `-fps_mode`, without which frame times cannot be kept.
-OLDEST = (5, 1)
+# 5.1 introduced `-fps_mode`, which is needed to preserve frame times.
+MIN_VERSION = (5, 1)
 _VERSION = re.compile(r"ffmpeg version n?(\d+)\.(\d+)")
 _TAIL_BYTES = 1200
 
-# Seconds that ffmpeg may take: a start, and so many for each second of 1080p at 30 frames.
+# Seconds that ffmpeg may take: a constant for its start, and more for each second of 1080p at 30
+# frames a second.
 _STARTUP_SECONDS, _SECONDS_PER_SECOND = 60.0, 20.0
-# Bytes that no encoding of ours exceeds: noise takes less than one for each pixel at our CRF, and
-# a second of sound less than two channels of uncompressed samples.
+# Upper bounds of an encoded file's size in bytes: at the CRF of `encode.py`, noise takes less than
+# one byte for each pixel, and a second of audio takes less than two channels of PCM.
 _BYTES_PER_PIXEL, _BYTES_PER_SECOND_OF_SOUND, _HEADER_BYTES = 1, 1 << 18, 1 << 20
 
-# Inputs are files in these formats only: no playlist and no list of files, so no file can name
-# another.
+# Inputs are files in these formats only. None of them is a playlist or a list of files, so no input
+# can refer to another file or address.
 _INPUT_LIMITS = (
     *("-protocol_whitelist", "file", "-format_whitelist", "nut,mov,flac,s16le,lavfi"),
     *("-max_pixels", str(LARGEST_PICTURE)),
 )
 # The file size limit holds for the log on stderr too, so it is never below this many bytes.
-_LEAST_FILE_LIMIT = 64 << 20
+_MIN_FILE_LIMIT = 64 << 20
 # POSIX counts a file size limit in blocks of this many bytes. It stays in force when the shell
 # replaces itself with ffmpeg.
 _BLOCK = 512
@@ -65,15 +66,15 @@ def executable(chosen: str | None = None) -> str:
     """The ffmpeg binary to run.
 
     `chosen` where it is given (CLIPFLOW_FFMPEG), else the ffmpeg on the PATH if it is 5.1 or newer,
-    else the one that the package imageio-ffmpeg brings.
+    else the one that the package imageio-ffmpeg includes.
     """
-    return chosen or _found(os.environ.get("PATH", os.defpath))
+    return chosen or _find_executable(os.environ.get("PATH", os.defpath))
 
 
 @cache
-def _found(path: str) -> str:
+def _find_executable(path: str) -> str:
     found = shutil.which("ffmpeg", path=path)
-    if found and _version(found) >= OLDEST:
+    if found and _version(found) >= MIN_VERSION:
         return found
     return str(imageio_ffmpeg.get_ffmpeg_exe())
 
@@ -105,7 +106,7 @@ def run(
     max_bytes: int = 0,
     duration: Fraction = Fraction(0),
 ) -> None:
-    """Run ffmpeg with `arguments`; `action` says in error messages what it was doing.
+    """Run ffmpeg with `arguments`; `action` describes the run in error messages.
 
     It is killed after `timeout` seconds, or after `machine.ffmpeg_timeout` where that is set. No
     file that it writes may grow beyond `max_bytes`, or 64 MiB where that is less. It reads only
@@ -113,14 +114,14 @@ def run(
     seconds, is given, progress is reported.
 
     Raises MediaRefusedError where ffmpeg fails on its input or writes too much,
-    MediaInterruptedError where it is killed from outside, DeadlineExceededError at the timeout and
+    MediaInterruptedError where another process kills it, DeadlineExceededError at the timeout and
     DiskFullError. No process of its group is left in any case.
     """
     timeout = machine.ffmpeg_timeout or timeout
-    limit = max(max_bytes, _LEAST_FILE_LIMIT)
+    limit = max(max_bytes, _MIN_FILE_LIMIT)
     command = [*_LIMIT_FILE_SIZE, str(-(-limit // _BLOCK)), *_die_with_parent()]
     command += [executable(machine.ffmpeg), "-nostdin", "-hide_banner", "-loglevel", "warning"]
-    inputs, outputs = _files(arguments)
+    inputs, outputs = _input_and_output_paths(arguments)
     tracing = span(f"ffmpeg {action.split()[0]}")
     with (
         tempfile.TemporaryFile() as log,
@@ -187,7 +188,7 @@ def _reap(process: subprocess.Popen[bytes], options: int) -> bool:
     return bool(pid)
 
 
-def _files(arguments: Sequence[str]) -> tuple[set[str], set[str]]:
+def _input_and_output_paths(arguments: Sequence[str]) -> tuple[set[str], set[str]]:
     """The paths in a command: its inputs, and its outputs."""
     inputs = {word for before, word in pairwise(arguments) if before == "-i"}
     return inputs, {word for word in arguments if word.startswith("/")} - inputs
@@ -210,7 +211,7 @@ def _error(action: str, status: int, log: str, limit: int) -> ClipflowError:
         return DiskFullError(f"{action}: the disk is full.", "Give the worker more storage.")
     return MediaRefusedError(
         f"{action}: ffmpeg failed ({status}): {log}",
-        "Check that the source plays; ffmpeg's own words are above.",
+        "Check that the source plays; ffmpeg's own message is above.",
     )
 
 
@@ -222,7 +223,7 @@ def _tail(log: IO[bytes]) -> str:
 
 @cache
 def _die_with_parent() -> tuple[str, ...]:
-    # A process killed by SIGKILL cannot stop its ffmpeg, so on Linux the kernel does.
+    # A process that is killed by SIGKILL cannot stop its ffmpeg, so on Linux the kernel does it.
     setpriv = shutil.which("setpriv")
     return (setpriv, "--pdeathsig", "KILL") if setpriv else ()
 
@@ -234,18 +235,18 @@ def seconds_written(text: bytes) -> float | None:
 
 
 class NullProgress:
-    """Progress of a run that nobody follows: ffmpeg is not asked for any."""
+    """Progress of a run without an observer: ffmpeg does not report any."""
 
     arguments: Sequence[str] = ()
     output: int = subprocess.DEVNULL
 
     def read(self) -> None:
-        """Nothing to read."""
+        """Do nothing: there is no progress to read."""
 
 
 @dataclass
 class FfmpegProgress(NullProgress):
-    """Reports how much is written of an output that is `duration` seconds long."""
+    """Reports the share that is written of an output that is `duration` seconds long."""
 
     duration: float
     pipe: int

@@ -1,8 +1,8 @@
-"""H.264 packets and parameter sets, as far as copying packets between tracks needs them.
+"""Parsing H.264 packets and parameter sets, as needed to copy packets between tracks.
 
 NAL units are separated by start codes (MPEG-TS) or preceded by their lengths (MP4). Each parameter
-set has an id, and each slice names one, so packets of two encoders can lie in one track, under one
-header, as long as their ids differ.
+set has an id, and each slice refers to one, so packets of two encoders can share one track and one
+header if their ids differ.
 
 ITU-T H.264, 7.3.1, 7.3.2 and annex B; ISO/IEC 14496-15, 5.3.3 (avcC).
 """
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 START_CODE = b"\0\0\1"
-# Behind start codes, where a length has no size.
+# The length size of a stream whose units have start codes and no lengths.
 ANNEX_B = 0
-# What an MP4 of ours writes.
+# The length size in MP4s that clipflow writes.
 LENGTH_SIZE = 4
 
 
 class NalType(IntEnum):
-    """The types of NAL units that are asked for, as H.264's table 7-1 numbers them."""
+    """The types of NAL units that clipflow distinguishes, by H.264's table 7-1."""
 
     SLICE = 1
     IDR_SLICE = 5
@@ -28,55 +28,63 @@ class NalType(IntEnum):
 
 
 def nal_type(unit: bytes) -> int:
-    """The unit's type. Raises ValueError for what cannot begin a unit."""
+    """The unit's type. Raises ValueError where its first byte is invalid."""
     if not unit or unit[0] & 0x80 or not unit[0] & 0x1F:
         raise ValueError("a NAL unit is damaged")
     return unit[0] & 0x1F
 
 
 def nal_units(data: bytes, length_size: int) -> Iterator[bytes]:
-    """The units of one packet, lengths being of so many bytes, or `ANNEX_B`.
+    """The units of one packet; `length_size` is the size of a length in bytes, or `ANNEX_B`.
 
-    Raises ValueError where they do not fill the packet.
+    Raises ValueError where the units do not fill the packet.
     """
-    return _started(data) if length_size == ANNEX_B else _measured(data, length_size)
+    return (
+        _split_by_start_codes(data)
+        if length_size == ANNEX_B
+        else _split_by_lengths(data, length_size)
+    )
 
 
 def length_prefixed(parts: Iterator[bytes]) -> bytes:
-    """The units as one packet of an MP4 of ours."""
+    """The units as one packet of an MP4, each after its length."""
     return b"".join(len(unit).to_bytes(LENGTH_SIZE, "big") + unit for unit in parts)
 
 
-def _measured(data: bytes, size: int) -> Iterator[bytes]:
-    place = 0
-    while place < len(data):
-        length = int.from_bytes(data[place : place + size], "big")
-        unit = data[place + size : place + size + length]
+def _split_by_lengths(data: bytes, size: int) -> Iterator[bytes]:
+    position = 0
+    while position < len(data):
+        length = int.from_bytes(data[position : position + size], "big")
+        unit = data[position + size : position + size + length]
         if not length or len(unit) < length:
             raise ValueError("a NAL unit's length is damaged")
         yield unit
-        place += size + length
+        position += size + length
 
 
-def _started(data: bytes) -> Iterator[bytes]:
+def _split_by_start_codes(data: bytes) -> Iterator[bytes]:
     before, *parts = data.split(START_CODE)
     if before.strip(b"\0") or not parts:
         raise ValueError("a packet begins without a start code")
     for part in parts:
-        # A unit never ends in zeros: they belong to the next start code, or pad.
+        # A unit never ends in zeros: they belong to the next start code or are padding.
         unit = part.rstrip(b"\0")
         if unit:
             yield unit
 
 
-# Those whose sets say more of colour: 7.3.2.1.1 lists them.
+# Profiles whose sequence parameter sets have chroma fields, as listed in 7.3.2.1.1.
 _WITH_CHROMA = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
 _BASELINE, _MAIN, _HIGH = 66, 77, 100
 
 
 @dataclass(frozen=True)
 class SequenceParameters:
-    """`chroma` is chroma_format_idc, `depth` the bits of a sample, sizes those that are shown."""
+    """The fields of a sequence parameter set that clipflow uses.
+
+    `chroma` is chroma_format_idc, `depth` the bits of a sample; `width` and `height` are those of
+    the cropped picture in pixels.
+    """
 
     profile: int
     constraints: int
@@ -90,7 +98,7 @@ class SequenceParameters:
 
     @property
     def reencode_reason(self) -> str:
-        """Why a segment cannot hold such a picture as it is; empty where it can."""
+        """The reason why such a stream cannot be copied into a segment; empty where it can."""
         if self.depth != 8:
             return f"the source has {self.depth} bits a sample"
         if self.chroma != 1:
@@ -104,16 +112,16 @@ class SequenceParameters:
 
 class _Bits:
     def __init__(self, data: bytes) -> None:
-        # Three bytes that would look like a start code have a 3 put in between them.
+        # Encoders insert a 3 into three bytes that would otherwise look like a start code.
         payload = data.replace(b"\0\0\3", b"\0\0")
         self._bits = "".join(f"{byte:08b}" for byte in payload)
-        self._place = 0
+        self._position = 0
 
     def take(self, count: int) -> int:
-        taken = self._bits[self._place : self._place + count]
+        taken = self._bits[self._position : self._position + count]
         if len(taken) < count:
             raise ValueError("a parameter set ends too early")
-        self._place += count
+        self._position += count
         return int(taken or "0", 2)
 
     def unsigned(self) -> int:
@@ -128,12 +136,12 @@ class _Bits:
 
 
 def first_exp_golomb(data: bytes) -> int:
-    """The first number in `data`. Raises ValueError where there is none."""
+    """The first Exp-Golomb coded number in `data`. Raises ValueError where there is none."""
     return _Bits(data[:16]).unsigned()
 
 
 def parse_sequence_parameters(unit: bytes) -> SequenceParameters:
-    """What the sequence parameter set in this NAL unit says. Raises ValueError where it is cut."""
+    """Parse a NAL unit with a sequence parameter set. Raises ValueError where it is truncated."""
     bits = _Bits(unit[1:])
     profile, constraints, level = bits.take(8), bits.take(8), bits.take(8)
     number = bits.unsigned()
@@ -148,7 +156,7 @@ def parse_sequence_parameters(unit: bytes) -> SequenceParameters:
     bits.take(1)  # direct_8x8_inference_flag
     left, right, top, bottom = [bits.unsigned() for _ in range(4)] if bits.take(1) else [0] * 4
     fields = 1 if progressive else 2
-    # Cropping counts in pairs of samples, as 4:2:0 has them.
+    # Cropping is counted in pairs of luma samples, which is the unit of 4:2:0.
     width = columns * 16 - 2 * (left + right)
     height = fields * (rows * 16 - 2 * (top + bottom))
     return SequenceParameters(
@@ -197,19 +205,19 @@ _HIGH_PROFILE = 100
 
 @dataclass(frozen=True)
 class ParameterSets:
-    """NAL units of sequence and of picture parameter sets, in hexadecimal: plans travel as JSON."""
+    """NAL units of sequence and picture parameter sets, in hexadecimal to be JSON-serializable."""
 
     sequence: tuple[str, ...]
     picture: tuple[str, ...]
 
     @property
     def sequences(self) -> list[SequenceParameters]:
-        """The sequence parameter sets, read. Raises ValueError where one cannot be."""
+        """The parsed sequence parameter sets. Raises ValueError where one is invalid."""
         return [parse_sequence_parameters(bytes.fromhex(unit)) for unit in self.sequence]
 
     @property
     def unused_id(self) -> int:
-        """The lowest id that no set of these has, for sets of ours. Raises ValueError at none."""
+        """The lowest id that none of these sets has. Raises ValueError where all are used."""
         used = {sequence.id for sequence in self.sequences}
         used |= {first_exp_golomb(bytes.fromhex(unit)[1:]) for unit in self.picture}
         free = next((number for number in _IDS if number not in used), None)
@@ -222,14 +230,14 @@ class ParameterSets:
         return unit.hex() in (*self.sequence, *self.picture)
 
     def combined_with(self, other: "ParameterSets") -> "ParameterSets":
-        """Both: these, and then the other's."""
+        """The union: these sets followed by the other's."""
         return ParameterSets(self.sequence + other.sequence, self.picture + other.picture)
 
     def header(self) -> bytes:
-        """An avcC with all sets, whose profile and level hold for each of them."""
+        """An avcC with all sets, with a profile and level that cover each of them."""
         sequences = self.sequences
         profile = max(sequence.profile for sequence in sequences)
-        # A flag says that the whole stream keeps a constraint.
+        # A constraint flag holds for the whole stream only if every set has it.
         constraints = 0xFF
         for sequence in sequences:
             constraints &= sequence.constraints
@@ -247,14 +255,14 @@ class ParameterSets:
 
 
 def length_size(header: bytes) -> int:
-    """Bytes of each NAL unit's length, as a stream's header says it, or `ANNEX_B`."""
+    """The size in bytes of a NAL unit's length, by a stream's header, or `ANNEX_B`."""
     return (header[4] & 3) + 1 if _is_avcc(header) else ANNEX_B
 
 
 def parameter_sets(header: bytes) -> ParameterSets:
-    """The sets in a stream's header, an avcC or units behind start codes.
+    """The sets in a stream's header, which is an avcC or has units with start codes.
 
-    Raises ValueError where it has none, or cannot be read.
+    Raises ValueError where the header has none or is invalid.
     """
     found = list(_avcc_units(header) if _is_avcc(header) else nal_units(header, ANNEX_B))
     kinds = [nal_type(unit) for unit in found]
@@ -272,15 +280,18 @@ def _is_avcc(header: bytes) -> bool:
 
 
 def _avcc_units(header: bytes) -> Iterator[bytes]:
-    place = 5
+    position = 5
     for mask in (0x1F, 0xFF):
-        count, place = int.from_bytes(header[place : place + 1], "big") & mask, place + 1
+        count, position = (
+            int.from_bytes(header[position : position + 1], "big") & mask,
+            position + 1,
+        )
         for _ in range(count):
-            end = place + 2 + int.from_bytes(header[place : place + 2], "big")
+            end = position + 2 + int.from_bytes(header[position : position + 2], "big")
             if end > len(header):
                 raise ValueError("its header is damaged")
-            yield header[place + 2 : end]
-            place = end
+            yield header[position + 2 : end]
+            position = end
 
 
 def _with_length(unit: str) -> bytes:

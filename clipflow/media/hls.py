@@ -1,8 +1,8 @@
-"""HLS playlists (RFC 8216): which chunks hold a span, and where each of them is.
+"""Parsing HLS playlists (RFC 8216) and selecting the chunks of a span.
 
-Only what lies beside the playlist in its own bucket is read: a URI with a scheme, an absolute path
-or one that leaves the playlist's folder is refused. What is handed to libavformat is written anew
-from what was parsed, so nothing reaches it that was not checked.
+Only objects in the playlist's own folder and below are read: a URI that has a scheme, is an
+absolute path or leaves that folder is refused. libavformat gets a new playlist, written from the
+parsed one, so that it sees nothing that was not checked.
 """
 
 import posixpath
@@ -20,7 +20,7 @@ from clipflow.domain.errors import InvalidInputError
 
 @dataclass(frozen=True)
 class Resource:
-    """A URI, and the bytes of it that are meant, as `length@offset`; all of them without."""
+    """A URI and a byte range in it as `length@offset`; empty for all bytes."""
 
     uri: str
     bytes: str = ""
@@ -28,7 +28,7 @@ class Resource:
 
 @dataclass(frozen=True)
 class EncryptionKey:
-    """HLS's method, where its key is, and its initialisation vector in hexadecimal, if given."""
+    """The encryption method, the key's URI, and the initialisation vector in hexadecimal."""
 
     method: str
     uri: str
@@ -37,7 +37,7 @@ class EncryptionKey:
 
 @dataclass(frozen=True)
 class Chunk:
-    """One chunk, its length in seconds as declared, and what it needs to be read."""
+    """One chunk, its declared duration in seconds, and the header and key to read it."""
 
     media: Resource
     seconds: Fraction
@@ -46,12 +46,12 @@ class Chunk:
 
     @property
     def uris(self) -> list[str]:
-        """Of all that is read for it."""
+        """The URIs of the chunk, its header and its key."""
         return [part.uri for part in (self.media, self.header, self.key) if part]
 
 
 def lines_of(chunk: Chunk, before: Chunk, address: Callable[[str], str]) -> list[str]:
-    """A media playlist's lines for `chunk`, after those of `before`, URIs by their addresses."""
+    """The playlist lines for `chunk` that follow those of `before`, with URIs as addresses."""
     lines = []
     if chunk.key != before.key:
         vector = f",IV={chunk.key.vector}" if chunk.key and chunk.key.vector else ""
@@ -68,13 +68,13 @@ def lines_of(chunk: Chunk, before: Chunk, address: Callable[[str], str]) -> list
     return [*lines, address(chunk.media.uri)]
 
 
-# A playlist of a day in two-second chunks is below this.
+# Bytes: a playlist of a day in two-second chunks is smaller.
 LARGEST_PLAYLIST_BYTES = 8 << 20
-# Characters; libavformat reads no more of a line than a quarter of this.
-_LONGEST_LINE = 1 << 14
-# Seconds of one chunk.
-_LONGEST_CHUNK = 86_400
-# Characters at which some readers end a line and others do not, so that they read two playlists.
+# Characters in a line; libavformat reads only a quarter of this.
+_MAX_LINE = 1 << 14
+# Seconds: the longest duration that a chunk may declare.
+_MAX_CHUNK_SECONDS = 86_400
+# Characters that end a line for some parsers only, so that two parsers would see different lines.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029]")
 _RANGE = re.compile(r"(\d{1,15})(?:@(\d{1,15}))?", re.ASCII)
 _VECTOR = re.compile(r"0[xX][0-9a-fA-F]{1,32}", re.ASCII)
@@ -82,7 +82,7 @@ _VECTOR = re.compile(r"0[xX][0-9a-fA-F]{1,32}", re.ASCII)
 
 @dataclass(frozen=True)
 class Playlist:
-    """A media playlist at `key`, its chunks in order, with the second at which each begins.
+    """The media playlist at `key`: its chunks in order, and the start of each in seconds.
 
     `number` is the first chunk's media sequence number.
     """
@@ -94,31 +94,31 @@ class Playlist:
 
     @property
     def duration(self) -> Fraction:
-        """Seconds, as the playlist declares them."""
+        """The total duration in seconds that the playlist declares."""
         return self.starts[-1] + self.chunks[-1].seconds
 
     def around(self, start: Fraction, end: Fraction) -> "Playlist":
-        """The chunks that hold `start ≤ t < end`, and one more at either side."""
+        """A playlist of the chunks that hold `start ≤ t < end`, and one more on each side."""
         before = sum(1 for begins in self.starts if begins <= start) - 1
         after = sum(1 for begins in self.starts if begins < end)
         return self._part(slice(max(0, before - 1), after + 1))
 
     def only(self, number: int) -> "Playlist":
-        """One chunk, by its number from 0."""
+        """A playlist of one chunk, by its index from 0."""
         return self._part(slice(number, number + 1))
 
     def _part(self, span: slice) -> "Playlist":
-        # The number of a chunk is its default decryption vector, so it must not change.
+        # A chunk's sequence number is its default initialisation vector, so it must not change.
         number = self.number + span.start
         return replace(self, chunks=self.chunks[span], starts=self.starts[span], number=number)
 
-    def at_times(self, known: Mapping[int, Fraction]) -> "Playlist":
-        """The same playlist with the true starts of some chunks, by number, in seconds.
+    def at_times(self, known_starts: Mapping[int, Fraction]) -> "Playlist":
+        """The same playlist with the actual starts of some chunks, by index, in seconds.
 
-        The chunks between are placed in proportion to their declared lengths.
+        The chunks between them are placed in proportion to their declared durations.
         """
         declared, starts = self.starts, []
-        places = sorted({0: Fraction(0), **known}.items())
+        places = sorted({0: Fraction(0), **known_starts}.items())
         for number, start in enumerate(declared):
             before = max(place for place in places if place[0] <= number)
             after = next((place for place in places if place[0] > number), None)
@@ -142,14 +142,14 @@ class Playlist:
 
 
 def parse_playlist(text: str, key: str) -> Playlist | str:
-    """The media playlist in `text`, or, of a master playlist, the key of its best variant.
+    """The media playlist in `text`, or the key of the best variant if it is a master playlist.
 
-    Raises InvalidInputError where it is neither, or holds what cannot be cut exactly.
+    Raises InvalidInputError where it is neither, or cannot be cut exactly.
     """
-    _refuse_odd_text(text, key)
+    _check_text(text, key)
     try:
         content = m3u8.loads(text)
-    except Exception as error:  # noqa: BLE001 - whatever a parser trips over, the text is at fault
+    except Exception as error:  # noqa: BLE001 - any error of the parser means invalid text
         raise InvalidInputError(f"{key} is not an HLS playlist: {type(error).__name__}.") from None
     if content.is_variant:
         return _best_variant(content, key)
@@ -166,19 +166,22 @@ def parse_playlist(text: str, key: str) -> Playlist | str:
 
 
 def resolve_uri(key: str, uri: str) -> str:
-    """The key of what the playlist at `key` calls `uri`; InvalidInputError if it lies elsewhere."""
+    """The key that `uri` refers to in the playlist at `key`.
+
+    Raises InvalidInputError where it is not in the playlist's folder or below.
+    """
     folder = posixpath.dirname(key)
     try:
         address = urlsplit(uri)
     except ValueError:
-        raise InvalidInputError(f"{key} names {uri[:80]!r}, which is no address.") from None
+        raise InvalidInputError(f"{key} names {uri[:80]!r}, which is not a valid URI.") from None
     path = unquote(address.path)
     resolved = posixpath.normpath(posixpath.join(folder, path))
     if (
         address.scheme
         or address.netloc
         or not path
-        # RFC 3986, 4.2: before a colon in the first part stands a scheme, whatever it looks like.
+        # RFC 3986, 4.2: what precedes a colon in the first path segment is a scheme.
         or ":" in path.partition("/")[0]
         or path.startswith("/")
         or _CONTROLS.search(path)
@@ -186,20 +189,20 @@ def resolve_uri(key: str, uri: str) -> str:
         or resolved.startswith(("../", "/"))
         or resolved in (".", "..")
     ):
-        raise InvalidInputError(f"{key} names {uri[:80]!r}, which is not beside it.")
+        raise InvalidInputError(f"{key} names {uri[:80]!r}, which is not in its folder.")
     return resolved
 
 
-def _refuse_odd_text(text: str, key: str) -> None:
+def _check_text(text: str, key: str) -> None:
     if found := _CONTROLS.search(text):
         raise InvalidInputError(f"{key} holds the control character U+{ord(found[0]):04X}.")
-    if max(map(len, text.split("\n"))) > _LONGEST_LINE:
-        raise InvalidInputError(f"{key} has a line of more than {_LONGEST_LINE} characters.")
+    if max(map(len, text.split("\n"))) > _MAX_LINE:
+        raise InvalidInputError(f"{key} has a line of more than {_MAX_LINE} characters.")
 
 
 def _best_variant(content: m3u8.M3U8, key: str) -> str:
     if not content.playlists:
-        raise InvalidInputError(f"{key} is a master playlist that names no other.")
+        raise InvalidInputError(f"{key} is a master playlist without variants.")
     best = max(content.playlists, key=lambda variant: variant.stream_info.bandwidth or 0)
     if any(media.type == "AUDIO" and media.uri for media in best.media):
         raise InvalidInputError(
@@ -229,23 +232,23 @@ def _playlist(content: m3u8.M3U8, key: str) -> Playlist:
         total += chunk.seconds
     number = content.media_sequence or 0
     if not 0 <= number < 1 << 63:
-        raise InvalidInputError(f"{key} has a media sequence number that cannot be.")
+        raise InvalidInputError(f"{key} has an invalid media sequence number.")
     return Playlist(key, tuple(chunks), tuple(starts), number)
 
 
 def _seconds(given: float | None, what: str) -> Fraction:
-    if given is None or not isfinite(given) or not 0 <= given <= _LONGEST_CHUNK:
-        raise InvalidInputError(f"{what} lasts {given} seconds, which cannot be.")
+    if given is None or not isfinite(given) or not 0 <= given <= _MAX_CHUNK_SECONDS:
+        raise InvalidInputError(f"{what} lasts {given} seconds, which is not a valid duration.")
     return Fraction(str(given))
 
 
 def _part(uri: str | None, given: str | None, offset: int, what: str) -> tuple[Resource, int]:
-    """A part and where it ends; a range without an offset begins after the one before."""
+    """A resource and the end of its byte range; one without an offset follows the one before."""
     if not given:
         return Resource(uri or ""), offset
     match = _RANGE.fullmatch(given)
     if not match:
-        raise InvalidInputError(f"{what} has a byte range that is none.")
+        raise InvalidInputError(f"{what} has an invalid byte range.")
     offset = int(match[2]) if match[2] else offset
     return Resource(uri or "", f"{int(match[1])}@{offset}"), offset + int(match[1])
 

@@ -1,4 +1,4 @@
-"""Loudness as EBU R 128 measures it, and bringing it to what the platforms play."""
+"""Measuring loudness by EBU R 128 and normalizing it to the level of the platforms."""
 
 import math
 from collections.abc import Iterator
@@ -11,25 +11,26 @@ from av.filter import Graph
 
 from clipflow.media.source import source_errors
 
-# LUFS: what YouTube, TikTok and Instagram bring louder sound down to.
+# LUFS: the level to which YouTube, TikTok and Instagram turn down louder audio.
 TARGET = -14.0
-# dBTP. Half a decibel below what is promised, since AAC adds a little.
+# dBTP: half a decibel below the documented peak, since AAC encoding raises peaks a little.
 _PEAK = -2.0
-# Below this many LUFS there is nothing but noise, and no gain makes speech of it.
+# LUFS: audio below this level is only noise, so it is not amplified.
 _SILENCE = -50.0
-# A limiter sees the peaks between two samples only where there are more (BS.1770-4, annex 2).
-_OVERSAMPLED = 192_000
+# Samples a second while limiting: without oversampling, a limiter misses peaks between samples
+# (BS.1770-4, annex 2).
+_LIMITER_RATE = 192_000
 
 
 def measure_loudness(
     path: Path, start: Fraction = Fraction(0), end: Fraction | None = None
 ) -> float:
-    """The integrated loudness of the file at `path`, as it is played in stereo, in LUFS.
+    """The integrated loudness in LUFS of the file at `path`, mixed to stereo.
 
-    Of the frames of sound whose time is `start ≤ t < end`, in seconds; -inf where there is nothing
-    to hear.
+    Measures the audio frames at `start ≤ t < end`, in seconds; -inf where there is no audio or only
+    silence.
     """
-    said = "nan"
+    loudness = "nan"
     with source_errors(path.name), av.open(str(path)) as container:
         stream = container.streams.best("audio")
         if not isinstance(stream, av.AudioStream):
@@ -45,13 +46,13 @@ def measure_loudness(
             time = (frame.pts or 0) * (frame.time_base or 0)
             if time >= start and (end is None or time < end):
                 graph.push(frame)
-                for measured in _pulled(graph):
-                    said = measured.metadata.get("lavfi.r128.I", said)
-    value = float(said)
-    return -math.inf if math.isnan(value) else value
+                for measured in _pull_frames(graph):
+                    loudness = measured.metadata.get("lavfi.r128.I", loudness)
+    result = float(loudness)
+    return -math.inf if math.isnan(result) else result
 
 
-def _pulled(graph: Graph) -> Iterator[Any]:
+def _pull_frames(graph: Graph) -> Iterator[Any]:
     while True:
         try:
             yield graph.pull()
@@ -59,17 +60,17 @@ def _pulled(graph: Graph) -> Iterator[Any]:
             return
 
 
-def normalize(stream: Any, was: float, sample_rate: int) -> Any:
-    """`stream`, which `was` so many LUFS, at the target, its peaks limited, in stereo.
+def normalize(stream: Any, loudness: float, sample_rate: int) -> Any:
+    """Bring `stream` from `loudness` LUFS to the target level, in stereo, with its peaks limited.
 
-    One gain for all of it keeps the speaker's own dynamics; `loudnorm` in its dynamic mode missed
-    the target by up to 0.6 LU on short speech, this by 0.1.
+    One gain for the whole stream preserves the speaker's dynamics; `loudnorm` in its dynamic mode
+    missed the target by up to 0.6 LU on short speech, this by 0.1.
     """
     stream = stream.filter("aformat", channel_layouts="stereo")
-    if was > _SILENCE:
-        stream = stream.filter("volume", f"{TARGET - was:.2f}dB")
+    if loudness > _SILENCE:
+        stream = stream.filter("volume", f"{TARGET - loudness:.2f}dB")
     return (
-        stream.filter("aresample", _OVERSAMPLED)
+        stream.filter("aresample", _LIMITER_RATE)
         .filter("alimiter", limit=f"{_PEAK}dB", level="disabled", latency=1)
         .filter("aresample", sample_rate)
         .filter("aformat", sample_fmts="fltp", channel_layouts="stereo")

@@ -1,9 +1,10 @@
 """Writing MP4s from existing packets: one segment from several files, one clip from its segments.
 
-Where segment k begins is the sum of the spans before it, an exact fraction. Its frames and its
-first sample are placed from that one number, so rounding never adds up.
+The start of each segment is the exact sum of the durations before it, as a fraction. The times of
+its frames and of its first sample are computed from that start, so rounding errors do not add up.
 """
 
+# PyAV's Packet takes a type argument for the type checker only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,14 +29,12 @@ from clipflow.media.h264 import NalType, length_size
 from clipflow.media.source import source_errors
 from clipflow.media.window import video_packets
 
-# PyAV's Packet takes a type argument for the type checker only.
-
 
 @dataclass(frozen=True)
 class PacketRun:
     """Packets of the file at `path`, in decode order from number `first` on.
 
-    `shown` tells for each when it is shown, in units of TIMESCALE from the segment's start.
+    `shown` holds the presentation time of each, in units of TIMESCALE from the segment's start.
     """
 
     path: Path
@@ -49,28 +48,29 @@ def to_ticks(time: Fraction) -> int:
 
 
 def encoded_run(path: Path, frames: Sequence[Fraction]) -> PacketRun:
-    """All packets of a file of ours; its frames, in order, are those at `frames` seconds.
+    """All packets of an encoded file; its frames, in order, are shown at `frames` seconds.
 
-    Raises MediaRefusedError where they are not as many.
+    Raises MediaRefusedError where their numbers differ.
     """
     with av.open(str(path)) as container:
         found = [packet.pts or 0 for packet in video_packets(container)]
     if len(found) != len(frames):
         raise MediaRefusedError(f"{len(found)} of {len(frames)} frames could be decoded.")
-    # An edit list rounds times, but not their order.
+    # An edit list rounds the times in the file, but keeps their order.
     exact = dict(zip(sorted(found), map(to_ticks, frames), strict=True))
     return PacketRun(path, 0, tuple(exact[pts] for pts in found))
 
 
 def write_segment(
-    runs: Sequence[PacketRun], like: Path, header: bytes, sound: Path, end: int, path: Path
+    runs: Sequence[PacketRun], like: Path, header: bytes, audio: Path, end: int, path: Path
 ) -> None:
-    """An MP4 of all `runs` and of the sound in `sound`, copied; its span ends at `end` units.
+    """Write an MP4 at `path` with the packets of all `runs` and the audio of the file `audio`.
 
-    `like` is a segment of ours, with the picture's size and colour; `header` the avcC.
+    The span ends at `end` units of TIMESCALE. `like` is a file that clipflow encoded in the same
+    size and colour; `header` is the avcC to write.
     """
-    with av.open(str(like)) as model, av.open(str(sound)) as heard:
-        rate = heard.streams.audio[0].rate
+    with av.open(str(like)) as model, av.open(str(audio)) as audio_file:
+        rate = audio_file.streams.audio[0].rate
         options = {
             "strict": "experimental",
             "movie_timescale": str(rate),
@@ -79,16 +79,22 @@ def write_segment(
         with av.open(str(path), "w", format="mp4", options=options) as output:
             picture = output.add_stream_from_template(model.streams.video[0])
             picture.codec_context.extradata = header
-            copy = output.add_stream_from_template(heard.streams.audio[0])
+            copy = output.add_stream_from_template(audio_file.streams.audio[0])
             shown = [pts for run in runs for pts in run.shown]
-            packets = with_timestamps(_copied_packets(runs), shown, _over(shown, end), picture)
-            # In step, or the muxer would hold one stream's packets while the other's come.
-            for packet in merge(packets, _moved(heard, copy), key=_when):
+            packets = with_timestamps(
+                _copied_packets(runs), shown, _end_of_last_frame(shown, end), picture
+            )
+            # Interleaved by time, because the muxer would otherwise buffer one stream's packets
+            # while it waits for the other's.
+            for packet in merge(packets, _audio_to(audio_file, copy), key=_decoding_time):
                 output.mux(packet)
 
 
-def _over(shown: Sequence[int], end: int) -> int:
-    """When the last frame is over: no frame is shorter than all others, as players count by it."""
+def _end_of_last_frame(shown: Sequence[int], end: int) -> int:
+    """The end of the last frame, which is at least as long as the shortest other frame.
+
+    Players derive the frame rate from the shortest frame.
+    """
     ordered = sorted(shown)
     gaps = [later - early for early, later in pairwise(ordered)]
     return max(end, ordered[-1] + min(gaps, default=0))
@@ -97,12 +103,13 @@ def _over(shown: Sequence[int], end: int) -> int:
 def with_timestamps(
     packets: Iterable[Packet[Any]], shown: Sequence[int], end: int, stream: Stream
 ) -> Iterator[Packet[Any]]:
-    """The packets, in decode order, with the times in `shown` and decoding times that only grow.
+    """The packets, in decode order, with the times in `shown` and increasing decoding times.
 
-    All are in units of TIMESCALE, also `end`, when the last frame is over.
+    All times are in units of TIMESCALE; `end` is the end of the last frame.
     """
     ordered = [*sorted(shown), end]
-    # A frame must be decoded before it is shown: the longest reordering decides by how much.
+    # A frame must be decoded before it is shown, so decoding times are earlier by the longest
+    # reordering.
     delay = max(early - pts for early, pts in zip(ordered, shown, strict=False))
     for place, (pts, packet) in enumerate(zip(shown, packets, strict=True)):
         packet.time_base = Fraction(1, TIMESCALE)
@@ -118,19 +125,19 @@ def _copied_packets(runs: Sequence[PacketRun]) -> Iterator[Packet[Any]]:
             header = container.streams.video[0].codec_context.extradata or b""
             size = length_size(header)
             for packet in islice(video_packets(container), run.first, run.first + len(run.shown)):
-                yield packet if size == h264.LENGTH_SIZE else _rewritten(packet, size)
+                yield packet if size == h264.LENGTH_SIZE else _as_mp4_packet(packet, size)
 
 
-def _rewritten(packet: Packet[Any], size: int) -> Packet[Any]:
-    """The same picture as in an MP4, whose parameter sets are in the header only."""
+def _as_mp4_packet(packet: Packet[Any], size: int) -> Packet[Any]:
+    """The packet in MP4 form: length-prefixed, and without parameter sets, which the header has."""
     units = h264.nal_units(bytes(packet), size)
-    kept = (unit for unit in units if h264.nal_type(unit) not in (NalType.SPS, NalType.PPS))
-    copy: Packet[Any] = Packet(h264.length_prefixed(kept))
+    slices = (unit for unit in units if h264.nal_type(unit) not in (NalType.SPS, NalType.PPS))
+    copy: Packet[Any] = Packet(h264.length_prefixed(slices))
     copy.is_keyframe = packet.is_keyframe
     return copy
 
 
-def _moved(container: av.container.InputContainer, stream: Stream) -> Iterator[Packet[Any]]:
+def _audio_to(container: av.container.InputContainer, stream: Stream) -> Iterator[Packet[Any]]:
     packets: Iterator[Packet[Any]] = container.demux(container.streams.audio[0])
     for packet in packets:
         if packet.pts is not None:
@@ -138,11 +145,8 @@ def _moved(container: av.container.InputContainer, stream: Stream) -> Iterator[P
             yield packet
 
 
-def _when(packet: Packet[Any]) -> Fraction:
+def _decoding_time(packet: Packet[Any]) -> Fraction:
     return (packet.dts or 0) * packet.time_base
-
-
-# PyAV's Packet takes a type argument for the type checker only.
 
 
 _BITS_PER_CHANNEL = 96_000
@@ -158,7 +162,7 @@ class SegmentFile:
 
 @dataclass(frozen=True)
 class StitchResult:
-    """What a stitch made: seconds, `WIDTHxHEIGHT`."""
+    """The duration of a stitched clip in seconds, and its resolution as `WIDTHxHEIGHT`."""
 
     duration: Fraction
     resolution: str
@@ -174,9 +178,9 @@ def stitch(pieces: Sequence[SegmentFile], path: Path) -> StitchResult:
 
 
 def _stitched(pieces: Sequence[SegmentFile], path: Path) -> StitchResult:
-    starts = _starts(pieces)
-    _refuse_mixed_forms(pieces)
-    with _opened(pieces[0]) as first:
+    starts = _start_times(pieces)
+    _check_same_format(pieces)
+    with _open_segment(pieces[0]) as first:
         video, audio = first.streams.video[0], first.streams.audio[0]
         options = {
             "movflags": "+faststart",
@@ -192,45 +196,48 @@ def _stitched(pieces: Sequence[SegmentFile], path: Path) -> StitchResult:
     return StitchResult(starts[-1], resolution)
 
 
-def _opened(piece: SegmentFile) -> InputContainer:
-    # As what we made, whatever lies there now: a playlist would name other files.
+def _open_segment(piece: SegmentFile) -> InputContainer:
+    # Always opened as MP4: a playlist in its place could refer to other files.
     return av.open(str(piece.path), "r", format="mp4")
 
 
-def _starts(pieces: Sequence[SegmentFile]) -> list[Fraction]:
-    """Where each piece begins, and at last where all end, in seconds."""
+def _start_times(pieces: Sequence[SegmentFile]) -> list[Fraction]:
+    """The start of each piece, followed by the end of the last one, in seconds."""
     starts = [Fraction(0)]
     for piece in pieces:
         starts.append(starts[-1] + piece.duration)
     return starts
 
 
-def _refuse_mixed_forms(pieces: Sequence[SegmentFile]) -> None:
-    forms = set()
+def _check_same_format(pieces: Sequence[SegmentFile]) -> None:
+    formats = set()
     for piece in pieces:
-        with _opened(piece) as container:
+        with _open_segment(piece) as container:
             if not container.streams.video or not container.streams.audio:
-                raise MediaRefusedError(f"{piece.path.name} is no segment.", "Start with `force`.")
+                raise MediaRefusedError(
+                    f"{piece.path.name} is not a segment.", "Start the clip with `force`."
+                )
             video, audio = container.streams.video[0], container.streams.audio[0]
-            forms.add((video.codec_context.extradata, audio.rate, audio.layout.name))
-    if len(forms) > 1:
+            formats.add((video.codec_context.extradata, audio.rate, audio.layout.name))
+    if len(formats) > 1:
         raise MediaRefusedError(
             "The segments do not share one output format.", "Start the clip with `force`."
         )
 
 
 def _write(output: OutputContainer, pieces: Sequence[SegmentFile], starts: list[Fraction]) -> None:
-    video_packets = _pictures(output, pieces, starts)
-    sounds = _sounds(output, pieces, starts)
-    # In step, or the muxer would hold one stream's packets in memory while the other's come.
+    video_packets = _video_packets(output, pieces, starts)
+    sounds = _audio_packets(output, pieces, starts)
+    # Interleaved by time, because the muxer would otherwise buffer one stream's packets in memory
+    # while it waits for the other's.
     for packet in merge(video_packets, sounds, key=lambda p: (p.dts or 0) * p.time_base):
         output.mux(packet)
 
 
-def _pictures(
+def _video_packets(
     output: OutputContainer, pieces: Sequence[SegmentFile], starts: list[Fraction]
 ) -> Iterator[Packet[Any]]:
-    """Every piece's frames, shifted to where it begins."""
+    """The video packets of all pieces, with times from the start of the clip."""
     shown = [pts for pts, _ in _shifted(pieces, starts)]
     packets = (packet for _, packet in _shifted(pieces, starts))
     return with_timestamps(packets, shown, round(starts[-1] * TIMESCALE), output.streams.video[0])
@@ -239,18 +246,18 @@ def _pictures(
 def _shifted(
     pieces: Sequence[SegmentFile], starts: list[Fraction]
 ) -> Iterator[tuple[int, Packet[Any]]]:
-    """Every packet of every piece, with when it is shown in the whole."""
+    """The video packets of all pieces, each after its presentation time in the clip."""
     for piece, start in zip(pieces, starts, strict=False):
-        with _opened(piece) as container:
+        with _open_segment(piece) as container:
             for packet in container.demux(container.streams.video[0]):
                 if packet.pts is not None:
                     yield packet.pts + round(start * TIMESCALE), packet
 
 
-def _sounds(
+def _audio_packets(
     output: OutputContainer, pieces: Sequence[SegmentFile], starts: list[Fraction]
 ) -> Iterator[Packet[Any]]:
-    """Every piece's samples, one after the other, encoded as one stream."""
+    """The samples of all pieces, concatenated and encoded as one audio stream."""
     stream = output.streams.audio[0]
     position = 0
     for piece, end in zip(pieces, starts[1:], strict=True):
@@ -262,7 +269,7 @@ def _sounds(
 
 
 def _first_samples(piece: SegmentFile, count: int) -> Iterator[AudioFrame]:
-    with _opened(piece) as container:
+    with _open_segment(piece) as container:
         for frame in container.decode(audio=0):
             if frame.samples >= count:
                 fifo = AudioFifo()

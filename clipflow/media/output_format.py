@@ -1,7 +1,7 @@
 """The output format that all segments of a clip share, so that they join without re-encoding.
 
-The picture's size, colour and the sound's layout are agreed on; the frame rate is not: each
-segment keeps its frames' own times, as an MP4's frames may be any time apart.
+Segments share the picture's size and colour and the audio's sample rate and layout, but not a frame
+rate: each segment keeps the times of its frames, since an MP4's frames may have any distance.
 """
 
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ _LEVELS = (
 class OutputFormat:
     """Pixels, colour tags, samples a second and channels (1 or 2) of every segment of a clip.
 
-    `copied` are the parameter sets of sources that are in this format as they are, so that their
-    packets may be copied: every segment has them beside our own. Else None, and `reencode_reason`
-    says why.
+    `copied` are the parameter sets of sources that have this format already, so that their packets
+    can be copied: every segment's header has them in addition to the encoder's. Otherwise it is
+    None, and `reencode_reason` gives the reason.
     """
 
     width: int
@@ -55,25 +55,25 @@ class OutputFormat:
 def common_format(sources: Sequence[Probe]) -> OutputFormat:
     """The output format of a clip made of `sources`: as large as the largest of them."""
     largest = max(sources, key=lambda source: source.width * source.height)
-    sounds = [source.sound for source in sources if source.sound]
-    rates = {sound.sample_rate for sound in sounds}
+    tracks = [source.audio for source in sources if source.audio]
+    rates = {track.sample_rate for track in tracks}
     colours = {limited(source.colour) for source in sources}
     colour = colours.pop() if len(colours) == 1 else _BT709
-    reencode_reason = _unfit(sources, (largest.width, largest.height), colour)
+    reencode_reason = _reencode_reason(sources, (largest.width, largest.height), colour)
     return OutputFormat(
         width=largest.width,
         height=largest.height,
         colour=colour,
         sample_rate=rates.pop() if rates in ({44100}, {48000}) else 48000,
-        channels=1 if sounds and all(sound.channels == 1 for sound in sounds) else 2,
+        channels=1 if tracks and all(track.channels == 1 for track in tracks) else 2,
         level=_level(largest.width, largest.height, max(s.frame_rate for s in sources)),
         copied=None if reencode_reason else sources[0].parameter_sets,
         reencode_reason=reencode_reason,
     )
 
 
-def _unfit(sources: Sequence[Probe], size: tuple[int, int], colour: Colour) -> str:
-    """Why the sources' packets cannot be in segments of this size and colour; empty if they can."""
+def _reencode_reason(sources: Sequence[Probe], size: tuple[int, int], colour: Colour) -> str:
+    """The reason why the sources' packets cannot be copied to segments of this format, or empty."""
     for source in sources:
         if source.reencode_reason:
             return source.reencode_reason
@@ -91,7 +91,7 @@ def _unfit(sources: Sequence[Probe], size: tuple[int, int], colour: Colour) -> s
 
 
 def to_sdr(target: OutputFormat) -> OutputFormat:
-    """The same format with HDR brought to SDR: what a short is shown as."""
+    """The same format with HDR replaced by SDR, as shorts need it."""
     if not is_hdr(target.colour):
         return target
     return replace(
@@ -100,7 +100,7 @@ def to_sdr(target: OutputFormat) -> OutputFormat:
 
 
 def limited(colour: Colour) -> Colour:
-    """The same colour as a clip has it: YUV, in limited range, as players expect."""
+    """The colour that a clip has for a source of this colour: YUV in limited range."""
     matrix = colour.matrix
     if matrix == RGB:
         matrix = _BT2020 if colour.primaries == _BT2020 else _BT709.matrix
@@ -112,7 +112,7 @@ def is_hdr(colour: Colour) -> bool:
 
 
 def matrix_of(source: Probe) -> int:
-    """The matrix to decode with; where none is said, what its size suggests, as players do."""
+    """The matrix to decode with; where it is unspecified, the usual one for its size."""
     if source.colour.matrix != UNSPECIFIED:
         return source.colour.matrix
     return 1 if source.height >= 720 else 6

@@ -1,4 +1,4 @@
-"""What a source is: its streams, its first frame, how it is to be shown, how long it lasts."""
+"""Probing a source: its streams, first frame, orientation, colour, audio and duration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,16 +21,19 @@ from clipflow.machine import LARGEST_PICTURE
 from clipflow.media.h264 import ParameterSets, parameter_sets
 from clipflow.media.source import FileSource, PlaylistSource, Source, source_errors, stream_start
 
-# Packets in which a first frame is looked for: a group of pictures is shorter.
-_MOST_TRIED = 3000
-# Pixels: what x264 takes.
-_LONGEST_SIDE = 16_384
+# Packets that are searched for the first frame: a group of pictures is shorter.
+_MAX_PACKETS = 3000
+# Pixels: the longest side that x264 accepts.
+_MAX_SIDE = 16_384
 _COVER = av.stream.Disposition.attached_pic
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:
-    """The stream that is cut: the best one that is not a cover image."""
-    moving = [s for s in container.streams.video if not s.disposition & _COVER and _is_known(s)]
+    """The video stream to cut: the best one that can be decoded and is not a cover image.
+
+    Raises MediaRefusedError where there is none.
+    """
+    moving = [s for s in container.streams.video if not s.disposition & _COVER and _has_decoder(s)]
     if not moving:
         raise MediaRefusedError(
             f"{name} has no moving picture that can be decoded.", "Name a source that has one."
@@ -40,52 +43,54 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
 
 
 def audio_stream(container: InputContainer, name: str) -> AudioStream | None:
-    """The stream that is heard: the best one that can be decoded; None where there is no sound.
+    """The best audio stream that can be decoded; None where the container has no audio.
 
-    Raises MediaRefusedError where there is some, but none that can be decoded.
+    Raises MediaRefusedError where it has audio, but none that can be decoded.
     """
-    heard = [stream for stream in container.streams.audio if _is_known(stream)]
-    if container.streams.audio and not heard:
+    decodable = [stream for stream in container.streams.audio if _has_decoder(stream)]
+    if container.streams.audio and not decodable:
         raise MediaRefusedError(f"No sound of {name} can be decoded.", "Re-encode its sound.")
     best = container.streams.best("audio")
-    return best if isinstance(best, AudioStream) and best in heard else next(iter(heard), None)
+    return (
+        best if isinstance(best, AudioStream) and best in decodable else next(iter(decodable), None)
+    )
 
 
-def _is_known(stream: Stream) -> bool:
-    # None where libavcodec has no decoder, whatever the types say.
+def _has_decoder(stream: Stream) -> bool:
+    # PyAV gives None where libavcodec has no decoder, although its type stubs do not say so.
     context: object = stream.codec_context
     return context is not None
 
 
 def first_frame(container: InputContainer, picture: VideoStream, name: str) -> VideoFrame | None:
-    """The first frame with a time that can be decoded, if any is near the beginning.
+    """The first frame near the beginning that can be decoded and has a timestamp, if any.
 
     Raises MediaRefusedError for a picture that is too large to be decoded safely.
     """
     check_picture_size(picture.codec_context.width, picture.codec_context.height, name)
     picture.codec_context.options = {"max_pixels": str(LARGEST_PICTURE)}
-    # Hours of packets that show nothing are not read to their end.
-    packets = islice(container.demux(picture), _MOST_TRIED)
+    # Only the first packets are searched, so that hours of packets without a frame are not read.
+    packets = islice(container.demux(picture), _MAX_PACKETS)
     frames = (frame for packet in packets for frame in packet.decode())
     return next((f for f in frames if isinstance(f, VideoFrame) and f.pts is not None), None)
 
 
 def check_picture_size(width: int, height: int, name: str) -> None:
     """Raises MediaRefusedError for a picture that H.264 has no level for."""
-    if width * height > LARGEST_PICTURE or max(width, height) > _LONGEST_SIDE:
+    if width * height > LARGEST_PICTURE or max(width, height) > _MAX_SIDE:
         raise MediaRefusedError(
             f"{name} has a picture of {width}x{height}, which is too large.",
-            f"A picture has at most {LARGEST_PICTURE} pixels, {_LONGEST_SIDE} at a side.",
+            f"A picture has at most {LARGEST_PICTURE} pixels, {_MAX_SIDE} at a side.",
         )
 
 
-# H.273's matrix of what is not YUV, and any code point of what is not said.
+# H.273: the matrix coefficients of RGB, and the code point of any value that is unspecified.
 RGB, UNSPECIFIED = 0, 2
 
 
 @dataclass(frozen=True)
 class Colour:
-    """H.273 code points, 2 being "not said", and whether the range is full."""
+    """H.273 code points, 2 meaning "unspecified", and whether the range is full."""
 
     primaries: int = UNSPECIFIED
     transfer: int = UNSPECIFIED
@@ -97,8 +102,9 @@ class Colour:
 class AudioInfo:
     """The source's audio: samples a second and channels.
 
-    `grid` is the time of the first packet in seconds, and the samples in each, where every packet
-    holds as many and the container's clock is coarser than a sample; else None.
+    `grid` is the time of the first packet in seconds and the number of samples in each packet,
+    where all packets have the same number and the container's clock is coarser than a sample;
+    otherwise None.
     """
 
     sample_rate: int
@@ -106,10 +112,11 @@ class AudioInfo:
     grid: tuple[Fraction, int] | None = None
 
     def exact(self, time: Fraction, rounding: Fraction) -> Fraction:
-        """When a packet begins that the container, rounding so much, puts at `time`.
+        """The exact start, in seconds, of the packet whose container timestamp is `time`.
 
-        Matroska knows milliseconds only. Counted from the first packet, as a player does that
-        plays from the start, a packet's place is exact; after a gap the container's word stands.
+        Matroska, for example, rounds times to milliseconds. The time that follows from the number
+        of samples since the first packet is exact, and is used where it differs from `time` by
+        at most `rounding` seconds. A larger difference is a gap, and `time` is returned.
         """
         if self.grid is None:
             return time
@@ -121,15 +128,16 @@ class AudioInfo:
 
 @dataclass(frozen=True)
 class Probe:
-    """What a source says of itself.
+    """The properties of a source, read from its header and first frame.
 
     `first_pts` is the first frame's presentation timestamp in units of `time_base` seconds: the
     zero of every segment's times. `width` and `height` are those of the upright picture with
     square pixels: the coded one turned by `rotation` degrees counter-clockwise, a multiple of 90,
     and then, where it is `mirrored`, with left and right exchanged.
-    `duration` is in seconds from the first frame, None where the container does not say.
-    `parameter_sets` are those of a picture whose packets an MP4 of ours can hold as they are, else
-    None, and `reencode_reason` says why.
+    `audio` is None where the source has no audio. `duration` is in seconds from the first frame,
+    None where the container does not declare it. `parameter_sets` are those of a video stream whose
+    packets can be copied unchanged into a segment; otherwise they are None, and `reencode_reason`
+    gives the reason.
     """
 
     name: str
@@ -142,11 +150,11 @@ class Probe:
     rotation: int
     frame_rate: Fraction
     colour: Colour
-    sound: AudioInfo | None
+    audio: AudioInfo | None
     duration: Fraction | None
     parameter_sets: ParameterSets | None = None
     mirrored: bool = False
-    reencode_reason: str = "nothing is known of its packets"
+    reencode_reason: str = "the packets of the source were not inspected"
 
     @property
     def start(self) -> Fraction:
@@ -157,7 +165,8 @@ class Probe:
 def probe_source(source: Source) -> Probe:
     """Read the header and the first frame of `source`.
 
-    Raises MediaRefusedError where there is no picture in it, and what `source_errors` raises.
+    Raises MediaRefusedError where it has no video that can be decoded, and what `source_errors`
+    raises.
     """
     with source_errors(source.name), source.open(Fraction(0), Fraction(1)) as container:
         picture = video_stream(container, source.name)
@@ -167,10 +176,10 @@ def probe_source(source: Source) -> Probe:
                 f"{source.name} has no frame that can be decoded.", "Check that the source plays."
             )
         rotation, mirrored = orientation(_display_matrix(frame))
-        width, height, square = _upright(frame, picture, rotation)
+        width, height, square = _displayed_size(frame, picture, rotation)
         check_picture_size(width, height, source.name)
         start = Fraction(frame.pts) * picture.time_base
-        sets, reencode_reason = _packets(frame, picture)
+        sets, reencode_reason = _copyable_parameter_sets(frame, picture)
         probe = Probe(
             name=source.name,
             etag=source.etag,
@@ -182,24 +191,25 @@ def probe_source(source: Source) -> Probe:
             rotation=rotation,
             mirrored=mirrored,
             frame_rate=Fraction(picture.average_rate or picture.guessed_rate or 30),
-            colour=_colour(frame),
-            sound=_sound(container, source.name),
+            colour=_colour_of(frame),
+            audio=_audio_info(container, source.name),
             duration=_duration(source, container, picture, start),
             parameter_sets=sets,
             reencode_reason=reencode_reason,
         )
-        if container.format.name in _STREAMED and isinstance(source, FileSource):
+        if container.format.name in _STREAM_FORMATS and isinstance(source, FileSource):
             _check_clock(container, picture, source)
         return probe
 
 
 @dataclass(frozen=True)
 class SoundProbe:
-    """When a source's sound begins and how long it lasts, of a source with or without a picture.
+    """The start and duration of a source's audio; the source may have video or not.
 
-    `start` is time zero on the container's own clock: the first frame's time, or that of the sound
-    where there is no picture. `duration` is in seconds from there, None where the container does
-    not say. It is estimated where the format has no header that holds it.
+    `start` is time zero in seconds on the container's own clock: the time of the first frame, or
+    the start of the audio where there is no video. `duration` is in seconds from there, None where
+    the container does not declare it. `is_estimated` is true where the format has no header that
+    stores the duration.
     """
 
     name: str
@@ -215,17 +225,17 @@ _RAW_FORMATS = ("aac", "ac3", "amr", "dts", "eac3", "mp3")
 def probe_sound(source: Source) -> SoundProbe:
     """Read the header of `source`, and its first frame where it has a picture.
 
-    Raises MediaRefusedError where there is no sound that can be decoded, and what `source_errors`
+    Raises MediaRefusedError where it has no audio that can be decoded, and what `source_errors`
     raises.
     """
     with source_errors(source.name), source.open(Fraction(0), Fraction(1)) as container:
-        sound = audio_stream(container, source.name)
-        if sound is None:
+        audio = audio_stream(container, source.name)
+        if audio is None:
             raise MediaRefusedError(
                 f"{source.name} has no sound, so no speech can be recognised in it.",
                 "Name a file that has sound.",
             )
-        start = stream_start(sound)
+        start = stream_start(audio)
         if any(not s.disposition & _COVER for s in container.streams.video):
             picture = video_stream(container, source.name)
             frame = first_frame(container, picture, source.name)
@@ -238,18 +248,19 @@ def probe_sound(source: Source) -> SoundProbe:
         return SoundProbe(source.name, start, duration, container.format.name in _RAW_FORMATS)
 
 
-# Formats of which files can be joined byte by byte and still play, and where in such a file, in
-# parts of its bytes, its clock is looked at. Its last part may be short, so the end counts too.
-_STREAMED = ("mpegts", "mpeg")
-_CHECKED = (*(Fraction(place, 8) for place in range(1, 8)), Fraction(1))
-# Bytes before the end in which a picture begins.
+# Formats whose files still play after they are concatenated byte by byte, and the positions, as
+# parts of the file's size, at which the clock is checked. The last recording may be short, so the
+# end is checked too.
+_STREAM_FORMATS = ("mpegts", "mpeg")
+_CHECKED_POSITIONS = (*(Fraction(place, 8) for place in range(1, 8)), Fraction(1))
+# Bytes at the end of a file that contain the start of at least one picture.
 _LAST_BYTES = 1 << 18
-# Seconds by which a clock may go back within one recording: a container's rounding.
+# Seconds by which times may go back within one recording, because the container rounds them.
 CLOCK_TOLERANCE = 1
 
 
 def several_recordings(name: str) -> MediaRefusedError:
-    """The error for a file whose clock starts anew on the way."""
+    """The error for a file whose clock restarts within the file."""
     return MediaRefusedError(
         f"{name} is several recordings in one file: its clock starts anew.",
         "Join them with ffmpeg's concat demuxer, which gives them one clock.",
@@ -259,16 +270,16 @@ def several_recordings(name: str) -> MediaRefusedError:
 def _check_clock(container: InputContainer, picture: VideoStream, source: FileSource) -> None:
     """Raises MediaRefusedError where the file is several recordings, each with a clock of its own.
 
-    A player shows them one after the other, but a time says no longer which of them is meant, and
-    libavformat takes the length of one for that of all.
+    A player shows the recordings one after another, but the same time then occurs in several of
+    them, and libavformat reports the duration of one as that of the file.
     """
     latest: int | None = None
-    for place in _CHECKED:
+    for place in _CHECKED_POSITIONS:
         offset = min(int(place * source.size), source.size - _LAST_BYTES)
         if offset <= 0:
             continue
         container.seek(offset, unsupported_byte_offset=True)
-        found = (p.dts for p in islice(container.demux(picture), _MOST_TRIED) if p.dts is not None)
+        found = (p.dts for p in islice(container.demux(picture), _MAX_PACKETS) if p.dts is not None)
         if (dts := next(found, None)) is None or picture.time_base is None:
             continue
         if latest is not None and (latest - dts) * picture.time_base > CLOCK_TOLERANCE:
@@ -276,16 +287,16 @@ def _check_clock(container: InputContainer, picture: VideoStream, source: FileSo
         latest = dts
 
 
-# Degrees by which a matrix may miss a quarter turn; one that misses it by more is ignored.
-_TILT = 1.0
+# Degrees by which a matrix may deviate from a multiple of 90; larger deviations are ignored.
+_MAX_TILT = 1.0
 
 
 def orientation(matrix: Sequence[int]) -> tuple[int, bool]:
-    """How a display matrix shows a picture: degrees counter-clockwise, and whether it is mirrored.
+    """The rotation of a display matrix in degrees counter-clockwise, and whether it mirrors.
 
     `matrix` is that of ISO/IEC 14496-12 (8.3.2), row by row; empty for none. The rule is ffmpeg's
-    own, so that a clip shows what players do, except that a picture that is tilted stays as it is
-    coded.
+    own, so that a clip looks as in players, except that a matrix that is no multiple of 90 degrees
+    is ignored.
     """
     if not matrix:
         return 0, False
@@ -295,13 +306,13 @@ def orientation(matrix: Sequence[int]) -> tuple[int, bool]:
         return 0, False
     clockwise = degrees(atan2(b / scales[1], a / scales[0])) % 360
     quarters = round(clockwise / 90)
-    if abs(clockwise - 90 * quarters) >= _TILT:
+    if abs(clockwise - 90 * quarters) >= _MAX_TILT:
         return 0, False
     match quarters % 4:
         case 1:
             return 270, c > 0
         case 2:
-            # Left and right, top and bottom, or both are exchanged.
+            # The matrix flips the picture horizontally, vertically, or both (a half turn).
             return (180, False) if d < 0 else (0, True)
         case 3:
             return 90, c < 0
@@ -310,12 +321,14 @@ def orientation(matrix: Sequence[int]) -> tuple[int, bool]:
 
 
 def _display_matrix(frame: VideoFrame) -> Sequence[int]:
-    # PyAV's own `rotation` is a whole number of degrees, which does not tell mirrored pictures.
+    # PyAV's own `rotation` is a whole number of degrees and cannot represent mirroring.
     found: Any = frame.side_data.get(SideData.DISPLAYMATRIX)  # type: ignore[call-overload]
     return unpack_from("=9i", bytes(found)) if found else ()
 
 
-def _upright(frame: VideoFrame, picture: VideoStream, rotation: int) -> tuple[int, int, bool]:
+def _displayed_size(
+    frame: VideoFrame, picture: VideoStream, rotation: int
+) -> tuple[int, int, bool]:
     aspect = Fraction(picture.sample_aspect_ratio or 1)
     # Square pixels keep the coded height; H.264's 4:2:0 wants both sides even.
     width, height = _even(frame.width * aspect), _even(Fraction(frame.height))
@@ -328,7 +341,9 @@ def _even(length: Fraction) -> int:
     return max(2, 2 * round(length / 2))
 
 
-def _packets(frame: VideoFrame, picture: VideoStream) -> tuple[ParameterSets | None, str]:
+def _copyable_parameter_sets(
+    frame: VideoFrame, picture: VideoStream
+) -> tuple[ParameterSets | None, str]:
     """The parameter sets that the stream's packets need, or why they cannot be copied."""
     context = picture.codec_context
     if context.name != "h264":
@@ -350,9 +365,9 @@ def _packets(frame: VideoFrame, picture: VideoStream) -> tuple[ParameterSets | N
     return (None, reencode_reason) if reencode_reason else (sets, "")
 
 
-def _colour(frame: VideoFrame) -> Colour:
+def _colour_of(frame: VideoFrame) -> Colour:
     primaries, transfer = int(frame.color_primaries), int(frame.color_trc)
-    # The tag may be missing or wrong: the pixels tell RGB, which has all of its range.
+    # The tag may be missing or wrong, so RGB is detected by the pixel format. It is full range.
     if frame.format.is_rgb or frame.format.has_palette:
         return Colour(primaries, transfer, RGB, full_range=True)
     matrix = UNSPECIFIED if int(frame.colorspace) == RGB else int(frame.colorspace)
@@ -360,20 +375,20 @@ def _colour(frame: VideoFrame) -> Colour:
     return Colour(primaries, transfer, matrix, full)
 
 
-def _sound(container: InputContainer, name: str) -> AudioInfo | None:
+def _audio_info(container: InputContainer, name: str) -> AudioInfo | None:
     stream = audio_stream(container, name)
     if stream is None or not stream.rate or not stream.channels:
         return None
-    return AudioInfo(stream.rate, stream.channels, _grid(container, stream))
+    return AudioInfo(stream.rate, stream.channels, _packet_grid(container, stream))
 
 
-# Those whose packets all hold as many samples.
-_EVEN_CODECS = ("aac", "ac3", "eac3", "flac", "mp2", "mp3", "mp3float", "opus", "libopus")
+# Codecs whose packets all hold the same number of samples.
+_FIXED_FRAME_CODECS = ("aac", "ac3", "eac3", "flac", "mp2", "mp3", "mp3float", "opus", "libopus")
 
 
-def _grid(container: InputContainer, stream: av.AudioStream) -> tuple[Fraction, int] | None:
+def _packet_grid(container: InputContainer, stream: av.AudioStream) -> tuple[Fraction, int] | None:
     base = stream.time_base
-    if stream.codec_context.name not in _EVEN_CODECS or not base or base * stream.rate <= 1:
+    if stream.codec_context.name not in _FIXED_FRAME_CODECS or not base or base * stream.rate <= 1:
         return None
     container.seek(0, stream=stream)
     for packet in container.demux(stream):
@@ -391,11 +406,12 @@ def _duration(
     if picture.duration and picture.time_base:
         ends.append(((picture.start_time or 0) + picture.duration) * picture.time_base)
     if container.duration:
-        # Knows of edit lists, which the stream's own length does not, but is rounded.
+        # The container's duration considers edit lists, which the stream's own does not, but it is
+        # rounded.
         whole = Fraction((container.start_time or 0) + container.duration, av.time_base)
         ends.append(whole + _ROUNDING)
     return min(ends) - start if ends else None
 
 
-# A container's length is in its own unit, in MP4 often a millisecond.
+# Seconds. A container rounds its duration to its own unit, in MP4 often a millisecond.
 _ROUNDING = Fraction(1, 500)

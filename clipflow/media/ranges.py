@@ -1,8 +1,9 @@
-"""A remote object as a file, read by range, and what a process keeps of the indexes it has read.
+"""A remote object as a file that is read by byte range, with a cache of index blocks.
 
-A container is opened by reading its index, then read where that says. The blocks of the first are
-kept and shared, so that every later opening of the same bytes needs no request; the second is
-asked for in one piece where the index tells how far it goes, else in steps.
+Opening a container reads its index; reading a span then follows the offsets in that index. Blocks
+that are read while a container is opened are cached and shared, so that opening the same object
+again needs no request. The media data of a span is requested in one piece where the index gives
+its extent, and otherwise in steps.
 """
 
 from collections import OrderedDict
@@ -12,43 +13,44 @@ from struct import unpack_from
 from threading import Lock
 from typing import NamedTuple
 
-# Reads the bytes `start ≤ place < end`, all of them.
+# Returns all bytes of the object at positions `start ≤ position < end`.
 Fetch = Callable[[int, int], bytes]
 
-# Bytes. The unit of what is kept, and what is asked for first at a new place of an index: the
-# header of a fragment is smaller.
+# Bytes in a cached block, which is also the size of the first request at a new position of an
+# index: the header of a fragment is smaller.
 BLOCK = 1 << 12
-# What is asked for first at any other place, and how far ahead reading goes on without a gap.
+# Bytes in the first request at any other position, and the largest gap within a run of reads.
 BUFFER = 1 << 15
-# What one request brings, and a file holds, at most.
+# Bytes that one request fetches, and that one file keeps in memory, at most.
 LARGEST = 4 << 20
-_KEPT = 64 << 20
-# While a container is opened, a request may bring so much more than is needed.
+_CACHE_BYTES = 64 << 20
+# Bytes that a request may fetch beyond the need of the reader while a container is opened.
 _STEP = 1 << 18
-# A run of reads asks for so many times what it has had, and beyond a step, for this part of it.
+# A request of a run of reads fetches `_GROWTH` times the length of the run so far, up to one step,
+# and beyond one step the `_PART`-th part of that length.
 _GROWTH, _PART = 4, 16
 
 
 class ByteRange(NamedTuple):
-    """Bytes `start ≤ place < end` of an object."""
+    """The bytes `start ≤ position < end` of an object."""
 
     start: int
     end: int
 
 
 class InterruptedReadError(Exception):
-    """Carries what is no Exception (a cancellation, Ctrl-C) through PyAV, which would lose it."""
+    """Carries a BaseException (a cancellation, Ctrl-C) through PyAV, which would swallow it."""
 
 
 class BlockCache:
-    """Blocks by the object they are of: at most `limit` bytes, the least recently used go first."""
+    """A thread-safe LRU cache of objects' blocks that holds at most `limit` bytes."""
 
-    def __init__(self, limit: int = _KEPT) -> None:
+    def __init__(self, limit: int = _CACHE_BYTES) -> None:
         self._limit = limit
         self._size = 0
         self._blocks: OrderedDict[tuple[Hashable, int], bytes] = OrderedDict()
         self._lock = Lock()
-        # Few enough to hold for good; two objects that share one only wait for each other.
+        # A fixed number of locks: two objects that share one only wait for each other.
         self._fetching = [Lock() for _ in range(64)]
 
     def get(self, identity: Hashable, number: int) -> bytes | None:
@@ -66,7 +68,7 @@ class BlockCache:
                 self._size -= len(self._blocks.popitem(last=False)[1])
 
     def fetching(self, identity: Hashable) -> Lock:
-        """Held while blocks of an object are fetched, so that nobody fetches them twice."""
+        """The lock to hold while fetching an object's blocks, so that no block is fetched twice."""
         return self._fetching[hash(identity) % len(self._fetching)]
 
     def clear(self) -> None:
@@ -75,134 +77,135 @@ class BlockCache:
             self._size = 0
 
 
-# That of this process.
+# The cache that all files of this process share.
 BLOCK_CACHE = BlockCache()
 
 
 class RangeFile:
-    """The file that PyAV reads. Of one thread; only what is kept is shared.
+    """A remote object as the file that PyAV reads. Not thread-safe; only the cache is shared.
 
-    `cache_limit` is up to how long a run of reads, in bytes, is kept: endless while a container is
-    opened. Raises what `fetch` raises, once: PyAV hands it on as soon as libavformat returns. Until
-    then the file is at its end, since PyAV prints every further exception.
+    Reads are cached until a run of them exceeds `cache_limit` bytes; there is no limit while a
+    container is opened. An error of `fetch` is raised once: PyAV passes it on as soon as
+    libavformat returns. Until then reads return no bytes, since PyAV prints every further
+    exception.
     """
 
     def __init__(
-        self, fetch: Fetch, size: int, identity: Hashable, kept: BlockCache = BLOCK_CACHE
+        self, fetch: Fetch, size: int, identity: Hashable, cache: BlockCache = BLOCK_CACHE
     ) -> None:
         self.cache_limit = inf
-        self._fetch, self._size, self._identity, self._kept = fetch, size, identity, kept
-        self._place = 0
-        # Of the run of reads, nearly without a gap, that goes on.
-        self._begun = self._reached = 0
-        # What was fetched last, each piece with where it begins.
-        self._held: list[tuple[int, memoryview]] = []
+        self._fetch, self._size, self._identity, self._cache = fetch, size, identity, cache
+        self._position = 0
+        # Bounds of the current run of reads, which has no gap larger than `_gap()`.
+        self._run_start = self._run_end = 0
+        # The most recently fetched pieces, each with its position in the object.
+        self._pieces: list[tuple[int, memoryview]] = []
         self._expected: list[ByteRange] = []
         self._step = _STEP
         self._failed = False
 
     def expect(self, extents: list[ByteRange], step: int) -> None:
-        """Keep no more, and read `extents` in large pieces, what lies elsewhere in small steps."""
+        """Stop caching; read `extents` in large pieces and other bytes in steps of `step`."""
         self.cache_limit = 0
         self._expected, self._step = extents, min(step, LARGEST // _GROWTH)
 
     @property
     def run(self) -> ByteRange:
-        """What was read, nearly without a gap, up to here."""
-        return ByteRange(self._begun, self._reached)
+        """The bytes of the current run of reads."""
+        return ByteRange(self._run_start, self._run_end)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        self._place = max(0, offset + (0, self._place, self._size)[whence])
-        return self._place
+        self._position = max(0, offset + (0, self._position, self._size)[whence])
+        return self._position
 
     def tell(self) -> int:
-        return self._place
+        return self._position
 
     def read(self, count: int) -> bytes:
-        """Up to `count` bytes, none at the end."""
-        if self._failed or self._place >= self._size:
+        """Up to `count` bytes from the current position; none at the end of the object."""
+        if self._failed or self._position >= self._size:
             return b""
-        if not self._begun <= self._place <= self._reached + self._gap():
-            self._begun = self._reached = self._place
+        if not self._run_start <= self._position <= self._run_end + self._gap():
+            self._run_start = self._run_end = self._position
         try:
-            data = self._here(count) or self._asked(count)
+            data = self._buffered(count) or self._request(count)
         except BaseException as error:
             self._failed = True
             if isinstance(error, Exception):
                 raise
             raise InterruptedReadError from error
-        self._place += len(data)
-        self._reached = max(self._reached, self._place)
+        self._position += len(data)
+        self._run_end = max(self._run_end, self._position)
         return data
 
-    def _here(self, count: int) -> bytes:
-        """What needs no request, else nothing."""
-        number, offset = divmod(self._place, BLOCK)
-        if block := self._kept.get(self._identity, number):
+    def _buffered(self, count: int) -> bytes:
+        """Up to `count` bytes that are in memory already; none where a request is needed."""
+        number, offset = divmod(self._position, BLOCK)
+        if block := self._cache.get(self._identity, number):
             return block[offset : offset + count]
-        for held in self._held:
-            start, piece = held
-            if start <= self._place < start + len(piece):
-                # The least recently used is the first to go.
-                self._held.remove(held)
-                self._held.append(held)
-                return bytes(piece[self._place - start :][:count])
+        for entry in self._pieces:
+            start, piece = entry
+            if start <= self._position < start + len(piece):
+                # Moved to the end, since the least recently used piece is dropped first.
+                self._pieces.remove(entry)
+                self._pieces.append(entry)
+                return bytes(piece[self._position - start :][:count])
         return b""
 
-    def _asked(self, count: int) -> bytes:
-        """What one request brings."""
-        if self._place - self._begun >= self.cache_limit:
-            return self._hold(count)
-        with self._kept.fetching(self._identity):
-            # Another thread may have brought it meanwhile.
-            return self._here(count) or self._keep(count)
+    def _request(self, count: int) -> bytes:
+        """Up to `count` bytes, fetched by one request."""
+        if self._position - self._run_start >= self.cache_limit:
+            return self._fetch_piece(count)
+        with self._cache.fetching(self._identity):
+            # Another thread may have fetched the block while this one waited for the lock.
+            return self._buffered(count) or self._fetch_blocks(count)
 
-    def _hold(self, count: int) -> bytes:
-        start, end = self._wanted(max(BUFFER, self._step // _GROWTH))
-        while self._held and sum(len(piece) for _, piece in self._held) + end - start > LARGEST:
-            self._held.pop(0)
-        piece = memoryview(self._bring(start, end))
-        self._held.append((start, piece))
-        return bytes(piece[self._place - start :][:count])
+    def _fetch_piece(self, count: int) -> bytes:
+        start, end = self._next_range(max(BUFFER, self._step // _GROWTH))
+        while self._pieces and sum(len(piece) for _, piece in self._pieces) + end - start > LARGEST:
+            self._pieces.pop(0)
+        piece = memoryview(self._fetch_range(start, end))
+        self._pieces.append((start, piece))
+        return bytes(piece[self._position - start :][:count])
 
-    def _keep(self, count: int) -> bytes:
-        start, end = (place // BLOCK * BLOCK for place in self._wanted(BLOCK))
-        piece = self._bring(start, end + BLOCK)
+    def _fetch_blocks(self, count: int) -> bytes:
+        start, end = (place // BLOCK * BLOCK for place in self._next_range(BLOCK))
+        piece = self._fetch_range(start, end + BLOCK)
         for at in range(0, len(piece), BLOCK):
-            self._kept.put(self._identity, (start + at) // BLOCK, piece[at : at + BLOCK])
-        here = piece[self._place - start :]
-        if self._begun == self._place and (length := index_length(here)):
-            self._expected = [ByteRange(self._place, self._place + length)]
-        return here[:count]
+            self._cache.put(self._identity, (start + at) // BLOCK, piece[at : at + BLOCK])
+        data = piece[self._position - start :]
+        if self._run_start == self._position and (length := index_length(data)):
+            self._expected = [ByteRange(self._position, self._position + length)]
+        return data[:count]
 
-    def _bring(self, start: int, end: int) -> bytes:
+    def _fetch_range(self, start: int, end: int) -> bytes:
         end = min(end, self._size)
-        self._reached = max(self._reached, end)
+        self._run_end = max(self._run_end, end)
         return self._fetch(start, end)
 
-    def _wanted(self, first: int) -> ByteRange:
-        """What to request for the sake of this place; at a new one, at least `first` bytes."""
-        # Streams lie in turns: what was gone past will be read as well.
-        start = min(self._place, self._reached)
+    def _next_range(self, first: int) -> ByteRange:
+        """The range to request at the current position; in a new run, `first` bytes or more."""
+        # Streams are interleaved, so bytes that were skipped will be read as well.
+        start = min(self._position, self._run_end)
         for extent in self._expected:
-            if extent.start <= self._place < extent.end:
-                # Room for a piece of each, and for one that is just being left.
+            if extent.start <= self._position < extent.end:
+                # One piece of each extent fits in memory, and one that is no longer read.
                 most = LARGEST if len(self._expected) == 1 else LARGEST // (len(self._expected) + 1)
-                return ByteRange(max(start, extent.start), min(extent.end, self._place + most))
-        run = self._place - self._begun
+                return ByteRange(max(start, extent.start), min(extent.end, self._position + most))
+        run = self._position - self._run_start
         more = min(run * _GROWTH, max(self._step, run // _PART), LARGEST)
-        return ByteRange(start, self._place + max(first, more))
+        return ByteRange(start, self._position + max(first, more))
 
     def _gap(self) -> int:
-        """How far ahead may be gone without a new run: further, the longer this one is."""
-        return max(BUFFER, min(self._reached - self._begun, self._step))
+        """Bytes that a read may skip without starting a new run; more in a longer run."""
+        return max(BUFFER, min(self._run_end - self._run_start, self._step))
 
 
 def index_length(data: bytes) -> int:
     """Bytes from the first of `data` to the end of the `moov` that begins in it, 0 without one.
 
     `data` must begin with a box of ISO/IEC 14496-12 (4.2): four bytes of length, four of type, and
-    where the length is 1, eight more with the true one.
+    where the length is 1, eight more with the actual length.
     """
     at = 0
     while at + 16 <= len(data):

@@ -1,11 +1,12 @@
-"""A segment whose middle is copied: only the partial groups of pictures at its ends are encoded.
+"""Smart cuts: only the partial groups of pictures at a segment's ends are encoded, the rest copied.
 
-Between two IDR pictures nothing refers outside. Where moreover every packet up to one is shown
-before it, and every packet from it on is not, the packets between two such pictures are exactly the
-frames between their times: a copy of them is complete, and exact. Where no such stretch exists, or
-where the result fails its check, the whole segment is encoded.
+The pictures from one IDR picture to the next refer to no others. If all packets before an IDR
+picture are also shown before it, and none from it on is, then the packets between two such IDR
+pictures are exactly the frames between their times, and copying them is exact. Where the span holds
+no such range, or where the result fails verification, the whole segment is encoded.
 """
 
+# PyAV's Packet takes a type argument for the type checker only.
 from __future__ import annotations
 
 import logging
@@ -31,17 +32,17 @@ from clipflow.media.probe import Probe
 from clipflow.media.source import source_errors
 from clipflow.media.window import Window, sub_window, video_packets
 
-# PyAV's Packet takes a type argument for the type checker only.
+logger = logging.getLogger(__name__)
 
 
 _SLICES = (NalType.SLICE, NalType.IDR_SLICE)
 # Data partitions, and layers for other decoders: H.264's table 7-1.
-_FOREIGN = (2, 3, 4, 14, 15, 19, 20, 21)
+_UNSUPPORTED_TYPES = (2, 3, 4, 14, 15, 19, 20, 21)
 
 
 @dataclass(frozen=True, slots=True)
 class PacketInfo:
-    """One packet: when it is shown, in seconds from the span's start, and whether it is an IDR."""
+    """One packet: its presentation time in seconds from the span's start, and if it is an IDR."""
 
     time: Fraction
     is_idr: bool
@@ -49,9 +50,10 @@ class PacketInfo:
 
 @dataclass(frozen=True)
 class CopyRange:
-    """What is copied: the window's packets `first ≤ n < last`, in decode order.
+    """The window's packets to copy: `first ≤ n < last`, in decode order.
 
-    The frames before are decoded from packet `lead` on, those after from packet `last` on.
+    `before`, `copied` and `after` are frame times in seconds from the span's start. The frames
+    before are decoded from packet `lead` on, those after from packet `last` on.
     """
 
     lead: int
@@ -63,23 +65,23 @@ class CopyRange:
 
 
 def copy_range(window: Window, sets: ParameterSets) -> CopyRange:
-    """The longest stretch of the window that may be copied. Raises ValueError saying why none."""
+    """The longest range of the window that can be copied. Raises ValueError if there is none."""
     with av.open(str(window.path)) as container:
         header = container.streams.video[0].codec_context.extradata or b""
         if parameter_sets(header) != sets:
             raise ValueError("the window has other parameter sets than the source")
         size = length_size(header)
-        packets = [_frame(packet, window, sets, size) for packet in video_packets(container)]
-    return _longest(packets, window)
+        packets = [_packet_info(packet, window, sets, size) for packet in video_packets(container)]
+    return _longest_range(packets, window)
 
 
-def _frame(packet: Packet[Any], window: Window, sets: ParameterSets, size: int) -> PacketInfo:
+def _packet_info(packet: Packet[Any], window: Window, sets: ParameterSets, size: int) -> PacketInfo:
     kinds = []
     for unit in h264.nal_units(bytes(packet), size):
         kind = h264.nal_type(unit)
         if kind in (NalType.SPS, NalType.PPS) and not sets.has(unit):
             raise ValueError("the source changes its parameter sets")
-        if kind in _FOREIGN:
+        if kind in _UNSUPPORTED_TYPES:
             raise ValueError(f"the source has NAL units of type {kind}")
         kinds.append(kind)
     slices = {kind for kind in kinds if kind in _SLICES}
@@ -90,21 +92,21 @@ def _frame(packet: Packet[Any], window: Window, sets: ParameterSets, size: int) 
     return PacketInfo(time, slices == {NalType.IDR_SLICE})
 
 
-def _longest(packets: Sequence[PacketInfo], window: Window) -> CopyRange:
+def _longest_range(packets: Sequence[PacketInfo], window: Window) -> CopyRange:
     times, end = [packet.time for packet in packets], window.span.duration
     if sorted(time for time in times if 0 <= time < end) != list(window.frames):
         raise ValueError("the window's packets are not the span's frames")
-    borders = _borders(packets)
-    starts = [place for place in borders if times[place] >= 0]
+    boundaries = _clean_idrs(packets)
+    starts = [place for place in boundaries if times[place] >= 0]
     latest = list(accumulate(times, max))
-    ends = [place for place in borders if place and latest[place - 1] < end]
+    ends = [place for place in boundaries if place and latest[place - 1] < end]
     if window.is_last and latest[-1] < end:
         ends.append(len(packets))
     if not starts or not ends or starts[0] >= ends[-1]:
         raise ValueError("no whole closed group of pictures lies in the span")
     first, last = starts[0], ends[-1]
     return CopyRange(
-        lead=max((place for place in borders if times[place] <= 0), default=0),
+        lead=max((place for place in boundaries if times[place] <= 0), default=0),
         first=first,
         last=last,
         before=tuple(time for time in window.frames if time < times[first]),
@@ -113,8 +115,8 @@ def _longest(packets: Sequence[PacketInfo], window: Window) -> CopyRange:
     )
 
 
-def _borders(packets: Sequence[PacketInfo]) -> list[int]:
-    """Where an IDR picture parts what is shown before it from what is shown after."""
+def _clean_idrs(packets: Sequence[PacketInfo]) -> list[int]:
+    """Numbers of IDR pictures that separate all frames shown before from all shown after."""
     times = [packet.time for packet in packets]
     latest = list(accumulate(times, max))
     onwards = list(accumulate(reversed(times), min))[::-1]
@@ -127,13 +129,12 @@ def _borders(packets: Sequence[PacketInfo]) -> list[int]:
     ]
 
 
-logger = logging.getLogger(__name__)
-_LABEL = 200
+_MAX_LABEL = 200
 
 
 @dataclass(frozen=True)
 class CutResult:
-    """Which way a segment was made, and of an encoded one why; `copied` counts frames."""
+    """How a segment was made; `why` is the reason if it was encoded, `copied` counts frames."""
 
     way: Literal["copied", "encoded"]
     why: str = ""
@@ -141,16 +142,16 @@ class CutResult:
 
     @property
     def label(self) -> str:
-        """`smart`, or `encoded` and why: ASCII, as metadata must be, and at most 200 characters."""
+        """`smart`, or `encoded: ` and the reason: ASCII, as metadata must be, and short."""
         if self.way == "copied":
             return "smart"
-        told = f"encoded: {' '.join(self.why.split())}"
-        return told.encode("ascii", "replace").decode()[:_LABEL]
+        label = f"encoded: {' '.join(self.why.split())}"
+        return label.encode("ascii", "replace").decode()[:_MAX_LABEL]
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What the steps of one cut share."""
+    """The inputs that all steps of one cut share."""
 
     window: Window
     source: Probe
@@ -200,13 +201,14 @@ def _copy(work: _Work, sets: ParameterSets, middle: CopyRange, path: Path) -> No
     head = _edge(work, (middle.lead, middle.first), middle.before, "head")
     tail = _edge(work, (middle.last, None), middle.after, "tail")
     runs = [*head, copied, *tail]
-    # Also a segment that is copied wholly has our parameter sets, as its clip's others have.
+    # Also a segment that is copied as a whole needs the encoder's parameter sets in its header,
+    # because all segments of a clip share one header. Encoding one frame provides them.
     alone = (middle.first, middle.first + 1), middle.copied[:1]
     like = (head or tail or _edge(work, *alone, "alone"))[0].path
-    sound = encode.encode_sound(
+    audio = encode.encode_sound(
         window, work.source, work.target, scratch / "sound.mp4", work.machine
     )
-    _write(work, sets, runs, like, sound, path)
+    _write(work, sets, runs, like, audio, path)
     planned = sorted(pts for run in runs for pts in run.shown)
     encode.verify_frames(path, planned, work.pixels, scratch, work.machine)
 
@@ -214,7 +216,7 @@ def _copy(work: _Work, sets: ParameterSets, middle: CopyRange, path: Path) -> No
 def _edge(
     work: _Work, packets: tuple[int, int | None], frames: Sequence[Fraction], name: str
 ) -> list[PacketRun]:
-    """The frames encoded, from the window's packets between those two numbers; if there are any."""
+    """Encode `frames`, decoded from the window's packets in `packets`; no run without frames."""
     if not frames:
         return []
     scratch = work.scratch
@@ -232,9 +234,9 @@ def _encode(work: _Work, sets: ParameterSets, path: Path) -> None:
 
 
 def _write(
-    work: _Work, sets: ParameterSets, runs: Sequence[PacketRun], like: Path, sound: Path, path: Path
+    work: _Work, sets: ParameterSets, runs: Sequence[PacketRun], like: Path, audio: Path, path: Path
 ) -> None:
     with av.open(str(like)) as model:
         ours = parameter_sets(model.streams.video[0].codec_context.extradata or b"")
     header = sets.combined_with(ours).header()
-    write_segment(runs, like, header, sound, to_ticks(work.window.span.duration), path)
+    write_segment(runs, like, header, audio, to_ticks(work.window.span.duration), path)

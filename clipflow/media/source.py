@@ -1,4 +1,4 @@
-"""A source opened for reading: one object read by range, a local file, or an HLS playlist."""
+"""Opening a source for reading: one object read by range, a local file, or an HLS playlist."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -27,16 +27,19 @@ from clipflow.domain.errors import (
 from clipflow.media.hls import Playlist
 from clipflow.media.ranges import BUFFER, ByteRange, Fetch, InterruptedReadError, RangeFile
 
-# Seconds by which an index may overshoot: cues are minutes apart in some files.
-_COARSE = 10
-# Bytes: parts nearer to each other than that are read as one.
-_NEAR = 1 << 16
+logger = logging.getLogger(__name__)
+
+# Seconds by which an index entry may lie past a span: cues are minutes apart in some files.
+_MAX_INDEX_ERROR = 10
+# Bytes: ranges with a smaller gap between them are read as one.
+_MAX_GAP = 1 << 16
 
 
 def span_ranges(container: InputContainer, start: Fraction, end: Fraction) -> list[ByteRange]:
-    """The bytes with the packets of all streams from a keyframe before `start` to `end`, joined.
+    """The merged byte ranges of all streams' packets from a keyframe before `start` to `end`.
 
-    In seconds from the source's first frame, about. Empty where the index does not say.
+    Times are in seconds from the source's first frame, approximately. Empty where the container has
+    no usable index.
     """
     picture = reference_stream(container)
     if picture is None or picture.time_base is None:
@@ -50,24 +53,24 @@ def span_ranges(container: InputContainer, start: Fraction, end: Fraction) -> li
 
 
 def reference_stream(container: InputContainer) -> Stream | None:
-    """The stream by which a container is sought: its picture, else its sound."""
+    """The stream to seek by: the best video stream, else the best audio stream."""
     return container.streams.best("video") or container.streams.best("audio")
 
 
 def stream_start(stream: Stream) -> Fraction:
-    """When a stream begins, in seconds on the container's clock."""
+    """The start of a stream, in seconds on the container's clock."""
     return (stream.start_time or 0) * Fraction(stream.time_base or 1)
 
 
 def _keyframe_before(stream: Stream, time: Fraction) -> IndexEntry | None:
-    """The last at or before `time`, in seconds on the container's clock, that the index knows."""
+    """The last indexed keyframe at or before `time`, in seconds on the container's clock."""
     entries = stream.index_entries
     found = entries.search_timestamp(int(time / Fraction(stream.time_base or 1)))
     return entries[found] if found >= 0 else None
 
 
 def byte_rate(container: InputContainer, size: int, time: Fraction) -> Fraction:
-    """About how many bytes of a file of `size` bytes a second takes, 0 where nothing says."""
+    """The approximate bytes a second of a file of `size` bytes; 0 where it is unknown."""
     if container.duration:
         return Fraction(size * av.time_base, container.duration)
     picture = reference_stream(container)
@@ -78,44 +81,43 @@ def byte_rate(container: InputContainer, size: int, time: Fraction) -> Fraction:
 
 
 def _extent(stream: Stream, start: Fraction, end: Fraction) -> ByteRange | None:
-    """`start` and `end` on the container's clock."""
+    """The byte range of a stream from `start` to `end`, in seconds on the container's clock."""
     entries, base = stream.index_entries, Fraction(stream.time_base or 1)
     if not len(entries):
         return None
     first = entries[max(0, entries.search_timestamp(int(start / base), any_frame=True))]
     beyond = entries.search_timestamp(ceil(end / base), backward=False, any_frame=True)
     last = entries[beyond if beyond >= 0 else len(entries) - 1]
-    if abs(last.timestamp * base - end) > _COARSE or last.pos < first.pos:
+    if abs(last.timestamp * base - end) > _MAX_INDEX_ERROR or last.pos < first.pos:
         return None
     return ByteRange(first.pos, last.pos + last.size)
 
 
 def merge_ranges(parts: Sequence[ByteRange]) -> list[ByteRange]:
-    """The same bytes in order, and near ones as one."""
+    """The ranges in order, with ranges that are close to each other merged."""
     whole: list[ByteRange] = []
     for part in sorted(parts):
-        if whole and part.start - whole[-1].end <= _NEAR:
+        if whole and part.start - whole[-1].end <= _MAX_GAP:
             whole[-1] = ByteRange(whole[-1].start, max(whole[-1].end, part.end))
         else:
             whole.append(part)
     return whole
 
 
-logger = logging.getLogger(__name__)
-
-# What a playlist's key ends with; libavformat itself reads what it names.
+# The suffix of a playlist's key. libavformat itself reads the chunks of a playlist.
 PLAYLIST = ".m3u8"
-# Nothing that a file names is opened: an object may be a playlist under another name.
-_NOTHING_ELSE = {"protocol_whitelist": "none"}
-# Bytes in a row that a search in a container may read and a process keeps: cues are smaller.
-_LONGEST_SEARCH = 1 << 20
-# Without an index, a span is read in about so many steps.
+# No protocol is allowed, so that libavformat opens nothing that an object refers to: an object may
+# be a playlist under another name.
+_NO_PROTOCOLS = {"protocol_whitelist": "none"}
+# Bytes that a search in a container may read and cache in a row: cues are smaller.
+_MAX_SEARCH_BYTES = 1 << 20
+# The approximate number of steps in which a span is read without an index.
 _STEPS = 8
 # Seconds to open a source, and to wait for any one read of it.
 _TIMEOUT = (30.0, 30.0)
-# Seconds after which the 33 bits of a transport stream's clock of 90 kHz start anew.
+# Seconds after which the 33-bit clock of a transport stream, at 90 kHz, wraps around.
 CLOCK_PERIOD = Fraction(1 << 33, 90_000)
-# No `file`, so nothing that a source or a playlist names can reach this machine's disk.
+# `file` is not allowed, so that no source or playlist can refer to a file on this machine.
 _PROTOCOLS = "http,https,tcp,tls,crypto"
 _OPTIONS = {
     "protocol_whitelist": _PROTOCOLS,
@@ -132,7 +134,10 @@ _HLS_OPTIONS = {
 
 
 class Source(Protocol):
-    """Media that can be opened near a time. `name` is for people, `etag` says which bytes."""
+    """Media that can be opened near a time.
+
+    `name` is for messages; `etag` identifies the version of the bytes.
+    """
 
     @property
     def name(self) -> str: ...
@@ -142,23 +147,23 @@ class Source(Protocol):
 
     @property
     def seekable(self) -> bool:
-        """Whether what `open` gives must still be sought to the start."""
+        """Whether the caller of `open` must still seek to the start."""
 
     def open(self, start: Fraction, end: Fraction) -> InputContainer:
         """A container that holds `start ≤ t < end`, in seconds from the source's beginning."""
 
     def begins(self, start: Fraction, end: Fraction) -> Fraction | None:
-        """About when what `open` gives begins, in seconds; None where it begins with the source."""
+        """The approximate start of the opened container in seconds; None for the source's own."""
 
     def ends(self, end: Fraction) -> bool:
-        """Whether what `open` gives goes on to the end of the source."""
+        """Whether the opened container extends to the end of the source."""
 
 
 @dataclass(frozen=True)
 class FileSource:
-    """One object of `size` bytes with everything in it: MP4, MOV, MKV, WebM, TS.
+    """One self-contained object of `size` bytes: MP4, MOV, MKV, WebM or TS.
 
-    `fetch` reads those bytes that `etag` says, or raises.
+    `fetch` reads bytes of the version that `etag` identifies, and raises where it was replaced.
     """
 
     name: str
@@ -170,9 +175,9 @@ class FileSource:
     def open(self, start: Fraction, end: Fraction) -> InputContainer:
         file = RangeFile(self.fetch, self.size, (self.name, self.etag))
         container = av.open(
-            file, "r", options=_NOTHING_ELSE, buffer_size=BUFFER, metadata_errors="replace"
+            file, "r", options=_NO_PROTOCOLS, buffer_size=BUFFER, metadata_errors="replace"
         )
-        file.cache_limit = _LONGEST_SEARCH
+        file.cache_limit = _MAX_SEARCH_BYTES
         if start > 0:
             self._search(file, container, start)
         share = (end - start) * byte_rate(container, self.size, start) / _STEPS
@@ -186,22 +191,22 @@ class FileSource:
         return True
 
     def _search(self, file: RangeFile, container: InputContainer, start: Fraction) -> None:
-        """Make libavformat find `start`, since some indexes are read only then.
+        """Seek to `start`, because libavformat reads some indexes only when it seeks.
 
-        The caller seeks again, which then costs no request.
+        The caller's own seek is then served from the cache.
         """
         stream, before = reference_stream(container), file.run.end
         if stream is None or stream.time_base is None:
             return
         container.seek(int((stream_start(stream) + start) / stream.time_base), stream=stream)
         begun, reached = file.run
-        if begun <= _LONGEST_SEARCH < reached - max(begun, before):
+        if begun <= _MAX_SEARCH_BYTES < reached - max(begun, before):
             logger.warning("%s has no index to seek by: it is read from its start", self.name)
 
 
 @dataclass(frozen=True)
 class LocalSource:
-    """A file of ours on this machine."""
+    """A trusted local file."""
 
     path: Path
     etag: str = ""
@@ -212,7 +217,7 @@ class LocalSource:
         return self.path.name
 
     def open(self, start: Fraction, end: Fraction) -> InputContainer:
-        # Without it, what comes before a colon in its name would be a protocol's.
+        # Without `file:`, libavformat would take text before a colon in the path for a protocol.
         return av.open(f"file:{self.path}", "r", metadata_errors="replace")
 
     def begins(self, start: Fraction, end: Fraction) -> Fraction | None:
@@ -233,8 +238,8 @@ class PlaylistSource:
     seekable: bool = False
 
     def open(self, start: Fraction, end: Fraction) -> InputContainer:
-        # Only the chunks around the span: opening the whole playlist and seeking in it would
-        # depend on how each libavformat rounds a chunk's declared length.
+        # Only the chunks around the span are opened: seeking in the whole playlist would depend on
+        # how each version of libavformat rounds a chunk's declared duration.
         return self._open(self.playlist.around(start, end))
 
     def begins(self, start: Fraction, end: Fraction) -> Fraction | None:
@@ -244,19 +249,19 @@ class PlaylistSource:
         return self.playlist.around(end, end).chunks[-1] is self.playlist.chunks[-1]
 
     def at_true_times(self, first: Fraction, times: Sequence[Fraction]) -> "PlaylistSource":
-        """The same source with its chunks around `times` placed by the times in them.
+        """The same source, with the chunks around `times` placed by the timestamps in them.
 
         `first` is the first frame's time on the chunks' own clock, `times` are in seconds from it.
-        The lengths that a playlist declares may be rounded, so they are only a first guess. A chunk
-        is opened for each step of the search.
+        The durations that a playlist declares may be rounded, so they are only an estimate. Each
+        step of the search opens one chunk.
         """
-        known = {0: Fraction(0)}
+        known_starts = {0: Fraction(0)}
         for time in times:
-            self._search(first, time, known)
-        return replace(self, playlist=self.playlist.at_times(known))
+            self._search(first, time, known_starts)
+        return replace(self, playlist=self.playlist.at_times(known_starts))
 
     def duration(self, first: Fraction) -> Fraction:
-        """Seconds from the first frame, which is at `first` on the chunks' clock, to the end."""
+        """The seconds from the first frame, at `first` on the chunks' clock, to the end."""
         last = len(self.playlist.chunks) - 1
         times = [first + self.playlist.starts[-1]] if last else [first]
         with self._open(self.playlist.only(last)) as container:
@@ -267,25 +272,26 @@ class PlaylistSource:
                     times.append(unwrapped(time, times[0]))
         return max(times[1:], default=first + self.playlist.duration) - first
 
-    def _search(self, first: Fraction, time: Fraction, known: dict[int, Fraction]) -> None:
-        """Add the starts of the chunk that holds `time` and of the one after it to `known`."""
+    def _search(self, first: Fraction, time: Fraction, known_starts: dict[int, Fraction]) -> None:
+        """Add the starts of the chunk that holds `time` and of the next one to `known_starts`."""
         low, high, steps = 0, len(self.playlist.chunks), 0
         ends = self.playlist.duration
         while high - low > 1:
-            begins = known[low]
+            begins = known_starts[low]
             share = (time - begins) / (ends - begins) if ends > begins else Fraction(1, 2)
-            # Lengths that differ much from chunk to chunk would make guesses by proportion slow.
+            # Interpolation alone is slow where the chunks' durations differ much, so every third
+            # step bisects.
             share, steps = (share if steps % 3 < 2 else Fraction(1, 2)), steps + 1
             guess = min(max(low + int(share * (high - low)), low + 1), high - 1)
-            if guess not in known:
-                known[guess] = self._start(guess, first)
-            if known[guess] <= time:
+            if guess not in known_starts:
+                known_starts[guess] = self._start(guess, first)
+            if known_starts[guess] <= time:
                 low = guess
             else:
-                high, ends = guess, known[guess]
+                high, ends = guess, known_starts[guess]
 
     def _start(self, number: int, first: Fraction) -> Fraction:
-        """When the chunk's first picture is shown, in seconds from the source's first frame."""
+        """The time of the chunk's first picture, in seconds from the source's first frame."""
         declared = self.playlist.starts[number]
         with self._open(self.playlist.only(number)) as container:
             stream = reference_stream(container)
@@ -308,14 +314,16 @@ class PlaylistSource:
 
 
 def unwrapped(time: Fraction, near: Fraction) -> Fraction:
-    """`time` of a transport stream's clock, which starts anew every 26.5 hours, nearest to
-    `near`."""
+    """The time nearest to `near` that a transport stream's clock shows as `time`.
+
+    That clock wraps around every 26.5 hours. All times are in seconds.
+    """
     return time + round((near - time) / CLOCK_PERIOD) * CLOCK_PERIOD
 
 
 @contextmanager
 def source_errors(name: str) -> Iterator[None]:
-    """What PyAV raises while a source is read becomes an error of ours that names the source."""
+    """Translate errors that PyAV raises while it reads the source `name` to clipflow's errors."""
     try:
         yield
     except InterruptedReadError as carried:
@@ -334,12 +342,13 @@ def source_errors(name: str) -> Iterator[None]:
         av.error.OSError,
     ) as error:
         if error.errno == ENOSPC:
-            # What is read is written to disk at once.
+            # Packets are written to disk while they are read.
             raise DiskFullError(
                 f"Reading {name}: the disk is full.", "Give the worker more storage."
             ) from None
         if error.errno == EIO and not name.endswith(PLAYLIST):
-            # The bytes of all else are fetched by us, whose errors say more.
+            # The bytes of all other sources are fetched by `RangeFile`, which raises errors of its
+            # own, so this is an error in the content.
             raise _damaged(name, error) from None
         raise StorageUnavailableError(f"Reading {name} failed: {error.strerror}.") from None
     except (av.error.ExitError, av.error.TimeoutError):

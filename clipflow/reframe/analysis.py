@@ -6,19 +6,19 @@ the picture cuts between two frames that were seen, those between them decide wh
 """
 
 from bisect import bisect_left, bisect_right
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
-from math import inf
+from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation
+from av.video.reformatter import Interpolation, VideoReformatter
 from scenedetect import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector
 
@@ -26,8 +26,9 @@ from clipflow.domain.errors import MediaRefusedError
 from clipflow.machine import LARGEST_PICTURE
 from clipflow.reframe.faces import Face, FaceDetector, Pixels
 
-# Pixels: the picture's longer side where cuts are detected, and where faces are.
-_CUT_SIDE, _FACE_SIDE = 192, 480
+# Pixels: the picture's longer side where cuts are detected, and where faces are. A picture whose
+# faces are large is made smaller, in steps: they keep the size that aligned faces have.
+_CUT_SIDE, _FACE_SIDE, _LEAST_FACE_SIDE, _SIDE_STEP, _LARGE_FACE = 192, 480, 320, 64, 56
 # Seconds between two looks at one face, and at several, whose mouths are compared.
 _LOOK, _LOOK_AT_SEVERAL = 0.2, 0.12
 # Seconds between two decoded frames, above which too many are left out of the decoding: a weaker
@@ -74,6 +75,10 @@ class Film:
             raise _unreadable(self, error) from None
         return sorted(filter(self.holds, times))
 
+    @cached_property
+    def _reformatters(self) -> defaultdict[tuple[int, int], VideoReformatter]:
+        return defaultdict(VideoReformatter)
+
     @property
     def first_time(self) -> Fraction:
         """When the film's first frame is shown, in seconds on the file's clock."""
@@ -91,7 +96,11 @@ class Film:
         width, height = (max(16, round(side * ratio)) for side in self.shown(frame))
         if self.rotation % 180:
             width, height = height, width
-        small = frame.reformat(width, height, "bgr24", interpolation=Interpolation.FAST_BILINEAR)
+        # A reformatter keeps swscale's filters from frame to frame: half of the work.
+        reformatter = self._reformatters[width, height]
+        small = reformatter.reformat(
+            frame, width, height, "bgr24", interpolation=Interpolation.FAST_BILINEAR
+        )
         turned = np.rot90(np.asarray(small.to_ndarray(), np.uint8), self.rotation // 90)
         if self.mirrored:
             turned = turned[:, ::-1]
@@ -135,7 +144,7 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
         times.append(time)
         is_cut = cuts.feed(film.scaled(frame, _CUT_SIDE / max(width, height)))
         if is_cut or time >= due - _SAME_TIME:
-            look = _look(film, detector, time, frame)
+            look = _look(film, detector, time, frame, _side(analysis))
             analysis.looks.append(look)
             pause = _LOOK_AT_SEVERAL if len(look.faces) > 1 else _LOOK
             # Counted from when this look was due, so that frames that come late make no fewer.
@@ -149,8 +158,20 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
     return analysis
 
 
-def _look(film: Film, detector: FaceDetector, time: float, frame: av.VideoFrame) -> Look:
-    ratio = min(1.0, _FACE_SIDE / max(film.shown(frame)))
+def _side(analysis: Analysis) -> int:
+    """The longer side of the picture in which the next look finds faces as well as in a larger one.
+
+    It follows from the smallest face of the last look.
+    """
+    faces = analysis.looks[-1].faces if analysis.looks else ()
+    if not faces:
+        return _FACE_SIDE
+    needed = _LARGE_FACE * max(analysis.width, analysis.height) / min(face.size for face in faces)
+    return min(_FACE_SIDE, max(_LEAST_FACE_SIDE, _SIDE_STEP * ceil(needed / _SIDE_STEP)))
+
+
+def _look(film: Film, detector: FaceDetector, time: float, frame: av.VideoFrame, side: int) -> Look:
+    ratio = min(1.0, side / max(film.shown(frame)))
     faces = detector.detect(film.scaled(frame, ratio))[:_MOST_FACES]
     return Look(time, tuple(face.scaled(1 / ratio) for face in faces))
 

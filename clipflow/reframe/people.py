@@ -21,8 +21,11 @@ _STEP, _STRIDE, _GROWTH = 0.6, 1.0, 1.6
 # A face that is seen less often, or in less of the looks between its first and last, is none.
 _SIGHTINGS, _CONSTANT = 3, 0.4
 # A person is seen in so much of a shot, and is so large compared with the largest face; others are
-# bystanders. A picture on a wall does not move at all: less than this, of 255, between two looks.
-_PRESENCE, _SMALL, _STILL = 0.3, 0.22, 0.25
+# bystanders.
+_PRESENCE, _SMALL = 0.3, 0.22
+# Of 255, how much an aligned face changes between two looks: less than the first is a picture on a
+# wall, more than the second somebody who moves. The noise of compression lies between them.
+_STILL, _MOVING = 0.25, 3.0
 # Looks over which a face's place is the median, so that half a second of errors does not count.
 _WINDOW = 5
 # Coefficients of a face's appearance a side, and how alike two descriptors of one person are.
@@ -69,7 +72,7 @@ class Track:
         """How much the aligned face changes between two looks, of 255."""
         faces = [f.aligned.astype(np.int16) for f in self.faces if f.aligned is not None]
         changes = [float(np.abs(b - a).mean()) for a, b in pairwise(faces)]
-        return median(changes) if changes else 0.0
+        return float(np.percentile(changes, 95)) if changes else 0.0
 
     def during(self, start: float, end: float) -> list[tuple[float, Face]]:
         """The steadied faces of `start ≤ t ≤ end` with their times."""
@@ -151,8 +154,9 @@ def _without_bystanders(tracks: Sequence[Track], looks: Sequence[Look]) -> list[
     if not tracks:
         return []
     largest = max(track.size for track in tracks)
-    # A single face is the subject also where nothing moves, as in a photograph.
-    alive = [track for track in tracks if track.motion >= _STILL] or list(tracks)
+    # Where nobody moves, as in a photograph, all of them are the subject.
+    somebody_moves = any(track.motion >= _MOVING for track in tracks)
+    alive = [track for track in tracks if track.motion >= _STILL or not somebody_moves]
     kept = [
         track
         for track in alive

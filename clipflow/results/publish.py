@@ -7,7 +7,8 @@ from clipflow.domain.clips import ClipResult, Segment
 from clipflow.domain.errors import ClipflowError, redact
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Short
-from clipflow.jobs.segment import checkpoint, fingerprint, is_made_from, is_ours, open_source
+from clipflow.jobs.fingerprints import fingerprint
+from clipflow.jobs.segment import checkpoint, is_made_from, is_ours, open_source
 from clipflow.jobs.speech_windows import read_transcript
 from clipflow.machine import Machine
 from clipflow.results.pages import clip_page, shorts_page

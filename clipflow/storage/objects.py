@@ -73,6 +73,16 @@ class ObjectStore:
             key, answer["ETag"].strip('"'), answer["ContentLength"], answer["Metadata"]
         )
 
+    def etags(self, prefix: str) -> dict[str, str]:
+        """The ETag, without quotes, of each object whose key begins with `prefix`."""
+        pages = self.client.get_paginator("list_objects_v2")
+        with storage_errors(f"listing {prefix}"):
+            return {
+                found["Key"]: found["ETag"].strip('"')
+                for page in pages.paginate(Bucket=self.bucket, Prefix=prefix)
+                for found in page.get("Contents", [])
+            }
+
     def url(self, key: str) -> str:
         """A presigned address from which the object can be read for an hour."""
         return self.client.generate_presigned_url(

@@ -2,7 +2,7 @@
 
     guard ── supervisor ─┬─ aws      MiniStack, its state on disk
                          ├─ prefect  the server and its UI, on SQLite
-                         ├─ worker   of one process work pool, with its flow runs
+                         ├─ worker   of the process work pools, with their flow runs
                          └─ bridge   SQS message → Prefect event
 
 The supervisor starts the parts in this order and stops them in the opposite one. Whichever of guard

@@ -17,7 +17,7 @@ import boto3
 import httpx
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -31,7 +31,7 @@ from prefect.workers.process import ProcessWorker
 
 from deployments.automations import put_automations
 from deployments.local_stack import processes, settings
-from deployments.local_stack.settings import WORK_POOL, StackError
+from deployments.local_stack.settings import WORK_POOLS, StackError
 from deployments.operate.stacks import NotDeployedError, Stacks
 from deployments.operate.templates import INFRA, Template
 from deployments.work_pools.pools import pool_filter, preserved_settings
@@ -45,15 +45,18 @@ NAMES = {
 }
 DESCRIPTION = "Runs everything on this machine, a process for each run."
 CORES = os.cpu_count() or 1
-# Work queue: (priority, flow runs at once). Recording an end and starting clips never wait behind
-# making them; each is limited: a run is a Python process, and fifty at once start none sooner.
-# What a tenant requests beyond its share waits in `bulk`, behind everybody's `media`.
-WORK_QUEUES = {
-    "marks": (1, 2),
-    "orchestrate": (2, max(4, 2 * CORES)),
-    "media": (3, CORES),
-    "bulk": (4, CORES),
-}
+# Work pool, work queue, priority, flow runs at once. Recording an end and starting clips never wait
+# behind making them; each is limited: a run is a Python process, and fifty at once start none
+# sooner. What a tenant requests beyond its share waits in `bulk`, behind everybody's `media`.
+WORK_QUEUES = (
+    ("clipflow-marks", "marks", 1, 2),
+    ("clipflow-orchestrate", "orchestrate", 2, max(4, 2 * CORES)),
+    ("clipflow-orchestrate", "media", 3, CORES),
+    ("clipflow-orchestrate", "bulk", 4, CORES),
+    # Used only with CLIPFLOW_FAN_OUT=remote.
+    ("clipflow-media", "media", 1, CORES),
+    ("clipflow-prepare", "media", 1, 1),
+)
 # A flow run that needs the server and finds it gone has ended after this many seconds.
 ORPHANED_RUN_SECONDS = 5
 _RUN_ID_VARIABLE = b"PREFECT__FLOW_RUN_ID="
@@ -78,44 +81,52 @@ def deploy_data(endpoint_url: str, template: Path = TEMPLATE) -> dict[str, str]:
         raise StackError(f"{template} was not deployed: {error}") from error
 
 
-async def create_work_pool(name: str) -> None:
-    """Creates or updates the process work pool, its queues and the automations."""
+async def create_work_pools() -> None:
+    """Creates or updates the process work pools, their queues and the automations."""
+    async with get_client() as client:
+        for name in WORK_POOLS:
+            await create_work_pool(client, name)
+        for pool, queue, priority, limit in WORK_QUEUES:
+            try:
+                await client.create_work_queue(
+                    name=queue, work_pool_name=pool, priority=priority, concurrency_limit=limit
+                )
+            except ObjectAlreadyExists:
+                existing = await client.read_work_queue_by_name(queue, work_pool_name=pool)
+                await client.update_work_queue(
+                    existing.id, concurrency_limit=limit, priority=priority
+                )
+        await put_automations(client, remote=False)
+
+
+async def create_work_pool(client: PrefectClient, name: str) -> None:
+    """Creates or updates one process work pool."""
     template = ProcessWorker.get_default_base_job_template()
     # Without a command each run starts a second Python first, to prepare a workspace of its own:
     # 1.6 s more from event to flow code. This code is installed; there is nothing to prepare.
     engine = shlex.join([sys.executable, "-m", "prefect.engine"])
     template["variables"]["properties"]["command"]["default"] = engine
-    async with get_client() as client:
-        found = await client.read_work_pools(work_pool_filter=pool_filter(name))
-        pool = WorkPoolCreate(
-            name=name,
-            type=ProcessWorker.type,
-            description=DESCRIPTION,
-            base_job_template=template,
-            **preserved_settings(found),
-        )
-        await client.create_work_pool(pool, overwrite=True)
-        for queue, (priority, limit) in WORK_QUEUES.items():
-            try:
-                await client.create_work_queue(
-                    name=queue, work_pool_name=name, priority=priority, concurrency_limit=limit
-                )
-            except ObjectAlreadyExists:
-                existing = await client.read_work_queue_by_name(queue, work_pool_name=name)
-                await client.update_work_queue(
-                    existing.id, concurrency_limit=limit, priority=priority
-                )
-        await put_automations(client)
+    found = await client.read_work_pools(work_pool_filter=pool_filter(name))
+    pool = WorkPoolCreate(
+        name=name,
+        type=ProcessWorker.type,
+        description=DESCRIPTION,
+        base_job_template=template,
+        **preserved_settings(found),
+    )
+    await client.create_work_pool(pool, overwrite=True)
 
 
-async def wait_for_worker(pool: str, since: datetime) -> None:
-    """Returns once a worker of the pool has sent a heartbeat after `since`."""
+async def wait_for_worker(since: datetime) -> None:
+    """Returns once the worker has sent a heartbeat to every pool after `since`."""
     async with get_client() as client:
-        while True:
-            workers = await client.read_workers_for_work_pool(pool)
+        waiting = list(WORK_POOLS)
+        while waiting:
+            workers = await client.read_workers_for_work_pool(waiting[0])
             if any(w.last_heartbeat_time and w.last_heartbeat_time >= since for w in workers):
-                return
-            await asyncio.sleep(0.2)
+                waiting.pop(0)
+            else:
+                await asyncio.sleep(0.2)
 
 
 async def reschedule_unfinished(prefect_url: str) -> int:
@@ -126,7 +137,7 @@ async def reschedule_unfinished(prefect_url: str) -> int:
     while True:
         await processes.wait_until_healthy(f"{prefect_url}/api/health")
         with suppress(httpx.HTTPError):
-            return await _reschedule(WORK_POOL)
+            return await _reschedule()
         await asyncio.sleep(1)
 
 
@@ -146,16 +157,14 @@ async def reschedule_lost(prefect_url: str, since: datetime) -> int:
     alive = _flow_runs_of(processes.descendants(os.getpid()))
     # Where the server has died again, the supervisor calls this once more after its next start.
     with suppress(httpx.HTTPError):
-        return await _reschedule(WORK_POOL, since, alive)
+        return await _reschedule(since, alive)
     return 0
 
 
-async def _reschedule(
-    pool: str, before: datetime | None = None, exclude: Collection[str] = ()
-) -> int:
+async def _reschedule(before: datetime | None = None, exclude: Collection[str] = ()) -> int:
     """Schedules unfinished runs again; returns how many.
 
-    Prefect leaves a run without a worker Running. All of them are taken only while the pool has
+    Prefect leaves a run without a worker Running. All of them are taken only while the pools have
     neither a worker nor a flow run process; otherwise only those whose state is older than
     `before`, without the run ids in `exclude`.
     """
@@ -165,7 +174,7 @@ async def _reschedule(
     async with get_client() as client:
         runs = await client.read_flow_runs(
             flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=unfinished)),
-            work_pool_filter=pool_filter(pool),
+            work_pool_filter=pool_filter(*WORK_POOLS),
         )
         lost = [run for run in runs if str(run.id) not in exclude and _is_older(run, before)]
         for run in lost:

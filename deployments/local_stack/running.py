@@ -4,7 +4,6 @@ import fcntl
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from typing import IO, Any
 
 import httpx
 
+from clipflow.machine import lock_folder
 from deployments.local_stack.settings import StackError, StackSettings, client_environment
 
 START_SECONDS = 240
@@ -205,9 +205,7 @@ def _try_lock(file: IO[bytes], kind: int) -> bool:
 def _lock_file(settings: StackSettings, name: str) -> IO[bytes]:
     """A file of this user and this Prefect port: commands in other folders have another home, and
     share the stack all the same."""
-    folder = Path(tempfile.gettempdir(), f"clipflow-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return (folder / f"{settings.prefect_port}.{name}").open("ab")
+    return (lock_folder() / f"{settings.prefect_port}.{name}").open("ab")
 
 
 def _log(settings: StackSettings) -> Path:

@@ -19,7 +19,8 @@ BUCKET = "clipflow-media"
 TABLE = "clipflow-records"
 QUEUE = "clipflow-events"
 DEAD_LETTER_QUEUE = "clipflow-events-dlq"
-WORK_POOL = "clipflow-local"
+# As prefect.yaml names them.
+WORK_POOLS = ("clipflow-orchestrate", "clipflow-media", "clipflow-prepare", "clipflow-marks")
 
 # The user's own Prefect and AWS settings are dropped: a profile, a key or a proxy of theirs would
 # connect the parts elsewhere. Without bytecode, each start of a flow run compiles Prefect anew.
@@ -125,7 +126,6 @@ def client_environment(settings: StackSettings) -> dict[str, str]:
         "BUCKET_NAME": BUCKET,
         "TABLE_NAME": TABLE,
         "CLIPFLOW_QUEUE_NAME": QUEUE,
-        "CLIPFLOW_WORK_POOL": WORK_POOL,
         "PREFECT_HOME": str(settings.home / "prefect"),
         "PREFECT_API_URL": f"{settings.prefect_url}/api",
         "DO_NOT_TRACK": "1",
@@ -141,11 +141,6 @@ def part_environment(settings: StackSettings, inherited: Mapping[str, str]) -> d
         **kept,
         **client_environment(settings),
         "CLIPFLOW_SCRATCH": inherited.get("CLIPFLOW_SCRATCH") or str(settings.scratch),
-        # prefect.yaml names them beside the one pool that there is here.
-        "CLIPFLOW_ORCHESTRATE_WORK_POOL": "",
-        "CLIPFLOW_MEDIA_WORK_POOL": "",
-        "CLIPFLOW_PREPARE_WORK_POOL": "",
-        "CLIPFLOW_MARKS_WORK_POOL": "",
         "PYTHONUNBUFFERED": "1",
         "BIND_HOST": HOST,
         "MINISTACK_REGION": REGION,

@@ -25,7 +25,6 @@ from deployments.local_stack.settings import (
     BUCKET,
     HOST,
     TABLE,
-    WORK_POOL,
     StackError,
     StackSettings,
     part_environment,
@@ -53,8 +52,7 @@ class Supervisor:
         self._prefect = self._part("prefect", "deployments.local_stack.local_prefect")
         self._deploy = self._part("deploy", "prefect --no-prompt deploy --all")
         self._deploy.command += ["--prefect-file", str(DEPLOYMENTS)]
-        worker = f"prefect --no-prompt worker start --type process --pool {WORK_POOL}"
-        self._worker = self._part("worker", f"{worker} --name {WORK_POOL}")
+        self._worker = self._part("worker", "deployments.local_stack.worker")
         self._bridge = self._part("bridge", "deployments.bridge")
         self._parts = (self._aws, self._prefect, self._deploy, self._worker, self._bridge)
 
@@ -116,7 +114,7 @@ class Supervisor:
         from deployments.local_stack import provision
 
         await processes.wait_until_healthy(f"{self._settings.prefect_url}/api/health")
-        await provision.create_work_pool(WORK_POOL)
+        await provision.create_work_pools()
         await self._reschedule_unfinished()
 
     async def _reschedule_unfinished(self) -> None:
@@ -134,7 +132,7 @@ class Supervisor:
     async def _wait_for_worker(self, since: datetime) -> None:
         from deployments.local_stack import provision
 
-        await provision.wait_for_worker(WORK_POOL, since)
+        await provision.wait_for_worker(since)
 
     async def _deploy_and_listen(self) -> None:
         """Deploys the flows, then starts the bridge: an event posted before its trigger exists

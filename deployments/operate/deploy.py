@@ -41,8 +41,6 @@ class Account:
         self.environment = {name: value for name, value in environment.items() if value}
         self.outputs: dict[str, str] = {}
         self.console = console
-        for pool in self.pools():
-            self.environment.setdefault(pool.name_from, f"clipflow-{templates.pool_purpose(pool)}")
 
     @cached_property
     def stacks(self) -> Stacks:

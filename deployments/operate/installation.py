@@ -24,7 +24,7 @@ _WORKER = ("prefect_aws.workers.ecs_worker", "deployments.work_pools")
 
 
 def entrypoints() -> list[str]:
-    """Every flow that prefect.yaml deploys, as `module.function`."""
+    """Every flow that prefect.yaml deploys, as `module:function`."""
     told = yaml.safe_load(PREFECT_FILE.read_text())["deployments"]
     return [deployment["entrypoint"] for deployment in told]
 
@@ -35,7 +35,7 @@ def check() -> str:
     Raises ImportError, AttributeError, OSError or MediaRefusedError for what is not.
     """
     for entrypoint in entrypoints():
-        module, _, name = entrypoint.rpartition(".")
+        module, _, name = entrypoint.partition(":")
         getattr(importlib.import_module(module), name)
     for module in (_BRIDGE, *_WORKER):
         importlib.import_module(module)

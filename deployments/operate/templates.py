@@ -181,17 +181,12 @@ ACCOUNTS_OWN = ("CLIPFLOW_IMAGE", "CLIPFLOW_SUBNETS", "CLIPFLOW_VPC_ID")
 LIMITS = "CLIPFLOW_WORKER_LIMITS_ARN"
 
 
-def pool_purpose(pool: WorkPool) -> str:
-    """`orchestrate`, `media`, `prepare` or `marks`: videos are prepared with a GPU or without."""
-    return pool.name_from.removeprefix("CLIPFLOW_").removesuffix("_WORK_POOL").lower()
-
-
 def worker_template(pool: WorkPool, environment: Mapping[str, str]) -> Template:
     """The stack of the pool's worker."""
     body = json.dumps(_patched(json.loads(_SOURCE.read_text()), environment))
     # prefect-aws 0.7.12 gives the secret a name that Prefect does not read.
     body = body.replace('"PREFECT_AUTH_STRING"', '"PREFECT_API_AUTH_STRING"')
-    return Template.parse(f"worker-{pool_purpose(pool)}", body)
+    return Template.parse(f"worker-{pool.purpose}", body)
 
 
 def worker_arguments(pool: WorkPool, environment: Mapping[str, str]) -> dict[str, str]:

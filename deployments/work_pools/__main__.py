@@ -2,7 +2,6 @@
 or brings them up to date, and deploys every flow to them. `--check` only says what is missing."""
 
 import asyncio
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ from clipflow.domain.model import describe_errors
 from deployments.automations import put_automations
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, work_pools
 from deployments.work_pools.environment import flows_environment
-from deployments.work_pools.pools import missing, pool_filter, preserved_settings
+from deployments.work_pools.pools import pool_filter, preserved_settings
 
 DEPLOYMENTS = Path(__file__).parents[2] / "prefect.yaml"
 
@@ -28,10 +27,6 @@ def main() -> int:
         pools = work_pools(gpu=bool(settings.gpu_capacity_provider))
     except ValidationError as error:
         return _refuse(describe_errors(error))
-    if unnamed := missing(pools):
-        return _refuse(f"{', '.join(unnamed)}: a pool needs a name")
-    if os.environ.get("CLIPFLOW_WORK_POOL"):
-        return _refuse("CLIPFLOW_WORK_POOL: unset it, it is the name of one machine's only pool")
     if bool(settings.vpc_id) != bool(settings.subnets):
         return _refuse("CLIPFLOW_VPC_ID, CLIPFLOW_SUBNETS: give both or neither")
     for pool in pools:
@@ -47,7 +42,7 @@ def main() -> int:
 async def automate() -> None:
     """The automations that belong to no deployment."""
     async with get_client() as client:
-        await put_automations(client)
+        await put_automations(client, remote=True)
 
 
 def create(pool: WorkPool, settings: PoolSettings) -> None:
@@ -75,8 +70,6 @@ def deploy() -> int:
     command = "prefect --no-prompt deploy --all --prefect-file"
     return subprocess.run(
         [sys.executable, "-m", *command.split(), str(DEPLOYMENTS)],
-        # prefect.yaml names it too, and takes a variable that is not there for part of a name.
-        env={**os.environ, "CLIPFLOW_WORK_POOL": ""},
         check=False,
     ).returncode
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from clipflow.settings import Limits, Models, Pools, Settings
+from clipflow.settings import Limits, Models, Settings
 from clipflow.telemetry.tracing import PROPAGATED_SETTINGS
 
 # Where models are that speak like these; their keys are secrets.
@@ -119,7 +119,7 @@ def flows_environment(environment: Mapping[str, str] = os.environ) -> dict[str, 
     it belongs into the task definition's secrets (`PoolSettings.model_secrets`)."""
     names = [
         str(field.validation_alias)
-        for settings in (Settings, Limits, Models, Pools)
+        for settings in (Settings, Limits, Models)
         for field in settings.model_fields.values()
         if field.annotation != SecretStr | None
     ]

@@ -29,7 +29,7 @@ class WorkPool(BaseModel):
 
     Attributes:
         kind: what its file is called.
-        name_from: the variable that names it.
+        name: as prefect.yaml has it. With a GPU or without, videos are prepared in one pool.
         cpu: units, 1024 to a core.
         memory: MiB.
         storage_gib: of the machine's own disk, 21 to 200; None for what it has anyway.
@@ -41,8 +41,7 @@ class WorkPool(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str
-    name_from: str
-    name: str = ""
+    name: str
     description: str
     launch_type: Literal["FARGATE", "FARGATE_SPOT", "EC2"]
     cpu: int
@@ -54,9 +53,14 @@ class WorkPool(BaseModel):
     environment: dict[str, str] = {}
 
     @property
+    def purpose(self) -> str:
+        """`orchestrate`, `media`, `prepare` or `marks`."""
+        return self.name.removeprefix("clipflow-")
+
+    @property
     def is_preparing(self) -> bool:
         """Whether videos are prepared here, with a GPU or without: WhisperX's image is for it."""
-        return self.name_from == "CLIPFLOW_PREPARE_WORK_POOL"
+        return self.purpose == "prepare"
 
     @model_validator(mode="after")
     def _is_a_size_of_fargates(self) -> Self:
@@ -68,7 +72,7 @@ class WorkPool(BaseModel):
 
 
 def work_pools(gpu: bool, environment: Mapping[str, str] = os.environ) -> list[WorkPool]:
-    """Every pool, its name and sizes as the environment has them: `CLIPFLOW_MEDIA_CPU`, `…_MEMORY`,
+    """Every pool, its sizes as the environment has them: `CLIPFLOW_MEDIA_CPU`, `…_MEMORY`,
     `…_STORAGE_GIB`, `…_LIMIT`. With `gpu`, videos are prepared on machines that have one.
 
     Raises pydantic's ValidationError for a size that there is not.
@@ -77,14 +81,9 @@ def work_pools(gpu: bool, environment: Mapping[str, str] = os.environ) -> list[W
     return [_read(file, environment) for file in _files() if file.stem != left_out]
 
 
-def missing(pools: list[WorkPool]) -> list[str]:
-    """The variables that would name the pools which have no name."""
-    return [pool.name_from for pool in pools if not pool.name]
-
-
-def pool_filter(name: str) -> WorkPoolFilter:
-    """Finds the pool of this name in Prefect."""
-    return WorkPoolFilter(name=WorkPoolFilterName(any_=[name]))
+def pool_filter(*names: str) -> WorkPoolFilter:
+    """Finds the pools of these names in Prefect."""
+    return WorkPoolFilter(name=WorkPoolFilterName(any_=list(names)))
 
 
 def preserved_settings(found: Sequence[PrefectWorkPool]) -> dict[str, Any]:
@@ -99,18 +98,18 @@ def _files() -> Iterator[Path]:
 
 def _read(file: Path, environment: Mapping[str, str]) -> WorkPool:
     pool = WorkPool.model_validate_json(file.read_bytes())
-    prefix = pool.name_from.removesuffix("_WORK_POOL")
+    prefix = f"CLIPFLOW_{pool.purpose.upper()}"
     sizes: dict[str, Any] = {
         field: environment[f"{prefix}_{field.upper()}"]
         for field in ("cpu", "memory", "storage_gib", "limit")
         if environment.get(f"{prefix}_{field.upper()}")
     }
-    name = environment.get(pool.name_from, "")
-    return WorkPool.model_validate({**pool.model_dump(), **sizes, "name": name})
+    return WorkPool.model_validate({**pool.model_dump(), **sizes})
 
 
 # What every flow run of ours has, wherever it runs.
 _FLOWS = {
+    "CLIPFLOW_FAN_OUT": "remote",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     # What the craft says in a task shows in the UI with what the task says.
     "PREFECT_LOGGING_EXTRA_LOGGERS": "clipflow",

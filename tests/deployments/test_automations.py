@@ -18,7 +18,7 @@ POOL = {"prefect.resource.id": f"prefect.work-pool.{uuid4()}", "prefect.resource
 def deployed() -> list[str]:
     """The flows of prefect.yaml, by name."""
     told = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-    places = (deployment["entrypoint"].rpartition(".") for deployment in told)
+    places = (deployment["entrypoint"].partition(":") for deployment in told)
     return [getattr(import_module(module), name).name for module, _, name in places]
 
 
@@ -35,7 +35,7 @@ def beat(flow: str, *related: dict[str, str]) -> ReceivedEvent:
     )
 
 
-@pytest.fixture(params=automations(), ids=lambda automation: automation.name)
+@pytest.fixture(params=automations(remote=True), ids=lambda automation: automation.name)
 def trigger(request: pytest.FixtureRequest) -> EventTrigger:
     """As the server reads it."""
     return EventTrigger.model_validate(request.param.trigger.model_dump(mode="json"))

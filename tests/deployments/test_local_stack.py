@@ -51,7 +51,7 @@ def test_a_second_start_goes_on_where_the_first_was_stopped(
         eventually(lambda: starts(tmp_path) == 2, 60)
         (tmp_path / "end").touch()
         eventually(lambda: ask(stack, f"/flow_runs/{run}")["state"]["type"] == "COMPLETED", 60)
-        for part in ("local_prefect", "worker start", "deployments.bridge"):
+        for part in ("local_prefect", "local_stack.worker", "deployments.bridge"):
             kill(stack, part)
         the_trigger_is_there_once_and_gives_its_types(stack)
 
@@ -201,7 +201,7 @@ def start_sleeper(stack: RunningStack, notes: Path) -> str:
         "name": "test",
         "flow_id": flow["id"],
         "entrypoint": "tests.deployments.sleeper.sleep_until_ended",
-        "work_pool_name": stack.env["CLIPFLOW_WORK_POOL"],
+        "work_pool_name": "clipflow-orchestrate",
         "work_queue_name": "media",
         "pull_steps": [],
         "parameters": {"notes": str(notes)},

@@ -260,7 +260,7 @@ def test_a_stack_on_one_machine_is_operated_by_the_same_verbs(stack: RunningStac
 
     shown = verb(env, "status")
     assert "clipflow-data  CREATE_COMPLETE" in shown
-    assert re.search(r"clipflow-local  process, ready, [1-9]\d* workers online", shown)
+    assert re.search(r"clipflow-orchestrate  process, ready, [1-9]\d* workers online", shown)
     assert re.search(r"clipflow-events-dlq  \d+ waiting, 0 in hand", shown)
     assert "failed" in shown
 

@@ -27,10 +27,6 @@ ACCOUNT = {
     "CLIPFLOW_EXECUTION_ROLE_ARN": "arn:aws:iam::1:role/execution",
     "BUCKET_NAME": "media",
     "TABLE_NAME": "records",
-    "CLIPFLOW_ORCHESTRATE_WORK_POOL": "orchestrate",
-    "CLIPFLOW_MEDIA_WORK_POOL": "media",
-    "CLIPFLOW_PREPARE_WORK_POOL": "prepare",
-    "CLIPFLOW_MARKS_WORK_POOL": "marks",
 }
 
 
@@ -91,7 +87,7 @@ def test_with_a_gpu_videos_are_prepared_on_instances_that_have_one(
 ) -> None:
     monkeypatch.setenv("CLIPFLOW_GPU_CAPACITY_PROVIDER", "gpus")
     prepare = pool("prepare-gpu", account, gpu=True)
-    assert prepare.name == "prepare"
+    assert prepare.name == "clipflow-prepare"
     assert defaults(prepare)["capacity_provider_strategy"][0]["capacityProvider"] == "gpus"
     definition = template(prepare)["job_configuration"]["task_definition"]
     assert definition["requiresCompatibilities"] == ["EC2"]
@@ -127,12 +123,15 @@ def test_the_flows_are_told_what_they_can_be_told_but_no_secret_and_no_path_of_o
 
 
 def create_here(name: str) -> None:
-    asyncio.run(provision.create_work_pool(name))
+    async def create_one() -> None:
+        async with get_client() as client:
+            await provision.create_work_pool(client, name)
+
+    asyncio.run(create_one())
 
 
 def create_there(name: str) -> None:
-    asked = {**ACCOUNT, "CLIPFLOW_MEDIA_WORK_POOL": name}
-    create(pool("media", asked), PoolSettings())
+    create(pool("media", ACCOUNT).model_copy(update={"name": name}), PoolSettings())
 
 
 @pytest.mark.slow
@@ -157,8 +156,6 @@ def test_what_an_operator_has_set_is_not_undone(
     ("change", "says"),
     [
         ({"CLIPFLOW_IMAGE": "", "TABLE_NAME": ""}, ["CLIPFLOW_IMAGE", "TABLE_NAME"]),
-        ({"CLIPFLOW_MEDIA_WORK_POOL": ""}, ["CLIPFLOW_MEDIA_WORK_POOL"]),
-        ({"CLIPFLOW_WORK_POOL": "one"}, ["CLIPFLOW_WORK_POOL"]),
         ({"CLIPFLOW_SUBNETS": "subnet-1"}, ["CLIPFLOW_VPC_ID"]),
         ({"CLIPFLOW_MEDIA_CPU": "5000"}, ["no machine of 5000 CPU units"]),
     ],
@@ -175,7 +172,7 @@ def test_what_is_missing_is_said_and_nothing_is_changed(
 def test_where_nothing_is_missing_the_pools_are_listed() -> None:
     done = check(ACCOUNT)
     assert done.returncode == 0, done.stderr
-    assert "media: FARGATE_SPOT, 4096 CPU, 8192 MiB" in done.stdout
+    assert "clipflow-media: FARGATE_SPOT, 4096 CPU, 8192 MiB" in done.stdout
 
 
 def check(environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":

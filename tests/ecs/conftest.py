@@ -28,10 +28,6 @@ from tests.made_media import make_source
 from tests.postgres import postgres, programs
 from tests.programs import AWS, ROOT, PrefectServer, Program, free_port
 
-POOLS = {
-    f"CLIPFLOW_{kind.upper()}_WORK_POOL": f"clipflow-{kind}"
-    for kind in ("orchestrate", "media", "prepare", "marks")
-}
 WORKERS = ("orchestrate", "media", "prepare", "marks")
 AT_ONCE = 3
 
@@ -113,7 +109,6 @@ def machines(
     server = PrefectServer(home, database)
     env = {
         **account,
-        **POOLS,
         "PREFECT_API_URL": server.url,
         "PREFECT_HOME": str(home),
         "PREFECT_WORKER_QUERY_SECONDS": "1",

@@ -16,7 +16,6 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.local_stack import RunningStack, provision
 from deployments.local_stack.settings import (
-    WORK_POOL,
     StackSettings,
     client_environment,
     part_environment,
@@ -57,7 +56,7 @@ def bare_machine(home: Path) -> Iterator[BareMachine]:
         proxy = ending.enter_context(FaultyProxy(settings.aws_url).running())
         behind = env | {"AWS_ENDPOINT_URL": proxy.url}
         _set_up(settings, env)
-        worker = f"prefect --no-prompt worker start --type process --pool {WORK_POOL}"
+        worker = "deployments.local_stack.worker"
         parts = [
             Program(settings.logs / f"{name}.log", command, behind)
             for name, command in (("bridge", "deployments.bridge"), ("worker", worker))
@@ -92,7 +91,7 @@ def _set_up(settings: StackSettings, env: dict[str, str]) -> None:
             patch.setenv(name, value)
         provision.deploy_data(settings.aws_url)
     with temporary_settings({PREFECT_API_URL: f"{settings.prefect_url}/api"}):
-        asyncio.run(provision.create_work_pool(WORK_POOL))
+        asyncio.run(provision.create_work_pools())
     command = ["-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "prefect.yaml"]
     subprocess.run(
         [sys.executable, *command], env=env, cwd=ROOT, check=True, capture_output=True, timeout=120

@@ -8,7 +8,7 @@ from pathlib import Path
 # What of its command tells a process from the others of the stack.
 SERVER, WORKER, BRIDGE, RUN = (
     "local_prefect",
-    "worker start",
+    "local_stack.worker",
     "deployments.bridge",
     "prefect.engine",
 )

@@ -103,7 +103,7 @@ def test_a_playlist_that_names_something_elsewhere_is_refused(
     uri: str, lines: tuple[str, ...]
 ) -> None:
     named = uri.format(address="169.254.169.254")
-    with pytest.raises(InvalidInputError, match="not beside it"):
+    with pytest.raises(InvalidInputError, match="not in its folder"):
         parse_playlist(media(*(line.format(uri=named) for line in lines)), KEY)
 
 

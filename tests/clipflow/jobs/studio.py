@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from clipflow.domain.keys import ShortsKeys
-from clipflow.domain.shorts import Moment, ShortsConfig
+from clipflow.domain.shorts import Framing, Moment, ShortsConfig
 from clipflow.domain.transcript import Word, words_json
 from clipflow.jobs.render import Render, render
 from clipflow.jobs.shorts import make_moment, plan_moments
@@ -20,6 +20,7 @@ class Studio:
     def __init__(self, objects: ObjectStore, folder: Path) -> None:
         self.objects, self.folder = objects, folder
         self.keys = ShortsKeys("u", folder.name, "warehouse")
+        self.framing: Framing | None = None
 
     def put(self, path: Path, words: Sequence[Word] = ()) -> None:
         """The video and the words said in it."""
@@ -27,12 +28,13 @@ class Studio:
         self.objects.put_text(words_json(words), self.keys.words, {}, "application/json")
 
     def make(self, start: str, end: str, **config: Any) -> Path:
-        """The short of that moment."""
+        """The short of that moment, whose framing is then in `framing`."""
         moment = Moment(start=Fraction(start), end=Fraction(end), score=1, why="", title="")
         asked = ShortsConfig.read({"segment_count": 1, **config}, "the config")
         [planned] = plan_moments(self.keys, [moment], self.objects)
         make_moment(planned, self.objects, a_machine(2), force=True)
         short = render(Render(self.keys, asked, 1, moment), self.objects, a_machine(2), force=True)
+        self.framing = short.framing
         path = self.folder / "short.mp4"
         self.objects.download(short.s3_key, path)
         return path

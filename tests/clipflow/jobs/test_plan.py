@@ -18,7 +18,7 @@ from clipflow.jobs.clips import (
     SourcedClip,
     assemble,
     extract,
-    made_already,
+    find_existing_clip,
     plan_cuts,
     source_clip,
 )
@@ -83,12 +83,12 @@ def test_a_segment_that_is_not_in_its_source_is_refused(
 def test_what_is_made_of_the_same_is_not_made_again(ask: Ask, objects: ObjectStore) -> None:
     clip = ask({"startTime": 1, "endTime": 2}, {"startTime": 4, "endTime": 4.5})
     cuts = plan_cuts(clip, objects)
-    assert made_already(clip, objects) is None
+    assert find_existing_clip(clip, objects) is None
     make(cuts, clip, objects)
-    result = made_already(clip, objects)
+    result = find_existing_clip(clip, objects)
     assert result
     assert (result.duration_seconds, result.segment_count) == (1.5, 2)
-    assert made_already(ask({"startTime": 1, "endTime": 2}), objects) is None
+    assert find_existing_clip(ask({"startTime": 1, "endTime": 2}), objects) is None
 
 
 def test_a_segment_is_cut_again_only_if_it_is_another_or_forced(

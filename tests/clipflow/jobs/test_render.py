@@ -1,6 +1,5 @@
 """Shorts of every kind of source: each frame once at its own time, sound in step, and readable."""
 
-import math
 import subprocess
 from collections.abc import Iterator
 from fractions import Fraction
@@ -15,7 +14,7 @@ from clipflow.domain.shorts import CaptionStyle
 from clipflow.domain.transcript import Word
 from clipflow.media.loudness import measure_loudness
 from tests.clipflow.jobs.studio import Studio
-from tests.made_media import FFMPEG, clicks, frame_numbers, frame_times, make_source
+from tests.made_media import FFMPEG, clicks, frame_numbers, frame_times, make_source, samples
 
 pytestmark = pytest.mark.slow
 
@@ -122,10 +121,10 @@ def test_speech_is_as_loud_as_the_platforms_play_it(
 
 def test_silence_stays_silent(studio: Studio, tmp_path: Path) -> None:
     studio.put(made(tmp_path / "mute.mp4", seconds=2, sound=None))
-    assert (
-        measure_loudness(studio.make("0", "2")) == -math.inf
-        or measure_loudness(tmp_path / "short.mp4") < -60
-    )
+    _, heard = samples(studio.make("0", "2"))
+    assert len(heard) >= 2 * 48_000
+    # Of 32768: what the AAC encoder makes of nothing.
+    assert max(map(abs, heard)) <= 1
 
 
 TEXTS = {

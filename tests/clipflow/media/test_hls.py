@@ -75,7 +75,7 @@ def test_what_cannot_be_cut_exactly_is_refused(text: str, why: str) -> None:
      "a/../../b.ts", "%2e%2e/x.ts", "concat:a|b", "", "?q"],
 )  # fmt: skip
 def test_a_playlist_names_only_what_lies_beside_it(uri: str) -> None:
-    with pytest.raises(InvalidInputError, match="not beside it"):
+    with pytest.raises(InvalidInputError, match="not in its folder"):
         resolve_uri("e/hls/index.m3u8", uri)
 
 

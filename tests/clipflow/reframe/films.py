@@ -32,13 +32,13 @@ TIMESCALE = 90_000
 
 @dataclass(frozen=True)
 class Shown:
-    """A frame: its time in seconds, its scene, the face's centre and side, and another face's."""
+    """A frame: its time in seconds, its scene, the face's centre and side, and those of others."""
 
     time: float
     scene: int = 0
     face: tuple[float, float] | None = None
     side: int = FACE[2]
-    other: tuple[float, float, int] | None = None
+    others: tuple[tuple[float, float, int], ...] = ()
 
 
 def film(
@@ -79,8 +79,8 @@ def _picture(scene: Pixels, frame: Shown) -> Pixels:
     picture = scene.copy()
     if frame.face:
         _put(picture, *frame.face, frame.side)
-    if frame.other:
-        _put(picture, *frame.other)
+    for other in frame.others:
+        _put(picture, *other)
     return picture
 
 

@@ -114,7 +114,7 @@ def test_a_portrait_is_followed_up_and_down(tmp_path: Path, ffmpeg: str) -> None
 
 @pytest.mark.slow
 def test_of_two_faces_the_larger_one_is_followed_to_the_end(tmp_path: Path) -> None:
-    pair = [Shown(n / 30, 0, (100, 180), 50, (480, 180, 90)) for n in range(150)]
+    pair = [Shown(n / 30, 0, (100, 180), 50, ((480, 180, 90),)) for n in range(150)]
     video = film(tmp_path / "pair.mp4", pair)
     path = crop_path(Film(video), UPRIGHT)
     assert {abs(path.at(n / 30)[0] + 101 - 480) < 20 for n in range(150)} == {True}

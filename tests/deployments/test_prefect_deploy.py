@@ -1,0 +1,115 @@
+"""`prefect deploy` as Prefect's users type it: with nothing set but the server's address."""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect_aws.workers.ecs_worker import ECSWorker
+
+from deployments.automations import put_automations
+from deployments.local_stack import provision
+from deployments.work_pools import work_pools
+from tests.programs import ROOT, PrefectServer
+
+pytestmark = pytest.mark.slow
+
+POOLS = {
+    "begin-clip-generation/clipflow": "clipflow-orchestrate",
+    "generate-clip/clipflow": "clipflow-orchestrate",
+    "generate-shorts/clipflow": "clipflow-orchestrate",
+    "prepare-video/clipflow": "clipflow-prepare",
+    "extract-segment/clipflow": "clipflow-media",
+    "render-short/clipflow": "clipflow-media",
+    "mark-failed/clipflow": "clipflow-marks",
+}
+# What of the environment could tell Prefect or clipflow more.
+TOLD = re.compile(r"AWS_|CLIPFLOW_|PREFECT_|(BUCKET_NAME|TABLE_NAME)$")
+
+
+async def _create_ecs_pools() -> None:
+    async with get_client() as client:
+        for pool in work_pools(gpu=False, environment={}):
+            await client.create_work_pool(
+                WorkPoolCreate(
+                    name=pool.name,
+                    type=ECSWorker.type,
+                    base_job_template=ECSWorker.get_default_base_job_template(),
+                ),
+                overwrite=True,
+            )
+
+
+@pytest.fixture(params=["local", "ecs"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PrefectServer]:
+    """A server with the pools of `make up`, or with ECS pools and nothing else."""
+    server = PrefectServer(tmp_path)
+    server.start()
+    with temporary_settings({PREFECT_API_URL: server.url}):
+        local = request.param == "local"
+        asyncio.run(provision.create_work_pools() if local else _create_ecs_pools())
+    yield server
+    server.stop(signal.SIGKILL)
+
+
+def deploy(server: PrefectServer, *arguments: str) -> None:
+    env = {name: value for name, value in os.environ.items() if not TOLD.match(name)}
+    ended = subprocess.run(
+        [sys.executable, "-m", "prefect", "deploy", *arguments],
+        env={**env, "PREFECT_API_URL": server.url},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def deployed(server: PrefectServer) -> dict[str, str]:
+    """The pool of each deployment."""
+    flows = {flow["id"]: flow["name"] for flow in server.ask("/flows/filter", {}).json()}
+    found = server.ask("/deployments/filter", {}).json()
+    return {f"{flows[d['flow_id']]}/{d['name']}": d["work_pool_name"] for d in found}
+
+
+def test_one_deployment_then_all_of_them(server: PrefectServer) -> None:
+    deploy(server, "-n", "generate-clip/clipflow")
+    assert deployed(server) == {"generate-clip/clipflow": "clipflow-orchestrate"}
+    deploy(server, "--all")
+    assert deployed(server) == POOLS
+
+
+def test_a_deploy_leaves_automations_alone_that_are_as_they_should_be(
+    prefect_server: PrefectServer,
+) -> None:
+    async def put() -> None:
+        async with get_client() as client:
+            await put_automations(client, remote=False)
+
+    def stored() -> dict[str, tuple[str, str, bool]]:
+        found = prefect_server.ask("/automations/filter", {}).json()
+        return {a["name"]: (a["id"], a["updated"], a["enabled"]) for a in found}
+
+    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
+        asyncio.run(put())
+        before = stored()
+        asyncio.run(put())
+        assert stored() == before
+        id, _, _ = before["clipflow: heartbeat lost"]
+        switched_off = {"enabled": False}
+        httpx.patch(f"{prefect_server.url}/automations/{id}", json=switched_off, timeout=10)
+        asyncio.run(put())
+    after = stored()
+    assert after["clipflow: heartbeat lost"][::2] == (id, True)
+    assert after["clipflow: never started"] == before["clipflow: never started"]

@@ -114,9 +114,9 @@ def test_real_weights_from_a_folder_recognise_what_is_said(
     assert word_errors(said, " ".join(word.text for word in transcript.words)) == 0
     starts = [word.start for word in transcript.words]
     assert starts == sorted(starts)
-    # The tiny aligner knows no speech: where it puts a word inside an utterance means nothing.
-    assert abs(starts[0] - lines[0][0]) < 1
-    assert abs(transcript.words[-1].end - lines[-1][1]) < 1
+    # The tiny aligner knows no speech: where it puts a word inside the line means nothing.
+    [(start, end, _)] = lines
+    assert all(start - 1 < word.start <= word.end < end + 1 for word in transcript.words)
 
 
 @pytest.mark.slow

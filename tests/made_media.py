@@ -1,8 +1,8 @@
-"""Sources whose every frame and sample says which one it is, and the reading of what was made.
+"""Generated sources in which each frame and sample encodes its number, and functions to read them.
 
-A frame shows its number as twenty black or white columns in its upper half; its lower half is
-white in the first frame of each second and black else. The sound's sample n is n modulo 2^16 (a
-lossless codec brings it back) or, with `clicks`, a click at each second.
+A frame shows its number as twenty black or white columns in its upper half; its lower half is white
+in the first frame of each second and otherwise black. Sample n of the audio has the value n modulo
+2^16, which a lossless codec preserves; with `clicks`, the audio has a click at each second instead.
 """
 
 import array
@@ -19,12 +19,12 @@ from clipflow.machine import Machine
 from clipflow.media.ffmpeg import executable
 
 BITS = 20
-# The ffmpeg that sources are made with: the one that clipflow runs.
+# The ffmpeg that makes the sources is the one that clipflow runs.
 FFMPEG = executable(os.environ.get("CLIPFLOW_FFMPEG"))
 
 
 def a_machine(threads: int = 1) -> Machine:
-    """What a test's media work may use: the ffmpeg of the environment, the temporary folder."""
+    """A machine for tests: the ffmpeg of the environment and the temporary folder."""
     return Machine(Path(gettempdir()), os.environ.get("CLIPFLOW_FFMPEG"), threads=threads)
 
 
@@ -52,7 +52,7 @@ def make_source(
     output: Sequence[str] = (),
     sound_offset: float = 0.0,
 ) -> Path:
-    """A source of `seconds` at `path`, its container told by the suffix."""
+    """Make a source of `seconds` at `path`, in the container of the path's suffix."""
     width, height = size
     raw_picture, raw_sound = path.with_suffix(".gray"), path.with_suffix(".pcm")
     frames = int(seconds * rate)
@@ -120,7 +120,7 @@ def _clicks(count: int, rate: int, channels: int) -> bytes:
 
 
 def frame_numbers(path: Path, region: tuple[int, int, int, int] | None = None) -> list[int]:
-    """The number that each frame shows, in order; `region` is the picture's x, y, width, height."""
+    """The number in each frame, in order; `region` is the picture's x, y, width and height."""
     with av.open(str(path)) as container:
         return [_number(frame, region) for frame in container.decode(video=0)]
 
@@ -140,7 +140,7 @@ def _bright(frame: av.VideoFrame, x: int, y: int) -> bool:
 
 
 def frame_times(path: Path) -> list[Fraction]:
-    """When each frame is shown, in seconds."""
+    """The presentation time of each frame, in seconds."""
     with av.open(str(path)) as container:
         return [_time(frame) for frame in container.decode(video=0)]
 
@@ -152,7 +152,7 @@ def _time(frame: av.VideoFrame | av.AudioFrame) -> Fraction:
 
 
 def flashes(path: Path) -> list[Fraction]:
-    """When the lower half turns white, in seconds."""
+    """The times at which the lower half turns white, in seconds."""
     times, was = [], False
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
@@ -178,7 +178,7 @@ def samples(path: Path) -> tuple[int, "array.array[int]"]:
 
 
 def clicks(path: Path) -> list[Fraction]:
-    """When each click begins, in seconds, to a sample."""
+    """The start of each click in seconds, exact to one sample."""
     rate, values = samples(path)
     found, quiet = [], rate
     for place, value in enumerate(values):
@@ -192,12 +192,12 @@ def clicks(path: Path) -> list[Fraction]:
 
 
 def frames_in(start: str, end: str, rate: Fraction | int) -> list[int]:
-    """The numbers of a source's frames that lie in a span, at a constant frame rate."""
+    """The numbers of a source's frames in a span, at a constant frame rate."""
     return [n for n in range(20_000) if Fraction(start) <= n / Fraction(rate) < Fraction(end)]
 
 
 def copy_turned(source: Path, path: Path, degrees: int) -> Path:
-    """The same packets with a display matrix that turns them, as phones write it."""
+    """Copy the packets of `source` with a display matrix that rotates them, as phones do."""
     with av.open(str(source)) as given, av.open(str(path), "w") as turned:
         stream = turned.add_stream_from_template(given.streams.video[0])
         stream.set_display_rotation(degrees)
@@ -210,7 +210,7 @@ def copy_turned(source: Path, path: Path, degrees: int) -> Path:
 def make_hls(
     source: Path, folder: Path, kind: str, seconds: str = "4", options: Sequence[str] = ()
 ) -> tuple[Path, list[Path]]:
-    """An HLS playlist of `source`, whose chunks are copies of its packets; and those chunks.
+    """Make an HLS playlist of `source` with its packets copied into chunks; return both.
 
     `kind` is `mpegts` or `fmp4`.
     """

@@ -215,7 +215,7 @@ def _worth(said: Sequence[Token]) -> float:
 def _token_worth(token: Token) -> float:
     if not is_unspaced(token.text[0]):
         return 1.0
-    return _UNSPACED_WORTH * len(list(clusters(token.text)))
+    return _UNSPACED_WORTH * len(clusters(token.text))
 
 
 def _break_worth(token: Token, following: Token) -> float:

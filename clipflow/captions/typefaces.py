@@ -4,12 +4,12 @@ libass would ask the machine for what a font lacks, so each piece of text names 
 """
 
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from pathlib import Path
 
+import regex
 from fontTools.ttLib import TTFont
 
 # Only fonts lie in here: libass tries to read every file. `fonts/README.md` says what they are.
@@ -17,18 +17,20 @@ FOLDER = Path(__file__).parent / "fonts" / "bold"
 # Above and below the baseline, in ems, the same in all of them (`fonts/make_fonts.py`).
 ROW_HEIGHT = 1.3
 _FIRST, _LAST = "clipflow-sans", "clipflow-emoji"
-_JOINER = "\u200d"
-# Zero-width joiner and non-joiner, skin tones, and the letters in the flag of a part of a country.
-_EXTENDING = "\u200c\u200d" + "".join(
-    map(chr, (*range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080)))
-)
-# Thai and Lao vowels, written before or behind the consonant they belong to.
+# Thai and Lao vowels that are written before or behind the consonant they belong to.
 _VOWELS_BEFORE = "เแโใไເແໂໃໄ"
-_VOWELS_BEHIND = "ะาำๅະາຳ"
-_FLAG_LETTERS = range(0x1F1E6, 0x1F200)
-_VIRAMA = 9  # the combining class of what joins two consonants into one sign
-_BELOW, _ABOVE = 220, 230  # the combining classes of marks that pile up
-_HIGHEST_PILE = 3  # marks; Vietnamese and Hebrew need two, more would leave the row
+_VOWELS_BEHIND = "ะาๅະາ"
+# Unicode's grapheme clusters (UAX 29), and what they part that one font must draw together: those
+# vowels; spacing marks of Myanmar (`\p{M}`); and consonants that are joined into one sign by a
+# virama or a joiner, which UAX 29 keeps together in six of the scripts that do so. Flags have an
+# alternative of their own, since `\X` counts a row of flags from its beginning for each of them.
+_CLUSTER = regex.compile(
+    rf"[{_VOWELS_BEFORE}]*(?:\p{{RI}}{{2}}|\X)"
+    rf"(?:[\p{{M}}{_VOWELS_BEHIND}]|(?<=[\u200d\p{{ccc=9}}])\X)*"
+)
+# Marks that pile up above or below a letter (combining classes 230 and 220). Vietnamese and Hebrew
+# need two of them; more than three would leave the row.
+_PILE = regex.compile(r"([\p{ccc=230}\p{ccc=220}]{3})[\p{ccc=230}\p{ccc=220}]+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,33 +72,10 @@ def typeface_of(character: str) -> Typeface | None:
     return next((face for face in map(_opened, _paths()) if character in face.advances), None)
 
 
-def clusters(text: str) -> Iterator[str]:
+def clusters(text: str) -> list[str]:
     """The parts of `text` that a reader takes for one character, and that one font must draw."""
-    cluster = ""
-    for character in unicodedata.normalize("NFC", text):
-        if cluster and not _extends(character, cluster):
-            yield cluster
-            cluster = ""
-        if not all(map(_piles, cluster[-_HIGHEST_PILE:] + character)) or not cluster:
-            cluster += character
-    if cluster:
-        yield cluster
-
-
-def _extends(character: str, cluster: str) -> bool:
-    if ord(character) in _FLAG_LETTERS:
-        return len(cluster) == 1 and ord(cluster) in _FLAG_LETTERS
-    if unicodedata.category(character).startswith("M"):
-        return True
-    if character in _EXTENDING or character in _VOWELS_BEHIND:
-        return True
-    before = cluster[-1]
-    joins = before == _JOINER or before in _VOWELS_BEFORE
-    return joins or unicodedata.combining(before) == _VIRAMA
-
-
-def _piles(character: str) -> bool:
-    return unicodedata.combining(character) in (_BELOW, _ABOVE)
+    bounded: str = _PILE.sub(r"\1", unicodedata.normalize("NFC", text))
+    return [match[0] for match in _CLUSTER.finditer(bounded)]
 
 
 @cache

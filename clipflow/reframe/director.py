@@ -69,7 +69,7 @@ def direct(analysis: Analysis, layout: Layout, aspect: Aspect, words: Sequence[W
     sections = _joined([part for shot in shots for part in director.shot(shot, turns)])
     return FramePlan(
         tuple(sections),
-        _framing(sections, shots, turns),
+        _framing(sections, shots, turns, [look.time for look in analysis.looks]),
         _captions_centre(sections, shots, aspect.size),
     )
 
@@ -265,7 +265,12 @@ def _section_at(sections: Sequence[Section], time: float) -> Section:
     return next((part for part in sections if time < part.end), sections[-1])
 
 
-def _framing(sections: Sequence[Section], shots: Sequence[Shot], turns: Sequence[Turn]) -> Framing:
+def _framing(
+    sections: Sequence[Section],
+    shots: Sequence[Shot],
+    turns: Sequence[Turn],
+    looks: Sequence[float],
+) -> Framing:
     seen: list[bool] = []
     for turn in turns:
         shot = next(shot for shot in shots if shot.start <= turn.start < shot.end)
@@ -275,6 +280,15 @@ def _framing(sections: Sequence[Section], shots: Sequence[Shot], turns: Sequence
                 part = _section_at(sections, time)
                 whole = any(pane.content is Content.PICTURE for pane in part.layout.panes)
                 seen.append(whole or any(_holds(crop, time, face) for crop in part.crops))
+        if turn.track:
+            # The speaker's face was not followed that far, so no crop is known to show it.
+            first, last = turn.track.times[0], turn.track.times[-1]
+            lost = (t for t in looks if turn.start <= t <= turn.end and not first <= t <= last)
+            seen += [
+                any(p.content is Content.PICTURE for p in _section_at(sections, t).layout.panes)
+                for t in lost
+                if shot.start <= t <= shot.end
+            ]
     spoken = sum(turn.end - turn.start for turn in turns)
     sure = sum(turn.confidence * (turn.end - turn.start) for turn in turns)
     return Framing(
@@ -311,11 +325,13 @@ def _jumps(section: Section) -> int:
     return len(times)
 
 
-# Of the short's height: where captions may be centred, so that the platforms' own controls (the
-# upper eighth and the lower quarter of a tall picture) leave them free, and how high they are.
-_LINES = (0.0, 0.05, 0.08, -0.08, -0.12, -0.2, -0.3)
-_CAPTIONS_HALF = 110
-_HIGHEST, _LOWEST = 0.2, 0.72
+# Of the short's height: how far from the layout's own line captions may be centred, the nearest
+# first; in pixels, half of their height; of a face, how far lips reach from the mouth's middle.
+_LINES = (0.0, 0.05, 0.08, 0.12, 0.16, -0.08, -0.12, -0.2, -0.3)
+_CAPTIONS_HALF, _LIPS = 110, 0.12
+# Of the height, the limits of that line. Platforms lay their controls over the upper eighth and the
+# lower quarter of a tall picture, and below any other one.
+_HIGHEST, _LOWEST, _LOWEST_OTHERWISE, _TALL = 0.2, 0.72, 0.86, 1.5
 
 
 def _captions_centre(
@@ -329,10 +345,11 @@ def _captions_centre(
         for shot in shots
         for track in shot.tracks
         for time, face in zip(track.times, track.faces, strict=True)
-        for y in _mouth_lines(_section_at(sections, time), time, face.mouth, size)
+        for y in _lip_lines(_section_at(sections, time), time, face, size)
     ]
     height = size[1]
-    limits = _HIGHEST * height, _LOWEST * height if size[0] <= size[1] else 0.86 * height
+    lowest = _LOWEST if height > _TALL * size[0] else _LOWEST_OTHERWISE
+    limits = _HIGHEST * height, lowest * height
 
     def covered(centre: int) -> int:
         return sum(abs(y - centre) < _CAPTIONS_HALF for y in mouths)
@@ -341,13 +358,17 @@ def _captions_centre(
     return min(centres, key=covered)
 
 
-def _mouth_lines(
-    section: Section, time: float, mouth: tuple[float, float] | None, size: tuple[int, int]
-) -> list[float]:
-    """How far down in the short a mouth is seen, in each pane that shows it."""
+def _lip_lines(section: Section, time: float, face: Face, size: tuple[int, int]) -> list[float]:
+    """How far down in the short the lips begin and end, in each pane that shows them."""
+    if face.mouth is None:
+        return []
     lines: list[float] = []
+    x, y = face.mouth
     for crop, box in zip(section.crops, section.boxes(size), strict=True):
         left, top = crop.at(time)
-        if mouth and left <= mouth[0] <= left + crop.width and top <= mouth[1] <= top + crop.height:
-            lines.append(box[1] + (mouth[1] - top) * box[3] / crop.height)
+        if left <= x <= left + crop.width and top <= y <= top + crop.height:
+            scale = box[3] / crop.height
+            lines += [
+                box[1] + (y + reach * face.size - top) * scale for reach in (-_LIPS, 0, _LIPS)
+            ]
     return lines

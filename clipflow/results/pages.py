@@ -83,18 +83,40 @@ def _style() -> str:
     return text
 
 
+# A recognizer's confidence, from 0 to 1, below which a word is marked for a person to look at. A
+# recognizer is calibrated roughly: below an even chance, more of its words are wrong than right.
+UNCERTAIN = 0.5
+
+
+@dataclass(frozen=True)
+class TextPart:
+    """Words in a row that are all uncertain or all not; `gap` is the space before them, or none."""
+
+    gap: str
+    text: str
+    is_uncertain: bool
+
+
 @dataclass(frozen=True)
 class WordRun:
-    """Words in a row that are in the same shorts; `gap` is what parts them from those before.
+    """Words in a row that are in the same shorts.
 
     `begins` and `ends` are the numbers of the shorts whose first and last words are here.
     """
 
-    gap: str
-    text: str
+    parts: tuple[TextPart, ...]
     shorts: tuple[int, ...]
     begins: tuple[int, ...]
     ends: tuple[int, ...]
+
+    @property
+    def gap(self) -> str:
+        """What separates it from the words before."""
+        return self.parts[0].gap
+
+    @property
+    def text(self) -> str:
+        return "".join(part.gap + part.text for part in self.parts)[len(self.gap) :]
 
 
 @dataclass(frozen=True)
@@ -104,6 +126,11 @@ class ShownLine:
     start: float
     speaker: str | None
     runs: tuple[WordRun, ...]
+
+
+def is_uncertain(word: Word) -> bool:
+    """Whether the recognizer gave the word a confidence below `UNCERTAIN`."""
+    return word.score is not None and word.score < UNCERTAIN
 
 
 @dataclass(frozen=True)
@@ -134,15 +161,18 @@ class MomentMarks:
         """A line's words, of which the first is the transcript's `start`-th."""
         done, before = 0, ""
         for shorts, group in groupby(range(len(words)), key=lambda at: self.shorts[start + at]):
-            here = range(start + done, start + done + len(list(group)))
-            done += len(here)
-            # Of the whole line: whether a space stands between two words is their script's matter.
-            whole = joined(words[:done])
-            text, before = whole[len(before) :], whole
-            stripped = text.lstrip()
+            begun, parts = done, []
+            for uncertain, some in groupby(group, key=lambda at: is_uncertain(words[at])):
+                done += len(list(some))
+                # Of the whole line: whether two words have a space between them depends on their
+                # script.
+                whole = joined(words[:done])
+                text, before = whole[len(before) :], whole
+                stripped = text.lstrip()
+                parts.append(TextPart(text[: len(text) - len(stripped)], stripped, uncertain))
+            here = range(start + begun, start + done)
             yield WordRun(
-                gap=text[: len(text) - len(stripped)],
-                text=stripped,
+                parts=tuple(parts),
                 shorts=shorts,
                 begins=tuple(number for number in shorts if self.first[number] in here),
                 ends=tuple(number for number in shorts if self.last[number] in here),
@@ -249,6 +279,7 @@ def shorts_page(
         lasting=sum((card.duration for card in made), Fraction(0)),
         lines=shown_lines(transcript, marks),
         words=len(transcript.words),
+        uncertain=sum(map(is_uncertain, transcript.words)),
     )
 
 

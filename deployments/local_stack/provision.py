@@ -30,10 +30,10 @@ from prefect.states import AwaitingRetry, Cancelled
 from prefect.workers.process import ProcessWorker
 
 from deployments.automations import put_automations
+from deployments.cloudformation.stacks import NotDeployedError, Stacks
+from deployments.cloudformation.templates import INFRA, Template
 from deployments.local_stack import processes, settings
 from deployments.local_stack.settings import WORK_POOLS, StackError
-from deployments.operate.stacks import NotDeployedError, Stacks
-from deployments.operate.templates import INFRA, Template
 from deployments.work_pools.pools import pool_filter, preserved_settings
 
 TEMPLATE = INFRA / "data.yaml"

@@ -1,7 +1,7 @@
 """`python -m deployments.operate VERB`; `make VERB` does the same.
 
-Verbs talk to the AWS and the Prefect of the environment. Where that names no Prefect, all but
-`deploy` and `destroy` talk to those of `make up`. docs/aws.md is the guide.
+Commands use the AWS account and the Prefect server that the environment names. Where it names no
+Prefect server, all but `deploy` and `destroy` use the stack of `make up`. docs/aws.md is the guide.
 """
 
 import os
@@ -17,20 +17,20 @@ from deployments.local_stack.settings import StackSettings, client_environment
 
 console = Console(soft_wrap=True, highlight=False, markup=False)
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
-# Lines of each part of the local stack.
+# How many lines of the log of each part of the local stack are printed.
 _TAIL = 20
 
 
 @app.command()
 def deploy(
     dry_run: Annotated[
-        bool, typer.Option(envvar="DRY_RUN", help="Say what would change, and change nothing.")
+        bool, typer.Option(envvar="DRY_RUN", help="Print what would change, and change nothing.")
     ] = False,
 ) -> None:
-    """Bring the stacks, work pools, deployments and workers to what this code says."""
+    """Create or update the stacks, work pools, deployments and workers."""
     from deployments.operate import deploy
 
-    with _told():
+    with _one_line_errors():
         deploy.deploy(deploy.Account(os.environ, console), dry_run)
 
 
@@ -39,20 +39,20 @@ def destroy(confirm: Annotated[str, typer.Option(envvar="CONFIRM", help="yes")] 
     """Delete the stacks, the last one first; bucket, table and logs stay."""
     from deployments.operate import deploy
 
-    with _told():
+    with _one_line_errors():
         deploy.destroy(deploy.Account(os.environ, console), confirm == "yes")
 
 
 @app.command()
 def status() -> None:
     """Stacks, work pools, queues, records in progress, runs by state."""
-    _named()
+    _default_to_local_stack()
     from prefect.client.orchestration import get_client
 
     from deployments.operate import runs
     from deployments.operate.account import Found
 
-    with _told(), get_client(sync_client=True) as prefect:
+    with _one_line_errors(), get_client(sync_client=True) as prefect:
         found = Found()
         _section("stacks", found.stacks.items())
         _section("work pools", runs.pools(prefect))
@@ -68,12 +68,12 @@ def last_runs(
     limit: Annotated[int, typer.Option(envvar="LIMIT", min=1, max=200, help="How many.")] = 20,
 ) -> None:
     """The last runs, the newest first, one line each."""
-    _named()
+    _default_to_local_stack()
     from prefect.client.orchestration import get_client
 
     from deployments.operate import runs
 
-    with _told(), get_client(sync_client=True) as prefect:
+    with _one_line_errors(), get_client(sync_client=True) as prefect:
         for line in runs.latest(prefect, limit):
             console.print(line)
 
@@ -83,16 +83,16 @@ def run_shorts(
     user_id: Annotated[str, typer.Option(envvar="USER_ID")],
     video_id: Annotated[str, typer.Option(envvar="VIDEO_ID")],
     force: Annotated[
-        bool, typer.Option(envvar="FORCE", help="Also make what is made already.")
+        bool, typer.Option(envvar="FORCE", help="Also make what exists already.")
     ] = False,
 ) -> None:
-    """Start the shorts of a video that lies in the warehouse."""
-    _named()
+    """Start the shorts of a video in the warehouse."""
+    _default_to_local_stack()
     from prefect.client.orchestration import get_client
 
     from deployments.operate import runs
 
-    with _told(), get_client(sync_client=True) as prefect:
+    with _one_line_errors(), get_client(sync_client=True) as prefect:
         video = runs.Video(user_id=user_id, video_id=video_id, force=force)
         run, address = runs.start_shorts(prefect, video)
         console.print(f"Run {run}: {address}\nmake logs RUN={run}")
@@ -103,25 +103,25 @@ def run_clips(
     tenant_id: Annotated[str, typer.Option(envvar="TENANT_ID")],
     episode_id: Annotated[str, typer.Option(envvar="EPISODE_ID")],
 ) -> None:
-    """Ask for the clips of an episode, by the event that a detector sends."""
-    _named()
-    from deployments.operate.account import ask_for_clips
+    """Request the clips of an episode, with the event that a detector sends."""
+    _default_to_local_stack()
+    from deployments.operate.account import request_clips
 
-    with _told():
-        event = ask_for_clips(tenant_id, episode_id)
+    with _one_line_errors():
+        event = request_clips(tenant_id, episode_id)
         console.print(f"Event {event}. Its run shows in `make runs` within seconds.")
 
 
 @app.command()
 def logs(
     run: Annotated[str, typer.Option(envvar="RUN", help="A run's id or name.")] = "",
-    minutes: Annotated[int, typer.Option(envvar="MINUTES", min=1, help="Back to when.")] = 15,
+    minutes: Annotated[int, typer.Option(envvar="MINUTES", min=1, help="How far back.")] = 15,
 ) -> None:
-    """What a run said; without RUN what all said of late."""
-    on_one_machine = _named()
+    """The logs of a run; without RUN, the latest logs of all runs."""
+    on_one_machine = _default_to_local_stack()
     from deployments.operate.account import Found
 
-    with _told():
+    with _one_line_errors():
         if run:
             _run_logs(run)
         elif on_one_machine:
@@ -153,10 +153,10 @@ def _section(title: str, rows: object) -> None:
         console.print(f"  {name}  {value}".rstrip())
 
 
-def _named() -> bool:
-    """Whether it is `make up`'s that this process talks to from now on.
+def _default_to_local_stack() -> bool:
+    """Use the stack of `make up` where no Prefect server is named; whether it does.
 
-    Called before Prefect is imported, which reads the environment then.
+    Call it before importing Prefect, which reads the environment then.
     """
     if "PREFECT_API_URL" in os.environ:
         return False
@@ -165,16 +165,16 @@ def _named() -> bool:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Ends this process with one line for whatever goes wrong."""
+def _one_line_errors() -> Iterator[None]:
+    """Ends this process with one line for any error."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - a person reads it, and their kinds are many
+    except Exception as error:  # noqa: BLE001 - shown to a person, and there are many kinds
         _end(*_why(error))
 
 
 def _why(error: Exception) -> tuple[int, str]:
-    # Here, since they take seconds, and most verbs end well.
+    # Imported here, since that takes seconds and most commands succeed.
     from botocore.exceptions import BotoCoreError, ClientError
     from prefect.exceptions import ObjectNotFound
 
@@ -184,7 +184,7 @@ def _why(error: Exception) -> tuple[int, str]:
         case BotoCoreError() | ClientError():
             return 1, f"AWS: {error}"
         case ObjectNotFound():
-            return 1, "Prefect does not have it. Deploy first: `make deploy`, or `make up`."
+            return 1, "It is not deployed. Run `make deploy`, or `make up`."
     code, message, remedy = format_error(error)
     return code, f"{message} {remedy}"
 

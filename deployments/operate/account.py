@@ -1,4 +1,4 @@
-"""What the AWS account tells of clipflow: stacks, queues, records, logs; and the event into it."""
+"""The state of clipflow in an AWS account: stacks, queues, records, logs; and sending the event."""
 
 import json
 import os
@@ -15,17 +15,17 @@ from clipflow.domain.clips import BeginClipGeneration, ClipStatus
 from clipflow.domain.errors import InvalidInputError, TerminalError
 from clipflow.domain.events import put_events_entry
 from clipflow.storage.records import BY_STATUS
-from deployments.operate import templates
-from deployments.operate.stacks import Stacks
+from deployments.cloudformation import templates
+from deployments.cloudformation.stacks import Stacks
 
 _DEPTHS = {
     "ApproximateNumberOfMessages": "waiting",
-    "ApproximateNumberOfMessagesNotVisible": "in hand",
+    "ApproximateNumberOfMessagesNotVisible": "in flight",
 }
 
 
 def client(service: str, environment: Mapping[str, str] = os.environ) -> Any:
-    """boto3's, for the region and the endpoint of the environment."""
+    """A boto3 client for the region and the endpoint of the environment."""
     return boto3.client(
         service,  # type: ignore[call-overload]
         region_name=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION"),
@@ -35,7 +35,7 @@ def client(service: str, environment: Mapping[str, str] = os.environ) -> Any:
 
 @dataclass(frozen=True)
 class InProgress:
-    """A record that a run works on, since when."""
+    """A record in progress, since when, and its flow run."""
 
     record: str
     since: str
@@ -43,11 +43,11 @@ class InProgress:
 
 
 class Found:
-    """The account as it is. What it is called, the environment says, else the stacks do."""
+    """The AWS account. Names come from the environment, else from the outputs of the stacks."""
 
     @cached_property
     def stacks(self) -> dict[str, str]:
-        """Every stack of clipflow's with its status."""
+        """The status of every stack of clipflow, by name."""
         pages = client("cloudformation").get_paginator("describe_stacks").paginate()
         return {
             stack["StackName"]: stack["StackStatus"]
@@ -57,39 +57,40 @@ class Found:
         }
 
     @cached_property
-    def _told(self) -> dict[str, str]:
-        """Variables, by the outputs of the stacks that are there."""
-        told: dict[str, str] = {}
-        asked = Stacks(client("cloudformation"))
+    def _outputs(self) -> dict[str, str]:
+        """The variables that the outputs of the deployed stacks set."""
+        found: dict[str, str] = {}
+        stacks = Stacks(client("cloudformation"))
         for template in templates.read():
             if template.stack in self.stacks:
-                outputs = asked.outputs(template.stack).items()
-                told |= {template.outputs.get(name, name): value for name, value in outputs}
-        return told
+                outputs = stacks.outputs(template.stack).items()
+                found |= {template.outputs.get(name, name): value for name, value in outputs}
+        return found
 
     def name(self, variable: str) -> str:
-        """Raises InvalidInputError where nothing tells it."""
-        value = os.environ.get(variable) or self._told.get(variable)
+        """The value of `variable`. Raises InvalidInputError where neither names it."""
+        value = os.environ.get(variable) or self._outputs.get(variable)
         if not value:
             raise InvalidInputError(
-                f"{variable} is not set, and no stack tells it.", "`make deploy`, or `make up`."
+                f"{variable} is not set, and no stack has it as an output.",
+                "Run `make deploy`, or `make up`.",
             )
         return value
 
     def queues(self) -> Iterator[tuple[str, str]]:
-        """The queue of events and its dead-letter queue: name, and how many wait."""
+        """The queue of events and its dead-letter queue: each name and number of messages."""
         sqs = client("sqs")
         name = self.name("CLIPFLOW_QUEUE_NAME")
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-        told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-        yield name, _depth(told)
-        dead = json.loads(told["RedrivePolicy"])["deadLetterTargetArn"].rpartition(":")[2]
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        yield name, _depth(attributes)
+        dead = json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"].rpartition(":")[2]
         url = sqs.get_queue_url(QueueName=dead)["QueueUrl"]
-        told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-        yield dead, _depth(told)
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        yield dead, _depth(attributes)
 
     def in_progress(self) -> list[InProgress]:
-        """What runs work on by their records, the oldest first; at most 1 MB of them."""
+        """The records in progress, oldest first; at most 1 MB of them."""
         table = self.name("TABLE_NAME")
         page = client("dynamodb").query(
             TableName=table,
@@ -108,9 +109,9 @@ class Found:
         ]
 
     def logs(self, minutes: int) -> Iterator[str]:
-        """The flow runs' lines of the last `minutes`.
+        """The log lines of flow runs in the last `minutes`.
 
-        Raises InvalidInputError where there is no log group: on one machine there are files.
+        Raises InvalidInputError where there is no log group, as on one machine.
         """
         group = self.name("CLIPFLOW_LOG_GROUP")
         since = datetime.now(UTC) - timedelta(minutes=minutes)
@@ -124,14 +125,14 @@ class Found:
             yield f"{at:%H:%M:%S}  {event['logStreamName']}  {event['message'].rstrip()}"
 
 
-def ask_for_clips(tenant_id: str, episode_id: str) -> str:
-    """Puts the event that begins an episode's clips; its id.
+def request_clips(tenant_id: str, episode_id: str) -> str:
+    """Send the event that starts an episode's clips; returns its id.
 
-    Raises pydantic's ValidationError for an id that is none, TerminalError where the event is
-    refused.
+    Raises pydantic's ValidationError for an invalid id, TerminalError where EventBridge refuses the
+    event.
     """
-    asked = {"tenantId": tenant_id, "episodeId": episode_id}
-    request = BeginClipGeneration.model_validate(asked)
+    detail = {"tenantId": tenant_id, "episodeId": episode_id}
+    request = BeginClipGeneration.model_validate(detail)
     answer = client("events").put_events(Entries=[put_events_entry(request)])
     (entry,) = answer["Entries"]
     if answer["FailedEntryCount"]:
@@ -139,5 +140,5 @@ def ask_for_clips(tenant_id: str, episode_id: str) -> str:
     return str(entry["EventId"])
 
 
-def _depth(told: Mapping[str, str]) -> str:
-    return ", ".join(f"{told[name]} {meaning}" for name, meaning in _DEPTHS.items())
+def _depth(attributes: Mapping[str, str]) -> str:
+    return ", ".join(f"{attributes[name]} {meaning}" for name, meaning in _DEPTHS.items())

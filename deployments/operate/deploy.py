@@ -1,4 +1,4 @@
-"""`deploy` and `destroy`: an account and its Prefect, as this code says, or taken down."""
+"""`deploy` and `destroy`: create, update or delete clipflow in an AWS account and Prefect."""
 
 import os
 import re
@@ -13,15 +13,15 @@ from rich.console import Console
 
 from clipflow.domain.errors import InvalidInputError, TerminalError
 from clipflow.domain.model import describe_errors
-from deployments.operate import templates
+from deployments.cloudformation import templates
+from deployments.cloudformation.stacks import ChangeSet, Stacks, additions
+from deployments.cloudformation.templates import Template
 from deployments.operate.account import client
-from deployments.operate.stacks import ChangeSet, Stacks, additions
-from deployments.operate.templates import Template
 from deployments.work_pools import PoolSettings, WorkPool, work_pools
 
-# What stands, in a dry run, for what a stack has not made yet.
+# In a dry run, the value of an output that a stack does not have yet.
 _LATER = "known-later"
-# What no stack tells.
+# The settings that no stack outputs.
 _REQUIRED = {"AWS_REGION", "PREFECT_API_URL", *templates.ACCOUNTS_OWN}
 _SAID = re.compile(r"^[a-z-]+ +\S+: \S+, .* MiB$|Deployment '\S+' successfully created")
 _BRIDGE = "bridge"
@@ -30,11 +30,11 @@ _GPU = "CLIPFLOW_GPU_CAPACITY_PROVIDER"
 
 
 class Account:
-    """What one `deploy` knows: the environment, and more with every stack.
+    """The settings of one `deploy`: the environment, and the outputs of each stack it deploys.
 
     Attributes:
-        environment: settings, those of the user before those that stacks' outputs tell.
-        outputs: of the stacks so far, by name.
+        environment: settings; those of the user take precedence over outputs of stacks.
+        outputs: of the stacks deployed so far, by name.
     """
 
     def __init__(self, environment: Mapping[str, str], console: Console) -> None:
@@ -47,14 +47,14 @@ class Account:
         return Stacks(client("cloudformation", self.environment))
 
     def pools(self) -> list[WorkPool]:
-        """Raises InvalidInputError for a size that there is not."""
+        """The work pools. Raises InvalidInputError for a size that Fargate does not have."""
         try:
             return work_pools(bool(self.environment.get(_GPU)), self.environment)
         except ValidationError as error:
             raise InvalidInputError(describe_errors(error)) from None
 
     def learn(self, template: Template) -> None:
-        """What the stack says it made."""
+        """Adds the outputs of the template's stack."""
         found = self.stacks.outputs(template.stack)
         self.outputs |= found
         for name, value in found.items():
@@ -62,17 +62,17 @@ class Account:
 
 
 def deploy(account: Account, dry_run: bool) -> None:
-    """Stacks, work pools and deployments, workers. With `dry_run`, says what would change.
+    """Deploy stacks, work pools, deployments and workers. With `dry_run`, print the changes only.
 
-    Raises InvalidInputError for what is missing, before anything is changed; NotDeployedError,
-    TerminalError.
+    Raises InvalidInputError for missing settings, before anything is changed; NotDeployedError and
+    TerminalError where a stack or the work pools are not deployed.
     """
     every = templates.read()
     if lacking := missing(every, account.environment):
         raise InvalidInputError(
             f"Not set: {', '.join(lacking)}.", "docs/aws.md says what each is. Nothing was changed."
         )
-    # A new trigger reads the events of an old bridge, but not the other way round.
+    # A new trigger can read the events of an old bridge, but not the other way round.
     for template in every:
         if template.name != _BRIDGE:
             _deploy_stack(account, template, dry_run)
@@ -87,21 +87,21 @@ def deploy(account: Account, dry_run: bool) -> None:
 
 
 def missing(every: Collection[Template], environment: Mapping[str, str]) -> list[str]:
-    """The variables that somebody has to set."""
-    told = {variable for template in every for variable in template.outputs.values()}
+    """The variables that are required and not set."""
+    outputs = {variable for template in every for variable in template.outputs.values()}
     pools = {
         str(field.validation_alias)
         for field in PoolSettings.model_fields.values()
         if field.is_required()
     }
-    needed = (pools - told) | _REQUIRED | templates.missing(every, environment)
+    needed = (pools - outputs) | _REQUIRED | templates.missing(every, environment)
     return sorted(name for name in needed if not environment.get(name))
 
 
 def destroy(account: Account, confirmed: bool) -> None:
-    """Every stack, the last one first. What is kept, media and records above all, is said.
+    """Delete every stack, the last one first, and print what is retained: media and records.
 
-    Raises InvalidInputError, having said what would go, unless it is `confirmed`.
+    Unless `confirmed`, only prints what would be deleted, and raises InvalidInputError.
     """
     pools = [templates.worker_template(pool, account.environment) for pool in account.pools()]
     there = [t for t in [*templates.read(), *pools] if account.stacks.described(t.stack)]
@@ -112,13 +112,13 @@ def destroy(account: Account, confirmed: bool) -> None:
     account.console.print(f"Goes:  {', '.join(t.stack for t in reversed(there))}")
     account.console.print(f"Stays: {', '.join(kept) or 'nothing'}")
     if not confirmed:
-        raise InvalidInputError("Nothing was destroyed.", "CONFIRM=yes does it.")
+        raise InvalidInputError("Nothing was destroyed.", "Set CONFIRM=yes to do it.")
     for template in there:
         account.learn(template)
     started = [template for template in there if template in pools]
     _delete(account, started)
     if cluster := account.environment.get(_CLUSTER):
-        # Nobody starts another any more, and what they need goes next.
+        # No worker starts another one now, and the stacks that they need are deleted next.
         families = [f"clipflow-{pool.kind}" for pool in account.pools()]
         ended = end_flow_runs(client("ecs", account.environment), cluster, families)
         account.console.print(f"flow runs ended: {ended}")
@@ -156,7 +156,7 @@ def _bring(
 
 
 def _is_known(template: Template, arguments: Mapping[str, str]) -> bool:
-    """Whether CloudFormation can be asked: nothing that it has to be told is still to be made."""
+    """Whether a change set can be made: no required parameter is an output still to be created."""
     return all(
         parameter.default is not None or name in arguments
         for name, parameter in template.parameters.items()
@@ -173,32 +173,30 @@ def _say(console: Console, change_set: ChangeSet) -> None:
 
 
 def _work_pools(account: Account, dry_run: bool) -> None:
-    """Raises TerminalError where they, or the deployments, were not made."""
+    """Deploy the work pools and deployments. Raises TerminalError where that fails."""
     account.console.print("work pools and deployments")
-    told: dict[str, Any] = {**os.environ, **account.environment}
+    environment: dict[str, Any] = {**os.environ, **account.environment}
     if dry_run:
         for template in templates.read():
             for variable in template.outputs.values():
-                told.setdefault(variable, _LATER)
+                environment.setdefault(variable, _LATER)
     command = [sys.executable, "-m", "deployments.work_pools", *(["--check"] if dry_run else [])]
-    ended = subprocess.run(command, env=told, capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     for line in ended.stdout.splitlines():
-        # Prefect says much more, in boxes.
+        # Prefect prints much more, in boxes.
         if pool_or_deployment := _SAID.search(line):
             account.console.print(f"  {pool_or_deployment[0]}")
     if ended.returncode:
-        said = (ended.stderr or ended.stdout).strip()[-1500:]
-        raise TerminalError(
-            f"The work pools were not deployed: {said}", "Mend it, and deploy again."
-        )
+        output = (ended.stderr or ended.stdout).strip()[-1500:]
+        raise TerminalError(f"The work pools were not deployed: {output}", "Fix it and redeploy.")
 
 
-# The most that ECS lists, describes or waits for at once.
+# The most tasks that ECS lists, describes or waits for in one request.
 _AT_ONCE = 100
 
 
 def end_flow_runs(ecs: Any, cluster: str, families: Collection[str]) -> int:
-    """Ends every task of these families; returns how many, once they are over."""
+    """Stop every task of these families and wait; returns how many there were."""
     running = list(_running(ecs, cluster, families))
     for task in running:
         ecs.stop_task(cluster=cluster, task=task, reason="clipflow is taken down.")

@@ -1,6 +1,6 @@
-"""`python -m deployments.operate.installation`: whether all that a run needs is on this machine.
+"""`python -m deployments.operate.installation`: check that everything a run needs is installed.
 
-An image asks this of itself when it is built, and as its health check.
+An image runs it when it is built, and as its health check.
 """
 
 import importlib
@@ -16,23 +16,23 @@ from clipflow.media import ffmpeg
 from clipflow.settings import limits
 
 PREFECT_FILE = Path(__file__).parents[2] / "prefect.yaml"
-# What ffmpeg must be able to.
+# An encode that the installed ffmpeg must be able to do.
 _ENCODING = ["-f", "lavfi", "-i", "nullsrc=duration=0.1", "-c:v", "libx264", "-f", "null", "-"]
 _BRIDGE = "deployments.bridge.__main__"
-# What a worker is, and the pools it serves.
+# The modules of a worker and of its work pools.
 _WORKER = ("prefect_aws.workers.ecs_worker", "deployments.work_pools")
 
 
 def entrypoints() -> list[str]:
     """Every flow that prefect.yaml deploys, as `module:function`."""
-    told = yaml.safe_load(PREFECT_FILE.read_text())["deployments"]
-    return [deployment["entrypoint"] for deployment in told]
+    deployments = yaml.safe_load(PREFECT_FILE.read_text())["deployments"]
+    return [deployment["entrypoint"] for deployment in deployments]
 
 
 def check() -> str:
-    """What is there, in a line.
+    """What is installed, in one line.
 
-    Raises ImportError, AttributeError, OSError or MediaRefusedError for what is not.
+    Raises ImportError, AttributeError, OSError or MediaRefusedError for what is missing.
     """
     for entrypoint in entrypoints():
         module, _, name = entrypoint.partition(":")

@@ -1,4 +1,4 @@
-"""What the Prefect server tells: pools, workers, runs and their logs; and the start of a run."""
+"""The state of the Prefect server: pools, workers, runs and their logs; and starting a run."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -27,14 +27,14 @@ from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.model import Identifier
 
 GENERATE_SHORTS = "generate-shorts/clipflow"
-# The most that Prefect gives in one answer.
+# The largest page of the Prefect API.
 _PAGE = 200
 _WAITING = [StateType.SCHEDULED, StateType.PENDING]
 _DAY = timedelta(days=1)
 
 
 def pools(client: SyncPrefectClient) -> Iterator[tuple[str, str]]:
-    """Each work pool with its state, its workers, and how many runs wait for one."""
+    """Each work pool with its status, its workers, and the number of runs that wait for one."""
     for pool in client.read_work_pools():
         workers = client.read_workers_for_work_pool(pool.name)
         online = sum(worker.status == "ONLINE" for worker in workers)
@@ -45,20 +45,20 @@ def pools(client: SyncPrefectClient) -> Iterator[tuple[str, str]]:
 
 
 def states(client: SyncPrefectClient) -> dict[str, int]:
-    """Runs by state: those that are under way, and those that began in the last day."""
+    """The number of runs by state: unfinished ones, and those that started in the last day."""
     since = FlowRunFilterStartTime(after_=datetime.now(UTC) - _DAY)
     counted = {}
     for state in StateType:
-        asked = _in([state])
+        wanted = _in([state])
         if state.name in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
-            asked.start_time = since
-        if count := client.count_flow_runs(flow_run_filter=asked):
+            wanted.start_time = since
+        if count := client.count_flow_runs(flow_run_filter=wanted):
             counted[state.value.lower()] = count
     return counted
 
 
 def latest(client: SyncPrefectClient, limit: int) -> Iterator[str]:
-    """The last runs, the newest first: when, for how long, in which state, of which flow."""
+    """The last runs, newest first: when, for how long, in which state, of which flow."""
     flows: dict[UUID, str] = {}
     newest = FlowRunSort.EXPECTED_START_TIME_DESC
     for run in client.read_flow_runs(limit=min(limit, _PAGE), sort=newest):
@@ -86,38 +86,37 @@ class Video(BaseModel):
 
 
 def start_shorts(client: SyncPrefectClient, video: Video) -> tuple[str, str]:
-    """Starts `generate-shorts`; the run's id, and its address in the UI.
+    """Start `generate-shorts`; returns the run's id and its address in the UI.
 
-    Raises ObjectNotFound before a deployment.
+    Raises ObjectNotFound where it is not deployed.
     """
     deployment = client.read_deployment_by_name(GENERATE_SHORTS)
-    asked = video.model_dump()
-    run = client.create_flow_run_from_deployment(deployment.id, parameters=asked)
+    run = client.create_flow_run_from_deployment(deployment.id, parameters=video.model_dump())
     return str(run.id), url_for(run) or ""
 
 
 def logs(client: SyncPrefectClient, named: str) -> Iterator[str]:
-    """What a run, by its id or its name, and the runs below it have said.
+    """The log lines of a run and of the runs it started.
 
-    Raises InvalidInputError where there is none.
+    `named` is its id or its name. Raises InvalidInputError where there is none.
     """
     run = _find(client, named)
     below = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
     family = [run.id, *(child.id for child in client.read_flow_runs(flow_run_filter=below))]
-    asked = LogFilter(flow_run_id=LogFilterFlowRunId(any_=family))
+    only = LogFilter(flow_run_id=LogFilterFlowRunId(any_=family))
     offset = 0
-    while page := client.read_logs(asked, limit=_PAGE, offset=offset):
+    while page := client.read_logs(only, limit=_PAGE, offset=offset):
         yield from (f"{log.timestamp:%H:%M:%S}  {log.name}  {log.message}" for log in page)
         offset += len(page)
 
 
 def _find(client: SyncPrefectClient, named: str) -> FlowRun:
     try:
-        asked = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(named)]))
+        only = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(named)]))
     except ValueError:
-        asked = FlowRunFilter(name=FlowRunFilterName(any_=[named]))
+        only = FlowRunFilter(name=FlowRunFilterName(any_=[named]))
     found = client.read_flow_runs(
-        flow_run_filter=asked, limit=1, sort=FlowRunSort.EXPECTED_START_TIME_DESC
+        flow_run_filter=only, limit=1, sort=FlowRunSort.EXPECTED_START_TIME_DESC
     )
     if not found:
         raise InvalidInputError(f"There is no run {named}.", "`make runs` lists the last ones.")

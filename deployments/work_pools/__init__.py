@@ -1,7 +1,8 @@
-"""The work pools of many machines: `python -m deployments.work_pools` makes and updates them.
+"""The ECS work pools: `python -m deployments.work_pools` creates and updates them.
 
-Each `*.json` here is one of them: what sets it apart. The rest of its base job template is that of
-prefect-aws, filled from the environment. On one machine there is one pool, and `make up` makes it.
+Each `*.json` here has the values of one pool. The rest of its base job template is that of
+prefect-aws, filled from the environment. On one machine, `make up` creates process pools of the
+same names.
 """
 
 from deployments.work_pools.environment import PoolSettings

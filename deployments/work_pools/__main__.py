@@ -1,5 +1,7 @@
-"""`python -m deployments.work_pools`: creates the ECS work pools in the Prefect of the environment,
-or brings them up to date, and deploys every flow to them. `--check` only says what is missing."""
+"""`python -m deployments.work_pools`: creates or updates the ECS work pools and deploys every flow.
+
+It uses the Prefect server that the environment names. `--check` only prints what is missing.
+"""
 
 import asyncio
 import subprocess
@@ -21,7 +23,7 @@ DEPLOYMENTS = Path(__file__).parents[2] / "prefect.yaml"
 
 
 def main() -> int:
-    """0; 2 where something is missing; or what `prefect deploy` ends with."""
+    """The exit code: 2 where a setting is missing, else that of `prefect deploy`."""
     try:
         settings = PoolSettings()
         pools = work_pools(gpu=bool(settings.gpu_capacity_provider))
@@ -40,13 +42,13 @@ def main() -> int:
 
 
 async def automate() -> None:
-    """The automations that belong to no deployment."""
+    """Create or update the automations that belong to no deployment."""
     async with get_client() as client:
         await put_automations(client, remote=True)
 
 
 def create(pool: WorkPool, settings: PoolSettings) -> None:
-    """The pool, as it should be now, whatever was there."""
+    """Create or update the pool. What an operator has set on it is kept."""
     default = ECSWorker.get_default_base_job_template()
     template = base_job_template(pool, settings, default, flows_environment())
     with get_client(sync_client=True) as client:
@@ -66,7 +68,7 @@ def create(pool: WorkPool, settings: PoolSettings) -> None:
 
 
 def deploy() -> int:
-    """Every flow, to the pools; the exit code."""
+    """Deploy every flow to the pools; returns the exit code."""
     command = "prefect --no-prompt deploy --all --prefect-file"
     return subprocess.run(
         [sys.executable, "-m", *command.split(), str(DEPLOYMENTS)],

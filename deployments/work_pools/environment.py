@@ -1,4 +1,4 @@
-"""What the environment says of the account that the pools' machines are in."""
+"""The settings of the AWS account in which the work pools run, from the environment."""
 
 import os
 from collections.abc import Mapping
@@ -7,18 +7,17 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
+from clipflow.jobs.fingerprints import MODEL_SERVERS
 from clipflow.settings import Limits, Models, Settings
 from clipflow.telemetry.tracing import PROPAGATED_SETTINGS
 
-# Where models are that speak like these; their keys are secrets.
-_ADDRESSES = ("ANTHROPIC_BASE_URL", "OLLAMA_BASE_URL", "OPENAI_BASE_URL")
-# Where things are inside an image is the image's own to say.
+# Paths inside an image, which the image itself sets.
 _OF_THE_IMAGE = {"CLIPFLOW_FFMPEG", "CLIPFLOW_SCRATCH", "CLIPFLOW_FACE_MODEL"}
 Required = Annotated[str, Field(min_length=1)]
 
 
 class PoolSettings(BaseSettings):
-    """The account's own names; each field is an environment variable."""
+    """The names of the account's resources; each field is an environment variable."""
 
     image: Required = Field(
         validation_alias="CLIPFLOW_IMAGE", description="The image that the machines run."
@@ -96,7 +95,7 @@ class PoolSettings(BaseSettings):
 
     @property
     def network(self) -> dict[str, object]:
-        """As ECS takes it; empty for the default VPC."""
+        """The `awsvpcConfiguration` of ECS; empty for the default VPC."""
         if not self.subnets:
             return {}
         groups = _names(self.security_groups)
@@ -108,25 +107,27 @@ class PoolSettings(BaseSettings):
 
     @property
     def model_secrets(self) -> list[dict[str, str]]:
-        """As ECS takes them: each variable, and where in the secret its value is."""
+        """The `secrets` of an ECS container, one for each key of the secret."""
         arn = self.model_keys_secret_arn
         names = _names(self.model_keys) if arn else []
         return [{"name": name, "valueFrom": f"{arn}:{name}::"} for name in names]
 
 
 def flows_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Of what the flows can be told, whatever this environment says; a secret is not among it:
-    it belongs into the task definition's secrets (`PoolSettings.model_secrets`)."""
+    """The settings of the flows that `environment` sets.
+
+    Secrets are left out: they belong in the task definition's (`PoolSettings.model_secrets`).
+    """
     names = [
         str(field.validation_alias)
         for settings in (Settings, Limits, Models)
         for field in settings.model_fields.values()
         if field.annotation != SecretStr | None
     ]
-    told = (
-        name for name in [*names, *PROPAGATED_SETTINGS, *_ADDRESSES] if name not in _OF_THE_IMAGE
+    passed = (
+        name for name in [*names, *PROPAGATED_SETTINGS, *MODEL_SERVERS] if name not in _OF_THE_IMAGE
     )
-    return {name: environment[name] for name in told if environment.get(name)}
+    return {name: environment[name] for name in passed if environment.get(name)}
 
 
 def _names(text: str | None) -> list[str]:

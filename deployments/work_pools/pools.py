@@ -1,4 +1,4 @@
-"""The pools that there are, each from its file and the environment."""
+"""The ECS work pools, each from its file and the environment, and their base job templates."""
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -28,14 +28,14 @@ class WorkPool(BaseModel):
     """One pool.
 
     Attributes:
-        kind: what its file is called.
-        name: as prefect.yaml has it. With a GPU or without, videos are prepared in one pool.
+        kind: the name of its file.
+        name: as in prefect.yaml. `prepare` and `prepare-gpu` are one pool.
         cpu: units, 1024 to a core.
         memory: MiB.
-        storage_gib: of the machine's own disk, 21 to 200; None for what it has anyway.
+        storage_gib: the ephemeral storage, 21 to 200; None for the default.
         stop_timeout: seconds between SIGTERM and SIGKILL.
-        limit: machines at once; None leaves it as it is in Prefect.
-        environment: of its flows, besides what all pools' have.
+        limit: flow runs at once; None keeps the limit that is set in Prefect.
+        environment: variables of its flows, besides those of all pools.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,11 +59,11 @@ class WorkPool(BaseModel):
 
     @property
     def is_preparing(self) -> bool:
-        """Whether videos are prepared here, with a GPU or without: WhisperX's image is for it."""
+        """Whether it prepares videos, with a GPU or without, for which WhisperX's image is made."""
         return self.purpose == "prepare"
 
     @model_validator(mode="after")
-    def _is_a_size_of_fargates(self) -> Self:
+    def _has_a_fargate_size(self) -> Self:
         if self.launch_type == "EC2":
             return self
         if self.memory not in _FARGATE.get(self.cpu, ()):
@@ -72,10 +72,10 @@ class WorkPool(BaseModel):
 
 
 def work_pools(gpu: bool, environment: Mapping[str, str] = os.environ) -> list[WorkPool]:
-    """Every pool, its sizes as the environment has them: `CLIPFLOW_MEDIA_CPU`, `…_MEMORY`,
-    `…_STORAGE_GIB`, `…_LIMIT`. With `gpu`, videos are prepared on machines that have one.
+    """Every pool. With `gpu`, videos are prepared on instances that have one.
 
-    Raises pydantic's ValidationError for a size that there is not.
+    The environment sets sizes: `CLIPFLOW_MEDIA_CPU`, `…_MEMORY`, `…_STORAGE_GIB`, `…_LIMIT`. Raises
+    pydantic's ValidationError for a size that Fargate does not have.
     """
     left_out = "prepare" if gpu else "prepare-gpu"
     return [_read(file, environment) for file in _files() if file.stem != left_out]
@@ -87,7 +87,7 @@ def pool_filter(*names: str) -> WorkPoolFilter:
 
 
 def preserved_settings(found: Sequence[PrefectWorkPool]) -> dict[str, Any]:
-    """What an operator has set on the pool found, if there is one, and no deploy may undo."""
+    """The settings of an existing pool that an operator sets and a deployment keeps."""
     settings = ({"is_paused": p.is_paused, "concurrency_limit": p.concurrency_limit} for p in found)
     return next(settings, {})
 
@@ -107,13 +107,13 @@ def _read(file: Path, environment: Mapping[str, str]) -> WorkPool:
     return WorkPool.model_validate({**pool.model_dump(), **sizes})
 
 
-# What every flow run of ours has, wherever it runs.
+# The environment of every flow run, in each pool.
 _FLOWS = {
     "CLIPFLOW_FAN_OUT": "remote",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-    # What the craft says in a task shows in the UI with what the task says.
+    # Log lines of the package `clipflow` show in the UI with those of its task.
     "PREFECT_LOGGING_EXTRA_LOGGERS": "clipflow",
-    # JSON lines; what is said outside of a run is for them alone.
+    # The console has JSON lines; those logged outside of a run are not sent to Prefect.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "tasks.telemetry.Console",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }
@@ -131,8 +131,8 @@ def base_job_template(
         "variables": {
             **default["variables"],
             "properties": {
-                name: {**told, "default": ours[name]} if ours.get(name) else told
-                for name, told in properties.items()
+                name: {**schema, "default": ours[name]} if ours.get(name) else schema
+                for name, schema in properties.items()
             },
         },
         "job_configuration": {
@@ -148,7 +148,7 @@ def _variables(pool: WorkPool, settings: PoolSettings, flows: dict[str, str]) ->
         "image": (pool.is_preparing and settings.prepare_image) or settings.image,
         "cluster": settings.cluster,
         "family": f"clipflow-{pool.kind}",
-        # Else each flow run registers a revision of its own.
+        # Without this, each flow run registers a revision of its own.
         "match_latest_revision_in_family": True,
         "launch_type": pool.launch_type,
         "capacity_provider_strategy": _provider(pool, settings),
@@ -177,15 +177,15 @@ def _provider(pool: WorkPool, settings: PoolSettings) -> list[dict[str, Any]]:
 def _task_definition(
     pool: WorkPool, settings: PoolSettings, default: dict[str, Any]
 ) -> dict[str, Any]:
-    """What no variable of prefect-aws's template reaches."""
+    """The task definition, with what prefect-aws's template has no variable for."""
     (container,) = default["containerDefinitions"]
     ours: dict[str, Any] = {**container, "stopTimeout": pool.stop_timeout}
     if pool.gpus:
         ours["resourceRequirements"] = [{"type": "GPU", "value": str(pool.gpus)}]
     if pool.is_preparing and settings.model_secrets:
         ours["secrets"] = settings.model_secrets
-    # ECS gives it back unasked, and prefect-aws 0.7.12 would see another definition than it asked
-    # for: each run would register a revision of its own.
+    # ECS returns this field even where it was not given. prefect-aws 0.7.12 would see a difference,
+    # and each run would register a revision of its own.
     definition = {**default, "containerDefinitions": [ours], "enableFaultInjection": False}
     if pool.storage_gib:
         definition["ephemeralStorage"] = {"sizeInGiB": pool.storage_gib}

@@ -33,6 +33,7 @@ from clipflow.jobs.picture import (
     Ingredients,
     render_command,
 )
+from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import probe_source
@@ -42,7 +43,7 @@ from clipflow.reframe.analysis import Film
 from clipflow.reframe.director import plan_frames
 from clipflow.results.pages import shorts_page
 from clipflow.results.posters import poster
-from clipflow.settings import this_machine
+from clipflow.settings import limits
 
 FOLDER = Path(__file__).parent
 SAMPLE = FOLDER.parents[1] / "demo" / "sample"
@@ -111,7 +112,8 @@ def render(look: Look, scratch: Path) -> Path:
         loudness=measure_loudness(window.path, window.origin, end),
     )
     short = scratch / "short.mp4"
-    ffmpeg.run(render_command(made_of, short, threads=2), "rendering", this_machine(2), _DEADLINE)
+    machine = Machine(scratch, limits().ffmpeg, threads=2)
+    ffmpeg.run(render_command(made_of, short, threads=2), "rendering", machine, _DEADLINE)
     return short
 
 

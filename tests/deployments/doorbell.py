@@ -55,7 +55,7 @@ class Doorbell:
         self._sqs.send_message(QueueUrl=self._queue, MessageBody=body)
 
     def waiting(self) -> tuple[int, int]:
-        """How many messages are visible, and how many are in somebody's hand."""
+        """How many messages are visible, and how many are in flight."""
         count = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["All"])
         visible = count["Attributes"]["ApproximateNumberOfMessages"]
         return int(visible), int(count["Attributes"]["ApproximateNumberOfMessagesNotVisible"])

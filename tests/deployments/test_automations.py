@@ -1,4 +1,4 @@
-"""Whose runs the automations end when nothing is heard of them."""
+"""Which runs the automations end once they send no more events."""
 
 from importlib import import_module
 from uuid import uuid4
@@ -17,8 +17,8 @@ POOL = {"prefect.resource.id": f"prefect.work-pool.{uuid4()}", "prefect.resource
 
 def deployed() -> list[str]:
     """The flows of prefect.yaml, by name."""
-    told = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-    places = (deployment["entrypoint"].partition(":") for deployment in told)
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    places = (deployment["entrypoint"].partition(":") for deployment in deployments)
     return [getattr(import_module(module), name).name for module, _, name in places]
 
 
@@ -42,7 +42,7 @@ def trigger(request: pytest.FixtureRequest) -> EventTrigger:
 
 
 @pytest.mark.parametrize("flow", deployed())
-def test_they_watch_every_flow_of_ours(trigger: EventTrigger, flow: str) -> None:
+def test_they_watch_every_flow_of_clipflow(trigger: EventTrigger, flow: str) -> None:
     event = beat(flow, POOL)
     assert trigger.covers_resources(event.resource, event.related)
 

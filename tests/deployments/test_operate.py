@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from deployments.cloudformation import templates
+from deployments.cloudformation.stacks import NotDeployedError, Stacks
+from deployments.cloudformation.templates import Template
 from deployments.local_stack import RunningStack
-from deployments.operate import templates
 from deployments.operate.deploy import missing
-from deployments.operate.stacks import NotDeployedError, Stacks
-from deployments.operate.templates import Template
 from deployments.work_pools import work_pools
 from tests.deployments.stored_aws import StoredAws
 from tests.programs import AWS, ROOT, PrefectServer, eventually
@@ -117,9 +117,17 @@ def test_the_guide_names_only_what_there_is() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     targets |= set(" ".join(re.findall(r"^VERBS := (.*)", makefile, re.MULTILINE)).split())
-    asked = set(re.findall(r"(?:^|`)make ([a-z-]+)", guide, re.MULTILINE))
-    assert asked >= {"deploy", "destroy", "status", "runs", "logs", "run-clips", "run-shorts"}
-    assert asked <= targets
+    targets_of_guide = set(re.findall(r"(?:^|`)make ([a-z-]+)", guide, re.MULTILINE))
+    assert targets_of_guide >= {
+        "deploy",
+        "destroy",
+        "status",
+        "runs",
+        "logs",
+        "run-clips",
+        "run-shorts",
+    }
+    assert targets_of_guide <= targets
     dockerfiles = "".join(path.read_text() for path in ROOT.glob("infra/images/*.Dockerfile"))
     arguments = set(re.findall(r"--build-arg ([A-Z_]+)=", guide))
     assert arguments and all(f"ARG {name}" in dockerfiles for name in arguments)
@@ -209,7 +217,7 @@ def test_what_outlived_its_stack_is_taken_over_by_the_next(aws: StoredAws) -> No
 
 
 @pytest.mark.slow
-def test_a_stack_that_cannot_come_up_says_why_and_can_be_mended(aws: StoredAws) -> None:
+def test_a_stack_that_cannot_be_created_says_why_and_can_be_fixed(aws: StoredAws) -> None:
     data = next(template for template in templates.read() if template.name == "data")
     broken = data.body.replace("VisibilityTimeout: 60", "VisibilityTimeout: 99999")
     account = Stacks(aws.client("cloudformation"))
@@ -224,28 +232,28 @@ def test_what_was_wrong_an_earlier_time_is_not_told_again(aws: StoredAws) -> Non
     data = next(template for template in templates.read() if template.name == "data")
     account = Stacks(aws.client("cloudformation"))
     account.execute(account.prepare(data, {}))
-    told = {}
+    reasons = {}
     for resource in ("Events", "DeadLetters"):
         before, name, after = data.body.partition(f"  {resource}:\n")
         broken = before + name + after.replace("Period: 1209600", "Period: 99999999", 1)
         with pytest.raises(NotDeployedError) as refusal:
             account.execute(account.prepare(Template.parse("data", broken), {}))
-        told[resource] = refusal.value.message
-    assert "Events: " in told["Events"]
-    assert "DeadLetters: " in told["DeadLetters"] and "Events: " not in told["DeadLetters"]
+        reasons[resource] = refusal.value.message
+    assert "Events: " in reasons["Events"]
+    assert "DeadLetters: " in reasons["DeadLetters"] and "Events: " not in reasons["DeadLetters"]
 
 
 def output_values(aws: StoredAws, stack: str) -> dict[str, str]:
     (found,) = aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
-    return {told["OutputKey"]: told["OutputValue"] for told in found["Outputs"]}
+    return {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
 
 
 @pytest.mark.slow
 def test_a_stack_on_one_machine_is_operated_by_the_same_verbs(stack: RunningStack) -> None:
     # As on the command line of a machine where `make up` runs: nothing names AWS or Prefect.
     env = stack.settings.as_environment()
-    told = {"TENANT_ID": "tenant-1", "EPISODE_ID": "episode-of-operate"}
-    event = make(env, "run-clips", **told)
+    arguments = {"TENANT_ID": "tenant-1", "EPISODE_ID": "episode-of-operate"}
+    event = make(env, "run-clips", **arguments)
     assert re.search(r"Event [0-9a-f-]{36}", event)
 
     started = make(env, "run-shorts", USER_ID="user-1", VIDEO_ID="video-of-operate")
@@ -261,7 +269,7 @@ def test_a_stack_on_one_machine_is_operated_by_the_same_verbs(stack: RunningStac
     shown = verb(env, "status")
     assert "clipflow-data  CREATE_COMPLETE" in shown
     assert re.search(r"clipflow-orchestrate  process, ready, [1-9]\d* workers online", shown)
-    assert re.search(r"clipflow-events-dlq  \d+ waiting, 0 in hand", shown)
+    assert re.search(r"clipflow-events-dlq  \d+ waiting, 0 in flight", shown)
     assert "failed" in shown
 
 
@@ -274,9 +282,9 @@ def test_what_is_no_id_is_refused_before_an_event_is_sent(stack: RunningStack) -
     )
 
 
-def make(env: dict[str, str], target: str, **told: str) -> str:
+def make(env: dict[str, str], target: str, **arguments: str) -> str:
     """`make`, which would install first what is installed in this environment."""
-    given = [f"{name}={value}" for name, value in told.items()]
+    given = [f"{name}={value}" for name, value in arguments.items()]
     ended = operate(env, "make", "--old-file=.venv/.installed", target, *given)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout

@@ -90,13 +90,13 @@ def record(records: RecordStore, keys: RecordKeys) -> dict[str, object]:
 
 
 def ended(keys: ClipKeys, state: State[None], *tags: str) -> str:
-    asked = {
+    parameters = {
         "tenant_id": keys.tenant_id,
         "episode_id": keys.episode_id,
         "clip_id": keys.clip_id,
         "force": True,
     }
-    return str(run_of(GENERATE_CLIP, asked, state, tags).id)
+    return str(run_of(GENERATE_CLIP, parameters, state, tags).id)
 
 
 def test_what_nobody_works_on_is_started_again_once(keys: ClipKeys, records: RecordStore) -> None:
@@ -129,9 +129,9 @@ def test_a_run_that_prefect_does_not_know_works_on_nothing(records: RecordStore)
 def test_what_is_left_a_second_time_is_marked(keys: ClipKeys, records: RecordStore) -> None:
     leave_in_progress(records, keys, owner=ended(keys, Crashed(message="gone"), RESTARTED_TAG))
     assert turn(records).marked == 1
-    told = record(records, keys)
-    assert told["status"] == "Generation Failed"
-    assert told["processingError"]["code"] == "CRASHED"  # type: ignore[index]
+    item = record(records, keys)
+    assert item["status"] == "Generation Failed"
+    assert item["processingError"]["code"] == "CRASHED"  # type: ignore[index]
 
 
 def test_a_second_run_that_never_came_to_the_record_is_marked(

@@ -1,4 +1,4 @@
-"""The pools of many machines: what their tasks are, and what is said where something is missing."""
+"""The ECS work pools: their task definitions, and the message for a missing setting."""
 
 import asyncio
 import os
@@ -42,26 +42,26 @@ def pool(kind: str, environment: dict[str, str], gpu: bool = False) -> WorkPool:
     return found
 
 
-def template(asked: WorkPool) -> dict[str, Any]:
+def template(pool: WorkPool) -> dict[str, Any]:
     default = ECSWorker.get_default_base_job_template()
-    return base_job_template(asked, PoolSettings(), default, {"TABLE_NAME": "records"})
+    return base_job_template(pool, PoolSettings(), default, {"TABLE_NAME": "records"})
 
 
-def defaults(asked: WorkPool) -> dict[str, Any]:
-    properties = template(asked)["variables"]["properties"]
-    return {name: told.get("default") for name, told in properties.items()}
+def defaults(pool: WorkPool) -> dict[str, Any]:
+    properties = template(pool)["variables"]["properties"]
+    return {name: schema.get("default") for name, schema in properties.items()}
 
 
-def test_segments_are_cut_on_spot_and_told_to_leave_are_scheduled_again(
+def test_segments_are_cut_on_spot_and_rescheduled_when_interrupted(
     account: dict[str, str],
 ) -> None:
     media = pool("media", account)
-    told = defaults(media)
-    assert told["launch_type"] == "FARGATE_SPOT"
-    assert told["env"]["PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"] == "reschedule"
-    assert told["env"]["TABLE_NAME"] == "records"
-    assert (told["image"], told["cluster"]) == ("registry/clipflow:1", "video")
-    assert told["cloudwatch_logs_options"] == {"awslogs-group": "clipflow"}
+    found = defaults(media)
+    assert found["launch_type"] == "FARGATE_SPOT"
+    assert found["env"]["PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"] == "reschedule"
+    assert found["env"]["TABLE_NAME"] == "records"
+    assert (found["image"], found["cluster"]) == ("registry/clipflow:1", "video")
+    assert found["cloudwatch_logs_options"] == {"awslogs-group": "clipflow"}
     definition = template(media)["job_configuration"]["task_definition"]
     assert definition["ephemeralStorage"] == {"sizeInGiB": 50}
     assert definition["containerDefinitions"][0]["stopTimeout"] == 120
@@ -71,8 +71,8 @@ def test_segments_are_cut_on_spot_and_told_to_leave_are_scheduled_again(
 
 def test_the_environment_sizes_a_pool(account: dict[str, str]) -> None:
     sizes = {"CLIPFLOW_MEDIA_CPU": "8192", "CLIPFLOW_MEDIA_MEMORY": "16384"}
-    told = defaults(pool("media", {**account, **sizes}))
-    assert (told["cpu"], told["memory"]) == (8192, 16384)
+    found = defaults(pool("media", {**account, **sizes}))
+    assert (found["cpu"], found["memory"]) == (8192, 16384)
 
 
 def test_a_size_that_fargate_does_not_have_is_refused(account: dict[str, str]) -> None:
@@ -112,14 +112,14 @@ def test_keys_of_models_come_from_a_secret_to_the_machines_that_need_them(
     assert secrets("media") is secrets("orchestrate") is None
 
 
-def test_the_flows_are_told_what_they_can_be_told_but_no_secret_and_no_path_of_ours() -> None:
-    told = {
+def test_the_flows_get_every_setting_but_secrets_and_paths() -> None:
+    passed = {
         "TABLE_NAME": "records",
         "MAX_PARALLEL_SEGMENTS": "3",
         "OPENAI_BASE_URL": "https://models",
     }
     ours = {"HF_TOKEN": "hf", "HOME": "/", "CLIPFLOW_FFMPEG": "/opt/ffmpeg"}
-    assert flows_environment({**told, **ours}) == told
+    assert flows_environment({**passed, **ours}) == passed
 
 
 def create_here(name: str) -> None:

@@ -1,4 +1,4 @@
-"""An object store's way to hand out bytes, without the rest of it."""
+"""An HTTP server that serves a folder's files, in place of an object store."""
 
 import threading
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder, and the address at which its files are served, as an object store's are."""
+    """A folder, and the address at which its files are served."""
     folder = tmp_path / "store"
     folder.mkdir()
 

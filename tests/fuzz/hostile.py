@@ -1,4 +1,4 @@
-"""Values that somebody careless or hostile may send, told by a seed."""
+"""Generators of malformed and hostile values, determined by a seed."""
 
 import copy
 import math
@@ -91,11 +91,11 @@ def anything(chance: Random, depth: int = 3) -> Any:
     return (text(chance), number(chance), chance.choice((None, True, False)), text(chance))[kind]
 
 
-def spoilt(sound: Any, chance: Random) -> Any:
-    """`sound`, JSON that is accepted, with one to three of its values replaced, lost or doubled."""
+def corrupted(valid: Any, chance: Random) -> Any:
+    """`valid`, JSON that is accepted, with one to three of its values replaced, lost or doubled."""
     if chance.random() < 0.05:
         return anything(chance)
-    value = copy.deepcopy(sound)
+    value = copy.deepcopy(valid)
     for _ in range(chance.randint(1, 3)):
         places = list(_places(value))
         if places:

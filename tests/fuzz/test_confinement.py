@@ -1,4 +1,4 @@
-"""What a playlist or a chunk names elsewhere is never opened: a listener would hear of it."""
+"""Confinement: no address in a playlist or a chunk is opened, as a local server verifies."""
 
 import socket
 import socketserver
@@ -19,38 +19,38 @@ from tests.made_media import a_machine, make_source
 KEY = "e/hls/index.m3u8"
 
 
-class Listener:
-    """A loopback port that nobody may call; `calls` are those who did."""
+class ForbiddenServer:
+    """A server on loopback that must not be contacted; `received` is what connections sent."""
 
     def __init__(self) -> None:
-        self.calls: list[bytes] = []
-        listener = self
+        self.received: list[bytes] = []
+        forbidden = self
 
-        class Noting(socketserver.BaseRequestHandler):
+        class Recorder(socketserver.BaseRequestHandler):
             def handle(self) -> None:
                 self.request.settimeout(1)
-                listener.calls.append(self.request.recv(100))
+                forbidden.received.append(self.request.recv(100))
 
-        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Noting)
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Recorder)
         self.address = f"127.0.0.1:{self.server.server_address[1]}"
 
-    def is_left_alone(self) -> bool:
-        """Also by those who called but are not heard yet: ours, called last, is heard."""
+    def was_not_contacted(self) -> bool:
+        """Whether no connection was made before this one, which is handled after all others."""
         host, port = self.address.split(":")
         with socket.create_connection((host, int(port))) as ours:
             ours.sendall(b"ours")
             ours.recv(1)
-        return self.calls == [b"ours"]
+        return self.received == [b"ours"]
 
 
 @pytest.fixture
-def listener() -> Iterator[Listener]:
-    listener = Listener()
-    listener.server.daemon_threads = True
-    threading.Thread(target=listener.server.serve_forever, args=(0.05,), daemon=True).start()
-    yield listener
-    listener.server.shutdown()
-    listener.server.server_close()
+def forbidden() -> Iterator[ForbiddenServer]:
+    forbidden = ForbiddenServer()
+    forbidden.server.daemon_threads = True
+    threading.Thread(target=forbidden.server.serve_forever, args=(0.05,), daemon=True).start()
+    yield forbidden
+    forbidden.server.shutdown()
+    forbidden.server.server_close()
 
 
 def media(*lines: str) -> str:
@@ -99,7 +99,7 @@ ELSEWHERE = (
     ],
     ids=["chunk", "key", "map", "variant"],
 )
-def test_a_playlist_that_names_something_elsewhere_is_refused(
+def test_a_playlist_that_refers_outside_its_folder_is_refused(
     uri: str, lines: tuple[str, ...]
 ) -> None:
     named = uri.format(address="169.254.169.254")
@@ -109,16 +109,16 @@ def test_a_playlist_that_names_something_elsewhere_is_refused(
 
 @pytest.mark.parametrize("between", ["\0", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r"])
 @pytest.mark.parametrize("tag", ["#EXTINF:8,title", "#EXT-X-KEY:METHOD=NONE,X=", "#note"])
-def test_no_reader_sees_a_line_where_the_check_saw_none(
-    tag: str, between: str, store: tuple[Path, str], listener: Listener
+def test_no_parser_sees_a_line_that_the_check_did_not_see(
+    tag: str, between: str, store: tuple[Path, str], forbidden: ForbiddenServer
 ) -> None:
-    hidden = f"{tag}{between}http://{listener.address}/x.ts"
+    hidden = f"{tag}{between}http://{forbidden.address}/x.ts"
     lines = ("#EXTINF:8,", "0.ts", hidden, *(() if "EXTINF" in tag else ("#EXTINF:8,",)), "1.ts")
     with pytest.raises(ClipflowError) as caught:
         _probe(media(*lines), store)
-    # The store has neither chunk, so even a playlist that is taken ends in an error.
+    # The store has neither chunk, so even a playlist that is accepted ends in an error.
     assert isinstance(caught.value, InvalidInputError) or between == "\r"
-    assert listener.is_left_alone()
+    assert forbidden.was_not_contacted()
 
 
 def _probe(text: str, store: tuple[Path, str]) -> None:
@@ -140,10 +140,10 @@ def _probe(text: str, store: tuple[Path, str]) -> None:
     ids=["hls", "concat", "sdp", "dash", "pls"],
 )
 def test_a_chunk_or_a_source_that_is_a_playlist_itself_is_not_followed(
-    chunk: str, store: tuple[Path, str], listener: Listener
+    chunk: str, store: tuple[Path, str], forbidden: ForbiddenServer
 ) -> None:
-    host, port = listener.address.split(":")
-    content = chunk.format(address=listener.address, host=host, port=port).encode()
+    host, port = forbidden.address.split(":")
+    content = chunk.format(address=forbidden.address, host=host, port=port).encode()
     (store[0] / "0.ts").write_bytes(content)
     with pytest.raises(ClipflowError):
         _probe(media("#EXTINF:8,", "0.ts"), store)
@@ -153,16 +153,16 @@ def test_a_chunk_or_a_source_that_is_a_playlist_itself_is_not_followed(
                 f"{crc32(content)}.mp4", "", len(content), lambda start, end: content[start:end]
             )
         )
-    assert listener.is_left_alone()
+    assert forbidden.was_not_contacted()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hls", "concat"])
-def test_no_input_of_ffmpegs_may_name_another(
-    kind: str, tmp_path: Path, listener: Listener
+def test_no_input_of_ffmpeg_may_refer_to_another(
+    kind: str, tmp_path: Path, forbidden: ForbiddenServer
 ) -> None:
     film = make_source(tmp_path / "film.ts", size=(64, 48), seconds=1, sound=None)
-    for named in (film, f"http://{listener.address}/x.ts"):
+    for named in (film, f"http://{forbidden.address}/x.ts"):
         text = {
             "hls": f"#EXTM3U\n#EXT-X-TARGETDURATION:8\n#EXTINF:1,\n{named}\n#EXT-X-ENDLIST\n",
             "concat": f"ffconcat version 1.0\nfile '{named}'\n",
@@ -173,18 +173,18 @@ def test_no_input_of_ffmpegs_may_name_another(
             arguments = [*form, "-i", str(listing), "-f", "null", "-"]
             with pytest.raises(MediaRefusedError):
                 ffmpeg.run(arguments, "reading a listing", a_machine(), 20)
-    assert listener.is_left_alone()
+    assert forbidden.was_not_contacted()
 
 
 def test_every_input_is_confined() -> None:
-    told = ffmpeg.confine_inputs(["-f", "nut", "-i", "a", "-f", "lavfi", "-i", "b", "c"])
-    assert [told[n - 6 : n : 2] for n, word in enumerate(told) if word == "-i"] == [
+    confined = ffmpeg.confine_inputs(["-f", "nut", "-i", "a", "-f", "lavfi", "-i", "b", "c"])
+    assert [confined[n - 6 : n : 2] for n, word in enumerate(confined) if word == "-i"] == [
         ["-protocol_whitelist", "-format_whitelist", "-max_pixels"]
     ] * 2
 
 
 @pytest.mark.slow
-def test_an_output_that_grows_beyond_its_bound_is_an_error(tmp_path: Path) -> None:
+def test_an_output_that_exceeds_its_size_limit_is_an_error(tmp_path: Path) -> None:
     made = tmp_path / "made.nut"
     endless = ["-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=25"]
     bound = 80 << 20

@@ -1,4 +1,4 @@
-"""Room on disk: refused before, removed after, also what a killed process has left."""
+"""Disk space: work that needs too much is refused, and folders are removed even after a kill."""
 
 import errno
 import shutil
@@ -29,7 +29,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "scratch"
 
 
-def test_a_folder_is_gone_after_the_work_also_after_an_error(root: Path) -> None:
+def test_a_folder_is_removed_after_the_work_and_after_an_error(root: Path) -> None:
     with work_folder(root, 0) as folder:
         (folder / "a").write_text("a")
     assert list(root.iterdir()) == []
@@ -38,24 +38,24 @@ def test_a_folder_is_gone_after_the_work_also_after_an_error(root: Path) -> None
     assert list(root.iterdir()) == []
 
 
-def test_work_that_needs_more_than_there_is_does_not_begin(root: Path) -> None:
+def test_work_that_needs_more_space_than_the_disk_has_does_not_begin(root: Path) -> None:
     with pytest.raises(DiskFullError, match="CLIPFLOW_SCRATCH"), work_folder(root, 1 << 60):
         pytest.fail("it began")
     assert list(root.iterdir()) == []
 
 
-def test_a_disk_that_fills_up_is_told_as_such(root: Path) -> None:
+def test_a_full_disk_raises_disk_full_error(root: Path) -> None:
     with pytest.raises(DiskFullError, match=r"is full\. Free some"), work_folder(root, 0):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def said(process: "subprocess.Popen[str]") -> str:
+def read_line(process: "subprocess.Popen[str]") -> str:
     assert process.stdout
     return process.stdout.readline().strip()
 
 
 @pytest.mark.slow
-def test_what_a_killed_process_left_is_removed_and_what_a_living_one_has_stays(root: Path) -> None:
+def test_folders_of_killed_processes_are_removed_and_those_of_running_ones_stay(root: Path) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", HOLDS_A_FOLDER, str(root)], stdout=subprocess.PIPE, text=True
@@ -63,7 +63,7 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_has_stays(r
         for _ in range(2)
     ]
     try:
-        killed, living = (Path(said(process)) for process in processes)
+        killed, living = (Path(read_line(process)) for process in processes)
         processes[0].send_signal(signal.SIGKILL)
         processes[0].wait()
         assert (killed / "window.nut").exists()
@@ -71,7 +71,7 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_has_stays(r
         theirs.mkdir()
         with work_folder(root, 0) as ours:
             assert sorted(root.iterdir()) == sorted([living, ours, theirs])
-            # Our own thread's folders are of the living too.
+            # Folders of this process are in use as well.
             with work_folder(root, 0):
                 assert ours.exists()
         assert (living / "window.nut").exists()
@@ -81,7 +81,7 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_has_stays(r
             process.communicate()
 
 
-def test_a_link_with_our_name_is_not_followed(root: Path, tmp_path: Path) -> None:
+def test_a_link_with_a_work_folders_name_is_not_followed(root: Path, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "file").write_text("x")

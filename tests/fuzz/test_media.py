@@ -1,4 +1,4 @@
-"""Damaged media through probe, plan and cut, with a real ffmpeg: cut or refused, in time."""
+"""Fuzzing of probe, plan and cut with damaged media and a real ffmpeg: cut or refused, in time."""
 
 import struct
 import time
@@ -36,8 +36,8 @@ FRAGMENTED = ("-movflags", "+faststart")
 
 
 @pytest.fixture(scope="module")
-def sound_bytes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Of each container, a second of 64x48 at 10 frames, undamaged."""
+def undamaged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Undamaged media in each container: one second of 64x48 pixels at 10 frames a second."""
     folder = tmp_path_factory.mktemp("bases")
     made = {}
     for suffix in ("mp4", "mkv", "ts", "webm"):
@@ -57,33 +57,33 @@ def sound_bytes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 def damaged(data: bytes, chance: Random) -> bytes:
     """`data` with flips, gaps, lying sizes or a cut, in its header more often than elsewhere."""
-    spoilt = bytearray(data)
+    result = bytearray(data)
     for _ in range(chance.choice((1, 1, 2, 8))):
-        reach = min(len(spoilt), chance.choice((64, 1500, len(data))))
+        reach = min(len(result), chance.choice((64, 1500, len(data))))
         at = chance.randrange(max(1, reach - 8))
         match chance.choice(("flip", "flip", "size", "size", "zero", "cut", "double", "text")):
             case "flip":
-                spoilt[at] ^= 1 << chance.randrange(8)
+                result[at] ^= 1 << chance.randrange(8)
             case "size":
                 lie = chance.choice(
                     (0, 1, 7, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, chance.getrandbits(32))
                 )
-                spoilt[at : at + 4] = struct.pack(">I", lie)
+                result[at : at + 4] = struct.pack(">I", lie)
             case "zero":
-                spoilt[at : at + 32] = bytes(len(spoilt[at : at + 32]))
+                result[at : at + 32] = bytes(len(result[at : at + 32]))
             case "cut":
-                del spoilt[chance.randrange(len(spoilt)) :]
-                spoilt += b"\0" * 16
+                del result[chance.randrange(len(result)) :]
+                result += b"\0" * 16
             case "double":
-                spoilt[at:at] = spoilt[at : at + chance.randrange(400)]
+                result[at:at] = result[at : at + chance.randrange(400)]
             case "text":
-                spoilt[at : at + 20] = b"file:///etc/passwd\0\0"
-    return bytes(spoilt)
+                result[at : at + 20] = b"file:///etc/passwd\0\0"
+    return bytes(result)
 
 
 def opened(kind: str, content: bytes, store: tuple[Path, str]) -> Source:
     if kind != "m3u8":
-        # A name of its own, for what is read of an index is kept by name.
+        # A unique name, because index blocks are cached by name.
         name = f"damaged-{crc32(content)}.{kind}"
         return FileSource(name, "", len(content), lambda start, end: content[start:end])
     (store[0] / "0.ts").write_bytes(content)
@@ -94,7 +94,7 @@ def opened(kind: str, content: bytes, store: tuple[Path, str]) -> Source:
 
 
 def cut(source: Source, folder: Path) -> int:
-    """As the steps of a clip do it; the frames that came out."""
+    """Cut a span as the clip job does, and return the number of frames."""
     probe = probe_source(source)
     span = span_within(Span(Fraction(1, 5), Fraction(7, 10)), probe)
     target = common_format([probe])
@@ -105,9 +105,9 @@ def cut(source: Source, folder: Path) -> int:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_media_is_cut_or_refused(
-    kind: str, sound_bytes: dict[str, bytes], tmp_path: Path, store: tuple[Path, str]
+    kind: str, undamaged: dict[str, bytes], tmp_path: Path, store: tuple[Path, str]
 ) -> None:
-    base = sound_bytes["ts" if kind == "m3u8" else kind]
+    base = undamaged["ts" if kind == "m3u8" else kind]
     assert cut(opened(kind, base, store), tmp_path) == 5
     ends: Counter[str] = Counter()
     for seed in range(EACH):
@@ -122,6 +122,6 @@ def test_damaged_media_is_cut_or_refused(
             raise
         assert time.monotonic() - began < 6 * DEADLINE
     assert ends.total() == EACH
-    # Neither is the damage always seen, nor always fatal.
+    # Damage that is never noticed, or always fatal, would test little.
     assert 0 < ends["cut"] < EACH
     assert not [path for path in tmp_path.iterdir() if path.is_dir() and path.name != "store"]

@@ -1,4 +1,4 @@
-"""A clip whose media fails, by a playlist with presigned addresses: none of them is told."""
+"""A clip that fails on a playlist with presigned URLs: no output shows a URL or a credential."""
 
 import json
 import logging
@@ -31,13 +31,13 @@ pytestmark = pytest.mark.slow
 
 SECRET_KEY = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
 TOKEN = "FwoGZXIvYXdzEXAMPLETOKEN"
-TELLING = re.compile(f"X-Amz-(Signature|Credential)=|Signature=[0-9a-f]|{SECRET_KEY}|{TOKEN}", re.I)
+SECRETS = re.compile(f"X-Amz-(Signature|Credential)=|Signature=[0-9a-f]|{SECRET_KEY}|{TOKEN}", re.I)
 PLAYLIST = "#EXTM3U\n#EXT-X-TARGETDURATION:8\n#EXTINF:8,\n{}\n#EXT-X-ENDLIST\n"
 
 
 @pytest.fixture
 def with_credentials(storage: None, prefect_server: PrefectServer) -> Iterator[None]:
-    """Such as could be told apart in a text."""
+    """Set credentials that can be found in any output."""
     with (
         temporary_settings({PREFECT_API_URL: prefect_server.url}),
         pytest.MonkeyPatch.context() as p,
@@ -54,7 +54,7 @@ def clear() -> None:
         cached.cache_clear()
 
 
-def told_by_prefect(run_id: Any) -> str:
+def shown_by_prefect(run_id: Any) -> str:
     """All that the server shows of a run and its tasks: parameters, states, logs, artifacts."""
     APILogHandler().flush()
     only = FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
@@ -72,7 +72,7 @@ def told_by_prefect(run_id: Any) -> str:
     [("0.ts", None), ("0.ts", b"no media at all " * 99), ("0.ts", b"G" + b"\0" * 187)],
     ids=["missing", "text", "broken"],
 )
-def test_what_fails_tells_no_secret(
+def test_a_failure_shows_no_secret(
     with_credentials: None,
     records: RecordStore,
     chunk: str,
@@ -103,16 +103,16 @@ def test_what_fails_tells_no_secret(
     assert record["status"] == "Generation Failed"
     assert error["message"]
     out, err = capfd.readouterr()
-    told = {
+    outputs = {
         "record": json.dumps(record, default=str),
-        "Prefect": told_by_prefect(state.state_details.flow_run_id),
+        "Prefect": shown_by_prefect(state.state_details.flow_run_id),
         "log": caplog.text,
         "output": out + err,
         "state": repr(state),
     }
-    assert folder in told["record"] + told["Prefect"]
-    assert {where: TELLING.findall(text) for where, text in told.items()} == {
-        where: [] for where in told
+    assert folder in outputs["record"] + outputs["Prefect"]
+    assert {where: SECRETS.findall(text) for where, text in outputs.items()} == {
+        where: [] for where in outputs
     }
 
 
@@ -120,4 +120,4 @@ def test_the_search_would_find_a_presigned_address(with_credentials: None) -> No
     address = aws.s3_client().generate_presigned_url(
         "get_object", Params={"Bucket": "b", "Key": "k"}
     )
-    assert TELLING.search(address)
+    assert SECRETS.search(address)

@@ -75,12 +75,12 @@ def parameters(name: str) -> frozenset[str]:
 def deploy(
     client: Any, name: str, known: Mapping[str, str], prefix: str = "clipflow"
 ) -> tuple[str, dict[str, str]]:
-    """What became of stack `{prefix}-{name}`, told those of `known` that it asks for: its status,
+    """Deploy stack `{prefix}-{name}` with those of `known` that are its parameters: its status,
     empty where there was nothing to do; and its outputs. Fails where it does not come up.
 
     `client` is boto3's of CloudFormation."""
     stack = f"{prefix}-{name}"
-    asked = {
+    request = {
         "StackName": stack,
         "TemplateBody": written(name),
         "Parameters": [
@@ -90,7 +90,7 @@ def deploy(
         "Capabilities": ["CAPABILITY_IAM"],
     }
     try:
-        waiter = client.get_waiter(_change(client, asked))
+        waiter = client.get_waiter(_change(client, request))
     except ClientError as error:
         if "No updates are to be performed" not in str(error):
             raise
@@ -100,21 +100,23 @@ def deploy(
     return status, described(client, stack, "OutputKey")
 
 
-def _change(client: Any, asked: dict[str, Any]) -> str:
-    """Asks for the stack; what to wait for."""
+def _change(client: Any, request: dict[str, Any]) -> str:
+    """Create or update the stack; returns the name of the waiter."""
     try:
-        client.describe_stacks(StackName=asked["StackName"])
+        client.describe_stacks(StackName=request["StackName"])
     except ClientError:
-        client.create_stack(**asked)
+        client.create_stack(**request)
         return "stack_create_complete"
-    client.update_stack(**asked)
+    client.update_stack(**request)
     return "stack_update_complete"
 
 
 def described(client: Any, stack: str, by: str) -> dict[str, str]:
     """The stack's outputs, by their `OutputKey` or, those that have one, their `Description`."""
     (found,) = client.describe_stacks(StackName=stack)["Stacks"]
-    return {told[by]: told["OutputValue"] for told in found.get("Outputs", []) if told.get(by)}
+    return {
+        output[by]: output["OutputValue"] for output in found.get("Outputs", []) if output.get(by)
+    }
 
 
 def templates() -> list[Path]:

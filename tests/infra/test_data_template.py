@@ -171,7 +171,7 @@ def test_without_parameters_its_names_are_the_stacks_own(aws: StoredAws) -> None
     assert all(outputs[name].lower().startswith("studio-1-") for name in names)
 
 
-def test_a_template_that_failed_can_be_mended(aws: StoredAws, tmp_path: Path) -> None:
+def test_a_template_that_failed_can_be_fixed(aws: StoredAws, tmp_path: Path) -> None:
     broken = changed(tmp_path, "VisibilityTimeout: 60", "VisibilityTimeout: 99999")
     with pytest.raises(StackError, match="Events"):
         deploy_data(aws.url, broken)
@@ -183,8 +183,8 @@ def entry(source: str, kind: str, number: int) -> dict[str, str]:
 
 
 def put_record(aws: StoredAws, name: str, status: str, updated_at: str) -> None:
-    told = {"status": status, "updatedAt": updated_at, "flowRunId": "run", "title": "x"}
-    item = {**KEY, "sk": {"S": name}, **{key: {"S": value} for key, value in told.items()}}
+    attributes = {"status": status, "updatedAt": updated_at, "flowRunId": "run", "title": "x"}
+    item = {**KEY, "sk": {"S": name}, **{key: {"S": value} for key, value in attributes.items()}}
     aws.client("dynamodb").put_item(TableName="clipflow-records", Item=item)
 
 

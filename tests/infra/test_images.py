@@ -181,7 +181,11 @@ def test_what_the_image_installs_makes_a_clip(
     episode.put_main(make_source(tmp_path / "main.mp4", seconds=4, sound=("-c:a", "aac")))
     episode.detect({"startTime": "00:00:01", "endTime": "00:00:02"})
     keys = episode.keys
-    asked = {"tenant_id": keys.tenant_id, "episode_id": keys.episode_id, "clip_id": keys.clip_id}
+    parameters = {
+        "tenant_id": keys.tenant_id,
+        "episode_id": keys.episode_id,
+        "clip_id": keys.clip_id,
+    }
     with (
         temporary_settings({PREFECT_API_URL: prefect_server.url}),
         get_client(sync_client=True) as client,
@@ -193,13 +197,15 @@ def test_what_the_image_installs_makes_a_clip(
             entrypoint="flows.generate_clip.generate_clip",
             pull_steps=[],
         )
-        made = client.create_flow_run_from_deployment(deployment, parameters=asked)
+        made = client.create_flow_run_from_deployment(deployment, parameters=parameters)
         run_id = str(made.id)
         # As the ECS worker starts it; the environment of this process names storage and server.
-        told = {name: os.environ[name] for name in os.environ if name.startswith(("AWS_", "BUCK"))}
-        told |= {"TABLE_NAME": os.environ["TABLE_NAME"], "PREFECT_API_URL": prefect_server.url}
-        said = run(container, f"prefect flow-run execute {run_id}", **told)
+        variables = {
+            name: os.environ[name] for name in os.environ if name.startswith(("AWS_", "BUCK"))
+        }
+        variables |= {"TABLE_NAME": os.environ["TABLE_NAME"], "PREFECT_API_URL": prefect_server.url}
+        output = run(container, f"prefect flow-run execute {run_id}", **variables)
         state = client.read_flow_run(made.id).state
-    assert state and state.is_completed(), said
+    assert state and state.is_completed(), output
     assert episode.record["status"] == "Generation Complete"
     assert objects.head(keys.clip)

@@ -57,15 +57,20 @@ def test_every_event_is_measured_wherever_it_is_written() -> None:
         event for events in MEASURED.values() for event in events
     }
     measured = {
-        (told["LogGroupName"], event_of(told["FilterPattern"])) for told in FILTERS.values()
+        (properties["LogGroupName"], event_of(properties["FilterPattern"]))
+        for properties in FILTERS.values()
     }
     assert measured == {(group, event) for group in MEASURED for event in MEASURED[group]}
 
 
 def test_what_is_measured_is_counted_once() -> None:
     fed = [
-        (transformation(name)["MetricName"], told["LogGroupName"], told["FilterPattern"])
-        for name, told in FILTERS.items()
+        (
+            transformation(name)["MetricName"],
+            properties["LogGroupName"],
+            properties["FilterPattern"],
+        )
+        for name, properties in FILTERS.items()
     ]
     assert len(fed) == len(set(fed))
 
@@ -101,9 +106,9 @@ def metrics_shown() -> Iterator[str]:
                 yield rest[0]
 
 
-def test_the_dashboard_asks_the_logs_only_for_what_is_written() -> None:
-    asked = re.findall(r"filter event = '(\w+)' \| stats (.*?) by ([\w, ]+)", written("alarms"))
-    assert [event for event, _, _ in asked] == ["record_failed", "segment_made"]
-    for event, counted, by in asked:
+def test_the_dashboard_queries_the_logs_only_for_what_is_written() -> None:
+    queries = re.findall(r"filter event = '(\w+)' \| stats (.*?) by ([\w, ]+)", written("alarms"))
+    assert [event for event, _, _ in queries] == ["record_failed", "segment_made"]
+    for event, counted, by in queries:
         fields = {*re.findall(r"\((\w+)\)", counted), *re.findall(r"\w+", by)}
         assert fields <= MEASURED["FlowsLogGroup"][event]

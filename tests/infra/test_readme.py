@@ -1,4 +1,4 @@
-"""`infra/README.md` says what there is, and names settings that Prefect has."""
+"""`infra/README.md` describes every template, and names settings that Prefect has."""
 
 import re
 
@@ -10,14 +10,14 @@ from tests.infra.templates import FOLDER, ORDER
 README = (FOLDER / "README.md").read_text()
 
 
-def test_every_template_is_told_of_in_the_order_they_are_deployed_in() -> None:
+def test_every_template_is_described_in_the_order_of_deployment() -> None:
     assert re.findall(r"^\| `(\w+)\.yaml`", README, re.MULTILINE) == list(ORDER)
 
 
 def test_the_servers_settings_are_prefects(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = dict(re.findall(r"^(PREFECT_SERVER_\w+)=(\S+)", README, re.MULTILINE))
-    assert len(told) == 8
-    for name, value in told.items():
+    named = dict(re.findall(r"^(PREFECT_SERVER_\w+)=(\S+)", README, re.MULTILINE))
+    assert len(named) == 8
+    for name, value in named.items():
         monkeypatch.setenv(name, value)
     understood = Settings().to_environment_variables(exclude_unset=True)
-    assert {name: understood.get(name, "").lower() for name in told} == told
+    assert {name: understood.get(name, "").lower() for name in named} == named

@@ -63,7 +63,7 @@ def roles(aws: StoredAws) -> Roles:
 @pytest.fixture(scope="module")
 def wider(aws: StoredAws) -> Roles:
     """Roles of an account with every parameter given."""
-    told = {
+    given = {
         "KeyPrefix": "studio/{tenantId}/",
         "Sources": "recordings/*",
         "ShortsBucketName": "warehouse",
@@ -72,7 +72,7 @@ def wider(aws: StoredAws) -> Roles:
         "ModelKeysSecretArn": f"{SECRET}-2",
     }
     return Roles(
-        aws.client("iam"), deploy(aws.client("cloudformation"), "roles", GIVEN | told, "wider")[1]
+        aws.client("iam"), deploy(aws.client("cloudformation"), "roles", GIVEN | given, "wider")[1]
     )
 
 
@@ -140,7 +140,7 @@ def test_a_key_prefix_with_the_tenant_in_it_narrows_where_clips_are_made(wider: 
     assert not wider.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/another/tenant/{clip}")
 
 
-def test_sources_warehouse_and_models_are_those_that_are_told(wider: Roles) -> None:
+def test_sources_warehouse_and_models_are_those_of_the_parameters(wider: Roles) -> None:
     assert wider.allow("TaskRoleArn", "s3:GetObject", f"{MEDIA}/recordings/a.mp4")
     assert not wider.allow("TaskRoleArn", "s3:GetObject", f"{MEDIA}/episode/tracks/main.mp4")
     assert wider.allow("TaskRoleArn", "s3:PutObject", "arn:aws:s3:::warehouse/videos/u/v/a.mp4")
@@ -152,7 +152,7 @@ def test_sources_warehouse_and_models_are_those_that_are_told(wider: Roles) -> N
 
 
 def test_a_worker_passes_the_flow_runs_roles_only(roles: Roles) -> None:
-    """Read, not asked: the local IAM knows no iam:PassedToService."""
+    """Reads the policy: the local IAM does not evaluate iam:PassedToService."""
     limits = roles.outputs["WorkerLimitsArn"]
     version = roles.iam.get_policy(PolicyArn=limits)["Policy"]["DefaultVersionId"]
     found = roles.iam.get_policy_version(PolicyArn=limits, VersionId=version)["PolicyVersion"]

@@ -1,4 +1,4 @@
-"""Every template of `infra/`, deployed for real into the local AWS, and asked by boto3 alone."""
+"""Every template of `infra/`, deployed into the local AWS and read back with boto3."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -64,7 +64,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 def deploy_all(
     client: Callable[[str], Any], given: dict[str, str], prefix: str = "clipflow"
 ) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """Each stack's status and outputs; each was told the outputs of those before it."""
+    """Each stack's status and outputs; each was given the outputs of those before it."""
     statuses: dict[str, str] = {}
     stacks: dict[str, dict[str, str]] = {}
     known = dict(given)
@@ -135,23 +135,23 @@ def test_the_bridge_runs_as_a_service(account: Account) -> None:
         "enable": True,
         "rollback": True,
     }
-    told = container(account)
-    assert told["command"] == ["python", "-m", "deployments.bridge"]
-    assert {each["name"]: each["value"] for each in told["environment"]} == {
+    found = container(account)
+    assert found["command"] == ["python", "-m", "deployments.bridge"]
+    assert {each["name"]: each["value"] for each in found["environment"]} == {
         "AWS_REGION": "us-east-1",
         "BUCKET_NAME": account.output("BucketName"),
         "CLIPFLOW_QUEUE_NAME": account.output("QueueName"),
         "PREFECT_API_URL": "https://prefect.example/api",
         "TABLE_NAME": account.output("TableName"),
     }
-    assert told["logConfiguration"]["options"]["awslogs-group"] == account.output("BridgeLogGroup")
+    assert found["logConfiguration"]["options"]["awslogs-group"] == account.output("BridgeLogGroup")
 
 
 def test_secrets_come_to_the_bridge_by_their_arn() -> None:
-    """Read, not asked: the local ECS leaves out what is in them."""
+    """Reads the template: the local ECS does not return secrets."""
     (definition,) = resources("bridge", "AWS::ECS::TaskDefinition").values()
-    (told,) = definition["ContainerDefinitions"]
-    assert [chosen for _, chosen, _ in told["Secrets"]] == [
+    (found,) = definition["ContainerDefinitions"]
+    assert [chosen for _, chosen, _ in found["Secrets"]] == [
         {"Name": "PREFECT_API_KEY", "ValueFrom": "PrefectApiKeySecretArn"},
         {"Name": "PREFECT_API_AUTH_STRING", "ValueFrom": "PrefectAuthSecretArn"},
     ]
@@ -166,7 +166,7 @@ def test_logs_are_kept_for_a_while_and_measured(account: Account) -> None:
         assert {each["metricNamespace"] for each in measured} == {"clipflow"}
 
 
-def test_every_alarm_is_on_the_dashboard_and_tells_the_topic(account: Account) -> None:
+def test_every_alarm_is_on_the_dashboard_and_notifies_the_topic(account: Account) -> None:
     topic, found = account.output("AlarmTopicArn"), alarms(account)
     assert len(found) == 5
     assert all(each["AlarmActions"] == each["OKActions"] == [topic] for each in found)
@@ -201,8 +201,8 @@ def container(account: Account) -> dict[str, Any]:
     answer = account.client("ecs").describe_task_definition(
         taskDefinition=account.output("TaskDefinitionArn")
     )
-    (told,) = answer["taskDefinition"]["containerDefinitions"]
-    return dict(told)
+    (found,) = answer["taskDefinition"]["containerDefinitions"]
+    return dict(found)
 
 
 def alarms(account: Account) -> list[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """Which words are shown together."""
 
+import time
+import unicodedata
 from itertools import pairwise
 
 import pytest
@@ -76,13 +78,42 @@ def test_whatever_is_said_fits_and_keeps_its_order(said_so: list[tuple[str, floa
 
 
 def test_what_a_reader_takes_for_one_character_stays_together() -> None:
-    assert list(clusters("ậé")) == ["ậ", "é"]
-    assert list(clusters("👨\u200d👩\u200d👧❤️🇫🇷🇯🇵👍🏽")) == [
+    assert clusters("ậé") == ["ậ", "é"]
+    assert clusters("👨\u200d👩\u200d👧❤️🇫🇷🇯🇵👍🏽") == [
         "👨\u200d👩\u200d👧",
         "❤️",
         "🇫🇷",
         "🇯🇵",
         "👍🏽",
     ]
-    assert list(clusters("क्षमा")) == ["क्ष", "मा"]
-    assert list(clusters("เราจะ")) == ["เรา", "จะ"]
+    assert clusters("क्षमा") == ["क्ष", "मा"]
+    assert clusters("เราจะน้ำ") == ["เรา", "จะ", "น้ำ"]
+
+
+@pytest.mark.parametrize(
+    ("script", "parts"),
+    [
+        ("Khmer", ["ស្ត្រី", "ខ្មែ", "រ"]),
+        ("Myanmar", ["သ", "တ္တ", "ဝါ", "နှ", "င့်"]),
+        ("Sinhala", ["ක්\u200dෂ", "ය"]),
+        ("Kannada", ["ಕ್ಷ", "ಮಾ"]),
+        ("Korean, not composed", ["\u1112\u1161\u11ab", "글"]),
+        (
+            "keycaps and flags of regions",
+            ["1️⃣", "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"],
+        ),
+    ],
+)
+def test_signs_of_several_characters_stay_together(script: str, parts: list[str]) -> None:
+    assert clusters("".join(parts)) == [unicodedata.normalize("NFC", part) for part in parts]
+
+
+def test_marks_pile_up_three_high_at_most() -> None:
+    assert clusters("x" + "\u0302\u0323" * 30 + "a") == ["x\u0323\u0323\u0323", "a"]
+
+
+@pytest.mark.parametrize("text", ["🇫🇷", "เ", "a\u200d", "क्"])
+def test_long_rows_of_signs_take_time_by_their_length_alone(text: str) -> None:
+    begun = time.process_time()
+    assert "".join(clusters(text * 50_000)) == text * 50_000
+    assert time.process_time() - begun < 5

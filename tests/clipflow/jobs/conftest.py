@@ -10,7 +10,7 @@ from clipflow.settings import settings
 from clipflow.storage import aws
 from clipflow.storage.objects import ObjectStore
 from tests.clipflow.jobs.cutting import Cutter
-from tests.clipflow.jobs.reading import ReadingRoom, run
+from tests.clipflow.jobs.reading import ProxiedReader, run
 from tests.clipflow.jobs.studio import Studio
 from tests.faulty_proxy import FaultyProxy
 
@@ -27,7 +27,7 @@ def studio(objects: ObjectStore, tmp_path: Path) -> Studio:
 
 @pytest.fixture(scope="session")
 def five_minutes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """At about a megabit a second, a keyframe every two."""
+    """A video of five minutes at about 1 Mbit/s, with a keyframe every two seconds."""
     path = tmp_path_factory.mktemp("five") / "five.mp4"
     made = ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=25,noise=alls=12:allf=t"]
     made += ["-f", "lavfi", "-i", "sine=f=300:r=48000", "-t", "300", "-pix_fmt", "yuv420p"]
@@ -38,7 +38,7 @@ def five_minutes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def two_hours(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of few bytes, with as many packets as any: its index is at the front, and large."""
+    """A small video of two hours, with a large index at its front."""
     path = tmp_path_factory.mktemp("two") / "two.mp4"
     minute = path.with_name("minute.mp4")
     made = ["-f", "lavfi", "-i", "testsrc2=s=160x90:r=30"]
@@ -51,12 +51,12 @@ def two_hours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def reading_room(local_aws: str, objects: ObjectStore, tmp_path: Path) -> Iterator[ReadingRoom]:
+def proxied_reader(local_aws: str, objects: ObjectStore, tmp_path: Path) -> Iterator[ProxiedReader]:
     BLOCK_CACHE.clear()
     with FaultyProxy(local_aws).running() as proxy, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", proxy.url)
         _clear()
-        yield ReadingRoom(objects, proxy, tmp_path)
+        yield ProxiedReader(objects, proxy, tmp_path)
     _clear()
 
 

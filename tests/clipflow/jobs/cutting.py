@@ -1,4 +1,4 @@
-"""Sources in the local S3, and cutting from them with nothing but the craft."""
+"""Cutting from sources in the local S3 with clipflow alone, without Prefect."""
 
 from collections.abc import Sequence
 from fractions import Fraction

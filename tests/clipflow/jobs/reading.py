@@ -1,4 +1,4 @@
-"""Long sources in the local S3, behind a proxy that counts what is read of them."""
+"""Reading windows of sources in the local S3 through a proxy that counts requests and bytes."""
 
 import subprocess
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def remuxed(source: Path, path: Path, options: Sequence[str] = ()) -> Path:
 
 @dataclass
 class Reading:
-    """A window's packets, and what it took to get them."""
+    """A window's packets, and the requests that fetched them."""
 
     packets: list[tuple[int, int | None, bytes]]
     requests: list[Request]
@@ -42,8 +42,8 @@ class Reading:
         return sum(request.sent for request in self.requests)
 
 
-class ReadingRoom:
-    """Puts sources past the proxy, and reads windows through it."""
+class ProxiedReader:
+    """Uploads sources directly to the store, and reads windows of them through the proxy."""
 
     def __init__(self, direct: ObjectStore, proxy: FaultyProxy, folder: Path) -> None:
         self.direct, self.proxy, self.folder = direct, proxy, folder
@@ -60,7 +60,7 @@ class ReadingRoom:
         return probe_source(open_source(head, self.objects))
 
     def read(self, head: ObjectHead, probe: Probe, start: float, end: float) -> Reading:
-        """A window of `start` to `end`, in seconds."""
+        """Read the window from `start` to `end`, in seconds."""
         before = len(self.proxy.requests)
         path = self.folder / f"{start}.nut"
         span = Span(Fraction(start), Fraction(end))

@@ -1,4 +1,4 @@
-"""A long video in the local S3, and shorts made of its moments with nothing but the craft."""
+"""Making shorts of a video in the local S3 with clipflow alone, without Prefect."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -23,17 +23,19 @@ class Studio:
         self.framing: Framing | None = None
 
     def put(self, path: Path, words: Sequence[Word] = ()) -> None:
-        """The video and the words said in it."""
+        """Store the video and its transcribed words."""
         self.objects.upload(path, self.keys.original, {})
         self.objects.put_text(words_json(words), self.keys.words, {}, "application/json")
 
     def make(self, start: str, end: str, **config: Any) -> Path:
-        """The short of that moment, whose framing is then in `framing`."""
+        """Make the short of a moment, return its path, and set `framing` to its framing."""
         moment = Moment(start=Fraction(start), end=Fraction(end), score=1, why="", title="")
-        asked = ShortsConfig.read({"segment_count": 1, **config}, "the config")
+        settings = ShortsConfig.read({"segment_count": 1, **config}, "the config")
         [planned] = plan_moments(self.keys, [moment], self.objects)
         make_moment(planned, self.objects, a_machine(2), force=True)
-        short = render(Render(self.keys, asked, 1, moment), self.objects, a_machine(2), force=True)
+        short = render(
+            Render(self.keys, settings, 1, moment), self.objects, a_machine(2), force=True
+        )
         self.framing = short.framing
         path = self.folder / "short.mp4"
         self.objects.download(short.s3_key, path)

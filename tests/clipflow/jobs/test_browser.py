@@ -1,4 +1,4 @@
-"""What is made plays in a browser: the clip, and a segment on its own with its FLAC."""
+"""Clips, and segments with their FLAC audio, play in a browser."""
 
 import queue
 import shutil
@@ -19,21 +19,21 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 FLAGS += ["--remote-debugging-port=0"]
 PAGE = """<video id=v preload=auto muted></video><script>
-const tell = said => fetch("/", {method: "POST", body: "NAME " + said});
+const report = text => fetch("/", {method: "POST", body: "NAME " + text});
 fetch("NAME").then(answer => answer.blob()).then(blob => v.src = URL.createObjectURL(blob));
 v.onloadeddata = () => v.currentTime = 1.5;
-v.onseeked = () => tell([v.duration, v.currentTime, v.videoWidth, v.videoHeight].join(" ")
+v.onseeked = () => report([v.duration, v.currentTime, v.videoWidth, v.videoHeight].join(" ")
   + (v.webkitAudioDecodedByteCount > 0 ? " with sound" : ""));
-v.onerror = () => tell(v.error.message);
+v.onerror = () => report(v.error.message);
 </script>"""
-# To the end, four times as fast: how long it is, and how many frames were decoded and dropped.
+# Plays to the end at four times the speed, and reports duration, decoded and dropped frames.
 PLAYING = """<video id=v preload=auto muted></video><script>
-const tell = said => fetch("/", {method: "POST", body: "NAME " + said});
+const report = text => fetch("/", {method: "POST", body: "NAME " + text});
 fetch("NAME").then(answer => answer.blob()).then(blob => v.src = URL.createObjectURL(blob));
 v.oncanplaythrough = () => { v.playbackRate = 4; v.play(); };
 v.onended = () => { const quality = v.getVideoPlaybackQuality();
-  tell([v.duration, quality.totalVideoFrames, quality.droppedVideoFrames].join(" ")); };
-v.onerror = () => tell(v.error.message);
+  report([v.duration, quality.totalVideoFrames, quality.droppedVideoFrames].join(" ")); };
+v.onerror = () => report(v.error.message);
 </script>"""
 
 pytestmark = [
@@ -45,12 +45,12 @@ pytestmark = [
 
 
 class Site:
-    """Serves a folder on loopback, and hears what its pages tell."""
+    """Serves a folder on loopback, and collects the reports that its pages post."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._told: queue.Queue[str] = queue.Queue()
-        told = self._told
+        self._reports: queue.Queue[str] = queue.Queue()
+        reports = self._reports
 
         class Handler(SimpleHTTPRequestHandler):
             def __init__(self, *args: Any) -> None:
@@ -60,33 +60,33 @@ class Site:
                 pass
 
             def do_POST(self) -> None:
-                told.put(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                reports.put(self.rfile.read(int(self.headers["Content-Length"])).decode())
                 self.send_response(204)
                 self.end_headers()
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
     def seen(self, name: str) -> str:
-        """What Chromium says of the video `name`, sought to 1.5 s."""
-        return self._told_of(name, PAGE, "seen")
+        """Chromium's report of the video `name` after a seek to 1.5 s."""
+        return self._report_of(name, PAGE, "seen")
 
     def played(self, name: str) -> str:
-        """What Chromium says of the video `name` after it has played to its end."""
-        return self._told_of(name, PLAYING, "played")
+        """Chromium's report of the video `name` after it has played to its end."""
+        return self._report_of(name, PLAYING, "played")
 
-    def _told_of(self, name: str, content: str, kind: str) -> str:
+    def _report_of(self, name: str, content: str, kind: str) -> str:
         assert CHROMIUM
-        # A page and a profile for each video: a browser may well keep a page of the same name.
+        # A page and a profile for each video, because a browser may cache a page of the same name.
         page = f"{name}.{kind}.html"
         (self.folder / page).write_text(content.replace("NAME", name))
         url = f"http://127.0.0.1:{self.server.server_port}/{page}"
         command = [CHROMIUM, *FLAGS, f"--user-data-dir={self.folder / page}.profile", url]
         browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            # A browser that is closing may still tell of the video before.
-            while not (told := self._told.get(timeout=60)).startswith(name):
+            # A browser that is closing may still post a report of the previous video.
+            while not (report := self._reports.get(timeout=60)).startswith(name):
                 pass
-            return told.removeprefix(f"{name} ")
+            return report.removeprefix(f"{name} ")
         finally:
             browser.terminate()
             browser.wait(20)
@@ -113,7 +113,7 @@ def test_a_clip_and_a_segment_play_in_chromium(cutter: Cutter, site: Site, tmp_p
     assert site.seen(clip.name) == "3 1.5 320 180 with sound"
 
 
-def test_what_is_copied_plays_in_chromium_up_to_its_end(
+def test_copied_segments_play_in_chromium_to_the_end(
     cutter: Cutter, site: Site, tmp_path: Path
 ) -> None:
     picture = ("-c:v", "libx264", "-preset", "veryfast", "-g", "50", "-sc_threshold", "0")

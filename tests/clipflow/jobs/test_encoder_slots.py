@@ -1,4 +1,4 @@
-"""Encoders are bounded for a whole machine: many processes at once, some of them killed."""
+"""The number of encoders is bounded for the whole machine, across processes and after kills."""
 
 import os
 import signal
@@ -51,7 +51,7 @@ with encoder_slot(Machine(Path(sys.argv[1]))):
 
 @pytest.fixture
 def counted_ffmpeg(tmp_path: Path) -> tuple[Path, Path]:
-    """An ffmpeg that notes when it begins and ends, and where it does."""
+    """An ffmpeg that logs its starts and ends, and the log."""
     log, path = tmp_path / "encoders.log", tmp_path / "ffmpeg"
     lines = f"echo 1 >> {log}\n'{FFMPEG}' \"$@\"\nstatus=$?\necho -1 >> {log}\nexit $status\n"
     path.write_text(f"#!/bin/sh\n{lines}")
@@ -60,7 +60,7 @@ def counted_ffmpeg(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.slow
-def test_four_processes_together_run_no_more_encoders_than_the_machine_has_room_for(
+def test_four_processes_together_run_no_more_encoders_than_the_machine_allows(
     cutter: Cutter, tmp_path: Path, counted_ffmpeg: tuple[Path, Path]
 ) -> None:
     ffmpeg, log = counted_ffmpeg
@@ -76,7 +76,7 @@ def test_four_processes_together_run_no_more_encoders_than_the_machine_has_room_
     assert [process.wait(120) for process in processes] == [0] * 4
     changes = [int(line) for line in log.read_text().split()]
     running = list(accumulate(changes))
-    # Each of the eight segments takes several runs of ffmpeg, and both slots are used.
+    # Each of the eight segments takes several runs of ffmpeg, and both slots must be used.
     assert len(changes) >= 2 * 8
     assert max(running) == 2
     assert running[-1] == 0

@@ -1,4 +1,4 @@
-"""What "exact" means, read back from pictures and samples, for every container and odd source."""
+"""Exactness of cuts, verified by a segment's frames and samples, for many kinds of sources."""
 
 import subprocess
 from fractions import Fraction
@@ -62,7 +62,7 @@ def test_a_segment_holds_its_spans_frames_at_their_times(
         segment = cutter.cut(head, start, end)
         wanted = frames_in(start, end, rate)
         assert frame_numbers(segment) == wanted
-        # A millisecond is all that Matroska knows of time.
+        # Matroska rounds times to milliseconds.
         for time, number in zip(frame_times(segment), wanted, strict=True):
             assert abs(time - (number / Fraction(rate) - Fraction(start))) < Fraction(1, 900)
     clip, _ = cutter.stitch()
@@ -125,9 +125,7 @@ def test_sound_that_begins_late_stays_late(cutter: Cutter, tmp_path: Path) -> No
         assert len(late) == 3
 
 
-def test_a_stretch_without_sound_is_silent_and_moves_nothing(
-    cutter: Cutter, tmp_path: Path
-) -> None:
+def test_a_gap_in_the_sound_is_silent_and_shifts_nothing(cutter: Cutter, tmp_path: Path) -> None:
     source = make_source(
         tmp_path / "gap.mkv",
         seconds=10,
@@ -240,13 +238,13 @@ def test_a_span_without_a_frame_is_refused(cutter: Cutter, tmp_path: Path) -> No
         cutter.cut(head, "1.001", "1.002")
 
 
-def test_what_is_no_video_is_refused(cutter: Cutter, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_video_is_refused(cutter: Cutter, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("this is not a video\n" * 100)
     with pytest.raises(MediaRefusedError, match=r"text\.mp4 cannot be read"):
         cutter.probe(cutter.put(tmp_path / "text.mp4"))
 
 
-def test_damaged_frames_are_not_passed_off_as_whole(cutter: Cutter, tmp_path: Path) -> None:
+def test_damaged_frames_are_not_accepted(cutter: Cutter, tmp_path: Path) -> None:
     source = make_source(tmp_path / "s.mp4", seconds=8, sound=None)
     data = bytearray(source.read_bytes())
     with av.open(str(source)) as container:
@@ -258,9 +256,7 @@ def test_damaged_frames_are_not_passed_off_as_whole(cutter: Cutter, tmp_path: Pa
         cutter.cut(cutter.put(source), "2", "5")
 
 
-def test_a_source_that_breaks_off_is_not_passed_off_as_whole(
-    cutter: Cutter, tmp_path: Path
-) -> None:
+def test_a_truncated_source_is_not_accepted(cutter: Cutter, tmp_path: Path) -> None:
     front = ("-movflags", "+faststart")
     source = make_source(tmp_path / "s.mp4", seconds=12, sound=("-c:a", "aac"), output=front)
     source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
@@ -270,7 +266,7 @@ def test_a_source_that_breaks_off_is_not_passed_off_as_whole(
         cutter.cut(cutter.put(source), "2", "11")
 
 
-def test_slides_may_stand_for_long(cutter: Cutter, tmp_path: Path) -> None:
+def test_a_very_low_frame_rate_is_cut(cutter: Cutter, tmp_path: Path) -> None:
     source = make_source(tmp_path / "slides.mp4", rate=Fraction(1, 5), seconds=20, sound=None)
     segment = cutter.cut(cutter.put(source), "4", "20")
     assert frame_numbers(segment) == [1, 2, 3]

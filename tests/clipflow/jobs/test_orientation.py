@@ -1,4 +1,4 @@
-"""Pictures that a display matrix turns or mirrors: shown as ffmpeg shows them."""
+"""Pictures with a display matrix are rotated and mirrored as ffmpeg does it."""
 
 import struct
 import subprocess
@@ -15,7 +15,7 @@ from tests.made_media import FFMPEG, make_source
 
 ONE = 1 << 16
 C, S = round(cos(radians(45)) * ONE), round(sin(radians(45)) * ONE)
-# a, b, c, d of the matrix.
+# The elements a, b, c and d of the matrix.
 MATRICES = {
     "none": (ONE, 0, 0, ONE),
     "clockwise": (0, ONE, -ONE, 0),

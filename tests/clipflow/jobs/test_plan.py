@@ -1,4 +1,4 @@
-"""From segments to cuts, and a finished object as the checkpoint."""
+"""Planning cuts from segments, and finished objects as checkpoints."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from clipflow.media.window import Span
 from clipflow.storage.objects import ObjectStore
 from tests.made_media import a_machine, frame_numbers, make_source
 
-Ask = Callable[..., SourcedClip]
+ClipFactory = Callable[..., SourcedClip]
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def source(objects: ObjectStore, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def ask(source: str, objects: ObjectStore, tmp_path: Path) -> Ask:
+def clip_of_segments(source: str, objects: ObjectStore, tmp_path: Path) -> ClipFactory:
     def clip_of(*segments: dict[str, Any]) -> SourcedClip:
         return source_clip(
             ClipKeys("t", tmp_path.name, "c"),
@@ -64,37 +64,39 @@ def make(cuts: list[Cut], clip: SourcedClip, objects: ObjectStore) -> None:
     assemble(request, clip, objects, a_machine())
 
 
-def test_an_end_a_little_past_the_sources_is_clamped(
-    ask: Ask, objects: ObjectStore, caplog: pytest.LogCaptureFixture
+def test_an_end_slightly_past_the_source_is_clamped(
+    clip_of_segments: ClipFactory, objects: ObjectStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    [cut] = plan_cuts(ask({"startTime": 5, "endTime": 6.9}), objects)
+    [cut] = plan_cuts(clip_of_segments({"startTime": 5, "endTime": 6.9}), objects)
     assert cut.plan.span == Span(Fraction(5), Fraction(6))
     assert "end clamped to 00:00:06" in caplog.text
 
 
 @pytest.mark.parametrize("span", [(5, 7.1), (6, 6.5), (100, 101)])
-def test_a_segment_that_is_not_in_its_source_is_refused(
-    span: tuple[float, float], ask: Ask, objects: ObjectStore
+def test_a_segment_beyond_its_source_is_refused(
+    span: tuple[float, float], clip_of_segments: ClipFactory, objects: ObjectStore
 ) -> None:
     with pytest.raises(InvalidInputError, match="which lasts 00:00:06"):
-        plan_cuts(ask({"startTime": span[0], "endTime": span[1]}), objects)
+        plan_cuts(clip_of_segments({"startTime": span[0], "endTime": span[1]}), objects)
 
 
-def test_what_is_made_of_the_same_is_not_made_again(ask: Ask, objects: ObjectStore) -> None:
-    clip = ask({"startTime": 1, "endTime": 2}, {"startTime": 4, "endTime": 4.5})
+def test_a_clip_with_the_same_inputs_is_not_made_again(
+    clip_of_segments: ClipFactory, objects: ObjectStore
+) -> None:
+    clip = clip_of_segments({"startTime": 1, "endTime": 2}, {"startTime": 4, "endTime": 4.5})
     cuts = plan_cuts(clip, objects)
     assert find_existing_clip(clip, objects) is None
     make(cuts, clip, objects)
     result = find_existing_clip(clip, objects)
     assert result
     assert (result.duration_seconds, result.segment_count) == (1.5, 2)
-    assert find_existing_clip(ask({"startTime": 1, "endTime": 2}), objects) is None
+    assert find_existing_clip(clip_of_segments({"startTime": 1, "endTime": 2}), objects) is None
 
 
-def test_a_segment_is_cut_again_only_if_it_is_another_or_forced(
-    ask: Ask, objects: ObjectStore
+def test_a_segment_is_cut_again_only_if_it_changed_or_by_force(
+    clip_of_segments: ClipFactory, objects: ObjectStore
 ) -> None:
-    clip = ask({"startTime": 1, "endTime": 2})
+    clip = clip_of_segments({"startTime": 1, "endTime": 2})
     [cut] = plan_cuts(clip, objects)
     made = extract(cut, objects, a_machine())
     marked = objects.head(made.segment_file)
@@ -104,15 +106,15 @@ def test_a_segment_is_cut_again_only_if_it_is_another_or_forced(
     )
     kept = extract(cut, objects, a_machine())
     assert kept.metadata.file_size == 4
-    [other] = plan_cuts(ask({"startTime": 1, "endTime": 2.04}), objects)
+    [other] = plan_cuts(clip_of_segments({"startTime": 1, "endTime": 2.04}), objects)
     assert extract(other, objects, a_machine()).metadata.file_size > 1000
     assert extract(cut, objects, a_machine(), force=True) == made
 
 
-def test_finished_objects_say_what_they_are_and_what_they_were_made_from(
-    ask: Ask, source: str, objects: ObjectStore
+def test_the_metadata_of_finished_objects_has_properties_and_fingerprint(
+    clip_of_segments: ClipFactory, source: str, objects: ObjectStore
 ) -> None:
-    clip = ask({"startTime": 1, "endTime": 2.25})
+    clip = clip_of_segments({"startTime": 1, "endTime": 2.25})
     make(plan_cuts(clip, objects), clip, objects)
     head, origin = objects.head(clip.keys.clip), objects.head(source)
     assert head
@@ -129,8 +131,12 @@ def test_finished_objects_say_what_they_are_and_what_they_were_made_from(
     assert answer["ContentType"] == "video/mp4"
 
 
-def test_a_segment_says_which_way_it_was_cut(ask: Ask, objects: ObjectStore) -> None:
-    cuts = plan_cuts(ask({"startTime": 1, "endTime": 5}, {"startTime": 1, "endTime": 1.5}), objects)
+def test_a_segments_metadata_has_the_way_it_was_cut(
+    clip_of_segments: ClipFactory, objects: ObjectStore
+) -> None:
+    cuts = plan_cuts(
+        clip_of_segments({"startTime": 1, "endTime": 5}, {"startTime": 1, "endTime": 1.5}), objects
+    )
     ways = []
     for cut in cuts:
         head = objects.head(extract(cut, objects, a_machine()).segment_file)
@@ -139,20 +145,22 @@ def test_a_segment_says_which_way_it_was_cut(ask: Ask, objects: ObjectStore) -> 
     assert ways == ["smart", "encoded: no whole closed group of pictures lies in the span"]
 
 
-def test_a_plan_is_the_same_after_it_travelled_as_json(ask: Ask, objects: ObjectStore) -> None:
-    [cut] = plan_cuts(ask({"startTime": 1, "endTime": 5}), objects)
+def test_a_plan_is_unchanged_by_json_serialization(
+    clip_of_segments: ClipFactory, objects: ObjectStore
+) -> None:
+    [cut] = plan_cuts(clip_of_segments({"startTime": 1, "endTime": 5}), objects)
     assert cut.plan.target.copied
     plans = TypeAdapter(SegmentPlan)
-    told = json.loads(json.dumps(plans.dump_python(cut.plan, mode="json")))
-    arrived = plans.validate_python(told)
+    serialized = json.loads(json.dumps(plans.dump_python(cut.plan, mode="json")))
+    arrived = plans.validate_python(serialized)
     assert arrived == cut.plan
     assert arrived.fingerprint == cut.plan.fingerprint
 
 
-def test_a_source_replaced_under_a_run_is_an_error_and_no_mixture(
-    ask: Ask, source: str, objects: ObjectStore, tmp_path: Path
+def test_a_source_replaced_during_a_run_is_an_error(
+    clip_of_segments: ClipFactory, source: str, objects: ObjectStore, tmp_path: Path
 ) -> None:
-    clip = ask({"startTime": 1, "endTime": 2})
+    clip = clip_of_segments({"startTime": 1, "endTime": 2})
     [cut] = plan_cuts(clip, objects)
     other = make_source(tmp_path / "other.mp4", seconds=7, sound=None)
     objects.client.upload_file(str(other), objects.bucket, source)
@@ -162,10 +170,10 @@ def test_a_source_replaced_under_a_run_is_an_error_and_no_mixture(
 
 
 def test_overlapping_repeated_and_backward_segments_play_as_listed(
-    ask: Ask, objects: ObjectStore, tmp_path: Path
+    clip_of_segments: ClipFactory, objects: ObjectStore, tmp_path: Path
 ) -> None:
     spans = [("4", "4.2"), ("1", "1.2"), ("1.04", "1.2"), ("1", "1.2")]
-    clip = ask(*({"startTime": start, "endTime": end} for start, end in spans))
+    clip = clip_of_segments(*({"startTime": start, "endTime": end} for start, end in spans))
     make(plan_cuts(clip, objects), clip, objects)
     objects.download(clip.keys.clip, tmp_path / "clip.mp4")
     expected = [

@@ -1,4 +1,4 @@
-"""What is read of a source in S3: its index once, then little more than the span; and failures."""
+"""Reading from S3: the index is read once, then little more than the span; and failures."""
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ from clipflow.domain.errors import (
 )
 from clipflow.media.ranges import index_length
 from clipflow.storage.objects import ObjectHead, ObjectStore
-from tests.clipflow.jobs.reading import ReadingRoom, extent, remuxed
+from tests.clipflow.jobs.reading import ProxiedReader, extent, remuxed
 from tests.faulty_proxy import Fault, Request
 from tests.programs import AWS
 
@@ -47,41 +47,41 @@ def is_of_source(request: Request) -> bool:
         pytest.param("five.ts", [], 1.25, id="TS, of which a tenth is padding"),
     ],
 )
-def test_little_more_is_read_than_the_spans_and_the_index_once(
+def test_the_index_is_read_once_and_little_more_than_the_spans(
     name: str,
     options: list[str],
     most: float,
     five_minutes: Path,
-    reading_room: ReadingRoom,
+    proxied_reader: ProxiedReader,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    head = reading_room.put(remuxed(five_minutes, reading_room.folder / name, options))
-    probe = reading_room.probe(head)
-    readings = [reading_room.read(head, probe, *span) for span in SPANS]
-    sent = sum(request.sent for request in reading_room.proxy.requests)
+    head = proxied_reader.put(remuxed(five_minutes, proxied_reader.folder / name, options))
+    probe = proxied_reader.probe(head)
+    readings = [proxied_reader.read(head, probe, *span) for span in SPANS]
+    sent = sum(request.sent for request in proxied_reader.proxy.requests)
     assert sent <= most * sum(reading.own for reading in readings)
     assert max(len(reading.requests) for reading in readings) <= 16
     assert "read from its start" not in caplog.text
     # The same once more needs no index: what is read is the span alone.
-    again = reading_room.read(head, probe, *SPANS[1])
+    again = proxied_reader.read(head, probe, *SPANS[1])
     assert again.packets == readings[1].packets
     assert again.sent <= 1.15 * again.own
 
 
 @pytest.mark.slow
 def test_the_index_of_two_hours_is_read_once_for_five_segments(
-    two_hours: Path, reading_room: ReadingRoom
+    two_hours: Path, proxied_reader: ProxiedReader
 ) -> None:
     with two_hours.open("rb") as file:
         index = index_length(file.read(64))
     assert index > 6_000_000
-    head = reading_room.put(two_hours)
-    probe = reading_room.probe(head)
-    opening = len(reading_room.proxy.requests)
-    assert sum(r.sent for r in reading_room.proxy.requests) <= index + 1_000_000
+    head = proxied_reader.put(two_hours)
+    probe = proxied_reader.probe(head)
+    opening = len(proxied_reader.proxy.requests)
+    assert sum(r.sent for r in proxied_reader.proxy.requests) <= index + 1_000_000
     starts = (500.1, 1700.1, 3100.1, 5300.1, 7000.1)
-    readings = [reading_room.read(head, probe, start, start + 45) for start in starts]
-    later = reading_room.proxy.requests[opening:]
+    readings = [proxied_reader.read(head, probe, start, start + 45) for start in starts]
+    later = proxied_reader.proxy.requests[opening:]
     assert all(extent(request).start >= index for request in later)
     assert sum(r.sent for r in later) <= 1.15 * sum(reading.own for reading in readings)
     assert len(later) <= 10
@@ -89,67 +89,69 @@ def test_the_index_of_two_hours_is_read_once_for_five_segments(
 
 @pytest.mark.slow
 def test_two_threads_that_open_a_source_at_once_read_its_index_once(
-    five_minutes: Path, reading_room: ReadingRoom
+    five_minutes: Path, proxied_reader: ProxiedReader
 ) -> None:
-    head = reading_room.put(five_minutes)
+    head = proxied_reader.put(five_minutes)
     with ThreadPoolExecutor(2) as threads:
-        probe, same = threads.map(reading_room.probe, [head] * 2)
+        probe, same = threads.map(proxied_reader.probe, [head] * 2)
     assert probe == same
-    starts = [extent(request).start for request in reading_room.proxy.requests if request.range]
+    starts = [extent(request).start for request in proxied_reader.proxy.requests if request.range]
     assert len(starts) == len(set(starts))
     with ThreadPoolExecutor(3) as threads:
-        made = list(threads.map(lambda span: reading_room.read(head, probe, *span), SPANS))
+        made = list(threads.map(lambda span: proxied_reader.read(head, probe, *span), SPANS))
     assert [r.packets for r in made] == [
-        reading_room.read(head, probe, *span).packets for span in SPANS
+        proxied_reader.read(head, probe, *span).packets for span in SPANS
     ]
 
 
 @pytest.mark.slow
 def test_a_source_without_an_index_is_read_from_its_start_and_the_log_says_so(
-    five_minutes: Path, reading_room: ReadingRoom, caplog: pytest.LogCaptureFixture
+    five_minutes: Path, proxied_reader: ProxiedReader, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = remuxed(five_minutes, reading_room.folder / "five.mkv", ["-f", "matroska", "-live", "1"])
-    head = reading_room.put(path)
-    probe = reading_room.probe(head)
-    reading = reading_room.read(head, probe, *SPANS[0])
+    path = remuxed(
+        five_minutes, proxied_reader.folder / "five.mkv", ["-f", "matroska", "-live", "1"]
+    )
+    head = proxied_reader.put(path)
+    probe = proxied_reader.probe(head)
+    reading = proxied_reader.read(head, probe, *SPANS[0])
     assert f"{head.key} has no index to seek by: it is read from its start" in caplog.text
-    indexed = reading_room.put(remuxed(five_minutes, reading_room.folder / "indexed.mkv"))
-    assert reading.packets == reading_room.read(indexed, probe, *SPANS[0]).packets
+    indexed = proxied_reader.put(remuxed(five_minutes, proxied_reader.folder / "indexed.mkv"))
+    assert reading.packets == proxied_reader.read(indexed, probe, *SPANS[0]).packets
 
 
 @pytest.mark.slow
-def test_a_source_that_is_replaced_between_two_readings_is_never_mixed(
-    five_minutes: Path, reading_room: ReadingRoom
+def test_a_source_replaced_between_two_reads_is_never_mixed(
+    five_minutes: Path, proxied_reader: ProxiedReader
 ) -> None:
-    head = reading_room.put(five_minutes)
-    probe = reading_room.probe(head)
-    reading_room.read(head, probe, *SPANS[0])
-    other = remuxed(five_minutes, reading_room.folder / "other.mp4", ["-t", "200"])
-    reading_room.put(other, five_minutes.name)
+    head = proxied_reader.put(five_minutes)
+    probe = proxied_reader.probe(head)
+    proxied_reader.read(head, probe, *SPANS[0])
+    other = remuxed(five_minutes, proxied_reader.folder / "other.mp4", ["-t", "200"])
+    proxied_reader.put(other, five_minutes.name)
     with pytest.raises(SourceChangedError, match="was replaced while it was read"):
-        reading_room.read(head, probe, *SPANS[1])
+        proxied_reader.read(head, probe, *SPANS[1])
 
 
 @pytest.mark.slow
-def test_a_source_that_is_taken_away_is_missed(
-    five_minutes: Path, reading_room: ReadingRoom
+def test_a_source_that_is_deleted_raises_source_not_found(
+    five_minutes: Path, proxied_reader: ProxiedReader
 ) -> None:
-    head = reading_room.put(five_minutes)
-    probe = reading_room.probe(head)
-    reading_room.direct.client.delete_object(Bucket=reading_room.direct.bucket, Key=head.key)
+    head = proxied_reader.put(five_minutes)
+    probe = proxied_reader.probe(head)
+    proxied_reader.direct.client.delete_object(Bucket=proxied_reader.direct.bucket, Key=head.key)
     with pytest.raises(SourceNotFoundError, match=f"{head.key} is not there"):
-        reading_room.read(head, probe, *SPANS[1])
+        proxied_reader.read(head, probe, *SPANS[1])
 
 
 @pytest.mark.slow
-def test_a_body_that_breaks_off_is_taken_up_where_it_did(
-    five_minutes: Path, reading_room: ReadingRoom
+def test_an_interrupted_response_is_resumed_where_it_ended(
+    five_minutes: Path, proxied_reader: ProxiedReader
 ) -> None:
-    head = reading_room.put(five_minutes)
-    probe = reading_room.probe(head)
-    whole = reading_room.read(head, probe, *SPANS[0])
-    reading_room.proxy.faults = [Fault(is_of_source, times=2, after=300_000)]
-    broken = reading_room.read(head, probe, *SPANS[0])
+    head = proxied_reader.put(five_minutes)
+    probe = proxied_reader.probe(head)
+    whole = proxied_reader.read(head, probe, *SPANS[0])
+    proxied_reader.proxy.faults = [Fault(is_of_source, times=2, after=300_000)]
+    broken = proxied_reader.read(head, probe, *SPANS[0])
     assert broken.packets == whole.packets
     assert broken.sent == whole.sent
     assert len(broken.requests) == len(whole.requests) + 2
@@ -165,21 +167,21 @@ def test_a_body_that_breaks_off_is_taken_up_where_it_did(
     ],
     ids=["breaks off", "refuses", "fails"],
 )
-def test_storage_that_fails_for_good_is_told_with_the_source_and_no_credentials(
-    fault: Fault, five_minutes: Path, reading_room: ReadingRoom
+def test_a_permanent_storage_failure_names_the_source_and_no_credentials(
+    fault: Fault, five_minutes: Path, proxied_reader: ProxiedReader
 ) -> None:
-    head = reading_room.put(five_minutes)
-    probe = reading_room.probe(head)
-    reading_room.proxy.faults = [fault]
+    head = proxied_reader.put(five_minutes)
+    probe = proxied_reader.probe(head)
+    proxied_reader.proxy.faults = [fault]
     with pytest.raises(StorageUnavailableError, match=f"reading {head.key} failed") as raised:
-        reading_room.read(head, probe, *SPANS[0])
+        proxied_reader.read(head, probe, *SPANS[0])
     assert "X-Amz" not in str(raised.value)
     # Nothing of it stays: the same thread reads on when storage is back.
-    reading_room.proxy.faults = []
-    assert reading_room.read(head, probe, *SPANS[0]).packets
+    proxied_reader.proxy.faults = []
+    assert proxied_reader.read(head, probe, *SPANS[0]).packets
 
 
-def test_storage_that_never_answers_is_a_deadline() -> None:
+def test_storage_that_does_not_answer_raises_deadline_exceeded() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = boto3.client(
             "s3",
@@ -195,10 +197,10 @@ def test_storage_that_never_answers_is_a_deadline() -> None:
             ObjectStore(client, "bucket").part(ObjectHead("it.mp4", "e", 9, {}), 0, 9)
 
 
-def test_a_playlist_under_another_name_opens_nothing(reading_room: ReadingRoom) -> None:
-    secret = reading_room.folder / "secret.ts"
+def test_a_playlist_under_another_name_opens_nothing(proxied_reader: ProxiedReader) -> None:
+    secret = proxied_reader.folder / "secret.ts"
     secret.write_bytes(b"\x47" + bytes(187))
-    path = reading_room.folder / "it.mp4"
+    path = proxied_reader.folder / "it.mp4"
     path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfile://{secret}\n")
     with pytest.raises(MediaRefusedError, match=r"it\.mp4 cannot be read"):
-        reading_room.probe(reading_room.put(path))
+        proxied_reader.probe(proxied_reader.put(path))

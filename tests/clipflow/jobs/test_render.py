@@ -1,4 +1,4 @@
-"""Shorts of every kind of source: each frame once at its own time, sound in step, and readable."""
+"""Shorts of many kinds of sources: frame times, audio sync, loudness and readable captions."""
 
 import subprocess
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def made(path: Path, **how: Any) -> Path:
 
 
 def whole(width: int, height: int) -> tuple[int, int, int, int]:
-    """Where a picture of this shape is shown whole in a short."""
+    """The region of a short in which a picture of this shape is shown completely."""
     scale = min(1080 / width, 1920 / height)
     shown = 2 * round(width * scale / 2), 2 * round(height * scale / 2)
     return (1080 - shown[0]) // 2, (1920 - shown[1]) // 2, *shown
@@ -83,7 +83,7 @@ def test_a_layout_fills_the_phones_picture(layout: Layout, studio: Studio, tmp_p
     assert short.read_bytes().index(b"moov") < short.read_bytes().index(b"mdat")
 
 
-def test_hdr_is_brought_to_sdr(studio: Studio, tmp_path: Path) -> None:
+def test_hdr_is_converted_to_sdr(studio: Studio, tmp_path: Path) -> None:
     source = made(tmp_path / "hdr.mp4", seconds=2, picture=(*HDR, HDR_TAGS))
     studio.put(source)
     short = studio.make("0", "2", layout="blur", caption_style="none")
@@ -95,7 +95,7 @@ def test_hdr_is_brought_to_sdr(studio: Studio, tmp_path: Path) -> None:
 
 
 def test_a_background_shorter_than_the_short_plays_again(studio: Studio, tmp_path: Path) -> None:
-    # A second of white, then a second of black, and a sound nobody must hear.
+    # A second of white, then a second of black, with audio that must not be in the short.
     turn = "format=yuv420p,geq=lum='if(lt(N,25),235,16)':cb=128:cr=128"
     background = made(tmp_path / "below.mov", seconds=2, filters=("-vf", turn), clicks=True)
     studio.objects.upload(background, "below.mov", {})
@@ -107,7 +107,7 @@ def test_a_background_shorter_than_the_short_plays_again(studio: Studio, tmp_pat
 
 
 @pytest.mark.parametrize("gain", ["-30dB", "0dB", "12dB"])
-def test_speech_is_as_loud_as_the_platforms_play_it(
+def test_speech_has_the_loudness_of_the_platforms(
     gain: str, studio: Studio, tmp_path: Path
 ) -> None:
     talk, source = Path("demo/sample/main.mp4").resolve(), tmp_path / "talk.mp4"
@@ -168,7 +168,7 @@ def pictures(path: Path) -> Iterator[av.VideoFrame]:
 
 
 def luma(path: Path, time: float, row: int) -> int:
-    """How bright the middle of a row is."""
+    """The brightness of the middle of a row."""
     for frame in pictures(path):
         if frame.time is not None and frame.time >= time - 0.001:
             plane = frame.planes[0]
@@ -177,18 +177,18 @@ def luma(path: Path, time: float, row: int) -> int:
 
 
 def yellow(frame: av.VideoFrame) -> tuple[int, int] | None:
-    """From where to where, in pixels, something is lit; None where nothing is."""
+    """The first and last column of highlighted pixels; None where there are none."""
     blueness = frame.to_ndarray(format="yuv444p")[1]
     columns = (blueness < 70).any(axis=0).nonzero()[0]
     return (int(columns[0]), int(columns[-1])) if len(columns) else None
 
 
 def true_peak(path: Path) -> float:
-    """In dBTP, as ffmpeg's ebur128 says."""
-    said = subprocess.run(
+    """The true peak in dBTP, measured by ffmpeg's ebur128 filter."""
+    log = subprocess.run(
         [FFMPEG, "-nostdin", "-i", str(path), "-af", "ebur128=peak=true"] + ["-f", "null", "-"],
         capture_output=True,
         text=True,
         check=True,
     ).stderr
-    return float(said.rsplit("Peak:", 1)[1].split()[0])
+    return float(log.rsplit("Peak:", 1)[1].split()[0])

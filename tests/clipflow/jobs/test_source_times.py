@@ -1,4 +1,4 @@
-"""Sources whose containers say other times than their packets have."""
+"""Sources whose containers declare other times than their packets have."""
 
 import re
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ def test_hls_is_cut_by_the_times_in_its_chunks(
 
 
 def test_hls_is_cut_past_the_wrap_of_its_clock(cutter: Cutter, tmp_path: Path) -> None:
-    # The 33 bits of a transport stream's clock are full after 95443.7 s.
+    # The 33-bit clock of a transport stream wraps around after 95443.7 s.
     source = make_source(tmp_path / "s.ts", seconds=220, sound=("-c:a", "aac"), clicks=True)
     head = put_hls(cutter, tmp_path, source, options=("-output_ts_offset", "95330"))
     for start, end in (("10", "12"), ("112", "115"), ("200", "203")):
@@ -70,15 +70,15 @@ def test_hls_is_cut_past_the_wrap_of_its_clock(cutter: Cutter, tmp_path: Path) -
         assert max(apart) < Fraction(1, 1000)
 
 
-@pytest.mark.parametrize("kept", ["lt(t,10)", "lt(t,10)+gt(t,25)"], ids=["stops", "pauses"])
-def test_a_picture_that_ends_under_its_sound_keeps_its_last_frames(
-    kept: str, cutter: Cutter, tmp_path: Path
+@pytest.mark.parametrize("selected", ["lt(t,10)", "lt(t,10)+gt(t,25)"], ids=["stops", "pauses"])
+def test_video_that_ends_before_its_audio_keeps_its_last_frames(
+    selected: str, cutter: Cutter, tmp_path: Path
 ) -> None:
     source = make_source(
         tmp_path / "s.ts",
         seconds=30,
         sound=("-c:a", "aac"),
-        filters=("-vf", f"select='{kept}'", "-fps_mode", "passthrough"),
+        filters=("-vf", f"select='{selected}'", "-fps_mode", "passthrough"),
     )
     assert frame_numbers(cutter.cut(cutter.put(source), "8", "10")) == list(range(200, 250))
 
@@ -97,7 +97,7 @@ def test_recordings_joined_byte_by_byte_are_refused_as_such(
         path = tmp_path / f"{number}.{suffix}"
         noise = ("-vf", "noise=alls=40:allf=t")
         make_source(path, seconds=length, filters=noise, **kinds[suffix])
-        # One recording alone is what it says.
+        # A single recording is accepted.
         assert cutter.probe(cutter.put(path)).duration
         with joined.open("ab") as file:
             file.write(path.read_bytes())
@@ -108,7 +108,7 @@ def test_recordings_joined_byte_by_byte_are_refused_as_such(
 def test_a_cut_across_the_end_of_a_short_first_recording_is_refused(
     cutter: Cutter, tmp_path: Path
 ) -> None:
-    # Too short for the looks at the file's clock to fall into it.
+    # The first recording is so short that no check of the file's clock falls into it.
     joined = tmp_path / "joined.ts"
     for number, length in enumerate((3, 60)):
         path = make_source(tmp_path / f"{number}.ts", seconds=length, sound=("-c:a", "aac"))

@@ -18,28 +18,28 @@ def segment(**more: str) -> Segment:
 
 
 @pytest.mark.parametrize(
-    ("choice", "asked", "keys"),
+    ("choice", "fields", "keys"),
     [
         (SourceChoice("clip.mp4", TRACKS, ["m"]), {"sourceKey": "own.mp4"}, ["own.mp4"]),
         (SourceChoice("clip.mp4", TRACKS, ["m"]), {"speaker": "guest"}, ["clip.mp4"]),
         (SourceChoice(None, TRACKS, ["m"]), {"speaker": "cohost"}, ["guest.mkv"]),
-        (SourceChoice(None, TRACKS, ["m"]), {"speaker": "nobody"}, ["main.mov"]),
+        (SourceChoice(None, TRACKS, ["m"]), {"speaker": "unknown"}, ["main.mov"]),
         (SourceChoice(None, TRACKS, ["m"]), {}, ["main.mov"]),
         (SourceChoice(None, {"guest": TRACKS["guest"]}, ["a", "b"]), {}, ["a", "b"]),
     ],
 )
-def test_the_first_source_that_is_named_is_taken(
-    choice: SourceChoice, asked: dict[str, str], keys: list[str]
+def test_the_most_specific_source_is_chosen(
+    choice: SourceChoice, fields: dict[str, str], keys: list[str]
 ) -> None:
-    assert choice.candidates(segment(**asked)) == keys
+    assert choice.candidates(segment(**fields)) == keys
 
 
-def test_a_source_that_is_missing_is_named_with_what_to_do(objects: ObjectStore) -> None:
+def test_a_missing_source_raises_an_error_with_its_key_and_a_remedy(objects: ObjectStore) -> None:
     with pytest.raises(SourceNotFoundError, match=r"no source at e/none\.mp4\. Upload it"):
         find_source(["e/none.mp4"], objects)
 
 
-def test_a_prefix_may_hold_the_tenant() -> None:
+def test_a_key_prefix_may_contain_the_tenant() -> None:
     keys = ClipKeys("t", "e", "c", "tenants/{tenantId}/")
     assert keys.clip == "tenants/t/e/clips/c/clip.mp4"
     assert keys.segment(3) == "tenants/t/e/clips/c/segments/3.mp4"

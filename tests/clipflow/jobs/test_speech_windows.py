@@ -1,4 +1,4 @@
-"""A long video is transcribed window by window; what a window's step has stored is kept."""
+"""A long video is transcribed in windows, and a window's stored result is reused."""
 
 import json
 from itertools import pairwise
@@ -42,7 +42,7 @@ class Talk:
         join_windows(self.keys, None, windows, self.objects, a_machine(), Models())
 
 
-def test_each_word_is_there_once_and_a_lost_window_alone_is_made_again(
+def test_each_word_occurs_once_and_only_a_lost_window_is_transcribed_again(
     objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transcriber, "WINDOW", 40 * RATE)
@@ -62,7 +62,7 @@ def test_each_word_is_there_once_and_a_lost_window_alone_is_made_again(
     assert all(before.last == after.first for before, after in pairwise(windows))
     assert {window.language for window in windows} == {"en"}
 
-    # The second window is killed before it stores its words: the next run makes it alone.
+    # The second window fails before it stores its words, so the next run transcribes only that one.
     talk.transcribe([window for window in windows if window.number != 2])
     recognized.clear()
     assert talk.plan() == windows
@@ -75,7 +75,7 @@ def test_each_word_is_there_once_and_a_lost_window_alone_is_made_again(
     starts = [word.start for word in transcript.words]
     assert starts == sorted(starts)
     lines = json.loads((SAMPLE / "conversation.json").read_text())
-    said = " ".join(line["text"] for line in lines)
-    # None is lost at a seam, and none is there twice.
-    assert word_errors(said, " ".join(word.text for word in transcript.words)) <= 0.05
+    expected_text = " ".join(line["text"] for line in lines)
+    # No word is lost or repeated where two windows meet.
+    assert word_errors(expected_text, " ".join(word.text for word in transcript.words)) <= 0.05
     assert talk.plan() == []

@@ -1,4 +1,4 @@
-"""Sources that no NUT file holds, whose sound changes on the way, or of which nothing decodes."""
+"""Sources with codecs that NUT lacks, with changing audio formats, or that do not decode."""
 
 import subprocess
 from fractions import Fraction
@@ -54,13 +54,13 @@ def test_a_production_codec_is_cut_to_the_frame_and_the_sample(
         assert list(heard) == [n % 65536 - 32768 for n in range(first, first + length)]
 
 
-def test_what_only_a_decoder_knows_is_cut(cutter: Cutter, tmp_path: Path) -> None:
+def test_a_codec_without_an_encoder_is_cut(cutter: Cutter, tmp_path: Path) -> None:
     fast = ("-c:v", "libaom-av1", "-cpu-used", "8", "-usage", "realtime", "-g", "25")
     head = cutter.put(make_source(tmp_path / "new.webm", seconds=2, sound=None, picture=fast))
     assert frame_numbers(cutter.cut(head, "0.5", "1.5")) == list(range(13, 38))
 
 
-def test_a_picture_that_no_window_holds_is_refused_by_its_name(
+def test_a_codec_that_no_window_supports_is_refused_with_its_name(
     cutter: Cutter, tmp_path: Path
 ) -> None:
     screen: dict[str, Any] = {"picture": ("-c:v", "flashsv2"), "output": ("-pix_fmt", "bgr24")}
@@ -70,7 +70,7 @@ def test_a_picture_that_no_window_holds_is_refused_by_its_name(
 
 
 def damage(source: Path, those: slice, **stream: int) -> None:
-    """Nothing but zeros is left of those packets of the stream."""
+    """Overwrite those packets of the stream with zeros."""
     data = source.read_bytes()
     with av.open(str(source)) as container:
         packets = [bytes(packet) for packet in container.demux(**stream)][those]
@@ -79,21 +79,21 @@ def damage(source: Path, those: slice, **stream: int) -> None:
     source.write_bytes(data)
 
 
-def test_a_span_of_which_nothing_decodes_is_refused(cutter: Cutter, tmp_path: Path) -> None:
+def test_a_span_without_decodable_video_is_refused(cutter: Cutter, tmp_path: Path) -> None:
     source = make_source(tmp_path / "s.mkv", seconds=6)
     damage(source, slice(50, 100), video=0)
     with pytest.raises(MediaRefusedError, match="0 of 25 frames could be decoded"):
         cutter.cut(cutter.put(source), "2.5", "3.5")
 
 
-def test_sound_of_which_nothing_decodes_is_refused(cutter: Cutter, tmp_path: Path) -> None:
+def test_sound_without_decodable_packets_is_refused(cutter: Cutter, tmp_path: Path) -> None:
     source = make_source(tmp_path / "s.mkv", seconds=3)
     damage(source, slice(15, None), audio=0)
     with pytest.raises(MediaRefusedError, match=r"No sound of .*s\.mkv can be decoded there"):
         cutter.cut(cutter.put(source), "2.5", "3")
 
 
-def test_sound_that_changes_its_layout_stays_in_its_place(cutter: Cutter, tmp_path: Path) -> None:
+def test_sound_that_changes_its_layout_keeps_its_time(cutter: Cutter, tmp_path: Path) -> None:
     segment = cutter.cut(cutter.put(_advert(tmp_path)), "0.5", "3.5")
     _, heard = samples(segment)
     assert len(heard) == 3 * 48000

@@ -1,4 +1,4 @@
-"""The colour that a clip shows, as its own tags have it read."""
+"""The colour of a clip's frames, decoded by the clip's own colour tags."""
 
 import subprocess
 from fractions import Fraction
@@ -20,7 +20,7 @@ X264_RGB = ("-c:v", "libx264rgb", "-preset", "ultrafast", "-qp", "0")
 
 
 def flat(path: Path, size: str, pixels: str, codec: tuple[str, ...]) -> Path:
-    """A second of `BRICK`."""
+    """A video of one second in the colour `BRICK`."""
     picture = f"color=c=0x{bytes(BRICK).hex()}:s={size}:r=25:d=1,format={pixels}"
     command = [FFMPEG, "-v", "error", "-y", "-f", "lavfi", "-i", picture]
     subprocess.run([*command, *codec, str(path)], check=True)
@@ -56,7 +56,7 @@ def test_a_source_in_rgb_keeps_its_colour(
     assert np.abs(shown.astype(int) - BRICK).max() <= 3
 
 
-def test_a_picture_in_yuv_that_is_tagged_rgb_is_shown_as_one_without_a_tag(tmp_path: Path) -> None:
+def test_yuv_that_is_tagged_as_rgb_is_treated_as_untagged(tmp_path: Path) -> None:
     codec = ("-c:v", "libx264", "-preset", "ultrafast", "-x264-params", "colormatrix=GBR")
     frame = clip_of(flat(tmp_path / "wrong.mp4", "320x180", "yuv420p", codec))
     assert int(frame.colorspace) == 2

@@ -18,7 +18,7 @@ from clipflow.media.ffmpeg import seconds_written
 from clipflow.telemetry.progress import reporting_to
 from tests.made_media import a_machine
 
-# Writes a script that is run as ffmpeg.
+# A function that writes a script to be run in place of ffmpeg.
 FakeFfmpeg = Callable[[str], Machine]
 
 
@@ -49,7 +49,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_an_ffmpeg_that_hangs_is_killed_with_all_it_started(
+def test_an_ffmpeg_that_hangs_is_killed_with_its_child_processes(
     fake_ffmpeg: FakeFfmpeg, tmp_path: Path
 ) -> None:
     child = tmp_path / "child"
@@ -71,7 +71,7 @@ def test_an_error_holds_the_end_of_ffmpegs_own_output(fake_ffmpeg: FakeFfmpeg) -
 
 
 @pytest.mark.parametrize("script", ["kill -KILL $$", "exit 255"])
-def test_an_ffmpeg_that_was_stopped_may_be_tried_again(
+def test_an_ffmpeg_stopped_by_a_signal_raises_a_transient_error(
     fake_ffmpeg: FakeFfmpeg, script: str
 ) -> None:
     machine = fake_ffmpeg(script)
@@ -109,7 +109,7 @@ def test_an_ffmpeg_that_is_too_old_is_not_used(
     assert "imageio_ffmpeg" in ffmpeg.executable()
 
 
-# Two minutes of noise, which the fastest machine encodes for longer than between two reports.
+# Two minutes of noise: even the fastest machine encodes them for longer than one progress interval.
 NOISE = ["-f", "lavfi", "-i", "nullsrc=s=320x180:d=120,geq=random(1)*255:128:128"]
 SECONDS = Fraction(120)
 
@@ -124,7 +124,7 @@ SECONDS = Fraction(120)
         (b"", None),
     ],
 )
-def test_the_last_report_counts(text: bytes, seconds: float | None) -> None:
+def test_progress_is_taken_from_the_last_report(text: bytes, seconds: float | None) -> None:
     assert seconds_written(text) == seconds
 
 
@@ -145,7 +145,7 @@ def test_progress_is_reported_while_ffmpeg_works(tmp_path: Path) -> None:
     assert 0 <= reports[0] < reports[-1] <= 1
 
 
-def test_a_run_that_nobody_follows_reports_nothing(tmp_path: Path) -> None:
+def test_a_run_without_an_observer_reports_nothing(tmp_path: Path) -> None:
     reports: list[float] = []
     out = str(tmp_path / "out.wav")
     made = ["-f", "lavfi", "-i", "sine=d=1", out]

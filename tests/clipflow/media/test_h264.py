@@ -1,4 +1,4 @@
-"""Parameter sets as x264 writes them, read; and the header that holds ours beside them."""
+"""Parsing the parameter sets of x264, and combining the sets of two encoders in one header."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def sequence_of(folder: Path, **made: Any) -> SequenceParameters:
 
 
 @pytest.mark.parametrize("size", [(320, 180), (322, 182), (1920, 1080)])
-def test_the_size_that_is_shown_is_read(size: tuple[int, int], tmp_path: Path) -> None:
+def test_the_displayed_size_is_parsed(size: tuple[int, int], tmp_path: Path) -> None:
     sequence = sequence_of(tmp_path, size=size, picture=X264)
     assert (sequence.width, sequence.height) == size
     assert sequence.reencode_reason == ""
@@ -41,7 +41,7 @@ def test_the_size_that_is_shown_is_read(size: tuple[int, int], tmp_path: Path) -
         ((*X264, "-profile:v", "main"), (), ""),
     ],
 )
-def test_what_a_segment_cannot_hold_is_told(
+def test_the_reason_is_given_where_a_segment_cannot_hold_the_stream(
     picture: tuple[str, ...], output: tuple[str, ...], why: str, tmp_path: Path
 ) -> None:
     reencode_reason = sequence_of(tmp_path, picture=picture, output=output).reencode_reason
@@ -49,7 +49,7 @@ def test_what_a_segment_cannot_hold_is_told(
     assert bool(why) == bool(reencode_reason)
 
 
-def test_the_same_sets_are_read_of_an_mp4_and_of_a_transport_stream(tmp_path: Path) -> None:
+def test_an_mp4_and_a_transport_stream_give_the_same_sets(tmp_path: Path) -> None:
     made: dict[str, Any] = {"seconds": 0.4, "sound": None, "picture": X264}
     mp4 = header_of(make_source(tmp_path / "s.mp4", **made))
     stream = header_of(make_source(tmp_path / "s.ts", **made))
@@ -68,7 +68,7 @@ def test_one_header_holds_two_encoders_sets(tmp_path: Path) -> None:
     assert [sequence.id for sequence in both.sequences] == [0, 1]
     assert both.unused_id == 2
     assert parameter_sets(both.header()) == both
-    # Profile High, no promise that only one of them keeps, the higher level.
+    # Profile High, only the constraint flags that both sets have, and the higher level.
     assert tuple(both.header()[:4]) == (1, 100, 0, 41)
 
 
@@ -80,6 +80,6 @@ def test_a_damaged_header_is_refused(header: bytes) -> None:
         parameter_sets(header)
 
 
-def test_a_set_that_breaks_off_is_refused() -> None:
+def test_a_truncated_set_is_refused() -> None:
     with pytest.raises(ValueError, match="ends too early"):
         _ = ParameterSets(("6764",), ("68",)).sequences

@@ -1,3 +1,5 @@
+"""Parsing HLS playlists: selection of chunks, master playlists, and refused input."""
+
 from fractions import Fraction
 
 import pytest
@@ -19,7 +21,7 @@ def read(text: str) -> Playlist:
     return playlist
 
 
-def named(playlist: Playlist) -> list[str]:
+def chunk_uris(playlist: Playlist) -> list[str]:
     return [line for line in playlist.text(str).splitlines() if line.endswith(".ts")]
 
 
@@ -27,12 +29,12 @@ def named(playlist: Playlist) -> list[str]:
     ("start", "end", "chunks"),
     [(20, 30, "1234"), (0, 1, "01"), (16, 24, "123"), (79, 80, "89"), (0, 80, "0123456789")],
 )
-def test_only_the_chunks_around_a_span_are_named(start: int, end: int, chunks: str) -> None:
+def test_only_the_chunks_around_a_span_are_listed(start: int, end: int, chunks: str) -> None:
     part = read(media()).around(Fraction(start), Fraction(end))
-    assert named(part) == [f"{n}.ts" for n in chunks]
+    assert chunk_uris(part) == [f"{n}.ts" for n in chunks]
 
 
-def test_a_parts_chunks_keep_their_numbers_and_keys() -> None:
+def test_the_chunks_of_a_part_keep_their_sequence_numbers_and_keys() -> None:
     text = media(extra='#EXT-X-KEY:METHOD=AES-128,URI="k.bin"\n')
     part = read(text).around(Fraction(40), Fraction(41)).text(lambda uri: f"https://s3/{uri}?q")
     assert "#EXT-X-MEDIA-SEQUENCE:4" in part
@@ -40,7 +42,7 @@ def test_a_parts_chunks_keep_their_numbers_and_keys() -> None:
     assert "https://s3/5.ts?q" in part
 
 
-def test_byte_ranges_get_their_offsets() -> None:
+def test_byte_ranges_without_an_offset_get_one() -> None:
     ranges = ("100@0", "50")
     chunks = "".join(f"#EXTINF:8,\n#EXT-X-BYTERANGE:{part}\na.ts\n" for part in ranges)
     text = f"{HEAD}{chunks}#EXT-X-ENDLIST\n"
@@ -74,11 +76,11 @@ def test_what_cannot_be_cut_exactly_is_refused(text: str, why: str) -> None:
     ["../secret.ts", "/etc/passwd", "file:///etc/passwd", "https://example.com/a.ts", "//h/a.ts",
      "a/../../b.ts", "%2e%2e/x.ts", "concat:a|b", "", "?q"],
 )  # fmt: skip
-def test_a_playlist_names_only_what_lies_beside_it(uri: str) -> None:
+def test_a_uri_outside_the_playlists_folder_is_refused(uri: str) -> None:
     with pytest.raises(InvalidInputError, match="not in its folder"):
         resolve_uri("e/hls/index.m3u8", uri)
 
 
-def test_what_lies_beside_it_is_found() -> None:
+def test_a_uri_in_the_playlists_folder_is_resolved() -> None:
     assert resolve_uri("e/hls/index.m3u8", "a%20b/0.ts?v=1") == "e/hls/a b/0.ts"
     assert resolve_uri("index.m3u8", "0.ts") == "0.ts"

@@ -1,4 +1,4 @@
-"""A file over ranges gives the bytes of the object, and asks for little more than is read."""
+"""`RangeFile` returns the object's bytes, and requests little more than is read."""
 
 from pathlib import Path
 from random import Random
@@ -16,30 +16,30 @@ SIZE = 24 << 20
 
 
 class Remote:
-    """An object in memory that notes what of it was asked for."""
+    """An object in memory that records the requested ranges."""
 
     def __init__(self, size: int = SIZE) -> None:
         self.data = Random(1).randbytes(size)
-        self.asked: list[ByteRange] = []
+        self.requests: list[ByteRange] = []
 
     def fetch(self, start: int, end: int) -> bytes:
-        self.asked.append(ByteRange(start, end))
+        self.requests.append(ByteRange(start, end))
         assert 0 <= start < end <= len(self.data)
         return self.data[start:end]
 
-    def file(self, kept: BlockCache | None = None, *, opened: bool = True) -> RangeFile:
-        made = RangeFile(self.fetch, len(self.data), "it", BlockCache() if kept is None else kept)
+    def file(self, cache: BlockCache | None = None, *, opened: bool = True) -> RangeFile:
+        made = RangeFile(self.fetch, len(self.data), "it", BlockCache() if cache is None else cache)
         if opened:
             made.expect([], 1 << 18)
         return made
 
     @property
-    def bytes_asked(self) -> int:
-        return sum(end - start for start, end in self.asked)
+    def bytes_requested(self) -> int:
+        return sum(end - start for start, end in self.requests)
 
 
 def read(file: RangeFile, start: int, count: int) -> bytes:
-    """As PyAV reads: a buffer at a time, and less than that where there is less."""
+    """Read as PyAV does: one buffer at a time."""
     file.seek(start)
     data = b""
     while len(data) < count and (more := file.read(min(1 << 15, count - len(data)))):
@@ -48,7 +48,7 @@ def read(file: RangeFile, start: int, count: int) -> bytes:
 
 
 @pytest.mark.parametrize("opened", [True, False])
-def test_every_place_reads_as_it_is(opened: bool) -> None:
+def test_reads_at_any_position_return_the_objects_bytes(opened: bool) -> None:
     remote, chance = Remote(3 << 20), Random(2)
     file = remote.file(opened=opened)
     for _ in range(300):
@@ -59,17 +59,17 @@ def test_every_place_reads_as_it_is(opened: bool) -> None:
     assert file.read(1) == b""
 
 
-def test_what_is_expected_is_asked_for_once_in_large_pieces_and_no_further() -> None:
+def test_an_expected_range_is_requested_once_in_large_pieces_and_no_further() -> None:
     remote = Remote()
     file = remote.file()
     wanted = ByteRange(1_000_001, 1_000_001 + 2 * LARGEST + 77)
     file.expect([wanted], 1 << 18)
     read(file, wanted.start, wanted.end - wanted.start)
-    assert len(remote.asked) == 3
-    assert remote.bytes_asked == wanted.end - wanted.start
+    assert len(remote.requests) == 3
+    assert remote.bytes_requested == wanted.end - wanted.start
 
 
-def test_streams_far_apart_are_read_in_turns_and_nothing_twice() -> None:
+def test_distant_streams_are_read_alternately_without_repeated_requests() -> None:
     remote = Remote()
     file = remote.file()
     picture, sound = ByteRange(0, 12 << 20), ByteRange(20 << 20, 21 << 20)
@@ -77,63 +77,63 @@ def test_streams_far_apart_are_read_in_turns_and_nothing_twice() -> None:
     for turn in range(64):
         read(file, picture.start + turn * (12 << 14), 12 << 14)
         read(file, sound.start + turn * (1 << 14), 1 << 14)
-    assert remote.bytes_asked == 13 << 20
-    assert len(remote.asked) < 14
+    assert remote.bytes_requested == 13 << 20
+    assert len(remote.requests) < 14
 
 
-def test_without_an_index_a_run_is_read_in_steps() -> None:
+def test_without_an_index_a_run_of_reads_is_fetched_in_steps() -> None:
     remote = Remote()
     read(remote.file(), 5_000_000, 2_000_000)
-    assert len(remote.asked) <= 10
-    assert remote.bytes_asked <= 2_000_000 + (1 << 18)
+    assert len(remote.requests) <= 10
+    assert remote.bytes_requested <= 2_000_000 + (1 << 18)
 
 
-def test_what_was_read_while_opening_is_there_for_the_next() -> None:
-    remote, kept = Remote(), BlockCache()
+def test_blocks_read_while_opening_are_cached_for_the_next_file() -> None:
+    remote, cache = Remote(), BlockCache()
     for _ in range(2):
-        file = remote.file(kept, opened=False)
+        file = remote.file(cache, opened=False)
         read(file, 0, 100_000)
         read(file, SIZE - 50_000, 50_000)
-    assert remote.bytes_asked < 600_000
-    first, asked = len(remote.asked), remote.bytes_asked
-    kept.clear()
-    read(remote.file(kept, opened=False), 0, 1)
-    assert remote.bytes_asked > asked
-    assert len(remote.asked) == first + 1
+    assert remote.bytes_requested < 600_000
+    first, requested = len(remote.requests), remote.bytes_requested
+    cache.clear()
+    read(remote.file(cache, opened=False), 0, 1)
+    assert remote.bytes_requested > requested
+    assert len(remote.requests) == first + 1
 
 
-def test_no_more_is_kept_than_may_be_and_the_least_used_goes_first() -> None:
-    kept = BlockCache(limit=3 * BLOCK)
+def test_the_cache_is_bounded_and_evicts_the_least_recently_used_block() -> None:
+    cache = BlockCache(limit=3 * BLOCK)
     block = bytes(BLOCK)
     for number in range(3):
-        kept.put("it", number, block)
-    assert kept.get("it", 0)
-    kept.put("other", 0, block)
-    assert [bool(kept.get("it", number)) for number in range(3)] == [True, False, True]
+        cache.put("it", number, block)
+    assert cache.get("it", 0)
+    cache.put("other", 0, block)
+    assert [bool(cache.get("it", number)) for number in range(3)] == [True, False, True]
 
 
-def test_an_index_larger_than_what_may_be_kept_is_read_all_the_same() -> None:
+def test_an_index_larger_than_the_cache_is_still_read() -> None:
     remote = Remote()
     file = remote.file(BlockCache(limit=2 * BLOCK), opened=False)
     assert read(file, 0, 2_000_000) == remote.data[:2_000_000]
 
 
-def test_a_failure_ends_the_file_and_is_not_tried_again() -> None:
-    asked = []
+def test_a_failed_request_ends_the_file_and_is_not_repeated() -> None:
+    requested = []
 
     def fetch(start: int, end: int) -> bytes:
-        asked.append(start)
+        requested.append(start)
         raise StorageUnavailableError("S3 is away.")
 
     file = RangeFile(fetch, SIZE, "it", BlockCache())
     with pytest.raises(StorageUnavailableError, match="S3 is away"):
         file.read(1)
     assert file.read(1) == b""
-    assert asked == [0]
+    assert requested == [0]
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt("now"), StorageUnavailableError("S3 is away.")])
-def test_what_stops_a_read_comes_out_of_pyav_as_it_went_in(
+def test_an_exception_that_stops_a_read_passes_through_pyav_unchanged(
     stop: BaseException, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     data = make_source(tmp_path / "it.mp4", sound=None).read_bytes()
@@ -154,7 +154,7 @@ def test_what_stops_a_read_comes_out_of_pyav_as_it_went_in(
     assert "dropped" not in capfd.readouterr().err
 
 
-def test_the_length_of_an_index_is_known_from_its_first_bytes() -> None:
+def test_the_length_of_an_index_is_read_from_its_first_bytes() -> None:
     before = pack(">I4s8x", 16, b"ftyp")
     assert index_length(before + pack(">I4s", 5000, b"moov") + b"and so on") == 16 + 5000
     assert index_length(pack(">I4sQ", 1, b"moov", 1 << 33)) == 1 << 33

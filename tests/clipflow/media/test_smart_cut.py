@@ -1,4 +1,4 @@
-"""Smart cuts: what is copied is the source's own, and every frame is where a plain cut has it."""
+"""Smart cuts: packets are copied unchanged, and every frame has the time of a full encode."""
 
 import subprocess
 from fractions import Fraction
@@ -80,19 +80,19 @@ def packets(path: Path) -> list[bytes]:
         return [bytes(packet) for packet in container.demux(video=0) if packet.pts is not None]
 
 
-def said_of(path: Path) -> str:
-    """What each ffmpeg has to say while it decodes the whole file."""
+def decoder_messages(path: Path) -> str:
+    """The messages of each ffmpeg while it decodes the whole file."""
     exact = ["-fps_mode", "passthrough", "-enc_time_base", "1:90000"]
     tail = ["-v", "warning", "-i", str(path), *exact, "-f", "null", "-"]
-    heard = ""
+    messages = ""
     for program in {FFMPEG, imageio_ffmpeg.get_ffmpeg_exe()}:
         done = subprocess.run([program, *tail], capture_output=True, text=True, check=True)
-        heard += done.stderr
-    return heard
+        messages += done.stderr
+    return messages
 
 
 @pytest.mark.parametrize("name", COPIED)
-def test_a_copied_segment_is_exact_and_plays_without_a_word(
+def test_a_copied_segment_is_exact_and_decodes_without_messages(
     name: str, cutter: Cutter, tmp_path: Path
 ) -> None:
     made = COPIED[name]
@@ -105,7 +105,7 @@ def test_a_copied_segment_is_exact_and_plays_without_a_word(
         assert frame_numbers(segment) == wanted
         for time, number in zip(frame_times(segment), wanted, strict=True):
             assert abs(time - (number / Fraction(rate) - Fraction(start))) < Fraction(1, 900)
-        assert said_of(segment) == ""
+        assert decoder_messages(segment) == ""
         if not name.endswith(".ts"):
             ours = packets(segment)
             same = [place for place, data in enumerate(ours) if data in theirs]
@@ -116,7 +116,7 @@ def test_a_copied_segment_is_exact_and_plays_without_a_word(
     clip, _ = cutter.stitch()
     listed = [n for span in SPANS for n in frames_in(*span, rate)]
     assert frame_numbers(clip) == [n for n in listed if n < int(12 * rate)]
-    assert said_of(clip) == ""
+    assert decoder_messages(clip) == ""
 
 
 def test_only_the_edges_are_encoded(cutter: Cutter, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_only_the_edges_are_encoded(cutter: Cutter, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ENCODED)
-def test_what_cannot_be_copied_is_encoded_and_says_why(
+def test_a_source_that_cannot_be_copied_is_encoded_with_the_reason(
     name: str, cutter: Cutter, tmp_path: Path
 ) -> None:
     made, why = ENCODED[name]
@@ -162,10 +162,10 @@ def test_a_clip_of_copied_and_encoded_segments_keeps_frames_and_sound(
     lengths = sum((Fraction(end) - Fraction(start) for start, end in spans), Fraction(0))
     rate, whole = samples(clip)
     assert abs(len(whole) - lengths * rate) < 1100
-    assert said_of(clip) == ""
+    assert decoder_messages(clip) == ""
 
 
-def test_sources_of_the_same_encoder_share_one_form(cutter: Cutter, tmp_path: Path) -> None:
+def test_sources_of_the_same_encoder_share_one_format(cutter: Cutter, tmp_path: Path) -> None:
     made: dict[str, Any] = {"picture": PYRAMID, "sound": AAC, "seconds": 8}
     heads = [cutter.put(make_source(tmp_path / name, **made)) for name in ("a.mp4", "b.mkv")]
     other = cutter.put(make_source(tmp_path / "c.mp4", **{**made, "picture": SLICES}))
@@ -204,7 +204,7 @@ def test_an_edit_list_is_honoured(cutter: Cutter, tmp_path: Path) -> None:
         segment = cutter.cut(head, start, end)
         shown = [n - first for n in frame_numbers(segment)]
         assert shown == frames_in(start, end, 25)
-        assert said_of(segment) == ""
+        assert decoder_messages(segment) == ""
         apart = [abs(h - s) for h, s in zip(clicks(segment), flashes(segment), strict=True)]
         assert max(apart) < Fraction(1, 500)
     assert [cutting.way for cutting in cutter.results] == ["copied"] * 3
@@ -223,11 +223,11 @@ def test_an_hls_playlist_is_copied_across_its_chunks(
     assert frame_numbers(segment) == frames_in("1.5", "12.54", 25)
     apart = [abs(h - s) for h, s in zip(clicks(segment), flashes(segment), strict=True)]
     assert max(apart) < Fraction(1, 1000)
-    assert said_of(segment) == ""
+    assert decoder_messages(segment) == ""
 
 
 def outcome_of(cutter: Cutter, source: Path) -> str:
-    """What becomes of a cut from the middle of a group to the middle of another."""
+    """The label of a cut from within one group of pictures to within another."""
     try:
         cutter.cut(cutter.put(source), "1.5", "10.5")
     except MediaRefusedError as refusal:
@@ -241,7 +241,7 @@ def test_a_damaged_middle_is_not_copied(cutter: Cutter, tmp_path: Path) -> None:
     data = bytearray(source.read_bytes())
     with av.open(str(source)) as container:
         spans = [(p.pos, p.size) for p in container.demux(video=0) if p.pos is not None]
-    # The pictures' headers stay as they are: only a decoder can find this.
+    # The headers of the pictures are intact, so that only decoding finds the damage.
     for position, size in spans[120:124]:
         data[position + 60 : position + size - 20] = b"\x5a" * (size - 80)
     source.write_bytes(data)
@@ -249,9 +249,7 @@ def test_a_damaged_middle_is_not_copied(cutter: Cutter, tmp_path: Path) -> None:
     assert "damaged" in outcome or "checking the copy" in outcome
 
 
-def test_parameter_sets_that_change_on_the_way_are_not_copied_over(
-    cutter: Cutter, tmp_path: Path
-) -> None:
+def test_a_source_whose_parameter_sets_change_is_not_copied(cutter: Cutter, tmp_path: Path) -> None:
     made: dict[str, Any] = {"seconds": 6, "sound": None}
     for name, picture in (("a.ts", PYRAMID), ("b.ts", SLICES)):
         make_source(tmp_path / name, picture=picture, **made)
@@ -267,7 +265,7 @@ def test_parameter_sets_that_change_on_the_way_are_not_copied_over(
     assert cutter.results[1].way == "copied"
 
 
-def test_a_phones_rotation_is_not_copied(cutter: Cutter, tmp_path: Path) -> None:
+def test_a_rotated_picture_is_not_copied(cutter: Cutter, tmp_path: Path) -> None:
     lying, phone = tmp_path / "lying.mp4", tmp_path / "phone.mp4"
     make_source(lying, seconds=6, picture=GROUPS, sound=None)
     copy_turned(lying, phone, -90)
@@ -275,13 +273,13 @@ def test_a_phones_rotation_is_not_copied(cutter: Cutter, tmp_path: Path) -> None
     assert "turned by" in cutter.results[0].label
 
 
-def test_lost_packets_are_not_copied_over(cutter: Cutter, tmp_path: Path) -> None:
+def test_a_span_with_lost_packets_is_not_copied(cutter: Cutter, tmp_path: Path) -> None:
     source = make_source(tmp_path / "s.mp4", seconds=12, picture=GROUPS, sound=None)
     lossy = tmp_path / "lossy.mkv"
-    with av.open(str(source)) as given, av.open(str(lossy), "w") as kept:
-        stream = kept.add_stream_from_template(given.streams.video[0])
+    with av.open(str(source)) as given, av.open(str(lossy), "w") as output:
+        stream = output.add_stream_from_template(given.streams.video[0])
         for number, packet in enumerate(p for p in given.demux(video=0) if p.pts is not None):
             if number != 100:
                 packet.stream = stream
-                kept.mux(packet)
+                output.mux(packet)
     assert "of 224 frames could be decoded. The source is damaged" in outcome_of(cutter, lossy)

@@ -70,7 +70,9 @@ def portrait() -> Pixels:
 
 
 def _scene(number: int, size: tuple[int, int]) -> Pixels:
-    """Soft patches of colour, of another kind for each number."""
+    """Soft patches of colour, of another kind for each number; plain grey for a negative one."""
+    if number < 0:
+        return np.full((size[1], size[0], 3), 128, np.uint8)
     patches = np.random.default_rng(number).integers(40, 215, (5, 8, 3), np.uint8)
     return np.asarray(cv2.resize(patches, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 

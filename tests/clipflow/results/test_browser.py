@@ -13,8 +13,12 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from clipflow.domain.clips import Segment
 from clipflow.domain.errors import Failure, FailureCode
+from clipflow.domain.keys import ShortsKeys
+from clipflow.domain.shorts import Short
+from clipflow.domain.transcript import Transcript
+from clipflow.results.pages import shorts_page
 from clipflow.storage.objects import object_store
-from tests.clipflow.results.conftest import TITLES, Results, words
+from tests.clipflow.results.conftest import TITLES, Results, moment, words
 from tests.clipflow.results.looks import looks_as_before, looks_broken, small_picture
 
 CHROMIUM = shutil.which("chromium")
@@ -169,6 +173,23 @@ def test_axe_finds_nothing_to_mend(
             page.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
             found = Axe().run(page, options=rules)
             assert found.violations_count == 0, found.generate_report()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_wrong_with_words_marked_as_uncertain(
+    scheme: str, browser: Browser, tmp_path: Path
+) -> None:
+    said = [word.model_copy(update={"score": 0.3}) for word in words()]
+    keys = ShortsKeys("u", "talk-1", "warehouse")
+    short = Short.made(1, keys.short(1), moment(1), 4_200_000)
+    path = tmp_path / "index.html"
+    path.write_text(shorts_page(keys, [short], Transcript(tuple(said), "en"), {}), encoding="utf-8")
+    context = {**PHONE, "color_scheme": scheme, "bypass_csp": True}
+    with opened(browser, path.as_uri(), **context) as page:
+        page.locator("details").evaluate("one => one.open = true")
+        assert page.locator("u").first.is_visible()
+        found = Axe().run(page, options={"resultTypes": ["violations"]})
+        assert found.violations_count == 0, found.generate_report()
 
 
 def test_whatever_is_written_stays_text_and_fits_the_screen(

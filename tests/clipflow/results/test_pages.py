@@ -1,5 +1,6 @@
 """What a page says: of shorts, of a clip, and of what went wrong; all of it as text."""
 
+import re
 import time
 from base64 import b64decode
 from collections.abc import Mapping
@@ -103,6 +104,27 @@ def test_words_that_two_shorts_share_lead_to_both() -> None:
     for number in (1, 2):
         assert f'<a href="#moment-{number}">' in text
         assert f'<a id="moment-{number}" lang="en" href="#short-{number}">' in text
+
+
+def test_words_recognised_with_low_confidence_are_marked_in_and_outside_of_shorts() -> None:
+    texts = ["One", "two", "three", "four", "five", "six"]
+    scores = [0.2, 0.1, 0.9, 0.3, 0.5, None]
+    said = [
+        Word(text=text, start=at, end=at + 1, score=score)
+        for at, (text, score) in enumerate(zip(texts, scores, strict=True))
+    ]
+    text = page(made(1, 0, start=Fraction(1), end=Fraction(4)), said=said)
+
+    marked = re.findall(r'<u title="Recognised with low confidence">(\w+)<', text)
+    assert marked == ["One", "two", "four"]
+    assert "Underlined: 3 words recognised with low confidence." in text
+    shown = re.sub(r"<span class=.unseen.[^>]*>[^<]*</span>|<a [^>]*>[^<]*</a> |<[^>]*>", "", text)
+    assert "One two three four five six" in shown
+
+
+def test_a_transcript_without_confidences_has_no_marked_words() -> None:
+    text = page(made(1, 1))
+    assert "<u " not in text and "Underlined" not in text
 
 
 def test_a_script_without_spaces_gets_none_where_a_mark_begins() -> None:

@@ -1,4 +1,4 @@
-"""CloudFormation: a stack's change set, made, executed or thrown away; and its end."""
+"""CloudFormation stacks: create, execute or delete a change set; delete a stack."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from uuid import uuid4
 from botocore.exceptions import ClientError, WaiterError
 
 from clipflow.domain.errors import TerminalError
-from deployments.operate.templates import Template, written_out
+from deployments.cloudformation.templates import Template, written_out
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
@@ -20,25 +20,26 @@ if TYPE_CHECKING:
     )
 
 _UNCHANGED = ("didn't contain changes", "No updates are to be performed")
-# A stack that never came up: nothing can be made of it, and nothing is in it.
-_STILLBORN = ("ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS")
-_ASKED = tuple(f"{kind}_IN_PROGRESS" for kind in ("CREATE", "UPDATE", "DELETE", "IMPORT"))
-# Seconds between two looks; ECS services take their minutes.
+# A stack whose creation failed: it cannot be updated, only deleted, and has no resources.
+_ROLLED_BACK = ("ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS")
+# The statuses with which an operation that a user requested begins.
+_REQUESTED = tuple(f"{kind}_IN_PROGRESS" for kind in ("CREATE", "UPDATE", "DELETE", "IMPORT"))
+# Half an hour, since ECS services take minutes to become stable. The delay is in seconds.
 _WAIT: "WaiterConfigTypeDef" = {"Delay": 1, "MaxAttempts": 1800}
 
 
 class NotDeployedError(TerminalError):
-    """CloudFormation refuses, or rolled back."""
+    """CloudFormation refused a request or rolled it back."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What would become of one resource.
+    """What a change set does to one resource.
 
     Attributes:
         action: Add, Modify, Remove or Import.
-        replaced: `True` where it would be another one, its content gone; `Conditional` where that
-            is not known yet.
+        replaced: `True` where the resource is replaced by a new one and its content is lost;
+            `Conditional` where CloudFormation does not know yet.
     """
 
     action: str
@@ -53,7 +54,7 @@ class Change:
 
 @dataclass(frozen=True)
 class ChangeSet:
-    """Made, not executed. Without changes there is none to execute."""
+    """A change set that is created but not executed. It may have no changes."""
 
     stack: str
     id: str
@@ -62,38 +63,40 @@ class ChangeSet:
 
 
 def additions(template: Template) -> tuple[Change, ...]:
-    """What a stack that is not there would be, as far as the template alone tells."""
+    """The changes that creating the template's stack makes, as far as the template alone shows."""
     return tuple(Change("Add", name, kind) for name, kind in template.resources.items())
 
 
 class Stacks:
-    """The stacks of an account. Every method raises NotDeployedError with CloudFormation's
-    reasons."""
+    """The CloudFormation stacks of an account.
+
+    Every method raises NotDeployedError with CloudFormation's reasons.
+    """
 
     def __init__(self, client: "CloudFormationClient") -> None:
         self._client = client
 
     def described(self, stack: str) -> dict[str, Any] | None:
-        """As CloudFormation describes it; None where there is none."""
+        """The stack as CloudFormation describes it; None where there is none."""
         try:
             (found,) = self._client.describe_stacks(StackName=stack)["Stacks"]
         except ClientError as error:
             if "does not exist" in str(error):
                 return None
-            raise NotDeployedError(f"{stack}: {_said(error)}") from error
+            raise NotDeployedError(f"{stack}: {_reason(error)}") from error
         return dict(found)
 
     def outputs(self, stack: str) -> dict[str, str]:
-        """Of the stack; empty where there is none."""
+        """The outputs of the stack; empty where there is no stack."""
         found = self.described(stack) or {}
-        return {told["OutputKey"]: told["OutputValue"] for told in found.get("Outputs", [])}
+        return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
 
     def prepare(self, template: Template, arguments: Mapping[str, str]) -> ChangeSet:
-        """The change set that makes the stack as the template has it.
+        """Create the change set that brings the stack to the template.
 
-        What outlived an earlier stack, under a name asked for, becomes the new stack's own.
+        Resources that an earlier stack retained are imported where `arguments` give their names.
         """
-        found = self._without_stillborn(template.stack)
+        found = self._usable(template.stack)
         is_new = found is None
         try:
             made = self._client.create_change_set(
@@ -106,54 +109,55 @@ class Stacks:
                 ImportExistingResources=is_new,
             )
         except ClientError as error:
-            raise NotDeployedError(f"{template.stack} was not changed: {_said(error)}") from error
+            raise NotDeployedError(f"{template.stack} was not changed: {_reason(error)}") from error
         change_set = ChangeSet(template.stack, made["Id"], is_new, ())
-        if not self._came_up(change_set):
+        if not self._has_changes(change_set):
             self.discard(change_set)
             return change_set
         return ChangeSet(template.stack, made["Id"], is_new, tuple(self._changes(made["Id"])))
 
     def execute(self, change_set: ChangeSet) -> None:
-        """Returns once the stack is as asked; where it is not, it is as it was."""
+        """Execute the change set and wait. A stack that cannot be updated is rolled back."""
         if not change_set.changes:
             return
         kind = "stack_create_complete" if change_set.is_new else "stack_update_complete"
         try:
-            # What a stack keeps when it goes would else outlive a stack that never came up, under
-            # a name that nobody knows.
+            # Without it, a stack whose creation fails would leave behind the resources that it
+            # retains on deletion, under generated names.
             self._client.execute_change_set(
                 ChangeSetName=change_set.id, RetainExceptOnCreate=change_set.is_new
             )
             self._wait(kind, change_set.stack)
         except (ClientError, WaiterError) as error:
-            why = self._reasons(change_set.stack) or _said(error)
+            why = self._reasons(change_set.stack) or _reason(error)
             raise NotDeployedError(f"{change_set.stack} was not deployed: {why}") from error
 
     def discard(self, change_set: ChangeSet) -> None:
-        """As if it had never been made."""
+        """Delete the change set, and the empty stack that was created for it."""
         if change_set.is_new:
             self.delete(change_set.stack)
         else:
             self._client.delete_change_set(ChangeSetName=change_set.id)
 
     def delete(self, stack: str) -> None:
-        """Returns once it is gone; what its template retains is not."""
+        """Delete the stack and wait. What its template retains is kept."""
         try:
             self._client.delete_stack(StackName=stack)
             self._wait("stack_delete_complete", stack)
         except (ClientError, WaiterError) as error:
-            why = self._reasons(stack) or _said(error)
+            why = self._reasons(stack) or _reason(error)
             raise NotDeployedError(f"{stack} was not deleted: {why}") from error
 
-    def _without_stillborn(self, stack: str) -> dict[str, Any] | None:
+    def _usable(self, stack: str) -> dict[str, Any] | None:
+        """The stack, where it can be updated. One whose creation failed is deleted."""
         found = self.described(stack)
-        if found and found["StackStatus"] in _STILLBORN:
+        if found and found["StackStatus"] in _ROLLED_BACK:
             self.delete(stack)
             return None
         return found
 
-    def _came_up(self, change_set: ChangeSet) -> bool:
-        """Whether there is anything to execute."""
+    def _has_changes(self, change_set: ChangeSet) -> bool:
+        """Wait for the change set; whether there is anything to execute."""
         try:
             self._client.get_waiter("change_set_create_complete").wait(
                 ChangeSetName=change_set.id, WaiterConfig=_WAIT
@@ -168,12 +172,14 @@ class Stacks:
 
     def _changes(self, id: str) -> Iterator[Change]:
         pages = self._client.get_paginator("describe_change_set").paginate(ChangeSetName=id)
-        for told in (change["ResourceChange"] for page in pages for change in page["Changes"]):
+        for change in (
+            page_change["ResourceChange"] for page in pages for page_change in page["Changes"]
+        ):
             yield Change(
-                told["Action"],
-                told["LogicalResourceId"],
-                told["ResourceType"],
-                told.get("Replacement", ""),
+                change["Action"],
+                change["LogicalResourceId"],
+                change["ResourceType"],
+                change.get("Replacement", ""),
             )
 
     def _wait(self, state: str, stack: str) -> None:
@@ -182,13 +188,13 @@ class Stacks:
         )
 
     def _reasons(self, stack: str) -> str:
-        """What CloudFormation said of the resources it could not make or remove this time."""
+        """Why the last operation could not create or delete resources, from the stack's events."""
         try:
             events = self._client.describe_stack_events(StackName=stack)["StackEvents"]
         except ClientError:
             return ""
-        lately = takewhile(lambda event: not _is_first(event), events)  # the newest comes first
-        failed = [event for event in lately if event["ResourceStatus"].endswith("FAILED")]
+        latest = takewhile(lambda event: not _is_first(event), events)  # newest first
+        failed = [event for event in latest if event["ResourceStatus"].endswith("FAILED")]
         return "; ".join(
             f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
             for event in failed
@@ -198,26 +204,26 @@ class Stacks:
 def _parameters(
     template: Template, arguments: Mapping[str, str], found: Mapping[str, Any]
 ) -> "Iterator[ParameterTypeDef]":
-    """What is asked for; the rest stays as the stack has it, or takes its default.
+    """The parameters to pass; the others keep the stack's values or take their defaults.
 
-    A bucket that the stack named itself comes back as an argument once its name is a setting. That
-    is no wish to have it replaced by one of the same name.
+    The name of a bucket that CloudFormation generated becomes an argument once it is in a setting.
+    Passing it would replace the bucket by one of the same name, so it keeps the previous value.
     """
-    outputs = {told["OutputKey"]: told["OutputValue"] for told in found.get("Outputs", [])}
-    previous = {told["ParameterKey"] for told in found.get("Parameters", [])}
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+    previous = {parameter["ParameterKey"] for parameter in found.get("Parameters", [])}
     for name in template.parameters:
-        is_asked = name in arguments and outputs.get(name) != arguments[name]
-        if name in previous and not is_asked:
+        is_new_value = name in arguments and outputs.get(name) != arguments[name]
+        if name in previous and not is_new_value:
             yield {"ParameterKey": name, "UsePreviousValue": True}
         elif name in arguments:
             yield {"ParameterKey": name, "ParameterValue": arguments[name]}
 
 
 def _is_first(event: "StackEventTypeDef") -> bool:
-    """Of a change that somebody asked for: a rollback, or a cleanup, is a part of one."""
+    """Whether the event begins an operation; a rollback or a cleanup is a part of one."""
     is_stacks_own = event["LogicalResourceId"] == event["StackName"]
-    return is_stacks_own and event["ResourceStatus"] in _ASKED
+    return is_stacks_own and event["ResourceStatus"] in _REQUESTED
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return str(error).rpartition("operation: ")[2]

@@ -1,6 +1,6 @@
-"""Events, records, configs, transcripts and playlists: an answer or a refusal, and nothing else.
+"""Fuzzing of events, records, configs, transcripts and playlists: each is accepted or refused.
 
-Each is made of a seed, so every run throws the same, and a failure can be thrown again alone.
+Each input is generated from a seed, so that every run is the same and a failure can be repeated.
 """
 
 import json
@@ -31,9 +31,9 @@ from clipflow.media.hls import Playlist, parse_playlist
 from clipflow.storage.records import _decimals, plain
 from clipflow.subtitles.cues import srt_text
 from clipflow.subtitles.reading import read_subtitles
-from tests.fuzz.hostile import NASTY_TEXTS, anything, number, spoilt, text
+from tests.fuzz.hostile import NASTY_TEXTS, anything, corrupted, number, text
 
-# Seconds that one answer may take, on a machine that does much else.
+# Seconds that one input may take, on a busy machine.
 DEADLINE = 10.0
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -84,7 +84,7 @@ TIMES = [Fraction(n, 25) for n in range(100)]
 
 @contextmanager
 def refusing(outcomes: Counter[str]) -> Iterator[None]:
-    """Count what is accepted and refused. Only a refusal of one line may be raised in it, soon."""
+    """Count accepted and refused inputs; only a refusal of one line may be raised."""
     began, message, outcome = time.monotonic(), "nothing is wrong", "accepted"
     try:
         yield
@@ -97,14 +97,14 @@ def refusing(outcomes: Counter[str]) -> Iterator[None]:
 
 
 def an_event(chance: Random) -> None:
-    accepted = to_prefect_event(json.dumps(spoilt(EVENT, chance)))
+    accepted = to_prefect_event(json.dumps(corrupted(EVENT, chance)))
     accepted.model_dump_json()
     detail = json.loads(accepted.payload["detail"])
     for clip in detail.get("clips") or [{"clipId": "c"}]:
         keys = ClipKeys(detail["tenantId"], detail["episodeId"], clip["clipId"], "{tenantId}/")
         stays_within(keys.clip, f"{detail['tenantId']}/{detail['episodeId']}/clips/")
         stays_within(keys.segment(0), f"{detail['tenantId']}/{detail['episodeId']}/clips/")
-        can_be_kept(ClipRequest.read(clip, "the clip").initial_attributes)
+        can_be_stored(ClipRequest.read(clip, "the clip").initial_attributes)
 
 
 def stays_within(key: str, folder: str) -> None:
@@ -113,30 +113,30 @@ def stays_within(key: str, folder: str) -> None:
     assert not CONTROLS.search(key)
 
 
-def can_be_kept(initial_attributes: Any) -> None:
-    """What an event brings becomes a record's attributes: DynamoDB must take them."""
+def can_be_stored(initial_attributes: Any) -> None:
+    """Check that DynamoDB accepts an event's attributes, since they are stored in the record."""
     TypeSerializer().serialize(_decimals(initial_attributes))
     claim("run", "now", initial_attributes, None).arguments()
 
 
 def a_record(chance: Random) -> None:
-    record = plain(spoilt(RECORD, chance))
+    record = plain(corrupted(RECORD, chance))
     request = ClipRecord.read(record, "the record").complete_request(ClipRequest(clip_id="c"))
     for segment in request.segments or []:
         assert 0 <= segment.start_time < segment.end_time < 10**9
         assert not {".", ".."} & set((segment.source_key or "").split("/"))
-    can_be_kept(request.initial_attributes)
+    can_be_stored(request.initial_attributes)
 
 
 def a_track(chance: Random) -> None:
-    track = TrackRecord.read(plain(spoilt(RECORD, chance)), "the record of track host")
+    track = TrackRecord.read(plain(corrupted(RECORD, chance)), "the record of track host")
     assert not {".", ".."} & set(track.s3_key.split("/"))
     assert not CONTROLS.search(track.s3_key)
 
 
 def a_config(chance: Random) -> None:
-    said = json.dumps(spoilt(CONFIG, chance))
-    read = ShortsConfig.read(parse_json(said, "the config"), "the config")
+    generated = json.dumps(corrupted(CONFIG, chance))
+    read = ShortsConfig.read(parse_json(generated, "the config"), "the config")
     assert 1 <= read.segment_count <= 200
     assert 5 <= read.target_seconds <= 600
     assert read.language is None or (read.language.isascii() and len(read.language) < 64)
@@ -144,13 +144,13 @@ def a_config(chance: Random) -> None:
 
 
 def words(chance: Random) -> None:
-    said = spoilt(WORDS, chance)
+    generated = corrupted(WORDS, chance)
     if chance.random() < 0.5:
-        said = [
+        generated = [
             {"word": text(chance), "start": number(chance) % 50, "end": number(chance) % 50}
             for _ in range(chance.randrange(30))
         ]
-    show(Transcript(read_words(json.dumps(said), "words.json"), None))
+    check_outputs(Transcript(read_words(json.dumps(generated), "words.json"), None))
 
 
 def subtitles(chance: Random) -> None:
@@ -162,7 +162,7 @@ def subtitles(chance: Random) -> None:
             for number in range(chance.randrange(8))
         )
         content = "\n\n".join(cues).encode("utf-8", "surrogatepass")
-    show(read_subtitles(content, "original.srt"))
+    check_outputs(read_subtitles(content, "original.srt"))
 
 
 def moment(chance: Random) -> str:
@@ -171,11 +171,13 @@ def moment(chance: Random) -> str:
     return chance.choice((*odd, *[f"00:00:{seconds:02},{rest:03}"] * len(odd)))
 
 
-def show(transcript: Transcript) -> None:
-    """All that is made of a transcript."""
+def check_outputs(transcript: Transcript) -> None:
+    """Make captions, subtitles and moments of a transcript, and check them."""
     assert all(0 <= word.start <= LONGEST for word in transcript.words)
-    no_tag_but_ours(captions(transcript.words, TIMES, CaptionStyle.PLAIN, 960))
-    no_tag_but_ours(captions(transcript.within(0.5, 2.5).words, TIMES, CaptionStyle.KARAOKE, 960))
+    has_only_known_tags(captions(transcript.words, TIMES, CaptionStyle.PLAIN, 960))
+    has_only_known_tags(
+        captions(transcript.within(0.5, 2.5).words, TIMES, CaptionStyle.KARAOKE, 960)
+    )
     written = srt_text(transcript)
     times = r"\d\d:\d\d:\d\d,\d{3}"
     assert len(re.findall(f"^{times} --> {times}$", written, re.MULTILINE)) == written.count("-->")
@@ -183,17 +185,17 @@ def show(transcript: Transcript) -> None:
     assert all(0 <= moment.start < moment.end <= 60 for moment in moments)
 
 
-OURS = re.compile(
+KNOWN_TAGS = re.compile(
     r"\{(?:\\pos\(540,960\)|\\fs[\d.]+|\\bord[\d.]+|\\1c&H[0-9A-F]{6}&|\\fn[A-Za-z0-9 ]+)+\}"
 )
 
 
-def no_tag_but_ours(written: str) -> None:
+def has_only_known_tags(written: str) -> None:
     events = [line for line in written.partition("[Events]\n")[2].split("\n") if line]
     assert events[0].startswith("Format: ")
     for line in events[1:]:
         assert line.startswith("Dialogue: ")
-        rest = OURS.sub("", line.split(",", 9)[9]).replace(r"\N", "")
+        rest = KNOWN_TAGS.sub("", line.split(",", 9)[9]).replace(r"\N", "")
         assert not re.search(r"(?<!\\)[{}]|\\[^{}\u2060]", rest), rest
 
 
@@ -232,13 +234,13 @@ def a_playlist(chance: Random) -> None:
     playlist = parse_playlist("\n".join(lines[chance.random() < 0.05 :]), "e/hls/index.m3u8")
     if isinstance(playlist, Playlist):
         for part in (playlist, playlist.around(Fraction(1), Fraction(9))):
-            names_the_store_only(part.text(lambda uri: "https://store/key"))
+            refers_only_to_the_store(part.text(lambda uri: "https://store/key"))
     else:
         stays_within(playlist, "e/hls/")
 
 
-def names_the_store_only(written: str) -> None:
-    """As a reader that ends lines at NUL and at any other control sees it."""
+def refers_only_to_the_store(written: str) -> None:
+    """Check a playlist as a parser sees it that ends lines at any control character."""
     assert written.isascii()
     lines = re.split(r"[\x00-\x1f]", written)
     named = [line for line in lines if line and not line.startswith("#")]
@@ -248,10 +250,10 @@ def names_the_store_only(written: str) -> None:
 
 
 def any_json(chance: Random) -> None:
-    """What is no event, record, config or transcript at all, at every door."""
+    """Pass JSON that is no event, record, config or transcript to every entry point."""
     value = anything(chance)
     body = json.dumps(value)
-    for door in (
+    for entry_point in (
         lambda: to_prefect_event(body),
         lambda: ClipRecord.read(plain(value), "it").complete_request(ClipRequest(clip_id="c")),
         lambda: TrackRecord.read(value, "it"),
@@ -260,10 +262,10 @@ def any_json(chance: Random) -> None:
         lambda: parse_playlist(body, "e/hls/index.m3u8"),
     ):
         with refusing(Counter()):
-            door()
+            entry_point()
 
 
-DOORS: dict[Callable[[Random], None], int] = {
+ENTRY_POINTS: dict[Callable[[Random], None], int] = {
     an_event: 1000,
     a_record: 1000,
     a_track: 300,
@@ -275,16 +277,24 @@ DOORS: dict[Callable[[Random], None], int] = {
 }
 
 
-@pytest.mark.parametrize(("door", "count"), DOORS.items(), ids=[door.__name__ for door in DOORS])
-def test_whatever_comes_is_answered_or_refused(door: Callable[[Random], None], count: int) -> None:
+@pytest.mark.parametrize(
+    ("entry_point", "count"),
+    ENTRY_POINTS.items(),
+    ids=[entry_point.__name__ for entry_point in ENTRY_POINTS],
+)
+def test_any_input_is_accepted_or_refused(
+    entry_point: Callable[[Random], None], count: int
+) -> None:
     outcomes: Counter[str] = Counter()
     for seed in range(count):
         try:
             with refusing(outcomes):
-                door(Random(f"{door.__name__} {seed}"))
+                entry_point(Random(f"{entry_point.__name__} {seed}"))
         except BaseException as error:
-            error.add_note(f"{door.__name__}(Random('{door.__name__} {seed}'))")
+            error.add_note(f"{entry_point.__name__}(Random('{entry_point.__name__} {seed}'))")
             raise
     assert outcomes.total() == count
     # A generator of inputs that are all valid, or all refused at once, would test little.
-    assert door is any_json or min(outcomes["accepted"], outcomes["refused"]) > count / 20, outcomes
+    assert entry_point is any_json or min(outcomes["accepted"], outcomes["refused"]) > count / 20, (
+        outcomes
+    )

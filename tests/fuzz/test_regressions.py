@@ -1,4 +1,4 @@
-"""What was found and mended, each by name."""
+"""Regression tests for defects that fuzzing found, one for each."""
 
 import copy
 import json
@@ -22,12 +22,12 @@ from clipflow.media.source import FileSource
 from clipflow.subtitles.cues import srt_text
 from clipflow.subtitles.reading import read_subtitles
 from tests.clipflow.captions.drawing import drawn
-from tests.fuzz.test_front_doors import EVENT, TIMES
+from tests.fuzz.test_entry_points import EVENT, TIMES
 from tests.made_media import make_source
 
 
 def source(name: str, content: bytes) -> FileSource:
-    # What is read of an index is kept by name and etag.
+    # A unique ETag, because index blocks are cached by name and ETag.
     etag = str(zlib.crc32(content))
     return FileSource(name, etag, len(content), lambda start, end: content[start:end])
 
@@ -48,9 +48,7 @@ def deep(levels: int) -> Any:
         ({"\ud800": 1}, "half a character"),
     ],
 )
-def test_an_event_that_could_not_be_handed_on_is_refused_for_what_nobody_reads(
-    value: Any, why: str
-) -> None:
+def test_an_event_with_an_unserializable_extra_field_is_refused(value: Any, why: str) -> None:
     event = copy.deepcopy(EVENT)
     event["detail"]["extra"] = value
     with pytest.raises(InvalidInputError, match=rf"detail\.extra.*{why}"):
@@ -58,13 +56,13 @@ def test_an_event_that_could_not_be_handed_on_is_refused_for_what_nobody_reads(
 
 
 @pytest.mark.parametrize("order", [1e300, -1e10])
-def test_an_order_that_no_record_can_hold_is_refused(order: float) -> None:
+def test_an_order_out_of_dynamodbs_range_is_refused(order: float) -> None:
     record = {"segments": [{"startTime": 0, "endTime": 1, "order": order}]}
     with pytest.raises(InvalidInputError, match=r"segments\.0\.order"):
         ClipRecord.read(record, "the record").complete_request(ClipRequest(clip_id="c"))
 
 
-def test_an_order_too_small_for_a_record_is_none_at_all() -> None:
+def test_an_order_below_dynamodbs_range_becomes_zero() -> None:
     record = {"segments": [{"startTime": 0, "endTime": 1, "order": 5e-324}]}
     request = ClipRecord.read(record, "the record").complete_request(ClipRequest(clip_id="c"))
     assert request.segments
@@ -72,48 +70,48 @@ def test_an_order_too_small_for_a_record_is_none_at_all() -> None:
 
 
 @pytest.mark.parametrize("key", ["a/../b", "./a", "a/./b", "/a", "a\nb", "a\0", "a\u2028b", ""])
-def test_a_key_that_leaves_its_place_or_a_line_is_refused(key: str) -> None:
+def test_a_key_with_path_traversal_or_control_characters_is_refused(key: str) -> None:
     with pytest.raises(InvalidInputError, match="s3Key"):
         TrackRecord.read({"s3Key": key}, "the record of track host")
 
 
 @pytest.mark.parametrize("key", ["a b.mp4", "Aufnahme\u202f12.mov", "日本/話.mp4", "a..b"])
-def test_a_key_that_people_use_is_taken(key: str) -> None:
+def test_an_ordinary_key_is_accepted(key: str) -> None:
     assert TrackRecord.read({"s3Key": key}, "the record").s3_key == key
 
 
-def test_a_message_stays_one_line_whatever_is_told_of_the_input() -> None:
+def test_a_message_stays_one_line_with_any_input() -> None:
     with pytest.raises(InvalidInputError) as caught:
         to_prefect_event(json.dumps({**EVENT, "id": "\n2025 ERROR all is lost"}))
     assert "\n" not in caught.value.message
 
 
-def test_many_faults_are_told_by_the_first() -> None:
+def test_a_message_lists_the_first_of_many_errors() -> None:
     record = {"segments": [{"startTime": "x", "endTime": "y"}] * 1000}
     with pytest.raises(InvalidInputError, match="and 1992 more") as caught:
         ClipRecord.read(record, "the record").complete_request(ClipRequest(clip_id="c"))
     assert len(caught.value.message) < 2000
 
 
-def test_a_time_that_no_video_has_is_refused_by_its_word() -> None:
+def test_an_impossible_time_is_refused_with_its_word_number() -> None:
     words = [{"word": "a", "start": 0, "end": 1}, {"word": "b", "start": 1, "end": 1e300}]
     with pytest.raises(InvalidInputError, match=r"word 2 is not valid: end"):
         read_words(json.dumps(words), "words.json")
 
 
-def test_subtitles_of_another_week_are_refused() -> None:
+def test_subtitles_later_than_48_hours_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="later than 48 hours"):
         read_subtitles(b"1\n99:59:59,000 --> 99:59:59,999\nHello.\n", "original.srt")
 
 
-def test_what_is_said_cannot_begin_a_cue_of_its_own() -> None:
-    said = [Word.model_validate({"word": w, "start": 1, "end": 2}) for w in
+def test_transcribed_text_cannot_begin_a_new_cue() -> None:
+    words = [Word.model_validate({"word": w, "start": 1, "end": 2}) for w in
             ("00:00:00,000", "-->", "00:10:00,000")]  # fmt: skip
-    assert srt_text(Transcript(tuple(said))).count("-->") == 1
+    assert srt_text(Transcript(tuple(words))).count("-->") == 1
 
 
 @pytest.mark.parametrize("step", [0.0, 0.5])
-def test_words_without_end_take_neither_the_stack_nor_the_day(step: float) -> None:
+def test_many_words_without_sentence_ends_are_handled_in_time(step: float) -> None:
     count = 1500
     starts = [n * 0.11 + step * n * n / count / 2 for n in range(count)]
     words = tuple(
@@ -134,13 +132,13 @@ def test_a_master_playlist_without_variants_is_refused() -> None:
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-4", "1e400"])
-def test_a_chunk_lasts_a_time(seconds: str) -> None:
+def test_a_chunk_with_an_invalid_duration_is_refused(seconds: str) -> None:
     text = f"#EXTM3U\n#EXTINF:{seconds},\n0.ts\n#EXT-X-ENDLIST\n"
     with pytest.raises(InvalidInputError, match="chunk 0 lasts"):
         parse_playlist(text, "e/index.m3u8")
 
 
-def test_a_title_in_latin_1_keeps_nobody_from_the_video(tmp_path: Path) -> None:
+def test_a_title_in_latin_1_does_not_prevent_probing(tmp_path: Path) -> None:
     path = make_source(
         tmp_path / "a.mkv", size=(64, 48), seconds=1, output=("-metadata:s:v", "title=TITEL")
     )
@@ -149,7 +147,7 @@ def test_a_title_in_latin_1_keeps_nobody_from_the_video(tmp_path: Path) -> None:
     ).width
 
 
-def test_a_codec_that_nobody_knows_is_named_as_the_fault(tmp_path: Path) -> None:
+def test_an_unknown_codec_is_given_as_the_reason(tmp_path: Path) -> None:
     path = make_source(tmp_path / "a.mp4", size=(64, 48), seconds=1, sound=("-c:a", "alac"))
     unknown = path.read_bytes()
     with pytest.raises(MediaRefusedError, match="no moving picture that can be decoded"):
@@ -159,7 +157,7 @@ def test_a_codec_that_nobody_knows_is_named_as_the_fault(tmp_path: Path) -> None
 
 
 def png(width: int, height: int) -> bytes:
-    """A picture of so many black pixels, in some thousandth of their bytes."""
+    """A black PNG picture, compressed to about a thousandth of its size."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -175,17 +173,17 @@ def png(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [(16_000, 8_000), (8, 20_000), (65_528, 65_535)])
-def test_a_picture_that_unpacks_to_gigabytes_is_not_unpacked(size: tuple[int, int]) -> None:
+def test_a_decompression_bomb_is_refused(size: tuple[int, int]) -> None:
     width, height = size
     bomb = png(width, min(height, 20_000))
     with pytest.raises(MediaRefusedError, match=r"too large|cannot be read|can be decoded"):
         probe_source(source("bomb.png", bomb))
 
 
-def test_a_pixel_as_wide_as_a_street_is_refused(tmp_path: Path) -> None:
+def test_an_extreme_pixel_aspect_ratio_is_refused(tmp_path: Path) -> None:
     wide = ("-vf", "setsar=500/1:max=1000")
-    # High enough that a line is still a whole pixel where pixels are so wide: of smaller pictures
-    # newer versions of ffmpeg drop such a shape when they write the file.
+    # 640 lines, because newer versions of ffmpeg drop such an aspect ratio from smaller pictures
+    # when they write the file.
     path = make_source(tmp_path / "a.mp4", size=(64, 640), seconds=1, sound=None, filters=wide)
     with pytest.raises(MediaRefusedError, match="too large"):
         probe_source(source("a.mp4", path.read_bytes()))
@@ -213,13 +211,13 @@ def test_no_secret_stays_in_a_message(text: str) -> None:
     assert "PRIVATE" not in str(InvalidInputError(text, text))
 
 
-def test_what_is_no_secret_stays() -> None:
+def test_text_without_secrets_is_unchanged() -> None:
     text = "Reading https://host/a/b.mp4 failed at 00:15:30 (what?), see https://host/docs."
     assert redact(text) == text
 
 
 @pytest.mark.slow
-def test_a_scratch_folder_by_any_name_holds_captions_that_are_drawn(tmp_path: Path) -> None:
+def test_captions_are_drawn_from_a_scratch_folder_with_special_characters(tmp_path: Path) -> None:
     folder = tmp_path / 'it\'s 100%: [a],b;c=d {e} \\ "f"'
     folder.mkdir()
     word = Word.model_validate({"word": "{\\an8}H\\Nello}", "start": 0, "end": 1})

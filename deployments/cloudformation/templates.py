@@ -1,4 +1,4 @@
-"""The CloudFormation templates that make up clipflow's account, in the order they need. Pure."""
+"""The CloudFormation templates of clipflow, in the order in which they are deployed. Pure."""
 
 import json
 import re
@@ -19,7 +19,7 @@ STACKS = "clipflow"
 _WITHOUT_PREFIX = {"BUCKET_NAME", "TABLE_NAME"}
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 
-# As infra/ writes a name that may be left to CloudFormation.
+# How the templates in infra/ write a name that CloudFormation may generate.
 _NAME = re.compile(r"!If \[\w+, !Ref (\w+), !Ref AWS::NoValue\]")
 
 
@@ -32,8 +32,10 @@ _Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a template is told. `variable` names it in the environment; without `default` it must
-    be given."""
+    """A template's parameter.
+
+    `variable` is its name in the environment; without `default` it is required.
+    """
 
     variable: str
     default: str | None
@@ -44,9 +46,9 @@ class Template:
     """One template.
 
     Attributes:
-        name: what its file is called; its stack is `clipflow-{name}`.
-        outputs: with the variable that names it in the environment.
-        resources: with its type.
+        name: of its file; its stack is `clipflow-{name}`.
+        outputs: by name, the environment variable of each.
+        resources: by name, the type of each.
         kept: the resources that outlive the stack, whatever its parameters.
     """
 
@@ -69,43 +71,47 @@ class Template:
         return cls(
             name,
             body,
-            {key: _parameter(key, told) for key, told in read.get("Parameters", {}).items()},
-            {key: variable(key, told) for key, told in read.get("Outputs", {}).items()},
-            {key: told["Type"] for key, told in resources.items()},
+            {key: _parameter(key, entry) for key, entry in read.get("Parameters", {}).items()},
+            {key: variable(key, entry) for key, entry in read.get("Outputs", {}).items()},
+            {key: resource["Type"] for key, resource in resources.items()},
             frozenset(
                 key
-                for key, told in resources.items()
-                if str(told.get("DeletionPolicy", "")).startswith("Retain")
-                and "Condition" not in told
+                for key, resource in resources.items()
+                if str(resource.get("DeletionPolicy", "")).startswith("Retain")
+                and "Condition" not in resource
             ),
         )
 
 
-def variable(name: str, told: Mapping[str, Any]) -> str:
-    """What a parameter or an output is called in the environment: as its description begins, where
-    that is a variable; else by its name: `VpcId`, `CLIPFLOW_VPC_ID`."""
-    described = _VARIABLE.match(str(told.get("Description", "")))
+def variable(name: str, entry: Mapping[str, Any]) -> str:
+    """The environment variable of a parameter or an output.
+
+    Where its description begins with a variable, that one; else its name: `CLIPFLOW_VPC_ID` of
+    `VpcId`.
+    """
+    described = _VARIABLE.match(str(entry.get("Description", "")))
     if described:
         return described[0]
     plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).upper()
     return plain if plain in _WITHOUT_PREFIX else f"CLIPFLOW_{plain}"
 
 
-def _parameter(name: str, told: Mapping[str, Any]) -> Parameter:
-    return Parameter(variable(name, told), str(told["Default"]) if "Default" in told else None)
+def _parameter(name: str, entry: Mapping[str, Any]) -> Parameter:
+    default = str(entry["Default"]) if "Default" in entry else None
+    return Parameter(variable(name, entry), default)
 
 
 def read(folder: Path = INFRA) -> list[Template]:
-    """Every template of `folder`, each behind those whose outputs it takes as parameters.
+    """Every template of `folder`, each after those whose outputs are its parameters.
 
-    Raises graphlib.CycleError where two need each other.
+    Raises graphlib.CycleError where two depend on each other.
     """
     found = {path.stem: path.read_text() for path in sorted(folder.glob("*.yaml"))}
     return in_order(Template.parse(name, body) for name, body in found.items())
 
 
 def in_order(templates: Iterable[Template]) -> list[Template]:
-    """Each behind those whose outputs it takes as parameters, else by name."""
+    """The templates, each after those whose outputs are its parameters, else by name."""
     named = {template.name: template for template in templates}
     needs = {
         name: sorted(
@@ -121,9 +127,9 @@ def in_order(templates: Iterable[Template]) -> list[Template]:
 def arguments(
     template: Template, outputs: Mapping[str, str], environment: Mapping[str, str]
 ) -> dict[str, str]:
-    """The template's parameters that are known: the environment goes before other stacks' outputs.
+    """The template's parameters from the environment, else from the outputs of other stacks.
 
-    What is not among them has its default, or is `missing`.
+    Those that are not among them have a default or are `missing`.
     """
     found = {
         name: environment.get(parameter.variable) or outputs.get(name)
@@ -133,9 +139,9 @@ def arguments(
 
 
 def written_out(template: Template, arguments: Mapping[str, str]) -> str:
-    """The template with the names that are given as literals.
+    """The template with the names in `arguments` as literals.
 
-    CloudFormation takes over a bucket or table that is there already only where its name is one.
+    CloudFormation imports an existing bucket or table only where its name is a literal.
     """
     return _NAME.sub(
         lambda found: json.dumps(arguments[found[1]]) if found[1] in arguments else found[0],
@@ -144,7 +150,7 @@ def written_out(template: Template, arguments: Mapping[str, str]) -> str:
 
 
 def missing(templates: Collection[Template], environment: Mapping[str, str]) -> set[str]:
-    """The variables without which the templates cannot be deployed, whatever is there already."""
+    """The required variables that are not set and that no other template outputs."""
     return {
         parameter.variable
         for template in templates
@@ -160,12 +166,12 @@ _FOUND = find_spec("prefect_aws")
 _SOURCE = (
     Path(_FOUND.origin if _FOUND and _FOUND.origin else "").parent / "templates/ecs/service.json"
 )
-# A worker waits and calls: this is what its Python needs.
+# A worker only polls and calls APIs: this is what its Python process needs.
 _SIZE = {"TaskCpu": "512", "TaskMemory": "1024"}
 _SECRETS = ("PrefectApiKeySecretArn", "PrefectAuthStringSecretArn")
 _READS_SECRET = "EcsTaskExecutionRoleDefaultPolicy"
 _SCALING = "AWS::ApplicationAutoScaling::"
-# Parameter: the setting that fills it, where it is set.
+# The setting from which each parameter is filled, where it is set.
 _SETTINGS = {
     "PrefectApiUrl": "PREFECT_API_URL",
     "PrefectApiKeySecretArn": "CLIPFLOW_PREFECT_API_KEY_SECRET_ARN",
@@ -176,46 +182,47 @@ _SETTINGS = {
     "ExistingSubnetIds": "CLIPFLOW_SUBNETS",
     "ExistingLogGroupName": "CLIPFLOW_LOG_GROUP",
 }
-# What no stack of ours can tell.
+# The settings that no stack of clipflow outputs.
 ACCOUNTS_OWN = ("CLIPFLOW_IMAGE", "CLIPFLOW_SUBNETS", "CLIPFLOW_VPC_ID")
 LIMITS = "CLIPFLOW_WORKER_LIMITS_ARN"
 
 
 def worker_template(pool: WorkPool, environment: Mapping[str, str]) -> Template:
-    """The stack of the pool's worker."""
+    """The template of the stack of the pool's worker."""
     body = json.dumps(_patched(json.loads(_SOURCE.read_text()), environment))
-    # prefect-aws 0.7.12 gives the secret a name that Prefect does not read.
+    # prefect-aws 0.7.12 puts the secret in a variable that Prefect does not read.
     body = body.replace('"PREFECT_AUTH_STRING"', '"PREFECT_API_AUTH_STRING"')
     return Template.parse(f"worker-{pool.purpose}", body)
 
 
 def worker_arguments(pool: WorkPool, environment: Mapping[str, str]) -> dict[str, str]:
-    """Its worker_template's parameters, from settings."""
-    told = {name: environment.get(setting) for name, setting in _SETTINGS.items()}
-    given = {name: value for name, value in told.items() if value}
+    """The parameters of `worker_template`, from settings."""
+    values = {name: environment.get(setting) for name, setting in _SETTINGS.items()}
+    given = {name: value for name, value in values.items() if value}
     return {**_SIZE, **given, "WorkPoolName": pool.name}
 
 
 def _patched(body: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
-    # Both take a text apart inside a condition, which the local AWS cannot; the answers are known.
+    # Both split a string inside a condition, which the local AWS does not support; the results are
+    # known here.
     by_arn = environment.get(_SETTINGS["ExistingClusterIdentifier"], "").startswith("arn:")
     body["Conditions"]["IsClusterArn"] = _is(by_arn)
     body["Conditions"]["HasWorkQueues"] = _is(False)
-    # One serves a pool: more of them start no run sooner, they only hand over.
-    dropped = [key for key, told in body["Resources"].items() if _SCALING in told["Type"]]
+    # One worker serves a pool; more of them would start no run sooner.
+    dropped = [key for key, resource in body["Resources"].items() if _SCALING in resource["Type"]]
     if not any(environment.get(_SETTINGS[name]) for name in _SECRETS):
-        # It would allow to read no secret, which IAM takes for no policy.
+        # The policy would list no secret, and IAM refuses a policy without resources.
         dropped += [key for key in body["Resources"] if key.startswith(_READS_SECRET)]
     body["Resources"] = {key: it for key, it in body["Resources"].items() if key not in dropped}
     for name, resource in body["Resources"].items():
         match resource["Type"]:
             case "AWS::ECS::Service":
                 resource["Properties"]["DesiredCount"] = 1
-            # The worker's role, which may pass every role of the account to a container.
+            # The worker's role may pass every role of the account to a container, unless bounded.
             case "AWS::IAM::Role" if name.startswith("EcsTaskRole") and environment.get(LIMITS):
                 resource["Properties"]["PermissionsBoundary"] = environment[LIMITS]
     return body
 
 
-def _is(answer: bool) -> dict[str, list[str]]:
-    return {"Fn::Equals": [str(answer), str(True)]}
+def _is(value: bool) -> dict[str, list[str]]:
+    return {"Fn::Equals": [str(value), str(True)]}

@@ -1,0 +1,1 @@
+"""The CloudFormation templates in infra, and the stacks made of them."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import cutting, memory, orchestration, reading, rendering, report, stitching
+from benchmarks import cutting, memory, orchestration, reading, rendering, report, speech, stitching
 from benchmarks.measure import Finding
 from benchmarks.programs import cpu_name, run, smartcut, with_vmaf
 from benchmarks.simulation import results as scale
@@ -17,7 +17,7 @@ from benchmarks.sources import FULL, QUICK, Sources
 from benchmarks.warehouse import Warehouse, warehouse
 from clipflow.media.ffmpeg import executable
 
-TOPICS = ("cut", "bytes", "drift", "render", "orchestration", "memory", "scale")
+TOPICS = ("cut", "bytes", "drift", "render", "speech", "orchestration", "memory", "scale")
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -40,6 +40,9 @@ def topics(
         "bytes": lambda: reading.measured(sources, stock),
         "drift": lambda: stitching.measured(stock),
         "render": lambda: rendering.measured(sources, stock, rounds),
+        "speech": lambda: speech.measured(
+            stock.folder, 1 if sources.extent is QUICK else speech.REPEATS
+        ),
         "orchestration": lambda: orchestration.measured(sources.extent, stock.folder),
         "memory": lambda: memory.measured(sources, stock),
         "scale": scale.measured,
@@ -51,6 +54,9 @@ def machine() -> Iterator[str]:
     yield f"{os.cpu_count()} cores, {cpu_name()}"
     yield run(executable(), "-version").stdout.splitlines()[0]
     yield f"VMAF: {'measured' if with_vmaf() else 'no ffmpeg with libvmaf at hand, so SSIM only'}"
+    yield f"transcribers: {', '.join(speech.available())}"
+    material = "found" if os.environ.get("CLIPFLOW_MATERIAL") else "CLIPFLOW_MATERIAL names none"
+    yield f"real speech: {material}"
     yield f"smartcut: {'installed' if smartcut() else 'not on the PATH, so left out'}"
 
 

@@ -5,11 +5,10 @@
 is that process: it has imported what a flow run has, and prints megabytes.
 """
 
-import resource
 import sys
 from pathlib import Path
 
-from benchmarks.measure import Finding
+from benchmarks.measure import Finding, own_peak
 from benchmarks.programs import run
 from benchmarks.sources import FULL, QUICK, Extent, Sources
 from benchmarks.warehouse import Warehouse
@@ -31,19 +30,6 @@ def measured(sources: Sources, stock: Warehouse) -> list[Finding]:
 def _peak(what: str, extent: Extent, stock: Warehouse) -> float:
     command = (sys.executable, "-m", "benchmarks.memory", what, str(stock.folder), stock.url)
     return float(run(*command, extent.name).stdout.split()[-1])
-
-
-def own_peak() -> float:
-    """This process's largest resident memory, in MB.
-
-    `getrusage` also knows what its parent had when it was made; Linux reports the process's own.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = status.read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest / 2**20 if sys.platform == "darwin" else largest / 1024
 
 
 def main(what: str, folder: str, url: str, name: str) -> None:

@@ -14,9 +14,11 @@ from clipflow.domain.errors import InvalidInputError, NotInstalledError
 from clipflow.domain.transcript import Word
 from clipflow.settings import Models
 from clipflow.speech import transcriber
-from clipflow.speech.sound import RATE, Samples
+from clipflow.speech.sound import RATE, Samples, read_samples
 from clipflow.speech.transcriber import detect_language, recognizer, transcribe
-from clipflow.speech.whisperx import align_segment, assign_speakers, load_alignment_model
+from clipflow.speech.weights import find_weights
+from clipflow.speech.whisperx import align_segment, assign_speakers, diarize, load_alignment_model
+from tests.clipflow.speech.conftest import word_errors
 
 LINE = "It costs 42 dollars, and more."
 # Those whom WhisperX is made of warn of each other.
@@ -59,6 +61,18 @@ def tiny(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIPFLOW_WHISPERX_ALIGN_MODEL", str(folders[1]))
 
 
+@pytest.fixture
+def base(folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights `base` that the default installation has, in a folder, and the tiny aligner."""
+    weights = find_weights("base")
+    if weights.files is None:
+        pytest.skip("the packages with the Whisper model base are not installed: make weights")
+    for name, content in weights.files.items():
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setenv("CLIPFLOW_WHISPER_MODEL", str(tmp_path))
+    monkeypatch.setenv("CLIPFLOW_WHISPERX_ALIGN_MODEL", str(folders[1]))
+
+
 @pytest.mark.skipif(find_spec("whisperx") is not None, reason="the extra whisperx is installed")
 def test_without_the_extra_a_person_is_told_how_to_get_it() -> None:
     with pytest.raises(NotInstalledError) as caught:
@@ -86,6 +100,26 @@ def test_each_word_of_a_long_sound_has_a_time(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("base")
+def test_real_weights_from_a_folder_recognise_what_is_said(
+    sample_sound: Path, spoken: list[tuple[float, float, str]], tmp_path: Path
+) -> None:
+    lines = spoken[:1]
+    sound = tmp_path / "sound"
+    # Up to the middle of the pause after the first line.
+    sound.write_bytes(sample_sound.read_bytes()[: round((lines[-1][1] + 0.3) * RATE) * 2])
+    transcript = transcribe(sound, None, Models())
+    assert transcript.language == "en"
+    said = " ".join(text for _, _, text in lines)
+    assert word_errors(said, " ".join(word.text for word in transcript.words)) == 0
+    starts = [word.start for word in transcript.words]
+    assert starts == sorted(starts)
+    # The tiny aligner knows no speech: where it puts a word inside the line means nothing.
+    [(start, end, _)] = lines
+    assert all(start - 1 < word.start <= word.end < end + 1 for word in transcript.words)
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("seconds", [0, 2])
 def test_silence_has_no_words(tmp_path: Path, seconds: int) -> None:
@@ -106,6 +140,8 @@ def test_a_language_that_cannot_be_heard_is_refused(sample_sound: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("offline")
 def test_a_missing_model_is_named(sample_sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # No package carries this one.
+    monkeypatch.setenv("CLIPFLOW_WHISPER_MODEL", "large-v3")
     with pytest.raises(NotInstalledError, match="Whisper model large-v3") as caught:
         transcribe(sample_sound, "en", Models())
     assert "CLIPFLOW_WHISPER_MODEL" in caught.value.remedy
@@ -113,7 +149,7 @@ def test_a_missing_model_is_named(sample_sound: Path, monkeypatch: pytest.Monkey
         load_alignment_model("ja", Models())
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     with pytest.raises(NotInstalledError, match="diarization model") as caught:
-        transcribe(sample_sound, "en", Models())
+        diarize([], read_samples(sample_sound, range(RATE)), Models())
     assert "hf_secret" not in str(caught.value)
 
 

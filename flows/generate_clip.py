@@ -68,17 +68,20 @@ def generate_clip(
         claim = set_in_progress(keys, run_id, clip.initial_attributes)
     if not claim.granted:
         return Completed(name="AlreadyInProgress", message=f"Run {claim.owner} is making it.")
+    made = None
     try:
         with stop_if_ended():
-            result = _make(keys, record.complete_request(clip), force)
+            request = record.complete_request(clip)
+            result = _make(keys, request, force)
         set_complete(keys, run_id, result)
+        made = keys, request
     except Exception as error:  # noqa: BLE001 - any error goes to the record
         failure = failure_of(error)
         set_failed(keys, run_id, failure)
         state: State[Any] = Failed(message=failure.message)
     else:
         state = Completed(message=f"{result.s3_key}: {result.duration}, {result.resolution}")
-    start_queued(run_id)
+    start_queued(run_id, made)
     return state
 
 

@@ -22,7 +22,8 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Completed
 
-from clipflow.domain.clips import BeginClipGeneration, ClipRequest
+from clipflow.domain.clips import BeginClipGeneration, ClipRecord, ClipRequest
+from clipflow.domain.errors import ClipflowError
 from clipflow.domain.keys import ClipKeys
 from clipflow.storage.records import record_store
 from tasks.children import ACTIVE_STATES
@@ -171,17 +172,19 @@ def queue_behind(owner: str) -> None:
         client.update_flow_run(run.id, tags=[*run.tags, f"{_QUEUED_BEHIND}:{owner}"])
 
 
-def start_queued(owner: str) -> None:
+def start_queued(owner: str, made: tuple[ClipKeys, ClipRequest] | None = None) -> None:
     """Start the newest of the runs that were queued behind the run `owner` again.
 
-    One that asks for what the owner has made ends `AlreadyMade`. A failure is only logged: what
-    the owner has made stands.
+    Not if it would only repeat the request that the owner has `made`, None if it made nothing. A
+    failure is only logged: what the owner has made stands.
     """
     queued = FlowRunFilter(tags=FlowRunFilterTags(all_=[f"{_QUEUED_BEHIND}:{owner}"]))
     try:
         with get_client(sync_client=True) as client:
             newest_first = FlowRunSort.EXPECTED_START_TIME_DESC
             for run in client.read_flow_runs(flow_run_filter=queued, sort=newest_first, limit=1):
+                if made and _repeats(run, *made):
+                    return
                 if run.deployment_id is None:
                     return  # it was started outside of Prefect's deployments, and may be again
                 client.create_flow_run_from_deployment(
@@ -195,6 +198,22 @@ def start_queued(owner: str) -> None:
                 )
     except httpx.HTTPError as error:
         get_run_logger().warning("Newer requests for this clip were not looked for: %s", error)
+
+
+def _repeats(run: FlowRun, keys: ClipKeys, made: ClipRequest) -> bool:
+    """Whether the run, with the clip's record as it is now, would make what was made already."""
+    if run.parameters.get("force"):
+        return False
+    fields = {
+        "clipId": keys.clip_id,
+        "segments": run.parameters.get("segments"),
+        "sourceKey": run.parameters.get("source_key"),
+    }
+    try:
+        record = record_store().clip(keys) or ClipRecord()
+        return record.complete_request(ClipRequest.read(fields, "the queued clip")) == made
+    except ClipflowError:
+        return False  # the run itself will meet the error, and report it
 
 
 def _pending_runs() -> list[FlowRun]:

@@ -220,7 +220,7 @@ def test_the_guide_to_shorts_starts_a_run(stack: RunningStack) -> None:
     assert "Created flow run" in said(installed(start), stack.env)
     heard = {
         "Bucket": stack.env["BUCKET_NAME"],
-        "Prefix": "klippers_warehouse/me/talk-1/original.flac",
+        "Prefix": "klippers_warehouse/me/talk-1/transcript/window",
     }
     # Then it has read its config; what follows, tests/test_command.py sees to the end.
     eventually(lambda: stack.client("s3").list_objects_v2(**heard)["KeyCount"], 120)

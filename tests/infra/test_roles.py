@@ -86,7 +86,11 @@ MAY = [
     ("TaskRoleArn", "s3:GetObject", f"{MEDIA}/episode/clips/c-1/segments/0.mp4"),
     ("TaskRoleArn", "s3:GetObject", f"{MEDIA}/episode/clips/c-1/index.html"),
     ("TaskRoleArn", "s3:PutObject", f"{MEDIA}/episode/clips/c-1/index.html"),
-    ("TaskRoleArn", "s3:AbortMultipartUpload", f"{MEDIA}/klippers_warehouse/u/v/original.flac"),
+    (
+        "TaskRoleArn",
+        "s3:AbortMultipartUpload",
+        f"{MEDIA}/klippers_warehouse/u/v/transcript/window_1.flac",
+    ),
     ("TaskRoleArn", "s3:PutObject", f"{MEDIA}/klippers_warehouse/u/v/original.srt"),
     ("TaskRoleArn", "dynamodb:UpdateItem", TABLE),
     ("TaskRoleArn", "dynamodb:GetItem", TABLE),

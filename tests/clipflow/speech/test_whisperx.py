@@ -65,10 +65,11 @@ def tiny(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
 def base(folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The weights `base` that the default installation has, in a folder, and the tiny aligner."""
     weights = find_weights("base")
-    if weights.files is None:
+    if not weights.packaged:
         pytest.skip("the packages with the Whisper model base are not installed: make weights")
-    for name, content in weights.files.items():
-        (tmp_path / name).write_bytes(content)
+    for file in weights.packaged:
+        parts = (part.read_bytes() for part in file.parts)
+        (tmp_path / file.name).write_bytes(b"".join(parts))
     monkeypatch.setenv("CLIPFLOW_WHISPER_MODEL", str(tmp_path))
     monkeypatch.setenv("CLIPFLOW_WHISPERX_ALIGN_MODEL", str(folders[1]))
 

@@ -89,7 +89,7 @@ MAY = [
     (
         "TaskRoleArn",
         "s3:AbortMultipartUpload",
-        f"{MEDIA}/klippers_warehouse/u/v/transcript/window_1.flac",
+        f"{MEDIA}/klippers_warehouse/u/v/transcript/levels.bin",
     ),
     ("TaskRoleArn", "s3:PutObject", f"{MEDIA}/klippers_warehouse/u/v/original.srt"),
     ("TaskRoleArn", "dynamodb:UpdateItem", TABLE),

@@ -29,7 +29,7 @@ class Finding:
     """One measured number; `target` is the most it should be, None without a target.
 
     `name` is `topic/what`; `ratio` is a ratio unless the name says another unit. `holds` is whether
-    what the target asks besides the number is so.
+    what the target requires besides the number is met.
     """
 
     name: str

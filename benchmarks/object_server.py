@@ -159,7 +159,7 @@ def etag(path: Path) -> str:
 
 
 def requested_range(header: str | None, size: int) -> tuple[int, int]:
-    """The first byte, and the one after the last, that a Range header asks for."""
+    """The first byte, and the one after the last, that a Range header requests."""
     if not header:
         return 0, size
     first, _, last = header.removeprefix("bytes=").partition("-")

@@ -1,1 +1,1 @@
-"""How Prefect and AWS are told, and all of it on one machine."""
+"""Deployment to Prefect and AWS, and the whole stack on one machine."""

@@ -1,4 +1,4 @@
-"""The automations that belong to no deployment: a run of which nothing is heard is Crashed.
+"""The automations that belong to no deployment: a run that sends no more events is Crashed.
 
 What becomes of its record then is for the flow `mark-failed`, by its own trigger in prefect.yaml.
 """
@@ -83,7 +83,7 @@ async def put_automations(client: PrefectClient, *, remote: bool) -> None:
     """All of them, as they should be now, whatever was there.
 
     One that is as it should be is left alone: a new one would know nothing of the runs under way,
-    and never end those of which nothing is heard any more.
+    and never end those that send no more events.
     """
     for name in RETIRED:
         for old in await client.read_automations_by_name(name):

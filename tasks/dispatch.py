@@ -164,7 +164,7 @@ def start_pending(run_id: UUID, name: str) -> None:
 def queue_behind(owner: str) -> None:
     """Have what this run was to do done after the run `owner`, which has claimed its record.
 
-    The owner may have read segments that have changed since. It looks for the tag when it has
+    The owner may have read segments that have changed since. It checks for the tag when it has
     given up its claim, so a run that is refused the claim after setting the tag is not missed.
     """
     with get_client(sync_client=True) as client:

@@ -59,7 +59,7 @@ def reconcile(run_id: UUID) -> Reconciled:
     """Bring the records of a run that ended badly up to date.
 
     Set Failed on the record that the run has claimed. A record that it was to claim and that
-    nobody has is started again once; if that cannot help or has not helped, it is failed too.
+    no run has is started again once; if that cannot help or has not helped, it is failed too.
     """
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(run_id)

@@ -1,6 +1,6 @@
 """Captions as the text of an ASS file, and the ffmpeg filter that draws them.
 
-ASS counts hundredths of a second; ffmpeg asks libass what to draw at a frame's time, cut to whole
+ASS counts hundredths of a second; ffmpeg passes libass the time of a frame, cut to whole
 milliseconds. So a change at frame n is written halfway between frames n - 1 and n: where any
 hundredth lies between the two, that is the nearest one, and no rounding can move it past a frame.
 """
@@ -67,7 +67,7 @@ logger = logging.getLogger(__name__)
 WIDTH, HEIGHT = 1080, 1920
 # Yellow stands out from white on nearly every picture; blue, green, red in this order.
 _SPOKEN, _OTHER = "&H00E6FF&", "&HFFFFFF&"
-# Pixels. No shadow: behind such an outline nobody sees it, and it is a third of the drawing.
+# Pixels. No shadow: behind such an outline it is not seen, and it is a third of the drawing.
 _OUTLINE = 6
 _STYLE = "Caption"
 # Takes a row's direction from its text: right to left for Arabic and Hebrew (libass).

@@ -81,7 +81,7 @@ class Framing(Model):
     """What was decided about a short's picture.
 
     `speaker_in_frame` is the share of the frames with speech that show the speaker's face whole, or
-    the faces of all who may speak where that is not sure; None where nobody is seen to speak.
+    the faces of all who may speak where that is not sure; None where no one is seen to speak.
     `confidence` is how sure the speakers are, from 0 to 1; `cuts` counts the changes of the crop.
     """
 

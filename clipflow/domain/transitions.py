@@ -107,7 +107,7 @@ def fail(run_id: str, now: str, failure: Failure, made: Mapping[str, Any]) -> Up
 
 def fail_unclaimed(run_id: str, now: str, failure: Failure) -> Update:
     """To `Generation Failed`, by a run that ended before it could claim the record. Only while no
-    other run has claimed it: otherwise nobody would ever report the failure."""
+    other run has claimed it: otherwise the failure would never be reported."""
     return Update(
         sets={**_failed(now, failure), "flowRunId": run_id},
         history=_failed_entry(now, failure),

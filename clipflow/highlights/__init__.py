@@ -1,1 +1,1 @@
-"""The best moments of what is said: one question, asked of salience or of a language model."""
+"""The best moments of a transcript, chosen by salience or by a language model."""

@@ -28,7 +28,7 @@ from clipflow.highlights.titles import shortened
 WINDOW, OVERLAP = 4000, 400
 # Characters of a line that count as one word where words have no spaces, as in Chinese.
 _CHARACTERS_PER_WORD = 6
-# Moments asked for at once: more make the answer long, and the last ones poor.
+# Moments requested at once: more make the answer long, and the last ones poor.
 MOST_ASKED = 50
 
 INSTRUCTIONS = """\
@@ -116,7 +116,7 @@ def _numbered(speech: Speech, number: int) -> str:
 REQUEST_TIMEOUT = 300.0
 # Characters: what a record keeps of a reason.
 _WHY_LIMIT = 500
-# How often a model is told what was wrong with its answer.
+# How often a model is sent a correction of its answer.
 _CORRECTIONS = 2
 
 
@@ -161,7 +161,7 @@ async def _choices(speech: Speech, count: int, model: str | Model) -> list[Choic
 
 
 def _in_hundredths(named: list[Named]) -> list[Named]:
-    """`named` with scores from 0 to 100. Some models score from 0 to 1, whatever they are told.
+    """`named` with scores from 0 to 100. Some models score from 0 to 1, whatever the prompt says.
 
     Where no score is above 1 all of them are taken to be such: a model that names moments does not
     mean that the best of them is worth one of a hundred.
@@ -270,7 +270,7 @@ _ANOTHER = "Name another model in CLIPFLOW_HIGHLIGHT_MODEL, one that can call to
 
 @contextmanager
 def telling_failures(model: str) -> Iterator[None]:
-    """Turn what pydantic-ai raises while `model` is asked into ModelRefusedError or
+    """Turn what pydantic-ai raises while `model` is called into ModelRefusedError or
     ModelUnavailableError."""
     # Without their causes: these hold the server's words, and a log shows them.
     try:

@@ -48,7 +48,7 @@ def moments(speech: Speech, choices: Iterable[Choice], count: int) -> list[Momen
     """The best `count` of `choices` as moments, best first; fewer where there are not as many.
 
     Each lasts 0.5 to 1.5 times the target, and no two share more than a tenth of the shorter one:
-    of two that do, the better one stays. A choice that cannot be brought to that length is left
+    of two that do, the better one stays. A choice that cannot be fitted to that length is left
     out.
     """
     kept: list[tuple[Span, Choice]] = []

@@ -26,7 +26,7 @@ Places = NDArray[np.intp]
 # near it is to the target, and how it opens, since the first seconds decide who stays.
 _SAID, _PARTED, _LENGTH, _OPENING = 0.4, 0.3, 0.15, 0.15
 # The quality of a place to part at: without any pause, and where a line is broken; the rest is the
-# pause's. An end that asks a question lacks the answer.
+# pause's. An end on a question lacks the answer.
 _NO_PAUSE, _BROKEN, _UNANSWERED = 0.3, 0.1, 0.3
 # What a window loses for saying again what a better one says.
 _REPEATING = 0.2
@@ -131,9 +131,9 @@ def _edges(pieces: tuple[Piece, ...]) -> tuple[Numbers, Numbers]:
     pauses = _NO_PAUSE + (1 - _NO_PAUSE) * np.minimum(1.0, silences / PAUSE)
     opens = np.array([piece.opens for piece in pieces])
     closes = np.array([piece.closes for piece in pieces])
-    asks = np.array([piece.words[-1].text.endswith(_QUESTION_MARKS) for piece in pieces])
+    questions = np.array([piece.words[-1].text.endswith(_QUESTION_MARKS) for piece in pieces])
     opening = np.where(opens, pauses[:-1], _BROKEN)
-    closing = np.where(closes, pauses[1:], _BROKEN) * np.where(asks, _UNANSWERED, 1.0)
+    closing = np.where(closes, pauses[1:], _BROKEN) * np.where(questions, _UNANSWERED, 1.0)
     return opening, closing
 
 

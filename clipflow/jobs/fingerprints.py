@@ -2,8 +2,8 @@
 
 A finished object keeps the digest in its metadata. Where a run would make the object from the same,
 it is left as it is; see docs/adr/0020-fingerprints-rather-than-prefects-cache.md. Configs and
-settings go in whole, without the fields that are known to change nothing: a field that somebody
-adds makes things anew until it is listed here.
+settings go in whole, without the fields that are known to change nothing: a field that is
+added makes things anew until it is listed here.
 """
 
 import hashlib
@@ -60,7 +60,7 @@ def of_clip(segments: Sequence[tuple[Segment, ObjectHead]]) -> str:
 def of_transcript(
     video: ObjectHead, supplied: ObjectHead | None, language: str | None, models: Models
 ) -> str:
-    """Of a transcript: from subtitles that somebody supplied, else from the sound."""
+    """Of a transcript: from subtitles that a user supplied, else from the sound."""
     if supplied:
         return fingerprint(["subtitles", supplied.key, supplied.etag, video.etag, language])
     is_whisperx = models.transcriber == Transcriber.WHISPERX

@@ -57,35 +57,35 @@ class Render:
         return f"{self.number}: {Span(self.moment.start, self.moment.end)}"
 
 
-def render(asked: Render, objects: ObjectStore, machine: Machine, *, force: bool) -> Short:
+def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) -> Short:
     """Make the short, unless it is there already, made from the same.
 
     Raises what reading, ffmpeg and storing raise.
     """
-    key, moment = asked.keys.short(asked.number), asked.moment
-    video = find_source([asked.keys.original], objects)
-    below = _background(asked.config, objects)
-    spoken = read_transcript(asked.keys, objects).within(float(moment.start), float(moment.end))
-    made_from = fingerprints.of_short(video, below, moment, spoken.words, asked.config, models())
+    key, moment = job.keys.short(job.number), job.moment
+    video = find_source([job.keys.original], objects)
+    below = _background(job.config, objects)
+    spoken = read_transcript(job.keys, objects).within(float(moment.start), float(moment.end))
+    made_from = fingerprints.of_short(video, below, moment, spoken.words, job.config, models())
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
-        return Short.made(asked.number, key, moment, head.size, _told_framing(head))
-    with span("render") as work, work_folder(machine.scratch, _needed(asked)) as scratch:
+        return Short.made(job.number, key, moment, head.size, _stored_framing(head))
+    with span("render") as work, work_folder(machine.scratch, _needed(job)) as scratch:
         path = scratch / "short.mp4"
         with portion(0, _GATHERED):
-            made_of = _gather(asked, video, below, spoken, objects, scratch)
+            made_of = _gather(job, video, below, spoken, objects, scratch)
         with encoder_slot(machine), portion(_GATHERED, 1):
-            _make(made_of, path, asked, machine)
+            _make(made_of, path, job, machine)
         duration = made_of.window.span.duration
         width, height = made_of.size
         metadata = video_metadata(duration, f"{width}x{height}", 1, video.etag, made_from)
         framing = made_of.plan.framing
         metadata |= _framing_metadata(framing)
         if framing.warning:
-            logger.warning("%s: %s", asked.label, framing.warning)
+            logger.warning("%s: %s", job.label, framing.warning)
         objects.upload(path, key, metadata)
         work.bytes_written = path.stat().st_size
-        return Short.made(asked.number, key, moment, work.bytes_written, framing)
+        return Short.made(job.number, key, moment, work.bytes_written, framing)
 
 
 def _framing_metadata(framing: Framing) -> dict[str, str]:
@@ -98,15 +98,15 @@ def _shortened(framing: Framing) -> str:
     return framing.model_copy(update={"layouts": ()}).model_dump_json()
 
 
-def _told_framing(head: ObjectHead) -> Framing | None:
+def _stored_framing(head: ObjectHead) -> Framing | None:
     text = head.metadata.get(_FRAMING)
     return Framing.model_validate_json(text) if text else None
 
 
-def _needed(asked: Render) -> int:
+def _needed(job: Render) -> int:
     # The window, the background's and the short itself, none of which is larger than 1080p is.
-    duration = asked.moment.end - asked.moment.start
-    return 3 * encoded_bytes(_pixels(asked.config), duration)
+    duration = job.moment.end - job.moment.start
+    return 3 * encoded_bytes(_pixels(job.config), duration)
 
 
 def _background(config: ShortsConfig, objects: ObjectStore) -> ObjectHead | None:
@@ -116,7 +116,7 @@ def _background(config: ShortsConfig, objects: ObjectStore) -> ObjectHead | None
 
 
 def _gather(
-    asked: Render,
+    job: Render,
     video: ObjectHead,
     below: ObjectHead | None,
     spoken: Transcript,
@@ -124,10 +124,10 @@ def _gather(
     scratch: Path,
 ) -> Ingredients:
     """Everything that ffmpeg needs, in `scratch`."""
-    config, written = asked.config, scratch / "captions.ass"
+    config, written = job.config, scratch / "captions.ass"
     source = open_source(video, objects)
     probe = probe_source(source)
-    span = span_within(Span(asked.moment.start, asked.moment.end), probe)
+    span = span_within(Span(job.moment.start, job.moment.end), probe)
     window = fetch_window(source, probe, span, scratch / "window.nut")
     # A background video is named to be seen.
     layout = Layout.STACK if below else config.layout
@@ -175,9 +175,9 @@ def _fetched(
     return Background(fetch_window(source, probe, span, scratch / "background.nut").path, probe)
 
 
-def _make(made_of: Ingredients, path: Path, asked: Render, machine: Machine) -> None:
-    action = f"rendering short {asked.label} of {asked.keys.label}"
-    window, pixels = made_of.window, _pixels(asked.config)
+def _make(made_of: Ingredients, path: Path, job: Render, machine: Machine) -> None:
+    action = f"rendering short {job.label} of {job.keys.label}"
+    window, pixels = made_of.window, _pixels(job.config)
     ffmpeg.run(
         picture.render_command(made_of, path, machine.threads),
         action,

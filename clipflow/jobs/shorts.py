@@ -37,7 +37,7 @@ _LARGEST_CONFIG_BYTES = 1 << 20
 
 
 def read_config(keys: ShortsKeys, objects: ObjectStore) -> ShortsConfig:
-    """What the video's config asks for.
+    """The video's config, read and checked.
 
     Raises SourceNotFoundError where there is none, or no such background; InvalidInputError where
     it cannot be meant; what `probe_source` raises where the background is no video.
@@ -63,7 +63,7 @@ def choose_moments(
 ) -> list[Moment]:
     """The best moments, best first, as many as there are up to `segment_count`.
 
-    What was chosen before from the same words for the same config is kept: a language model would
+    What was chosen before from the same words for the same config is reused: a language model would
     choose others, and every short would be made anew. Raises what `pick` raises.
     """
     video, words = find_source([keys.original], objects), find_source([keys.words], objects)

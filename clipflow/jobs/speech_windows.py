@@ -92,7 +92,7 @@ def plan_windows(
 ) -> list[SpeechWindow]:
     """The windows to transcribe; none where the transcript is there already, made from the same.
 
-    Subtitles that somebody put beside the video are taken as its transcript. Else the sound of each
+    Subtitles that a user put beside the video are taken as its transcript. Else the sound of each
     window is stored, and one language is decided on for all of them: `language`, or the one
     detected. Raises SourceNotFoundError without a video, InvalidInputError where it has no sound,
     and what reading it and the recogniser raise.
@@ -143,9 +143,9 @@ def transcribe_window(
     if window.language:
         with work_folder(machine.scratch, _window_bytes(window)) as scratch:
             sound = _download_sound(window, scratch, objects, machine)
-            heard = read_samples(sound, range(sample_count(sound)))
+            samples = read_samples(sound, range(sample_count(sound)))
         words = recognize_window(
-            shared_recognizer(models), heard, window.first, window.language, threads
+            shared_recognizer(models), samples, window.first, window.language, threads
         )
     else:
         # No one speaks in any of them.
@@ -265,7 +265,7 @@ def _window_bytes(window: SpeechWindow) -> int:
 
 
 def _supplied_subtitles(keys: ShortsKeys, objects: ObjectStore) -> ObjectHead | None:
-    """The subtitles that somebody put beside the video; None where there are only our own."""
+    """The subtitles that a user put beside the video; None where there are only our own."""
     heads = (objects.head(key) for key in keys.supplied_subtitles)
     return next((head for head in heads if head and not is_ours(head)), None)
 

@@ -293,7 +293,7 @@ class Cuts:
 
     def __init__(self) -> None:
         self._detector = AdaptiveDetector(min_scene_len=1)
-        # The detector looks at as many frames on either side. A film may begin or end right at a
+        # The detector examines as many frames on either side. A film may begin or end right at a
         # cut, so its first and its last picture are shown to it more often.
         self._margin = self._detector.event_buffer_length
         self._recent: deque[Pixels] = deque(maxlen=self._margin + 2)

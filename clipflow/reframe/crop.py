@@ -112,7 +112,7 @@ def _stands(piece: Piece) -> bool:
 # Of all that follows, lengths are in crops: the crop's width for x, its height for y.
 # A crop a second each second: what an eased move takes, and what none may exceed.
 _CALM, HARDEST = 1.0, 2.0
-# Crops a second: faster than that nobody can look.
+# Crops a second: faster than that no viewer can follow.
 FASTEST = 1.5
 # Seconds: no move is quicker, however short its way; no rest between two moves is shorter, or it
 # would look like a stumble, and the crop passes through.

@@ -23,7 +23,7 @@ from clipflow.reframe.speakers import Turn, find_speakers
 
 # Seconds between two changes of whom the crop shows.
 SHORTEST = 1.5
-# Seconds: shorter speech of somebody else is an interjection, and stays unseen.
+# Seconds: shorter speech of another person is an interjection, and stays unseen.
 _INTERJECTION = 1.0
 # Seconds before a turn's first word at which the picture changes, so that the mouth is seen to
 # open.
@@ -42,7 +42,7 @@ _NARROWEST, _CORNER = 2.0, 3.2
 # A face so small, of the picture's height, and so near to a corner, of its sides, is beside what is
 # shown on a screen.
 _SMALL_FACE, _NEAR_CORNER = 0.17, 0.33
-# How many steps a crop is made narrower in so that it shows nobody else.
+# How many steps a crop is made narrower in so that it shows no one else.
 _STEPS = 12
 
 
@@ -103,7 +103,7 @@ class _Director:
         if layout is Layout.AUTO:
             layout = self._automatic(speaker, tracks)
         if not tracks:
-            # These two are wanted for their shape, also where there is nobody.
+            # These two are wanted for their shape, also where no one is seen.
             return (layout, [None]) if layout in (Layout.CROP, Layout.STACK) else (Layout.FIT, [])
         if layout in (Layout.SPLIT, Layout.GRID):
             shown = sorted(tracks, key=lambda track: track.weight)[-layout.people :]
@@ -111,7 +111,7 @@ class _Director:
                 layout = Layout.SPLIT
             if len(shown) == 1:
                 layout = Layout.CROP
-            # From left to right, so that nobody changes places within a shot.
+            # From left to right, so that no one changes places within a shot.
             return layout, [track for track in tracks if track in shown]
         return layout, [speaker or largest] if layout.people else []
 
@@ -219,7 +219,7 @@ def _shown(shot: Shot, turns: Sequence[Turn]) -> list[tuple[float, float, Track 
             merged[-1] = (merged[-1][0], turn.end, turn.track)
         else:
             merged.append((turn.start, turn.end, turn.track))
-    # A short interjection of somebody else does not change the picture.
+    # A short interjection of another person does not change the picture.
     long = [part for part in merged if part[1] - part[0] >= _INTERJECTION] or merged
     spans: list[tuple[float, float, Track | None]] = []
     for start, _, track in long:

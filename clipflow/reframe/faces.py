@@ -35,7 +35,7 @@ class Face:
     """A face's centre and its size (the mean of its box's sides), in pixels of the picture.
 
     `mouth` is the middle between the corners of the mouth. `aligned` is the face in grey, turned
-    and scaled so that eyes and nose are always at the same places; None where nobody needs it.
+    and scaled so that eyes and nose are always at the same places; None where it is not needed.
     """
 
     x: float

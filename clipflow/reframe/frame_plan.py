@@ -26,7 +26,7 @@ class Section:
 
 @dataclass(frozen=True)
 class FramePlan:
-    """All that a short shows: its sections in order, without gaps, and what is told of them."""
+    """All that a short shows: its sections in order, without gaps, and their record."""
 
     sections: tuple[Section, ...]
     framing: Framing

@@ -24,7 +24,7 @@ _SIGHTINGS, _CONSTANT = 3, 0.4
 # bystanders.
 _PRESENCE, _SMALL = 0.3, 0.22
 # Of 255, how much an aligned face changes between two looks: less than the first is a picture on a
-# wall, more than the second somebody who moves. The noise of compression lies between them.
+# wall, more than the second a person who moves. The noise of compression lies between them.
 _STILL, _MOVING = 0.25, 3.0
 # Looks over which a face's place is the median, so that half a second of errors does not count.
 _WINDOW = 5
@@ -154,9 +154,9 @@ def _without_bystanders(tracks: Sequence[Track], looks: Sequence[Look]) -> list[
     if not tracks:
         return []
     largest = max(track.size for track in tracks)
-    # Where nobody moves, as in a photograph, all of them are the subject.
-    somebody_moves = any(track.motion >= _MOVING for track in tracks)
-    alive = [track for track in tracks if track.motion >= _STILL or not somebody_moves]
+    # Where no one moves, as in a photograph, all of them are the subject.
+    any_moves = any(track.motion >= _MOVING for track in tracks)
+    alive = [track for track in tracks if track.motion >= _STILL or not any_moves]
     kept = [
         track
         for track in alive

@@ -2,7 +2,7 @@
 
 Speech times and, where there are any, speakers' names come from the transcript. Which face they
 belong to is decided by the mouths: one that opens and closes clearly more than the others. Where
-none does, nobody is named.
+none does, no one is named.
 """
 
 from collections import defaultdict
@@ -32,7 +32,7 @@ _CLEARLY, _TOGETHER, _FEWEST = 1.5, 1.2, 4
 class Turn:
     """Speech of `start ≤ t < end` seconds in one shot, by one of its tracks.
 
-    `track` is None where nobody is clearly the speaker; `confidence` is from 0 to 1.
+    `track` is None where no one is clearly the speaker; `confidence` is from 0 to 1.
     """
 
     start: float

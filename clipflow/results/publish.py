@@ -62,7 +62,7 @@ def _put(
 ) -> dict[str, str]:
     heads = [head for head in map(objects.head, videos) if head]
     etags = fingerprint([head.etag for head in heads])
-    # Posters follow from the videos: they need not be made to tell whether the page would differ.
+    # Posters follow from the videos: they need not be made to know whether the page would differ.
     made_from = fingerprint([page({}), etags])
     there = objects.head(key)
     if is_made_from(there, made_from):

@@ -78,8 +78,8 @@ class PocketSphinxAligner:
     ) -> list[Word]:
         entries = [_entry(word.text) for word in run]
         known = [place for place, entry in enumerate(entries) if self._knows(entry)]
-        heard = sound[round(first * RATE) : round(last * RATE)]
-        spans = self._find([entries[place] for place in known], heard)
+        samples = sound[round(first * RATE) : round(last * RATE)]
+        spans = self._find([entries[place] for place in known], samples)
         if not spans:
             return list(run)
         times = {
@@ -88,9 +88,9 @@ class PocketSphinxAligner:
         }
         return _placed(run, times)
 
-    def _find(self, entries: Sequence[str], heard: Samples) -> list[tuple[float, float]]:
-        """When each of `entries` is said in `heard`, in seconds; nothing where no path is found."""
-        if not entries or not len(heard):
+    def _find(self, entries: Sequence[str], samples: Samples) -> list[tuple[float, float]]:
+        """When each of `entries` is said in `samples`, in seconds; empty where no path is found."""
+        if not entries or not len(samples):
             return []
         for beam in _BEAMS:
             decoder = self._decoder(beam)
@@ -98,7 +98,7 @@ class PocketSphinxAligner:
             # Forgets the noise of the run before, so that no run depends on another.
             decoder.reinit_feat()
             decoder.start_utt()
-            decoder.process_raw(heard.astype("<i2", copy=False).tobytes(), full_utt=True)
+            decoder.process_raw(samples.astype("<i2", copy=False).tobytes(), full_utt=True)
             decoder.end_utt()
             found = [one for one in decoder.seg() or () if not _NOT_A_WORD.match(one.word)]
             if [_PRONUNCIATION.sub("", one.word) for one in found] == list(entries):

@@ -1,4 +1,4 @@
-"""A video's sound as FLAC, so that it is read from the video once, however often it is heard."""
+"""A video's sound as FLAC, so that it is read from the video once, however often it is used."""
 
 from pathlib import Path
 

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 # Samples of a window, which one step recognises, and the span at its end in which it may be cut:
 # ten minutes and one.
 WINDOW, _LEEWAY = 10 * 60 * RATE, 60 * RATE
-# Samples by which a language is detected, which is as much as Whisper looks at; how many excerpts
+# Samples by which a language is detected, which is as much as Whisper reads; how many excerpts
 # with speech decide, as a video may begin with another language's guest; and how many are tried.
 _EXCERPT, _EXCERPTS, _MOST_TRIED = 30 * RATE, 5, 64
 # The sum of probabilities that ends the vote: two excerpts that leave no doubt.
@@ -100,7 +100,7 @@ def requested_language(tag: str | None) -> str | None:
 
 
 def separate_speakers(words: list[Word], sound: Path, models: Models) -> list[Word]:
-    """`words` with their speakers, where the settings have them told apart by their voices."""
+    """`words` with their speakers, where the settings enable diarization."""
     if not models.diarizes:
         return words
     return diarize(words, read_samples(sound, range(sample_count(sound))), models)
@@ -108,8 +108,7 @@ def separate_speakers(words: list[Word], sound: Path, models: Models) -> list[Wo
 
 def split_windows(sound: Path) -> list[range]:
     """The samples of the file at `sound`, in windows of at most ten minutes cut at pauses."""
-    heard = samples(sound)
-    return even_pieces(heard, WINDOW, _LEEWAY)
+    return even_pieces(samples(sound), WINDOW, _LEEWAY)
 
 
 def recognize_window(
@@ -128,15 +127,15 @@ def recognize_window(
 def detect_language(recognizer: Recognizer, sound: Path) -> str | None:
     """The language that most of the excerpts with speech are in; None where no one speaks."""
     votes: Counter[str] = Counter()
-    heard = 0
+    counted = 0
     for excerpt in _excerpts(sample_count(sound)):
         found = recognizer.detect_language(read_samples(sound, excerpt))
         if found is None:
             continue
         language, probability = found
         votes[language] += probability  # type: ignore[assignment]
-        heard += 1
-        if heard == _EXCERPTS or votes[language] >= _SURE:
+        counted += 1
+        if counted == _EXCERPTS or votes[language] >= _SURE:
             break
     if not votes:
         return None

@@ -70,10 +70,10 @@ class WhisperRecognizer:
             return "en", 1.0
         from faster_whisper.vad import VadOptions, get_speech_timestamps
 
-        heard = floats(sound)
-        if not len(heard) or not get_speech_timestamps(heard, VadOptions(**_VOICE_DETECTION)):
+        samples = floats(sound)
+        if not len(samples) or not get_speech_timestamps(samples, VadOptions(**_VOICE_DETECTION)):
             return None
-        code, probability, _ = self._model.detect_language(heard, vad_filter=True)
+        code, probability, _ = self._model.detect_language(samples, vad_filter=True)
         return str(code), float(probability)
 
     def recognize(self, sound: Samples, language: str, threads: int = 1) -> list[Word]:
@@ -87,7 +87,7 @@ class WhisperRecognizer:
             return []
         progress = _Progress(len(sound) / RATE)
         with ThreadPoolExecutor(threads) as pool:
-            # Each in a context of its own, so that what it reports is heard as this thread's.
+            # Each in a context of its own, so that its progress is reported as this thread's.
             found = [
                 pool.submit(copy_context().run, self._recognize, sound, piece, language, progress)
                 for piece in even_pieces(sound, _LONGEST, _LEEWAY)

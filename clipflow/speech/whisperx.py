@@ -1,7 +1,7 @@
 """The recogniser of the extra `whisperx`: batches for a GPU, word times by alignment, speakers.
 
 An image without a network must hold the Whisper model, the alignment models of its languages, and,
-where speakers are told apart, the diarization model. The voice detector is in the package.
+where speakers are distinguished, the diarization model. The voice detector is in the package.
 """
 
 import logging
@@ -100,13 +100,13 @@ class WhisperXRecognizer:
                 "Name another in CLIPFLOW_WHISPER_MODEL.",
             )
         with self._lock:
-            heard = _padded(sound)
+            samples = _padded(sound)
             segments = self._pipeline.transcribe(
-                heard, batch_size=_BATCH[device()], language=language
+                samples, batch_size=_BATCH[device()], language=language
             )["segments"]
             words: list[Word] = []
             for number, segment in enumerate(segments, 1):
-                words += align_segment(segment, heard, self._alignment_model(language))
+                words += align_segment(segment, samples, self._alignment_model(language))
                 report(number / len(segments))
             return words
 
@@ -208,7 +208,7 @@ def _untrained_splitter(language: str) -> Iterator[None]:
 
 
 def diarize(words: Sequence[Word], sound: Samples, models: Models) -> list[Word]:
-    """`words` with the speakers that WhisperX's diarization tells apart in the whole `sound`.
+    """`words` with the speakers that WhisperX's diarization finds in the whole `sound`.
 
     For it all of the sound is in memory: 230 MB an hour. Raises NotInstalledError where the extra
     or the model is missing.
@@ -254,8 +254,8 @@ def _diarizer(models: Models) -> Any:
 
 
 def _padded(sound: Samples) -> Floats:
-    heard = floats(sound)
-    return np.pad(heard, (0, max(0, _LEAST - len(heard))))
+    samples = floats(sound)
+    return np.pad(samples, (0, max(0, _LEAST - len(samples))))
 
 
 def _token(models: Models) -> str | None:

@@ -29,7 +29,7 @@ _ONLY_TIMES = re.compile(
 _ARROW = "-->"
 _NOT_CUES = re.compile(r"(?:NOTE|STYLE|REGION)(?:[ \t].*)?")
 _EXCERPT = 60
-# Characters: nobody says more in one row, and what is read from a row takes its time.
+# Characters: no one says more in one row, and what is read from a row takes its time.
 _LONGEST_ROW = 20_000
 
 

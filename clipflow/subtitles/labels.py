@@ -22,7 +22,7 @@ _NUMBERED = re.compile(rf"{_BEFORE}(speaker[\s_-]{{0,3}}{_ID}){_COLON}", re.IGNO
 _NAMED = re.compile(rf"{_BEFORE}([^\W\d_][^\s:：]*(?: [^\s:：]+){{0,3}}){_COLON}(?=\s|$)")
 # The same in the middle of a row, where only a bracket with a number is sure to be a label.
 _INSIDE = re.compile(rf"[\[(]\s{{0,3}}speaker[\s_-]{{0,3}}{_ID}\s{{0,3}}[\])]", re.IGNORECASE)
-# Broadcasters' sign for another speaker, whisper.cpp's, and what it writes where nobody speaks.
+# Broadcasters' sign for another speaker, whisper.cpp's, and what it writes where no one speaks.
 _TURN = re.compile(r">{2,}|\[SPEAKER[ _]TURN\]", re.IGNORECASE)
 _SILENCE = re.compile(r"\[BLANK_AUDIO\]", re.IGNORECASE)
 # What a name does not hold, and how long one is.
@@ -100,7 +100,7 @@ def _name_of(row: str) -> str | None:
 
 
 def _is_name(text: str) -> bool:
-    """Whether it looks like one: short, every word with a capital, a number or no case at all."""
+    """Whether it reads as one: short, every word with a capital, a number or no case at all."""
     if len(text) > _LONGEST_NAME or _NOT_IN_NAMES.search(text):
         return False
     return all(not word[0].islower() or word in ("de", "van", "von", "al") for word in text.split())

@@ -5,5 +5,5 @@
 
 The server answers a POST with 204 before it stores anything, so a message is deleted only when the
 server returns the event for its id. Nothing is received while the server is away, so an outage uses
-up no receives; what is in flight is kept invisible and posted again when the server is back.
+up no receives; what is in flight stays invisible and is posted again after it.
 """

@@ -182,7 +182,7 @@ class Consumer:
         # With nothing in flight too: nothing is received in an outage of the server.
         await self._confirm()
         await self._delete()
-        await self._post()  # what was kept in flight through an outage
+        await self._post()  # what stayed in flight through an outage
         if capacity := PAGE - len(self._in_flight):
             received = await self._queue.receive(
                 capacity, self._timings.poll, self._timings.visibility

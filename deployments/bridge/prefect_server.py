@@ -147,7 +147,7 @@ async def request_errors(seconds: float) -> AsyncIterator[None]:
     """Within it, a request that fails or takes longer than `seconds` is an OutageError;
     one that the server will not have is RequestRejectedError."""
     try:
-        # The client itself waits as long as a Retry-After header or a maintenance tells it to.
+        # The client itself waits as long as a Retry-After header or a maintenance requires.
         async with asyncio.timeout(seconds):
             yield
     except httpx.HTTPStatusError as error:

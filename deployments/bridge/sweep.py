@@ -61,10 +61,10 @@ logger = logging.getLogger(__name__)
 SETTLED = timedelta(seconds=5)
 # An event's own automation fires within a second.
 FIRED = timedelta(seconds=20)
-# The most that the first turn looks back, where no earlier bridge has left a time.
+# How far back the first turn searches, at most, where no earlier bridge has left a time.
 LONGEST_ABSENCE = timedelta(days=1)
 OVERLAP = timedelta(minutes=10)
-# How often the time is kept for the next bridge.
+# How often the time is stored for the next bridge.
 KEEP_EVERY = timedelta(minutes=1)
 JOBS = [BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS]
 ENDED_BADLY = [StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
@@ -108,13 +108,13 @@ class Sweep:
         self._ignored_events: set[UUID] = set()
 
     async def turn(self) -> Swept:
-        """Raises OutageError or StorageUnavailableError where somebody does not answer; what can be
-        done without them is done."""
+        """Raises OutageError or StorageUnavailableError where a service does not answer; what can
+        be done without it is done."""
         now, swept = datetime.now(UTC), Swept()
         if self._begun_until is None or self._reconciled_until is None:
             earliest = now - LONGEST_ABSENCE
-            kept = await self._server.swept_until()
-            self._begun_until = self._reconciled_until = max(kept or earliest, earliest)
+            stored = await self._server.swept_until()
+            self._begun_until = self._reconciled_until = max(stored or earliest, earliest)
         failures: list[TransientError] = []
         for part in (
             partial(self._begin, now, self._begun_until, swept),
@@ -153,7 +153,7 @@ class Sweep:
                 request = _request(event)
                 await self._server.start_run(_begin_job(event.id, request), f"event:{event.id}", [])
             except InvalidInputError as error:
-                # Somebody else has posted it under our event's name.
+                # Another client has posted it under our event's name.
                 logger.error("event=%s is not the bridge's: %s", event.id, error)
                 self._ignored_events.add(event.id)
             except RequestRejectedError as error:
@@ -225,7 +225,7 @@ class Sweep:
         self._reconciled &= {run.id for run in runs}
 
     async def _dead_letter_lost(self, run: FlowRun, now: datetime) -> None:
-        """Dead-letters the event of a second run that came to nothing, unless records tell of it.
+        """Dead-letters the event of a second run that came to nothing, unless it has records.
 
         A clip that its event brings has no record before a run claims it.
         """
@@ -248,11 +248,11 @@ class Sweep:
 
 
 def _request(event: Event) -> BeginClipGeneration:
-    """What the bridge's event asks for. Raises InvalidInputError where it is not the bridge's."""
+    """The request in the bridge's event. Raises InvalidInputError where it is not the bridge's."""
     detail = event.payload.get("detail")
     # A bridge of clipflow 0.1 posted the detail itself.
-    asked = parse_json(detail, "the event") if isinstance(detail, str) else event.payload
-    return BeginClipGeneration.read(asked, "the event")
+    request = parse_json(detail, "the event") if isinstance(detail, str) else event.payload
+    return BeginClipGeneration.read(request, "the event")
 
 
 def _begin_job(event_id: UUID, request: BeginClipGeneration) -> Job:

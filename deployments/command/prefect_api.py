@@ -207,7 +207,7 @@ class Job:
 
     @property
     def id(self) -> str:
-        """The beginning of the run's id, which is enough to tell it from others."""
+        """The beginning of the run's id, which is enough to distinguish it from others."""
         return str(self.run.id)[:_SHORT_ID]
 
     @property

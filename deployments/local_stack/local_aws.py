@@ -2,7 +2,7 @@
 
 Two things of MiniStack 1.5 are replaced; each can go when a MiniStack does it itself:
 - It reads an object whole for every range requested of it: 1 MB of 2.5 GB took 2.5 s and twice the
-  object's size in memory, and meanwhile nobody else was answered. Here it is read from the disk.
+  object's size in memory, and meanwhile other requests waited. Here it is read from the disk.
 - It saves its tables and queues when it stops, so a SIGKILL loses all of them. Here it also saves
   within `SAVE_EVERY` seconds of a change.
 """

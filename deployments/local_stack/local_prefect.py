@@ -1,7 +1,7 @@
 """The Prefect server as the local stack needs it.
 
 On SQLite, Prefect 3.8 begins a transaction as a reader's and makes it a writer's at its first
-write. Where somebody else has written meanwhile, SQLite refuses that at once, whatever its busy
+write. Where another client has written meanwhile, SQLite refuses that at once, whatever its busy
 timeout; the server answers 503, and its client retries after 2, 4, 8 s. Of 20 events that came
 together, 15 were refused. Here each transaction is a writer's from its beginning, and waits for
 its turn. This can go when Prefect does so itself, or with PostgreSQL, which knows none of it.

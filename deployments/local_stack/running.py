@@ -112,7 +112,7 @@ def shared_stack(
     A stack that was started here runs until its last user has left, which then waits for its end.
     One that `make up` has started does not depend on its users.
 
-    Users hold a shared lock on a file; whoever can lock it exclusively knows that nobody uses the
+    Users hold a shared lock on a file; whoever can lock it exclusively knows that no one uses the
     stack. `notify` gets a line before this waits for another process.
     """
     with _lock_file(settings, "users") as users:
@@ -138,7 +138,7 @@ class StackUsers:
         fcntl.flock(self._guard, fcntl.LOCK_EX)
 
     def have_left(self) -> bool:
-        """Whether nobody uses the stack any more. The lock then keeps new users out until this
+        """Whether no process uses the stack any more. The lock then keeps new users out until this
         process has ended."""
         if _try_lock(self._users, fcntl.LOCK_EX):
             return True
@@ -181,7 +181,7 @@ def _wait_until_stopped(settings: StackSettings) -> None:
 
 
 def _is_last(users: IO[bytes]) -> bool:
-    # The guard, too, holds the lock for a moment every time it looks.
+    # The guard, too, holds the lock for a moment every time it checks.
     for _ in range(3):
         if _try_lock(users, fcntl.LOCK_EX):
             return True

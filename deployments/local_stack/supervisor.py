@@ -151,7 +151,7 @@ class Supervisor:
         while True:
             code = await part.ended()
             since, is_short = datetime.now(UTC), time.monotonic() - part.started < SHORT_LIFE
-            # A part that somebody else has killed may work as well as before.
+            # A part that was killed from outside may work as well as before.
             failures = 0 if code == -signal.SIGKILL else failures + 1 if is_short else 1
             ended = (
                 f"{part.name} ended by itself, code {code}; {part.log} ends:\n{part.end_of_log()}"

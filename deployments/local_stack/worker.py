@@ -14,7 +14,7 @@ from deployments.local_stack.settings import WORK_POOLS
 
 
 async def serve() -> None:
-    """Serves the pools until this process is told to end; then ends their flow runs."""
+    """Serves the pools until this process is signalled to end; then ends their flow runs."""
     setup_signal_handlers_worker(os.getpid(), "the worker", print)
     async with asyncio.TaskGroup() as group:
         for pool in WORK_POOLS:

@@ -8,7 +8,7 @@ SOURCES is a folder that holds, side by side,
 - `NotoSansCJK-Bold.ttc` out of Debian's package fonts-noto-cjk 1:20220127+repack1-1,
 - `NotoEmoji_700Bold.ttf` out of npm's package @expo-google-fonts/noto-emoji 0.4.7.
 
-What it writes is committed, so that nobody else needs these: run it only to add a script. Needs
+What it writes is committed, so that no one else needs these: run it only to add a script. Needs
 fontTools, and a minute for the Chinese, Japanese and Korean characters. See README.md for why the
 fonts are changed, and OFL.txt for the licence of what they were and of what they become.
 """
@@ -101,7 +101,7 @@ def reduce(font: Any, characters: set[int], script: str) -> None:
 
 
 def rename(font: Any, family: str) -> None:
-    """A name of its own, as the licence asks for, and no other font on a machine has it."""
+    """A name of its own, as the licence requires, and no other font on a machine has it."""
     names = font["name"]
     kept = {key: names.getDebugName(key) for key in (COPYRIGHT, VERSION, LICENCE, LICENCE_AT)}
     names.names = []
@@ -129,7 +129,7 @@ def level(font: Any) -> None:
 
 
 def address(font: Any) -> None:
-    """One table of characters: libass 0.17.1 looks into the first, which may lack the emoji."""
+    """One table of characters: libass 0.17.1 reads the first, which may lack the emoji."""
     tables = font["cmap"].tables
     font["cmap"].tables = [max(tables, key=lambda table: (table.platformID, len(table.cmap)))]
 

@@ -208,6 +208,7 @@ def _repeats(run: FlowRun, keys: ClipKeys, made: ClipRequest) -> bool:
         "clipId": keys.clip_id,
         "segments": run.parameters.get("segments"),
         "sourceKey": run.parameters.get("source_key"),
+        "audioTrack": run.parameters.get("audio_track"),
     }
     try:
         record = record_store().clip(keys) or ClipRecord()

@@ -55,14 +55,14 @@ def prepare(
         return prepare_remote(keys, force)
 
 
-def transcribe_all(keys: ShortsKeys, language: str | None, *, force: bool) -> None:
+def transcribe_all(keys: ShortsKeys, config: ShortsConfig, *, force: bool) -> None:
     """Transcribe a video, window by window. Raises the first error as soon as one fails."""
-    windows = plan_windows(keys, language, force)
+    windows = plan_windows(keys, config, force)
     if not windows:
         return
     threads = max(1, cores() // min(local_concurrency(), len(windows)))
     _results([transcribe_window.submit(window, threads, force) for window in windows], "windows")
-    join_windows(keys, language, windows)
+    join_windows(keys, config, windows)
 
 
 def cut_all(moments: list[PlannedMoment], *, force: bool) -> None:

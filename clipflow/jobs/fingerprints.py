@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from clipflow import PIPELINE_VERSION
+from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.clips import Segment
 from clipflow.domain.layouts import Layout
 from clipflow.domain.shorts import Moment, ShortsConfig
@@ -31,7 +32,15 @@ MODEL_SERVERS = ("ANTHROPIC_BASE_URL", "OLLAMA_BASE_URL", "OPENAI_BASE_URL")
 # Whose video it is, how many moments of which length: settled before a short is rendered.
 _NOT_RENDERED = {"segment_count", "target_seconds", "user_id", "video_id", "language"}
 # What does nothing to the choice of moments.
-_NOT_CHOSEN_BY = {"user_id", "video_id", "background_video", "layout", "aspect", "caption_style"}
+_NOT_CHOSEN_BY = {
+    "user_id",
+    "video_id",
+    "background_video",
+    "layout",
+    "aspect",
+    "caption_style",
+    "audio_track",
+}
 # What does nothing to a transcript: found elsewhere, or a secret.
 _NOT_HEARD_BY = {"face_model", "highlight_model", "hugging_face_token"}
 _ONLY_WHISPERX = {"whisperx_align_model"}
@@ -44,21 +53,30 @@ def fingerprint(made_from: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def of_segment(head: ObjectHead, span: Span, target: OutputFormat) -> str:
-    """Of one segment's encoded file."""
+def of_segment(
+    head: ObjectHead, span: Span, target: OutputFormat, audio_track: int | None = None
+) -> str:
+    """Of one segment's encoded file; `audio_track` is the number of the source's track in it."""
     times = [format_timecode(span.start), format_timecode(span.end)]
-    return fingerprint([times, head.etag, asdict(target)])
+    return fingerprint([times, head.etag, asdict(target), audio_track])
 
 
 def of_clip(segments: Sequence[tuple[Segment, ObjectHead]]) -> str:
     """Of a clip: the same spans of the same sources, in the same order."""
     return fingerprint(
-        [[s.model_dump(include={"start_time", "end_time"}), head.etag] for s, head in segments]
+        [
+            [s.model_dump(include={"start_time", "end_time", "audio_track"}), head.etag]
+            for s, head in segments
+        ]
     )
 
 
 def of_transcript(
-    video: ObjectHead, supplied: ObjectHead | None, language: str | None, models: Models
+    video: ObjectHead,
+    supplied: ObjectHead | None,
+    language: str | None,
+    audio_track: AudioTrack | None,
+    models: Models,
 ) -> str:
     """Of a transcript: from subtitles that a user supplied, else from the sound."""
     if supplied:
@@ -69,6 +87,7 @@ def of_transcript(
         [
             video.etag,
             language,
+            audio_track,
             models.model_dump(mode="json", exclude=unused),
             file_digest(models.whisper_model),
             models.diarizes,

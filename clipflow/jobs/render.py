@@ -126,7 +126,7 @@ def _gather(
     """Everything that ffmpeg needs, in `scratch`."""
     config, written = job.config, scratch / "captions.ass"
     source = open_source(video, objects)
-    probe = probe_source(source)
+    probe = probe_source(source, config.audio_track)
     span = span_within(Span(job.moment.start, job.moment.end), probe)
     window = fetch_window(source, probe, span, scratch / "window.nut")
     # A background video is named to be seen.

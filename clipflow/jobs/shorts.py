@@ -115,12 +115,12 @@ class PlannedMoment:
 
 
 def plan_moments(
-    keys: ShortsKeys, moments: list[Moment], objects: ObjectStore
+    keys: ShortsKeys, config: ShortsConfig, moments: list[Moment], objects: ObjectStore
 ) -> list[PlannedMoment]:
     """What to cut for each moment. Raises InvalidInputError for one that is not within the
     video."""
     head = find_source([keys.original], objects)
-    probe = probe_source(open_source(head, objects))
+    probe = probe_source(open_source(head, objects), config.audio_track)
     target = to_sdr(common_format([probe]))
     return [
         PlannedMoment(

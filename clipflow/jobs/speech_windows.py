@@ -13,6 +13,7 @@ from pathlib import Path
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import parse_json
+from clipflow.domain.shorts import ShortsConfig
 from clipflow.domain.timecode import format_clock
 from clipflow.domain.transcript import Transcript, Word, read_words, words_json
 from clipflow.jobs import fingerprints
@@ -83,7 +84,7 @@ class SpeechWindow:
 
 def plan_windows(
     keys: ShortsKeys,
-    language: str | None,
+    config: ShortsConfig,
     objects: ObjectStore,
     machine: Machine,
     models: Models,
@@ -93,13 +94,13 @@ def plan_windows(
     """The windows to transcribe; none where the transcript is there already, made from the same.
 
     Subtitles that a user put beside the video are taken as its transcript. Else the sound of each
-    window is stored, and one language is decided on for all of them: `language`, or the one
+    window is stored, and one language is decided on for all of them: the config's, or the one
     detected. Raises SourceNotFoundError without a video, InvalidInputError where it has no sound,
     and what reading it and the recogniser raise.
     """
-    video = find_source([keys.original], objects)
+    video, language = find_source([keys.original], objects), config.language
     supplied = _supplied_subtitles(keys, objects)
-    made_from = fingerprints.of_transcript(video, supplied, language, models)
+    made_from = _made_from(video, supplied, config, models)
     if not force and is_made_from(objects.head(keys.words), made_from):
         return []
     if supplied:
@@ -109,7 +110,7 @@ def plan_windows(
         _store(keys, transcript, supplied, checkpoint(video.etag, made_from), objects)
         return []
     if force or not is_made_from(objects.head(keys.windows), made_from):
-        _store_windows(keys, video, language, objects, machine, models, made_from)
+        _store_windows(keys, video, config, objects, machine, models, made_from)
     text = objects.text(keys.windows, _LARGEST_PLAN_BYTES)
     plan = parse_json(text, keys.windows, "Delete it.")
     return [
@@ -156,7 +157,7 @@ def transcribe_window(
 
 def join_windows(
     keys: ShortsKeys,
-    language: str | None,
+    config: ShortsConfig,
     windows: list[SpeechWindow],
     objects: ObjectStore,
     machine: Machine,
@@ -180,8 +181,8 @@ def join_windows(
                     file.write(_download_sound(window, scratch, objects, machine).read_bytes())
             words = separate_speakers(words, whole, models)
     video = find_source([keys.original], objects)
-    spoken = windows[0].language if words or language else None
-    made_from = fingerprints.of_transcript(video, None, language, models)
+    spoken = windows[0].language if words or config.language else None
+    made_from = _made_from(video, None, config, models)
     transcript = Transcript(tuple(words), spoken)
     _store(keys, transcript, None, checkpoint(video.etag, made_from), objects)
 
@@ -191,6 +192,13 @@ def read_transcript(keys: ShortsKeys, objects: ObjectStore) -> Transcript:
     head = find_source([keys.words], objects)
     words = read_words(objects.text(keys.words, _LARGEST_TRANSCRIPT_BYTES), keys.words)
     return Transcript(words, head.metadata.get(_LANGUAGE) or None)
+
+
+def _made_from(
+    video: ObjectHead, supplied: ObjectHead | None, config: ShortsConfig, models: Models
+) -> str:
+    language, track = config.language, config.audio_track
+    return fingerprints.of_transcript(video, supplied, language, track, models)
 
 
 def _store(
@@ -211,16 +219,16 @@ def _store(
 def _store_windows(
     keys: ShortsKeys,
     video: ObjectHead,
-    language: str | None,
+    config: ShortsConfig,
     objects: ObjectStore,
     machine: Machine,
     models: Models,
     made_from: str,
 ) -> None:
     """Store each window's sound, and then the plan, which says that all of them are there."""
-    code = requested_language(language)
+    code = requested_language(config.language)
     source = open_source(video, objects)
-    probe = probe_source(source)
+    probe = probe_source(source, config.audio_track)
     if probe.audio is None:
         raise InvalidInputError(
             f"{keys.label} has no sound, so no speech can be recognised in it.",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.transcript import Transcript, words_json
 from clipflow.media.probe import probe_sound
 from clipflow.media.source import LocalSource
@@ -34,7 +35,12 @@ WRITERS: Mapping[str, Callable[[Transcript], str]] = {
 }
 
 
-def transcribe_file(path: Path, language: str | None, scratch: Path | None = None) -> Transcript:
+def transcribe_file(
+    path: Path,
+    language: str | None,
+    scratch: Path | None = None,
+    audio_track: AudioTrack | None = None,
+) -> Transcript:
     """Recognises the speech in a video or audio file; reports progress.
 
     Times count from the video's first frame, or from the beginning of an audio file. `scratch` is
@@ -43,7 +49,7 @@ def transcribe_file(path: Path, language: str | None, scratch: Path | None = Non
     Raises MediaRefusedError where there is no sound, and what reading it and the transcriber raise.
     """
     source = LocalSource(path)
-    sound = probe_sound(source)
+    sound = probe_sound(source, audio_track)
     with TemporaryDirectory(prefix="clipflow-transcribe-", dir=scratch) as folder:
         extracted = Path(folder, "sound.raw")
         with portion(0, _EXTRACTED):

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.domain.transcript import LONGEST
-from clipflow.media.probe import Probe, SoundProbe, audio_stream
+from clipflow.media.audio_streams import audio_stream, decode
+from clipflow.media.probe import Probe, SoundProbe
 from clipflow.media.source import Source, source_errors
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
 from clipflow.speech.speakers import LEVELS_PER_SECOND, ChannelLevels
@@ -60,7 +61,7 @@ def extract(source: Source, known: Probe | SoundProbe, path: Path) -> ChannelLev
 
 def _frames(container: InputContainer, known: Probe | SoundProbe) -> Iterator[AudioFrame]:
     """Every frame of the sound; all streams are read, so that the end of the source is known."""
-    sound = audio_stream(container, known.name)
+    sound = audio_stream(container, known.name, _track(known))
     if sound is None:
         raise MediaRefusedError(f"{known.name} has no sound.", "Name a source that has it.")
     decoded, damaged, reached = 0, 0, Fraction(0)
@@ -70,7 +71,7 @@ def _frames(container: InputContainer, known: Probe | SoundProbe) -> Iterator[Au
         if packet.stream_index != sound.index:
             continue
         try:
-            frames = [frame for frame in packet.decode() if isinstance(frame, AudioFrame)]
+            frames = decode(sound, packet)
         except av.error.InvalidDataError:
             damaged += 1
             continue
@@ -83,6 +84,12 @@ def _frames(container: InputContainer, known: Probe | SoundProbe) -> Iterator[Au
                 f"No sound of {known.name} can be decoded.", "Re-encode its sound."
             )
     _check_end(known, reached)
+
+
+def _track(known: Probe | SoundProbe) -> int | None:
+    if isinstance(known, SoundProbe):
+        return known.track
+    return known.audio.track if known.audio else None
 
 
 def _check_end(known: Probe | SoundProbe, reached: Fraction) -> None:

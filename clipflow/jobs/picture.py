@@ -28,8 +28,7 @@ from clipflow.media.loudness import normalize
 from clipflow.media.output_format import is_hdr, matrix_of
 from clipflow.media.probe import Probe
 from clipflow.media.window import Window
-from clipflow.reframe.crop import cropped
-from clipflow.reframe.frame_plan import FramePlan, Section
+from clipflow.reframe.crop import FramePlan, Section, cropped
 
 SAMPLE_RATE = 48_000
 _AUDIO_BITS = 160_000

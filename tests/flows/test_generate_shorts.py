@@ -10,7 +10,7 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from clipflow.jobs.speech_windows import plan_windows
+from clipflow.jobs.transcription import plan_windows
 from clipflow.settings import models
 from tasks.shorts import choose_moments, render_short
 from tests.clipflow.highlights.model_server import Reply, model_server

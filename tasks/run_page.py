@@ -27,7 +27,7 @@ from clipflow.domain.errors import ClipflowError, Failure, bounded_message
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.shorts import Short
 from clipflow.results import publish, tables
-from clipflow.results.posters import contact_sheet
+from clipflow.results.publish import contact_sheet
 from clipflow.settings import this_machine
 from clipflow.storage.objects import ObjectHead, ObjectStore, link, object_store, shorts_store
 from clipflow.telemetry.progress import reporting_to

@@ -20,7 +20,7 @@ from clipflow.jobs.segment import (
     span_within,
     video_metadata,
 )
-from clipflow.jobs.speech_windows import read_transcript
+from clipflow.jobs.transcription import read_transcript
 from clipflow.machine import Machine, encoder_slot
 from clipflow.media import ffmpeg
 from clipflow.media.encode import verify_frame_count
@@ -28,7 +28,7 @@ from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
 from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span, Window, fetch_window
-from clipflow.reframe.frame_plan import FramePlan
+from clipflow.reframe.crop import FramePlan
 from clipflow.settings import models
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import portion

@@ -21,7 +21,7 @@ from clipflow.jobs.segment import (
     open_source,
     span_within,
 )
-from clipflow.jobs.speech_windows import read_transcript
+from clipflow.jobs.transcription import read_transcript
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.output_format import common_format, to_sdr

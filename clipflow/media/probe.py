@@ -125,7 +125,8 @@ class Probe:
     `audio` is None where the source has no audio. `duration` is in seconds from the first frame,
     None where the container does not declare it. `parameter_sets` are those of a video stream whose
     packets can be copied unchanged into a segment; otherwise they are None, and `reencode_reason`
-    gives the reason.
+    gives the reason. Where it is `interlaced`, frames may consist of two fields of different times;
+    each decoded frame is flagged.
     """
 
     name: str
@@ -143,6 +144,7 @@ class Probe:
     parameter_sets: ParameterSets | None = None
     mirrored: bool = False
     reencode_reason: str = "the packets of the source were not inspected"
+    interlaced: bool = False
 
     @property
     def start(self) -> Fraction:
@@ -184,6 +186,7 @@ def probe_source(source: Source, track: AudioTrack | None = None) -> Probe:
             duration=_duration(source, container, picture, start),
             parameter_sets=sets,
             reencode_reason=reencode_reason,
+            interlaced=_may_be_interlaced(frame, picture),
         )
         if container.format.name in _STREAM_FORMATS and isinstance(source, FileSource):
             _check_clock(container, picture, source)
@@ -354,6 +357,23 @@ def _copyable_parameter_sets(
         (sequence.reencode_reason for sequence in sequences if sequence.reencode_reason), ""
     )
     return (None, reencode_reason) if reencode_reason else (sets, "")
+
+
+# Codecs that often mix interlaced and progressive frames, so that the first one decides nothing.
+_MIXED_CODECS = ("mpeg2video", "vc1")
+
+
+def _may_be_interlaced(frame: VideoFrame, picture: VideoStream) -> bool:
+    context = picture.codec_context
+    if frame.interlaced_frame or context.name in _MIXED_CODECS:
+        return True
+    if context.name != "h264":
+        return False
+    try:
+        sequences = parameter_sets(context.extradata or b"").sequences
+    except ValueError:
+        return False
+    return not all(sequence.progressive for sequence in sequences)
 
 
 def _colour_of(frame: VideoFrame) -> Colour:

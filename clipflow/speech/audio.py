@@ -1,4 +1,7 @@
-"""The sound of a source, read once and written to disk on the video's own time line."""
+"""The sound of a source, written to disk on the video's own time line, and packed as FLAC.
+
+The FLAC is stored, so that the sound is read from the video once, however often it is used.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -15,6 +18,8 @@ from numpy.typing import NDArray
 
 from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.domain.transcript import LONGEST
+from clipflow.machine import Machine
+from clipflow.media import ffmpeg
 from clipflow.media.audio_streams import audio_stream, decode
 from clipflow.media.probe import Probe, SoundProbe
 from clipflow.media.source import Source, source_errors
@@ -248,3 +253,23 @@ class _Coherence:
         common = np.square(np.abs(self._cross)).sum()
         most = self._powers.prod(axis=0).sum()
         return float(common / most) if most else 1.0
+
+
+_RAW_FORMAT = ("-f", "s16le", "-ar", str(RATE), "-ac", "1")
+# Seconds: an hour of sound takes two.
+_DEADLINE = 600.0
+_MAX_BYTES = LONGEST * RATE * SAMPLE_BYTES
+
+
+def pack_flac(sound: Path, path: Path, machine: Machine) -> None:
+    """The sound that `audio.extract` wrote, as FLAC. Raises what `ffmpeg.run` raises."""
+    arguments = [*_RAW_FORMAT, "-i", str(sound), "-c:a", "flac", "-f", "flac", str(path)]
+    ffmpeg.run(
+        arguments, f"packing {sound.name}", machine, _DEADLINE, max_bytes=2 * sound.stat().st_size
+    )
+
+
+def unpack_flac(path: Path, sound: Path, machine: Machine) -> None:
+    """The same the other way. Raises what `ffmpeg.run` raises."""
+    arguments = ["-f", "flac", "-i", str(path), *_RAW_FORMAT, str(sound)]
+    ffmpeg.run(arguments, f"unpacking {path.name}", machine, _DEADLINE, max_bytes=_MAX_BYTES)

@@ -18,7 +18,7 @@ import numpy as np
 from clipflow.domain.errors import InvalidInputError, NotInstalledError, redact
 from clipflow.domain.transcript import PartialWord, Word, fill_times
 from clipflow.settings import Models
-from clipflow.speech.grouping import regroup
+from clipflow.speech.alignment import regroup
 from clipflow.speech.sound import RATE, Floats, Samples, floats
 from clipflow.speech.weights import find_weights
 from clipflow.telemetry.progress import report

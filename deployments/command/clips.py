@@ -32,7 +32,7 @@ from deployments.command.files import (
 )
 from deployments.command.follow import ClipsRequest, follow
 from deployments.command.output import ExitCode, Output
-from deployments.command.prefect_api import Job
+from deployments.command.prefect_api import JobRun
 
 # Seconds by which a cut may end past its source; clipflow.jobs.clips clamps it.
 _TOLERANCE = 1
@@ -132,12 +132,12 @@ def _make(request: BeginClipGeneration, out: Path | None, output: Output) -> Non
         return ClipsRequest(event_id, clips)
 
     runs = follow(start, output)
-    documents = [_download(Job(runs[keys.clip_id], keys), out) for keys in clips]
+    documents = [_download(JobRun(runs[keys.clip_id], keys), out) for keys in clips]
     output.document["clips"] = documents
     _print_results(documents, output)
 
 
-def _download(job: Job, out: Path | None) -> dict[str, Any]:
+def _download(job: JobRun, out: Path | None) -> dict[str, Any]:
     """Downloads a clip to `out`, where it is made; returns its part of the JSON document."""
     record = read_record(job.keys)
     failure = job.failure(record)

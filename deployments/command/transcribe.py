@@ -12,7 +12,7 @@ from clipflow.domain.errors import ClipflowError, InvalidInputError, NotInstalle
 from clipflow.domain.model import Model
 from clipflow.domain.shorts import LanguageTag
 from clipflow.domain.transcript import Transcript
-from clipflow.jobs.transcript import WRITERS, transcribe_file
+from clipflow.jobs.transcription import WRITERS, transcribe_file
 from clipflow.telemetry.progress import reporting_to
 from deployments.command.files import (
     OutputManifest,

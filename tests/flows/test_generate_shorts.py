@@ -11,7 +11,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from clipflow.domain.shorts import ShortsConfig
-from clipflow.jobs.speech_windows import plan_windows
+from clipflow.jobs.transcription import plan_windows
 from clipflow.settings import models
 from tasks.shorts import choose_moments, render_short
 from tests.clipflow.highlights.model_server import Reply, model_server

@@ -141,7 +141,7 @@ class Child:
 
 
 def record_tag(record: RecordKeys) -> str:
-    """The tag of every child run that works on the record, whoever started it."""
+    """The tag of every child run of the record, whichever run started it."""
     return "/".join(record.record.values())
 
 
@@ -194,7 +194,7 @@ def render_child(request: Render, force: bool) -> Child:
 
 
 def _forced_suffix(force: bool) -> str:
-    """With `force`, each run makes a part anew, but only once, however often the run restarts."""
+    """With `force`, each run makes a part again, but only once, however often the run restarts."""
     return f"-forced-by-{runtime.flow_run.get_id()}" if force else ""
 
 
@@ -261,7 +261,7 @@ class ChildRunGroup:
 
     def _raise_if_closed(self) -> None:
         if self._closed.is_set():
-            raise StoppedError("The run that asked for this ended first.")
+            raise StoppedError("The run that started this ended first.")
 
 
 _group: ContextVar[ChildRunGroup] = ContextVar("child_run_group")
@@ -322,7 +322,7 @@ def cancel_children(record: RecordKeys, parent: str) -> None:
     )
     with get_client(sync_client=True) as client:
         for run in client.read_flow_runs(flow_run_filter=active):
-            state: State[Any] = Cancelling(message="The run that asked for this ended first.")
+            state: State[Any] = Cancelling(message="The run that started this ended first.")
             client.set_flow_run_state(run.id, state)
 
 

@@ -176,7 +176,7 @@ def start_queued(owner: str, made: tuple[ClipKeys, ClipRequest] | None = None) -
     """Start the newest of the runs that were queued behind the run `owner` again.
 
     Not if it would only repeat the request that the owner has `made`, None if it made nothing. A
-    failure is only logged: what the owner has made stands.
+    failure is only logged: the owner's result is not affected.
     """
     queued = FlowRunFilter(tags=FlowRunFilterTags(all_=[f"{_QUEUED_BEHIND}:{owner}"]))
     try:

@@ -96,7 +96,7 @@ DUE = (ClipStatus.DETECTED, ClipStatus.PENDING, ClipStatus.FAILED)
 class ClipRecord(Model):
     """What a run reads of a clip's record; what it writes is in `clipflow.domain.transitions`.
 
-    Anybody may have written it, so nothing of it is trusted before `complete_request` checks it.
+    Its content is not trusted before `complete_request` checks it.
     """
 
     status: Any = None

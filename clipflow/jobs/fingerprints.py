@@ -3,7 +3,7 @@
 A finished object keeps the digest in its metadata. Where a run would make the object from the same,
 it is left as it is; see docs/adr/0020-fingerprints-rather-than-prefects-cache.md. Configs and
 settings go in whole, without the fields that are known to change nothing: a field that is
-added makes things anew until it is listed here.
+added causes outputs to be made again until it is listed here.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from clipflow.media.window import Span
 from clipflow.settings import Models, Transcriber
 from clipflow.storage.objects import ObjectHead
 
-# Where language models are that speak like these; with another server, another one answers.
+# Addresses of compatible model servers: another server may answer differently.
 MODEL_SERVERS = ("ANTHROPIC_BASE_URL", "OLLAMA_BASE_URL", "OPENAI_BASE_URL")
 # Whose video it is, how many moments of which length: settled before a short is rendered.
 _NOT_RENDERED = {"segment_count", "target_seconds", "user_id", "video_id", "language"}

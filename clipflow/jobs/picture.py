@@ -200,7 +200,7 @@ def _whole(stream: Any, made_of: Ingredients, box: tuple[int, int, int, int]) ->
 def _scaled(stream: Any, probe: Probe, **size: Any) -> Any:
     """In another size and in BT.709."""
     if is_hdr(probe.colour):
-        # Mapped when it is small: that is the dearest of all filters.
+        # Tone mapping after scaling down, because it is the most expensive of all filters.
         return tone_map(stream.filter("scale", **size))
     given = MATRICES.get(matrix_of(probe), "auto")
     matrices = {"in_color_matrix": given, "out_color_matrix": "bt709", "out_range": "tv"}

@@ -150,7 +150,7 @@ def _gather(
 def _plan(
     window: Window, probe: Probe, layout: Layout, config: ShortsConfig, spoken: Transcript
 ) -> FramePlan:
-    # Here, because it brings OpenCV, for which no other step has a use.
+    # Imported here, because it imports OpenCV, which no other step needs.
     from clipflow.reframe.analysis import Film
     from clipflow.reframe.director import plan_frames
 

@@ -256,7 +256,7 @@ CLOCK_TOLERANCE = 1
 def several_recordings(name: str) -> MediaRefusedError:
     """The error for a file whose clock restarts within the file."""
     return MediaRefusedError(
-        f"{name} is several recordings in one file: its clock starts anew.",
+        f"{name} contains several joined recordings: its timestamps start again.",
         "Join them with ffmpeg's concat demuxer, which gives them one clock.",
     )
 

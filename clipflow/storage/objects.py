@@ -125,7 +125,7 @@ class ObjectStore:
         )
 
     def _data_once(self, key: str, limit: int) -> tuple[bytes, int]:
-        """What one request brings of an object, and the length that S3 announced for it.
+        """The body of one response of an object, and the length that S3 announced for it.
 
         Nothing is read of an object of more than `limit` bytes.
         """

@@ -94,7 +94,7 @@ def ask_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]
 
 def test_a_long_video_becomes_shorts_and_the_objects_of_the_contract(warehouse: Warehouse) -> None:
     state = warehouse.generate()
-    assert (state.name, state.message) == ("Completed", "2 of 2 shorts asked for.")
+    assert (state.name, state.message) == ("Completed", "2 of 2 shorts made.")
     assert warehouse.names() == OBJECTS
     assert warehouse.history == MADE
     record = warehouse.record
@@ -229,7 +229,7 @@ def test_fewer_moments_than_requested_make_fewer_shorts(warehouse: Warehouse) ->
     found = len(warehouse.record["shorts"])
     assert 2 <= found <= 4
     assert warehouse.record["segmentCount"] == 20
-    assert state.message == f"{found} of 20 shorts asked for."
+    assert state.message == f"{found} of 20 shorts made."
 
 
 def test_a_language_model_may_choose_the_moments(

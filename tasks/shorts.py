@@ -19,11 +19,11 @@ def read_config(keys: ShortsKeys) -> ShortsConfig:
 
 
 @task(name="transcribe", task_run_name="plan the transcript", **MEDIA)
-def plan_windows(keys: ShortsKeys, language: str | None, force: bool) -> list[SpeechWindow]:
+def plan_windows(keys: ShortsKeys, config: ShortsConfig, force: bool) -> list[SpeechWindow]:
     """The windows of the video's sound, stored; none where there is a transcript."""
     with progress_bar("transcript", f"the sound of {keys.label}"):
         return speech_windows.plan_windows(
-            keys, language, shorts_store(), this_machine(), models(), force=force
+            keys, config, shorts_store(), this_machine(), models(), force=force
         )
 
 
@@ -37,9 +37,9 @@ def transcribe_window(window: SpeechWindow, threads: int, force: bool) -> None:
 
 
 @task(name="join-windows", task_run_name="join the transcript", **MEDIA)
-def join_windows(keys: ShortsKeys, language: str | None, done: list[SpeechWindow]) -> None:
+def join_windows(keys: ShortsKeys, config: ShortsConfig, done: list[SpeechWindow]) -> None:
     """Join the words of all windows, and store the transcript under its keys."""
-    speech_windows.join_windows(keys, language, done, shorts_store(), this_machine(), models())
+    speech_windows.join_windows(keys, config, done, shorts_store(), this_machine(), models())
 
 
 @task(name="choose-moments", task_run_name="choose moments", **MEDIA)

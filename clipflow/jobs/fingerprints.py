@@ -29,9 +29,25 @@ from clipflow.storage.objects import ObjectHead
 # Where language models are that speak like these; with another server, another one answers.
 MODEL_SERVERS = ("ANTHROPIC_BASE_URL", "OLLAMA_BASE_URL", "OPENAI_BASE_URL")
 # Whose video it is, how many moments of which length: settled before a short is rendered.
-_NOT_RENDERED = {"segment_count", "target_seconds", "user_id", "video_id", "language"}
+_NOT_RENDERED = {
+    "segment_count",
+    "target_seconds",
+    "user_id",
+    "video_id",
+    "language",
+    # Its speakers are in the words.
+    "speaker_tracks",
+}
 # What does nothing to the choice of moments.
-_NOT_CHOSEN_BY = {"user_id", "video_id", "background_video", "layout", "aspect", "caption_style"}
+_NOT_CHOSEN_BY = {
+    "user_id",
+    "video_id",
+    "background_video",
+    "layout",
+    "aspect",
+    "caption_style",
+    "speaker_tracks",
+}
 # What does nothing to a transcript: found elsewhere, or a secret.
 _NOT_HEARD_BY = {"face_model", "highlight_model", "hugging_face_token"}
 _ONLY_WHISPERX = {"whisperx_align_model"}
@@ -58,9 +74,16 @@ def of_clip(segments: Sequence[tuple[Segment, ObjectHead]]) -> str:
 
 
 def of_transcript(
-    video: ObjectHead, supplied: ObjectHead | None, language: str | None, models: Models
+    video: ObjectHead,
+    supplied: ObjectHead | None,
+    language: str | None,
+    models: Models,
+    speakers: Mapping[str, int | str] | None = None,
 ) -> str:
-    """Of a transcript: from subtitles that a user supplied, else from the sound."""
+    """Of a transcript: from subtitles that a user supplied, else from the sound.
+
+    `speakers` has each speaker's track: a number, or the ETag of a file.
+    """
     if supplied:
         return fingerprint(["subtitles", supplied.key, supplied.etag, video.etag, language])
     is_whisperx = models.transcriber == Transcriber.WHISPERX
@@ -73,6 +96,7 @@ def of_transcript(
             file_digest(models.whisper_model),
             models.diarizes,
             is_whisperx and file_digest(models.whisperx_align_model or ""),
+            *([speakers] if speakers else []),
         ]
     )
 

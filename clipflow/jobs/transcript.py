@@ -9,6 +9,8 @@ from clipflow.media.probe import probe_sound
 from clipflow.media.source import LocalSource
 from clipflow.settings import models
 from clipflow.speech import audio
+from clipflow.speech.levels import Track, own_track, track_levels
+from clipflow.speech.speakers import CHANNELS
 from clipflow.speech.transcriber import transcribe
 from clipflow.subtitles.cues import srt_text, vtt_text
 from clipflow.telemetry.progress import portion
@@ -34,13 +36,20 @@ WRITERS: Mapping[str, Callable[[Transcript], str]] = {
 }
 
 
-def transcribe_file(path: Path, language: str | None, scratch: Path | None = None) -> Transcript:
+def transcribe_file(
+    path: Path,
+    language: str | None,
+    scratch: Path | None = None,
+    speaker_tracks: Mapping[str, int | Path] | None = None,
+) -> Transcript:
     """Recognises the speech in a video or audio file; reports progress.
 
     Times count from the video's first frame, or from the beginning of an audio file. `scratch` is
-    the folder of temporary files: 115 MB for each hour of sound.
+    the folder of temporary files: 115 MB for each hour of sound. `speaker_tracks` has the sound of
+    each speaker: one of the file's audio tracks, from 0, or a file that begins when this one does.
 
-    Raises MediaRefusedError where there is no sound, and what reading it and the transcriber raise.
+    Raises MediaRefusedError where there is no sound, InvalidInputError where there is no such
+    track, and what reading them and the transcriber raise.
     """
     source = LocalSource(path)
     sound = probe_sound(source)
@@ -48,8 +57,19 @@ def transcribe_file(path: Path, language: str | None, scratch: Path | None = Non
         extracted = Path(folder, "sound.raw")
         with portion(0, _EXTRACTED):
             levels = audio.extract(source, sound, extracted)
+            speakers = CHANNELS if levels is not None and levels.have_a_voice_each() else ()
+            if speaker_tracks:
+                speakers = tuple(speaker_tracks)
+                levels = track_levels(
+                    [
+                        Track(source, sound.start, track)
+                        if isinstance(track, int)
+                        else own_track(LocalSource(track))
+                        for track in speaker_tracks.values()
+                    ]
+                )
         with portion(_EXTRACTED, 1):
             transcript = transcribe(extracted, language, models())
-    if levels is None or not levels.have_a_voice_each():
+    if not levels or not speakers:
         return transcript
-    return Transcript(tuple(levels.assign(transcript.words)), transcript.language)
+    return Transcript(tuple(levels.assign(transcript.words, speakers)), transcript.language)

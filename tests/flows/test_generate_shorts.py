@@ -10,6 +10,7 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from clipflow.domain.shorts import ShortsConfig
 from clipflow.jobs.speech_windows import plan_windows
 from clipflow.settings import models
 from tasks.shorts import choose_moments, render_short
@@ -191,10 +192,11 @@ def test_a_video_is_read_for_its_sound_once_however_often_it_is_transcribed(
         return sum(r.method == "GET" and "original.mp4" in r.path for r in proxy.requests)
 
     warehouse.delete("original.srt")
-    plan_windows(warehouse.keys, None, warehouse.objects, a_machine(), models(), force=False)
+    asked = ShortsConfig.read(CONFIG, "the config")
+    plan_windows(warehouse.keys, asked, warehouse.objects, a_machine(), models(), force=False)
     once = read()
     assert once > 0
-    plan_windows(warehouse.keys, None, warehouse.objects, a_machine(), models(), force=False)
+    plan_windows(warehouse.keys, asked, warehouse.objects, a_machine(), models(), force=False)
     assert read() == once
     assert "transcript/window_1.flac" in warehouse.names()
 

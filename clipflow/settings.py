@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     key_prefix: Annotated[str, AfterValidator(lambda prefix: prefix.lstrip("/"))] = Field(
         default="",
         validation_alias="KEY_PREFIX",
-        description="Stands before every clip's key; may hold `{tenantId}`.",
+        description="The prefix of every clip's keys; may contain `{tenantId}`.",
     )
     aws_region: str = Field(
         default="us-east-1", validation_alias="AWS_REGION", description="As the AWS SDK knows it."
@@ -56,12 +56,12 @@ class Settings(BaseSettings):
     shorts_prefix: str = Field(
         default="klippers_warehouse",
         validation_alias="CLIPFLOW_SHORTS_PREFIX",
-        description="Stands before every key of long videos and their shorts.",
+        description="The prefix of every key of long videos and their shorts.",
     )
     scratch: Path = Field(
         default=Path(gettempdir()),
         validation_alias="CLIPFLOW_SCRATCH",
-        description="A folder for windows and segments while they are worked on.",
+        description="The folder of temporary files, such as windows and segments.",
     )
     public_url: str | None = Field(
         default=None,
@@ -134,7 +134,7 @@ class Models(BaseSettings):
         default=Transcriber.WHISPER,
         validation_alias="CLIPFLOW_TRANSCRIBER",
         description="What recognises speech: `whisper` (faster-whisper), or `whisperx`, an extra"
-        " that tells speakers apart and batches on a GPU.",
+        "that separates speakers and processes batches on a GPU.",
     )
     whisper_model: str = Field(
         default="base",
@@ -151,7 +151,7 @@ class Models(BaseSettings):
     hugging_face_token: SecretStr | None = Field(
         default=None,
         validation_alias="HF_TOKEN",
-        description="With it, WhisperX tells speakers apart: its diarization model wants its terms"
+        description="Lets WhisperX separate speakers: its diarization model requires its terms"
         " accepted.",
     )
     face_model: Path | None = Field(
@@ -169,7 +169,7 @@ class Models(BaseSettings):
 
     @property
     def diarizes(self) -> bool:
-        """Whether speakers are told apart by their voices."""
+        """Whether speakers are separated by their voices."""
         return self.transcriber is Transcriber.WHISPERX and bool(self.hugging_face_token)
 
 

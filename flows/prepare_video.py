@@ -32,6 +32,6 @@ def prepare_video(user_id: Identifier, video_id: Identifier, force: bool = False
         config = read_config(keys)
         transcribe_all(keys, config, force=force)
         moments = choose_moments(keys, config, force)
-        cut_all(plan_moments(keys, moments), force=force)
+        cut_all(plan_moments(keys, config, moments), force=force)
         make_thumbnail(keys)
         return moments

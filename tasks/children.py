@@ -46,7 +46,7 @@ from clipflow.jobs.fingerprints import fingerprint
 from clipflow.jobs.render import Render
 from clipflow.jobs.segment import SegmentPlan, is_made_from
 from clipflow.jobs.shorts import read_moments
-from clipflow.jobs.speech_windows import SpeechWindow, is_transcribed
+from clipflow.jobs.transcription import SpeechWindow, is_transcribed
 from clipflow.settings import this_machine
 from clipflow.storage.objects import object_store, shorts_store
 from clipflow.storage.records import record_store
@@ -157,7 +157,7 @@ class Child:
 
 
 def record_tag(record: RecordKeys) -> str:
-    """The tag of every child run that works on the record, whoever started it."""
+    """The tag of every child run of the record, whichever run started it."""
     return "/".join(record.record.values())
 
 
@@ -232,7 +232,7 @@ def window_of_child(keys: ShortsKeys, window: dict[str, Any]) -> SpeechWindow:
 
 
 def _forced_suffix(force: bool) -> str:
-    """With `force`, each run makes a part anew, but only once, however often the run restarts."""
+    """With `force`, each run makes a part again, but only once, however often the run restarts."""
     return f"-forced-by-{runtime.flow_run.get_id()}" if force else ""
 
 
@@ -299,7 +299,7 @@ class ChildRunGroup:
 
     def _raise_if_closed(self) -> None:
         if self._closed.is_set():
-            raise StoppedError("The run that asked for this ended first.")
+            raise StoppedError("The run that started this ended first.")
 
 
 _group: ContextVar[ChildRunGroup] = ContextVar("child_run_group")
@@ -360,7 +360,7 @@ def cancel_children(record: RecordKeys, parent: str) -> None:
     )
     with get_client(sync_client=True) as client:
         for run in client.read_flow_runs(flow_run_filter=active):
-            state: State[Any] = Cancelling(message="The run that asked for this ended first.")
+            state: State[Any] = Cancelling(message="The run that started this ended first.")
             client.set_flow_run_state(run.id, state)
 
 

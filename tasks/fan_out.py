@@ -15,7 +15,7 @@ from clipflow.domain.shorts import Moment, Short, ShortsConfig
 from clipflow.jobs.clips import Cut
 from clipflow.jobs.render import Render
 from clipflow.jobs.shorts import PlannedMoment
-from clipflow.jobs.speech_windows import SpeechWindow
+from clipflow.jobs.transcription import SpeechWindow
 from clipflow.machine import cores, encoders_at_once
 from clipflow.settings import Transcriber, fan_out, limits, models
 from tasks.children import (

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.clips import ClipStatus
 from clipflow.domain.errors import Failure, FailureCode, bounded_message
 from clipflow.domain.layouts import Aspect, Layout
@@ -63,6 +64,7 @@ class ShortsConfig(Model):
     caption_style: Annotated[CaptionStyle, Field(alias="caption_style")] = CaptionStyle.KARAOKE
     language: LanguageTag | None = None
     speaker_tracks: Annotated[SpeakerTracks | None, Field(alias="speaker_tracks")] = None
+    audio_track: Annotated[AudioTrack | None, Field(alias="audio_track")] = None
 
 
 class Moment(Model):

@@ -20,7 +20,7 @@ from clipflow.jobs.segment import (
     span_within,
     video_metadata,
 )
-from clipflow.jobs.speech_windows import read_transcript
+from clipflow.jobs.transcription import read_transcript
 from clipflow.machine import Machine, encoder_slot
 from clipflow.media import ffmpeg
 from clipflow.media.encode import verify_frame_count
@@ -28,7 +28,7 @@ from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
 from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span, Window, fetch_window
-from clipflow.reframe.frame_plan import FramePlan
+from clipflow.reframe.crop import FramePlan
 from clipflow.settings import models
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import portion
@@ -126,7 +126,7 @@ def _gather(
     """Everything that ffmpeg needs, in `scratch`."""
     config, written = job.config, scratch / "captions.ass"
     source = open_source(video, objects)
-    probe = probe_source(source)
+    probe = probe_source(source, config.audio_track)
     span = span_within(Span(job.moment.start, job.moment.end), probe)
     window = fetch_window(source, probe, span, scratch / "window.nut")
     # A background video is named to be seen.
@@ -150,7 +150,7 @@ def _gather(
 def _plan(
     window: Window, probe: Probe, layout: Layout, config: ShortsConfig, spoken: Transcript
 ) -> FramePlan:
-    # Here, because it brings OpenCV, for which no other step has a use.
+    # Imported here, because it imports OpenCV, which no other step needs.
     from clipflow.reframe.analysis import Film
     from clipflow.reframe.director import plan_frames
 

@@ -21,10 +21,10 @@ from clipflow.reframe.people import Shot, Track
 _LIPS, _ABOVE, _FOREHEAD = np.s_[58:70, 24:40], np.s_[46:52, 8:56], np.s_[4:44, 8:56]
 # Seconds: a silence that ends an utterance, and the length above which one is parted.
 _PAUSE, _LONGEST = 0.35, 3.0
-# Seconds between two looks that can be compared, and around an utterance that belong to it.
+# Seconds between two samples that can be compared, and around an utterance that belong to it.
 _COMPARABLE, _MARGIN = 0.3, 0.1
 # How many times as much as the next one a mouth moves that is taken for the speaker's, in one
-# utterance and in all of one speaker's together; and of how many looks that is said.
+# utterance and in all of one speaker's together; and of how many samples that is said.
 _CLEARLY, _TOGETHER, _FEWEST = 1.5, 1.2, 4
 
 
@@ -122,14 +122,14 @@ def _owners(shots: Sequence[Shot], utterances: Sequence[_Utterance]) -> dict[str
 
 
 def _mouth_motion(track: Track, start: float, end: float) -> float | None:
-    """How much the mouth opens and closes from look to look; None of too few looks."""
+    """How much the mouth opens and closes from sample to sample; None of too few samples."""
     found = [motion for time, motion in _motions(track) if start - _MARGIN <= time <= end + _MARGIN]
     return float(np.mean(found)) if len(found) >= _FEWEST else None
 
 
 @cache
 def _motions(track: Track) -> list[tuple[float, float]]:
-    """Between every two looks, by how much the mouth opened or closed, and the second's time."""
+    """Between every two samples, by how much the mouth opened or closed, and the second's time."""
     openings = [
         (time, _opening(face.aligned))
         for time, face in zip(track.times, track.faces, strict=True)

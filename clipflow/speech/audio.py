@@ -1,4 +1,7 @@
-"""The sound of a source, read once and written to disk on the video's own time line."""
+"""The sound of a source, written to disk on the video's own time line, and packed as FLAC.
+
+The FLAC is stored, so that the sound is read from the video once, however often it is used.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -13,13 +16,10 @@ from av.container import InputContainer
 
 from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.domain.transcript import LONGEST
-from clipflow.media.probe import (
-    CLOCK_TOLERANCE,
-    Probe,
-    SoundProbe,
-    audio_stream,
-    several_recordings,
-)
+from clipflow.machine import Machine
+from clipflow.media import ffmpeg
+from clipflow.media.audio_streams import audio_stream, decode
+from clipflow.media.probe import CLOCK_TOLERANCE, Probe, SoundProbe, several_recordings
 from clipflow.media.source import Source, source_errors
 from clipflow.speech.levels import StereoMeter
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
@@ -62,7 +62,7 @@ def extract(source: Source, known: Probe | SoundProbe, path: Path) -> ChannelLev
 
 def _frames(container: InputContainer, known: Probe | SoundProbe) -> Iterator[AudioFrame]:
     """Every frame of the sound; all streams are read, so that the end of the source is known."""
-    sound = audio_stream(container, known.name)
+    sound = audio_stream(container, known.name, _track(known))
     if sound is None:
         raise MediaRefusedError(f"{known.name} has no sound.", "Name a source that has it.")
     decoded, damaged, reached = 0, 0, Fraction(0)
@@ -70,7 +70,7 @@ def _frames(container: InputContainer, known: Probe | SoundProbe) -> Iterator[Au
     for packet in container.demux():
         if packet.pts is not None and packet.time_base:
             reached = max(reached, (packet.pts + (packet.duration or 0)) * packet.time_base)
-        if packet.stream_index != sound.index:
+        if packet.stream.index != sound.index:
             continue
         if packet.dts is not None and packet.time_base:
             time = packet.dts * packet.time_base
@@ -79,7 +79,7 @@ def _frames(container: InputContainer, known: Probe | SoundProbe) -> Iterator[Au
                 raise several_recordings(known.name)
             latest = time
         try:
-            frames = [frame for frame in packet.decode() if isinstance(frame, AudioFrame)]
+            frames = decode(sound, packet)
         except av.error.InvalidDataError:
             damaged += 1
             continue
@@ -92,6 +92,12 @@ def _frames(container: InputContainer, known: Probe | SoundProbe) -> Iterator[Au
                 f"No sound of {known.name} can be decoded.", "Re-encode its sound."
             )
     _check_end(known, reached)
+
+
+def _track(known: Probe | SoundProbe) -> int | None:
+    if isinstance(known, SoundProbe):
+        return known.track
+    return known.audio.track if known.audio else None
 
 
 def _check_end(known: Probe | SoundProbe, reached: Fraction) -> None:
@@ -169,3 +175,23 @@ class _TimeLine:
                 self.file.seek((self._place - part.samples + skipped) * SAMPLE_BYTES)
                 self.file.write(kept)
                 self._written = self._place
+
+
+_RAW_FORMAT = ("-f", "s16le", "-ar", str(RATE), "-ac", "1")
+# Seconds: an hour of sound takes two.
+_DEADLINE = 600.0
+_MAX_BYTES = LONGEST * RATE * SAMPLE_BYTES
+
+
+def pack_flac(sound: Path, path: Path, machine: Machine) -> None:
+    """The sound that `audio.extract` wrote, as FLAC. Raises what `ffmpeg.run` raises."""
+    arguments = [*_RAW_FORMAT, "-i", str(sound), "-c:a", "flac", "-f", "flac", str(path)]
+    ffmpeg.run(
+        arguments, f"packing {sound.name}", machine, _DEADLINE, max_bytes=2 * sound.stat().st_size
+    )
+
+
+def unpack_flac(path: Path, sound: Path, machine: Machine) -> None:
+    """The same the other way. Raises what `ffmpeg.run` raises."""
+    arguments = ["-f", "flac", "-i", str(path), *_RAW_FORMAT, str(sound)]
+    ffmpeg.run(arguments, f"unpacking {path.name}", machine, _DEADLINE, max_bytes=_MAX_BYTES)

@@ -9,8 +9,9 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from numpy.typing import NDArray
 
-from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.errors import MediaRefusedError
 from clipflow.domain.transcript import LONGEST
+from clipflow.media.audio_streams import audio_stream, decode
 from clipflow.media.probe import probe_sound
 from clipflow.media.source import Source, source_errors
 from clipflow.speech.speakers import LEVELS_PER_SECOND, ChannelLevels
@@ -22,18 +23,18 @@ _COMPARED_RATE, _COMPARED = 8_000, 512
 
 @dataclass(frozen=True)
 class Track:
-    """An audio track of `source`, by its number among them from 0.
+    """An audio track of `source`, by its number among them from 0; None for the default one.
 
     `start` is the time in seconds, on the container's own clock, from which times count.
     """
 
     source: Source
     start: Fraction
-    number: int = 0
+    number: int | None = None
 
 
 def own_track(source: Source) -> Track:
-    """The first audio track of a file that begins when the video does.
+    """The default audio track of a file that begins when the video does.
 
     Raises MediaRefusedError where it has no sound, and what `source_errors` raises.
     """
@@ -54,28 +55,29 @@ def track_levels(tracks: Sequence[Track]) -> ChannelLevels:
     return meter.levels(coherence=1.0)
 
 
-def _measure(source: Source, start: Fraction, columns: Mapping[int, int], meter: "_Meter") -> None:
+def _measure(
+    source: Source, start: Fraction, columns: Mapping[int | None, int], meter: "_Meter"
+) -> None:
     """`columns` has the column of `meter` for each number of a track."""
     with source_errors(source.name), source.open(start, Fraction(LONGEST)) as container:
-        found = container.streams.audio
-        if max(columns) >= len(found):
-            raise InvalidInputError(
-                f"{source.name} has {len(found)} audio tracks, and none with the number"
-                f" {max(columns)}.",
-                "Tracks are numbered from 0.",
-            )
-        column_of = {found[number].index: column for number, column in columns.items()}
-        for packet in container.demux(*(found[number] for number in columns)):
+        streams = {}
+        for number, column in columns.items():
+            stream = audio_stream(container, source.name, number)
+            if stream is None:
+                raise MediaRefusedError(
+                    f"{source.name} has no sound.", "Name a source that has it."
+                )
+            streams[stream.index] = stream, column
+        for packet in container.demux(*(stream for stream, _ in streams.values())):
+            stream, column = streams[packet.stream.index]
             try:
-                frames = packet.decode()
+                frames = decode(stream, packet)
             except av.error.InvalidDataError:
                 continue
             for frame in frames:
-                if not isinstance(frame, AudioFrame) or frame.pts is None or not frame.time_base:
-                    continue
-                begins = float(frame.pts * frame.time_base - start)
-                column = column_of[packet.stream_index]
-                meter.add(column, _channels(frame), begins, frame.sample_rate)
+                if frame.pts is not None and frame.time_base:
+                    begins = float(frame.pts * frame.time_base - start)
+                    meter.add(column, _channels(frame), begins, frame.sample_rate)
 
 
 def _channels(frame: AudioFrame) -> NDArray[np.float64]:

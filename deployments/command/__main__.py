@@ -66,6 +66,10 @@ SpeakerTrack = Annotated[
         help="A speaker's own sound: a file, or an audio track's number from 0. Again for more.",
     ),
 ]
+AudioTrack = Annotated[
+    str | None,
+    typer.Option(metavar="TRACK", help="The sound: a number from 0, or its language."),
+]
 JobId = Annotated[
     str | None,
     typer.Argument(
@@ -166,6 +170,7 @@ def shorts(
     language: Annotated[
         str | None, typer.Option(metavar="CODE", help="Spoken: en, pt-BR; unset: detected.")
     ] = None,
+    audio_track: AudioTrack = None,
     background: Annotated[
         Path | None,
         typer.Option(callback=_existing_file, metavar="FILE", help="Plays below, in a stack."),
@@ -197,13 +202,14 @@ def shorts(
             "aspect": aspect,
             "caption_style": captions,
             "language": language,
+            "audio_track": audio_track,
         }
         tracks = _tracks(speaker_track)
         if tracks:
             # Files get their keys when they are uploaded.
             values["speaker_tracks"] = dict.fromkeys(tracks, 0)
         config = ShortsConfig.read(values, "the options")
-        check_video(video)
+        check_video(video, config.audio_track)
         check_folder(out, short_files(video, count))
         with connect(output, may_start=True):
             from deployments.command.shorts import make_shorts
@@ -225,6 +231,7 @@ def clips(
         str | None,
         typer.Option(metavar="NAME", help="The clip's; unset: file and times."),
     ] = None,
+    audio_track: AudioTrack = None,
     tenant: Annotated[
         str | None, typer.Option(metavar="ID", help="The tenant of a stored episode.")
     ] = None,
@@ -240,29 +247,34 @@ def clips(
 ) -> None:
     """Cut a clip out of a video, or make all due clips of an episode."""
     of_file = video is not None and bool(cut) and not (tenant or episode)
-    of_episode = bool(tenant and episode) and not (video or cut or name)
+    of_episode = bool(tenant and episode) and not (video or cut or name or audio_track)
     if not (of_file or of_episode):
         raise typer.BadParameter("Give VIDEO and --cut, or --tenant and --episode.")
     with command_output(as_json=as_json, debug=debug) as output:
+        from clipflow.domain.audio_tracks import parse_audio_track
         from clipflow.domain.timecode import parse_span
 
         try:
             cuts = [parse_span(text) for text in cut or []]
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--cut") from None
+        try:
+            track = parse_audio_track(audio_track)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--audio-track") from None
         from deployments.command.connect import connect
         from deployments.command.files import check_folder, check_video, clip_files, clip_id_of
 
         if video:
-            check_video(video)
+            check_video(video, track)
         if not no_fetch:
-            check_folder(out, clip_files(name or clip_id_of(video, cuts)) if video else [])
+            check_folder(out, clip_files(name or clip_id_of(video, cuts, track)) if video else [])
         with connect(output, may_start=video is not None):
             from deployments.command.clips import clips_of_episode, clips_of_file
 
             folder = None if no_fetch else out
             if video:
-                clips_of_file(video, cuts, name, folder, output)
+                clips_of_file(video, cuts, name, track, folder, output)
             else:
                 clips_of_episode(str(tenant), str(episode), folder, output)
 
@@ -277,6 +289,7 @@ def transcribe(
         str | None, typer.Option(metavar="CODE", help="Spoken: en, pt-BR; unset: detected.")
     ] = None,
     speaker_track: SpeakerTrack = None,
+    audio_track: AudioTrack = None,
     out: Out = OUT,
     as_json: Json = False,
     debug: Debug = False,
@@ -285,7 +298,7 @@ def transcribe(
     with command_output(as_json=as_json, debug=debug) as output:
         from deployments.command.transcribe import transcribe_files
 
-        transcribe_files(files, language, _tracks(speaker_track), out, output)
+        transcribe_files(files, language, audio_track, _tracks(speaker_track), out, output)
 
 
 @app.command(epilog=STATUS)

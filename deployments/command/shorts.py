@@ -25,14 +25,14 @@ from deployments.command.files import (
 )
 from deployments.command.follow import follow, start_shorts
 from deployments.command.output import ExitCode, Output
-from deployments.command.prefect_api import Job
+from deployments.command.prefect_api import JobRun
 
 # Metadata of subtitles that were given with --subtitles, for one run.
 _BY_COMMAND = {"given-to": "clipflow-shorts"}
 
 
 @dataclass(frozen=True)
-class Video:
+class LocalVideo:
     """A video file of this machine and its keys, which are of its name and content."""
 
     path: Path
@@ -104,13 +104,13 @@ def make_shorts(
     output: Output,
 ) -> None:
     """Uploads, runs, follows and downloads; what is made is downloaded also where a part failed."""
-    video = Video.of(path)
+    video = LocalVideo.of(path)
     output.document |= {"job": "shorts", "name": video.keys.video_id}
     OutputManifest(out, video.keys).check(short_files(path, config.segment_count))
     with output.spinner(f"Uploading {path.name} as {video.keys.label}"):
         video.upload(config, background, subtitles, speaker_tracks)
     run = follow(lambda: start_shorts(video.keys, force), output)[video.keys.video_id]
-    job = Job(run, video.keys)
+    job = JobRun(run, video.keys)
     results = download_results(video.keys, out, path.stem)
     _print_results(results, output)
     state = run.state

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.errors import ClipflowError, InvalidInputError, NotInstalledError
 from clipflow.domain.model import Model
 from clipflow.domain.shorts import LanguageTag, SpeakerTracks
 from clipflow.domain.transcript import Transcript
-from clipflow.jobs.transcript import WRITERS, transcribe_file
+from clipflow.jobs.transcription import WRITERS, transcribe_file
 from clipflow.telemetry.progress import reporting_to
 from deployments.command.files import (
     OutputManifest,
@@ -29,25 +30,32 @@ _FIELDS = {".srt": "srt", ".vtt": "vtt", ".txt": "txt", ".words.json": "wordsJso
 
 class _Options(Model):
     language: LanguageTag | None
-    speaker_tracks: SpeakerTracks | None = None
+    audio_track: AudioTrack | None
+    speaker_tracks: SpeakerTracks | None
 
 
 def transcribe_files(
     paths: Sequence[Path],
     language: str | None,
+    audio_track: str | None,
     speaker_tracks: Mapping[str, int | Path],
     out: Path,
     output: Output,
 ) -> None:
     """Writes the transcripts of each file to `out`; one that fails does not stop the others.
 
-    `speaker_tracks` are those of the one file there then is.
+    `speaker_tracks` are those of the only file.
 
-    Raises InvalidInputError, before any work, for a language tag that is not valid, for a playlist,
-    for two files of the same name, and where a transcript would replace another file.
+    Raises InvalidInputError, before any work, for a language tag or an audio track that is not
+    valid, for a playlist, for two files of the same name, and where a transcript would replace
+    another file.
     """
-    names = dict.fromkeys(speaker_tracks, 0) or None
-    _Options.read({"language": language, "speaker_tracks": names}, "the options")
+    values = {
+        "language": language,
+        "audioTrack": audio_track,
+        "speakerTracks": dict.fromkeys(speaker_tracks, 0) or None,
+    }
+    options = _Options.read(values, "the options")
     if speaker_tracks and len(paths) > 1:
         raise InvalidInputError(
             "--speaker-track is for one file, and there are several.",
@@ -57,7 +65,7 @@ def transcribe_files(
     output.document |= {"job": "transcribe", "transcripts": []}
     for path, manifest in zip(paths, manifests, strict=True):
         output.document["transcripts"].append(
-            _transcribe(path, language, speaker_tracks, out, manifest, output)
+            _transcribe(path, options, speaker_tracks, out, manifest, output)
         )
 
 
@@ -81,7 +89,7 @@ def _check(paths: Sequence[Path], out: Path) -> list[OutputManifest]:
 
 def _transcribe(
     path: Path,
-    language: str | None,
+    options: _Options,
     speaker_tracks: Mapping[str, int | Path],
     out: Path,
     manifest: OutputManifest,
@@ -94,7 +102,9 @@ def _transcribe(
         with _progress(path.name, output):
             scratch = os.environ.get("CLIPFLOW_SCRATCH")
             folder = Path(scratch) if scratch else None
-            transcript = transcribe_file(path, language, folder, speaker_tracks)
+            transcript = transcribe_file(
+                path, options.language, folder, options.audio_track, speaker_tracks
+            )
         files = _write(transcript, path.stem, out, manifest)
     except NotInstalledError:
         raise

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.programs import ffmpeg
 from clipflow.domain.shorts import ShortsConfig
-from clipflow.jobs.speech_windows import plan_windows
+from clipflow.jobs.transcription import plan_windows
 from clipflow.settings import Models
 from clipflow.speech import transcriber
 from clipflow.speech.sound import RATE
@@ -42,7 +42,7 @@ def test_a_long_video_is_prepared_on_one_machine_and_each_short_rendered_on_its_
         "generate-shorts/clipflow", user_id=keys.user_id, video_id=keys.video_id
     )
     run = machines.finished(run_id, 400)
-    assert run.state and run.state.message == "2 of 2 shorts asked for."
+    assert run.state and run.state.message == "2 of 2 shorts made."
     assert warehouse.names() == OBJECTS
     assert warehouse.history == MADE
     shorts = warehouse.record["shorts"]

@@ -82,7 +82,7 @@ def test_recordings_joined_by_cat_are_refused_instead_of_losing_sound(
     ]
     path = tmp_path / f"joined{suffix}"
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
-    with pytest.raises(MediaRefusedError, match="is several recordings in one file"):
+    with pytest.raises(MediaRefusedError, match="contains several joined recordings"):
         extracted(path)
 
 

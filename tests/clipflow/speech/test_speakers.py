@@ -17,7 +17,7 @@ from benchmarks.programs import ffmpeg
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.timecode import parse_timecode
 from clipflow.domain.transcript import Word, spread_words
-from clipflow.jobs.transcript import transcribe_file
+from clipflow.jobs.transcription import transcribe_file
 from clipflow.media.probe import probe_sound
 from clipflow.media.source import LocalSource
 from clipflow.speech import audio
@@ -200,7 +200,7 @@ def test_a_transcript_has_the_names_of_those_who_have_a_track(
     # The first two speakers' first words, as that takes long enough.
     short = tmp_path / "short.mkv"
     ffmpeg("-i", str(two_tracks[2]), "-t", "17", "-map", "0", "-c", "copy", str(short))
-    tracks = {"Ada": two_tracks[0], "Ben": 2}
+    tracks: dict[str, int | Path] = {"Ada": two_tracks[0], "Ben": 2}
     found = transcribe_file(short, "en", speaker_tracks=tracks)
     turns = [name for name, _ in groupby(word.speaker for word in found.words)]
     assert turns == ["Ben", "Ada"]
@@ -210,5 +210,5 @@ def test_a_track_that_is_not_there_is_named(tmp_path: Path) -> None:
     path = tmp_path / "one.wav"
     write_wave(path, np.zeros(RATE, np.int16))
     source = LocalSource(path)
-    with pytest.raises(InvalidInputError, match=r"one.wav has 1 audio tracks, and none .* 1"):
+    with pytest.raises(InvalidInputError, match=r"one.wav has no audio track 1: it has 0"):
         track_levels([own_track(source), Track(source, Fraction(0), 1)])

@@ -7,8 +7,8 @@ import pytest
 
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import ShortsConfig
-from clipflow.jobs import speech_windows
-from clipflow.jobs.speech_windows import (
+from clipflow.jobs import transcription
+from clipflow.jobs.transcription import (
     SpeechWindow,
     join_windows,
     plan_windows,
@@ -22,6 +22,7 @@ from clipflow.storage.objects import ObjectStore
 from tests.clipflow.speech.conftest import SAMPLE, word_errors
 from tests.made_media import a_machine
 
+CONFIG = ShortsConfig.read({"segment_count": 1}, "the config")
 pytestmark = pytest.mark.slow
 
 
@@ -58,7 +59,7 @@ def test_each_word_occurs_once_and_only_a_lost_window_is_transcribed_again(
         recognized.append(arguments[2])  # type: ignore[arg-type]
         return recognize(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(speech_windows, "recognize_window", counted)
+    monkeypatch.setattr(transcription, "recognize_window", counted)
     talk = Talk(objects)
     windows = talk.plan()
     assert len(windows) >= 5

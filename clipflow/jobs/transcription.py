@@ -1,4 +1,6 @@
-"""Transcribing a long video: its sound is split at pauses into windows of about ten minutes.
+"""Transcribes a video of a job, window by window, or a file of this machine.
+
+The sound of a long video is split at pauses into windows of about ten minutes.
 
 Each window is a step of its own, whose words are an object: what is there already, made from the
 same, is not made again. The last step joins the words.
@@ -6,10 +8,13 @@ same, is not made again. The last step joins the words.
 
 import json
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import parse_json
@@ -26,10 +31,10 @@ from clipflow.jobs.segment import (
     open_source,
 )
 from clipflow.machine import Machine
-from clipflow.media.probe import Probe, probe_source
-from clipflow.media.source import Source
-from clipflow.settings import Models
-from clipflow.speech import archive, audio
+from clipflow.media.probe import Probe, probe_sound, probe_source
+from clipflow.media.source import LocalSource, Source
+from clipflow.settings import Models, models
+from clipflow.speech import audio
 from clipflow.speech.levels import Track, own_track, track_levels
 from clipflow.speech.sound import RATE, SAMPLE_BYTES, read_samples, sample_count
 from clipflow.speech.speakers import CHANNELS, ChannelLevels
@@ -41,9 +46,10 @@ from clipflow.speech.transcriber import (
     separate_speakers,
     shared_recognizer,
     split_windows,
+    transcribe,
 )
 from clipflow.storage.objects import ObjectHead, ObjectStore
-from clipflow.subtitles.cues import srt_text
+from clipflow.subtitles.cues import srt_text, vtt_text
 from clipflow.subtitles.reading import read_subtitles
 from clipflow.telemetry.progress import portion
 
@@ -230,7 +236,7 @@ def _store_windows(
     """Store each window's sound, and then the plan, which says that all of them are there."""
     code = requested_language(config.language)
     source = open_source(video, objects)
-    probe = probe_source(source)
+    probe = probe_source(source, config.audio_track)
     if probe.audio is None:
         raise InvalidInputError(
             f"{keys.label} has no sound, so no speech can be recognised in it.",
@@ -254,7 +260,7 @@ def _store_windows(
         for number, window in enumerate(windows, 1):
             piece, packed = scratch / "window.raw", scratch / "window.flac"
             read_samples(sound, window).tofile(piece)
-            archive.pack(piece, packed, machine)
+            audio.pack_flac(piece, packed, machine)
             objects.upload(packed, keys.window_sound(number), metadata, "audio/flac")
     plan = {
         "language": code,
@@ -277,7 +283,8 @@ def _made_from(
         name: find_source([track], objects).etag if isinstance(track, str) else track
         for name, track in tracks.items()
     }
-    return fingerprints.of_transcript(video, supplied, config.language, models, speakers)
+    language, track = config.language, config.audio_track
+    return fingerprints.of_transcript(video, supplied, language, track, models, speakers)
 
 
 def _tracks(config: ShortsConfig, video: Source, probe: Probe, objects: ObjectStore) -> list[Track]:
@@ -295,7 +302,7 @@ def _download_sound(
 ) -> Path:
     packed, sound = scratch / "window.flac", scratch / "window.raw"
     objects.download(window.keys.window_sound(window.number), packed)
-    archive.unpack(packed, sound, machine)
+    audio.unpack_flac(packed, sound, machine)
     return sound
 
 
@@ -329,3 +336,64 @@ def _check_times(
         f"{format_clock(duration)}.",
         remedy,
     )
+
+
+# The share of a file's transcription that is done when its sound has been extracted.
+_FILE_EXTRACTED = 0.1
+
+
+def _txt(transcript: Transcript) -> str:
+    return f"{transcript.text}\n" if transcript.words else ""
+
+
+def _words(transcript: Transcript) -> str:
+    return words_json(transcript.words)
+
+
+# What follows the file's own name, and the writer.
+WRITERS: Mapping[str, Callable[[Transcript], str]] = {
+    ".srt": srt_text,
+    ".vtt": vtt_text,
+    ".txt": _txt,
+    ".words.json": _words,
+}
+
+
+def transcribe_file(
+    path: Path,
+    language: str | None,
+    scratch: Path | None = None,
+    audio_track: AudioTrack | None = None,
+    speaker_tracks: Mapping[str, int | Path] | None = None,
+) -> Transcript:
+    """Recognises the speech in a video or audio file; reports progress.
+
+    Times count from the video's first frame, or from the beginning of an audio file. `scratch` is
+    the folder of temporary files: 115 MB for each hour of sound. `speaker_tracks` has the sound of
+    each speaker: one of the file's audio tracks, from 0, or a file that begins when this one does.
+
+    Raises MediaRefusedError where there is no sound, InvalidInputError where there is no such
+    track, and what reading them and the transcriber raise.
+    """
+    source = LocalSource(path)
+    sound = probe_sound(source, audio_track)
+    with TemporaryDirectory(prefix="clipflow-transcribe-", dir=scratch) as folder:
+        extracted = Path(folder, "sound.raw")
+        with portion(0, _FILE_EXTRACTED):
+            levels = audio.extract(source, sound, extracted)
+            speakers = CHANNELS if levels is not None and levels.have_a_voice_each() else ()
+            if speaker_tracks:
+                speakers = tuple(speaker_tracks)
+                levels = track_levels(
+                    [
+                        Track(source, sound.start, track)
+                        if isinstance(track, int)
+                        else own_track(LocalSource(track))
+                        for track in speaker_tracks.values()
+                    ]
+                )
+        with portion(_FILE_EXTRACTED, 1):
+            transcript = transcribe(extracted, language, models())
+    if not levels or not speakers:
+        return transcript
+    return Transcript(tuple(levels.assign(transcript.words, speakers)), transcript.language)

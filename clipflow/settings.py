@@ -78,8 +78,8 @@ class Limits(BaseSettings):
         default=10,
         ge=1,
         validation_alias="MAX_PARALLEL_SEGMENTS",
-        description="Segments cut or shorts rendered at once by a run; on one machine never more"
-        " than its cores and memory allow.",
+        description="Segments cut, shorts rendered or windows of sound transcribed at once by a"
+        " run; on one machine never more than its cores and memory allow.",
     )
     ffmpeg: str | None = Field(
         default=None,
@@ -117,8 +117,9 @@ class FanOut(BaseSettings):
         default=Placement.LOCAL,
         validation_alias="CLIPFLOW_FAN_OUT",
         description="`local`: a run cuts its segments, prepares its video and renders its shorts in"
-        " its own process. `remote`: each of these becomes a flow run of its own, in the work pools"
-        " `clipflow-media` and `clipflow-prepare`. The work pools on AWS set `remote`.",
+        " its own process. `remote`: each of these, and each window of a long video's sound, is"
+        " a flow run of its own, in the work pools `clipflow-media` and `clipflow-prepare`. The"
+        " work pools on AWS set `remote`.",
     )
 
     @property

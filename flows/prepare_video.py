@@ -7,7 +7,7 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
 from clipflow.domain.shorts import Moment
 from clipflow.settings import settings
-from tasks.fan_out import cut_all, local_concurrency, transcribe_all
+from tasks.fan_out import cut_all, run_concurrency, transcribe_all
 from tasks.recovery import cancel_if_orphaned
 from tasks.run_page import tag_run
 from tasks.shorts import choose_moments, make_thumbnail, plan_moments, read_config
@@ -16,7 +16,7 @@ from tasks.shorts import choose_moments, make_thumbnail, plan_moments, read_conf
 @flow(
     name="prepare-video",
     flow_run_name="prepare {video_id}",
-    task_runner=ThreadPoolTaskRunner(max_workers=local_concurrency()),  # type: ignore[arg-type]
+    task_runner=ThreadPoolTaskRunner(max_workers=run_concurrency()),  # type: ignore[arg-type]
 )
 def prepare_video(user_id: Identifier, video_id: Identifier, force: bool = False) -> list[Moment]:
     """Store a video's transcript, its moments and their segments; the moments, best first.

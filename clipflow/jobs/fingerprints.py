@@ -30,7 +30,15 @@ from clipflow.storage.objects import ObjectHead
 # Addresses of compatible model servers: another server may answer differently.
 MODEL_SERVERS = ("ANTHROPIC_BASE_URL", "OLLAMA_BASE_URL", "OPENAI_BASE_URL")
 # Whose video it is, how many moments of which length: settled before a short is rendered.
-_NOT_RENDERED = {"segment_count", "target_seconds", "user_id", "video_id", "language"}
+_NOT_RENDERED = {
+    "segment_count",
+    "target_seconds",
+    "user_id",
+    "video_id",
+    "language",
+    # Its speakers are in the words.
+    "speaker_tracks",
+}
 # What does nothing to the choice of moments.
 _NOT_CHOSEN_BY = {
     "user_id",
@@ -39,6 +47,7 @@ _NOT_CHOSEN_BY = {
     "layout",
     "aspect",
     "caption_style",
+    "speaker_tracks",
     "audio_track",
 }
 # What does nothing to a transcript: found elsewhere, or a secret.
@@ -77,8 +86,12 @@ def of_transcript(
     language: str | None,
     audio_track: AudioTrack | None,
     models: Models,
+    speakers: Mapping[str, int | str] | None = None,
 ) -> str:
-    """Of a transcript: from subtitles that a user supplied, else from the sound."""
+    """Of a transcript: from subtitles that a user supplied, else from the sound.
+
+    `speakers` has each speaker's track: a number, or the ETag of a file.
+    """
     if supplied:
         return fingerprint(["subtitles", supplied.key, supplied.etag, video.etag, language])
     is_whisperx = models.transcriber == Transcriber.WHISPERX
@@ -92,6 +105,7 @@ def of_transcript(
             file_digest(models.whisper_model),
             models.diarizes,
             is_whisperx and file_digest(models.whisperx_align_model or ""),
+            *([speakers] if speakers else []),
         ]
     )
 

@@ -36,11 +36,36 @@ def _existing_files(paths: list[Path]) -> list[Path]:
     return paths
 
 
+def _speaker_tracks(values: list[str]) -> list[str]:
+    """Checks that each is NAME=NUMBER or NAME=FILE, and that such a file can be read."""
+    for value in values:
+        name, separator, track = value.partition("=")
+        if not (name and separator and track):
+            raise typer.BadParameter(f"{value!r} is not NAME=FILE or NAME=NUMBER.")
+        if not track.isdecimal():
+            _existing_file(Path(track))
+    return values
+
+
+def _tracks(values: list[str] | None) -> dict[str, int | Path]:
+    """The number or the file of each speaker's audio track."""
+    pairs = (value.partition("=") for value in values or [])
+    return {name: int(track) if track.isdecimal() else Path(track) for name, _, track in pairs}
+
+
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON document to stdout, all else to stderr.")
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="With an error, its traceback.")]
 Out = Annotated[Path, typer.Option(file_okay=False, metavar="FOLDER", help="Where results go.")]
+SpeakerTrack = Annotated[
+    list[str] | None,
+    typer.Option(
+        callback=lambda values: _speaker_tracks(values or []),
+        metavar="NAME=TRACK",
+        help="A speaker's own sound: a file, or an audio track's number from 0. Again for more.",
+    ),
+]
 AudioTrack = Annotated[
     str | None,
     typer.Option(metavar="TRACK", help="The sound: a number from 0, or its language."),
@@ -158,6 +183,7 @@ def shorts(
             help="SRT, VTT or JSON, instead of recognised speech.",
         ),
     ] = None,
+    speaker_track: SpeakerTrack = None,
     out: Out = OUT,
     force: Annotated[bool, typer.Option("--force", help="Make everything again.")] = False,
     as_json: Json = False,
@@ -178,13 +204,17 @@ def shorts(
             "language": language,
             "audio_track": audio_track,
         }
+        tracks = _tracks(speaker_track)
+        if tracks:
+            # Files get their keys when they are uploaded.
+            values["speaker_tracks"] = dict.fromkeys(tracks, 0)
         config = ShortsConfig.read(values, "the options")
         check_video(video, config.audio_track)
         check_folder(out, short_files(video, count))
         with connect(output, may_start=True):
             from deployments.command.shorts import make_shorts
 
-            make_shorts(video, config, background, subtitles, out, force, output)
+            make_shorts(video, config, background, subtitles, tracks, out, force, output)
 
 
 @app.command(epilog=CLIPS)
@@ -258,6 +288,7 @@ def transcribe(
     language: Annotated[
         str | None, typer.Option(metavar="CODE", help="Spoken: en, pt-BR; unset: detected.")
     ] = None,
+    speaker_track: SpeakerTrack = None,
     audio_track: AudioTrack = None,
     out: Out = OUT,
     as_json: Json = False,
@@ -267,7 +298,7 @@ def transcribe(
     with command_output(as_json=as_json, debug=debug) as output:
         from deployments.command.transcribe import transcribe_files
 
-        transcribe_files(files, language, audio_track, out, output)
+        transcribe_files(files, language, audio_track, _tracks(speaker_track), out, output)
 
 
 @app.command(epilog=STATUS)

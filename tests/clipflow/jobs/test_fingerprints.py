@@ -48,7 +48,12 @@ def products(
     spoken = [Word.model_construct(text=said, start=0.0, end=1.0)]
     return {
         "transcript": fingerprints.of_transcript(
-            video, supplied, config.language, config.audio_track, models
+            video,
+            supplied,
+            config.language,
+            config.audio_track,
+            models,
+            config.speaker_tracks,
         ),
         "moments": fingerprints.of_moments(video, words, config, models, environment or {}),
         "short": fingerprints.of_short(video, background, MOMENT, spoken, config, models),
@@ -82,6 +87,8 @@ CONFIG_FIELDS: dict[str, tuple[Any, set[str]]] = {
     "aspect": (Aspect.WIDE, {"short"}),
     "caption_style": (next(s for s in CaptionStyle if s != CONFIG.caption_style), {"short"}),
     "language": ("de", {"transcript", "moments"}),
+    # The moments and the shorts are made from the words, which then have other speakers.
+    "speaker_tracks": ({"Ada": 1, "Ben": 2}, {"transcript"}),
     "audio_track": (1, {"transcript", "short"}),
 }
 

@@ -26,6 +26,9 @@ CONFIG = ShortsConfig.read({"segment_count": 1}, "the config")
 pytestmark = pytest.mark.slow
 
 
+CONFIG = ShortsConfig(segment_count=1)
+
+
 class Talk:
     """The demo's sample in the object store, transcribed in windows of half a minute."""
 

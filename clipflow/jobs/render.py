@@ -149,7 +149,7 @@ def _gather(
         captions=written,
         loudness=measure_loudness(window.path, window.origin, window.origin + span.duration),
         repeats=again,
-        clock=clock,
+        clock=clock if again else None,
     )
 
 

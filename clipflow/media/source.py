@@ -179,8 +179,9 @@ def _analyzed(
     if isinstance(file, RangeFile):
         file.seek(0)
     longer = {**given, "analyzeduration": str(_LONG_ANALYSIS)}
-    container = av.open(file, "r", options=longer, metadata_errors="replace", **settings)
-    return container
+    return av.open(  # type: ignore[no-any-return]
+        file, "r", options=longer, metadata_errors="replace", **settings
+    )
 
 
 @dataclass(frozen=True)

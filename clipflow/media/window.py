@@ -28,11 +28,11 @@ from av.video.stream import VideoStream
 
 from clipflow.domain.errors import InvalidInputError, MediaInterruptedError, MediaRefusedError
 from clipflow.domain.timecode import format_timecode
+from clipflow.media.audio_streams import audio_stream
 from clipflow.media.h264 import FieldPairs
 from clipflow.media.probe import (
     CLOCK_TOLERANCE,
     Probe,
-    audio_stream,
     several_recordings,
     video_stream,
 )
@@ -296,7 +296,7 @@ class _Copy:
         self._first_field_is_late = False
 
     def run(self, container: InputContainer, output: OutputContainer) -> None:
-        audio = audio_stream(container, self.probe.name) if self.probe.audio else None
+        audio = self._audio(container)
         streams = [self.picture, *([audio] if audio else [])]
         # Opaque, because PyAV would look up an encoder, and some codecs have only a decoder.
         copy = output.add_stream_from_template(self.picture, opaque=True)
@@ -312,6 +312,10 @@ class _Copy:
                 output.mux(part)
         for part in track.finish() if track else ():
             output.mux(part)
+
+    def _audio(self, container: InputContainer) -> AudioStream | None:
+        known = self.probe.audio
+        return audio_stream(container, self.probe.name, known.track) if known else None
 
     def _soundtrack(self, audio: AudioStream, output: OutputContainer) -> Soundtrack:
         begin, end = (self.probe.start + time for time in (self.span.start, self.span.end))

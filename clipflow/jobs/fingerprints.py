@@ -33,7 +33,7 @@ _NOT_RENDERED = {"segment_count", "target_seconds", "user_id", "video_id", "lang
 # What does nothing to the choice of moments.
 _NOT_CHOSEN_BY = {"user_id", "video_id", "background_video", "layout", "aspect", "caption_style"}
 # What does nothing to a transcript: found elsewhere, or a secret.
-_NOT_HEARD_BY = {"face_model", "highlight_model", "hugging_face_token"}
+_NOT_HEARD_BY = {"face_model", "mouth_model", "highlight_model", "hugging_face_token"}
 _ONLY_WHISPERX = {"whisperx_align_model"}
 _SAMPLE_BYTES = 1 << 20
 
@@ -136,6 +136,7 @@ def of_short(
             [word.model_dump() for word in words],
             config.model_dump(mode="json", exclude=_NOT_RENDERED),
             follows_faces and file_digest(str(models.face_model or "")),
+            follows_faces and file_digest(str(models.mouth_model or "")),
         ]
     )
 

@@ -22,13 +22,13 @@ from clipflow.reframe.people import Shot, Track
 _PAUSE, _LONGEST = 0.35, 3.0
 # Seconds between two decisions, and to either side of one that it looks.
 _STEP, _REACH = 0.2, 0.3
-# The percentile of a mouth's activity while anyone speaks that counts as its own speaking.
-_LIVELY = 75
+# The percentile of a mouth's activity, where it is not calm, that counts as its own speaking.
+_LIVELY = 60
 # Of the liveliest mouth's: a mouth that moves less, for whatever reason, is taken to be calm.
 _COMPARED = 0.33
 # How much livelier than the others one has to be, from 0 to 1, and for how long, in seconds times
 # how much more than that, before another is named.
-_CLEARLY, _CHANGE = 0.3, 0.35
+_CLEARLY, _CHANGE = 0.35, 0.35
 # How many times as much as otherwise a mouth moves while the speaker who owns it speaks.
 _OWNED = 1.2
 
@@ -201,7 +201,8 @@ def _levels(
             for time in np.arange(start, end, _STEP):
                 for track in shot.tracks:
                     value = _mean(motions[track], time - _REACH, time + _REACH)
-                    if value is not None:
+                    # When it is calm says nothing about how lively it is when it speaks.
+                    if value is not None and value >= least:
                         seen[track.person].append(value)
     own = {person: float(np.percentile(values, _LIVELY)) for person, values in seen.items()}
     least = max(least, _COMPARED * max(own.values(), default=0.0))

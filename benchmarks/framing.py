@@ -21,9 +21,9 @@ from benchmarks.programs import ffmpeg
 from clipflow.domain.layouts import Aspect, Content, Layout
 from clipflow.domain.transcript import Word
 from clipflow.reframe.analysis import Film
+from clipflow.reframe.crop import FramePlan
 from clipflow.reframe.director import SHORTEST, plan_frames
 from clipflow.reframe.faces import Face, FaceDetector
-from clipflow.reframe.frame_plan import FramePlan
 
 # Pixels of a half of a film, and its frames a second.
 _WIDTH, _HEIGHT, _RATE = 640, 720, 25
@@ -228,7 +228,7 @@ class Studio:
             yield Conversation(head.file, path, words, (Turn(True, 0.0, words[-1].end),), False)
 
     def _said(self, head: Head) -> Sequence[Word]:
-        from clipflow.jobs.transcript import transcribe_file
+        from clipflow.jobs.transcription import transcribe_file
 
         if head.file not in self._words:
             self._words[head.file] = transcribe_file(self._material / head.file, None).words

@@ -265,7 +265,7 @@ def _transcribed(name: str, files: Sequence[Spoken]) -> Transcribed:
 def main(name: str, *paths: str) -> None:
     # What a flow run of the product has in memory besides.
     import flows.generate_shorts  # noqa: F401
-    from clipflow.jobs.transcript import transcribe_file
+    from clipflow.jobs.transcription import transcribe_file
 
     transcripts: list[Transcript] = []
 

@@ -27,7 +27,7 @@ from clipflow.domain.errors import ClipflowError, Failure, bounded_message
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.shorts import Short
 from clipflow.results import publish, tables
-from clipflow.results.posters import contact_sheet
+from clipflow.results.publish import contact_sheet
 from clipflow.settings import this_machine
 from clipflow.storage.objects import ObjectHead, ObjectStore, link, object_store, shorts_store
 from clipflow.telemetry.progress import reporting_to
@@ -168,7 +168,7 @@ class ProgressBar:
     """A step's progress artifact: a percentage that only grows, and a description beside it.
 
     The step sets both from its own threads. A thread of the bar's own sends them to the Prefect
-    server, which may be slow to answer; the step goes on also if it gives no answer.
+    server, which may be slow to answer; the step continues even without an answer.
     """
 
     def __init__(self, key: str, description: str) -> None:

@@ -4,8 +4,8 @@ from prefect import task
 
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsConfig
-from clipflow.jobs import render, shorts, speech_windows
-from clipflow.jobs.speech_windows import SpeechWindow
+from clipflow.jobs import render, shorts, transcription
+from clipflow.jobs.transcription import SpeechWindow
 from clipflow.settings import models, this_machine
 from clipflow.storage.objects import shorts_store
 from tasks.retries import CHILD, MEDIA, RECORDS
@@ -19,11 +19,11 @@ def read_config(keys: ShortsKeys) -> ShortsConfig:
 
 
 @task(name="transcribe", task_run_name="plan the transcript", **MEDIA)
-def plan_windows(keys: ShortsKeys, language: str | None, force: bool) -> list[SpeechWindow]:
+def plan_windows(keys: ShortsKeys, config: ShortsConfig, force: bool) -> list[SpeechWindow]:
     """The windows of the video's sound, stored; none where there is a transcript."""
     with progress_bar("transcript", f"the sound of {keys.label}"):
-        return speech_windows.plan_windows(
-            keys, language, shorts_store(), this_machine(), models(), force=force
+        return transcription.plan_windows(
+            keys, config, shorts_store(), this_machine(), models(), force=force
         )
 
 
@@ -31,15 +31,15 @@ def plan_windows(keys: ShortsKeys, language: str | None, force: bool) -> list[Sp
 def transcribe_window(window: SpeechWindow, threads: int, force: bool) -> None:
     """Recognise the speech in a window, and store its words."""
     with progress_bar("window", f"what is said in window {window.label}"):
-        speech_windows.transcribe_window(
+        transcription.transcribe_window(
             window, shorts_store(), this_machine(), models(), threads=threads, force=force
         )
 
 
 @task(name="join-windows", task_run_name="join the transcript", **MEDIA)
-def join_windows(keys: ShortsKeys, language: str | None, done: list[SpeechWindow]) -> None:
+def join_windows(keys: ShortsKeys, config: ShortsConfig, done: list[SpeechWindow]) -> None:
     """Join the words of all windows, and store the transcript under its keys."""
-    speech_windows.join_windows(keys, language, done, shorts_store(), this_machine(), models())
+    transcription.join_windows(keys, config, done, shorts_store(), this_machine(), models())
 
 
 @task(name="choose-moments", task_run_name="choose moments", **MEDIA)
@@ -49,9 +49,11 @@ def choose_moments(keys: ShortsKeys, config: ShortsConfig, force: bool) -> list[
 
 
 @task(name="plan-moments", task_run_name="plan", **MEDIA)
-def plan_moments(keys: ShortsKeys, chosen: list[Moment]) -> list[shorts.PlannedMoment]:
+def plan_moments(
+    keys: ShortsKeys, config: ShortsConfig, chosen: list[Moment]
+) -> list[shorts.PlannedMoment]:
     """What to cut for each moment."""
-    return shorts.plan_moments(keys, chosen, shorts_store())
+    return shorts.plan_moments(keys, config, chosen, shorts_store())
 
 
 @task(name="cut-moment", task_run_name="segment {planned.label}", **MEDIA)

@@ -8,14 +8,14 @@
     │   ├── MediaRefusedError         FFMPEG_ERROR      the media itself cannot be read or cut
     │   ├── OwnershipLostError        INTERNAL_ERROR    another run owns the record now
     │   ├── NotInstalledError         INTERNAL_ERROR    an extra or a model is not on this machine
-    │   ├── StoppedError              CANCELLED         somebody cancelled a part of the work
+    │   ├── StoppedError              CANCELLED         a part of the work was cancelled
     │   ├── NoMomentsError            VALIDATION_ERROR  nothing in the video to make a short of
     │   └── ModelRefusedError         INTERNAL_ERROR    a language model refuses the request
     └── TransientError                the same step may succeed later
         ├── StorageUnavailableError   STORAGE_ERROR     S3 or DynamoDB did not answer as it should
         ├── MediaInterruptedError     FFMPEG_ERROR      ffmpeg was killed, or wrote only a part
         ├── DiskFullError             STORAGE_ERROR     the machine's disk has no room for the work
-        ├── MachineLostError          CRASHED           a machine with a part of the work is gone
+        ├── MachineLostError          CRASHED           a machine with a part of the work was lost
         ├── ModelUnavailableError     INTERNAL_ERROR    a language model gave no usable answer
         └── DeadlineExceededError     TIMEOUT           a process or a read ran past its deadline
 

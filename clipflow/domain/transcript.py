@@ -20,7 +20,7 @@ Seconds = Annotated[float, Field(ge=0, le=LONGEST, allow_inf_nan=False)]
 
 # A silence this long ends a line, as a full stop does; in seconds.
 PAUSE = 0.7
-# A line that goes on longer, as speech without punctuation does, is parted at its longest silence.
+# A longer line, as in speech without punctuation, is split at its longest silence.
 _LONGEST_LINE = 15.0
 _MANY_WORDS = 100
 _SENTENCE_ENDS = tuple(".!?…。！？؟۔।")
@@ -81,7 +81,7 @@ class Transcript:
 
 @dataclass(frozen=True)
 class Line:
-    """Words said in one go: a sentence, or what lies between two pauses. Never empty."""
+    """A sentence, or the words between two pauses. Never empty."""
 
     words: tuple[Word, ...]
 
@@ -246,14 +246,14 @@ def split_words(text: str) -> list[str]:
 def _characters(token: str) -> list[str]:
     words = [token[0]]
     for before, character in pairwise(token):
-        if _begins(before, character):
+        if _starts_word(before, character):
             words.append(character)
         else:
             words[-1] += character
     return words
 
 
-def _begins(before: str, character: str) -> bool:
+def _starts_word(before: str, character: str) -> bool:
     if not (is_unspaced(before) or is_unspaced(character)):
         return False
     if unicodedata.category(before) in _OPENING:
@@ -268,19 +268,19 @@ def spread_words(texts: Sequence[str], start: float, end: float) -> list[Word]:
     ends = [0, *accumulate(map(len, texts))]
     times = [round(start + max(0.0, end - start) * at / total, 3) for at in ends]
     return [
-        Word(text=text, start=begins, end=stops)
-        for text, (begins, stops) in zip(texts, pairwise(times), strict=True)
+        Word(text=text, start=first, end=last)
+        for text, (first, last) in zip(texts, pairwise(times), strict=True)
     ]
 
 
-def fill_times(heard: Sequence[PartialWord], start: float, end: float) -> list[Word]:
-    """`heard` with all its times: words without them share what their neighbours leave free.
+def fill_times(recognized: Sequence[PartialWord], start: float, end: float) -> list[Word]:
+    """`recognized` with all its times: words without them share what their neighbours leave free.
 
     `start` and `end` bound what comes before the first known time and after the last one.
     """
     words: list[Word] = []
     waiting: list[PartialWord] = []
-    for one in heard:
+    for one in recognized:
         if one.start is None or one.end is None:
             waiting.append(one)
             continue

@@ -6,7 +6,7 @@ from fractions import Fraction
 from clipflow.domain.errors import NoMomentsError
 from clipflow.domain.shorts import Moment
 from clipflow.domain.transcript import Transcript
-from clipflow.highlights.pieces import MOST_SHARED, Brief, Choice, Span, Speech
+from clipflow.highlights.pieces import MOST_SHARED, Brief, Choice, PieceRange, Speech
 
 # Pieces by which an end of a moment moves at most, to where a sentence begins or ends.
 _NEAR = 8
@@ -51,7 +51,7 @@ def moments(speech: Speech, choices: Iterable[Choice], count: int) -> list[Momen
     of two that do, the better one stays. A choice that cannot be fitted to that length is left
     out.
     """
-    kept: list[tuple[Span, Choice]] = []
+    kept: list[tuple[PieceRange, Choice]] = []
     for choice in sorted(choices, key=lambda choice: -choice.score):
         span = fitted(speech, choice.span)
         if span and is_apart(speech, span, [other for other, _ in kept]):
@@ -63,12 +63,12 @@ def moments(speech: Speech, choices: Iterable[Choice], count: int) -> list[Momen
 
 def everything(speech: Speech) -> Moment:
     """All that is said, from the first word to the last, however long that is."""
-    span = Span(0, len(speech.pieces) - 1)
+    span = PieceRange(0, len(speech.pieces) - 1)
     title = speech.title(span, [1.0] * len(speech.pieces))
     return _moment(speech, span, Choice(span, 100, "It is all that is said.", title))
 
 
-def fitted(speech: Speech, span: Span) -> Span | None:
+def fitted(speech: Speech, span: PieceRange) -> PieceRange | None:
     """`span` grown or shrunk to a moment's length; None where that cannot be.
 
     What is too long keeps its beginning. What is too short grows by a piece at a time, over the
@@ -79,36 +79,36 @@ def fitted(speech: Speech, span: Span) -> Span | None:
     return _of_sentences(speech, found) if found else None
 
 
-def is_apart(speech: Speech, span: Span, others: Sequence[Span]) -> bool:
+def is_apart(speech: Speech, span: PieceRange, others: Sequence[PieceRange]) -> bool:
     """Whether `span` shares no more than it may with each of `others`."""
     return all(_shared(speech, span, other) <= MOST_SHARED for other in others)
 
 
-def _shared(speech: Speech, one: Span, other: Span) -> Fraction:
+def _shared(speech: Speech, one: PieceRange, other: PieceRange) -> Fraction:
     pieces = speech.pieces
-    start = max(pieces[one.first].begin, pieces[other.first].begin)
-    end = min(pieces[one.last].finish, pieces[other.last].finish)
+    start = max(pieces[one.first].start, pieces[other.first].start)
+    end = min(pieces[one.last].end, pieces[other.last].end)
     shorter = min(speech.milliseconds(s.first, s.last) for s in (one, other))
     return Fraction(max(0, end - start), max(1, shorter))
 
 
-def _shrunk(speech: Speech, span: Span) -> Span | None:
+def _shrunk(speech: Speech, span: PieceRange) -> PieceRange | None:
     for first in range(span.first, span.last + 1):
         lasts = [last for last in range(first, span.last + 1) if speech.fits(first, last)]
         if lasts:
             closing = [last for last in lasts if speech.pieces[last].closes]
-            return Span(first, (closing or lasts)[-1])
+            return PieceRange(first, (closing or lasts)[-1])
     return None
 
 
-def _grown(speech: Speech, span: Span) -> Span | None:
+def _grown(speech: Speech, span: PieceRange) -> PieceRange | None:
     pieces = speech.pieces
     while not speech.fits(span.first, span.last):
-        ways: list[tuple[float, Span]] = []
+        ways: list[tuple[float, PieceRange]] = []
         if span.last + 1 < len(pieces):
-            ways.append((pieces[span.last + 1].silence, Span(span.first, span.last + 1)))
+            ways.append((pieces[span.last + 1].silence, PieceRange(span.first, span.last + 1)))
         if span.first > 0:
-            ways.append((pieces[span.first].silence, Span(span.first - 1, span.last)))
+            ways.append((pieces[span.first].silence, PieceRange(span.first - 1, span.last)))
         ways = [(s, w) for s, w in ways if speech.milliseconds(w.first, w.last) <= speech.longest]
         if not ways:
             return None
@@ -116,7 +116,7 @@ def _grown(speech: Speech, span: Span) -> Span | None:
     return span
 
 
-def _of_sentences(speech: Speech, span: Span) -> Span:
+def _of_sentences(speech: Speech, span: PieceRange) -> PieceRange:
     """`span`, or the one next to it that begins and ends with a sentence and has a fitting length.
 
     Its beginning moves as little as can be, since that is what was liked most surely.
@@ -126,7 +126,7 @@ def _of_sentences(speech: Speech, span: Span) -> Span:
         return span
     near = range(max(0, span.first - _NEAR), min(len(pieces), span.first + _NEAR + 1))
     ways = [
-        Span(first, last)
+        PieceRange(first, last)
         for first in near
         if pieces[first].opens
         for last in range(max(first, span.last - _NEAR), min(len(pieces), span.last + _NEAR + 1))
@@ -139,10 +139,10 @@ def _of_sentences(speech: Speech, span: Span) -> Span:
     )
 
 
-def _moment(speech: Speech, span: Span, choice: Choice) -> Moment:
+def _moment(speech: Speech, span: PieceRange, choice: Choice) -> Moment:
     return Moment(
-        start=Fraction(speech.pieces[span.first].begin, 1000),
-        end=Fraction(speech.pieces[span.last].finish, 1000),
+        start=Fraction(speech.pieces[span.first].start, 1000),
+        end=Fraction(speech.pieces[span.last].end, 1000),
         score=choice.score,
         why=choice.why,
         title=choice.title,

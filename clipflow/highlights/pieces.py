@@ -28,7 +28,7 @@ class Brief:
 
 
 @dataclass(frozen=True)
-class Span:
+class PieceRange:
     """Pieces of speech `first` to `last`, both included, counted from 0."""
 
     first: int
@@ -37,9 +37,9 @@ class Span:
 
 @dataclass(frozen=True)
 class Choice:
-    """A span that someone likes: a score from 0 to 100, why, and what to call it."""
+    """A candidate for a moment: its pieces, a score from 0 to 100, the reason and a title."""
 
-    span: Span
+    span: PieceRange
     score: float
     why: str
     title: str
@@ -82,7 +82,7 @@ class Pause:
 
 @dataclass(frozen=True)
 class Piece:
-    """Words that are not parted: `begin` and `finish` are where a moment may, in milliseconds.
+    """Words that are not parted: a moment may start at `start` and end at `end`, in milliseconds.
 
     `first` and `last` are its first and last line; `opens` and `closes` whether it begins the one
     and ends the other; `silence` is how long, in seconds, nothing is said before it.
@@ -90,8 +90,8 @@ class Piece:
 
     first: int
     last: int
-    begin: int
-    finish: int
+    start: int
+    end: int
     opens: bool
     closes: bool
     silence: float
@@ -127,7 +127,7 @@ class Speech:
         spoken = sentences(said, language)
         parting = _Parting(spoken, _pauses(said, limit), int(brief.target_seconds * 1000))
         pieces = tuple(parting.piece(part) for part in parting.parts())
-        last = pieces[-1].finish if pieces else 0
+        last = pieces[-1].end if pieces else 0
         return cls(
             lines=tuple(spoken),
             pieces=pieces,
@@ -141,12 +141,12 @@ class Speech:
         """Whether pieces `first` to `last` make a moment that is neither too short nor too long."""
         return self.shortest <= self.milliseconds(first, last) <= self.longest
 
-    def covering(self, first: int, last: int) -> Span:
+    def covering(self, first: int, last: int) -> PieceRange:
         """The pieces that lines `first` to `last` are in."""
         inside = [n for n, p in enumerate(self.pieces) if p.first <= last and p.last >= first]
-        return Span(inside[0], inside[-1])
+        return PieceRange(inside[0], inside[-1])
 
-    def title(self, span: Span, weights: Sequence[float] | NDArray[np.float64]) -> str:
+    def title(self, span: PieceRange, weights: Sequence[float] | NDArray[np.float64]) -> str:
         """A title out of the sentences of `span`, whose pieces count as `weights` says."""
         found: list[tuple[list[Word], float]] = []
         for piece, weight in zip(
@@ -160,7 +160,7 @@ class Speech:
         return title_of([words for words, _ in found], [weight for _, weight in found])
 
     def milliseconds(self, first: int, last: int) -> int:
-        return self.pieces[last].finish - self.pieces[first].begin
+        return self.pieces[last].end - self.pieces[first].start
 
 
 def _microseconds(seconds: float) -> int:
@@ -208,8 +208,8 @@ class _Parting:
         return Piece(
             first=first,
             last=last,
-            begin=self._begin(part.start),
-            finish=self._finish(part.stop),
+            start=self._start(part.start),
+            end=self._end(part.stop),
             opens=part.start in self.starts,
             closes=part.stop in self.starts,
             silence=max(0, self.pauses[part.start].silence) / 1_000_000,
@@ -219,17 +219,17 @@ class _Parting:
     def _is_whole(self, at: int) -> bool:
         return at in (0, len(self.words)) or bool(self.pauses[at].milliseconds)
 
-    def _begin(self, at: int) -> int:
+    def _start(self, at: int) -> int:
         pause = self.pauses[at]
         return pause.nearest(max((pause.start + pause.end) // 2, pause.end - _BREATH_BEFORE))
 
-    def _finish(self, at: int) -> int:
+    def _end(self, at: int) -> int:
         pause = self.pauses[at]
         return pause.nearest(min((pause.start + pause.end) // 2, pause.start + _BREATH_AFTER))
 
     def _middle(self, part: range) -> int | None:
         """Where to part what is longer than the target: at its longest silence; None: nowhere."""
-        if self._finish(part.stop) - self._begin(part.start) <= self.target:
+        if self._end(part.stop) - self._start(part.start) <= self.target:
             return None
         inside = range(part.start + 1, part.stop)
         able = [at for at in inside if self._is_whole(at)]

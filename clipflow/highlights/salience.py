@@ -1,10 +1,10 @@
 """The best moments without a language model: what the talk keeps coming back to, well parted.
 
-Each piece of speech is a row of TF-IDF weights; its salience is how like the whole talk it is (the
-mean cosine to every piece: degree centrality, as LexRank has it). No table of windows or of
-pieces against pieces is made: sums over a window are differences of running sums.
+Each piece of speech is a row of TF-IDF weights; its salience is its similarity to the whole talk
+(the mean cosine to every piece: degree centrality, as in LexRank). No matrix of windows or of
+pieces is built: sums over a window are differences of running sums.
 
-scikit-learn takes a second to import, so whoever imports this module does it late.
+scikit-learn takes a second to import, so this module is imported only where it is used.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction import text as features
 
 from clipflow.domain.transcript import PAUSE
-from clipflow.highlights.pieces import MOST_SHARED, Choice, Piece, Span, Speech
+from clipflow.highlights.pieces import MOST_SHARED, Choice, Piece, PieceRange, Speech
 from clipflow.highlights.titles import TELLING, terms
 
 Numbers = NDArray[np.float64]
@@ -59,8 +59,8 @@ class _Windows:
 
     first: Places
     last: Places
-    begin: Places
-    finish: Places
+    start: Places
+    end: Places
     quality: Numbers
 
 
@@ -97,21 +97,21 @@ def _salience(speech: Speech, language: str | None) -> _Salience | None:
 
 def _windows(speech: Speech, salience: _Salience) -> _Windows:
     pieces = speech.pieces
-    begin = np.array([piece.begin for piece in pieces])
-    finish = np.array([piece.finish for piece in pieces])
+    starts = np.array([piece.start for piece in pieces])
+    ends = np.array([piece.end for piece in pieces])
     opening, closing = _edges(pieces)
     opens = np.array([piece.opens for piece in pieces])
     closes = np.array([piece.closes for piece in pieces])
-    said = (finish - begin) * salience.likeness
+    said = (ends - starts) * salience.likeness
     running = np.concatenate([[0.0], np.cumsum(said)])
     parts = []
     for opener in np.flatnonzero(opens):
         lasts = np.arange(
-            np.searchsorted(finish, begin[opener] + speech.shortest),
-            np.searchsorted(finish, begin[opener] + speech.longest, side="right"),
+            np.searchsorted(ends, starts[opener] + speech.shortest),
+            np.searchsorted(ends, starts[opener] + speech.longest, side="right"),
         )
         lasts = lasts[closes[lasts]]
-        length = finish[lasts] - begin[opener]
+        length = ends[lasts] - starts[opener]
         near = 1 - np.abs(length - speech.target) / (speech.target / 2)
         quality = (
             _SAID * np.minimum(1.0, (running[lasts + 1] - running[opener]) / length)
@@ -122,7 +122,7 @@ def _windows(speech: Speech, salience: _Salience) -> _Windows:
         chosen = np.argsort(-quality, kind="stable")[:_MOST_ENDS]
         parts.append((np.full(len(chosen), opener), lasts[chosen], quality[chosen]))
     first, last, quality = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    return _Windows(first, last, begin[first], finish[last], quality)
+    return _Windows(first, last, starts[first], ends[last], quality)
 
 
 def _edges(pieces: tuple[Piece, ...]) -> tuple[Numbers, Numbers]:
@@ -145,7 +145,7 @@ def _best(speech: Speech, salience: _Salience, windows: _Windows, count: int) ->
         at = int(np.argmax(quality))
         if not quality[at] > -np.inf:
             break
-        span = Span(int(windows.first[at]), int(windows.last[at]))
+        span = PieceRange(int(windows.first[at]), int(windows.last[at]))
         if not _has_enough(speech, salience, span):
             quality[at] = -np.inf
             continue
@@ -157,15 +157,15 @@ def _best(speech: Speech, salience: _Salience, windows: _Windows, count: int) ->
 
 def _share(windows: _Windows, at: int) -> Numbers:
     """Which part of the shorter one each window shares with the one at `at`."""
-    start = np.maximum(windows.begin, windows.begin[at])
-    end = np.minimum(windows.finish, windows.finish[at])
-    length = windows.finish - windows.begin
+    start = np.maximum(windows.start, windows.start[at])
+    end = np.minimum(windows.end, windows.end[at])
+    length = windows.end - windows.start
     shared: Numbers = np.maximum(0, end - start) / np.minimum(length, length[at])
     return shared
 
 
-def _repetition(salience: _Salience, windows: _Windows, span: Span) -> Numbers:
-    """How like the pieces of `span` each window's are, on average, from 0 to 1."""
+def _repetition(salience: _Salience, windows: _Windows, span: PieceRange) -> Numbers:
+    """The mean similarity of each window's pieces to those of `span`, from 0 to 1."""
     said = np.asarray(salience.weights[span.first : span.last + 1].mean(axis=0)).ravel()
     length = float(np.linalg.norm(said)) or 1.0
     running = np.concatenate([[0.0], np.cumsum(salience.weights @ (said / length))])
@@ -175,13 +175,13 @@ def _repetition(salience: _Salience, windows: _Windows, span: Span) -> Numbers:
     return repeated
 
 
-def _has_enough(speech: Speech, salience: _Salience, span: Span) -> bool:
+def _has_enough(speech: Speech, salience: _Salience, span: PieceRange) -> bool:
     seconds = speech.milliseconds(span.first, span.last) / 1000
     wanted = min(_ENOUGH_TERMS, max(_FEWEST_TERMS, _TERMS_PER_SECOND * seconds))
     return len(set().union(*salience.terms[span.first : span.last + 1])) >= wanted
 
 
-def _choice(speech: Speech, salience: _Salience, span: Span, quality: float) -> Choice:
+def _choice(speech: Speech, salience: _Salience, span: PieceRange, quality: float) -> Choice:
     inside = slice(span.first, span.last + 1)
     everywhere = np.asarray(salience.weights.mean(axis=0)).ravel()
     # Said here, and often elsewhere too: that names a subject better than what is said once.

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.clips import (
     ClipResult,
     ExtractInput,
@@ -49,6 +50,13 @@ class SourceChoice:
     clip_source: str | None
     tracks: Mapping[str, TrackRecord]
     main_candidates: list[str]
+    audio_track: AudioTrack | None = None
+
+    def with_audio_track(self, segment: Segment) -> Segment:
+        """The segment with the clip's audio track, unless it has its own."""
+        if segment.audio_track is not None or self.audio_track is None:
+            return segment
+        return segment.model_copy(update={"audio_track": self.audio_track})
 
     def candidates(self, segment: Segment) -> list[str]:
         """The keys to try for a segment's source, in order; the first that exists is used.
@@ -102,8 +110,11 @@ def source_clip(
     choice: SourceChoice,
     objects: ObjectStore,
 ) -> SourcedClip:
-    """Find each segment's source. Raises SourceNotFoundError where one has none."""
-    ordered = in_play_order(list(segments))
+    """Find each segment's source, and its audio track where the clip names one.
+
+    Raises SourceNotFoundError where a segment has no source.
+    """
+    ordered = [choice.with_audio_track(segment) for segment in in_play_order(list(segments))]
     heads: dict[tuple[str, ...], ObjectHead] = {}
     for segment in ordered:
         candidates = choice.candidates(segment)
@@ -118,8 +129,11 @@ def plan_cuts(clip: SourcedClip, objects: ObjectStore) -> list[Cut]:
     Raises InvalidInputError for a segment that is not within its source, and what
     `probe_source` raises.
     """
-    heads = {head.key: head for _, head in clip.segments}
-    probes = {key: probe_source(open_source(head, objects)) for key, head in heads.items()}
+    heads = {(head.key, segment.audio_track): head for segment, head in clip.segments}
+    probes = {
+        (key, track): probe_source(open_source(head, objects), track)
+        for (key, track), head in heads.items()
+    }
     target = common_format(list(probes.values()))
     return [
         Cut(
@@ -133,8 +147,8 @@ def plan_cuts(clip: SourcedClip, objects: ObjectStore) -> list[Cut]:
             SegmentPlan(
                 clip.keys.segment(index),
                 head,
-                probes[head.key],
-                span_within(Span(segment.start_time, segment.end_time), probes[head.key]),
+                (probe := probes[head.key, segment.audio_track]),
+                span_within(Span(segment.start_time, segment.end_time), probe),
                 target,
             ),
         )

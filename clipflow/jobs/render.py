@@ -1,7 +1,7 @@
 """Rendering one short: its moment reframed, captioned, laid out, put under its key."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,15 +20,16 @@ from clipflow.jobs.segment import (
     span_within,
     video_metadata,
 )
-from clipflow.jobs.speech_windows import read_transcript
+from clipflow.jobs.transcription import read_transcript
 from clipflow.machine import Machine, encoder_slot
 from clipflow.media import ffmpeg
 from clipflow.media.encode import verify_frame_count
 from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
+from clipflow.media.frame_rate import repeats, write_times
 from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span, Window, fetch_window
-from clipflow.reframe.frame_plan import FramePlan
+from clipflow.reframe.crop import FramePlan
 from clipflow.settings import models
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import portion
@@ -126,7 +127,7 @@ def _gather(
     """Everything that ffmpeg needs, in `scratch`."""
     config, written = job.config, scratch / "captions.ass"
     source = open_source(video, objects)
-    probe = probe_source(source)
+    probe = probe_source(source, config.audio_track)
     span = span_within(Span(job.moment.start, job.moment.end), probe)
     window = fetch_window(source, probe, span, scratch / "window.nut")
     # A background video is named to be seen.
@@ -134,7 +135,10 @@ def _gather(
     plan = _plan(window, probe, layout, config, spoken)
     style, size = config.caption_style, config.aspect.size
     centre = plan.captions_centre
-    text = captions(spoken.words, window.frames, style, centre, size)
+    again, clock = repeats(window.frames, span.duration), scratch / "clock.nut"
+    if again:
+        write_times(again, window.frames[0], clock)
+    text = captions(spoken.words, sorted((*window.frames, *again)), style, centre, size)
     written.write_text(text, encoding="utf-8")
     return Ingredients(
         window=window,
@@ -144,13 +148,15 @@ def _gather(
         background=_fetched(below, span.duration, objects, scratch) if below else None,
         captions=written,
         loudness=measure_loudness(window.path, window.origin, window.origin + span.duration),
+        repeats=again,
+        clock=clock,
     )
 
 
 def _plan(
     window: Window, probe: Probe, layout: Layout, config: ShortsConfig, spoken: Transcript
 ) -> FramePlan:
-    # Here, because it brings OpenCV, for which no other step has a use.
+    # Imported here, because it imports OpenCV, which no other step needs.
     from clipflow.reframe.analysis import Film
     from clipflow.reframe.director import plan_frames
 
@@ -179,12 +185,13 @@ def _fetched(
 def _make(made_of: Ingredients, path: Path, job: Render, machine: Machine) -> None:
     action = f"rendering short {job.label} of {job.keys.label}"
     window, pixels = made_of.window, _pixels(job.config)
+    shown = replace(window, frames=tuple(sorted((*window.frames, *made_of.repeats))))
     ffmpeg.run(
         picture.render_command(made_of, path, machine.threads),
         action,
         machine,
         encode_timeout(pixels, window.span.duration),
-        max_bytes=max_output_bytes(pixels, len(window.frames), window.span.duration),
+        max_bytes=max_output_bytes(pixels, len(shown.frames), window.span.duration),
         duration=window.span.duration,
     )
-    verify_frame_count(window, path, action)
+    verify_frame_count(shown, path, action)

@@ -21,7 +21,7 @@ from clipflow.jobs.segment import (
     open_source,
     span_within,
 )
-from clipflow.jobs.speech_windows import read_transcript
+from clipflow.jobs.transcription import read_transcript
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.output_format import common_format, to_sdr
@@ -49,7 +49,7 @@ def read_config(keys: ShortsKeys, objects: ObjectStore) -> ShortsConfig:
         ("video_id", config.video_id, keys.video_id),
     ):
         if said not in (None, probe):
-            logger.warning("%s says %s %s: %s is meant.", keys.config, name, said, probe)
+            logger.warning("%s says %s %s: %s is used.", keys.config, name, said, probe)
     if config.background_video:
         probe_source(open_source(find_source([config.background_video], objects), objects))
     return config
@@ -64,7 +64,7 @@ def choose_moments(
     """The best moments, best first, as many as there are up to `segment_count`.
 
     What was chosen before from the same words for the same config is reused: a language model would
-    choose others, and every short would be made anew. Raises what `pick` raises.
+    choose others, and every short would be made again. Raises what `pick` raises.
     """
     video, words = find_source([keys.original], objects), find_source([keys.words], objects)
     made_from = fingerprints.of_moments(video, words, config, models())
@@ -115,12 +115,12 @@ class PlannedMoment:
 
 
 def plan_moments(
-    keys: ShortsKeys, moments: list[Moment], objects: ObjectStore
+    keys: ShortsKeys, config: ShortsConfig, moments: list[Moment], objects: ObjectStore
 ) -> list[PlannedMoment]:
     """What to cut for each moment. Raises InvalidInputError for one that is not within the
     video."""
     head = find_source([keys.original], objects)
-    probe = probe_source(open_source(head, objects))
+    probe = probe_source(open_source(head, objects), config.audio_track)
     target = to_sdr(common_format([probe]))
     return [
         PlannedMoment(

@@ -9,15 +9,21 @@ from struct import unpack_from
 from typing import Any
 
 import av
-from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.sidedata.sidedata import Type as SideData
-from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.errors import MediaRefusedError
 from clipflow.machine import LARGEST_PICTURE
+from clipflow.media.audio_streams import (
+    audio_stream,
+    channel_count,
+    decode,
+    has_decoder,
+    number_of,
+)
 from clipflow.media.h264 import ParameterSets, parameter_sets
 from clipflow.media.source import FileSource, PlaylistSource, Source, source_errors, stream_start
 
@@ -33,33 +39,13 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
 
     Raises MediaRefusedError where there is none.
     """
-    moving = [s for s in container.streams.video if not s.disposition & _COVER and _has_decoder(s)]
+    moving = [s for s in container.streams.video if not s.disposition & _COVER and has_decoder(s)]
     if not moving:
         raise MediaRefusedError(
             f"{name} has no moving picture that can be decoded.", "Name a source that has one."
         )
     best = container.streams.best("video")
     return best if isinstance(best, VideoStream) and best in moving else moving[0]
-
-
-def audio_stream(container: InputContainer, name: str) -> AudioStream | None:
-    """The best audio stream that can be decoded; None where the container has no audio.
-
-    Raises MediaRefusedError where it has audio, but none that can be decoded.
-    """
-    decodable = [stream for stream in container.streams.audio if _has_decoder(stream)]
-    if container.streams.audio and not decodable:
-        raise MediaRefusedError(f"No sound of {name} can be decoded.", "Re-encode its sound.")
-    best = container.streams.best("audio")
-    return (
-        best if isinstance(best, AudioStream) and best in decodable else next(iter(decodable), None)
-    )
-
-
-def _has_decoder(stream: Stream) -> bool:
-    # PyAV gives None where libavcodec has no decoder, although its type stubs do not say so.
-    context: object = stream.codec_context
-    return context is not None
 
 
 def first_frame(container: InputContainer, picture: VideoStream, name: str) -> VideoFrame | None:
@@ -102,6 +88,7 @@ class Colour:
 class AudioInfo:
     """The source's audio: samples a second and channels.
 
+    `track` is its number among the source's audio tracks, from 0.
     `grid` is the time of the first packet in seconds and the number of samples in each packet,
     where all packets have the same number and the container's clock is coarser than a sample;
     otherwise None.
@@ -110,6 +97,7 @@ class AudioInfo:
     sample_rate: int
     channels: int
     grid: tuple[Fraction, int] | None = None
+    track: int = 0
 
     def exact(self, time: Fraction, rounding: Fraction) -> Fraction:
         """The exact start, in seconds, of the packet whose container timestamp is `time`.
@@ -137,7 +125,8 @@ class Probe:
     `audio` is None where the source has no audio. `duration` is in seconds from the first frame,
     None where the container does not declare it. `parameter_sets` are those of a video stream whose
     packets can be copied unchanged into a segment; otherwise they are None, and `reencode_reason`
-    gives the reason.
+    gives the reason. Where it is `interlaced`, frames may consist of two fields of different times;
+    each decoded frame is flagged.
     """
 
     name: str
@@ -155,6 +144,7 @@ class Probe:
     parameter_sets: ParameterSets | None = None
     mirrored: bool = False
     reencode_reason: str = "the packets of the source were not inspected"
+    interlaced: bool = False
 
     @property
     def start(self) -> Fraction:
@@ -162,11 +152,11 @@ class Probe:
         return self.first_pts * self.time_base
 
 
-def probe_source(source: Source) -> Probe:
-    """Read the header and the first frame of `source`.
+def probe_source(source: Source, track: AudioTrack | None = None) -> Probe:
+    """Read the header and the first frame of `source`; its audio is `track`, or the default one.
 
-    Raises MediaRefusedError where it has no video that can be decoded, and what `source_errors`
-    raises.
+    Raises MediaRefusedError where it has no video that can be decoded, InvalidInputError where it
+    has no such track, and what `source_errors` raises.
     """
     with source_errors(source.name), source.open(Fraction(0), Fraction(1)) as container:
         picture = video_stream(container, source.name)
@@ -192,10 +182,11 @@ def probe_source(source: Source) -> Probe:
             mirrored=mirrored,
             frame_rate=Fraction(picture.average_rate or picture.guessed_rate or 30),
             colour=_colour_of(frame),
-            audio=_audio_info(container, source.name),
+            audio=_audio_info(container, source.name, track),
             duration=_duration(source, container, picture, start),
             parameter_sets=sets,
             reencode_reason=reencode_reason,
+            interlaced=_may_be_interlaced(frame, picture),
         )
         if container.format.name in _STREAM_FORMATS and isinstance(source, FileSource):
             _check_clock(container, picture, source)
@@ -209,27 +200,28 @@ class SoundProbe:
     `start` is time zero in seconds on the container's own clock: the time of the first frame, or
     the start of the audio where there is no video. `duration` is in seconds from there, None where
     the container does not declare it. `is_estimated` is true where the format has no header that
-    stores the duration.
+    stores the duration. `track` is the number of the audio among the source's tracks, from 0.
     """
 
     name: str
     start: Fraction
     duration: Fraction | None
     is_estimated: bool
+    track: int = 0
 
 
 # Bare streams of packets: libavformat estimates their duration from the first bit rate.
 _RAW_FORMATS = ("aac", "ac3", "amr", "dts", "eac3", "mp3")
 
 
-def probe_sound(source: Source) -> SoundProbe:
+def probe_sound(source: Source, track: AudioTrack | None = None) -> SoundProbe:
     """Read the header of `source`, and its first frame where it has a picture.
 
-    Raises MediaRefusedError where it has no audio that can be decoded, and what `source_errors`
-    raises.
+    Raises MediaRefusedError where it has no audio that can be decoded, InvalidInputError where it
+    has not the audio track `track`, and what `source_errors` raises.
     """
     with source_errors(source.name), source.open(Fraction(0), Fraction(1)) as container:
-        audio = audio_stream(container, source.name)
+        audio = audio_stream(container, source.name, track)
         if audio is None:
             raise MediaRefusedError(
                 f"{source.name} has no sound, so no speech can be recognised in it.",
@@ -245,7 +237,9 @@ def probe_sound(source: Source) -> SoundProbe:
         if container.duration:
             end = Fraction((container.start_time or 0) + container.duration, av.time_base)
             duration = max(Fraction(0), end - start)
-        return SoundProbe(source.name, start, duration, container.format.name in _RAW_FORMATS)
+        is_estimated = container.format.name in _RAW_FORMATS
+        number = number_of(container, audio)
+        return SoundProbe(source.name, start, duration, is_estimated, number)
 
 
 # Formats whose files still play after they are concatenated byte by byte, and the positions, as
@@ -262,7 +256,7 @@ CLOCK_TOLERANCE = 1
 def several_recordings(name: str) -> MediaRefusedError:
     """The error for a file whose clock restarts within the file."""
     return MediaRefusedError(
-        f"{name} is several recordings in one file: its clock starts anew.",
+        f"{name} contains several joined recordings: its timestamps start again.",
         "Join them with ffmpeg's concat demuxer, which gives them one clock.",
     )
 
@@ -365,6 +359,23 @@ def _copyable_parameter_sets(
     return (None, reencode_reason) if reencode_reason else (sets, "")
 
 
+# Codecs that often mix interlaced and progressive frames, so that the first one decides nothing.
+_MIXED_CODECS = ("mpeg2video", "vc1")
+
+
+def _may_be_interlaced(frame: VideoFrame, picture: VideoStream) -> bool:
+    context = picture.codec_context
+    if frame.interlaced_frame or context.name in _MIXED_CODECS:
+        return True
+    if context.name != "h264":
+        return False
+    try:
+        sequences = parameter_sets(context.extradata or b"").sequences
+    except ValueError:
+        return False
+    return not all(sequence.progressive for sequence in sequences)
+
+
 def _colour_of(frame: VideoFrame) -> Colour:
     primaries, transfer = int(frame.color_primaries), int(frame.color_trc)
     # The tag may be missing or wrong, so RGB is detected by the pixel format. It is full range.
@@ -375,11 +386,12 @@ def _colour_of(frame: VideoFrame) -> Colour:
     return Colour(primaries, transfer, matrix, full)
 
 
-def _audio_info(container: InputContainer, name: str) -> AudioInfo | None:
-    stream = audio_stream(container, name)
-    if stream is None or not stream.rate or not stream.channels:
+def _audio_info(container: InputContainer, name: str, track: AudioTrack | None) -> AudioInfo | None:
+    stream = audio_stream(container, name, track)
+    if stream is None or not stream.rate or not (channels := channel_count(stream)):
         return None
-    return AudioInfo(stream.rate, stream.channels, _packet_grid(container, stream))
+    number = number_of(container, stream)
+    return AudioInfo(stream.rate, channels, _packet_grid(container, stream), number)
 
 
 # Codecs whose packets all hold the same number of samples.
@@ -392,7 +404,7 @@ def _packet_grid(container: InputContainer, stream: av.AudioStream) -> tuple[Fra
         return None
     container.seek(0, stream=stream)
     for packet in container.demux(stream):
-        for frame in packet.decode():
+        for frame in decode(stream, packet):
             return Fraction(packet.pts or 0) * base, frame.samples
     return None
 

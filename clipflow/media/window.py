@@ -27,10 +27,11 @@ from av.video.stream import VideoStream
 
 from clipflow.domain.errors import InvalidInputError, MediaInterruptedError, MediaRefusedError
 from clipflow.domain.timecode import format_timecode
+from clipflow.media.audio_streams import audio_stream
+from clipflow.media.h264 import FieldPairs
 from clipflow.media.probe import (
     CLOCK_TOLERANCE,
     Probe,
-    audio_stream,
     several_recordings,
     video_stream,
 )
@@ -203,6 +204,7 @@ class _Copy:
     _finished_streams: set[int] = field(default_factory=set)
     _latest_end: Fraction = Fraction(0)
     _latest_dts: int | None = None
+    _written_dts: int | None = None
     # Seconds to add to the container's clock where it has wrapped around; None until known.
     _clock_offset: Fraction | None = None
 
@@ -217,9 +219,13 @@ class _Copy:
         self._end_pts = first + ceil(self.span.end / base)
         # Whole seconds are whole ticks in nearly every time base, so the shift rounds nothing.
         self._shift = ORIGIN - int(self.probe.start + self.span.start)
+        context = self.picture.codec_context
+        is_paired = context.name == "h264" and self.probe.interlaced
+        self._fields = FieldPairs(context.extradata or b"") if is_paired else None
+        self._first_field_is_late = False
 
     def run(self, container: InputContainer, output: OutputContainer) -> None:
-        audio = audio_stream(container, self.probe.name) if self.probe.audio else None
+        audio = self._audio(container)
         streams = [self.picture, *([audio] if audio else [])]
         # Opaque, because PyAV would look up an encoder, and some codecs have only a decoder.
         copy = output.add_stream_from_template(self.picture, opaque=True)
@@ -236,6 +242,10 @@ class _Copy:
         for part in track.finish() if track else ():
             output.mux(part)
 
+    def _audio(self, container: InputContainer) -> AudioStream | None:
+        known = self.probe.audio
+        return audio_stream(container, self.probe.name, known.track) if known else None
+
     def _soundtrack(self, audio: AudioStream, output: OutputContainer) -> Soundtrack:
         begin, end = (self.probe.start + time for time in (self.span.start, self.span.end))
         return Soundtrack(self.probe, audio, output, begin - _RESAMPLER_LEAD, end, self._shift)
@@ -243,7 +253,13 @@ class _Copy:
     def _shift_packet(self, packet: Packet[Any], copy: Stream) -> Packet[Any]:
         shift = round(self._shift / packet.time_base)
         packet.pts = None if packet.pts is None else packet.pts + shift
-        packet.dts = None if packet.dts is None else packet.dts + shift
+        if packet.dts is not None:
+            packet.dts += shift
+            # After a seek in Matroska, libavformat may give the first two packets one decoding
+            # time, which no muxer accepts.
+            if self._written_dts is not None and packet.dts <= self._written_dts:
+                packet.dts = self._written_dts + 1
+            self._written_dts = packet.dts
         packet.stream = copy
         return packet
 
@@ -257,11 +273,18 @@ class _Copy:
                 continue
             self._unwrap(packet)
             if packet.stream_index == self.picture.index:
+                # A second field belongs to the frame of the field before it.
+                if self._fields and self._fields.is_second(bytes(packet)):
+                    if not self._first_field_is_late:
+                        packet.pts = packet.dts if packet.pts is None else packet.pts
+                        yield packet
+                    continue
                 self._check_video_packet(packet)
                 if self._needs_more_lead(packet):
                     return
                 # In decode order nothing with an earlier presentation time can follow.
                 late = packet.dts is not None and packet.dts >= self._end_pts
+                self._first_field_is_late = late
             else:
                 late = packet.pts is not None and packet.pts * packet.time_base >= end
             self._latest_end = max(self._latest_end, _end_time(packet))

@@ -29,8 +29,8 @@ from clipflow.reframe.faces import Face, FaceDetector, Pixels
 # Pixels: the picture's longer side where cuts are detected, and where faces are. A picture whose
 # faces are large is made smaller, in steps: they keep the size that aligned faces have.
 _CUT_SIDE, _FACE_SIDE, _LEAST_FACE_SIDE, _SIDE_STEP, _LARGE_FACE = 192, 480, 320, 64, 56
-# Seconds between two looks at one face, and at several, whose mouths are compared.
-_LOOK, _LOOK_AT_SEVERAL = 0.2, 0.12
+# Seconds between two samples of one face, and of several, whose mouths are compared.
+_INTERVAL, _SEVERAL_INTERVAL = 0.2, 0.12
 # Seconds between two decoded frames, above which too many are left out of the decoding: a weaker
 # way of leaving out is taken from there on, and above the second the frames between are decoded.
 _WIDEST, _GAP = 0.15, 0.2
@@ -108,7 +108,7 @@ class Film:
 
 
 @dataclass(frozen=True)
-class Look:
+class FaceSample:
     """The faces in the frame at `time` seconds, in pixels of the full picture."""
 
     time: float
@@ -117,7 +117,7 @@ class Look:
 
 @dataclass
 class Analysis:
-    """The picture's size, the looks at its faces, and its shots as spans of seconds, in order.
+    """The picture's size, the samples of its faces, and its shots as spans of seconds, in order.
 
     Seconds count from the first frame. Two shots meet between two frames, so that no rounding of
     times matters; the last one ends with the last frame.
@@ -125,7 +125,7 @@ class Analysis:
 
     width: int
     height: int
-    looks: list[Look] = field(default_factory=list)
+    samples: list[FaceSample] = field(default_factory=list)
     shots: list[tuple[float, float]] = field(default_factory=list)
 
 
@@ -144,10 +144,10 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
         times.append(time)
         is_cut = cuts.feed(film.scaled(frame, _CUT_SIDE / max(width, height)))
         if is_cut or time >= due - _SAME_TIME:
-            look = _look(film, detector, time, frame, _side(analysis))
-            analysis.looks.append(look)
-            pause = _LOOK_AT_SEVERAL if len(look.faces) > 1 else _LOOK
-            # Counted from when this look was due, so that frames that come late make no fewer.
+            sample = _sample(film, detector, time, frame, _side(analysis))
+            analysis.samples.append(sample)
+            pause = _SEVERAL_INTERVAL if len(sample.faces) > 1 else _INTERVAL
+            # Counted from when this sample was due, so that frames that come late make no fewer.
             due = max(due, time - pause) + pause
     if analysis is None:
         raise MediaRefusedError(
@@ -159,21 +159,23 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
 
 
 def _side(analysis: Analysis) -> int:
-    """The longer side of the picture in which the next look finds faces as well as in a larger one.
+    """The longer side, in pixels, in which the next sample finds faces as well as in more.
 
-    It follows from the smallest face of the last look.
+    It follows from the smallest face of the last sample.
     """
-    faces = analysis.looks[-1].faces if analysis.looks else ()
+    faces = analysis.samples[-1].faces if analysis.samples else ()
     if not faces:
         return _FACE_SIDE
     needed = _LARGE_FACE * max(analysis.width, analysis.height) / min(face.size for face in faces)
     return min(_FACE_SIDE, max(_LEAST_FACE_SIDE, _SIDE_STEP * ceil(needed / _SIDE_STEP)))
 
 
-def _look(film: Film, detector: FaceDetector, time: float, frame: av.VideoFrame, side: int) -> Look:
+def _sample(
+    film: Film, detector: FaceDetector, time: float, frame: av.VideoFrame, side: int
+) -> FaceSample:
     ratio = min(1.0, side / max(film.shown(frame)))
     faces = detector.detect(film.scaled(frame, ratio))[:_MOST_FACES]
-    return Look(time, tuple(face.scaled(1 / ratio) for face in faces))
+    return FaceSample(time, tuple(face.scaled(1 / ratio) for face in faces))
 
 
 def _turn(film: Film, before: float, after: float) -> float:

@@ -1,5 +1,7 @@
 """A crop's path through a picture: planned from where it should be, and written for ffmpeg.
 
+Below it, `FramePlan`: all that a short shows, as sections of time with their layouts and crops.
+
 The crop rests, and moves only when what it follows leaves a zone around the rest, with bounded
 speed and acceleration. The crop filter of ffmpeg gets the path as an expression of time.
 """
@@ -11,6 +13,9 @@ from fractions import Fraction
 from itertools import pairwise
 from math import floor, sqrt
 from typing import Any
+
+from clipflow.domain.layouts import Content, Layout
+from clipflow.domain.shorts import Framing
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Knot:
 
 
 @dataclass(frozen=True)
-class Piece:
+class CubicPiece:
     """`place = a + b·u + c·u² + d·u³` pixels, `u` seconds after `start`, until the next piece."""
 
     start: float
@@ -81,31 +86,31 @@ def even(length: float) -> int:
 
 def place(knots: Sequence[Knot], time: float) -> float:
     """The edge at `time`, not rounded, in pixels."""
-    parts = pieces(knots)
+    parts = cubic_pieces(knots)
     found = bisect_right(parts, time, key=lambda piece: piece.start)
     return parts[max(0, found - 1)].at(max(time, parts[0].start))
 
 
-def pieces(knots: Sequence[Knot]) -> list[Piece]:
+def cubic_pieces(knots: Sequence[Knot]) -> list[CubicPiece]:
     """The same path as pieces; the last has no end."""
     moves = [cubic(knot, after) for knot, after in pairwise(knots) if after.time > knot.time]
-    kept: list[Piece] = []
-    for piece in [*moves, Piece(knots[-1].time, knots[-1].place)]:
+    kept: list[CubicPiece] = []
+    for piece in [*moves, CubicPiece(knots[-1].time, knots[-1].place)]:
         # Standing still goes on in one piece.
         if not (kept and _stands(piece) and _stands(kept[-1]) and kept[-1].a == piece.a):
             kept.append(piece)
     return kept
 
 
-def cubic(knot: Knot, following: Knot) -> Piece:
+def cubic(knot: Knot, following: Knot) -> CubicPiece:
     """The piece between two knots, by Hermite's form."""
     length, way = following.time - knot.time, following.place - knot.place
     c = (3 * way / length - 2 * knot.speed - following.speed) / length
     d = (knot.speed + following.speed - 2 * way / length) / length**2
-    return Piece(knot.time, knot.place, knot.speed, c, d)
+    return CubicPiece(knot.time, knot.place, knot.speed, c, d)
 
 
-def _stands(piece: Piece) -> bool:
+def _stands(piece: CubicPiece) -> bool:
     return piece.b == piece.c == piece.d == 0
 
 
@@ -235,7 +240,7 @@ def _hurried(knots: Sequence[Knot], size: int) -> tuple[float, float] | None:
     return None
 
 
-def _top_speed(piece: Piece, length: float) -> float:
+def _top_speed(piece: CubicPiece, length: float) -> float:
     turns = [-piece.c / (3 * piece.d)] if piece.d else []
     times = [0.0, length, *(turn for turn in turns if 0 < turn < length)]
     return max(abs(piece.b + u * (2 * piece.c + 3 * u * piece.d)) for u in times)
@@ -276,13 +281,13 @@ def cropped(stream: Any, path: CropPath) -> Any:
 
 def expression(knots: Sequence[Knot]) -> str:
     """An edge in even pixels, as an expression of the crop filter's `t`."""
-    parts = pieces(knots)
+    parts = cubic_pieces(knots)
     if len(parts) == 1:
         return f"2*floor({_number(parts[0].a)}/2+0.5)"
     return f"{_CLOCK}2*floor(({_chosen(parts)})/2+0.5)"
 
 
-def _chosen(parts: Sequence[Piece]) -> str:
+def _chosen(parts: Sequence[CubicPiece]) -> str:
     # A tree of halves: its depth stays far below the hundred that libavutil's parser allows.
     if len(parts) == 1:
         return _polynomial(parts[0])
@@ -291,7 +296,7 @@ def _chosen(parts: Sequence[Piece]) -> str:
     return f"if(lt(ld({_NOW}),{start}),{_chosen(parts[:half])},{_chosen(parts[half:])})"
 
 
-def _polynomial(piece: Piece) -> str:
+def _polynomial(piece: CubicPiece) -> str:
     if piece.b == piece.c == piece.d == 0:
         return _number(piece.a)
     u = f"(ld({_NOW})-{_number(piece.start)})"
@@ -304,3 +309,41 @@ def _number(value: float) -> str:
     # since libavutil would take its `e` for a name.
     text = f"{value:.6f}".rstrip("0").rstrip(".")
     return f"({text})" if text.startswith("-") else text
+
+
+@dataclass(frozen=True)
+class Section:
+    """The layout of `start ≤ t < end` seconds, with a crop for each of its people.
+
+    Crops have their times from the short's first frame, as the section has.
+    """
+
+    start: float
+    end: float
+    layout: Layout
+    crops: tuple[CropPath, ...]
+
+    def boxes(self, size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+        """The boxes of its people's panes in a short of `size`."""
+        return person_boxes(self.layout, size, len(self.crops))
+
+
+@dataclass(frozen=True)
+class FramePlan:
+    """All that a short shows: its sections in order, without gaps, and their record."""
+
+    sections: tuple[Section, ...]
+    framing: Framing
+    captions_centre: int
+
+
+def person_boxes(
+    layout: Layout, size: tuple[int, int], people: int
+) -> list[tuple[int, int, int, int]]:
+    """Left, top, width and height of each person's pane; the last of an odd grid is a row wide."""
+    panes = [pane for pane in layout.panes if pane.content is Content.PERSON]
+    boxes = [pane.box(size) for pane in panes][:people]
+    if 1 < people < len(panes) and boxes:
+        left, top, _, height = boxes[-1]
+        boxes[-1] = (left, top, size[0] - left, height)
+    return boxes

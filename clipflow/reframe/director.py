@@ -15,9 +15,17 @@ from clipflow.domain.layouts import Aspect, Content, Layout
 from clipflow.domain.shorts import Framing, LayoutSpan
 from clipflow.domain.transcript import Word
 from clipflow.reframe.analysis import Analysis, Film, analyze
-from clipflow.reframe.crop import CropPath, Knot, even, largest_box, planned
+from clipflow.reframe.crop import (
+    CropPath,
+    FramePlan,
+    Knot,
+    Section,
+    even,
+    largest_box,
+    person_boxes,
+    planned,
+)
 from clipflow.reframe.faces import Face, FaceDetector
-from clipflow.reframe.frame_plan import FramePlan, Section, person_boxes
 from clipflow.reframe.mouths import MouthActivity, mouth_activity
 from clipflow.reframe.people import Shot, Track, find_people
 from clipflow.reframe.speakers import Turn, find_speakers
@@ -78,7 +86,7 @@ def direct(
     sections = _joined([part for shot in shots for part in director.shot(shot, turns)])
     return FramePlan(
         tuple(sections),
-        _framing(sections, shots, turns, [look.time for look in analysis.looks]),
+        _framing(sections, shots, turns, [sample.time for sample in analysis.samples]),
         _captions_centre(sections, shots, aspect.size),
     )
 
@@ -278,7 +286,7 @@ def _framing(
     sections: Sequence[Section],
     shots: Sequence[Shot],
     turns: Sequence[Turn],
-    looks: Sequence[float],
+    samples: Sequence[float],
 ) -> Framing:
     seen: list[bool] = []
     for turn in turns:
@@ -292,7 +300,7 @@ def _framing(
         if turn.track:
             # The speaker's face was not followed that far, so no crop is known to show it.
             first, last = turn.track.times[0], turn.track.times[-1]
-            lost = (t for t in looks if turn.start <= t <= turn.end and not first <= t <= last)
+            lost = (t for t in samples if turn.start <= t <= turn.end and not first <= t <= last)
             seen += [
                 any(p.content is Content.PICTURE for p in _section_at(sections, t).layout.panes)
                 for t in lost

@@ -18,7 +18,7 @@ Motion = Sequence[tuple[float, float]]
 
 # Rows and columns of an aligned face: between the lips, above them, and the forehead.
 _LIPS, _ABOVE, _FOREHEAD = np.s_[58:70, 24:40], np.s_[46:52, 8:56], np.s_[4:44, 8:56]
-# Seconds between two looks that can be compared.
+# Seconds between two samples that can be compared.
 _COMPARABLE = 0.3
 
 
@@ -35,7 +35,7 @@ class MouthActivity(Protocol):
 
 
 class MouthMotion:
-    """How much the gap between the lips changes from look to look. Needs no model."""
+    """How much the gap between the lips changes from sample to sample. Needs no model."""
 
     # Measured on talking heads: they reach 0.05 to 0.4, and heads that listen 0 to 0.04.
     speaking = 0.05

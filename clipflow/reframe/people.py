@@ -10,21 +10,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from clipflow.reframe.analysis import Analysis, Look
+from clipflow.reframe.analysis import Analysis, FaceSample
 from clipflow.reframe.faces import Face
 
 # Seconds for which a face may turn away and still be the same one.
 _ABSENCE = 1.5
-# In faces: how far one goes between two looks, and how much more for each second in between; how
+# In faces: how far one goes between two samples, and how much more for each second in between; how
 # much larger or smaller it gets.
 _STEP, _STRIDE, _GROWTH = 0.6, 1.0, 1.6
-# A face that is seen less often, or in less of the looks between its first and last, is none.
+# A face that is seen less often, or in less of the samples between its first and last, is none.
 _SIGHTINGS, _CONSTANT = 3, 0.4
 # A person is seen in so much of a shot, and is so large compared with the largest face; others are
 # bystanders.
 _PRESENCE, _SMALL = 0.3, 0.22
-# Of 255, how much an aligned face changes between two looks: less than the first is a picture on a
-# wall, more than the second a person who moves. The noise of compression lies between them.
+# Of 255, how much an aligned face changes between two samples: less than the first is a picture
+# on a wall, more than the second a person who moves. The noise of compression lies between them.
 _STILL, _MOVING = 0.25, 3.0
 # Looks over which a face's place is the median, so that half a second of errors does not count.
 _WINDOW = 5
@@ -34,7 +34,7 @@ _DETAIL, _ALIKE = 8, 0.9
 
 @dataclass(eq=False)
 class Track:
-    """One face through a shot: the times of its looks in seconds, and where it was, in order."""
+    """One face through a shot: the times of its samples in seconds, and where it was, in order."""
 
     times: list[float] = field(default_factory=list)
     faces: list[Face] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Track:
 
     @cached_property
     def steadied(self) -> list[Face]:
-        """The faces without the detector's errors: medians over a few looks."""
+        """The faces without the detector's errors: medians over a few samples."""
         reach = _WINDOW // 2
         windows = [self.faces[max(0, n - reach) : n + reach + 1] for n in range(len(self.faces))]
         return [
@@ -69,7 +69,7 @@ class Track:
 
     @cached_property
     def motion(self) -> float:
-        """How much the aligned face changes between two looks, of 255."""
+        """How much the aligned face changes between two samples, of 255."""
         faces = [f.aligned.astype(np.int16) for f in self.faces if f.aligned is not None]
         changes = [float(np.abs(b - a).mean()) for a, b in pairwise(faces)]
         return float(np.percentile(changes, 95)) if changes else 0.0
@@ -110,47 +110,47 @@ def find_people(analysis: Analysis) -> list[Shot]:
     shots = []
     for start, end in analysis.shots:
         # A shot's end lies between two frames, or is the last one.
-        looks = [look for look in analysis.looks if start <= look.time <= end]
-        tracks = [track for track in _tracks(looks) if _is_real(track, looks)]
-        people = _without_bystanders(tracks, looks)
+        samples = [sample for sample in analysis.samples if start <= sample.time <= end]
+        tracks = [track for track in _tracks(samples) if _is_real(track, samples)]
+        people = _without_bystanders(tracks, samples)
         people.sort(key=lambda track: median(face.x for face in track.faces))
         shots.append(Shot(start, end, tuple(people)))
     _identify(shots)
     return shots
 
 
-def _tracks(looks: Sequence[Look]) -> list[Track]:
+def _tracks(samples: Sequence[FaceSample]) -> list[Track]:
     tracks: list[Track] = []
-    for look in looks:
-        recent = [track for track in tracks if look.time - track.times[-1] <= _ABSENCE]
+    for sample in samples:
+        recent = [track for track in tracks if sample.time - track.times[-1] <= _ABSENCE]
         # The nearest pairs first, so that two people who pass each other keep their tracks.
         pairs = sorted(
             (distance, place, number)
-            for place, face in enumerate(look.faces)
+            for place, face in enumerate(sample.faces)
             for number, track in enumerate(recent)
-            if (distance := track.distance(look.time, face)) is not None
+            if (distance := track.distance(sample.time, face)) is not None
         )
         taken: dict[int, Track] = {}
         for _, place, number in pairs:
             if place not in taken and recent[number] not in taken.values():
                 taken[place] = recent[number]
-        for place, face in enumerate(look.faces):
+        for place, face in enumerate(sample.faces):
             track = taken.get(place)
             if track is None:
                 track = Track()
                 tracks.append(track)
-            track.times.append(look.time)
+            track.times.append(sample.time)
             track.faces.append(face)
     return tracks
 
 
-def _is_real(track: Track, looks: Sequence[Look]) -> bool:
-    between = [look for look in looks if track.times[0] <= look.time <= track.times[-1]]
-    enough = min(_SIGHTINGS, len(looks))
+def _is_real(track: Track, samples: Sequence[FaceSample]) -> bool:
+    between = [sample for sample in samples if track.times[0] <= sample.time <= track.times[-1]]
+    enough = min(_SIGHTINGS, len(samples))
     return len(track.times) >= max(enough, _CONSTANT * len(between))
 
 
-def _without_bystanders(tracks: Sequence[Track], looks: Sequence[Look]) -> list[Track]:
+def _without_bystanders(tracks: Sequence[Track], samples: Sequence[FaceSample]) -> list[Track]:
     if not tracks:
         return []
     largest = max(track.size for track in tracks)
@@ -160,7 +160,7 @@ def _without_bystanders(tracks: Sequence[Track], looks: Sequence[Look]) -> list[
     kept = [
         track
         for track in alive
-        if track.size >= _SMALL * largest and len(track.times) >= _PRESENCE * len(looks)
+        if track.size >= _SMALL * largest and len(track.times) >= _PRESENCE * len(samples)
     ]
     return kept or [max(alive, key=lambda track: track.weight)]
 

@@ -2,6 +2,7 @@
 
 Whisper takes its words' times from its attention: their starts are 80 ms off in the median. An
 aligner is given the words and the sound, and finds where in the sound each of them is.
+`regroup` carries the times of characters over to the words of a text.
 """
 
 import logging
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
-from clipflow.domain.transcript import Word, spread_words
+from clipflow.domain.transcript import PartialWord, Word, split_words, spread_words
 from clipflow.speech.sound import RATE, Samples
 
 logger = logging.getLogger(__name__)
@@ -189,4 +190,43 @@ def _between(placed: list[Word], waiting: Sequence[Word], following: Word | None
     times = [{"start": one.start, "end": one.end} for one in spread]
     return placed + [
         word.model_copy(update=time) for word, time in zip(waiting, times, strict=True)
+    ]
+
+
+def regroup(found: Sequence[PartialWord], text: str) -> list[PartialWord]:
+    """The words of `text` with the times of `found`: its characters, but in other groups.
+
+    A recogniser or an aligner may part Chinese and Japanese inside a foreign word or before a full
+    stop, an English word at its hyphen, and other scripts at spaces only.
+    """
+    characters = [character for one in found for character in _characters(one)]
+    words, at = [], 0
+    for word in split_words(text):
+        known = [one for one in characters[at : at + len(word)] if one.start is not None]
+        at += len(word)
+        scores = [one.score for one in known if one.score is not None]
+        words.append(
+            PartialWord(
+                word,
+                known[0].start if known else None,
+                known[-1].end if known else None,
+                round(sum(scores) / len(scores), 3) if scores else None,
+            )
+        )
+    return words
+
+
+def _characters(one: PartialWord) -> list[PartialWord]:
+    """The characters of a word, each with its share of the word's time."""
+    if one.start is None or one.end is None:
+        return [PartialWord(character) for character in one.text]
+    each = (one.end - one.start) / len(one.text)
+    return [
+        PartialWord(
+            character,
+            round(one.start + place * each, 3),
+            round(one.start + (place + 1) * each, 3),
+            one.score,
+        )
+        for place, character in enumerate(one.text)
     ]

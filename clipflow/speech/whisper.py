@@ -9,8 +9,7 @@ from typing import Any
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import PartialWord, Word, fill_times
 from clipflow.settings import Models
-from clipflow.speech.alignment import find_aligner
-from clipflow.speech.grouping import regroup
+from clipflow.speech.alignment import find_aligner, regroup
 from clipflow.speech.sound import RATE, Samples, even_pieces, floats
 from clipflow.speech.weights import find_weights
 from clipflow.telemetry.progress import report

@@ -18,7 +18,7 @@ import numpy as np
 from clipflow.domain.errors import InvalidInputError, NotInstalledError, redact
 from clipflow.domain.transcript import PartialWord, Word, fill_times
 from clipflow.settings import Models
-from clipflow.speech.grouping import regroup
+from clipflow.speech.alignment import regroup
 from clipflow.speech.sound import RATE, Floats, Samples, floats
 from clipflow.speech.weights import find_weights
 from clipflow.telemetry.progress import report
@@ -220,7 +220,7 @@ def diarize(words: Sequence[Word], sound: Samples, models: Models) -> list[Word]
 def assign_speakers(words: Sequence[Word], turns: Any) -> list[Word]:
     """`words` with their speakers, from WhisperX's table of turns (`start`, `end`, `speaker`).
 
-    A word between turns belongs to whoever spoke before it, or, at the beginning, after it.
+    A word between turns belongs to the speaker before it, or, at the beginning, after it.
     """
     import whisperx
 

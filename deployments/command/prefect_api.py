@@ -199,7 +199,7 @@ _AGES = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 @dataclass(frozen=True)
-class Job:
+class JobRun:
     """One run of a job, and the record that it keeps."""
 
     run: FlowRun
@@ -271,13 +271,13 @@ def format_age(seconds: float) -> str:
     return "0 s"
 
 
-def recent_jobs(client: SyncPrefectClient, count: int) -> list[Job]:
+def recent_jobs(client: SyncPrefectClient, count: int) -> list[JobRun]:
     """The last jobs, newest first."""
     found = [_job_of(flow, run) for flow, run in recent_runs(client, count)]
     return [job for job in found if job]
 
 
-def find_job(client: SyncPrefectClient, name_or_id: str) -> Job:
+def find_job(client: SyncPrefectClient, name_or_id: str) -> JobRun:
     """Finds a job by its run's id, the beginning of that, or its clip's or video's name.
 
     Of several jobs it is the newest.
@@ -298,11 +298,11 @@ def find_job(client: SyncPrefectClient, name_or_id: str) -> Job:
     )
 
 
-def record_if_failed(job: Job) -> dict[str, Any]:
+def record_if_failed(job: JobRun) -> dict[str, Any]:
     """The record of a failed job, which says why; empty for any other."""
     return read_record(job.keys) if job.has_failed else {}
 
 
-def _job_of(flow: str, run: FlowRun) -> Job | None:
+def _job_of(flow: str, run: FlowRun) -> JobRun | None:
     keys = record_of(flow, run.parameters)
-    return Job(run, keys) if isinstance(keys, ShortsKeys | ClipKeys) else None
+    return JobRun(run, keys) if isinstance(keys, ShortsKeys | ClipKeys) else None

@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from deployments.command.files import read_record
 from deployments.command.output import Output
 from deployments.command.prefect_api import (
-    Job,
+    JobRun,
     Step,
     count_done,
     find_job,
@@ -75,7 +75,7 @@ def show_job(name_or_id: str, output: Output) -> None:
         output.line(failure, "red")
 
 
-def _row(job: Job, steps: Sequence[Step]) -> tuple[str, ...]:
+def _row(job: JobRun, steps: Sequence[Step]) -> tuple[str, ...]:
     progress = f"{count_done(steps)}/{len(steps)}"
     age = format_age(job.age(datetime.now(UTC)))
     return job.id, job.kind, job.name, job.state, progress, age

@@ -93,7 +93,7 @@ def run_shorts(
     from deployments.operate import runs
 
     with _one_line_errors(), get_client(sync_client=True) as prefect:
-        video = runs.Video(user_id=user_id, video_id=video_id, force=force)
+        video = runs.ShortsParameters(user_id=user_id, video_id=video_id, force=force)
         run, address = runs.start_shorts(prefect, video)
         console.print(f"Run {run}: {address}\nmake logs RUN={run}")
 

@@ -77,7 +77,7 @@ def line(run: FlowRun, flow: str) -> str:
     return f"{at}  {seconds:>7}  {name:<18}  {flow}/{run.name}  {run.id}  {message}".rstrip()
 
 
-class Video(BaseModel):
+class ShortsParameters(BaseModel):
     """The parameters of `generate-shorts`."""
 
     user_id: Identifier
@@ -85,13 +85,13 @@ class Video(BaseModel):
     force: bool
 
 
-def start_shorts(client: SyncPrefectClient, video: Video) -> tuple[str, str]:
+def start_shorts(client: SyncPrefectClient, parameters: ShortsParameters) -> tuple[str, str]:
     """Start `generate-shorts`; returns the run's id and its address in the UI.
 
     Raises ObjectNotFound where it is not deployed.
     """
     deployment = client.read_deployment_by_name(GENERATE_SHORTS)
-    run = client.create_flow_run_from_deployment(deployment.id, parameters=video.model_dump())
+    run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters.model_dump())
     return str(run.id), url_for(run) or ""
 
 

@@ -42,7 +42,7 @@ from clipflow.media.window import Span, fetch_window
 from clipflow.reframe.analysis import Film
 from clipflow.reframe.director import plan_frames
 from clipflow.results.pages import shorts_page
-from clipflow.results.posters import poster
+from clipflow.results.publish import poster
 from clipflow.settings import limits
 
 FOLDER = Path(__file__).parent

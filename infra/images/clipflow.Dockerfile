@@ -60,19 +60,19 @@ ENV CLIPFLOW_WHISPER_MODEL=${WHISPER_MODEL} \
 RUN python -m compileall -q . \
     && if [ -n "${MODEL_MIRROR}" ]; then export HF_ENDPOINT="${MODEL_MIRROR}"; fi \
     && mkdir -p /opt/clipflow/models \
-    && python -m deployments.operate.models \
+    && python -m deployments.operate.image models \
     && chmod -R a+rX /opt/clipflow/models
 ENV HF_HUB_OFFLINE=1
 USER 10001
 # What cannot run is not built.
-RUN python -m deployments.operate.installation
+RUN python -m deployments.operate.image check
 ARG VERSION=unversioned
 LABEL org.opencontainers.image.title="clipflow" \
       org.opencontainers.image.description="Clips and vertical shorts from long videos" \
       org.opencontainers.image.version="${VERSION}"
 # Imports everything a run needs, so it costs seconds: seldom.
 HEALTHCHECK --interval=5m --timeout=1m --start-period=1m --retries=3 \
-    CMD ["python", "-m", "deployments.operate.installation"]
+    CMD ["python", "-m", "deployments.operate.image", "check"]
 # A flow's process has children; pid 1 must pass on signals and bury them.
 ENTRYPOINT ["/usr/bin/tini", "--"]
 CMD ["python", "-m", "deployments.operate", "--help"]

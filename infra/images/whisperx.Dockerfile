@@ -40,7 +40,7 @@ ENV PATH=/opt/clipflow/venv/bin:$PATH \
 RUN if [ -n "${MODEL_MIRROR}" ]; then export HF_ENDPOINT="${MODEL_MIRROR}"; fi \
     && CLIPFLOW_TRANSCRIBER=whisperx CLIPFLOW_WHISPER_MODEL="${WHISPER_MODEL}" \
     CLIPFLOW_WHISPERX_ALIGN_MODEL="${ALIGN_MODEL}" HF_HUB_OFFLINE=0 \
-    python -m deployments.operate.models "${LANGUAGES}" \
+    python -m deployments.operate.image models "${LANGUAGES}" \
     && chmod -R a+rX /opt/clipflow/models
 
 FROM clipflow AS whisperx
@@ -58,5 +58,5 @@ ENV CLIPFLOW_TRANSCRIBER=whisperx \
     # Where CTranslate2, which looks nowhere else, finds the libraries that torch brings for a GPU.
     LD_LIBRARY_PATH=/opt/clipflow/venv/nvidia/cudnn/lib:/opt/clipflow/venv/nvidia/cublas/lib
 # As a run will find them: without a network, by the user it runs as.
-RUN python -m deployments.operate.models "${LANGUAGES}"
+RUN python -m deployments.operate.image models "${LANGUAGES}"
 LABEL org.opencontainers.image.title="clipflow-whisperx"

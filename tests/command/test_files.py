@@ -14,7 +14,7 @@ from clipflow.storage.objects import ObjectStore
 from clipflow.storage.records import RecordStore
 from deployments.command.files import OutputManifest, download_results
 from deployments.command.output import format_error
-from deployments.command.shorts import Video
+from deployments.command.shorts import LocalVideo
 from tests.made_media import make_source
 
 SUBTITLES = "1\n00:00:01,000 --> 00:00:02,000\nHello there.\n"
@@ -88,11 +88,13 @@ def test_the_page_of_a_job_is_found_under_whatever_name_it_has(
 
 
 @pytest.fixture
-def video(storage: None, tmp_path: Path) -> Video:
-    return Video.of(make_source(tmp_path / f"{tmp_path.name}.mp4", seconds=1, sound=None))
+def video(storage: None, tmp_path: Path) -> LocalVideo:
+    return LocalVideo.of(make_source(tmp_path / f"{tmp_path.name}.mp4", seconds=1, sound=None))
 
 
-def test_subtitles_are_for_the_run_that_they_were_given_to(video: Video, tmp_path: Path) -> None:
+def test_subtitles_are_for_the_run_that_they_were_given_to(
+    video: LocalVideo, tmp_path: Path
+) -> None:
     given, config = tmp_path / "talk.srt", ShortsConfig(segment_count=1)
     given.write_text(SUBTITLES)
     video.upload(config, None, given)
@@ -101,14 +103,14 @@ def test_subtitles_are_for_the_run_that_they_were_given_to(video: Video, tmp_pat
     assert video.objects.head(video.keys.subtitles) is None
 
 
-def test_subtitles_that_somebody_has_put_there_stay(video: Video) -> None:
+def test_subtitles_that_somebody_has_put_there_stay(video: LocalVideo) -> None:
     video.objects.put_text(SUBTITLES, video.keys.subtitles, {}, "application/x-subrip")
     video.upload(ShortsConfig(segment_count=1), None, None)
     assert video.objects.head(video.keys.subtitles)
 
 
 def test_subtitles_that_cannot_be_read_are_refused_before_anything_is_put(
-    video: Video, tmp_path: Path
+    video: LocalVideo, tmp_path: Path
 ) -> None:
     given = tmp_path / "talk.srt"
     given.write_bytes("1\n00:00:01,000 --> 00:00:02,000\nCaf\xe9.\n".encode("latin-1"))

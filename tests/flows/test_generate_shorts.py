@@ -10,7 +10,8 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from clipflow.jobs.speech_windows import plan_windows
+from clipflow.domain.shorts import ShortsConfig
+from clipflow.jobs.transcription import plan_windows
 from clipflow.settings import models
 from tasks.shorts import choose_moments, render_short
 from tests.clipflow.highlights.model_server import Reply, model_server
@@ -93,7 +94,7 @@ def ask_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]
 
 def test_a_long_video_becomes_shorts_and_the_objects_of_the_contract(warehouse: Warehouse) -> None:
     state = warehouse.generate()
-    assert (state.name, state.message) == ("Completed", "2 of 2 shorts asked for.")
+    assert (state.name, state.message) == ("Completed", "2 of 2 shorts made.")
     assert warehouse.names() == OBJECTS
     assert warehouse.history == MADE
     record = warehouse.record
@@ -190,11 +191,12 @@ def test_a_video_is_read_for_its_sound_once_however_often_it_is_transcribed(
     def read() -> int:
         return sum(r.method == "GET" and "original.mp4" in r.path for r in proxy.requests)
 
+    config = ShortsConfig.read({"segment_count": 1}, "the config")
     warehouse.delete("original.srt")
-    plan_windows(warehouse.keys, None, warehouse.objects, a_machine(), models(), force=False)
+    plan_windows(warehouse.keys, config, warehouse.objects, a_machine(), models(), force=False)
     once = read()
     assert once > 0
-    plan_windows(warehouse.keys, None, warehouse.objects, a_machine(), models(), force=False)
+    plan_windows(warehouse.keys, config, warehouse.objects, a_machine(), models(), force=False)
     assert read() == once
     assert "transcript/window_1.flac" in warehouse.names()
 
@@ -227,7 +229,7 @@ def test_fewer_moments_than_requested_make_fewer_shorts(warehouse: Warehouse) ->
     found = len(warehouse.record["shorts"])
     assert 2 <= found <= 4
     assert warehouse.record["segmentCount"] == 20
-    assert state.message == f"{found} of 20 shorts asked for."
+    assert state.message == f"{found} of 20 shorts made."
 
 
 def test_a_language_model_may_choose_the_moments(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from clipflow.domain.shorts import Moment
 from clipflow.domain.transcript import Word
 from clipflow.highlights.moments import moments
-from clipflow.highlights.pieces import Brief, Choice, Span, Speech
+from clipflow.highlights.pieces import Brief, Choice, PieceRange, Speech
 from tests.clipflow.highlights.transcripts import spread
 
 # Seconds: half of what words may overlap by and still be parted, and a rounding.
@@ -39,7 +39,7 @@ def picked(words: list[Word], brief: Brief, data: st.DataObject) -> list[Moment]
     if not said.pieces:
         return []
     piece = st.integers(0, len(said.pieces) - 1)
-    spans = st.tuples(piece, piece).map(lambda two: Span(min(two), max(two)))
+    spans = st.tuples(piece, piece).map(lambda two: PieceRange(min(two), max(two)))
     liked = data.draw(st.lists(st.tuples(spans, st.integers(0, 100)), min_size=3, max_size=12))
     return moments(said, [Choice(s, score, "", "") for s, score in liked], brief.count)
 
@@ -94,7 +94,9 @@ def test_a_line_longer_than_a_moment_may_be_is_parted_at_words() -> None:
     brief = Brief(5, 5, 15)
     said = Speech.of(words, brief)
     assert len(said.lines) == 1
-    found = moments(said, [Choice(Span(n, n), 50, "", "") for n in range(len(said.pieces))], 5)
+    found = moments(
+        said, [Choice(PieceRange(n, n), 50, "", "") for n in range(len(said.pieces))], 5
+    )
     assert len(found) > 2
     assert not any(is_inside(time, words, EXACT) for m in found for time in (m.start, m.end))
 
@@ -102,13 +104,13 @@ def test_a_line_longer_than_a_moment_may_be_is_parted_at_words() -> None:
 def test_a_choice_too_short_grows_to_both_sides_and_one_too_long_keeps_its_beginning() -> None:
     words = [word for at in range(20) for word in spread(at * 4, at * 4 + 3.5, None, "One two.")]
     said = Speech.of(words, Brief(1, 20, 80))
-    [grown] = moments(said, [Choice(Span(5, 5), 50, "", "")], 1)
+    [grown] = moments(said, [Choice(PieceRange(5, 5), 50, "", "")], 1)
     assert grown.start < 20 and grown.end > 23.5
-    [shrunk] = moments(said, [Choice(Span(5, 19), 50, "", "")], 1)
+    [shrunk] = moments(said, [Choice(PieceRange(5, 19), 50, "", "")], 1)
     assert 19.7 < shrunk.start < 20 and 47 < shrunk.end <= shrunk.start + 30
 
 
 def test_where_too_little_is_said_around_a_choice_there_is_no_moment() -> None:
     words = spread(2, 8, None, "All that is said here.")
     said = Speech.of(words, Brief(3, 60, 600))
-    assert moments(said, [Choice(Span(0, 0), 50, "", "")], 3) == []
+    assert moments(said, [Choice(PieceRange(0, 0), 50, "", "")], 3) == []

@@ -6,7 +6,7 @@ import pytest
 
 from clipflow.domain.errors import NotInstalledError
 from clipflow.domain.layouts import Aspect, Layout
-from clipflow.reframe.analysis import Analysis, Look
+from clipflow.reframe.analysis import Analysis, FaceSample
 from clipflow.reframe.director import direct
 from clipflow.reframe.faces import Face
 from clipflow.reframe.mouths import MouthModel
@@ -59,11 +59,11 @@ def lit(seen: Face, bright: bool) -> Face:
 def test_a_model_of_the_users_own_names_the_speaker(tmp_path: Path) -> None:
     path = tmp_path / "mouth.onnx"
     path.write_bytes(brightness())
-    looks = [
-        Look(n / 8, (lit(face(480, 0, 1), n < 40), lit(face(1440, 0, 2), n >= 40)))
+    samples = [
+        FaceSample(n / 8, (lit(face(480, 0, 1), n < 40), lit(face(1440, 0, 2), n >= 40)))
         for n in range(80)
     ]
-    analysis = Analysis(1920, 1080, looks, [(0.0, 10.0)])
+    analysis = Analysis(1920, 1080, samples, [(0.0, 10.0)])
     plan = direct(analysis, Layout.AUTO, Aspect.TALL, words(10), MouthModel(path))
     [section] = plan.sections
     assert section.layout is Layout.CROP
@@ -84,7 +84,7 @@ def test_what_is_no_model_is_named(content: bytes | None, tmp_path: Path) -> Non
 def test_a_model_of_other_faces_is_named(tmp_path: Path) -> None:
     path = tmp_path / "mouth.onnx"
     path.write_bytes(brightness(height=32))
-    looks = [Look(n / 8, (face(480, 0, 1), face(1440, 0, 2))) for n in range(24)]
-    analysis = Analysis(1920, 1080, looks, [(0.0, 3.0)])
+    samples = [FaceSample(n / 8, (face(480, 0, 1), face(1440, 0, 2))) for n in range(24)]
+    analysis = Analysis(1920, 1080, samples, [(0.0, 3.0)])
     with pytest.raises(NotInstalledError, match="cannot be used"):
         direct(analysis, Layout.AUTO, Aspect.TALL, words(3), MouthModel(path))

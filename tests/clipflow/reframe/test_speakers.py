@@ -7,7 +7,7 @@ import numpy as np
 
 from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.transcript import Word
-from clipflow.reframe.analysis import Analysis, Look
+from clipflow.reframe.analysis import Analysis, FaceSample
 from clipflow.reframe.director import SHORTEST, direct
 from clipflow.reframe.faces import ALIGNED_HEIGHT, ALIGNED_WIDTH, Face
 
@@ -19,15 +19,15 @@ def face(x: float, opening: int, seed: int) -> Face:
     return Face(x, 400, 200, (x, 460), aligned)
 
 
-def looks(speaks: Sequence[bool | None]) -> list[Look]:
-    """A look each eighth of a second; for each second, whether the left one speaks, None: both."""
+def samples(speaks: Sequence[bool | None]) -> list[FaceSample]:
+    """Eight samples a second; for each second, whether the left one speaks, None: both."""
     found = []
     for n in range(8 * len(speaks)):
         left = speaks[n // 8]
         moved = 60 * (n % 2)
         opens = (moved if left in (True, None) else 0, moved if left in (False, None) else 0)
         faces = face(480, opens[0], 1), face(1440, opens[1], 2)
-        found.append(Look(n / 8, faces))
+        found.append(FaceSample(n / 8, faces))
     return found
 
 
@@ -37,7 +37,7 @@ def words(seconds: int) -> list[Word]:
 
 def test_the_crop_cuts_to_who_speaks_and_an_unsure_shot_shows_both() -> None:
     turns = [True] * 5 + [False] * 5
-    analysis = Analysis(1920, 1080, looks(turns), [(0.0, 10.0)])
+    analysis = Analysis(1920, 1080, samples(turns), [(0.0, 10.0)])
     plan = direct(analysis, Layout.AUTO, Aspect.TALL, words(10))
     assert {part.layout for part in plan.sections} == {Layout.CROP}
     crop = plan.sections[0].crops[0]
@@ -45,13 +45,13 @@ def test_the_crop_cuts_to_who_speaks_and_an_unsure_shot_shows_both() -> None:
     assert 480 < crop.at(8)[0] < 1440 < crop.at(8)[0] + crop.width
     assert plan.framing.cuts == 1
     assert (plan.framing.speaker_in_frame or 0) >= 0.98
-    both = Analysis(1920, 1080, looks([None] * 6), [(0.0, 6.0)])
+    both = Analysis(1920, 1080, samples([None] * 6), [(0.0, 6.0)])
     shown = direct(both, Layout.AUTO, Aspect.TALL, words(6))
     assert [part.layout for part in shown.sections] == [Layout.SPLIT]
 
 
 def test_changes_are_never_sooner_than_the_shortest() -> None:
-    analysis = Analysis(1920, 1080, looks([True, False] * 5), [(0.0, 10.0)])
+    analysis = Analysis(1920, 1080, samples([True, False] * 5), [(0.0, 10.0)])
     plan = direct(analysis, Layout.AUTO, Aspect.TALL, words(10))
     starts = [part.start for part in plan.sections]
     assert all(b - a >= SHORTEST for a, b in pairwise(starts))

@@ -5,6 +5,7 @@ from fractions import Fraction
 from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.transcript import Word
 from clipflow.reframe.analysis import Film
+from clipflow.reframe.crop import CropPath
 from clipflow.reframe.director import SHORTEST, plan_frames
 from demo.make_two_shot import SIZE, TWO_SHOT, Line, lines
 
@@ -22,6 +23,12 @@ def spoken(line: Line) -> list[Word]:
     ]
 
 
+def shows(crop: CropPath, time: float, at: float, reach: float) -> bool:
+    """Whether the crop holds all within `reach` of `at`; less than all where that is negative."""
+    left = crop.at(time)[0]
+    return left <= at - reach and at + reach <= left + crop.width
+
+
 def test_the_speaker_is_shown_alone_and_both_where_both_open_their_mouths() -> None:
     said = [line for line in lines() if line.end > _START + 1 and line.start < _END - 1]
     words = [word for line in said for word in spoken(line) if 0 <= word.start < _END - _START]
@@ -33,9 +40,11 @@ def test_the_speaker_is_shown_alone_and_both_where_both_open_their_mouths() -> N
     both, alone = plan.sections
     assert abs(both.end - (guest.start - float(_START))) < 0.5
     assert both.end >= SHORTEST
-    # The host is on the left, and the guest on the right.
+    # The host's face is in the middle of the left half, and the guest's in that of the right one.
+    host_at, guest_at, reach = SIZE[0] / 4, 3 * SIZE[0] / 4, 90
     host_crop, guest_crop = both.crops
-    assert host_crop.at(1)[0] + host_crop.width <= SIZE[0] / 2 + 40
-    assert guest_crop.at(1)[0] >= SIZE[0] / 2 - 40
-    assert alone.crops[0].at(10)[0] >= SIZE[0] / 2 - 40
+    assert shows(host_crop, 1, host_at, reach) and not shows(host_crop, 1, guest_at, -reach)
+    assert shows(guest_crop, 1, guest_at, reach) and not shows(guest_crop, 1, host_at, -reach)
+    assert shows(alone.crops[0], 10, guest_at, reach)
+    assert not shows(alone.crops[0], 10, host_at, -reach)
     assert (plan.framing.speaker_in_frame or 0) >= 0.97

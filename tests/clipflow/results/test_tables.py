@@ -8,7 +8,7 @@ from clipflow.domain.clips import ClipResult, Segment
 from clipflow.domain.errors import Failure, FailureCode
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short
-from clipflow.results.posters import contact_sheet
+from clipflow.results.publish import contact_sheet
 from clipflow.results.tables import clip_rows, clip_summary, short_rows, shorts_summary, text
 from clipflow.storage.objects import ObjectHead
 

@@ -1,7 +1,7 @@
 """Words that have no times get theirs from their neighbours."""
 
 from clipflow.domain.transcript import PartialWord, fill_times, split_words
-from clipflow.speech.grouping import regroup
+from clipflow.speech.alignment import regroup
 
 
 def test_what_is_not_timed_shares_what_its_neighbours_leave() -> None:

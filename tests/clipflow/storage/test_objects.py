@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from urllib3.exceptions import SSLError
@@ -49,6 +50,48 @@ def test_a_small_object_whose_body_ends_early_is_read_again(proxy: FaultyProxy) 
     proxy.faults = [Fault(is_read, times=2, after=10_000)]
     assert object_store().data(KEY, 200_000) == bytes(100_000)
     assert sum(map(is_read, proxy.requests)) == 3
+
+
+@pytest.mark.parametrize("has_checksum", [True, False])
+@pytest.mark.parametrize("length", ["sent", "missing"])
+def test_a_body_shorter_than_head_says_is_read_again(
+    length: Literal["sent", "missing"],
+    has_checksum: bool,
+    proxy: FaultyProxy,
+    tmp_path: Path,
+) -> None:
+    """A proxy between may pass on what it had of a lost connection as a whole answer."""
+    if not has_checksum:
+        proxy.left_out = ("x-amz-checksum",)
+    store = object_store()
+    head = store.head(KEY)
+    assert head
+
+    def downloaded() -> bytes:
+        store.download(KEY, tmp_path / "it")
+        return (tmp_path / "it").read_bytes()
+
+    reads = [lambda: store.data(KEY, 200_000), downloaded]
+    if length == "missing":
+        # With a length, a range that is not the one requested is refused at once.
+        reads.append(lambda: store.part(head, 0, 100_000))
+    for read in reads:
+        proxy.faults = [Fault(is_read, times=2, after=10_000, length=length)]
+        assert read() == bytes(100_000)
+        assert proxy.faults[0].seen == 2
+    for read in reads[:2]:
+        proxy.faults = [Fault(is_read, after=10_000, length=length)]
+        with pytest.raises(StorageUnavailableError, match=r"(?i)(reading|downloading) "):
+            read()
+
+
+def test_a_range_that_is_shorter_than_requested_is_refused(proxy: FaultyProxy) -> None:
+    store = object_store()
+    head = store.head(KEY)
+    assert head
+    proxy.faults = [Fault(is_read, after=10_000, length="sent")]
+    with pytest.raises(StorageUnavailableError, match="another range than requested"):
+        store.part(head, 0, 100_000)
 
 
 def test_a_small_object_that_never_comes_whole_is_storages_failure(proxy: FaultyProxy) -> None:

@@ -6,8 +6,9 @@ from itertools import pairwise
 import pytest
 
 from clipflow.domain.keys import ShortsKeys
-from clipflow.jobs import speech_windows
-from clipflow.jobs.speech_windows import (
+from clipflow.domain.shorts import ShortsConfig
+from clipflow.jobs import transcription
+from clipflow.jobs.transcription import (
     SpeechWindow,
     join_windows,
     plan_windows,
@@ -21,7 +22,11 @@ from clipflow.storage.objects import ObjectStore
 from tests.clipflow.speech.conftest import SAMPLE, word_errors
 from tests.made_media import a_machine
 
+CONFIG = ShortsConfig.read({"segment_count": 1}, "the config")
 pytestmark = pytest.mark.slow
+
+
+CONFIG = ShortsConfig(segment_count=1)
 
 
 class Talk:
@@ -32,14 +37,14 @@ class Talk:
         objects.upload(SAMPLE / "main.mp4", self.keys.original, {})
 
     def plan(self) -> list[SpeechWindow]:
-        return plan_windows(self.keys, None, self.objects, a_machine(), Models(), force=False)
+        return plan_windows(self.keys, CONFIG, self.objects, a_machine(), Models(), force=False)
 
     def transcribe(self, windows: list[SpeechWindow]) -> None:
         for window in windows:
             transcribe_window(window, self.objects, a_machine(), Models(), threads=2, force=False)
 
     def join(self, windows: list[SpeechWindow]) -> None:
-        join_windows(self.keys, None, windows, self.objects, a_machine(), Models())
+        join_windows(self.keys, CONFIG, windows, self.objects, a_machine(), Models())
 
 
 def test_each_word_occurs_once_and_only_a_lost_window_is_transcribed_again(
@@ -54,7 +59,7 @@ def test_each_word_occurs_once_and_only_a_lost_window_is_transcribed_again(
         recognized.append(arguments[2])  # type: ignore[arg-type]
         return recognize(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(speech_windows, "recognize_window", counted)
+    monkeypatch.setattr(transcription, "recognize_window", counted)
     talk = Talk(objects)
     windows = talk.plan()
     assert len(windows) >= 5

@@ -73,8 +73,8 @@ class Ingredients:
     background: Background | None
     captions: Path
     loudness: float
-    repeats: tuple[Fraction, ...]
-    clock: Path
+    repeats: tuple[Fraction, ...] = ()
+    clock: Path | None = None
 
 
 def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
@@ -115,7 +115,7 @@ def _finished(stream: Any, made_of: Ingredients) -> Any:
 
 
 def _repeated(stream: Any, made_of: Ingredients) -> Any:
-    if not made_of.repeats:
+    if made_of.clock is None:
         return stream
     return repeated(stream, len(made_of.window.frames), made_of.repeats, made_of.clock)
 

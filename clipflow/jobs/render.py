@@ -20,6 +20,7 @@ from clipflow.jobs.segment import (
     span_within,
     video_metadata,
 )
+from clipflow.jobs.shorts import make_moment, plan_moment
 from clipflow.jobs.transcription import read_transcript
 from clipflow.machine import Machine, encoder_slot
 from clipflow.media import ffmpeg
@@ -59,7 +60,7 @@ class Render:
 
 
 def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) -> Short:
-    """Make the short, unless it is there already, made from the same.
+    """Make the short and its segment, unless they are there already, made from the same.
 
     Raises what reading, ffmpeg and storing raise.
     """
@@ -71,6 +72,9 @@ def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) 
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
         return Short.made(job.number, key, moment, head.size, _stored_framing(head))
+    # Not yet there where it could not be cut before: this is then the short's error, and only its.
+    planned = plan_moment(job.keys, job.config, job.number, moment, objects)
+    make_moment(planned, objects, machine, force=False)
     with span("render") as work, work_folder(machine.scratch, _needed(job)) as scratch:
         path = scratch / "short.mp4"
         with portion(0, _GATHERED):
@@ -149,7 +153,7 @@ def _gather(
         captions=written,
         loudness=measure_loudness(window.path, window.origin, window.origin + span.duration),
         repeats=again,
-        clock=clock,
+        clock=clock if again else None,
     )
 
 
@@ -163,7 +167,8 @@ def _plan(
     end = window.origin + window.span.duration
     size = (probe.width, probe.height)
     film = Film(window.path, size, probe.rotation, window.origin, end, probe.mirrored)
-    return plan_frames(film, layout, config.aspect, spoken.words, models().face_model)
+    faces, mouths = models().face_model, models().mouth_model
+    return plan_frames(film, layout, config.aspect, spoken.words, faces, mouths)
 
 
 def _pixels(config: ShortsConfig) -> int:

@@ -22,6 +22,7 @@ from clipflow.domain.errors import (
     MediaRefusedError,
     SourceChangedError,
     SourceNotFoundError,
+    StorageRefusedError,
     StorageUnavailableError,
 )
 from clipflow.media.hls import Playlist
@@ -354,6 +355,11 @@ def source_errors(name: str) -> Iterator[None]:
         raise (carried.__cause__ or carried) from None
     except av.error.HTTPNotFoundError:
         raise SourceNotFoundError(f"{name} is not there.") from None
+    except av.error.HTTPForbiddenError:
+        raise StorageRefusedError(
+            f"Reading {name}: S3 refuses one of its chunks or playlists.",
+            "Restore it where it is archived, or permit it to be read.",
+        ) from None
     except av.error.HTTPOtherClientError:
         raise SourceChangedError(
             f"{name} was replaced while it was read.", "Start the clip again."

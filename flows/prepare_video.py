@@ -33,5 +33,5 @@ def prepare_video(user_id: Identifier, video_id: Identifier, force: bool = False
         transcribe_all(keys, config, force=force)
         moments = choose_moments(keys, config, force)
         cut_all(plan_moments(keys, config, moments), force=force)
-        make_thumbnail(keys)
+        make_thumbnail(keys, len(moments))
         return moments

@@ -6,6 +6,7 @@ They are tasks in the flow's own process, or child runs on other machines: `CLIP
 from collections.abc import Callable
 from typing import TypeVar
 
+from prefect import get_run_logger
 from prefect.futures import PrefectFuture, as_completed
 
 from clipflow.domain.clips import ExtractOutput
@@ -94,9 +95,20 @@ def _transcribe_here(windows: list[SpeechWindow], *, force: bool) -> list[Prefec
 
 
 def cut_all(moments: list[PlannedMoment], *, force: bool) -> None:
-    """Cut every moment's segment. Raises the first error as soon as one fails."""
+    """Cut every moment's segment. One that fails is logged, and stops no other; its short is then
+    cut and fails on its own. Raises the first error where all of them fail."""
     threads = _threads(len(moments))
-    _results([cut_moment.submit(moment, threads, force) for moment in moments])
+    futures = [cut_moment.submit(moment, threads, force) for moment in moments]
+    with count_bar(len(futures), "segments") as advance:
+        for _ in as_completed(futures):
+            advance()
+    results: list[object] = [future.result(raise_on_failure=False) for future in futures]
+    errors = [result for result in results if isinstance(result, BaseException)]
+    if len(errors) == len(futures):
+        raise errors[0]
+    for moment, result in zip(moments, results, strict=True):
+        if isinstance(result, BaseException):
+            get_run_logger().warning("Segment %s cannot be cut: %s", moment.label, result)
 
 
 def render_all(

@@ -64,9 +64,9 @@ def cut_moment(planned: shorts.PlannedMoment, threads: int, force: bool) -> None
 
 
 @task(name="make-thumbnail", task_run_name="thumbnail", **MEDIA)
-def make_thumbnail(keys: ShortsKeys) -> None:
+def make_thumbnail(keys: ShortsKeys, moments: int) -> None:
     """Make a thumbnail, if the video has none."""
-    shorts.make_thumbnail(keys, shorts_store(), this_machine())
+    shorts.make_thumbnail(keys, moments, shorts_store(), this_machine())
 
 
 @task(name="render-short", task_run_name="render {request.label}", **CHILD)

@@ -35,6 +35,7 @@ class Fault:
     hits: Callable[[Request], bool]
     times: int | None = None
     status: int = 503
+    body: bytes = b"told to fail"
     after: int | None = None
     length: Literal["whole", "sent", "missing"] = "whole"
     seen: int = 0
@@ -82,7 +83,7 @@ class FaultyProxy:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 fault = next((fault for fault in proxy.faults if fault.strikes(request)), None)
                 if fault and fault.after is None:
-                    return self.answer(request, fault.status, {}, [b"told to fail"], 12)
+                    return self.answer(request, fault.status, {}, [fault.body], len(fault.body))
                 cut = fault.after if fault else None
                 # Also where the client has gone away in the middle of its answer.
                 with closing(http.client.HTTPConnection(address, timeout=60)) as upstream:

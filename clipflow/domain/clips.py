@@ -1,5 +1,7 @@
 """Clips: the event that requests them, their records, and the inputs and outputs of the steps."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -128,6 +130,33 @@ class TrackRecord(Model):
     track_name: str | None = None
     s3_key: ObjectKey
     speakers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class InvalidTrack:
+    """A track's record that is not valid, or not complete yet, and why.
+
+    `speakers` are None where it does not say who is on it.
+    """
+
+    error: InvalidInputError
+    speakers: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any], error: InvalidInputError) -> Self:
+        """The track of a record that `error` refuses."""
+        speakers = item.get("speakers")
+        if not isinstance(speakers, list) or not all(isinstance(name, str) for name in speakers):
+            return cls(error, None if "speakers" in item else ())
+        return cls(error, tuple(speakers))
+
+
+def read_track(item: Mapping[str, Any], name: str) -> TrackRecord | InvalidTrack:
+    """The record of the track `name`. One that is not valid concerns only what is cut from it."""
+    try:
+        return TrackRecord.read(item, f"the record of track {name}")
+    except InvalidInputError as error:
+        return InvalidTrack.of(item, error)
 
 
 class SegmentMetadata(Model):

@@ -9,6 +9,7 @@ from clipflow.domain.clips import (
     ClipResult,
     ExtractInput,
     ExtractOutput,
+    InvalidTrack,
     Segment,
     SegmentMetadata,
     StitchInput,
@@ -48,7 +49,7 @@ class SourceChoice:
     """
 
     clip_source: str | None
-    tracks: Mapping[str, TrackRecord]
+    tracks: Mapping[str, TrackRecord | InvalidTrack]
     main_candidates: list[str]
     audio_track: AudioTrack | None = None
 
@@ -61,14 +62,20 @@ class SourceChoice:
     def candidates(self, segment: Segment) -> list[str]:
         """The keys to try for a segment's source, in order; the first that exists is used.
 
-        There is more than one key only for an episode without track records.
+        There is more than one key only for an episode without track records. Raises
+        InvalidInputError where it is the key of a track whose record is not valid.
         """
         named = segment.source_key or self.clip_source or self._track_key(segment.speaker)
         return [named] if named else self.main_candidates
 
     def _track_key(self, speaker: str | None) -> str | None:
-        spoken_by = (track for track in self.tracks.values() if speaker in track.speakers)
-        track = next(spoken_by, None) or self.tracks.get(_MAIN)
+        tracks = self.tracks.values()
+        spoken_by = (track for track in tracks if speaker in (track.speakers or ()))
+        # A track that does not say who is on it may be the speaker's.
+        unclear = (track for track in tracks if track.speakers is None) if speaker else iter(())
+        track = next(spoken_by, None) or next(unclear, None) or self.tracks.get(_MAIN)
+        if isinstance(track, InvalidTrack):
+            raise track.error
         return track.s3_key if track else None
 
 

@@ -222,6 +222,31 @@ def test_a_short_that_fails_stops_no_other_and_the_next_run_makes_only_that(
     assert not {"failedState", "processingError"} & set(warehouse.record)
 
 
+@pytest.mark.usefixtures("no_waiting")
+def test_a_moment_that_cannot_be_cut_fails_no_other(
+    warehouse: Warehouse, proxy: FaultyProxy
+) -> None:
+    best = "important-segment-videos/segment_1.mp4"
+    proxy.faults = [Fault(lambda r: is_put_of(best, r))]
+    state = warehouse.generate()
+    assert state.name == "ChildTasksFailed"
+    record = warehouse.record
+    assert [s["status"] for s in record["shorts"]] == ["Generation Failed", "Generation Complete"]
+    error = record["shorts"][0]["error"]
+    assert best in error
+    # The page names it, and the thumbnail is of the best moment that there is.
+    assert best in warehouse.text("index.html")
+    missing = {"important-segment-videos/segment_1.srt", best}
+    missing |= {"videos-cropped-stacked/segment_1_cropped_stacked.mp4"}
+    assert OBJECTS - warehouse.names() == missing
+    proxy.faults = []
+    assert warehouse.generate().is_completed()
+    assert not OBJECTS - warehouse.names()
+    proxy.faults = [Fault(lambda r: r.method == "PUT" and r.path.endswith("_1.mp4"))]
+    proxy.faults += [Fault(lambda r: r.method == "PUT" and r.path.endswith("_2.mp4"))]
+    assert warehouse.generate(force=True).name == "ParentTaskFailed"
+
+
 def test_fewer_moments_than_requested_make_fewer_shorts(warehouse: Warehouse) -> None:
     warehouse.put("shorts_config.json", {**CONFIG, "segment_count": 20})
     state = warehouse.generate()

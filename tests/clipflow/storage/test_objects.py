@@ -1,6 +1,6 @@
 """What is read from an S3 that breaks off."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -8,7 +8,13 @@ import pytest
 from urllib3.exceptions import SSLError
 from urllib3.response import HTTPResponse
 
-from clipflow.domain.errors import Failure, InvalidInputError, StorageUnavailableError
+from clipflow.domain.errors import (
+    Failure,
+    InvalidInputError,
+    StorageRefusedError,
+    StorageUnavailableError,
+    TerminalError,
+)
 from clipflow.settings import settings
 from clipflow.storage import aws
 from clipflow.storage.objects import ObjectStore, object_store
@@ -92,6 +98,39 @@ def test_a_range_that_is_shorter_than_requested_is_refused(proxy: FaultyProxy) -
     proxy.faults = [Fault(is_read, after=10_000, length="sent")]
     with pytest.raises(StorageUnavailableError, match="another range than requested"):
         store.part(head, 0, 100_000)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "remedy"),
+    [
+        ("InvalidObjectState", 403, "restore it"),
+        ("AccessDenied", 403, "kms:Decrypt"),
+        ("KMS.DisabledException", 400, "KMS key is disabled"),
+        ("KMS.KMSInvalidStateException", 400, "KMS key is disabled"),
+    ],
+)
+def test_what_s3_will_refuse_again_is_refused_at_once(
+    code: str, status: int, remedy: str, proxy: FaultyProxy, tmp_path: Path
+) -> None:
+    store = object_store()
+    head = store.head(KEY)
+    assert head
+    body = f"<Error><Code>{code}</Code><Message>refused</Message></Error>".encode()
+    proxy.faults = [Fault(is_read, status=status, body=body)]
+    reads: list[Callable[[], object]] = [
+        lambda: store.data(KEY, 200_000),
+        lambda: store.part(head, 0, 10),
+        lambda: store.download(KEY, tmp_path / "it"),
+    ]
+    for read in reads:
+        with pytest.raises(StorageRefusedError, match=remedy) as raised:
+            read()
+        assert isinstance(raised.value, TerminalError)
+        assert Failure.of(raised.value).code == "STORAGE_ERROR"
+    assert proxy.faults[0].seen == len(reads)
+    proxy.faults = [Fault(lambda request: request.method == "HEAD", status=403, body=b"")]
+    with pytest.raises(StorageRefusedError, match="Requester Pays"):
+        store.head(KEY)
 
 
 def test_a_small_object_that_never_comes_whole_is_storages_failure(proxy: FaultyProxy) -> None:

@@ -159,6 +159,12 @@ class Models(BaseSettings):
         validation_alias="CLIPFLOW_FACE_MODEL",
         description="A YuNet model for OpenCV's FaceDetectorYN; unset, the one that comes along.",
     )
+    mouth_model: Path | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_MOUTH_MODEL",
+        description="An ONNX model that says from a person's faces when the person speaks; unset,"
+        " how much the mouth moves.",
+    )
     highlight_model: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_HIGHLIGHT_MODEL",

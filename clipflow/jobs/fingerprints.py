@@ -51,7 +51,7 @@ _NOT_CHOSEN_BY = {
     "audio_track",
 }
 # What does nothing to a transcript: found elsewhere, or a secret.
-_NOT_HEARD_BY = {"face_model", "highlight_model", "hugging_face_token"}
+_NOT_HEARD_BY = {"face_model", "mouth_model", "highlight_model", "hugging_face_token"}
 _ONLY_WHISPERX = {"whisperx_align_model"}
 _SAMPLE_BYTES = 1 << 20
 
@@ -169,6 +169,7 @@ def of_short(
             [word.model_dump() for word in words],
             config.model_dump(mode="json", exclude=_NOT_RENDERED),
             follows_faces and file_digest(str(models.face_model or "")),
+            follows_faces and file_digest(str(models.mouth_model or "")),
         ]
     )
 

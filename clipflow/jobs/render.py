@@ -167,7 +167,8 @@ def _plan(
     end = window.origin + window.span.duration
     size = (probe.width, probe.height)
     film = Film(window.path, size, probe.rotation, window.origin, end, probe.mirrored)
-    return plan_frames(film, layout, config.aspect, spoken.words, models().face_model)
+    faces, mouths = models().face_model, models().mouth_model
+    return plan_frames(film, layout, config.aspect, spoken.words, faces, mouths)
 
 
 def _pixels(config: ShortsConfig) -> int:

@@ -75,6 +75,7 @@ MODEL_SETTINGS: dict[str, list[tuple[Models, Any, set[str]]]] = {
         (MODELS, SecretStr("token"), set()),
     ],
     "face_model": [(MODELS, Path(__file__), {"short"})],
+    "mouth_model": [(MODELS, Path(__file__), {"short"})],
     "highlight_model": [(MODELS, "openai:another", {"moments"})],
 }
 CONFIG_FIELDS: dict[str, tuple[Any, set[str]]] = {

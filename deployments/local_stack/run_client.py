@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 
 # Names the server's socket; without it there is no server.
 ADDRESS = "CLIPFLOW_RUN_SERVER"
@@ -48,7 +49,7 @@ def main(command: list[str]) -> None:
 def _start_run(command: list[str]) -> socket.socket | None:
     """The connection to the process of the run, once it has started; None where there is none."""
     request = json.dumps(
-        {"module": command[-1], "folder": os.getcwd(), "environment": dict(os.environ)}
+        {"module": command[-1], "folder": str(Path.cwd()), "environment": dict(os.environ)}
     ).encode()
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(_SECONDS_TO_ANSWER)

@@ -129,7 +129,7 @@ def _execute(module: str) -> int:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else int(error.code is not None)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - as Python itself does at the end of a program
         traceback.print_exc()
         return 1
     return 0

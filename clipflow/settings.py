@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     key_prefix: Annotated[str, AfterValidator(lambda prefix: prefix.lstrip("/"))] = Field(
         default="",
         validation_alias="KEY_PREFIX",
-        description="Stands before every clip's key; may hold `{tenantId}`.",
+        description="The prefix of every clip's keys; may contain `{tenantId}`.",
     )
     aws_region: str = Field(
         default="us-east-1", validation_alias="AWS_REGION", description="As the AWS SDK knows it."
@@ -56,12 +56,12 @@ class Settings(BaseSettings):
     shorts_prefix: str = Field(
         default="klippers_warehouse",
         validation_alias="CLIPFLOW_SHORTS_PREFIX",
-        description="Stands before every key of long videos and their shorts.",
+        description="The prefix of every key of long videos and their shorts.",
     )
     scratch: Path = Field(
         default=Path(gettempdir()),
         validation_alias="CLIPFLOW_SCRATCH",
-        description="A folder for windows and segments while they are worked on.",
+        description="The folder of temporary files, such as windows and segments.",
     )
     public_url: str | None = Field(
         default=None,
@@ -78,8 +78,8 @@ class Limits(BaseSettings):
         default=10,
         ge=1,
         validation_alias="MAX_PARALLEL_SEGMENTS",
-        description="Segments cut or shorts rendered at once by a run; on one machine never more"
-        " than its cores and memory allow.",
+        description="Segments cut, shorts rendered or windows of sound transcribed at once by a"
+        " run; on one machine never more than its cores and memory allow.",
     )
     ffmpeg: str | None = Field(
         default=None,
@@ -117,8 +117,9 @@ class FanOut(BaseSettings):
         default=Placement.LOCAL,
         validation_alias="CLIPFLOW_FAN_OUT",
         description="`local`: a run cuts its segments, prepares its video and renders its shorts in"
-        " its own process. `remote`: each of these becomes a flow run of its own, in the work pools"
-        " `clipflow-media` and `clipflow-prepare`. The work pools on AWS set `remote`.",
+        " its own process. `remote`: each of these, and each window of a long video's sound, is"
+        " a flow run of its own, in the work pools `clipflow-media` and `clipflow-prepare`. The"
+        " work pools on AWS set `remote`.",
     )
 
     @property
@@ -133,7 +134,7 @@ class Models(BaseSettings):
         default=Transcriber.WHISPER,
         validation_alias="CLIPFLOW_TRANSCRIBER",
         description="What recognises speech: `whisper` (faster-whisper), or `whisperx`, an extra"
-        " that tells speakers apart and batches on a GPU.",
+        "that separates speakers and processes batches on a GPU.",
     )
     whisper_model: str = Field(
         default="base",
@@ -150,13 +151,19 @@ class Models(BaseSettings):
     hugging_face_token: SecretStr | None = Field(
         default=None,
         validation_alias="HF_TOKEN",
-        description="With it, WhisperX tells speakers apart: its diarization model wants its terms"
+        description="Lets WhisperX separate speakers: its diarization model requires its terms"
         " accepted.",
     )
     face_model: Path | None = Field(
         default=None,
         validation_alias="CLIPFLOW_FACE_MODEL",
         description="A YuNet model for OpenCV's FaceDetectorYN; unset, the one that comes along.",
+    )
+    mouth_model: Path | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_MOUTH_MODEL",
+        description="An ONNX model that says from a person's faces when the person speaks; unset,"
+        " how much the mouth moves.",
     )
     highlight_model: str | None = Field(
         default=None,
@@ -168,7 +175,7 @@ class Models(BaseSettings):
 
     @property
     def diarizes(self) -> bool:
-        """Whether speakers are told apart by their voices."""
+        """Whether speakers are separated by their voices."""
         return self.transcriber is Transcriber.WHISPERX and bool(self.hugging_face_token)
 
 

@@ -62,7 +62,7 @@ def automations(*, remote: bool) -> list[AutomationCore]:
     return [
         _silent(
             "clipflow: heartbeat lost",
-            "A run that began, and does not beat any more, is Crashed: its machine is gone.",
+            "Marks a started run without heartbeats as Crashed: its machine is gone.",
             after={_HEARTBEAT} | _BEGUN,
             expect={_HEARTBEAT, _CANCELLING} | _events(_ENDED | _WAITING),
             within=SILENCE,
@@ -99,7 +99,7 @@ async def put_automations(client: PrefectClient, *, remote: bool) -> None:
 
 
 def _content(automation: AutomationCore) -> dict[str, Any]:
-    """What of an automation the code decides, in one form for ours and the server's."""
+    """The fields of an automation that the code defines, in a form that can be compared."""
     content = AutomationCore.model_validate(automation.model_dump(include=_FIELDS))
     # Not as JSON: what is a set here would be a list, in whatever order.
     return content.model_dump(exclude={"trigger": {"id"}})
@@ -116,7 +116,7 @@ def _silent(
     change = ChangeFlowRunState(
         state=becomes.type,
         name=becomes.name,
-        message=f"Nothing was heard of it for {within.total_seconds():.0f} s.",
+        message=f"It has sent no heartbeat for {within.total_seconds():.0f} s.",
     )
     trigger = EventTrigger(
         match={"prefect.resource.id": "prefect.flow-run.*"},

@@ -2,7 +2,7 @@
 
     python -m docs.make_settings
 
-Whoever adds a setting describes it there, and runs this; a test fails until then.
+After adding a setting with its description there, run this; a test fails until then.
 """
 
 from collections.abc import Iterable, Iterator

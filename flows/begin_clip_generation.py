@@ -26,7 +26,7 @@ def begin_clip_generation(
     Args:
         tenant_id: Whose episode it is: the first half of its records' `pk`.
         episode_id: The episode: the second half, and the folder of its tracks.
-        clips: Clips to make, as `{"clipId": "c-1"}`; one that has no record yet brings its
+        clips: Clips to make, as `{"clipId": "c-1"}`; one that has no record yet needs its
             `segments`, as `{"startTime": "00:01:00", "endTime": "00:01:30"}`. Empty: all that are
             detected, pending or failed.
         event_id: The event that triggered the run. The same event never starts a clip twice.

@@ -7,6 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.clips import ClipRequest, ClipResult, ClipStatus
 from clipflow.domain.keys import ClipKeys
 from clipflow.domain.model import Identifier
@@ -34,6 +35,7 @@ def generate_clip(
     segments: list[dict[str, Any]] | None = None,
     source_key: str | None = None,
     force: bool = False,
+    audio_track: AudioTrack | None = None,
 ) -> State[Any]:
     """Make one clip, from the segments given or those of its record, and keep its record.
 
@@ -47,8 +49,15 @@ def generate_clip(
             too; also `speaker` and `order`. Empty: the segments of its record.
         source_key: The object to cut from. Empty: its record's, else the episode's tracks.
         force: Make it also where it is made already, from the same.
+        audio_track: Which sound of the source: a number from 0, or a language such as `en`. Empty:
+            its record's, else the source's default.
     """
-    fields = {"clipId": clip_id, "segments": segments, "sourceKey": source_key}
+    fields = {
+        "clipId": clip_id,
+        "segments": segments,
+        "sourceKey": source_key,
+        "audioTrack": audio_track,
+    }
     clip = ClipRequest.read(fields, "the requested clip")
     keys = ClipKeys(tenant_id, episode_id, clip_id, settings().key_prefix)
     tag_run(keys)

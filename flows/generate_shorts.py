@@ -58,7 +58,7 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
         failure = children_failure(shorts)
         if failure is None:
             set_complete(keys, run_id, result)
-            return Completed(message=f"{len(shorts)} of {config.segment_count} shorts asked for.")
+            return Completed(message=f"{len(shorts)} of {config.segment_count} shorts made.")
     except Exception as error:  # noqa: BLE001 - any error goes to the record
         failure = failure_of(error)
     set_failed(keys, run_id, failure, result.model_copy(update={"failed_state": state}))

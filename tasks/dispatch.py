@@ -176,7 +176,7 @@ def start_queued(owner: str, made: tuple[ClipKeys, ClipRequest] | None = None) -
     """Start the newest of the runs that were queued behind the run `owner` again.
 
     Not if it would only repeat the request that the owner has `made`, None if it made nothing. A
-    failure is only logged: what the owner has made stands.
+    failure is only logged: the owner's result is not affected.
     """
     queued = FlowRunFilter(tags=FlowRunFilterTags(all_=[f"{_QUEUED_BEHIND}:{owner}"]))
     try:
@@ -208,6 +208,7 @@ def _repeats(run: FlowRun, keys: ClipKeys, made: ClipRequest) -> bool:
         "clipId": keys.clip_id,
         "segments": run.parameters.get("segments"),
         "sourceKey": run.parameters.get("source_key"),
+        "audioTrack": run.parameters.get("audio_track"),
     }
     try:
         record = record_store().clip(keys) or ClipRecord()

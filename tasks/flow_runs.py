@@ -41,7 +41,7 @@ def this_run() -> FlowRun:
 
 @dataclass(frozen=True)
 class Job:
-    """The flow run that makes what a record stands for."""
+    """The deployment and parameters of the run that makes a record's output."""
 
     flow: str
     parameters: dict[str, Any]

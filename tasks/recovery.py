@@ -1,6 +1,6 @@
 """Recovery from a run that ended without finishing its record, and of the children it leaves.
 
-docs/reliability.md has the table of all ways of recovery, and which stands in for which.
+docs/reliability.md has the table of all recovery mechanisms and their fallbacks.
 """
 
 import os
@@ -122,7 +122,7 @@ def _fail_owned(run: FlowRun, keys: RecordKeys | None, failure: Failure) -> bool
 
 def _record_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     if _is_being_cancelled(flow_run.id):
-        state = Cancelled(message="Somebody asked for that. Start it again to go on.")
+        state = Cancelled(message="It was cancelled on request. Start it again to continue.")
     error = error_of(flow_run, state)
     keys = record_of(flow.name, flow_run.parameters)
     if error and not _fail_owned(flow_run, keys, Failure.of(error)):
@@ -137,7 +137,7 @@ def _cancel_own_children(flow: Flow[..., Any], flow_run: FlowRun, state: State[A
 
 def _is_being_cancelled(run_id: UUID) -> bool:
     """Whether the run ends because it was cancelled: its own process only sees the signal."""
-    # If the server gives no answer, the state that the hook was called with stands.
+    # If the server does not answer, the state that the hook was called with is used.
     with suppress(httpx.HTTPError):
         state = state_of(str(run_id))
         return state is not None and (state.is_cancelling() or state.is_cancelled())
@@ -247,6 +247,6 @@ def is_wanted(record: RecordKeys) -> bool:
 
 def _cancel(run: FlowRun) -> None:
     """Cancel by way of Prefect, so that the worker ends the process as it does for a person."""
-    state: State[Any] = Cancelling(message="The run that asked for this is over.")
+    state: State[Any] = Cancelling(message="The run that started this has ended.")
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(run.id, state)

@@ -168,7 +168,7 @@ class ProgressBar:
     """A step's progress artifact: a percentage that only grows, and a description beside it.
 
     The step sets both from its own threads. A thread of the bar's own sends them to the Prefect
-    server, which may be slow to answer; the step goes on also if it gives no answer.
+    server, which may be slow to answer; the step continues even without an answer.
     """
 
     def __init__(self, key: str, description: str) -> None:

@@ -66,7 +66,7 @@ def line_context(record: logging.LogRecord) -> dict[str, str]:
 
 
 def of_run() -> dict[str, str]:
-    """The ids of the current flow run and what it works on; empty outside of a run."""
+    """The ids of the current flow run and of its record; empty outside of a run."""
     context = _context("FlowRunContext")
     run = context.flow_run if context else None
     if run is None:

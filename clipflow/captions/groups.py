@@ -49,7 +49,7 @@ def tokens(words: Sequence[Word]) -> list[Token]:
 
 
 def left_out(words: Sequence[Word]) -> list[str]:
-    """The characters of `words` that no font of ours has: they are not drawn."""
+    """The characters of `words` that no included font has: they are not drawn."""
     characters = {part[0] for word in words for part in clusters(clean(word.text))}
     return sorted(character for character in characters if not typeface_of(character))
 
@@ -127,7 +127,7 @@ def _in_turn(words: Sequence[Word]) -> list[Word]:
 
 
 def _with_lone_words_joined(parts: list[Line]) -> list[tuple[Word, ...]]:
-    """Sentences of one word with the one before or after, where the same voice goes on."""
+    """Sentences of one word, joined with the one before or after by the same speaker."""
     joined: list[tuple[Word, ...]] = []
     for part in parts:
         before = joined[-1] if joined else ()

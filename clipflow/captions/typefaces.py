@@ -55,7 +55,7 @@ class Run:
 
 
 def runs(text: str) -> list[Run]:
-    """`text` in the fonts that can draw it, without the characters that no font of ours has."""
+    """`text` in the fonts that can draw it, without the characters that no included font has."""
     drawn: list[tuple[Typeface, str]] = []
     for cluster in clusters(text):
         face = typeface_of(cluster[0])

@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from clipflow.domain.errors import InvalidInputError
 
-# Errors reported of one input; whoever fixes these sees the rest then.
+# Errors reported per input; the rest is reported once these are fixed.
 _MAX_ERRORS = 8
 # Unicode's categories of control characters, lone surrogates and line separators.
 _INVISIBLE = {"Cc", "Cs", "Zl", "Zp"}

@@ -20,7 +20,7 @@ Seconds = Annotated[float, Field(ge=0, le=LONGEST, allow_inf_nan=False)]
 
 # A silence this long ends a line, as a full stop does; in seconds.
 PAUSE = 0.7
-# A line that goes on longer, as speech without punctuation does, is parted at its longest silence.
+# A longer line, as in speech without punctuation, is split at its longest silence.
 _LONGEST_LINE = 15.0
 _MANY_WORDS = 100
 _SENTENCE_ENDS = tuple(".!?…。！？؟۔।")
@@ -81,7 +81,7 @@ class Transcript:
 
 @dataclass(frozen=True)
 class Line:
-    """Words said in one go: a sentence, or what lies between two pauses. Never empty."""
+    """A sentence, or the words between two pauses. Never empty."""
 
     words: tuple[Word, ...]
 

@@ -37,7 +37,7 @@ class PieceRange:
 
 @dataclass(frozen=True)
 class Choice:
-    """A span that someone likes: a score from 0 to 100, why, and what to call it."""
+    """A candidate for a moment: its pieces, a score from 0 to 100, the reason and a title."""
 
     span: PieceRange
     score: float

@@ -1,10 +1,10 @@
 """The best moments without a language model: what the talk keeps coming back to, well parted.
 
-Each piece of speech is a row of TF-IDF weights; its salience is how like the whole talk it is (the
-mean cosine to every piece: degree centrality, as LexRank has it). No table of windows or of
-pieces against pieces is made: sums over a window are differences of running sums.
+Each piece of speech is a row of TF-IDF weights; its salience is its similarity to the whole talk
+(the mean cosine to every piece: degree centrality, as in LexRank). No matrix of windows or of
+pieces is built: sums over a window are differences of running sums.
 
-scikit-learn takes a second to import, so whoever imports this module does it late.
+scikit-learn takes a second to import, so this module is imported only where it is used.
 """
 
 from collections import Counter
@@ -165,7 +165,7 @@ def _share(windows: _Windows, at: int) -> Numbers:
 
 
 def _repetition(salience: _Salience, windows: _Windows, span: PieceRange) -> Numbers:
-    """How like the pieces of `span` each window's are, on average, from 0 to 1."""
+    """The mean similarity of each window's pieces to those of `span`, from 0 to 1."""
     said = np.asarray(salience.weights[span.first : span.last + 1].mean(axis=0)).ravel()
     length = float(np.linalg.norm(said)) or 1.0
     running = np.concatenate([[0.0], np.cumsum(salience.weights @ (said / length))])

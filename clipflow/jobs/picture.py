@@ -6,6 +6,7 @@ changes, the stream is cut into sections that are laid out on their own and join
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from clipflow.media.encode import (
     PRESET,
     TIMESCALE,
     audio_filters,
+    deinterlace,
     rotate,
     tone_map,
-    trim,
+    upright,
 )
+from clipflow.media.frame_rate import repeated
 from clipflow.media.loudness import normalize
 from clipflow.media.output_format import is_hdr, matrix_of
 from clipflow.media.probe import Probe
@@ -59,7 +62,8 @@ class Background:
 class Ingredients:
     """What a short of `size` is made of: files on this machine, and how they are to be shown.
 
-    `loudness` is the moment's, in LUFS.
+    `loudness` is the moment's, in LUFS; `repeats` are the times, in seconds from its start, at
+    which a picture is shown once more, and the file at `clock` has a frame at each of them.
     """
 
     window: Window
@@ -69,6 +73,8 @@ class Ingredients:
     background: Background | None
     captions: Path
     loudness: float
+    repeats: tuple[Fraction, ...] = ()
+    clock: Path | None = None
 
 
 def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
@@ -101,17 +107,23 @@ def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
 
 def _finished(stream: Any, made_of: Ingredients) -> Any:
     return (
-        burned_in(stream, made_of.captions)
+        burned_in(_repeated(stream, made_of), made_of.captions)
         .filter("format", "yuv420p")
         .filter("setsar", 1)
         .filter("setparams", range="tv", color_primaries=1, color_trc=1, colorspace=1)
     )
 
 
+def _repeated(stream: Any, made_of: Ingredients) -> Any:
+    if made_of.clock is None:
+        return stream
+    return repeated(stream, len(made_of.window.frames), made_of.repeats, made_of.clock)
+
+
 def _upright(stream: Any, made_of: Ingredients) -> Any:
     """The moment's frames at their own times from zero, upright, with square pixels."""
     probe = made_of.probe
-    stream = rotate(trim(stream, made_of.window), probe)
+    stream = upright(stream, made_of.window, probe)
     return stream if probe.square else stream.filter("scale", probe.width, probe.height)
 
 
@@ -199,7 +211,7 @@ def _whole(stream: Any, made_of: Ingredients, box: tuple[int, int, int, int]) ->
 def _scaled(stream: Any, probe: Probe, **size: Any) -> Any:
     """In another size and in BT.709."""
     if is_hdr(probe.colour):
-        # Mapped when it is small: that is the dearest of all filters.
+        # Tone mapping after scaling down, because it is the most expensive of all filters.
         return tone_map(stream.filter("scale", **size))
     given = MATRICES.get(matrix_of(probe), "auto")
     matrices = {"in_color_matrix": given, "out_color_matrix": "bt709", "out_range": "tv"}
@@ -220,6 +232,7 @@ def _below(background: Background | None, box: tuple[int, int, int, int]) -> Any
         smooth = {"flags": "bilinear", "out_color_matrix": "bt709"}
         return stream.filter("scale", width, height, **smooth).filter("setsar", 1)
     looped = command.input(str(background.path), stream_loop=-1)["v:0"]
-    stream = rotate(looped.filter("setpts", "PTS-STARTPTS"), background.probe)
+    stream = deinterlace(looped.filter("setpts", "PTS-STARTPTS"), background.probe)
+    stream = rotate(stream, background.probe)
     stream = _scaled(stream, background.probe, w=width, h=height, **_COVERING)
     return stream.filter("crop", width, height).filter("setsar", 1)

@@ -120,7 +120,7 @@ def _remove_unused(scratch: Path) -> list[Path]:
     """Remove the folders that no process uses, and return the others."""
     others = []
     for folder in scratch.glob(f"{_PREFIX}*"):
-        # An error means another user's folder, a link, or a folder that is gone: it is skipped.
+        # An error means another user's folder, a link, or a folder that no longer exists.
         with suppress(OSError):
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:

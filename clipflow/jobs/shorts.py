@@ -24,11 +24,11 @@ from clipflow.jobs.segment import (
 from clipflow.jobs.transcription import read_transcript
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
-from clipflow.media.output_format import common_format, to_sdr
-from clipflow.media.probe import probe_source
+from clipflow.media.output_format import OutputFormat, common_format, to_sdr
+from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span
 from clipflow.settings import models
-from clipflow.storage.objects import ObjectStore
+from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.subtitles.cues import srt_text
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def read_config(keys: ShortsKeys, objects: ObjectStore) -> ShortsConfig:
         ("video_id", config.video_id, keys.video_id),
     ):
         if said not in (None, probe):
-            logger.warning("%s says %s %s: %s is meant.", keys.config, name, said, probe)
+            logger.warning("%s says %s %s: %s is used.", keys.config, name, said, probe)
     if config.background_video:
         probe_source(open_source(find_source([config.background_video], objects), objects))
     return config
@@ -64,7 +64,7 @@ def choose_moments(
     """The best moments, best first, as many as there are up to `segment_count`.
 
     What was chosen before from the same words for the same config is reused: a language model would
-    choose others, and every short would be made anew. Raises what `pick` raises.
+    choose others, and every short would be made again. Raises what `pick` raises.
     """
     video, words = find_source([keys.original], objects), find_source([keys.words], objects)
     made_from = fingerprints.of_moments(video, words, config, models())
@@ -115,27 +115,44 @@ class PlannedMoment:
 
 
 def plan_moments(
-    keys: ShortsKeys, moments: list[Moment], objects: ObjectStore
+    keys: ShortsKeys, config: ShortsConfig, moments: list[Moment], objects: ObjectStore
 ) -> list[PlannedMoment]:
-    """What to cut for each moment. Raises InvalidInputError for one that is not within the
-    video."""
+    """What to cut for each moment that is within the video.
+
+    The others fail when their shorts are rendered. Raises InvalidInputError where there are only
+    others.
+    """
+    head, probe, target = _source(keys, config, objects)
+    planned, refusal = [], InvalidInputError(f"{keys.label} has no moment to cut.")
+    for number, moment in enumerate(moments, start=1):
+        try:
+            span = span_within(Span(moment.start, moment.end), probe)
+        except InvalidInputError as error:
+            logger.warning("Moment %d cannot be cut: %s", number, error)
+            refusal = error
+            continue
+        plan = SegmentPlan(keys.segment(number), head, probe, span, target)
+        planned.append(PlannedMoment(number, keys, plan))
+    if not planned:
+        raise refusal
+    return planned
+
+
+def plan_moment(
+    keys: ShortsKeys, config: ShortsConfig, number: int, moment: Moment, objects: ObjectStore
+) -> PlannedMoment:
+    """What to cut for one moment. Raises InvalidInputError where it is not within the video."""
+    head, probe, target = _source(keys, config, objects)
+    span = span_within(Span(moment.start, moment.end), probe)
+    return PlannedMoment(number, keys, SegmentPlan(keys.segment(number), head, probe, span, target))
+
+
+def _source(
+    keys: ShortsKeys, config: ShortsConfig, objects: ObjectStore
+) -> tuple[ObjectHead, Probe, OutputFormat]:
     head = find_source([keys.original], objects)
-    probe = probe_source(open_source(head, objects))
-    target = to_sdr(common_format([probe]))
-    return [
-        PlannedMoment(
-            number,
-            keys,
-            SegmentPlan(
-                keys.segment(number),
-                head,
-                probe,
-                span_within(Span(moment.start, moment.end), probe),
-                target,
-            ),
-        )
-        for number, moment in enumerate(moments, start=1)
-    ]
+    probe = probe_source(open_source(head, objects), config.audio_track)
+    return head, probe, to_sdr(common_format([probe]))
 
 
 def make_moment(
@@ -152,11 +169,12 @@ def make_moment(
         objects.put_text(text, key, metadata, "application/x-subrip")
 
 
-def make_thumbnail(keys: ShortsKeys, objects: ObjectStore, machine: Machine) -> None:
-    """Put the first frame of the best moment as the video's thumbnail, where it has none."""
+def make_thumbnail(keys: ShortsKeys, moments: int, objects: ObjectStore, machine: Machine) -> None:
+    """Put the first frame of the best of so many moments that has a segment as the video's
+    thumbnail, where it has none."""
     if objects.head(keys.thumbnail):
         return
-    segment = find_source([keys.segment(1)], objects)
+    segment = find_source([keys.segment(n) for n in range(1, moments + 1)], objects)
     with work_folder(machine.scratch, segment.size + _LARGEST_THUMBNAIL) as scratch:
         video, picture = scratch / "segment.mp4", scratch / "thumbnail.png"
         objects.download(segment.key, video)

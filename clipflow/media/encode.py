@@ -70,7 +70,7 @@ def segment_command(
     """ffmpeg's arguments for `encode_segment`."""
     content = command.input(str(window.path), threads=threads)
     output = command.output(
-        convert(rotate(trim(content["v:0"], window), source), source, target),
+        convert(upright(content["v:0"], window, source), source, target),
         audio_filters(
             content["a:0"] if window.has_audio else None, window, target.sample_rate, target.layout
         ),
@@ -148,6 +148,22 @@ def encoder(target: OutputFormat, threads: int) -> dict[str, Any]:
         "x264-params": _TIMING + special,
         "threads:v": threads,
     }
+
+
+def upright(stream: Any, window: Window, source: Probe) -> Any:
+    """The frames of the window's span, deinterlaced and in their display orientation.
+
+    Needs `-copyts`.
+    """
+    # Deinterlacing comes first, because it compares each frame with those before and after it.
+    return rotate(trim(deinterlace(stream, source), window), source)
+
+
+def deinterlace(stream: Any, source: Probe) -> Any:
+    """Deinterlace the frames that are flagged as interlaced, each to one frame."""
+    if not source.interlaced:
+        return stream
+    return stream.filter("bwdif", mode="send_frame", deint="interlaced")
 
 
 def trim(stream: Any, window: Window) -> Any:
@@ -264,7 +280,7 @@ def picture_command(
 ) -> list[str]:
     """ffmpeg's arguments to encode the window's frames as `encode_segment` does."""
     stream = command.input(str(window.path), threads=threads)["v:0"]
-    stream = convert(rotate(trim(stream, window), source), source, target)
+    stream = convert(upright(stream, window, source), source, target)
     output = command.output(stream, str(path), **encoder(target, threads))
     return [*map(str, command.get_args(output)), "-copyts"]
 

@@ -8,6 +8,7 @@ ITU-T H.264, 7.3.1, 7.3.2 and annex B; ISO/IEC 14496-15, 5.3.3 (avcC).
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -83,7 +84,8 @@ class SequenceParameters:
     """The fields of a sequence parameter set that clipflow uses.
 
     `chroma` is chroma_format_idc, `depth` the bits of a sample; `width` and `height` are those of
-    the cropped picture in pixels.
+    the cropped picture in pixels. `frame_number_bits` is the size of frame_num in a slice header;
+    with `separate_planes` a slice header has colour_plane_id.
     """
 
     profile: int
@@ -95,6 +97,8 @@ class SequenceParameters:
     progressive: bool
     width: int
     height: int
+    frame_number_bits: int = 4
+    separate_planes: bool = False
 
     @property
     def reencode_reason(self) -> str:
@@ -145,7 +149,8 @@ def parse_sequence_parameters(unit: bytes) -> SequenceParameters:
     bits = _Bits(unit[1:])
     profile, constraints, level = bits.take(8), bits.take(8), bits.take(8)
     number = bits.unsigned()
-    chroma, depth = _colour(bits) if profile in _WITH_CHROMA else (1, 8)
+    chroma, depth, separate = _colour(bits) if profile in _WITH_CHROMA else (1, 8, False)
+    frame_number_bits = bits.unsigned() + 4
     _skip_order(bits)
     bits.unsigned()  # max_num_ref_frames
     bits.take(1)  # gaps_in_frame_num_value_allowed_flag
@@ -160,21 +165,30 @@ def parse_sequence_parameters(unit: bytes) -> SequenceParameters:
     width = columns * 16 - 2 * (left + right)
     height = fields * (rows * 16 - 2 * (top + bottom))
     return SequenceParameters(
-        profile, constraints, level, number, chroma, depth, progressive, width, height
+        profile,
+        constraints,
+        level,
+        number,
+        chroma,
+        depth,
+        progressive,
+        width,
+        height,
+        frame_number_bits,
+        separate,
     )
 
 
-def _colour(bits: _Bits) -> tuple[int, int]:
+def _colour(bits: _Bits) -> tuple[int, int, bool]:
     chroma = bits.unsigned()
-    if chroma == 3:
-        bits.take(1)  # separate_colour_plane_flag
+    separate = chroma == 3 and bool(bits.take(1))
     depths = bits.unsigned() + 8, bits.unsigned() + 8
     bits.take(1)  # qpprime_y_zero_transform_bypass_flag
     if bits.take(1):  # seq_scaling_matrix_present_flag
         for index in range(8 if chroma != 3 else 12):
             if bits.take(1):
                 _skip_scaling_list(bits, 16 if index < 6 else 64)
-    return chroma, max(depths)
+    return chroma, max(depths), separate
 
 
 def _skip_scaling_list(bits: _Bits, size: int) -> None:
@@ -186,7 +200,6 @@ def _skip_scaling_list(bits: _Bits, size: int) -> None:
 
 
 def _skip_order(bits: _Bits) -> None:
-    bits.unsigned()  # log2_max_frame_num_minus4
     kind = bits.unsigned()  # pic_order_cnt_type
     if kind == 0:
         bits.unsigned()
@@ -196,6 +209,70 @@ def _skip_order(bits: _Bits) -> None:
         bits.signed()
         for _ in range(bits.unsigned()):
             bits.signed()
+
+
+# Bytes that hold the fields of a slice header up to bottom_field_flag.
+_SLICE_HEADER_BYTES = 32
+
+
+class FieldPairs:
+    """Recognizes packets that hold only the second field of a frame whose first field came before.
+
+    In a stream of field pictures (PAFF), a demuxer may return each field as a packet of its own,
+    while a decoder returns one frame for both. `header` is the stream's extradata. The rule for a
+    pair is that of 7.4.1.2.4: opposite parity and the same frame_num.
+    """
+
+    def __init__(self, header: bytes) -> None:
+        self._length_size = length_size(header)
+        self._sequences: dict[int, SequenceParameters] = {}
+        # A header without parameter sets, or with invalid ones, has no pairs to recognize.
+        with suppress(ValueError):
+            sets = parameter_sets(header)
+            by_id = {sequence.id: sequence for sequence in sets.sequences}
+            for unit in sets.picture:
+                bits = _Bits(bytes.fromhex(unit)[1:])
+                picture, sequence = bits.unsigned(), by_id.get(bits.unsigned())
+                if sequence and not sequence.progressive:
+                    self._sequences[picture] = sequence
+        # The first field, as its frame_num and whether it is a bottom field, that lacks its second.
+        self._first: tuple[int, bool] | None = None
+
+    def is_second(self, packet: bytes) -> bool:
+        """Whether the packet, the next one in decode order, completes the frame before it."""
+        if not self._sequences:
+            return False
+        try:
+            slices = [
+                unit
+                for unit in nal_units(packet, self._length_size)
+                if nal_type(unit) in (NalType.SLICE, NalType.IDR_SLICE)
+            ]
+            fields = list(dict.fromkeys(self._field(unit) for unit in slices))
+        except ValueError:
+            # Damaged packets are found when the frames are counted.
+            fields = [None]
+        waiting, is_second = self._first, False
+        for place, found in enumerate(fields):
+            if found and waiting and found == (waiting[0], not waiting[1]):
+                is_second, waiting = is_second or place == 0, None
+            else:
+                waiting = found
+        self._first = waiting
+        return is_second
+
+    def _field(self, unit: bytes) -> tuple[int, bool] | None:
+        """The slice's frame_num and whether it is of a bottom field; None for a whole frame."""
+        bits = _Bits(unit[1:_SLICE_HEADER_BYTES])
+        bits.unsigned()  # first_mb_in_slice
+        bits.unsigned()  # slice_type
+        sequence = self._sequences.get(bits.unsigned())
+        if sequence is None:
+            return None
+        if sequence.separate_planes:
+            bits.take(2)  # colour_plane_id
+        number = bits.take(sequence.frame_number_bits)
+        return (number, bool(bits.take(1))) if bits.take(1) else None
 
 
 # Ids of sequence parameter sets run from 0 to 31.

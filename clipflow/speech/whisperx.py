@@ -220,7 +220,7 @@ def diarize(words: Sequence[Word], sound: Samples, models: Models) -> list[Word]
 def assign_speakers(words: Sequence[Word], turns: Any) -> list[Word]:
     """`words` with their speakers, from WhisperX's table of turns (`start`, `end`, `speaker`).
 
-    A word between turns belongs to whoever spoke before it, or, at the beginning, after it.
+    A word between turns belongs to the speaker before it, or, at the beginning, after it.
     """
     import whisperx
 

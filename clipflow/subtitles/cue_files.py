@@ -56,7 +56,7 @@ def parse_cues(text: str, name: str) -> list[FileCue]:
 
 
 def is_only_times(text: str) -> bool:
-    """Whether `text` is nothing but times, in whatever form, and what stands between them."""
+    """Whether `text` consists of times, in any form, and separators only."""
     return bool(_ONLY_TIMES.fullmatch(text[: _LONGEST_ROW + 1]))
 
 
@@ -72,7 +72,7 @@ class _Reader:
 
     def cues(self) -> list[FileCue]:
         if self.is_webvtt:
-            # The header goes on to the first empty line, or to a cue that follows without one.
+            # The header ends at the first empty line, or at a cue that follows without one.
             self._skip_block()
         found = []
         while self._skip_blank_lines():

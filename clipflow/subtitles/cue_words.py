@@ -162,7 +162,7 @@ def _script_of_letter(word: str) -> str | None:
 
 
 def _voiced_rows(cue: FileCue) -> list[str]:
-    """The cue's rows, each beginning with the voice that goes on from the row before."""
+    """The cue's rows, each with the speaker that continues from the row before."""
     rows, voice = [], ""
     for row in cue.rows:
         rows.append(voice + row)

@@ -28,14 +28,14 @@ _SILENCE = re.compile(r"\[BLANK_AUDIO\]", re.IGNORECASE)
 # What a name does not hold, and how long one is.
 _NOT_IN_NAMES = re.compile(r"[!?,;\"“”«»<>{}=/\\]|\.\.|…")
 _LONGEST_NAME = 40
-# A name is a label where it stands often enough in front of cues: "Note:" stands there seldom.
+# A name is a label if enough cues start with it: "Note:" occurs rarely.
 _LABELLED_SHARE, _FEWEST = 0.4, 2
 _LETTERS_OF_INITIALS = 2
 
 
 @dataclass
 class SpeakerLabels:
-    """The labels of one file, read from its first row to its last: who spoke last goes on."""
+    """The labels of one file, read in order: a speaker applies until the next label."""
 
     names: frozenset[str]
     speaker: str | None = None
@@ -68,7 +68,7 @@ class SpeakerLabels:
                 at = label.start()
             yield from self._part(row, at, end)
             if match:
-                # Whoever it is now: a label may follow that says it.
+                # The speaker is unknown unless a label follows.
                 self.speaker, at = None, match.end()
 
     def _part(self, row: str, at: int, end: int) -> Iterator[tuple[str | None, int, str]]:

@@ -270,7 +270,7 @@ def _batches(messages: Sequence[Message]) -> list[Sequence[Message]]:
 
 
 def _expired(failed: "Sequence[BatchResultErrorEntryTypeDef]") -> set[str]:
-    # The receipt has expired: the message is in the queue again and will be received anew.
+    # The receipt has expired: the message is in the queue again and will be received again.
     return {entry["Id"] for entry in failed if entry["SenderFault"]}
 
 

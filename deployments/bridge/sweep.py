@@ -167,7 +167,7 @@ class Sweep:
         self._ignored_events &= seen
 
     async def _reconcile_stale(self, now: datetime, swept: Swept) -> None:
-        """Starts again, or marks, each record in progress that no live run works on."""
+        """Restarts, or marks as failed, each record in progress without a live run."""
         entries = await asyncio.to_thread(lambda: list(self._records.in_progress(now)))
         if not entries:
             return
@@ -191,7 +191,7 @@ class Sweep:
             parameters = owner.parameters if owner else job.parameters
             key = f"{RESTARTED_TAG}:{'/'.join(entry.keys.record.values())}:{entry.owner}"
             run = await self._server.start_run(Job(job.flow, parameters), key, [RESTARTED_TAG])
-            logger.warning("nobody worked on %s: run %s goes on", entry.keys.label, run.id)
+            logger.warning("%s had no live run: run %s continues it", entry.keys.label, run.id)
             swept.started_again += 1
         await asyncio.to_thread(self._mark, entry, error)
         swept.marked += 1
@@ -202,7 +202,7 @@ class Sweep:
         )
         try:
             self._records.fail(entry.keys, entry.owner, Failure.of(error or lost))
-            logger.warning("nobody worked on %s: marked as failed", entry.keys.label)
+            logger.warning("%s had no live run: marked as failed", entry.keys.label)
         except OwnershipLostError as gone:
             logger.info("%s", gone)
 
@@ -227,7 +227,7 @@ class Sweep:
     async def _dead_letter_lost(self, run: FlowRun, now: datetime) -> None:
         """Dead-letters the event of a second run that came to nothing, unless it has records.
 
-        A clip that its event brings has no record before a run claims it.
+        A clip defined by its event has no record before a run claims it.
         """
         error = error_of(run, run.state)
         try:
@@ -275,7 +275,7 @@ def _redrivable(event_id: UUID, request: BeginClipGeneration, now: datetime) -> 
 
 
 def _seconds(since: str, now: datetime) -> int:
-    """From then until now; 0 where it is no time, since anybody may have written the record."""
+    """Seconds since then; 0 if it is no valid time, as records can be written from outside."""
     try:
         then = datetime.fromisoformat(since)
     except ValueError:

@@ -92,7 +92,7 @@ class Stacks:
         return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
 
     def prepare(self, template: Template, arguments: Mapping[str, str]) -> ChangeSet:
-        """Create the change set that brings the stack to the template.
+        """Create the change set that updates the stack to the template.
 
         Resources that an earlier stack retained are imported where `arguments` give their names.
         """

@@ -48,7 +48,7 @@ DESCRIPTION = "Runs everything on this machine, a process for each run."
 CORES = os.cpu_count() or 1
 # Work pool, work queue, priority, flow runs at once. Recording an end and starting clips never wait
 # behind making them; each is limited: a run is a Python process, and fifty at once start none
-# sooner. What a tenant requests beyond its share waits in `bulk`, behind everybody's `media`.
+# sooner. A tenant's requests beyond its share wait in `bulk`, behind all those in `media`.
 WORK_QUEUES = (
     ("clipflow-marks", "marks", 1, 2),
     ("clipflow-orchestrate", "orchestrate", 2, max(4, 2 * CORES)),

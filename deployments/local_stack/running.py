@@ -112,7 +112,7 @@ def shared_stack(
     A stack that was started here runs until its last user has left, which then waits for its end.
     One that `make up` has started does not depend on its users.
 
-    Users hold a shared lock on a file; whoever can lock it exclusively knows that no one uses the
+    Users hold a shared lock on a file; a process that gets it exclusively is the only user of the
     stack. `notify` gets a line before this waits for another process.
     """
     with _lock_file(settings, "users") as users:

@@ -27,7 +27,7 @@ DEAD_LETTER_QUEUE = "clipflow-events-dlq"
 WORK_POOLS = ("clipflow-orchestrate", "clipflow-media", "clipflow-prepare", "clipflow-marks")
 
 # The user's own Prefect and AWS settings are dropped: a profile, a key or a proxy of theirs would
-# connect the parts elsewhere. Without bytecode, each start of a flow run compiles Prefect anew.
+# connect the parts elsewhere. Without bytecode, each start of a flow run compiles Prefect again.
 FOREIGN = (
     "AWS_",
     "PREFECT_API_",

@@ -12,7 +12,12 @@ from clipflow.settings import Limits, Models, Settings
 from clipflow.telemetry.tracing import PROPAGATED_SETTINGS
 
 # Paths inside an image, which the image itself sets.
-_OF_THE_IMAGE = {"CLIPFLOW_FFMPEG", "CLIPFLOW_SCRATCH", "CLIPFLOW_FACE_MODEL"}
+_OF_THE_IMAGE = {
+    "CLIPFLOW_FFMPEG",
+    "CLIPFLOW_SCRATCH",
+    "CLIPFLOW_FACE_MODEL",
+    "CLIPFLOW_MOUTH_MODEL",
+}
 Required = Annotated[str, Field(min_length=1)]
 
 
@@ -74,7 +79,7 @@ class PoolSettings(BaseSettings):
         default=None,
         validation_alias="CLIPFLOW_PREFECT_AUTH_SECRET_ARN",
         description="The secret with the auth string of a Prefect server of your own; without it"
-        " the string stands readable in every task.",
+        "the string is readable in every task definition.",
     )
     api_key_secret_arn: str | None = Field(
         default=None,

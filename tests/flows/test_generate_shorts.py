@@ -10,6 +10,7 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from clipflow.domain.shorts import ShortsConfig
 from clipflow.jobs.transcription import plan_windows
 from clipflow.settings import models
 from tasks.shorts import choose_moments, render_short
@@ -93,7 +94,7 @@ def ask_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]
 
 def test_a_long_video_becomes_shorts_and_the_objects_of_the_contract(warehouse: Warehouse) -> None:
     state = warehouse.generate()
-    assert (state.name, state.message) == ("Completed", "2 of 2 shorts asked for.")
+    assert (state.name, state.message) == ("Completed", "2 of 2 shorts made.")
     assert warehouse.names() == OBJECTS
     assert warehouse.history == MADE
     record = warehouse.record
@@ -190,11 +191,12 @@ def test_a_video_is_read_for_its_sound_once_however_often_it_is_transcribed(
     def read() -> int:
         return sum(r.method == "GET" and "original.mp4" in r.path for r in proxy.requests)
 
+    config = ShortsConfig.read({"segment_count": 1}, "the config")
     warehouse.delete("original.srt")
-    plan_windows(warehouse.keys, None, warehouse.objects, a_machine(), models(), force=False)
+    plan_windows(warehouse.keys, config, warehouse.objects, a_machine(), models(), force=False)
     once = read()
     assert once > 0
-    plan_windows(warehouse.keys, None, warehouse.objects, a_machine(), models(), force=False)
+    plan_windows(warehouse.keys, config, warehouse.objects, a_machine(), models(), force=False)
     assert read() == once
     assert "transcript/window_1.flac" in warehouse.names()
 
@@ -220,6 +222,31 @@ def test_a_short_that_fails_stops_no_other_and_the_next_run_makes_only_that(
     assert not {"failedState", "processingError"} & set(warehouse.record)
 
 
+@pytest.mark.usefixtures("no_waiting")
+def test_a_moment_that_cannot_be_cut_fails_no_other(
+    warehouse: Warehouse, proxy: FaultyProxy
+) -> None:
+    best = "important-segment-videos/segment_1.mp4"
+    proxy.faults = [Fault(lambda r: is_put_of(best, r))]
+    state = warehouse.generate()
+    assert state.name == "ChildTasksFailed"
+    record = warehouse.record
+    assert [s["status"] for s in record["shorts"]] == ["Generation Failed", "Generation Complete"]
+    error = record["shorts"][0]["error"]
+    assert best in error
+    # The page names it, and the thumbnail is of the best moment that there is.
+    assert best in warehouse.text("index.html")
+    missing = {"important-segment-videos/segment_1.srt", best}
+    missing |= {"videos-cropped-stacked/segment_1_cropped_stacked.mp4"}
+    assert OBJECTS - warehouse.names() == missing
+    proxy.faults = []
+    assert warehouse.generate().is_completed()
+    assert not OBJECTS - warehouse.names()
+    proxy.faults = [Fault(lambda r: r.method == "PUT" and r.path.endswith("_1.mp4"))]
+    proxy.faults += [Fault(lambda r: r.method == "PUT" and r.path.endswith("_2.mp4"))]
+    assert warehouse.generate(force=True).name == "ParentTaskFailed"
+
+
 def test_fewer_moments_than_requested_make_fewer_shorts(warehouse: Warehouse) -> None:
     warehouse.put("shorts_config.json", {**CONFIG, "segment_count": 20})
     state = warehouse.generate()
@@ -227,7 +254,7 @@ def test_fewer_moments_than_requested_make_fewer_shorts(warehouse: Warehouse) ->
     found = len(warehouse.record["shorts"])
     assert 2 <= found <= 4
     assert warehouse.record["segmentCount"] == 20
-    assert state.message == f"{found} of 20 shorts asked for."
+    assert state.message == f"{found} of 20 shorts made."
 
 
 def test_a_language_model_may_choose_the_moments(

@@ -9,7 +9,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import cutting, memory, orchestration, reading, rendering, report, speech, stitching
+from benchmarks import (
+    cutting,
+    framing,
+    memory,
+    orchestration,
+    reading,
+    rendering,
+    report,
+    speech,
+    stitching,
+)
 from benchmarks.measure import Finding
 from benchmarks.programs import cpu_name, run, smartcut, with_vmaf
 from benchmarks.simulation import results as scale
@@ -17,7 +27,17 @@ from benchmarks.sources import FULL, QUICK, Sources
 from benchmarks.warehouse import Warehouse, warehouse
 from clipflow.media.ffmpeg import executable
 
-TOPICS = ("cut", "bytes", "drift", "render", "speech", "orchestration", "memory", "scale")
+TOPICS = (
+    "cut",
+    "bytes",
+    "drift",
+    "render",
+    "framing",
+    "speech",
+    "orchestration",
+    "memory",
+    "scale",
+)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -40,6 +60,7 @@ def topics(
         "bytes": lambda: reading.measured(sources, stock),
         "drift": lambda: stitching.measured(stock),
         "render": lambda: rendering.measured(sources, stock, rounds),
+        "framing": lambda: framing.measured(stock.folder),
         "speech": lambda: speech.measured(
             stock.folder, 1 if sources.extent is QUICK else speech.REPEATS
         ),

@@ -78,8 +78,8 @@ class Limits(BaseSettings):
         default=10,
         ge=1,
         validation_alias="MAX_PARALLEL_SEGMENTS",
-        description="Segments cut or shorts rendered at once by a run; on one machine never more"
-        " than its cores and memory allow.",
+        description="Segments cut, shorts rendered or windows of sound transcribed at once by a"
+        " run; on one machine never more than its cores and memory allow.",
     )
     ffmpeg: str | None = Field(
         default=None,
@@ -117,8 +117,9 @@ class FanOut(BaseSettings):
         default=Placement.LOCAL,
         validation_alias="CLIPFLOW_FAN_OUT",
         description="`local`: a run cuts its segments, prepares its video and renders its shorts in"
-        " its own process. `remote`: each of these becomes a flow run of its own, in the work pools"
-        " `clipflow-media` and `clipflow-prepare`. The work pools on AWS set `remote`.",
+        " its own process. `remote`: each of these, and each window of a long video's sound, is"
+        " a flow run of its own, in the work pools `clipflow-media` and `clipflow-prepare`. The"
+        " work pools on AWS set `remote`.",
     )
 
     @property
@@ -157,6 +158,12 @@ class Models(BaseSettings):
         default=None,
         validation_alias="CLIPFLOW_FACE_MODEL",
         description="A YuNet model for OpenCV's FaceDetectorYN; unset, the one that comes along.",
+    )
+    mouth_model: Path | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_MOUTH_MODEL",
+        description="An ONNX model that says from a person's faces when the person speaks; unset,"
+        " how much the mouth moves.",
     )
     highlight_model: str | None = Field(
         default=None,

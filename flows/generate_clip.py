@@ -7,6 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.clips import ClipRequest, ClipResult, ClipStatus
 from clipflow.domain.keys import ClipKeys
 from clipflow.domain.model import Identifier
@@ -34,6 +35,7 @@ def generate_clip(
     segments: list[dict[str, Any]] | None = None,
     source_key: str | None = None,
     force: bool = False,
+    audio_track: AudioTrack | None = None,
 ) -> State[Any]:
     """Make one clip, from the segments given or those of its record, and keep its record.
 
@@ -47,8 +49,17 @@ def generate_clip(
             seconds; also `speaker` and `order`. Default: the segments of its record.
         source_key: The object to cut from. Default: its record's, otherwise the episode's tracks.
         force: Make it even if it is already made from the same source and times.
+        audio_track: Which sound of the source: a number from 0, or a language such as `en`.
+            Default: its record's, otherwise the source's default.
     """
-    clip = clip_request({"clip_id": clip_id, "segments": segments, "source_key": source_key})
+    clip = clip_request(
+        {
+            "clip_id": clip_id,
+            "segments": segments,
+            "source_key": source_key,
+            "audio_track": audio_track,
+        }
+    )
     keys = ClipKeys(tenant_id, episode_id, clip_id, settings().key_prefix)
     tag_run(keys)
     run_id = str(runtime.flow_run.get_id())

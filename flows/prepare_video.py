@@ -7,7 +7,7 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
 from clipflow.domain.shorts import Moment
 from clipflow.settings import settings
-from tasks.fan_out import cut_all, local_concurrency, transcribe_all
+from tasks.fan_out import cut_all, run_concurrency, transcribe_all
 from tasks.recovery import cancel_if_orphaned
 from tasks.run_page import tag_run
 from tasks.shorts import choose_moments, make_thumbnail, plan_moments, read_config
@@ -16,7 +16,7 @@ from tasks.shorts import choose_moments, make_thumbnail, plan_moments, read_conf
 @flow(
     name="prepare-video",
     flow_run_name="prepare {video_id}",
-    task_runner=ThreadPoolTaskRunner(max_workers=local_concurrency()),  # type: ignore[arg-type]
+    task_runner=ThreadPoolTaskRunner(max_workers=run_concurrency()),  # type: ignore[arg-type]
 )
 def prepare_video(user_id: Identifier, video_id: Identifier, force: bool = False) -> list[Moment]:
     """Store a video's transcript, its moments and their segments; the moments, best first.
@@ -30,8 +30,8 @@ def prepare_video(user_id: Identifier, video_id: Identifier, force: bool = False
     tag_run(keys)
     with cancel_if_orphaned(keys):
         config = read_config(keys)
-        transcribe_all(keys, config.language, force=force)
+        transcribe_all(keys, config, force=force)
         moments = choose_moments(keys, config, force)
-        cut_all(plan_moments(keys, moments), force=force)
-        make_thumbnail(keys)
+        cut_all(plan_moments(keys, config, moments), force=force)
+        make_thumbnail(keys, len(moments))
         return moments

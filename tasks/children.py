@@ -1,4 +1,4 @@
-"""Child flow runs on other machines: segments, shorts and prepared videos.
+"""Child flow runs on other machines: segments, shorts, prepared videos, windows of their sound.
 
 Each is started by a task of the parent, which waits for it as if the work were done in its own
 process. A child works for whichever run owns the record, not for the run that started it: see
@@ -46,6 +46,7 @@ from clipflow.jobs.fingerprints import fingerprint
 from clipflow.jobs.render import Render
 from clipflow.jobs.segment import SegmentPlan, is_made_from
 from clipflow.jobs.shorts import read_moments
+from clipflow.jobs.transcription import SpeechWindow, is_transcribed
 from clipflow.settings import this_machine
 from clipflow.storage.objects import object_store, shorts_store
 from clipflow.storage.records import record_store
@@ -55,6 +56,7 @@ from tasks.retries import CHILD, MEDIA
 EXTRACT = "extract-segment/clipflow"
 RENDER = "render-short/clipflow"
 PREPARE = "prepare-video/clipflow"
+TRANSCRIBE = "transcribe-window/clipflow"
 
 POLL_SECONDS = 1.0
 # An autoscaling group may take many minutes to bring up an instance. A run that waits for longer
@@ -63,6 +65,7 @@ LAUNCH_TIMEOUT = timedelta(minutes=30)
 ACTIVE_STATES = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED]
 
 _plans = TypeAdapter(SegmentPlan)
+_windows = TypeAdapter(SpeechWindow)
 
 
 async def should_retry_remote(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -113,6 +116,19 @@ def prepare_remote(keys: ShortsKeys, force: bool) -> list[Moment]:
     part = f"prepare{_forced_suffix(force)}"
     run_child(Child(PREPARE, f"prepare {keys.video_id}", keys, part, force, parameters))
     return read_moments(keys, shorts_store())
+
+
+@task(name="transcribe-window", task_run_name="transcribe {window.label}", **{**MEDIA, **_REMOTE})
+def transcribe_remote(window: SpeechWindow, force: bool) -> None:
+    """Recognise the speech in a window on another machine, and store its words."""
+    objects = shorts_store()
+    if force or not is_transcribed(window, objects):
+        run_child(transcribe_child(window, force))
+    if not is_transcribed(window, objects):
+        raise MediaInterruptedError(
+            f"Window {window.label} of {window.keys.label} was transcribed, yet its words are not"
+            " there."
+        )
 
 
 @dataclass(frozen=True)
@@ -191,6 +207,28 @@ def render_child(request: Render, force: bool) -> Child:
             "force": force,
         },
     )
+
+
+def transcribe_child(window: SpeechWindow, force: bool) -> Child:
+    """The run that transcribes a window of a video's sound."""
+    return Child(
+        deployment=TRANSCRIBE,
+        name=f"{window.keys.video_id} window {window.label}",
+        record=window.keys,
+        part=f"window-{window.number}-{window.made_from}{_forced_suffix(force)}",
+        once=force,
+        parameters={
+            "user_id": window.keys.user_id,
+            "video_id": window.keys.video_id,
+            "window": _windows.dump_python(window, mode="json", exclude={"keys"}),
+            "force": force,
+        },
+    )
+
+
+def window_of_child(keys: ShortsKeys, window: dict[str, Any]) -> SpeechWindow:
+    """The window that `transcribe_child` has put into the child's parameters."""
+    return _windows.validate_python({**window, "keys": keys})
 
 
 def _forced_suffix(force: bool) -> str:

@@ -34,6 +34,7 @@ def find_sources(keys: ClipKeys, clip: ClipRequest) -> SourcedClip:
         clip.source_key,
         record_store().tracks(keys.tenant_id, keys.episode_id),
         main_track_candidates(keys.tenant_id, keys.episode_id, settings().key_prefix),
+        clip.audio_track,
     )
     return source_clip(keys, clip.segments or [], choice, object_store())
 

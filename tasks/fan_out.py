@@ -1,4 +1,4 @@
-"""Fan-out over segments and shorts: the one module that knows where they are made.
+"""Fan-out over segments, shorts and windows of sound: the one module that knows where that is.
 
 They are tasks in the flow's own process, or child runs on other machines: `CLIPFLOW_FAN_OUT`.
 """
@@ -6,6 +6,7 @@ They are tasks in the flow's own process, or child runs on other machines: `CLIP
 from collections.abc import Callable
 from typing import TypeVar
 
+from prefect import get_run_logger
 from prefect.futures import PrefectFuture, as_completed
 
 from clipflow.domain.clips import ExtractOutput
@@ -15,9 +16,16 @@ from clipflow.domain.shorts import Moment, Short, ShortsConfig
 from clipflow.jobs.clips import Cut
 from clipflow.jobs.render import Render
 from clipflow.jobs.shorts import PlannedMoment
+from clipflow.jobs.transcription import SpeechWindow
 from clipflow.machine import cores, encoders_at_once
-from clipflow.settings import fan_out, limits
-from tasks.children import child_run_group, extract_remote, prepare_remote, render_remote
+from clipflow.settings import Transcriber, fan_out, limits, models
+from tasks.children import (
+    child_run_group,
+    extract_remote,
+    prepare_remote,
+    render_remote,
+    transcribe_remote,
+)
 from tasks.clips import extract_segment
 from tasks.run_page import count_bar
 from tasks.shorts import cut_moment, join_windows, plan_windows, render_short, transcribe_window
@@ -55,20 +63,52 @@ def prepare(
         return prepare_remote(keys, force)
 
 
-def transcribe_all(keys: ShortsKeys, language: str | None, *, force: bool) -> None:
-    """Transcribe a video, window by window. Raises the first error as soon as one fails."""
-    windows = plan_windows(keys, language, force)
+def transcribe_all(keys: ShortsKeys, config: ShortsConfig, *, force: bool) -> None:
+    """Transcribe a video, window by window. Raises the first error as soon as one fails.
+
+    Several windows are transcribed on as many machines of the `media` pool. WhisperX does them all
+    on the preparing machine, which has its packages and, it may be, a GPU.
+    """
+    windows = plan_windows(keys, config, force)
     if not windows:
         return
-    threads = max(1, cores() // min(local_concurrency(), len(windows)))
-    _results([transcribe_window.submit(window, threads, force) for window in windows], "windows")
-    join_windows(keys, language, windows)
+    if fan_out().is_remote and len(windows) > 1 and models().transcriber is Transcriber.WHISPER:
+        with child_run_group(keys):
+            _results([transcribe_remote.submit(each, force) for each in windows], "windows")
+    else:
+        _results(_transcribe_here(windows, force=force), "windows")
+    join_windows(keys, config, windows)
+
+
+def _transcribe_here(windows: list[SpeechWindow], *, force: bool) -> list[PrefectFuture[None]]:
+    """Windows transcribed in this process, as many at once as the machine does well."""
+    at_once = min(local_concurrency(), len(windows))
+    threads = max(1, cores() // at_once)
+    futures: list[PrefectFuture[None]] = []
+    for number, window in enumerate(windows):
+        # Where other machines make segments and shorts, the runner has more threads than cores.
+        before = futures[max(0, number - at_once) : max(0, number - at_once + 1)]
+        futures.append(
+            transcribe_window.submit(window, threads, force, return_state=False, wait_for=before)
+        )
+    return futures
 
 
 def cut_all(moments: list[PlannedMoment], *, force: bool) -> None:
-    """Cut every moment's segment. Raises the first error as soon as one fails."""
+    """Cut every moment's segment. One that fails is logged, and stops no other; its short is then
+    cut and fails on its own. Raises the first error where all of them fail."""
     threads = _threads(len(moments))
-    _results([cut_moment.submit(moment, threads, force) for moment in moments])
+    futures = [cut_moment.submit(moment, threads, force) for moment in moments]
+    with count_bar(len(futures), "segments") as advance:
+        for _ in as_completed(futures):
+            advance()
+    results: list[object] = [future.result(raise_on_failure=False) for future in futures]
+    errors = [result for result in results if isinstance(result, BaseException)]
+    if len(errors) == len(futures):
+        raise errors[0]
+    for moment, result in zip(moments, results, strict=True):
+        if isinstance(result, BaseException):
+            get_run_logger().warning("Segment %s cannot be cut: %s", moment.label, result)
 
 
 def render_all(

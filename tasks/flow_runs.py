@@ -90,6 +90,7 @@ def clip_request(parameters: dict[str, Any]) -> ClipRequest:
         "clipId": parameters["clip_id"],
         "segments": parameters.get("segments"),
         "sourceKey": parameters.get("source_key"),
+        "audioTrack": parameters.get("audio_track"),
     }
     return ClipRequest.read(fields, "the requested clip")
 

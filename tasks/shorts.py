@@ -19,11 +19,11 @@ def read_config(keys: ShortsKeys) -> ShortsConfig:
 
 
 @task(name="transcribe", task_run_name="plan the transcript", **MEDIA)
-def plan_windows(keys: ShortsKeys, language: str | None, force: bool) -> list[SpeechWindow]:
+def plan_windows(keys: ShortsKeys, config: ShortsConfig, force: bool) -> list[SpeechWindow]:
     """The windows of the video's sound, stored; none where there is a transcript."""
     with progress_bar("transcript", f"the sound of {keys.label}"):
         return transcription.plan_windows(
-            keys, language, shorts_store(), this_machine(), models(), force=force
+            keys, config, shorts_store(), this_machine(), models(), force=force
         )
 
 
@@ -37,9 +37,9 @@ def transcribe_window(window: SpeechWindow, threads: int, force: bool) -> None:
 
 
 @task(name="join-windows", task_run_name="join the transcript", **MEDIA)
-def join_windows(keys: ShortsKeys, language: str | None, done: list[SpeechWindow]) -> None:
+def join_windows(keys: ShortsKeys, config: ShortsConfig, done: list[SpeechWindow]) -> None:
     """Join the words of all windows, and store the transcript under its keys."""
-    transcription.join_windows(keys, language, done, shorts_store(), this_machine(), models())
+    transcription.join_windows(keys, config, done, shorts_store(), this_machine(), models())
 
 
 @task(name="choose-moments", task_run_name="choose moments", **MEDIA)
@@ -49,9 +49,11 @@ def choose_moments(keys: ShortsKeys, config: ShortsConfig, force: bool) -> list[
 
 
 @task(name="plan-moments", task_run_name="plan", **MEDIA)
-def plan_moments(keys: ShortsKeys, chosen: list[Moment]) -> list[shorts.PlannedMoment]:
+def plan_moments(
+    keys: ShortsKeys, config: ShortsConfig, chosen: list[Moment]
+) -> list[shorts.PlannedMoment]:
     """What to cut for each moment."""
-    return shorts.plan_moments(keys, chosen, shorts_store())
+    return shorts.plan_moments(keys, config, chosen, shorts_store())
 
 
 @task(name="cut-moment", task_run_name="segment {planned.label}", **MEDIA)
@@ -62,9 +64,9 @@ def cut_moment(planned: shorts.PlannedMoment, threads: int, force: bool) -> None
 
 
 @task(name="make-thumbnail", task_run_name="thumbnail", **MEDIA)
-def make_thumbnail(keys: ShortsKeys) -> None:
+def make_thumbnail(keys: ShortsKeys, moments: int) -> None:
     """Make a thumbnail, if the video has none."""
-    shorts.make_thumbnail(keys, shorts_store(), this_machine())
+    shorts.make_thumbnail(keys, moments, shorts_store(), this_machine())
 
 
 @task(name="render-short", task_run_name="render {request.label}", **CHILD)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 
@@ -28,13 +28,16 @@ class Request:
 class Fault:
     """`status` to each request that `hits`, `times` times or, where that is None, for good.
 
-    With `after`, the true answer instead, its connection cut after so many bytes of the body.
+    With `after`, the true answer instead, its connection cut after so many bytes of the body; its
+    `Content-Length` is that of the whole body or, by `length`, of what is sent, or missing.
     """
 
     hits: Callable[[Request], bool]
     times: int | None = None
     status: int = 503
+    body: bytes = b"told to fail"
     after: int | None = None
+    length: Literal["whole", "sent", "missing"] = "whole"
     seen: int = 0
 
     def strikes(self, request: Request) -> bool:
@@ -47,12 +50,14 @@ class Fault:
 class FaultyProxy:
     """Listens on a port of its own at `url`; `faults` may be changed at any time.
 
-    `requests` are those it has seen, in order.
+    `requests` are those it has seen, in order; headers of answers whose names begin with one of
+    `left_out` are not passed on.
     """
 
     def __init__(self, target: str) -> None:
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
+        self.left_out: tuple[str, ...] = ()
         address = urlsplit(target).netloc
 
         class Handler(BaseHTTPRequestHandler):
@@ -78,16 +83,18 @@ class FaultyProxy:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 fault = next((fault for fault in proxy.faults if fault.strikes(request)), None)
                 if fault and fault.after is None:
-                    return self.answer(request, fault.status, {}, [b"told to fail"], 12)
+                    return self.answer(request, fault.status, {}, [fault.body], len(fault.body))
                 cut = fault.after if fault else None
                 # Also where the client has gone away in the middle of its answer.
                 with closing(http.client.HTTPConnection(address, timeout=60)) as upstream:
                     upstream.request(self.command, self.path, body, dict(self.headers))
                     reply = upstream.getresponse()
-                    length = int(reply.headers.get("Content-Length") or 0)
+                    length: int | None = int(reply.headers.get("Content-Length") or 0)
                     parts = iter(lambda: reply.read(1 << 16), b"")
-                    if cut is not None:
-                        parts = iter([reply.read(cut)])
+                    if fault and cut is not None:
+                        sent = reply.read(cut)
+                        parts = iter([sent])
+                        length = {"whole": length, "sent": len(sent), "missing": None}[fault.length]
                         self.close_connection = True
                     self.answer(request, reply.status, dict(reply.headers), parts, length)
 
@@ -97,13 +104,17 @@ class FaultyProxy:
                 status: int,
                 headers: dict[str, str],
                 body: Iterable[bytes],
-                length: int,
+                length: int | None,
             ) -> None:
                 self.send_response_only(status)
                 for name, value in headers.items():
-                    if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                    left_out = ("content-length", "transfer-encoding", "connection")
+                    if not name.lower().startswith((*left_out, *proxy.left_out)):
                         self.send_header(name, value)
-                self.send_header("Content-Length", str(length))
+                if length is None:
+                    self.send_header("Connection", "close")
+                else:
+                    self.send_header("Content-Length", str(length))
                 self.end_headers()
                 if self.command != "HEAD":
                     for part in body:

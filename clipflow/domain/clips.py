@@ -1,10 +1,13 @@
 """Clips: the event that requests them, their records, and the inputs and outputs of the steps."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.model import Identifier, Model, ObjectKey
 from clipflow.domain.timecode import Timecode
@@ -27,6 +30,7 @@ class Segment(Model):
     order: Order | None = None
     notes: str | None = None
     source_key: ObjectKey | None = None
+    audio_track: AudioTrack | None = None
 
     @model_validator(mode="after")
     def _starts_before_it_ends(self) -> Self:
@@ -51,13 +55,14 @@ class ClipRequest(Model):
     clip_id: Identifier
     segments: Segments | None = None
     source_key: ObjectKey | None = None
+    audio_track: AudioTrack | None = None
 
     @property
     def initial_attributes(self) -> dict[str, Any] | None:
-        """The attributes for a record that does not exist yet; None where the event has none."""
+        """The attributes for a record that does not exist yet; None without segments."""
         if not self.segments:
             return None
-        return {"segments": [s.model_dump(mode="json", exclude_none=True) for s in self.segments]}
+        return self.model_dump(mode="json", exclude_none=True, exclude={"clip_id"})
 
 
 class BeginClipGeneration(Model):
@@ -99,6 +104,7 @@ class ClipRecord(Model):
     status: Any = None
     segments: Any = None
     source_key: Any = None
+    audio_track: Any = None
 
     def complete_request(self, request: ClipRequest) -> ClipRequest:
         """`request`, completed from this record. Raises InvalidInputError naming what is wrong in
@@ -107,6 +113,7 @@ class ClipRecord(Model):
             "clipId": request.clip_id,
             "segments": request.segments or self.segments,
             "sourceKey": request.source_key or self.source_key,
+            "audioTrack": self.audio_track if request.audio_track is None else request.audio_track,
         }
         whole = ClipRequest.read(completed, f"the record of clip {request.clip_id}")
         if not whole.segments:
@@ -123,6 +130,33 @@ class TrackRecord(Model):
     track_name: str | None = None
     s3_key: ObjectKey
     speakers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class InvalidTrack:
+    """A track's record that is not valid, or not complete yet, and why.
+
+    `speakers` are None where it does not say who is on it.
+    """
+
+    error: InvalidInputError
+    speakers: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any], error: InvalidInputError) -> Self:
+        """The track of a record that `error` refuses."""
+        speakers = item.get("speakers")
+        if not isinstance(speakers, list) or not all(isinstance(name, str) for name in speakers):
+            return cls(error, None if "speakers" in item else ())
+        return cls(error, tuple(speakers))
+
+
+def read_track(item: Mapping[str, Any], name: str) -> TrackRecord | InvalidTrack:
+    """The record of the track `name`. One that is not valid concerns only what is cut from it."""
+    try:
+        return TrackRecord.read(item, f"the record of track {name}")
+    except InvalidInputError as error:
+        return InvalidTrack.of(item, error)
 
 
 class SegmentMetadata(Model):

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.clips import ClipStatus
 from clipflow.domain.errors import Failure, FailureCode, bounded_message
 from clipflow.domain.layouts import Aspect, Layout
@@ -57,6 +58,17 @@ class FailedState(StrEnum):
 LanguageTag = Annotated[str, Field(pattern=r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8}){0,3}$")]
 
 
+# Each speaker's own sound, by name: the number of one of the video's audio tracks, from 0, or the
+# key of a file that begins when the video does.
+SpeakerTracks = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1, max_length=100)],
+        Annotated[int, Field(strict=True, ge=0, le=99)] | ObjectKey,
+    ],
+    Field(min_length=2, max_length=16),
+]
+
+
 class ShortsConfig(Model):
     """`shorts_config.json`; unknown fields are kept and ignored."""
 
@@ -72,6 +84,8 @@ class ShortsConfig(Model):
     aspect: Aspect = Aspect.TALL
     caption_style: Annotated[CaptionStyle, Field(alias="caption_style")] = CaptionStyle.KARAOKE
     language: LanguageTag | None = None
+    speaker_tracks: Annotated[SpeakerTracks | None, Field(alias="speaker_tracks")] = None
+    audio_track: Annotated[AudioTrack | None, Field(alias="audio_track")] = None
 
 
 class Moment(Model):

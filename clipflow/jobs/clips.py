@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.clips import (
     ClipResult,
     ExtractInput,
     ExtractOutput,
+    InvalidTrack,
     Segment,
     SegmentMetadata,
     StitchInput,
@@ -47,20 +49,33 @@ class SourceChoice:
     """
 
     clip_source: str | None
-    tracks: Mapping[str, TrackRecord]
+    tracks: Mapping[str, TrackRecord | InvalidTrack]
     main_candidates: list[str]
+    audio_track: AudioTrack | None = None
+
+    def with_audio_track(self, segment: Segment) -> Segment:
+        """The segment with the clip's audio track, unless it has its own."""
+        if segment.audio_track is not None or self.audio_track is None:
+            return segment
+        return segment.model_copy(update={"audio_track": self.audio_track})
 
     def candidates(self, segment: Segment) -> list[str]:
         """The keys to try for a segment's source, in order; the first that exists is used.
 
-        There is more than one key only for an episode without track records.
+        There is more than one key only for an episode without track records. Raises
+        InvalidInputError where it is the key of a track whose record is not valid.
         """
         named = segment.source_key or self.clip_source or self._track_key(segment.speaker)
         return [named] if named else self.main_candidates
 
     def _track_key(self, speaker: str | None) -> str | None:
-        spoken_by = (track for track in self.tracks.values() if speaker in track.speakers)
-        track = next(spoken_by, None) or self.tracks.get(_MAIN)
+        tracks = self.tracks.values()
+        spoken_by = (track for track in tracks if speaker in (track.speakers or ()))
+        # A track that does not say who is on it may be the speaker's.
+        unclear = (track for track in tracks if track.speakers is None) if speaker else iter(())
+        track = next(spoken_by, None) or next(unclear, None) or self.tracks.get(_MAIN)
+        if isinstance(track, InvalidTrack):
+            raise track.error
         return track.s3_key if track else None
 
 
@@ -102,8 +117,11 @@ def source_clip(
     choice: SourceChoice,
     objects: ObjectStore,
 ) -> SourcedClip:
-    """Find each segment's source. Raises SourceNotFoundError where one has none."""
-    ordered = in_play_order(list(segments))
+    """Find each segment's source, and its audio track where the clip names one.
+
+    Raises SourceNotFoundError where a segment has no source.
+    """
+    ordered = [choice.with_audio_track(segment) for segment in in_play_order(list(segments))]
     heads: dict[tuple[str, ...], ObjectHead] = {}
     for segment in ordered:
         candidates = choice.candidates(segment)
@@ -118,8 +136,11 @@ def plan_cuts(clip: SourcedClip, objects: ObjectStore) -> list[Cut]:
     Raises InvalidInputError for a segment that is not within its source, and what
     `probe_source` raises.
     """
-    heads = {head.key: head for _, head in clip.segments}
-    probes = {key: probe_source(open_source(head, objects)) for key, head in heads.items()}
+    heads = {(head.key, segment.audio_track): head for segment, head in clip.segments}
+    probes = {
+        (key, track): probe_source(open_source(head, objects), track)
+        for (key, track), head in heads.items()
+    }
     target = common_format(list(probes.values()))
     return [
         Cut(
@@ -133,8 +154,8 @@ def plan_cuts(clip: SourcedClip, objects: ObjectStore) -> list[Cut]:
             SegmentPlan(
                 clip.keys.segment(index),
                 head,
-                probes[head.key],
-                span_within(Span(segment.start_time, segment.end_time), probes[head.key]),
+                (probe := probes[head.key, segment.audio_track]),
+                span_within(Span(segment.start_time, segment.end_time), probe),
                 target,
             ),
         )

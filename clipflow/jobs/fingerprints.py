@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from clipflow import PIPELINE_VERSION
+from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.clips import Segment
 from clipflow.domain.layouts import Layout
 from clipflow.domain.shorts import Moment, ShortsConfig
@@ -29,11 +30,28 @@ from clipflow.storage.objects import ObjectHead
 # Addresses of compatible model servers: another server may answer differently.
 MODEL_SERVERS = ("ANTHROPIC_BASE_URL", "OLLAMA_BASE_URL", "OPENAI_BASE_URL")
 # Whose video it is, how many moments of which length: settled before a short is rendered.
-_NOT_RENDERED = {"segment_count", "target_seconds", "user_id", "video_id", "language"}
+_NOT_RENDERED = {
+    "segment_count",
+    "target_seconds",
+    "user_id",
+    "video_id",
+    "language",
+    # Its speakers are in the words.
+    "speaker_tracks",
+}
 # What does nothing to the choice of moments.
-_NOT_CHOSEN_BY = {"user_id", "video_id", "background_video", "layout", "aspect", "caption_style"}
+_NOT_CHOSEN_BY = {
+    "user_id",
+    "video_id",
+    "background_video",
+    "layout",
+    "aspect",
+    "caption_style",
+    "speaker_tracks",
+    "audio_track",
+}
 # What does nothing to a transcript: found elsewhere, or a secret.
-_NOT_HEARD_BY = {"face_model", "highlight_model", "hugging_face_token"}
+_NOT_HEARD_BY = {"face_model", "mouth_model", "highlight_model", "hugging_face_token"}
 _ONLY_WHISPERX = {"whisperx_align_model"}
 _SAMPLE_BYTES = 1 << 20
 
@@ -44,23 +62,36 @@ def fingerprint(made_from: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def of_segment(head: ObjectHead, span: Span, target: OutputFormat) -> str:
-    """Of one segment's encoded file."""
+def of_segment(
+    head: ObjectHead, span: Span, target: OutputFormat, audio_track: int | None = None
+) -> str:
+    """Of one segment's encoded file; `audio_track` is the number of the source's track in it."""
     times = [format_timecode(span.start), format_timecode(span.end)]
-    return fingerprint([times, head.etag, asdict(target)])
+    return fingerprint([times, head.etag, asdict(target), audio_track])
 
 
 def of_clip(segments: Sequence[tuple[Segment, ObjectHead]]) -> str:
     """Of a clip: the same spans of the same sources, in the same order."""
     return fingerprint(
-        [[s.model_dump(include={"start_time", "end_time"}), head.etag] for s, head in segments]
+        [
+            [s.model_dump(include={"start_time", "end_time", "audio_track"}), head.etag]
+            for s, head in segments
+        ]
     )
 
 
 def of_transcript(
-    video: ObjectHead, supplied: ObjectHead | None, language: str | None, models: Models
+    video: ObjectHead,
+    supplied: ObjectHead | None,
+    language: str | None,
+    audio_track: AudioTrack | None,
+    models: Models,
+    speakers: Mapping[str, int | str] | None = None,
 ) -> str:
-    """Of a transcript: from subtitles that a user supplied, else from the sound."""
+    """Of a transcript: from subtitles that a user supplied, else from the sound.
+
+    `speakers` has each speaker's track: a number, or the ETag of a file.
+    """
     if supplied:
         return fingerprint(["subtitles", supplied.key, supplied.etag, video.etag, language])
     is_whisperx = models.transcriber == Transcriber.WHISPERX
@@ -69,10 +100,12 @@ def of_transcript(
         [
             video.etag,
             language,
+            audio_track,
             models.model_dump(mode="json", exclude=unused),
             file_digest(models.whisper_model),
             models.diarizes,
             is_whisperx and file_digest(models.whisperx_align_model or ""),
+            *([speakers] if speakers else []),
         ]
     )
 
@@ -136,6 +169,7 @@ def of_short(
             [word.model_dump() for word in words],
             config.model_dump(mode="json", exclude=_NOT_RENDERED),
             follows_faces and file_digest(str(models.face_model or "")),
+            follows_faces and file_digest(str(models.mouth_model or "")),
         ]
     )
 

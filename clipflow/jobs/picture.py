@@ -6,6 +6,7 @@ changes, the stream is cut into sections that are laid out on their own and join
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from clipflow.media.encode import (
     tone_map,
     upright,
 )
+from clipflow.media.frame_rate import repeated
 from clipflow.media.loudness import normalize
 from clipflow.media.output_format import is_hdr, matrix_of
 from clipflow.media.probe import Probe
@@ -60,7 +62,8 @@ class Background:
 class Ingredients:
     """What a short of `size` is made of: files on this machine, and how they are to be shown.
 
-    `loudness` is the moment's, in LUFS.
+    `loudness` is the moment's, in LUFS; `repeats` are the times, in seconds from its start, at
+    which a picture is shown once more, and the file at `clock` has a frame at each of them.
     """
 
     window: Window
@@ -70,6 +73,8 @@ class Ingredients:
     background: Background | None
     captions: Path
     loudness: float
+    repeats: tuple[Fraction, ...] = ()
+    clock: Path | None = None
 
 
 def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
@@ -102,11 +107,17 @@ def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
 
 def _finished(stream: Any, made_of: Ingredients) -> Any:
     return (
-        burned_in(stream, made_of.captions)
+        burned_in(_repeated(stream, made_of), made_of.captions)
         .filter("format", "yuv420p")
         .filter("setsar", 1)
         .filter("setparams", range="tv", color_primaries=1, color_trc=1, colorspace=1)
     )
+
+
+def _repeated(stream: Any, made_of: Ingredients) -> Any:
+    if made_of.clock is None:
+        return stream
+    return repeated(stream, len(made_of.window.frames), made_of.repeats, made_of.clock)
 
 
 def _upright(stream: Any, made_of: Ingredients) -> Any:

@@ -1,7 +1,7 @@
 """Rendering one short: its moment reframed, captioned, laid out, put under its key."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,11 +20,13 @@ from clipflow.jobs.segment import (
     span_within,
     video_metadata,
 )
+from clipflow.jobs.shorts import make_moment, plan_moment
 from clipflow.jobs.transcription import read_transcript
 from clipflow.machine import Machine, encoder_slot
 from clipflow.media import ffmpeg
 from clipflow.media.encode import verify_frame_count
 from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
+from clipflow.media.frame_rate import repeats, write_times
 from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span, Window, fetch_window
@@ -58,7 +60,7 @@ class Render:
 
 
 def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) -> Short:
-    """Make the short, unless it is there already, made from the same.
+    """Make the short and its segment, unless they are there already, made from the same.
 
     Raises what reading, ffmpeg and storing raise.
     """
@@ -70,6 +72,9 @@ def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) 
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
         return Short.made(job.number, key, moment, head.size, _stored_framing(head))
+    # Not yet there where it could not be cut before: this is then the short's error, and only its.
+    planned = plan_moment(job.keys, job.config, job.number, moment, objects)
+    make_moment(planned, objects, machine, force=False)
     with span("render") as work, work_folder(machine.scratch, _needed(job)) as scratch:
         path = scratch / "short.mp4"
         with portion(0, _GATHERED):
@@ -126,7 +131,7 @@ def _gather(
     """Everything that ffmpeg needs, in `scratch`."""
     config, written = job.config, scratch / "captions.ass"
     source = open_source(video, objects)
-    probe = probe_source(source)
+    probe = probe_source(source, config.audio_track)
     span = span_within(Span(job.moment.start, job.moment.end), probe)
     window = fetch_window(source, probe, span, scratch / "window.nut")
     # A background video is named to be seen.
@@ -134,7 +139,10 @@ def _gather(
     plan = _plan(window, probe, layout, config, spoken)
     style, size = config.caption_style, config.aspect.size
     centre = plan.captions_centre
-    text = captions(spoken.words, window.frames, style, centre, size)
+    again, clock = repeats(window.frames, span.duration), scratch / "clock.nut"
+    if again:
+        write_times(again, window.frames[0], clock)
+    text = captions(spoken.words, sorted((*window.frames, *again)), style, centre, size)
     written.write_text(text, encoding="utf-8")
     return Ingredients(
         window=window,
@@ -144,6 +152,8 @@ def _gather(
         background=_fetched(below, span.duration, objects, scratch) if below else None,
         captions=written,
         loudness=measure_loudness(window.path, window.origin, window.origin + span.duration),
+        repeats=again,
+        clock=clock if again else None,
     )
 
 
@@ -157,7 +167,8 @@ def _plan(
     end = window.origin + window.span.duration
     size = (probe.width, probe.height)
     film = Film(window.path, size, probe.rotation, window.origin, end, probe.mirrored)
-    return plan_frames(film, layout, config.aspect, spoken.words, models().face_model)
+    faces, mouths = models().face_model, models().mouth_model
+    return plan_frames(film, layout, config.aspect, spoken.words, faces, mouths)
 
 
 def _pixels(config: ShortsConfig) -> int:
@@ -178,12 +189,13 @@ def _fetched(
 def _make(made_of: Ingredients, path: Path, job: Render, machine: Machine) -> None:
     action = f"rendering short {job.label} of {job.keys.label}"
     window, pixels = made_of.window, _pixels(job.config)
+    shown = replace(window, frames=tuple(sorted((*window.frames, *made_of.repeats))))
     ffmpeg.run(
         picture.render_command(made_of, path, machine.threads),
         action,
         machine,
         encode_timeout(pixels, window.span.duration),
-        max_bytes=max_output_bytes(pixels, len(window.frames), window.span.duration),
+        max_bytes=max_output_bytes(pixels, len(shown.frames), window.span.duration),
         duration=window.span.duration,
     )
-    verify_frame_count(window, path, action)
+    verify_frame_count(shown, path, action)

@@ -152,7 +152,8 @@ class SegmentPlan:
     @property
     def fingerprint(self) -> str:
         """A digest that is equal for segments with the same inputs."""
-        return fingerprints.of_segment(self.head, self.span, self.target)
+        track = self.source.audio.track if self.source.audio else None
+        return fingerprints.of_segment(self.head, self.span, self.target, track)
 
 
 def span_within(span: Span, source: Probe) -> Span:

@@ -24,11 +24,11 @@ from clipflow.jobs.segment import (
 from clipflow.jobs.transcription import read_transcript
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
-from clipflow.media.output_format import common_format, to_sdr
-from clipflow.media.probe import probe_source
+from clipflow.media.output_format import OutputFormat, common_format, to_sdr
+from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span
 from clipflow.settings import models
-from clipflow.storage.objects import ObjectStore
+from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.subtitles.cues import srt_text
 
 logger = logging.getLogger(__name__)
@@ -115,27 +115,44 @@ class PlannedMoment:
 
 
 def plan_moments(
-    keys: ShortsKeys, moments: list[Moment], objects: ObjectStore
+    keys: ShortsKeys, config: ShortsConfig, moments: list[Moment], objects: ObjectStore
 ) -> list[PlannedMoment]:
-    """What to cut for each moment. Raises InvalidInputError for one that is not within the
-    video."""
+    """What to cut for each moment that is within the video.
+
+    The others fail when their shorts are rendered. Raises InvalidInputError where there are only
+    others.
+    """
+    head, probe, target = _source(keys, config, objects)
+    planned, refusal = [], InvalidInputError(f"{keys.label} has no moment to cut.")
+    for number, moment in enumerate(moments, start=1):
+        try:
+            span = span_within(Span(moment.start, moment.end), probe)
+        except InvalidInputError as error:
+            logger.warning("Moment %d cannot be cut: %s", number, error)
+            refusal = error
+            continue
+        plan = SegmentPlan(keys.segment(number), head, probe, span, target)
+        planned.append(PlannedMoment(number, keys, plan))
+    if not planned:
+        raise refusal
+    return planned
+
+
+def plan_moment(
+    keys: ShortsKeys, config: ShortsConfig, number: int, moment: Moment, objects: ObjectStore
+) -> PlannedMoment:
+    """What to cut for one moment. Raises InvalidInputError where it is not within the video."""
+    head, probe, target = _source(keys, config, objects)
+    span = span_within(Span(moment.start, moment.end), probe)
+    return PlannedMoment(number, keys, SegmentPlan(keys.segment(number), head, probe, span, target))
+
+
+def _source(
+    keys: ShortsKeys, config: ShortsConfig, objects: ObjectStore
+) -> tuple[ObjectHead, Probe, OutputFormat]:
     head = find_source([keys.original], objects)
-    probe = probe_source(open_source(head, objects))
-    target = to_sdr(common_format([probe]))
-    return [
-        PlannedMoment(
-            number,
-            keys,
-            SegmentPlan(
-                keys.segment(number),
-                head,
-                probe,
-                span_within(Span(moment.start, moment.end), probe),
-                target,
-            ),
-        )
-        for number, moment in enumerate(moments, start=1)
-    ]
+    probe = probe_source(open_source(head, objects), config.audio_track)
+    return head, probe, to_sdr(common_format([probe]))
 
 
 def make_moment(
@@ -152,11 +169,12 @@ def make_moment(
         objects.put_text(text, key, metadata, "application/x-subrip")
 
 
-def make_thumbnail(keys: ShortsKeys, objects: ObjectStore, machine: Machine) -> None:
-    """Put the first frame of the best moment as the video's thumbnail, where it has none."""
+def make_thumbnail(keys: ShortsKeys, moments: int, objects: ObjectStore, machine: Machine) -> None:
+    """Put the first frame of the best of so many moments that has a segment as the video's
+    thumbnail, where it has none."""
     if objects.head(keys.thumbnail):
         return
-    segment = find_source([keys.segment(1)], objects)
+    segment = find_source([keys.segment(n) for n in range(1, moments + 1)], objects)
     with work_folder(machine.scratch, segment.size + _LARGEST_THUMBNAIL) as scratch:
         video, picture = scratch / "segment.mp4", scratch / "thumbnail.png"
         objects.download(segment.key, video)

@@ -14,9 +14,11 @@ from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import parse_json
+from clipflow.domain.shorts import ShortsConfig
 from clipflow.domain.timecode import format_clock
 from clipflow.domain.transcript import Transcript, Word, read_words, words_json
 from clipflow.jobs import fingerprints
@@ -29,12 +31,13 @@ from clipflow.jobs.segment import (
     open_source,
 )
 from clipflow.machine import Machine
-from clipflow.media.probe import probe_sound, probe_source
-from clipflow.media.source import LocalSource
+from clipflow.media.probe import Probe, probe_sound, probe_source
+from clipflow.media.source import LocalSource, Source
 from clipflow.settings import Models, models
 from clipflow.speech import audio
+from clipflow.speech.levels import Track, own_track, track_levels
 from clipflow.speech.sound import RATE, SAMPLE_BYTES, read_samples, sample_count
-from clipflow.speech.speakers import ChannelLevels
+from clipflow.speech.speakers import CHANNELS, ChannelLevels
 from clipflow.speech.transcriber import (
     detect_language,
     recognize_window,
@@ -68,7 +71,8 @@ _LANGUAGE = "language"
 class SpeechWindow:
     """A window of a video's sound: samples `first` to `last`, the last one excluded.
 
-    `made_from` is the fingerprint of its words: the video, the model and the language.
+    `made_from` is the fingerprint of its words: the video, the model and the language. `speakers`
+    are those who have a channel or a track each.
     """
 
     keys: ShortsKeys
@@ -78,7 +82,7 @@ class SpeechWindow:
     language: str
     video_etag: str
     made_from: str
-    has_voice_per_channel: bool
+    speakers: tuple[str, ...]
 
     @property
     def label(self) -> str:
@@ -89,7 +93,7 @@ class SpeechWindow:
 
 def plan_windows(
     keys: ShortsKeys,
-    language: str | None,
+    config: ShortsConfig,
     objects: ObjectStore,
     machine: Machine,
     models: Models,
@@ -99,23 +103,23 @@ def plan_windows(
     """The windows to transcribe; none where the transcript is there already, made from the same.
 
     Subtitles that a user put beside the video are taken as its transcript. Else the sound of each
-    window is stored, and one language is decided on for all of them: `language`, or the one
-    detected. Raises SourceNotFoundError without a video, InvalidInputError where it has no sound,
-    and what reading it and the recogniser raise.
+    window is stored, and one language is decided on for all of them: the config's, or the one
+    detected. Raises SourceNotFoundError without a video or a speaker's file, InvalidInputError
+    where there is no sound or no such track, and what reading it and the recogniser raise.
     """
     video = find_source([keys.original], objects)
     supplied = _supplied_subtitles(keys, objects)
-    made_from = fingerprints.of_transcript(video, supplied, language, models)
+    made_from = _made_from(video, supplied, config, objects, models)
     if not force and is_made_from(objects.head(keys.words), made_from):
         return []
     if supplied:
         content = objects.data(supplied.key, _LARGEST_TRANSCRIPT_BYTES)
-        transcript = read_subtitles(content, supplied.key, language)
+        transcript = read_subtitles(content, supplied.key, config.language)
         _check_times(transcript, supplied.key, video, objects)
         _store(keys, transcript, supplied, checkpoint(video.etag, made_from), objects)
         return []
     if force or not is_made_from(objects.head(keys.windows), made_from):
-        _store_windows(keys, video, language, objects, machine, models, made_from)
+        _store_windows(keys, video, config, objects, machine, models, made_from)
     text = objects.text(keys.windows, _LARGEST_PLAN_BYTES)
     plan = parse_json(text, keys.windows, "Delete it.")
     return [
@@ -127,7 +131,7 @@ def plan_windows(
             language=plan["language"],
             video_etag=video.etag,
             made_from=fingerprints.of_speech_window(made_from, first, last, plan["language"]),
-            has_voice_per_channel=plan["has_voice_per_channel"],
+            speakers=tuple(plan["speakers"]),
         )
         for number, (first, last) in enumerate(plan["windows"], 1)
     ]
@@ -143,8 +147,7 @@ def transcribe_window(
     force: bool,
 ) -> None:
     """Store the words of a window. Raises what the recogniser raises."""
-    key = window.keys.window_words(window.number)
-    if not force and is_made_from(objects.head(key), window.made_from):
+    if not force and is_transcribed(window, objects):
         return
     if window.language:
         with work_folder(machine.scratch, _window_bytes(window)) as scratch:
@@ -157,12 +160,18 @@ def transcribe_window(
         # No one speaks in any of them.
         words = []
     metadata = checkpoint(window.video_etag, window.made_from)
+    key = window.keys.window_words(window.number)
     objects.put_text(words_json(words), key, metadata, "application/json")
+
+
+def is_transcribed(window: SpeechWindow, objects: ObjectStore) -> bool:
+    """Whether the window's words are stored."""
+    return is_made_from(objects.head(window.keys.window_words(window.number)), window.made_from)
 
 
 def join_windows(
     keys: ShortsKeys,
-    language: str | None,
+    config: ShortsConfig,
     windows: list[SpeechWindow],
     objects: ObjectStore,
     machine: Machine,
@@ -174,9 +183,10 @@ def join_windows(
     for window in windows:
         key = keys.window_words(window.number)
         words += read_words(objects.text(key, _LARGEST_TRANSCRIPT_BYTES), key)
-    if words and windows[0].has_voice_per_channel:
+    speakers = windows[0].speakers
+    if words and speakers:
         content = objects.data(keys.channel_levels, _LARGEST_LEVELS_BYTES)
-        words = ChannelLevels.read(content).assign(words)
+        words = ChannelLevels.read(content, len(speakers)).assign(words, speakers)
     elif words and models.diarizes:
         needed = sum(_window_bytes(window) for window in windows)
         with work_folder(machine.scratch, needed) as scratch:
@@ -186,8 +196,8 @@ def join_windows(
                     file.write(_download_sound(window, scratch, objects, machine).read_bytes())
             words = separate_speakers(words, whole, models)
     video = find_source([keys.original], objects)
-    spoken = windows[0].language if words or language else None
-    made_from = fingerprints.of_transcript(video, None, language, models)
+    spoken = windows[0].language if words or config.language else None
+    made_from = _made_from(video, None, config, objects, models)
     transcript = Transcript(tuple(words), spoken)
     _store(keys, transcript, None, checkpoint(video.etag, made_from), objects)
 
@@ -217,16 +227,16 @@ def _store(
 def _store_windows(
     keys: ShortsKeys,
     video: ObjectHead,
-    language: str | None,
+    config: ShortsConfig,
     objects: ObjectStore,
     machine: Machine,
     models: Models,
     made_from: str,
 ) -> None:
     """Store each window's sound, and then the plan, which says that all of them are there."""
-    code = requested_language(language)
+    code = requested_language(config.language)
     source = open_source(video, objects)
-    probe = probe_source(source)
+    probe = probe_source(source, config.audio_track)
     if probe.audio is None:
         raise InvalidInputError(
             f"{keys.label} has no sound, so no speech can be recognised in it.",
@@ -237,8 +247,11 @@ def _store_windows(
         sound = scratch / "sound.raw"
         with portion(0, _EXTRACTED):
             levels = audio.extract(source, probe, sound)
-        has_voices = levels is not None and levels.have_a_voice_each()
-        if levels and has_voices:
+        speakers = CHANNELS if levels is not None and levels.have_a_voice_each() else ()
+        if config.speaker_tracks:
+            speakers = tuple(config.speaker_tracks)
+            levels = track_levels(_tracks(config, source, probe, objects))
+        if levels and speakers:
             stored = scratch / "levels"
             stored.write_bytes(levels.written())
             objects.upload(stored, keys.channel_levels, metadata, "application/octet-stream")
@@ -251,10 +264,37 @@ def _store_windows(
             objects.upload(packed, keys.window_sound(number), metadata, "audio/flac")
     plan = {
         "language": code,
-        "has_voice_per_channel": has_voices,
+        "speakers": speakers,
         "windows": [[window.start, window.stop] for window in windows],
     }
     objects.put_text(json.dumps(plan), keys.windows, metadata, "application/json")
+
+
+def _made_from(
+    video: ObjectHead,
+    supplied: ObjectHead | None,
+    config: ShortsConfig,
+    objects: ObjectStore,
+    models: Models,
+) -> str:
+    """Of the transcript. Raises SourceNotFoundError where a speaker's file is missing."""
+    tracks = {} if supplied else config.speaker_tracks or {}
+    speakers = {
+        name: find_source([track], objects).etag if isinstance(track, str) else track
+        for name, track in tracks.items()
+    }
+    language, track = config.language, config.audio_track
+    return fingerprints.of_transcript(video, supplied, language, track, models, speakers)
+
+
+def _tracks(config: ShortsConfig, video: Source, probe: Probe, objects: ObjectStore) -> list[Track]:
+    """The tracks of the config's speakers."""
+    return [
+        own_track(open_source(find_source([track], objects), objects))
+        if isinstance(track, str)
+        else Track(video, probe.start, track)
+        for track in (config.speaker_tracks or {}).values()
+    ]
 
 
 def _download_sound(
@@ -319,22 +359,41 @@ WRITERS: Mapping[str, Callable[[Transcript], str]] = {
 }
 
 
-def transcribe_file(path: Path, language: str | None, scratch: Path | None = None) -> Transcript:
+def transcribe_file(
+    path: Path,
+    language: str | None,
+    scratch: Path | None = None,
+    audio_track: AudioTrack | None = None,
+    speaker_tracks: Mapping[str, int | Path] | None = None,
+) -> Transcript:
     """Recognises the speech in a video or audio file; reports progress.
 
     Times count from the video's first frame, or from the beginning of an audio file. `scratch` is
-    the folder of temporary files: 115 MB for each hour of sound.
+    the folder of temporary files: 115 MB for each hour of sound. `speaker_tracks` has the sound of
+    each speaker: one of the file's audio tracks, from 0, or a file that begins when this one does.
 
-    Raises MediaRefusedError where there is no sound, and what reading it and the transcriber raise.
+    Raises MediaRefusedError where there is no sound, InvalidInputError where there is no such
+    track, and what reading them and the transcriber raise.
     """
     source = LocalSource(path)
-    sound = probe_sound(source)
+    sound = probe_sound(source, audio_track)
     with TemporaryDirectory(prefix="clipflow-transcribe-", dir=scratch) as folder:
         extracted = Path(folder, "sound.raw")
         with portion(0, _FILE_EXTRACTED):
             levels = audio.extract(source, sound, extracted)
+            speakers = CHANNELS if levels is not None and levels.have_a_voice_each() else ()
+            if speaker_tracks:
+                speakers = tuple(speaker_tracks)
+                levels = track_levels(
+                    [
+                        Track(source, sound.start, track)
+                        if isinstance(track, int)
+                        else own_track(LocalSource(track))
+                        for track in speaker_tracks.values()
+                    ]
+                )
         with portion(_FILE_EXTRACTED, 1):
             transcript = transcribe(extracted, language, models())
-    if levels is None or not levels.have_a_voice_each():
+    if not levels or not speakers:
         return transcript
-    return Transcript(tuple(levels.assign(transcript.words)), transcript.language)
+    return Transcript(tuple(levels.assign(transcript.words, speakers)), transcript.language)

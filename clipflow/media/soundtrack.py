@@ -20,6 +20,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 
 from clipflow.domain.errors import MediaRefusedError
+from clipflow.media.audio_streams import decode
 from clipflow.media.probe import Probe
 
 # Seconds by which a timestamp may differ from the time that follows from the samples before it:
@@ -96,7 +97,7 @@ class Soundtrack:
     def _decode(self, packet: Packet[Any] | None) -> list[AudioFrame]:
         # A packet that cannot be decoded is treated as a gap, whatever error the decoder reports.
         try:
-            frames = self.audio.codec_context.decode(packet)
+            frames = decode(self.audio, packet)
         except av.error.FFmpegError:
             return []
         self._frames += len(frames)

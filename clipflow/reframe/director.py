@@ -26,6 +26,7 @@ from clipflow.reframe.crop import (
     planned,
 )
 from clipflow.reframe.faces import Face, FaceDetector
+from clipflow.reframe.mouths import MouthActivity, mouth_activity
 from clipflow.reframe.people import Shot, Track, find_people
 from clipflow.reframe.speakers import Turn, find_speakers
 
@@ -60,19 +61,27 @@ def plan_frames(
     aspect: Aspect,
     words: Sequence[Word],
     face_model: Path | None = None,
+    mouth_model: Path | None = None,
 ) -> FramePlan:
     """Decide what a short of `film` shows. Words have their times from the film's first frame.
 
-    Raises MediaRefusedError where `film` cannot be read, and NotInstalledError where the face model
-    at `face_model` cannot.
+    Raises MediaRefusedError where `film` cannot be read, and NotInstalledError where the model
+    at `face_model` or the one at `mouth_model` cannot.
     """
-    return direct(analyze(film, FaceDetector(face_model)), layout, aspect, words)
+    mouths = mouth_activity(mouth_model)
+    return direct(analyze(film, FaceDetector(face_model)), layout, aspect, words, mouths)
 
 
-def direct(analysis: Analysis, layout: Layout, aspect: Aspect, words: Sequence[Word]) -> FramePlan:
+def direct(
+    analysis: Analysis,
+    layout: Layout,
+    aspect: Aspect,
+    words: Sequence[Word],
+    mouths: MouthActivity | None = None,
+) -> FramePlan:
     """The plan that follows from an analysis."""
     shots = find_people(analysis)
-    turns = find_speakers(shots, words)
+    turns = find_speakers(shots, words, mouths)
     director = _Director(analysis, layout, aspect.size)
     sections = _joined([part for shot in shots for part in director.shot(shot, turns)])
     return FramePlan(

@@ -1,31 +1,36 @@
 """Active speakers: which of the people in a shot speaks when, and how sure that is.
 
 Speech times and, where there are any, speakers' names come from the transcript. Which face they
-belong to is decided by the mouths: one that opens and closes clearly more than the others. Where
-none does, no one is named.
+belong to is decided by the mouths. People differ in how far they open theirs, so each is compared
+with how much it moves at other times: one is named while its mouth is as lively as it ever is and
+the others' are calmer than they can be. Where that holds for none, no one is named.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clipflow.domain.transcript import Word
-from clipflow.reframe.faces import Pixels
+from clipflow.reframe.mouths import Motion, MouthActivity, MouthMotion
 from clipflow.reframe.people import Shot, Track
 
-# Rows and columns of an aligned face: between the lips, above them, and the forehead.
-_LIPS, _ABOVE, _FOREHEAD = np.s_[58:70, 24:40], np.s_[46:52, 8:56], np.s_[4:44, 8:56]
 # Seconds: a silence that ends an utterance, and the length above which one is parted.
 _PAUSE, _LONGEST = 0.35, 3.0
-# Seconds between two samples that can be compared, and around an utterance that belong to it.
-_COMPARABLE, _MARGIN = 0.3, 0.1
-# How many times as much as the next one a mouth moves that is taken for the speaker's, in one
-# utterance and in all of one speaker's together; and of how many samples that is said.
-_CLEARLY, _TOGETHER, _FEWEST = 1.5, 1.2, 4
+# Seconds between two decisions, and to either side of one that it looks.
+_STEP, _REACH = 0.2, 0.3
+# The percentile of a mouth's activity, where it is not calm, that counts as its own speaking.
+_LIVELY = 60
+# Of the liveliest mouth's: a mouth that moves less, for whatever reason, is taken to be calm.
+_COMPARED = 0.33
+# How much livelier than the others one has to be, from 0 to 1, and for how long, in seconds times
+# how much more than that, before another is named.
+_CLEARLY, _CHANGE = 0.35, 0.35
+# How many times as much as otherwise a mouth moves while the speaker who owns it speaks.
+_OWNED = 1.2
 
 
 @dataclass(frozen=True)
@@ -41,16 +46,23 @@ class Turn:
     confidence: float
 
 
-def find_speakers(shots: Sequence[Shot], words: Sequence[Word]) -> list[Turn]:
-    """Who speaks in each utterance, in order. Words have their times from the first frame."""
+def find_speakers(
+    shots: Sequence[Shot], words: Sequence[Word], mouths: MouthActivity | None = None
+) -> list[Turn]:
+    """Who speaks when, in order. Words have their times from the first frame."""
+    measure = mouths or MouthMotion()
     utterances = _utterances(words)
-    owners = _owners(shots, utterances)
+    motions = {track: measure(track) for shot in shots for track in shot.tracks}
+    owners = _owners(shots, utterances, motions)
+    levels = _levels(shots, utterances, motions, measure.speaking)
     turns: list[Turn] = []
-    for utterance in utterances:
-        for shot in shots:
-            start, end = max(utterance.start, shot.start), min(utterance.end, shot.end)
-            if start < end:
-                turns.append(_turn(shot, start, end, owners.get(utterance.speaker or "")))
+    for shot in shots:
+        spoken = [
+            _Utterance(max(u.start, shot.start), min(u.end, shot.end), u.speaker)
+            for u in utterances
+            if u.start < shot.end and u.end > shot.start
+        ]
+        turns += _turns(shot, spoken, owners, motions, levels)
     return turns
 
 
@@ -78,76 +90,163 @@ def _utterances(words: Sequence[Word]) -> list[_Utterance]:
     return [_Utterance(group[0].start, group[-1].end, group[0].speaker) for group in groups]
 
 
-def _turn(shot: Shot, start: float, end: float, owner: int | None) -> Turn:
+def _turns(
+    shot: Shot,
+    spoken: Sequence[_Utterance],
+    owners: Mapping[str, int],
+    motions: Mapping[Track, Motion],
+    levels: Mapping[int, float],
+) -> list[Turn]:
+    """The turns in one shot."""
     if not shot.tracks:
-        return Turn(start, end, None, 0.0)
+        return [Turn(u.start, u.end, None, 0.0) for u in spoken]
     if len(shot.tracks) == 1:
-        return Turn(start, end, shot.tracks[0], 1.0)
-    for track in shot.tracks:
-        if owner is not None and track.person == owner:
-            return Turn(start, end, track, 0.9)
-    moved = [(_mouth_motion(track, start, end), track) for track in shot.tracks]
-    if any(motion is None for motion, _ in moved):
-        return Turn(start, end, None, 0.0)
-    ranked = sorted(((motion or 0.0, track) for motion, track in moved), key=lambda pair: -pair[0])
-    (best, track), (second, _) = ranked[:2]
-    confidence = (best - second) / max(best + second, 1e-6)
-    if best >= _CLEARLY * second:
-        return Turn(start, end, track, 0.5 + confidence / 2)
-    return Turn(start, end, None, confidence)
+        return [Turn(u.start, u.end, shot.tracks[0], 1.0) for u in spoken]
+    turns: list[Turn] = []
+    by_mouths: list[_Utterance] = []
+    for utterance in spoken:
+        owner = owners.get(utterance.speaker or "")
+        owned = [track for track in shot.tracks if track.person == owner]
+        if owner is not None and owned:
+            turns.append(Turn(utterance.start, utterance.end, owned[0], 0.9))
+        else:
+            by_mouths.append(utterance)
+    turns += _turns_by_mouths(shot.tracks, by_mouths, motions, levels)
+    return sorted(turns, key=lambda turn: turn.start)
 
 
-def _owners(shots: Sequence[Shot], utterances: Sequence[_Utterance]) -> dict[str, int]:
-    """The person whose mouth moves most over all that a speaker of the transcript says."""
-    totals: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    if len({utterance.speaker for utterance in utterances}) < 2:
-        return {}
-    for utterance in utterances:
-        for shot in shots:
+def _turns_by_mouths(
+    tracks: Sequence[Track],
+    spoken: Sequence[_Utterance],
+    motions: Mapping[Track, Motion],
+    levels: Mapping[int, float],
+) -> list[Turn]:
+    # Steps of nearly equal length, so that each utterance begins and ends with one.
+    steps = [
+        (float(start), float(end))
+        for u in spoken
+        for start, end in pairwise(np.linspace(u.start, u.end, _step_count(u) + 1))
+    ]
+    if not steps:
+        return []
+    leads = np.array([_leads(tracks, start, end, motions, levels) for start, end in steps])
+    lengths = np.array([end - start for start, end in steps])
+    named = _most_likely((leads - _CLEARLY) * lengths[:, None])
+    turns: list[Turn] = []
+    for (start, end), lead, state in zip(steps, leads, named, strict=True):
+        track = tracks[state] if state < len(tracks) else None
+        sure = float(np.clip(0.5 + lead[state] / 2, 0.5, 1)) if track else float(np.max(lead)) / 2
+        last = turns[-1] if turns else None
+        if last and last.track is track and start - last.end < 1e-6:
+            share = (last.end - last.start) / (end - last.start)
+            mean = share * last.confidence + (1 - share) * max(0.0, sure)
+            turns[-1] = Turn(last.start, end, track, mean)
+        else:
+            turns.append(Turn(start, end, track, max(0.0, sure)))
+    return turns
+
+
+def _step_count(utterance: _Utterance) -> int:
+    return max(1, round((utterance.end - utterance.start) / _STEP))
+
+
+def _leads(
+    tracks: Sequence[Track],
+    start: float,
+    end: float,
+    motions: Mapping[Track, Motion],
+    levels: Mapping[int, float],
+) -> list[float]:
+    """By how much each mouth is livelier than the liveliest other, of what each can be.
+
+    Zero for all where one of them is not seen.
+    """
+    found = [_mean(motions[track], start - _REACH, end + _REACH) for track in tracks]
+    if any(value is None for value in found):
+        return [0.0] * len(tracks)
+    lively = [
+        min(1.0, (value or 0.0) / levels[track.person])
+        for value, track in zip(found, tracks, strict=True)
+    ]
+    return [own - max(lively[:place] + lively[place + 1 :]) for place, own in enumerate(lively)]
+
+
+def _most_likely(gains: NDArray[np.float64]) -> list[int]:
+    """The row of states with the greatest sum of `gains`, as (steps, tracks), less `_CHANGE` for
+    each change. The last state, that no one is named, gains nothing."""
+    gains = np.hstack([gains, np.zeros((len(gains), 1))])
+    total, came_from = gains[0], []
+    for gain in gains[1:]:
+        best = int(np.argmax(total))
+        stays = total >= total[best] - _CHANGE
+        came_from.append(np.where(stays, np.arange(len(total)), best))
+        total = np.where(stays, total, total[best] - _CHANGE) + gain
+    states = [int(np.argmax(total))]
+    for sources in reversed(came_from):
+        states.append(int(sources[states[-1]]))
+    return states[::-1]
+
+
+def _levels(
+    shots: Sequence[Shot],
+    utterances: Sequence[_Utterance],
+    motions: Mapping[Track, Motion],
+    least: float,
+) -> dict[int, float]:
+    """How lively each person's mouth is when it speaks, at least `least`."""
+    seen: dict[int, list[float]] = defaultdict(list)
+    for shot in shots:
+        for utterance in utterances:
             start, end = max(utterance.start, shot.start), min(utterance.end, shot.end)
-            if utterance.speaker is None or start >= end:
-                continue
+            for time in np.arange(start, end, _STEP):
+                for track in shot.tracks:
+                    value = _mean(motions[track], time - _REACH, time + _REACH)
+                    # When it is calm says nothing about how lively it is when it speaks.
+                    if value is not None and value >= least:
+                        seen[track.person].append(value)
+    own = {person: float(np.percentile(values, _LIVELY)) for person, values in seen.items()}
+    least = max(least, _COMPARED * max(own.values(), default=0.0))
+    people = {track.person for shot in shots for track in shot.tracks}
+    return {person: max(least, own.get(person, 0.0)) for person in people}
+
+
+def _owners(
+    shots: Sequence[Shot], utterances: Sequence[_Utterance], motions: Mapping[Track, Motion]
+) -> dict[str, int]:
+    """The person whose mouth moves more while a speaker of the transcript speaks than otherwise."""
+    speakers = {u.speaker for u in utterances if u.speaker}
+    if len(speakers) < 2:
+        return {}
+    moved: dict[tuple[int, str | None], list[float]] = defaultdict(list)
+    for shot in shots:
+        for u in utterances:
             for track in shot.tracks:
-                motion = _mouth_motion(track, start, end)
-                if motion is not None:
-                    totals[utterance.speaker][track.person].append(motion * (end - start))
+                start, end = max(u.start, shot.start), min(u.end, shot.end)
+                moved[track.person, u.speaker] += [
+                    value for time, value in motions[track] if start <= time <= end
+                ]
+    people = {person for person, _ in moved}
     owners: dict[str, int] = {}
-    for speaker, people in totals.items():
-        ranked = sorted(people, key=lambda person: -sum(people[person]))
-        second = sum(people[ranked[1]]) if len(ranked) > 1 else 0.0
-        if sum(people[ranked[0]]) >= _TOGETHER * second:
-            owners[speaker] = ranked[0]
+    for speaker in speakers:
+        ratios: dict[int, float] = {}
+        for person in people:
+            own = moved[person, speaker]
+            rest = [
+                value
+                for (who, by), values in moved.items()
+                if who == person and by != speaker
+                for value in values
+            ]
+            if own and rest:
+                ratios[person] = float(np.mean(own)) / max(float(np.mean(rest)), 1e-6)
+        best = max(ratios, key=ratios.__getitem__, default=None)
+        if best is not None and ratios[best] >= _OWNED:
+            owners[speaker] = best
     # One face does not speak for two.
     return owners if len(set(owners.values())) == len(owners) else {}
 
 
-def _mouth_motion(track: Track, start: float, end: float) -> float | None:
-    """How much the mouth opens and closes from sample to sample; None of too few samples."""
-    found = [motion for time, motion in _motions(track) if start - _MARGIN <= time <= end + _MARGIN]
-    return float(np.mean(found)) if len(found) >= _FEWEST else None
-
-
-@cache
-def _motions(track: Track) -> list[tuple[float, float]]:
-    """Between every two samples, by how much the mouth opened or closed, and the second's time."""
-    openings = [
-        (time, _opening(face.aligned))
-        for time, face in zip(track.times, track.faces, strict=True)
-        if face.aligned is not None
-    ]
-    return [
-        (time, abs(opening - before))
-        for (last, before), (time, opening) in pairwise(openings)
-        if time - last <= _COMPARABLE
-    ]
-
-
-def _opening(aligned: Pixels) -> float:
-    """How dark it is between the lips, in contrasts of the forehead.
-
-    Of what was tried on speakers beside silent faces that grimace (differences of the whole mouth
-    with and without registration, its darkest part), this named the right one most often.
-    """
-    face = aligned.astype(np.float32)
-    contrast = max(float(face[_FOREHEAD].std()), 4.0)
-    return float(face[_ABOVE].mean() - face[_LIPS].mean()) / contrast
+def _mean(motion: Motion, start: float, end: float) -> float | None:
+    """The mean activity of `start ≤ t ≤ end`; None of fewer than two values."""
+    found = [value for time, value in motion if start <= time <= end]
+    return float(np.mean(found)) if len(found) >= 2 else None

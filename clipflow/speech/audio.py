@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import BinaryIO
 
 import av
-import numpy as np
 from av.audio.frame import AudioFrame
 from av.container import InputContainer
-from numpy.typing import NDArray
 
 from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.domain.transcript import LONGEST
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
-from clipflow.media.probe import Probe, SoundProbe, audio_stream
+from clipflow.media.audio_streams import audio_stream, decode
+from clipflow.media.probe import CLOCK_TOLERANCE, Probe, SoundProbe, several_recordings
 from clipflow.media.source import Source, source_errors
+from clipflow.speech.levels import StereoMeter
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
-from clipflow.speech.speakers import LEVELS_PER_SECOND, ChannelLevels
+from clipflow.speech.speakers import ChannelLevels
 from clipflow.telemetry.progress import report
 
 logger = logging.getLogger(__name__)
@@ -33,9 +33,6 @@ _GAP = Fraction(1, 20)
 _EARLY_END = 5
 # Some seconds of sound: reporting progress at each frame would take as long as decoding it.
 _FRAMES_PER_REPORT = 256
-# Samples a second and in a window by which two channels are compared: speech is mostly below
-# 4 kHz, and windows of 64 ms are long against the way of sound from one microphone to another.
-_COMPARED_RATE, _COMPARED = 8_000, 512
 
 
 def extract(source: Source, known: Probe | SoundProbe, path: Path) -> ChannelLevels | None:
@@ -45,8 +42,8 @@ def extract(source: Source, known: Probe | SoundProbe, path: Path) -> ChannelLev
     that a decoder cannot read is silence too, and logged. A `Probe` must have sound.
     Returns the loudness of its two channels, None where their number is another.
 
-    Raises MediaRefusedError where there is no sound that can be decoded, MediaInterruptedError
-    where the source ends too early, and what `source_errors` raises.
+    Raises MediaRefusedError where there is no sound that can be decoded or the source is several
+    recordings, MediaInterruptedError where it ends too early, and what `source_errors` raises.
     """
     end = known.duration or Fraction(LONGEST)
     with (
@@ -65,17 +62,24 @@ def extract(source: Source, known: Probe | SoundProbe, path: Path) -> ChannelLev
 
 def _frames(container: InputContainer, known: Probe | SoundProbe) -> Iterator[AudioFrame]:
     """Every frame of the sound; all streams are read, so that the end of the source is known."""
-    sound = audio_stream(container, known.name)
+    sound = audio_stream(container, known.name, _track(known))
     if sound is None:
         raise MediaRefusedError(f"{known.name} has no sound.", "Name a source that has it.")
     decoded, damaged, reached = 0, 0, Fraction(0)
+    latest: Fraction | None = None
     for packet in container.demux():
         if packet.pts is not None and packet.time_base:
             reached = max(reached, (packet.pts + (packet.duration or 0)) * packet.time_base)
-        if packet.stream_index != sound.index:
+        if packet.stream.index != sound.index:
             continue
+        if packet.dts is not None and packet.time_base:
+            time = packet.dts * packet.time_base
+            # The sound of a second recording would lie over that of the first.
+            if latest is not None and latest - time > CLOCK_TOLERANCE:
+                raise several_recordings(known.name)
+            latest = time
         try:
-            frames = [frame for frame in packet.decode() if isinstance(frame, AudioFrame)]
+            frames = decode(sound, packet)
         except av.error.InvalidDataError:
             damaged += 1
             continue
@@ -88,6 +92,12 @@ def _frames(container: InputContainer, known: Probe | SoundProbe) -> Iterator[Au
                 f"No sound of {known.name} can be decoded.", "Re-encode its sound."
             )
     _check_end(known, reached)
+
+
+def _track(known: Probe | SoundProbe) -> int | None:
+    if isinstance(known, SoundProbe):
+        return known.track
+    return known.audio.track if known.audio else None
 
 
 def _check_end(known: Probe | SoundProbe, reached: Fraction) -> None:
@@ -116,7 +126,7 @@ class _TimeLine:
     _next: Fraction = field(default_factory=Fraction)
     _place: int = 0
     _written: int = 0
-    meter: "_Meter" = field(default_factory=lambda: _Meter())
+    meter: StereoMeter = field(default_factory=StereoMeter)
 
     @property
     def seconds(self) -> float:
@@ -165,87 +175,6 @@ class _TimeLine:
                 self.file.seek((self._place - part.samples + skipped) * SAMPLE_BYTES)
                 self.file.write(kept)
                 self._written = self._place
-
-
-class _Meter:
-    """Measures the loudness of two channels, block by block, and what they have in common."""
-
-    def __init__(self) -> None:
-        self._coherence = _Coherence()
-        self._energy = np.zeros((0, 2))
-        self._samples = np.zeros(0)
-        self._count = 0
-        self._is_stereo = True
-
-    def add(self, frame: AudioFrame, begins: float) -> None:
-        """`begins` is in seconds from the beginning of the sound."""
-        self._is_stereo &= frame.layout.nb_channels == 2
-        if not self._is_stereo or begins < 0:
-            return
-        sound = frame.to_ndarray().astype(np.float64)
-        channels = sound.reshape(2, -1) if frame.format.is_planar else sound.reshape(-1, 2).T
-        self._coherence.add(channels, frame.sample_rate)
-        times = begins + np.arange(channels.shape[1]) / frame.sample_rate
-        blocks = (times * LEVELS_PER_SECOND).astype(np.int64)
-        first, count = int(blocks[0]), int(blocks[-1]) + 1
-        self._grow(count)
-        self._count = max(self._count, count)
-        blocks -= first
-        self._samples[first:count] += np.bincount(blocks)
-        for channel, samples in enumerate(channels):
-            self._energy[first:count, channel] += np.bincount(blocks, np.square(samples))
-
-    @property
-    def levels(self) -> ChannelLevels | None:
-        """None where there are not two channels."""
-        if not self._is_stereo:
-            return None
-        energy, samples = self._energy[: self._count], self._samples[: self._count]
-        mean = energy / np.maximum(1, samples)[:, None]
-        return ChannelLevels(np.sqrt(mean).astype(np.float32), self._coherence.value)
-
-    def _grow(self, count: int) -> None:
-        missing = count - len(self._samples)
-        if missing > 0:
-            # An hour at a time: growing for each frame would copy everything each time.
-            more = max(missing, 3600 * LEVELS_PER_SECOND)
-            self._energy = np.pad(self._energy, ((0, more), (0, 0)))
-            self._samples = np.pad(self._samples, (0, more))
-
-
-class _Coherence:
-    """The magnitude-squared coherence of two channels, by Welch's method.
-
-    It is 1 where one channel is the other, filtered, and 0 where they are independent; frequencies
-    count by their power.
-    """
-
-    def __init__(self) -> None:
-        self._pending = np.zeros((2, 0))
-        self._powers = np.zeros((2, _COMPARED // 2 + 1))
-        self._cross = np.zeros(_COMPARED // 2 + 1, np.complex128)
-        self._weights = np.hanning(_COMPARED)
-
-    def add(self, channels: NDArray[np.float64], rate: int) -> None:
-        step = max(1, rate // _COMPARED_RATE)
-        whole = channels[:, : channels.shape[1] // step * step]
-        fewer = whole.reshape(2, -1, step).mean(axis=2)
-        self._pending = np.concatenate([self._pending, fewer], axis=1)
-        count = self._pending.shape[1] // _COMPARED
-        if not count:
-            return
-        windows = self._pending[:, : count * _COMPARED].reshape(2, count, _COMPARED)
-        self._pending = self._pending[:, count * _COMPARED :]
-        first, second = np.fft.rfft(windows * self._weights)
-        self._powers[0] += np.square(np.abs(first)).sum(axis=0)
-        self._powers[1] += np.square(np.abs(second)).sum(axis=0)
-        self._cross += (first * second.conj()).sum(axis=0)
-
-    @property
-    def value(self) -> float:
-        common = np.square(np.abs(self._cross)).sum()
-        most = self._powers.prod(axis=0).sum()
-        return float(common / most) if most else 1.0
 
 
 _RAW_FORMAT = ("-f", "s16le", "-ar", str(RATE), "-ac", "1")

@@ -1,4 +1,4 @@
-"""Who says each word, where a recording has a voice on each of its two channels.
+"""Who says each word, where each speaker has a channel or an audio track.
 
 Telephone calls and remote recordings often have: the louder channel then says whose word it is. No
 model is needed. Ordinary stereo, where every voice is on both channels, is not such a recording.
@@ -28,11 +28,13 @@ _LEAST_SECONDS = 1.0
 _QUIET, _OVER_NOISE = 0.1, 2.0
 
 Levels = NDArray[np.float32]
+# The speakers of two channels, as WhisperX calls those it tells apart.
+CHANNELS: tuple[str, ...] = ("SPEAKER_00", "SPEAKER_01")
 
 
 @dataclass(frozen=True)
 class ChannelLevels:
-    """The loudness (root mean square) of two channels, `LEVELS_PER_SECOND` rows of two numbers.
+    """The loudness (root mean square) of channels: `LEVELS_PER_SECOND` rows, a column for each.
 
     `coherence` is how much of one channel is found in the other: 0 for nothing, 1 for all of it.
     """
@@ -41,14 +43,14 @@ class ChannelLevels:
     coherence: float = 1.0
 
     @classmethod
-    def read(cls, content: bytes) -> "ChannelLevels":
-        return cls(np.frombuffer(content, "<f4").reshape(-1, 2))
+    def read(cls, content: bytes, columns: int) -> "ChannelLevels":
+        return cls(np.frombuffer(content, "<f4").reshape(-1, columns))
 
     def written(self) -> bytes:
         return self.rows.astype("<f4").tobytes()
 
     def have_a_voice_each(self) -> bool:
-        """Whether each channel has a voice of its own.
+        """Whether each of two channels has a voice of its own.
 
         Either nearly all that is spoken is much louder on one channel, or the channels have nothing
         in common, as where two people who are recorded apart speak at once.
@@ -66,12 +68,18 @@ class ChannelLevels:
         alone = louder > _FACTOR * quieter
         return bool(self.coherence < _COHERENCE or alone[spoken.any(axis=1)].mean() >= _SHARE)
 
-    def assign(self, words: Sequence[Word]) -> list[Word]:
-        """`words`, each with the channel on which it is louder as its speaker."""
-        return [word.model_copy(update={"speaker": self._speaker(word)}) for word in words]
+    def assign(self, words: Sequence[Word], names: Sequence[str] = CHANNELS) -> list[Word]:
+        """`words`, each with the name of the channel on which it is loudest as its speaker.
 
-    def _speaker(self, word: Word) -> str:
+        A word that is on none of them keeps the speaker it has.
+        """
+        return [
+            word.model_copy(update={"speaker": self._speaker(word, names) or word.speaker})
+            for word in words
+        ]
+
+    def _speaker(self, word: Word, names: Sequence[str]) -> str | None:
         first = int(word.start * LEVELS_PER_SECOND)
         last = max(first + 1, int(np.ceil(word.end * LEVELS_PER_SECOND)))
         energy = np.square(self.rows[first:last]).sum(axis=0)
-        return f"SPEAKER_0{int(energy.argmax()) if len(energy) else 0}"
+        return names[int(energy.argmax())] if energy.any() else None

@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
-from clipflow.domain.errors import StorageUnavailableError
+from clipflow.domain.errors import StorageRefusedError, StorageUnavailableError
 from clipflow.settings import settings
 
 if TYPE_CHECKING:
@@ -62,11 +62,41 @@ def error_code(error: ClientError) -> str:
 @contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
     """Turn what the SDK raises while `doing` something into a StorageUnavailableError with its
-    cause."""
+    cause, or a StorageRefusedError where S3 will refuse it again."""
     try:
         yield
+    except ClientError as error:
+        if remedy := _refusal_remedy(error):
+            raise StorageRefusedError(f"{doing} failed: {error}.", remedy) from error
+        raise _unavailable(doing, error) from error
     except _SDK_ERRORS as error:
-        raise StorageUnavailableError(
-            f"{doing} failed: {error}.",
-            "It is tried again; check the service and the permissions.",
-        ) from error
+        raise _unavailable(doing, error) from error
+
+
+def _unavailable(doing: str, error: Exception) -> StorageUnavailableError:
+    return StorageUnavailableError(
+        f"{doing} failed: {error}.", "It is tried again; check the service and the permissions."
+    )
+
+
+# S3's codes for an object in Glacier or Deep Archive, and for one that is refused. Requester Pays
+# has no code of its own, and an answer to HEAD, which has no body, only its status.
+_ARCHIVED = ("InvalidObjectState",)
+_DENIED = ("AccessDenied", "AllAccessDisabled", "AccountProblem")
+_DENIED_HEAD = ("403", "Forbidden")
+
+
+def _refusal_remedy(error: ClientError) -> str:
+    """What a person can do about an error that would come again; empty for others."""
+    code, is_head = error_code(error), error.operation_name.startswith("Head")
+    if code in _ARCHIVED:
+        return "The object is archived: restore it (S3 RestoreObject) and start again."
+    if code.startswith("KMS."):
+        return "The object's KMS key is disabled, deleted or refused: correct that, start again."
+    if code in _DENIED or (is_head and code in _DENIED_HEAD):
+        return (
+            "Permit the role s3:GetObject and s3:ListBucket on the bucket, and kms:Decrypt where "
+            "its objects are encrypted with a KMS key. Copy the object out of a Requester Pays "
+            "bucket. Then start again."
+        )
+    return ""

@@ -11,6 +11,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
+    FlexibleChecksumError,
     IncompleteReadError,
     ReadTimeoutError,
     ResponseStreamingError,
@@ -37,7 +38,13 @@ _MISSING = ("404", "NoSuchKey", "NotFound")
 _REPLACED = ("412", "PreconditionFailed")
 _SILENT = (ReadTimeoutError, ConnectTimeoutError)
 # Errors while a body is read, where the SDK does not retry; TLS errors come as urllib3 raises them.
-_INTERRUPTED = (ReadTimeoutError, ResponseStreamingError, IncompleteReadError, HTTPError)
+_INTERRUPTED = (
+    ReadTimeoutError,
+    ResponseStreamingError,
+    IncompleteReadError,
+    FlexibleChecksumError,
+    HTTPError,
+)
 _MAX_INTERRUPTIONS = 4
 _PIECE_BYTES = 1 << 18
 
@@ -94,8 +101,10 @@ class ObjectStore:
     def data(self, key: str, limit: int) -> bytes:
         """A small object, complete.
 
-        A read whose body ends before the length that S3 announced is repeated, a few times. Raises
-        SourceNotFoundError without the object, InvalidInputError above `limit` bytes.
+        A read is repeated, a few times, where its body is shorter than the answer's
+        `Content-Length`, or this than the length that HEAD says: a proxy that loses its connection
+        to S3 may pass on what it has as a whole answer, and an answer may have no length at all.
+        Raises SourceNotFoundError without the object, InvalidInputError above `limit` bytes.
         """
         for attempt in range(1, _MAX_INTERRUPTIONS + 1):
             with storage_errors(f"reading {key}"):
@@ -105,12 +114,14 @@ class ObjectStore:
                     if attempt == _MAX_INTERRUPTIONS:
                         raise
                     continue
-            if announced > limit:
+            if max(announced, len(data)) > limit:
                 raise InvalidInputError(f"{key} is larger than {limit} bytes.")
-            if len(data) == announced:
+            head = self.head(key)
+            if head and len(data) == announced == head.size:
                 return data
         raise StorageUnavailableError(
-            f"Reading {key}: S3 sent {len(data)} of {announced} bytes, {attempt} times."
+            f"Reading {key}: S3 sent {len(data)} of {head.size if head else 0} bytes, "
+            f"{attempt} times."
         )
 
     def _data_once(self, key: str, limit: int) -> tuple[bytes, int]:
@@ -125,9 +136,10 @@ class ObjectStore:
                 raise SourceNotFoundError(f"There is no object {key}.") from None
             raise
         with closing(answer["Body"]) as body:
-            length = answer["ContentLength"]
+            length = answer.get("ContentLength")
             # Botocore compares lengths only where a body is read without a limit.
-            return (body.read(limit + 1) if length <= limit else b""), length
+            data = body.read(limit + 1) if length is None or length <= limit else b""
+            return data, len(data) if length is None else length
 
     def text(self, key: str, limit: int) -> str:
         """A small text object. Raises what `data` raises, InvalidInputError where it is not
@@ -156,6 +168,13 @@ class ObjectStore:
                     interruptions += 1
                     if interruptions == _MAX_INTERRUPTIONS:
                         raise
+                else:
+                    # An answer without a length may end early, or be all of the object.
+                    interruptions += len(got) != end - start
+                    if len(got) > end - start or interruptions == _MAX_INTERRUPTIONS:
+                        raise StorageUnavailableError(
+                            f"{head.key}: S3 returned {len(got)} of {end - start} bytes."
+                        )
         return bytes(got)
 
     def _body(self, head: ObjectHead, start: int, end: int) -> "StreamingBody":
@@ -166,15 +185,30 @@ class ObjectStore:
             # S3 refuses, rather than mixes, bytes of an object that was replaced.
             IfMatch=f'"{head.etag}"',
         )
-        if answer["ContentLength"] != end - start:
+        # An answer without a length is read until it ends, and `part` goes on where that was.
+        if answer.get("ContentLength", end - start) != end - start:
             answer["Body"].close()
             raise StorageUnavailableError(f"{head.key}: S3 returned another range than requested.")
         return answer["Body"]
 
     def download(self, key: str, path: Path) -> None:
-        """The object's bytes into `path`, streamed."""
-        with storage_errors(f"downloading {key}"):
-            self.client.download_file(self.bucket, key, str(path), Config=_TRANSFER)
+        """The object's bytes into `path`, streamed; repeated, a few times, where they are fewer or
+        more than HEAD says."""
+        for attempt in range(1, _MAX_INTERRUPTIONS + 1):
+            with storage_errors(f"downloading {key}"):
+                try:
+                    self.client.download_file(self.bucket, key, str(path), Config=_TRANSFER)
+                except FlexibleChecksumError:
+                    if attempt == _MAX_INTERRUPTIONS:
+                        raise
+                    continue
+            head, size = self.head(key), path.stat().st_size
+            if head and head.size == size:
+                return
+        raise StorageUnavailableError(
+            f"Downloading {key}: S3 sent {size} of {head.size if head else 0} bytes, "
+            f"{attempt} times."
+        )
 
     def upload(
         self,

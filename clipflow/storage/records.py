@@ -10,7 +10,7 @@ from boto3.dynamodb.conditions import ConditionBase, Key
 from botocore.exceptions import ClientError
 
 from clipflow.domain import transitions
-from clipflow.domain.clips import DUE, ClipRecord, ClipStatus, TrackRecord
+from clipflow.domain.clips import DUE, ClipRecord, ClipStatus, InvalidTrack, TrackRecord, read_track
 from clipflow.domain.errors import Failure, InvalidInputError, OwnershipLostError
 from clipflow.domain.keys import (
     CLIP_SORT_PREFIX,
@@ -70,11 +70,11 @@ class RecordStore:
         owner = self._item(keys).get("flowRunId")
         return str(owner) if owner else None
 
-    def tracks(self, tenant_id: str, episode_id: str) -> dict[str, TrackRecord]:
+    def tracks(self, tenant_id: str, episode_id: str) -> dict[str, TrackRecord | InvalidTrack]:
         """The episode's tracks by name."""
         items = self._query(tenant_id, episode_id, TRACK_SORT_PREFIX)
         names = ((str(item["sk"]).removeprefix(TRACK_SORT_PREFIX), item) for item in items)
-        return {name: TrackRecord.read(item, f"the record of track {name}") for name, item in names}
+        return {name: read_track(item, name) for name, item in names}
 
     def due_clips(self, tenant_id: str, episode_id: str) -> list[str]:
         """Ids of the episode's clips that are detected, pending or failed, in key order."""

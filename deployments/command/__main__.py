@@ -36,11 +36,40 @@ def _existing_files(paths: list[Path]) -> list[Path]:
     return paths
 
 
+def _speaker_tracks(values: list[str]) -> list[str]:
+    """Checks that each is NAME=NUMBER or NAME=FILE, and that such a file can be read."""
+    for value in values:
+        name, separator, track = value.partition("=")
+        if not (name and separator and track):
+            raise typer.BadParameter(f"{value!r} is not NAME=FILE or NAME=NUMBER.")
+        if not track.isdecimal():
+            _existing_file(Path(track))
+    return values
+
+
+def _tracks(values: list[str] | None) -> dict[str, int | Path]:
+    """The number or the file of each speaker's audio track."""
+    pairs = (value.partition("=") for value in values or [])
+    return {name: int(track) if track.isdecimal() else Path(track) for name, _, track in pairs}
+
+
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON document to stdout, all else to stderr.")
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="With an error, its traceback.")]
 Out = Annotated[Path, typer.Option(file_okay=False, metavar="FOLDER", help="Where results go.")]
+SpeakerTrack = Annotated[
+    list[str] | None,
+    typer.Option(
+        callback=lambda values: _speaker_tracks(values or []),
+        metavar="NAME=TRACK",
+        help="A speaker's own sound: a file, or an audio track's number from 0. Again for more.",
+    ),
+]
+AudioTrack = Annotated[
+    str | None,
+    typer.Option(metavar="TRACK", help="The sound: a number from 0, or its language."),
+]
 JobId = Annotated[
     str | None,
     typer.Argument(
@@ -141,6 +170,7 @@ def shorts(
     language: Annotated[
         str | None, typer.Option(metavar="CODE", help="Spoken: en, pt-BR; unset: detected.")
     ] = None,
+    audio_track: AudioTrack = None,
     background: Annotated[
         Path | None,
         typer.Option(callback=_existing_file, metavar="FILE", help="Plays below, in a stack."),
@@ -153,6 +183,7 @@ def shorts(
             help="SRT, VTT or JSON, instead of recognised speech.",
         ),
     ] = None,
+    speaker_track: SpeakerTrack = None,
     out: Out = OUT,
     force: Annotated[bool, typer.Option("--force", help="Make everything again.")] = False,
     as_json: Json = False,
@@ -171,14 +202,19 @@ def shorts(
             "aspect": aspect,
             "caption_style": captions,
             "language": language,
+            "audio_track": audio_track,
         }
+        tracks = _tracks(speaker_track)
+        if tracks:
+            # Files get their keys when they are uploaded.
+            values["speaker_tracks"] = dict.fromkeys(tracks, 0)
         config = ShortsConfig.read(values, "the options")
-        check_video(video)
+        check_video(video, config.audio_track)
         check_folder(out, short_files(video, count))
         with connect(output, may_start=True):
             from deployments.command.shorts import make_shorts
 
-            make_shorts(video, config, background, subtitles, out, force, output)
+            make_shorts(video, config, background, subtitles, tracks, out, force, output)
 
 
 @app.command(epilog=CLIPS)
@@ -195,6 +231,7 @@ def clips(
         str | None,
         typer.Option(metavar="NAME", help="The clip's; unset: file and times."),
     ] = None,
+    audio_track: AudioTrack = None,
     tenant: Annotated[
         str | None, typer.Option(metavar="ID", help="The tenant of a stored episode.")
     ] = None,
@@ -210,29 +247,34 @@ def clips(
 ) -> None:
     """Cut a clip out of a video, or make all due clips of an episode."""
     of_file = video is not None and bool(cut) and not (tenant or episode)
-    of_episode = bool(tenant and episode) and not (video or cut or name)
+    of_episode = bool(tenant and episode) and not (video or cut or name or audio_track)
     if not (of_file or of_episode):
         raise typer.BadParameter("Give VIDEO and --cut, or --tenant and --episode.")
     with command_output(as_json=as_json, debug=debug) as output:
+        from clipflow.domain.audio_tracks import parse_audio_track
         from clipflow.domain.timecode import parse_span
 
         try:
             cuts = [parse_span(text) for text in cut or []]
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--cut") from None
+        try:
+            track = parse_audio_track(audio_track)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--audio-track") from None
         from deployments.command.connect import connect
         from deployments.command.files import check_folder, check_video, clip_files, clip_id_of
 
         if video:
-            check_video(video)
+            check_video(video, track)
         if not no_fetch:
-            check_folder(out, clip_files(name or clip_id_of(video, cuts)) if video else [])
+            check_folder(out, clip_files(name or clip_id_of(video, cuts, track)) if video else [])
         with connect(output, may_start=video is not None):
             from deployments.command.clips import clips_of_episode, clips_of_file
 
             folder = None if no_fetch else out
             if video:
-                clips_of_file(video, cuts, name, folder, output)
+                clips_of_file(video, cuts, name, track, folder, output)
             else:
                 clips_of_episode(str(tenant), str(episode), folder, output)
 
@@ -246,6 +288,8 @@ def transcribe(
     language: Annotated[
         str | None, typer.Option(metavar="CODE", help="Spoken: en, pt-BR; unset: detected.")
     ] = None,
+    speaker_track: SpeakerTrack = None,
+    audio_track: AudioTrack = None,
     out: Out = OUT,
     as_json: Json = False,
     debug: Debug = False,
@@ -254,7 +298,7 @@ def transcribe(
     with command_output(as_json=as_json, debug=debug) as output:
         from deployments.command.transcribe import transcribe_files
 
-        transcribe_files(files, language, out, output)
+        transcribe_files(files, language, audio_track, _tracks(speaker_track), out, output)
 
 
 @app.command(epilog=STATUS)

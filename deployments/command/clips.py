@@ -6,6 +6,7 @@ from typing import Any
 
 import boto3
 
+from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.clips import BeginClipGeneration, ClipRequest
 from clipflow.domain.errors import InvalidInputError, StorageUnavailableError
 from clipflow.domain.events import put_events_entry
@@ -38,10 +39,15 @@ _TOLERANCE = 1
 
 
 def clips_of_file(
-    path: Path, cuts: Sequence[TimeSpan], name: str | None, out: Path | None, output: Output
+    path: Path,
+    cuts: Sequence[TimeSpan],
+    name: str | None,
+    audio_track: AudioTrack | None,
+    out: Path | None,
+    output: Output,
 ) -> None:
     """Makes one clip of a person's file. With `out` None it stays in the bucket."""
-    request = request_of_file(path, cuts, name)
+    request = request_of_file(path, cuts, name, audio_track)
     with output.spinner(f"Uploading {path.name} as episode {request.episode_id}"):
         key = main_track_candidates(LOCAL, request.episode_id, settings().key_prefix)[0]
         upload_once(object_store(), path, key)
@@ -53,13 +59,19 @@ def clips_of_episode(tenant_id: str, episode_id: str, out: Path | None, output: 
     _make(request_of_episode(tenant_id, episode_id), out, output)
 
 
-def request_of_file(path: Path, cuts: Sequence[TimeSpan], name: str | None) -> BeginClipGeneration:
-    """Requests one clip of a person's file, made of `cuts` in the order given.
+def request_of_file(
+    path: Path,
+    cuts: Sequence[TimeSpan],
+    name: str | None,
+    audio_track: AudioTrack | None = None,
+) -> BeginClipGeneration:
+    """Requests one clip of a person's file, made of `cuts` in the order given, with the audio track
+    that is named or the default one.
 
-    Raises MediaRefusedError where the file is no video, InvalidInputError for a cut past its end or
-    a name that is not valid.
+    Raises MediaRefusedError where the file is no video, InvalidInputError for a cut past its end,
+    an audio track that it has not, or a name that is not valid.
     """
-    source = probe_source(LocalSource(path))
+    source = probe_source(LocalSource(path), audio_track)
     for start, end in cuts:
         if source.duration is not None and end > source.duration + _TOLERANCE:
             raise InvalidInputError(
@@ -71,7 +83,8 @@ def request_of_file(path: Path, cuts: Sequence[TimeSpan], name: str | None) -> B
         {"startTime": format_timecode(start), "endTime": format_timecode(end)}
         for start, end in cuts
     ]
-    clip = {"clipId": name or clip_id_of(path, cuts), "segments": segments}
+    clip_id = name or clip_id_of(path, cuts, audio_track)
+    clip = {"clipId": clip_id, "segments": segments, "audioTrack": audio_track}
     detail = {"tenantId": LOCAL, "episodeId": content_id(path), "clips": [clip]}
     return BeginClipGeneration.read(detail, "the requested clip")
 

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 from urllib.parse import quote
 
+from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.timecode import TimeSpan
@@ -58,12 +59,14 @@ def clip_files(clip_id: str) -> list[str]:
     return [f"{clip_id}.mp4", f"{clip_id}.html"]
 
 
-def clip_id_of(path: Path, cuts: Sequence[TimeSpan]) -> str:
-    """A clip's name, of the file's name and the times: other times make another clip."""
+def clip_id_of(path: Path, cuts: Sequence[TimeSpan], audio_track: int | str | None = None) -> str:
+    """A clip's name, of the file's name, the times and the audio track where one is named: others
+    make another clip."""
     times = "_".join("-".join(map(_format_seconds, cut)) for cut in cuts)
     if len(times) > _TIMES_LENGTH:
         times = f"{len(cuts)}-cuts-{sha256(times.encode()).hexdigest()[:8]}"
-    return f"{plain_name(path.stem)}-{times}".lstrip("-")
+    track = "" if audio_track is None else f"-audio-{audio_track}"
+    return f"{plain_name(path.stem)}-{times}{track}".lstrip("-")
 
 
 def _format_seconds(time: Fraction) -> str:
@@ -77,11 +80,11 @@ def upload_once(objects: ObjectStore, path: Path, key: str) -> None:
         objects.upload(path, key, {})
 
 
-def check_video(path: Path) -> None:
-    """Raises InvalidInputError for a file that is a playlist, MediaRefusedError for one that is no
-    video."""
+def check_video(path: Path, audio_track: AudioTrack | None = None) -> None:
+    """Raises InvalidInputError for a file that is a playlist or has not this audio track,
+    MediaRefusedError for one that is no video."""
     check_no_playlist(path)
-    probe_source(LocalSource(path))
+    probe_source(LocalSource(path), audio_track)
 
 
 def check_no_playlist(path: Path) -> None:

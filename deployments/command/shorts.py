@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from clipflow.domain.keys import ShortsKeys
@@ -44,8 +45,14 @@ class LocalVideo:
         keys = ShortsKeys(LOCAL, content_id(path), settings().shorts_prefix)
         return cls(path, keys, shorts_store())
 
-    def upload(self, config: ShortsConfig, background: Path | None, subtitles: Path | None) -> None:
-        """Uploads the video, unless it is there, its config, its background and its subtitles.
+    def upload(
+        self,
+        config: ShortsConfig,
+        background: Path | None,
+        subtitles: Path | None,
+        speaker_tracks: Mapping[str, int | Path] = MappingProxyType({}),
+    ) -> None:
+        """Uploads the video, unless it is there, its config and the files that go with it.
 
         Raises InvalidInputError for subtitles that cannot be read, before anything is uploaded.
         """
@@ -58,7 +65,18 @@ class LocalVideo:
         if background:
             document["background_video"] = f"{self.keys.folder}/background{background.suffix}"
             self.objects.upload(background, document["background_video"], {})
+        if speaker_tracks:
+            document["speaker_tracks"] = {
+                name: track if isinstance(track, int) else self._upload_track(track)
+                for name, track in speaker_tracks.items()
+            }
         self.objects.put_text(json.dumps(document), self.keys.config, {}, "application/json")
+
+    def _upload_track(self, track: Path) -> str:
+        # Tracks of one recording have the same size, so the key is of the content.
+        key = f"{self.keys.folder}/speakers/{content_id(track)}{track.suffix}"
+        upload_once(self.objects, track, key)
+        return key
 
     def _upload_subtitles(self, subtitles: Path | None) -> None:
         """Uploads those given; without any, deletes what an earlier command has uploaded."""
@@ -80,6 +98,7 @@ def make_shorts(
     config: ShortsConfig,
     background: Path | None,
     subtitles: Path | None,
+    speaker_tracks: Mapping[str, int | Path],
     out: Path,
     force: bool,
     output: Output,
@@ -89,7 +108,7 @@ def make_shorts(
     output.document |= {"job": "shorts", "name": video.keys.video_id}
     OutputManifest(out, video.keys).check(short_files(path, config.segment_count))
     with output.spinner(f"Uploading {path.name} as {video.keys.label}"):
-        video.upload(config, background, subtitles)
+        video.upload(config, background, subtitles, speaker_tracks)
     run = follow(lambda: start_shorts(video.keys, force), output)[video.keys.video_id]
     job = JobRun(run, video.keys)
     results = download_results(video.keys, out, path.stem)

@@ -2,14 +2,15 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.errors import ClipflowError, InvalidInputError, NotInstalledError
 from clipflow.domain.model import Model
-from clipflow.domain.shorts import LanguageTag
+from clipflow.domain.shorts import LanguageTag, SpeakerTracks
 from clipflow.domain.transcript import Transcript
 from clipflow.jobs.transcription import WRITERS, transcribe_file
 from clipflow.telemetry.progress import reporting_to
@@ -29,21 +30,43 @@ _FIELDS = {".srt": "srt", ".vtt": "vtt", ".txt": "txt", ".words.json": "wordsJso
 
 class _Options(Model):
     language: LanguageTag | None
+    audio_track: AudioTrack | None
+    speaker_tracks: SpeakerTracks | None
 
 
 def transcribe_files(
-    paths: Sequence[Path], language: str | None, out: Path, output: Output
+    paths: Sequence[Path],
+    language: str | None,
+    audio_track: str | None,
+    speaker_tracks: Mapping[str, int | Path],
+    out: Path,
+    output: Output,
 ) -> None:
     """Writes the transcripts of each file to `out`; one that fails does not stop the others.
 
-    Raises InvalidInputError, before any work, for a language tag that is not valid, for a playlist,
-    for two files of the same name, and where a transcript would replace another file.
+    `speaker_tracks` are those of the only file.
+
+    Raises InvalidInputError, before any work, for a language tag or an audio track that is not
+    valid, for a playlist, for two files of the same name, and where a transcript would replace
+    another file.
     """
-    _Options.read({"language": language}, "the options")
+    values = {
+        "language": language,
+        "audioTrack": audio_track,
+        "speakerTracks": dict.fromkeys(speaker_tracks, 0) or None,
+    }
+    options = _Options.read(values, "the options")
+    if speaker_tracks and len(paths) > 1:
+        raise InvalidInputError(
+            "--speaker-track is for one file, and there are several.",
+            "Transcribe each with a command of its own.",
+        )
     manifests = _check(paths, out)
     output.document |= {"job": "transcribe", "transcripts": []}
     for path, manifest in zip(paths, manifests, strict=True):
-        output.document["transcripts"].append(_transcribe(path, language, out, manifest, output))
+        output.document["transcripts"].append(
+            _transcribe(path, options, speaker_tracks, out, manifest, output)
+        )
 
 
 def _check(paths: Sequence[Path], out: Path) -> list[OutputManifest]:
@@ -65,7 +88,12 @@ def _check(paths: Sequence[Path], out: Path) -> list[OutputManifest]:
 
 
 def _transcribe(
-    path: Path, language: str | None, out: Path, manifest: OutputManifest, output: Output
+    path: Path,
+    options: _Options,
+    speaker_tracks: Mapping[str, int | Path],
+    out: Path,
+    manifest: OutputManifest,
+    output: Output,
 ) -> dict[str, Any]:
     """Transcribes one file; returns its part of the JSON document."""
     began = time.monotonic()
@@ -73,7 +101,10 @@ def _transcribe(
     try:
         with _progress(path.name, output):
             scratch = os.environ.get("CLIPFLOW_SCRATCH")
-            transcript = transcribe_file(path, language, Path(scratch) if scratch else None)
+            folder = Path(scratch) if scratch else None
+            transcript = transcribe_file(
+                path, options.language, folder, options.audio_track, speaker_tracks
+            )
         files = _write(transcript, path.stem, out, manifest)
     except NotInstalledError:
         raise

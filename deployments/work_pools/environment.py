@@ -12,7 +12,12 @@ from clipflow.settings import Limits, Models, Settings
 from clipflow.telemetry.tracing import PROPAGATED_SETTINGS
 
 # Paths inside an image, which the image itself sets.
-_OF_THE_IMAGE = {"CLIPFLOW_FFMPEG", "CLIPFLOW_SCRATCH", "CLIPFLOW_FACE_MODEL"}
+_OF_THE_IMAGE = {
+    "CLIPFLOW_FFMPEG",
+    "CLIPFLOW_SCRATCH",
+    "CLIPFLOW_FACE_MODEL",
+    "CLIPFLOW_MOUTH_MODEL",
+}
 Required = Annotated[str, Field(min_length=1)]
 
 

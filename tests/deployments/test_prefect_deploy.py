@@ -28,6 +28,7 @@ POOLS = {
     "generate-clip/clipflow": "clipflow-orchestrate",
     "generate-shorts/clipflow": "clipflow-orchestrate",
     "prepare-video/clipflow": "clipflow-prepare",
+    "transcribe-window/clipflow": "clipflow-media",
     "extract-segment/clipflow": "clipflow-media",
     "render-short/clipflow": "clipflow-media",
     "mark-failed/clipflow": "clipflow-marks",

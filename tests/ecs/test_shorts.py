@@ -1,13 +1,22 @@
 """Shorts made by many machines: one prepares the video, each short has its own."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from benchmarks.programs import ffmpeg
+from clipflow.domain.shorts import ShortsConfig
+from clipflow.jobs.transcription import plan_windows
+from clipflow.settings import Models
+from clipflow.speech import transcriber
+from clipflow.speech.sound import RATE
+from tests.clipflow.speech.conftest import SAMPLE, word_errors
 from tests.ecs.machines import Machines
 from tests.flows.test_generate_shorts import MADE, OBJECTS, subtitles
 from tests.flows.warehouse import CONFIG, Warehouse
-from tests.made_media import make_source
+from tests.made_media import a_machine, make_source
+from tests.programs import eventually
 
 pytestmark = [pytest.mark.ecs, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -42,6 +51,50 @@ def test_a_long_video_is_prepared_on_one_machine_and_each_short_rendered_on_its_
     assert [head and head.size for head in heads] == [short["fileSize"] for short in shorts]
     flows = [task.flow for task in machines.ecs.tasks.values()]
     assert sorted(flows) == ["generate-shorts", "prepare-video", *["render-short"] * 3]
+
+
+@pytest.fixture
+def spoken(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Warehouse, str]:
+    """A video whose sound is stored in three windows, and what is said in it."""
+    lines = json.loads((SAMPLE / "conversation.json").read_text())[:3]
+    seconds = float(lines[-1]["endTime"].rpartition(":")[2]) + 0.3
+    talk = tmp_path / "spoken.mp4"
+    small = ("-t", f"{seconds}", "-vf", "scale=320:-2", "-c:a", "copy")
+    ffmpeg("-i", str(SAMPLE / "main.mp4"), *small, str(talk))
+    warehouse.delete("original.srt")
+    warehouse.put("original.mp4", talk)
+    warehouse.put("shorts_config.json", {**CONFIG, "segment_count": 1})
+    monkeypatch.setattr(transcriber, "WINDOW", 10 * RATE)
+    monkeypatch.setattr(transcriber, "_LEEWAY", 2 * RATE)
+    config = ShortsConfig.read({**CONFIG, "segment_count": 1}, "the config")
+    windows = plan_windows(
+        warehouse.keys, config, warehouse.objects, a_machine(), Models(), force=False
+    )
+    assert len(windows) == 3
+    return warehouse, " ".join(line["text"] for line in lines)
+
+
+def test_windows_are_transcribed_on_several_machines_and_a_killed_one_alone_again(
+    machines: Machines, spoken: tuple[Warehouse, str]
+) -> None:
+    warehouse, said = spoken
+    keys = warehouse.keys
+    with machines.holding_ffmpeg():
+        run_id = machines.start(
+            "generate-shorts/clipflow", user_id=keys.user_id, video_id=keys.video_id
+        )
+        killed, *others = machines.at_work("transcribe-window", 3)
+        killed.kill()
+        eventually(lambda: machines.state_of(killed) == "Crashed", 60)
+    run = machines.finished(run_id, 400)
+    assert run.state and run.state.message == "1 of 1 shorts asked for."
+    again = [task for task in machines.ecs.of("transcribe-window") if task not in (killed, *others)]
+    assert [machines.run_of(task).name for task in again] == [machines.run_of(killed).name]
+    assert {machines.state_of(task) for task in (*others, *again)} == {"Completed"}
+    # Every word is there once.
+    assert word_errors(said, warehouse.text("original.txt")) <= 0.1
 
 
 def test_an_error_of_the_preparing_machine_is_in_the_record(

@@ -10,6 +10,7 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from clipflow.domain.shorts import ShortsConfig
 from clipflow.jobs.transcription import plan_windows
 from clipflow.settings import models
 from tasks.shorts import choose_moments, render_short
@@ -190,11 +191,12 @@ def test_a_video_is_read_for_its_sound_once_however_often_it_is_transcribed(
     def read() -> int:
         return sum(r.method == "GET" and "original.mp4" in r.path for r in proxy.requests)
 
+    config = ShortsConfig.read({"segment_count": 1}, "the config")
     warehouse.delete("original.srt")
-    plan_windows(warehouse.keys, None, warehouse.objects, a_machine(), models(), force=False)
+    plan_windows(warehouse.keys, config, warehouse.objects, a_machine(), models(), force=False)
     once = read()
     assert once > 0
-    plan_windows(warehouse.keys, None, warehouse.objects, a_machine(), models(), force=False)
+    plan_windows(warehouse.keys, config, warehouse.objects, a_machine(), models(), force=False)
     assert read() == once
     assert "transcript/window_1.flac" in warehouse.names()
 
@@ -218,6 +220,31 @@ def test_a_short_that_fails_stops_no_other_and_the_next_run_makes_only_that(
     assert before.items() <= warehouse.made().items()
     assert warehouse.history == [*FAILED, *MADE]
     assert not {"failedState", "processingError"} & set(warehouse.record)
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_moment_that_cannot_be_cut_fails_no_other(
+    warehouse: Warehouse, proxy: FaultyProxy
+) -> None:
+    best = "important-segment-videos/segment_1.mp4"
+    proxy.faults = [Fault(lambda r: is_put_of(best, r))]
+    state = warehouse.generate()
+    assert state.name == "ChildTasksFailed"
+    record = warehouse.record
+    assert [s["status"] for s in record["shorts"]] == ["Generation Failed", "Generation Complete"]
+    error = record["shorts"][0]["error"]
+    assert best in error
+    # The page names it, and the thumbnail is of the best moment that there is.
+    assert best in warehouse.text("index.html")
+    missing = {"important-segment-videos/segment_1.srt", best}
+    missing |= {"videos-cropped-stacked/segment_1_cropped_stacked.mp4"}
+    assert OBJECTS - warehouse.names() == missing
+    proxy.faults = []
+    assert warehouse.generate().is_completed()
+    assert not OBJECTS - warehouse.names()
+    proxy.faults = [Fault(lambda r: r.method == "PUT" and r.path.endswith("_1.mp4"))]
+    proxy.faults += [Fault(lambda r: r.method == "PUT" and r.path.endswith("_2.mp4"))]
+    assert warehouse.generate(force=True).name == "ParentTaskFailed"
 
 
 def test_fewer_moments_than_requested_make_fewer_shorts(warehouse: Warehouse) -> None:

@@ -31,7 +31,7 @@ class Studio:
         """Make the short of a moment, return its path, and set `framing` to its framing."""
         moment = Moment(start=Fraction(start), end=Fraction(end), score=1, why="", title="")
         settings = ShortsConfig.read({"segment_count": 1, **config}, "the config")
-        [planned] = plan_moments(self.keys, [moment], self.objects)
+        [planned] = plan_moments(self.keys, settings, [moment], self.objects)
         make_moment(planned, self.objects, a_machine(2), force=True)
         short = render(
             Render(self.keys, settings, 1, moment), self.objects, a_machine(2), force=True

@@ -47,7 +47,14 @@ def products(
     """The fingerprint of each of a video's products."""
     spoken = [Word.model_construct(text=said, start=0.0, end=1.0)]
     return {
-        "transcript": fingerprints.of_transcript(video, supplied, config.language, models),
+        "transcript": fingerprints.of_transcript(
+            video,
+            supplied,
+            config.language,
+            config.audio_track,
+            models,
+            config.speaker_tracks,
+        ),
         "moments": fingerprints.of_moments(video, words, config, models, environment or {}),
         "short": fingerprints.of_short(video, background, MOMENT, spoken, config, models),
     }
@@ -68,6 +75,7 @@ MODEL_SETTINGS: dict[str, list[tuple[Models, Any, set[str]]]] = {
         (MODELS, SecretStr("token"), set()),
     ],
     "face_model": [(MODELS, Path(__file__), {"short"})],
+    "mouth_model": [(MODELS, Path(__file__), {"short"})],
     "highlight_model": [(MODELS, "openai:another", {"moments"})],
 }
 CONFIG_FIELDS: dict[str, tuple[Any, set[str]]] = {
@@ -80,6 +88,9 @@ CONFIG_FIELDS: dict[str, tuple[Any, set[str]]] = {
     "aspect": (Aspect.WIDE, {"short"}),
     "caption_style": (next(s for s in CaptionStyle if s != CONFIG.caption_style), {"short"}),
     "language": ("de", {"transcript", "moments"}),
+    # The moments and the shorts are made from the words, which then have other speakers.
+    "speaker_tracks": ({"Ada": 1, "Ben": 2}, {"transcript"}),
+    "audio_track": (1, {"transcript", "short"}),
 }
 
 
@@ -183,6 +194,7 @@ def test_a_segment_is_made_from_its_span_its_source_and_its_format() -> None:
         fingerprints.of_segment(replace(VIDEO, etag="b"), span, target),
         fingerprints.of_segment(VIDEO, Span(Fraction(1), Fraction(3)), target),
         fingerprints.of_segment(VIDEO, span, replace(target, height=480)),
+        fingerprints.of_segment(VIDEO, span, target, audio_track=1),
     ):
         assert changed != before
 
@@ -192,6 +204,8 @@ def test_a_clip_is_made_from_its_spans_in_their_order_and_not_from_what_is_noted
     two = Segment.read({"startTime": 3, "endTime": 4}, "a segment")
     before = fingerprints.of_clip([(one, VIDEO), (two, VIDEO)])
     assert fingerprints.of_clip([(two, VIDEO), (one, VIDEO)]) != before
+    dubbed = one.model_copy(update={"audio_track": "de"})
+    assert fingerprints.of_clip([(dubbed, VIDEO), (two, VIDEO)]) != before
     noted = one.model_copy(update={"notes": "a note", "text": "said"})
     assert fingerprints.of_clip([(noted, VIDEO), (two, VIDEO)]) == before
 

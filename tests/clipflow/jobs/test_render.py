@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tests.made_media import FFMPEG, clicks, frame_numbers, frame_times, make_so
 
 pytestmark = pytest.mark.slow
 
+# Seconds that one picture of a short is shown at most, with rounding.
+LONGEST = Fraction(1, 25) + Fraction(1, 1000)
 NTSC = Fraction(30000, 1001)
 VARIABLE = ("-vf", "select='not(mod(n,7))+not(mod(n,5))'", "-fps_mode", "passthrough")
 HDR = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params")
@@ -61,9 +64,46 @@ def test_every_frame_is_shown_once_at_its_own_time(
 
 def test_a_variable_frame_rate_keeps_its_times(studio: Studio, tmp_path: Path) -> None:
     studio.put(made(tmp_path / "variable.mp4", seconds=6, filters=VARIABLE))
-    short = studio.make("1", "5", layout="stack")
-    wanted = [Fraction(n, 25) - 1 for n in range(25, 125) if n % 7 == 0 or n % 5 == 0]
-    assert frame_times(short) == wanted
+    short = studio.make("1", "5", layout="blur", caption_style="none")
+    wanted = [n for n in range(25, 125) if n % 7 == 0 or n % 5 == 0]
+    times, numbers = frame_times(short), frame_numbers(short, whole(320, 180))
+    # Each is repeated until the next one comes, and begins when it does in the source.
+    begun = {number: times[numbers.index(number)] for number in numbers}
+    assert begun == {number: Fraction(number, 25) - 1 for number in wanted}
+    assert numbers == sorted(numbers)
+    assert max(later - time for time, later in pairwise(times)) < LONGEST
+
+
+@pytest.mark.parametrize(
+    ("rate", "container"),
+    [(Fraction(1, 2), "mp4"), (5, "mkv"), (NTSC / 2, "mp4"), (12, "ts")],
+)
+def test_every_word_is_lit_however_few_frames_the_source_has(
+    rate: Fraction | int, container: str, studio: Studio, tmp_path: Path
+) -> None:
+    words = [
+        Word(text=word, start=1.1 + 0.3 * n, end=1.4 + 0.3 * n) for n, word in enumerate("abcdef")
+    ]
+    source = made(tmp_path / f"source.{container}", seconds=4, rate=rate, clicks=True)
+    studio.put(source, words)
+    short = studio.make("0", "4", layout="blur")
+    times = frame_times(short)
+    assert len(times) >= 25 * (4 - Fraction(1, 10))
+    assert max(later - time for time, later in pairwise(times)) < LONGEST
+    lit = {float(time): yellow(frame) for time, frame in zip(times, pictures(short), strict=True)}
+    for word in words:
+        assert all(
+            places for time, places in lit.items() if word.start + 0.04 < time < word.end - 0.04
+        )
+    assert len({lit[min(t for t in lit if t >= word.start + 0.05)] for word in words}) == len(words)
+    assert not any(places for time, places in lit.items() if time < 1.05 or time > 3.3)
+
+
+def test_a_film_of_24_frames_a_second_keeps_them(studio: Studio, tmp_path: Path) -> None:
+    studio.put(made(tmp_path / "film.mkv", seconds=3, rate=Fraction(24000, 1001)))
+    short = studio.make("1", "2.5", layout="blur", caption_style="none")
+    wanted = [n for n in range(72) if 1 <= n * Fraction(1001, 24000) < Fraction("2.5")]
+    assert frame_numbers(short, whole(320, 180)) == wanted
 
 
 @pytest.mark.parametrize("layout", list(Layout))

@@ -1,7 +1,9 @@
+from typing import Any
+
 import pytest
 
-from clipflow.domain.clips import Segment, TrackRecord
-from clipflow.domain.errors import SourceNotFoundError
+from clipflow.domain.clips import Segment, TrackRecord, read_track
+from clipflow.domain.errors import InvalidInputError, SourceNotFoundError
 from clipflow.domain.keys import ClipKeys, main_track_candidates
 from clipflow.jobs.clips import SourceChoice
 from clipflow.jobs.segment import find_source
@@ -32,6 +34,31 @@ def test_the_most_specific_source_is_chosen(
     choice: SourceChoice, fields: dict[str, str], keys: list[str]
 ) -> None:
     assert choice.candidates(segment(**fields)) == keys
+
+
+NOT_READY: dict[str, dict[str, Any]] = {
+    "main": {"s3Key": "main.mov", "speakers": ["host"]},
+    "guest": {"speakers": ["guest"]},
+    "room": {"s3Key": "/absolute", "speakers": ["room"]},
+    "unknown": {"s3Key": "unknown.mp4", "speakers": "one"},
+}
+
+
+def test_a_track_that_is_not_ready_fails_only_what_is_cut_from_it() -> None:
+    choice = SourceChoice(None, {n: read_track(item, n) for n, item in NOT_READY.items()}, ["m"])
+    assert choice.candidates(segment(speaker="host")) == ["main.mov"]
+    assert choice.candidates(segment()) == ["main.mov"]
+    assert choice.candidates(segment(speaker="guest", sourceKey="own.mp4")) == ["own.mp4"]
+    for speaker, reason in (
+        ("guest", "track guest is not valid: s3Key: Field required"),
+        ("room", "track room is not valid: s3Key"),
+        ("somebody", "track unknown is not valid: speakers"),
+    ):
+        with pytest.raises(InvalidInputError, match=reason):
+            choice.candidates(segment(speaker=speaker))
+    without_main = SourceChoice(None, {"main": read_track({}, "main")}, ["m"])
+    with pytest.raises(InvalidInputError, match="track main is not valid"):
+        without_main.candidates(segment())
 
 
 def test_a_missing_source_raises_an_error_with_its_key_and_a_remedy(objects: ObjectStore) -> None:

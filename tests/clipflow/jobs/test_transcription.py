@@ -8,6 +8,7 @@ import pytest
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ShortsKeys
+from clipflow.domain.shorts import ShortsConfig
 from clipflow.jobs import transcription
 from clipflow.jobs.transcription import (
     SpeechWindow,
@@ -23,7 +24,11 @@ from clipflow.storage.objects import ObjectStore
 from tests.clipflow.speech.conftest import SAMPLE, word_errors
 from tests.made_media import a_machine, make_source
 
+CONFIG = ShortsConfig.read({"segment_count": 1}, "the config")
 pytestmark = pytest.mark.slow
+
+
+CONFIG = ShortsConfig(segment_count=1)
 
 
 class Talk:
@@ -34,14 +39,14 @@ class Talk:
         objects.upload(SAMPLE / "main.mp4", self.keys.original, {})
 
     def plan(self) -> list[SpeechWindow]:
-        return plan_windows(self.keys, None, self.objects, a_machine(), Models(), force=False)
+        return plan_windows(self.keys, CONFIG, self.objects, a_machine(), Models(), force=False)
 
     def transcribe(self, windows: list[SpeechWindow]) -> None:
         for window in windows:
             transcribe_window(window, self.objects, a_machine(), Models(), threads=2, force=False)
 
     def join(self, windows: list[SpeechWindow]) -> None:
-        join_windows(self.keys, None, windows, self.objects, a_machine(), Models())
+        join_windows(self.keys, CONFIG, windows, self.objects, a_machine(), Models())
 
 
 def test_each_word_occurs_once_and_only_a_lost_window_is_transcribed_again(

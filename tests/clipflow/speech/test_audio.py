@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipflow.domain.errors import MediaInterruptedError
+from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.speech import audio
@@ -68,6 +68,21 @@ def test_a_source_that_ends_too_early_is_tried_again(tmp_path: Path) -> None:
     path = make_source(tmp_path / "source.mkv", seconds=20, sound=("-c:a", "flac"))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(MediaInterruptedError, match=r"source.mkv ended .* s before the end"):
+        extracted(path)
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mkv"])
+def test_recordings_joined_by_cat_are_refused_instead_of_losing_sound(
+    tmp_path: Path, suffix: str
+) -> None:
+    # The first one is too short for the clock to be seen starting anew when the file is probed.
+    parts = [
+        make_source(tmp_path / f"{seconds}{suffix}", seconds=seconds, sound=("-c:a", "aac"))
+        for seconds in (2, 30)
+    ]
+    path = tmp_path / f"joined{suffix}"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with pytest.raises(MediaRefusedError, match="contains several joined recordings"):
         extracted(path)
 
 

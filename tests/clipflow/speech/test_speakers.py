@@ -1,19 +1,30 @@
-"""A voice on each channel tells who speaks; ordinary stereo does not."""
+"""A voice on each channel tells who speaks, as a track of each speaker does; ordinary stereo does
+not."""
 
+import json
 import os
 import wave
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from clipflow.domain.transcript import Word
+from benchmarks.programs import ffmpeg
+from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.timecode import parse_timecode
+from clipflow.domain.transcript import Word, spread_words
+from clipflow.jobs.transcription import transcribe_file
 from clipflow.media.probe import probe_sound
 from clipflow.media.source import LocalSource
 from clipflow.speech import audio
-from clipflow.speech.sound import RATE, samples
+from clipflow.speech.levels import Track, own_track, track_levels
+from clipflow.speech.sound import RATE, Samples, samples
 from clipflow.speech.speakers import ChannelLevels
+from tests.clipflow.speech.conftest import SAMPLE, SECONDS
 
 MATERIAL = os.environ.get("CLIPFLOW_MATERIAL")
 
@@ -23,6 +34,12 @@ def levels_in(path: Path, folder: Path) -> ChannelLevels:
     levels = audio.extract(source, probe_sound(source), folder / "sound.raw")
     assert levels is not None
     return levels
+
+
+def write_wave(path: Path, sound: Samples) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        file.writeframes(sound.tobytes())
 
 
 def levels_of(left: NDArray[np.float64], right: NDArray[np.float64], folder: Path) -> ChannelLevels:
@@ -51,7 +68,7 @@ def test_the_louder_channel_says_whose_word_it_is(
 ) -> None:
     levels = levels_of(*turns, tmp_path)
     assert levels.have_a_voice_each()
-    again = ChannelLevels.read(levels.written())
+    again = ChannelLevels.read(levels.written(), 2)
     words = [Word(text=str(at), start=at + 0.3, end=at + 0.8) for at in range(8)]
     said_by = [word.speaker for word in again.assign(words)]
     assert said_by == [f"SPEAKER_0{at // 2 % 2}" for at in range(8)]
@@ -111,3 +128,87 @@ def test_a_hum_beside_a_voice_is_no_second_voice(
 def test_a_real_recording_of_a_voice_on_each_channel(tmp_path: Path) -> None:
     path = Path(str(MATERIAL)) / "speech" / "fw-stereo_diarization.wav"
     assert levels_in(path, tmp_path).have_a_voice_each()
+
+
+@pytest.fixture(scope="session")
+def conversation() -> list[tuple[str, float, float, str]]:
+    """Speaker, start, end and text of each line of the demo's sample that is measured."""
+    lines = json.loads((SAMPLE / "conversation.json").read_text())
+    times = [
+        [float(parse_timecode(line[name])) for name in ("startTime", "endTime")] for line in lines
+    ]
+    spoken = [
+        (line["speaker"], start, end, line["text"])
+        for line, (start, end) in zip(lines, times, strict=True)
+    ]
+    return [line for line in spoken if line[2] < SECONDS]
+
+
+def speakers_tracks(sound: Path, conversation: Sequence[tuple[str, float, float, str]]) -> Samples:
+    """A row for each of the two speakers: their own voice, and the other's 20 dB lower."""
+    whole = samples(sound).astype(np.float64)
+    tracks = np.stack([whole / 10, whole / 10])
+    for speaker, start, end, _ in conversation:
+        span = slice(round(start * RATE), round(end * RATE))
+        tracks[0 if speaker == "guest" else 1, span] = whole[span]
+    return tracks.astype(np.int16)
+
+
+@pytest.fixture(scope="session")
+def two_tracks(
+    sample_sound: Path,
+    conversation: list[tuple[str, float, float, str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, Path, Path]:
+    """The first speaker's file, the second's, and a video's: its sound, and then both tracks."""
+    folder = tmp_path_factory.mktemp("tracks")
+    files = folder / "first.wav", folder / "second.wav"
+    for file, track in zip(files, speakers_tracks(sample_sound, conversation), strict=True):
+        write_wave(file, track)
+    mixed = folder / "mixed.mkv"
+    raw = ("-f", "s16le", "-ar", str(RATE), "-i", str(sample_sound))
+    inputs = (*raw, "-i", str(files[0]), "-i", str(files[1]))
+    ffmpeg(*inputs, "-map", "0", "-map", "1", "-map", "2", "-c:a", "flac", str(mixed))
+    return *files, mixed
+
+
+def test_a_speakers_own_track_says_whose_word_it_is(
+    two_tracks: tuple[Path, Path, Path], conversation: list[tuple[str, float, float, str]]
+) -> None:
+    *files, mixed = two_tracks
+    words = [
+        word.model_copy(update={"speaker": speaker})
+        for speaker, start, end, text in conversation
+        for word in spread_words(text.split(), start, end)
+    ]
+    video = LocalSource(mixed)
+    for tracks in (
+        [own_track(LocalSource(file)) for file in files],
+        [Track(video, Fraction(0), number) for number in (1, 2)],
+    ):
+        found = track_levels(tracks).assign(words, ("guest", "host"))
+        assert len(found) > 100
+        assert sum(a.speaker != b.speaker for a, b in zip(words, found, strict=True)) <= 1
+
+
+@pytest.mark.slow
+def test_a_transcript_has_the_names_of_those_who_have_a_track(
+    two_tracks: tuple[Path, Path, Path],
+    conversation: list[tuple[str, float, float, str]],
+    tmp_path: Path,
+) -> None:
+    # The first two speakers' first words, as that takes long enough.
+    short = tmp_path / "short.mkv"
+    ffmpeg("-i", str(two_tracks[2]), "-t", "17", "-map", "0", "-c", "copy", str(short))
+    tracks: dict[str, int | Path] = {"Ada": two_tracks[0], "Ben": 2}
+    found = transcribe_file(short, "en", speaker_tracks=tracks)
+    turns = [name for name, _ in groupby(word.speaker for word in found.words)]
+    assert turns == ["Ben", "Ada"]
+
+
+def test_a_track_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "one.wav"
+    write_wave(path, np.zeros(RATE, np.int16))
+    source = LocalSource(path)
+    with pytest.raises(InvalidInputError, match=r"one.wav has no audio track 1: it has 0"):
+        track_levels([own_track(source), Track(source, Fraction(0), 1)])

@@ -1,13 +1,20 @@
 """What is read from an S3 that breaks off."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from urllib3.exceptions import SSLError
 from urllib3.response import HTTPResponse
 
-from clipflow.domain.errors import Failure, InvalidInputError, StorageUnavailableError
+from clipflow.domain.errors import (
+    Failure,
+    InvalidInputError,
+    StorageRefusedError,
+    StorageUnavailableError,
+    TerminalError,
+)
 from clipflow.settings import settings
 from clipflow.storage import aws
 from clipflow.storage.objects import ObjectStore, object_store
@@ -49,6 +56,81 @@ def test_a_small_object_whose_body_ends_early_is_read_again(proxy: FaultyProxy) 
     proxy.faults = [Fault(is_read, times=2, after=10_000)]
     assert object_store().data(KEY, 200_000) == bytes(100_000)
     assert sum(map(is_read, proxy.requests)) == 3
+
+
+@pytest.mark.parametrize("has_checksum", [True, False])
+@pytest.mark.parametrize("length", ["sent", "missing"])
+def test_a_body_shorter_than_head_says_is_read_again(
+    length: Literal["sent", "missing"],
+    has_checksum: bool,
+    proxy: FaultyProxy,
+    tmp_path: Path,
+) -> None:
+    """A proxy between may pass on what it had of a lost connection as a whole answer."""
+    if not has_checksum:
+        proxy.left_out = ("x-amz-checksum",)
+    store = object_store()
+    head = store.head(KEY)
+    assert head
+
+    def downloaded() -> bytes:
+        store.download(KEY, tmp_path / "it")
+        return (tmp_path / "it").read_bytes()
+
+    reads = [lambda: store.data(KEY, 200_000), downloaded]
+    if length == "missing":
+        # With a length, a range that is not the one requested is refused at once.
+        reads.append(lambda: store.part(head, 0, 100_000))
+    for read in reads:
+        proxy.faults = [Fault(is_read, times=2, after=10_000, length=length)]
+        assert read() == bytes(100_000)
+        assert proxy.faults[0].seen == 2
+    for read in reads[:2]:
+        proxy.faults = [Fault(is_read, after=10_000, length=length)]
+        with pytest.raises(StorageUnavailableError, match=r"(?i)(reading|downloading) "):
+            read()
+
+
+def test_a_range_that_is_shorter_than_requested_is_refused(proxy: FaultyProxy) -> None:
+    store = object_store()
+    head = store.head(KEY)
+    assert head
+    proxy.faults = [Fault(is_read, after=10_000, length="sent")]
+    with pytest.raises(StorageUnavailableError, match="another range than requested"):
+        store.part(head, 0, 100_000)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "remedy"),
+    [
+        ("InvalidObjectState", 403, "restore it"),
+        ("AccessDenied", 403, "kms:Decrypt"),
+        ("KMS.DisabledException", 400, "KMS key is disabled"),
+        ("KMS.KMSInvalidStateException", 400, "KMS key is disabled"),
+    ],
+)
+def test_what_s3_will_refuse_again_is_refused_at_once(
+    code: str, status: int, remedy: str, proxy: FaultyProxy, tmp_path: Path
+) -> None:
+    store = object_store()
+    head = store.head(KEY)
+    assert head
+    body = f"<Error><Code>{code}</Code><Message>refused</Message></Error>".encode()
+    proxy.faults = [Fault(is_read, status=status, body=body)]
+    reads: list[Callable[[], object]] = [
+        lambda: store.data(KEY, 200_000),
+        lambda: store.part(head, 0, 10),
+        lambda: store.download(KEY, tmp_path / "it"),
+    ]
+    for read in reads:
+        with pytest.raises(StorageRefusedError, match=remedy) as raised:
+            read()
+        assert isinstance(raised.value, TerminalError)
+        assert Failure.of(raised.value).code == "STORAGE_ERROR"
+    assert proxy.faults[0].seen == len(reads)
+    proxy.faults = [Fault(lambda request: request.method == "HEAD", status=403, body=b"")]
+    with pytest.raises(StorageRefusedError, match="Requester Pays"):
+        store.head(KEY)
 
 
 def test_a_small_object_that_never_comes_whole_is_storages_failure(proxy: FaultyProxy) -> None:

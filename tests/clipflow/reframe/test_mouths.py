@@ -1,0 +1,90 @@
+"""A mouth model of the user's own: a tiny one, written as ONNX here, decides who speaks."""
+
+from pathlib import Path
+
+import pytest
+
+from clipflow.domain.errors import NotInstalledError
+from clipflow.domain.layouts import Aspect, Layout
+from clipflow.reframe.analysis import Analysis, FaceSample
+from clipflow.reframe.director import direct
+from clipflow.reframe.faces import Face
+from clipflow.reframe.mouths import MouthModel
+from tests.clipflow.reframe.test_speakers import face, words
+
+_FLOAT = 1
+
+
+def field(number: int, value: int | str | bytes) -> bytes:
+    """A field of a protocol buffer, as ONNX is written in."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    content = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def varint(value: int) -> bytes:
+    head, rest = value & 0x7F, value >> 7
+    return bytes([head | 0x80]) + varint(rest) if rest else bytes([head])
+
+
+def declared(name: str, *sides: int | str) -> bytes:
+    dimensions = b"".join(
+        field(1, field(1, side) if isinstance(side, int) else field(2, side)) for side in sides
+    )
+    tensor = field(1, _FLOAT) + field(2, dimensions)
+    return field(1, name) + field(2, field(1, tensor))
+
+
+def brightness(height: int = 80) -> bytes:
+    """The model whose answer is the mean of each face."""
+    axes = field(1, "axes") + field(20, 7) + field(8, 1) + field(8, 2)
+    kept = field(1, "keepdims") + field(20, 2) + field(3, 0)
+    node = field(1, "faces") + field(2, "activity") + field(4, "ReduceMean")
+    node += field(5, axes) + field(5, kept)
+    graph = field(1, node) + field(2, "tiny")
+    graph += field(11, declared("faces", "count", height, 64))
+    graph += field(12, declared("activity", "count"))
+    return field(1, 8) + field(7, graph) + field(8, field(2, 13))
+
+
+def lit(seen: Face, bright: bool) -> Face:
+    assert seen.aligned is not None
+    aligned = seen.aligned.copy()
+    # The model's only question; to the measure without a model nothing moves.
+    aligned[:] = 250 if bright else 20
+    return Face(seen.x, seen.y, seen.size, seen.mouth, aligned)
+
+
+def test_a_model_of_the_users_own_names_the_speaker(tmp_path: Path) -> None:
+    path = tmp_path / "mouth.onnx"
+    path.write_bytes(brightness())
+    samples = [
+        FaceSample(n / 8, (lit(face(480, 0, 1), n < 40), lit(face(1440, 0, 2), n >= 40)))
+        for n in range(80)
+    ]
+    analysis = Analysis(1920, 1080, samples, [(0.0, 10.0)])
+    plan = direct(analysis, Layout.AUTO, Aspect.TALL, words(10), MouthModel(path))
+    [section] = plan.sections
+    assert section.layout is Layout.CROP
+    assert section.crops[0].at(2)[0] < 480 < section.crops[0].at(2)[0] + section.crops[0].width
+    assert section.crops[0].at(8)[0] < 1440 < section.crops[0].at(8)[0] + section.crops[0].width
+
+
+@pytest.mark.parametrize("content", [b"no model", b"", None])
+def test_what_is_no_model_is_named(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "mouth.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(NotInstalledError, match="CLIPFLOW_MOUTH_MODEL") as refused:
+        MouthModel(path)
+    assert "(faces, 80, 64)" in refused.value.remedy
+
+
+def test_a_model_of_other_faces_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mouth.onnx"
+    path.write_bytes(brightness(height=32))
+    samples = [FaceSample(n / 8, (face(480, 0, 1), face(1440, 0, 2))) for n in range(24)]
+    analysis = Analysis(1920, 1080, samples, [(0.0, 3.0)])
+    with pytest.raises(NotInstalledError, match="cannot be used"):
+        direct(analysis, Layout.AUTO, Aspect.TALL, words(3), MouthModel(path))

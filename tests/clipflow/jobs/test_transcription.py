@@ -97,6 +97,7 @@ def two_seconds(objects: ObjectStore, tmp_path: Path) -> ShortsKeys:
     return keys
 
 
+ONE_SHORT = ShortsConfig.read({"segment_count": 1}, "the config")
 CUE = "WEBVTT\n\n00:00.500 --> 00:01.500\nHello there\n"
 LINES = json.dumps({"segments": [{"start": 0.5, "end": 1.5, "text": "Hello there"}]})
 
@@ -106,7 +107,7 @@ def test_supplied_subtitles_of_every_kind_replace_recognition(
     name: str, content: str, two_seconds: ShortsKeys, objects: ObjectStore
 ) -> None:
     objects.put_text(content, f"{two_seconds.folder}/{name}", {}, "text/plain")
-    assert not plan_windows(two_seconds, None, objects, a_machine(), Models(), force=False)
+    assert not plan_windows(two_seconds, ONE_SHORT, objects, a_machine(), Models(), force=False)
     assert read_transcript(two_seconds, objects).text == "Hello there"
 
 
@@ -123,5 +124,5 @@ def test_subtitles_that_start_after_the_end_of_the_video_are_refused(
     content = f"WEBVTT\n\n{cue}\nHello there\n"
     objects.put_text(content, f"{two_seconds.folder}/original.vtt", {}, "text/vtt")
     with pytest.raises(InvalidInputError, match="lasts only 00:00:02") as raised:
-        plan_windows(two_seconds, None, objects, a_machine(), Models(), force=False)
+        plan_windows(two_seconds, ONE_SHORT, objects, a_machine(), Models(), force=False)
     assert remedy in raised.value.remedy

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
-from math import atan2, degrees, hypot
+from math import atan2, degrees, floor, hypot
 from struct import unpack_from
 from typing import Any
 
 import av
 from av.container import InputContainer
 from av.sidedata.sidedata import Type as SideData
+from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -48,17 +49,45 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
     return best if isinstance(best, VideoStream) and best in moving else moving[0]
 
 
-def first_frame(container: InputContainer, picture: VideoStream, name: str) -> VideoFrame | None:
-    """The first frame near the beginning that can be decoded and has a timestamp, if any.
+def first_frame(
+    container: InputContainer, picture: VideoStream, name: str
+) -> tuple[VideoFrame, Fraction] | None:
+    """The first frame near the beginning that can be decoded, and the source's time zero.
 
-    Raises MediaRefusedError for a picture that is too large to be decoded safely.
+    The time is in seconds on the container's clock. None where no frame with a timestamp can be
+    decoded. Raises MediaRefusedError for a picture that is too large to be decoded safely.
     """
     check_picture_size(picture.codec_context.width, picture.codec_context.height, name)
     picture.codec_context.options = {"max_pixels": str(LARGEST_PICTURE)}
+    # Seconds by which the first frame is shown later than it is decoded.
+    delay: Fraction | None = None
     # Only the first packets are searched, so that hours of packets without a frame are not read.
-    packets = islice(container.demux(picture), _MAX_PACKETS)
-    frames = (frame for packet in packets for frame in packet.decode())
-    return next((f for f in frames if isinstance(f, VideoFrame) and f.pts is not None), None)
+    for packet in islice(container.demux(picture), _MAX_PACKETS):
+        if delay is None and packet.pts is not None:
+            delay = (packet.pts - (packet.pts if packet.dts is None else packet.dts)) * (
+                packet.time_base
+            )
+        for frame in packet.decode():
+            if isinstance(frame, VideoFrame) and frame.pts is not None:
+                return frame, _time_zero(container, frame.pts * packet.time_base, delay)
+    return None
+
+
+# Seconds by which sound usually begins before the picture: encoders and containers delay one of
+# them by a few frames.
+_MAX_PICTURE_DELAY = Fraction(1, 10)
+
+
+def _time_zero(container: InputContainer, first: Fraction, delay: Fraction | None) -> Fraction:
+    """The time that a player shows as zero, in seconds on the container's clock.
+
+    That is the time of the first frame, `first`, or the start of the sound where the picture
+    begins noticeably later. `delay` is the seconds between decoding the first frame and showing it.
+    """
+    sound = min((stream_start(s) for s in container.streams.audio if s.start_time is not None),
+                default=first)  # fmt: skip
+    is_late = first - max(delay or Fraction(0), Fraction(0)) - sound > _MAX_PICTURE_DELAY
+    return sound if is_late else first
 
 
 def check_picture_size(width: int, height: int, name: str) -> None:
@@ -118,11 +147,12 @@ class AudioInfo:
 class Probe:
     """The properties of a source, read from its header and first frame.
 
-    `first_pts` is the first frame's presentation timestamp in units of `time_base` seconds: the
-    zero of every segment's times. `width` and `height` are those of the upright picture with
+    `zero_pts` is the zero of every segment's times, in units of `time_base` seconds on the
+    container's clock: the first frame's presentation timestamp, or the start of the sound where it
+    begins noticeably earlier. `width` and `height` are those of the upright picture with
     square pixels: the coded one turned by `rotation` degrees counter-clockwise, a multiple of 90,
     and then, where it is `mirrored`, with left and right exchanged.
-    `audio` is None where the source has no audio. `duration` is in seconds from the first frame,
+    `audio` is None where the source has no audio. `duration` is in seconds from there,
     None where the container does not declare it. `parameter_sets` are those of a video stream whose
     packets can be copied unchanged into a segment; otherwise they are None, and `reencode_reason`
     gives the reason. Where it is `interlaced`, frames may consist of two fields of different times;
@@ -131,7 +161,7 @@ class Probe:
 
     name: str
     etag: str
-    first_pts: int
+    zero_pts: int
     time_base: Fraction
     width: int
     height: int
@@ -148,8 +178,8 @@ class Probe:
 
     @property
     def start(self) -> Fraction:
-        """The first frame's time, in seconds on the container's own clock."""
-        return self.first_pts * self.time_base
+        """The source's time zero, in seconds on the container's own clock."""
+        return self.zero_pts * self.time_base
 
 
 def probe_source(source: Source, track: AudioTrack | None = None) -> Probe:
@@ -160,20 +190,22 @@ def probe_source(source: Source, track: AudioTrack | None = None) -> Probe:
     """
     with source_errors(source.name), source.open(Fraction(0), Fraction(1)) as container:
         picture = video_stream(container, source.name)
-        frame = first_frame(container, picture, source.name)
-        if frame is None or frame.pts is None or picture.time_base is None:
+        first = first_frame(container, picture, source.name)
+        if first is None or picture.time_base is None:
             raise MediaRefusedError(
                 f"{source.name} has no frame that can be decoded.", "Check that the source plays."
             )
+        frame, zero = first
         rotation, mirrored = orientation(_display_matrix(frame))
         width, height, square = _displayed_size(frame, picture, rotation)
         check_picture_size(width, height, source.name)
-        start = Fraction(frame.pts) * picture.time_base
+        zero_pts = floor(zero / picture.time_base)
+        start = zero_pts * picture.time_base
         sets, reencode_reason = _copyable_parameter_sets(frame, picture)
         probe = Probe(
             name=source.name,
             etag=source.etag,
-            first_pts=frame.pts,
+            zero_pts=zero_pts,
             time_base=picture.time_base,
             width=width,
             height=height,
@@ -197,8 +229,8 @@ def probe_source(source: Source, track: AudioTrack | None = None) -> Probe:
 class SoundProbe:
     """The start and duration of a source's audio; the source may have video or not.
 
-    `start` is time zero in seconds on the container's own clock: the time of the first frame, or
-    the start of the audio where there is no video. `duration` is in seconds from there, None where
+    `start` is time zero in seconds on the container's own clock: that of `Probe`, or the start of
+    the audio where there is no video. `duration` is in seconds from there, None where
     the container does not declare it. `is_estimated` is true where the format has no header that
     stores the duration. `track` is the number of the audio among the source's tracks, from 0.
     """
@@ -230,13 +262,11 @@ def probe_sound(source: Source, track: AudioTrack | None = None) -> SoundProbe:
         start = stream_start(audio)
         if any(not s.disposition & _COVER for s in container.streams.video):
             picture = video_stream(container, source.name)
-            frame = first_frame(container, picture, source.name)
-            if frame is not None and frame.pts is not None and picture.time_base is not None:
-                start = frame.pts * picture.time_base
+            if first := first_frame(container, picture, source.name):
+                start = first[1]
         duration = None
         if container.duration:
-            end = Fraction((container.start_time or 0) + container.duration, av.time_base)
-            duration = max(Fraction(0), end - start)
+            duration = max(Fraction(0), _declared_end(container) - start)
         is_estimated = container.format.name in _RAW_FORMATS
         number = number_of(container, audio)
         return SoundProbe(source.name, start, duration, is_estimated, number)
@@ -402,7 +432,11 @@ def _packet_grid(container: InputContainer, stream: av.AudioStream) -> tuple[Fra
     base = stream.time_base
     if stream.codec_context.name not in _FIXED_FRAME_CODECS or not base or base * stream.rate <= 1:
         return None
-    container.seek(0, stream=stream)
+    try:
+        container.seek(0, stream=stream)
+    except av.error.PermissionError:
+        # No packet near the beginning has a time.
+        return None
     for packet in container.demux(stream):
         for frame in decode(stream, packet):
             return Fraction(packet.pts or 0) * base, frame.samples
@@ -412,18 +446,45 @@ def _packet_grid(container: InputContainer, stream: av.AudioStream) -> tuple[Fra
 def _duration(
     source: Source, container: InputContainer, picture: VideoStream, start: Fraction
 ) -> Fraction | None:
+    """The seconds from `start` to the end of the picture or of the sound, whichever is later."""
     if isinstance(source, PlaylistSource):
         return source.duration(start)
     ends = []
-    if picture.duration and picture.time_base:
-        ends.append(((picture.start_time or 0) + picture.duration) * picture.time_base)
+    streams = [picture, *container.streams.audio]
+    if all(stream.duration and stream.time_base for stream in streams):
+        ends.append(max(stream_start(s) + (s.duration or 0) * _base(s) for s in streams))
     if container.duration:
         # The container's duration considers edit lists, which the stream's own does not, but it is
         # rounded.
-        whole = Fraction((container.start_time or 0) + container.duration, av.time_base)
-        ends.append(whole + _ROUNDING)
+        ends.append(_declared_end(container) + _ROUNDING)
     return min(ends) - start if ends else None
+
+
+def _base(stream: Stream) -> Fraction:
+    return Fraction(stream.time_base or 1)
 
 
 # Seconds. A container rounds its duration to its own unit, in MP4 often a millisecond.
 _ROUNDING = Fraction(1, 500)
+# Seconds: Matroska files that start later are searched for their end.
+_LATE_START = 1
+
+
+def _declared_end(container: InputContainer) -> Fraction:
+    """The end of the container, in seconds on its own clock, by the duration that it declares."""
+    begins = Fraction(container.start_time or 0, av.time_base)
+    length = Fraction(container.duration or 0, av.time_base)
+    if "matroska" not in container.format.name or begins < _LATE_START or length < begins:
+        return begins + length
+    # Some muxers declare the time of the end, others the length from the first packet on: which one
+    # it is, the last packets show.
+    container.seek(int((begins + length) * av.time_base))
+    reached = max(
+        (
+            Fraction(packet.pts + (packet.duration or 0)) * packet.time_base
+            for packet in container.demux()
+            if packet.pts is not None
+        ),
+        default=begins + length,
+    )
+    return length if reached <= length + _LATE_START else begins + length

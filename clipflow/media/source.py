@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from errno import EIO, ENOSPC
 from fractions import Fraction
 from io import BytesIO
 from math import ceil
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import av
 from av.container import InputContainer
@@ -160,6 +160,31 @@ class Source(Protocol):
         """Whether the opened container extends to the end of the source."""
 
 
+# Microseconds of a source that are analyzed where its pictures are so far apart that libavformat's
+# own five seconds do not show their size.
+_LONG_ANALYSIS = 120_000_000
+
+
+def _analyzed(
+    file: RangeFile | str, options: dict[str, str] | None = None, **settings: Any
+) -> InputContainer:
+    """The opened file; it is analyzed for longer where the size of its picture is not found."""
+    given = options or {}
+    container: InputContainer = av.open(
+        file, "r", options=given, metadata_errors="replace", **settings
+    )
+    contexts: list[object] = [stream.codec_context for stream in container.streams.video]
+    if all(context is None or getattr(context, "width", 1) for context in contexts):
+        return container
+    container.close()
+    if isinstance(file, RangeFile):
+        file.seek(0)
+    longer = {**given, "analyzeduration": str(_LONG_ANALYSIS)}
+    return av.open(  # type: ignore[no-any-return]
+        file, "r", options=longer, metadata_errors="replace", **settings
+    )
+
+
 @dataclass(frozen=True)
 class FileSource:
     """One self-contained object of `size` bytes: MP4, MOV, MKV, WebM or TS.
@@ -175,9 +200,7 @@ class FileSource:
 
     def open(self, start: Fraction, end: Fraction) -> InputContainer:
         file = RangeFile(self.fetch, self.size, (self.name, self.etag))
-        container = av.open(
-            file, "r", options=_NO_PROTOCOLS, buffer_size=BUFFER, metadata_errors="replace"
-        )
+        container = _analyzed(file, options=_NO_PROTOCOLS, buffer_size=BUFFER)
         file.cache_limit = _MAX_SEARCH_BYTES
         if start > 0:
             self._search(file, container, start)
@@ -199,7 +222,9 @@ class FileSource:
         stream, before = reference_stream(container), file.run.end
         if stream is None or stream.time_base is None:
             return
-        container.seek(int((stream_start(stream) + start) / stream.time_base), stream=stream)
+        # Some transport streams cannot be searched by a stream whose packets are far apart.
+        with suppress(av.error.PermissionError):
+            container.seek(int((stream_start(stream) + start) / stream.time_base), stream=stream)
         begun, reached = file.run
         if begun <= _MAX_SEARCH_BYTES < reached - max(begun, before):
             logger.warning("%s has no index to seek by: it is read from its start", self.name)
@@ -219,7 +244,7 @@ class LocalSource:
 
     def open(self, start: Fraction, end: Fraction) -> InputContainer:
         # Without `file:`, libavformat would take text before a colon in the path for a protocol.
-        return av.open(f"file:{self.path}", "r", metadata_errors="replace")
+        return _analyzed(f"file:{self.path}")
 
     def begins(self, start: Fraction, end: Fraction) -> Fraction | None:
         return None
@@ -266,8 +291,7 @@ class PlaylistSource:
         last = len(self.playlist.chunks) - 1
         times = [first + self.playlist.starts[-1]] if last else [first]
         with self._open(self.playlist.only(last)) as container:
-            stream = reference_stream(container)
-            for packet in container.demux(stream) if stream else ():
+            for packet in container.demux():
                 if packet.pts is not None and packet.time_base is not None:
                     time = (packet.pts + (packet.duration or 0)) * packet.time_base
                     times.append(unwrapped(time, times[0]))

@@ -9,6 +9,7 @@ so that none is negative. Later steps read this file only, never the network.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
@@ -48,6 +49,8 @@ ORIGIN = 1_000_000
 _MAX_MISSING = Fraction(1)
 # Seconds by which packets of different streams may be interleaved out of order in a container.
 _INTERLEAVING = 5
+# The same where no picture was read yet: recorders of screens write one when the next one comes.
+_SPARSE_INTERLEAVING = 60
 # Formats in which libavformat finds a picture's end only where the next picture begins.
 _DELAYED_FORMATS = ("mpegts", "mpeg", "hls")
 # Seconds of audio before the span: enough for a resampler to converge.
@@ -56,7 +59,7 @@ _RESAMPLER_LEAD = Fraction(1, 4)
 
 @dataclass(frozen=True)
 class Span:
-    """`start ≤ t < end`, in seconds from the source's first frame."""
+    """`start ≤ t < end`, in seconds from the source's time zero."""
 
     start: Fraction
     end: Fraction
@@ -94,8 +97,7 @@ def fetch_window(source: Source, probe: Probe, span: Span, path: Path) -> Window
     decoded from any keyframe or no window can hold it, MediaInterruptedError where the source ends
     before the span does.
     """
-    start = probe.start + span.start
-    for lead in (*_LEADS, start):
+    for lead in (*_LEADS, span.start):
         begin = max(Fraction(0), span.start - lead)
         copy = _copy_packets(source, probe, span, path, begin, span.end)
         if isinstance(source, PlaylistSource) and not copy.is_complete:
@@ -106,8 +108,70 @@ def fetch_window(source: Source, probe: Probe, span: Span, path: Path) -> Window
             if copy.decodable and not copy.is_complete:
                 copy = _copy_packets(source, probe, span, path, begin, source.playlist.duration)
         if copy.decodable or begin == 0:
-            return copy.window(path)
+            return _from_the_start(copy.window(path), source.name)
     raise MediaRefusedError(f"{source.name}: no keyframe before {span}.", "Re-encode the source.")
+
+
+# Seconds: where the first frame of a span comes later than this, the picture that is shown at the
+# span's start begins it.
+_LONGEST_WAIT = Fraction(1, 4)
+# Seconds: a shorter span without a frame of its own is refused, since it lies between two frames.
+_SHORTEST_HOLD = Fraction(1, 25)
+
+
+def _from_the_start(window: Window, name: str) -> Window:
+    """The same window, whose first frame is one that is shown at the span's start.
+
+    A picture stands until the next one, for example in a recording of a screen, which has frames
+    only where the screen changes. Where the span's first frame is late, the frame before it is
+    moved to the span's start, or where there is none, the first frame itself.
+
+    Raises InvalidInputError where no frame is shown in the span, or for less than a frame lasts.
+    """
+    if window.frames and window.frames[0] <= _LONGEST_WAIT:
+        return window
+    with av.open(str(window.path)) as container:
+        packets = video_packets(container)
+        times = [Fraction((packet.pts or 0) * packet.time_base) for packet in packets]
+    first = min(window.frames, default=window.span.duration)
+    before = [time for time in times if time < window.origin]
+    is_held = before and window.span.duration >= _SHORTEST_HOLD
+    if not is_held and not window.frames:
+        raise InvalidInputError(f"{name}: no frame lies in {window.span}.")
+    shown = max(before) if before else window.origin + first
+    moved = window.path.with_suffix(".moved")
+    start = _move_frame(window.path, moved, shown, window.origin, name)
+    moved.replace(window.path)
+    rest = window.frames if before else window.frames[1:]
+    return replace(window, frames=(start - window.origin, *rest))
+
+
+def _move_frame(path: Path, moved: Path, shown: Fraction, target: Fraction, name: str) -> Fraction:
+    """Copy the window at `path` to `moved`, with the frame at `shown` seconds at `target`.
+
+    Returns its exact time, which is at most one unit of the stream's time base later.
+    """
+    start = target
+    with av.open(str(path)) as given:
+        picture = given.streams.video[0]
+        with _open_output(moved, picture, name) as output:
+            copies = {
+                stream.index: output.add_stream_from_template(stream, opaque=stream is picture)
+                for stream in given.streams
+            }
+            for packet in given.demux():
+                if packet.pts is None:
+                    continue
+                if packet.stream_index == picture.index:
+                    # A frame is decoded before it is shown, also one that is shown earlier now.
+                    if shown > target and packet.dts is not None:
+                        packet.dts -= ceil((shown - target) / packet.time_base)
+                    if packet.pts * packet.time_base == shown:
+                        packet.pts = ceil(target / packet.time_base)
+                        start = packet.pts * packet.time_base
+                packet.stream = copies[packet.stream_index]
+                output.mux(packet)
+    return start
 
 
 def _copy_packets(
@@ -115,8 +179,8 @@ def _copy_packets(
 ) -> _Copy:
     """Copy the source's packets from `begin` to `end` to `path`: one attempt with one lead."""
     with source_errors(source.name), source.open(begin, end) as container:
-        if source.seekable and begin > 0:
-            _seek(container, probe, begin)
+        if source.seekable and begin > 0 and not _seek(container, probe, begin):
+            return _copy_packets(source, probe, span, path, Fraction(0), end)
         copy = _Copy(
             probe,
             span,
@@ -173,9 +237,16 @@ def _supported_codecs(target: str) -> frozenset[str]:
         return frozenset(output.supported_codecs)
 
 
-def _seek(container: InputContainer, probe: Probe, begin: Fraction) -> None:
-    picture = video_stream(container, probe.name)
-    container.seek(int((probe.start + begin) / probe.time_base), stream=picture, backward=True)
+def _seek(container: InputContainer, probe: Probe, begin: Fraction) -> bool:
+    """Seek to a keyframe before `begin`; returns whether that was possible."""
+    # A transport stream whose pictures are far apart can only be searched by its sound.
+    for stream in (video_stream(container, probe.name), *container.streams.audio):
+        if stream.time_base:
+            offset = int((probe.start + begin) / stream.time_base)
+            with suppress(av.error.PermissionError):
+                container.seek(offset, stream=stream, backward=True)
+                return True
+    return False
 
 
 def _end_time(packet: Packet[Any]) -> Fraction:
@@ -214,7 +285,7 @@ class _Copy:
         return self.decodable and (self.to_end or not self._reached_end)
 
     def __post_init__(self) -> None:
-        base, first = self.probe.time_base, self.probe.first_pts
+        base, first = self.probe.time_base, self.probe.zero_pts
         self._first_pts = first + ceil(self.span.start / base)
         self._end_pts = first + ceil(self.span.end / base)
         # Whole seconds are whole ticks in nearly every time base, so the shift rounds nothing.
@@ -268,9 +339,7 @@ class _Copy:
     ) -> Iterator[Packet[Any]]:
         end = self.probe.start + self.span.end
         is_delayed = container.format.name in _DELAYED_FORMATS
-        for packet in container.demux(streams):
-            if packet.pts is None and packet.dts is None:
-                continue
+        for packet in self._timed(container.demux(streams)):
             self._unwrap(packet)
             if packet.stream_index == self.picture.index:
                 # A second field belongs to the frame of the field before it.
@@ -301,9 +370,33 @@ class _Copy:
             # show that the span is over. The last picture of a transport stream, however, is
             # complete only when the next picture begins.
             waits_for_picture = is_delayed and self.picture.index not in self._finished_streams
-            if _end_time(packet) >= end + _INTERLEAVING and not waits_for_picture:
+            patience = _INTERLEAVING if self._latest_dts is not None else _SPARSE_INTERLEAVING
+            if _end_time(packet) >= end + patience and not waits_for_picture:
                 return
         self._reached_end = True
+
+    def _timed(self, packets: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
+        """The packets that have times, or whose times follow from the first one that has.
+
+        libavformat gives none to the first pictures of a Matroska file that begins before zero, and
+        later pictures are decoded from these.
+        """
+        waiting: list[Packet[Any]] | None = []
+        for packet in packets:
+            is_picture = packet.stream_index == self.picture.index
+            if packet.pts is None and packet.dts is None:
+                if is_picture and packet.size and waiting is not None:
+                    waiting.append(packet)
+                continue
+            if is_picture and waiting is not None:
+                first = packet.pts if packet.dts is None else packet.dts
+                step = packet.duration or round(1 / self.probe.frame_rate / packet.time_base)
+                for place, early in enumerate(waiting):
+                    early.time_base = packet.time_base
+                    early.pts = early.dts = (first or 0) - step * (len(waiting) - place)
+                    yield early
+                waiting = None
+            yield packet
 
     def _unwrap(self, packet: Packet[Any]) -> None:
         """Undo a wraparound of the clock, so that times count from the start of the source."""
@@ -338,9 +431,7 @@ class _Copy:
         return is_past and not self.decodable and not self.from_start
 
     def window(self, path: Path) -> Window:
-        if not self._frame_pts:
-            raise InvalidInputError(f"{self.probe.name}: no frame lies in {self.span}.")
-        base, zero = self.probe.time_base, self.probe.first_pts * self.probe.time_base
+        base, zero = self.probe.time_base, self.probe.start
         frames = tuple(pts * base - zero - self.span.start for pts in sorted(self._frame_pts))
         missing = self.probe.start + self.span.end - self._latest_end
         if not self._finished_streams and missing > _MAX_MISSING:

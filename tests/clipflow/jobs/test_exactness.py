@@ -269,5 +269,6 @@ def test_a_truncated_source_is_not_accepted(cutter: Cutter, tmp_path: Path) -> N
 def test_a_very_low_frame_rate_is_cut(cutter: Cutter, tmp_path: Path) -> None:
     source = make_source(tmp_path / "slides.mp4", rate=Fraction(1, 5), seconds=20, sound=None)
     segment = cutter.cut(cutter.put(source), "4", "20")
-    assert frame_numbers(segment) == [1, 2, 3]
-    assert frame_times(segment) == [1, 6, 11]
+    # The first one is shown from 0 to 5 s.
+    assert frame_numbers(segment) == [0, 1, 2, 3]
+    assert frame_times(segment) == [0, 1, 6, 11]

@@ -226,6 +226,12 @@ def read_words(text: str | bytes, name: str) -> tuple[Word, ...]:
 
 # Unicode's categories of what stands before the character it belongs to.
 _OPENING = ("Ps", "Pi")
+# Vowels of Thai and Lao that are written before their consonant (Unicode's property
+# Logical_Order_Exception), and vowels and marks that are written after it: no line ends between.
+_LEADING_VOWELS = frozenset("\u0e40\u0e41\u0e42\u0e43\u0e44\u0ec0\u0ec1\u0ec2\u0ec3\u0ec4")
+_FOLLOWING_VOWELS = frozenset(
+    "\u0e2f\u0e30\u0e32\u0e33\u0e45\u0e46\u0eaf\u0eb0\u0eb2\u0eb3\u0ebd\u0ec6"
+)
 
 
 @dataclass(frozen=True)
@@ -257,6 +263,8 @@ def _starts_word(before: str, character: str) -> bool:
     if not (is_unspaced(before) or is_unspaced(character)):
         return False
     if unicodedata.category(before) in _OPENING:
+        return False
+    if before in _LEADING_VOWELS or character in _FOLLOWING_VOWELS:
         return False
     category = unicodedata.category(character)
     return category[0] in "LN" or category in _OPENING

@@ -83,9 +83,11 @@ def _style() -> str:
     return text
 
 
-# A recognizer's confidence, from 0 to 1, below which a word is marked for a person to look at. A
-# recognizer is calibrated roughly: below an even chance, more of its words are wrong than right.
-UNCERTAIN = 0.5
+# A recognizer's confidence, from 0 to 1, below which a word is marked for a person to look at.
+# Measured with `base` on 709 words of the demo's sample and of real speech in English, French and
+# Swedish, of which 22 were wrong: below 0.6 are 55 % of the wrong words and 5 % of the right ones,
+# 1 word in 15 of all. Below 0.5 there are 36 % and 3 %, below 0.8 68 % and 12 %.
+UNCERTAIN = 0.6
 
 
 @dataclass(frozen=True)

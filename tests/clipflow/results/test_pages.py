@@ -108,7 +108,7 @@ def test_words_that_two_shorts_share_lead_to_both() -> None:
 
 def test_words_recognised_with_low_confidence_are_marked_in_and_outside_of_shorts() -> None:
     texts = ["One", "two", "three", "four", "five", "six"]
-    scores = [0.2, 0.1, 0.9, 0.3, 0.5, None]
+    scores = [0.2, 0.1, 0.9, 0.3, 0.6, None]
     said = [
         Word(text=text, start=at, end=at + 1, score=score)
         for at, (text, score) in enumerate(zip(texts, scores, strict=True))

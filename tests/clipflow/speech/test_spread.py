@@ -43,4 +43,5 @@ def test_characters_are_put_together_again_as_words() -> None:
 
 
 def test_thai_marks_and_opening_brackets_stay_with_their_character() -> None:
-    assert split_words("กิน “ข้าว”") == ["กิ", "น", "“ข้", "า", "ว”"]
+    assert split_words("กิน “ข้าว”") == ["กิ", "น", "“ข้า", "ว”"]
+    assert split_words("เวลา") == ["เว", "ลา"]

@@ -6,12 +6,16 @@ comes next; whatever it is given to hear, it writes the same line.
 
 import json
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
-import transformers
 from ctranslate2.converters import TransformersConverter
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+# Imported without its types, which are incomplete: its constructors count as untyped calls.
+transformers: Any = import_module("transformers")
 
 # Tokens of text, which come before the special ones.
 _TEXT_TOKENS = 400

@@ -7,11 +7,12 @@ parsed one, so that it sees nothing that was not checked.
 
 import posixpath
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, isfinite
-from urllib.parse import unquote, urlsplit
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import m3u8
 
@@ -77,6 +78,7 @@ _MAX_CHUNK_SECONDS = 86_400
 # Characters that end a line for some parsers only, so that two parsers would see different lines.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029]")
 _RANGE = re.compile(r"(\d{1,15})(?:@(\d{1,15}))?", re.ASCII)
+_OFFSET = re.compile(r"\d{1,15}", re.ASCII)
 _VECTOR = re.compile(r"0[xX][0-9a-fA-F]{1,32}", re.ASCII)
 
 
@@ -203,8 +205,10 @@ def _check_text(text: str, key: str) -> None:
 def _best_variant(content: m3u8.M3U8, key: str) -> str:
     if not content.playlists:
         raise InvalidInputError(f"{key} is a master playlist without variants.")
-    best = max(content.playlists, key=lambda variant: variant.stream_info.bandwidth or 0)
-    if any(media.type == "AUDIO" and media.uri for media in best.media):
+    best = max(content.playlists, key=_variant_rank)
+    renditions = [media for media in best.media if media.type == "AUDIO"]
+    # A rendition without a URI is in the variant's own chunks (RFC 8216, 4.3.4.1).
+    if renditions and all(media.uri for media in renditions):
         raise InvalidInputError(
             f"{key} keeps its sound in playlists of its own.",
             "Name a playlist whose chunks hold both picture and sound.",
@@ -212,17 +216,37 @@ def _best_variant(content: m3u8.M3U8, key: str) -> str:
     return resolve_uri(key, best.uri or "")
 
 
+# The beginnings of the names of video codecs in CODECS (RFC 6381).
+_VIDEO_CODECS = ("avc", "hev", "hvc", "dvh", "dva", "vp0", "vp8", "vp9", "av0", "mp4v", "vvc")
+
+
+def _variant_rank(variant: m3u8.Playlist) -> tuple[int, bool, int]:
+    """Higher for the better variant: one with a picture, with its sound in it, of more bits."""
+    stated = variant.stream_info
+    codecs = [codec.strip().lower() for codec in (stated.codecs or "").split(",") if codec.strip()]
+    if stated.resolution or any(codec.startswith(_VIDEO_CODECS) for codec in codecs):
+        picture = 2
+    else:
+        # Without codecs nothing is known; with codecs of audio alone there is no picture.
+        picture = 0 if codecs else 1
+    renditions = [media for media in variant.media if media.type == "AUDIO"]
+    has_sound = not renditions or not all(media.uri for media in renditions)
+    return picture, has_sound, stated.bandwidth or 0
+
+
 def _playlist(content: m3u8.M3U8, key: str) -> Playlist:
     chunks: list[Chunk] = []
     starts, total, offset = [], Fraction(0), 0
+    in_queries = _ranges_in_queries(content.segments, key)
     for place, segment in enumerate(content.segments):
         what = f"{key}: chunk {place}"
-        media, offset = _part(segment.uri, segment.byterange, offset, what)
+        declared = segment.byterange or in_queries.get(place)
+        media, offset = _part(segment.uri, declared, offset, what)
         header = segment.init_section
         chunk = Chunk(
             media,
             _seconds(segment.duration, what),
-            _part(header.uri, header.byterange, 0, what)[0] if header else None,
+            _header(header, what) if header else None,
             _key(segment.key, what),
         )
         for uri in chunk.uris:
@@ -251,6 +275,76 @@ def _part(uri: str | None, given: str | None, offset: int, what: str) -> tuple[R
         raise InvalidInputError(f"{what} has an invalid byte range.")
     offset = int(match[2]) if match[2] else offset
     return Resource(uri or "", f"{int(match[1])}@{offset}"), offset + int(match[1])
+
+
+def _header(given: Any, what: str) -> Resource:
+    start, end = _offsets_in_query(given.uri or "")
+    in_query = None if start is None or end is None else f"{end - start + 1}@{start}"
+    return _part(given.uri, given.byterange or in_query, 0, what)[0]
+
+
+# Bytes a second of which any picture has more: a count of seconds in a query is not one of bytes.
+_FEWEST_BYTES_A_SECOND = 1000
+# Bytes: the length of a last chunk of which only the beginning is given: to the object's end.
+_TO_THE_END = 1 << 40
+
+
+def _ranges_in_queries(segments: Sequence[Any], key: str) -> dict[int, str]:
+    """The byte ranges of chunks whose addresses have them in queries: `all.ts?start=0&end=99`.
+
+    Some servers cut chunks out of one file so; in a bucket only the file is there. By the number of
+    the chunk, as `length@offset`. Raises InvalidInputError where several chunks are of one object,
+    and their addresses do not say which bytes of it.
+    """
+    groups: dict[str, list[int]] = {}
+    for place, segment in enumerate(segments):
+        if not segment.byterange and "?" in (segment.uri or ""):
+            groups.setdefault(segment.uri.partition("?")[0], []).append(place)
+    found: dict[int, str] = {}
+    for places in groups.values():
+        if len({segments[place].uri for place in places}) == 1:
+            continue
+        offsets = [_offsets_in_query(segments[place].uri) for place in places]
+        starts = [start for start, _ in offsets if start is not None]
+        seconds = sum(segments[place].duration or 0 for place in places[:-1])
+        if len(starts) < len(places) or sorted(set(starts)) != starts:
+            raise _unclear_offsets(key)
+        if starts[-1] - starts[0] < _FEWEST_BYTES_A_SECOND * seconds:
+            raise _unclear_offsets(key)
+        ends = [end for _, end in offsets]
+        # The end is that of the last byte, unless the next chunk begins with that very byte.
+        is_last = not any(e == s for e, s in zip(ends[:-1], starts[1:], strict=True))
+        for number, place in enumerate(places):
+            end = ends[number]
+            if end is not None:
+                length = end - starts[number] + is_last
+            elif number + 1 < len(places):
+                length = starts[number + 1] - starts[number]
+            else:
+                length = _TO_THE_END
+            if length <= 0:
+                raise _unclear_offsets(key)
+            found[place] = f"{length}@{starts[number]}"
+    return found
+
+
+def _offsets_in_query(uri: str) -> tuple[int | None, int | None]:
+    """The first and the last byte in a URI's query: `start` and `end`, or `range=first-last`."""
+    fields = {name.lower(): value for name, value in parse_qsl(uri.partition("?")[2])}
+    both = next((fields[name] for name in ("range", "byterange", "bytes") if name in fields), "")
+    first, _, last = both.partition("-")
+    start, end = fields.get("start", first), fields.get("end", last)
+    return (
+        int(start) if _OFFSET.fullmatch(start) else None,
+        int(end) if _OFFSET.fullmatch(end) else None,
+    )
+
+
+def _unclear_offsets(key: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"{key} has several chunks in one object, and no byte ranges of them.",
+        "Write them as EXT-X-BYTERANGE.",
+    )
 
 
 def _key(given: m3u8.Key | None, what: str) -> EncryptionKey | None:

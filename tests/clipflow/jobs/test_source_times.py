@@ -59,6 +59,26 @@ def test_hls_is_cut_by_the_times_in_its_chunks(
     assert max(apart) < Fraction(1, 1000)
 
 
+@pytest.mark.parametrize("has_ends", [True, False])
+def test_hls_whose_chunks_are_offsets_in_one_object_is_cut(
+    has_ends: bool, cutter: Cutter, tmp_path: Path
+) -> None:
+    source = make_source(tmp_path / "s.ts", seconds=12, sound=("-c:a", "aac"), clicks=True)
+    playlist, chunks = make_hls(source, tmp_path, "mpegts", "2")
+    text, start, whole = playlist.read_text(), 0, tmp_path / "all.ts"
+    with whole.open("wb") as file:
+        for chunk in chunks:
+            file.write(chunk.read_bytes())
+            end = file.tell()
+            query = f"start={start}&end={end - 1}" if has_ends else f"start={start}"
+            text, start = text.replace(chunk.name, f"all.ts?{query}"), end
+    playlist.write_text(text)
+    cutter.put(whole)
+    segment = cutter.cut(cutter.put(playlist), "3.2", "11.5")
+    assert frame_numbers(segment) == frames_in("3.2", "11.5", 25)
+    assert len(clicks(segment)) == len(flashes(segment)) == 8
+
+
 def test_hls_is_cut_past_the_wrap_of_its_clock(cutter: Cutter, tmp_path: Path) -> None:
     # The 33-bit clock of a transport stream wraps around after 95443.7 s.
     source = make_source(tmp_path / "s.ts", seconds=220, sound=("-c:a", "aac"), clicks=True)

@@ -49,6 +49,67 @@ def test_byte_ranges_without_an_offset_get_one() -> None:
     assert "50@100" in read(text).text(str)
 
 
+AUDIO_ONLY = '#EXT-X-STREAM-INF:BANDWIDTH=96000,CODECS="mp4a.40.2"\naudio.m3u8\n'
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        'BANDWIDTH=90000,RESOLUTION=320x180,CODECS="avc1.42c01e,mp4a.40.2"',
+        'BANDWIDTH=90000,CODECS="hvc1.1.6.L93.B0, mp4a.40.2"',
+        "BANDWIDTH=90000,RESOLUTION=320x180",
+        "BANDWIDTH=90000",
+    ],
+)
+def test_a_variant_of_sound_alone_is_not_chosen(picture: str) -> None:
+    video = f"#EXT-X-STREAM-INF:{picture}\nlow.m3u8\n"
+    for text in (AUDIO_ONLY + video, video + AUDIO_ONLY):
+        assert parse_playlist(f"#EXTM3U\n{text}", "e/hls/index.m3u8") == "e/hls/low.m3u8"
+
+
+def test_a_variant_with_its_sound_in_it_is_chosen_before_one_without() -> None:
+    media = '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="en"'
+    text = f'#EXTM3U\n{media},URI="en.m3u8"\n'
+    apart = '#EXT-X-STREAM-INF:BANDWIDTH=900,RESOLUTION=2x2,AUDIO="a"\nhigh.m3u8\n'
+    whole = "#EXT-X-STREAM-INF:BANDWIDTH=100,RESOLUTION=2x2\nlow.m3u8\n"
+    assert parse_playlist(text + apart + whole, "e/i.m3u8") == "e/low.m3u8"
+    with pytest.raises(InvalidInputError, match="sound in playlists of its own"):
+        parse_playlist(text + apart, "e/i.m3u8")
+    # The rendition without a URI is in the chunks.
+    assert parse_playlist(f"#EXTM3U\n{media}\n{apart}", "e/i.m3u8") == "e/high.m3u8"
+
+
+@pytest.mark.parametrize(
+    ("queries", "ranges"),
+    [
+        (["start=0&end=9399", "start=9400&end=18799"], ["9400@0", "9400@9400"]),
+        (["start=0&end=9400", "start=9400&end=18800"], ["9400@0", "9400@9400"]),
+        (["start=0", "start=9400"], ["9400@0", f"{1 << 40}@9400"]),
+        (["range=0-9399", "range=9400-18799"], ["9400@0", "9400@9400"]),
+    ],
+)
+def test_offsets_in_the_queries_of_chunks_are_byte_ranges(
+    queries: list[str], ranges: list[str]
+) -> None:
+    chunks = "".join(f"#EXTINF:2,\nall.ts?{query}\n" for query in queries)
+    text = read(f"{HEAD}{chunks}#EXT-X-ENDLIST\n").text(str)
+    assert [f"#EXT-X-BYTERANGE:{part}" in text for part in ranges] == [True, True]
+
+
+def test_other_queries_of_one_object_are_refused_and_of_several_ignored() -> None:
+    for queries in (("start=0", "start=2"), ("v=1", "v=2"), ("start=9400", "start=0")):
+        chunks = "".join(f"#EXTINF:2,\nall.ts?{query}\n" for query in queries)
+        with pytest.raises(InvalidInputError, match="no byte ranges of them"):
+            read(f"{HEAD}{chunks}#EXT-X-ENDLIST\n")
+    chunks = "".join(f"#EXTINF:2,\n{n}.ts?v={n}&start={n}\n" for n in range(3))
+    assert "BYTERANGE" not in read(f"{HEAD}{chunks}#EXT-X-ENDLIST\n").text(str)
+    header = '#EXT-X-MAP:URI="all.mp4?start=0&end=699"\n'
+    chunks = "".join(f"#EXTINF:2,\nall.mp4?start={n}&end={n + 9999}\n" for n in (700, 10_700))
+    text = read(f"{HEAD}{header}{chunks}#EXT-X-ENDLIST\n").text(str)
+    assert 'BYTERANGE="700@0"' in text
+    assert "#EXT-X-BYTERANGE:10000@10700" in text
+
+
 def test_a_master_playlist_leads_to_its_best_variant() -> None:
     text = (
         "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=100\nlow/i.m3u8\n"

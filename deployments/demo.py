@@ -26,7 +26,8 @@ from deployments.local_stack import RunningStack, StackError, running_stack
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "demo" / "sample"
-TALK = SAMPLE / "main.mp4"
+# Both speakers are seen in it, side by side.
+TALK = SAMPLE / "two-shot.mp4"
 OUT = ROOT / "out"
 
 TENANT = "demo"

@@ -213,7 +213,7 @@ def _scaled(stream: Any, probe: Probe, **size: Any) -> Any:
     """In another size and in BT.709."""
     if is_hdr(probe.colour):
         # Tone mapping after scaling down, because it is the most expensive of all filters.
-        return tone_map(stream.filter("scale", **size))
+        return tone_map(stream.filter("scale", **size), probe)
     given = MATRICES.get(matrix_of(probe), "auto")
     matrices = {"in_color_matrix": given, "out_color_matrix": "bt709", "out_range": "tv"}
     return stream.filter("scale", **size, **matrices)

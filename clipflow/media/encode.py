@@ -32,6 +32,8 @@ _LARGE, _LEAN = 1920 * 1088, ":rc-lookahead=4:bframes=1"
 _TRANSPOSE = {90: ["cclock"], 180: ["hflip", "vflip"], 270: ["clock"]}
 # H.273's matrix coefficients by their names in ffmpeg's scale filter.
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
+# H.273's primaries and matrix of BT.2020.
+_BT2020 = 9
 # Seconds: less than a sample, and more than any container's rounding.
 _INAUDIBLE, _GAP = 1e-5, 0.005
 FLAC_IN_MP4 = {"acodec": "flac", "strict": "experimental"}
@@ -207,7 +209,7 @@ def rotate(stream: Any, source: Probe) -> Any:
 def convert(stream: Any, source: Probe, target: OutputFormat) -> Any:
     """Scale, pad and convert the source's upright pictures to the output format."""
     if is_hdr(source.colour) and not is_hdr(target.colour):
-        stream = tone_map(stream)
+        stream = tone_map(stream, source)
     size, wanted = (source.width, source.height), (target.width, target.height)
     fits = source.square and size == wanted and limited(source.colour) == target.colour
     if not fits or source.colour.full_range:
@@ -246,14 +248,26 @@ def _matrices(source: Probe, target: OutputFormat) -> dict[str, str]:
     }
 
 
-def tone_map(stream: Any) -> Any:
+def tone_map(stream: Any, source: Probe) -> Any:
     """Tone-map HDR (PQ or HLG) to SDR in BT.709, with the filters that ffmpeg's wiki names."""
+    colour = source.colour
+    # Windows carry no colour, so what only the source's container declares is given here.
+    stream = stream.filter(
+        "setparams",
+        range="pc" if colour.full_range else "tv",
+        color_primaries=_BT2020 if colour.primaries == UNSPECIFIED else colour.primaries,
+        color_trc=colour.transfer,
+        colorspace=_BT2020 if colour.matrix == UNSPECIFIED else colour.matrix,
+    )
     return (
         stream.filter("zscale", transfer="linear", npl=100)
         .filter("format", "gbrpf32le")
         .filter("zscale", primaries="bt709")
         .filter("tonemap", "hable", desat=0)
-        .filter("zscale", transfer="bt709", matrix="bt709", range="tv")
+        .filter("zscale", transfer="bt709")
+        # Integers have no values outside of BT.709, which versions of zscale convert differently.
+        .filter("format", "gbrp10le")
+        .filter("zscale", matrix="bt709", range="tv")
         .filter("format", "yuv420p")
     )
 

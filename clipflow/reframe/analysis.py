@@ -182,7 +182,7 @@ def _turn(film: Film, before: float, after: float) -> float:
     """When, between two frames that were seen and are of two shots, the picture changes."""
     between = [
         (time, film.scaled(frame, _CUT_SIDE / max(film.shown(frame))).astype(np.int16))
-        for time, frame in _frames(film, since=before, until=after)
+        for time, frame in decoded_frames(film, since=before, until=after)
     ]
     changes = [np.abs(b[1] - a[1]).mean() for a, b in pairwise(between)]
     cut = int(np.argmax(changes))
@@ -191,7 +191,7 @@ def _turn(film: Film, before: float, after: float) -> float:
 
 def _seen_frames(film: Film) -> Iterator[tuple[float, av.VideoFrame]]:
     """At least five frames a second of the film, where it has them, with their times."""
-    frames = _frames(film, sparsely=True)
+    frames = decoded_frames(film, sparsely=True)
     listed = _listed_times(film)
     last = -inf
     for time, frame in frames:
@@ -210,12 +210,12 @@ def _between(
     first, last = bisect_right(listed, after + _SAME_TIME), bisect_left(listed, before - _SAME_TIME)
     if first >= last:
         return
-    for time, frame in _frames(film, since=after, until=before):
+    for time, frame in decoded_frames(film, since=after, until=before):
         if after + _SAME_TIME < time < before - _SAME_TIME:
             yield time, frame
 
 
-def _frames(
+def decoded_frames(
     film: Film, *, sparsely: bool = False, since: float = 0.0, until: float = inf
 ) -> Iterator[tuple[float, av.VideoFrame]]:
     """The film's frames of `since ≤ t ≤ until`, with t, in seconds from its first one.

@@ -185,6 +185,10 @@ def shorts(
     ] = None,
     speaker_track: SpeakerTrack = None,
     out: Out = OUT,
+    debug_framing: Annotated[
+        bool,
+        typer.Option("--debug-framing", help="Also videos that show faces and crops."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Make everything again.")] = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -212,9 +216,11 @@ def shorts(
         check_video(video, config.audio_track)
         check_folder(out, short_files(video, count))
         with connect(output, may_start=True):
-            from deployments.command.shorts import make_shorts
+            from deployments.command.shorts import make_shorts, write_debug_videos
 
-            make_shorts(video, config, background, subtitles, tracks, out, force, output)
+            results = make_shorts(video, config, background, subtitles, tracks, out, force, output)
+            if debug_framing:
+                write_debug_videos(video, config, results, output)
 
 
 @app.command(epilog=CLIPS)

@@ -8,8 +8,13 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from clipflow.domain.keys import ShortsKeys
+from clipflow.domain.layouts import Layout
 from clipflow.domain.shorts import ShortsConfig
-from clipflow.settings import settings
+from clipflow.domain.timecode import parse_timecode
+from clipflow.jobs.transcription import read_transcript
+from clipflow.media.probe import probe_source
+from clipflow.media.source import LocalSource
+from clipflow.settings import models, settings
 from clipflow.storage.objects import ObjectStore, shorts_store
 from clipflow.subtitles.reading import read_subtitles
 from deployments.command.files import (
@@ -22,6 +27,7 @@ from deployments.command.files import (
     relative_path,
     short_files,
     upload_once,
+    whole_file,
 )
 from deployments.command.follow import follow, start_shorts
 from deployments.command.output import ExitCode, Output
@@ -102,7 +108,7 @@ def make_shorts(
     out: Path,
     force: bool,
     output: Output,
-) -> None:
+) -> Results:
     """Uploads, runs, follows and downloads; what is made is downloaded also where a part failed."""
     video = LocalVideo.of(path)
     output.document |= {"job": "shorts", "name": video.keys.video_id}
@@ -120,6 +126,34 @@ def make_shorts(
         output.fail(ExitCode.FAILED, f"{job.state}: {job.failure(read_record(video.keys))}")
     else:
         output.line(message)
+    return results
+
+
+def write_debug_videos(path: Path, config: ShortsConfig, results: Results, output: Output) -> None:
+    """Writes `talk-1.framing.mp4` beside each short: its moment with faces and crops drawn."""
+    # Imported here, because it imports OpenCV, which no other command needs.
+    from clipflow.reframe.analysis import Film
+    from clipflow.reframe.debug_video import write_debug_video
+
+    video = LocalVideo.of(path)
+    probe = probe_source(LocalSource(path))
+    transcript = read_transcript(video.keys, video.objects)
+    layout = Layout.STACK if config.background_video else config.layout
+    zero = Film(path).first_time
+    written = []
+    for file, record in results.made:
+        start, end = (parse_timecode(record[name]) for name in ("start", "end"))
+        size = probe.width, probe.height
+        film = Film(path, size, probe.rotation, zero + start, zero + end, probe.mirrored)
+        words = transcript.within(float(start), float(end)).words
+        target = file.with_suffix(".framing.mp4")
+        with output.spinner(f"Writing {target.name}"), whole_file(target) as part:
+            write_debug_video(
+                film, part, layout, config.aspect, words, models().face_model, models().mouth_model
+            )
+        written.append(str(target))
+        output.line(f"Framing: {relative_path(target)}")
+    output.document["debugFraming"] = written
 
 
 def _print_results(results: Results, output: Output) -> None:

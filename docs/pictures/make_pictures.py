@@ -47,9 +47,11 @@ from clipflow.settings import limits
 
 FOLDER = Path(__file__).parent
 SAMPLE = FOLDER.parents[1] / "demo" / "sample"
-TALK, GUEST = LocalSource(SAMPLE / "main.mp4"), LocalSource(SAMPLE / "guest.mp4")
+TALK, GUEST = LocalSource(SAMPLE / "two-shot.mp4"), LocalSource(SAMPLE / "guest.mp4")
 # What is rendered for one picture, and where in it the picture is taken, in seconds.
 _SPAN, _AT = Span(Fraction(21), Fraction(24)), 1.7
+# The host speaks, and then the guest.
+_CHANGE = Span(Fraction(7), Fraction(13))
 _WIDTH = 270
 _DEADLINE = 300.0
 # Seconds of a short on the page of results.
@@ -58,12 +60,13 @@ _SECONDS = 15
 
 @dataclass(frozen=True)
 class Look:
-    """How a short of `span` looks."""
+    """How a short of `span` looks, `at` seconds after its start."""
 
     layout: Layout = Layout.STACK
     style: CaptionStyle = CaptionStyle.KARAOKE
     background: LocalSource | None = None
     span: Span = _SPAN
+    at: float = _AT
 
 
 LOOKS = {
@@ -71,6 +74,9 @@ LOOKS = {
     "layout-stack-background.jpg": Look(background=GUEST),
     "layout-blur.jpg": Look(Layout.FIT),
     "layout-crop.jpg": Look(Layout.CROP),
+    "layout-split.jpg": Look(Layout.SPLIT),
+    "layout-auto-host.jpg": Look(Layout.AUTO, span=_CHANGE),
+    "layout-auto-guest.jpg": Look(Layout.AUTO, span=_CHANGE, at=5.0),
     "captions-plain.jpg": Look(Layout.FIT, CaptionStyle.PLAIN),
     "captions-none.jpg": Look(Layout.FIT, CaptionStyle.NONE),
 }
@@ -127,7 +133,7 @@ def picture(look: Look, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         short = render(look, Path(folder))
         scale = ["-vf", f"scale={_WIDTH}:-2", "-frames:v", "1", "-q:v", "4", "-bitexact"]
-        _ffmpeg("-ss", str(_AT), "-i", str(short), *scale, str(path))
+        _ffmpeg("-ss", str(look.at), "-i", str(short), *scale, str(path))
 
 
 def picture_of_page(path: Path) -> None:
@@ -148,8 +154,10 @@ def picture_of_page(path: Path) -> None:
 
 def _shown(moment: Moment, folder: Path) -> tuple[int, str]:
     """Bytes of the moment's short, and its poster."""
-    short = render(replace(Look(), span=Span(moment.start, moment.end)), folder)
-    return short.stat().st_size, poster(LocalSource(short), _WIDTH)
+    short = render(replace(Look(Layout.AUTO), span=Span(moment.start, moment.end)), folder)
+    return short.stat().st_size, poster(
+        LocalSource(short), _WIDTH, Machine(folder, limits().ffmpeg)
+    )
 
 
 async def _shot(html: Path, path: Path) -> None:

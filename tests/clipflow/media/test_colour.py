@@ -1,6 +1,7 @@
 """The colour of a clip's frames, decoded by the clip's own colour tags."""
 
 import subprocess
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from clipflow.media.output_format import common_format
+from clipflow.media.output_format import OutputFormat, common_format, to_sdr
 from clipflow.media.probe import Colour, probe_source
 from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import LocalSource
@@ -27,13 +28,15 @@ def flat(path: Path, size: str, pixels: str, codec: tuple[str, ...]) -> Path:
     return path
 
 
-def clip_of(path: Path) -> av.VideoFrame:
+def clip_of(
+    path: Path, change: Callable[[OutputFormat], OutputFormat] = lambda target: target
+) -> av.VideoFrame:
     """The first frame of a clip of the source's first half second."""
     source = LocalSource(path)
     probe, span = probe_source(source), Span(Fraction(0), Fraction(1, 2))
     window = fetch_window(source, probe, span, path.with_suffix(".nut"))
     made = path.with_suffix(".made.mp4")
-    smart_cut(window, probe, common_format([probe]), made, a_machine())
+    smart_cut(window, probe, change(common_format([probe])), made, a_machine())
     with av.open(str(made)) as container:
         return next(container.decode(video=0))
 
@@ -74,3 +77,24 @@ def test_hdr_in_rgb_is_cut_with_the_matrix_of_its_primaries(tmp_path: Path) -> N
     red, green, blue = BRICK
     luma = 16 + 219 / 255 * (0.2627 * red + 0.678 * green + 0.0593 * blue)
     assert frame.to_ndarray()[20, 20] == pytest.approx(luma, abs=2)
+
+
+VP9 = ("-c:v", "libvpx-vp9", "-profile:v", "2", "-deadline", "realtime", "-cpu-used", "8")
+
+
+@pytest.mark.parametrize("suffix", ["webm", "mkv", "mp4"])
+def test_hdr_that_only_the_container_declares_becomes_one_sdr(suffix: str, tmp_path: Path) -> None:
+    # A saturated green outside of BT.709, which versions of ffmpeg would convert differently.
+    filters = (
+        "scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le,"
+        "setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc:range=tv"
+    )
+    path = tmp_path / f"hdr.{suffix}"
+    green = ["-f", "lavfi", "-i", "color=c=0x10c010:s=320x180:r=25:d=1,format=gbrp"]
+    run = [FFMPEG, "-v", "error", "-y", *green, "-vf", filters, *VP9, str(path)]
+    subprocess.run(run, check=True)
+    frame = clip_of(path, to_sdr)
+    tags = (int(frame.color_primaries), int(frame.color_trc), int(frame.colorspace))
+    assert tags == (1, 1, 1)
+    planes = frame.to_ndarray()
+    assert planes[90, 160] == pytest.approx(173, abs=2)

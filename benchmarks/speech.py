@@ -186,14 +186,19 @@ def plain_words(text: str) -> list[str]:
 
 def word_errors(said: str, recognized: str) -> tuple[int, int]:
     """The fewest words to insert, leave out or replace between two texts, and the words said."""
-    expected, found = plain_words(said), plain_words(recognized)
+    expected = plain_words(said)
+    return edit_distance(expected, plain_words(recognized)), len(expected)
+
+
+def edit_distance(expected: Sequence[str], found: Sequence[str]) -> int:
+    """The fewest words to insert, leave out or replace that make one of the other."""
     row = list(range(len(found) + 1))
     for place, word in enumerate(expected, 1):
         diagonal, row[0] = row[0], place
         for at, other in enumerate(found, 1):
             fewest = min(row[at] + 1, row[at - 1] + 1, diagonal + (word != other))
             diagonal, row[at] = row[at], fewest
-    return row[-1], len(expected)
+    return row[-1]
 
 
 def start_errors(truth: Sequence[Timed], found: Sequence[Timed]) -> list[float]:

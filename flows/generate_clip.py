@@ -15,7 +15,7 @@ from clipflow.settings import limits, settings
 from tasks.clips import find_made, find_sources, plan, stitch_segments
 from tasks.dispatch import queue_behind, start_queued
 from tasks.fan_out import extract_all, run_concurrency
-from tasks.flow_runs import GENERATE_CLIP
+from tasks.flow_runs import GENERATE_CLIP, clip_request
 from tasks.records import read_record, set_complete, set_failed, set_in_progress
 from tasks.recovery import STATE_HOOKS, stop_if_ended
 from tasks.run_page import failure_of, publish_clip, tag_run
@@ -45,20 +45,21 @@ def generate_clip(
         tenant_id: Whose episode it is: the first half of its records' `pk`.
         episode_id: The episode: the second half, and the folder of its tracks.
         clip_id: The clip: its record's `sk` is `clip#` and this.
-        segments: What to cut, as `{"startTime": "00:01:00", "endTime": "00:01:30"}`, in seconds
-            too; also `speaker` and `order`. Empty: the segments of its record.
-        source_key: The object to cut from. Empty: its record's, else the episode's tracks.
-        force: Make it also where it is made already, from the same.
-        audio_track: Which sound of the source: a number from 0, or a language such as `en`. Empty:
-            its record's, else the source's default.
+        segments: What to cut, as `{"startTime": "00:01:00", "endTime": "00:01:30"}`, or in
+            seconds; also `speaker` and `order`. Default: the segments of its record.
+        source_key: The object to cut from. Default: its record's, otherwise the episode's tracks.
+        force: Make it even if it is already made from the same source and times.
+        audio_track: Which sound of the source: a number from 0, or a language such as `en`.
+            Default: its record's, otherwise the source's default.
     """
-    fields = {
-        "clipId": clip_id,
-        "segments": segments,
-        "sourceKey": source_key,
-        "audioTrack": audio_track,
-    }
-    clip = ClipRequest.read(fields, "the requested clip")
+    clip = clip_request(
+        {
+            "clip_id": clip_id,
+            "segments": segments,
+            "source_key": source_key,
+            "audio_track": audio_track,
+        }
+    )
     keys = ClipKeys(tenant_id, episode_id, clip_id, settings().key_prefix)
     tag_run(keys)
     run_id = str(runtime.flow_run.get_id())

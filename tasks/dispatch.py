@@ -27,7 +27,7 @@ from clipflow.domain.errors import ClipflowError
 from clipflow.domain.keys import ClipKeys
 from clipflow.storage.records import record_store
 from tasks.children import ACTIVE_STATES
-from tasks.flow_runs import GENERATE_CLIP, parse_request, tags_of, this_run
+from tasks.flow_runs import GENERATE_CLIP, clip_request, parse_request, tags_of, this_run
 from tasks.retries import RECORDS
 from tasks.telemetry import trace_labels
 
@@ -204,15 +204,9 @@ def _repeats(run: FlowRun, keys: ClipKeys, made: ClipRequest) -> bool:
     """Whether the run, with the clip's record as it is now, would make what was made already."""
     if run.parameters.get("force"):
         return False
-    fields = {
-        "clipId": keys.clip_id,
-        "segments": run.parameters.get("segments"),
-        "sourceKey": run.parameters.get("source_key"),
-        "audioTrack": run.parameters.get("audio_track"),
-    }
     try:
         record = record_store().clip(keys) or ClipRecord()
-        return record.complete_request(ClipRequest.read(fields, "the queued clip")) == made
+        return record.complete_request(clip_request(run.parameters)) == made
     except ClipflowError:
         return False  # the run itself will meet the error, and report it
 

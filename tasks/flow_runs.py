@@ -12,7 +12,7 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import MissingContextError, ObjectNotFound
 
 from clipflow.domain import errors
-from clipflow.domain.clips import BeginClipGeneration
+from clipflow.domain.clips import BeginClipGeneration, ClipRequest
 from clipflow.domain.errors import (
     ClipflowError,
     DeadlineExceededError,
@@ -82,6 +82,17 @@ def clip_keys(parameters: dict[str, Any]) -> ClipKeys:
         parameters["clip_id"],
         settings().key_prefix,
     )
+
+
+def clip_request(parameters: dict[str, Any]) -> ClipRequest:
+    """The clip that a run of `generate-clip` was requested to make. Raises InvalidInputError."""
+    fields = {
+        "clipId": parameters["clip_id"],
+        "segments": parameters.get("segments"),
+        "sourceKey": parameters.get("source_key"),
+        "audioTrack": parameters.get("audio_track"),
+    }
+    return ClipRequest.read(fields, "the requested clip")
 
 
 def shorts_keys(parameters: dict[str, Any]) -> ShortsKeys:

@@ -20,7 +20,7 @@ import pysubs2
 
 from clipflow.captions.groups import FULL_SIZE, SHORT_GAP, Group, Token, groups, left_out
 from clipflow.captions.typefaces import FOLDER, ROW_HEIGHT, typeface_of
-from clipflow.domain.shorts import CaptionStyle
+from clipflow.domain.shorts import CaptionDrawing, CaptionStyle
 from clipflow.domain.transcript import Word
 
 # Hundredths of a second that the last state outlives the last frame.
@@ -65,43 +65,22 @@ def states(group: Group, following: Group | None, clock: FrameClock) -> list[int
 logger = logging.getLogger(__name__)
 
 WIDTH, HEIGHT = 1080, 1920
-# Yellow stands out from white on nearly every picture; blue, green, red in this order.
-_SPOKEN, _OTHER = "&H00E6FF&", "&HFFFFFF&"
 # Pixels. No shadow: behind such an outline it is not seen, and it is a third of the drawing.
 _OUTLINE = 6
 _STYLE = "Caption"
 # Takes a row's direction from its text: right to left for Arabic and Hebrew (libass).
 _DIRECTION_OF_TEXT = -1
-# Stands between a backslash and a letter, so that they are no command; it has no width.
+# Put between a backslash and a letter, so that they are no ASS command; it has no width.
 _WORD_JOINER = "\u2060"
-# Have no width either; a row that begins with one runs left to right, or right to left.
+# Have no width either; a row that starts with one runs left to right, or right to left.
 _LEFT_TO_RIGHT, _RIGHT_TO_LEFT = "\u200e", "\u200f"
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """How a caption style draws its words, in the colours of ASS.
-
-    With `follows_speech` each word is drawn in the colour `spoken` while it is said.
-    """
-
-    other: str = _OTHER
-    spoken: str = _SPOKEN
-    follows_speech: bool = False
-
-
-# Every caption style that draws anything: an entry here and a member of CaptionStyle add another.
-STYLES = {
-    CaptionStyle.KARAOKE: Drawing(follows_speech=True),
-    CaptionStyle.PLAIN: Drawing(),
-}
-
-
-@dataclass(frozen=True)
 class CaptionLook:
-    """What all captions of a short share, and whether most of it is Arabic, Hebrew or the like."""
+    """What all captions of a short share; `runs_left`: most of the text is right-to-left."""
 
-    drawing: Drawing
+    drawing: CaptionDrawing
     centre: tuple[int, int]
     runs_left: bool
 
@@ -119,10 +98,10 @@ def captions(
     sorted. A word lights up with the first frame at or after its start, to the frame. Text stays
     between 160 and 920 of the width, 110 pixels around `centre_y`: the platforms lay their buttons
     over the right 120 to 150 pixels, the top eighth and the lower quarter. Characters that none
-    of our fonts has are left out, and logged.
+    of the included fonts has are left out, and logged.
     """
     subtitles = _empty(size)
-    drawing = STYLES.get(style)
+    drawing = style.drawing
     if drawing and frame_times:
         _log_left_out(left_out(words))
         clock = FrameClock(frame_times)
@@ -137,7 +116,7 @@ def captions(
 
 
 def burned_in(stream: Any, ass_path: Path) -> Any:
-    """`stream` with the captions of `ass_path` drawn on it, in our fonts.
+    """`stream` with the captions of `ass_path` drawn on it, in the included fonts.
 
     Its first frame must be at time 0, and its frames at the times that the captions were made for.
     """
@@ -196,11 +175,11 @@ def _events(
     outline = f"\\bord{_OUTLINE * group.size / FULL_SIZE:.1f}"
     direction = _direction(group, look)
     drawing = look.drawing
-    if not drawing.follows_speech:
+    if drawing.spoken is None:
         frames = [frames[0], frames[-1]]
     for number, (first, last) in enumerate(pairwise(frames)):
         if first < last:
-            spoken = group.tokens[number] if drawing.follows_speech else None
+            spoken = group.tokens[number] if drawing.spoken else None
             rows = (direction + _row(row, spoken, drawing) for row in group.rows)
             yield pysubs2.SSAEvent(
                 start=10 * clock.hundredths(first),
@@ -210,20 +189,20 @@ def _events(
             )
 
 
-def _row(row: Sequence[Token], spoken: Token | None, drawing: Drawing) -> str:
+def _row(row: Sequence[Token], spoken: Token | None, drawing: CaptionDrawing) -> str:
     text = ""
     for before, token in zip((None, *row), row, strict=False):
         if before and token.is_spaced_from(before):
             text += _family_tag(" ") + " "
-        # Every token names its colour, the spoken one too: so that all states have one layout.
-        text += f"{{\\1c{drawing.spoken if token is spoken else drawing.other}}}"
+        # Every token sets its colour, so that all states have the same layout.
+        text += f"{{\\1c{drawing.spoken if token is spoken else drawing.colour}}}"
         for run in token.runs:
             text += f"{{\\fn{run.face.family}}}{_escaped(run.text)}"
     return text
 
 
 def _escaped(text: str) -> str:
-    """`text` for libass to draw as it stands: no tag, no command."""
+    """`text` escaped, so that libass draws it literally."""
     escaped = text.replace("\\", "\\" + _WORD_JOINER)
     return escaped.replace("{", r"\{").replace("}", r"\}")
 

@@ -1,6 +1,7 @@
 """Shorts: the config of a video, its moments, and the shorts made of them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -17,12 +18,32 @@ from clipflow.domain.timecode import SubtitleTime, format_clock
 _IN_FRAME = 0.95
 
 
-class CaptionStyle(StrEnum):
-    """How captions are shown."""
+# Colours as ASS writes them: blue, green, red. Yellow contrasts with white on nearly every picture.
+_YELLOW, _WHITE = "&H00E6FF&", "&HFFFFFF&"
 
-    KARAOKE = "karaoke"  # a few words at a time, the spoken one highlighted
-    PLAIN = "plain"  # a few words at a time
-    NONE = "none"
+
+@dataclass(frozen=True)
+class CaptionDrawing:
+    """How captions are drawn: the colour of words, and that of the word being spoken."""
+
+    colour: str = _WHITE
+    spoken: str | None = None
+
+
+class CaptionStyle(StrEnum):
+    """A caption style's name in configs, and how it is drawn; None for no captions."""
+
+    drawing: CaptionDrawing | None
+
+    KARAOKE = "karaoke", CaptionDrawing(spoken=_YELLOW)
+    PLAIN = "plain", CaptionDrawing()
+    NONE = "none", None
+
+    def __new__(cls, name: str, drawing: CaptionDrawing | None) -> Self:
+        style = str.__new__(cls, name)
+        style._value_ = name
+        style.drawing = drawing
+        return style
 
 
 class FailedState(StrEnum):

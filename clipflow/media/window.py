@@ -81,7 +81,8 @@ class Window:
 
     `frames` are the presentation times of the span's frames, in order, in seconds from its start.
     `is_last` is true where the source has no picture after those in the file. Otherwise, if the
-    next packet is a keyframe, the file holds that packet too.
+    next packet is a keyframe, the file holds that packet too. `sizes_vary` is true where not all
+    pictures in the file are of the source's first size, as WebRTC records them.
     """
 
     path: Path
@@ -91,6 +92,7 @@ class Window:
     frames_are_packets: bool
     has_audio: bool
     is_last: bool = False
+    sizes_vary: bool = False
 
 
 def fetch_window(source: Source, probe: Probe, span: Span, path: Path) -> Window:
@@ -113,7 +115,7 @@ def fetch_window(source: Source, probe: Probe, span: Span, path: Path) -> Window
         if copy.decodable or begin == 0:
             window = _from_the_start(copy.window(path), source.name)
             if begin == 0 or lead >= _LEADS[-1] or _is_decodable(window):
-                return window
+                return replace(window, sizes_vary=_sizes_vary(window, probe))
     raise MediaRefusedError(f"{source.name}: no keyframe before {span}.", "Re-encode the source.")
 
 
@@ -234,6 +236,39 @@ def _copy_packets(
         with _open_output(path, copy.picture, source.name) as output:
             copy.run(container, output)
     return copy
+
+
+# Codecs of which recordings with pictures of several sizes are known, and those of them in which a
+# picture that is no keyframe may have another size than the one before.
+_RESIZED_CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "libvpx")
+_RESIZED_BETWEEN_KEYFRAMES = ("vp9", "av1", "libdav1d", "libvpx-vp9")
+# Keyframes that are decoded at most: a source of keyframes alone is none of a browser's.
+_MAX_KEYFRAMES = 300
+
+
+def _sizes_vary(window: Window, probe: Probe) -> bool:
+    """Whether a picture in the window has not the size of the source's first one."""
+    with av.open(str(window.path)) as container:
+        stream = container.streams.video[0]
+        context = stream.codec_context
+        if not context.name.startswith(_RESIZED_CODECS) or probe.coded_size is None:
+            return False
+        only_keyframes = context.name not in _RESIZED_BETWEEN_KEYFRAMES
+        if only_keyframes:
+            context.skip_frame = "NONKEY"
+        context.thread_type = "AUTO"
+        decoded = 0
+        for packet in container.demux(stream):
+            try:
+                frames = context.decode(packet)
+            except av.error.FFmpegError:
+                continue
+            if any((frame.width, frame.height) != probe.coded_size for frame in frames):
+                return True
+            decoded += len(frames)
+            if only_keyframes and decoded > _MAX_KEYFRAMES:
+                return False
+    return False
 
 
 def video_packets(container: av.container.InputContainer) -> Iterator[Packet[Any]]:

@@ -33,6 +33,7 @@ from deployments.automations import put_automations
 from deployments.cloudformation.stacks import NotDeployedError, Stacks
 from deployments.cloudformation.templates import INFRA, Template
 from deployments.local_stack import processes, settings
+from deployments.local_stack.run_client import client_command
 from deployments.local_stack.settings import WORK_POOLS, StackError
 from deployments.work_pools.pools import pool_filter, preserved_settings
 
@@ -104,8 +105,8 @@ async def create_work_pool(client: PrefectClient, name: str) -> None:
     template = ProcessWorker.get_default_base_job_template()
     # Without a command each run starts a second Python first, to prepare a workspace of its own:
     # 1.6 s more from event to flow code. This code is installed; there is nothing to prepare.
-    engine = shlex.join([sys.executable, "-m", "prefect.engine"])
-    template["variables"]["properties"]["command"]["default"] = engine
+    engine = client_command([sys.executable, "-m", "prefect.engine"])
+    template["variables"]["properties"]["command"]["default"] = shlex.join(engine)
     found = await client.read_work_pools(work_pool_filter=pool_filter(name))
     pool = WorkPoolCreate(
         name=name,

@@ -1,12 +1,16 @@
 """Where the local stack lives, and the environment its parts run in."""
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
+
+from clipflow.machine import lock_folder
+from deployments.local_stack.run_client import ADDRESS
 
 
 class StackError(Exception):
@@ -107,6 +111,11 @@ class StackSettings(BaseSettings):
         return self.home / "logs"
 
     @property
+    def run_server(self) -> Path:
+        """The socket of the run server; its path must be short, which `home` may not be."""
+        return lock_folder() / f"{self.prefect_port}.runs"
+
+    @property
     def scratch(self) -> Path:
         """The flow runs' temporary files; emptied whenever none of them runs."""
         return self.home / "scratch"
@@ -160,6 +169,8 @@ def part_environment(settings: StackSettings, inherited: Mapping[str, str]) -> d
         # Log records of the clipflow package show in the UI, with those of the task.
         "PREFECT_LOGGING_EXTRA_LOGGERS": "clipflow",
         **LOGGING,
+        # A fork of a process that has threads is safe on Linux alone.
+        **({ADDRESS: str(settings.run_server)} if sys.platform == "linux" else {}),
         # A run that waits for a core is not late, and marking it so occupies SQLite's one writer.
         "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from deployments.local_stack import processes
 from deployments.local_stack.launch import adopt_orphans
 from deployments.local_stack.processes import Part
+from deployments.local_stack.run_client import ADDRESS
 from deployments.local_stack.settings import (
     BUCKET,
     HOST,
@@ -52,9 +53,17 @@ class Supervisor:
         self._prefect = self._part("prefect", "deployments.local_stack.local_prefect")
         self._deploy = self._part("deploy", "prefect --no-prompt deploy --all")
         self._deploy.command += ["--prefect-file", str(DEPLOYMENTS)]
+        self._runs = self._part("runs", "deployments.local_stack.run_server")
         self._worker = self._part("worker", "deployments.local_stack.worker")
         self._bridge = self._part("bridge", "deployments.bridge")
-        self._parts = (self._aws, self._prefect, self._deploy, self._worker, self._bridge)
+        self._parts = (
+            self._aws,
+            self._prefect,
+            self._deploy,
+            self._runs,
+            self._worker,
+            self._bridge,
+        )
 
     def _part(self, name: str, module: str) -> Part:
         return Part(name, ["-m", *module.split()], self._settings.logs / f"{name}.log")
@@ -82,6 +91,7 @@ class Supervisor:
         with suppress(Exception):  # The server may be away; the next start does it too.
             async with asyncio.timeout(5):
                 await self._reschedule_unfinished()
+        await self._runs.stop(hurry)
         await self._prefect.stop(hurry)
         await self._aws.stop(hurry)
         processes.kill(processes.descendants(os.getpid()))
@@ -92,6 +102,8 @@ class Supervisor:
         await asyncio.gather(self._set_up_aws(), self._set_up_prefect())
         self._empty_scratch()
         since = datetime.now(UTC)
+        if ADDRESS in os.environ:
+            await self._launch(self._runs)
         await self._launch(self._worker)
         await asyncio.gather(self._wait_for_worker(since), self._deploy_and_listen())
 

@@ -154,8 +154,10 @@ def picture_of_page(path: Path) -> None:
 
 def _shown(moment: Moment, folder: Path) -> tuple[int, str]:
     """Bytes of the moment's short, and its poster."""
-    short = render(replace(Look(), span=Span(moment.start, moment.end)), folder)
-    return short.stat().st_size, poster(LocalSource(short), _WIDTH)
+    short = render(replace(Look(Layout.AUTO), span=Span(moment.start, moment.end)), folder)
+    return short.stat().st_size, poster(
+        LocalSource(short), _WIDTH, Machine(folder, limits().ffmpeg)
+    )
 
 
 async def _shot(html: Path, path: Path) -> None:

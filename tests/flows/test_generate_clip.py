@@ -114,6 +114,26 @@ def test_a_newer_request_for_a_clip_is_made_after_the_run_that_is_making_it(
     assert (episode.history, episode.record["segmentCount"]) == ([*MADE, *MADE[1:]], 1)
 
 
+@pytest.mark.parametrize(("force", "started"), [(False, 0), (True, 1)])
+def test_a_queued_request_that_only_repeats_what_was_made_is_not_started(
+    episode: Episode, force: bool, started: int
+) -> None:
+    episode.detect(*SEGMENTS)
+    keys = episode.keys
+    ids = {"tenant_id": keys.tenant_id, "episode_id": keys.episode_id, "clip_id": keys.clip_id}
+    first = run_of(GENERATE_CLIP, ids, Scheduled())
+    assert episode.records.claim(keys, str(first.id)).granted
+    repeated = run_of(GENERATE_CLIP, ids | {"segments": SEGMENTS, "force": force}, Scheduled())
+    run_flow(generate_clip, flow_run=repeated)
+    run_flow(generate_clip, flow_run=first)
+    assert episode.history == MADE
+    with get_client(sync_client=True) as client:
+        tags = FlowRunFilterTags(all_=tags_of(keys))
+        scheduled = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+        found = client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=tags, state=scheduled))
+    assert len(found) == started
+
+
 def run_id() -> str:
     from prefect import runtime
 

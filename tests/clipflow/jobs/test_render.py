@@ -134,7 +134,9 @@ def test_hdr_is_converted_to_sdr(studio: Studio, tmp_path: Path) -> None:
     assert frame_numbers(short, whole(320, 180)) == list(range(50))
 
 
-def test_a_background_shorter_than_the_short_plays_again(studio: Studio, tmp_path: Path) -> None:
+def test_auto_with_a_background_is_a_stack_and_loops_a_short_background(
+    studio: Studio, tmp_path: Path
+) -> None:
     # A second of white, then a second of black, with audio that must not be in the short.
     turn = "format=yuv420p,geq=lum='if(lt(N,25),235,16)':cb=128:cr=128"
     background = made(tmp_path / "below.mov", seconds=2, filters=("-vf", turn), clicks=True)
@@ -143,6 +145,7 @@ def test_a_background_shorter_than_the_short_plays_again(studio: Studio, tmp_pat
     short = studio.make("0", "7", background_video="below.mov", caption_style="none")
     seen = [luma(short, time, 1440) > 128 for time in (0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5)]
     assert seen == [True, False] * 3 + [True]
+    assert studio.framing and {span.layout for span in studio.framing.layouts} == {Layout.STACK}
     assert len(frame_times(short)) == 210
 
 

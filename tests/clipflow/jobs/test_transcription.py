@@ -2,9 +2,11 @@
 
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import ShortsConfig
 from clipflow.jobs import transcription
@@ -20,7 +22,7 @@ from clipflow.speech import transcriber
 from clipflow.speech.sound import RATE
 from clipflow.storage.objects import ObjectStore
 from tests.clipflow.speech.conftest import SAMPLE, word_errors
-from tests.made_media import a_machine
+from tests.made_media import a_machine, make_source
 
 CONFIG = ShortsConfig.read({"segment_count": 1}, "the config")
 pytestmark = pytest.mark.slow
@@ -84,3 +86,43 @@ def test_each_word_occurs_once_and_only_a_lost_window_is_transcribed_again(
     # No word is lost or repeated where two windows meet.
     assert word_errors(expected_text, " ".join(word.text for word in transcript.words)) <= 0.05
     assert talk.plan() == []
+
+
+@pytest.fixture
+def two_seconds(objects: ObjectStore, tmp_path: Path) -> ShortsKeys:
+    """A video of two seconds in a folder of its own."""
+    keys = ShortsKeys("u", tmp_path.name, "warehouse")
+    video = make_source(tmp_path / "video.mp4", seconds=2, sound=("-c:a", "aac"))
+    objects.upload(video, keys.original, {})
+    return keys
+
+
+ONE_SHORT = ShortsConfig.read({"segment_count": 1}, "the config")
+CUE = "WEBVTT\n\n00:00.500 --> 00:01.500\nHello there\n"
+LINES = json.dumps({"segments": [{"start": 0.5, "end": 1.5, "text": "Hello there"}]})
+
+
+@pytest.mark.parametrize(("name", "content"), [("original.vtt", CUE), ("original.json", LINES)])
+def test_supplied_subtitles_of_every_kind_replace_recognition(
+    name: str, content: str, two_seconds: ShortsKeys, objects: ObjectStore
+) -> None:
+    objects.put_text(content, f"{two_seconds.folder}/{name}", {}, "text/plain")
+    assert not plan_windows(two_seconds, ONE_SHORT, objects, a_machine(), Models(), force=False)
+    assert read_transcript(two_seconds, objects).text == "Hello there"
+
+
+@pytest.mark.parametrize(
+    ("cue", "remedy"),
+    [
+        ("00:02.500 --> 00:03.500", "Put the subtitles of this video there"),
+        ("01:00:00.500 --> 01:00:01.500", "They seem to count from 01:00:00"),
+    ],
+)
+def test_subtitles_that_start_after_the_end_of_the_video_are_refused(
+    cue: str, remedy: str, two_seconds: ShortsKeys, objects: ObjectStore
+) -> None:
+    content = f"WEBVTT\n\n{cue}\nHello there\n"
+    objects.put_text(content, f"{two_seconds.folder}/original.vtt", {}, "text/vtt")
+    with pytest.raises(InvalidInputError, match="lasts only 00:00:02") as raised:
+        plan_windows(two_seconds, ONE_SHORT, objects, a_machine(), Models(), force=False)
+    assert remedy in raised.value.remedy

@@ -1,4 +1,4 @@
-"""The demo's sample: what it sounds like, and what is truly said in it."""
+"""The demo's sample: its sound, and the words that are spoken in it."""
 
 import json
 import os
@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.speech import edit_distance
 from clipflow.domain.timecode import parse_timecode
 from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.speech import audio
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
 
-# Of the sample; all of it takes longer and shows no more.
+# The part of the sample that is used: all of it takes longer and adds nothing.
 SECONDS = 64
 SAMPLE = Path(__file__).parents[3] / "demo" / "sample"
 
@@ -44,14 +45,8 @@ def spoken() -> list[tuple[float, float, str]]:
 
 def word_errors(said: str, recognized: str) -> float:
     """The words to insert, leave out or replace to make one of the other, per word said."""
-    expected, found = plain_words(said), plain_words(recognized)
-    row = list(range(len(found) + 1))
-    for place, word in enumerate(expected, 1):
-        diagonal, row[0] = row[0], place
-        for at, other in enumerate(found, 1):
-            fewest = min(row[at] + 1, row[at - 1] + 1, diagonal + (word != other))
-            diagonal, row[at] = row[at], fewest
-    return row[-1] / len(expected)
+    expected = plain_words(said)
+    return edit_distance(expected, plain_words(recognized)) / len(expected)
 
 
 def plain_words(text: str) -> list[str]:

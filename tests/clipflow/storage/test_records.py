@@ -3,14 +3,17 @@
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from typing import Any
 
 import pytest
 
 from clipflow.domain.clips import ClipRequest, ClipResult
 from clipflow.domain.errors import Failure, FailureCode, InvalidInputError, OwnershipLostError
-from clipflow.domain.keys import ClipKeys
-from clipflow.storage.records import RecordStore
+from clipflow.domain.keys import ClipKeys, ShortsKeys
+from clipflow.domain.layouts import Layout
+from clipflow.domain.shorts import Framing, LayoutSpan, Moment, Short, ShortsResult
+from clipflow.storage.records import RecordStore, plain
 
 RESULT = ClipResult(
     s3_key="e/clips/c/clip.mp4",
@@ -205,3 +208,24 @@ def test_clips_that_are_due_are_those_not_made_and_not_being_made(records: Recor
         records.table.put_item(Item={**ClipKeys("t", "due", clip).record, "status": status})
     records.table.put_item(Item={"pk": "t#due", "sk": "track#main", "status": "detected"})
     assert records.due_clips("t", "due") == ["a", "b", "c"]
+
+
+def test_a_shorts_framing_has_the_names_of_the_contract(records: RecordStore) -> None:
+    keys = ShortsKeys("u", "framing", "warehouse")
+    framing = Framing(
+        speaker_in_frame=0.75,
+        confidence=0.5,
+        cuts=2,
+        layouts=(LayoutSpan(start=0, end=1.5, layout=Layout.CROP),),
+    )
+    moment = Moment(start=Fraction(1), end=Fraction(3), score=9, why="It is short.", title="Short")
+    short = Short.made(1, keys.short(1), moment, 100, framing)
+    records.claim(keys, "run-1", {})
+    records.complete(keys, "run-1", ShortsResult(segment_count=1, shorts=[short]))
+    [recorded] = plain(records.table.get_item(Key=keys.record)["Item"])["shorts"]
+    assert recorded["framing"] == {
+        "speakerInFrame": 0.75,
+        "confidence": 0.5,
+        "cuts": 2,
+        "layouts": [{"start": 0, "end": 1.5, "layout": "crop"}],
+    }

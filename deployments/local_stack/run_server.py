@@ -1,0 +1,139 @@
+"""`python -m deployments.local_stack.run_server`: flow runs that start in 0.1 s.
+
+A Python that imports Prefect and the flows takes 2.5 s of a core. This process has imported them,
+and forks a process for each `run_client.py` that connects to the socket. It opens no connection and
+starts no thread, so that a fork has nothing of the kind. Linux only.
+
+The fork is a child of init or of the supervisor, not of this process: its run goes on without it.
+"""
+
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import runpy
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+
+from prefect.settings import Settings, get_current_settings
+
+import flows
+from deployments.local_stack.run_client import ACCEPTED, ADDRESS
+
+# What Prefect imports only when a run starts.
+_PREFECT = (
+    "prefect.deployments",
+    "prefect.flow_engine",
+    "prefect.runner.storage",
+    "prefect.task_engine",
+    "prefect.workers.process",
+)
+_SECONDS_TO_REQUEST = 10
+
+
+def main() -> int:
+    """Serves until it is signalled to end; in a fork, returns the exit code of its run."""
+    for module in pkgutil.iter_modules(flows.__path__):
+        importlib.import_module(f"flows.{module.name}")
+    for name in _PREFECT:
+        importlib.import_module(name)
+    if threading.active_count() > 1:
+        raise RuntimeError(f"A fork would lose these threads: {threading.enumerate()}")
+    gc.collect()
+    gc.freeze()  # The collector would otherwise write to, and so copy, what forks share.
+    with socket.socket(socket.AF_UNIX) as listener:
+        address = Path(os.environ[ADDRESS])
+        address.unlink(missing_ok=True)
+        listener.bind(str(address))
+        address.chmod(0o600)
+        listener.listen(128)
+        print("ready", flush=True)
+        while True:
+            connection, _ = listener.accept()
+            if child := os.fork():
+                connection.close()
+                os.waitpid(child, 0)
+            elif os.fork():
+                os._exit(0)
+            else:
+                break
+    return _serve(connection)
+
+
+def _serve(connection: socket.socket) -> int:
+    """Executes one run in this process; returns its exit code, which the client gets too.
+
+    The connection stays open until the process has ended: then the client ends.
+    """
+    connection.settimeout(_SECONDS_TO_REQUEST)
+    size, files, _, _ = socket.recv_fds(connection, 4, 3)
+    request = json.loads(_receive(connection, int.from_bytes(size)))
+    if not _adopt(request["environment"]):
+        os._exit(0)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(request["folder"])
+    connection.settimeout(None)
+    connection.send(ACCEPTED)
+    threading.Thread(target=_obey, args=(connection,), daemon=True).start()
+    code = _execute(request["module"])
+    connection.send(bytes([code]))
+    return code
+
+
+def _adopt(environment: Mapping[str, str]) -> bool:
+    """Takes over a run's environment; returns whether modules would be imported the same in it.
+
+    Prefect's own variables of a run are read when the run starts, and its settings are written
+    anew for each run. All others may have been read while modules were imported.
+    """
+    if _others(environment) != _others(os.environ):
+        return False
+    os.environ.clear()
+    os.environ.update(environment)
+    return Settings() == get_current_settings()
+
+
+def _others(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if not name.startswith("PREFECT_")}
+
+
+def _receive(connection: socket.socket, size: int) -> bytes:
+    received = b""
+    while len(received) < size:
+        part = connection.recv(size - len(received))
+        if not part:
+            raise EOFError("The client ended before it had sent its request.")
+        received += part
+    return received
+
+
+def _obey(connection: socket.socket) -> None:
+    """Passes on the signals that the client gets, and ends this process when the client ends."""
+    while signals := connection.recv(1):
+        signal.pthread_kill(threading.main_thread().ident or 0, signals[0])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _execute(module: str) -> int:
+    """Runs `python -m MODULE` in this process; returns its exit code."""
+    sys.argv = [module]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:  # noqa: BLE001 - as Python itself does at the end of a program
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

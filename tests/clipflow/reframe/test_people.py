@@ -1,0 +1,76 @@
+"""Who is who, with pictures of two portraits: pictures on a wall, absences, crossings, cuts."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from clipflow.reframe.analysis import Analysis, FaceSample
+from clipflow.reframe.faces import FaceDetector, Pixels
+from clipflow.reframe.people import Shot, find_people
+from demo.make_two_shot import SIZE, half
+
+# Samples a second, as where several faces are seen.
+RATE = 8
+
+
+def talking(speaker: str, time: float) -> Pixels:
+    return half(speaker, abs(np.sin(9 * time)), time)
+
+
+def blank() -> Pixels:
+    return np.full((SIZE[1], SIZE[0] // 2, 3), 128, np.uint8)
+
+
+def people(pictures: Sequence[Pixels], *cuts: float) -> list[Shot]:
+    detector = FaceDetector()
+    samples = [
+        FaceSample(
+            n / RATE, tuple(detector.detect(np.asarray(cv2.resize(picture, (480, 270)), np.uint8)))
+        )
+        for n, picture in enumerate(pictures)
+    ]
+    ends = [*cuts, (len(pictures) - 1) / RATE]
+    return find_people(Analysis(480, 270, samples, list(zip([0.0, *cuts], ends, strict=True))))
+
+
+def test_a_portrait_on_a_wall_is_nobody() -> None:
+    wall = half("guest", 0.0, 0.0)
+    [shot] = people([np.hstack([talking("host", n / RATE), wall]) for n in range(24)])
+    assert [track.faces[0].x < 240 for track in shot.tracks] == [True]
+
+
+def test_who_is_hidden_for_a_second_is_the_same_one() -> None:
+    pictures = [
+        np.hstack([blank() if 12 <= n < 20 else talking("host", n / RATE), talking("guest", n / 8)])
+        for n in range(32)
+    ]
+    [shot] = people(pictures)
+    assert len(shot.tracks) == 2
+    assert [(track.times[0], track.times[-1]) for track in shot.tracks] == [(0.0, 31 / RATE)] * 2
+
+
+def test_a_person_is_the_same_one_after_a_cut_to_another() -> None:
+    both = [np.hstack([talking("host", n / RATE), talking("guest", n / 8)]) for n in range(16)]
+    # The other camera sees one of them, in another place.
+    one = [np.hstack([talking("guest", n / RATE), blank()]) for n in range(16)]
+    first, second, third = people([*both, *one, *both], 1.95, 3.95)
+    host, guest = (track.person for track in first.tracks)
+    assert host != guest
+    assert [track.person for track in second.tracks] == [guest]
+    assert [track.person for track in third.tracks] == [host, guest]
+
+
+def test_two_who_pass_each_other_are_not_exchanged() -> None:
+    pictures = []
+    for n in range(33):
+        picture = np.full((SIZE[1], SIZE[0], 3), 128, np.uint8)
+        for speaker, top, left in (("host", 0, 30 * n), ("guest", 330, 960 - 30 * n)):
+            small = cv2.resize(talking(speaker, n / RATE), None, fx=0.5, fy=0.5)
+            picture[top : top + small.shape[0], left : left + small.shape[1]] = small
+        pictures.append(picture)
+    [shot] = people(pictures)
+    assert len(shot.tracks) == 2
+    for track in shot.tracks:
+        steps = np.diff([face.x for face in track.faces])
+        assert (steps > 0).all() or (steps < 0).all()

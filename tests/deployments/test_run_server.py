@@ -1,0 +1,121 @@
+"""A run in a forked process, as Prefect's worker sees it: output, exit code, signals, end."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from deployments.local_stack.run_client import ADDRESS, client_command
+from tests.programs import ROOT, eventually
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="forks are made on Linux only"),
+]
+
+# What a run does: it says whether Prefect was imported before it began, and its process and folder.
+PROGRAM = """
+import os, signal, sys, time
+print("prefect" in sys.modules, os.getpid(), os.getcwd(), os.environ["PREFECT__RUN"], flush=True)
+if os.environ["PREFECT__RUN"] == "waits":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+    print("waiting", flush=True)
+    time.sleep(60)
+sys.exit(3)
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Of a run server and its clients."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "program.py").write_text(PROGRAM)
+    path = os.pathsep.join([str(ROOT), str(folder)])
+    environment = {**os.environ, ADDRESS: str(folder / "socket"), "PYTHONPATH": path}
+    with serving(environment):
+        yield environment
+
+
+def test_a_run_has_its_own_environment_folder_output_and_exit_code(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    first, second = (start({**environment, "PREFECT__RUN": name}, tmp_path) for name in "ab")
+    for run, name in ((first, "a"), (second, "b")):
+        imported, pid, folder, variable = run.communicate(timeout=60)[0].split()
+        assert (imported, folder, variable) == ("True", str(tmp_path), name)
+        assert int(pid) not in (first.pid, second.pid)
+        assert run.returncode == 3
+
+
+def test_signals_reach_the_run(environment: dict[str, str], tmp_path: Path) -> None:
+    with waiting(environment, tmp_path) as (run, _):
+        run.terminate()
+        assert run.wait(timeout=60) == 7
+
+
+def test_the_run_and_its_client_end_together(environment: dict[str, str], tmp_path: Path) -> None:
+    with waiting(environment, tmp_path) as (run, pid):
+        run.kill()
+        eventually(lambda: not Path(f"/proc/{pid}").exists(), 60)
+    with waiting(environment, tmp_path) as (run, pid):
+        os.kill(pid, signal.SIGKILL)
+        assert run.wait(timeout=60) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    "different", [{"CLIPFLOW_CORES": "7"}, {"PREFECT_LOGGING_LEVEL": "ERROR"}, {ADDRESS: "none"}]
+)
+def test_a_run_that_would_import_otherwise_starts_a_python_of_its_own(
+    environment: dict[str, str], tmp_path: Path, different: dict[str, str]
+) -> None:
+    run = start({**environment, **different, "PREFECT__RUN": "a"}, tmp_path)
+    imported, pid, *_ = run.communicate(timeout=60)[0].split()
+    assert (imported, int(pid), run.returncode) == ("False", run.pid, 3)
+
+
+def test_a_run_goes_on_without_the_server(environment: dict[str, str], tmp_path: Path) -> None:
+    other = {**environment, ADDRESS: str(tmp_path / "socket")}
+    with ExitStack() as runs:
+        with serving(other) as server:
+            run, _ = runs.enter_context(waiting(other, tmp_path))
+            server.kill()
+        run.terminate()
+        assert run.wait(timeout=60) == 7
+
+
+@contextmanager
+def serving(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A run server that has imported everything."""
+    command = [sys.executable, "-m", "deployments.local_stack.run_server"]
+    with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE) as server:
+        assert server.stdout and server.stdout.readline() == b"ready\n"
+        yield server
+        server.terminate()
+
+
+def start(environment: dict[str, str], folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        client_command([sys.executable, "-m", "program"]),
+        env=environment,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextmanager
+def waiting(
+    environment: dict[str, str], folder: Path
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A run that waits for a signal, and its own process."""
+    with start({**environment, "PREFECT__RUN": "waits"}, folder) as run:
+        assert run.stdout
+        imported, pid, *_ = run.stdout.readline().split()
+        assert imported == "True"
+        assert run.stdout.readline() == "waiting\n"
+        yield run, int(pid)

@@ -21,6 +21,7 @@ from clipflow.media.encode import (
     TIMESCALE,
     audio_filters,
     deinterlace,
+    input_options,
     rotate,
     tone_map,
     upright,
@@ -81,7 +82,7 @@ def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
     """ffmpeg's arguments for the short at `path`."""
     window = made_of.window
     # One thread each decodes and filters as fast as is encoded; more would cost a tenth more.
-    content = command.input(str(window.path), threads=1)
+    content = command.input(str(window.path), threads=1, **input_options(window))
     sound = audio_filters(
         content["a:0"] if window.has_audio else None, window, SAMPLE_RATE, "stereo"
     )

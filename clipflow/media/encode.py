@@ -70,7 +70,7 @@ def segment_command(
     window: Window, source: Probe, target: OutputFormat, path: Path, threads: int
 ) -> list[str]:
     """ffmpeg's arguments for `encode_segment`."""
-    content = command.input(str(window.path), threads=threads)
+    content = command.input(str(window.path), threads=threads, **input_options(window))
     output = command.output(
         convert(upright(content["v:0"], window, source), source, target),
         audio_filters(
@@ -157,8 +157,27 @@ def upright(stream: Any, window: Window, source: Probe) -> Any:
 
     Needs `-copyts`.
     """
-    # Deinterlacing comes first, because it compares each frame with those before and after it.
+    stream = one_size(stream, window, source)
+    # Deinterlacing comes before the rest, because it compares each frame with its neighbours.
     return rotate(trim(deinterlace(stream, source), window), source)
+
+
+def input_options(window: Window) -> dict[str, Any]:
+    """ffmpeg's options for the window as an input, besides its path."""
+    # Else ffmpeg builds its filters anew where the size changes, and they lose frames and times.
+    return {"reinit_filter": 0} if window.sizes_vary else {}
+
+
+def one_size(stream: Any, window: Window, source: Probe) -> Any:
+    """Bring pictures of other sizes to that of the source's first one, whole, on black."""
+    if not window.sizes_vary:
+        return stream
+    width, height = source.width, source.height
+    if source.rotation % 180:
+        width, height = height, width
+    inside = {"force_original_aspect_ratio": "decrease", "force_divisible_by": 2}
+    stream = stream.filter("scale", width, height, eval="frame", **inside).filter("setsar", 1)
+    return stream.filter("pad", width, height, "(ow-iw)/2", "(oh-ih)/2", eval="frame")
 
 
 def deinterlace(stream: Any, source: Probe) -> Any:
@@ -293,7 +312,7 @@ def picture_command(
     window: Window, source: Probe, target: OutputFormat, path: Path, threads: int
 ) -> list[str]:
     """ffmpeg's arguments to encode the window's frames as `encode_segment` does."""
-    stream = command.input(str(window.path), threads=threads)["v:0"]
+    stream = command.input(str(window.path), threads=threads, **input_options(window))["v:0"]
     stream = convert(upright(stream, window, source), source, target)
     output = command.output(stream, str(path), **encoder(target, threads))
     return [*map(str, command.get_args(output)), "-copyts"]

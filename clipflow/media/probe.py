@@ -152,6 +152,7 @@ class Probe:
     begins noticeably earlier. `width` and `height` are those of the upright picture with
     square pixels: the coded one turned by `rotation` degrees counter-clockwise, a multiple of 90,
     and then, where it is `mirrored`, with left and right exchanged.
+    `coded_size` is that of the first frame, as it is coded.
     `audio` is None where the source has no audio. `duration` is in seconds from there,
     None where the container does not declare it. `parameter_sets` are those of a video stream whose
     packets can be copied unchanged into a segment; otherwise they are None, and `reencode_reason`
@@ -173,6 +174,7 @@ class Probe:
     duration: Fraction | None
     parameter_sets: ParameterSets | None = None
     mirrored: bool = False
+    coded_size: tuple[int, int] | None = None
     reencode_reason: str = "the packets of the source were not inspected"
     interlaced: bool = False
 
@@ -212,6 +214,7 @@ def probe_source(source: Source, track: AudioTrack | None = None) -> Probe:
             square=square,
             rotation=rotation,
             mirrored=mirrored,
+            coded_size=(frame.width, frame.height),
             frame_rate=Fraction(picture.average_rate or picture.guessed_rate or 30),
             colour=_colour_of(frame),
             audio=_audio_info(container, source.name, track),

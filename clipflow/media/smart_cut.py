@@ -178,6 +178,8 @@ def smart_cut(
         work = _Work(window, source, target, Path(scratch), machine)
         try:
             with source_errors(source.name):
+                if window.sizes_vary:
+                    raise MediaRefusedError("its pictures are of several sizes")
                 middle = _middle(window, target.copied)
                 _copy(work, target.copied, middle, path)
             return CutResult("copied", copied=len(middle.copied))

@@ -28,8 +28,9 @@ from av.video.stream import VideoStream
 
 from clipflow.domain.errors import InvalidInputError, MediaInterruptedError, MediaRefusedError
 from clipflow.domain.timecode import format_timecode
+from clipflow.machine import LARGEST_PICTURE
 from clipflow.media.audio_streams import audio_stream
-from clipflow.media.h264 import FieldPairs
+from clipflow.media.h264 import FieldPairs, NalType, length_size, nal_type, nal_units
 from clipflow.media.probe import (
     CLOCK_TOLERANCE,
     Probe,
@@ -53,6 +54,8 @@ _INTERLEAVING = 5
 _SPARSE_INTERLEAVING = 60
 # Formats in which libavformat finds a picture's end only where the next picture begins.
 _DELAYED_FORMATS = ("mpegts", "mpeg", "hls")
+# Seconds: more than any frame is decoded before it is shown.
+_REORDERING = Fraction(2)
 # Seconds of audio before the span: enough for a resampler to converge.
 _RESAMPLER_LEAD = Fraction(1, 4)
 
@@ -78,7 +81,8 @@ class Window:
 
     `frames` are the presentation times of the span's frames, in order, in seconds from its start.
     `is_last` is true where the source has no picture after those in the file. Otherwise, if the
-    next packet is a keyframe, the file holds that packet too.
+    next packet is a keyframe, the file holds that packet too. `sizes_vary` is true where not all
+    pictures in the file are of the source's first size, as WebRTC records them.
     """
 
     path: Path
@@ -88,6 +92,7 @@ class Window:
     frames_are_packets: bool
     has_audio: bool
     is_last: bool = False
+    sizes_vary: bool = False
 
 
 def fetch_window(source: Source, probe: Probe, span: Span, path: Path) -> Window:
@@ -108,7 +113,9 @@ def fetch_window(source: Source, probe: Probe, span: Span, path: Path) -> Window
             if copy.decodable and not copy.is_complete:
                 copy = _copy_packets(source, probe, span, path, begin, source.playlist.duration)
         if copy.decodable or begin == 0:
-            return _from_the_start(copy.window(path), source.name)
+            window = _from_the_start(copy.window(path), source.name)
+            if begin == 0 or lead >= _LEADS[-1] or _is_decodable(window):
+                return replace(window, sizes_vary=_sizes_vary(window, probe))
     raise MediaRefusedError(f"{source.name}: no keyframe before {span}.", "Re-encode the source.")
 
 
@@ -174,6 +181,43 @@ def _move_frame(path: Path, moved: Path, shown: Fraction, target: Fraction, name
     return start
 
 
+# Codecs whose keyframes may be recovery points, after which a decoder still lacks some frames.
+_REFRESHED_CODECS = ("h264", "hevc")
+
+
+def _is_decodable(window: Window) -> bool:
+    """Whether the first frame of the span can be decoded from the beginning of the window.
+
+    With intra refresh no picture is whole: the decoder shows none until all parts of one were
+    refreshed, which may be seconds after the packet that is flagged as a keyframe.
+    """
+    with av.open(str(window.path)) as container:
+        picture = container.streams.video[0]
+        context = picture.codec_context
+        if context.name not in _REFRESHED_CODECS:
+            return True
+        context.options = {"skip_loop_filter": "all", "max_pixels": str(LARGEST_PICTURE)}
+        size = length_size(context.extradata or b"")
+        is_first = context.name == "h264"
+        for packet in container.demux(picture):
+            if is_first and _is_idr(packet, size):
+                return True
+            is_first = False
+            # Damage is reported when the frames are counted.
+            with suppress(av.error.FFmpegError):
+                for frame in packet.decode():
+                    if frame.pts is not None and frame.time_base is not None:
+                        time = frame.pts * frame.time_base
+                        return time <= window.origin + window.frames[0]
+    return False
+
+
+def _is_idr(packet: Packet[Any], size: int) -> bool:
+    with suppress(ValueError):
+        return any(nal_type(unit) == NalType.IDR_SLICE for unit in nal_units(bytes(packet), size))
+    return False
+
+
 def _copy_packets(
     source: Source, probe: Probe, span: Span, path: Path, begin: Fraction, end: Fraction
 ) -> _Copy:
@@ -192,6 +236,39 @@ def _copy_packets(
         with _open_output(path, copy.picture, source.name) as output:
             copy.run(container, output)
     return copy
+
+
+# Codecs of which recordings with pictures of several sizes are known, and those of them in which a
+# picture that is no keyframe may have another size than the one before.
+_RESIZED_CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "libvpx")
+_RESIZED_BETWEEN_KEYFRAMES = ("vp9", "av1", "libdav1d", "libvpx-vp9")
+# Keyframes that are decoded at most: a source of keyframes alone is none of a browser's.
+_MAX_KEYFRAMES = 300
+
+
+def _sizes_vary(window: Window, probe: Probe) -> bool:
+    """Whether a picture in the window has not the size of the source's first one."""
+    with av.open(str(window.path)) as container:
+        stream = container.streams.video[0]
+        context = stream.codec_context
+        if not context.name.startswith(_RESIZED_CODECS) or probe.coded_size is None:
+            return False
+        only_keyframes = context.name not in _RESIZED_BETWEEN_KEYFRAMES
+        if only_keyframes:
+            context.skip_frame = "NONKEY"
+        context.thread_type = "AUTO"
+        decoded = 0
+        for packet in container.demux(stream):
+            try:
+                frames = context.decode(packet)
+            except av.error.FFmpegError:
+                continue
+            if any((frame.width, frame.height) != probe.coded_size for frame in frames):
+                return True
+            decoded += len(frames)
+            if only_keyframes and decoded > _MAX_KEYFRAMES:
+                return False
+    return False
 
 
 def video_packets(container: av.container.InputContainer) -> Iterator[Packet[Any]]:
@@ -276,6 +353,7 @@ class _Copy:
     _latest_end: Fraction = Fraction(0)
     _latest_dts: int | None = None
     _written_dts: int | None = None
+    _lacks_decoding_times: bool = False
     # Seconds to add to the container's clock where it has wrapped around; None until known.
     _clock_offset: Fraction | None = None
 
@@ -302,6 +380,8 @@ class _Copy:
         copy = output.add_stream_from_template(self.picture, opaque=True)
         # A MOV would store the display matrix, and ffmpeg would apply it a second time.
         copy.set_display_rotation(0)
+        is_matroska = "matroska" in container.format.name
+        self._lacks_decoding_times = is_matroska and output.format.name == "nut"
         track = self._soundtrack(audio, output) if audio else None
         self._has_audio = audio is not None
         for packet in self._packets_until_end(container, streams):
@@ -324,15 +404,26 @@ class _Copy:
     def _shift_packet(self, packet: Packet[Any], copy: Stream) -> Packet[Any]:
         shift = round(self._shift / packet.time_base)
         packet.pts = None if packet.pts is None else packet.pts + shift
-        if packet.dts is not None:
-            packet.dts += shift
-            # After a seek in Matroska, libavformat may give the first two packets one decoding
-            # time, which no muxer accepts.
-            if self._written_dts is not None and packet.dts <= self._written_dts:
-                packet.dts = self._written_dts + 1
-            self._written_dts = packet.dts
+        packet.dts = None if packet.dts is None else packet.dts + shift
+        if self._lacks_decoding_times:
+            self._set_decoding_time(packet)
         packet.stream = copy
         return packet
+
+    def _set_decoding_time(self, packet: Packet[Any]) -> None:
+        """Give the packet a decoding time that muxers accept.
+
+        Matroska stores none. After a seek libavformat derives none for the first packets, one time
+        for two of them, or one that is too late.
+        """
+        dts = packet.pts if packet.dts is None else packet.dts
+        if dts is None:
+            return
+        if self._written_dts is None:
+            packet.dts = dts - round(_REORDERING / packet.time_base)
+        elif packet.dts is None or packet.dts <= self._written_dts:
+            packet.dts = self._written_dts + 1
+        self._written_dts = packet.dts
 
     def _packets_until_end(
         self, container: InputContainer, streams: list[Stream]

@@ -89,7 +89,7 @@ def test_windows_are_transcribed_on_several_machines_and_a_killed_one_alone_agai
         killed.kill()
         eventually(lambda: machines.state_of(killed) == "Crashed", 60)
     run = machines.finished(run_id, 400)
-    assert run.state and run.state.message == "1 of 1 shorts asked for."
+    assert run.state and run.state.message == "1 of 1 shorts made."
     again = [task for task in machines.ecs.of("transcribe-window") if task not in (killed, *others)]
     assert [machines.run_of(task).name for task in again] == [machines.run_of(killed).name]
     assert {machines.state_of(task) for task in (*others, *again)} == {"Completed"}

@@ -93,7 +93,7 @@ def test_an_answer_of_no_use_is_asked_for_three_times(
 ) -> None:
     with model_server(reply) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        with pytest.raises(ModelUnavailableError, match="in the form asked for") as caught:
+        with pytest.raises(ModelUnavailableError, match="in the requested format") as caught:
             pick(sample(), BRIEF, "openai-chat:small")
     assert len(server.asked) == 3
     assert caught.value.remedy

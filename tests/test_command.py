@@ -49,7 +49,7 @@ def test_a_person_with_a_file_gets_their_shorts(stack: RunningStack, tmp_path: P
     said, _ = running.communicate(timeout=180)
     assert running.returncode == 0, said
     assert "render 1" in said
-    assert "2 of 2 shorts asked for" in said
+    assert "2 of 2 shorts made" in said
     for name in ("my talk, day 1-1.mp4", "my talk, day 1-2.mp4"):
         assert f"out/{name}" in said
         with av.open(str(tmp_path / "out" / name)) as container:

@@ -28,8 +28,9 @@ from av.video.stream import VideoStream
 
 from clipflow.domain.errors import InvalidInputError, MediaInterruptedError, MediaRefusedError
 from clipflow.domain.timecode import format_timecode
+from clipflow.machine import LARGEST_PICTURE
 from clipflow.media.audio_streams import audio_stream
-from clipflow.media.h264 import FieldPairs
+from clipflow.media.h264 import FieldPairs, NalType, length_size, nal_type, nal_units
 from clipflow.media.probe import (
     CLOCK_TOLERANCE,
     Probe,
@@ -53,6 +54,8 @@ _INTERLEAVING = 5
 _SPARSE_INTERLEAVING = 60
 # Formats in which libavformat finds a picture's end only where the next picture begins.
 _DELAYED_FORMATS = ("mpegts", "mpeg", "hls")
+# Seconds: more than any frame is decoded before it is shown.
+_REORDERING = Fraction(2)
 # Seconds of audio before the span: enough for a resampler to converge.
 _RESAMPLER_LEAD = Fraction(1, 4)
 
@@ -111,7 +114,8 @@ def fetch_window(source: Source, probe: Probe, span: Span, path: Path) -> Window
                 copy = _copy_packets(source, probe, span, path, begin, source.playlist.duration)
         if copy.decodable or begin == 0:
             window = _from_the_start(copy.window(path), source.name)
-            return replace(window, sizes_vary=_sizes_vary(window, probe))
+            if begin == 0 or lead >= _LEADS[-1] or _is_decodable(window):
+                return replace(window, sizes_vary=_sizes_vary(window, probe))
     raise MediaRefusedError(f"{source.name}: no keyframe before {span}.", "Re-encode the source.")
 
 
@@ -175,6 +179,43 @@ def _move_frame(path: Path, moved: Path, shown: Fraction, target: Fraction, name
                 packet.stream = copies[packet.stream_index]
                 output.mux(packet)
     return start
+
+
+# Codecs whose keyframes may be recovery points, after which a decoder still lacks some frames.
+_REFRESHED_CODECS = ("h264", "hevc")
+
+
+def _is_decodable(window: Window) -> bool:
+    """Whether the first frame of the span can be decoded from the beginning of the window.
+
+    With intra refresh no picture is whole: the decoder shows none until all parts of one were
+    refreshed, which may be seconds after the packet that is flagged as a keyframe.
+    """
+    with av.open(str(window.path)) as container:
+        picture = container.streams.video[0]
+        context = picture.codec_context
+        if context.name not in _REFRESHED_CODECS:
+            return True
+        context.options = {"skip_loop_filter": "all", "max_pixels": str(LARGEST_PICTURE)}
+        size = length_size(context.extradata or b"")
+        is_first = context.name == "h264"
+        for packet in container.demux(picture):
+            if is_first and _is_idr(packet, size):
+                return True
+            is_first = False
+            # Damage is reported when the frames are counted.
+            with suppress(av.error.FFmpegError):
+                for frame in packet.decode():
+                    if frame.pts is not None and frame.time_base is not None:
+                        time = frame.pts * frame.time_base
+                        return time <= window.origin + window.frames[0]
+    return False
+
+
+def _is_idr(packet: Packet[Any], size: int) -> bool:
+    with suppress(ValueError):
+        return any(nal_type(unit) == NalType.IDR_SLICE for unit in nal_units(bytes(packet), size))
+    return False
 
 
 def _copy_packets(
@@ -312,6 +353,7 @@ class _Copy:
     _latest_end: Fraction = Fraction(0)
     _latest_dts: int | None = None
     _written_dts: int | None = None
+    _lacks_decoding_times: bool = False
     # Seconds to add to the container's clock where it has wrapped around; None until known.
     _clock_offset: Fraction | None = None
 
@@ -338,6 +380,8 @@ class _Copy:
         copy = output.add_stream_from_template(self.picture, opaque=True)
         # A MOV would store the display matrix, and ffmpeg would apply it a second time.
         copy.set_display_rotation(0)
+        is_matroska = "matroska" in container.format.name
+        self._lacks_decoding_times = is_matroska and output.format.name == "nut"
         track = self._soundtrack(audio, output) if audio else None
         self._has_audio = audio is not None
         for packet in self._packets_until_end(container, streams):
@@ -360,15 +404,26 @@ class _Copy:
     def _shift_packet(self, packet: Packet[Any], copy: Stream) -> Packet[Any]:
         shift = round(self._shift / packet.time_base)
         packet.pts = None if packet.pts is None else packet.pts + shift
-        if packet.dts is not None:
-            packet.dts += shift
-            # After a seek in Matroska, libavformat may give the first two packets one decoding
-            # time, which no muxer accepts.
-            if self._written_dts is not None and packet.dts <= self._written_dts:
-                packet.dts = self._written_dts + 1
-            self._written_dts = packet.dts
+        packet.dts = None if packet.dts is None else packet.dts + shift
+        if self._lacks_decoding_times:
+            self._set_decoding_time(packet)
         packet.stream = copy
         return packet
+
+    def _set_decoding_time(self, packet: Packet[Any]) -> None:
+        """Give the packet a decoding time that muxers accept.
+
+        Matroska stores none. After a seek libavformat derives none for the first packets, one time
+        for two of them, or one that is too late.
+        """
+        dts = packet.pts if packet.dts is None else packet.dts
+        if dts is None:
+            return
+        if self._written_dts is None:
+            packet.dts = dts - round(_REORDERING / packet.time_base)
+        elif packet.dts is None or packet.dts <= self._written_dts:
+            packet.dts = self._written_dts + 1
+        self._written_dts = packet.dts
 
     def _packets_until_end(
         self, container: InputContainer, streams: list[Stream]

@@ -166,7 +166,7 @@ async def _shot(html: Path, path: Path) -> None:
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = await browser.new_page(viewport={"width": 900, "height": 880})
         await page.goto(html.as_uri())
-        await page.screenshot(path=path, type="jpeg", quality=55)
+        await page.screenshot(path=path, type="jpeg", quality=30)
         await browser.close()
 
 

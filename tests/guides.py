@@ -1,4 +1,4 @@
-"""What the README and the guides say, taken apart: commands, links, paths, headings."""
+"""Parsing of the README and the guides: commands, links, paths and headings."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from tests.programs import ROOT
 
 GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [*GUIDES, *sorted((ROOT / "docs" / "adr").glob("*.md")), ROOT / "CHANGELOG.md"]
-# The folders whose files the guides name.
+# The folders that contain the files named in the guides.
 ROOMS = (
     *("benchmarks", "clipflow", "demo", "deployments", "docs", "flows", "infra", "tasks", "tests"),
 )
@@ -24,7 +24,7 @@ _NO_FILE = re.compile(r"[*…{}<>()$= ]")
 
 @dataclass(frozen=True)
 class Command:
-    """One line that a guide tells people to type, its continuations joined, without its comment."""
+    """One command line of a guide, with continuation lines joined and its comment removed."""
 
     guide: str
     line: str
@@ -61,7 +61,7 @@ def prose(page: Path) -> str:
 
 
 def paths(page: Path) -> set[str]:
-    """What the page names, in backticks, of this repository's files."""
+    """Paths of this repository's files that the page names in backticks."""
     named = {name.partition("::")[0] for name in _CODE.findall(prose(page))}
     return {
         name for name in named if name.split("/")[0] in ROOMS and "/" in name and _is_whole(name)
@@ -73,12 +73,12 @@ def _is_whole(name: str) -> bool:
 
 
 def links(page: Path) -> list[str]:
-    """Where the page links to, but for other sites."""
+    """Link targets of the page, without those on other sites."""
     found = _LINK.findall(prose(page))
     return [link for link in found if not re.match(r"https?:|mailto:", link)]
 
 
 def anchors(page: Path) -> set[str]:
-    """What can be linked to in the page, as GitHub names its headings."""
+    """Anchors of the page's headings, as GitHub generates them."""
     headings = _HEADING.findall(prose(page))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,4 +1,4 @@
-"""The guides are true: what they name and link to is there, and nothing made of code is stale."""
+"""The guides are correct: names and links exist, and generated content is up to date."""
 
 import re
 from pathlib import Path
@@ -35,11 +35,11 @@ def test_every_file_named_on_a_page_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_variable_named_on_a_page_is_a_setting(page: Path) -> None:
-    told = make_settings.PAGE.read_text()
+    text = make_settings.PAGE.read_text()
     others = "".join(path.read_text() for path in ROOT.glob("tests/faults/*.py"))
     for name in re.findall(r"`(CLIPFLOW_[A-Z_]+[A-Z])[`=]", page.read_text()):
         prefix = name.removesuffix("_MEMORY").removesuffix("_STORAGE_GIB").removesuffix("_LIMIT")
-        assert f"`{name}`" in told or f"`{prefix}_CPU`" in told or f'"{name}"' in others, name
+        assert f"`{name}`" in text or f"`{prefix}_CPU`" in text or f'"{name}"' in others, name
 
 
 def test_the_settings_page_is_up_to_date() -> None:
@@ -62,7 +62,7 @@ def test_a_picture_matches_the_current_output(tmp_path: Path) -> None:
     make_pictures.make(tmp_path / name)
     now, then = (cv2.imread(str(folder / name)) for folder in (tmp_path, make_pictures.FOLDER))
     assert now is not None and then is not None and now.shape == then.shape == (480, 270, 3)
-    # Encoders of another ffmpeg differ by less than anybody sees.
+    # The encoders of different ffmpeg versions differ by less than is visible.
     remedy = "python -m docs.pictures.make_pictures"
     assert np.abs(now.astype(int) - then.astype(int)).mean() < 3, remedy
 
@@ -73,15 +73,15 @@ def test_the_readme_has_at_most_90_lines() -> None:
 
 
 def test_the_map_names_every_package() -> None:
-    told = (ROOT / "docs" / "map.md").read_text()
-    rooms = [path.parent for path in ROOT.glob("*/__init__.py")]
+    text = (ROOT / "docs" / "map.md").read_text()
+    packages = [path.parent for path in ROOT.glob("*/__init__.py")]
     inner = [
         path.parent
-        for room in ("clipflow", "deployments")
-        for path in ROOT.glob(f"{room}/*/__init__.py")
+        for package in ("clipflow", "deployments")
+        for path in ROOT.glob(f"{package}/*/__init__.py")
     ]
-    rooms += [*inner, *(path.parent for path in ROOT.glob("tests/*/__init__.py"))]
-    assert [room.name for room in rooms if f"{room.name}/" not in told] == []
+    packages += [*inner, *(path.parent for path in ROOT.glob("tests/*/__init__.py"))]
+    assert [package.name for package in packages if f"{package.name}/" not in text] == []
 
 
 def test_names_listed_in_the_map_are_defined_in_their_modules() -> None:
@@ -98,12 +98,12 @@ def test_names_listed_in_the_map_are_defined_in_their_modules() -> None:
 
 def test_every_failure_code_is_listed_in_its_guide() -> None:
     for guide, codes in (("clips.md", FailureCode), ("shorts.md", FailedState)):
-        told = (ROOT / "docs" / guide).read_text()
-        assert [code for code in codes if f"\n| `{code}` |" not in told] == []
+        text = (ROOT / "docs" / guide).read_text()
+        assert [code for code in codes if f"\n| `{code}` |" not in text] == []
 
 
 def test_every_alarm_and_metric_is_in_the_operating_guide() -> None:
-    told = (ROOT / "docs" / "operating.md").read_text()
+    text = (ROOT / "docs" / "operating.md").read_text()
     for template, kind in (
         ("alarms", "AWS::CloudWatch::Alarm"),
         ("metrics", "AWS::Logs::MetricFilter"),
@@ -112,7 +112,7 @@ def test_every_alarm_and_metric_is_in_the_operating_guide() -> None:
         for name, resource in found["Resources"].items():
             if resource["Type"] == kind:
                 metrics = resource["Properties"].get("MetricTransformations")
-                assert f"`{metrics[0]['MetricName'] if metrics else name}`" in told
+                assert f"`{metrics[0]['MetricName'] if metrics else name}`" in text
 
 
 CONTRACT = ROOT / "docs" / "contract.md"

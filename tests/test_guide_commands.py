@@ -29,7 +29,7 @@ from tests import guides
 from tests.guides import Command
 from tests.programs import ROOT, eventually
 
-# What runs elsewhere, by how the line begins: CI, or the test that runs it.
+# Commands that run elsewhere, by pattern: in CI, or in the named test.
 CI = ".ci/run"
 OPERATED = "tests/deployments/test_operate.py"
 ON_ONE_MACHINE = f"{OPERATED}::test_a_local_stack_is_operated_with_the_same_commands"
@@ -56,7 +56,7 @@ RUN_BY = {
     r"make (image|push|image push)": IMAGES,
     r"make image-whisperx BUILD=.*": IMAGES,
 }
-# What belongs to others, and is taken as it is.
+# Commands of other programs, which are not checked.
 FOREIGN = (
     r"git pull",
     r"git checkout v1",
@@ -67,12 +67,12 @@ FOREIGN = (
 _AWS = re.compile(r"\baws ([a-z0-9-]+) ([a-z0-9-]+)([^|;)]*)")
 _OPTION = re.compile(r"\s--([a-z-]+)")
 _OF_EVERY_AWS_COMMAND = {"query", "output", "region"}
-# How a guide's line says where what is installed lies.
+# The folder of installed commands, as the guides write it.
 _BIN = ".venv/bin/"
 
 
 def parses_as_clipflow(line: str) -> None:
-    """The command takes it: its options are there, their values can be meant."""
+    """Check that the `clipflow` command accepts the options and their values."""
     name, *arguments = line.split("#")[0].split()[1:]
     command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
     for file in (word for word in arguments if re.fullmatch(r"\w+\.(mp4|srt)", word)):
@@ -81,13 +81,13 @@ def parses_as_clipflow(line: str) -> None:
 
 
 def parses_as_benchmark(line: str) -> None:
-    """Its parser takes it."""
+    """Check that the parser of the benchmarks accepts the arguments."""
     module = simulating if "benchmarks.simulation" in line else benchmarking
     module.arguments().parse_args(line.split()[3:])
 
 
 def parses_as_aws(line: str) -> None:
-    """Each operation in it is one of AWS's, and has its options, as the SDK knows them."""
+    """Check each AWS operation and its options against the service models of the SDK."""
     for service, operation, rest in _AWS.findall(line):
         model = get_session().get_service_model(service)
         known = {xform_name(name, "-"): name for name in model.operation_names}
@@ -97,34 +97,34 @@ def parses_as_aws(line: str) -> None:
 
 
 def parses_as_prefect(line: str) -> None:
-    """A deployment of ours, its flow's parameters; else what Prefect's own help tells of."""
-    asked = re.match(r"prefect deployment run ([\w-]+)/clipflow (.*)", line)
-    if asked:
-        flow = next(flow for flow in (generate_clip, generate_shorts) if flow.name == asked[1])
-        given = re.findall(r"--param (\w+)=", asked[2])
+    """Check the parameters of a deployment of ours, or the subcommand by Prefect's own help."""
+    start = re.match(r"prefect deployment run ([\w-]+)/clipflow (.*)", line)
+    if start:
+        flow = next(flow for flow in (generate_clip, generate_shorts) if flow.name == start[1])
+        given = re.findall(r"--param (\w+)=", start[2])
         assert given and set(given) <= set(inspect.signature(flow).parameters)
         return
     found = re.search(r"prefect (work-pool) ([a-z-]+)", line)
     assert found, line
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-m", "prefect", *found.groups(), "--help"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert found[2] in told.stdout
+    assert found[2] in output.stdout
 
 
 def parses_as_export(line: str) -> None:
-    """Each variable is a setting, or one that AWS or Prefect know."""
-    told = make_settings.PAGE.read_text()
+    """Check that each variable is a setting of clipflow, AWS or Prefect."""
+    page = make_settings.PAGE.read_text()
     for name in re.findall(r"\b([A-Z][A-Z_]+)=", line):
-        assert f"`{name}`" in told or name.startswith(("AWS_", "PREFECT_API_")), name
+        assert f"`{name}`" in page or name.startswith(("AWS_", "PREFECT_API_")), name
     parses_as_aws(line)
 
 
 def parses_as_pytest(line: str) -> None:
-    """Pytest finds a test by it."""
+    """Check that pytest collects a test with these arguments."""
     found = subprocess.run(
         [sys.executable, *line.split()[1:], "--collect-only", "-q", "-p", "no:cacheprovider"],
         capture_output=True,
@@ -151,7 +151,7 @@ PARSED: dict[str, Callable[[str], None]] = {
 def test_a_command_of_a_guide_works(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is run by CI or by a test, or taken by what it calls; one that nobody knows fails."""
+    """Each command is run by CI or a test, or parsed; an unknown command fails."""
     line = command.line.replace(_BIN, "")
     if any(re.fullmatch(pattern, line) for pattern in FOREIGN):
         return
@@ -160,13 +160,13 @@ def test_a_command_of_a_guide_works(
             assert_runs(by, line)
             return
     parse = next((p for pattern, p in PARSED.items() if re.fullmatch(pattern, line)), None)
-    assert parse, "Nobody runs this: add it to RUN_BY or PARSED."
+    assert parse, "No test runs this command: add it to RUN_BY or PARSED."
     monkeypatch.chdir(tmp_path)
     parse(line)
 
 
 def assert_runs(by: str, line: str) -> None:
-    """What is said to run the line is there."""
+    """Check that the CI script or test that is named for the line exists."""
     file, _, test = by.partition("::")
     text = (ROOT / file).read_text()
     in_ci = f"\n{line}" in text or f"\nor_alone {line}" in text
@@ -184,15 +184,15 @@ def make_targets() -> set[str]:
 def test_the_guide_exports_the_environment_of_make_up() -> None:
     ours = client_environment(StackSettings.model_construct())
     exported = [c.line for c in guides.commands() if c.guide == "clips.md" and "export" in c.line]
-    told = dict(re.findall(r"([A-Z_]+)=(\S+)", " ".join(exported)))
-    assert "AWS_ENDPOINT_URL" in told and "PREFECT_API_URL" in told
-    assert told == {name: ours[name] for name in told}
+    exported_values = dict(re.findall(r"([A-Z_]+)=(\S+)", " ".join(exported)))
+    assert "AWS_ENDPOINT_URL" in exported_values and "PREFECT_API_URL" in exported_values
+    assert exported_values == {name: ours[name] for name in exported_values}
 
 
 @pytest.mark.slow
 def test_make_and_the_command_show_help() -> None:
-    assert "make up" in said(["make", "--no-print-directory", "help"], {})
-    assert "shorts" in said(installed("clipflow --help"), {})
+    assert "make up" in output_of(["make", "--no-print-directory", "help"], {})
+    assert "shorts" in output_of(installed("clipflow --help"), {})
 
 
 @pytest.mark.slow
@@ -207,9 +207,9 @@ def test_the_guide_to_clips_makes_a_clip(stack: RunningStack) -> None:
     assert record()["durationSeconds"] == Decimal("2.9")
     first = record()["flowRunId"]
     [again] = [c.line for c in guides.commands() if "generate-clip/clipflow" in c.line]
-    assert "Created flow run" in said(installed(again), stack.env)
+    assert "Created flow run" in output_of(installed(again), stack.env)
     eventually(lambda: record()["flowRunId"] != first, 60)
-    shown = said(installed("clipflow status"), stack.env)
+    shown = output_of(installed("clipflow status"), stack.env)
     assert re.search(r"\tone\t", shown)
 
 
@@ -217,13 +217,13 @@ def test_the_guide_to_clips_makes_a_clip(stack: RunningStack) -> None:
 def test_the_guide_to_shorts_starts_a_run(stack: RunningStack) -> None:
     run_program("shorts.md", stack)
     [start] = [c.line for c in guides.commands() if "generate-shorts/clipflow" in c.line]
-    assert "Created flow run" in said(installed(start), stack.env)
-    heard = {
+    assert "Created flow run" in output_of(installed(start), stack.env)
+    listing = {
         "Bucket": stack.env["BUCKET_NAME"],
         "Prefix": "klippers_warehouse/me/talk-1/transcript/window",
     }
-    # Then it has read its config; what follows, tests/test_command.py sees to the end.
-    eventually(lambda: stack.client("s3").list_objects_v2(**heard)["KeyCount"], 120)
+    # At this point the run has read its config. tests/test_command.py covers the rest of the run.
+    eventually(lambda: stack.client("s3").list_objects_v2(**listing)["KeyCount"], 120)
     table = stack.resource("dynamodb").Table(stack.env["TABLE_NAME"])
     record = table.get_item(Key={"pk": "me#talk-1", "sk": "shorts"})["Item"]
     run = f"{stack.env['PREFECT_API_URL']}/flow_runs/{record['flowRunId']}"
@@ -231,9 +231,9 @@ def test_the_guide_to_shorts_starts_a_run(stack: RunningStack) -> None:
 
 
 def run_program(guide: str, stack: RunningStack) -> None:
-    """The guide's program, as somebody runs it who has set the guide's environment."""
+    """Run the guide's Python program with the environment that the guide sets."""
     [program] = guides.blocks(ROOT / "docs" / guide, "python")
-    said([sys.executable, "-c", program], stack.env)
+    output_of([sys.executable, "-c", program], stack.env)
 
 
 def installed(line: str) -> list[str]:
@@ -241,7 +241,7 @@ def installed(line: str) -> list[str]:
     return [str(Path(sysconfig.get_path("scripts"), name)), *arguments]
 
 
-def said(command: list[str], env: dict[str, str]) -> str:
+def output_of(command: list[str], env: dict[str, str]) -> str:
     ended = subprocess.run(
         command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""A machine on which nobody starts again what died; its AWS is behind a proxy that may fail."""
+"""A machine without a supervisor, whose AWS is behind a proxy that injects faults."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ from tests.programs import AWS, ROOT, Program, eventually, free_port
 
 @dataclass(frozen=True)
 class BareMachine:
-    """Up. `stack` is for clients, who do not go by way of the proxy."""
+    """A running machine. Clients use `stack`, which bypasses the proxy."""
 
     stack: RunningStack
     proxy: FaultyProxy
@@ -41,7 +41,7 @@ class BareMachine:
 
 @contextmanager
 def bare_machine(home: Path) -> Iterator[BareMachine]:
-    """The programs of `make up`, without its supervisor."""
+    """Run the programs of `make up` without its supervisor."""
     settings = StackSettings.read(home, free_port(), free_port())
     env = part_environment(settings, os.environ) | settings.as_environment()
     settings.logs.mkdir(parents=True)
@@ -74,7 +74,7 @@ def _local(name: str, settings: StackSettings, env: dict[str, str]) -> Program:
 def _start(program: Program, ending: ExitStack, health: str = "") -> None:
     ending.callback(program.stop, signal.SIGKILL)
     program.start()
-    # The very first start makes the Prefect database.
+    # The first start creates the Prefect database.
     eventually(lambda: not health or _answers(health), 180)
 
 

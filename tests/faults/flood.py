@@ -1,4 +1,4 @@
-"""Many clips requested at once on one machine, whose processes are killed meanwhile."""
+"""Many clips requested at once on one machine while its processes are killed."""
 
 import random
 import threading
@@ -22,13 +22,13 @@ SEGMENT = [{"startTime": "00:01.2", "endTime": "00:01.6"}]
 OVER = (COMPLETE, FAILED)
 DELIVERIES = 3
 PATIENCE = 5  # seconds
-# Kills of runs are as frequent as all others together: there are most of them.
+# Runs are killed as often as all other processes together, because most processes are runs.
 VICTIMS = [SERVER, RUN, WORKER, RUN, BRIDGE, RUN]
 
 
 @dataclass
 class Flood:
-    """The events, the kills, and what the observers have seen."""
+    """The events, the kills, and the findings of the observers."""
 
     tenants: Tenants
     stack: RunningStack
@@ -44,12 +44,12 @@ class Flood:
     failed_once: int = 0
 
     def deliver(self, episode: Episode, body: str) -> None:
-        """Deliver the episode's event once more; times are of the wall clock."""
+        """Deliver the episode's event once more, and note the wall-clock time."""
         self.requested.setdefault(episode.id, time.time())
         self.tenants.deliver(body)
 
     def runs(self, flow: str) -> list[dict[str, Any]]:
-        """Every run of the flow, as the Prefect server knows them."""
+        """Every run of the flow on the Prefect server."""
         found: list[dict[str, Any]] = []
         while True:
             body = {
@@ -65,8 +65,8 @@ class Flood:
 
 
 @contextmanager
-def looked_at(stack: RunningStack) -> Iterator[Flood]:
-    """Everybody who looks on, each with clients of their own."""
+def observed(stack: RunningStack) -> Iterator[Flood]:
+    """Run all observers, each with its own clients."""
     with ExitStack() as looking:
         asking, reading, scanning = (
             looking.enter_context(closing(Tenants(stack))) for _ in range(3)
@@ -79,7 +79,7 @@ def looked_at(stack: RunningStack) -> Iterator[Flood]:
 
 
 def flood(flooded: Flood, folder: Path) -> None:
-    """Run all of it until every clip is made; one that failed is requested once more."""
+    """Run the flood until every clip is made. A failed clip is requested once more."""
     source, rng = tiny_source(folder / "main.mp4"), random.Random(20)
     names = [f"clip-{number}" for number in range(SCALE.clips)]
     flooded.episodes = [Episode("many", names) for _ in range(SCALE.events)]
@@ -107,11 +107,11 @@ def flood(flooded: Flood, folder: Path) -> None:
     finally:
         over.set()
         killer.join()
-    _ask_again(flooded)
+    _request_failed_again(flooded)
 
 
-def _ask_again(flooded: Flood) -> None:
-    """For what has failed since its run was killed, as its record advises."""
+def _request_failed_again(flooded: Flood) -> None:
+    """Request clips again that failed because their run was killed, as the remedy says."""
     records = flooded.tenants.records()
     failed = {pk for (pk, _), record in records.items() if record["status"] == FAILED}
     flooded.failed_once = _count(flooded.tenants, FAILED)

@@ -1,11 +1,11 @@
-"""The processes of a stack, by what they are, and their end."""
+"""Finding, measuring and killing the processes of a stack."""
 
 import os
 import signal
 from contextlib import suppress
 from pathlib import Path
 
-# What of its command tells a process from the others of the stack.
+# The part of the command line that identifies each kind of process.
 SERVER, WORKER, BRIDGE, RUN = (
     "local_prefect",
     "local_stack.worker",
@@ -19,25 +19,25 @@ def processes_of(home: Path) -> dict[int, str]:
     mark = f"CLIPFLOW_HOME={home}".encode()
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # somebody else's, or it ended since
+        with suppress(OSError):  # owned by another user, or has ended
             if mark in (entry / "environ").read_bytes().split(b"\0"):
                 found[int(entry.name)] = _command(entry)
     return found
 
 
 def pids(home: Path, part: str) -> list[int]:
-    """Of the processes that are this part."""
+    """The ids of the processes of this kind."""
     return [pid for pid, command in processes_of(home).items() if part in command]
 
 
 def kill(pid: int) -> None:
-    """SIGKILL, unless it has ended by itself."""
+    """Send SIGKILL unless the process has ended."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 
 
 def run_in(pid: int) -> str:
-    """The id of the flow run that a process runs; nothing where it has ended."""
+    """The id of the flow run in a process; None if the process has ended."""
     with suppress(OSError):
         for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
             if entry.startswith(b"PREFECT__FLOW_RUN_ID="):
@@ -46,7 +46,7 @@ def run_in(pid: int) -> str:
 
 
 def memory(home: Path) -> int:
-    """Bytes that the processes of the stack hold, what they share counted once for each."""
+    """Resident bytes of all processes of the stack; shared memory counts for each process."""
     page, total = os.sysconf("SC_PAGE_SIZE"), 0
     for pid in processes_of(home):
         with suppress(OSError):

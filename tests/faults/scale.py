@@ -1,4 +1,4 @@
-"""How much of it: what CI has time for, all that docs/reliability.md promises, or an hour of it."""
+"""Sizes of the fault tests: for CI, for the promises of docs/reliability.md, or for an hour."""
 
 import os
 from dataclasses import dataclass

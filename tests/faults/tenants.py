@@ -19,7 +19,7 @@ MADE = [DETECTED, IN_PROGRESS, COMPLETE]
 
 @dataclass(frozen=True)
 class Episode:
-    """Of one tenant, its clips detected."""
+    """An episode of one tenant, with detected clips."""
 
     tenant: str
     clips: list[str]
@@ -30,7 +30,7 @@ class Episode:
 
 
 class Tenants:
-    """All of them, with the clients that they have; none is used by two threads."""
+    """All tenants with their clients. An instance must not be shared between threads."""
 
     def __init__(self, stack: RunningStack) -> None:
         self.s3, self._sqs = stack.client("s3"), stack.client("sqs")
@@ -41,7 +41,7 @@ class Tenants:
             client.close()
 
     def detect(self, episode: Episode, source: Path, segments: list[dict[str, Any]]) -> Episode:
-        """The episode's source and its clips' records are there."""
+        """Store the episode's source and the records of its clips."""
         self.s3.upload_file(str(source), BUCKET, f"{episode.id}/tracks/main.mp4")
         history = [{"status": DETECTED, "timestamp": "2025-01-15T10:30:00Z"}]
         item = {"status": DETECTED, "statusHistory": history, "segments": segments}
@@ -50,11 +50,11 @@ class Tenants:
         return episode
 
     def deliver(self, body: str) -> None:
-        """One message, as EventBridge puts it into the queue."""
+        """Send one message as EventBridge puts it into the queue."""
         self._sqs.send_message(QueueUrl=self._url(QUEUE), MessageBody=body)
 
     def records(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """Every clip's, by tenant#episode and clip, as it is now."""
+        """The current record of every clip, by tenant#episode and clip."""
         found: dict[tuple[str, str], dict[str, Any]] = {}
         arguments: dict[str, Any] = {"ConsistentRead": True}
         while True:
@@ -69,12 +69,12 @@ class Tenants:
         return dict(plain(answer["Item"]))
 
     def objects(self, episode: Episode) -> list[dict[str, Any]]:
-        """What the episode's clips have in the bucket."""
+        """The objects of the episode's clips in the bucket."""
         prefix = f"{episode.id}/clips/"
         return list(self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", []))
 
     def waiting(self) -> dict[str, int]:
-        """How many messages are in each queue, or in somebody's hand."""
+        """The number of messages in each queue, including those in flight."""
         return {name: self._count(name) for name in (QUEUE, DEAD_LETTER_QUEUE)}
 
     def _count(self, name: str) -> int:
@@ -87,7 +87,7 @@ class Tenants:
 
 
 def event(episode: Episode, *clips: str) -> str:
-    """The message of one event: for these clips, or for all that are due."""
+    """The message of one event for these clips, or for all that are due."""
     detail: dict[str, Any] = {"tenantId": episode.tenant, "episodeId": episode.id}
     if clips:
         detail["clips"] = [{"clipId": clip} for clip in clips]
@@ -99,5 +99,5 @@ def history(record: dict[str, Any]) -> list[str]:
 
 
 def tiny_source(path: Path) -> Path:
-    """Three seconds, of which each clip takes less than one: the work is to start the runs."""
+    """Three seconds of video. Clips take less than one second, so most work is starting runs."""
     return make_source(path, size=(160, 90), seconds=3, sound=("-c:a", "aac"))

@@ -1,4 +1,4 @@
-"""Clips requested all at once, each event delivered three times, processes killed all the while."""
+"""Clips requested at once, with each event delivered three times, while processes are killed."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -9,7 +9,7 @@ import pytest
 
 from deployments.local_stack import running_stack
 from deployments.local_stack.settings import BUCKET
-from tests.faults.flood import SEGMENT, Flood, flood, looked_at
+from tests.faults.flood import SEGMENT, Flood, flood, observed
 from tests.faults.killing import BRIDGE, RUN, SERVER, kill, pids
 from tests.faults.scale import SCALE
 from tests.faults.tenants import COMPLETE, Episode, event, history, tiny_source
@@ -21,16 +21,16 @@ pytestmark = [
     pytest.mark.timeout(1500 + 20 * SCALE.events + SCALE.arriving),
 ]
 
-# Seconds in which a killed Prefect server is up again.
+# Seconds until a killed Prefect server is up again.
 RESTART = 45
 ACCEPTED_TO_STARTED = 120
 
 
 @pytest.fixture(scope="module")
 def flooded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flood]:
-    """After the flood."""
+    """The result of the flood."""
     home = tmp_path_factory.mktemp("flooded")
-    with running_stack(home, free_port(), free_port()) as stack, looked_at(stack) as looked:
+    with running_stack(home, free_port(), free_port()) as stack, observed(stack) as looked:
         flood(looked, tmp_path_factory.mktemp("source"))
         print(summary(looked))
         yield looked
@@ -65,7 +65,7 @@ def test_every_clip_is_made_and_none_twice(flooded: Flood) -> None:
     for key, record in flooded.tenants.records().items():
         assert history(record).count(COMPLETE) == 1, key
     seen = flooded.reader.versions
-    # The last one was made just now.
+    # The last clip was made a moment ago.
     eventually(lambda: len(clips_of(seen)) == SCALE.events * SCALE.clips + 1)
     assert all(len(versions) == 1 for versions in clips_of(seen))
 
@@ -104,7 +104,7 @@ def test_memory_is_flat(flooded: Flood) -> None:
 def test_another_tenant_waits_for_its_clip_less_than_the_flood_lasts(flooded: Flood) -> None:
     own = flooded.small_done - max(flooded.requested.values())
     whole = flooded.all_done - min(flooded.requested.values())
-    # Two servers are killed meanwhile: of a small flood that is most of its time.
+    # Two servers are killed meanwhile, which takes most of the time of a small flood.
     assert own < max(120, whole / 2)
 
 

@@ -1,4 +1,4 @@
-"""A run that is killed at random steps, and resumed as often: what is finished is left as it is."""
+"""A run that is killed at random steps and resumed each time does not repeat finished work."""
 
 import os
 import random
@@ -82,7 +82,7 @@ class Runs:
         return str(run.id)
 
     def again(self, run: str) -> None:
-        """As the local stack's supervisor does it with what a dead worker has left."""
+        """Reschedule the run, as the supervisor of the local stack does after a worker died."""
         with self._client() as client:
             client.set_flow_run_state(UUID(run), AwaitingRetry(), force=True)
 
@@ -93,7 +93,7 @@ class Runs:
             yield client
 
     def killed(self, run: str, kill: Kill) -> bool:
-        """Whether the run's process was; else it has ended well."""
+        """Whether the process of the run was killed; otherwise it has succeeded."""
         env = os.environ | LOGGING
         env |= {"PREFECT__FLOW_RUN_ID": run, "PREFECT_API_URL": self._server.url}
         env |= {"AWS_ENDPOINT_URL": self._proxy.url, "CLIPFLOW_SCRATCH": str(self.scratch)}

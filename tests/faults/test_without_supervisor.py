@@ -1,4 +1,4 @@
-"""No supervisor restarts a part here, and S3, DynamoDB and SQS fail at random."""
+"""No supervisor restarts processes, and S3, DynamoDB and SQS fail at random."""
 
 import random
 import signal
@@ -54,7 +54,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def faults(seed: int) -> list[Fault]:
-    """Some requests are refused; some are done, and their answer is lost on the way."""
+    """Some requests are refused; others are performed, but their response is lost."""
     rng = random.Random(seed)
 
     def sometimes(_request: Request) -> bool:
@@ -98,7 +98,7 @@ def test_a_record_whose_run_is_killed_leaves_in_progress_within_20_seconds(
 def test_a_record_whose_run_and_worker_are_killed_leaves_in_progress_within_2_minutes(
     machine: BareMachine, tenants: Tenants, source: Path
 ) -> None:
-    """And when a worker is back the clip is made, without another event."""
+    """When a worker is back, the clip is made without another event."""
     episode, run = at_work(machine, tenants, source)
     machine.worker.stop(signal.SIGKILL)
     kill(run)
@@ -141,7 +141,7 @@ def client_of(machine: BareMachine) -> SyncPrefectClient:
 def at_work(
     machine: BareMachine, tenants: Tenants, source: Path, segments: list[dict[str, str]] = LONG
 ) -> tuple[Episode, int]:
-    """An episode whose one clip is being made, and the process that does."""
+    """An episode whose only clip is in progress, and the process that makes it."""
     episode = tenants.detect(Episode("t", ["long"]), source, segments)
     tenants.deliver(event(episode))
     eventually(lambda: tenants.record(episode, "long")["status"] == IN_PROGRESS, 60)
@@ -151,7 +151,7 @@ def at_work(
 
 
 def leaves_in_progress(tenants: Tenants, episode: Episode, within: float) -> str:
-    """The code of the failure that the record then tells."""
+    """Wait until the record fails, and return its failure code."""
     began = time.monotonic()
     eventually(lambda: tenants.record(episode, "long")["status"] != IN_PROGRESS, within)
     print(f"left 'in progress' after {time.monotonic() - began:.1f} s")

@@ -1,4 +1,4 @@
-"""Who looks on all the while, each in a thread of its own, and notes what must never be."""
+"""Observers that run in threads of their own and note violations of invariants."""
 
 import io
 import statistics
@@ -19,7 +19,7 @@ from deployments.local_stack.settings import BUCKET
 from tests.faults.killing import memory
 from tests.faults.tenants import COMPLETE, DETECTED, FAILED, IN_PROGRESS, Tenants
 
-# What may follow what in a history. A run may take a record over from one that is over.
+# Permitted transitions in a history. A run may take over a record from a run that has ended.
 NEXT = {
     DETECTED: {IN_PROGRESS, FAILED},
     IN_PROGRESS: {IN_PROGRESS, COMPLETE, FAILED},
@@ -30,7 +30,7 @@ NEXT = {
 
 @dataclass
 class Watch:
-    """What somebody has seen: how often they looked, and each thing that must not be."""
+    """The findings of one observer: the number of checks, and each violation."""
 
     looks: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Watch:
 
 @contextmanager
 def watching(look: Callable[[], None], watch: Watch, every: float) -> Iterator[Watch]:
-    """Looks again and again; an error of the look itself is noted too."""
+    """Repeat a check in a thread. An exception of the check is noted as well."""
     over = threading.Event()
 
     def turns() -> None:
@@ -46,7 +46,7 @@ def watching(look: Callable[[], None], watch: Watch, every: float) -> Iterator[W
             try:
                 look()
                 watch.looks += 1
-            # Whatever it is, the thread must tell it to the test.
+            # Any exception in the thread must be reported to the test.
             except Exception as error:  # noqa: BLE001
                 watch.wrong.append(f"{type(error).__name__}: {error}")
 
@@ -60,7 +60,7 @@ def watching(look: Callable[[], None], watch: Watch, every: float) -> Iterator[W
 
 
 class Reader(Watch):
-    """Reads each object of a clip as soon as it is there, and again once it is another."""
+    """Reads each object of a clip when it appears, and again when it is replaced."""
 
     def __init__(self, tenants: Tenants) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Reader(Watch):
 
 
 class Histories(Watch):
-    """Each record's history only grows, in an order that makes sense, and ends in its status."""
+    """Checks that each history only grows, in a valid order, and ends with the record's status."""
 
     def __init__(self, tenants: Tenants) -> None:
         super().__init__()
@@ -110,8 +110,8 @@ class Histories(Watch):
 
 
 class Visitor(Watch):
-    """Opens the UI's page and asks the server how it is; `away` are the times when it did not
-    answer well within `patience` seconds."""
+    """Requests the UI's page and the server's health. `away` has the times at which there was no
+    successful response within `patience` seconds."""
 
     def __init__(self, stack: RunningStack, patience: float) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class Visitor(Watch):
 
 
 class Memory(Watch):
-    """Bytes that the whole stack holds."""
+    """Observes the resident memory of the whole stack, in bytes."""
 
     def __init__(self, home: Path) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class Memory(Watch):
 
     @property
     def growth(self) -> float:
-        """The last third's median, as a share of that of the second."""
+        """The median of the last third divided by that of the second third."""
         third = len(self.held) // 3
         middle, last = self.held[third : 2 * third], self.held[2 * third :]
         return statistics.median(last) / statistics.median(middle)

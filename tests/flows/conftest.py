@@ -58,7 +58,7 @@ def stored_task_runs(run_id: str, last: set[str]) -> list[TaskRun]:
 
 
 class Episode:
-    """One episode with one clip, and the running of `generate-clip` for it."""
+    """One episode with one clip, and methods to run `generate-clip` for it."""
 
     def __init__(self, episode_id: str, records: RecordStore) -> None:
         self.keys = ClipKeys("t", episode_id, "clip-789")
@@ -66,7 +66,7 @@ class Episode:
         self.last_run = ""
 
     def detect(self, *segments: dict[str, Any], **attributes: Any) -> None:
-        """A record as a detector leaves it."""
+        """Store a record as a detector writes it."""
         history = [{"status": "detected", "timestamp": "2025-01-15T10:30:00Z"}]
         item = {"status": "detected", "statusHistory": history, "segments": list(segments)}
         self.records.table.put_item(Item={**self.keys.record, **item, **attributes})

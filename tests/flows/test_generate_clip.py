@@ -84,7 +84,7 @@ def test_a_clip_that_another_run_is_making_is_left_to_that_run(episode: Episode)
 
     other_run()
     assert episode.history == MADE[:2]
-    # That run is over now and has left its claim behind.
+    # That run has ended and its claim is still in the record.
     assert episode.generate().is_completed()
     assert episode.history == [*MADE[:2], *MADE[1:]]
 
@@ -196,7 +196,7 @@ def test_a_storage_outage_that_lasts_fails_the_record(episode: Episode, proxy: F
     assert "uploading" in error["message"]
     retried = [run for run in episode.task_runs() if run.name.startswith("extract 1")]
     assert [run.run_count for run in retried] == [4]
-    # What was made stays: the next run cuts only what is missing.
+    # Finished segments are kept: the next run cuts only the missing ones.
     proxy.faults = []
     assert episode.generate().is_completed()
     assert "processingError" not in episode.record

@@ -1,4 +1,4 @@
-"""A long video's run, by its record, its objects and its final state; and how it fails."""
+"""`generate-shorts`: its record, objects and final state, and each way in which it fails."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -80,7 +80,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def ask_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Lets the moments be chosen by the language model at an address."""
+    """Configure a language model at an address to choose the moments."""
 
     def ask(url: str) -> None:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
@@ -111,7 +111,7 @@ def test_a_long_video_becomes_shorts_and_the_objects_of_the_contract(warehouse: 
         assert "00:00:03" <= short["duration"] <= "00:00:09"
     subtitled = warehouse.text("important-segment-videos/segment_1.srt")
     assert any(sentence[:20] in subtitled for sentence in SENTENCES)
-    # Nothing that is made is made again.
+    # Existing objects are not made again.
     before = warehouse.made()
     assert warehouse.generate().is_completed()
     assert warehouse.made() == before
@@ -215,7 +215,7 @@ def test_a_failed_short_does_not_stop_others_and_is_the_only_one_made_by_the_nex
     assert record["processingError"]["code"] == "STORAGE_ERROR"
     assert OBJECTS - warehouse.names() == {"videos-cropped-stacked/segment_1_cropped_stacked.mp4"}
     proxy.faults, before = [], warehouse.made()
-    before.pop("index.html")  # which names the one that failed
+    before.pop("index.html")  # The page names the short that failed.
     assert warehouse.generate().is_completed()
     assert before.items() <= warehouse.made().items()
     assert warehouse.history == [*FAILED, *MADE]
@@ -234,7 +234,7 @@ def test_a_moment_that_cannot_be_cut_does_not_fail_others(
     assert [s["status"] for s in record["shorts"]] == ["Generation Failed", "Generation Complete"]
     error = record["shorts"][0]["error"]
     assert best in error
-    # The page names it, and the thumbnail is of the best moment that there is.
+    # The page names it, and the thumbnail shows the best remaining moment.
     assert best in warehouse.text("index.html")
     missing = {"important-segment-videos/segment_1.srt", best}
     missing |= {"videos-cropped-stacked/segment_1_cropped_stacked.mp4"}
@@ -270,7 +270,7 @@ def test_a_language_model_chooses_the_moments(
     with model_server([named]) as server:
         ask_model(server.url)
         assert warehouse.generate().is_completed()
-        assert SENTENCES[2] in json.dumps(server.asked)
+        assert SENTENCES[2] in json.dumps(server.requests)
     [short] = warehouse.record["shorts"]
     assert (short["title"], short["why"], short["score"]) == ("Silence", "It is short.", 88)
     assert "00:00:12,000" < short["start"] < "00:00:12,500"
@@ -293,7 +293,7 @@ def test_a_language_model_without_a_usable_answer_fails_the_parent_task(
     with model_server(reply) as server:
         ask_model(server.url)
         state = warehouse.generate()
-        tries = len(server.asked)
+        tries = len(server.requests)
     assert state.name == "ParentTaskFailed"
     assert says in str(state.message)
     assert "sk-secret" not in str(state.message)

@@ -1,4 +1,4 @@
-"""A person's long video in the local warehouse, and the running of `generate-shorts` for it."""
+"""A long video in the local warehouse, and methods to run `generate-shorts` for it."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ class Warehouse:
         return generate_shorts("u", self.keys.video_id, return_state=True, **more)
 
     def made(self) -> dict[str, str]:
-        """What is in the folder, each with when and what was put."""
+        """The objects in the folder, each with its time of modification and its content."""
         folder = f"{self.keys.folder}/"
         listed = self.objects.client.list_objects_v2(Bucket=self.objects.bucket, Prefix=folder)
         return {

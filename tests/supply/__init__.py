@@ -1,1 +1,1 @@
-"""What clipflow is built of: the licences of all that is locked, and its known vulnerabilities."""
+"""Licences and known vulnerabilities of the locked dependencies."""

@@ -1,7 +1,7 @@
-"""`python -m tests.supply.audit [lock …]`: known vulnerabilities of what is locked.
+"""`python -m tests.supply.audit [lock …]`: known vulnerabilities of locked dependencies.
 
-Ends with 1 where there is one that `docs/security.md` does not answer. Where the service cannot be
-asked, or knows none of the distributions, it says so and ends with 0: that is no finding.
+The exit code is 1 if `docs/security.md` does not mention one of them. If the service cannot be
+reached, or knows none of the distributions, a message is printed and the exit code is 0.
 """
 
 import json
@@ -15,8 +15,8 @@ ANSWERS = ROOT / "docs" / "security.md"
 LOCKS = ("requirements.lock", "requirements-image.lock")
 
 
-def asked(lock: Path) -> Any:
-    """What pip-audit says of `lock`; None where it could not ask."""
+def audited(lock: Path) -> Any:
+    """The findings of pip-audit for `lock`; None if the service cannot be reached."""
     options = ["--disable-pip", "--require-hashes", "--progress-spinner", "off", "--format", "json"]
     command = [sys.executable, "-m", "pip_audit", "--requirement", str(lock), *options]
     run = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
@@ -28,7 +28,7 @@ def asked(lock: Path) -> Any:
 
 
 def unanswered(dependencies: Any, answers: str) -> list[str]:
-    """A line for each vulnerability whose ids are all missing in `answers`."""
+    """A line for each vulnerability of which no id occurs in `answers`."""
     return [
         f"{one['name']} {one['version']}: {found['id']}, mended in {found['fix_versions'] or '-'}"
         for one in dependencies
@@ -38,10 +38,10 @@ def unanswered(dependencies: Any, answers: str) -> list[str]:
 
 
 def main(locks: list[str]) -> int:
-    """The exit code."""
+    """Audit each lock file and return the exit code."""
     worst = 0
     for lock in [ROOT / name for name in locks or LOCKS if (ROOT / name).exists()]:
-        dependencies = asked(lock)
+        dependencies = audited(lock)
         known = [one for one in dependencies or () if "skip_reason" not in one]
         if not known:
             print(f"{lock.name}: NOT AUDITED, the vulnerability service could not be asked.")

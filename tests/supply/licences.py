@@ -1,7 +1,7 @@
 """`python -m tests.supply.licences` writes docs/licences.md: each locked distribution's licence.
 
-A distribution says it itself, in its metadata. What is locked for another system is not installed,
-and so not listed.
+The licence is read from the distribution's metadata. Distributions that are locked for another
+platform are not installed and therefore not listed.
 """
 
 import re
@@ -10,12 +10,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "licences.md"
-# Everything that is locked is in these, the extra `whisperx` aside.
+# The lock files, without that of the extra `whisperx`.
 LOCKS = (ROOT / "requirements.lock", ROOT / "requirements-weights.lock")
 _COPYLEFT = re.compile(r"GPL|General Public|MPL|Mozilla|EUPL|CDDL|EPL", re.IGNORECASE)
-# Distributions whose metadata do not say it, by the licence file in them.
+# Licences of distributions whose metadata lacks one, read from their licence files.
 _SAID_ELSEWHERE = {"axe-playwright-python": "MIT"}
-# What is copyleft, or holds what is, and why it may be used as it is used.
+# Distributions that are or contain copyleft, and the reason why their use is permitted.
 REASONS = {
     "av": "its wheels hold FFmpeg with x264 and x265, GPL-2.0-or-later: whoever hands on an image "
     "with them does so under the GPL's terms for these",
@@ -46,18 +46,18 @@ where something copyleft has no reason here. Fonts: `clipflow/captions/fonts/OFL
 
 
 def normalized(name: str) -> str:
-    """As package indexes compare names (PEP 503)."""
+    """The name as package indexes compare it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def locked() -> set[str]:
-    """The names in the locks."""
+    """The names of all distributions in the lock files."""
     text = "".join(lock.read_text() for lock in LOCKS)
     return {normalized(name) for name in re.findall(r"^([\w.-]+)==", text, re.M)}
 
 
 def licence_of(metadata: PackageMetadata) -> str:
-    """What the distribution says: an SPDX expression, else its classifiers, else its first line."""
+    """The SPDX expression of the distribution, its classifiers, or its licence's first line."""
     name = normalized(metadata["Name"])
     if "License-Expression" in metadata:
         return metadata["License-Expression"]
@@ -70,19 +70,19 @@ def licence_of(metadata: PackageMetadata) -> str:
 
 
 def licences() -> dict[str, str]:
-    """Of each locked distribution that is installed."""
+    """The licence of each locked distribution that is installed."""
     wanted = locked()
     found = ((normalized(d.metadata["Name"]), d.metadata) for d in distributions())
     return {name: licence_of(metadata) for name, metadata in sorted(found) if name in wanted}
 
 
 def is_copyleft(name: str, licence: str) -> bool:
-    """By its own licence, or by what is known to be in it."""
+    """Whether the licence, or a known component, is copyleft."""
     return bool(_COPYLEFT.search(licence)) or name in REASONS
 
 
 def table(found: dict[str, str]) -> str:
-    """The page."""
+    """The text of docs/licences.md."""
     rows = (f"| {name} | {said} | {REASONS.get(name, '')} |\n" for name, said in found.items())
     return _HEAD + "".join(rows)
 

@@ -1,4 +1,4 @@
-"""The audit's own judgement; the service itself is not asked by tests."""
+"""How the audit evaluates findings. Tests do not contact the vulnerability service."""
 
 from tests.supply.audit import unanswered
 

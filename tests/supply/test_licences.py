@@ -1,4 +1,4 @@
-"""Nothing comes in under a licence that nobody has looked at."""
+"""Every locked distribution has a reviewed licence."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A server on this machine that answers as OpenAI's API does, with what it is given to say."""
+"""A local server that implements the OpenAI API with predefined replies."""
 
 import json
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ Reply = int | str | list[dict[str, Any]]
 
 @dataclass
 class ModelServer:
-    """`replies` are given in turn, the last one for ever: moments, prose, or an HTTP status."""
+    """Returns `replies` in order and repeats the last: moments, prose, or an HTTP status."""
 
     url: str
     replies: list[Reply]
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
 
     def next(self) -> Reply:
         return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
@@ -25,21 +25,21 @@ class ModelServer:
 
 @contextmanager
 def model_server(*replies: Reply) -> Iterator[ModelServer]:
-    """A server while the context lasts."""
+    """Run a server within the context."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            said.asked.append(asked)
-            reply = said.next()
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            model.requests.append(request)
+            reply = model.next()
             status, body = (reply, _refusal(self)) if isinstance(reply, int) else (200, None)
             if not isinstance(reply, int):
-                body = _responses(reply) if "responses" in self.path else _chat(reply, asked)
+                body = _responses(reply) if "responses" in self.path else _chat(reply, request)
             content = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
-            # So that a client's own retries take no time.
+            # Retries of the client then take no time.
             self.send_header("retry-after-ms", "1")
             self.end_headers()
             self.wfile.write(content)
@@ -48,11 +48,11 @@ def model_server(*replies: Reply) -> Iterator[ModelServer]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    said = ModelServer(f"http://127.0.0.1:{server.server_port}/v1", list(replies))
+    model = ModelServer(f"http://127.0.0.1:{server.server_port}/v1", list(replies))
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield said
+        yield model
     finally:
         server.shutdown()
         thread.join()
@@ -60,18 +60,18 @@ def model_server(*replies: Reply) -> Iterator[ModelServer]:
 
 
 def _refusal(handler: BaseHTTPRequestHandler) -> dict[str, Any]:
-    # As some servers do, it repeats the key it was sent.
-    said = f"no: {handler.headers['Authorization']}"
-    return {"error": {"message": said, "type": "invalid_request_error", "code": "no_such_thing"}}
+    # Like some servers, the message repeats the API key of the request.
+    server = f"no: {handler.headers['Authorization']}"
+    return {"error": {"message": server, "type": "invalid_request_error", "code": "no_such_thing"}}
 
 
-def _chat(reply: str | list[dict[str, Any]], asked: dict[str, Any]) -> dict[str, Any]:
+def _chat(reply: str | list[dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": None}
     if isinstance(reply, str):
         message["content"] = reply
     else:
         called = {
-            "name": asked["tools"][0]["function"]["name"],
+            "name": request["tools"][0]["function"]["name"],
             "arguments": json.dumps({"moments": reply}),
         }
         message["tool_calls"] = [{"id": "call", "type": "function", "function": called}]

@@ -1,4 +1,4 @@
-"""Whatever is said and whatever is liked: the moments that come of it keep their bounds."""
+"""Moments stay within their bounds for any transcript and any choice."""
 
 from fractions import Fraction
 from itertools import combinations
@@ -13,9 +13,9 @@ from clipflow.highlights.moments import moments
 from clipflow.highlights.pieces import Brief, Choice, PieceRange, Speech
 from tests.clipflow.highlights.transcripts import spread
 
-# Seconds: half of what words may overlap by and still be parted, and a rounding.
+# In seconds: half of the largest overlap at which words are still separated, plus rounding.
 BLUR = 0.026
-# Seconds: what a float may differ from the decimal it stands for.
+# In seconds: the rounding error of a float.
 EXACT = 1e-9
 
 
@@ -69,9 +69,9 @@ def test_moments_respect_length_bounds_start_in_pauses_and_hardly_overlap(
         assert moment.start >= 0
         assert brief.duration_seconds is None or moment.end <= brief.duration_seconds
         first, last = float(moment.start), float(moment.end)
-        heard = [w for w in words if first <= w.start and w.end <= last]
-        assert heard[0].start - moment.start < 0.251
-        assert moment.end - heard[-1].end < 0.351
+        inside = [w for w in words if first <= w.start and w.end <= last]
+        assert inside[0].start - moment.start < 0.251
+        assert moment.end - inside[-1].end < 0.351
     for one, other in combinations(found, 2):
         shared = min(one.end, other.end) - max(one.start, other.start)
         assert shared * 10 <= min(one.end - one.start, other.end - other.start)

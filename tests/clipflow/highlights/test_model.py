@@ -67,8 +67,8 @@ def test_moments_chosen_by_the_model_are_fitted_to_the_bounds(
     assert spans(found) == [(20.656, 36.744), (128.688, 138.446)]
     assert (found[0].score, found[0].title) == (95, "One clip, one idea")
     assert found[0].why == "It is one idea."
-    assert len(server.asked) == 1
-    shown = json.dumps(server.asked[0])
+    assert len(server.requests) == 1
+    shown = json.dumps(server.requests[0])
     assert "9 [20.9] The first rule is, one clip, one idea." in shown
 
 
@@ -77,8 +77,8 @@ def test_unknown_lines_are_reported_to_the_model_and_corrected(
 ) -> None:
     found, server = picked(monkeypatch, [named(9, 99)], [named(13, 9)], [named(9, 13)])
     assert spans(found) == [(20.656, 36.744)]
-    assert "within one of: 1 to 61" in json.dumps(server.asked[1])
-    assert len(server.asked) == 3
+    assert "within one of: 1 to 61" in json.dumps(server.requests[1])
+    assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_an_unusable_answer_is_requested_three_times(
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         with pytest.raises(ModelUnavailableError, match="in the requested format") as caught:
             pick(sample(), BRIEF, "openai-chat:small")
-    assert len(server.asked) == 3
+    assert len(server.requests) == 3
     assert caught.value.remedy
 
 
@@ -121,13 +121,13 @@ def test_an_http_error_is_retryable_or_terminal_by_its_status(
         picked(monkeypatch, status)
     assert caught.value.remedy
     assert KEY not in str(caught.value) and "Bearer" not in str(caught.value)
-    # A log shows what an error came of, where nothing suppresses it.
+    # A log shows the cause of an error unless the cause is suppressed.
     assert caught.value.__suppress_context__ and caught.value.__cause__ is None
 
 
 def test_a_transient_server_error_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     found, server = picked(monkeypatch, 500, [named(9, 13)])
-    assert len(found) == 1 and len(server.asked) == 2
+    assert len(found) == 1 and len(server.requests) == 2
 
 
 @pytest.mark.slow
@@ -164,7 +164,7 @@ def test_the_output_schema_works_with_pydantic_ais_test_model() -> None:
     assert (choice.span.first, choice.span.last) == (8, 12)
     assert choice.title == "Word word word word word word word word word word word word…"[:60]
     with pytest.raises(ModelUnavailableError):
-        # What it makes up by itself are lines that are not shown.
+        # The test model invents line numbers that were not shown.
         language_model.choices(speech, 3, TestModel())
 
 

@@ -1,4 +1,4 @@
-"""Moments without a language model: of the demo's talk, of other scripts, of a long day."""
+"""Moments without a language model: the demo's talk, other scripts, and 90 minutes."""
 
 import random
 import time
@@ -14,7 +14,7 @@ from clipflow.highlights.pieces import Brief
 from clipflow.highlights.titles import TITLE_LIMIT, shortened
 from tests.clipflow.highlights.transcripts import sample, sample_lines, spread
 
-# Lines of the sample that belong together, as its maker says.
+# Lines of the sample that belong together, as labelled by its author.
 NATURAL = [(3, 4), (6, 7), (9, 10), (12, 13), (14, 15), (17, 18), (20, 21)]
 SAMPLE_SECONDS = 180.1
 CHINESE = [
@@ -89,7 +89,7 @@ def test_fillers_and_silences_are_not_moments() -> None:
     words.append(Word(text="Bye.", start=until + 900, end=until + 901))
     found = of(words, Brief(50, 30, until + 1000))
     assert 4 <= len(found) <= 8
-    # The last one of the talk may go on into what follows.
+    # The last moment of the talk may extend into the following text.
     assert all(moment.start < until - 5 for moment in found)
 
 

@@ -39,7 +39,7 @@ BREAD = [
 
 
 def talk(texts: list[str], until: float = 180) -> list[Word]:
-    """The sentences over and over, with a pause in the middle of each."""
+    """The sentences repeated, with a pause in the middle of each."""
     words: list[Word] = []
     at = 0.5
     while at < until:

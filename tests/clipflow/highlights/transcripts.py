@@ -1,4 +1,4 @@
-"""Transcripts to choose from, made of texts with times."""
+"""Transcripts for tests, generated from texts with times."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def sample() -> Transcript:
 
 
 def spread(start: float, end: float, speaker: str | None, text: str) -> list[Word]:
-    """The words of `text`, each as long as its letters are many."""
+    """The words of `text`, each with a duration in proportion to its length."""
     parts = text.split()
     letter = (end - start) / sum(map(len, parts))
     words = []

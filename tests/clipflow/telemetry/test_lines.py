@@ -1,4 +1,4 @@
-"""Lines of JSON, each as a log's reader takes it."""
+"""JSON log lines, parsed as a log reader parses them."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ from clipflow.telemetry.logging import RECORD_FAILED, SEGMENT_MADE, JsonFormatte
 URL = "https://bucket.s3.amazonaws.com/a.mp4?X-Amz-Signature=secret&X-Amz-Credential=key"
 
 
-def told(message: str, *args: object, **more: Any) -> dict[str, Any]:
+def formatted(message: str, *args: object, **more: Any) -> dict[str, Any]:
     record = logging.LogRecord("clipflow.x", logging.INFO, "x.py", 1, message, args, None)
     vars(record).update(more)
     line = JsonFormatter(lambda _: {"run_id": "r-1", "step": f"reading {URL}"}).format(record)
@@ -24,7 +24,7 @@ def told(message: str, *args: object, **more: Any) -> dict[str, Any]:
 
 
 def test_a_line_has_timestamp_level_and_logger() -> None:
-    line = told("read %s twice\nover", "main.mp4")
+    line = formatted("read %s twice\nover", "main.mp4")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("timestamp"))
     assert line == {
         "level": "INFO",
@@ -39,7 +39,7 @@ def test_an_error_is_logged_without_presigned_url_credentials() -> None:
     try:
         raise StorageUnavailableError(f"Reading {URL} failed.")
     except StorageUnavailableError:
-        line = told("failed: %s", URL, exc_info=sys.exc_info())
+        line = formatted("failed: %s", URL, exc_info=sys.exc_info())
     assert line["error"] == (
         "StorageUnavailableError: Reading https://bucket.s3.amazonaws.com/a.mp4?… failed."
     )
@@ -48,14 +48,14 @@ def test_an_error_is_logged_without_presigned_url_credentials() -> None:
 
 
 def test_a_line_with_unserializable_values_is_written() -> None:
-    line = told("odd", fields={"event": "odd", "value": {1}, "half": "\ud800"})
+    line = formatted("odd", fields={"event": "odd", "value": {1}, "half": "\ud800"})
     assert (line["value"], line["half"]) == ("{1}", "\ud800")
 
 
 def test_a_measured_line_has_its_fields(caplog: pytest.LogCaptureFixture) -> None:
     emit_metric(RECORD_FAILED, "clip c failed", job="clips", code="TIMEOUT", clip_id="c")
     (record,) = caplog.records
-    line = told(record.message, fields=vars(record)["fields"])
+    line = formatted(record.message, fields=vars(record)["fields"])
     assert (line["event"], line["job"], line["code"]) == ("record_failed", "clips", "TIMEOUT")
     assert (line["clip_id"], line["message"]) == ("c", "clip c failed")
 

@@ -1,4 +1,4 @@
-"""What is said of a record when it is over: the lines that metrics are made of."""
+"""The log lines of a finished record, from which metrics are derived."""
 
 from typing import Any
 from uuid import uuid4
@@ -19,7 +19,7 @@ def clip() -> ClipKeys:
     return ClipKeys("t", uuid4().hex, "c")
 
 
-def said(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+def logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     return [vars(record)["fields"] for record in caplog.records if "fields" in vars(record)]
 
 
@@ -39,14 +39,14 @@ def test_a_complete_clip_logs_its_bytes_and_seconds_since_the_claim(
     records: RecordStore, clip: ClipKeys, caplog: pytest.LogCaptureFixture
 ) -> None:
     records.claim(clip, "run", BROUGHT)
-    # A record's times are to the second.
+    # Times in a record have a resolution of one second.
     claimed = records.table.get_item(Key=clip.record)["Item"]["updatedAt"]
     past = str(claimed).replace("Z", "+00:00")
     update = {"UpdateExpression": "SET updatedAt = :then"}
     values = {":then": f"{int(past[:4]) - 1}{past[4:]}"}
     records.table.update_item(Key=clip.record, **update, ExpressionAttributeValues=values)  # type: ignore[arg-type]
     records.complete(clip, "run", made(clip.clip))
-    (line,) = said(caplog)
+    (line,) = logged(caplog)
     year = 365 * 24 * 3600
     assert year <= line.pop("seconds") <= year + 24 * 3600 + 60
     assert line == {
@@ -65,7 +65,7 @@ def test_a_record_that_another_run_owns_is_not_counted(
     records.claim(clip, "run", BROUGHT)
     with pytest.raises(OwnershipLostError):
         records.complete(clip, "another", made(clip.clip))
-    assert said(caplog) == []
+    assert logged(caplog) == []
 
 
 def test_a_failure_is_counted_by_its_code_once(
@@ -75,7 +75,7 @@ def test_a_failure_is_counted_by_its_code_once(
     failure = Failure(FailureCode.TIMEOUT, "It took too long.")
     for _ in range(2):
         records.fail(clip, "run", failure)
-    (line,) = said(caplog)
+    (line,) = logged(caplog)
     assert (line["event"], line["job"], line["code"]) == ("record_failed", "clips", "TIMEOUT")
     assert "clip c failed: It took too long." in caplog.text
 
@@ -90,6 +90,6 @@ def test_shorts_log_the_total_bytes_of_the_shorts_made(
     shorts = [Short.made(number, f"{number}.mp4", moment, 100 * number) for number in (1, 2)]
     records.claim(keys, "run", {})
     records.complete(keys, "run", ShortsResult(segment_count=2, shorts=shorts))
-    (line,) = said(caplog)
+    (line,) = logged(caplog)
     assert (line["job"], line["bytes"], line["user_id"]) == ("shorts", 300, keys.user_id)
     assert line["seconds"] in (0, 1)

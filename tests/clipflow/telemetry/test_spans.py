@@ -1,4 +1,4 @@
-"""What work took, as its spans count it; and who pays for spans that nobody collects."""
+"""CPU time and bytes recorded by spans, and no cost when spans are not collected."""
 
 import subprocess
 import sys

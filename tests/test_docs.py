@@ -20,7 +20,7 @@ from tests.programs import ROOT
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_what_a_page_links_to_is_there(page: Path) -> None:
+def test_every_link_target_exists(page: Path) -> None:
     for link in guides.links(page):
         target, _, anchor = link.partition("#")
         file = (page.parent / target).resolve() if target else page
@@ -29,12 +29,12 @@ def test_what_a_page_links_to_is_there(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_file_that_a_page_names_is_there(page: Path) -> None:
+def test_every_file_named_on_a_page_exists(page: Path) -> None:
     assert [name for name in guides.paths(page) if not (ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_variable_that_a_page_names_is_read_somewhere(page: Path) -> None:
+def test_every_variable_named_on_a_page_is_a_setting(page: Path) -> None:
     told = make_settings.PAGE.read_text()
     others = "".join(path.read_text() for path in ROOT.glob("tests/faults/*.py"))
     for name in re.findall(r"`(CLIPFLOW_[A-Z_]+[A-Z])[`=]", page.read_text()):
@@ -42,12 +42,12 @@ def test_a_variable_that_a_page_names_is_read_somewhere(page: Path) -> None:
         assert f"`{name}`" in told or f"`{prefix}_CPU`" in told or f'"{name}"' in others, name
 
 
-def test_the_settings_are_listed_as_they_are() -> None:
+def test_the_settings_page_is_up_to_date() -> None:
     remedy = "python -m docs.make_settings"
     assert make_settings.PAGE.read_text() == make_settings.page(), remedy
 
 
-def test_every_picture_is_made_by_the_script_and_small() -> None:
+def test_every_picture_is_generated_used_and_small() -> None:
     files = [path for path in make_pictures.FOLDER.glob("*.*") if path.suffix != ".py"]
     there = {path.name: path.stat().st_size for path in files}
     assert set(there) == set(make_pictures.PICTURES)
@@ -57,7 +57,7 @@ def test_every_picture_is_made_by_the_script_and_small() -> None:
 
 
 @pytest.mark.slow
-def test_a_picture_shows_what_is_made_today(tmp_path: Path) -> None:
+def test_a_picture_matches_the_current_output(tmp_path: Path) -> None:
     name = "captions-plain.jpg"
     make_pictures.make(tmp_path / name)
     now, then = (cv2.imread(str(folder / name)) for folder in (tmp_path, make_pictures.FOLDER))
@@ -67,7 +67,7 @@ def test_a_picture_shows_what_is_made_today(tmp_path: Path) -> None:
     assert np.abs(now.astype(int) - then.astype(int)).mean() < 3, remedy
 
 
-def test_the_readme_is_two_screens() -> None:
+def test_the_readme_has_at_most_90_lines() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
     assert len(lines) <= 90
 
@@ -84,7 +84,7 @@ def test_the_map_names_every_package() -> None:
     assert [room.name for room in rooms if f"{room.name}/" not in told] == []
 
 
-def test_what_the_map_names_in_a_module_is_defined_there() -> None:
+def test_names_listed_in_the_map_are_defined_in_their_modules() -> None:
     text = (ROOT / "docs" / "map.md").read_text()
     named = re.findall(r"`(\w+)` in `([\w/]+\.py)`", text)
     assert len(named) >= 4
@@ -96,13 +96,13 @@ def test_what_the_map_names_in_a_module_is_defined_there() -> None:
     assert missing == []
 
 
-def test_every_failure_is_told_with_what_to_do() -> None:
+def test_every_failure_code_is_listed_in_its_guide() -> None:
     for guide, codes in (("clips.md", FailureCode), ("shorts.md", FailedState)):
         told = (ROOT / "docs" / guide).read_text()
         assert [code for code in codes if f"\n| `{code}` |" not in told] == []
 
 
-def test_every_alarm_and_metric_is_in_the_operators_guide() -> None:
+def test_every_alarm_and_metric_is_in_the_operating_guide() -> None:
     told = (ROOT / "docs" / "operating.md").read_text()
     for template, kind in (
         ("alarms", "AWS::CloudWatch::Alarm"),

@@ -32,10 +32,10 @@ from tests.programs import ROOT, eventually
 # What runs elsewhere, by how the line begins: CI, or the test that runs it.
 CI = ".ci/run"
 OPERATED = "tests/deployments/test_operate.py"
-ON_ONE_MACHINE = f"{OPERATED}::test_a_stack_on_one_machine_is_operated_by_the_same_verbs"
-ACCOUNT = f"{OPERATED}::test_an_account_is_deployed_shown_and_taken_down_again"
+ON_ONE_MACHINE = f"{OPERATED}::test_a_local_stack_is_operated_with_the_same_commands"
+ACCOUNT = f"{OPERATED}::test_an_account_is_deployed_inspected_and_destroyed"
 STARTED = (
-    "tests/deployments/test_local_stack.py::test_a_second_start_goes_on_where_the_first_was_stopped"
+    "tests/deployments/test_local_stack.py::test_a_second_start_resumes_the_state_of_the_first"
 )
 IMAGES = "tests/infra/test_images.py::test_what_the_image_installs_passes_its_own_health_check"
 RUN_BY = {
@@ -181,7 +181,7 @@ def make_targets() -> set[str]:
     return {*re.findall(r"^([a-z-]+):", makefile, re.MULTILINE), *" ".join(verbs).split()}
 
 
-def test_the_guides_environment_is_that_of_make_up() -> None:
+def test_the_guide_exports_the_environment_of_make_up() -> None:
     ours = client_environment(StackSettings.model_construct())
     exported = [c.line for c in guides.commands() if c.guide == "clips.md" and "export" in c.line]
     told = dict(re.findall(r"([A-Z_]+)=(\S+)", " ".join(exported)))
@@ -190,7 +190,7 @@ def test_the_guides_environment_is_that_of_make_up() -> None:
 
 
 @pytest.mark.slow
-def test_help_is_told_by_make_and_the_command() -> None:
+def test_make_and_the_command_show_help() -> None:
     assert "make up" in said(["make", "--no-print-directory", "help"], {})
     assert "shorts" in said(installed("clipflow --help"), {})
 

@@ -22,12 +22,12 @@ def test_a_span_is_two_exact_times(text: str, start: object, end: object) -> Non
     assert parse_span(text) == (start, end)
 
 
-def test_a_clip_is_named_by_its_file_and_its_times() -> None:
+def test_a_clip_is_named_after_its_file_and_times() -> None:
     cuts = [parse_span("1:00-1:30.5"), parse_span("3600.123-3601")]
     assert clip_id_of(Path("a/My talk, day 1.mp4"), cuts) == ("My-talk-day-1-60-90.5_3600.123-3601")
 
 
-def test_other_times_are_another_clip_however_many_there_are() -> None:
+def test_different_times_give_different_clip_names() -> None:
     many = [parse_span(f"{n}-{n + 1}") for n in range(100)]
     one, other = clip_id_of(Path("talk.mp4"), many), clip_id_of(Path("talk.mp4"), many[::-1])
     assert one != other

@@ -34,7 +34,7 @@ def nowhere(folder: Path) -> dict[str, str]:
     return {"CLIPFLOW_PREFECT_PORT": str(free_port()), "CLIPFLOW_HOME": str(folder / "home")}
 
 
-def test_a_file_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
+def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     for command in (("shorts",), ("clips", "--cut", "0-1")):
         ended = typed(*command, "nope.mp4", folder=tmp_path)
         assert ended.returncode == 2
@@ -52,7 +52,7 @@ def test_a_file_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
         (("--cut", "0-1", "--tenant", "t"), "Give VIDEO and --cut, or --tenant and"),
     ],
 )
-def test_clips_without_a_meaning_are_wrong_usage(
+def test_invalid_clip_spans_are_a_usage_error(
     arguments: tuple[str, ...], message: str, talk: Path
 ) -> None:
     ended = typed("clips", talk.name, *arguments, folder=talk.parent)
@@ -73,7 +73,7 @@ def test_clips_without_a_meaning_are_wrong_usage(
         (("shrts",), "Did you mean 'shorts'?"),
     ],
 )
-def test_a_program_gets_wrong_usage_as_json(
+def test_usage_errors_are_available_as_json(
     arguments: tuple[str, ...], message: str, talk: Path
 ) -> None:
     ended = typed(*arguments, "--json", folder=talk.parent)
@@ -85,7 +85,7 @@ def test_a_program_gets_wrong_usage_as_json(
 
 
 @pytest.mark.parametrize("command", [("shorts",), ("clips", "--cut", "0-1")])
-def test_what_can_be_known_of_the_files_is_said_before_a_stack_is_started(
+def test_file_errors_are_reported_before_a_stack_is_started(
     command: tuple[str, ...], talk: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "talk.m3u8").write_text("#EXTM3U\n#EXTINF:2,\ntalk.mp4\n#EXT-X-ENDLIST\n")
@@ -102,7 +102,7 @@ def test_what_can_be_known_of_the_files_is_said_before_a_stack_is_started(
         assert message in one_line(ended)
 
 
-def test_a_name_that_results_cannot_have_is_said_before_a_stack_is_started(
+def test_an_invalid_result_name_is_reported_before_a_stack_is_started(
     talk: Path, tmp_path: Path
 ) -> None:
     long = tmp_path / f"{'語' * 83}.mp4"
@@ -126,14 +126,14 @@ def test_without_a_stack_status_and_open_say_how_to_start_one(tmp_path: Path) ->
         assert ended.stdout == ""
 
 
-def test_a_program_gets_the_error_as_json(tmp_path: Path) -> None:
+def test_errors_are_available_as_json(tmp_path: Path) -> None:
     ended = typed("status", "--json", folder=tmp_path, env=nowhere(tmp_path))
     error = json.loads(ended.stdout)["error"]
     assert error["exit"] == ended.returncode == 3
     assert one_line(ended) == f"{error['message']} {error['remedy']}"
 
 
-def test_a_prefect_that_is_not_there_is_named_without_its_password(talk: Path) -> None:
+def test_an_unreachable_prefect_server_is_named_without_its_password(talk: Path) -> None:
     url = f"http://user:secret@127.0.0.1:{free_port()}/api"
     env = {"PREFECT_API_URL": url, "TABLE_NAME": "t", "BUCKET_NAME": "b"}
     for debug in ((), ("--debug",)):
@@ -144,14 +144,14 @@ def test_a_prefect_that_is_not_there_is_named_without_its_password(talk: Path) -
         assert ("Traceback" in ended.stderr) == bool(debug)
 
 
-def test_an_environment_that_lacks_a_setting_is_wrong_usage(talk: Path) -> None:
+def test_a_missing_setting_is_a_usage_error(talk: Path) -> None:
     env = {"PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api"}
     ended = typed("clips", talk.name, "--cut", "0-1", folder=talk.parent, env=env)
     assert ended.returncode == 2
     assert "TABLE_NAME" in one_line(ended)
 
 
-def test_a_local_stack_that_does_not_come_up_says_why(talk: Path, tmp_path: Path) -> None:
+def test_a_local_stack_that_does_not_start_reports_why(talk: Path, tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where a folder is to be")
     ended = typed("shorts", talk.name, folder=talk.parent, env=nowhere(tmp_path))
     assert ended.returncode == 3
@@ -187,20 +187,20 @@ def test_an_open_page_needs_no_stack(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
-def test_the_document_keeps_names_whatever_the_encoding(encoding: str, tmp_path: Path) -> None:
+def test_json_keeps_names_in_any_encoding(encoding: str, tmp_path: Path) -> None:
     env = {"PYTHONIOENCODING": encoding}
     ended = typed("shorts", "Gespräch ✓.mp4", "--json", folder=tmp_path, env=env)
     assert "'Gespräch ✓.mp4'" in json.loads(ended.stdout)["error"]["message"]
 
 
-def test_the_document_keeps_a_name_that_is_not_unicode(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_keeps_a_name_that_is_not_unicode(capsys: pytest.CaptureFixture[str]) -> None:
     output = Output(as_json=True)
     output.document["file"] = os.fsdecode(b"talk \xff.mp4")
     output.write_document()
     assert json.loads(capsys.readouterr().out)["file"] == os.fsdecode(b"talk \xff.mp4")
 
 
-def test_what_a_text_browser_prints_is_not_in_the_document(tmp_path: Path) -> None:
+def test_output_of_a_text_browser_is_not_in_the_json(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "talk.html").write_text("<!doctype html>")
     env = {**nowhere(tmp_path), "BROWSER": "echo seen %s"}

@@ -30,13 +30,13 @@ def keys(objects: ObjectStore, records: RecordStore, tmp_path: Path) -> ClipKeys
     return keys
 
 
-def test_a_result_replaces_an_earlier_one_of_its_own(keys: ClipKeys, tmp_path: Path) -> None:
+def test_a_result_replaces_its_own_earlier_version(keys: ClipKeys, tmp_path: Path) -> None:
     for _ in range(2):
         results = download_results(keys, tmp_path, "talk")
     assert [path.read_text() for path, _ in results.made] == ["the clip"]
 
 
-def test_a_result_replaces_no_file_of_somebody_elses(keys: ClipKeys, tmp_path: Path) -> None:
+def test_a_result_does_not_replace_a_users_file(keys: ClipKeys, tmp_path: Path) -> None:
     own = tmp_path / "talk.mp4"
     own.write_text("the only copy")
     with pytest.raises(InvalidInputError, match=r"talk\.mp4 exists.* Move it, or .* --out"):
@@ -44,29 +44,27 @@ def test_a_result_replaces_no_file_of_somebody_elses(keys: ClipKeys, tmp_path: P
     assert own.read_text() == "the only copy"
 
 
-def test_a_result_that_somebody_has_edited_is_theirs(keys: ClipKeys, tmp_path: Path) -> None:
+def test_an_edited_result_is_not_replaced(keys: ClipKeys, tmp_path: Path) -> None:
     [(path, _)] = download_results(keys, tmp_path, "talk").made
     path.write_text("the clip, with a title")
     with pytest.raises(InvalidInputError):
         download_results(keys, tmp_path, "talk")
 
 
-def test_what_was_made_of_another_video_is_not_replaced(keys: ClipKeys, tmp_path: Path) -> None:
+def test_a_result_of_another_video_is_not_replaced(keys: ClipKeys, tmp_path: Path) -> None:
     download_results(keys, tmp_path, "talk")
     with pytest.raises(InvalidInputError):
         OutputManifest(tmp_path, ShortsKeys("local", "another", "")).check(["talk.mp4"])
 
 
-def test_a_name_as_long_as_the_file_system_takes_is_no_obstacle(
-    keys: ClipKeys, tmp_path: Path
-) -> None:
+def test_a_name_of_the_maximum_length_works(keys: ClipKeys, tmp_path: Path) -> None:
     name = "語" * 83
     [(path, _)] = download_results(keys, tmp_path, name).made
     assert path.read_text() == "the clip"
     assert {path.name for path in tmp_path.glob("[!.]*")} == {f"{name}.mp4", f"{name}.html"}
 
 
-def test_a_disk_that_takes_no_more_is_named_with_the_file(keys: ClipKeys, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_with_the_file(keys: ClipKeys, tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4, limits[1]))
     try:
@@ -79,9 +77,7 @@ def test_a_disk_that_takes_no_more_is_named_with_the_file(keys: ClipKeys, tmp_pa
     assert list(tmp_path.glob("*")) == []
 
 
-def test_the_page_of_a_job_is_found_under_whatever_name_it_has(
-    keys: ClipKeys, tmp_path: Path
-) -> None:
+def test_the_page_of_a_job_is_found_under_any_name(keys: ClipKeys, tmp_path: Path) -> None:
     page = download_results(keys, tmp_path, "my own name").page
     assert OutputManifest(tmp_path, keys).page() == page
     assert OutputManifest(tmp_path, ClipKeys("local", "another", "clip")).page() is None
@@ -92,9 +88,7 @@ def video(storage: None, tmp_path: Path) -> LocalVideo:
     return LocalVideo.of(make_source(tmp_path / f"{tmp_path.name}.mp4", seconds=1, sound=None))
 
 
-def test_subtitles_are_for_the_run_that_they_were_given_to(
-    video: LocalVideo, tmp_path: Path
-) -> None:
+def test_subtitles_apply_only_to_their_run(video: LocalVideo, tmp_path: Path) -> None:
     given, config = tmp_path / "talk.srt", ShortsConfig(segment_count=1)
     given.write_text(SUBTITLES)
     video.upload(config, None, given)
@@ -103,13 +97,13 @@ def test_subtitles_are_for_the_run_that_they_were_given_to(
     assert video.objects.head(video.keys.subtitles) is None
 
 
-def test_subtitles_that_somebody_has_put_there_stay(video: LocalVideo) -> None:
+def test_subtitles_of_a_user_are_kept(video: LocalVideo) -> None:
     video.objects.put_text(SUBTITLES, video.keys.subtitles, {}, "application/x-subrip")
     video.upload(ShortsConfig(segment_count=1), None, None)
     assert video.objects.head(video.keys.subtitles)
 
 
-def test_subtitles_that_cannot_be_read_are_refused_before_anything_is_put(
+def test_invalid_subtitles_are_rejected_before_any_upload(
     video: LocalVideo, tmp_path: Path
 ) -> None:
     given = tmp_path / "talk.srt"

@@ -28,7 +28,7 @@ def test_help_fits_a_narrow_terminal_and_has_examples(
         assert code in ended.stdout
 
 
-def test_help_and_completion_wait_for_nothing_heavy() -> None:
+def test_help_and_completion_import_no_heavy_module() -> None:
     heavy = {"prefect", "av", "cv2", "boto3", "numpy", "httpx"}
     code = f"import sys, deployments.command.__main__; print({heavy} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -76,7 +76,7 @@ def test_every_command_and_option_is_in_the_reference() -> None:
 
 
 @pytest.mark.parametrize("module", ["connect", "files", "open", "output", "transcribe"])
-def test_what_runs_before_the_connection_does_not_import_prefect(module: str) -> None:
+def test_code_before_the_connection_does_not_import_prefect(module: str) -> None:
     """Prefect reads PREFECT_API_URL when it is imported, and `connect` sets it."""
     code = f"import sys, deployments.command.{module}; print('prefect' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -64,13 +64,13 @@ def test_a_clip_of_a_file_has_its_spans_in_the_order_given(
     assert made["duration"] == "00:00:01"
 
 
-def test_the_page_beside_a_clip_plays_it_from_there(made: dict[str, Any], talk: Path) -> None:
+def test_the_page_beside_a_clip_plays_that_clip(made: dict[str, Any], talk: Path) -> None:
     page = talk.parent / made["page"]
     sources = re.findall(r'<video[^>]* src="([^"]+)"', page.read_text())
     assert [page.parent / source for source in sources] == [talk.parent / made["file"]]
 
 
-def test_status_lists_the_last_jobs_a_line_each(
+def test_status_lists_recent_jobs_one_per_line(
     made: dict[str, Any], stack: RunningStack, tmp_path: Path
 ) -> None:
     ended = typed("status", folder=tmp_path, env=stack.env)
@@ -84,7 +84,7 @@ def test_status_lists_the_last_jobs_a_line_each(
     assert re.fullmatch(r"\d+ (s|min)", age)
 
 
-def test_status_of_one_job_tells_its_history(
+def test_status_of_one_job_shows_its_history(
     made: dict[str, Any], stack: RunningStack, tmp_path: Path
 ) -> None:
     for id in (made["runId"][:8], made["clipId"]):
@@ -98,7 +98,7 @@ def test_status_of_one_job_tells_its_history(
     assert ended.stderr == "There is no job nobody. `clipflow status` lists the last ones.\n"
 
 
-def test_open_brings_the_page_of_a_job_that_is_elsewhere(
+def test_open_downloads_the_page_of_a_job_from_another_folder(
     made: dict[str, Any], stack: RunningStack, tmp_path: Path
 ) -> None:
     env = {**stack.env, "BROWSER": "false"}
@@ -111,7 +111,7 @@ def test_open_brings_the_page_of_a_job_that_is_elsewhere(
     assert ended.stdout.splitlines()[0].endswith(f"/runs/flow-run/{made['runId']}")
 
 
-def test_what_fails_of_an_episode_is_named_and_the_rest_is_downloaded(
+def test_failed_clips_of_an_episode_are_named_and_others_downloaded(
     stack: RunningStack, talk: Path, tmp_path: Path
 ) -> None:
     good, bad = f"good-{uuid4().hex[:6]}", f"bad-{uuid4().hex[:6]}"
@@ -137,14 +137,14 @@ def test_what_fails_of_an_episode_is_named_and_the_rest_is_downloaded(
     assert ended.stdout.splitlines()[-1] == clips[bad]["failure"]
 
 
-def test_an_episode_without_due_clips_is_no_failure(stack: RunningStack, tmp_path: Path) -> None:
+def test_an_episode_without_due_clips_succeeds(stack: RunningStack, tmp_path: Path) -> None:
     arguments = ("clips", "--tenant", "t", "--episode", f"empty-{uuid4().hex[:6]}")
     ended = typed(*arguments, folder=tmp_path, env=stack.env)
     assert ended.returncode == 0
     assert "has no clip to make" in ended.stdout
 
 
-def test_ctrl_c_cancels_a_clip_that_is_not_begun_yet(
+def test_ctrl_c_cancels_a_clip_that_has_not_started(
     stack: RunningStack, talk: Path, tmp_path: Path
 ) -> None:
     name = f"never-{uuid4().hex[:6]}"

@@ -82,7 +82,7 @@ def read_until(command: Command, text: str) -> None:
         assert line, "".join(lines)
 
 
-def test_commands_at_once_share_a_stack_which_the_last_one_stops(commands: Commands) -> None:
+def test_concurrent_commands_share_a_stack_that_the_last_one_stops(commands: Commands) -> None:
     first, same_moment = commands.start("first", "0-1"), commands.start("same", "1-2")
     time.sleep(3)
     soon_after = commands.start("soon", "2-3")

@@ -41,7 +41,7 @@ def whole() -> None:
 
 
 @pytest.mark.slow
-def test_the_steps_of_a_run_are_its_childrens_too_each_with_its_progress(
+def test_steps_of_a_run_include_those_of_its_children_with_progress(
     prefect_server: PrefectServer,
 ) -> None:
     with temporary_settings({PREFECT_API_URL: prefect_server.url}):
@@ -58,7 +58,7 @@ def test_the_steps_of_a_run_are_its_childrens_too_each_with_its_progress(
     assert all(s.run_id == run_id for s in steps)
 
 
-def test_a_pipe_gets_a_plain_line_once_a_step_is_over() -> None:
+def test_a_pipe_gets_a_plain_line_when_a_step_ends() -> None:
     console = Console(file=io.StringIO(), width=60)
     made, running = step("transcribe " * 10, StateType.COMPLETED), step("cut", StateType.RUNNING)
     failed = step("render 1", StateType.FAILED)
@@ -71,7 +71,7 @@ def test_a_pipe_gets_a_plain_line_once_a_step_is_over() -> None:
     assert second.endswith("✗ render 1")
 
 
-def test_a_narrow_terminal_gets_a_bar_for_what_tells_how_far_it_is() -> None:
+def test_a_narrow_terminal_gets_a_bar_for_steps_with_progress() -> None:
     console = Console(file=io.StringIO(), width=60, force_terminal=True, color_system=None)
     running = [
         step("transcribe", StateType.RUNNING, 42),
@@ -86,7 +86,7 @@ def test_a_narrow_terminal_gets_a_bar_for_what_tells_how_far_it_is() -> None:
     assert any("finished clip" in line and "…" in line and "━" not in line for line in lines)
 
 
-def test_steps_of_many_runs_say_whose_they_are() -> None:
+def test_steps_of_several_runs_are_labelled_with_their_run() -> None:
     console = Console(file=io.StringIO())
     one = step("stitch", StateType.COMPLETED)
     with step_printer(console) as printer:

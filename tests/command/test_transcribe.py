@@ -68,7 +68,7 @@ def test_a_file_that_fails_is_named_and_the_others_are_written(folder: Path) -> 
     assert document["job"] == "transcribe"
 
 
-def test_what_cannot_be_transcribed_is_refused_before_any_work(folder: Path) -> None:
+def test_input_that_cannot_be_transcribed_is_rejected_before_any_work(folder: Path) -> None:
     (folder / "list.m3u8").write_text("#EXTM3U\n")
     (folder / "other").mkdir(exist_ok=True)
     (folder / "other" / "voice.mp3").write_bytes(b"")

@@ -42,16 +42,16 @@ def trigger(request: pytest.FixtureRequest) -> EventTrigger:
 
 
 @pytest.mark.parametrize("flow", deployed())
-def test_they_watch_every_flow_of_clipflow(trigger: EventTrigger, flow: str) -> None:
+def test_automations_watch_every_flow_of_clipflow(trigger: EventTrigger, flow: str) -> None:
     event = beat(flow, POOL)
     assert trigger.covers_resources(event.resource, event.related)
 
 
-def test_they_leave_others_flows_alone(trigger: EventTrigger) -> None:
+def test_automations_ignore_other_flows(trigger: EventTrigger) -> None:
     event = beat("their-flow", POOL)
     assert not trigger.covers_resources(event.resource, event.related)
 
 
-def test_they_leave_a_run_without_a_worker_alone(trigger: EventTrigger) -> None:
+def test_automations_ignore_a_run_without_a_worker(trigger: EventTrigger) -> None:
     event = beat(deployed()[0])
     assert not trigger.covers_resources(event.resource, event.related)

@@ -100,7 +100,7 @@ def test_an_old_event_triggers_once_however_often_it_is_delivered(
     )
 
 
-def test_poison_goes_to_the_dead_letter_queue_and_holds_up_nothing(
+def test_invalid_messages_go_to_the_dead_letter_queue_without_blocking_others(
     bridge: Program, doorbell: Doorbell, prefect_server: PrefectServer
 ) -> None:
     deep = "[" * 400 + "]" * 400
@@ -184,7 +184,7 @@ def triggered(prefect_server: PrefectServer) -> Iterator[None]:
     ids=["beside", "in a clip", "not even JSON", "a variable", "300 kB"],
 )
 @pytest.mark.usefixtures("bridge", "triggered")
-def test_nothing_that_a_sender_writes_is_executed(
+def test_templates_in_an_event_are_not_executed(
     detail: dict[str, object],
     kept: dict[str, object],
     doorbell: Doorbell,
@@ -210,7 +210,7 @@ def test_nothing_that_a_sender_writes_is_executed(
     assert doorbell.dead() == {}
 
 
-def test_an_outage_of_the_server_loses_nothing_and_uses_up_no_receives(
+def test_a_server_outage_loses_no_message_and_uses_no_receives(
     bridge: Program, doorbell: Doorbell, prefect_server: PrefectServer
 ) -> None:
     before = doorbell.ring(DETAIL)
@@ -227,7 +227,7 @@ def test_an_outage_of_the_server_loses_nothing_and_uses_up_no_receives(
     assert bridge.said().count("does not answer") <= 4, bridge.said()
 
 
-def test_what_is_in_hand_in_an_outage_stays_in_hand_until_told_to_stop(
+def test_a_message_stays_in_flight_during_an_outage_until_shutdown(
     doorbell: Doorbell, prefect_server: PrefectServer
 ) -> None:
     id = doorbell.ring(DETAIL)
@@ -250,7 +250,7 @@ def test_what_is_in_hand_in_an_outage_stays_in_hand_until_told_to_stop(
     assert doorbell.receives() == 1
 
 
-def test_what_the_server_accepts_and_does_not_store_is_posted_again(
+def test_an_event_accepted_but_not_stored_is_posted_again(
     doorbell: Doorbell, prefect_server: PrefectServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     posts: list[str] = []
@@ -278,7 +278,7 @@ def test_what_the_server_accepts_and_does_not_store_is_posted_again(
     assert f"not stored yet: event={id}" in caplog.text
 
 
-def test_what_is_delivered_again_when_it_is_stored_is_not_posted_again(
+def test_a_redelivered_event_that_is_stored_is_not_posted_again(
     doorbell: Doorbell, prefect_server: PrefectServer
 ) -> None:
     # On SQLite, Prefect does not get past a batch of events that it has: nothing is stored for
@@ -297,7 +297,7 @@ def test_what_is_delivered_again_when_it_is_stored_is_not_posted_again(
     assert len(posts) == 1
 
 
-def test_what_the_server_refuses_is_poison_and_its_own_trouble_is_not(
+def test_client_errors_dead_letter_a_message_and_server_errors_do_not(
     doorbell: Doorbell, prefect_server: PrefectServer
 ) -> None:
     troubles = [401, 403, 404, 429, 500]
@@ -319,7 +319,7 @@ def test_what_the_server_refuses_is_poison_and_its_own_trouble_is_not(
     assert not troubles
 
 
-def test_it_waits_for_its_queue_and_says_what_to_do(
+def test_the_bridge_waits_for_its_queue_and_logs_a_remedy(
     local_aws: str, prefect_server: PrefectServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -332,7 +332,7 @@ def test_it_waits_for_its_queue_and_says_what_to_do(
     assert sum(record.levelno >= logging.WARNING for record in caplog.records) <= 2
 
 
-def test_it_stops_at_once_when_idle(bridge: Program, doorbell: Doorbell) -> None:
+def test_an_idle_bridge_stops_at_once(bridge: Program, doorbell: Doorbell) -> None:
     eventually(lambda: f"queue={doorbell.name}" in bridge.said())
     began = time.monotonic()
     assert bridge.stop() == 0

@@ -33,7 +33,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory, source: bytes) -> Iterator[Sto
 
 
 @pytest.mark.slow
-def test_ranges_are_right_and_cost_no_memory(aws: StoredAws, source: bytes) -> None:
+def test_ranges_are_exact_and_use_constant_memory(aws: StoredAws, source: bytes) -> None:
     s3 = aws.client("s3")
 
     def read(start: int) -> bool:
@@ -68,7 +68,7 @@ def test_ranges_of_every_form(
 
 
 @pytest.mark.slow
-def test_a_reader_may_leave_in_the_middle(aws: StoredAws, source: bytes) -> None:
+def test_a_client_may_disconnect_during_a_response(aws: StoredAws, source: bytes) -> None:
     """As ffmpeg does at every seek; and who asks for nothing gets nothing."""
     s3 = aws.client("s3")
     url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": KEY})

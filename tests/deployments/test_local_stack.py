@@ -30,7 +30,7 @@ def settings(tmp_path: Path) -> Iterator[StackSettings]:
 
 
 @pytest.mark.slow
-def test_a_second_start_goes_on_where_the_first_was_stopped(
+def test_a_second_start_resumes_the_state_of_the_first(
     settings: StackSettings, tmp_path: Path
 ) -> None:
     with up(settings) as stack:
@@ -86,9 +86,7 @@ def the_trigger_is_there_once_and_gives_its_types(stack: RunningStack) -> None:
 
 
 @pytest.mark.parametrize("port", ["aws_port", "prefect_port"])
-def test_a_taken_port_is_named_with_the_setting_that_changes_it(
-    settings: StackSettings, port: str
-) -> None:
+def test_a_port_in_use_is_reported_with_its_setting(settings: StackSettings, port: str) -> None:
     taken = getattr(settings, port)
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -99,14 +97,14 @@ def test_a_taken_port_is_named_with_the_setting_that_changes_it(
 
 
 @pytest.mark.slow
-def test_it_stops_while_it_starts(settings: StackSettings) -> None:
+def test_the_stack_can_be_stopped_while_it_starts(settings: StackSettings) -> None:
     guard = start(settings, "prefect")
     guard.send_signal(signal.SIGTERM)
     assert guard.wait(60) == 0
 
 
 @pytest.mark.slow
-def test_a_killed_supervisor_leaves_nothing_behind(settings: StackSettings) -> None:
+def test_a_killed_supervisor_leaves_no_processes(settings: StackSettings) -> None:
     guard = start(settings, "prefect")
     (supervisor,) = children(guard.pid)
     os.kill(supervisor, signal.SIGKILL)
@@ -114,7 +112,7 @@ def test_a_killed_supervisor_leaves_nothing_behind(settings: StackSettings) -> N
 
 
 @pytest.mark.slow
-def test_a_killed_guard_leaves_nothing_behind(settings: StackSettings) -> None:
+def test_a_killed_guard_leaves_no_processes(settings: StackSettings) -> None:
     guard = start(settings, "prefect")
     guard.kill()
     guard.wait()
@@ -122,7 +120,7 @@ def test_a_killed_guard_leaves_nothing_behind(settings: StackSettings) -> None:
 
 
 @pytest.mark.slow
-def test_a_part_that_cannot_run_ends_the_stack_with_its_last_words(
+def test_a_process_that_cannot_start_stops_the_stack_and_its_output_is_shown(
     settings: StackSettings,
 ) -> None:
     """Here the server: its database is none."""

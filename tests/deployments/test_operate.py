@@ -73,7 +73,7 @@ def stacks(aws: StoredAws) -> dict[str, str]:
     return {stack["StackName"]: stack["StackStatus"] for stack in found}
 
 
-def test_a_template_comes_behind_those_whose_outputs_it_takes() -> None:
+def test_templates_are_ordered_by_their_outputs() -> None:
     order = [template.name for template in templates.read()]
     assert order.index("data") < order.index("roles") < order.index("bridge")
     assert order.index("cluster") < order.index("roles")
@@ -94,7 +94,7 @@ Resources:
     assert templates.missing([template], {}) == set(names[:2])
 
 
-def test_all_that_somebody_has_to_set_is_named_at_once() -> None:
+def test_all_missing_settings_are_listed_together() -> None:
     assert missing(templates.read(), {}) == [
         "AWS_REGION",
         "CLIPFLOW_IMAGE",
@@ -104,7 +104,7 @@ def test_all_that_somebody_has_to_set_is_named_at_once() -> None:
     ]
 
 
-def test_a_worker_can_log_in_and_pass_no_more_roles_than_it_may() -> None:
+def test_a_worker_can_log_in_and_pass_only_permitted_roles() -> None:
     (pool, *_) = work_pools(gpu=False, environment={})
     template = templates.worker_template(pool, {templates.LIMITS: "arn:aws:iam::1:policy/limits"})
     assert '"PREFECT_API_AUTH_STRING"' in template.body
@@ -112,7 +112,7 @@ def test_a_worker_can_log_in_and_pass_no_more_roles_than_it_may() -> None:
     assert template.body.count("arn:aws:iam::1:policy/limits") == 1
 
 
-def test_the_guide_names_only_what_there_is() -> None:
+def test_names_in_the_operating_guide_exist() -> None:
     guide = (ROOT / "docs" / "aws.md").read_text()
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
@@ -136,7 +136,7 @@ def test_the_guide_names_only_what_there_is() -> None:
 @pytest.mark.parametrize(
     "setting", ["CLIPFLOW_PREFECT_API_KEY_SECRET_ARN", "CLIPFLOW_PREFECT_AUTH_SECRET_ARN"]
 )
-def test_a_worker_may_read_its_secret_and_without_one_there_is_no_such_policy(setting: str) -> None:
+def test_a_worker_may_read_its_secret_and_has_no_policy_without_one(setting: str) -> None:
     [pool, *_] = work_pools(False, {})
 
     def policies(environment: dict[str, str]) -> int:
@@ -147,14 +147,14 @@ def test_a_worker_may_read_its_secret_and_without_one_there_is_no_such_policy(se
 
 
 @pytest.mark.slow
-def test_what_is_not_set_is_said_before_anything_is_changed(aws: StoredAws) -> None:
+def test_missing_settings_are_reported_before_any_change(aws: StoredAws) -> None:
     said = refused({**AWS, "AWS_ENDPOINT_URL": aws.url}, "deploy")
     assert "CLIPFLOW_IMAGE, CLIPFLOW_SUBNETS, CLIPFLOW_VPC_ID, PREFECT_API_URL" in said
     assert stacks(aws) == {}
 
 
 @pytest.mark.slow
-def test_an_account_is_deployed_shown_and_taken_down_again(
+def test_an_account_is_deployed_inspected_and_destroyed(
     aws: StoredAws, prefect_server: PrefectServer
 ) -> None:
     env = {**SET, "AWS_ENDPOINT_URL": aws.url, "PREFECT_API_URL": prefect_server.url}
@@ -197,7 +197,7 @@ def test_an_account_is_deployed_shown_and_taken_down_again(
 
 
 @pytest.mark.slow
-def test_what_outlived_its_stack_is_taken_over_by_the_next(aws: StoredAws) -> None:
+def test_retained_resources_are_imported_by_the_next_stack(aws: StoredAws) -> None:
     data = next(template for template in templates.read() if template.name == "data")
     account = Stacks(aws.client("cloudformation"))
     account.execute(account.prepare(data, {"TableName": "records", "BucketName": "studio-media"}))
@@ -228,7 +228,7 @@ def test_a_stack_that_cannot_be_created_says_why_and_can_be_fixed(aws: StoredAws
 
 
 @pytest.mark.slow
-def test_what_was_wrong_an_earlier_time_is_not_told_again(aws: StoredAws) -> None:
+def test_earlier_stack_failures_are_not_reported_again(aws: StoredAws) -> None:
     data = next(template for template in templates.read() if template.name == "data")
     account = Stacks(aws.client("cloudformation"))
     account.execute(account.prepare(data, {}))
@@ -249,7 +249,7 @@ def output_values(aws: StoredAws, stack: str) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_a_stack_on_one_machine_is_operated_by_the_same_verbs(stack: RunningStack) -> None:
+def test_a_local_stack_is_operated_with_the_same_commands(stack: RunningStack) -> None:
     # As on the command line of a machine where `make up` runs: nothing names AWS or Prefect.
     env = stack.settings.as_environment()
     arguments = {"TENANT_ID": "tenant-1", "EPISODE_ID": "episode-of-operate"}
@@ -274,7 +274,7 @@ def test_a_stack_on_one_machine_is_operated_by_the_same_verbs(stack: RunningStac
 
 
 @pytest.mark.slow
-def test_what_is_no_id_is_refused_before_an_event_is_sent(stack: RunningStack) -> None:
+def test_an_invalid_id_is_rejected_before_an_event_is_sent(stack: RunningStack) -> None:
     env = {**stack.settings.as_environment(), "TENANT_ID": "a/b", "EPISODE_ID": "e"}
     assert "tenantId: an identifier is 1 to 128" in refused(env, "run-clips")
     assert "There is no run nobody" in refused(

@@ -84,14 +84,14 @@ def deployed(server: PrefectServer) -> dict[str, str]:
     return {f"{flows[d['flow_id']]}/{d['name']}": d["work_pool_name"] for d in found}
 
 
-def test_one_deployment_then_all_of_them(server: PrefectServer) -> None:
+def test_deploying_one_then_all_deployments(server: PrefectServer) -> None:
     deploy(server, "-n", "generate-clip/clipflow")
     assert deployed(server) == {"generate-clip/clipflow": "clipflow-orchestrate"}
     deploy(server, "--all")
     assert deployed(server) == POOLS
 
 
-def test_a_deploy_leaves_automations_alone_that_are_as_they_should_be(
+def test_a_deploy_keeps_up_to_date_automations(
     prefect_server: PrefectServer,
 ) -> None:
     async def put() -> None:

@@ -70,7 +70,7 @@ def test_the_run_and_its_client_end_together(environment: dict[str, str], tmp_pa
 @pytest.mark.parametrize(
     "different", [{"CLIPFLOW_CORES": "7"}, {"PREFECT_LOGGING_LEVEL": "ERROR"}, {ADDRESS: "none"}]
 )
-def test_a_run_that_would_import_otherwise_starts_a_python_of_its_own(
+def test_a_run_with_another_import_path_starts_its_own_python(
     environment: dict[str, str], tmp_path: Path, different: dict[str, str]
 ) -> None:
     run = start({**environment, **different, "PREFECT__RUN": "a"}, tmp_path)
@@ -78,7 +78,9 @@ def test_a_run_that_would_import_otherwise_starts_a_python_of_its_own(
     assert (imported, int(pid), run.returncode) == ("False", run.pid, 3)
 
 
-def test_a_run_goes_on_without_the_server(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_run_continues_without_the_run_server(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     other = {**environment, ADDRESS: str(tmp_path / "socket")}
     with ExitStack() as runs:
         with serving(other) as server:

@@ -99,7 +99,7 @@ def ended(keys: ClipKeys, state: State[None], *tags: str) -> str:
     return str(run_of(GENERATE_CLIP, parameters, state, tags).id)
 
 
-def test_what_nobody_works_on_is_started_again_once(keys: ClipKeys, records: RecordStore) -> None:
+def test_abandoned_work_is_restarted_once(keys: ClipKeys, records: RecordStore) -> None:
     leave_in_progress(records, keys, owner=ended(keys, Crashed()))
     assert turn(records).started_again == 1
     turn(records)
@@ -109,16 +109,14 @@ def test_what_nobody_works_on_is_started_again_once(keys: ClipKeys, records: Rec
     assert record(records, keys)["processingError"]["code"] == "CRASHED"  # type: ignore[index]
 
 
-def test_what_somebody_has_cancelled_is_marked_and_not_started_again(
-    keys: ClipKeys, records: RecordStore
-) -> None:
+def test_a_cancelled_run_is_marked_and_not_restarted(keys: ClipKeys, records: RecordStore) -> None:
     leave_in_progress(records, keys, owner=ended(keys, Cancelled()))
     assert turn(records).marked == 1
     assert record(records, keys)["processingError"]["code"] == "CANCELLED"  # type: ignore[index]
     assert not second_runs("episode_id", keys.episode_id)
 
 
-def test_a_run_that_prefect_does_not_know_works_on_nothing(records: RecordStore) -> None:
+def test_a_record_owned_by_an_unknown_run_is_restarted(records: RecordStore) -> None:
     video = ShortsKeys("u", uuid4().hex, "any")
     leave_in_progress(records, video, owner=str(uuid4()))
     turn(records)
@@ -126,7 +124,7 @@ def test_a_run_that_prefect_does_not_know_works_on_nothing(records: RecordStore)
     assert second.parameters == {"user_id": "u", "video_id": video.video_id}
 
 
-def test_what_is_left_a_second_time_is_marked(keys: ClipKeys, records: RecordStore) -> None:
+def test_a_restarted_run_that_crashes_is_marked(keys: ClipKeys, records: RecordStore) -> None:
     leave_in_progress(records, keys, owner=ended(keys, Crashed(message="gone"), RESTARTED_TAG))
     assert turn(records).marked == 1
     item = record(records, keys)
@@ -134,7 +132,7 @@ def test_what_is_left_a_second_time_is_marked(keys: ClipKeys, records: RecordSto
     assert item["processingError"]["code"] == "CRASHED"  # type: ignore[index]
 
 
-def test_a_second_run_that_never_came_to_the_record_is_marked(
+def test_a_second_run_that_never_claimed_the_record_is_marked(
     keys: ClipKeys, records: RecordStore
 ) -> None:
     leave_in_progress(records, keys, owner=str(uuid4()))
@@ -146,7 +144,7 @@ def test_a_second_run_that_never_came_to_the_record_is_marked(
     assert record(records, keys)["status"] == "Generation Failed"
 
 
-def test_what_is_worked_on_is_left_alone(keys: ClipKeys, records: RecordStore) -> None:
+def test_an_active_run_is_left_alone(keys: ClipKeys, records: RecordStore) -> None:
     before = turn(records).in_progress
     leave_in_progress(records, keys, owner=ended(keys, Running()))
     swept = turn(records)
@@ -154,7 +152,7 @@ def test_what_is_worked_on_is_left_alone(keys: ClipKeys, records: RecordStore) -
     assert not second_runs("episode_id", keys.episode_id)
 
 
-def test_what_ended_just_now_is_left_to_those_who_come_first(
+def test_a_run_that_ended_recently_is_left_to_hooks_and_automations(
     keys: ClipKeys, records: RecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweep, "SETTLED", timedelta(minutes=1))
@@ -163,7 +161,7 @@ def test_what_ended_just_now_is_left_to_those_who_come_first(
     assert not second_runs("episode_id", keys.episode_id)
 
 
-def test_a_run_whose_end_nobody_came_to_settle_is_started_again(
+def test_a_crashed_run_that_was_not_handled_is_restarted(
     keys: ClipKeys, records: RecordStore
 ) -> None:
     records.table.put_item(Item={**keys.record, "status": "detected"})
@@ -174,7 +172,7 @@ def test_a_run_whose_end_nobody_came_to_settle_is_started_again(
 
 
 @pytest.mark.parametrize(("swept_ago", "started_again"), [(timedelta(hours=4), 1), (-FIRED, 0)])
-def test_a_new_bridge_looks_back_as_far_as_the_one_before_has_seen(
+def test_a_new_bridge_sweeps_from_the_last_swept_time(
     swept_ago: timedelta,
     started_again: int,
     keys: ClipKeys,
@@ -193,7 +191,7 @@ def test_a_new_bridge_looks_back_as_far_as_the_one_before_has_seen(
     assert len(second_runs("episode_id", keys.episode_id)) == started_again
 
 
-def test_an_event_that_brings_its_clips_and_whose_second_run_crashes_is_dead_lettered(
+def test_an_event_with_inline_clips_is_dead_lettered_when_its_second_run_crashes(
     records: RecordStore,
 ) -> None:
     episode, event = f"e-{uuid4().hex}", uuid4()
@@ -222,7 +220,7 @@ def test_an_event_that_brings_its_clips_and_whose_second_run_crashes_is_dead_let
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_an_event_whose_run_prefect_refuses_is_dead_lettered_and_stops_none_behind_it(
+def test_an_event_whose_run_prefect_rejects_is_dead_lettered_without_blocking_others(
     prefect_server: PrefectServer, records: RecordStore, status: int
 ) -> None:
     before, refused, behind = events = [uuid4() for _ in range(3)]
@@ -269,7 +267,7 @@ def test_an_event_without_a_run_gets_one(
         assert run.parameters["tenant_id"] == "t"
 
 
-def test_what_somebody_else_has_told_under_our_events_name_holds_up_nothing(
+def test_a_foreign_event_with_our_event_name_does_not_block_the_sweep(
     prefect_server: PrefectServer,
     keys: ClipKeys,
     records: RecordStore,

@@ -136,7 +136,7 @@ def create_there(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("deploy", [create_here, create_there])
-def test_what_an_operator_has_set_is_not_undone(
+def test_settings_of_an_operator_are_kept(
     deploy: Callable[[str], None], account: dict[str, str], prefect_server: PrefectServer
 ) -> None:
     name = deploy.__name__
@@ -160,7 +160,7 @@ def test_what_an_operator_has_set_is_not_undone(
         ({"CLIPFLOW_MEDIA_CPU": "5000"}, ["no machine of 5000 CPU units"]),
     ],
 )
-def test_what_is_missing_is_said_and_nothing_is_changed(
+def test_missing_outputs_are_reported_and_nothing_is_changed(
     change: dict[str, str], says: list[str]
 ) -> None:
     done = check({**ACCOUNT, **change})
@@ -169,7 +169,7 @@ def test_what_is_missing_is_said_and_nothing_is_changed(
 
 
 @pytest.mark.slow
-def test_where_nothing_is_missing_the_pools_are_listed() -> None:
+def test_pools_are_listed_when_no_output_is_missing() -> None:
     done = check(ACCOUNT)
     assert done.returncode == 0, done.stderr
     assert "clipflow-media: FARGATE_SPOT, 4096 CPU, 8192 MiB" in done.stdout

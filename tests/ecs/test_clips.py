@@ -78,7 +78,7 @@ def test_a_segment_whose_machine_is_killed_is_cut_on_another(
     assert episode.history == MADE
 
 
-def test_a_segment_whose_machine_is_taken_back_goes_on_as_the_same_run(
+def test_a_segment_whose_machine_is_reclaimed_continues_as_the_same_run(
     machines: Machines, episode: Episode
 ) -> None:
     episode.detect(*seconds(1))
@@ -94,7 +94,7 @@ def test_a_segment_whose_machine_is_taken_back_goes_on_as_the_same_run(
     assert episode.history == MADE
 
 
-def test_no_machine_is_started_for_what_is_made_unless_it_is_forced(
+def test_no_machine_is_started_for_existing_segments_unless_forced(
     machines: Machines, episode: Episode
 ) -> None:
     episode.detect(*seconds(1))
@@ -133,9 +133,7 @@ def test_machines_that_never_start_fail_the_record(machines: Machines, episode: 
     assert len(machines.ecs.of("extract-segment")) == 4
 
 
-def test_a_clip_that_is_cancelled_leaves_no_machine_at_work(
-    machines: Machines, episode: Episode
-) -> None:
+def test_a_cancelled_clip_leaves_no_machine_running(machines: Machines, episode: Episode) -> None:
     episode.detect(*seconds(1, 4))
     with machines.holding_ffmpeg():
         run_id = clip(machines, episode)
@@ -147,7 +145,7 @@ def test_a_clip_that_is_cancelled_leaves_no_machine_at_work(
     assert episode.record["processingError"]["code"] == "CANCELLED"
 
 
-def test_a_clip_that_is_cancelled_before_its_machines_are_up_leaves_none_of_them_either(
+def test_a_clip_cancelled_before_its_machines_start_leaves_none_running(
     machines: Machines, episode: Episode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     episode.detect(*seconds(1, 4))
@@ -161,9 +159,7 @@ def test_a_clip_that_is_cancelled_before_its_machines_are_up_leaves_none_of_them
     assert not machines.objects.head(episode.keys.segment(0))
 
 
-def test_segments_of_a_run_whose_own_machine_is_lost_end_by_themselves(
-    machines: Machines, episode: Episode
-) -> None:
+def test_segments_of_a_run_whose_machine_is_lost_stop(machines: Machines, episode: Episode) -> None:
     episode.detect(*seconds(1, 4))
     with machines.holding_ffmpeg():
         run_id = clip(machines, episode)
@@ -174,7 +170,7 @@ def test_segments_of_a_run_whose_own_machine_is_lost_end_by_themselves(
         eventually(lambda: not machines.ecs.running(), 90)
 
 
-def test_a_run_whose_own_machine_is_taken_back_goes_on_with_the_segments_at_work(
+def test_a_run_whose_machine_is_reclaimed_continues_with_its_running_segments(
     machines: Machines, episode: Episode
 ) -> None:
     episode.detect(*seconds(1, 4))
@@ -190,7 +186,7 @@ def test_a_run_whose_own_machine_is_taken_back_goes_on_with_the_segments_at_work
     assert episode.history == MADE
 
 
-def test_segments_of_a_run_whose_own_machine_is_lost_are_taken_over_by_the_next(
+def test_segments_of_a_run_whose_machine_is_lost_are_taken_over_by_the_next_run(
     machines: Machines, episode: Episode
 ) -> None:
     episode.detect(*seconds(1, 4))

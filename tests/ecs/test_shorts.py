@@ -32,7 +32,7 @@ def warehouse(machines: Machines, tmp_path: Path) -> Warehouse:
     return made
 
 
-def test_a_long_video_is_prepared_on_one_machine_and_each_short_rendered_on_its_own(
+def test_a_long_video_is_prepared_on_one_machine_and_each_short_rendered_on_another(
     machines: Machines, warehouse: Warehouse
 ) -> None:
     # Of three machines that render one is lost: its short is rendered by the third.
@@ -76,7 +76,7 @@ def spoken(
     return warehouse, " ".join(line["text"] for line in lines)
 
 
-def test_windows_are_transcribed_on_several_machines_and_a_killed_one_alone_again(
+def test_windows_are_transcribed_on_several_machines_and_only_a_killed_one_again(
     machines: Machines, spoken: tuple[Warehouse, str]
 ) -> None:
     warehouse, said = spoken

@@ -78,17 +78,17 @@ def test_only_clips_whose_own_run_was_killed_fail(flooded: Flood) -> None:
     assert flooded.failed_once <= [part for _, part in flooded.kills].count(RUN)
 
 
-def test_no_reader_sees_half_an_object(flooded: Flood) -> None:
+def test_no_reader_sees_a_partial_object(flooded: Flood) -> None:
     assert flooded.reader.looks > 20
     assert not flooded.reader.wrong
 
 
-def test_no_history_loses_doubles_or_disorders_an_entry(flooded: Flood) -> None:
+def test_no_history_entry_is_lost_duplicated_or_out_of_order(flooded: Flood) -> None:
     assert flooded.histories.looks > 20
     assert not flooded.histories.wrong
 
 
-def test_the_interface_answers_but_while_its_server_starts_again(flooded: Flood) -> None:
+def test_the_ui_answers_except_while_its_server_restarts(flooded: Flood) -> None:
     assert flooded.visitor.looks > 20
     killed = [at for at, part in flooded.kills if part == SERVER]
     assert not [
@@ -108,7 +108,7 @@ def test_another_tenant_waits_for_its_clip_less_than_the_flood_lasts(flooded: Fl
     assert own < max(120, whole / 2)
 
 
-def test_a_part_that_is_killed_again_and_again_is_started_as_often(
+def test_a_process_that_is_killed_repeatedly_is_restarted_each_time(
     flooded: Flood, tmp_path: Path
 ) -> None:
     killed: set[int] = set()
@@ -128,7 +128,7 @@ def test_a_part_that_is_killed_again_and_again_is_started_as_often(
     eventually(lambda: flooded.tenants.record(episode, "clip")["status"] == COMPLETE, 120)
 
 
-def test_in_the_end_table_queue_bucket_and_server_agree(flooded: Flood) -> None:
+def test_table_queue_bucket_and_server_agree_after_the_flood(flooded: Flood) -> None:
     eventually(lambda: not any(flooded.tenants.waiting().values()))
     pages = flooded.tenants.s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
     sizes = {entry["Key"]: entry["Size"] for page in pages for entry in page["Contents"]}
@@ -145,5 +145,5 @@ def test_in_the_end_table_queue_bucket_and_server_agree(flooded: Flood) -> None:
     eventually(lambda: not alive(), 150)
 
 
-def test_in_the_end_scratch_is_empty(flooded: Flood) -> None:
+def test_scratch_is_empty_after_the_flood(flooded: Flood) -> None:
     assert not list(flooded.stack.settings.scratch.iterdir())

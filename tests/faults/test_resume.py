@@ -114,7 +114,7 @@ def runs(
         yield Runs(prefect_server, proxy, tmp_path / "scratch")
 
 
-def test_what_is_finished_is_not_made_again_however_often_a_run_is_killed(
+def test_finished_work_is_not_repeated_after_kills(
     runs: Runs, records: RecordStore, tmp_path: Path
 ) -> None:
     source, rng = tiny_source(tmp_path / "main.mp4"), random.Random(7)
@@ -135,7 +135,7 @@ def test_what_is_finished_is_not_made_again_however_often_a_run_is_killed(
         assert history(records.table.get_item(Key=keys.record)["Item"]) == MADE
 
 
-def test_who_works_next_removes_what_the_dead_have_left_on_the_disk(
+def test_the_next_run_removes_scratch_folders_of_killed_runs(
     runs: Runs, records: RecordStore, tmp_path: Path
 ) -> None:
     source = tiny_source(tmp_path / "main.mp4")

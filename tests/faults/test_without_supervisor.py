@@ -63,7 +63,7 @@ def faults(seed: int) -> list[Fault]:
     return [Fault(sometimes), Fault(sometimes, status=500), Fault(sometimes, after=0)]
 
 
-def test_storage_and_queue_that_fail_at_random_cost_no_clip_and_double_none(
+def test_random_storage_and_queue_failures_lose_and_duplicate_no_clip(
     machine: BareMachine, tenants: Tenants, source: Path
 ) -> None:
     names = [f"clip-{n}" for n in range(CLIPS)]
@@ -120,7 +120,7 @@ def test_a_record_whose_run_is_cancelled_without_a_worker_leaves_in_progress_wit
     assert leaves_in_progress(tenants, episode, within=120) == "CANCELLED"
 
 
-def test_a_run_that_is_declared_dead_while_it_works_stops(
+def test_a_run_marked_crashed_while_it_works_stops(
     machine: BareMachine, tenants: Tenants, source: Path
 ) -> None:
     episode, run = at_work(machine, tenants, source, LONG * 4)

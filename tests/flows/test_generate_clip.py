@@ -62,7 +62,7 @@ def test_a_clip_is_made_and_its_task_runs_are_named(episode: Episode, tmp_path: 
     assert wanted <= {run.name for run in episode.task_runs()}
 
 
-def test_a_clip_that_is_made_is_left_as_it_is_unless_forced(episode: Episode) -> None:
+def test_a_complete_clip_is_not_made_again_unless_forced(episode: Episode) -> None:
     episode.detect(*SEGMENTS)
     episode.generate()
     before = episode.record
@@ -149,7 +149,7 @@ def run_id() -> str:
         ({"startTime": "soon", "endTime": 2}, "VALIDATION_ERROR", r"segments.0.startTime"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_made_fails_the_record_without_retries(
+def test_terminal_errors_fail_the_record_without_retries(
     segment: dict[str, object], code: str, said: str, episode: Episode
 ) -> None:
     episode.detect(segment)
@@ -162,7 +162,7 @@ def test_what_cannot_be_made_fails_the_record_without_retries(
     assert all(run.run_count == 1 for run in episode.task_runs())
 
 
-def test_a_corrupt_source_is_ffmpegs_refusal(episode: Episode, tmp_path: Path) -> None:
+def test_a_corrupt_source_fails_with_ffmpegs_error(episode: Episode, tmp_path: Path) -> None:
     (tmp_path / "main.mp4").write_bytes(b"\0\0\0\x20ftypisom" + b"no video " * 500)
     episode.put_main(tmp_path / "main.mp4")
     episode.detect(*SEGMENTS)
@@ -174,7 +174,7 @@ def test_a_corrupt_source_is_ffmpegs_refusal(episode: Episode, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_a_storage_outage_of_some_requests_is_retried(episode: Episode, proxy: FaultyProxy) -> None:
+def test_a_short_storage_outage_is_retried(episode: Episode, proxy: FaultyProxy) -> None:
     episode.detect(*SEGMENTS)
     proxy.faults = [
         Fault(lambda r: is_put_of("segments/1.mp4", r), times=4),
@@ -241,16 +241,14 @@ def test_an_ffmpeg_that_hangs_is_a_timeout(episode: Episode, hanging_ffmpeg: Pat
 
 
 @pytest.mark.parametrize("name", ["tenant_id", "episode_id", "clip_id"])
-def test_an_identifier_that_could_leave_its_prefix_never_becomes_a_key(
-    name: str, episode: Episode
-) -> None:
+def test_an_identifier_with_path_traversal_is_rejected(name: str, episode: Episode) -> None:
     names: dict[str, Any] = {"tenant_id": "t", "episode_id": "e", "clip_id": "c"}
     with pytest.raises(ParameterTypeError, match="an identifier is 1 to 128"):
         generate_clip(**{**names, name: "../other"}, segments=SEGMENTS)
 
 
 @pytest.mark.slow
-def test_a_source_that_may_not_be_read_is_storages_refusal(
+def test_a_source_without_read_permission_fails_with_a_storage_error(
     episode: Episode, proxy: FaultyProxy
 ) -> None:
     episode.detect(*SEGMENTS)

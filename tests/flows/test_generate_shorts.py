@@ -117,7 +117,7 @@ def test_a_long_video_becomes_shorts_and_the_objects_of_the_contract(warehouse: 
     assert warehouse.made() == before
 
 
-def test_a_runs_page_has_its_tags_and_a_table_of_shorts(warehouse: Warehouse) -> None:
+def test_a_run_has_its_tags_and_a_table_of_shorts(warehouse: Warehouse) -> None:
     state = warehouse.generate()
     keys, run = warehouse.keys, state.state_details.flow_run_id
     assert run
@@ -173,7 +173,7 @@ def test_an_invalid_config_fails_before_any_work(
 @pytest.mark.parametrize(
     ("sound", "says"), [(None, "has no sound"), (("-c:a", "aac"), "nothing is said")]
 )
-def test_a_video_in_which_nothing_is_said_is_the_parents_failure(
+def test_a_video_without_speech_fails_the_parent_task(
     warehouse: Warehouse, sound: tuple[str, ...] | None, says: str, tmp_path: Path
 ) -> None:
     video = make_source(tmp_path / "silent.mp4", seconds=3, sound=sound)
@@ -185,7 +185,7 @@ def test_a_video_in_which_nothing_is_said_is_the_parents_failure(
     assert warehouse.record["failedState"] == "ParentTaskFailed"
 
 
-def test_a_video_is_read_for_its_sound_once_however_often_it_is_transcribed(
+def test_audio_is_extracted_once_for_repeated_transcriptions(
     warehouse: Warehouse, proxy: FaultyProxy
 ) -> None:
     def read() -> int:
@@ -202,7 +202,7 @@ def test_a_video_is_read_for_its_sound_once_however_often_it_is_transcribed(
 
 
 @pytest.mark.usefixtures("no_waiting")
-def test_a_short_that_fails_stops_no_other_and_the_next_run_makes_only_that(
+def test_a_failed_short_does_not_stop_others_and_is_the_only_one_made_by_the_next_run(
     warehouse: Warehouse, proxy: FaultyProxy
 ) -> None:
     proxy.faults = [Fault(lambda r: is_put_of("segment_1_cropped_stacked.mp4", r))]
@@ -223,7 +223,7 @@ def test_a_short_that_fails_stops_no_other_and_the_next_run_makes_only_that(
 
 
 @pytest.mark.usefixtures("no_waiting")
-def test_a_moment_that_cannot_be_cut_fails_no_other(
+def test_a_moment_that_cannot_be_cut_does_not_fail_others(
     warehouse: Warehouse, proxy: FaultyProxy
 ) -> None:
     best = "important-segment-videos/segment_1.mp4"
@@ -257,7 +257,7 @@ def test_fewer_moments_than_requested_make_fewer_shorts(warehouse: Warehouse) ->
     assert state.message == f"{found} of 20 shorts made."
 
 
-def test_a_language_model_may_choose_the_moments(
+def test_a_language_model_chooses_the_moments(
     warehouse: Warehouse, ask_model: Callable[[str], None]
 ) -> None:
     named = {

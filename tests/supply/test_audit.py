@@ -12,6 +12,6 @@ FOUND = [
 ]
 
 
-def test_a_finding_is_open_until_it_is_answered_by_one_of_its_names() -> None:
+def test_a_finding_is_open_until_one_of_its_ids_is_documented() -> None:
     assert unanswered(FOUND, "") == ["hurt 2: PYSEC-1, mended in ['3']"]
     assert unanswered(FOUND, "CVE-2026-1 concerns Windows only.") == []

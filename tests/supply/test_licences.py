@@ -16,7 +16,7 @@ def test_each_locked_distribution_is_listed_with_the_licence_it_has() -> None:
     assert not new, "read these licences, then run: python -m tests.supply.licences"
 
 
-def test_each_has_a_licence_and_copyleft_has_a_reason() -> None:
+def test_each_distribution_has_a_licence_and_copyleft_has_a_reason() -> None:
     found = licences()
     assert not [name for name, said in found.items() if not said]
     copyleft = {name for name, said in found.items() if is_copyleft(name, said)}

@@ -51,7 +51,7 @@ def is_inside(time: Fraction, words: list[Word], by: float) -> bool:
 @pytest.mark.slow
 @settings(deadline=None)
 @given(speech(unit=1000, overlap=0), st.data())
-def test_moments_keep_their_length_lie_in_pauses_and_hardly_overlap(
+def test_moments_respect_length_bounds_start_in_pauses_and_hardly_overlap(
     said: tuple[list[Word], Brief], data: st.DataObject
 ) -> None:
     words, brief = said
@@ -89,7 +89,7 @@ def test_words_that_overlap_a_little_are_hardly_cut(
         assert not is_inside(moment.end, words, BLUR)
 
 
-def test_a_line_longer_than_a_moment_may_be_is_parted_at_words() -> None:
+def test_a_line_longer_than_the_maximum_is_split_between_words() -> None:
     words = spread(0, 14.9, None, "never a full stop " * 12)
     brief = Brief(5, 5, 15)
     said = Speech.of(words, brief)
@@ -101,7 +101,7 @@ def test_a_line_longer_than_a_moment_may_be_is_parted_at_words() -> None:
     assert not any(is_inside(time, words, EXACT) for m in found for time in (m.start, m.end))
 
 
-def test_a_choice_too_short_grows_to_both_sides_and_one_too_long_keeps_its_beginning() -> None:
+def test_a_short_choice_is_extended_on_both_sides_and_a_long_one_keeps_its_start() -> None:
     words = [word for at in range(20) for word in spread(at * 4, at * 4 + 3.5, None, "One two.")]
     said = Speech.of(words, Brief(1, 20, 80))
     [grown] = moments(said, [Choice(PieceRange(5, 5), 50, "", "")], 1)
@@ -110,7 +110,7 @@ def test_a_choice_too_short_grows_to_both_sides_and_one_too_long_keeps_its_begin
     assert 19.7 < shrunk.start < 20 and 47 < shrunk.end <= shrunk.start + 30
 
 
-def test_where_too_little_is_said_around_a_choice_there_is_no_moment() -> None:
+def test_a_choice_with_too_little_speech_around_it_is_no_moment() -> None:
     words = spread(2, 8, None, "All that is said here.")
     said = Speech.of(words, Brief(3, 60, 600))
     assert moments(said, [Choice(PieceRange(0, 0), 50, "", "")], 3) == []

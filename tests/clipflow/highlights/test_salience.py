@@ -51,7 +51,7 @@ def share_in_natural(moment: Moment) -> float:
     return max(shared) / float(moment.end - moment.start)
 
 
-def test_the_samples_best_three_lie_in_its_natural_moments() -> None:
+def test_the_best_three_moments_of_the_sample_lie_in_its_labelled_moments() -> None:
     found = pick(sample(), Brief(3, 15, SAMPLE_SECONDS))
     assert len(found) == 3
     assert [share_in_natural(moment) > 0.75 for moment in found] == [True] * 3
@@ -59,7 +59,7 @@ def test_the_samples_best_three_lie_in_its_natural_moments() -> None:
     assert found[0].title == "The first rule is, one clip, one idea"
 
 
-def test_without_punctuation_or_speakers_they_are_mostly_in_natural_moments_too() -> None:
+def test_without_punctuation_or_speakers_moments_mostly_lie_in_labelled_moments() -> None:
     heard = [
         Word(text=word.text.lower().strip(".,?"), start=word.start, end=word.end)
         for word in sample().words
@@ -69,18 +69,18 @@ def test_without_punctuation_or_speakers_they_are_mostly_in_natural_moments_too(
 
 
 @pytest.mark.parametrize("language", ["en-US", "EN"])
-def test_a_language_is_the_same_however_it_is_written(language: str) -> None:
+def test_equivalent_language_codes_give_the_same_moments(language: str) -> None:
     words, brief = list(sample().words), Brief(8, 15, SAMPLE_SECONDS)
     assert of(words, brief, language) == of(words, brief, "en")
 
 
-def test_there_are_no_more_moments_than_the_talk_has_room_for() -> None:
+def test_there_are_no_more_moments_than_fit_into_the_talk() -> None:
     found = pick(sample(), Brief(20, 60, SAMPLE_SECONDS))
     assert 3 <= len(found) <= 6
     assert [m.score for m in found] == sorted((m.score for m in found), reverse=True)
 
 
-def test_fillers_and_silences_are_no_moments() -> None:
+def test_fillers_and_silences_are_not_moments() -> None:
     until = sample_lines()[-1][1]
     fillers = "um yeah right okay so um well yeah " * 3
     words = [*sample().words]
@@ -126,7 +126,7 @@ def test_ninety_minutes_take_seconds(target: float) -> None:
     assert len(found) >= 4500 / (1.5 * target) / 2
 
 
-def test_a_short_video_is_one_moment_and_one_where_nothing_is_said_has_none() -> None:
+def test_a_short_video_is_one_moment_and_a_silent_one_has_none() -> None:
     words = spread(2, 8, None, "All that is said here.")
     for duration in (20, None):
         [moment] = of(words, Brief(5, 60, duration))

@@ -59,7 +59,7 @@ def talk(texts: list[str], until: float = 180) -> list[Word]:
     ("texts", "seconds"),
     [(HOUSES, 10), (HOUSES, 15), (LIGHTHOUSE, 15), (LIGHTHOUSE, 40), (BREAD, 15), (BREAD, 40)],
 )
-def test_moments_and_titles_are_made_of_whole_sentences(texts: list[str], seconds: int) -> None:
+def test_moments_and_titles_consist_of_whole_sentences(texts: list[str], seconds: int) -> None:
     words = talk(texts)
     found = pick(Transcript(tuple(words), "en"), Brief(3, seconds, words[-1].end + 1))
     assert found
@@ -74,12 +74,12 @@ def test_moments_and_titles_are_made_of_whole_sentences(texts: list[str], second
         assert len(moment.title.split()) >= 3
 
 
-def test_abbreviations_and_pauses_end_no_sentence() -> None:
+def test_abbreviations_and_pauses_do_not_end_a_sentence() -> None:
     words = talk([*HOUSES, *BREAD], until=1)
     assert [line.text for line in sentences(words, "en")] == [*HOUSES, *BREAD]
 
 
-def test_speech_without_full_stops_is_parted_at_pauses_and_its_title_is_no_stump() -> None:
+def test_speech_without_full_stops_is_split_at_pauses_with_complete_titles() -> None:
     words = [
         Word(text=word.text.strip(".,?").lower(), start=word.start, end=word.end)
         for word in talk(LIGHTHOUSE)

@@ -23,7 +23,7 @@ def told(message: str, *args: object, **more: Any) -> dict[str, Any]:
     return dict(json.loads(line))
 
 
-def test_a_line_says_when_how_grave_and_who() -> None:
+def test_a_line_has_timestamp_level_and_logger() -> None:
     line = told("read %s twice\nover", "main.mp4")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("timestamp"))
     assert line == {
@@ -35,7 +35,7 @@ def test_a_line_says_when_how_grave_and_who() -> None:
     }
 
 
-def test_an_error_is_told_without_what_a_presigned_url_gives_away() -> None:
+def test_an_error_is_logged_without_presigned_url_credentials() -> None:
     try:
         raise StorageUnavailableError(f"Reading {URL} failed.")
     except StorageUnavailableError:
@@ -47,7 +47,7 @@ def test_an_error_is_told_without_what_a_presigned_url_gives_away() -> None:
     assert line["message"] == "failed: https://bucket.s3.amazonaws.com/a.mp4?…"
 
 
-def test_whatever_a_line_is_given_it_is_written() -> None:
+def test_a_line_with_unserializable_values_is_written() -> None:
     line = told("odd", fields={"event": "odd", "value": {1}, "half": "\ud800"})
     assert (line["value"], line["half"]) == ("{1}", "\ud800")
 
@@ -60,6 +60,6 @@ def test_a_measured_line_has_its_fields(caplog: pytest.LogCaptureFixture) -> Non
     assert (line["clip_id"], line["message"]) == ("c", "clip c failed")
 
 
-def test_a_measured_line_that_lacks_a_field_is_a_defect() -> None:
+def test_a_measured_line_without_a_required_field_raises() -> None:
     with pytest.raises(TypeError, match="segment_made lacks bytes, bytes_read"):
         emit_metric(SEGMENT_MADE, "made", seconds=1, cpu_seconds=1, cut_way="smart")

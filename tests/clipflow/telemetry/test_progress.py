@@ -5,7 +5,7 @@ from threading import Thread
 from clipflow.telemetry.progress import is_observed, portion, report, reporting_to
 
 
-def test_a_part_of_the_work_counts_for_its_share_of_the_whole() -> None:
+def test_nested_progress_is_scaled_to_its_share() -> None:
     told: list[float] = []
     with reporting_to(told.append):
         with portion(0, 0.25):
@@ -15,7 +15,7 @@ def test_a_part_of_the_work_counts_for_its_share_of_the_whole() -> None:
     assert told == [0.125, 0.25, 0.4375, 0.625, 1]
 
 
-def test_what_is_more_than_all_of_it_is_all_of_it() -> None:
+def test_progress_is_limited_to_one() -> None:
     told: list[float] = []
     with reporting_to(told.append):
         report(1.02)
@@ -23,7 +23,7 @@ def test_what_is_more_than_all_of_it_is_all_of_it() -> None:
     assert told == [1, 0]
 
 
-def test_nobody_hears_of_work_after_it_or_in_a_thread_of_its_own() -> None:
+def test_progress_is_not_reported_after_the_context_or_from_another_thread() -> None:
     told: list[float] = []
     with reporting_to(told.append):
         thread = Thread(target=report, args=(0.5,))

@@ -35,7 +35,7 @@ def made(key: str) -> ClipResult:
 
 
 @pytest.mark.slow
-def test_a_complete_clip_tells_its_bytes_and_its_seconds_from_the_claim(
+def test_a_complete_clip_logs_its_bytes_and_seconds_since_the_claim(
     records: RecordStore, clip: ClipKeys, caplog: pytest.LogCaptureFixture
 ) -> None:
     records.claim(clip, "run", BROUGHT)
@@ -80,7 +80,7 @@ def test_a_failure_is_counted_by_its_code_once(
     assert "clip c failed: It took too long." in caplog.text
 
 
-def test_shorts_tell_the_bytes_of_all_that_are_made(
+def test_shorts_log_the_total_bytes_of_the_shorts_made(
     records: RecordStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     keys = ShortsKeys(uuid4().hex, "v", "warehouse")

@@ -18,7 +18,7 @@ from clipflow.telemetry.tracing import (
 from tests.made_media import a_machine
 
 
-def test_work_counts_the_processor_time_of_all_below_it() -> None:
+def test_a_span_includes_the_cpu_time_of_nested_spans() -> None:
     with span("segment") as outer, span("ffmpeg") as inner:
         add_cpu_seconds(1.5)
     assert inner.cpu_seconds == pytest.approx(1.5, abs=0.1)
@@ -27,7 +27,7 @@ def test_work_counts_the_processor_time_of_all_below_it() -> None:
     assert outer.cpu_seconds < 2
 
 
-def test_bytes_are_those_of_the_innermost_work() -> None:
+def test_bytes_are_counted_in_the_innermost_span() -> None:
     fetch = counting_bytes(lambda start, end: b"x" * (end - start))
     fetch(0, 7)
     with span("segment") as outer:
@@ -39,7 +39,7 @@ def test_bytes_are_those_of_the_innermost_work() -> None:
 
 
 @pytest.mark.slow
-def test_a_run_of_ffmpeg_tells_its_processor_time_and_bytes(tmp_path: Path) -> None:
+def test_an_ffmpeg_run_reports_its_cpu_time_and_bytes(tmp_path: Path) -> None:
     made = tmp_path / "made.mp4"
     source = ["-f", "lavfi", "-i", "testsrc2=size=640x360:duration=2"]
     began = time.monotonic()
@@ -59,9 +59,7 @@ def test_a_run_of_ffmpeg_tells_its_processor_time_and_bytes(tmp_path: Path) -> N
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, False),
     ],
 )
-def test_the_standard_variables_say_whether_spans_are_wanted(
-    variables: dict[str, str], wanted: bool
-) -> None:
+def test_the_standard_variables_enable_spans(variables: dict[str, str], wanted: bool) -> None:
     assert is_enabled(variables) == wanted
 
 

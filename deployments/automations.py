@@ -13,7 +13,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.states import Crashed
 
 from clipflow.domain.shorts import FailedState
-from tasks.children import EXTRACT, LAUNCH_TIMEOUT, PREPARE, RENDER
+from tasks.children import EXTRACT, LAUNCH_TIMEOUT, PREPARE, RENDER, TRANSCRIBE
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS
 from tasks.recovery import Reconciled
 
@@ -26,7 +26,7 @@ FLOWS = [
     BEGIN_CLIP_GENERATION,
     GENERATE_CLIP,
     GENERATE_SHORTS,
-    *(deployment.partition("/")[0] for deployment in (EXTRACT, RENDER, PREPARE)),
+    *(deployment.partition("/")[0] for deployment in (EXTRACT, RENDER, PREPARE, TRANSCRIBE)),
     "mark-failed",
 ]
 # What an automation is compared by.

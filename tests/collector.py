@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector of a test's own: OTLP over HTTP on loopback, kept in memory."""
+"""An OpenTelemetry collector for tests: OTLP over HTTP on loopback, stored in memory."""
 
 import gzip
 import threading
@@ -32,23 +32,23 @@ class Collected:
 
 @dataclass
 class Collector:
-    """What came so far."""
+    """The spans received so far."""
 
     endpoint: str = ""
     spans: list[Collected] = field(default_factory=list)
 
     def named(self, name: str) -> list[Collected]:
-        """Those whose name begins so."""
+        """The spans whose name begins with the prefix."""
         return [span for span in self.spans if span.name.startswith(name)]
 
     def above(self, span: Collected) -> list[str]:
-        """The names of what it is below, the nearest first."""
+        """The names of the span's ancestors, the nearest first."""
         by_id = {each.span_id: each for each in self.spans}
         parent = by_id.get(span.parent_id)
         return [parent.name, *self.above(parent)] if parent else []
 
     def take(self, body: bytes) -> None:
-        """One export."""
+        """Store the spans of one export."""
         request = ExportTraceServiceRequest.FromString(body)
         for resource in request.resource_spans:
             service = _values(resource.resource.attributes)["service.name"]
@@ -58,7 +58,7 @@ class Collector:
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
-    """A collector that listens at its `endpoint`."""
+    """Run a collector at its `endpoint`."""
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):

@@ -21,13 +21,13 @@ from tests.programs import AWS, PrefectServer, Program, free_port
 # The fixtures that start a server for the whole session.
 SERVICES = {"local_aws", "prefect_server", "stack"}
 
-# How long an example takes says how busy the machine is.
+# The time of an example depends on the load of the machine.
 hypothesis.settings.register_profile("clipflow", deadline=None)
 hypothesis.settings.load_profile("clipflow")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: many tests wait for a program."""
+    """One worker more than cores, because many tests wait for a program."""
     return cores() + 1
 
 
@@ -55,7 +55,7 @@ def _turn(item: pytest.Item) -> int:
 
 @pytest.fixture(scope="session")
 def local_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Its endpoint; whoever uses it in this process has its credentials. It keeps nothing."""
+    """The endpoint of a local AWS without persistence; this process has its credentials."""
     url = f"http://127.0.0.1:{(port := free_port())}"
     env = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1"}
     log = tmp_path_factory.mktemp("aws") / "log"
@@ -70,7 +70,7 @@ def local_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    """Up."""
+    """A running Prefect server."""
     server = PrefectServer(tmp_path_factory.mktemp("prefect"))
     server.start()
     yield server
@@ -81,14 +81,14 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
 
 @pytest.fixture
 def prefect_api(prefect_server: PrefectServer) -> Iterator[None]:
-    """Clients and flows in this process use the server."""
+    """Connect clients and flows of this process to the server."""
     with temporary_settings({PREFECT_API_URL: prefect_server.url}):
         yield
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """What `make up` runs, ready."""
+    """The stack that `make up` runs, ready."""
     home = tmp_path_factory.mktemp("stack")
     with running_stack(home, free_port(), free_port()) as running:
         yield running
@@ -96,7 +96,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 
 @pytest.fixture(scope="session")
 def storage(local_aws: str) -> Iterator[None]:
-    """What infra/data.yaml defines is there, and the settings of this process name it."""
+    """Create the resources of infra/data.yaml and set the settings of this process to them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", local_aws)
         patch.setenv("BUCKET_NAME", BUCKET)

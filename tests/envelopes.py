@@ -1,4 +1,4 @@
-"""Events that ask for clips, as EventBridge puts them into a queue."""
+"""Events that request clips, as EventBridge puts them into a queue."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +10,7 @@ DETAIL = {"tenantId": "tenant-123", "episodeId": "episode-456", "clips": [{"clip
 
 
 def envelope(age: timedelta = timedelta(), **changes: object) -> dict[str, Any]:
-    """A new one, of so long ago."""
+    """A new event of the given age."""
     return {
         "version": "0",
         "id": str(uuid4()),

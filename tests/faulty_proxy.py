@@ -1,4 +1,4 @@
-"""A proxy before the local AWS that fails as it is told to."""
+"""A proxy in front of the local AWS that injects configured faults."""
 
 import http.client
 import threading
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 @dataclass
 class Request:
-    """What a fault may look at: `PUT`, `/bucket/key`, and DynamoDB's operation or nothing.
+    """A request as seen by a fault: `PUT`, `/bucket/key`, and the DynamoDB operation, if any.
 
     `range` is the header's `bytes=a-b` or nothing, `sent` how many bytes of a body it was given.
     """
@@ -62,7 +62,7 @@ class FaultyProxy:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            # Else a small body waits for the acknowledgement of its headers.
+            # Otherwise a small body waits for the acknowledgement of its headers.
             disable_nagle_algorithm = True
 
             def log_message(self, *_: Any) -> None:
@@ -85,7 +85,7 @@ class FaultyProxy:
                 if fault and fault.after is None:
                     return self.answer(request, fault.status, {}, [fault.body], len(fault.body))
                 cut = fault.after if fault else None
-                # Also where the client has gone away in the middle of its answer.
+                # Also if the client disconnected during the response.
                 with closing(http.client.HTTPConnection(address, timeout=60)) as upstream:
                     upstream.request(self.command, self.path, body, dict(self.headers))
                     reply = upstream.getresponse()

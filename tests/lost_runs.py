@@ -29,7 +29,7 @@ def run_of(
 
 
 def second_runs(parameter: str, value: str) -> list[FlowRun]:
-    """The runs that were started in place of another, with this parameter."""
+    """The runs with this parameter that were started to replace another run."""
     restarted = FlowRunFilter(tags=FlowRunFilterTags(all_=[RESTARTED_TAG]))
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(flow_run_filter=restarted)

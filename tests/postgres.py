@@ -1,4 +1,4 @@
-"""A PostgreSQL of the test's own: Debian's, on a loopback port, in a folder that goes with it."""
+"""A PostgreSQL server for a test: Debian's, on a loopback port, in a temporary folder."""
 
 import os
 import pwd
@@ -15,7 +15,7 @@ from tests.programs import eventually, free_port
 
 
 def programs() -> Path | None:
-    """Where `initdb` and `postgres` are, the newest first; None where they are not installed."""
+    """The folder of the newest `initdb` and `postgres`; None if they are not installed."""
     here = [Path(found).resolve().parent for found in [shutil.which("initdb")] if found]
     folders = [*here, *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
     return next((folder for folder in folders if (folder / "postgres").exists()), None)
@@ -42,14 +42,14 @@ def postgres(folder: Path) -> Iterator[str]:
             eventually(lambda: subprocess.run(ready, check=False).returncode == 0, 60)
             yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
         finally:
-            server.send_signal(signal.SIGINT)  # whoever is connected is sent away
+            server.send_signal(signal.SIGINT)  # fast shutdown: open connections are closed
             server.wait(30)
     finally:
         shutil.rmtree(home)
 
 
 def _owner_of(home: Path) -> dict[str, Any]:
-    """Who runs it: PostgreSQL will not as root, and nobody else may enter pytest's folders."""
+    """The user to run it: PostgreSQL refuses root, and others cannot enter pytest's folders."""
     if os.getuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")

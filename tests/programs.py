@@ -35,7 +35,7 @@ def eventually(condition: Callable[[], Value], seconds: float = 20) -> Value:
 
 
 def throughout(seconds: float, holds: Callable[[], object]) -> None:
-    """Fails as soon as `holds()` is not true, in the next `seconds`."""
+    """Fail as soon as `holds()` is false within the next `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         assert holds()
@@ -61,7 +61,7 @@ class Program:
             eventually(self._answers, 120)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Its exit code."""
+        """Stop the program and return its exit code."""
         assert self._process
         self._process.send_signal(number)
         try:
@@ -90,7 +90,7 @@ def free_port() -> int:
 class PrefectServer(Program):
     """Prefect's server as the local stack runs it, its database in `home`, or the one given.
 
-    As it comes, SQLite is busy as soon as two write at once.
+    With Prefect's default settings, SQLite reports that it is busy when two clients write.
     """
 
     def __init__(self, home: Path, database: str | None = None) -> None:
@@ -111,7 +111,7 @@ class PrefectServer(Program):
 
     @contextmanager
     def killed(self) -> Iterator[None]:
-        """Away, as in a crash, and up again."""
+        """Kill the server, as in a crash, and start it again after the context."""
         self.stop(signal.SIGKILL)
         try:
             yield

@@ -1,4 +1,4 @@
-"""`clipflow shorts`, as a person with a file types it, against the whole local stack."""
+"""`clipflow shorts` with a file of a user, against the whole local stack."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def command(stack: RunningStack, folder: Path, *arguments: object) -> "subproces
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        # A shell that runs the tests in the background has it ignored, which children inherit.
+        # Child processes inherit that SIGINT is ignored by a shell that runs the tests in background.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         text=True,
     )

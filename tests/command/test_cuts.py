@@ -1,4 +1,4 @@
-"""Spans as a person types them, and the names that clips get of them."""
+"""Parsing of spans as typed by a user, and the clip names derived from them."""
 
 from fractions import Fraction
 from pathlib import Path

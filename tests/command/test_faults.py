@@ -1,4 +1,4 @@
-"""What a person reads, and a program gets, where nothing can be made. No stack runs here."""
+"""Errors of the command, as text and as JSON. No stack runs in these tests."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def one_line(ended: Ended) -> str:
-    """What stderr holds, which is one line."""
+    """The content of stderr, which must be one line."""
     [line] = ended.stderr.splitlines()
     return line
 

@@ -1,4 +1,4 @@
-"""A person's own files: what is put into their folder, and what is taken from them."""
+"""Result files in the folder of a user, and input files of a user."""
 
 import resource
 from pathlib import Path
@@ -22,7 +22,7 @@ SUBTITLES = "1\n00:00:01,000 --> 00:00:02,000\nHello there.\n"
 
 @pytest.fixture
 def keys(objects: ObjectStore, records: RecordStore, tmp_path: Path) -> ClipKeys:
-    """Of a clip that is made."""
+    """The keys of a finished clip."""
     keys = ClipKeys("local", tmp_path.name, "talk")
     objects.put_text("the clip", keys.clip, {}, "video/mp4")
     objects.put_text("<html></html>", keys.page, {}, "text/html")

@@ -1,4 +1,4 @@
-"""`clips`, `status` and `open` against the whole local stack, as a person and as a program."""
+"""`clips`, `status` and `open` against the whole local stack, with text and JSON output."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(stack: RunningStack, talk: Path) -> dict[str, Any]:
-    """What a program reads about a clip of two spans, the later one first."""
+    """The JSON for a clip of two spans, the later one first."""
     ended = typed(
         *("clips", talk.name, "--cut", "00:05-00:06", "--cut", "1.52-2", "--json"),
         folder=talk.parent,
@@ -46,7 +46,7 @@ def made(stack: RunningStack, talk: Path) -> dict[str, Any]:
 
 
 def put_episode(stack: RunningStack, talk: Path, clips: Mapping[str, tuple[int, int]]) -> str:
-    """An episode of tenant `t`, as a detector leaves it; each clip with its span."""
+    """Store an episode of tenant `t` as a detector writes it, with the span of each clip."""
     episode = f"episode-{uuid4().hex[:8]}"
     stack.client("s3").upload_file(str(talk), "clipflow-media", f"{episode}/tracks/main.mp4")
     table = stack.resource("dynamodb").Table("clipflow-records")
@@ -155,7 +155,7 @@ def test_ctrl_c_cancels_a_clip_that_has_not_started(
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,
-        # A shell that runs the tests in the background has it ignored, which children inherit.
+        # Child processes inherit that SIGINT is ignored by a shell that runs the tests in background.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as running:
         assert running.stdout
@@ -177,7 +177,7 @@ def test_ctrl_c_cancels_a_clip_that_has_not_started(
             for run in runs("begin-clip-generation")
         )
 
-    # The clip has ended when the command has; and its event, which comes later, starts no other.
+    # The clip ends with the command, and its event, which comes later, starts no other run.
     for _ in range(2):
         [run] = [run for run in runs("generate-clip") if run["name"] == name]
         assert run["state"]["name"] == "Cancelled"

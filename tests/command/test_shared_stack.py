@@ -20,7 +20,7 @@ Command = subprocess.Popen[str]
 
 
 class Commands:
-    """`clipflow clips` in several folders of one machine on which no stack runs."""
+    """Runs `clipflow clips` in several folders of a machine without a running stack."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,4 +1,4 @@
-"""Steps as Prefect knows them, with how far each is, and as a terminal and a pipe show them."""
+"""Steps with their progress, from Prefect, and their display on a terminal and in a pipe."""
 
 import io
 from uuid import uuid4
@@ -21,7 +21,7 @@ def step(name: str, state: StateType, progress: float | None = None) -> Step:
 
 @task
 def upload() -> None:
-    """Nothing."""
+    """Do nothing."""
 
 
 @task

@@ -1,4 +1,4 @@
-"""`clipflow` as a person types it."""
+"""Running `clipflow` as a user does, in a pipe or a terminal."""
 
 import fcntl
 import os
@@ -13,14 +13,14 @@ from pathlib import Path
 
 CLIPFLOW = str(Path(sysconfig.get_path("scripts"), "clipflow"))
 Ended = subprocess.CompletedProcess[str]
-# What other tests of this process may have set, and no person's shell has.
+# Variables that other tests of this process may have set and that a user's shell lacks.
 _OURS = ("AWS_", "BUCKET_NAME", "COLUMNS", "PREFECT_", "TABLE_NAME")
 
 
 def typed(
     *arguments: object, folder: Path, env: Mapping[str, str] | None = None, seconds: float = 300
 ) -> Ended:
-    """In a pipe, in `folder`, with the environment's own variables and `env`."""
+    """Run it with piped output in `folder`, with this environment's variables and `env`."""
     return subprocess.run(
         [CLIPFLOW, *map(str, arguments)],
         cwd=folder,
@@ -35,7 +35,7 @@ def typed(
 def typed_in_terminal(
     *arguments: object, folder: Path, env: Mapping[str, str], columns: int
 ) -> tuple[int, str, str]:
-    """The exit code, all that the terminal was sent, and what a pipe got of stdout."""
+    """Run it in a terminal; return the exit code, the terminal's output, and piped stdout."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
     with subprocess.Popen(
@@ -51,7 +51,7 @@ def typed_in_terminal(
         while select.select([ours], [], [], 300)[0]:
             try:
                 sent += os.read(ours, 65536)
-            except OSError:  # it ended, and with it the terminal's other end
+            except OSError:  # the process ended and closed the other end of the terminal
                 break
         assert process.stdout
         document = process.stdout.read().decode()
@@ -60,5 +60,5 @@ def typed_in_terminal(
 
 
 def shell() -> dict[str, str]:
-    """The environment of a person's shell."""
+    """The environment of a user's shell."""
     return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}

@@ -1,4 +1,4 @@
-"""What rings for the bridge, and what stands between it and the Prefect server."""
+"""A rule and queue that feed the bridge, and a proxy between it and the Prefect server."""
 
 import asyncio
 import json
@@ -47,7 +47,7 @@ class Doorbell:
         self._events.delete_rule(Name=self.name)
 
     def ring(self, detail: object) -> str:
-        """PutEvents; the event's id."""
+        """Send an event with PutEvents and return its id."""
         entry = {"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail)}
         return self._events.put_events(Entries=[entry])["Entries"][0]["EventId"]  # type: ignore[list-item]
 
@@ -55,7 +55,7 @@ class Doorbell:
         self._sqs.send_message(QueueUrl=self._queue, MessageBody=body)
 
     def waiting(self) -> tuple[int, int]:
-        """How many messages are visible, and how many are in flight."""
+        """The number of visible messages and of messages in flight."""
         count = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["All"])
         visible = count["Attributes"]["ApproximateNumberOfMessages"]
         return int(visible), int(count["Attributes"]["ApproximateNumberOfMessagesNotVisible"])
@@ -64,7 +64,7 @@ class Doorbell:
         return self.waiting() == (0, 0)
 
     def dead(self) -> dict[str, str]:
-        """What is on the dead-letter queue: the reason, by body."""
+        """The messages of the dead-letter queue: the reason of each, by body."""
         bodies: dict[str, str] = {}
         while messages := self._sqs.receive_message(
             QueueUrl=self._dead, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
@@ -74,7 +74,7 @@ class Doorbell:
         return bodies
 
     def receives(self) -> int:
-        """How often the one visible message has been received before now."""
+        """How often the only visible message has been received so far."""
         (message,) = self._sqs.receive_message(
             QueueUrl=self._queue, MessageSystemAttributeNames=["ApproximateReceiveCount"]
         )["Messages"]
@@ -87,7 +87,7 @@ class Doorbell:
 
 @contextmanager
 def carrying(doorbell: Doorbell, api_url: str, timings: Timings) -> Iterator[None]:
-    """The bridge in this process, at a timings of its own."""
+    """Run the bridge in this process, with timings of its own."""
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
     settings = BridgeSettings.model_validate(
         {"CLIPFLOW_QUEUE_NAME": doorbell.name, "AWS_ENDPOINT_URL": doorbell.endpoint}
@@ -111,7 +111,7 @@ def carrying(doorbell: Doorbell, api_url: str, timings: Timings) -> Iterator[Non
 def standing_in_front(
     server: PrefectServer, answer: Callable[[str, str], int | None]
 ) -> Iterator[str]:
-    """An API URL that passes on every request to which `answer(path, body)` gives no status."""
+    """Run a proxy that forwards each request unless `answer(path, body)` returns a status."""
 
     class Handler(BaseHTTPRequestHandler):
         def pass_on(self) -> None:

@@ -1,4 +1,4 @@
-"""A flow that is being run for as long as a test wants it to be."""
+"""A flow that runs until a test ends it."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from prefect import flow
 
 @flow(name="sleeper")
 def sleep_until_ended(notes: str) -> None:
-    """Notes every start; ends once `notes` holds a file `end`. Its child stands for an ffmpeg."""
+    """Note each start; run until `notes` has a file `end`. Its child stands for an ffmpeg."""
     child = subprocess.Popen(["sleep", "600"], start_new_session=True)
     Path(os.environ["CLIPFLOW_SCRATCH"], "window").touch()
     with Path(notes, "starts").open("a") as starts:

@@ -1,4 +1,4 @@
-"""The local stack's AWS alone, as a program that tests start and kill."""
+"""The AWS of the local stack as a separate program that tests start and kill."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.programs import AWS, Program, free_port
 
 
 class StoredAws(Program):
-    """Its objects and state are in `home`."""
+    """The local AWS, with its objects and state in `home`."""
 
     def __init__(self, home: Path) -> None:
         port = free_port()
@@ -28,7 +28,7 @@ class StoredAws(Program):
         super().__init__(home / "log", command, env, f"{self.url}/_ministack/ready")
 
     def client(self, service: str) -> Any:
-        """boto3's."""
+        """A boto3 client."""
         session: Any = boto3.Session(
             aws_access_key_id=AWS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=AWS["AWS_SECRET_ACCESS_KEY"],
@@ -37,11 +37,11 @@ class StoredAws(Program):
         return session.client(service, endpoint_url=self.url)
 
     def forget_peak(self) -> None:
-        """The peak of its memory is counted from now on."""
+        """Reset the peak of its memory."""
         (self._proc / "clear_refs").write_text("5")
 
     def peak_memory(self) -> int:
-        """Bytes."""
+        """The peak of its memory in bytes."""
         found = re.search(r"VmHWM:\s+(\d+) kB", (self._proc / "status").read_text())
         assert found
         return int(found[1]) * 1024

@@ -1,4 +1,4 @@
-"""Which runs the automations end once they send no more events."""
+"""Which runs the automations mark as crashed when they stop sending events."""
 
 from importlib import import_module
 from uuid import uuid4
@@ -23,7 +23,7 @@ def deployed() -> list[str]:
 
 
 def beat(flow: str, *related: dict[str, str]) -> ReceivedEvent:
-    """Of a run of this flow."""
+    """A heartbeat event of a run of this flow."""
     of = {"prefect.resource.id": f"prefect.flow.{uuid4()}", "prefect.resource.role": "flow"}
     return ReceivedEvent(
         id=uuid4(),
@@ -37,7 +37,7 @@ def beat(flow: str, *related: dict[str, str]) -> ReceivedEvent:
 
 @pytest.fixture(params=automations(remote=True), ids=lambda automation: automation.name)
 def trigger(request: pytest.FixtureRequest) -> EventTrigger:
-    """As the server reads it."""
+    """The trigger as the server parses it."""
     return EventTrigger.model_validate(request.param.trigger.model_dump(mode="json"))
 
 

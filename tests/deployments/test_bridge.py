@@ -1,4 +1,4 @@
-"""The bridge between a real queue and a real Prefect server, and what stands in its way."""
+"""The bridge between a real queue and a real Prefect server, with and without faults."""
 
 import json
 import logging
@@ -41,7 +41,7 @@ def doorbell(local_aws: str) -> Iterator[Doorbell]:
 
 @pytest.fixture
 def bridge(doorbell: Doorbell, prefect_server: PrefectServer, tmp_path: Path) -> Iterator[Program]:
-    """The program, as it is run."""
+    """Run the bridge as a program."""
     env = {
         "CLIPFLOW_QUEUE_NAME": doorbell.name,
         "AWS_ENDPOINT_URL": doorbell.endpoint,
@@ -84,7 +84,7 @@ def test_an_old_event_triggers_once_however_often_it_is_delivered(
     }
     automation = {"name": "old", "trigger": trigger, "actions": [{"type": "do-nothing"}]}
     prefect_server.ask("/automations/", automation)
-    # The server deletes what occurred before its retention of 7 days.
+    # The server deletes events that are older than its retention of 7 days.
     old = envelope(timedelta(days=8), detail={"tenantId": "tenant-old", "episodeId": "episode"})
     for _ in range(5):
         doorbell.send(json.dumps(old))
@@ -133,7 +133,7 @@ def test_invalid_messages_go_to_the_dead_letter_queue_without_blocking_others(
 
 
 def spoken(text: str, **unknown: object) -> dict[str, object]:
-    """A clip that brings one segment, in which `text` is said."""
+    """A clip with one inline segment whose text is `text`."""
     segment = {"startTime": "00:00:01", "endTime": "00:00:02", "text": text}
     return {"clipId": "c-1", "segments": [segment], **unknown}
 
@@ -191,7 +191,7 @@ def test_templates_in_an_event_are_not_executed(
     prefect_server: PrefectServer,
 ) -> None:
     whose = {"tenantId": "t-17", "episodeId": f"e-{uuid4().hex}"}
-    # EventBridge takes 256 kB; what another system puts into the queue may be larger.
+    # EventBridge accepts 256 kB, but other senders may put larger messages into the queue.
     doorbell.send(json.dumps(envelope(detail={**whose, **detail})))
     behind = f"e-{uuid4().hex}"
     doorbell.send(json.dumps(envelope(detail={**whose, "episodeId": behind})))
@@ -223,7 +223,7 @@ def test_a_server_outage_loses_no_message_and_uses_no_receives(
     eventually(doorbell.is_empty)
     for id in (before, during):
         assert f"receives=1 event={id}" in bridge.said()
-    # Each of the two that ask it says so once.
+    # Each of the two clients of the server logs this once.
     assert bridge.said().count("does not answer") <= 4, bridge.said()
 
 
@@ -281,7 +281,7 @@ def test_an_event_accepted_but_not_stored_is_posted_again(
 def test_a_redelivered_event_that_is_stored_is_not_posted_again(
     doorbell: Doorbell, prefect_server: PrefectServer
 ) -> None:
-    # On SQLite, Prefect does not get past a batch of events that it has: nothing is stored for
+    # On SQLite, Prefect is blocked by a batch of events that it already has: nothing is stored for
     # half a minute.
     posts: list[str] = []
 
@@ -336,5 +336,5 @@ def test_an_idle_bridge_stops_at_once(bridge: Program, doorbell: Doorbell) -> No
     eventually(lambda: f"queue={doorbell.name}" in bridge.said())
     began = time.monotonic()
     assert bridge.stop() == 0
-    # Without a word from the queue it would wait for longer than this.
+    # A long poll of the queue would take longer than this.
     assert time.monotonic() - began < 10

@@ -1,4 +1,4 @@
-"""What the local stack's AWS does better than a bare MiniStack."""
+"""Improvements of the AWS of the local stack over plain MiniStack."""
 
 import random
 import signal
@@ -23,7 +23,7 @@ def source() -> bytes:
 
 @pytest.fixture(scope="module")
 def aws(tmp_path_factory: pytest.TempPathFactory, source: bytes) -> Iterator[StoredAws]:
-    """With one object."""
+    """A local AWS with one object."""
     aws = StoredAws(tmp_path_factory.mktemp("stored"))
     aws.start()
     aws.client("s3").create_bucket(Bucket=BUCKET)
@@ -69,7 +69,7 @@ def test_ranges_of_every_form(
 
 @pytest.mark.slow
 def test_a_client_may_disconnect_during_a_response(aws: StoredAws, source: bytes) -> None:
-    """As ffmpeg does at every seek; and who asks for nothing gets nothing."""
+    """ffmpeg disconnects at every seek. A request for no bytes gets an empty response."""
     s3 = aws.client("s3")
     url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": KEY})
     with httpx.Client() as client:

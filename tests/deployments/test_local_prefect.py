@@ -1,4 +1,4 @@
-"""What the local stack's Prefect server does better than a bare one on SQLite."""
+"""Improvements of the Prefect server of the local stack over a plain one on SQLite."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""The local stack, as somebody sees it who starts and stops it."""
+"""Starting and stopping the local stack, as a user sees it."""
 
 import json
 import os
@@ -23,7 +23,7 @@ KEY = {"pk": "tenant#episode", "sk": "clip#one"}
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Iterator[StackSettings]:
-    """A home and ports of its own; whatever the test, nothing of its stack may be left after it."""
+    """A home and ports for one test. After the test, no process of its stack may be left."""
     settings = StackSettings.read(tmp_path / "home", free_port(), free_port())
     yield settings
     assert not processes_of(settings)
@@ -69,7 +69,7 @@ def the_trigger_is_there_once_and_gives_its_types(stack: RunningStack) -> None:
     flow = {"flows": {"name": {"any_": ["begin-clip-generation"]}}}
     eventually(lambda: answers(stack) and len(ask(stack, "/flow_runs/filter", flow)) >= 2, 90)
     given = [run["parameters"] for run in ask(stack, "/flow_runs/filter", flow)]
-    # Where the automation was slow, the sweep has started the same once more.
+    # If the automation was slow, the sweep has started the same run once more.
     assert {(run["tenant_id"], run["episode_id"]) for run in given} == {("7", "null"), ("7", "e")}
     read = {
         run["event_id"]: BeginClipGeneration.read(json.loads(run["request"]), "the request")
@@ -123,7 +123,7 @@ def test_a_killed_guard_leaves_no_processes(settings: StackSettings) -> None:
 def test_a_process_that_cannot_start_stops_the_stack_and_its_output_is_shown(
     settings: StackSettings,
 ) -> None:
-    """Here the server: its database is none."""
+    """Here the server cannot start, because its database is not a database."""
     database = settings.home / "prefect" / "prefect.db"
     database.parent.mkdir(parents=True)
     database.write_text("no database, and longer than the header of one: " + "x" * 100)
@@ -136,7 +136,7 @@ def up(settings: StackSettings) -> Any:
 
 
 def start(settings: StackSettings, part: str) -> "subprocess.Popen[bytes]":
-    """A stack that is about to start `part`, its guard, as from a script's background."""
+    """A stack about to start `part`, and its guard, as in the background of a script."""
     guard = subprocess.Popen(
         [sys.executable, "-m", "deployments.local_stack"],
         env={**os.environ, **settings.as_environment()},
@@ -150,7 +150,7 @@ def start(settings: StackSettings, part: str) -> "subprocess.Popen[bytes]":
 
 
 def processes_of(settings: StackSettings) -> set[int]:
-    """Those that run with this home in their environment."""
+    """The processes with this home in their environment."""
     mark = f"CLIPFLOW_HOME={settings.home}".encode()
     return {
         int(entry.name)
@@ -162,7 +162,7 @@ def processes_of(settings: StackSettings) -> set[int]:
 def environment_of(process: Path) -> bytes:
     try:
         return (process / "environ").read_bytes()
-    except OSError:  # it ended since, or is somebody else's
+    except OSError:  # has ended, or is owned by another user
         return b""
 
 
@@ -171,7 +171,7 @@ def children(pid: int) -> list[int]:
 
 
 def kill(stack: RunningStack, part: str) -> None:
-    """SIGKILL to the one process of the stack whose command says so."""
+    """Send SIGKILL to the only process of the stack with this command."""
     (pid,) = (
         pid
         for pid in processes_of(stack.settings)
@@ -193,7 +193,7 @@ def starts(notes: Path) -> int:
 
 
 def start_sleeper(stack: RunningStack, notes: Path) -> str:
-    """The id of a run of `tests.deployments.sleeper` in the stack's own pool."""
+    """Start `tests.deployments.sleeper` in the stack's own pool and return the id of the run."""
     flow = ask(stack, "/flows/", {"name": "sleeper"})
     deployment = {
         "name": "test",
@@ -209,7 +209,7 @@ def start_sleeper(stack: RunningStack, notes: Path) -> str:
 
 
 def put_event(stack: RunningStack, detail: dict[str, Any]) -> str:
-    """EventBridge's id of it."""
+    """Send an event and return its EventBridge id."""
     entry = {
         "Source": "nullcheck.clips",
         "DetailType": "Begin Clip Generation",
@@ -220,7 +220,7 @@ def put_event(stack: RunningStack, detail: dict[str, Any]) -> str:
 
 
 def ask(stack: RunningStack, path: str, body: object = None) -> Any:
-    """The Prefect server's answer."""
+    """The response of the Prefect server."""
     method = "GET" if body is None else "POST"
     url = f"{stack.env['PREFECT_API_URL']}{path}"
     return httpx.request(method, url, json=body, timeout=20).raise_for_status().json()

@@ -1,4 +1,4 @@
-"""The verbs behind `make`: deploying into a local AWS, the rest against the local stack."""
+"""The commands behind `make`: deploying to a local AWS, and operating the local stack."""
 
 import os
 import re
@@ -19,14 +19,14 @@ from deployments.work_pools import work_pools
 from tests.deployments.stored_aws import StoredAws
 from tests.programs import AWS, ROOT, PrefectServer, eventually
 
-# What a user sets before the first `make deploy`, but for the Prefect server.
+# The settings of a user before the first `make deploy`, without the Prefect server.
 SET = {
     **AWS,
     "CLIPFLOW_IMAGE": "clipflow:1",
     "CLIPFLOW_VPC_ID": "vpc-00000001",
     "CLIPFLOW_SUBNETS": "subnet-00000001,subnet-00000002",
 }
-# No verb is to hear of what this test's own environment says.
+# These variables of the test's own environment must not reach the commands.
 OURS = re.compile(r"AWS_|CLIPFLOW_|PREFECT_|(BUCKET_NAME|TABLE_NAME|CONFIRM|DRY_RUN|RUN)$")
 INFRA = {"clipflow-data", "clipflow-cluster", "clipflow-roles", "clipflow-bridge"}
 WORKERS = {f"clipflow-worker-{name}" for name in ("marks", "media", "orchestrate", "prepare")}
@@ -46,14 +46,14 @@ def operate(env: dict[str, str], *command: str) -> "subprocess.CompletedProcess[
 
 
 def verb(env: dict[str, str], *arguments: str) -> str:
-    """What it says, where it succeeds."""
+    """The output of a command that succeeds."""
     ended = operate(env, sys.executable, "-m", "deployments.operate", *arguments)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 
 
 def refused(env: dict[str, str], *arguments: str) -> str:
-    """What it says, where it refuses."""
+    """The output of a command that fails."""
     ended = operate(env, sys.executable, "-m", "deployments.operate", *arguments)
     assert ended.returncode == 2, ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
@@ -170,7 +170,7 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     assert set(there.values()) == {"CREATE_COMPLETE"}
     outputs = output_values(aws, "clipflow-data")
 
-    # A user who reads the bucket's name and sets it does not want another one.
+    # A user who sets the name of the existing bucket keeps this bucket.
     changed = {**env, "BUCKET_NAME": outputs["BucketName"], "CLIPFLOW_IMAGE": "clipflow:2"}
     planned = verb(changed, "deploy", "--dry-run")
     assert "clipflow-data: unchanged" in planned
@@ -209,7 +209,7 @@ def test_retained_resources_are_imported_by_the_next_stack(aws: StoredAws) -> No
     actions = {change.resource: change.action for change in both.changes}
     assert (actions["Media"], actions["Records"], actions["Events"]) == ("Import", "Import", "Add")
     account.discard(both)
-    # The local AWS plans to take over a bucket, and then takes its name for another's.
+    # The local AWS plans to import a bucket, but then rejects its name as taken.
     account.execute(account.prepare(data, {"TableName": "records"}))
     assert aws.client("dynamodb").get_item(TableName="records", Key=item)["Item"] == item
     assert account.outputs(data.stack)["TableName"] == "records"
@@ -250,7 +250,7 @@ def output_values(aws: StoredAws, stack: str) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_a_local_stack_is_operated_with_the_same_commands(stack: RunningStack) -> None:
-    # As on the command line of a machine where `make up` runs: nothing names AWS or Prefect.
+    # As in a shell on a machine where `make up` runs: no variable names AWS or Prefect.
     env = stack.settings.as_environment()
     arguments = {"TENANT_ID": "tenant-1", "EPISODE_ID": "episode-of-operate"}
     event = make(env, "run-clips", **arguments)
@@ -259,7 +259,7 @@ def test_a_local_stack_is_operated_with_the_same_commands(stack: RunningStack) -
     started = make(env, "run-shorts", USER_ID="user-1", VIDEO_ID="video-of-operate")
     run = re.search(rf"Run (\S+): {stack.settings.prefect_url}/runs/flow-run/\1", started)
     assert run, started
-    # There is no such video, so that the run is short.
+    # The video does not exist, so the run is short.
     eventually(lambda: "ReadConfigFailed" in line_of(verb(env, "runs"), run[1]), 90)
     assert "begin-clip-generation" in verb(env, "runs")
     assert "shorts_config.json" in verb(env, "logs", "--run", run[1])
@@ -283,7 +283,7 @@ def test_an_invalid_id_is_rejected_before_an_event_is_sent(stack: RunningStack) 
 
 
 def make(env: dict[str, str], target: str, **arguments: str) -> str:
-    """`make`, which would install first what is installed in this environment."""
+    """Run `make` without its installation step, since this environment is installed."""
     given = [f"{name}={value}" for name, value in arguments.items()]
     ended = operate(env, "make", "--old-file=.venv/.installed", target, *given)
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -33,7 +33,7 @@ POOLS = {
     "render-short/clipflow": "clipflow-media",
     "mark-failed/clipflow": "clipflow-marks",
 }
-# What of the environment could tell Prefect or clipflow more.
+# Prefixes of variables that would configure Prefect or clipflow.
 TOLD = re.compile(r"AWS_|CLIPFLOW_|PREFECT_|(BUCKET_NAME|TABLE_NAME)$")
 
 
@@ -52,7 +52,7 @@ async def _create_ecs_pools() -> None:
 
 @pytest.fixture(params=["local", "ecs"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PrefectServer]:
-    """A server with the pools of `make up`, or with ECS pools and nothing else."""
+    """A server with either the pools of `make up` or the ECS pools."""
     server = PrefectServer(tmp_path)
     server.start()
     with temporary_settings({PREFECT_API_URL: server.url}):

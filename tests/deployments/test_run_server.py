@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="forks are made on Linux only"),
 ]
 
-# What a run does: it says whether Prefect was imported before it began, and its process and folder.
+# The program of a run: it prints whether Prefect was imported before, its process and its folder.
 PROGRAM = """
 import os, signal, sys, time
 print("prefect" in sys.modules, os.getpid(), os.getcwd(), os.environ["PREFECT__RUN"], flush=True)
@@ -32,7 +32,7 @@ sys.exit(3)
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Of a run server and its clients."""
+    """The environment of a run server and its clients."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "program.py").write_text(PROGRAM)
     path = os.pathsep.join([str(ROOT), str(folder)])

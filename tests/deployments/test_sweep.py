@@ -1,4 +1,4 @@
-"""What was lost on the way, and is found."""
+"""The sweep finds abandoned records, runs and events, and restarts or marks them."""
 
 import asyncio
 import json
@@ -34,14 +34,14 @@ LONG_AGO = timestamp(datetime.now(UTC) - timedelta(hours=1))
 def server(
     prefect_server: PrefectServer, records: RecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
-    # What ends in a test has ended just now.
+    # Runs of the tests end a moment before the sweep.
     monkeypatch.setattr(sweep, "SETTLED", timedelta(0))
     monkeypatch.setattr(sweep, "FIRED", timedelta(0))
     with temporary_settings({PREFECT_API_URL: prefect_server.url}):
         with get_client(sync_client=True) as client:
             for flow in (BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS):
                 deployed(client, flow)
-        # What earlier tests have left to this server and this table counts for none of these.
+        # A first sweep settles what earlier tests left on this server and in this table.
         turn(records)
         yield
 
@@ -52,13 +52,13 @@ def keys() -> ClipKeys:
 
 
 class DeadLetters(dict[str, str]):
-    """Stands for the dead-letter queue: the reason, by body."""
+    """A substitute for the dead-letter queue: the reason of each message, by body."""
 
     async def add(self, body: str, reason: str) -> None:
         self[body] = reason
 
     def of(self, episode: str) -> list[tuple[str, str]]:
-        """Body and reason of each that asks for clips of `episode`."""
+        """Body and reason of each message that requests clips of `episode`."""
         return [(body, reason) for body, reason in self.items() if episode in body]
 
 
@@ -105,7 +105,7 @@ def test_abandoned_work_is_restarted_once(keys: ClipKeys, records: RecordStore) 
     turn(records)
     [second] = second_runs("episode_id", keys.episode_id)
     assert second.parameters["force"] is True
-    # There may be no worker for it: until it claims the record, that says what happened.
+    # There may be no worker for the new run: until it claims the record, the error is kept.
     assert record(records, keys)["processingError"]["code"] == "CRASHED"  # type: ignore[index]
 
 
@@ -179,7 +179,7 @@ def test_a_new_bridge_sweeps_from_the_last_swept_time(
     records: RecordStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Without it a bridge that was away for longer than that would show nothing here.
+    # With the overlap, a bridge would find the run whatever time was kept.
     monkeypatch.setattr(sweep, "OVERLAP", timedelta(0))
     records.table.put_item(Item={**keys.record, "status": "detected"})
     ended(keys, Crashed())
@@ -215,7 +215,7 @@ def test_an_event_with_inline_clips_is_dead_lettered_when_its_second_run_crashes
     assert "No record of c: " in reason and "gone again" in reason
     redriven = to_prefect_event(body)
     assert json.loads(redriven.payload["detail"]) == detail
-    # Prefect would take the same id for the same event, and begin nothing.
+    # Prefect would treat the same id as the same event and start nothing.
     assert redriven.id != event
 
 

@@ -65,7 +65,7 @@ def test_segments_are_cut_on_spot_and_rescheduled_when_interrupted(
     definition = template(media)["job_configuration"]["task_definition"]
     assert definition["ephemeralStorage"] == {"sizeInGiB": 50}
     assert definition["containerDefinitions"][0]["stopTimeout"] == 120
-    # What prefect-aws put there is still there.
+    # The values of prefect-aws are still there.
     assert definition["containerDefinitions"][0]["image"] == "{{ image }}"
 
 

@@ -1,6 +1,6 @@
-"""MiniStack, whose EventBridge also takes what AWS's own services say: `python -m tests.ecs.aws`.
+"""MiniStack whose EventBridge also accepts events of AWS services: `python -m tests.ecs.aws`.
 
-PutEvents refuses a source that begins with `aws.`, as it must; ECS does not come in by that door.
+PutEvents rejects a source that begins with `aws.`, as AWS does, but ECS does not use PutEvents.
 """
 
 from ministack.app import main

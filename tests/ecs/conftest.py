@@ -1,4 +1,4 @@
-"""Many machines in one: ECS workers of prefect-aws's, its observer, and an account to work in."""
+"""A simulated ECS cluster: the ECS workers and observer of prefect-aws, and an account."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ AT_ONCE = 3
 
 @pytest.fixture(scope="package")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """S3, DynamoDB, SQS, EventBridge, EC2 and ECS; the environment that leads there."""
+    """S3, DynamoDB, SQS, EventBridge, EC2 and ECS, and the environment to connect to them."""
     home = tmp_path_factory.mktemp("account")
     url = f"http://127.0.0.1:{(port := free_port())}"
     env = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1"}
@@ -80,7 +80,7 @@ def deploy_events(url: str) -> None:
 
 @pytest.fixture(scope="package")
 def database() -> Iterator[str | None]:
-    """PostgreSQL, where it is installed."""
+    """PostgreSQL if it is installed."""
     if folder := programs():
         with postgres(folder) as url:
             yield url
@@ -96,7 +96,7 @@ def machines(
     """A cluster, its pools and their workers, everything deployed."""
     home = tmp_path_factory.mktemp("machines")
     path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
-    # The credentials stand for the task role, the ECS address for nothing: no flow needs it.
+    # The credentials stand for the task role. No flow needs the address of ECS.
     held = home / "held"
     inside = {
         "PATH": path,
@@ -141,7 +141,7 @@ def running(program: Program) -> Iterator[None]:
     try:
         yield
     finally:
-        # Asked to stop, a worker waits for what it has handed over; nothing here is worth that.
+        # A worker that is stopped waits for its running tasks, which is not needed here.
         program.stop(signal.SIGKILL)
 
 

@@ -1,6 +1,6 @@
-"""Amazon ECS, as far as prefect-aws talks to it; a task's command is a process.
+"""The operations of Amazon ECS that prefect-aws uses; each task runs as a local process.
 
-Its protocol is AWS JSON 1.1; it sends a task's changes of state to EventBridge as ECS does.
+The protocol is AWS JSON 1.1. State changes of tasks are sent to EventBridge, as ECS does.
 """
 
 import json
@@ -20,18 +20,18 @@ from tests.ecs.ecs_task import ACCOUNT, Task
 
 
 class Refused(Exception):
-    """An answer of ECS's that botocore raises: its code and message."""
+    """An error response that botocore raises, with code and message."""
 
 
 class EcsService:
-    """A cluster without end, but for what a test takes away from it.
+    """A cluster of unlimited capacity, except for the failures that a test configures.
 
     Attributes:
         images: the environment inside each image.
-        refusals: how many RunTask of a flow are yet to be refused for want of capacity, by flow.
-        stillborn: how many tasks of a flow are yet to be accepted, and fail to start.
+        refusals: how many further RunTask calls are refused for lack of capacity, by flow.
+        stillborn: how many further tasks are accepted but fail to start, by flow.
         launching: seconds in each state before a container runs. Fargate takes more; with none the
-            observer would hear of a task's end together with its beginning, in any order.
+            observer would receive a task's start and end at the same time, in any order.
         definitions: every registered revision, by family and number.
     """
 
@@ -49,12 +49,12 @@ class EcsService:
         return [task for task in self.tasks.values() if task.flow == flow]
 
     def running(self, flow: str = "") -> list[Task]:
-        """Those that are not over."""
+        """The tasks that have not stopped."""
         tasks = self.of(flow) if flow else list(self.tasks.values())
         return [task for task in tasks if task.status != "STOPPED"]
 
     def forget(self) -> None:
-        """What is over."""
+        """Remove stopped tasks."""
         self.tasks = {arn: task for arn, task in self.tasks.items() if task.status != "STOPPED"}
 
     def answer(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class EcsService:
         return {"task": task.described()}
 
     def stop(self, task: Task, reason: str = "Spot capacity is taken back.") -> None:
-        """SIGTERM to its pid 1, SIGKILL to all of it after the stop timeout."""
+        """Send SIGTERM to pid 1 of the task, and SIGKILL to all of it after the stop timeout."""
         with self._lock:
             if not task.stop_code:
                 task.stop_code, task.reason = "UserInitiated", reason
@@ -139,7 +139,7 @@ class EcsService:
             alive[0].join(0.5)
 
     def _live(self, task: Task) -> None:
-        self._tell(task)
+        self._send_event(task)
         time.sleep(self.launching)
         self._move(task, "PENDING")
         time.sleep(self.launching)
@@ -170,9 +170,9 @@ class EcsService:
 
     def _move(self, task: Task, status: str) -> None:
         task.status = status
-        self._tell(task)
+        self._send_event(task)
 
-    def _tell(self, task: Task) -> None:
+    def _send_event(self, task: Task) -> None:
         entry = {
             "Source": "aws.ecs",
             "DetailType": "ECS Task State Change",
@@ -184,7 +184,7 @@ class EcsService:
 
 @contextmanager
 def serving(service: EcsService, port: int) -> Iterator[str]:
-    """Its address. Whatever still runs at the end is killed."""
+    """Serve the API and yield its address. Processes that still run at the end are killed."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -204,7 +204,7 @@ def serving(service: EcsService, port: int) -> Iterator[str]:
             self.wfile.write(data)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Nothing: the tests' output is for what failed."""
+            """Log nothing, to keep the output of the tests readable."""
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""One task of Amazon ECS: its container is a process, and whatever that starts."""
+"""One task of Amazon ECS, whose container is a process with its child processes."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ FLOW_NAME, FLOW_RUN_ID = "prefect.io/flow-name", "prefect.io/flow-run-id"
 
 @dataclass
 class Task:
-    """A RunTask call, and the state of the task that came of it."""
+    """A RunTask call and the state of the resulting task."""
 
     request: dict[str, Any]
     definition: dict[str, Any]
@@ -60,7 +60,7 @@ class Task:
         return float(self._container.get("stopTimeout", 30))
 
     def start(self, image: dict[str, str], scratch: str, log: Path) -> None:
-        """Its environment is the image's and the task's, and nothing of this process's."""
+        """Start the process with the environment of the image and the task only."""
         (override,) = self.request["overrides"]["containerOverrides"]
         given = {entry["name"]: entry["value"] for entry in override["environment"]}
         inside = {"HOME": scratch, "TMPDIR": scratch, "ECS_TASK_ARN": self.arn}
@@ -75,9 +75,9 @@ class Task:
             )
 
     def kill(self) -> None:
-        """Every process of the container, as when its pid 1 ends or its memory does."""
+        """Kill all processes of the container, as when pid 1 ends or memory is exhausted."""
         mark = f"ECS_TASK_ARN={self.arn}".encode()
         for entry in Path("/proc").iterdir():
-            with suppress(OSError):  # it is no process, or ended since
+            with suppress(OSError):  # not a process, or has ended
                 if entry.name.isdigit() and mark in (entry / "environ").read_bytes():
                     os.kill(int(entry.name), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What the tests do with the machines: start runs, watch them, hold them up."""
+"""Operations of the tests on the machines: starting, observing and pausing runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from tests.programs import eventually
 
 @dataclass
 class Machines:
-    """What a person has of them: the account's services, and Prefect."""
+    """Access to the services of the account and to Prefect."""
 
     ecs: EcsService
     objects: ObjectStore
@@ -36,7 +36,7 @@ class Machines:
             return client.read_flow_run(UUID(str(run_id)))
 
     def cancel(self, run_id: UUID) -> None:
-        """As a person does, in the UI."""
+        """Cancel a run as the UI does."""
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(run_id, Cancelling())
 
@@ -45,7 +45,7 @@ class Machines:
         return str(state.name) if state else ""
 
     def finished(self, run_id: UUID, seconds: float = 240) -> FlowRun:
-        """The run, once it and every task of the cluster are over."""
+        """Wait until the run and all tasks of the cluster have ended, and return the run."""
         eventually(lambda: (state := self.run(run_id).state) and state.is_final(), seconds)
         eventually(lambda: not self.ecs.running(), 60)
         return self.run(run_id)
@@ -58,7 +58,7 @@ class Machines:
 
     @contextmanager
     def holding_ffmpeg(self) -> Iterator[None]:
-        """Until it ends no ffmpeg of any machine gets anywhere."""
+        """Pause every ffmpeg of all machines within the context."""
         self.held.touch()
         try:
             yield
@@ -66,7 +66,7 @@ class Machines:
             self.held.unlink(missing_ok=True)
 
     def at_work(self, flow: str, count: int) -> list[Task]:
-        """The tasks of the flow, once so many of its runs are at work."""
+        """Wait until so many runs of the flow are running, and return its tasks."""
 
         def working() -> list[Task]:
             return [task for task in self.ecs.running(flow) if self.state_of(task) == "Running"]
@@ -76,7 +76,7 @@ class Machines:
 
 
 def held_ffmpeg(path: Path, held: Path) -> Path:
-    """An ffmpeg that waits for as long as `held` is there."""
+    """An ffmpeg that waits as long as the file `held` exists."""
     wait = f"while [ -e '{held}' ]; do sleep 0.2; done"
     path.write_text(f"#!/bin/sh\n{wait}\nexec '{ffmpeg.executable()}' \"$@\"\n")
     path.chmod(0o755)

@@ -19,7 +19,7 @@ MADE = ["detected", "Generation in Progress", "Generation Complete"]
 
 
 def seconds(*starts: float) -> list[dict[str, Any]]:
-    """A segment of one second from each."""
+    """A segment of one second from each start."""
     times = [(f"00:00:{start:06.3f}", f"00:00:{start + 1:06.3f}") for start in starts]
     return [{"startTime": start, "endTime": end} for start, end in times]
 
@@ -41,7 +41,7 @@ def clip(machines: Machines, episode: Episode, force: bool = False) -> UUID:
 
 
 def most_at_once(runs: list[FlowRun]) -> int:
-    """How many of them ever ran at the same time."""
+    """The largest number of tasks that ran at the same time."""
     spans = [(run.start_time, run.end_time) for run in runs if run.start_time and run.end_time]
     assert len(spans) == len(runs)
     return max(sum(began <= start < ended for began, ended in spans) for start, _ in spans)
@@ -199,6 +199,6 @@ def test_segments_of_a_run_whose_machine_is_lost_are_taken_over_by_the_next_run(
         eventually(lambda: episode.record["flowRunId"] == str(run_id), 60)
     assert machines.finished(run_id).state_name == "Completed"
     assert machines.ecs.of("extract-segment") == tasks
-    # Whoever records the loss may come before the next run, or after it.
+    # The loss may be recorded before or after the next run.
     statuses = [status for status in episode.history if status != "Generation Failed"]
     assert statuses == [*MADE[:2], *MADE[1:]]

@@ -35,7 +35,7 @@ def warehouse(machines: Machines, tmp_path: Path) -> Warehouse:
 def test_a_long_video_is_prepared_on_one_machine_and_each_short_rendered_on_another(
     machines: Machines, warehouse: Warehouse
 ) -> None:
-    # Of three machines that render one is lost: its short is rendered by the third.
+    # One of three rendering machines is lost, and the third renders its short.
     machines.ecs.stillborn["render-short"] = 1
     keys = warehouse.keys
     run_id = machines.start(
@@ -57,7 +57,7 @@ def test_a_long_video_is_prepared_on_one_machine_and_each_short_rendered_on_anot
 def spoken(
     warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Warehouse, str]:
-    """A video whose sound is stored in three windows, and what is said in it."""
+    """A video whose sound is stored in three windows, and its spoken words."""
     lines = json.loads((SAMPLE / "conversation.json").read_text())[:3]
     seconds = float(lines[-1]["endTime"].rpartition(":")[2]) + 0.3
     talk = tmp_path / "spoken.mp4"

@@ -30,7 +30,7 @@ def command(stack: RunningStack, folder: Path, *arguments: object) -> "subproces
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        # Child processes inherit that SIGINT is ignored by a shell that runs the tests in background.
+        # A background shell ignores SIGINT, and child processes would inherit this.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         text=True,
     )

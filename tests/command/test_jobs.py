@@ -155,7 +155,7 @@ def test_ctrl_c_cancels_a_clip_that_has_not_started(
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,
-        # Child processes inherit that SIGINT is ignored by a shell that runs the tests in background.
+        # A background shell ignores SIGINT, and child processes would inherit this.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as running:
         assert running.stdout

@@ -41,7 +41,7 @@ def records(stack: RunningStack) -> list[dict[str, Any]]:
     return [item for item in table.scan()["Items"] if item["sk"] == "shorts"]
 
 
-def test_a_person_with_a_file_gets_their_shorts(stack: RunningStack, tmp_path: Path) -> None:
+def test_a_user_gets_shorts_of_a_file(stack: RunningStack, tmp_path: Path) -> None:
     talk = make_source(tmp_path / "my talk, day 1.mp4", seconds=25, sound=("-c:a", "aac"))
     (tmp_path / "talk.srt").write_text(subtitles())
     wanted = ("--count", 2, "--seconds", 6, "--subtitles", "talk.srt", "--layout", "blur")
@@ -68,7 +68,7 @@ def test_a_person_with_a_file_gets_their_shorts(stack: RunningStack, tmp_path: P
     assert names == {"my talk, day 1-1.mp4", "my talk, day 1-2.mp4", "my talk, day 1.html"}
 
 
-def test_too_little_speech_is_reported_without_words_about_the_bucket(
+def test_too_little_speech_is_reported_without_mentioning_the_bucket(
     stack: RunningStack, tmp_path: Path
 ) -> None:
     make_source(tmp_path / "talk.mp4", seconds=61, sound=("-c:a", "aac"))
@@ -80,7 +80,7 @@ def test_too_little_speech_is_reported_without_words_about_the_bucket(
     assert "original" not in said
 
 
-def test_a_file_that_is_no_video_is_refused_before_it_is_uploaded(
+def test_a_file_that_is_not_a_video_is_rejected_before_upload(
     stack: RunningStack, tmp_path: Path
 ) -> None:
     (tmp_path / "notes.mp4").write_text("no video\n" * 100)

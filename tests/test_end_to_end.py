@@ -124,7 +124,7 @@ def test_an_event_sent_five_times_makes_its_clip_once(outside: Outside, source: 
     assert set(others) <= {"AlreadyMade", "AlreadyInProgress"}
 
 
-def test_malformed_events_end_on_the_dead_letter_queue_and_hold_up_nobody(
+def test_malformed_events_are_dead_lettered_without_blocking_others(
     outside: Outside, source: Path
 ) -> None:
     episode_id = outside.episode(source, "good")
@@ -144,7 +144,7 @@ def test_malformed_events_end_on_the_dead_letter_queue_and_hold_up_nobody(
     eventually(lambda: outside.waiting("clipflow-events") == 0)
 
 
-def test_a_run_that_is_killed_is_told_in_the_record_and_made_by_the_next_event(
+def test_a_killed_run_fails_its_record_and_the_next_event_makes_the_clip(
     outside: Outside, source: Path
 ) -> None:
     many = [{"startTime": n % 7, "endTime": n % 7 + 1} for n in range(60)]

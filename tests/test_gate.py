@@ -13,7 +13,7 @@ import yaml
 from tests.programs import ROOT
 
 
-def test_the_fast_tests_are_most_tests_and_need_no_server() -> None:
+def test_most_tests_are_fast_and_need_no_server() -> None:
     makefile = (ROOT / "Makefile").read_text()
     fast = next(line for line in makefile.splitlines() if line.startswith("FAST = "))
     expression = fast.removeprefix('FAST = -m "').removesuffix('"')
@@ -35,7 +35,7 @@ def test_the_hooks_run_what_make_lint_runs() -> None:
 
 
 @pytest.mark.parametrize("earlier", [[], ["tests/test_a.py::test_x"]])
-def test_a_test_that_is_tried_twice_in_two_runs_fails_the_second(
+def test_a_test_retried_in_two_runs_fails_the_second_run(
     tmp_path: Path, earlier: list[str]
 ) -> None:
     failed = tmp_path / ".pytest_cache" / "v" / "cache" / "lastfailed"

@@ -37,12 +37,10 @@ ACCOUNT = f"{OPERATED}::test_an_account_is_deployed_inspected_and_destroyed"
 STARTED = (
     "tests/deployments/test_local_stack.py::test_a_second_start_resumes_the_state_of_the_first"
 )
-IMAGES = "tests/infra/test_images.py::test_what_the_image_installs_passes_its_own_health_check"
+IMAGES = "tests/infra/test_images.py::test_the_installed_image_passes_its_health_check"
 RUN_BY = {
     r"make (demo|test|lint|whisperx|coverage)": CI,
-    r"make test-fast": (
-        "tests/test_gate.py::test_the_fast_tests_are_most_tests_and_need_no_server"
-    ),
+    r"make test-fast": ("tests/test_gate.py::test_most_tests_are_fast_and_need_no_server"),
     r"make hooks": "tests/test_gate.py::test_the_hooks_run_what_make_lint_runs",
     r"make test TESTS=tests/flows": "tests/flows/test_generate_clip.py",
     r"make test-faults": "tests/faults/test_flood.py",

@@ -90,9 +90,7 @@ def runs(ui: Ui, episode: str) -> tuple[str, str]:
     return made, failed
 
 
-def test_a_run_says_whose_it_is_and_shows_what_came_out(
-    ui: Ui, runs: tuple[str, str], episode: str
-) -> None:
+def test_a_run_shows_its_owner_and_its_results(ui: Ui, runs: tuple[str, str], episode: str) -> None:
     page = ui.open(f"/runs/flow-run/{runs[0]}")
     for words in ("made", "tenant:t", f"episode:{episode}", "Completed"):
         expect(page.get_by_text(words, exact=True).first).to_be_visible()
@@ -104,7 +102,7 @@ def test_a_run_says_whose_it_is_and_shows_what_came_out(
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 640
 
 
-def test_its_table_tells_of_each_segment_with_links_that_open(
+def test_the_results_table_lists_each_segment_with_working_links(
     ui: Ui, runs: tuple[str, str], episode: str
 ) -> None:
     page = ui.open(f"/runs/flow-run/{runs[0]}")
@@ -127,7 +125,7 @@ def test_its_table_tells_of_each_segment_with_links_that_open(
     expect(new.value.get_by_text("made").first).to_be_visible()
 
 
-def test_a_run_that_failed_says_what_failed_and_what_to_do(ui: Ui, runs: tuple[str, str]) -> None:
+def test_a_failed_run_shows_the_error_and_a_remedy(ui: Ui, runs: tuple[str, str]) -> None:
     page = ui.open(f"/runs/flow-run/{runs[1]}")
     said = "There is no source at nowhere.mp4. Upload it, or correct the key."
     expect(page.get_by_text(said).last).to_be_visible()
@@ -137,7 +135,7 @@ def test_a_run_that_failed_says_what_failed_and_what_to_do(ui: Ui, runs: tuple[s
     assert (state["name"], state["message"]) == ("Failed", said)
 
 
-def test_whoever_starts_a_run_finds_help_and_is_told_what_cannot_be(ui: Ui) -> None:
+def test_the_form_of_a_run_has_help_and_rejects_invalid_parameters(ui: Ui) -> None:
     page = ui.open(f"/deployments/deployment/{ui.deployment('generate-shorts')}/run")
     expect(page.get_by_text("Whose video it is: the folder above the video's.")).to_be_visible()
     submit = page.get_by_role("button", name="Submit")
@@ -152,7 +150,7 @@ def test_whoever_starts_a_run_finds_help_and_is_told_what_cannot_be(ui: Ui) -> N
     expect(page.get_by_text(re.compile("'no/body' does not match")).first).to_be_visible()
 
 
-def test_deployments_pools_and_automations_say_what_they_are_for(ui: Ui) -> None:
+def test_deployments_pools_and_automations_have_descriptions(ui: Ui) -> None:
     for kind in ("deployments", "work_pools", "automations"):
         there = ui.api("POST", f"/{kind}/filter", {})
         assert there and all(one["description"] for one in there), kind

@@ -51,7 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         yield Made(collector, episode_id, logs)
 
 
-def test_everything_is_in_the_trace_that_the_events_id_names(made: Made) -> None:
+def test_all_spans_are_in_the_trace_named_by_the_event_id(made: Made) -> None:
     (trace_id,) = {span.trace_id for span in made.collector.spans}
     (forwarded,) = [line for line in made.lines if line["message"].startswith("forwarded")]
     assert f"event={_dashed(trace_id)} " in forwarded["message"]
@@ -59,7 +59,7 @@ def test_everything_is_in_the_trace_that_the_events_id_names(made: Made) -> None
     assert {span.service for span in made.collector.spans} == {"clipflow"}
 
 
-def test_a_step_is_below_its_flow_and_that_below_the_event(made: Made) -> None:
+def test_a_step_is_a_child_of_its_flow_and_the_flow_of_the_event(made: Made) -> None:
     event, begin, clip = made.one("event"), made.one(made.episode_id), made.one("one")
     assert [span for span in made.collector.spans if not span.parent_id] == [event]
     assert begin.parent_id == event.span_id
@@ -73,7 +73,7 @@ def test_a_step_is_below_its_flow_and_that_below_the_event(made: Made) -> None:
     assert ["stitch", "one", made.episode_id, "event"] in stitching
 
 
-def test_spans_say_what_the_work_took_and_whose_it_was(made: Made) -> None:
+def test_spans_have_the_costs_of_the_work_and_its_owner(made: Made) -> None:
     ids = {"tenant_id": "t", "episode_id": made.episode_id, "clip_id": "one"}
     whose = {f"clipflow.{name}": value for name, value in ids.items()}
     for span in made.collector.named("segment"):
@@ -93,7 +93,7 @@ def test_spans_say_what_the_work_took_and_whose_it_was(made: Made) -> None:
     assert (step["clipflow.clip_id"], step["clipflow.retries"]) == ("one", 0)
 
 
-def test_the_metrics_can_be_read_from_the_lines(made: Made) -> None:
+def test_metrics_can_be_derived_from_the_log_lines(made: Made) -> None:
     measured = {name: [line for line in made.lines if line.get("event") == name] for name in NAMES}
     assert {name: len(lines) for name, lines in measured.items()} == NAMES
     (complete,) = measured["record_complete"]
@@ -111,7 +111,7 @@ def test_the_metrics_can_be_read_from_the_lines(made: Made) -> None:
 NAMES = {"record_complete": 1, "segment_made": len(SEGMENTS), "record_failed": 0}
 
 
-def test_every_line_of_a_run_says_whose_it_is(made: Made) -> None:
+def test_every_log_line_of_a_run_has_its_ids(made: Made) -> None:
     of_clip = [line for line in made.lines if line.get("clip_id") == "one"]
     assert len(of_clip) > 10
     (run_id,) = {line["run_id"] for line in of_clip if line["logger"] == "prefect.flow_runs"}

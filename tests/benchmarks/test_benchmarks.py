@@ -21,7 +21,7 @@ from tests.programs import ROOT
 
 
 @pytest.mark.slow
-def test_the_smallest_run_tells_its_findings(tmp_path: Path) -> None:
+def test_the_smallest_run_reports_its_findings(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "drift"]
     folders = ["--folder", str(tmp_path), "--out", str(tmp_path / "out")]
     done = subprocess.run([*command, *folders], cwd=ROOT, capture_output=True, text=True)
@@ -56,7 +56,7 @@ def test_an_object_in_parts_comes_back_whole(tmp_path: Path) -> None:
     assert back.read_bytes() == path.read_bytes()
 
 
-def test_what_a_segment_owns_are_the_packets_shown_in_it(tmp_path: Path) -> None:
+def test_a_segment_owns_the_packets_shown_in_it(tmp_path: Path) -> None:
     source = make_source(tmp_path / "source.mp4", seconds=8, sound=("-c:a", "aac"))
     halves = [Span(Fraction(0), Fraction(4)), Span(Fraction(4), Fraction(8))]
     both = packet_bytes(source, Span(Fraction(0), Fraction(8)))
@@ -65,7 +65,7 @@ def test_what_a_segment_owns_are_the_packets_shown_in_it(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_picture_is_like_itself_whatever_its_clock_counts_in(tmp_path: Path) -> None:
+def test_a_picture_equals_itself_in_any_time_base(tmp_path: Path) -> None:
     source = make_source(tmp_path / "source.mp4", seconds=2, rate=30, sound=None)
     other = tmp_path / "other.mp4"
     copy = [executable(), "-v", "error", "-i", str(source), "-c", "copy"]
@@ -73,7 +73,7 @@ def test_a_picture_is_like_itself_whatever_its_clock_counts_in(tmp_path: Path) -
     assert likeness(other, source).ssim == 1
 
 
-def test_what_children_spend_counts() -> None:
+def test_cpu_time_of_child_processes_is_counted() -> None:
     busy = "sum(range(4_000_000))"
     assert cost(lambda: subprocess.run([sys.executable, "-c", busy], check=True)).processor > 0.02
 

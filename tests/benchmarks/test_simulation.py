@@ -99,13 +99,13 @@ def test_every_clip_ends_and_gives_back_what_it_held() -> None:
         assert gate.free == gate.size and gate.busy > 0
 
 
-def test_a_seed_is_a_day_and_another_seed_another() -> None:
+def test_a_seed_determines_the_simulated_day() -> None:
     first, again, other = (busy_day(Clip(3), 500, 40, Parameters(), seed) for seed in (1, 1, 2))
     assert first.seconds == again.seconds and first.used() == again.used()
     assert first.seconds != other.seconds
 
 
-def test_clips_come_as_often_as_asked_and_mostly_in_the_busy_hours() -> None:
+def test_clips_arrive_at_the_configured_rate_and_mostly_in_busy_hours() -> None:
     p = Parameters()
     times = list(islice(arrivals(1000, p, seed=5), 20_000))
     assert times == sorted(times)
@@ -116,7 +116,7 @@ def test_clips_come_as_often_as_asked_and_mostly_in_the_busy_hours() -> None:
         next(arrivals(1000, replace(p, peak_factor=5), seed=1))
 
 
-def test_a_busy_day_uses_what_the_limits_foretell() -> None:
+def test_a_busy_day_uses_the_predicted_capacity() -> None:
     p, clip, a_day = replace(Parameters(), peak_factor=1), Clip(5), 3000
     done = busy_day(clip, a_day, 300, p)
     lasted = 300 * DAY / a_day
@@ -125,7 +125,7 @@ def test_a_busy_day_uses_what_the_limits_foretell() -> None:
     assert used == pytest.approx(quota.filled(a_day, p), rel=0.15)
 
 
-def test_what_comes_beyond_a_limit_piles_up() -> None:
+def test_arrivals_beyond_a_limit_queue_up() -> None:
     p, clip = replace(Parameters(), spot_vcpu=40), Clip(5)
     [quota] = [limit for limit in limits(clip, p) if limit.name == "Spot vCPU quota"]
     within, beyond = quota.jobs_a_day(p) / 2, quota.jobs_a_day(p) * 2
@@ -135,7 +135,7 @@ def test_what_comes_beyond_a_limit_piles_up() -> None:
     assert sum(crowded[-30:]) > 3 * sum(crowded[:30])
 
 
-def test_many_looks_slow_the_api_down_and_never_stop_it() -> None:
+def test_frequent_polling_slows_the_api_without_stopping_it() -> None:
     often = replace(Parameters(), look_ms=600)
     [slow], [fast] = (
         simulate(Clip(10), iter([0.0]), p, seed=1).seconds for p in (often, Parameters())
@@ -185,7 +185,7 @@ def test_the_documents_times_are_its_steps_and_its_price_is_not() -> None:
     assert same.seconds == pytest.approx(60 * parent)
 
 
-def test_what_can_never_be_had_is_said() -> None:
+def test_an_unsatisfiable_request_is_reported() -> None:
     with pytest.raises(ValueError, match="16 of 8 vCPU of FARGATE"):
         alone(Video(30, 5, 60), replace(PLAIN, on_demand_vcpu=8))
     # Each holds a vCPU while it waits for sixteen.
@@ -195,7 +195,7 @@ def test_what_can_never_be_had_is_said() -> None:
         replace(PLAIN, s3_mb=0)
 
 
-def test_who_comes_first_goes_first() -> None:
+def test_requests_are_served_in_order_of_arrival() -> None:
     env, went = Environment(), list[str]()
     quota = Quota(env, 2)
 
@@ -220,14 +220,14 @@ def test_servers_work_in_turn_and_tokens_come_back_at_their_rate() -> None:
     assert bucket.wait(60) == 0
 
 
-def test_every_number_says_where_it_is_from() -> None:
+def test_every_number_has_a_source() -> None:
     whence = ("measured", "documented: ", "the product: ", "assumed")
     for each in fields(Parameters):
         assert each.metadata["source"].startswith(whence), each.name
     assert [each.name for each in fields(Prices)] == [each.name for each in fields(Usage)]
 
 
-def test_what_is_the_products_is_as_the_product_has_it() -> None:
+def test_product_settings_equal_those_of_the_product() -> None:
     p, timings = Parameters(), Timings()
     assert (p.look_seconds, p.watch_seconds) == (
         children.POLL_SECONDS,
@@ -264,7 +264,7 @@ def test_the_pages_text_has_the_numbers_of_its_tables() -> None:
 
 
 @pytest.mark.slow
-def test_the_pages_tables_are_what_the_simulation_says_now() -> None:
+def test_the_tables_of_the_page_match_the_current_simulation() -> None:
     text = PAGE.read_text(encoding="utf-8")
     made = "make them with python -m benchmarks.simulation --page"
     assert filled(text, Parameters()) == text, made

@@ -5,7 +5,7 @@ from clipflow.domain.keys import ClipKeys
 from clipflow.settings import Settings, models
 
 
-def test_a_choice_that_there_is_not_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_choice_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIPFLOW_TRANSCRIBER", "somebody")
     models.cache_clear()
     try:

@@ -35,7 +35,7 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
     return path
 
 
-def test_deployed_again_it_keeps_what_is_stored(aws: StoredAws, tmp_path: Path) -> None:
+def test_a_second_deployment_keeps_stored_data(aws: StoredAws, tmp_path: Path) -> None:
     outputs = deploy_data(aws.url)
     assert outputs["BucketName"] == "clipflow-media"
     assert outputs["TableName"] == "clipflow-records"
@@ -57,7 +57,7 @@ def test_deployed_again_it_keeps_what_is_stored(aws: StoredAws, tmp_path: Path) 
     assert is_stored(aws)
 
 
-def test_deleted_it_keeps_bucket_and_table(aws: StoredAws) -> None:
+def test_deletion_keeps_bucket_and_table(aws: StoredAws) -> None:
     deploy_data(aws.url)
     aws.client("s3").put_object(Bucket="clipflow-media", Key="a", Body=b"picture")
     aws.client("dynamodb").put_item(TableName="clipflow-records", Item=KEY)
@@ -69,7 +69,7 @@ def test_deleted_it_keeps_bucket_and_table(aws: StoredAws) -> None:
     assert is_stored(aws)
 
 
-def test_a_table_from_before_the_index_finds_what_is_in_progress(
+def test_an_index_added_to_an_old_table_finds_records_in_progress(
     aws: StoredAws, tmp_path: Path
 ) -> None:
     index = re.compile(
@@ -104,7 +104,7 @@ def test_a_table_from_before_the_index_finds_what_is_in_progress(
     assert set(found[0]) == {"pk", "sk", "status", "updatedAt", "flowRunId"}
 
 
-def test_what_is_stored_is_encrypted_private_and_can_be_restored() -> None:
+def test_stored_data_is_encrypted_private_and_restorable() -> None:
     (bucket,) = resources("data", "AWS::S3::Bucket").values()
     (table,) = resources("data", "AWS::DynamoDB::Table").values()
     (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
@@ -117,7 +117,7 @@ def test_what_is_stored_is_encrypted_private_and_can_be_restored() -> None:
         assert queue["SqsManagedSseEnabled"] == "true"
 
 
-def test_only_what_has_the_tag_of_a_segment_expires() -> None:
+def test_only_objects_with_the_tag_of_a_segment_expire() -> None:
     (bucket,) = resources("data", "AWS::S3::Bucket").values()
     _, (condition, segments, otherwise) = bucket["LifecycleConfiguration"]["Rules"]
     assert (condition, otherwise) == ("ExpireSegments", "AWS::NoValue")
@@ -144,9 +144,7 @@ def test_only_our_events_reach_the_queue(aws: StoredAws) -> None:
     assert [event["detail"] for event in received] == [{"n": 3}]
 
 
-def test_what_is_received_too_often_ends_on_the_dead_letter_queue(
-    aws: StoredAws, tmp_path: Path
-) -> None:
+def test_a_message_received_too_often_is_dead_lettered(aws: StoredAws, tmp_path: Path) -> None:
     outputs = deploy_data(
         aws.url, changed(tmp_path, "VisibilityTimeout: 60", "VisibilityTimeout: 0")
     )
@@ -159,7 +157,7 @@ def test_what_is_received_too_often_ends_on_the_dead_letter_queue(
     assert dead["Body"] == "poison"
 
 
-def test_without_parameters_its_names_are_the_stacks_own(aws: StoredAws) -> None:
+def test_without_parameters_names_are_generated_by_the_stack(aws: StoredAws) -> None:
     cloudformation = aws.client("cloudformation")
     cloudformation.create_stack(StackName="Studio-1", TemplateBody=TEMPLATE.read_text())
     cloudformation.get_waiter("stack_create_complete").wait(

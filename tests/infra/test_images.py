@@ -58,14 +58,14 @@ def test_hadolint_finds_nothing(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
-def test_a_build_can_do_without_any_address_of_ours(path: Path) -> None:
+def test_a_build_needs_no_custom_package_index(path: Path) -> None:
     assert "://" not in path.read_text().replace("[a-z]*://", "")
     bases = [line.split()[1] for line in instructions(path) if line.startswith("FROM ")]
     stages = re.findall(r"^FROM \S+ AS (\S+)", path.read_text(), re.MULTILINE)
     assert all(base.startswith("${") or base in stages for base in bases)
 
 
-def test_a_container_is_not_root_and_says_whether_it_is_healthy() -> None:
+def test_a_container_is_not_root_and_has_a_health_check() -> None:
     last = instructions(FOLDER / "clipflow.Dockerfile")
     users = [line for line in last if line.startswith("USER ")]
     assert users[-1] == "USER 10001"
@@ -83,7 +83,7 @@ def test_a_build_sees_only_what_it_copies() -> None:
     assert all((ROOT / source).exists() for source in let_in)
 
 
-def test_the_images_have_what_is_tested_without_what_only_tests_need() -> None:
+def test_the_images_have_tested_versions_without_test_dependencies() -> None:
     slim = pins("requirements-image.lock")
     assert slim <= pins("requirements.lock")
     assert not {"ministack", "pytest", "mypy", "cfn-lint"} & named(slim)
@@ -161,7 +161,7 @@ def run(container: dict[str, str], command: str, **more: str) -> str:
 
 
 @pytest.mark.slow
-def test_what_the_image_installs_passes_its_own_health_check(container: dict[str, str]) -> None:
+def test_the_installed_image_passes_its_health_check(container: dict[str, str]) -> None:
     dockerfile = FOLDER / "clipflow.Dockerfile"
     (check,) = [line for line in instructions(dockerfile) if line.startswith("HEALTHCHECK ")]
     command = " ".join(re.findall(r'"([^"]+)"', check.partition("CMD")[2]))
@@ -170,7 +170,7 @@ def test_what_the_image_installs_passes_its_own_health_check(container: dict[str
 
 
 @pytest.mark.slow
-def test_what_the_image_installs_makes_a_clip(
+def test_the_installed_image_makes_a_clip(
     container: dict[str, str],
     objects: ObjectStore,
     records: RecordStore,

@@ -43,7 +43,7 @@ def transformation(name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", FILTERS)
-def test_a_filter_reads_only_what_is_written(name: str) -> None:
+def test_a_metric_filter_reads_only_fields_that_are_logged(name: str) -> None:
     """In the log group where it is written."""
     pattern, value = FILTERS[name]["FilterPattern"], transformation(name)["MetricValue"]
     fields = MEASURED[FILTERS[name]["LogGroupName"]][event_of(pattern)]
@@ -52,7 +52,7 @@ def test_a_filter_reads_only_what_is_written(name: str) -> None:
     assert re.fullmatch(r'\{ \$\.\w+ = "\w+"( && \$\.\w+ = "\w+")* \}', pattern)
 
 
-def test_every_event_is_measured_wherever_it_is_written() -> None:
+def test_every_event_is_measured_in_each_of_its_log_groups() -> None:
     assert {measure.event for measure in METRIC_EVENTS} == {
         event for events in MEASURED.values() for event in events
     }
@@ -63,7 +63,7 @@ def test_every_event_is_measured_wherever_it_is_written() -> None:
     assert measured == {(group, event) for group in MEASURED for event in MEASURED[group]}
 
 
-def test_what_is_measured_is_counted_once() -> None:
+def test_each_event_is_counted_once() -> None:
     fed = [
         (
             transformation(name)["MetricName"],
@@ -75,7 +75,7 @@ def test_what_is_measured_is_counted_once() -> None:
     assert len(fed) == len(set(fed))
 
 
-def test_the_percentage_that_failed_is_its_average() -> None:
+def test_the_failure_percentage_is_an_average() -> None:
     values = {
         event_of(FILTERS[name]["FilterPattern"]): transformation(name)["MetricValue"]
         for name in FILTERS
@@ -85,7 +85,7 @@ def test_the_percentage_that_failed_is_its_average() -> None:
     assert ALARMS["TooManyFail"]["Statistic"] == "Average"
 
 
-def test_alarms_and_dashboard_name_only_metrics_that_there_are() -> None:
+def test_alarms_and_dashboard_use_only_existing_metrics() -> None:
     metrics = {transformation(name)["MetricName"] for name in FILTERS}
     ours = {each["MetricName"] for each in ALARMS.values() if each["Namespace"] == "Namespace"}
     shown = set(metrics_shown())
@@ -106,7 +106,7 @@ def metrics_shown() -> Iterator[str]:
                 yield rest[0]
 
 
-def test_the_dashboard_queries_the_logs_only_for_what_is_written() -> None:
+def test_dashboard_queries_use_only_fields_that_are_logged() -> None:
     queries = re.findall(r"filter event = '(\w+)' \| stats (.*?) by ([\w, ]+)", written("alarms"))
     assert [event for event, _, _ in queries] == ["record_failed", "segment_made"]
     for event, counted, by in queries:

@@ -32,17 +32,17 @@ def wildcards(text: str) -> set[tuple[int, int]]:
     }
 
 
-def test_every_template_has_its_place_in_the_order() -> None:
+def test_every_template_is_in_the_deployment_order() -> None:
     assert {path.stem for path in templates()} == set(ORDER)
 
 
 @pytest.mark.parametrize("template", templates(), ids=lambda path: path.name)
-def test_a_wildcard_stands_beside_its_reason(template: Path) -> None:
+def test_every_wildcard_has_a_reason(template: Path) -> None:
     assert unexplained(template.read_text()) == []
 
 
 @pytest.mark.parametrize("template", templates(), ids=lambda path: path.name)
-def test_nothing_is_allowed_by_what_it_is_not(template: Path) -> None:
+def test_no_statement_uses_a_negated_element(template: Path) -> None:
     keys = {key.value for key, _ in pairs(composed(template.read_text()))}
     assert not keys & {"NotAction", "NotResource", "NotPrincipal"}
 
@@ -67,5 +67,7 @@ Statement:
         ("\n      # any\n      - s3:Get*", "'*'", ["Resource: '*'"]),
     ],
 )
-def test_the_linter_finds_what_has_no_reason(action: str, resource: str, found: list[str]) -> None:
+def test_the_linter_finds_wildcards_without_a_reason(
+    action: str, resource: str, found: list[str]
+) -> None:
     assert unexplained(POLICY.format(action=action, resource=resource)) == found

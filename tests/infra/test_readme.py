@@ -14,7 +14,7 @@ def test_every_template_is_described_in_the_order_of_deployment() -> None:
     assert re.findall(r"^\| `(\w+)\.yaml`", README, re.MULTILINE) == list(ORDER)
 
 
-def test_the_servers_settings_are_prefects(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_settings_in_the_readme_exist_in_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
     named = dict(re.findall(r"^(PREFECT_SERVER_\w+)=(\S+)", README, re.MULTILINE))
     assert len(named) == 8
     for name, value in named.items():

@@ -134,11 +134,11 @@ def test_a_role_may_do_its_work(roles: Roles, role: str, action: str, resource: 
 
 
 @pytest.mark.parametrize(("role", "action", "resource"), MAY_NOT)
-def test_a_role_may_do_no_more(roles: Roles, role: str, action: str, resource: str) -> None:
+def test_a_role_may_do_nothing_else(roles: Roles, role: str, action: str, resource: str) -> None:
     assert not roles.allow(role, action, resource)
 
 
-def test_a_key_prefix_with_the_tenant_in_it_narrows_where_clips_are_made(wider: Roles) -> None:
+def test_a_key_prefix_with_the_tenant_limits_where_clips_are_written(wider: Roles) -> None:
     clip = "episode/clips/c-1/clip.mp4"
     assert wider.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/studio/tenant/{clip}")
     assert not wider.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/another/tenant/{clip}")

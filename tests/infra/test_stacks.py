@@ -74,13 +74,13 @@ def deploy_all(
     return statuses, stacks
 
 
-def test_deployed_again_nothing_changes(account: Account) -> None:
+def test_a_second_deployment_changes_nothing(account: Account) -> None:
     statuses, stacks = deploy_all(account.client, account.given)
     assert set(statuses.values()) == {""}
     assert stacks == account.stacks
 
 
-def test_updated_in_place_only_what_was_asked_for_changes(account: Account) -> None:
+def test_an_update_changes_only_the_given_parameters(account: Account) -> None:
     client = account.client
     _, stacks = deploy_all(client, account.given, "updated")
     before = Account(client, account.given, stacks)
@@ -107,7 +107,7 @@ def test_updated_in_place_only_what_was_asked_for_changes(account: Account) -> N
     assert {each["Namespace"] for each in alarms(after)} == {"clipflow-two", "AWS/SQS"}
 
 
-def test_the_outputs_fill_what_the_work_pools_need(
+def test_stack_outputs_cover_the_work_pool_settings(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLIPFLOW_IMAGE", "clipflow:1")
@@ -147,7 +147,7 @@ def test_the_bridge_runs_as_a_service(account: Account) -> None:
     assert found["logConfiguration"]["options"]["awslogs-group"] == account.output("BridgeLogGroup")
 
 
-def test_secrets_come_to_the_bridge_by_their_arn() -> None:
+def test_secrets_are_passed_to_the_bridge_by_arn() -> None:
     """Reads the template: the local ECS does not return secrets."""
     (definition,) = resources("bridge", "AWS::ECS::TaskDefinition").values()
     (found,) = definition["ContainerDefinitions"]

@@ -37,7 +37,7 @@ from tests.made_media import make_source
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
-def test_a_plan_is_the_same_after_it_was_passed_to_another_machine(tmp_path: Path) -> None:
+def test_a_plan_is_unchanged_after_serialization(tmp_path: Path) -> None:
     # A container whose clock is coarser than a sample, and a rate that is no whole number.
     path = make_source(tmp_path / "main.mkv", rate=Fraction(30000, 1001), seconds=3)
     source = probe_source(LocalSource(path))
@@ -92,7 +92,7 @@ def test_a_child_that_is_deleted_in_the_ui_is_lost_to_its_parent() -> None:
         (StorageUnavailableError("S3: error: no."), StorageUnavailableError("S3: error: no.")),
     ],
 )
-def test_a_childs_error_is_the_parents_by_its_type_and_message(
+def test_a_childs_error_keeps_its_type_and_message_in_the_parent(
     raised: ClipflowError, seen: ClipflowError
 ) -> None:
     run = ended(raised)
@@ -101,7 +101,7 @@ def test_a_childs_error_is_the_parents_by_its_type_and_message(
     assert str(error) == str(seen)
 
 
-def test_a_defect_in_a_child_is_no_reason_to_try_again() -> None:
+def test_a_defect_in_a_child_is_not_retried() -> None:
     run = ended(KeyError("x"))
     error = error_of(run, run.state)
     assert type(error) is TerminalError
@@ -115,7 +115,7 @@ def test_a_defect_in_a_child_is_no_reason_to_try_again() -> None:
         (Cancelled(message="by a person"), StoppedError, FailureCode.CANCELLED),
     ],
 )
-def test_a_child_that_was_lost_or_cancelled_says_so(
+def test_a_lost_or_cancelled_child_is_reported_as_such(
     state: State[None], kind: type[ClipflowError], code: FailureCode
 ) -> None:
     run = ended(KeyError("x"))

@@ -72,7 +72,7 @@ TEMPLATE = {"__prefect_kind": "jinja", "template": "{{ 7 * 7 }}"}
 
 
 @pytest.mark.parametrize("drained", [False, True], ids=["own process", "drained"])
-def test_templates_in_an_events_text_stay_text(drained: bool) -> None:
+def test_templates_in_the_text_of_an_event_are_not_rendered(drained: bool) -> None:
     clip = f"c-{uuid4().hex}"
     segment = {"startTime": 1, "endTime": 2, "text": "{{ 7 * 7 }}", "notes": json.dumps(TEMPLATE)}
     ids: dict[str, Any] = {"tenant_id": f"t-{uuid4().hex}", "episode_id": f"e-{uuid4().hex}"}
@@ -99,13 +99,13 @@ def test_a_request_that_is_not_the_runs_own_starts_nothing(text: str) -> None:
     assert state_of(run).is_failed()
 
 
-def test_a_pending_run_without_a_clip_to_make_ends_in_a_state_of_that_name() -> None:
+def test_a_pending_run_without_due_clips_ends_in_a_named_state() -> None:
     nothing = pending(clips=None)
     work_on(pending("any"))
     assert state_of(nothing).name == "NothingToGenerate"
 
 
-def test_a_drained_run_that_its_own_process_runs_starts_nothing_twice() -> None:
+def test_a_drained_run_starts_nothing_twice_in_its_own_process() -> None:
     clip = f"c-{uuid4().hex}"
     late = pending(clip)
     work_on(pending("any"))

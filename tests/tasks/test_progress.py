@@ -85,7 +85,7 @@ def test_work_of_less_than_a_second_has_no_bar() -> None:
     assert bars(run_of(work)[1]) == []
 
 
-def test_the_bar_of_work_that_failed_stands_where_it_was() -> None:
+def test_the_bar_of_failed_work_keeps_its_value() -> None:
     def work() -> None:
         with progress_bar("segment", "segment 0"):
             work_for(2.5, upto=0.4)
@@ -96,7 +96,7 @@ def test_the_bar_of_work_that_failed_stands_where_it_was() -> None:
     assert state.is_failed() and 0 < float(str(bar.data)) <= 40
 
 
-def test_work_goes_on_where_its_bar_cannot_be_shown() -> None:
+def test_work_continues_when_its_bar_cannot_be_stored() -> None:
     def work() -> None:
         # No such key is allowed.
         with progress_bar("No Key", "segment 0"):

@@ -63,7 +63,7 @@ def reconcile(run: FlowRun) -> str | None:
     ],
     ids=lambda value: getattr(value, "name", str(value)),
 )
-def test_the_record_of_a_run_that_owned_it_says_how_it_ended(
+def test_the_record_of_its_owner_shows_how_the_run_ended(
     state: State[None], code: str, keys: ClipKeys, records: RecordStore
 ) -> None:
     detect(records, keys)
@@ -78,7 +78,7 @@ def test_the_record_of_a_run_that_owned_it_says_how_it_ended(
     assert record(records, keys) == item
 
 
-def test_a_newer_runs_result_stays(keys: ClipKeys, records: RecordStore) -> None:
+def test_the_result_of_a_newer_run_is_kept(keys: ClipKeys, records: RecordStore) -> None:
     detect(records, keys)
     lost, newer = ended(keys, Crashed()), str(uuid4())
     assert records.claim(keys, str(lost.id)).granted
@@ -96,7 +96,7 @@ def test_a_run_that_completed_needs_no_mark(keys: ClipKeys, records: RecordStore
     assert record(records, keys)["status"] == "detected"
 
 
-def test_what_a_lost_run_never_claimed_is_started_again_once_and_then_marked(
+def test_a_record_never_claimed_by_a_lost_run_is_restarted_once_and_then_marked(
     keys: ClipKeys, records: RecordStore
 ) -> None:
     detect(records, keys)
@@ -132,7 +132,7 @@ def test_an_events_own_run_is_started_again_whatever_the_records_say(records: Re
 
 
 @pytest.mark.parametrize("state", [Cancelled(), Failed(message=REFUSED)], ids=["cancelled", "bad"])
-def test_what_starting_again_cannot_help_is_marked_at_once(
+def test_terminal_failures_are_marked_without_a_restart(
     state: State[None], keys: ClipKeys, records: RecordStore
 ) -> None:
     detect(records, keys)
@@ -141,7 +141,7 @@ def test_what_starting_again_cannot_help_is_marked_at_once(
     assert not second_runs("episode_id", keys.episode_id)
 
 
-def test_no_record_is_invented(keys: ClipKeys, records: RecordStore) -> None:
+def test_no_record_is_created(keys: ClipKeys, records: RecordStore) -> None:
     assert reconcile(ended(keys, Cancelled())) == Reconciled.NOTHING_TO_DO
     assert not record(records, keys)
 

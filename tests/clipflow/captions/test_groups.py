@@ -26,7 +26,7 @@ def test_two_to_five_words_are_shown_at_a_time_and_no_sentence_runs_into_the_nex
     assert any(part.endswith("this.") for part in found)
 
 
-def test_a_pause_and_another_voice_part_words() -> None:
+def test_a_pause_or_a_change_of_speaker_ends_a_group() -> None:
     first, second = said("one two"), said("three four", at=1.5)
     answer = [word.model_copy(update={"speaker": "B"}) for word in said("five six", at=2.3)]
     assert shown([*first, *second, *answer]) == ["one two", "three four", "five six"]

@@ -18,7 +18,7 @@ def segment(start: object = 1, end: object = 2, **more: object) -> dict[str, obj
     return {"startTime": start, "endTime": end, **more}
 
 
-def test_the_documents_own_event_is_valid_without_clips() -> None:
+def test_an_event_without_clips_is_valid() -> None:
     event = BeginClipGeneration.read({"tenantId": "tenant-123", "episodeId": "episode-456"}, "it")
     assert event.clips is None
 

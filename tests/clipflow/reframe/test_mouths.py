@@ -72,7 +72,7 @@ def test_a_model_of_the_users_own_names_the_speaker(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"no model", b"", None])
-def test_what_is_no_model_is_named(content: bytes | None, tmp_path: Path) -> None:
+def test_an_invalid_model_file_is_reported(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "mouth.onnx"
     if content is not None:
         path.write_bytes(content)

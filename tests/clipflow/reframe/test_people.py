@@ -34,7 +34,7 @@ def people(pictures: Sequence[Pixels], *cuts: float) -> list[Shot]:
     return find_people(Analysis(480, 270, samples, list(zip([0.0, *cuts], ends, strict=True))))
 
 
-def test_a_portrait_on_a_wall_is_nobody() -> None:
+def test_a_portrait_on_a_wall_is_not_a_person() -> None:
     wall = half("guest", 0.0, 0.0)
     [shot] = people([np.hstack([talking("host", n / RATE), wall]) for n in range(24)])
     assert [track.faces[0].x < 240 for track in shot.tracks] == [True]

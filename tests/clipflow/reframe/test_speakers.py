@@ -35,7 +35,7 @@ def words(seconds: int) -> list[Word]:
     return [Word(text="word", start=n + 0.1, end=n + 0.6) for n in range(seconds)]
 
 
-def test_the_crop_cuts_to_who_speaks_and_an_unsure_shot_shows_both() -> None:
+def test_the_crop_cuts_to_the_speaker_and_an_unclear_shot_shows_both() -> None:
     turns = [True] * 5 + [False] * 5
     analysis = Analysis(1920, 1080, samples(turns), [(0.0, 10.0)])
     plan = direct(analysis, Layout.AUTO, Aspect.TALL, words(10))
@@ -57,7 +57,7 @@ def test_changes_are_never_sooner_than_the_shortest() -> None:
     assert all(b - a >= SHORTEST for a, b in pairwise(starts))
 
 
-def test_without_anybody_all_of_the_picture_is_shown() -> None:
+def test_without_a_face_the_whole_picture_is_shown() -> None:
     plan = direct(Analysis(1920, 1080, [], [(0.0, 4.0)]), Layout.AUTO, Aspect.TALL, [])
     assert [part.layout for part in plan.sections] == [Layout.FIT]
     assert plan.framing.speaker_in_frame is None

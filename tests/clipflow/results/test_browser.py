@@ -108,7 +108,7 @@ def test_every_video_plays_and_the_console_stays_empty(
         assert page.locator("video").evaluate(PLAYED) == [640, 360]
 
 
-def test_a_download_has_a_name_that_says_what_it_is(browser: Browser, shown: Shown) -> None:
+def test_a_download_has_a_descriptive_name(browser: Browser, shown: Shown) -> None:
     with browser.new_context() as room:
         page = room.new_page()
         page.goto(shown.served[0])
@@ -118,7 +118,7 @@ def test_a_download_has_a_name_that_says_what_it_is(browser: Browser, shown: Sho
         assert Path(download.value.path()).read_bytes() == shown.results.short.read_bytes()
 
 
-def test_a_short_leads_to_its_words_and_they_lead_back(browser: Browser, shown: Shown) -> None:
+def test_shorts_and_their_transcript_link_to_each_other(browser: Browser, shown: Shown) -> None:
     with opened(browser, shown.disk[0], **PHONE) as page:
         card = page.get_by_role("article", name=TITLES[1])
         assert page.locator("details").get_attribute("open") is None
@@ -162,7 +162,7 @@ def test_a_screen_reader_finds_landmarks_headings_and_names(browser: Browser, sh
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", [DESK, PHONE], ids=["desk", "phone"])
-def test_axe_finds_nothing_to_mend(
+def test_axe_finds_no_violations(
     screen: dict[str, Any], scheme: str, browser: Browser, shown: Shown
 ) -> None:
     rules = {"rules": {"target-size": {"enabled": True}}, "resultTypes": ["violations"]}
@@ -176,7 +176,7 @@ def test_axe_finds_nothing_to_mend(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_wrong_with_words_marked_as_uncertain(
+def test_axe_finds_no_violations_with_words_marked_as_uncertain(
     scheme: str, browser: Browser, tmp_path: Path
 ) -> None:
     said = [word.model_copy(update={"score": 0.3}) for word in words()]
@@ -192,7 +192,7 @@ def test_axe_finds_nothing_wrong_with_words_marked_as_uncertain(
         assert found.violations_count == 0, found.generate_report()
 
 
-def test_whatever_is_written_stays_text_and_fits_the_screen(
+def test_any_text_is_escaped_and_fits_the_screen(
     browser: Browser, results: Results, tmp_path: Path
 ) -> None:
     results.titles = (MARKUP, "W" * 200, f"</title><style>*{{display:none}}</style>{MARKUP}")
@@ -217,9 +217,7 @@ def test_whatever_is_written_stays_text_and_fits_the_screen(
             assert sticks_out(page) == []
 
 
-def test_even_a_script_that_got_in_would_not_run(
-    browser: Browser, shown: Shown, tmp_path: Path
-) -> None:
+def test_an_injected_script_does_not_run(browser: Browser, shown: Shown, tmp_path: Path) -> None:
     page_text = shown.results.text(shown.results.keys.page)
     forged = '<script>document.title = "forged"</script><img src=x onerror="document.title = 1">'
     (tmp_path / "page.html").write_text(page_text.replace("<main>", f"<main>{forged}"))
@@ -239,7 +237,7 @@ def sticks_out(page: Page) -> list[str]:
     return list(page.evaluate(wider))
 
 
-def test_on_a_phone_one_short_stands_below_the_other_and_a_thumb_hits(
+def test_on_a_phone_shorts_are_stacked_and_touch_targets_are_large(
     browser: Browser, shown: Shown
 ) -> None:
     shorts, _ = shown.disk
@@ -256,7 +254,7 @@ def test_on_a_phone_one_short_stands_below_the_other_and_a_thumb_hits(
         assert all(abs(box["height"] / box["width"] - 16 / 9) < 0.01 for box in players)
 
 
-def test_who_goes_by_keyboard_sees_where_they_are(browser: Browser, shown: Shown) -> None:
+def test_keyboard_focus_is_visible(browser: Browser, shown: Shown) -> None:
     # Between a player's own controls the focus is inside it, where the browser shows it.
     focused = """() => {
         const here = document.activeElement;
@@ -294,14 +292,16 @@ MISTAKES = (
 
 
 @pytest.mark.parametrize("name", LOOKS)
-def test_it_looks_as_it_did(name: str, browser: Browser, shown: Shown, tmp_path: Path) -> None:
+def test_the_pages_match_their_reference_pictures(
+    name: str, browser: Browser, shown: Shown, tmp_path: Path
+) -> None:
     which, screen, scheme = LOOKS[name]
     context = {**screen, "color_scheme": scheme, "bypass_csp": True}
     with opened(browser, shown.disk[which], **context) as page:
         looks_as_before(name, small_picture(page), tmp_path)
 
 
-def test_a_page_that_is_broken_does_not_look_as_it_did(browser: Browser, shown: Shown) -> None:
+def test_a_broken_page_differs_from_its_reference_picture(browser: Browser, shown: Shown) -> None:
     for mistake in MISTAKES:
         with opened(browser, shown.disk[0], **DESK, bypass_csp=True) as page:
             page.add_style_tag(content=mistake)

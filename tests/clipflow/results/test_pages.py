@@ -37,7 +37,7 @@ def page(*shorts: Short, said: list[Word] | None = None, posters: Mapping[str, s
     return shorts_page(KEYS, shorts, Transcript(tuple(said or words()), "en"), posters)
 
 
-def test_a_page_names_its_videos_by_their_place_beside_it() -> None:
+def test_a_page_links_videos_by_relative_paths() -> None:
     text = page(made(1, 1))
     assert 'src="videos-cropped-stacked/segment_1_cropped_stacked.mp4"' in text
     assert "warehouse" not in text
@@ -55,14 +55,14 @@ def test_a_page_names_its_videos_by_their_place_beside_it() -> None:
     assert "1920 × 1080" in text and "900 kB" in text and ">1:00:03<" in text
 
 
-def test_no_page_asks_for_anything_from_elsewhere() -> None:
+def test_no_page_loads_external_resources() -> None:
     text = page(made(1, 1), posters={KEYS.short(1): "data:image/jpeg;base64,AAAA"})
     assert "http://" not in text and "https://" not in text
     assert "<script" not in text and "default-src 'none'" in text
 
 
 @pytest.mark.parametrize("evil", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
-def test_what_people_and_models_write_is_text(evil: str) -> None:
+def test_text_of_users_and_models_is_escaped(evil: str) -> None:
     said = words([(evil, f"{evil} One two."), ("b", "Three four.")])
     failed = Short.failed(2, KEYS.short(2), moment(1, title=evil, why=evil), FAILURE)
     text = page(made(1, 0, title=evil, why=evil), failed, said=said)
@@ -74,7 +74,7 @@ def test_a_short_without_a_title_has_a_heading_all_the_same() -> None:
     assert ">Short 1</h3>" in page(made(1, 1, title=" \n"))
 
 
-def test_one_that_failed_says_why_and_what_to_do_and_offers_no_video() -> None:
+def test_a_failed_short_shows_error_and_remedy_without_a_video() -> None:
     text = page(made(1, 1), Short.failed(2, KEYS.short(2), moment(4), FAILURE))
     assert FAILURE.message in text
     assert "Start it again: only what failed is made." in text
@@ -162,7 +162,7 @@ def test_ten_hours_and_two_hundred_shorts_are_a_page_soon_enough() -> None:
     assert text.count("<mark>") >= 200 and len(text) < 8_000_000
 
 
-def test_a_page_can_be_brought_to_files_of_other_names() -> None:
+def test_links_of_a_page_can_be_replaced() -> None:
     text = page(made(1, 1), made(2, 4))
     old = "videos-cropped-stacked/segment_1_cropped_stacked.mp4"
     brought = replace_links(text, {old: "a%20talk&more-1.mp4"})
@@ -174,9 +174,9 @@ def test_a_page_can_be_brought_to_files_of_other_names() -> None:
     ("seconds", "shown"),
     [(Fraction(0), "0:00"), (36.9, "0:36"), (Fraction(930), "15:30"), (3723.5, "1:02:03")],
 )
-def test_times_read_like_times(seconds: Fraction | float, shown: str) -> None:
+def test_times_are_formatted(seconds: Fraction | float, shown: str) -> None:
     assert clock(seconds) == shown
 
 
-def test_sizes_read_like_sizes() -> None:
+def test_sizes_are_formatted() -> None:
     assert [size(n) for n in (12, 840_400, 4_230_000)] == ["1 kB", "840 kB", "4.2 MB"]

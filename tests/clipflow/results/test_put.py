@@ -25,7 +25,7 @@ def sizes(page: str) -> list[tuple[int, int]]:
     return found
 
 
-def test_each_page_lies_beside_its_videos_with_a_poster_of_each(results: Results) -> None:
+def test_each_page_is_stored_beside_its_videos_with_posters(results: Results) -> None:
     results.put()
     assert sizes(results.text(results.keys.page)) == [(270, 480), (270, 480)]
     assert sizes(results.text(results.clip_keys.page)) == [(640, 360)]

@@ -75,7 +75,7 @@ def test_each_short_is_a_row_and_one_that_failed_says_why() -> None:
     )
 
 
-def test_a_clip_is_told_in_a_line_with_where_to_see_it() -> None:
+def test_a_clip_is_described_in_a_line_with_its_link() -> None:
     made = ClipResult(
         s3_key=CLIP.clip,
         file_size=900_000,
@@ -91,7 +91,7 @@ def test_a_clip_is_told_in_a_line_with_where_to_see_it() -> None:
     )
 
 
-def test_what_people_and_models_write_is_no_markup() -> None:
+def test_text_of_users_and_models_is_not_markup() -> None:
     assert text("[click](javascript:alert(1))\n<img src=x>") == (
         r"\[click\](javascript:alert(1)) \<img src=x\>"
     )

@@ -63,7 +63,7 @@ def turns() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return first, second
 
 
-def test_the_louder_channel_says_whose_word_it_is(
+def test_the_louder_channel_determines_the_speaker(
     turns: tuple[NDArray[np.float64], NDArray[np.float64]], tmp_path: Path
 ) -> None:
     levels = levels_of(*turns, tmp_path)
@@ -99,7 +99,7 @@ def test_voices_recorded_apart_are_found_where_both_speak_at_once(
     assert levels_of(*voices, tmp_path).have_a_voice_each()
 
 
-def test_two_microphones_in_a_room_have_no_voice_each(
+def test_two_microphones_in_one_room_are_not_one_voice_each(
     voices: tuple[NDArray[np.float64], NDArray[np.float64]], tmp_path: Path
 ) -> None:
     """Both voices reach both microphones, at different times and with the room's echoes."""
@@ -172,7 +172,7 @@ def two_tracks(
     return *files, mixed
 
 
-def test_a_speakers_own_track_says_whose_word_it_is(
+def test_the_track_of_a_speaker_determines_the_speaker(
     two_tracks: tuple[Path, Path, Path], conversation: list[tuple[str, float, float, str]]
 ) -> None:
     *files, mixed = two_tracks

@@ -75,7 +75,7 @@ def base(folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.skipif(find_spec("whisperx") is not None, reason="the extra whisperx is installed")
-def test_without_the_extra_a_person_is_told_how_to_get_it() -> None:
+def test_without_the_extra_the_error_says_how_to_install_it() -> None:
     with pytest.raises(NotInstalledError) as caught:
         recognizer(Models())
     assert "make whisperx" in caught.value.remedy
@@ -131,7 +131,7 @@ def test_silence_has_no_words(tmp_path: Path, seconds: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
-def test_a_language_that_cannot_be_heard_is_refused(sample_sound: Path) -> None:
+def test_an_unsupported_language_is_rejected(sample_sound: Path) -> None:
     with pytest.raises(InvalidInputError, match="knows English only, not 'de'"):
         transcribe(sample_sound, "de-AT", Models())
     with pytest.raises(InvalidInputError, match="does not know the language 'tlh'"):

@@ -40,7 +40,7 @@ def is_read(request: Request) -> bool:
     return request.method == "GET" and request.path.endswith(KEY)
 
 
-def test_a_download_that_breaks_off_for_good_is_storages_failure(
+def test_a_download_that_is_always_interrupted_is_a_storage_error(
     proxy: FaultyProxy, tmp_path: Path
 ) -> None:
     proxy.faults = [Fault(is_read, after=10_000)]
@@ -109,7 +109,7 @@ def test_a_range_that_is_shorter_than_requested_is_refused(proxy: FaultyProxy) -
         ("KMS.KMSInvalidStateException", 400, "KMS key is disabled"),
     ],
 )
-def test_what_s3_will_refuse_again_is_refused_at_once(
+def test_a_permanent_s3_error_is_not_retried(
     code: str, status: int, remedy: str, proxy: FaultyProxy, tmp_path: Path
 ) -> None:
     store = object_store()
@@ -133,7 +133,7 @@ def test_what_s3_will_refuse_again_is_refused_at_once(
         store.head(KEY)
 
 
-def test_a_small_object_that_never_comes_whole_is_storages_failure(proxy: FaultyProxy) -> None:
+def test_a_small_object_that_is_always_truncated_is_a_storage_error(proxy: FaultyProxy) -> None:
     proxy.faults = [Fault(is_read, after=10_000)]
     with pytest.raises(StorageUnavailableError, match=f"(?i)reading {KEY}") as raised:
         object_store().data(KEY, 200_000)
@@ -146,7 +146,7 @@ def test_an_object_above_the_limit_is_not_read(proxy: FaultyProxy) -> None:
 
 
 @pytest.mark.usefixtures("proxy")
-def test_tls_that_fails_in_a_small_object_is_storages_failure(
+def test_a_tls_error_in_a_small_object_is_a_storage_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As urllib3 raises it where a record of TLS cannot be read; the SDK lets that through."""

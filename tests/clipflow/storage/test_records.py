@@ -80,7 +80,7 @@ def test_a_complete_record_has_just_the_fields_of_the_contract(
     }
 
 
-def test_a_failure_is_told_in_the_record_and_forgotten_by_a_later_success(
+def test_a_failure_is_stored_in_the_record_and_removed_by_a_later_success(
     records: RecordStore, keys: ClipKeys, detected: Write
 ) -> None:
     detected()
@@ -104,7 +104,7 @@ def test_a_failure_is_told_in_the_record_and_forgotten_by_a_later_success(
     ]
 
 
-def test_a_run_that_dies_does_not_tell_how_an_earlier_one_failed(
+def test_a_crashed_run_does_not_keep_the_error_of_an_earlier_run(
     records: RecordStore, keys: ClipKeys, detected: Write
 ) -> None:
     detected(failedState="ChildTasksFailed")
@@ -142,7 +142,7 @@ def test_a_claim_made_again_by_its_own_run_changes_nothing(
     assert read(records, keys) == before
 
 
-def test_a_dead_owner_is_followed_by_one_run_only(
+def test_only_one_run_takes_over_from_a_dead_owner(
     records: RecordStore, keys: ClipKeys, detected: Write
 ) -> None:
     detected()
@@ -151,7 +151,7 @@ def test_a_dead_owner_is_followed_by_one_run_only(
     assert not records.claim(keys, "run-3", dead_owner="dead").granted
 
 
-def test_an_older_run_never_undoes_what_a_newer_did(
+def test_an_older_run_never_overwrites_a_newer_one(
     records: RecordStore, keys: ClipKeys, detected: Write
 ) -> None:
     detected()
@@ -167,7 +167,7 @@ def test_an_older_run_never_undoes_what_a_newer_did(
     assert read(records, keys)["status"] == "Generation Complete"
 
 
-def test_an_answer_that_was_lost_is_not_written_twice(
+def test_a_write_whose_response_was_lost_is_not_repeated(
     records: RecordStore, keys: ClipKeys, detected: Write
 ) -> None:
     detected()
@@ -177,7 +177,7 @@ def test_an_answer_that_was_lost_is_not_written_twice(
     assert len(statuses(records, keys)) == 3
 
 
-def test_a_late_failure_invents_no_record(records: RecordStore, keys: ClipKeys) -> None:
+def test_a_late_failure_creates_no_record(records: RecordStore, keys: ClipKeys) -> None:
     with pytest.raises(OwnershipLostError):
         records.fail(keys, "run-1", FAILURE)
     assert read(records, keys) == {}
@@ -196,7 +196,7 @@ def test_an_event_with_segments_may_come_before_the_record(
     ]
 
 
-def test_clips_that_are_due_are_those_not_made_and_not_being_made(records: RecordStore) -> None:
+def test_due_clips_are_neither_complete_nor_in_progress(records: RecordStore) -> None:
     for clip, status in {
         "a": "detected",
         "b": "pending",

@@ -93,7 +93,7 @@ def test_captions_that_grow_word_by_word_are_said_once() -> None:
     assert start_of(transcript, "ice") == 5.0
 
 
-def test_what_people_say_twice_is_said_twice() -> None:
+def test_repeated_words_are_kept() -> None:
     cues = [
         ("00:00:01,000", "00:00:02,000", "No."),
         ("00:00:02,000", "00:00:03,000", "No."),
@@ -140,7 +140,7 @@ def test_times_may_lack_their_hours_or_their_milliseconds(start: str, seconds: f
         ("<html>\n<body>not found</body>\n", 1),
     ],
 )
-def test_what_is_no_cue_is_refused_by_its_line(text: str, line: int) -> None:
+def test_an_invalid_cue_is_rejected_with_its_line(text: str, line: int) -> None:
     with pytest.raises(InvalidInputError, match=rf"original\.srt, line {line}\b") as caught:
         read(text)
     assert caught.value.remedy
@@ -184,7 +184,7 @@ def test_cues_without_an_empty_line_between_them_have_their_numbers() -> None:
     assert said(read(text)) == "it was in 1999 or so"
 
 
-def test_lines_that_end_twice_and_rows_that_are_blank_are_no_other_cues() -> None:
+def test_double_line_ends_and_blank_rows_do_not_split_cues() -> None:
     doubled = srt(("00:00:01,000", "00:00:02,000", "one\ntwo")).replace("\n", "\r\r\n")
     assert said(read(doubled)) == "one two"
     blank = "1\n00:00:01,000 --> 00:00:02,000\n\nthree\n \nfour\n\n2\n00:03 --> 00:04\n\nfive\n"
@@ -359,13 +359,13 @@ def test_the_json_of_deepgram_has_punctuation_speakers_and_channels() -> None:
         ([{"word": "a", "start": 0}], "word 1 is not valid: end"),
     ],
 )
-def test_json_that_cannot_be_meant_is_refused_by_its_field(value: object, fault: str) -> None:
+def test_invalid_json_is_rejected_with_its_field(value: object, fault: str) -> None:
     with pytest.raises(InvalidInputError, match=rf"original\.json.*{fault}"):
         read(json.dumps(value), "original.json")
 
 
 @pytest.mark.parametrize("write", [srt_text, vtt_text, lambda t: words_json(t.words)])
-def test_what_we_write_is_read_again(write: object) -> None:
+def test_written_subtitles_can_be_read(write: object) -> None:
     transcript = read(
         srt(
             ("00:00:01,000", "00:00:03,000", r"ANN: Use {real} scissors & <paper> in C:\New --"),

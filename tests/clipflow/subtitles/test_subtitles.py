@@ -91,7 +91,7 @@ def test_cues_in_any_order_that_overlap_become_one_time_line() -> None:
     "content",
     [b"", b"PK\x03\x04", "été".encode("latin-1"), b"1\n00:00:01,000 --> 00:00:02,000\n\n"],
 )
-def test_what_cannot_be_read_is_refused(content: bytes) -> None:
+def test_unreadable_subtitles_are_rejected(content: bytes) -> None:
     with pytest.raises(InvalidInputError, match=r"original\.srt") as caught:
         read_subtitles(content, "original.srt")
     assert caught.value.remedy
@@ -165,7 +165,7 @@ def bare(text: str) -> str:
     return "".join(text.split())
 
 
-def test_written_subtitles_are_read_again() -> None:
+def test_written_subtitles_round_trip() -> None:
     words = tuple(said("Rule three is about {real} scissors, 世界 شكرا."))
     again = read_subtitles(srt_text(Transcript(words)).encode(), "transcript.srt")
     assert bare("".join(texts(again))) == "Rulethreeisabout{real}scissors,世界شكرا."

@@ -25,7 +25,7 @@ FRAMES = [*range(38, 50), *range(125, 150)]
 
 
 class Outside:
-    """What a user has: clients of S3, DynamoDB, EventBridge and SQS, and the Prefect API."""
+    """Access of a user: clients of S3, DynamoDB, EventBridge and SQS, and the Prefect API."""
 
     def __init__(self, stack: RunningStack) -> None:
         self.stack = stack
@@ -103,7 +103,7 @@ def test_an_event_makes_the_clips_that_are_due(
         assert frame_numbers(tmp_path / "clip.mp4") == FRAMES
     assert len(outside.runs(episode_id)) == 1
     eventually(lambda: outside.runs(episode_id)[0]["state_type"] == "COMPLETED")
-    # All are made, so the next event has nothing to do, and says so by name.
+    # All clips are complete, so the run of the next event ends in a named state without work.
     outside.put_event(episode_id)
     eventually(
         lambda: "NothingToGenerate" in {r["state_name"] for r in outside.runs(episode_id)}, 60
@@ -161,12 +161,12 @@ def test_a_killed_run_fails_its_record_and_the_next_event_makes_the_clip(
 
 
 def _process_of(run_id: str) -> int:
-    """The process that runs a flow run: the eldest that has its id in the environment."""
+    """The process of a flow run: the oldest one with the id of the run in its environment."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if run_id in (process / "environ").read_text(errors="replace"):
                 found.append(int(process.name))
-        except OSError:  # not ours, or it ended since
+        except OSError:  # owned by another user, or has ended
             continue
     return min(found)

@@ -1,4 +1,4 @@
-"""The targets of make that developers use, the hooks, and what `.ci/run` tries twice."""
+"""The make targets for developers, the hooks, and the tests that `.ci/run` retries."""
 
 import json
 import os

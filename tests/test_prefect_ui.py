@@ -1,4 +1,4 @@
-"""What a person sees of a run in Prefect's own UI, in a real Chromium."""
+"""Runs and their artifacts in the UI of Prefect, in a real Chromium."""
 
 import re
 import shutil
@@ -34,7 +34,7 @@ PATIENCE = 60_000
 
 
 class Ui:
-    """Prefect's API to start what is to be seen, and its UI to see it."""
+    """Starts runs with the API of Prefect and opens pages of its UI."""
 
     def __init__(self, stack: RunningStack, browser: Browser) -> None:
         self.home = stack.settings.prefect_url
@@ -82,10 +82,16 @@ def episode(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> st
 
 @pytest.fixture(scope="module")
 def runs(ui: Ui, episode: str) -> tuple[str, str]:
-    """One that made a clip, and one that could not."""
-    asked: dict[str, Any] = {"tenant_id": "t", "episode_id": episode, "segments": SEGMENTS}
-    made = ui.start("generate-clip", clip_id="made", **asked)
-    failed = ui.start("generate-clip", clip_id="gone", source_key="nowhere.mp4", **asked)
+    """A run that made a clip, and a run that failed."""
+    episode_parameters: dict[str, Any] = {
+        "tenant_id": "t",
+        "episode_id": episode,
+        "segments": SEGMENTS,
+    }
+    made = ui.start("generate-clip", clip_id="made", **episode_parameters)
+    failed = ui.start(
+        "generate-clip", clip_id="gone", source_key="nowhere.mp4", **episode_parameters
+    )
     eventually(lambda: ui.has_ended(made) and ui.has_ended(failed), 240)
     return made, failed
 
@@ -109,7 +115,7 @@ def test_the_results_table_lists_each_segment_with_working_links(
     page.get_by_text("Artifacts", exact=True).first.click()
     page.get_by_text("clip-made", exact=True).click()
     expect(page.get_by_text("00:00:01-00:00:02")).to_be_visible()
-    # What a person wrote is text, as it was written.
+    # Text of a user is shown unchanged, without interpretation.
     expect(page.get_by_text("<b>the</b> *host*")).to_be_visible()
     links = page.get_by_role("link", name=re.compile("open|watch it|results page"))
     expect(links).to_have_count(4)
@@ -142,7 +148,7 @@ def test_the_form_of_a_run_has_help_and_rejects_invalid_parameters(ui: Ui) -> No
     submit.click()
     for name in ("user_id", "video_id"):
         expect(page.get_by_text(f"'{name}' is a required property")).to_be_visible()
-    # The form itself checks no patterns; the server does, and no run begins.
+    # The form does not check patterns. The server does, and no run is created.
     for field in page.locator("textarea").all():
         field.fill("no/body")
     expect(page.get_by_text("is a required property")).to_have_count(0)

@@ -1,4 +1,4 @@
-"""One trace from an event to ffmpeg, as a collector gets it; and the lines of its runs."""
+"""One trace from an event to ffmpeg in a collector, and the log lines of its runs."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 class Made:
-    """One clip made by one event: its spans, and what the worker and the bridge said."""
+    """One clip made by one event: its spans, and the output of the worker and the bridge."""
 
     def __init__(self, collector: Collector, episode_id: str, logs: Path) -> None:
         self.collector = collector
@@ -30,7 +30,7 @@ class Made:
 
 
 def _lines(log: Path) -> list[dict[str, Any]]:
-    """Those of programs' logs; Prefect's commands print some words of greeting, too."""
+    """The JSON log lines, without other output of the commands of Prefect."""
     written = log.read_text().splitlines()
     return [json.loads(line) for line in written if line.startswith("{")]
 
@@ -82,7 +82,7 @@ def test_spans_have_the_costs_of_the_work_and_its_owner(made: Made) -> None:
         assert took["clipflow.step"].startswith("extract ")
         assert took["clipflow.cut_way"] == "encoded" and took["clipflow.retries"] == 0
         assert took["clipflow.bytes_read"] > 1000 and took["clipflow.bytes_written"] > 1000
-        # ffmpeg has the cores to itself no longer than the step lasts.
+        # The CPU time of ffmpeg is at most the duration of the step on all cores.
         assert 0.01 < took["clipflow.cpu_seconds"] < 64 * (span.ended - span.began) / 1e9
     for span in (made.one("one"), *made.collector.named("ffmpeg")):
         assert whose.items() <= span.attributes.items()

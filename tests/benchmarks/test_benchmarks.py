@@ -1,4 +1,4 @@
-"""The suite's smallest run, and the measures that are easily wrong without being seen."""
+"""The smallest run of the suite, and the correctness of its measurements."""
 
 import json
 import subprocess

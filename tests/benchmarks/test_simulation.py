@@ -1,4 +1,4 @@
-"""The simulation against what can be worked out by hand, and its page against itself."""
+"""The simulation compared with manual calculations, and its page with its results."""
 
 from dataclasses import fields, replace
 from itertools import islice
@@ -42,7 +42,7 @@ from deployments.bridge import prefect_server
 from deployments.bridge.consumer import Timings
 from tasks import children, recovery
 
-# Nothing left to chance, and an API that answers at once.
+# Inputs without randomness, and an API without latency.
 PLAIN = replace(
     Parameters(), worker_poll=0, bridge_poll=0, cold_start_spread=0, spot_losses=0, call_ms=0
 )
@@ -93,7 +93,7 @@ def test_every_clip_ends_and_gives_back_what_it_held() -> None:
     world = done.world
     assert len(done.seconds) == 100
     assert world.handed["orchestrate"] == 200
-    # Those that were lost are handed over once more.
+    # Lost runs are submitted once more.
     assert 1200 < world.handed["media"] == world.launches["FARGATE_SPOT"].taken < 1600
     for gate in (world.pool, *world.vcpu.values()):
         assert gate.free == gate.size and gate.busy > 0
@@ -188,7 +188,7 @@ def test_the_documents_times_are_its_steps_and_its_price_is_not() -> None:
 def test_an_unsatisfiable_request_is_reported() -> None:
     with pytest.raises(ValueError, match="16 of 8 vCPU of FARGATE"):
         alone(Video(30, 5, 60), replace(PLAIN, on_demand_vcpu=8))
-    # Each holds a vCPU while it waits for sixteen.
+    # Each run holds one vCPU while it waits for sixteen.
     with pytest.raises(ValueError, match="wait for each other"):
         simulate(Video(30, 5, 60), (0.0 for _ in range(8)), replace(PLAIN, on_demand_vcpu=20), 1)
     with pytest.raises(ValueError, match="s3_mb cannot be 0"):

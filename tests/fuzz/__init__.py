@@ -1,1 +1,1 @@
-"""What may come in from outside, thrown at the front doors in thousands."""
+"""Fuzz tests of all external input."""

@@ -1,4 +1,4 @@
-"""The templates of `infra/`: which there are, what is written in them, and deploying them."""
+"""The templates of `infra/`: listing, parsing and deploying them."""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from tests.programs import ROOT
 
 FOLDER = ROOT / "infra"
-# Each needs outputs of those before it.
+# In order of deployment: each template needs outputs of earlier ones.
 ORDER = ("data", "cluster", "roles", "bridge", "metrics", "alarms")
 
 
@@ -20,14 +20,14 @@ def written(name: str) -> str:
 
 
 def composed(text: str) -> yaml.Node:
-    """YAML as it is written, with its tags and lines."""
+    """The YAML nodes of a template, with tags and line numbers."""
     node = yaml.compose(text)
     assert node
     return node
 
 
 def plain(node: yaml.Node) -> Any:
-    """What is written at `node`; `!Ref x` is `x`, and so are the other short forms."""
+    """The value of `node`; `!Ref x` and the other short forms become `x`."""
     match node:
         case yaml.MappingNode():
             return {plain(key): plain(value) for key, value in node.value}
@@ -43,7 +43,7 @@ def resources(name: str, kind: str) -> dict[str, Any]:
 
 
 def pairs(node: yaml.Node) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
-    """Every key in `node`, at any depth, with what stands there."""
+    """Every key in `node` at any depth, with its value."""
     match node:
         case yaml.MappingNode():
             for key, value in node.value:

@@ -1,6 +1,6 @@
-"""The images' Dockerfiles: what they install is enough to run a flow, and nothing else gets in.
+"""The Dockerfiles of the images: they install what a flow needs and nothing else.
 
-No engine is needed: a clean virtual environment, filled by the image's own install step, stands in.
+The tests run the install step of an image in a clean virtual environment, without an engine.
 """
 
 import os
@@ -28,13 +28,13 @@ BIN = Path(sys.executable).parent
 
 
 def instructions(path: Path) -> list[str]:
-    """One a line, without comments."""
+    """The instructions, one per line, without comments."""
     text = "\n".join(line for line in path.read_text().splitlines() if not line.startswith("#"))
     return [line.strip() for line in text.replace("\\\n", " ").splitlines() if line.strip()]
 
 
 def copied(path: Path) -> list[str]:
-    """What it takes from this repository."""
+    """The files that it copies from this repository."""
     taken = [line.split()[1:-1] for line in instructions(path) if line.startswith("COPY ")]
     return [source for sources in taken if "--from" not in sources[0] for source in sources]
 
@@ -70,7 +70,7 @@ def test_a_container_is_not_root_and_has_a_health_check() -> None:
     users = [line for line in last if line.startswith("USER ")]
     assert users[-1] == "USER 10001"
     assert any(line.startswith("HEALTHCHECK ") for line in last)
-    # The other is made of it, and changes neither.
+    # The other image is based on it and changes neither.
     other = instructions(FOLDER / "whisperx.Dockerfile")
     assert not [line for line in other if line.startswith(("USER ", "HEALTHCHECK "))]
 
@@ -103,12 +103,12 @@ def test_images_and_make_install_with_the_same_uv() -> None:
 
 @pytest.fixture(scope="module")
 def container(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a process in what stands for a container: `CODE` is its folder."""
+    """The environment of a process in the simulated container; `CODE` is its folder."""
     root = tmp_path_factory.mktemp("container")
     dockerfile = FOLDER / "clipflow.Dockerfile"
     (step,) = [line for line in instructions(dockerfile) if "uv pip sync" in line]
     command = step[step.index("UV_DEFAULT_INDEX") :].replace(VENV, str(root / "venv"))
-    # This machine's cache makes it quick, where an image has none; and little of it is used here.
+    # Unlike an image, this uses the cache of the machine, which makes it fast.
     for slow in ("--no-cache ", "--compile-bytecode "):
         command = command.replace(slow, "")
     command = command.replace('"${PACKAGE_INDEX}"', "$UV_DEFAULT_INDEX")
@@ -145,7 +145,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 def run(container: dict[str, str], command: str, **more: str) -> str:
-    """All that it says, where it succeeds."""
+    """The output of a command that succeeds."""
     ended = subprocess.run(
         command.split(),
         env={**container, **more},
@@ -190,7 +190,7 @@ def test_the_installed_image_makes_a_clip(
         temporary_settings({PREFECT_API_URL: prefect_server.url}),
         get_client(sync_client=True) as client,
     ):
-        # As prefect.yaml deploys it: the code is installed, there is nothing to pull.
+        # As deployed by prefect.yaml: the code is installed, so there is no pull step.
         deployment = client.create_deployment(
             client.create_flow(generate_clip),
             "in-a-container",
@@ -199,7 +199,7 @@ def test_the_installed_image_makes_a_clip(
         )
         made = client.create_flow_run_from_deployment(deployment, parameters=parameters)
         run_id = str(made.id)
-        # As the ECS worker starts it; the environment of this process names storage and server.
+        # As started by the ECS worker. Storage and server are set in this process's environment.
         variables = {
             name: os.environ[name] for name in os.environ if name.startswith(("AWS_", "BUCK"))
         }

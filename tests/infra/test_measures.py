@@ -1,4 +1,4 @@
-"""What CloudWatch reads of the structured log lines: only what is written there."""
+"""Metrics, alarms and queries of CloudWatch use only fields that are logged."""
 
 import json
 import re
@@ -16,8 +16,7 @@ from clipflow.telemetry.logging import (
 )
 from tests.infra.templates import resources, written
 
-# The measured lines, by the log group they are written to. Where a flow run died, it is the bridge
-# that marks its record as failed.
+# The measured log lines, by log group. The bridge marks the record of a flow run that crashed.
 WRITTEN = {
     "FlowsLogGroup": (RECORD_COMPLETE, RECORD_FAILED, SEGMENT_MADE),
     "BridgeLogGroup": (SWEEP_ENDED, RECORD_FAILED),
@@ -44,7 +43,7 @@ def transformation(name: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_a_metric_filter_reads_only_fields_that_are_logged(name: str) -> None:
-    """In the log group where it is written."""
+    """Each filter is in the log group of its log line."""
     pattern, value = FILTERS[name]["FilterPattern"], transformation(name)["MetricValue"]
     fields = MEASURED[FILTERS[name]["LogGroupName"]][event_of(pattern)]
     assert set(re.findall(r"\$\.(\w+)", pattern + value)) <= {"event", *fields}
@@ -95,7 +94,7 @@ def test_alarms_and_dashboard_use_only_existing_metrics() -> None:
 
 
 def metrics_shown() -> Iterator[str]:
-    """Metrics of ours on the dashboard; `.` there means: as in the line before."""
+    """Metrics of clipflow on the dashboard, where `.` repeats the value of the line before."""
     (dashboard,) = resources("alarms", "AWS::CloudWatch::Dashboard").values()
     widgets: list[dict[str, Any]] = json.loads(dashboard["DashboardBody"])["widgets"]
     for widget in widgets:

@@ -1,4 +1,4 @@
-"""What the templates allow, read by a small linter: a `*` stands only beside its reason."""
+"""A small linter for policies in the templates: each `*` needs a comment with its reason."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def unexplained(text: str) -> list[str]:
 
 
 def wildcards(text: str) -> set[tuple[int, int]]:
-    """Numbers of the lines that hold one, each after that of its key."""
+    """The line numbers of wildcards, each with the line number of its key before it."""
     return {
         (key.start_mark.line, scalar.start_mark.line)
         for key, value in pairs(composed(text))

@@ -1,4 +1,4 @@
-"""What the roles of `infra/roles.yaml` may do and may not, as the local AWS's IAM decides it."""
+"""Permissions of the roles of `infra/roles.yaml`, evaluated by the IAM of the local AWS."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Roles:
     outputs: dict[str, str]
 
     def allow(self, role: str, action: str, resource: str) -> bool:
-        """What IAM answers."""
+        """Whether IAM allows the action."""
         answer = self.iam.simulate_principal_policy(
             PolicySourceArn=self.outputs[role], ActionNames=[action], ResourceArns=[resource]
         )

@@ -33,7 +33,7 @@ CHANGES = {
 
 @dataclass(frozen=True)
 class Account:
-    """What is deployed: with what was `given`, and each stack's outputs. `client` is boto3's."""
+    """Deployed stacks: the `given` parameters and the outputs. `client` creates boto3 clients."""
 
     client: Callable[[str], Any]
     given: dict[str, str]
@@ -64,7 +64,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 def deploy_all(
     client: Callable[[str], Any], given: dict[str, str], prefix: str = "clipflow"
 ) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """Each stack's status and outputs; each was given the outputs of those before it."""
+    """Deploy all stacks, each with the outputs of earlier ones; return statuses and outputs."""
     statuses: dict[str, str] = {}
     stacks: dict[str, dict[str, str]] = {}
     known = dict(given)
@@ -206,7 +206,7 @@ def container(account: Account) -> dict[str, Any]:
 
 
 def alarms(account: Account) -> list[dict[str, Any]]:
-    """Those of the stack that made the dashboard."""
+    """The alarms of the stack that created the dashboard."""
     prefix = account.output("DashboardName") + "-"
     found = account.client("cloudwatch").describe_alarms(AlarmNamePrefix=prefix)
     return list(found["MetricAlarms"])

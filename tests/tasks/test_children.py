@@ -38,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 def test_a_plan_is_unchanged_after_serialization(tmp_path: Path) -> None:
-    # A container whose clock is coarser than a sample, and a rate that is no whole number.
+    # A container clock that is coarser than a sample, and a frame rate that is not an integer.
     path = make_source(tmp_path / "main.mkv", rate=Fraction(30000, 1001), seconds=3)
     source = probe_source(LocalSource(path))
     segment = Segment.read({"startTime": "00:00:01.033", "endTime": 2}, "a segment")
@@ -54,7 +54,7 @@ def test_a_plan_is_unchanged_after_serialization(tmp_path: Path) -> None:
 
 
 def ended(error: BaseException) -> FlowRun:
-    """The run of a flow that raised it, as Prefect knows it afterwards."""
+    """The run of a flow that raised the error, as stored by Prefect."""
 
     @flow(name="child", flow_run_name="child")
     def child() -> None:

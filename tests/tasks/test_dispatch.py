@@ -27,7 +27,7 @@ def deployments(prefect_api: None, records: RecordStore) -> None:
 
 
 def pending(*clips: str, state: State[None] | None = None, **more: Any) -> FlowRun:
-    """A run that is to start these clips of an episode of its own, in `state`."""
+    """A run in `state` that starts these clips of its own episode."""
     parameters = {
         "tenant_id": f"t-{uuid4().hex}",
         "episode_id": f"e-{uuid4().hex}",
@@ -38,7 +38,7 @@ def pending(*clips: str, state: State[None] | None = None, **more: Any) -> FlowR
 
 
 def work_on(run: FlowRun) -> None:
-    """Run it as its own process would."""
+    """Run it in this process."""
     run_flow(begin_clip_generation, flow_run=run)
 
 

@@ -65,6 +65,6 @@ def test_four_runs_at_once_have_no_more_encoders_than_cores(
     assert statuses == [COMPLETE] * 4
     began = [run.start_time for run in runs if run.start_time]
     ended = [run.end_time for run in runs if run.end_time]
-    # Unless all four ran at the same time the count says nothing.
+    # The count is meaningful only if all four runs overlapped.
     assert len(began) == len(ended) == 4 and max(began) < min(ended)
     assert max(counts) == cores()

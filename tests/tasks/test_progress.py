@@ -98,7 +98,7 @@ def test_the_bar_of_failed_work_keeps_its_value() -> None:
 
 def test_work_continues_when_its_bar_cannot_be_stored() -> None:
     def work() -> None:
-        # No such key is allowed.
+        # The server rejects this key.
         with progress_bar("No Key", "segment 0"):
             work_for(2.5)
 

@@ -73,7 +73,7 @@ def test_the_record_of_its_owner_shows_how_the_run_ended(
     item = record(records, keys)
     assert item["status"] == "Generation Failed"
     assert item["processingError"]["code"] == code  # type: ignore[index]
-    # Fired again, it writes nothing a second time.
+    # A second execution writes nothing.
     assert reconcile(run) == Reconciled.MARKED
     assert record(records, keys) == item
 

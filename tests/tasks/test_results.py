@@ -27,7 +27,7 @@ def test_a_job_is_complete_with_or_without_its_page(objects: ObjectStore) -> Non
         publish_shorts(keys, [Short.made(1, keys.short(1), MOMENT, 1)])
         return "made"
 
-    # There is no transcript, which no page goes without.
+    # There is no transcript, which every page needs.
     state = job(return_state=True)
     assert (state.is_completed(), state.result()) == (True, "made")
     run = state.state_details.flow_run_id

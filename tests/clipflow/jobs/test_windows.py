@@ -47,11 +47,11 @@ def test_a_production_codec_is_cut_to_the_frame_and_the_sample(
         rounding = Fraction(1, 900) if name.endswith("mkv") else Fraction(1, 80_000)
         for time, number in zip(frame_times(segment), wanted, strict=True):
             assert abs(time - (number / rate - Fraction(start))) < rounding
-        sample_rate, heard = samples(segment)
+        sample_rate, audio = samples(segment)
         assert sample_rate == made.get("sample_rate", 48000)
         first = round(Fraction(start) * sample_rate)
         length = round((Fraction(end) - Fraction(start)) * sample_rate)
-        assert list(heard) == [n % 65536 - 32768 for n in range(first, first + length)]
+        assert list(audio) == [n % 65536 - 32768 for n in range(first, first + length)]
 
 
 def test_a_codec_without_an_encoder_is_cut(cutter: Cutter, tmp_path: Path) -> None:
@@ -95,8 +95,8 @@ def test_sound_without_decodable_packets_is_refused(cutter: Cutter, tmp_path: Pa
 
 def test_sound_that_changes_its_layout_keeps_its_time(cutter: Cutter, tmp_path: Path) -> None:
     segment = cutter.cut(cutter.put(_advert(tmp_path)), "0.5", "3.5")
-    _, heard = samples(segment)
-    assert len(heard) == 3 * 48000
+    _, audio = samples(segment)
+    assert len(audio) == 3 * 48000
     # The AC-3 encoder puts 256 samples before the first.
     expected = [second + Fraction(256, 48000) - Fraction("0.5") for second in (1, 2, 3)]
     found = clicks(segment)

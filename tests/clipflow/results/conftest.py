@@ -48,14 +48,14 @@ def words(said: Sequence[tuple[str, str]] = SAID) -> list[Word]:
 
 def moment(line: int, **more: Any) -> Moment:
     """The moment of one of the lines."""
-    told = {
+    defaults = {
         "start": Fraction(line * PACE),
         "end": Fraction((line + 1) * PACE),
         "score": max(0, 97 - 8 * line),
         "why": WHY,
         "title": "A title",
     }
-    return Moment(**{**told, **more})
+    return Moment(**{**defaults, **more})
 
 
 @dataclass

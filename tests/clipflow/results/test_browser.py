@@ -84,8 +84,8 @@ def shown(
 @contextmanager
 def opened(browser: Browser, address: str, **context: Any) -> Iterator[Page]:
     """The page there; the console must stay empty, and whatever it asks for be answered."""
-    with browser.new_context(**context) as room:
-        page, said = room.new_page(), list[str]()
+    with browser.new_context(**context) as browser_context:
+        page, said = browser_context.new_page(), list[str]()
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("dialog", lambda dialog: said.append(dialog.message))
@@ -109,8 +109,8 @@ def test_every_video_plays_and_the_console_stays_empty(
 
 
 def test_a_download_has_a_descriptive_name(browser: Browser, shown: Shown) -> None:
-    with browser.new_context() as room:
-        page = room.new_page()
+    with browser.new_context() as browser_context:
+        page = browser_context.new_page()
         page.goto(shown.served[0])
         with page.expect_download() as download:
             page.get_by_role("link", name=f"Download {TITLES[1]}").click()
@@ -221,8 +221,8 @@ def test_an_injected_script_does_not_run(browser: Browser, shown: Shown, tmp_pat
     page_text = shown.results.text(shown.results.keys.page)
     forged = '<script>document.title = "forged"</script><img src=x onerror="document.title = 1">'
     (tmp_path / "page.html").write_text(page_text.replace("<main>", f"<main>{forged}"))
-    with browser.new_context() as room:
-        page = room.new_page()
+    with browser.new_context() as browser_context:
+        page = browser_context.new_page()
         page.goto((tmp_path / "page.html").as_uri())
         assert page.locator("script").count() == 1
         assert page.title() == "talk-1 · shorts"

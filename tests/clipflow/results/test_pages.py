@@ -165,9 +165,9 @@ def test_ten_hours_and_two_hundred_shorts_are_a_page_soon_enough() -> None:
 def test_links_of_a_page_can_be_replaced() -> None:
     text = page(made(1, 1), made(2, 4))
     old = "videos-cropped-stacked/segment_1_cropped_stacked.mp4"
-    brought = replace_links(text, {old: "a%20talk&more-1.mp4"})
-    assert old not in brought and brought.count('="a%20talk&amp;more-1.mp4"') == 2
-    assert replace_links(brought, {"a%20talk&more-1.mp4": old}) == text
+    replaced = replace_links(text, {old: "a%20talk&more-1.mp4"})
+    assert old not in replaced and replaced.count('="a%20talk&amp;more-1.mp4"') == 2
+    assert replace_links(replaced, {"a%20talk&more-1.mp4": old}) == text
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,12 @@ pytestmark = pytest.mark.slow
 
 def test_progress_is_reported_from_beginning_to_end(tmp_path: Path) -> None:
     read: list[float] = []
-    heard: list[float] = []
+    reported: list[float] = []
     source, path = LocalSource(SAMPLE / "main.mp4"), tmp_path / "sound"
     with reporting_to(read.append):
         audio.extract(source, probe_source(source), path)
     assert len(read) > 10 and read == sorted(read) and read[-1] > 0.9
     os.truncate(path, 12 * RATE * SAMPLE_BYTES)
-    with reporting_to(heard.append):
+    with reporting_to(reported.append):
         assert transcribe(path, "en", Models()).words
-    assert len(heard) > 1 and heard == sorted(heard) and heard[-1] == 1
+    assert len(reported) > 1 and reported == sorted(reported) and reported[-1] == 1

@@ -107,12 +107,12 @@ def test_two_microphones_in_one_room_are_not_one_voice_each(
     seconds = np.arange(int(0.3 * RATE)) / RATE
     channels = []
     for delays in ((10, 40), (40, 8)):
-        heard = np.zeros(30 * RATE)
+        mixed = np.zeros(30 * RATE)
         for voice, delay in zip(voices, delays, strict=True):
             echoes = random.normal(0, 0.06, len(seconds)) * np.exp(-seconds / 0.04)
             echoes[delay] += 1
-            heard += np.convolve(voice, echoes)[: len(heard)] / 3
-        channels.append(heard)
+            mixed += np.convolve(voice, echoes)[: len(mixed)] / 3
+        channels.append(mixed)
     assert not levels_of(channels[0], channels[1], tmp_path).have_a_voice_each()
 
 

@@ -5,14 +5,14 @@ from clipflow.speech.alignment import regroup
 
 
 def test_what_is_not_timed_shares_what_its_neighbours_leave() -> None:
-    heard = [
+    recognized = [
         PartialWord("It"),
         PartialWord("costs", 1.0, 2.0, 0.9),
         PartialWord("42"),
         PartialWord("$", 2.4),
         PartialWord("a", 3, 4),
     ]
-    words = fill_times([*heard, PartialWord("end")], 0.5, 5.0)
+    words = fill_times([*recognized, PartialWord("end")], 0.5, 5.0)
     assert [word.text for word in words] == ["It", "costs", "42", "$", "a", "end"]
     assert [(word.start, word.end) for word in words] == [
         (0.5, 1.0),

@@ -180,7 +180,7 @@ def test_each_word_has_the_speaker_of_its_turn() -> None:
     assert [word.speaker for word in spoken] == ["A", "A", "A", "A", "B", "B"]
 
 
-class Listener:
+class FakeLanguageDetector:
     """Takes what is loud for Arabic, and silence for Norwegian, as Whisper is wont to."""
 
     def detect_language(self, sound: Samples) -> tuple[str, float]:
@@ -191,7 +191,7 @@ class Listener:
 
 
 def test_the_language_is_that_of_most_excerpts(tmp_path: Path) -> None:
-    heard = np.full(300 * RATE, 9000, np.int16)
-    heard[: 60 * RATE] = 0
-    heard.tofile(tmp_path / "sound")
-    assert detect_language(Listener(), tmp_path / "sound") == "ar"
+    signal = np.full(300 * RATE, 9000, np.int16)
+    signal[: 60 * RATE] = 0
+    signal.tofile(tmp_path / "sound")
+    assert detect_language(FakeLanguageDetector(), tmp_path / "sound") == "ar"

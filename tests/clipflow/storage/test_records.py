@@ -189,8 +189,8 @@ def test_an_event_with_segments_may_come_before_the_record(
     with pytest.raises(InvalidInputError, match="There is no record of clip c"):
         records.claim(keys, "run-1")
     segments = [{"startTime": 1.5, "endTime": "00:00:02", "order": 1.5}]
-    asked = ClipRequest.read({"clipId": "c", "segments": segments}, "it")
-    assert records.claim(keys, "run-1", asked.initial_attributes).granted
+    clip_request = ClipRequest.read({"clipId": "c", "segments": segments}, "it")
+    assert records.claim(keys, "run-1", clip_request.initial_attributes).granted
     assert read(records, keys)["segments"] == [
         {"startTime": "00:00:01.5", "endTime": "00:00:02", "order": pytest.approx(1.5)}
     ]

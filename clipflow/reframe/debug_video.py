@@ -15,7 +15,7 @@ from clipflow.reframe.crop import FramePlan, Section
 from clipflow.reframe.director import direct
 from clipflow.reframe.faces import Face, FaceDetector, Pixels
 from clipflow.reframe.mouths import Motion, mouth_activity
-from clipflow.reframe.people import Shot, Track, find_people
+from clipflow.reframe.people import FaceTrack, Shot, find_people
 from clipflow.reframe.speakers import Turn, find_speakers
 
 # In blue, green and red: the active speaker's face, another's, and a crop.
@@ -72,7 +72,7 @@ def write_debug_video(
     return plan
 
 
-def _faces_at(shots: Sequence[Shot], time: float) -> Iterator[tuple[Track, Face]]:
+def _faces_at(shots: Sequence[Shot], time: float) -> Iterator[tuple[FaceTrack, Face]]:
     for shot in shots:
         if shot.start <= time <= shot.end:
             for track in shot.tracks:
@@ -80,7 +80,7 @@ def _faces_at(shots: Sequence[Shot], time: float) -> Iterator[tuple[Track, Face]
                     yield track, track.nearest(time)
 
 
-def _is_same(turn: Turn, track: Track, time: float) -> bool:
+def _is_same(turn: Turn, track: FaceTrack, time: float) -> bool:
     # Two searches for people make tracks of their own, so persons and times are compared.
     assert turn.track
     same = turn.track.person == track.person and turn.track.times[0] == track.times[0]

@@ -27,7 +27,7 @@ from clipflow.reframe.crop import (
 )
 from clipflow.reframe.faces import Face, FaceDetector
 from clipflow.reframe.mouths import MouthActivity, mouth_activity
-from clipflow.reframe.people import Shot, Track, find_people
+from clipflow.reframe.people import FaceTrack, Shot, find_people
 from clipflow.reframe.speakers import Turn, find_speakers
 
 # Seconds between two changes of whom the crop shows.
@@ -101,7 +101,7 @@ class _Director:
         """The shot's sections."""
         return [self._section(start, end, shown, shot) for start, end, shown in _shown(shot, turns)]
 
-    def _section(self, start: float, end: float, speaker: Track | None, shot: Shot) -> Section:
+    def _section(self, start: float, end: float, speaker: FaceTrack | None, shot: Shot) -> Section:
         tracks = [track for track in shot.tracks if track.times[0] <= end + SHORTEST]
         layout, people = self._chosen(speaker, tracks)
         boxes = person_boxes(layout, self.size, len(people))
@@ -112,8 +112,8 @@ class _Director:
         return Section(start, end, layout, crops)
 
     def _chosen(
-        self, speaker: Track | None, tracks: Sequence[Track]
-    ) -> tuple[Layout, list[Track | None]]:
+        self, speaker: FaceTrack | None, tracks: Sequence[FaceTrack]
+    ) -> tuple[Layout, list[FaceTrack | None]]:
         """The layout, and whom its panes show; None stands for the picture's middle."""
         largest = max(tracks, key=lambda track: track.weight, default=None)
         layout = self.layout
@@ -132,7 +132,7 @@ class _Director:
             return layout, [track for track in tracks if track in shown]
         return layout, [speaker or largest] if layout.people else []
 
-    def _automatic(self, speaker: Track | None, tracks: Sequence[Track]) -> Layout:
+    def _automatic(self, speaker: FaceTrack | None, tracks: Sequence[FaceTrack]) -> Layout:
         shown = [speaker] if speaker else tracks
         widest, _ = largest_box(
             self.analysis.width, self.analysis.height, Fraction(self.size[0], self.size[1])
@@ -146,7 +146,7 @@ class _Director:
             return Layout.CROP
         return {2: Layout.SPLIT, 3: Layout.GRID, 4: Layout.GRID}.get(len(tracks), Layout.FIT)
 
-    def _is_beside_screen(self, track: Track) -> bool:
+    def _is_beside_screen(self, track: FaceTrack) -> bool:
         width, height = self.analysis.width, self.analysis.height
         x, y = (median(getattr(face, at) for face in track.faces) for at in ("x", "y"))
         across, down = min(x, width - x) / width, min(y, height - y) / height
@@ -156,7 +156,7 @@ class _Director:
     def _crop(
         self,
         box: tuple[int, int, int, int],
-        person: Track | None,
+        person: FaceTrack | None,
         shot: Shot,
         span: tuple[float, float],
         layout: Layout,
@@ -181,7 +181,7 @@ class _Director:
         )
 
     def _width(
-        self, person: Track, shot: Shot, widest: int, aspect: Fraction, layout: Layout
+        self, person: FaceTrack, shot: Shot, widest: int, aspect: Fraction, layout: Layout
     ) -> int:
         """The greatest width of a crop on `person` that shows none of the others' faces."""
         if layout is Layout.SCREEN:
@@ -196,7 +196,7 @@ class _Director:
         # Where it cannot be avoided, a wide crop is better than a narrow one.
         return widest
 
-    def _shows(self, person: Track, other: Track, width: float, aspect: Fraction) -> bool:
+    def _shows(self, person: FaceTrack, other: FaceTrack, width: float, aspect: Fraction) -> bool:
         """Whether a crop on `person` would show part of `other`'s face, as they usually are."""
         height = width / float(aspect)
         x, y = (median(getattr(face, at) for face in person.faces) for at in ("x", "y"))
@@ -224,13 +224,13 @@ def _edge(
     return planned(wanted, *span, size, zone)
 
 
-def _shown(shot: Shot, turns: Sequence[Turn]) -> list[tuple[float, float, Track | None]]:
+def _shown(shot: Shot, turns: Sequence[Turn]) -> list[tuple[float, float, FaceTrack | None]]:
     """Whom the shot shows when, None for all: in order, without gaps, none too short."""
     if len(shot.tracks) < 2:
         only = shot.tracks[0] if shot.tracks else None
         return [(shot.start, shot.end, only)]
     inside = [turn for turn in turns if shot.start <= turn.start < shot.end]
-    merged: list[tuple[float, float, Track | None]] = []
+    merged: list[tuple[float, float, FaceTrack | None]] = []
     for turn in inside:
         if merged and merged[-1][2] is turn.track:
             merged[-1] = (merged[-1][0], turn.end, turn.track)
@@ -238,7 +238,7 @@ def _shown(shot: Shot, turns: Sequence[Turn]) -> list[tuple[float, float, Track 
             merged.append((turn.start, turn.end, turn.track))
     # A short interjection of another person does not change the picture.
     long = [part for part in merged if part[1] - part[0] >= _INTERJECTION] or merged
-    spans: list[tuple[float, float, Track | None]] = []
+    spans: list[tuple[float, float, FaceTrack | None]] = []
     for start, _, track in long:
         begin = max(shot.start, start - _LEAD) if spans else shot.start
         if spans and spans[-1][2] is track:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from clipflow.domain.errors import NotInstalledError
 from clipflow.reframe.faces import ALIGNED_HEIGHT, ALIGNED_WIDTH, Pixels
-from clipflow.reframe.people import Track
+from clipflow.reframe.people import FaceTrack
 
 # Times in seconds and how lively the mouth is at each, in order.
 Motion = Sequence[tuple[float, float]]
@@ -31,7 +31,7 @@ class MouthActivity(Protocol):
     @property
     def speaking(self) -> float: ...
 
-    def __call__(self, track: Track) -> Motion: ...
+    def __call__(self, track: FaceTrack) -> Motion: ...
 
 
 class MouthMotion:
@@ -40,7 +40,7 @@ class MouthMotion:
     # Measured on talking heads: they reach 0.05 to 0.4, and heads that listen 0 to 0.04.
     speaking = 0.05
 
-    def __call__(self, track: Track) -> Motion:
+    def __call__(self, track: FaceTrack) -> Motion:
         openings = [(time, _opening(aligned)) for time, aligned in _aligned(track)]
         return [
             (time, abs(opening - before))
@@ -76,7 +76,7 @@ class MouthModel:
         except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no base class
             raise self._unusable("cannot be loaded", error) from None
 
-    def __call__(self, track: Track) -> Motion:
+    def __call__(self, track: FaceTrack) -> Motion:
         seen = _aligned(track)
         if not seen:
             return []
@@ -107,7 +107,7 @@ def mouth_activity(model: Path | None) -> MouthActivity:
     return MouthModel(model) if model else MouthMotion()
 
 
-def _aligned(track: Track) -> list[tuple[float, Pixels]]:
+def _aligned(track: FaceTrack) -> list[tuple[float, Pixels]]:
     pairs = zip(track.times, track.faces, strict=True)
     return [(time, face.aligned) for time, face in pairs if face.aligned is not None]
 

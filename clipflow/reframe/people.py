@@ -33,7 +33,7 @@ _DETAIL, _ALIKE = 8, 0.9
 
 
 @dataclass(eq=False)
-class Track:
+class FaceTrack:
     """One face through a shot: the times of its samples in seconds, and where it was, in order."""
 
     times: list[float] = field(default_factory=list)
@@ -102,7 +102,7 @@ class Shot:
 
     start: float
     end: float
-    tracks: tuple[Track, ...]
+    tracks: tuple[FaceTrack, ...]
 
 
 def find_people(analysis: Analysis) -> list[Shot]:
@@ -119,8 +119,8 @@ def find_people(analysis: Analysis) -> list[Shot]:
     return shots
 
 
-def _tracks(samples: Sequence[FaceSample]) -> list[Track]:
-    tracks: list[Track] = []
+def _tracks(samples: Sequence[FaceSample]) -> list[FaceTrack]:
+    tracks: list[FaceTrack] = []
     for sample in samples:
         recent = [track for track in tracks if sample.time - track.times[-1] <= _ABSENCE]
         # The nearest pairs first, so that two people who pass each other keep their tracks.
@@ -130,27 +130,29 @@ def _tracks(samples: Sequence[FaceSample]) -> list[Track]:
             for number, track in enumerate(recent)
             if (distance := track.distance(sample.time, face)) is not None
         )
-        taken: dict[int, Track] = {}
+        taken: dict[int, FaceTrack] = {}
         for _, place, number in pairs:
             if place not in taken and recent[number] not in taken.values():
                 taken[place] = recent[number]
         for place, face in enumerate(sample.faces):
             track = taken.get(place)
             if track is None:
-                track = Track()
+                track = FaceTrack()
                 tracks.append(track)
             track.times.append(sample.time)
             track.faces.append(face)
     return tracks
 
 
-def _is_real(track: Track, samples: Sequence[FaceSample]) -> bool:
+def _is_real(track: FaceTrack, samples: Sequence[FaceSample]) -> bool:
     between = [sample for sample in samples if track.times[0] <= sample.time <= track.times[-1]]
     enough = min(_SIGHTINGS, len(samples))
     return len(track.times) >= max(enough, _CONSTANT * len(between))
 
 
-def _without_bystanders(tracks: Sequence[Track], samples: Sequence[FaceSample]) -> list[Track]:
+def _without_bystanders(
+    tracks: Sequence[FaceTrack], samples: Sequence[FaceSample]
+) -> list[FaceTrack]:
     if not tracks:
         return []
     largest = max(track.size for track in tracks)

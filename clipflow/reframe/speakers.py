@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from clipflow.domain.transcript import Word
 from clipflow.reframe.mouths import Motion, MouthActivity, MouthMotion
-from clipflow.reframe.people import Shot, Track
+from clipflow.reframe.people import FaceTrack, Shot
 
 # Seconds: a silence that ends an utterance, and the length above which one is parted.
 _PAUSE, _LONGEST = 0.35, 3.0
@@ -42,7 +42,7 @@ class Turn:
 
     start: float
     end: float
-    track: Track | None
+    track: FaceTrack | None
     confidence: float
 
 
@@ -94,7 +94,7 @@ def _turns(
     shot: Shot,
     spoken: Sequence[_Utterance],
     owners: Mapping[str, int],
-    motions: Mapping[Track, Motion],
+    motions: Mapping[FaceTrack, Motion],
     levels: Mapping[int, float],
 ) -> list[Turn]:
     """The turns in one shot."""
@@ -116,9 +116,9 @@ def _turns(
 
 
 def _turns_by_mouths(
-    tracks: Sequence[Track],
+    tracks: Sequence[FaceTrack],
     spoken: Sequence[_Utterance],
-    motions: Mapping[Track, Motion],
+    motions: Mapping[FaceTrack, Motion],
     levels: Mapping[int, float],
 ) -> list[Turn]:
     # Steps of nearly equal length, so that each utterance begins and ends with one.
@@ -151,10 +151,10 @@ def _step_count(utterance: _Utterance) -> int:
 
 
 def _leads(
-    tracks: Sequence[Track],
+    tracks: Sequence[FaceTrack],
     start: float,
     end: float,
-    motions: Mapping[Track, Motion],
+    motions: Mapping[FaceTrack, Motion],
     levels: Mapping[int, float],
 ) -> list[float]:
     """By how much each mouth is livelier than the liveliest other, of what each can be.
@@ -190,7 +190,7 @@ def _most_likely(gains: NDArray[np.float64]) -> list[int]:
 def _levels(
     shots: Sequence[Shot],
     utterances: Sequence[_Utterance],
-    motions: Mapping[Track, Motion],
+    motions: Mapping[FaceTrack, Motion],
     least: float,
 ) -> dict[int, float]:
     """How lively each person's mouth is when it speaks, at least `least`."""
@@ -211,7 +211,7 @@ def _levels(
 
 
 def _owners(
-    shots: Sequence[Shot], utterances: Sequence[_Utterance], motions: Mapping[Track, Motion]
+    shots: Sequence[Shot], utterances: Sequence[_Utterance], motions: Mapping[FaceTrack, Motion]
 ) -> dict[str, int]:
     """The person whose mouth moves more while a speaker of the transcript speaks than otherwise."""
     speakers = {u.speaker for u in utterances if u.speaker}

@@ -24,7 +24,6 @@ from clipflow.storage.objects import ObjectStore
 from tests.clipflow.speech.conftest import SAMPLE, word_errors
 from tests.made_media import a_machine, make_source
 
-CONFIG = ShortsConfig.read({"segment_count": 1}, "the config")
 pytestmark = pytest.mark.slow
 
 

@@ -58,8 +58,8 @@ _PERSON = Content.PERSON
 class Layout(StrEnum):
     """A layout's name in configs, its panes, and where captions are centred, from above.
 
-    `auto` has no panes: it is one of the others for each part of a short. Where there are fewer
-    people than panes for them, the layout with the next smaller number is shown.
+    `auto` has no panes: it is one of the others for each part of a short. If fewer
+    people are seen than it has panes for, `crop`, `split` or `grid` shows those.
     """
 
     panes: tuple[Pane, ...]
@@ -91,6 +91,10 @@ class Layout(StrEnum):
     def _missing_(cls, value: object) -> "Layout | None":
         # The name that configs of the first release use.
         return cls.FIT if value == "blur" else None
+
+    def has(self, content: Content) -> bool:
+        """Whether one of its panes shows `content`."""
+        return any(pane.content is content for pane in self.panes)
 
     @property
     def people(self) -> int:

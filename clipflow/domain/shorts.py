@@ -87,6 +87,12 @@ class ShortsConfig(Model):
     speaker_tracks: Annotated[SpeakerTracks | None, Field(alias="speaker_tracks")] = None
     audio_track: Annotated[AudioTrack | None, Field(alias="audio_track")] = None
 
+    @property
+    def rendered_layout(self) -> Layout:
+        """The layout to render: with a background video, `auto` is `stack`."""
+        is_stack = self.layout is Layout.AUTO and self.background_video
+        return Layout.STACK if is_stack else self.layout
+
 
 class Moment(Model):
     """One moment worth a short: `start ≤ t < end` of the video, a score from 0 to 100, and why."""

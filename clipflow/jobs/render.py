@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clipflow.captions.ass import captions
 from clipflow.domain.keys import ShortsKeys
-from clipflow.domain.layouts import Layout
+from clipflow.domain.layouts import Content, Layout
 from clipflow.domain.shorts import Framing, Moment, Short, ShortsConfig
 from clipflow.domain.transcript import Transcript
 from clipflow.jobs import fingerprints, picture
@@ -115,7 +115,7 @@ def _needed(job: Render) -> int:
 
 
 def _background(config: ShortsConfig, objects: ObjectStore) -> ObjectHead | None:
-    if config.layout not in (Layout.STACK, Layout.AUTO) or not config.background_video:
+    if not config.background_video or not config.rendered_layout.has(Content.BACKGROUND):
         return None
     return find_source([config.background_video], objects)
 
@@ -134,9 +134,7 @@ def _gather(
     probe = probe_source(source, config.audio_track)
     span = span_within(Span(job.moment.start, job.moment.end), probe)
     window = fetch_window(source, probe, span, scratch / "window.nut")
-    # A background video is named to be seen.
-    layout = Layout.STACK if below else config.layout
-    plan = _plan(window, probe, layout, config, spoken)
+    plan = _plan(window, probe, config.rendered_layout, config, spoken)
     style, size = config.caption_style, config.aspect.size
     centre = plan.captions_centre
     again, clock = repeats(window.frames, span.duration), scratch / "clock.nut"

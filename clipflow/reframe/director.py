@@ -120,14 +120,13 @@ class _Director:
         if layout is Layout.AUTO:
             layout = self._automatic(speaker, tracks)
         if not tracks:
-            # These two are wanted for their shape, also where no one is seen.
-            return (layout, [None]) if layout in (Layout.CROP, Layout.STACK) else (Layout.FIT, [])
-        if layout in (Layout.SPLIT, Layout.GRID):
+            # A crop on one person is kept for its shape, even if no one is seen.
+            is_crop = layout.people == 1 and not layout.has(Content.PICTURE)
+            return (layout, [None]) if is_crop else (Layout.FIT, [])
+        if layout.people > 1:
+            if len(tracks) < layout.people:
+                layout = {1: Layout.CROP, 2: Layout.SPLIT}.get(len(tracks), Layout.GRID)
             shown = sorted(tracks, key=lambda track: track.weight)[-layout.people :]
-            if layout is Layout.GRID and len(shown) == 2:
-                layout = Layout.SPLIT
-            if len(shown) == 1:
-                layout = Layout.CROP
             # From left to right, so that no one changes places within a shot.
             return layout, [track for track in tracks if track in shown]
         return layout, [speaker or largest] if layout.people else []

@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from clipflow.domain.keys import ShortsKeys
-from clipflow.domain.layouts import Layout
 from clipflow.domain.shorts import ShortsConfig
 from clipflow.domain.timecode import parse_timecode
 from clipflow.jobs.transcription import read_transcript
@@ -138,7 +137,6 @@ def write_debug_videos(path: Path, config: ShortsConfig, results: Results, outpu
     video = LocalVideo.of(path)
     probe = probe_source(LocalSource(path))
     transcript = read_transcript(video.keys, video.objects)
-    layout = Layout.STACK if config.background_video else config.layout
     zero = Film(path).first_time
     written = []
     for file, record in results.made:
@@ -149,7 +147,13 @@ def write_debug_videos(path: Path, config: ShortsConfig, results: Results, outpu
         target = file.with_suffix(".framing.mp4")
         with output.spinner(f"Writing {target.name}"), whole_file(target) as part:
             write_debug_video(
-                film, part, layout, config.aspect, words, models().face_model, models().mouth_model
+                film,
+                part,
+                config.rendered_layout,
+                config.aspect,
+                words,
+                models().face_model,
+                models().mouth_model,
             )
         written.append(str(target))
         output.line(f"Framing: {relative_path(target)}")

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+import pytest
 
-from clipflow.domain.layouts import Aspect, Layout
+from clipflow.domain.layouts import Aspect, Content, Layout, Pane
 from clipflow.domain.transcript import Word
 from clipflow.reframe.analysis import Analysis, FaceSample
 from clipflow.reframe.director import SHORTEST, direct
@@ -48,6 +49,42 @@ def test_the_crop_cuts_to_the_speaker_and_an_unclear_shot_shows_both() -> None:
     both = Analysis(1920, 1080, samples([None] * 6), [(0.0, 6.0)])
     shown = direct(both, Layout.AUTO, Aspect.TALL, words(6))
     assert [part.layout for part in shown.sections] == [Layout.SPLIT]
+
+
+def new_layout(*panes: Pane) -> Layout:
+    """What one more member of `Layout` would be; an enum cannot be extended."""
+    layout = str.__new__(Layout, "new")
+    layout._name_, layout._value_ = "NEW", "new"
+    layout.panes, layout.captions = panes, 0.5
+    return layout
+
+
+PERSON, BACKGROUND = Content.PERSON, Content.BACKGROUND
+PAIR = Pane(PERSON, width=0.5), Pane(PERSON, x=0.5, width=0.5)
+THREE = tuple(Pane(PERSON, y=n / 3, height=1 / 3) for n in range(3))
+BANNER = Pane(PERSON, height=0.7), Pane(BACKGROUND, y=0.7, height=0.3)
+
+
+@pytest.mark.parametrize(
+    ("panes", "shown", "people"),
+    [(PAIR, None, 2), (THREE, Layout.SPLIT, 2), (BANNER, None, 1)],
+    ids=["two people", "three people", "a person and the background"],
+)
+def test_a_new_layout_shows_as_many_people_as_it_has_panes(
+    panes: tuple[Pane, ...], shown: Layout | None, people: int
+) -> None:
+    layout = new_layout(*panes)
+    plan = direct(
+        Analysis(1920, 1080, samples([None] * 4), [(0.0, 4.0)]), layout, Aspect.TALL, words(4)
+    )
+    assert [part.layout for part in plan.sections] == [shown or layout]
+    assert [len(part.crops) for part in plan.sections] == [people]
+
+
+def test_a_new_layout_for_one_person_keeps_its_shape_without_a_face() -> None:
+    layout = new_layout(*BANNER)
+    plan = direct(Analysis(1920, 1080, [], [(0.0, 4.0)]), layout, Aspect.TALL, [])
+    assert [part.layout for part in plan.sections] == [layout]
 
 
 def test_changes_are_never_sooner_than_the_shortest() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import av
 import pytest
 
-from clipflow.domain.layouts import Layout
+from clipflow.domain.layouts import Content, Layout
 from clipflow.domain.shorts import CaptionStyle
 from clipflow.domain.transcript import Word
 from clipflow.media.loudness import measure_loudness
@@ -119,7 +119,7 @@ def test_a_layout_fills_the_phones_picture(layout: Layout, studio: Studio, tmp_p
         assert (int(frame.colorspace), int(frame.color_trc)) == (1, 1)
     upper, lower = luma(short, 1, 480), luma(short, 1, 1440)
     assert upper > 225
-    assert (lower < 120) if layout is Layout.STACK else (lower > 225)
+    assert (lower < 120) if layout.has(Content.BACKGROUND) else (lower > 225)
     assert short.read_bytes().index(b"moov") < short.read_bytes().index(b"mdat")
 
 

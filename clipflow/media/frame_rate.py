@@ -51,12 +51,14 @@ def write_times(times: Sequence[Fraction], start: Fraction, path: Path) -> None:
         output.mux(stream.encode())
 
 
-def repeated(stream: Any, frames: int, times: Sequence[Fraction], path: Path) -> Any:
-    """The stream of so many frames with one more at each of `times`, which are in `path` too."""
-    last = round(times[-1] * TIMESCALE)
-    # The picture ends with its last frame, so a copy of it is put at the last of the times.
-    padded = stream.filter("settb", f"1/{TIMESCALE}").filter("tpad", stop=1, stop_mode="clone")
-    padded = padded.filter("setpts", f"if(gte(N,{frames}),max(PREV_OUTPTS+1,{last}),PTS)")
+def repeated(stream: Any, frames: Sequence[Fraction], times: Sequence[Fraction], path: Path) -> Any:
+    """The stream of these frames with one more at each of `times`, which are in `path` too."""
+    shown = stream.filter("settb", f"1/{TIMESCALE}")
+    if times[-1] > frames[-1]:
+        # The picture ends with its last frame, so a copy of it is put at the last of the times.
+        last, count = round(times[-1] * TIMESCALE), len(frames)
+        shown = shown.filter("tpad", stop=1, stop_mode="clone")
+        shown = shown.filter("setpts", f"if(gte(N,{count}),max(PREV_OUTPTS+1,{last}),PTS)")
     clock = command.input(str(path))["v:0"].filter("settb", f"1/{TIMESCALE}")
     # It passes the first stream on, and once more whenever the other has a frame.
-    return command.filter([padded, clock], "streamselect", inputs=2, map="0")
+    return command.filter([shown, clock], "streamselect", inputs=2, map="0")

@@ -43,13 +43,15 @@ def main() -> int:
         importlib.import_module(f"flows.{module.name}")
     for name in _PREFECT:
         importlib.import_module(name)
+    Path(os.environ[ADDRESS]).unlink(missing_ok=True)
     if threading.active_count() > 1:
-        raise RuntimeError(f"A fork would lose these threads: {threading.enumerate()}")
+        # A fork would lose them. Tracing, for example, exports spans from a thread of its own.
+        print(f"No run is forked, because there are threads: {threading.enumerate()}", flush=True)
+        signal.pause()
     gc.collect()
     gc.freeze()  # The collector would otherwise write to, and so copy, what forks share.
     with socket.socket(socket.AF_UNIX) as listener:
         address = Path(os.environ[ADDRESS])
-        address.unlink(missing_ok=True)
         listener.bind(str(address))
         address.chmod(0o600)
         listener.listen(128)

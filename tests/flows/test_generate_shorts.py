@@ -282,8 +282,8 @@ def test_a_language_model_chooses_the_moments(
     ("reply", "says"),
     [
         (429, "429"),
-        ("Sure! Here are the best moments of your talk.", "did not name moments"),
-        ([{"start": "00:09:00", "end": "00:10:00"}], "did not name moments"),
+        ("Sure! Here are the best moments of your talk.", "did not return moments"),
+        ([{"start": "00:09:00", "end": "00:10:00"}], "did not return moments"),
         (401, "OPENAI_API_KEY"),
     ],
 )

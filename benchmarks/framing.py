@@ -314,7 +314,7 @@ def _moved(words: Sequence[Word], since: float, length: float, to: float) -> Ite
 
 
 def measured(folder: Path) -> list[Finding]:
-    """Rows for the material; none where it is not at hand. `folder` is for the films."""
+    """Rows for the material; none if it is not at hand. `folder` is for the films."""
     if not (material := os.environ.get("CLIPFLOW_MATERIAL")):
         return []
     videos = Path(material, "video")

@@ -96,7 +96,7 @@ def _transcribe_here(windows: list[SpeechWindow], *, force: bool) -> list[Prefec
 
 def cut_all(moments: list[PlannedMoment], *, force: bool) -> None:
     """Cut every moment's segment. One that fails is logged, and stops no other; its short is then
-    cut and fails on its own. Raises the first error where all of them fail."""
+    cut and fails on its own. Raises the first error if all of them fail."""
     threads = _threads(len(moments))
     futures = [cut_moment.submit(moment, threads, force) for moment in moments]
     with count_bar(len(futures), "segments") as advance:

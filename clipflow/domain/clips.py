@@ -136,7 +136,7 @@ class TrackRecord(Model):
 class InvalidTrack:
     """A track's record that is not valid, or not complete yet, and why.
 
-    `speakers` are None where it does not say who is on it.
+    `speakers` are None if it does not say who is on it.
     """
 
     error: InvalidInputError

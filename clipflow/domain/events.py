@@ -43,7 +43,7 @@ class TraceContext:
 
     @classmethod
     def read(cls, header: object) -> Self | None:
-        """The context in a `traceparent` or `X-Amzn-Trace-Id`; None where it is not usable."""
+        """The context in a `traceparent` or `X-Amzn-Trace-Id`; None if it is not usable."""
         if not isinstance(header, str):
             return None
         trace_id, span_id, sampled = _w3c(header) or _x_ray(header) or ("", "", False)
@@ -145,7 +145,7 @@ def envelope(event_id: UUID, request: BeginClipGeneration, time: datetime) -> st
 def to_prefect_event(body: str, header: str | None = None) -> PrefectEvent:
     """The Prefect event for a queue message's body; `header` is the queue's own of X-Ray.
 
-    Raises InvalidInputError, with the reason, where the body is not a valid event.
+    Raises InvalidInputError, with the reason, if the body is not a valid event.
     """
     raw = parse_json(body, "the message")
     event = EventBridgeEvent.read(raw, "the event")
@@ -172,7 +172,7 @@ def to_prefect_event(body: str, header: str | None = None) -> PrefectEvent:
 def request_text(request: BeginClipGeneration) -> str:
     """`request` as the JSON text that a flow run's parameter `request` holds.
 
-    Only the fields that the contract knows are in it. Raises InvalidInputError where Prefect could
+    Only the fields that the contract knows are in it. Raises InvalidInputError if Prefect could
     not store it.
     """
     detail = request.model_dump(mode="json", exclude_none=True)

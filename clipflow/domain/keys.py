@@ -156,7 +156,7 @@ def clip_sort_key(clip_id: str) -> str:
 
 
 def record_keys(pk: str, sk: str) -> RecordKeys | None:
-    """The keys of the clip or video whose record has this key; None where it is neither.
+    """The keys of the clip or video whose record has this key; None if it is neither.
 
     Without the prefix of object keys, so that only `record` and `label` may be used.
     """

@@ -116,7 +116,7 @@ class Framing(Model):
     """What was decided about a short's picture.
 
     `speaker_in_frame` is the share of the frames with speech that show the speaker's face whole, or
-    the faces of all who may speak where that is not sure; None where no one is seen to speak.
+    the faces of all who may speak where that is not sure; None if no one is seen to speak.
     `confidence` is how sure the speakers are, from 0 to 1; `cuts` counts the changes of the crop.
     """
 
@@ -127,7 +127,7 @@ class Framing(Model):
 
     @property
     def warning(self) -> str | None:
-        """What a person should look at; None where nothing is to be said."""
+        """What a person should look at; None if nothing is to be said."""
         if self.speaker_in_frame is None or self.speaker_in_frame >= _IN_FRAME:
             return None
         return (
@@ -193,7 +193,7 @@ class ShortsResult(Model):
 
 
 def children_failure(shorts: Sequence[Short]) -> Failure | None:
-    """One failure for all shorts that failed; None where none did."""
+    """One failure for all shorts that failed; None if none did."""
     failed = [short for short in shorts if short.code]
     if not failed:
         return None

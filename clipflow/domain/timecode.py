@@ -28,7 +28,7 @@ def parse_timecode(value: object) -> Fraction:
     """Seconds, of a number of seconds or a text: `HH:MM:SS`, `HH:MM:SS.mmm`, `HH:MM:SS,mmm`,
     `MM:SS`, a number of seconds, or a duration of ISO 8601 such as `PT1M30S`, also as `1m30s`.
 
-    Raises ValueError where the value is none of these, is negative or is not finite, and for a
+    Raises ValueError if the value is none of these, is negative or is not finite, and for a
     count of frames, whose rate is not known here.
     """
     if isinstance(value, Fraction):

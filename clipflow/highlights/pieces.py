@@ -19,7 +19,7 @@ MOST_SHARED = Fraction(1, 10)
 class Brief:
     """How many moments, how long each should be, and how long the video is, both in seconds.
 
-    `duration_seconds` is None where no one knows: then the video ends where the speech does.
+    `duration_seconds` is None if no one knows: then the video ends where the speech does.
     """
 
     count: int
@@ -69,7 +69,7 @@ class Pause:
 
     @property
     def milliseconds(self) -> range:
-        """The whole milliseconds in it, its ends included; none where words overlap."""
+        """The whole milliseconds in it, its ends included; none if words overlap."""
         return range(-(-self.start // 1000), self.end // 1000 + 1)
 
     def nearest(self, time: int) -> int:

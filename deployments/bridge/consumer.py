@@ -47,7 +47,7 @@ class Timings:
 class Queue:
     """The events queue and the dead-letter queue that its redrive policy names.
 
-    Every method raises OutageError where SQS does not answer, and RequestRejectedError where it
+    Every method raises OutageError if SQS does not answer, and RequestRejectedError if it
     refuses the request.
     """
 
@@ -58,7 +58,7 @@ class Queue:
         self._dead_letter_url = ""
 
     async def find(self) -> None:
-        """Finds both queues, once. Raises OutageError, with the remedy, where they do not exist
+        """Finds both queues, once. Raises OutageError, with the remedy, if they do not exist
         yet."""
         if self._dead_letter_url:
             return

@@ -28,7 +28,7 @@ class Message:
     Attributes:
         receives: how often the queue has delivered it.
         visible_at: when the queue delivers it again, by the monotonic clock.
-        event: what to post; None where the message is rejected.
+        event: what to post; None if the message is rejected.
         rejection: the reason, where it is rejected.
         posts: how often it was posted.
         post_at: when it is posted next, by the monotonic clock.
@@ -90,7 +90,7 @@ def read(raw: "MessageTypeDef", visible_at: float) -> Message:
 
 
 def posting(event: PrefectEvent, now: datetime) -> bytes:
-    """The JSON to post. Raises InvalidInputError where it cannot be written.
+    """The JSON to post. Raises InvalidInputError if it cannot be written.
 
     `occurred` is the time of the post, not the event's own time. The server deletes what occurred
     before its retention (7 days), hides what occurred in the future, and takes the latest

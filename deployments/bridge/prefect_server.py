@@ -38,8 +38,8 @@ _REJECTED = {400, 413, 422}
 class Server:
     """Posts and reads events, starts and finds flow runs.
 
-    Every method raises OutageError where the server does not answer within `timeout` seconds, and
-    RequestRejectedError where it refuses the request.
+    Every method raises OutageError if the server does not answer within `timeout` seconds, and
+    RequestRejectedError if it refuses the request.
     """
 
     def __init__(self, client: PrefectClient, timeout: float) -> None:
@@ -47,7 +47,7 @@ class Server:
         self._timeout = timeout
 
     async def stored(self, ids: Collection[UUID]) -> set[UUID]:
-        """Which of at most `PAGE` events the server has; raises OutageError where it does not
+        """Which of at most `PAGE` events the server has; raises OutageError if it does not
         answer."""
         # Without an id the filter would mean every event. By itself it means events of the last 180
         # days until now, by the clock of this machine: the one that `occurred` is taken from.

@@ -108,7 +108,7 @@ class Sweep:
         self._ignored_events: set[UUID] = set()
 
     async def turn(self) -> Swept:
-        """Raises OutageError or StorageUnavailableError where a service does not answer; what can
+        """Raises OutageError or StorageUnavailableError if a service does not answer; what can
         be done without it is done."""
         now, swept = datetime.now(UTC), Swept()
         if self._begun_until is None or self._reconciled_until is None:
@@ -248,7 +248,7 @@ class Sweep:
 
 
 def _request(event: Event) -> BeginClipGeneration:
-    """The request in the bridge's event. Raises InvalidInputError where it is not the bridge's."""
+    """The request in the bridge's event. Raises InvalidInputError if it is not the bridge's."""
     detail = event.payload.get("detail")
     # A bridge of clipflow 0.1 posted the detail itself.
     request = parse_json(detail, "the event") if isinstance(detail, str) else event.payload

@@ -77,7 +77,7 @@ class Stacks:
         self._client = client
 
     def described(self, stack: str) -> dict[str, Any] | None:
-        """The stack as CloudFormation describes it; None where there is none."""
+        """The stack as CloudFormation describes it; None if there is none."""
         try:
             (found,) = self._client.describe_stacks(StackName=stack)["Stacks"]
         except ClientError as error:
@@ -87,7 +87,7 @@ class Stacks:
         return dict(found)
 
     def outputs(self, stack: str) -> dict[str, str]:
-        """The outputs of the stack; empty where there is no stack."""
+        """The outputs of the stack; empty if there is no stack."""
         found = self.described(stack) or {}
         return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
 

@@ -65,7 +65,7 @@ class Template:
 
     @classmethod
     def parse(cls, name: str, body: str) -> Self:
-        """Raises yaml.YAMLError where it is neither YAML nor JSON."""
+        """Raises yaml.YAMLError if it is neither YAML nor JSON."""
         read: dict[str, Any] = yaml.load(body, _Loader)
         resources = read["Resources"]
         return cls(
@@ -104,7 +104,7 @@ def _parameter(name: str, entry: Mapping[str, Any]) -> Parameter:
 def read(folder: Path = INFRA) -> list[Template]:
     """Every template of `folder`, each after those whose outputs are its parameters.
 
-    Raises graphlib.CycleError where two depend on each other.
+    Raises graphlib.CycleError if two depend on each other.
     """
     found = {path.stem: path.read_text() for path in sorted(folder.glob("*.yaml"))}
     return in_order(Template.parse(name, body) for name, body in found.items())

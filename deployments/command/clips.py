@@ -68,7 +68,7 @@ def request_of_file(
     """Requests one clip of a person's file, made of `cuts` in the order given, with the audio track
     that is named or the default one.
 
-    Raises MediaRefusedError where the file is no video, InvalidInputError for a cut past its end,
+    Raises MediaRefusedError if the file is no video, InvalidInputError for a cut past its end,
     an audio track that it has not, or a name that is not valid.
     """
     source = probe_source(LocalSource(path), audio_track)
@@ -99,7 +99,7 @@ def request_of_episode(tenant_id: str, episode_id: str) -> BeginClipGeneration:
 
 
 def put_event(request: BeginClipGeneration) -> str:
-    """Puts the event of a request; returns its id. Raises StorageUnavailableError where EventBridge
+    """Puts the event of a request; returns its id. Raises StorageUnavailableError if EventBridge
     refuses it."""
     events = boto3.client(
         "events",

@@ -19,8 +19,8 @@ def connect(output: Output, *, may_start: bool) -> Iterator[None]:
     `make up` or another command has started; otherwise, with `may_start`, one that this starts.
     Commands share that stack, and the last one to end stops it.
 
-    Raises UnreachableError where none answers, or the local stack does not come up,
-    InvalidInputError where the environment lacks a setting.
+    Raises UnreachableError if none answers, or the local stack does not come up,
+    InvalidInputError if the environment lacks a setting.
     """
     if "PREFECT_API_URL" in os.environ:
         settings()
@@ -51,7 +51,7 @@ def connect(output: Output, *, may_start: bool) -> Iterator[None]:
 
 
 def _check_prefect() -> None:
-    """Raises UnreachableError where the environment's Prefect does not answer its client."""
+    """Raises UnreachableError if the environment's Prefect does not answer its client."""
     # Here, because Prefect reads the environment when it is imported.
     from prefect.client.orchestration import get_client
 

@@ -101,7 +101,7 @@ def check_no_playlist(path: Path) -> None:
 def check_folder(folder: Path, names: Iterable[str]) -> None:
     """Makes sure that files of these names can be written to `folder`, which is created.
 
-    Raises InvalidInputError where they cannot.
+    Raises InvalidInputError if they cannot.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ def relative_path(path: Path | str) -> str:
 
 
 def read_record(keys: RecordKeys) -> dict[str, Any]:
-    """The record as it is; empty where there is none. Raises StorageUnavailableError."""
+    """The record as it is; empty if there is none. Raises StorageUnavailableError."""
     with storage_errors(f"reading the record of {keys.label}"):
         answer = record_store().table.get_item(Key=keys.record, ConsistentRead=True)
     return dict(plain(answer.get("Item", {})))
@@ -207,7 +207,7 @@ class Results:
 def download_results(keys: ShortsKeys | ClipKeys, folder: Path, name: str) -> Results:
     """Downloads what a job has made, as `name.mp4` or `name-1.mp4`, …, with its page `name.html`.
 
-    Raises InvalidInputError where one of them exists and is not this job's.
+    Raises InvalidInputError if one of them exists and is not this job's.
     """
     match keys:
         case ShortsKeys():

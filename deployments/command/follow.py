@@ -107,7 +107,7 @@ class ClipsRequest:
 
 
 def start_shorts(keys: ShortsKeys, force: bool) -> ShortsRequest:
-    """Starts a run. Raises UnreachableError where the job's flow is not deployed."""
+    """Starts a run. Raises UnreachableError if the job's flow is not deployed."""
     job = job_of(keys)
     try:
         started = run_deployment(
@@ -129,8 +129,8 @@ def follow(start: Callable[[], RunRequest], output: Output) -> Mapping[str, Flow
     """Starts runs and prints their steps; returns the runs, by name, once all of them have ended.
 
     Where another run is making the same record already, that one is followed. Ctrl-C cancels what
-    was started, waits until it has ended, and is raised again. Raises UnreachableError where an
-    event starts nothing, httpx's HTTPError where Prefect stays away.
+    was started, waits until it has ended, and is raised again. Raises UnreachableError if an
+    event starts nothing, httpx's HTTPError if Prefect stays away.
     """
     with get_client(sync_client=True) as client:
         request = start()

@@ -24,7 +24,7 @@ def find_page(name_or_id: str | None, out: Path) -> Path:
     """The page of a job that Prefect knows; without a name, of the last that was made.
 
     It is downloaded with the files that it shows, unless it is there. Raises SourceNotFoundError
-    where there is none.
+    if there is none.
     """
     # Here, because Prefect reads the environment when it is imported, and `connect` sets it.
     from prefect.client.orchestration import get_client

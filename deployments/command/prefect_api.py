@@ -40,7 +40,7 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Step:
-    """One task run; `progress` is in per cent, None where it reports none."""
+    """One task run; `progress` is in per cent, None if it reports none."""
 
     id: UUID
     run_id: UUID
@@ -228,7 +228,7 @@ class JobRun:
         return state is not None and state.is_final() and not state.is_completed()
 
     def failure(self, record: Mapping[str, Any]) -> str:
-        """Why it failed and what to do, on one line; empty where it has not failed.
+        """Why it failed and what to do, on one line; empty if it has not failed.
 
         The record's message where it is of this run, otherwise that of Prefect's state.
         """
@@ -282,7 +282,7 @@ def find_job(client: SyncPrefectClient, name_or_id: str) -> JobRun:
 
     Of several jobs it is the newest.
 
-    Raises InvalidInputError where there is none.
+    Raises InvalidInputError if there is none.
     """
     try:
         run = client.read_flow_run(UUID(name_or_id))

@@ -48,7 +48,7 @@ def show_jobs(count: int, output: Output) -> None:
 
 def show_job(name_or_id: str, output: Output) -> None:
     """Prints one job: state, steps, its record's history, and why it failed. Raises
-    InvalidInputError where there is none."""
+    InvalidInputError if there is none."""
     with get_client(sync_client=True) as client:
         job = find_job(client, name_or_id)
         steps = steps_of(client, [job.run.id])

@@ -47,7 +47,7 @@ def transcribe_files(
     `speaker_tracks` are those of the only file.
 
     Raises InvalidInputError, before any work, for a language tag or an audio track that is not
-    valid, for a playlist, for two files of the same name, and where a transcript would replace
+    valid, for a playlist, for two files of the same name, and if a transcript would replace
     another file.
     """
     values = {

@@ -36,7 +36,7 @@ def main(parent: int, command: list[str]) -> None:
 
 
 def _prctl(option: int, value: int) -> None:
-    """Linux only; elsewhere nothing happens. Raises OSError where the kernel refuses."""
+    """Linux only; elsewhere nothing happens. Raises OSError if the kernel refuses."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(option, value, 0, 0, 0) != 0:

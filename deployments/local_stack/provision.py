@@ -66,7 +66,7 @@ _RUN_ID_VARIABLE = b"PREFECT__FLOW_RUN_ID="
 def deploy_data(endpoint_url: str, template: Path = TEMPLATE) -> dict[str, str]:
     """Creates the data stack (`infra/data.yaml`) or updates it; returns its outputs.
 
-    Raises StackError, with CloudFormation's reasons, where it refuses or rolls back.
+    Raises StackError, with CloudFormation's reasons, if it refuses or rolls back.
     """
     client = boto3.client(
         "cloudformation",

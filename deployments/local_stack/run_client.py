@@ -47,7 +47,7 @@ def main(command: list[str]) -> None:
 
 
 def _start_run(command: list[str]) -> socket.socket | None:
-    """The connection to the process of the run, once it has started; None where there is none."""
+    """The connection to the process of the run, once it has started; None if there is none."""
     request = json.dumps(
         {"module": command[-1], "folder": str(Path.cwd()), "environment": dict(os.environ)}
     ).encode()

@@ -64,7 +64,7 @@ def running_stack(
     """Runs what `make up` runs until the context ends; what is not given is read from the
     environment.
 
-    Raises StackError, with what the stack printed, where it does not come up.
+    Raises StackError, with what the stack printed, if it does not come up.
     """
     settings = StackSettings.read(home, aws_port, prefect_port)
     guard = _launch(settings, "--with-parent")
@@ -96,7 +96,7 @@ class SharedStack:
 
     def start(self) -> None:
         """Starts it, unless another process has meanwhile. Raises StackError, with what the stack
-        printed, where it does not come up."""
+        printed, if it does not come up."""
         with _lock_file(self.settings, "start") as starting:
             fcntl.flock(starting, fcntl.LOCK_EX)
             if not self.is_running():

@@ -223,7 +223,7 @@ class Supervisor:
 def claimed(settings: StackSettings) -> Iterator[None]:
     """Holds what a running stack has to itself: its home and its two ports.
 
-    Raises StackError, at once, where another stack or program has any of them.
+    Raises StackError, at once, if another stack or program has any of them.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     with (settings.home / "lock").open("w") as lock:
@@ -239,7 +239,7 @@ def claimed(settings: StackSettings) -> Iterator[None]:
 
 
 def _check_port(port: int, setting: str) -> None:
-    """Raises StackError where `port` cannot be listened on, naming the setting that changes it."""
+    """Raises StackError if `port` cannot be listened on, naming the setting that changes it."""
     with socket.socket() as listener:
         # As the servers do: a connection of the last run that is still closing is no obstacle.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

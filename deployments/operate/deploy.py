@@ -65,7 +65,7 @@ def deploy(account: Account, dry_run: bool) -> None:
     """Deploy stacks, work pools, deployments and workers. With `dry_run`, print the changes only.
 
     Raises InvalidInputError for missing settings, before anything is changed; NotDeployedError and
-    TerminalError where a stack or the work pools are not deployed.
+    TerminalError if a stack or the work pools are not deployed.
     """
     every = templates.read()
     if lacking := missing(every, account.environment):
@@ -173,7 +173,7 @@ def _say(console: Console, change_set: ChangeSet) -> None:
 
 
 def _work_pools(account: Account, dry_run: bool) -> None:
-    """Deploy the work pools and deployments. Raises TerminalError where that fails."""
+    """Deploy the work pools and deployments. Raises TerminalError if that fails."""
     account.console.print("work pools and deployments")
     environment: dict[str, Any] = {**os.environ, **account.environment}
     if dry_run:

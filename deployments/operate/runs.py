@@ -88,7 +88,7 @@ class ShortsParameters(BaseModel):
 def start_shorts(client: SyncPrefectClient, parameters: ShortsParameters) -> tuple[str, str]:
     """Start `generate-shorts`; returns the run's id and its address in the UI.
 
-    Raises ObjectNotFound where it is not deployed.
+    Raises ObjectNotFound if it is not deployed.
     """
     deployment = client.read_deployment_by_name(GENERATE_SHORTS)
     run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters.model_dump())
@@ -98,7 +98,7 @@ def start_shorts(client: SyncPrefectClient, parameters: ShortsParameters) -> tup
 def logs(client: SyncPrefectClient, named: str) -> Iterator[str]:
     """The log lines of a run and of the runs it started.
 
-    `named` is its id or its name. Raises InvalidInputError where there is none.
+    `named` is its id or its name. Raises InvalidInputError if there is none.
     """
     run = _find(client, named)
     below = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))

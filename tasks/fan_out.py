@@ -1,4 +1,4 @@
-"""Fan-out over segments, shorts and windows of sound: the one module that knows where that is.
+"""Fan-out over segments, shorts and audio windows: the only module that decides where they run.
 
 They are tasks in the flow's own process, or child runs on other machines: `CLIPFLOW_FAN_OUT`.
 """

@@ -14,7 +14,7 @@ from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.model import Identifier, Model, ObjectKey
 from clipflow.domain.timecode import SubtitleTime, format_clock
 
-# Of the frames with speech: where fewer show the speaker's face, a person is warned.
+# A warning is given if the speaker's face is shown in a smaller share of the frames with speech.
 _IN_FRAME = 0.95
 
 
@@ -127,7 +127,7 @@ class Framing(Model):
 
     @property
     def warning(self) -> str | None:
-        """What a person should look at; None if nothing is to be said."""
+        """A warning for the user; None if there is nothing to warn about."""
         if self.speaker_in_frame is None or self.speaker_in_frame >= _IN_FRAME:
             return None
         return (

@@ -34,7 +34,7 @@ def parse_timecode(value: object) -> Fraction:
     if isinstance(value, Fraction):
         return value
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        # A float means the number it is written as: 0.1 is a tenth, not its binary neighbour.
+        # A float is taken as the decimal it is written as: 0.1 is exactly a tenth.
         decimal = Decimal(str(value))
         if not decimal.is_finite() or not 0 <= decimal < 10**9:
             raise ValueError(f"{value} is not a number of seconds from 0")

@@ -40,7 +40,7 @@ def read_config(keys: ShortsKeys, objects: ObjectStore) -> ShortsConfig:
     """The video's config, read and checked.
 
     Raises SourceNotFoundError if there is none, or no such background; InvalidInputError if
-    it cannot be meant; what `probe_source` raises if the background is no video.
+    it is invalid; what `probe_source` raises if the background is not a video.
     """
     text = objects.data(keys.config, _LARGEST_CONFIG_BYTES)
     config = ShortsConfig.read(parse_json(text, keys.config, "Correct it."), keys.config)

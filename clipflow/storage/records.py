@@ -66,7 +66,7 @@ class RecordStore:
         return list(plain(self._item(keys).get("shorts", [])))
 
     def owner(self, keys: RecordKeys) -> str | None:
-        """The flow run that claimed the record last; None if none has."""
+        """The id of the flow run that last claimed the record; None if none has."""
         owner = self._item(keys).get("flowRunId")
         return str(owner) if owner else None
 
@@ -92,7 +92,7 @@ class RecordStore:
         initial_attributes: Mapping[str, Any] | None = None,
         dead_owner: str | None = None,
     ) -> Claim:
-        """Set In Progress: make `run_id` the record's owner, unless another run is at work on it.
+        """Set In Progress: make `run_id` the record's owner, unless another run is working on it.
 
         `initial_attributes` are set where the record has none of that name. A second claim of the
         same run is granted and changes nothing. Raises InvalidInputError if there is no record

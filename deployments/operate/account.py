@@ -1,4 +1,4 @@
-"""The state of clipflow in an AWS account: stacks, queues, records, logs; and sending the event."""
+"""Reads clipflow's state in an AWS account (stacks, queues, records, logs); sends the event."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def client(service: str, environment: Mapping[str, str] = os.environ) -> Any:
 
 @dataclass(frozen=True)
 class InProgress:
-    """A record in progress, since when, and its flow run."""
+    """A record in progress, with the time since when it is, and its flow run."""
 
     record: str
     since: str
@@ -68,7 +68,8 @@ class Found:
         return found
 
     def name(self, variable: str) -> str:
-        """The value of `variable`. Raises InvalidInputError if neither names it."""
+        """The value of `variable`, from the environment or the stacks' outputs. Raises
+        InvalidInputError if neither has it."""
         value = os.environ.get(variable) or self._outputs.get(variable)
         if not value:
             raise InvalidInputError(

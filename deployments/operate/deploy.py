@@ -99,7 +99,7 @@ def missing(every: Collection[Template], environment: Mapping[str, str]) -> list
 
 
 def destroy(account: Account, confirmed: bool) -> None:
-    """Delete every stack, the last one first, and print what is retained: media and records.
+    """Delete every stack, the last one first, and print the resources that are kept.
 
     Unless `confirmed`, only prints what would be deleted, and raises InvalidInputError.
     """
@@ -118,7 +118,7 @@ def destroy(account: Account, confirmed: bool) -> None:
     started = [template for template in there if template in pools]
     _delete(account, started)
     if cluster := account.environment.get(_CLUSTER):
-        # No worker starts another one now, and the stacks that they need are deleted next.
+        # The workers are gone, so no run starts, and the stacks that runs need are deleted next.
         families = [f"clipflow-{pool.kind}" for pool in account.pools()]
         ended = end_flow_runs(client("ecs", account.environment), cluster, families)
         account.console.print(f"flow runs ended: {ended}")
@@ -129,7 +129,7 @@ def destroy(account: Account, confirmed: bool) -> None:
 
 
 def _delete(account: Account, there: list[Template]) -> None:
-    """The last one first."""
+    """Delete the stacks, the last one first."""
     for template in reversed(there):
         account.stacks.delete(template.stack)
         account.console.print(f"{template.stack}: deleted")

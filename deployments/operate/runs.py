@@ -1,4 +1,4 @@
-"""The state of the Prefect server: pools, workers, runs and their logs; and starting a run."""
+"""Reads the state of the Prefect server (pools, workers, runs, logs); starts a run."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -45,7 +45,7 @@ def pools(client: SyncPrefectClient) -> Iterator[tuple[str, str]]:
 
 
 def states(client: SyncPrefectClient) -> dict[str, int]:
-    """The number of runs by state: unfinished ones, and those that started in the last day."""
+    """The number of runs by state, of unfinished runs and of runs started in the last day."""
     since = FlowRunFilterStartTime(after_=datetime.now(UTC) - _DAY)
     counted = {}
     for state in StateType:
@@ -58,7 +58,7 @@ def states(client: SyncPrefectClient) -> dict[str, int]:
 
 
 def latest(client: SyncPrefectClient, limit: int) -> Iterator[str]:
-    """The last runs, newest first: when, for how long, in which state, of which flow."""
+    """The last runs, newest first, each with its start, duration, state and flow."""
     flows: dict[UUID, str] = {}
     newest = FlowRunSort.EXPECTED_START_TIME_DESC
     for run in client.read_flow_runs(limit=min(limit, _PAGE), sort=newest):

@@ -45,8 +45,8 @@ class Choice:
     title: str
 
 
-# Microseconds: the longest time by which a moment begins before its first word, and by which it ends
-# after its last, because speech that is cut too closely sounds abrupt.
+# Microseconds by which a moment begins before its first word, and ends after its last, at most:
+# speech that is cut too closely sounds abrupt.
 _BREATH_BEFORE, _BREATH_AFTER = 250_000, 350_000
 # Microseconds that words may overlap by and still be parted, where there is no pause to be had:
 # an aligner's times are not surer than that.

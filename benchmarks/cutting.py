@@ -30,7 +30,7 @@ def measured(sources: Sources, stock: Warehouse, rounds: int) -> list[Finding]:
 
 
 def usual_ways(source: Path, span: Span, folder: Path) -> dict[str, Callable[[], object]]:
-    """Those that write a file of `span` into `folder` without us."""
+    """The usual ways to cut, to compare with: each writes a file of `span` into `folder`."""
     start, length = ("-ss", str(float(span.start))), ("-t", str(float(span.duration)))
     given, made = ("-i", str(source)), str(folder / "usual.mp4")
     ways: dict[str, Callable[[], object]] = {

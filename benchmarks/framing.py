@@ -42,11 +42,11 @@ TARGETS = {
 
 
 class Kind(StrEnum):
-    """What the head that is not heard does."""
+    """The behaviour of the head that is not speaking."""
 
     LISTENING = "listening"  # moves as it does in a pause
     FROZEN = "frozen"  # stands still
-    TALKING = "talking"  # goes on, so that mouths do not show who is heard
+    TALKING = "talking"  # keeps talking, so that mouths do not show who is speaking
     GRIMACING = "grimacing"  # is another one, whose mouth moves and who never speaks
 
 
@@ -314,7 +314,7 @@ def _moved(words: Sequence[Word], since: float, length: float, to: float) -> Ite
 
 
 def measured(folder: Path) -> list[Finding]:
-    """Rows for the material; none where it is not at hand. `folder` is for the films."""
+    """Rows for the material; none if it is not available. `folder` is for the films."""
     if not (material := os.environ.get("CLIPFLOW_MATERIAL")):
         return []
     videos = Path(material, "video")

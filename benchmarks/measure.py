@@ -70,7 +70,7 @@ def own_peak() -> float:
 
 
 def middle(costs: list[Cost]) -> Cost:
-    """The median of each number by itself."""
+    """The median of each number separately."""
     return Cost(median(c.processor for c in costs), median(c.wall for c in costs))
 
 

@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         body: bytes | None = b"",
         length: int | None = None,
     ) -> None:
-        """A head, and `body`; None where the caller sends its `length` bytes."""
+        """A head, and `body`; None if the caller sends its `length` bytes."""
         self.send_response_only(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)

@@ -63,7 +63,7 @@ def packet_bytes(path: Path, span: Span) -> int:
 
 
 def index_bytes(path: Path) -> int:
-    """The size of an MP4's `moov`; 0 where it has none."""
+    """The size of an MP4's `moov`; 0 if it has none."""
     with path.open("rb") as file:
         while len(head := file.read(8)) == 8:
             size, kind = int.from_bytes(head[:4]), head[4:]

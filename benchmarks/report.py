@@ -29,7 +29,7 @@ def _mark(finding: Finding) -> str:
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """A list of `{name, ratio, target, detail}`; `target` is null where there is none."""
+    """A list of `{name, ratio, target, detail}`; `target` is null if there is none."""
     rows = []
     for finding in findings:
         row = asdict(finding)

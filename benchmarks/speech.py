@@ -153,7 +153,7 @@ def _share_wrong(files: Sequence[Recognized]) -> tuple[float, str]:
 
 
 def _word_starts(name: str, real: Sequence[Recognized]) -> list[Finding]:
-    """Nothing where no file has word times made by hand."""
+    """Nothing if no file has word times made by hand."""
     errors = [
         1000 * error
         for spoken, words in real
@@ -233,7 +233,7 @@ def read_sample() -> Spoken:
 
 
 def real_speech() -> list[Spoken]:
-    """The English files of CLIPFLOW_MATERIAL; none where it is not set."""
+    """The English files of CLIPFLOW_MATERIAL; none if it is not set."""
     if not (material := os.environ.get("CLIPFLOW_MATERIAL")):
         return []
     folder = Path(material, "speech")
@@ -255,7 +255,7 @@ def _repeated(spoken: Spoken, repeats: int, folder: Path) -> Spoken:
 
 
 def _transcribed(name: str, files: Sequence[Spoken]) -> Transcribed:
-    """Raises NotInstalledError where the transcriber has no model."""
+    """Raises NotInstalledError if the transcriber has no model."""
     paths = [str(spoken.path) for spoken in files]
     environment = {"CLIPFLOW_TRANSCRIBER": _TRANSCRIBERS[name]}
     printed = run(sys.executable, "-m", "benchmarks.speech", name, *paths, env=environment).stdout

@@ -87,7 +87,7 @@ def encoder_slot(machine: Machine) -> Iterator[None]:
 
 
 def _lock_free_slot(slots: list[Path]) -> int | None:
-    """The descriptor of a lock on the first free slot; None where all are taken."""
+    """The descriptor of a lock on the first free slot; None if all are taken."""
     for slot in slots:
         lock = os.open(slot, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:

@@ -1,6 +1,6 @@
-"""The automations that belong to no deployment: a run that sends no more events is Crashed.
+"""Prefect automations outside of prefect.yaml: they mark runs that stop sending events as Crashed.
 
-What becomes of its record then is for the flow `mark-failed`, by its own trigger in prefect.yaml.
+The flow `mark-failed`, which has a trigger in prefect.yaml, then updates the run's record.
 """
 
 from datetime import timedelta
@@ -17,11 +17,11 @@ from tasks.children import EXTRACT, LAUNCH_TIMEOUT, PREPARE, RENDER, TRANSCRIBE
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS
 from tasks.recovery import Reconciled
 
-# Prefect beats every 30 s at most, and advises to wait for three.
+# A run sends a heartbeat at least every 30 s; Prefect recommends to wait for three of them.
 SILENCE = timedelta(seconds=90)
-# A process starts in seconds, also where fifty want to at once.
+# A local process starts within seconds, even if fifty start at once.
 LONGEST_START = timedelta(minutes=2)
-# Others may have flows in the same workspace, which beat as they please.
+# Only clipflow's flows, since other flows in the workspace may send heartbeats at other intervals.
 FLOWS = [
     BEGIN_CLIP_GENERATION,
     GENERATE_CLIP,
@@ -29,20 +29,20 @@ FLOWS = [
     *(deployment.partition("/")[0] for deployment in (EXTRACT, RENDER, PREPARE, TRANSCRIBE)),
     "mark-failed",
 ]
-# What an automation is compared by.
+# The fields by which automations are compared.
 _FIELDS = {"name", "description", "enabled", "trigger", "actions"}
-# Those of earlier releases, which an installation may still have.
+# Automations of earlier releases, which are deleted.
 RETIRED = ["clipflow: cancelled"]
 _HEARTBEAT = "prefect.flow-run.heartbeat"
-# Its first beat may die with it on the way.
+# A run may be lost before its first heartbeat arrives, so its start counts too.
 _BEGUN = {"prefect.flow-run.Running", "prefect.flow-run.Retrying"}
 _PENDING = "prefect.flow-run.Pending"
 _CANCELLING = "prefect.flow-run.Cancelling"
-# By the names of states, as the events are: what a run becomes when it beats no more.
+# The names of the states after which a run sends no heartbeats; events are named after states.
 _ENDED = {"Completed", "Failed", "TimedOut", "Cancelled", "Crashed"} | {
     "HeartbeatLost",
     "NeverStarted",
-    # The flows' own.
+    # The states that clipflow's flows define.
     "AlreadyInProgress",
     "AlreadyMade",
     "NothingToGenerate",
@@ -53,10 +53,10 @@ _WAITING = {"AwaitingRetry", "Scheduled", "Paused", "Suspended"}
 
 
 def automations(*, remote: bool) -> list[AutomationCore]:
-    """All of them. `remote` machines take longer to come up.
+    """The automations. With `remote`, runs have more time to start, as machines need it.
 
-    A run that is being cancelled with no worker there to end it needs none: the server's own
-    timeout makes it Cancelled, and has the worker stop its infrastructure later.
+    None is needed for a run that is cancelled while no worker is running: the server's own timeout
+    marks it as Cancelled, and the worker stops its infrastructure later.
     """
     launch = LAUNCH_TIMEOUT if remote else LONGEST_START
     return [
@@ -80,10 +80,10 @@ def automations(*, remote: bool) -> list[AutomationCore]:
 
 
 async def put_automations(client: PrefectClient, *, remote: bool) -> None:
-    """All of them, as they should be now, whatever was there.
+    """Creates or updates the automations, and deletes duplicates and those of earlier releases.
 
-    One that is as it should be is left alone: a new one would know nothing of the runs under way,
-    and never end those that send no more events.
+    An automation that is up to date is not replaced: a new one would not have seen the events of
+    the current runs, so it would never mark them as Crashed.
     """
     for name in RETIRED:
         for old in await client.read_automations_by_name(name):
@@ -101,7 +101,7 @@ async def put_automations(client: PrefectClient, *, remote: bool) -> None:
 def _content(automation: AutomationCore) -> dict[str, Any]:
     """The fields of an automation that the code defines, in a form that can be compared."""
     content = AutomationCore.model_validate(automation.model_dump(include=_FIELDS))
-    # Not as JSON: what is a set here would be a list, in whatever order.
+    # Not compared as JSON, which would turn sets into lists in an arbitrary order.
     return content.model_dump(exclude={"trigger": {"id"}})
 
 
@@ -122,7 +122,8 @@ def _silent(
         match={"prefect.resource.id": "prefect.flow-run.*"},
         match_related=[
             {"prefect.resource.role": "flow", "prefect.resource.name": FLOWS},
-            # A worker's runs beat as often as we say; those that a person starts by hand do not.
+            # Only runs of a worker, whose heartbeat interval clipflow sets. Runs that a user starts
+            # by hand may have another interval.
             {"prefect.resource.id": "prefect.work-pool.*"},
         ],
         for_each={"prefect.resource.id"},

@@ -1,6 +1,6 @@
-"""`make demo` (`python -m deployments.demo`): both jobs on a spoken sample, in its own stack.
+"""`make demo` (`python -m deployments.demo`): runs both jobs on the sample in its own stack.
 
-Both are run by the `clipflow` command, as a person runs it, and then checked.
+Both jobs are run with the `clipflow` command, as a user runs it, and their results are checked.
 """
 
 import json
@@ -26,13 +26,13 @@ from deployments.local_stack import RunningStack, StackError, running_stack
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "demo" / "sample"
-# Both speakers are seen in it, side by side.
+# It shows both speakers side by side.
 TALK = SAMPLE / "two-shot.mp4"
 OUT = ROOT / "out"
 
 TENANT = "demo"
 TRACKS = {"main": ["host"], "guest": ["guest"]}
-# Seconds of pause kept around a line.
+# Seconds of silence that are kept around a line.
 _PAUSE = Fraction(1, 5)
 # Lines of the conversation, in play order: one from the guest's own track; three out of order,
 # from both.
@@ -46,7 +46,7 @@ console = Console()
 
 
 def main() -> int:
-    """Exit code: 0 only if every clip and every short came out right."""
+    """Runs the demo; returns the exit code, which is 0 only if all results are correct."""
     console.print("Starting the local stack …")
     try:
         with running_stack() as stack:
@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def make_clips(stack: RunningStack) -> bool:
-    """Stores an episode of two tracks and makes its clips; returns whether all came out right."""
+    """Stores an episode of two tracks and makes its clips; returns whether all are correct."""
     files = {clip: OUT / f"{clip}.mp4" for clip in CLIPS}
     episode = Episode(stack, f"episode-{datetime.now(UTC):%Y%m%d-%H%M%S}")
     episode.put()
@@ -75,7 +75,7 @@ def make_clips(stack: RunningStack) -> bool:
 
 
 def make_shorts(stack: RunningStack) -> bool:
-    """Makes shorts of the same talk; returns whether all came out right."""
+    """Makes shorts of the same conversation; returns whether all are correct."""
     files = [OUT / f"{TALK.stem}-{number}.mp4" for number in range(1, SHORTS_COUNT + 1)]
     options = ["--count", str(SHORTS_COUNT), "--seconds", str(SHORTS_SECONDS)]
     made = _clipflow(stack, files, "shorts", str(TALK.relative_to(ROOT)), *options)
@@ -120,7 +120,7 @@ class Episode:
 
 
 def _segments(lines: list[dict[str, str]], chosen: list[int]) -> Iterator[dict[str, Any]]:
-    """The chosen lines as a detector finds them, by time; `order` is their place in the clip."""
+    """The chosen lines as segments, sorted by time; `order` is their position in the clip."""
     for line in sorted(chosen):
         start, end = (parse_timecode(lines[line][name]) for name in ("startTime", "endTime"))
         yield {
@@ -133,7 +133,7 @@ def _segments(lines: list[dict[str, str]], chosen: list[int]) -> Iterator[dict[s
 
 
 def clip_faults(record: dict[str, Any], path: Path) -> list[str]:
-    """What is wrong with a clip whose record says that it is complete."""
+    """The defects of a clip whose record has the status of a complete clip."""
     spans = [[parse_timecode(s[n]) for n in ("startTime", "endTime")] for s in record["segments"]]
     length = sum((end - start for start, end in spans), Fraction(0))
     with av.open(str(path)) as container:
@@ -149,7 +149,7 @@ def clip_faults(record: dict[str, Any], path: Path) -> list[str]:
 
 
 def short_faults(path: Path) -> list[str]:
-    """What is wrong with a short."""
+    """The defects of a short."""
     with av.open(str(path)) as container:
         video = container.streams.video[0]
         seconds = _sound_seconds(container)
@@ -177,8 +177,7 @@ def _stream_checks(container: InputContainer) -> dict[str, bool]:
 
 
 def _clipflow(stack: RunningStack, makes: Iterable[Path], *arguments: str) -> bool:
-    """Runs `clipflow`, without any of the files that an earlier demo has made; returns whether it
-    succeeded."""
+    """Runs `clipflow` after deleting the files of an earlier demo; returns whether it succeeded."""
     for file in makes:
         file.unlink(missing_ok=True)
     console.print(f"$ clipflow {' '.join(arguments)}", markup=False, soft_wrap=True)

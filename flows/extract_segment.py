@@ -32,7 +32,7 @@ def extract_segment(
         segment: What to cut, as `{"startTime": "00:01:00", "endTime": "00:01:30"}`.
         index: Its place in play order, from 0.
         plan: The source's object and its form, as the clip's run knows them.
-        force: Make it also where it is made already, from the same.
+        force: Make the segment again even if one from the same inputs exists.
     """
     ids = {"tenant_id": tenant_id, "episode_id": episode_id, "clip_id": clip_id}
     cut = cut_of_child({**ids, "segment": segment, "index": index}, plan)

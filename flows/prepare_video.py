@@ -24,7 +24,7 @@ def prepare_video(user_id: Identifier, video_id: Identifier, force: bool = False
     Args:
         user_id: Whose video it is: the folder above the video's.
         video_id: The video: the folder of its `original.mp4` and `shorts_config.json`.
-        force: Make everything also where it is made already, from the same.
+        force: Make everything again even if results from the same inputs exist.
     """
     keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
     tag_run(keys)

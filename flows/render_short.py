@@ -32,7 +32,7 @@ def render_short(
         config: As in the video's `shorts_config.json`.
         number: The short's, from 1, best first.
         moment: `start`, `end`, `score`, `why` and `title`.
-        force: Make it also where it is made already, from the same.
+        force: Make the short again even if one from the same inputs exists.
     """
     keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
     request = Render(

@@ -23,7 +23,7 @@ def transcribe_window(
         user_id: Whose video it is: the folder above the video's.
         video_id: The video: the folder of its `original.mp4`.
         window: The window's number, samples and language, as the preparing run has planned them.
-        force: Transcribe it also where that is done already, from the same.
+        force: Transcribe the window again even if a result from the same inputs exists.
     """
     keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
     with cancel_if_orphaned(keys):

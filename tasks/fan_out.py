@@ -1,4 +1,4 @@
-"""Fan-out over segments, shorts and windows of sound: the one module that knows where that is.
+"""Fan-out over segments, shorts and audio windows: the only module that decides where they run.
 
 They are tasks in the flow's own process, or child runs on other machines: `CLIPFLOW_FAN_OUT`.
 """
@@ -96,7 +96,7 @@ def _transcribe_here(windows: list[SpeechWindow], *, force: bool) -> list[Prefec
 
 def cut_all(moments: list[PlannedMoment], *, force: bool) -> None:
     """Cut every moment's segment. One that fails is logged, and stops no other; its short is then
-    cut and fails on its own. Raises the first error where all of them fail."""
+    cut and fails on its own. Raises the first error if all of them fail."""
     threads = _threads(len(moments))
     futures = [cut_moment.submit(moment, threads, force) for moment in moments]
     with count_bar(len(futures), "segments") as advance:

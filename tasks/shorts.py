@@ -20,7 +20,7 @@ def read_config(keys: ShortsKeys) -> ShortsConfig:
 
 @task(name="transcribe", task_run_name="plan the transcript", **MEDIA)
 def plan_windows(keys: ShortsKeys, config: ShortsConfig, force: bool) -> list[SpeechWindow]:
-    """The windows of the video's sound, stored; none where there is a transcript."""
+    """The windows of the video's sound, stored; none if there is a transcript."""
     with progress_bar("transcript", f"the sound of {keys.label}"):
         return transcription.plan_windows(
             keys, config, shorts_store(), this_machine(), models(), force=force

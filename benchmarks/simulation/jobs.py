@@ -164,7 +164,7 @@ def rate(second: float, jobs_a_day: float, p: Parameters) -> float:
 def arrivals(jobs_a_day: float, p: Parameters, seed: int) -> Iterator[float]:
     """When jobs come, without end: independent of each other, and more often in the busy hours.
 
-    Raises ValueError where more than all of a day's jobs would come in its busy hours.
+    Raises ValueError if more than all of a day's jobs would come in its busy hours.
     """
     if not 0 < p.busy_hours < 24 or not 1 <= p.peak_factor <= 24 / p.busy_hours:
         raise ValueError(f"{p.busy_hours} busy hours cannot have {p.peak_factor} times the mean.")
@@ -178,7 +178,7 @@ def arrivals(jobs_a_day: float, p: Parameters, seed: int) -> Iterator[float]:
 def simulate(job: Job, times: Iterator[float], p: Parameters, seed: int) -> Outcome:
     """A job at each of the times, all of them to their end.
 
-    Raises ValueError where they wait forever for each other, or for more than there is.
+    Raises ValueError if they wait forever for each other, or for more than there is.
     """
     world, seconds, begun = World(p, seed), list[float](), 0
     for time in times:

@@ -165,7 +165,7 @@ def changes(p: Parameters) -> dict[str, Parameters]:
 
 
 def others(p: Parameters) -> dict[str, Parameters]:
-    """What is uncertain or may be different, each by itself."""
+    """The assumed parameters, and variants of them that each change one uncertain assumption."""
     return {
         "as assumed": p,
         "cold starts twice as long": replace(p, provisioning=2 * p.provisioning, pull=2 * p.pull),

@@ -134,7 +134,7 @@ def _empty(size: tuple[int, int]) -> pysubs2.SSAFile:
     subtitles.info |= {
         "PlayResX": str(size[0]),
         "PlayResY": str(size[1]),
-        "WrapStyle": "2",  # rows end only where we say
+        "WrapStyle": "2",  # rows end only at explicit line breaks
         "ScaledBorderAndShadow": "yes",
     }
     subtitles.styles = {

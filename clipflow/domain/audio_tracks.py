@@ -1,4 +1,4 @@
-"""Naming one of a source's audio tracks: by its number, or by its language."""
+"""Selection of one of a source's audio tracks, by its number or its language."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -33,7 +33,7 @@ _LARGEST_NUMBER = 255
 
 
 def parse_audio_track(value: object) -> int | str | None:
-    """The number or the language tag that `value` means; None of None. Raises ValueError."""
+    """Parses an audio track's number or language tag; None for None. Raises ValueError."""
     if isinstance(value, str):
         text = value.strip()
         if _is_tag(text):
@@ -65,9 +65,10 @@ AudioTrack = Annotated[
 
 
 def by_language(languages: Sequence[str | None], wanted: str) -> list[int]:
-    """The places in `languages` that are of the language `wanted`, those of its region first.
+    """The indices in `languages` that match the language `wanted`, with those of its region first.
 
-    `languages` are those that a container has: BCP 47, ISO 639-1 or ISO 639-2; None without one.
+    `languages` has each track's language from the container (BCP 47, ISO 639-1 or ISO 639-2), or
+    None for a track without one.
     """
     tags = [_normal(language) for language in languages]
     primary, *_ = tag = _normal(wanted)

@@ -43,14 +43,14 @@ Segments = Annotated[list[Segment], Field(min_length=1)]
 
 
 def in_play_order(segments: list[Segment]) -> list[Segment]:
-    """Segments by their `order`; one without an order counts by its place in the list."""
+    """Sorts segments by their `order`; a segment without one is placed by its index in the list."""
     places = enumerate(segments)
     ranked = [(place if s.order is None else s.order, place, s) for place, s in places]
     return [segment for _, _, segment in sorted(ranked, key=lambda entry: entry[:2])]
 
 
 class ClipRequest(Model):
-    """One clip of an event; without segments it means those of its record."""
+    """One clip of an event. Without segments, those of the clip's record are used."""
 
     clip_id: Identifier
     segments: Segments | None = None
@@ -66,7 +66,7 @@ class ClipRequest(Model):
 
 
 class BeginClipGeneration(Model):
-    """The detail of a `Begin Clip Generation` event; without clips it means all that are due."""
+    """The detail of a `Begin Clip Generation` event. Without clips, all due clips are made."""
 
     tenant_id: Identifier
     episode_id: Identifier
@@ -91,14 +91,15 @@ class ClipStatus(StrEnum):
     FAILED = "Generation Failed"
 
 
-# The clips that an event without a list of clips means.
+# The statuses of due clips, which an event without a list of clips requests.
 DUE = (ClipStatus.DETECTED, ClipStatus.PENDING, ClipStatus.FAILED)
 
 
 class ClipRecord(Model):
-    """What a run reads of a clip's record; what it writes is in `clipflow.domain.transitions`.
+    """The attributes that a run reads from a clip's record; `clipflow.domain.transitions` has those
+    that it writes.
 
-    Its content is not trusted before `complete_request` checks it.
+    The content is untrusted until `complete_request` has checked it.
     """
 
     status: Any = None
@@ -134,9 +135,9 @@ class TrackRecord(Model):
 
 @dataclass(frozen=True)
 class InvalidTrack:
-    """A track's record that is not valid, or not complete yet, and why.
+    """A track's record that is invalid or not complete yet, with the reason.
 
-    `speakers` are None where it does not say who is on it.
+    `speakers` is None if the record does not name the track's speakers.
     """
 
     error: InvalidInputError
@@ -152,7 +153,7 @@ class InvalidTrack:
 
 
 def read_track(item: Mapping[str, Any], name: str) -> TrackRecord | InvalidTrack:
-    """The record of the track `name`. One that is not valid concerns only what is cut from it."""
+    """The record of the track `name`. An invalid one affects only segments cut from that track."""
     try:
         return TrackRecord.read(item, f"the record of track {name}")
     except InvalidInputError as error:
@@ -168,7 +169,7 @@ class SegmentMetadata(Model):
 
 
 class ExtractInput(Model):
-    """What the segment extractor takes."""
+    """The input of the segment extractor."""
 
     tenant_id: Identifier
     episode_id: Identifier
@@ -178,7 +179,7 @@ class ExtractInput(Model):
 
 
 class ExtractOutput(Model):
-    """What the segment extractor returns."""
+    """The output of the segment extractor."""
 
     episode_id: Identifier
     clip_id: Identifier
@@ -195,7 +196,7 @@ class StitchSegment(Model):
 
 
 class StitchInput(Model):
-    """What the clip stitcher takes."""
+    """The input of the clip stitcher."""
 
     tenant_id: Identifier
     episode_id: Identifier
@@ -204,7 +205,7 @@ class StitchInput(Model):
 
 
 class ClipResult(Model):
-    """A finished clip: what its record says when it is complete."""
+    """A finished clip: the attributes of its record when it is complete."""
 
     s3_key: ObjectKey
     file_size: int

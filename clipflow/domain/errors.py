@@ -44,7 +44,7 @@ class FailureCode(StrEnum):
 
 
 class ClipflowError(Exception):
-    """What failed and on which input (`message`), and what a person can do about it (`remedy`)."""
+    """The base of all errors: `message` has the failure and its input, `remedy` what to do."""
 
     code: ClassVar[FailureCode] = FailureCode.INTERNAL_ERROR
 
@@ -61,11 +61,11 @@ class ClipflowError(Exception):
 
 
 class TerminalError(ClipflowError):
-    """A retry cannot help."""
+    """An error that a retry cannot resolve."""
 
 
 class TransientError(ClipflowError):
-    """The same step may succeed when it is retried."""
+    """An error that a retry of the same step may resolve."""
 
 
 class InvalidInputError(TerminalError):
@@ -134,7 +134,7 @@ class DeadlineExceededError(TransientError):
 
 @dataclass(frozen=True)
 class Failure:
-    """What a record says about a run that did not complete."""
+    """The failure of a run, as it is stored in a record."""
 
     code: FailureCode
     message: str

@@ -38,12 +38,12 @@ class TraceContext:
 
     @property
     def traceparent(self) -> str:
-        """As W3C's header of that name has it."""
+        """The value of the W3C header `traceparent`."""
         return f"00-{self.trace_id}-{self.span_id}-{int(self.sampled):02x}"
 
     @classmethod
     def read(cls, header: object) -> Self | None:
-        """The context in a `traceparent` or `X-Amzn-Trace-Id`; None where it is not usable."""
+        """The context in a `traceparent` or `X-Amzn-Trace-Id`; None if it is not usable."""
         if not isinstance(header, str):
             return None
         trace_id, span_id, sampled = _w3c(header) or _x_ray(header) or ("", "", False)
@@ -52,9 +52,9 @@ class TraceContext:
 
 
 def event_trace_context(event_id: UUID, caller: TraceContext | None = None) -> TraceContext:
-    """The trace context of an event's own span: in its sender's trace, else in one named by its id.
+    """The trace context of an event's span: in its sender's trace, else in a trace of its own.
 
-    It follows from the event's id, so it does not have to be passed on.
+    It is derived from the event's id, so it does not have to be passed on.
     """
     span_id = hashlib.sha256(event_id.bytes).hexdigest()[:16]
     if caller:
@@ -96,7 +96,7 @@ class EventBridgeEvent(Model):
 
 
 class PrefectEvent(BaseModel):
-    """The fields of a Prefect event that clipflow decides.
+    """The fields of a Prefect event that clipflow sets.
 
     Attributes:
         payload: `tenantId` and `episodeId`, and as `detail` the whole request as JSON text. Prefect
@@ -145,7 +145,7 @@ def envelope(event_id: UUID, request: BeginClipGeneration, time: datetime) -> st
 def to_prefect_event(body: str, header: str | None = None) -> PrefectEvent:
     """The Prefect event for a queue message's body; `header` is the queue's own of X-Ray.
 
-    Raises InvalidInputError, with the reason, where the body is not a valid event.
+    Raises InvalidInputError, with the reason, if the body is not a valid event.
     """
     raw = parse_json(body, "the message")
     event = EventBridgeEvent.read(raw, "the event")
@@ -172,7 +172,7 @@ def to_prefect_event(body: str, header: str | None = None) -> PrefectEvent:
 def request_text(request: BeginClipGeneration) -> str:
     """`request` as the JSON text that a flow run's parameter `request` holds.
 
-    Only the fields that the contract knows are in it. Raises InvalidInputError where Prefect could
+    Only the fields that the contract knows are in it. Raises InvalidInputError if Prefect could
     not store it.
     """
     detail = request.model_dump(mode="json", exclude_none=True)
@@ -192,6 +192,6 @@ def request_text(request: BeginClipGeneration) -> str:
 def caller_trace_context(
     detail: Mapping[str, Any], header: str | None = None
 ) -> TraceContext | None:
-    """The span that sent the event: from its detail, else from the queue's header."""
+    """The sender's span, from the event's detail or else from the queue's trace header."""
     found = (TraceContext.read(value) for value in (*map(detail.get, _CALLERS), header))
     return next(filter(None, found), None)

@@ -88,7 +88,8 @@ class ShortsKeys:
 
     @property
     def supplied_subtitles(self) -> tuple[str, ...]:
-        """Where a person may put subtitles, the first that is there counts; we write the first."""
+        """Keys where a user may put subtitles. The first existing one is used; clipflow writes to
+        the first."""
         return (self.subtitles, self._key("original.vtt"), self._key("original.json"))
 
     @property
@@ -106,7 +107,7 @@ class ShortsKeys:
 
     @property
     def channel_levels(self) -> str:
-        """The loudness of two channels, where each has a voice of its own."""
+        """The loudness of two channels that each have their own speaker."""
         return self._key("transcript/levels.bin")
 
     def window_sound(self, number: int) -> str:
@@ -156,9 +157,9 @@ def clip_sort_key(clip_id: str) -> str:
 
 
 def record_keys(pk: str, sk: str) -> RecordKeys | None:
-    """The keys of the clip or video whose record has this key; None where it is neither.
+    """The keys of the clip or video whose record has this key; None if it is neither.
 
-    Without the prefix of object keys, so that only `record` and `label` may be used.
+    They lack the prefix of object keys, so only `record` and `label` may be used.
     """
     first, hash_mark, second = pk.partition("#")
     clip = sk.removeprefix(CLIP_SORT_PREFIX)
@@ -170,7 +171,7 @@ def record_keys(pk: str, sk: str) -> RecordKeys | None:
 
 
 def main_track_candidates(tenant_id: str, episode_id: str, prefix: str) -> list[str]:
-    """Keys of the only track of an episode that has no track records: with the prefix first."""
+    """Candidate keys of the only track of an episode without track records, prefixed ones first."""
     key = f"{episode_id}/tracks/main.mp4"
     return list(dict.fromkeys([expand(prefix, tenant_id) + key, key]))
 

@@ -72,7 +72,7 @@ class Model(BaseModel):
 
 
 def parse_json(text: str | bytes, what: str, remedy: str = "") -> Any:
-    """`text` parsed as JSON. Raises InvalidInputError, which names `what`, where it is not JSON or
+    """`text` parsed as JSON. Raises InvalidInputError, which names `what`, if it is not JSON or
     cannot be passed on.
 
     What can be passed on is at most `_MAX_DEPTH` deep, its whole numbers have 64 bits, and its
@@ -97,7 +97,7 @@ def parse_json(text: str | bytes, what: str, remedy: str = "") -> Any:
 
 
 def _invalid_reason(value: object, depth: int) -> str:
-    """Why the value cannot be passed on; empty where it can."""
+    """Why the value cannot be passed on; empty if it can."""
     if depth > _MAX_DEPTH:
         return f"it is nested more than {_MAX_DEPTH} deep"
     if isinstance(value, int) and not -(2**63) <= value < 2**63:

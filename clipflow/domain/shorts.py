@@ -14,7 +14,7 @@ from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.model import Identifier, Model, ObjectKey
 from clipflow.domain.timecode import SubtitleTime, format_clock
 
-# Of the frames with speech: where fewer show the speaker's face, a person is warned.
+# A warning is given if the speaker's face is shown in a smaller share of the frames with speech.
 _IN_FRAME = 0.95
 
 
@@ -122,7 +122,7 @@ class Framing(Model):
     """What was decided about a short's picture.
 
     `speaker_in_frame` is the share of the frames with speech that show the speaker's face whole, or
-    the faces of all who may speak where that is not sure; None where no one is seen to speak.
+    the faces of all who may speak where that is not sure; None if no one is seen to speak.
     `confidence` is how sure the speakers are, from 0 to 1; `cuts` counts the changes of the crop.
     """
 
@@ -133,7 +133,7 @@ class Framing(Model):
 
     @property
     def warning(self) -> str | None:
-        """What a person should look at; None where nothing is to be said."""
+        """A warning for the user; None if there is nothing to warn about."""
         if self.speaker_in_frame is None or self.speaker_in_frame >= _IN_FRAME:
             return None
         return (
@@ -199,7 +199,7 @@ class ShortsResult(Model):
 
 
 def children_failure(shorts: Sequence[Short]) -> Failure | None:
-    """One failure for all shorts that failed; None where none did."""
+    """One failure for all shorts that failed; None if none did."""
     failed = [short for short in shorts if short.code]
     if not failed:
         return None

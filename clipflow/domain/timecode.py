@@ -28,13 +28,13 @@ def parse_timecode(value: object) -> Fraction:
     """Seconds, of a number of seconds or a text: `HH:MM:SS`, `HH:MM:SS.mmm`, `HH:MM:SS,mmm`,
     `MM:SS`, a number of seconds, or a duration of ISO 8601 such as `PT1M30S`, also as `1m30s`.
 
-    Raises ValueError where the value is none of these, is negative or is not finite, and for a
+    Raises ValueError if the value is none of these, is negative or is not finite, and for a
     count of frames, whose rate is not known here.
     """
     if isinstance(value, Fraction):
         return value
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        # A float means the number it is written as: 0.1 is a tenth, not its binary neighbour.
+        # A float is taken as the decimal it is written as: 0.1 is exactly a tenth.
         decimal = Decimal(str(value))
         if not decimal.is_finite() or not 0 <= decimal < 10**9:
             raise ValueError(f"{value} is not a number of seconds from 0")

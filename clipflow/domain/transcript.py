@@ -1,4 +1,4 @@
-"""What is said in a video: words with their times, and the lines they make."""
+"""The transcript of a video: words with their times, and lines made of them."""
 
 import json
 import unicodedata
@@ -14,7 +14,7 @@ from pydantic import Field
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.model import Model, parse_json
 
-# Seconds: a later time is damage, not speech.
+# Seconds: a later time indicates damaged input.
 LONGEST = 48 * 3600
 Seconds = Annotated[float, Field(ge=0, le=LONGEST, allow_inf_nan=False)]
 
@@ -24,10 +24,10 @@ PAUSE = 0.7
 _LONGEST_LINE = 15.0
 _MANY_WORDS = 100
 _SENTENCE_ENDS = tuple(".!?…。！？؟۔।")
-# Seconds: what is longer, or has a longer pause in it, lacks full stops and is no sentence.
+# Seconds: text that is longer, or has a longer pause, lacks full stops and is not a sentence.
 _LONGEST_SENTENCE, _LONG_PAUSE = 30.0, 3.0
 _VOWELS = frozenset("aeiouy")
-# What may stand behind a full stop.
+# Characters that may follow a full stop in a sentence.
 _CLOSING = "\"'”’»)]」』）"
 # Scripts that are written without spaces between words: Thai, Lao, Myanmar, Khmer, kana, Han.
 _UNSPACED = (
@@ -43,7 +43,8 @@ _UNSPACED = (
 
 
 class Word(Model):
-    """One spoken word: when, in seconds from the video's first frame; how sure, from 0 to 1."""
+    """One spoken word, with times in seconds from the video's first frame and a confidence from 0
+    to 1."""
 
     text: Annotated[str, Field(alias="word", min_length=1)]
     start: Seconds
@@ -99,14 +100,14 @@ class Line:
 
 
 def lines(words: Sequence[Word], language: str | None = None) -> list[Line]:
-    """The sentences of `words`; pauses and turns part them too, and whatever is long."""
+    """The lines of `words`: sentences, split at pauses, at speaker turns, and if they are long."""
     return [Line(part) for group in _groups(words, language, PAUSE) for part in _parted(group)]
 
 
 def sentences(words: Sequence[Word], language: str | None = None) -> list[Line]:
-    """The sentences of `words`: a pause inside of one does not part it, as it parts `lines`.
+    """The sentences of `words`. Unlike `lines`, they are not split at pauses.
 
-    Where no full stop is near, as in speech that was written down without any, they are lines.
+    Text without full stops nearby, such as an unpunctuated transcript, is split into lines.
     """
     found: list[Line] = []
     for group in _groups(words, language, _LONG_PAUSE):
@@ -146,7 +147,7 @@ def joined(words: Sequence[Word]) -> str:
 def ends_sentence(
     word: Word, following: Word | None, before: Word | None = None, language: str | None = None
 ) -> bool:
-    """Whether a sentence ends with `word`: the full stop of an abbreviation ends none."""
+    """Whether a sentence ends with `word`. The full stop of an abbreviation does not end one."""
     bare = word.text.rstrip(_CLOSING)
     if not bare.endswith(_SENTENCE_ENDS):
         return False

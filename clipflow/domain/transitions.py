@@ -57,7 +57,7 @@ _OWNED = "#flowRunId = :owner AND #status = :inProgress"
 def claim(
     run_id: str, now: str, initial_attributes: Mapping[str, Any] | None, dead_owner: str | None
 ) -> Update:
-    """To `Generation in Progress`, owned by `run_id`, unless another run is working on it.
+    """The update to `Generation in Progress`, owned by `run_id`, unless another run is active.
 
     `initial_attributes` are set where the record has none of that name; without them the record
     must exist. `dead_owner` is a run known to have ended, whose claim no longer counts.
@@ -85,7 +85,7 @@ def claim(
 
 
 def complete(run_id: str, now: str, made: Mapping[str, Any]) -> Update:
-    """To `Generation Complete`, with what was made; removes what an earlier failure left."""
+    """The update to `Generation Complete`, with the results; removes an earlier failure."""
     return Update(
         sets={"status": ClipStatus.COMPLETE.value, "updatedAt": now, **made},
         removes=("processingError", "failedState"),
@@ -96,7 +96,7 @@ def complete(run_id: str, now: str, made: Mapping[str, Any]) -> Update:
 
 
 def fail(run_id: str, now: str, failure: Failure, made: Mapping[str, Any]) -> Update:
-    """To `Generation Failed`, with the reason, and what was made in spite of it."""
+    """The update to `Generation Failed`, with the reason and any partial results."""
     return Update(
         sets={**_failed(now, failure), **made},
         history=_failed_entry(now, failure),
@@ -106,8 +106,8 @@ def fail(run_id: str, now: str, failure: Failure, made: Mapping[str, Any]) -> Up
 
 
 def fail_unclaimed(run_id: str, now: str, failure: Failure) -> Update:
-    """To `Generation Failed`, by a run that ended before it could claim the record. Only while no
-    other run has claimed it: otherwise the failure would never be reported."""
+    """The update to `Generation Failed` by a run that ended before it could claim the record, which
+    would otherwise never report the failure. It applies only if no other run has claimed it."""
     return Update(
         sets={**_failed(now, failure), "flowRunId": run_id},
         history=_failed_entry(now, failure),

@@ -131,7 +131,7 @@ class Named(BaseModel):
 
 
 class Answer(BaseModel):
-    """The moments, best first; none where there is no good one."""
+    """The moments, best first; none if there is no good one."""
 
     moments: list[Named]
 
@@ -139,8 +139,8 @@ class Answer(BaseModel):
 def choices(speech: Speech, count: int, model: str | Model) -> list[Choice]:
     """What `model` (as pydantic-ai names it, or one of its models) likes, best first.
 
-    Raises ModelRefusedError where no model has that name, its key is missing or the server turns
-    the request down; ModelUnavailableError where there is no answer, or none of the wanted form.
+    Raises ModelRefusedError if no model has that name, its key is missing or the server turns
+    the request down; ModelUnavailableError if there is no answer, or none of the wanted form.
     """
     with telling_failures(str(model) if isinstance(model, str) else model.model_name):
         return asyncio.run(_choices(speech, count, model))

@@ -20,7 +20,7 @@ def pick(transcript: Transcript, brief: Brief, model: str | None = None) -> list
     the target is one moment with all that is said in it, even where that is too short. It must not
     be called where an event loop runs.
 
-    Raises NoMomentsError where nothing is said, and what `language_model.choices` raises.
+    Raises NoMomentsError if nothing is said, and what `language_model.choices` raises.
     """
     speech = Speech.of(transcript.words, brief, transcript.language)
     if not speech.pieces:
@@ -69,7 +69,7 @@ def everything(speech: Speech) -> Moment:
 
 
 def fitted(speech: Speech, span: PieceRange) -> PieceRange | None:
-    """`span` grown or shrunk to a moment's length; None where that cannot be.
+    """`span` grown or shrunk to a moment's length; None if that cannot be.
 
     What is too long keeps its beginning. What is too short grows by a piece at a time, over the
     shorter silence first. Both begin and end with a sentence where one is near enough.

@@ -19,7 +19,7 @@ MOST_SHARED = Fraction(1, 10)
 class Brief:
     """How many moments, how long each should be, and how long the video is, both in seconds.
 
-    `duration_seconds` is None where no one knows: then the video ends where the speech does.
+    `duration_seconds` is None if it is unknown; the video then counts as ending with the speech.
     """
 
     count: int
@@ -45,8 +45,8 @@ class Choice:
     title: str
 
 
-# Microseconds: a moment begins so long before its first word at most, and ends so long after its
-# last: an ear wants a breath, not a gap.
+# Microseconds by which a moment begins before its first word, and ends after its last, at most:
+# speech that is cut too closely sounds abrupt.
 _BREATH_BEFORE, _BREATH_AFTER = 250_000, 350_000
 # Microseconds that words may overlap by and still be parted, where there is no pause to be had:
 # an aligner's times are not surer than that.
@@ -69,7 +69,7 @@ class Pause:
 
     @property
     def milliseconds(self) -> range:
-        """The whole milliseconds in it, its ends included; none where words overlap."""
+        """The whole milliseconds in it, its ends included; none if words overlap."""
         return range(-(-self.start // 1000), self.end // 1000 + 1)
 
     def nearest(self, time: int) -> int:

@@ -63,7 +63,7 @@ class SourceChoice:
         """The keys to try for a segment's source, in order; the first that exists is used.
 
         There is more than one key only for an episode without track records. Raises
-        InvalidInputError where it is the key of a track whose record is not valid.
+        InvalidInputError if it is the key of a track whose record is not valid.
         """
         named = segment.source_key or self.clip_source or self._track_key(segment.speaker)
         return [named] if named else self.main_candidates
@@ -119,7 +119,7 @@ def source_clip(
 ) -> SourcedClip:
     """Find each segment's source, and its audio track where the clip names one.
 
-    Raises SourceNotFoundError where a segment has no source.
+    Raises SourceNotFoundError if a segment has no source.
     """
     ordered = [choice.with_audio_track(segment) for segment in in_play_order(list(segments))]
     heads: dict[tuple[str, ...], ObjectHead] = {}

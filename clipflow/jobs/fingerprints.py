@@ -180,7 +180,7 @@ def of_playlist(texts: Sequence[str], etags: Mapping[str, str]) -> str:
 
 
 def file_digest(name: str) -> str:
-    """Of the content of a file or a folder on this machine; empty where there is none.
+    """Of the content of a file or a folder on this machine; empty if there is none.
 
     Of a large file its length, beginning and end: models have gigabytes, and their weights differ
     everywhere.

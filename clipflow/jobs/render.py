@@ -72,7 +72,7 @@ def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) 
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
         return Short.made(job.number, key, moment, head.size, _stored_framing(head))
-    # Not yet there where it could not be cut before: this is then the short's error, and only its.
+    # The segment is missing if it could not be cut before. Its error then fails only this short.
     planned = plan_moment(job.keys, job.config, job.number, moment, objects)
     make_moment(planned, objects, machine, force=False)
     with span("render") as work, work_folder(machine.scratch, _needed(job)) as scratch:

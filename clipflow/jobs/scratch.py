@@ -39,7 +39,7 @@ def work_folder(scratch: Path, needed: int) -> Iterator[Path]:
     """A new folder in `scratch` with `needed` bytes reserved, removed at the end of the block.
 
     Removes folders of processes that have ended. Waits while other work has reserved the space.
-    Raises DiskFullError where the space would not suffice without other work either, and where the
+    Raises DiskFullError if the space would not suffice without other work either, and if the
     disk becomes full within the block.
     """
     scratch.mkdir(parents=True, exist_ok=True)

@@ -66,7 +66,7 @@ def video_metadata(
 def find_source(candidates: list[str], objects: ObjectStore) -> ObjectHead:
     """The first of `candidates` that exists; the etag of a playlist stands for what it names, too.
 
-    Raises SourceNotFoundError where none does.
+    Raises SourceNotFoundError if none does.
     """
     for key in candidates:
         head = objects.head(key)
@@ -159,7 +159,7 @@ class SegmentPlan:
 def span_within(span: Span, source: Probe) -> Span:
     """The span; an end up to a second past the source's is clamped to it.
 
-    Raises InvalidInputError where it ends later than that.
+    Raises InvalidInputError if it ends later than that.
     """
     if source.duration is None or span.end <= source.duration:
         return span

@@ -39,8 +39,8 @@ _LARGEST_CONFIG_BYTES = 1 << 20
 def read_config(keys: ShortsKeys, objects: ObjectStore) -> ShortsConfig:
     """The video's config, read and checked.
 
-    Raises SourceNotFoundError where there is none, or no such background; InvalidInputError where
-    it cannot be meant; what `probe_source` raises where the background is no video.
+    Raises SourceNotFoundError if there is none, or no such background; InvalidInputError if
+    it is invalid; what `probe_source` raises if the background is not a video.
     """
     text = objects.data(keys.config, _LARGEST_CONFIG_BYTES)
     config = ShortsConfig.read(parse_json(text, keys.config, "Correct it."), keys.config)
@@ -86,7 +86,7 @@ def choose_moments(
 
 
 def read_moments(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:
-    """The moments chosen before, best first. Raises InvalidInputError where they cannot be read."""
+    """The moments chosen before, best first. Raises InvalidInputError if they cannot be read."""
     text = objects.text(keys.moments, _LARGEST_MOMENTS_BYTES)
     values = parse_json(text, keys.moments, "Delete it.")
     if not isinstance(values, list):
@@ -119,7 +119,7 @@ def plan_moments(
 ) -> list[PlannedMoment]:
     """What to cut for each moment that is within the video.
 
-    The others fail when their shorts are rendered. Raises InvalidInputError where there are only
+    The others fail when their shorts are rendered. Raises InvalidInputError if there are only
     others.
     """
     head, probe, target = _source(keys, config, objects)
@@ -141,7 +141,7 @@ def plan_moments(
 def plan_moment(
     keys: ShortsKeys, config: ShortsConfig, number: int, moment: Moment, objects: ObjectStore
 ) -> PlannedMoment:
-    """What to cut for one moment. Raises InvalidInputError where it is not within the video."""
+    """What to cut for one moment. Raises InvalidInputError if it is not within the video."""
     head, probe, target = _source(keys, config, objects)
     span = span_within(Span(moment.start, moment.end), probe)
     return PlannedMoment(number, keys, SegmentPlan(keys.segment(number), head, probe, span, target))

@@ -100,12 +100,12 @@ def plan_windows(
     *,
     force: bool,
 ) -> list[SpeechWindow]:
-    """The windows to transcribe; none where the transcript is there already, made from the same.
+    """The windows to transcribe; none if the transcript is there already, made from the same.
 
     Subtitles that a user put beside the video are taken as its transcript. Else the sound of each
     window is stored, and one language is decided on for all of them: the config's, or the one
     detected. Raises SourceNotFoundError without a video or a speaker's file, InvalidInputError
-    where there is no sound or no such track, and what reading it and the recogniser raise.
+    if there is no sound or no such track, and what reading it and the recogniser raise.
     """
     video = find_source([keys.original], objects)
     supplied = _supplied_subtitles(keys, objects)
@@ -277,7 +277,7 @@ def _made_from(
     objects: ObjectStore,
     models: Models,
 ) -> str:
-    """Of the transcript. Raises SourceNotFoundError where a speaker's file is missing."""
+    """Of the transcript. Raises SourceNotFoundError if a speaker's file is missing."""
     tracks = {} if supplied else config.speaker_tracks or {}
     speakers = {
         name: find_source([track], objects).etag if isinstance(track, str) else track
@@ -311,7 +311,7 @@ def _window_bytes(window: SpeechWindow) -> int:
 
 
 def _supplied_subtitles(keys: ShortsKeys, objects: ObjectStore) -> ObjectHead | None:
-    """The subtitles that a user put beside the video; None where there are only our own."""
+    """The subtitles that a user put beside the video; None if there are only our own."""
     heads = (objects.head(key) for key in keys.supplied_subtitles)
     return next((head for head in heads if head and not is_ours(head)), None)
 
@@ -319,7 +319,7 @@ def _supplied_subtitles(keys: ShortsKeys, objects: ObjectStore) -> ObjectHead | 
 def _check_times(
     transcript: Transcript, name: str, video: ObjectHead, objects: ObjectStore
 ) -> None:
-    """Raises InvalidInputError where the subtitles begin after the end of the video."""
+    """Raises InvalidInputError if the subtitles begin after the end of the video."""
     duration = probe_source(open_source(video, objects)).duration
     begins = Fraction(str(transcript.words[0].start))
     if duration is None or begins < duration:
@@ -372,7 +372,7 @@ def transcribe_file(
     the folder of temporary files: 115 MB for each hour of sound. `speaker_tracks` has the sound of
     each speaker: one of the file's audio tracks, from 0, or a file that begins when this one does.
 
-    Raises MediaRefusedError where there is no sound, InvalidInputError where there is no such
+    Raises MediaRefusedError if there is no sound, InvalidInputError if there is no such
     track, and what reading them and the transcriber raise.
     """
     source = LocalSource(path)

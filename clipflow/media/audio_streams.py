@@ -27,14 +27,14 @@ _SECONDARY = (
 def audio_stream(
     container: InputContainer, name: str, track: AudioTrack | None = None
 ) -> AudioStream | None:
-    """The audio stream `track`, or the one that players choose; None where there is no audio.
+    """The audio stream `track`, or the one that players choose; None if there is no audio.
 
     That is the first of those that are flagged as default, else the first; commentaries and
     descriptions come after the others. Tracks without samples and those that cannot be decoded are
     chosen only by their number. `track` is a number among all audio streams, or a language.
 
-    Raises MediaRefusedError where there is audio, but none that can be decoded, InvalidInputError
-    where there is no such track.
+    Raises MediaRefusedError if there is audio, but none that can be decoded, InvalidInputError
+    if there is no such track.
     """
     streams = list(container.streams.audio)
     candidates = streams
@@ -76,7 +76,7 @@ def _listed(streams: list[AudioStream]) -> str:
 
 def has_decoder(stream: Stream) -> bool:
     """Whether libavcodec has a decoder for the stream."""
-    # PyAV gives None where libavcodec has no decoder, although its type stubs do not say so.
+    # PyAV gives None if libavcodec has no decoder, although its type stubs do not say so.
     context: object = stream.codec_context
     return context is not None
 
@@ -95,7 +95,7 @@ def decode(stream: AudioStream, packet: "Packet[Any] | None") -> list[AudioFrame
     """The frames of one packet, or with None those that the decoder still holds.
 
     Use it instead of PyAV's own methods, which may abort the process: see `_kept`. Raises
-    FFmpegError where the packet cannot be decoded.
+    FFmpegError if the packet cannot be decoded.
     """
     frames = stream.codec_context.decode(packet)
     for frame in frames:

@@ -44,7 +44,7 @@ def encode_segment(
 ) -> None:
     """Encode the segment at `path` from `window`: H.264 and FLAC, every frame of the span.
 
-    Raises what `ffmpeg.run` raises, and MediaRefusedError where the frames are not those of the
+    Raises what `ffmpeg.run` raises, and MediaRefusedError if the frames are not those of the
     span.
     """
     action, pixels = f"cutting {window.span} of {source.name}", target.width * target.height
@@ -94,7 +94,7 @@ def samples(duration: Fraction, rate: int) -> int:
 def verify_frame_count(window: Window, path: Path, action: str) -> None:
     """Check that the video at `path` has every frame of the window.
 
-    Raises MediaRefusedError where it has not.
+    Raises MediaRefusedError if it has not.
     """
     planned, made = len(window.frames), count_frames(path)
     if not made or (window.frames_are_packets and planned != made):
@@ -361,7 +361,7 @@ def verify_frames(
     """Decode the segment at `path` completely and compare the times of its frames with `planned`.
 
     `planned` are in units of TIMESCALE, in order; `folder` holds a temporary file. Raises
-    MediaRefusedError where a frame does not decode without errors, is missing, added or shown at
+    MediaRefusedError if a frame does not decode without errors, is missing, added or shown at
     another time.
     """
     listing = folder / "frames.txt"

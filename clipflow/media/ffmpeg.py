@@ -113,8 +113,8 @@ def run(
     files, and only in clipflow's intermediate formats. Where `duration`, the output's length in
     seconds, is given, progress is reported.
 
-    Raises MediaRefusedError where ffmpeg fails on its input or writes too much,
-    MediaInterruptedError where another process kills it, DeadlineExceededError at the timeout and
+    Raises MediaRefusedError if ffmpeg fails on its input or writes too much,
+    MediaInterruptedError if another process kills it, DeadlineExceededError at the timeout and
     DiskFullError. No process of its group is left in any case.
     """
     timeout = machine.ffmpeg_timeout or timeout
@@ -166,7 +166,7 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 def _wait(process: subprocess.Popen[bytes], timeout: float, poll: Callable[[], None]) -> int:
     """The exit status of `process`; calls `poll` while it runs.
 
-    Raises TimeoutExpired where it runs longer than `timeout` seconds.
+    Raises TimeoutExpired if it runs longer than `timeout` seconds.
     """
     end, pause = time.monotonic() + timeout, 0.0005
     while not _reap(process, os.WNOHANG):
@@ -229,7 +229,7 @@ def _die_with_parent() -> tuple[str, ...]:
 
 
 def seconds_written(text: bytes) -> float | None:
-    """Seconds of output by the last progress report in `text`; None where there is none."""
+    """Seconds of output by the last progress report in `text`; None if there is none."""
     found = _OUT_TIME.findall(text)
     return int(found[-1]) / 1e6 if found else None
 

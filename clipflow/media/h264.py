@@ -29,7 +29,7 @@ class NalType(IntEnum):
 
 
 def nal_type(unit: bytes) -> int:
-    """The unit's type. Raises ValueError where its first byte is invalid."""
+    """The unit's type. Raises ValueError if its first byte is invalid."""
     if not unit or unit[0] & 0x80 or not unit[0] & 0x1F:
         raise ValueError("a NAL unit is damaged")
     return unit[0] & 0x1F
@@ -38,7 +38,7 @@ def nal_type(unit: bytes) -> int:
 def nal_units(data: bytes, length_size: int) -> Iterator[bytes]:
     """The units of one packet; `length_size` is the size of a length in bytes, or `ANNEX_B`.
 
-    Raises ValueError where the units do not fill the packet.
+    Raises ValueError if the units do not fill the packet.
     """
     return (
         _split_by_start_codes(data)
@@ -102,7 +102,7 @@ class SequenceParameters:
 
     @property
     def reencode_reason(self) -> str:
-        """The reason why such a stream cannot be copied into a segment; empty where it can."""
+        """The reason why such a stream cannot be copied into a segment; empty if it can."""
         if self.depth != 8:
             return f"the source has {self.depth} bits a sample"
         if self.chroma != 1:
@@ -140,12 +140,12 @@ class _Bits:
 
 
 def first_exp_golomb(data: bytes) -> int:
-    """The first Exp-Golomb coded number in `data`. Raises ValueError where there is none."""
+    """The first Exp-Golomb coded number in `data`. Raises ValueError if there is none."""
     return _Bits(data[:16]).unsigned()
 
 
 def parse_sequence_parameters(unit: bytes) -> SequenceParameters:
-    """Parse a NAL unit with a sequence parameter set. Raises ValueError where it is truncated."""
+    """Parse a NAL unit with a sequence parameter set. Raises ValueError if it is truncated."""
     bits = _Bits(unit[1:])
     profile, constraints, level = bits.take(8), bits.take(8), bits.take(8)
     number = bits.unsigned()
@@ -289,12 +289,12 @@ class ParameterSets:
 
     @property
     def sequences(self) -> list[SequenceParameters]:
-        """The parsed sequence parameter sets. Raises ValueError where one is invalid."""
+        """The parsed sequence parameter sets. Raises ValueError if one is invalid."""
         return [parse_sequence_parameters(bytes.fromhex(unit)) for unit in self.sequence]
 
     @property
     def unused_id(self) -> int:
-        """The lowest id that none of these sets has. Raises ValueError where all are used."""
+        """The lowest id that none of these sets has. Raises ValueError if all are used."""
         used = {sequence.id for sequence in self.sequences}
         used |= {first_exp_golomb(bytes.fromhex(unit)[1:]) for unit in self.picture}
         free = next((number for number in _IDS if number not in used), None)
@@ -339,7 +339,7 @@ def length_size(header: bytes) -> int:
 def parameter_sets(header: bytes) -> ParameterSets:
     """The sets in a stream's header, which is an avcC or has units with start codes.
 
-    Raises ValueError where the header has none or is invalid.
+    Raises ValueError if the header has none or is invalid.
     """
     found = list(_avcc_units(header) if _is_avcc(header) else nal_units(header, ANNEX_B))
     kinds = [nal_type(unit) for unit in found]

@@ -146,7 +146,7 @@ class Playlist:
 def parse_playlist(text: str, key: str) -> Playlist | str:
     """The media playlist in `text`, or the key of the best variant if it is a master playlist.
 
-    Raises InvalidInputError where it is neither, or cannot be cut exactly.
+    Raises InvalidInputError if it is neither, or cannot be cut exactly.
     """
     _check_text(text, key)
     try:
@@ -170,7 +170,7 @@ def parse_playlist(text: str, key: str) -> Playlist | str:
 def resolve_uri(key: str, uri: str) -> str:
     """The key that `uri` refers to in the playlist at `key`.
 
-    Raises InvalidInputError where it is not in the playlist's folder or below.
+    Raises InvalidInputError if it is not in the playlist's folder or below.
     """
     folder = posixpath.dirname(key)
     try:
@@ -293,7 +293,7 @@ def _ranges_in_queries(segments: Sequence[Any], key: str) -> dict[int, str]:
     """The byte ranges of chunks whose addresses have them in queries: `all.ts?start=0&end=99`.
 
     Some servers cut chunks out of one file so; in a bucket only the file is there. By the number of
-    the chunk, as `length@offset`. Raises InvalidInputError where several chunks are of one object,
+    the chunk, as `length@offset`. Raises InvalidInputError if several chunks are of one object,
     and their addresses do not say which bytes of it.
     """
     groups: dict[str, list[int]] = {}

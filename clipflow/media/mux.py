@@ -50,7 +50,7 @@ def to_ticks(time: Fraction) -> int:
 def encoded_run(path: Path, frames: Sequence[Fraction]) -> PacketRun:
     """All packets of an encoded file; its frames, in order, are shown at `frames` seconds.
 
-    Raises MediaRefusedError where their numbers differ.
+    Raises MediaRefusedError if their numbers differ.
     """
     with av.open(str(path)) as container:
         found = [packet.pts or 0 for packet in video_packets(container)]
@@ -171,7 +171,7 @@ class StitchResult:
 def stitch(pieces: Sequence[SegmentFile], path: Path) -> StitchResult:
     """Join `pieces`, in order, into an MP4 at `path`: H.264 copied, AAC, faststart.
 
-    Raises MediaRefusedError where the segments differ in format, and what `source_errors` raises.
+    Raises MediaRefusedError if the segments differ in format, and what `source_errors` raises.
     """
     with source_errors("a segment of the clip"):
         return _stitched(pieces, path)

@@ -38,7 +38,7 @@ _COVER = av.stream.Disposition.attached_pic
 def video_stream(container: InputContainer, name: str) -> VideoStream:
     """The video stream to cut: the best one that can be decoded and is not a cover image.
 
-    Raises MediaRefusedError where there is none.
+    Raises MediaRefusedError if there is none.
     """
     moving = [s for s in container.streams.video if not s.disposition & _COVER and has_decoder(s)]
     if not moving:
@@ -54,7 +54,7 @@ def first_frame(
 ) -> tuple[VideoFrame, Fraction] | None:
     """The first frame near the beginning that can be decoded, and the source's time zero.
 
-    The time is in seconds on the container's clock. None where no frame with a timestamp can be
+    The time is in seconds on the container's clock. None if no frame with a timestamp can be
     decoded. Raises MediaRefusedError for a picture that is too large to be decoded safely.
     """
     check_picture_size(picture.codec_context.width, picture.codec_context.height, name)
@@ -153,8 +153,8 @@ class Probe:
     square pixels: the coded one turned by `rotation` degrees counter-clockwise, a multiple of 90,
     and then, where it is `mirrored`, with left and right exchanged.
     `coded_size` is that of the first frame, as it is coded.
-    `audio` is None where the source has no audio. `duration` is in seconds from there,
-    None where the container does not declare it. `parameter_sets` are those of a video stream whose
+    `audio` is None if the source has no audio. `duration` is in seconds from there,
+    None if the container does not declare it. `parameter_sets` are those of a video stream whose
     packets can be copied unchanged into a segment; otherwise they are None, and `reencode_reason`
     gives the reason. Where it is `interlaced`, frames may consist of two fields of different times;
     each decoded frame is flagged.
@@ -187,7 +187,7 @@ class Probe:
 def probe_source(source: Source, track: AudioTrack | None = None) -> Probe:
     """Read the header and the first frame of `source`; its audio is `track`, or the default one.
 
-    Raises MediaRefusedError where it has no video that can be decoded, InvalidInputError where it
+    Raises MediaRefusedError if it has no video that can be decoded, InvalidInputError if it
     has no such track, and what `source_errors` raises.
     """
     with source_errors(source.name), source.open(Fraction(0), Fraction(1)) as container:
@@ -233,7 +233,7 @@ class SoundProbe:
     """The start and duration of a source's audio; the source may have video or not.
 
     `start` is time zero in seconds on the container's own clock: that of `Probe`, or the start of
-    the audio where there is no video. `duration` is in seconds from there, None where
+    the audio where there is no video. `duration` is in seconds from there, None if
     the container does not declare it. `is_estimated` is true where the format has no header that
     stores the duration. `track` is the number of the audio among the source's tracks, from 0.
     """
@@ -252,7 +252,7 @@ _RAW_FORMATS = ("aac", "ac3", "amr", "dts", "eac3", "mp3")
 def probe_sound(source: Source, track: AudioTrack | None = None) -> SoundProbe:
     """Read the header of `source`, and its first frame where it has a picture.
 
-    Raises MediaRefusedError where it has no audio that can be decoded, InvalidInputError where it
+    Raises MediaRefusedError if it has no audio that can be decoded, InvalidInputError if it
     has not the audio track `track`, and what `source_errors` raises.
     """
     with source_errors(source.name), source.open(Fraction(0), Fraction(1)) as container:
@@ -295,7 +295,7 @@ def several_recordings(name: str) -> MediaRefusedError:
 
 
 def _check_clock(container: InputContainer, picture: VideoStream, source: FileSource) -> None:
-    """Raises MediaRefusedError where the file is several recordings, each with a clock of its own.
+    """Raises MediaRefusedError if the file is several recordings, each with a clock of its own.
 
     A player shows the recordings one after another, but the same time then occurs in several of
     them, and libavformat reports the duration of one as that of the file.

@@ -139,7 +139,7 @@ class RangeFile:
         return data
 
     def _buffered(self, count: int) -> bytes:
-        """Up to `count` bytes that are in memory already; none where a request is needed."""
+        """Up to `count` bytes that are in memory already; none if a request is needed."""
         number, offset = divmod(self._position, BLOCK)
         if block := self._cache.get(self._identity, number):
             return block[offset : offset + count]

@@ -77,7 +77,7 @@ class Soundtrack:
     def finish(self) -> Iterator[Packet[Any]]:
         """Flush the decoder and the resampler and return the remaining packets.
 
-        Raises MediaRefusedError where there were packets and none of them could be decoded.
+        Raises MediaRefusedError if there were packets and none of them could be decoded.
         """
         for frame in self._decode(None):
             yield from self._add_frame(frame, Fraction(0))

@@ -39,7 +39,7 @@ _MAX_GAP = 1 << 16
 def span_ranges(container: InputContainer, start: Fraction, end: Fraction) -> list[ByteRange]:
     """The merged byte ranges of all streams' packets from a keyframe before `start` to `end`.
 
-    Times are in seconds from the source's first frame, approximately. Empty where the container has
+    Times are in seconds from the source's first frame, approximately. Empty if the container has
     no usable index.
     """
     picture = reference_stream(container)
@@ -71,7 +71,7 @@ def _keyframe_before(stream: Stream, time: Fraction) -> IndexEntry | None:
 
 
 def byte_rate(container: InputContainer, size: int, time: Fraction) -> Fraction:
-    """The approximate bytes a second of a file of `size` bytes; 0 where it is unknown."""
+    """The approximate bytes a second of a file of `size` bytes; 0 if it is unknown."""
     if container.duration:
         return Fraction(size * av.time_base, container.duration)
     picture = reference_stream(container)
@@ -189,7 +189,7 @@ def _analyzed(
 class FileSource:
     """One self-contained object of `size` bytes: MP4, MOV, MKV, WebM or TS.
 
-    `fetch` reads bytes of the version that `etag` identifies, and raises where it was replaced.
+    `fetch` reads bytes of the version that `etag` identifies, and raises if it was replaced.
     """
 
     name: str

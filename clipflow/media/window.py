@@ -98,8 +98,8 @@ class Window:
 def fetch_window(source: Source, probe: Probe, span: Span, path: Path) -> Window:
     """Read `span` of `source` into a window at `path`.
 
-    Raises InvalidInputError where no frame lies in the span, MediaRefusedError where it cannot be
-    decoded from any keyframe or no window can hold it, MediaInterruptedError where the source ends
+    Raises InvalidInputError if no frame lies in the span, MediaRefusedError if it cannot be
+    decoded from any keyframe or no window can hold it, MediaInterruptedError if the source ends
     before the span does.
     """
     for lead in (*_LEADS, span.start):
@@ -133,7 +133,7 @@ def _from_the_start(window: Window, name: str) -> Window:
     only where the screen changes. Where the span's first frame is late, the frame before it is
     moved to the span's start, or where there is none, the first frame itself.
 
-    Raises InvalidInputError where no frame is shown in the span, or for less than a frame lasts.
+    Raises InvalidInputError if no frame is shown in the span, or for less than a frame lasts.
     """
     if window.frames and window.frames[0] <= _LONGEST_WAIT:
         return window
@@ -293,7 +293,7 @@ def sub_window(
 def _open_output(path: Path, picture: VideoStream, name: str) -> OutputContainer:
     """Open a new file at `path` in a container format that supports the codec of `picture`.
 
-    Raises MediaRefusedError where no format does.
+    Raises MediaRefusedError if no format does.
     """
     codec = picture.codec_context.codec.name
     if codec in _supported_codecs("nut"):
@@ -342,7 +342,7 @@ class _Copy:
     from_start: bool
     # Whether the container extends to the end of the source.
     to_end: bool
-    # The approximate start of the container, in seconds from the source's first frame; None where
+    # The approximate start of the container, in seconds from the source's first frame; None if
     # the container's clock is the source's.
     expected: Fraction | None = None
     decodable: bool = False

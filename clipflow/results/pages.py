@@ -194,7 +194,7 @@ def shown_lines(transcript: Transcript, marks: MomentMarks) -> list[ShownLine]:
 
 
 def player_captions(transcript: Transcript, marks: MomentMarks, short: Short) -> str | None:
-    """A short's words as WebVTT in a data: URI, for its player; None where it has no words.
+    """A short's words as WebVTT in a data: URI, for its player; None if it has no words.
 
     Not a file of its own: browsers let a page on a disk read no other file.
     """

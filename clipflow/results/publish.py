@@ -36,7 +36,7 @@ def put_shorts_page(
 ) -> dict[str, str]:
     """Store the page of `shorts`, with those that failed, unless the same page is already there.
 
-    Returns its posters, data: URIs by the key of their video; none where the page was there. Raises
+    Returns its posters, data: URIs by the key of their video; none if the page was there. Raises
     what reading the transcript and storing raise.
     """
     transcript = read_transcript(keys, objects)

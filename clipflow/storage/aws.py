@@ -62,7 +62,7 @@ def error_code(error: ClientError) -> str:
 @contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
     """Turn what the SDK raises while `doing` something into a StorageUnavailableError with its
-    cause, or a StorageRefusedError where S3 will refuse it again."""
+    cause, or a StorageRefusedError if S3 will refuse it again."""
     try:
         yield
     except ClientError as error:

@@ -61,14 +61,14 @@ class ObjectHead:
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """One bucket. Every method raises StorageUnavailableError where S3 does not answer as it
+    """One bucket. Every method raises StorageUnavailableError if S3 does not answer as it
     should."""
 
     client: "S3Client"
     bucket: str
 
     def head(self, key: str) -> ObjectHead | None:
-        """The object's head, or None where there is no such object."""
+        """The object's head, or None if there is no such object."""
         with storage_errors(f"looking up {key}"):
             try:
                 answer = self.client.head_object(Bucket=self.bucket, Key=key)
@@ -142,7 +142,7 @@ class ObjectStore:
             return data, len(data) if length is None else length
 
     def text(self, key: str, limit: int) -> str:
-        """A small text object. Raises what `data` raises, InvalidInputError where it is not
+        """A small text object. Raises what `data` raises, InvalidInputError if it is not
         UTF-8."""
         try:
             return self.data(key, limit).decode()
@@ -153,7 +153,7 @@ class ObjectStore:
         """The bytes `start ≤ place < end` of exactly the object that `head` describes.
 
         An interrupted read is resumed where it stopped, a few times. Raises SourceNotFoundError,
-        SourceChangedError where the object was replaced, DeadlineExceededError where S3 does not
+        SourceChangedError if the object was replaced, DeadlineExceededError if S3 does not
         answer.
         """
         got, interruptions = bytearray(), 0

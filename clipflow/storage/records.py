@@ -51,13 +51,13 @@ class ClaimedRecord:
 
 @dataclass(frozen=True)
 class RecordStore:
-    """The records of clips and tracks. Every method raises StorageUnavailableError where DynamoDB
+    """The records of clips and tracks. Every method raises StorageUnavailableError if DynamoDB
     does not answer as it should."""
 
     table: "Table"
 
     def clip(self, keys: ClipKeys) -> ClipRecord | None:
-        """The clip's record, or None where there is none."""
+        """The clip's record, or None if there is none."""
         item = self._item(keys)
         return ClipRecord.read(plain(item), f"the record of {keys.label}") if item else None
 
@@ -66,7 +66,7 @@ class RecordStore:
         return list(plain(self._item(keys).get("shorts", [])))
 
     def owner(self, keys: RecordKeys) -> str | None:
-        """The flow run that claimed the record last; None where none has."""
+        """The id of the flow run that last claimed the record; None if none has."""
         owner = self._item(keys).get("flowRunId")
         return str(owner) if owner else None
 
@@ -92,10 +92,10 @@ class RecordStore:
         initial_attributes: Mapping[str, Any] | None = None,
         dead_owner: str | None = None,
     ) -> Claim:
-        """Set In Progress: make `run_id` the record's owner, unless another run is at work on it.
+        """Set In Progress: make `run_id` the record's owner, unless another run is working on it.
 
         `initial_attributes` are set where the record has none of that name. A second claim of the
-        same run is granted and changes nothing. Raises InvalidInputError where there is no record
+        same run is granted and changes nothing. Raises InvalidInputError if there is no record
         and no `initial_attributes` to create one from.
         """
         attributes = None if initial_attributes is None else _decimals(initial_attributes)
@@ -112,19 +112,19 @@ class RecordStore:
         return Claim(granted=owner == run_id, owner=owner)
 
     def complete(self, keys: RecordKeys, run_id: str, result: Model) -> None:
-        """Set Complete. Raises OwnershipLostError where another run owns the record by now."""
+        """Set Complete. Raises OwnershipLostError if another run owns the record by now."""
         self._finish(keys, transitions.complete(run_id, _now(), _attributes(result)), run_id)
 
     def fail(
         self, keys: RecordKeys, run_id: str, failure: Failure, result: Model | None = None
     ) -> None:
-        """Set Failed. Raises OwnershipLostError where another run owns the record by now."""
+        """Set Failed. Raises OwnershipLostError if another run owns the record by now."""
         update = transitions.fail(run_id, _now(), failure, _attributes(result))
         self._finish(keys, update, run_id)
 
     def fail_unclaimed(self, keys: RecordKeys, run_id: str, failure: Failure) -> bool:
         """Set Failed, by a run that ended before it claimed the record. Returns whether it did:
-        False where there is no record, or another run has claimed it."""
+        False if there is no record, or another run has claimed it."""
         update = transitions.fail_unclaimed(run_id, _now(), failure)
         return self._apply(keys, update) is None
 
@@ -145,7 +145,7 @@ class RecordStore:
                 yield ClaimedRecord(keys, str(item.get("flowRunId", "")), str(item["updatedAt"]))
 
     def _item(self, keys: RecordKeys) -> Mapping[str, Any]:
-        """The item as it is; empty where there is none."""
+        """The item as it is; empty if there is none."""
         with storage_errors(f"reading the record of {keys.label}"):
             return self.table.get_item(Key=keys.record, ConsistentRead=True).get("Item", {})
 

@@ -147,7 +147,7 @@ def _fits(words: Sequence[Word]) -> bool:
 
 
 def _break(words: Sequence[Word]) -> int | None:
-    """Before which word the second row begins; None where two rows are too few."""
+    """Before which word the second row begins; None if two rows are too few."""
     texts = [(joined(words[:at]), joined(words[at:])) for at in range(1, len(words))]
     widest = [max(width(upper), width(lower)) for upper, lower in texts]
     if not widest or min(widest) > COLUMNS:

@@ -118,7 +118,7 @@ class _Deepgram(_Shape):
 def read_transcript_json(text: str, name: str, language: str | None = None) -> Transcript:
     """The words in `text`; which program wrote it follows from its fields.
 
-    Raises InvalidInputError naming `name` and the fields at fault, or where no program is known
+    Raises InvalidInputError naming `name` and the fields at fault, or if no program is known
     that writes such a file.
     """
     value = parse_json(text, name, REMEDY)

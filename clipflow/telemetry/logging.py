@@ -101,7 +101,7 @@ def emit_metric(metric: MetricEvent, message: str, **values: Any) -> None:
     """Log `message`, for people, with the fields of `metric` and any others in `values`.
 
     The metric filters and alarms in `infra/` read these fields; a test holds both sides together.
-    Raises TypeError where a field is missing, because a filter would then count nothing.
+    Raises TypeError if a field is missing, because a filter would then count nothing.
     """
     missing = set(metric.fields) - values.keys()
     if missing:

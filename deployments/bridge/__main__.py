@@ -1,4 +1,4 @@
-"""`python -m deployments.bridge`: forwards events, and sweeps, until SIGTERM or SIGINT."""
+"""`python -m deployments.bridge`: forwards events and runs the sweep until SIGTERM or SIGINT."""
 
 import asyncio
 import logging
@@ -21,12 +21,12 @@ from deployments.bridge.consumer import Consumer, Queue, Timings
 from deployments.bridge.prefect_server import Server
 from deployments.bridge.sweep import Sweep
 
-# Not by __name__, which is __main__ here.
+# Not `__name__`, because that is `__main__` here.
 logger = logging.getLogger("deployments.bridge")
 
 
 class BridgeSettings(BaseSettings):
-    """The bridge's part of the environment; where the server is, Prefect's own settings say."""
+    """The bridge's environment variables. Prefect's own settings name the Prefect server."""
 
     queue_name: str = Field(
         default="clipflow-events",
@@ -44,14 +44,15 @@ class BridgeSettings(BaseSettings):
 
 
 async def run_bridge(settings: BridgeSettings, stop: asyncio.Event, timings: Timings) -> None:
-    """Runs until `stop` is set; what is in flight then is forwarded or released."""
+    """Runs until `stop` is set, then forwards or releases the messages in flight."""
     sqs = boto3.client(
         "sqs",
         region_name=settings.aws_region,
         endpoint_url=settings.aws_endpoint_url,
         config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2}),
     )
-    # The client's own retries would sit out an outage for a minute, whatever is in flight.
+    # No retries by the client: they would block for a minute in an outage, during which messages in
+    # flight could become visible again.
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
         async with get_client() as client:
             server = client.api_url.copy_with(userinfo=b"")
@@ -74,7 +75,7 @@ async def run_bridge(settings: BridgeSettings, stop: asyncio.Event, timings: Tim
 
 
 async def sweep_forever(client: PrefectClient, queue: Queue, timings: Timings) -> None:
-    """Turn after turn, unless the environment names no table of records."""
+    """Runs the sweep periodically. Returns if the environment names no table of records."""
     try:
         sweep = Sweep(client, record_store(), timings.request_timeout, queue.dead_letter)
     except InvalidInputError as error:
@@ -104,11 +105,11 @@ async def run_until_signalled() -> None:
 
 
 def main() -> None:
-    """Exits with a message where no Prefect server is set."""
+    """Runs the bridge. Exits with a message if PREFECT_API_URL is not set."""
     logging.basicConfig(format="%(asctime)s %(levelname)s bridge: %(message)s")
     logging.getLogger("deployments.bridge").setLevel(logging.INFO)
     if not PREFECT_API_URL.value():
-        # Prefect's client would start a server of its own, and the events would vanish in it.
+        # Prefect's client would start a temporary server, and the events would be lost with it.
         raise SystemExit("PREFECT_API_URL is not set: set it to the Prefect server's address.")
     configure()
     asyncio.run(run_until_signalled())

@@ -1,4 +1,4 @@
-"""The queue's consumer: SQS messages in flight, and what happens to each of them next."""
+"""The SQS consumer: receives messages, forwards them to Prefect, deletes or dead-letters them."""
 
 import asyncio
 import json
@@ -26,28 +26,30 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-BATCH = 10  # the most messages that SQS takes in one request
+BATCH = 10  # the maximum number of messages in one SQS request
 
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds."""
+    """Intervals, delays and timeouts, in seconds."""
 
-    poll: int = 1  # messages in flight are confirmed as often; an idle bridge stops within it
-    request_timeout: float = 10  # for the Prefect server to answer one request
+    poll: int = (
+        1  # also how often messages in flight are confirmed, and how fast an idle bridge stops
+    )
+    request_timeout: float = 10  # of one request to the Prefect server
     repost_after: float = 10  # more than the server's flush interval, 5 by default
     visibility: int = 60
-    extend_below: float = 35  # more than a turn and its delay take when nothing answers
+    extend_below: float = 35  # longer than a turn and its delay take if every request times out
     first_delay: float = 0.5
     longest_delay: float = 10
-    sweep_interval: float = 10  # a lost heartbeat is seen after 95 s, and two minutes are promised
-    shutdown_grace: float = 2  # for the turn under way to end when the bridge is stopped
+    sweep_interval: float = 10  # a lost heartbeat is noticed after 95 s; docs promise two minutes
+    shutdown_grace: float = 2  # for the current turn to end when the bridge is stopped
 
 
 class Queue:
     """The events queue and the dead-letter queue that its redrive policy names.
 
-    Every method raises OutageError where SQS does not answer, and RequestRejectedError where it
+    Every method raises OutageError if SQS does not answer, and RequestRejectedError if it
     refuses the request.
     """
 
@@ -58,8 +60,8 @@ class Queue:
         self._dead_letter_url = ""
 
     async def find(self) -> None:
-        """Finds both queues, once. Raises OutageError, with the remedy, where they do not exist
-        yet."""
+        """Looks up the URLs of both queues, once. Raises OutageError, with a remedy, if a queue
+        does not exist yet."""
         if self._dead_letter_url:
             return
         remedy = "Deploy the stack of infra/, or set CLIPFLOW_QUEUE_NAME and AWS_REGION."
@@ -78,7 +80,7 @@ class Queue:
             ) from error
 
     async def receive(self, limit: int, wait: int, visibility: int) -> list[Message]:
-        """At most `limit` messages, waiting `wait` seconds for the first one."""
+        """Receives at most `limit` messages, waiting up to `wait` seconds for the first one."""
         visible_at = time.monotonic() + visibility
         response = await _call(
             self._sqs.receive_message,
@@ -91,7 +93,7 @@ class Queue:
         return [read(raw, visible_at) for raw in response.get("Messages", [])]
 
     async def hide(self, messages: Sequence[Message], seconds: int) -> set[str]:
-        """Makes them visible `seconds` from now; returns the ids whose receipts have expired."""
+        """Hides messages for `seconds` from now; returns the ids whose receipts have expired."""
         lost: set[str] = set()
         for batch in _batches(messages):
             visible_at = time.monotonic() + seconds
@@ -109,7 +111,7 @@ class Queue:
         return lost
 
     async def delete(self, messages: Sequence[Message]) -> set[str]:
-        """Returns the ids of those that are gone from the queue, or whose receipts have expired."""
+        """Deletes messages; returns the ids that were deleted or whose receipts have expired."""
         gone: set[str] = set()
         for batch in _batches(messages):
             response = await _call(
@@ -146,7 +148,8 @@ class Consumer:
         self._in_flight: dict[str, Message] = {}
 
     async def run(self) -> None:
-        """Turn after turn; in an outage with growing delays, and one warning for each change."""
+        """Runs turns until `stop` is set. In an outage the delay between them grows, and a warning
+        is logged whenever the reason changes."""
         outage, delay = "", self._timings.first_delay
         while not self._stop.is_set():
             try:
@@ -156,7 +159,7 @@ class Consumer:
                     logger.warning("waiting: %s", error)
                 outage = str(error)
                 for message in self._in_flight.values():
-                    message.post_at = 0  # a server that died has lost what it had not stored
+                    message.post_at = 0  # a server that restarts has lost the events not yet stored
                 await self._pause(delay)
                 delay = min(2 * delay, self._timings.longest_delay)
             else:
@@ -165,7 +168,8 @@ class Consumer:
                 outage, delay = "", self._timings.first_delay
 
     async def release(self) -> None:
-        """Leaves nothing in flight: deletes what the server has, makes the rest visible at once."""
+        """Ends with no messages in flight: deletes those that the server has stored, and makes the
+        others visible at once."""
         with suppress(OutageError, TimeoutError):
             async with asyncio.timeout(self._timings.poll):
                 await self._confirm()
@@ -179,17 +183,17 @@ class Consumer:
         await self._queue.find()
         await self._keep_invisible()
         await self._dead_letter()
-        # With nothing in flight too: nothing is received in an outage of the server.
+        # Also if nothing is in flight: this raises in an outage, so that nothing is received then.
         await self._confirm()
         await self._delete()
-        await self._post()  # what stayed in flight through an outage
+        await self._post()  # messages that stayed in flight during an outage
         if capacity := PAGE - len(self._in_flight):
             received = await self._queue.receive(
                 capacity, self._timings.poll, self._timings.visibility
             )
             self._in_flight |= {message.id: message for message in received}
             if received:
-                await self._confirm()  # of two deliveries the second may come much later
+                await self._confirm()  # a second delivery may come long after the first was stored
         else:
             await self._pause(self._timings.poll)
         await self._post()
@@ -205,8 +209,8 @@ class Consumer:
             try:
                 await self._queue.dead_letter(message.body, message.rejection)
             except RequestRejectedError as error:
-                # The body and its reason may be too long together. SQS itself moves the message,
-                # after its last receive.
+                # The body and the reason may together exceed SQS's limit. SQS then moves the
+                # message to the dead-letter queue itself, after the last receive.
                 logger.error(
                     "left to the redrive policy %s: %s: %s", message, message.rejection, error
                 )
@@ -253,7 +257,7 @@ class Consumer:
                 message.rejection = rejected.get(id, "")
 
     def _pending_events(self) -> dict[UUID, list[Message]]:
-        """The messages to forward, by event: one event may have been delivered many times."""
+        """The messages to forward, by event id, as an event may have been delivered repeatedly."""
         events = defaultdict(list)
         for message in self._in_flight.values():
             if message.event and not message.rejection and not message.done:
@@ -270,7 +274,7 @@ def _batches(messages: Sequence[Message]) -> list[Sequence[Message]]:
 
 
 def _expired(failed: "Sequence[BatchResultErrorEntryTypeDef]") -> set[str]:
-    # The receipt has expired: the message is in the queue again and will be received again.
+    # An expired receipt means that the message is in the queue again and will be received again.
     return {entry["Id"] for entry in failed if entry["SenderFault"]}
 
 

@@ -1,4 +1,4 @@
-"""What a queue message becomes: a Prefect event to post, or a rejection with its reason."""
+"""Queue messages, each turned into a Prefect event to post or a rejection with its reason."""
 
 import time
 from dataclasses import dataclass, field
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
 
 
 class OutageError(TransientError):
-    """The queue or the server cannot do its part now."""
+    """The queue or the server is not available at the moment."""
 
 
 class RequestRejectedError(OutageError):
-    """The queue or the server answers, and refuses this one request for what it contains."""
+    """The queue or the server rejects one request because of its content."""
 
 
 @dataclass
 class Message:
-    """A message in flight: received, and neither deleted nor released.
+    """A message in flight: it is received, and neither deleted nor released yet.
 
     Attributes:
-        receives: how often the queue has delivered it.
-        visible_at: when the queue delivers it again, by the monotonic clock.
-        event: what to post; None where the message is rejected.
-        rejection: the reason, where it is rejected.
-        posts: how often it was posted.
-        post_at: when it is posted next, by the monotonic clock.
-        done: whether all that is left to do is to delete it.
-        received: seconds since 1970.
+        receives: how often the queue has delivered the message.
+        visible_at: when the message becomes visible again, by the monotonic clock.
+        event: the event to post; None if the message is rejected.
+        rejection: why the message is rejected; empty if it is not.
+        posts: how often the event was posted.
+        post_at: when the event is posted next, by the monotonic clock.
+        done: whether the message only has to be deleted.
+        received: when the message was received, in seconds since 1970.
     """
 
     id: str
@@ -49,7 +49,7 @@ class Message:
     received: float = field(default_factory=time.time)
 
     def __str__(self) -> str:
-        """What a log line says of it."""
+        """The message's ids for log lines, as `name=value` pairs."""
         words: dict[str, object] = {"message": self.id, "receives": self.receives}
         if self.event:
             words["event"] = str(self.event.id)
@@ -58,7 +58,7 @@ class Message:
 
     @property
     def log_fields(self) -> dict[str, str]:
-        """The same for structured logs, and for the event's span."""
+        """The ids for structured logs and for the event's span."""
         if not self.event:
             return {}
         context = TraceContext.read(self.event.resource[TRACEPARENT])
@@ -69,36 +69,37 @@ class Message:
         }
 
     def record_span(self) -> None:
-        """Exports the event's own span: from its receipt until now, when the server has it."""
+        """Exports the event's span, from the receipt of the message until now. Call it when the
+        server has stored the event."""
         context = self.event and TraceContext.read(self.event.resource[TRACEPARENT])
         if self.event and context:
             record_past_span("event", context, self.event.caller, self.received, self.log_fields)
 
 
 def read(raw: "MessageTypeDef", visible_at: float) -> Message:
-    """A received message, with the event to post or the reason why there is none."""
+    """Parses a received message into one with an event to post or a reason for its rejection."""
     receives = int(raw["Attributes"]["ApproximateReceiveCount"])
     message = Message(raw["MessageId"], raw["ReceiptHandle"], raw["Body"], receives, visible_at)
     try:
         event = to_prefect_event(message.body, raw["Attributes"].get("AWSTraceHeader"))
         posting(event, datetime.now(UTC))
         message.event = event
-    # Whatever a body does to our code, those behind it must get through.
+    # Whatever error a body causes, the messages behind it must still be processed.
     except Exception as error:  # noqa: BLE001
         message.rejection = Failure.of(error).message
     return message
 
 
 def posting(event: PrefectEvent, now: datetime) -> bytes:
-    """The JSON to post. Raises InvalidInputError where it cannot be written.
+    """The event as JSON to post. Raises InvalidInputError if it cannot be written as JSON.
 
-    `occurred` is the time of the post, not the event's own time. The server deletes what occurred
-    before its retention (7 days), hides what occurred in the future, and takes the latest
-    `occurred` for the present: after a restart, an event replayed after three days would set its
-    proactive triggers back by three days, and a reactive trigger with a `within` may pass it over
-    as late.
+    `occurred` is the time of the post, not the time of the event. The server deletes events that
+    occurred before its retention period (7 days), hides events that occurred in the future, and
+    takes the latest `occurred` as the current time. An event replayed after three days would
+    therefore set the server's proactive triggers back by three days after a restart, and a reactive
+    trigger with a `within` might ignore it as late.
     """
     try:
         return event.model_copy(update={"occurred": now}).model_dump_json().encode()
-    except ValueError as error:  # half of a surrogate pair, or nested too deep
+    except ValueError as error:  # a lone surrogate, or JSON that is nested too deeply
         raise InvalidInputError(f"the event cannot be written as JSON: {error}.") from None

@@ -1,6 +1,6 @@
-"""The Prefect server: posts and reads events, starts and finds flow runs.
+"""Client of the Prefect server: posts and reads events, starts and finds flow runs.
 
-A request that fails raises `OutageError`.
+A failed request raises `OutageError`.
 """
 
 import asyncio
@@ -27,19 +27,19 @@ from clipflow.domain.events import PREFECT_EVENT
 from deployments.bridge.message import OutageError, RequestRejectedError
 from tasks.flow_runs import Job
 
-PAGE = 50  # the most events that /events/filter gives in one answer
-_RUNS_PAGE = 200  # the most flow runs that the server gives in one answer
+PAGE = 50  # the maximum number of events in one response of /events/filter
+_RUNS_PAGE = 200  # the maximum number of flow runs in one response
 _NO_EVENT = UUID(int=0)
 _SWEPT_UNTIL = "clipflow_swept_until"
-# Statuses that are about the request; any other is about the server or how it is set up.
+# Statuses caused by the content of a request; others are caused by the server or its configuration.
 _REJECTED = {400, 413, 422}
 
 
 class Server:
     """Posts and reads events, starts and finds flow runs.
 
-    Every method raises OutageError where the server does not answer within `timeout` seconds, and
-    RequestRejectedError where it refuses the request.
+    Every method raises OutageError if the server does not answer within `timeout` seconds, and
+    RequestRejectedError if it refuses the request.
     """
 
     def __init__(self, client: PrefectClient, timeout: float) -> None:
@@ -47,17 +47,17 @@ class Server:
         self._timeout = timeout
 
     async def stored(self, ids: Collection[UUID]) -> set[UUID]:
-        """Which of at most `PAGE` events the server has; raises OutageError where it does not
-        answer."""
-        # Without an id the filter would mean every event. By itself it means events of the last 180
-        # days until now, by the clock of this machine: the one that `occurred` is taken from.
+        """The ids among these, at most `PAGE`, whose events the server has stored. Raises
+        OutageError if it does not answer."""
+        # An empty list of ids would match every event. The filter's default period is the last 180
+        # days by this machine's clock, which is also the clock that `occurred` is taken from.
         wanted = EventFilter(id=EventIDFilter(id=list(ids) or [_NO_EVENT]))
         async with request_errors(self._timeout):
             page = await self._client.read_events(wanted, limit=PAGE)
         return {event.id for event in page.events} & set(ids)
 
     async def post(self, events: dict[UUID, bytes]) -> dict[UUID, str]:
-        """Posts all of them; returns the reason for each event that the server rejects."""
+        """Posts the events; returns the reason for each event that the server rejects."""
         try:
             async with request_errors(self._timeout):
                 await self._client.request(
@@ -76,7 +76,7 @@ class Server:
         return {}
 
     async def start_run(self, job: Job, key: str, tags: list[str]) -> FlowRun:
-        """The flow run that does `job`; for the same key it is the same run."""
+        """Starts a flow run for `job`; with the same key it returns the same run."""
         async with request_errors(self._timeout):
             deployment = await self._client.read_deployment_by_name(job.deployment)
             return await self._client.create_flow_run_from_deployment(
@@ -84,7 +84,7 @@ class Server:
             )
 
     async def requests(self, since: datetime, until: datetime) -> AsyncIterator[Event]:
-        """The stored events that ask for clips, by the time they occurred."""
+        """The stored events that request clips and occurred between `since` and `until`."""
         wanted = EventFilter(
             event=EventNameFilter(name=[PREFECT_EVENT]),
             occurred=EventOccurredFilter(since=since, until=until),
@@ -114,7 +114,7 @@ class Server:
             offset += _RUNS_PAGE
 
     async def runs_by_id(self, ids: Iterable[str]) -> AsyncIterator[FlowRun]:
-        """The flow runs with these ids, without those that Prefect does not know."""
+        """The flow runs with these ids; ids without a flow run are skipped."""
         known = sorted({id for id in ids if _is_uuid(id)})
         for start in range(0, len(known), _RUNS_PAGE):
             some = FlowRunFilterId(any_=[UUID(id) for id in known[start : start + _RUNS_PAGE]])
@@ -124,7 +124,8 @@ class Server:
                 yield run
 
     async def swept_until(self) -> datetime | None:
-        """Until when the sweep, of this bridge or an earlier one, has looked through the past."""
+        """The time up to which the sweep of this bridge or an earlier one has looked; None if
+        unknown."""
         async with request_errors(self._timeout):
             variable = await self._client.read_variable_by_name(_SWEPT_UNTIL)
         try:
@@ -133,7 +134,7 @@ class Server:
             return None
 
     async def keep_swept_until(self, until: datetime) -> None:
-        """Keeps it as a Prefect variable, for the bridge that comes after this one."""
+        """Stores that time in a Prefect variable, for the next start of the bridge."""
         value = until.isoformat()
         async with request_errors(self._timeout):
             if await self._client.read_variable_by_name(_SWEPT_UNTIL):
@@ -144,14 +145,14 @@ class Server:
 
 @asynccontextmanager
 async def request_errors(seconds: float) -> AsyncIterator[None]:
-    """Within it, a request that fails or takes longer than `seconds` is an OutageError;
-    one that the server will not have is RequestRejectedError."""
+    """Turns a request that fails or takes longer than `seconds` into an OutageError, and one that
+    the server rejects into a RequestRejectedError."""
     try:
-        # The client itself waits as long as a Retry-After header or a maintenance requires.
+        # Without this timeout, the client would wait as long as a Retry-After header demands.
         async with asyncio.timeout(seconds):
             yield
     except httpx.HTTPStatusError as error:
-        # Not the error's own text: it holds the server's answer, which repeats the request.
+        # The error's own text is not used: it has the server's response, which repeats the request.
         status = error.response.status_code
         kind = RequestRejectedError if status in _REJECTED else OutageError
         raise kind(f"The Prefect server answers HTTP {status}.") from None

@@ -1,10 +1,15 @@
-"""The sweep: finds what was lost on the way, and starts it again once.
+"""The sweep: finds lost events and runs, and starts each of them again once.
 
-- An event that the server has stored and no run was started for: the server died in between.
-- A record in progress with no live run behind it: whatever should have marked it could not. It is
-  marked, since there may be no worker for long; started again once, unless that cannot help.
-- A run that ended badly, and the run of `mark-failed` that was to reconcile it came to nothing.
-- An event whose clips have no record yet and whose run came to nothing: it is dead-lettered.
+It handles these cases:
+
+- An event is stored, but no run was started for it, because the server died in between. The sweep
+  starts the run.
+- A record is in progress, but its run is over and did not update it. The sweep starts the run again
+  once, unless that cannot help, and marks the record as failed, since no worker may be running.
+- A run has failed, and the run of `mark-failed` that should have updated its record failed too. The
+  sweep updates the record.
+- The second run for an event has failed, and its clips have no record yet. The sweep sends the
+  event to the dead-letter queue.
 """
 
 import asyncio
@@ -56,26 +61,27 @@ from tasks.recovery import RESTARTED_TAG, reconcile
 
 logger = logging.getLogger(__name__)
 
-# Hooks come in a second or two, where a worker is alive. A lost heartbeat is seen after 95 s at the
-# latest, and two minutes are promised.
+# How long a run must be over before it counts as lost. If a worker is running, its hooks update the
+# record within a second or two. A lost heartbeat is noticed within 95 s, and the documentation
+# promises recovery within two minutes.
 SETTLED = timedelta(seconds=5)
-# An event's own automation fires within a second.
+# How old an event must be before its run counts as missing; its automation fires within a second.
 FIRED = timedelta(seconds=20)
-# How far back the first turn searches, at most, where no earlier bridge has left a time.
+# How far back the first turn searches at most.
 LONGEST_ABSENCE = timedelta(days=1)
 OVERLAP = timedelta(minutes=10)
-# How often the time is stored for the next bridge.
+# How often the time of the sweep is stored for the next start of the bridge.
 KEEP_EVERY = timedelta(minutes=1)
 JOBS = [BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS]
 ENDED_BADLY = [StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
 
-# Sends a message's body to the dead-letter queue, with its reason.
+# A function that sends a message's body to the dead-letter queue, with a reason.
 DeadLetter = Callable[[str, str], Awaitable[None]]
 
 
 @dataclass
 class Swept:
-    """What a turn has found and done."""
+    """The counts of what one turn of the sweep has found and done."""
 
     in_progress: int = 0
     oldest_seconds: int = 0
@@ -91,7 +97,7 @@ class Swept:
 
 
 class Sweep:
-    """Turn after turn. `timeout`: seconds for the server to answer one request."""
+    """The sweep, which runs in turns. `timeout` is for one request to the server, in seconds."""
 
     def __init__(
         self, client: PrefectClient, records: RecordStore, timeout: float, dead_letter: DeadLetter
@@ -100,7 +106,7 @@ class Sweep:
         self._records = records
         self._timeout = timeout
         self._dead_letter = dead_letter
-        # Until when events and ended runs were looked at.
+        # The times up to which events and ended runs have been checked.
         self._begun_until: datetime | None = None
         self._reconciled_until: datetime | None = None
         self._kept_at: datetime | None = None
@@ -108,8 +114,8 @@ class Sweep:
         self._ignored_events: set[UUID] = set()
 
     async def turn(self) -> Swept:
-        """Raises OutageError or StorageUnavailableError where a service does not answer; what can
-        be done without it is done."""
+        """Runs one turn. If a service does not answer, it does the parts that do not need it, then
+        raises OutageError or StorageUnavailableError."""
         now, swept = datetime.now(UTC), Swept()
         if self._begun_until is None or self._reconciled_until is None:
             earliest = now - LONGEST_ABSENCE
@@ -131,7 +137,7 @@ class Sweep:
         return swept
 
     async def _keep_time(self, now: datetime) -> None:
-        """Keeps how far this sweep has come, for a bridge that starts later."""
+        """Stores how far the sweep has come, for the next start of the bridge."""
         if self._kept_at and now - self._kept_at < KEEP_EVERY:
             return
         if self._begun_until and self._reconciled_until:
@@ -139,7 +145,7 @@ class Sweep:
             self._kept_at = now
 
     async def _begin(self, now: datetime, swept_until: datetime, swept: Swept) -> None:
-        """Starts what stored events ask for and their automation has not started."""
+        """Starts the runs of stored events whose automation has not started them."""
         since, until = swept_until - OVERLAP, now - FIRED
         lately = FlowRunFilter(expected_start_time=FlowRunFilterExpectedStartTime(after_=since))
         runs = self._server.runs_of([BEGIN_CLIP_GENERATION], lately)
@@ -153,7 +159,7 @@ class Sweep:
                 request = _request(event)
                 await self._server.start_run(_begin_job(event.id, request), f"event:{event.id}", [])
             except InvalidInputError as error:
-                # Another client has posted it under our event's name.
+                # Another client has posted an event with the same name.
                 logger.error("event=%s is not the bridge's: %s", event.id, error)
                 self._ignored_events.add(event.id)
             except RequestRejectedError as error:
@@ -183,8 +189,11 @@ class Sweep:
     async def _reconcile_record(
         self, entry: ClaimedRecord, owner: FlowRun | None, swept: Swept
     ) -> None:
-        """The record says what happened, also where no worker is there for the second run; that
-        goes on from there."""
+        """Starts the record's run again once, if that may help, and marks the record as failed.
+
+        Marking it shows the failure even if no worker is running; the second run claims the record
+        again.
+        """
         error = error_of(owner, owner.state) if owner else None
         if not (owner and RESTARTED_TAG in owner.tags) and not isinstance(error, TerminalError):
             job = job_of(entry.keys)
@@ -207,7 +216,7 @@ class Sweep:
             logger.info("%s", gone)
 
     async def _reconcile_ended(self, now: datetime, swept_until: datetime) -> None:
-        """Does what `mark-failed` does, for each run that ended badly since the last turn."""
+        """Does what the flow `mark-failed` does, for each run that failed since the last turn."""
         since, until = swept_until - OVERLAP, now - SETTLED
         ended = FlowRunFilter(
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ENDED_BADLY)),
@@ -225,9 +234,9 @@ class Sweep:
         self._reconciled &= {run.id for run in runs}
 
     async def _dead_letter_lost(self, run: FlowRun, now: datetime) -> None:
-        """Dead-letters the event of a second run that came to nothing, unless it has records.
+        """Dead-letters the event of a failed second run if some of its clips have no record.
 
-        A clip defined by its event has no record before a run claims it.
+        A clip that is defined by its event has no record before a run claims it.
         """
         error = error_of(run, run.state)
         try:
@@ -248,7 +257,7 @@ class Sweep:
 
 
 def _request(event: Event) -> BeginClipGeneration:
-    """The request in the bridge's event. Raises InvalidInputError where it is not the bridge's."""
+    """The request in an event. Raises InvalidInputError if the bridge has not posted the event."""
     detail = event.payload.get("detail")
     # A bridge of clipflow 0.1 posted the detail itself.
     request = parse_json(detail, "the event") if isinstance(detail, str) else event.payload
@@ -266,16 +275,16 @@ def _begin_job(event_id: UUID, request: BeginClipGeneration) -> Job:
 
 
 def _redrivable(event_id: UUID, request: BeginClipGeneration, now: datetime) -> str:
-    """The event as a message that an operator can move back to the queue.
+    """The event as a queue message that an operator can move back to the queue.
 
-    Prefect has an event of this id already, and would take it for the same: it gets another one,
-    the same each time.
+    Prefect already has an event with this id and would ignore it as a duplicate, so the message has
+    a new id, derived from the old one.
     """
     return envelope(uuid5(event_id, "redrive"), request, now)
 
 
 def _seconds(since: str, now: datetime) -> int:
-    """Seconds since then; 0 if it is no valid time, as records can be written from outside."""
+    """Seconds since a timestamp; 0 if it is invalid, since other programs can write records."""
     try:
         then = datetime.fromisoformat(since)
     except ValueError:

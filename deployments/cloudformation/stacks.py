@@ -34,12 +34,12 @@ class NotDeployedError(TerminalError):
 
 @dataclass(frozen=True)
 class Change:
-    """What a change set does to one resource.
+    """The change that a change set makes to one resource.
 
     Attributes:
         action: Add, Modify, Remove or Import.
-        replaced: `True` where the resource is replaced by a new one and its content is lost;
-            `Conditional` where CloudFormation does not know yet.
+        replaced: `True` if the resource is replaced by a new one and its content is lost;
+            `Conditional` if CloudFormation does not know yet.
     """
 
     action: str
@@ -77,7 +77,7 @@ class Stacks:
         self._client = client
 
     def described(self, stack: str) -> dict[str, Any] | None:
-        """The stack as CloudFormation describes it; None where there is none."""
+        """The stack as CloudFormation describes it; None if there is none."""
         try:
             (found,) = self._client.describe_stacks(StackName=stack)["Stacks"]
         except ClientError as error:
@@ -87,14 +87,14 @@ class Stacks:
         return dict(found)
 
     def outputs(self, stack: str) -> dict[str, str]:
-        """The outputs of the stack; empty where there is no stack."""
+        """The outputs of the stack; empty if there is no stack."""
         found = self.described(stack) or {}
         return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
 
     def prepare(self, template: Template, arguments: Mapping[str, str]) -> ChangeSet:
         """Create the change set that updates the stack to the template.
 
-        Resources that an earlier stack retained are imported where `arguments` give their names.
+        Resources that an earlier stack retained are imported if `arguments` has their names.
         """
         found = self._usable(template.stack)
         is_new = found is None
@@ -140,7 +140,7 @@ class Stacks:
             self._client.delete_change_set(ChangeSetName=change_set.id)
 
     def delete(self, stack: str) -> None:
-        """Delete the stack and wait. What its template retains is kept."""
+        """Delete the stack and wait. Resources that its template retains are kept."""
         try:
             self._client.delete_stack(StackName=stack)
             self._wait("stack_delete_complete", stack)
@@ -149,7 +149,7 @@ class Stacks:
             raise NotDeployedError(f"{stack} was not deleted: {why}") from error
 
     def _usable(self, stack: str) -> dict[str, Any] | None:
-        """The stack, where it can be updated. One whose creation failed is deleted."""
+        """The stack if it can be updated, else None. A stack whose creation failed is deleted."""
         found = self.described(stack)
         if found and found["StackStatus"] in _ROLLED_BACK:
             self.delete(stack)

@@ -24,7 +24,7 @@ _NAME = re.compile(r"!If \[\w+, !Ref (\w+), !Ref AWS::NoValue\]")
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose intrinsic functions (`!Ref`, `!If`) are left out: only names are read."""
+    """A YAML loader that ignores intrinsic functions (`!Ref`, `!If`), since only names are read."""
 
 
 _Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
@@ -65,7 +65,7 @@ class Template:
 
     @classmethod
     def parse(cls, name: str, body: str) -> Self:
-        """Raises yaml.YAMLError where it is neither YAML nor JSON."""
+        """Raises yaml.YAMLError if it is neither YAML nor JSON."""
         read: dict[str, Any] = yaml.load(body, _Loader)
         resources = read["Resources"]
         return cls(
@@ -104,7 +104,7 @@ def _parameter(name: str, entry: Mapping[str, Any]) -> Parameter:
 def read(folder: Path = INFRA) -> list[Template]:
     """Every template of `folder`, each after those whose outputs are its parameters.
 
-    Raises graphlib.CycleError where two depend on each other.
+    Raises graphlib.CycleError if two depend on each other.
     """
     found = {path.stem: path.read_text() for path in sorted(folder.glob("*.yaml"))}
     return in_order(Template.parse(name, body) for name, body in found.items())
@@ -129,7 +129,7 @@ def arguments(
 ) -> dict[str, str]:
     """The template's parameters from the environment, else from the outputs of other stacks.
 
-    Those that are not among them have a default or are `missing`.
+    A parameter that is in neither has a default or is reported by `missing`.
     """
     found = {
         name: environment.get(parameter.variable) or outputs.get(name)
@@ -141,7 +141,7 @@ def arguments(
 def written_out(template: Template, arguments: Mapping[str, str]) -> str:
     """The template with the names in `arguments` as literals.
 
-    CloudFormation imports an existing bucket or table only where its name is a literal.
+    CloudFormation imports an existing bucket or table only if its name is a literal.
     """
     return _NAME.sub(
         lambda found: json.dumps(arguments[found[1]]) if found[1] in arguments else found[0],
@@ -166,12 +166,12 @@ _FOUND = find_spec("prefect_aws")
 _SOURCE = (
     Path(_FOUND.origin if _FOUND and _FOUND.origin else "").parent / "templates/ecs/service.json"
 )
-# A worker only polls and calls APIs: this is what its Python process needs.
+# The size of a worker's task. A worker only polls and calls APIs, so a small one suffices.
 _SIZE = {"TaskCpu": "512", "TaskMemory": "1024"}
 _SECRETS = ("PrefectApiKeySecretArn", "PrefectAuthStringSecretArn")
 _READS_SECRET = "EcsTaskExecutionRoleDefaultPolicy"
 _SCALING = "AWS::ApplicationAutoScaling::"
-# The setting from which each parameter is filled, where it is set.
+# The setting that gives the value of each parameter, if the setting is set.
 _SETTINGS = {
     "PrefectApiUrl": "PREFECT_API_URL",
     "PrefectApiKeySecretArn": "CLIPFLOW_PREFECT_API_KEY_SECRET_ARN",
@@ -208,7 +208,7 @@ def _patched(body: dict[str, Any], environment: Mapping[str, str]) -> dict[str, 
     by_arn = environment.get(_SETTINGS["ExistingClusterIdentifier"], "").startswith("arn:")
     body["Conditions"]["IsClusterArn"] = _is(by_arn)
     body["Conditions"]["HasWorkQueues"] = _is(False)
-    # One worker serves a pool; more of them would start no run sooner.
+    # One worker per pool is enough; more workers would not start runs sooner.
     dropped = [key for key, resource in body["Resources"].items() if _SCALING in resource["Type"]]
     if not any(environment.get(_SETTINGS[name]) for name in _SECRETS):
         # The policy would list no secret, and IAM refuses a policy without resources.

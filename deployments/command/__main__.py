@@ -14,11 +14,11 @@ from deployments.command.output import CommandGroup, command_output
 
 
 def _existing_file(path: Path | None) -> Path | None:
-    """Checks that a path is a file that can be read; as typer would, and for addresses too."""
+    """Checks that a path is a readable file, as typer does, with a message of its own for URLs."""
     if path is None:
         return None
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)) and not path.exists():
-        # Path has made one slash of the two.
+        # Path collapses the two slashes of a URL into one.
         address = re.sub(":/", "://", str(path), count=1)
         raise typer.BadParameter(f"{address!r} is an address: download the file first.")
     if not path.exists():
@@ -143,8 +143,8 @@ app = typer.Typer(
 OUT = Path("out")
 
 
-# What a command needs is imported in it: help and completion must not wait for Prefect and PyAV.
-# Prefect, besides, reads the environment when it is imported, and `connect` sets it first.
+# Each command imports its own dependencies, so that help and completion do not wait for Prefect and
+# PyAV. Prefect also reads the environment when it is imported, and `connect` has to set it before.
 
 
 @app.command(epilog=SHORTS)

@@ -46,7 +46,7 @@ def clips_of_file(
     out: Path | None,
     output: Output,
 ) -> None:
-    """Makes one clip of a person's file. With `out` None it stays in the bucket."""
+    """Makes one clip from a local file. If `out` is None, the clip stays in the bucket."""
     request = request_of_file(path, cuts, name, audio_track)
     with output.spinner(f"Uploading {path.name} as episode {request.episode_id}"):
         key = main_track_candidates(LOCAL, request.episode_id, settings().key_prefix)[0]
@@ -55,7 +55,7 @@ def clips_of_file(
 
 
 def clips_of_episode(tenant_id: str, episode_id: str, out: Path | None, output: Output) -> None:
-    """Makes every clip of an episode that is due; that there is none is no failure."""
+    """Makes every due clip of an episode. An episode without due clips is not an error."""
     _make(request_of_episode(tenant_id, episode_id), out, output)
 
 
@@ -65,11 +65,11 @@ def request_of_file(
     name: str | None,
     audio_track: AudioTrack | None = None,
 ) -> BeginClipGeneration:
-    """Requests one clip of a person's file, made of `cuts` in the order given, with the audio track
-    that is named or the default one.
+    """Builds the request for one clip of a local file: `cuts` in the given order, with the given
+    audio track or the default one.
 
-    Raises MediaRefusedError where the file is no video, InvalidInputError for a cut past its end,
-    an audio track that it has not, or a name that is not valid.
+    Raises MediaRefusedError if the file is not a video, InvalidInputError for a cut past its end,
+    an audio track that the file does not have, or an invalid name.
     """
     source = probe_source(LocalSource(path), audio_track)
     for start, end in cuts:
@@ -90,8 +90,7 @@ def request_of_file(
 
 
 def request_of_episode(tenant_id: str, episode_id: str) -> BeginClipGeneration:
-    """Requests the episode's due clips by name. Raises InvalidInputError for ids that are not
-    valid."""
+    """Builds the request for the episode's due clips. Raises InvalidInputError for invalid ids."""
     detail = {"tenantId": tenant_id, "episodeId": episode_id}
     request = BeginClipGeneration.read(detail, "the requested episode")
     due = record_store().due_clips(tenant_id, episode_id)
@@ -99,8 +98,8 @@ def request_of_episode(tenant_id: str, episode_id: str) -> BeginClipGeneration:
 
 
 def put_event(request: BeginClipGeneration) -> str:
-    """Puts the event of a request; returns its id. Raises StorageUnavailableError where EventBridge
-    refuses it."""
+    """Sends the event of a request to EventBridge and returns the event's id. Raises
+    StorageUnavailableError if EventBridge rejects it."""
     events = boto3.client(
         "events",
         region_name=settings().aws_region,
@@ -138,7 +137,7 @@ def _make(request: BeginClipGeneration, out: Path | None, output: Output) -> Non
 
 
 def _download(job: JobRun, out: Path | None) -> dict[str, Any]:
-    """Downloads a clip to `out`, where it is made; returns its part of the JSON document."""
+    """Downloads a finished clip to `out`; returns the clip's part of the JSON document."""
     record = read_record(job.keys)
     failure = job.failure(record)
     results = Results([], None)

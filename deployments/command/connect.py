@@ -1,4 +1,4 @@
-"""Which clipflow the command talks to."""
+"""Connects the command to a Prefect server and AWS: those of the environment or the local stack."""
 
 import os
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from deployments.local_stack.settings import StackSettings, client_environment
 
 @contextmanager
 def connect(output: Output, *, may_start: bool) -> Iterator[None]:
-    """Connects this process to a clipflow, by setting its environment.
+    """Connects this process to a clipflow installation by setting its environment variables.
 
-    It is the one that the environment names; otherwise the local stack of CLIPFLOW_HOME, which
-    `make up` or another command has started; otherwise, with `may_start`, one that this starts.
-    Commands share that stack, and the last one to end stops it.
+    If PREFECT_API_URL is set, the command uses that server. Otherwise it uses the local stack of
+    CLIPFLOW_HOME that `make up` or another command has started. If no stack is running and
+    `may_start` is true, it starts one. Commands share that stack, and the last one to end stops it.
 
-    Raises UnreachableError where none answers, or the local stack does not come up,
-    InvalidInputError where the environment lacks a setting.
+    Raises UnreachableError if no server answers or the local stack does not start,
+    InvalidInputError if a required setting is missing from the environment.
     """
     if "PREFECT_API_URL" in os.environ:
         settings()
@@ -51,8 +51,8 @@ def connect(output: Output, *, may_start: bool) -> Iterator[None]:
 
 
 def _check_prefect() -> None:
-    """Raises UnreachableError where the environment's Prefect does not answer its client."""
-    # Here, because Prefect reads the environment when it is imported.
+    """Raises UnreachableError if the environment's Prefect does not answer its client."""
+    # Imported here, because Prefect reads the environment when it is imported.
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:

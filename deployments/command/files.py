@@ -1,4 +1,4 @@
-"""Files of this machine: how a video is named and uploaded, and how results are downloaded."""
+"""Local files: naming and uploading a video, and downloading results."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ from clipflow.storage.aws import storage_errors
 from clipflow.storage.objects import ObjectStore, object_store, shorts_store
 from clipflow.storage.records import plain, record_store
 
-# The user of a person's own shorts and the tenant of their clips.
+# The user id of shorts, and the tenant id of clips, that are made from local files.
 LOCAL = "local"
 _NAME_LENGTH = 60
 # The longest list of times that becomes part of a clip's name.
@@ -38,12 +38,12 @@ _MANIFEST = ".clipflow.json"
 
 
 def plain_name(text: str) -> str:
-    """`text` in the characters of an identifier, short enough for more to be appended."""
+    """Reduces `text` to the characters of an identifier, short enough to append a suffix."""
     return re.sub(r"[^A-Za-z0-9-]+", "-", text, flags=re.ASCII).strip("-")[:_NAME_LENGTH]
 
 
 def content_id(path: Path) -> str:
-    """An identifier of the file's name and content: the same video gets the same one again."""
+    """An identifier derived from the file's name and content; the same file has the same one."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return f"{plain_name(path.stem)}-{digest[:8]}".lstrip("-")
@@ -60,8 +60,8 @@ def clip_files(clip_id: str) -> list[str]:
 
 
 def clip_id_of(path: Path, cuts: Sequence[TimeSpan], audio_track: int | str | None = None) -> str:
-    """A clip's name, of the file's name, the times and the audio track where one is named: others
-    make another clip."""
+    """A clip's name, derived from the file's name, the times and the audio track, if one is given.
+    Different inputs give different names."""
     times = "_".join("-".join(map(_format_seconds, cut)) for cut in cuts)
     if len(times) > _TIMES_LENGTH:
         times = f"{len(cuts)}-cuts-{sha256(times.encode()).hexdigest()[:8]}"
@@ -74,21 +74,22 @@ def _format_seconds(time: Fraction) -> str:
 
 
 def upload_once(objects: ObjectStore, path: Path, key: str) -> None:
-    """Uploads the file to `key`, unless it is there."""
+    """Uploads the file to `key`, unless an object of the same size exists there."""
     head = objects.head(key)
     if head is None or head.size != path.stat().st_size:
         objects.upload(path, key, {})
 
 
 def check_video(path: Path, audio_track: AudioTrack | None = None) -> None:
-    """Raises InvalidInputError for a file that is a playlist or has not this audio track,
-    MediaRefusedError for one that is no video."""
+    """Raises InvalidInputError for a playlist or a file without this audio track,
+    MediaRefusedError for a file that is not a video."""
     check_no_playlist(path)
     probe_source(LocalSource(path), audio_track)
 
 
 def check_no_playlist(path: Path) -> None:
-    """Raises InvalidInputError for a playlist: the files that it names would not be uploaded."""
+    """Raises InvalidInputError for a playlist, since the files that it refers to would not be
+    uploaded."""
     with path.open("rb") as file:
         start = file.read(len(_PLAYLIST_START) + len(BOM_UTF8)).removeprefix(BOM_UTF8)
     if start.startswith(_PLAYLIST_START):
@@ -99,9 +100,9 @@ def check_no_playlist(path: Path) -> None:
 
 
 def check_folder(folder: Path, names: Iterable[str]) -> None:
-    """Makes sure that files of these names can be written to `folder`, which is created.
+    """Creates `folder` and checks that files with these names can be written to it.
 
-    Raises InvalidInputError where they cannot.
+    Raises InvalidInputError if they cannot.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -123,9 +124,10 @@ def check_folder(folder: Path, names: Iterable[str]) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to; what is there at the end becomes `path`, whole or not at all.
+    """Writes a file atomically: yields a temporary path that replaces `path` at the end.
 
-    Its name is short, because `path` with a suffix may be too long a name. An OSError names `path`.
+    The temporary name is short, because `path` with a suffix may exceed the longest file name. An
+    OSError names `path`.
     """
     try:
         with TemporaryDirectory(prefix=".clipflow-", dir=path.parent) as folder:
@@ -143,17 +145,17 @@ def relative_path(path: Path | str) -> str:
 
 
 def read_record(keys: RecordKeys) -> dict[str, Any]:
-    """The record as it is; empty where there is none. Raises StorageUnavailableError."""
+    """The record's attributes; empty if there is no record. Raises StorageUnavailableError."""
     with storage_errors(f"reading the record of {keys.label}"):
         answer = record_store().table.get_item(Key=keys.record, ConsistentRead=True)
     return dict(plain(answer.get("Item", {})))
 
 
 class OutputManifest:
-    """Which files of a folder belong to one job, so that no other file is ever replaced.
+    """The list of a folder's files that belong to a job, so that no other file is ever replaced.
 
-    A JSON file in the folder lists, for each file that clipflow has written there, its job and the
-    size and time it was left with.
+    A JSON file in the folder lists each file that clipflow has written there, with its job, its
+    size and its modification time.
     """
 
     def __init__(self, folder: Path, job: RecordKeys | str) -> None:
@@ -161,7 +163,7 @@ class OutputManifest:
         self._job = job if isinstance(job, str) else "/".join(job.record.values())
 
     def check(self, names: Iterable[str]) -> None:
-        """Raises InvalidInputError for a file that exists and is not this job's."""
+        """Raises InvalidInputError for an existing file that does not belong to this job."""
         entries = self._read()
         for name in names:
             path = self._folder / name
@@ -180,7 +182,7 @@ class OutputManifest:
         return None
 
     def add(self, name: str) -> None:
-        """Records the file of that name, as it is now, as this job's."""
+        """Records the file with that name, in its current state, as a file of this job."""
         entries = self._read() | {name: self._entry(self._folder / name)}
         (self._folder / _MANIFEST).write_text(json.dumps(entries, indent=1), encoding="utf-8")
 
@@ -205,9 +207,9 @@ class Results:
 
 
 def download_results(keys: ShortsKeys | ClipKeys, folder: Path, name: str) -> Results:
-    """Downloads what a job has made, as `name.mp4` or `name-1.mp4`, …, with its page `name.html`.
+    """Downloads a job's results as `name.mp4` or `name-1.mp4`, …, and its page as `name.html`.
 
-    Raises InvalidInputError where one of them exists and is not this job's.
+    Raises InvalidInputError if one of these files exists and does not belong to this job.
     """
     match keys:
         case ShortsKeys():
@@ -237,7 +239,7 @@ def download_results(keys: ShortsKeys | ClipKeys, folder: Path, name: str) -> Re
 def _download_page(
     objects: ObjectStore, key: str, files: Mapping[str, str], path: Path
 ) -> Path | None:
-    """The page, its links to objects replaced by those to `files` beside it; None without one."""
+    """Downloads the page and makes its links point to `files` beside it; None without a page."""
     if objects.head(key) is None:
         return None
     links = {quote(relpath(k, dirname(key))): quote(os.fsencode(file)) for k, file in files.items()}

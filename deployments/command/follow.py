@@ -30,39 +30,39 @@ from deployments.command.prefect_api import (
 )
 from tasks.flow_runs import job_of
 
-# All in seconds.
+# All values are in seconds.
 _POLL_INTERVAL = 0.5
-# For a cancelled run to end.
+# How long to wait for a cancelled run to end.
 _CANCEL_TIMEOUT = 60.0
-# For an event to start its runs.
+# How long to wait for an event to start its runs.
 _DELIVERY_TIMEOUT = 120.0
-# For a Prefect server that went away to be back.
+# How long to wait for an unreachable Prefect server, and when to print that it is unreachable.
 _OUTAGE_TIMEOUT, _OUTAGE_NOTICE = 60.0, 5.0
-# For the last steps of an ended run to be stored, at least and at most.
+# The shortest and the longest wait for the last steps of an ended run to be stored.
 _LAST_STEPS_DELAY, _LAST_STEPS_TIMEOUT = 1.0, 5.0
 
 
 class RunRequest(Protocol):
-    """Records to be made, and the runs that were started for them."""
+    """A request for clips or shorts, and the flow runs that make them."""
 
     @property
     def message(self) -> str:
-        """A line that says what is requested."""
+        """One line that describes the request."""
 
     @property
     def names(self) -> Mapping[str, RecordKeys]:
-        """The records, each by the name that people call it."""
+        """The record keys by display name."""
 
     def runs(self, client: SyncPrefectClient) -> Mapping[str, FlowRun]:
-        """The run of each, by the same name, as far as there is one."""
+        """The flow runs that exist so far, by display name."""
 
     def cancel_unstarted(self, client: SyncPrefectClient) -> None:
-        """Makes sure that no more runs are started."""
+        """Prevents further runs from being started."""
 
 
 @dataclass(frozen=True)
 class ShortsRequest:
-    """One run of the shorts job, which this process has started."""
+    """One run of the shorts job, started by this process."""
 
     keys: ShortsKeys
     run_id: UUID
@@ -79,12 +79,12 @@ class ShortsRequest:
         return {self.keys.video_id: client.read_flow_run(self.run_id)}
 
     def cancel_unstarted(self, client: SyncPrefectClient) -> None:
-        """Nothing: its only run is started."""
+        """Does nothing, because its only run is already started."""
 
 
 @dataclass(frozen=True)
 class ClipsRequest:
-    """Clips that an event has named; it starts a run for each."""
+    """The clips of one event, which starts a run for each of them."""
 
     event_id: str
     clips: Sequence[ClipKeys]
@@ -107,7 +107,7 @@ class ClipsRequest:
 
 
 def start_shorts(keys: ShortsKeys, force: bool) -> ShortsRequest:
-    """Starts a run. Raises UnreachableError where the job's flow is not deployed."""
+    """Starts a run of the shorts job. Raises UnreachableError if its flow is not deployed."""
     job = job_of(keys)
     try:
         started = run_deployment(
@@ -121,16 +121,16 @@ def start_shorts(keys: ShortsKeys, force: bool) -> ShortsRequest:
             f"Prefect has no deployment {job.deployment}.",
             "Start `make up`, or deploy with `python -m deployments.work_pools`.",
         ) from None
-    # Its type is that of both its uses; outside an event loop it returns the run itself.
+    # The declared type also covers asynchronous use; outside an event loop it returns the run.
     return ShortsRequest(keys, cast(FlowRun, started).id)
 
 
 def follow(start: Callable[[], RunRequest], output: Output) -> Mapping[str, FlowRun]:
     """Starts runs and prints their steps; returns the runs, by name, once all of them have ended.
 
-    Where another run is making the same record already, that one is followed. Ctrl-C cancels what
-    was started, waits until it has ended, and is raised again. Raises UnreachableError where an
-    event starts nothing, httpx's HTTPError where Prefect stays away.
+    If another run is already working on the same record, that run is followed instead. Ctrl-C
+    cancels the started runs, waits until they have ended, and is raised again. Raises
+    UnreachableError if an event starts no run, httpx's HTTPError if Prefect stays unreachable.
     """
     with get_client(sync_client=True) as client:
         request = start()
@@ -189,7 +189,8 @@ def _poll(
 def _print_last_steps(
     client: SyncPrefectClient, request: RunRequest, printer: "StepPrinter"
 ) -> None:
-    """Task runs reach the server as events, and the last ones may come after their run's end."""
+    """Prints the last steps. Prefect stores task runs from events, possibly after the flow run's
+    end."""
     began = time.monotonic()
     with suppress(httpx.HTTPError):
         while (waited := time.monotonic() - began) < _LAST_STEPS_TIMEOUT:
@@ -200,7 +201,7 @@ def _print_last_steps(
 
 
 def _owner_of(client: SyncPrefectClient, keys: RecordKeys, run: FlowRun) -> FlowRun:
-    """The run that makes the record: the one that `run` found at work on it, or `run` itself."""
+    """The run that owns the record: another one if `run` found it in progress, else `run`."""
     if run.state and run.state.name == "AlreadyInProgress":
         owner = record_store().owner(keys)
         if owner:
@@ -214,7 +215,7 @@ def _is_over(run: FlowRun) -> bool:
 
 
 def _cancel(client: SyncPrefectClient, request: RunRequest) -> None:
-    """Cancels every run of the request and waits until all have ended, within reason."""
+    """Cancels every run of the request and waits up to `_CANCEL_TIMEOUT` for all of them to end."""
     deadline, cancelled = time.monotonic() + _CANCEL_TIMEOUT, set[UUID]()
     request.cancel_unstarted(client)
     while time.monotonic() < deadline:
@@ -229,7 +230,7 @@ def _cancel(client: SyncPrefectClient, request: RunRequest) -> None:
 
 
 class StepPrinter:
-    """Prints each step once when it ends; on a terminal, running ones have a bar or a spinner."""
+    """Prints each step once, when it ends. On a terminal, running steps have a bar or a spinner."""
 
     def __init__(self, console: Console, progress: Progress | None) -> None:
         self._console, self._progress = console, progress
@@ -239,7 +240,8 @@ class StepPrinter:
         self._waiting: TaskID | None = None
 
     def update(self, steps: Sequence[Step], names: Mapping[UUID, str]) -> None:
-        """Shows the steps as they are now; `names` are those of the runs, where there are many."""
+        """Displays the current state of the steps; `names` has the runs' names if there are
+        several."""
         for step in steps:
             if step.is_over and step.id not in self._printed:
                 self._printed.add(step.id)
@@ -268,7 +270,7 @@ class StepPrinter:
 
 @contextmanager
 def step_printer(console: Console) -> Iterator[StepPrinter]:
-    """A printer of steps to `console`, whose bars are gone at the end."""
+    """A printer of steps to `console` that removes its progress bars at the end."""
     if not console.is_terminal:
         yield StepPrinter(console, None)
         return

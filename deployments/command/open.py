@@ -12,7 +12,7 @@ from deployments.command.output import Output
 
 
 def local_page(out: Path, name: str | None) -> Path | None:
-    """The page `name` that an earlier command has downloaded; without a name, the newest."""
+    """The downloaded page called `name`; without a name, the newest one in the folder."""
     if name is not None:
         path = out / f"{name}.html"
         return path if "/" not in name and path.is_file() else None
@@ -21,12 +21,13 @@ def local_page(out: Path, name: str | None) -> Path | None:
 
 
 def find_page(name_or_id: str | None, out: Path) -> Path:
-    """The page of a job that Prefect knows; without a name, of the last that was made.
+    """The results page of a job in Prefect; without a name, of the newest job that has one.
 
-    It is downloaded with the files that it shows, unless it is there. Raises SourceNotFoundError
-    where there is none.
+    Downloads the page and its files unless they are already there. Raises SourceNotFoundError if
+    there is no page.
     """
-    # Here, because Prefect reads the environment when it is imported, and `connect` sets it.
+    # Imported here, because Prefect reads the environment when it is imported, and `connect` sets
+    # it before.
     from prefect.client.orchestration import get_client
 
     from deployments.command.files import OutputManifest, download_results
@@ -35,7 +36,7 @@ def find_page(name_or_id: str | None, out: Path) -> Path:
     with get_client(sync_client=True) as client:
         jobs = [find_job(client, name_or_id)] if name_or_id else recent_jobs(client, 20)
     for job in jobs:
-        # An earlier command may have downloaded it under the name of the person's own file.
+        # An earlier command may have downloaded it under the name of the local video file.
         existing = OutputManifest(out, job.keys).page()
         page = existing or download_results(job.keys, out, job.name).page
         if page:
@@ -77,7 +78,7 @@ def open_address(address: str, output: Output) -> None:
 
 @contextmanager
 def _stdout_to_stderr() -> Iterator[None]:
-    """A text browser prints where this process does, which must not be into the document."""
+    """Redirects stdout to stderr, so that a text browser's output is not mixed into the JSON."""
     sys.stdout.flush()
     stdout = os.dup(1)
     os.dup2(2, 1)

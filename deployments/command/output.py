@@ -44,7 +44,7 @@ _BAR_WIDTH = 16
 
 
 class ExitCode(IntEnum):
-    """The command's exit code; 2 is also typer's for a wrong option, 130 the shells' for Ctrl-C."""
+    """The command's exit codes. As is usual, 2 means wrong usage and 130 means Ctrl-C."""
 
     OK = 0
     FAILED = 1
@@ -54,11 +54,11 @@ class ExitCode(IntEnum):
 
 
 class UnreachableError(TransientError):
-    """The stack, AWS or Prefect does not answer, or does not come up."""
+    """The local stack, AWS or Prefect does not answer or does not start."""
 
 
 def progress_bars(console: Console) -> Progress:
-    """Bars for a terminal: a spinner, the name, and a bar for what reports its progress."""
+    """Progress bars for a terminal: a spinner, the name, and a bar if progress is reported."""
     name = Column(no_wrap=True, overflow="ellipsis", ratio=1)
     return Progress(
         SpinnerColumn(),
@@ -72,7 +72,7 @@ def progress_bars(console: Console) -> Progress:
 
 
 class _BarColumn(ProgressColumn):
-    """A bar for a step that reports its progress; for any other the spinner is enough."""
+    """A bar for steps that report their progress; other steps have only the spinner."""
 
     def render(self, task: Task) -> RenderableType:
         if task.total is None:
@@ -87,11 +87,11 @@ def step_line(seconds: float, label: str, *, is_made: bool) -> Text:
 
 
 class Output:
-    """Where a command's output goes. With JSON all but the document goes to stderr.
+    """A command's output. With `--json`, everything except the document is written to stderr.
 
     Attributes:
-        console: for progress; a terminal, or plain lines without colour.
-        document: what `--json` prints at the end.
+        console: prints progress, without colour if it is not a terminal.
+        document: the JSON document that `--json` prints at the end.
         code: the exit code so far.
     """
 
@@ -105,7 +105,7 @@ class Output:
         self._errors = Console(stderr=True, highlight=False)
 
     def line(self, text: str, style: str = "") -> None:
-        """Prints one line; a terminal wraps it, a pipe gets it as it is."""
+        """Prints one line, which is wrapped only on a terminal."""
         _print(self.console, text, style)
 
     def step(self, line: Text) -> None:
@@ -113,7 +113,7 @@ class Output:
         self.console.print(line, soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Prints a table on a terminal; in a pipe a line per row, tabs between cells, no header."""
+        """Prints a table on a terminal; otherwise tab-separated lines without a header."""
         if not self.console.is_terminal:
             for row in rows:
                 self.line("\t".join(row))
@@ -127,7 +127,7 @@ class Output:
 
     @contextmanager
     def spinner(self, text: str) -> Iterator[None]:
-        """Shows `text` while something takes its time: a line, on a terminal with a spinner."""
+        """Shows `text` during a longer operation, with a spinner on a terminal."""
         if not self.console.is_terminal:
             self.line(text)
         status = self.console.status(Text(text)) if self.console.is_terminal else nullcontext()
@@ -142,16 +142,16 @@ class Output:
             self.document["error"] = {"message": message, "remedy": remedy, "exit": int(code)}
 
     def write_document(self) -> None:
-        """Writes the JSON document to stdout, where `--json` was given."""
+        """Writes the JSON document to stdout if `--json` was given."""
         if self.as_json:
             sys.stdout.write(_to_json({"error": None, **self.document}) + "\n")
 
 
 @contextmanager
 def command_output(*, as_json: bool, debug: bool) -> Iterator[Output]:
-    """Wraps a command's whole body: what is raised in it becomes a line, a document and a code.
+    """Wraps a command's body: an exception becomes an error line, a JSON document and an exit code.
 
-    Raises typer.Exit, unless all went well.
+    Raises typer.Exit unless the command succeeded.
     """
     output = Output(as_json)
     try:
@@ -167,16 +167,16 @@ def command_output(*, as_json: bool, debug: bool) -> Iterator[Output]:
         raise typer.Exit(output.code)
 
 
-# ClickException. Of the click that typer contains it exports only this child's child.
+# ClickException. Typer bundles click and exports only this subclass of a subclass of it.
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 class CommandGroup(TyperGroup):
-    """The group of all commands. Wrong usage, which typer finds before a command runs, is reported
-    as every other error is."""
+    """The group of all commands. It reports wrong usage, which typer finds before a command runs,
+    in the same way as every other error."""
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
-        """Ends the process, as typer does; without arguments typer itself shows the help."""
+        """Runs a command and ends the process. Without arguments, typer shows the help."""
         arguments = sys.argv[1:] if args is None else list(args)
         if not arguments:
             return super().main(args, *rest, **extra)
@@ -210,7 +210,7 @@ def one_line(text: str) -> str:
 
 
 def _classify(error: BaseException) -> tuple[ExitCode, str, str]:
-    # Here, because most calls of the command import neither.
+    # Imported here, because most calls of the command need neither.
     import httpx
     from pydantic import ValidationError
 
@@ -242,7 +242,7 @@ def _classify(error: BaseException) -> tuple[ExitCode, str, str]:
 
 
 def _to_json(document: dict[str, Any]) -> str:
-    """UTF-8 JSON; ASCII where stdout has another encoding, or a file's name is not Unicode."""
+    """The document as UTF-8 JSON, or as ASCII if stdout or a file's name is not Unicode."""
     text = json.dumps(document, indent=2, ensure_ascii=False)
     try:
         text.encode()
@@ -256,13 +256,13 @@ def _print(console: Console, text: str, style: str) -> None:
     if console.is_terminal:
         console.print(Text(text, style))
     else:
-        # Not by rich, which replaces tabs by blanks.
+        # Written directly, because rich replaces tabs by spaces.
         console.file.write(text + "\n")
         console.file.flush()
 
 
 def _replace_unencodable(stream: TextIO) -> None:
-    """A character that the stream's encoding lacks must not end a run of hours."""
+    """Replaces characters that the stream's encoding lacks, since they would end the command."""
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure:
         reconfigure(errors="replace")

@@ -1,4 +1,4 @@
-"""What Prefect knows of jobs: their runs, the steps of each run, and the progress of each step."""
+"""Queries to Prefect about jobs: their runs, the steps of a run, and the progress of a step."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,14 +33,14 @@ from tasks.flow_runs import GENERATE_CLIP, GENERATE_SHORTS, job_of, record_of, t
 
 Item = TypeVar("Item")
 
-# The most rows that Prefect's server returns in one response.
+# The maximum number of rows in one response of Prefect's server.
 _PAGE = 200
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One task run; `progress` is in per cent, None where it reports none."""
+    """One task run. `progress` is in per cent; None if the task reports no progress."""
 
     id: UUID
     run_id: UUID
@@ -67,14 +67,14 @@ _FINAL = {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CA
 def steps_of(client: SyncPrefectClient, runs: Sequence[UUID]) -> list[Step]:
     """The task runs of these runs and of their child runs, in the order in which they ended.
 
-    A task run that only waits for a child run is left out: the child's own steps are there.
+    A task run that only waits for a child run is omitted, because the child's steps are included.
     """
     if not runs:
         return []
     own = list(_task_runs(client, runs))
     children = list(_child_runs(client, runs))
     waiting = {child.parent_task_run_id for child in children}
-    # A step of a child run counts as one of its parent's.
+    # A step of a child run is assigned to the parent run.
     run_of = {task.id: task.flow_run_id for task in own}
     owners = {
         child.id: owner
@@ -106,10 +106,10 @@ def runs_of_event(
 def cancel_unstarted_clips(
     client: SyncPrefectClient, event_id: str, clips: Sequence[ClipKeys]
 ) -> None:
-    """Makes sure that an event which is still on its way starts none of these clips.
+    """Prevents an event that is not yet processed from starting runs for these clips.
 
-    A cancelled run takes the idempotency key of each: the event then finds that run, and starts
-    none. Where the event was faster, this changes nothing.
+    It creates a cancelled run with each clip's idempotency key, so that the event later finds that
+    run instead of starting one. If the event has already started the run, nothing changes.
     """
     deployment = client.read_deployment_by_name(job_of(clips[0]).deployment)
     for keys in clips:
@@ -139,12 +139,12 @@ def recent_runs(client: SyncPrefectClient, count: int) -> list[tuple[str, FlowRu
 
 
 def _end_and_start(task: TaskRun) -> tuple[datetime, datetime]:
-    """The sort key of steps: what has not ended, or not started, comes last."""
+    """The sort key of steps: those that have not ended, or not started, come last."""
     return task.end_time or _LAST, task.start_time or _LAST
 
 
 def _child_runs(client: SyncPrefectClient, runs: Sequence[UUID]) -> Iterator[FlowRun]:
-    """The runs that these have started."""
+    """The child runs of these runs."""
     for batch in _batches(runs):
         chosen = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=batch))
 
@@ -165,7 +165,7 @@ def _task_runs(client: SyncPrefectClient, runs: Sequence[UUID]) -> Iterator[Task
 
 
 def _progress(client: SyncPrefectClient, runs: Sequence[UUID]) -> dict[UUID, float]:
-    """Per cent by task run, of those that have a progress artifact."""
+    """The progress in per cent, by task run, for each task run with a progress artifact."""
     found = {}
     for batch in _batches(runs):
         chosen = ArtifactFilter(
@@ -193,14 +193,14 @@ def _batches(items: Sequence[Item]) -> Iterator[list[Item]]:
 
 
 _SHORT_ID = 8
-# How many of the last jobs are searched for a name or the beginning of an id.
+# The number of recent jobs that are searched for a name or the beginning of an id.
 _SEARCHED = 200
 _AGES = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 @dataclass(frozen=True)
 class JobRun:
-    """One run of a job, and the record that it keeps."""
+    """One run of a job, and the keys of its record."""
 
     run: FlowRun
     keys: ShortsKeys | ClipKeys
@@ -228,9 +228,9 @@ class JobRun:
         return state is not None and state.is_final() and not state.is_completed()
 
     def failure(self, record: Mapping[str, Any]) -> str:
-        """Why it failed and what to do, on one line; empty where it has not failed.
+        """Why it failed and what to do, on one line; empty if it has not failed.
 
-        The record's message where it is of this run, otherwise that of Prefect's state.
+        This is the record's message if this run wrote it, otherwise the message of Prefect's state.
         """
         if not self.has_failed:
             return ""
@@ -254,7 +254,7 @@ class JobRun:
         }
 
     def age(self, now: datetime) -> float:
-        """Seconds since its end; before that, since its start or its expected start."""
+        """Seconds since its end, or, if it has not ended, since its start or expected start."""
         since = self.run.end_time or self.run.start_time or self.run.expected_start_time
         return max(0.0, (now - since).total_seconds()) if since else 0.0
 
@@ -264,7 +264,7 @@ def count_done(steps: Sequence[Step]) -> int:
 
 
 def format_age(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h`, `2 d`: in the largest unit alone."""
+    """Formats an age in its largest unit only: `45 s`, `12 min`, `3 h`, `2 d`."""
     for length, unit in _AGES:
         if seconds >= length:
             return f"{math.floor(seconds / length)} {unit}"
@@ -278,11 +278,9 @@ def recent_jobs(client: SyncPrefectClient, count: int) -> list[JobRun]:
 
 
 def find_job(client: SyncPrefectClient, name_or_id: str) -> JobRun:
-    """Finds a job by its run's id, the beginning of that, or its clip's or video's name.
+    """Finds a job by its run's id, the beginning of that id, or the name of its clip or video.
 
-    Of several jobs it is the newest.
-
-    Raises InvalidInputError where there is none.
+    If several jobs match, it returns the newest. Raises InvalidInputError if there is none.
     """
     try:
         run = client.read_flow_run(UUID(name_or_id))
@@ -299,7 +297,7 @@ def find_job(client: SyncPrefectClient, name_or_id: str) -> JobRun:
 
 
 def record_if_failed(job: JobRun) -> dict[str, Any]:
-    """The record of a failed job, which says why; empty for any other."""
+    """The record of a failed job, which has the reason; empty for any other job."""
     return read_record(job.keys) if job.has_failed else {}
 
 

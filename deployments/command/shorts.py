@@ -1,4 +1,4 @@
-"""`clipflow shorts`: uploads a person's video, makes its shorts and downloads them."""
+"""`clipflow shorts`: uploads a local video, makes its shorts and downloads them."""
 
 import json
 from collections.abc import Mapping
@@ -32,13 +32,13 @@ from deployments.command.follow import follow, start_shorts
 from deployments.command.output import ExitCode, Output
 from deployments.command.prefect_api import JobRun
 
-# Metadata of subtitles that were given with --subtitles, for one run.
+# The metadata of subtitles that were uploaded by --subtitles and apply to one run only.
 _BY_COMMAND = {"given-to": "clipflow-shorts"}
 
 
 @dataclass(frozen=True)
 class LocalVideo:
-    """A video file of this machine and its keys, which are of its name and content."""
+    """A local video file and its keys, which are derived from its name and content."""
 
     path: Path
     keys: ShortsKeys
@@ -46,7 +46,7 @@ class LocalVideo:
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """The video of a file that `check_video` has accepted."""
+        """Creates it from a file that `check_video` has accepted."""
         keys = ShortsKeys(LOCAL, content_id(path), settings().shorts_prefix)
         return cls(path, keys, shorts_store())
 
@@ -57,9 +57,9 @@ class LocalVideo:
         subtitles: Path | None,
         speaker_tracks: Mapping[str, int | Path] = MappingProxyType({}),
     ) -> None:
-        """Uploads the video, unless it is there, its config and the files that go with it.
+        """Uploads the video, unless it exists, its config and its accompanying files.
 
-        Raises InvalidInputError for subtitles that cannot be read, before anything is uploaded.
+        Raises InvalidInputError, before anything is uploaded, for subtitles that cannot be read.
         """
         if subtitles:
             read_subtitles(subtitles.read_bytes(), subtitles.name, None)
@@ -78,16 +78,17 @@ class LocalVideo:
         self.objects.put_text(json.dumps(document), self.keys.config, {}, "application/json")
 
     def _upload_track(self, track: Path) -> str:
-        # Tracks of one recording have the same size, so the key is of the content.
+        # Tracks of one recording often have the same size, so the key depends on the content.
         key = f"{self.keys.folder}/speakers/{content_id(track)}{track.suffix}"
         upload_once(self.objects, track, key)
         return key
 
     def _upload_subtitles(self, subtitles: Path | None) -> None:
-        """Uploads those given; without any, deletes what an earlier command has uploaded."""
+        """Uploads the given subtitles and deletes any others. Without any, deletes those that an
+        earlier command has uploaded."""
         wanted = None
         if subtitles:
-            # What a file holds is seen when it is read: another suffix is as good as SubRip's.
+            # The format is detected when the file is read, so any other suffix may become SubRip's.
             suffix = subtitles.suffix.lower()
             keys = self.keys.supplied_subtitles
             wanted = next((key for key in keys if key.endswith(suffix)), self.keys.subtitles)
@@ -108,7 +109,8 @@ def make_shorts(
     force: bool,
     output: Output,
 ) -> Results:
-    """Uploads, runs, follows and downloads; what is made is downloaded also where a part failed."""
+    """Uploads the video, runs the job, follows it, and downloads its results, even if a part of
+    the job failed."""
     video = LocalVideo.of(path)
     output.document |= {"job": "shorts", "name": video.keys.video_id}
     OutputManifest(out, video.keys).check(short_files(path, config.segment_count))
@@ -129,7 +131,7 @@ def make_shorts(
 
 
 def write_debug_videos(path: Path, config: ShortsConfig, results: Results, output: Output) -> None:
-    """Writes `talk-1.framing.mp4` beside each short: its moment with faces and crops drawn."""
+    """Writes `talk-1.framing.mp4` beside each short: its source with faces and crops drawn."""
     # Imported here, because it imports OpenCV, which no other command needs.
     from clipflow.reframe.analysis import Film
     from clipflow.reframe.debug_video import write_debug_video

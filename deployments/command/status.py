@@ -1,4 +1,4 @@
-"""`clipflow status`: what is being made, what was made lately, and one job's whole history."""
+"""`clipflow status`: the latest jobs with their progress, or the history of one job."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _COLUMNS = ("id", "job", "name", "state", "steps", "age")
 
 
 def show_jobs(count: int, output: Output) -> None:
-    """Prints the last jobs, a line each, newest first; a failed one with its reason."""
+    """Prints the latest jobs, one line each, newest first, with the reasons of failures."""
     with get_client(sync_client=True) as client:
         jobs = recent_jobs(client, count)
         steps = defaultdict[UUID, list[Step]](list)
@@ -47,8 +47,8 @@ def show_jobs(count: int, output: Output) -> None:
 
 
 def show_job(name_or_id: str, output: Output) -> None:
-    """Prints one job: state, steps, its record's history, and why it failed. Raises
-    InvalidInputError where there is none."""
+    """Prints one job: its state, its steps, its record's history, and why it failed. Raises
+    InvalidInputError if there is no such job."""
     with get_client(sync_client=True) as client:
         job = find_job(client, name_or_id)
         steps = steps_of(client, [job.run.id])

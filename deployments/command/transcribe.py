@@ -1,4 +1,4 @@
-"""`clipflow transcribe`: transcripts of video and audio files, made in this very process."""
+"""`clipflow transcribe`: transcribes video and audio files in this process, without the stack."""
 
 import os
 import time
@@ -42,13 +42,13 @@ def transcribe_files(
     out: Path,
     output: Output,
 ) -> None:
-    """Writes the transcripts of each file to `out`; one that fails does not stop the others.
+    """Writes the transcripts of each file to `out`. If one file fails, the others still proceed.
 
-    `speaker_tracks` are those of the only file.
+    `speaker_tracks` may be given only if there is a single file.
 
-    Raises InvalidInputError, before any work, for a language tag or an audio track that is not
-    valid, for a playlist, for two files of the same name, and where a transcript would replace
-    another file.
+    Raises InvalidInputError, before any work is done, for an invalid language tag or audio track,
+    for a playlist, for two files with the same name, and if a transcript would replace a file that
+    this job has not written.
     """
     values = {
         "language": language,
@@ -141,7 +141,7 @@ def _write(
 
 @contextmanager
 def _progress(name: str, output: Output) -> Iterator[None]:
-    """A bar with the share of the sound that was recognised; in a pipe nothing."""
+    """Shows a bar with the share of the audio that is transcribed; nothing without a terminal."""
     if not output.console.is_terminal:
         yield
         return

@@ -1,4 +1,4 @@
-"""The whole product on one machine, in the foreground: `python -m deployments.local_stack`.
+"""The local stack, all of clipflow on one machine: `python -m deployments.local_stack`.
 
     guard ── supervisor ─┬─ aws      MiniStack, its state on disk
                          ├─ prefect  the server and its UI, on SQLite

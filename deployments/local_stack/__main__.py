@@ -1,8 +1,8 @@
-"""`python -m deployments.local_stack`: the stack, until SIGINT or SIGTERM.
+"""`python -m deployments.local_stack`: runs the local stack until SIGINT or SIGTERM.
 
-This process is the guard: it passes signals on to the supervisor, and ends what is left should the
-supervisor be killed. With `--with-parent` the stack also stops when the process that started it
-ends, or is a make that was interrupted; with `--while-used` when no command uses it any more.
+This process is the guard: it passes signals on to the supervisor, and ends the remaining processes
+if the supervisor is killed. With `--with-parent`, the stack also stops when the parent process ends
+or is a `make` that was interrupted. With `--while-used`, it stops when no command uses it any more.
 """
 
 import os
@@ -65,7 +65,7 @@ def _stop_condition(options: list[str]) -> Callable[[], bool]:
 
 
 def _kill_remaining() -> None:
-    """Waits for what a killed supervisor has left, and kills it after the grace."""
+    """Waits for the remaining processes of a killed supervisor, and kills them after the grace."""
     deadline = time.monotonic() + ORPHAN_GRACE
     while left := processes.descendants(os.getpid()):
         if time.monotonic() > deadline:
@@ -81,21 +81,21 @@ class Parent:
         self._caught = self._caught_signals()
 
     def has_left(self) -> bool:
-        """Whether it has ended, or is a make that was interrupted.
+        """Whether it has ended, or is a `make` that was interrupted.
 
-        An interrupted make does not signal its commands, it waits for them. All that shows from
-        outside is that it no longer catches the signal.
+        An interrupted `make` does not signal its commands but waits for them. From outside, the
+        only visible change is that it no longer catches the signal.
         """
         return os.getppid() != self._pid or self._caught_signals() != self._caught
 
     def _caught_signals(self) -> int:
-        """Which of SIGINT and SIGHUP it has handlers for, as bits; 0 if it is no make."""
+        """Which of SIGINT and SIGHUP it handles, as bits; 0 if it is not `make`."""
         proc = Path(f"/proc/{self._pid}")
         try:
             if (proc / "comm").read_text().strip() not in ("make", "gmake"):
                 return 0
             status = (proc / "status").read_text()
-        except OSError:  # It has ended since, or this is no Linux.
+        except OSError:  # It has ended meanwhile, or this is not Linux.
             return 0
         interrupts = (1 << signal.SIGINT - 1) | (1 << signal.SIGHUP - 1)
         return int(status.partition("SigCgt:")[2].split()[0], 16) & interrupts

@@ -1,7 +1,7 @@
 """Runs a command so that it cannot outlive its parent process: `launch.py PARENT_PID COMMAND...`.
 
-It is a program of its own and imports the standard library alone: what it does must happen between
-fork and exec, where a process that has threads can do next to nothing safely.
+It is a separate program that imports only the standard library, because its work has to be done
+between fork and exec, when a process with threads can safely do almost nothing.
 """
 
 import ctypes
@@ -14,19 +14,19 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def bound_command(*command: str) -> list[str]:
-    """The command line that runs `command`, to be started by this very process. When this process
-    ends, `command` gets SIGTERM."""
+    """The command line that runs `command` as a child of this process. When this process ends,
+    `command` gets SIGTERM."""
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
 
 
 def adopt_orphans() -> None:
-    """Makes orphans below this process its children rather than those of init (Linux only)."""
+    """Makes this process, instead of init, the parent of its orphaned descendants (Linux only)."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def main(parent: int, command: list[str]) -> None:
     """Replaces this process with `command`."""
-    # A shell's `&` and nohup ignore some of these, and exec would pass that on.
+    # A shell's `&` and nohup ignore some of these signals, and exec would preserve that.
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
@@ -36,7 +36,7 @@ def main(parent: int, command: list[str]) -> None:
 
 
 def _prctl(option: int, value: int) -> None:
-    """Linux only; elsewhere nothing happens. Raises OSError where the kernel refuses."""
+    """Calls prctl on Linux; does nothing elsewhere. Raises OSError if the call fails."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(option, value, 0, 0, 0) != 0:

@@ -1,10 +1,10 @@
-"""MiniStack as the local stack needs it: `python -m deployments.local_stack.local_aws`.
+"""MiniStack with two changes for the local stack: `python -m deployments.local_stack.local_aws`.
 
-Two things of MiniStack 1.5 are replaced; each can go when a MiniStack does it itself:
-- It reads an object whole for every range requested of it: 1 MB of 2.5 GB took 2.5 s and twice the
-  object's size in memory, and meanwhile other requests waited. Here it is read from the disk.
-- It saves its tables and queues when it stops, so a SIGKILL loses all of them. Here it also saves
-  within `SAVE_EVERY` seconds of a change.
+Each change to MiniStack 1.5 can be removed when a release of MiniStack includes it:
+- MiniStack reads a whole object for every range request: 1 MB of 2.5 GB took 2.5 s and twice the
+  object's size in memory, and other requests waited meanwhile. Here, ranges are read from the disk.
+- MiniStack saves its tables and queues only when it stops, so a SIGKILL loses all of them. Here, it
+  also saves within `SAVE_EVERY` seconds of a change.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ READS = ("Get", "List", "Describe", "Query", "Scan", "BatchGet", "ReceiveMessage
 
 
 class StoredBytes:
-    """Bytes start to end of a file, sliced without being read, as MiniStack slices a body."""
+    """A range of a file's bytes that can be sliced like a bytes object without being read."""
 
     def __init__(self, file: BinaryIO, start: int, end: int) -> None:
         self._file, self._start, self._end = file, start, end
@@ -67,7 +67,7 @@ _read_body, _get_object = s3._read_body, s3._get_object
 
 
 def read_body(bucket: str, key: str, record: dict[str, Any]) -> bytes | StoredBytes:
-    """An object's body: as it lies on the disk where it is about to be sent, else in memory."""
+    """An object's body: a reference to its file if it is only sent, otherwise its bytes."""
     path = s3._object_disk_path(bucket, key)
     if not _streaming.get() or record.get("body") is not None or not path:
         return _read_body(bucket, key, record)  # type: ignore[no-any-return]
@@ -76,7 +76,7 @@ def read_body(bucket: str, key: str, record: dict[str, Any]) -> bytes | StoredBy
 
 
 def get_object(bucket: str, key: str, headers: dict[str, str], query: Any = None) -> Any:
-    """GetObject, its body streamed unless it is empty."""
+    """Answers GetObject with a streamed body, unless it is empty."""
     token = _streaming.set(True)
     try:
         status, answer, body = _get_object(bucket, key, headers, query)
@@ -89,7 +89,7 @@ def get_object(bucket: str, key: str, headers: dict[str, str], query: Any = None
 
 
 class Saving:
-    """MiniStack's application, its state saved soon after a request that may have changed it."""
+    """MiniStack's application, which saves its state soon after a request that may change it."""
 
     def __init__(self, application: Callable[[Message, Receive, Send], Awaitable[None]]) -> None:
         self._application = application
@@ -114,7 +114,7 @@ class Saving:
 
 
 def changes_state(scope: Message) -> bool:
-    """Whether a request may change what only memory holds; objects are on the disk at once."""
+    """Whether a request may change state that is only in memory. Objects are always on disk."""
     headers = dict(scope.get("headers", ()))
     action = headers.get(b"x-amz-target", b"").decode("latin-1").partition(".")[2]
     return scope.get("method") == "POST" and not action.startswith(READS)

@@ -1,10 +1,11 @@
-"""The Prefect server as the local stack needs it.
+"""The Prefect server with a change for SQLite, for the local stack.
 
-On SQLite, Prefect 3.8 begins a transaction as a reader's and makes it a writer's at its first
-write. Where another client has written meanwhile, SQLite refuses that at once, whatever its busy
-timeout; the server answers 503, and its client retries after 2, 4, 8 s. Of 20 events that came
-together, 15 were refused. Here each transaction is a writer's from its beginning, and waits for
-its turn. This can go when Prefect does so itself, or with PostgreSQL, which knows none of it.
+On SQLite, Prefect 3.8 begins a transaction as a read transaction and upgrades it at the first
+write. If another client has written meanwhile, SQLite rejects the upgrade immediately, regardless
+of its busy timeout. The server then answers 503, and its client retries after 2, 4 and 8 s. Of 20
+simultaneous events, 15 were rejected. Here, each transaction is a write transaction from the
+beginning, so it waits for the others. This can be removed when Prefect does the same, or if the
+local stack moves to PostgreSQL, which does not have this problem.
 """
 
 import sys
@@ -22,7 +23,7 @@ _begin = AioSqliteConfiguration.begin_transaction
 async def begin_as_writer(
     self: AioSqliteConfiguration, session: AsyncSession, with_for_update: bool = True
 ) -> AsyncGenerator[AsyncSessionTransaction, None]:
-    """Begins every transaction as `with_for_update` does elsewhere in Prefect."""
+    """Begins every transaction as a write transaction, which Prefect calls `with_for_update`."""
     async with _begin(self, session, with_for_update=True) as transaction:
         yield transaction
 

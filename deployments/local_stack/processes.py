@@ -1,4 +1,4 @@
-"""The parts of the stack, and whatever else runs below a process."""
+"""The processes of the local stack, and the descendants of a process."""
 
 import asyncio
 import os
@@ -18,13 +18,13 @@ from deployments.local_stack.launch import bound_command
 
 @dataclass
 class Part:
-    """One long-running program of the stack, its output in a file.
+    """One long-running program of the stack, with its output in a file.
 
     Attributes:
         command: the arguments of `python`.
         grace: seconds between SIGTERM and SIGKILL.
-        hurried_grace: the same, once a second signal has come.
-        restarts: whether the stack can go on with a new one when it ends by itself.
+        hurried_grace: the same after a second signal has arrived.
+        restarts: whether the stack starts it again if it ends unexpectedly.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Part:
 
     @property
     def pid(self) -> int | None:
-        """None while it does not run."""
+        """The process id; None if it is not running."""
         running = self.process and self.process.returncode is None
         return self.process.pid if self.process and running else None
 
@@ -90,7 +90,7 @@ def rotate(log: Path) -> None:
 
 
 def descendants(root: int, exclude: Iterable[int] = ()) -> set[int]:
-    """The processes below `root`, without those in `exclude` and what is below them."""
+    """The descendants of the process `root`, without those in `exclude` and their descendants."""
     children: dict[int, set[int]] = {}
     for pid, parent in parents().items():
         children.setdefault(parent, set()).add(pid)
@@ -107,7 +107,7 @@ def parents() -> dict[int, int]:
     """The parent's pid of every running process."""
     if Path("/proc/self/stat").exists():
         return dict(_from_proc())
-    # macOS has no /proc, and a slim Linux image no ps.
+    # macOS has no /proc, and a slim Linux image has no `ps`, so both are supported.
     listing = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, check=True)
     rows = (line.split() for line in listing.stdout.splitlines())
     return {int(pid): int(parent) for pid, parent in rows}
@@ -124,7 +124,7 @@ def _from_proc() -> Iterator[tuple[int, int]]:
 
 
 def reap(exclude: Iterable[int]) -> None:
-    """Collects the exit status of ended children, except these: others would stay as zombies."""
+    """Collects the exit status of ended children except these, which would stay as zombies."""
     while True:
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)

@@ -1,6 +1,6 @@
-"""What the local stack creates in its AWS and in its Prefect server, and which runs it reschedules.
+"""Creates the local stack's resources in AWS and Prefect, and reschedules interrupted runs.
 
-Importing this module imports Prefect, which takes as long as starting all of the rest: the
+Importing this module imports Prefect, which takes as long as starting everything else, so the
 supervisor imports it while the Prefect server starts.
 """
 
@@ -46,9 +46,10 @@ NAMES = {
 }
 DESCRIPTION = "Runs everything on this machine, a process for each run."
 CORES = os.cpu_count() or 1
-# Work pool, work queue, priority, flow runs at once. Recording an end and starting clips never wait
-# behind making them; each is limited: a run is a Python process, and fifty at once start none
-# sooner. A tenant's requests beyond its share wait in `bulk`, behind all those in `media`.
+# Work pool, work queue, priority, and the limit of concurrent flow runs. Runs that record failures
+# or start clips never wait behind those that make clips. Each queue has a limit, because a run is a
+# Python process and fifty of them at once do not start sooner. A tenant's requests beyond its share
+# wait in `bulk`, behind all those in `media`.
 WORK_QUEUES = (
     ("clipflow-marks", "marks", 1, 2),
     ("clipflow-orchestrate", "orchestrate", 2, max(4, 2 * CORES)),
@@ -58,7 +59,7 @@ WORK_QUEUES = (
     ("clipflow-media", "media", 1, CORES),
     ("clipflow-prepare", "media", 1, 1),
 )
-# A flow run that needs the server and finds it gone has ended after this many seconds.
+# A flow run that needs the server and cannot reach it ends within this many seconds.
 ORPHANED_RUN_SECONDS = 5
 _RUN_ID_VARIABLE = b"PREFECT__FLOW_RUN_ID="
 
@@ -66,7 +67,7 @@ _RUN_ID_VARIABLE = b"PREFECT__FLOW_RUN_ID="
 def deploy_data(endpoint_url: str, template: Path = TEMPLATE) -> dict[str, str]:
     """Creates the data stack (`infra/data.yaml`) or updates it; returns its outputs.
 
-    Raises StackError, with CloudFormation's reasons, where it refuses or rolls back.
+    Raises StackError, with CloudFormation's reasons, if it refuses or rolls back.
     """
     client = boto3.client(
         "cloudformation",
@@ -103,8 +104,8 @@ async def create_work_pools() -> None:
 async def create_work_pool(client: PrefectClient, name: str) -> None:
     """Creates or updates one process work pool."""
     template = ProcessWorker.get_default_base_job_template()
-    # Without a command each run starts a second Python first, to prepare a workspace of its own:
-    # 1.6 s more from event to flow code. This code is installed; there is nothing to prepare.
+    # Without a command, each run would first start a second Python process to prepare a workspace,
+    # which takes 1.6 s. The flows' code is installed, so there is nothing to prepare.
     engine = client_command([sys.executable, "-m", "prefect.engine"])
     template["variables"]["properties"]["command"]["default"] = shlex.join(engine)
     found = await client.read_work_pools(work_pool_filter=pool_filter(name))
@@ -131,9 +132,9 @@ async def wait_for_worker(since: datetime) -> None:
 
 
 async def reschedule_unfinished(prefect_url: str) -> int:
-    """Reschedules what a worker that has ended was running; returns how many runs.
+    """Reschedules the runs of a worker that has ended; returns their number.
 
-    It waits for a server that is away, now or meanwhile.
+    If the server is unreachable, it waits for it.
     """
     while True:
         await processes.wait_until_healthy(f"{prefect_url}/api/health")
@@ -143,31 +144,31 @@ async def reschedule_unfinished(prefect_url: str) -> int:
 
 
 async def reschedule_lost(prefect_url: str, since: datetime) -> int:
-    """Reschedules the runs whose process has ended, unreported, while the server was away.
+    """Reschedules the runs whose process ended while the server was unreachable.
 
-    Prefect's client does not retry where a connection is refused: a run that is being started
-    then never gets a process, and one that is running ends at its next request.
+    Prefect's client does not retry if a connection is refused. A run that is being started then
+    never gets a process, and a running one ends at its next request.
 
     Args:
-        since: when the server went away.
+        since: when the server became unreachable.
 
     Returns how many runs.
     """
     await processes.wait_until_healthy(f"{prefect_url}/api/health")
     await asyncio.sleep(ORPHANED_RUN_SECONDS)
     alive = _flow_runs_of(processes.descendants(os.getpid()))
-    # Where the server has died again, the supervisor calls this once more after its next start.
+    # If the server has died again, the supervisor calls this once more after its next start.
     with suppress(httpx.HTTPError):
         return await _reschedule(since, alive)
     return 0
 
 
 async def _reschedule(before: datetime | None = None, exclude: Collection[str] = ()) -> int:
-    """Schedules unfinished runs again; returns how many.
+    """Schedules unfinished runs again; returns their number.
 
-    Prefect leaves a run without a worker Running. All of them are taken only while the pools have
-    neither a worker nor a flow run process; otherwise only those whose state is older than
-    `before`, without the run ids in `exclude`.
+    Prefect leaves a run without a worker in the state Running. Without arguments, it reschedules
+    all unfinished runs, so there must be no worker and no flow run process. With them, it
+    reschedules only runs whose state is older than `before` and whose ids are not in `exclude`.
     """
     unfinished = FlowRunFilterStateType(
         any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
@@ -197,7 +198,7 @@ def _flow_runs_of(pids: Iterable[int]) -> set[str]:
     """The ids of the flow runs that these processes execute; Linux only."""
     found = set()
     for pid in pids:
-        with suppress(OSError):  # It has ended since.
+        with suppress(OSError):  # It has ended meanwhile.
             for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                 if variable.startswith(_RUN_ID_VARIABLE):
                     found.add(variable.removeprefix(_RUN_ID_VARIABLE).decode())

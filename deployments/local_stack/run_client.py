@@ -1,10 +1,11 @@
 """Runs a flow run in a process that the run server forks: `run_client.py COMMAND...`.
 
-Prefect's worker starts this program as it would start COMMAND, and sees the same: it has the run's
-environment and output, passes signals on, ends with the run's exit code, and the run ends with it.
-Where there is no run server, or it refuses, it becomes COMMAND.
+Prefect's worker starts this program in place of COMMAND and sees the same behaviour: the program
+has the run's environment and output, passes signals on, and ends with the run's exit code, and the
+run ends if the program does. If there is no run server, or it refuses, the program executes
+COMMAND.
 
-It imports the standard library alone, since it is started for each run.
+It imports only the standard library, because it is started for each run.
 """
 
 import json
@@ -29,7 +30,7 @@ def client_command(command: list[str]) -> list[str]:
 
 def main(command: list[str]) -> None:
     """Ends this process with the run's exit code, or replaces it with `command`."""
-    # A signal that comes before the run is there to get it waits.
+    # Blocked signals stay pending until the run exists and they can be forwarded to it.
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     connection = _start_run(command)
     if connection is None:
@@ -39,15 +40,15 @@ def main(command: list[str]) -> None:
         signal.signal(number, lambda number, _frame: connection.send(bytes([number])))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
     code = connection.recv(1)
-    if not code:  # It was killed.
+    if not code:  # The run's process was killed.
         os.kill(os.getpid(), signal.SIGKILL)
-    connection.recv(1)  # Nothing comes: it closes when the process has ended.
-    # No cleanup is needed, and it would take as long as all the rest.
+    connection.recv(1)  # Returns when the process has ended, which closes the connection.
+    # Skips the interpreter's cleanup, which is not needed and would double the time.
     os._exit(code[0])
 
 
 def _start_run(command: list[str]) -> socket.socket | None:
-    """The connection to the process of the run, once it has started; None where there is none."""
+    """The connection to the process of the run, once it has started; None if there is none."""
     request = json.dumps(
         {"module": command[-1], "folder": str(Path.cwd()), "environment": dict(os.environ)}
     ).encode()

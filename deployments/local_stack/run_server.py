@@ -1,10 +1,11 @@
-"""`python -m deployments.local_stack.run_server`: flow runs that start in 0.1 s.
+"""`python -m deployments.local_stack.run_server`: starts flow runs in 0.1 s. Linux only.
 
-A Python that imports Prefect and the flows takes 2.5 s of a core. This process has imported them,
-and forks a process for each `run_client.py` that connects to the socket. It opens no connection and
-starts no thread, so that a fork has nothing of the kind. Linux only.
+A new Python process needs 2.5 s of a core to import Prefect and the flows. This process has already
+imported them and forks a process for each `run_client.py` that connects to the socket. It opens no
+connections and starts no threads, because a fork would inherit or lose them.
 
-The fork is a child of init or of the supervisor, not of this process: its run goes on without it.
+The forked process is a child of init or of the supervisor, so its run continues if this process
+ends.
 """
 
 import gc
@@ -38,7 +39,7 @@ _SECONDS_TO_REQUEST = 10
 
 
 def main() -> int:
-    """Serves until it is signalled to end; in a fork, returns the exit code of its run."""
+    """Serves until it gets a signal to end; in a forked process, returns its run's exit code."""
     for module in pkgutil.iter_modules(flows.__path__):
         importlib.import_module(f"flows.{module.name}")
     for name in _PREFECT:
@@ -49,7 +50,7 @@ def main() -> int:
         print(f"No run is forked, because there are threads: {threading.enumerate()}", flush=True)
         signal.pause()
     gc.collect()
-    gc.freeze()  # The collector would otherwise write to, and so copy, what forks share.
+    gc.freeze()  # Otherwise the collector writes to memory that forks share, which copies it.
     with socket.socket(socket.AF_UNIX) as listener:
         address = Path(os.environ[ADDRESS])
         listener.bind(str(address))
@@ -69,9 +70,9 @@ def main() -> int:
 
 
 def _serve(connection: socket.socket) -> int:
-    """Executes one run in this process; returns its exit code, which the client gets too.
+    """Executes one run in this process; returns its exit code, which is also sent to the client.
 
-    The connection stays open until the process has ended: then the client ends.
+    The connection stays open until this process ends, and the client ends when it is closed.
     """
     connection.settimeout(_SECONDS_TO_REQUEST)
     size, files, _, _ = socket.recv_fds(connection, 4, 3)
@@ -91,10 +92,10 @@ def _serve(connection: socket.socket) -> int:
 
 
 def _adopt(environment: Mapping[str, str]) -> bool:
-    """Takes over a run's environment; returns whether modules would be imported the same in it.
+    """Adopts a run's environment; returns whether imported modules are valid in it.
 
-    Prefect's own variables of a run are read when the run starts, and its settings are written
-    anew for each run. All others may have been read while modules were imported.
+    Variables of a run that belong to Prefect are read when the run starts, so they may differ. Any
+    other variable may have been read while modules were imported, so it must be the same.
     """
     if _others(environment) != _others(os.environ):
         return False
@@ -118,7 +119,7 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 
 
 def _obey(connection: socket.socket) -> None:
-    """Passes on the signals that the client gets, and ends this process when the client ends."""
+    """Forwards signals from the client, and kills this process when the client ends."""
     while signals := connection.recv(1):
         signal.pthread_kill(threading.main_thread().ident or 0, signals[0])
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The local stack as a context: one for tests and the demo, one that commands share."""
+"""Context managers that run the local stack: for tests and the demo, and shared by commands."""
 
 import fcntl
 import os
@@ -24,11 +24,11 @@ _POLL_INTERVAL = 0.1
 
 @dataclass(frozen=True)
 class RunningStack:
-    """A stack that is ready.
+    """A running stack that is ready for use.
 
     Attributes:
-        env: the variables with which a program talks to the stack.
-        pid: the guard's.
+        env: the environment variables with which a program connects to the stack.
+        pid: the process id of the guard.
     """
 
     settings: StackSettings
@@ -48,7 +48,7 @@ class RunningStack:
         return self._session().resource(service, endpoint_url=self.env["AWS_ENDPOINT_URL"])
 
     def _session(self) -> Any:
-        import boto3  # Here, because the stack's own processes do not need it.
+        import boto3  # Imported here, because the stack's own processes do not need it.
 
         return boto3.Session(
             aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
@@ -61,10 +61,10 @@ class RunningStack:
 def running_stack(
     home: Path | None = None, aws_port: int | None = None, prefect_port: int | None = None
 ) -> Iterator[RunningStack]:
-    """Runs what `make up` runs until the context ends; what is not given is read from the
-    environment.
+    """Runs the stack of `make up` until the context ends. Settings that are not given are read from
+    the environment.
 
-    Raises StackError, with what the stack printed, where it does not come up.
+    Raises StackError, with the stack's output, if the stack does not start.
     """
     settings = StackSettings.read(home, aws_port, prefect_port)
     guard = _launch(settings, "--with-parent")
@@ -82,7 +82,7 @@ def running_stack(
 
 @dataclass(frozen=True)
 class SharedStack:
-    """The stack of these settings, for as long as this process is one of its users."""
+    """The stack with these settings, while this process is one of its users."""
 
     settings: StackSettings
 
@@ -95,8 +95,8 @@ class SharedStack:
             return False
 
     def start(self) -> None:
-        """Starts it, unless another process has meanwhile. Raises StackError, with what the stack
-        printed, where it does not come up."""
+        """Starts the stack, unless another process has started it meanwhile. Raises StackError,
+        with the stack's output, if the stack does not start."""
         with _lock_file(self.settings, "start") as starting:
             fcntl.flock(starting, fcntl.LOCK_EX)
             if not self.is_running():
@@ -109,11 +109,11 @@ def shared_stack(
 ) -> Iterator[SharedStack]:
     """Makes this process a user of the stack that listens on the settings' Prefect port.
 
-    A stack that was started here runs until its last user has left, which then waits for its end.
-    One that `make up` has started does not depend on its users.
+    A stack that a user has started runs until its last user ends, which waits for the stack to
+    stop. A stack of `make up` does not depend on its users.
 
-    Users hold a shared lock on a file; a process that gets it exclusively is the only user of the
-    stack. `notify` gets a line before this waits for another process.
+    Users hold a shared lock on a file; a process that gets the lock exclusively is the only user of
+    the stack. `notify` is called with a message before waiting for another process.
     """
     with _lock_file(settings, "users") as users:
         _lock_shared(users, lambda: notify("Waiting for another command's local stack to stop"))
@@ -129,11 +129,11 @@ def shared_stack(
 
 
 class StackUsers:
-    """The users of a shared stack, as its guard sees them."""
+    """Lets the guard of a shared stack check whether the stack has users."""
 
     def __init__(self, settings: StackSettings) -> None:
         self._users = _lock_file(settings, "users")
-        # Held until this process ends: the last user waits for that.
+        # Held until this process ends, which the last user waits for.
         self._guard = _lock_file(settings, "guard")
         fcntl.flock(self._guard, fcntl.LOCK_EX)
 
@@ -145,7 +145,7 @@ class StackUsers:
         if _try_lock(self._users, fcntl.LOCK_SH):
             fcntl.flock(self._users, fcntl.LOCK_UN)
             return False
-        return True  # The last user holds it exclusively, and waits for the end.
+        return True  # The last user holds the lock exclusively and waits for the stack to stop.
 
 
 def _launch(settings: StackSettings, option: str) -> "subprocess.Popen[bytes]":
@@ -203,8 +203,8 @@ def _try_lock(file: IO[bytes], kind: int) -> bool:
 
 
 def _lock_file(settings: StackSettings, name: str) -> IO[bytes]:
-    """A file of this user and this Prefect port: commands in other folders have another home, and
-    share the stack all the same."""
+    """A lock file for this user and Prefect port. It is not in the stack's home, because commands
+    in other folders have another home and share the same stack."""
     return (lock_folder() / f"{settings.prefect_port}.{name}").open("ab")
 
 

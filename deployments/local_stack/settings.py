@@ -1,4 +1,4 @@
-"""Where the local stack lives, and the environment its parts run in."""
+"""The settings of the local stack, and the environment of its processes."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from deployments.local_stack.run_client import ADDRESS
 
 
 class StackError(Exception):
-    """The stack cannot come up or go on; the message says why and what to do about it."""
+    """The stack cannot start or continue. The message has the reason and a remedy."""
 
 
 HOST = "127.0.0.1"
@@ -23,11 +23,12 @@ BUCKET = "clipflow-media"
 TABLE = "clipflow-records"
 QUEUE = "clipflow-events"
 DEAD_LETTER_QUEUE = "clipflow-events-dlq"
-# As prefect.yaml names them.
+# The names in prefect.yaml.
 WORK_POOLS = ("clipflow-orchestrate", "clipflow-media", "clipflow-prepare", "clipflow-marks")
 
-# The user's own Prefect and AWS settings are dropped: a profile, a key or a proxy of theirs would
-# connect the parts elsewhere. Without bytecode, each start of a flow run compiles Prefect again.
+# The user's own Prefect and AWS settings are removed, because a profile, a key or a proxy would
+# connect the stack to other servers. So is the setting that disables bytecode, since each flow run
+# would compile Prefect again.
 FOREIGN = (
     "AWS_",
     "PREFECT_API_",
@@ -36,7 +37,7 @@ FOREIGN = (
     "PREFECT_SERVER_",
     "PYTHONDONTWRITEBYTECODE",
 )
-# JSON lines, except on a terminal; a log record outside of a run goes to the console alone.
+# JSON lines, except on a terminal. A log record outside of a run is written only to the console.
 LOGGING = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "tasks.telemetry.Console",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
@@ -112,7 +113,7 @@ class StackSettings(BaseSettings):
 
     @property
     def run_server(self) -> Path:
-        """The socket of the run server; its path must be short, which `home` may not be."""
+        """The run server's socket, which is not in `home` because its path must be short."""
         return lock_folder() / f"{self.prefect_port}.runs"
 
     @property
@@ -122,7 +123,7 @@ class StackSettings(BaseSettings):
 
 
 def client_environment(settings: StackSettings) -> dict[str, str]:
-    """The variables with which a program talks to the stack, beyond its own environment."""
+    """The variables that a program needs, besides its own environment, to connect to the stack."""
     return {
         "AWS_ENDPOINT_URL": settings.aws_url,
         "AWS_ACCESS_KEY_ID": "test",
@@ -144,7 +145,7 @@ def client_environment(settings: StackSettings) -> dict[str, str]:
 
 
 def part_environment(settings: StackSettings, inherited: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the stack's parts, given that of the process that starts it."""
+    """The environment of the stack's processes, based on that of the process that starts it."""
     kept = {name: value for name, value in inherited.items() if not name.startswith(FOREIGN)}
     return {
         **kept,
@@ -158,7 +159,7 @@ def part_environment(settings: StackSettings, inherited: Mapping[str, str]) -> d
         "STATE_DIR": str(settings.home / "aws" / "state"),
         "S3_PERSIST": "1",
         "S3_DATA_DIR": str(settings.home / "aws" / "s3"),
-        "IOT_MTLS_ENABLED": "0",  # a listener on another port, on every interface
+        "IOT_MTLS_ENABLED": "0",  # otherwise MiniStack opens another port on every interface
         "SFTP_ENABLED": "0",
         "PREFECT_SERVER_API_HOST": HOST,
         "PREFECT_SERVER_API_PORT": str(settings.prefect_port),
@@ -169,9 +170,9 @@ def part_environment(settings: StackSettings, inherited: Mapping[str, str]) -> d
         # Log records of the clipflow package show in the UI, with those of the task.
         "PREFECT_LOGGING_EXTRA_LOGGERS": "clipflow",
         **LOGGING,
-        # A fork of a process that has threads is safe on Linux alone.
+        # Forking a process that has threads is safe only on Linux.
         **({ADDRESS: str(settings.run_server)} if sys.platform == "linux" else {}),
-        # A run that waits for a core is not late, and marking it so occupies SQLite's one writer.
+        # A run that waits for a core need not be marked as late, and SQLite allows only one writer.
         "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         # Without a worker to end it, a cancelled run is Cancelled by the server; after 300 s by

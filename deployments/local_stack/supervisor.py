@@ -33,9 +33,9 @@ from deployments.local_stack.settings import (
 
 DEPLOYMENTS = Path(__file__).parents[2] / "prefect.yaml"
 START_SECONDS = 180  # The very first start creates the Prefect database.
-SHORT_LIFE = 20  # Seconds: a part that ended sooner has never worked.
+SHORT_LIFE = 20  # Seconds: a part that ends sooner counts as failed.
 REAP_EVERY = 5  # Seconds.
-MAX_FAILURES = 3  # How often in a row a part may end by itself before the stack gives up.
+MAX_FAILURES = 3  # How often in a row a part may end unexpectedly before the stack stops.
 
 
 class Supervisor:
@@ -45,9 +45,9 @@ class Supervisor:
         self._settings = settings
         self._ready = False
         self._watching = asyncio.TaskGroup()
-        # A part that is being started must not be taken for what a flow run has left behind.
+        # A part that is being started must not be mistaken for a remaining process of a flow run.
         self._children = asyncio.Lock()
-        # Without its memory the stack cannot go on; and it must have the time to save it.
+        # Its state is in memory: the stack cannot continue without it, and it needs time to save.
         self._aws = self._part("aws", "deployments.local_stack.local_aws")
         self._aws.grace, self._aws.hurried_grace, self._aws.restarts = 60, 20, False
         self._prefect = self._part("prefect", "deployments.local_stack.local_prefect")
@@ -69,7 +69,7 @@ class Supervisor:
         return Part(name, ["-m", *module.split()], self._settings.logs / f"{name}.log")
 
     async def run(self) -> None:
-        """Runs until it is cancelled. Raises StackError when it cannot come up or go on."""
+        """Runs until it is cancelled. Raises StackError if the stack cannot start or continue."""
         try:
             async with self._watching:
                 async with asyncio.timeout(START_SECONDS):
@@ -84,11 +84,11 @@ class Supervisor:
             raise StackError(f"not ready in {START_SECONDS} s: see {self._settings.logs}") from None
 
     async def stop(self, hurry: asyncio.Event) -> None:
-        """Ends whatever this process started; unfinished runs go on at the next start."""
+        """Ends all processes of the stack. Unfinished runs continue at the next start."""
         await self._bridge.stop(hurry)
         await self._deploy.stop(hurry)
         await self._stop_worker(hurry)
-        with suppress(Exception):  # The server may be away; the next start does it too.
+        with suppress(Exception):  # The server may be unreachable; the next start repeats this.
             async with asyncio.timeout(5):
                 await self._reschedule_unfinished()
         await self._runs.stop(hurry)
@@ -154,16 +154,16 @@ class Supervisor:
         if await self._deploy.ended() != 0:
             raise StackError(f"{DEPLOYMENTS} was not deployed:\n{self._deploy.end_of_log()}")
         await self._launch(self._bridge)
-        while not self._bridge.end_of_log():  # It logs its first line once it is at work.
+        while not self._bridge.end_of_log():  # It logs its first line when it is ready.
             await asyncio.sleep(0.1)
 
     async def _watch(self, part: Part) -> None:
-        """Starts the part again whenever it ends by itself, within reason."""
+        """Restarts the part when it ends unexpectedly, up to `MAX_FAILURES` times in a row."""
         failures = 0
         while True:
             code = await part.ended()
             since, is_short = datetime.now(UTC), time.monotonic() - part.started < SHORT_LIFE
-            # A part that was killed from outside may work as well as before.
+            # A part that worked for a while may have been killed from outside and may work again.
             failures = 0 if code == -signal.SIGKILL else failures + 1 if is_short else 1
             ended = (
                 f"{part.name} ended by itself, code {code}; {part.log} ends:\n{part.end_of_log()}"
@@ -180,7 +180,7 @@ class Supervisor:
                 self._watching.create_task(self._reschedule_lost(since))
 
     async def _stop_worker(self, hurry: asyncio.Event) -> None:
-        """Stops the worker and kills its flow runs, so that none of them still reports a crash.
+        """Stops the worker and kills its flow runs, so that none of them reports a crash.
 
         They are scheduled again. Ended by SIGTERM they would be Crashed, and their clips marked as
         failed; a worker that is stopped kills them too, but not what they have started.
@@ -191,14 +191,14 @@ class Supervisor:
         await self._end_flow_runs()
 
     async def _reap_orphans(self) -> None:
-        """What a killed flow run leaves, ffmpeg above all, ends as a child of this process."""
+        """Collects the remaining processes of killed flow runs, such as ffmpeg, when they end."""
         while True:
             async with self._children:
                 processes.reap(exclude={part.process.pid for part in self._parts if part.process})
             await asyncio.sleep(REAP_EVERY)
 
     async def _end_flow_runs(self) -> None:
-        """Ends a dead worker's flow runs: what runs below this process and is no part of it."""
+        """Ends a dead worker's flow runs: the descendants of this process that are not parts."""
         async with self._children:
             pids = [part.pid for part in self._parts if part.pid]
             while left := processes.descendants(os.getpid(), exclude=pids):
@@ -221,9 +221,9 @@ class Supervisor:
 
 @contextmanager
 def claimed(settings: StackSettings) -> Iterator[None]:
-    """Holds what a running stack has to itself: its home and its two ports.
+    """Reserves the resources that only one stack can use: its home folder and its two ports.
 
-    Raises StackError, at once, where another stack or program has any of them.
+    Raises StackError, without waiting, if another stack or program uses any of them.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     with (settings.home / "lock").open("w") as lock:
@@ -239,9 +239,9 @@ def claimed(settings: StackSettings) -> Iterator[None]:
 
 
 def _check_port(port: int, setting: str) -> None:
-    """Raises StackError where `port` cannot be listened on, naming the setting that changes it."""
+    """Raises StackError, naming the setting to change, if `port` is not available."""
     with socket.socket() as listener:
-        # As the servers do: a connection of the last run that is still closing is no obstacle.
+        # The servers set this option too, so that connections still closing do not block the port.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, port))

@@ -1,6 +1,6 @@
 """`python -m deployments.operate VERB`; `make VERB` does the same.
 
-Commands use the AWS account and the Prefect server that the environment names. Where it names no
+Commands use the AWS account and the Prefect server that the environment names. If it names no
 Prefect server, all but `deploy` and `destroy` use the stack of `make up`. docs/aws.md is the guide.
 """
 
@@ -154,9 +154,9 @@ def _section(title: str, rows: object) -> None:
 
 
 def _default_to_local_stack() -> bool:
-    """Use the stack of `make up` where no Prefect server is named; whether it does.
+    """Use the stack of `make up` if no Prefect server is set; returns whether it is used.
 
-    Call it before importing Prefect, which reads the environment then.
+    Call it before importing Prefect, which reads the environment when it is imported.
     """
     if "PREFECT_API_URL" in os.environ:
         return False
@@ -166,7 +166,7 @@ def _default_to_local_stack() -> bool:
 
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
-    """Ends this process with one line for any error."""
+    """Turns any error into a one-line message and an exit code."""
     try:
         yield
     except Exception as error:  # noqa: BLE001 - shown to a person, and there are many kinds

@@ -1,4 +1,4 @@
-"""The state of clipflow in an AWS account: stacks, queues, records, logs; and sending the event."""
+"""Reads clipflow's state in an AWS account (stacks, queues, records, logs); sends the event."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def client(service: str, environment: Mapping[str, str] = os.environ) -> Any:
 
 @dataclass(frozen=True)
 class InProgress:
-    """A record in progress, since when, and its flow run."""
+    """A record in progress, with the time since when it is, and its flow run."""
 
     record: str
     since: str
@@ -68,7 +68,8 @@ class Found:
         return found
 
     def name(self, variable: str) -> str:
-        """The value of `variable`. Raises InvalidInputError where neither names it."""
+        """The value of `variable`, from the environment or the stacks' outputs. Raises
+        InvalidInputError if neither has it."""
         value = os.environ.get(variable) or self._outputs.get(variable)
         if not value:
             raise InvalidInputError(
@@ -111,7 +112,7 @@ class Found:
     def logs(self, minutes: int) -> Iterator[str]:
         """The log lines of flow runs in the last `minutes`.
 
-        Raises InvalidInputError where there is no log group, as on one machine.
+        Raises InvalidInputError if there is no log group, as on one machine.
         """
         group = self.name("CLIPFLOW_LOG_GROUP")
         since = datetime.now(UTC) - timedelta(minutes=minutes)
@@ -128,7 +129,7 @@ class Found:
 def request_clips(tenant_id: str, episode_id: str) -> str:
     """Send the event that starts an episode's clips; returns its id.
 
-    Raises pydantic's ValidationError for an invalid id, TerminalError where EventBridge refuses the
+    Raises pydantic's ValidationError for an invalid id, TerminalError if EventBridge refuses the
     event.
     """
     detail = {"tenantId": tenant_id, "episodeId": episode_id}

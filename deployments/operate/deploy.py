@@ -65,7 +65,7 @@ def deploy(account: Account, dry_run: bool) -> None:
     """Deploy stacks, work pools, deployments and workers. With `dry_run`, print the changes only.
 
     Raises InvalidInputError for missing settings, before anything is changed; NotDeployedError and
-    TerminalError where a stack or the work pools are not deployed.
+    TerminalError if a stack or the work pools are not deployed.
     """
     every = templates.read()
     if lacking := missing(every, account.environment):
@@ -99,7 +99,7 @@ def missing(every: Collection[Template], environment: Mapping[str, str]) -> list
 
 
 def destroy(account: Account, confirmed: bool) -> None:
-    """Delete every stack, the last one first, and print what is retained: media and records.
+    """Delete every stack, the last one first, and print the resources that are kept.
 
     Unless `confirmed`, only prints what would be deleted, and raises InvalidInputError.
     """
@@ -118,7 +118,7 @@ def destroy(account: Account, confirmed: bool) -> None:
     started = [template for template in there if template in pools]
     _delete(account, started)
     if cluster := account.environment.get(_CLUSTER):
-        # No worker starts another one now, and the stacks that they need are deleted next.
+        # The workers are gone, so no run starts, and the stacks that runs need are deleted next.
         families = [f"clipflow-{pool.kind}" for pool in account.pools()]
         ended = end_flow_runs(client("ecs", account.environment), cluster, families)
         account.console.print(f"flow runs ended: {ended}")
@@ -129,7 +129,7 @@ def destroy(account: Account, confirmed: bool) -> None:
 
 
 def _delete(account: Account, there: list[Template]) -> None:
-    """The last one first."""
+    """Delete the stacks, the last one first."""
     for template in reversed(there):
         account.stacks.delete(template.stack)
         account.console.print(f"{template.stack}: deleted")
@@ -173,7 +173,7 @@ def _say(console: Console, change_set: ChangeSet) -> None:
 
 
 def _work_pools(account: Account, dry_run: bool) -> None:
-    """Deploy the work pools and deployments. Raises TerminalError where that fails."""
+    """Deploy the work pools and deployments. Raises TerminalError if that fails."""
     account.console.print("work pools and deployments")
     environment: dict[str, Any] = {**os.environ, **account.environment}
     if dry_run:

@@ -1,4 +1,4 @@
-"""`python -m deployments.operate.image check|models [en,de]`: what an image verifies of itself.
+"""`python -m deployments.operate.image check|models [en,de]`: verifies the contents of an image.
 
 `check` finds out whether everything a run needs is installed; an image runs it when it is built,
 and as its health check. `models` loads and tries the speech models of the settings. A build runs
@@ -52,7 +52,7 @@ def load_models(languages: Sequence[str]) -> None:
 
     Raises NotInstalledError for a model that is neither on this machine nor can be fetched.
     """
-    # Imported here: the health check must not load them.
+    # Imported here, because the health check must not load them.
     import numpy as np
 
     from clipflow.speech import whisperx

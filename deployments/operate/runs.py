@@ -1,4 +1,4 @@
-"""The state of the Prefect server: pools, workers, runs and their logs; and starting a run."""
+"""Reads the state of the Prefect server (pools, workers, runs, logs); starts a run."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -45,7 +45,7 @@ def pools(client: SyncPrefectClient) -> Iterator[tuple[str, str]]:
 
 
 def states(client: SyncPrefectClient) -> dict[str, int]:
-    """The number of runs by state: unfinished ones, and those that started in the last day."""
+    """The number of runs by state, of unfinished runs and of runs started in the last day."""
     since = FlowRunFilterStartTime(after_=datetime.now(UTC) - _DAY)
     counted = {}
     for state in StateType:
@@ -58,7 +58,7 @@ def states(client: SyncPrefectClient) -> dict[str, int]:
 
 
 def latest(client: SyncPrefectClient, limit: int) -> Iterator[str]:
-    """The last runs, newest first: when, for how long, in which state, of which flow."""
+    """The last runs, newest first, each with its start, duration, state and flow."""
     flows: dict[UUID, str] = {}
     newest = FlowRunSort.EXPECTED_START_TIME_DESC
     for run in client.read_flow_runs(limit=min(limit, _PAGE), sort=newest):
@@ -88,7 +88,7 @@ class ShortsParameters(BaseModel):
 def start_shorts(client: SyncPrefectClient, parameters: ShortsParameters) -> tuple[str, str]:
     """Start `generate-shorts`; returns the run's id and its address in the UI.
 
-    Raises ObjectNotFound where it is not deployed.
+    Raises ObjectNotFound if it is not deployed.
     """
     deployment = client.read_deployment_by_name(GENERATE_SHORTS)
     run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters.model_dump())
@@ -98,7 +98,7 @@ def start_shorts(client: SyncPrefectClient, parameters: ShortsParameters) -> tup
 def logs(client: SyncPrefectClient, named: str) -> Iterator[str]:
     """The log lines of a run and of the runs it started.
 
-    `named` is its id or its name. Raises InvalidInputError where there is none.
+    `named` is its id or its name. Raises InvalidInputError if there is none.
     """
     run = _find(client, named)
     below = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))

@@ -23,7 +23,10 @@ DEPLOYMENTS = Path(__file__).parents[2] / "prefect.yaml"
 
 
 def main() -> int:
-    """The exit code: 2 where a setting is missing, else that of `prefect deploy`."""
+    """Creates or updates pools and deployments; returns the exit code.
+
+    It is 2 if a setting is missing, otherwise that of `prefect deploy`.
+    """
     try:
         settings = PoolSettings()
         pools = work_pools(gpu=bool(settings.gpu_capacity_provider))
@@ -48,7 +51,7 @@ async def automate() -> None:
 
 
 def create(pool: WorkPool, settings: PoolSettings) -> None:
-    """Create or update the pool. What an operator has set on it is kept."""
+    """Create or update the pool. Settings that an operator has changed on it are kept."""
     default = ECSWorker.get_default_base_job_template()
     template = base_job_template(pool, settings, default, flows_environment())
     with get_client(sync_client=True) as client:

@@ -98,9 +98,9 @@ def test_several_layouts_in_one_pass_keep_every_frame_at_its_own_time(
     layouts = [span.layout for span in studio.framing.layouts]
     assert layouts == [Layout.CROP, Layout.SPLIT, Layout.FIT]
     wanted = [time for time in frame_times(source) if time < 7]
-    times, all_pictures = frame_times(short), pictures(short)
+    got, all_pictures = frame_times(short), pictures(short)
     # A frame that is shown for long is repeated; the frames of the source keep their own times.
-    at = [int(np.argmin([abs(time - each) for each in times])) for time in wanted]
+    at = [int(np.argmin([abs(time - each) for each in got])) for time in wanted]
     assert max(abs(times[n] - time) for n, time in zip(at, wanted, strict=True)) < Fraction(
         1, 10_000
     )
@@ -109,7 +109,7 @@ def test_several_layouts_in_one_pass_keep_every_frame_at_its_own_time(
     changes = [np.abs(b.astype(int) - a).mean() for a, b in pairwise(decoded)]
     assert set(np.argsort(changes)[-2:] + 1) == {first, second}
     assert counts(decoded) == [1] * first + [2] * (second - first) + [0] * (len(at) - second)
-    for n, (begins, ends) in zip(at, pairwise([*at, len(times)]), strict=True):
+    for n, (begins, ends) in zip(at, pairwise([*at, len(got)]), strict=True):
         assert counts(all_pictures[begins:ends]) == counts([all_pictures[n]]) * (ends - begins)
 
 

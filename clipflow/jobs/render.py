@@ -164,7 +164,7 @@ def _plan(
 
     end = window.origin + window.span.duration
     size = (probe.width, probe.height)
-    film = Film(window.path, size, probe.rotation, window.origin, end, probe.mirrored)
+    film = Film(window.path, size, probe.rotation, window.origin, end, probe.mirrored, probe.name)
     faces, mouths = models().face_model, models().mouth_model
     return plan_frames(film, layout, config.aspect, spoken.words, faces, mouths)
 

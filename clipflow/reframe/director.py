@@ -14,6 +14,7 @@ from statistics import median
 from clipflow.domain.layouts import Aspect, Content, Layout
 from clipflow.domain.shorts import Framing, LayoutSpan
 from clipflow.domain.transcript import Word
+from clipflow.media.isolation import isolated
 from clipflow.reframe.analysis import Analysis, Film, analyze
 from clipflow.reframe.crop import (
     CropPath,
@@ -66,8 +67,19 @@ def plan_frames(
     """Decide what a short of `film` shows. Words have their times from the film's first frame.
 
     Raises MediaRefusedError where `film` cannot be read, and NotInstalledError where the model
-    at `face_model` or the one at `mouth_model` cannot.
+    at `face_model` or the one at `mouth_model` cannot, and what `isolated` raises.
     """
+    return isolated(film.label, _plan, film, layout, aspect, words, face_model, mouth_model)
+
+
+def _plan(
+    film: Film,
+    layout: Layout,
+    aspect: Aspect,
+    words: Sequence[Word],
+    face_model: Path | None,
+    mouth_model: Path | None,
+) -> FramePlan:
     mouths = mouth_activity(mouth_model)
     return direct(analyze(film, FaceDetector(face_model)), layout, aspect, words, mouths)
 

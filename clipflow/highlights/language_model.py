@@ -142,7 +142,7 @@ def choices(speech: Speech, count: int, model: str | Model) -> list[Choice]:
     Raises ModelRefusedError if no model has that name, its key is missing or the server turns
     the request down; ModelUnavailableError if there is no answer, or none of the wanted form.
     """
-    with telling_failures(str(model) if isinstance(model, str) else model.model_name):
+    with _translated_errors(str(model) if isinstance(model, str) else model.model_name):
         return asyncio.run(_choices(speech, count, model))
 
 
@@ -269,7 +269,7 @@ _ANOTHER = "Name another model in CLIPFLOW_HIGHLIGHT_MODEL, one that can call to
 
 
 @contextmanager
-def telling_failures(model: str) -> Iterator[None]:
+def _translated_errors(model: str) -> Iterator[None]:
     """Turn what pydantic-ai raises while `model` is called into ModelRefusedError or
     ModelUnavailableError."""
     # Without their causes: these hold the server's words, and a log shows them.

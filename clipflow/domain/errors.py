@@ -1,17 +1,19 @@
 """Every error that clipflow raises, as one tree.
 
-    ClipflowError                     code, message, remedy ├── TerminalError                 a
-    retry cannot help │   ├── InvalidInputError         VALIDATION_ERROR  the event, record or
-    segment is not valid │   ├── SourceNotFoundError       SOURCE_NOT_FOUND  no object to cut from │
-    ├── SourceChangedError        STORAGE_ERROR     the object was replaced during the work │   ├──
-    StorageRefusedError       STORAGE_ERROR     S3 refuses the object: archived, denied │
-    ├── MediaRefusedError         FFMPEG_ERROR      the media itself cannot be read or cut │   ├──
-    OwnershipLostError        INTERNAL_ERROR    another run owns the record now │   ├──
-    NotInstalledError         INTERNAL_ERROR    an extra or a model is not on this machine │   ├──
-    StoppedError              CANCELLED         a part of the work was cancelled │   ├──
-    NoMomentsError            VALIDATION_ERROR  nothing in the video to make a short of │   └──
-    ModelRefusedError         INTERNAL_ERROR    a language model refuses the request └──
-    TransientError                the same step may succeed later
+    ClipflowError                     code, message, remedy
+    ├── TerminalError                 a retry cannot help
+    │   ├── InvalidInputError         VALIDATION_ERROR  the event, record or segment is not valid
+    │   ├── SourceNotFoundError       SOURCE_NOT_FOUND  no object to cut from
+    │   ├── SourceChangedError        STORAGE_ERROR     the object was replaced during the work
+    │   ├── EditConflictError         STORAGE_ERROR     another person has changed the same edits
+    │   ├── StorageRefusedError       STORAGE_ERROR     S3 refuses the object: archived, denied
+    │   ├── MediaRefusedError         FFMPEG_ERROR      the media itself cannot be read or cut
+    │   ├── OwnershipLostError        INTERNAL_ERROR    another run owns the record now
+    │   ├── NotInstalledError         INTERNAL_ERROR    an extra or a model is not on this machine
+    │   ├── StoppedError              CANCELLED         a part of the work was cancelled
+    │   ├── NoMomentsError            VALIDATION_ERROR  nothing in the video to make a short of
+    │   └── ModelRefusedError         INTERNAL_ERROR    a language model refuses the request
+    └── TransientError                the same step may succeed later
         ├── StorageUnavailableError   STORAGE_ERROR     S3 or DynamoDB did not answer as it should
         ├── MediaInterruptedError     FFMPEG_ERROR      ffmpeg was killed, or wrote only a part
         ├── DiskFullError             STORAGE_ERROR     the machine's disk has no room for the work
@@ -77,6 +79,10 @@ class SourceNotFoundError(TerminalError):
 
 
 class SourceChangedError(TerminalError):
+    code = FailureCode.STORAGE_ERROR
+
+
+class EditConflictError(TerminalError):
     code = FailureCode.STORAGE_ERROR
 
 

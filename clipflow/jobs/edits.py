@@ -93,7 +93,7 @@ def change_edits(
     for attempt in range(1, _ATTEMPTS + 1):
         before = stored_edits(keys, objects)
         edits = change(before.edits)
-        if before.etag and edits == before.edits:
+        if edits == before.edits:
             return before
         try:
             return StoredEdits(edits, store_edits(keys, edits, before.etag, objects))
@@ -156,6 +156,25 @@ def span_times(
             "Choose other words.",
         )
     return start, end
+
+
+def words_between(words: Sequence[Word], start: float, end: float) -> WordSpan:
+    """The words whose middle lies in `start ≤ t < end` of the video, as a span.
+
+    Raises InvalidInputError if there are none, or the span is too short or too long.
+    """
+    middles = ((n, (word.start + word.end) / 2) for n, word in enumerate(words))
+    inside = [n for n, middle in middles if start <= middle < end]
+    if not inside:
+        raise InvalidInputError(
+            f"Nothing is said from {start:.1f} to {end:.1f} s.", "Choose other times."
+        )
+    first, last = inside[0], inside[-1]
+    span = WordSpan(
+        first=first, last=last, first_word=words[first].text, last_word=words[last].text
+    )
+    span_times(span, words)
+    return span
 
 
 def config_of(config: ShortsConfig, edit: ShortEdit | None) -> ShortsConfig:

@@ -202,7 +202,7 @@ def test_a_moment_that_cannot_be_cut_does_not_fail_others(
     assert best in error
     # The page names it, and the thumbnail shows the best remaining moment.
     assert best in warehouse.text("index.html")
-    missing = {"important-segment-videos/segment_1.srt", best}
+    missing = {"important-segment-videos/segment_1.srt", best, "reframe/segment_1.json"}
     missing |= {"videos-cropped-stacked/segment_1_cropped_stacked.mp4"}
     assert OBJECTS - warehouse.names() == missing
     proxy.faults = []

@@ -1,4 +1,4 @@
-"""The results of a run as Markdown tables and summaries, everything in them escaped."""
+"""The results of a run as Markdown tables and summaries, with all values escaped."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,20 +11,23 @@ from clipflow.media.window import Span
 from clipflow.results.pages import clock, size
 from clipflow.storage.objects import ObjectHead
 
-# From an object's key to the URL at which a person opens it.
+# Returns the URL of an object, given its key.
 Link = Callable[[str], str]
 Row = dict[str, str | int | float]
 
-# What Markdown or HTML would read as markup. Prefect's UI reads every cell as Markdown, and
-# would even follow a `javascript:` link in one.
+# Characters that are markup in Markdown or HTML. Prefect's UI renders every cell as Markdown,
+# including links with `javascript:`.
 _MARKUP = re.compile(r"[\\`*_\[\]<>&#~|!]|^[-+=]")
 
 
 def clip_rows(
     keys: ClipKeys, segments: Sequence[Segment], heads: Mapping[str, ObjectHead], link: Link
 ) -> list[Row]:
-    """A clip's segments in play order. Of a segment that is not in `heads` only the times are
-    known: segments of a finished clip are deleted after a while."""
+    """A row for each of a clip's segments, in play order.
+
+    Of a segment that is not in `heads` only the times are known, since the segments of a finished
+    clip are deleted after a while.
+    """
     rows: list[Row] = []
     for index, segment in enumerate(in_play_order(list(segments))):
         head = heads.get(keys.segment(index))
@@ -44,7 +47,7 @@ def clip_rows(
 
 
 def short_rows(shorts: Sequence[Short], link: Link) -> list[Row]:
-    """Shorts, best first; one that failed says why."""
+    """A row for each short, best first; a failed one has its error."""
     return [
         {
             "Short": short.index,
@@ -81,7 +84,7 @@ def shorts_summary(keys: ShortsKeys, shorts: Sequence[Short], link: Link) -> str
 
 
 def text(value: str) -> str:
-    """`value` in one line, with everything escaped that Markdown would read as markup."""
+    """`value` in one line, with Markdown's markup escaped."""
     return _MARKUP.sub(r"\\\g<0>", " ".join(value.split()))
 
 

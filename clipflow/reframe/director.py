@@ -72,7 +72,8 @@ def plan_frames(
     Raises MediaRefusedError where `film` cannot be read, and NotInstalledError where the model
     at `face_model` or the one at `mouth_model` cannot, and what `isolated` raises.
     """
-    return isolated(film.label, _plan, film, layout, aspect, words, face_model, mouth_model)
+    arguments = film, layout, aspect, words, face_model, mouth_model, views
+    return isolated(film.label, _plan, *arguments)
 
 
 def _plan(
@@ -82,6 +83,7 @@ def _plan(
     words: Sequence[Word],
     face_model: Path | None,
     mouth_model: Path | None,
+    views: Sequence[View],
 ) -> FramePlan:
     mouths = mouth_activity(mouth_model)
     analysis = analyze(film, FaceDetector(face_model))

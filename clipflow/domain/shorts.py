@@ -153,6 +153,7 @@ class Short(Model):
     why: str
     title: str
     file_size: int | None = None
+    etag: str | None = None
     duration: str | None = None
     status: ClipStatus
     error: str | None = None
@@ -167,11 +168,13 @@ class Short(Model):
         moment: Moment,
         file_size: int,
         framing: Framing | None = None,
+        etag: str | None = None,
     ) -> Self:
         return cls(
             index=index,
             s3_key=s3_key,
             file_size=file_size,
+            etag=etag,
             duration=format_clock(moment.end - moment.start),
             status=ClipStatus.COMPLETE,
             framing=framing,

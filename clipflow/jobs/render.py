@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from clipflow.captions.ass import captions
+from clipflow.domain.errors import MediaInterruptedError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Content, Layout
 from clipflow.domain.shorts import Framing, Moment, Short, ShortsConfig
@@ -71,7 +72,7 @@ def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) 
     made_from = fingerprints.of_short(video, below, moment, spoken.words, job.config, models())
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
-        return Short.made(job.number, key, moment, head.size, _stored_framing(head))
+        return stored_short(job, head)
     # The segment is missing if it could not be cut before. Its error then fails only this short.
     planned = plan_moment(job.keys, job.config, job.number, moment, objects)
     make_moment(planned, objects, machine, force=False)
@@ -90,7 +91,19 @@ def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) 
             logger.warning("%s: %s", job.label, framing.warning)
         objects.upload(path, key, metadata)
         work.bytes_written = path.stat().st_size
-        return Short.made(job.number, key, moment, work.bytes_written, framing)
+    stored = objects.head(key)
+    if stored is None:
+        raise MediaInterruptedError(
+            f"{job.label} of {job.keys.label} was stored, yet is not there."
+        )
+    return stored_short(job, stored).model_copy(update={"framing": framing})
+
+
+def stored_short(job: Render, head: ObjectHead) -> Short:
+    """A finished short, from its object. Its framing lacks the layouts if they are too many for
+    the object's metadata."""
+    framing = _stored_framing(head)
+    return Short.made(job.number, head.key, job.moment, head.size, framing, head.etag)
 
 
 def _framing_metadata(framing: Framing) -> dict[str, str]:

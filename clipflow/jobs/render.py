@@ -223,7 +223,7 @@ def _plan(window: Window, probe: Probe, job: Render, recognized: Transcript) -> 
 
     end = window.origin + window.span.duration
     size = (probe.width, probe.height)
-    film = Film(window.path, size, probe.rotation, window.origin, end, probe.mirrored)
+    film = Film(window.path, size, probe.rotation, window.origin, end, probe.mirrored, probe.name)
     faces, mouths = models().face_model, models().mouth_model
     config, words = job.config, recognized.words
     return plan_frames(

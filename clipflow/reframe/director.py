@@ -15,6 +15,7 @@ from clipflow.domain.edits import View
 from clipflow.domain.layouts import Aspect, Content, Layout
 from clipflow.domain.shorts import Framing, LayoutSpan
 from clipflow.domain.transcript import Word
+from clipflow.media.isolation import isolated
 from clipflow.reframe.analysis import Analysis, Film, analyze
 from clipflow.reframe.crop import (
     CropPath,
@@ -69,8 +70,21 @@ def plan_frames(
     as have the `views` that a person has chosen.
 
     Raises MediaRefusedError where `film` cannot be read, and NotInstalledError where the model
-    at `face_model` or the one at `mouth_model` cannot.
+    at `face_model` or the one at `mouth_model` cannot, and what `isolated` raises.
     """
+    arguments = film, layout, aspect, words, face_model, mouth_model, views
+    return isolated(film.label, _plan, *arguments)
+
+
+def _plan(
+    film: Film,
+    layout: Layout,
+    aspect: Aspect,
+    words: Sequence[Word],
+    face_model: Path | None,
+    mouth_model: Path | None,
+    views: Sequence[View],
+) -> FramePlan:
     mouths = mouth_activity(mouth_model)
     analysis = analyze(film, FaceDetector(face_model))
     return direct(analysis, layout, aspect, words, mouths, views)

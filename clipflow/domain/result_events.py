@@ -11,11 +11,11 @@ from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import Field
 
-from clipflow.domain.clips import ClipResult, ClipStatus
+from clipflow.domain.clips import ClipResult
 from clipflow.domain.errors import Failure, FailureCode
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.model import Model
-from clipflow.domain.shorts import FailedState, Short, ShortsResult
+from clipflow.domain.shorts import FailedState, Short, ShortsResult, ShortStatus
 
 SOURCE = "clipflow"
 
@@ -31,11 +31,11 @@ class DetailType(StrEnum):
 
 
 class ResultDetail(Model):
-    """The fields of every detail: `id` is the same for each delivery of one event, `time` the
+    """The fields of every detail: `event_id` is the same for each delivery of one event, `time` the
     record's `updatedAt`."""
 
     version: Literal["1"] = "1"
-    id: str
+    event_id: str
     time: str
     flow_run_id: str
 
@@ -68,9 +68,10 @@ class ShortSummary(Model):
     """One short in `Shorts Complete` and `Shorts Failed`; the record has the rest. A failed short
     has a `code` and no size."""
 
+    id: str | None = None
     index: int
     s3_key: str
-    status: ClipStatus
+    status: ShortStatus
     file_size: int | None = None
     etag: str | None = None
     code: FailureCode | None = None
@@ -100,6 +101,7 @@ class ShortRendered(ResultDetail):
 
     user_id: str
     video_id: str
+    id: str | None = None
     index: int
     s3_key: str
     etag: str
@@ -109,6 +111,8 @@ class ShortRendered(ResultDetail):
     end: str
     score: float
     title: Annotated[str, Field(max_length=1000)]
+    hook: str | None = None
+    description: str | None = None
 
 
 DETAILS: dict[DetailType, type[ResultDetail]] = {
@@ -176,7 +180,7 @@ def _rendered(
     keys: RecordKeys, run_id: str, time: str, shorts: Sequence[Short], already: Iterable[str]
 ) -> Iterator[OutboxEntry]:
     for short in shorts:
-        if short.status == ClipStatus.COMPLETE and short.etag and short.etag not in already:
+        if short.is_made and short.etag and short.etag not in already:
             stored = short.model_dump(mode="json", by_alias=False, include=_OF_SHORT)
             about = _about(keys, run_id, time, short.s3_key, short.etag)
             yield _entry(
@@ -197,7 +201,7 @@ def _about(keys: RecordKeys, run_id: str, time: str, *parts: str) -> dict[str, s
     names = {"tenant_id", "episode_id", "clip_id", "user_id", "video_id"}
     ids = {name: value for name, value in vars(keys).items() if name in names}
     event_id = uuid5(NAMESPACE_URL, "\0".join([*keys.record.values(), *(parts or (run_id, time))]))
-    return {**ids, "id": str(event_id), "time": time, "flow_run_id": run_id}
+    return {**ids, "event_id": str(event_id), "time": time, "flow_run_id": run_id}
 
 
 def _entry(detail_type: DetailType, **fields: Any) -> OutboxEntry:

@@ -169,7 +169,7 @@ def test_what_eventbridge_does_not_take_stays_and_is_sent_later(
     records.complete(clip, "run-2", RESULT)
     assert box.send(clip) == 2
     events = subscriber.wait_for(clip.episode_id, 2)
-    assert len({event["detail"]["id"] for event in events}) == 2
+    assert len({event["detail"]["eventId"] for event in events}) == 2
 
 
 def test_events_that_are_added_while_others_are_sent_stay(

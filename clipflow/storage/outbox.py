@@ -1,7 +1,7 @@
 """The outbox of records: events that are stored with a record's end, and sent to EventBridge.
 
 An event is stored by the same update as the status that it announces, sent after it, and removed
-once EventBridge has it, so it is sent at least once whenever the process ends. ADR 22 has the
+once EventBridge has it, so it is sent at least once however the process ends. ADR 24 has the
 alternatives.
 """
 

@@ -1,6 +1,7 @@
 """Whose face is shown when: two faces of which one opens its mouth, as data without a video."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -98,3 +99,13 @@ def test_without_a_face_the_whole_picture_is_shown() -> None:
     plan = direct(Analysis(1920, 1080, [], [(0.0, 4.0)]), Layout.AUTO, Aspect.TALL, [])
     assert [part.layout for part in plan.sections] == [Layout.FIT]
     assert plan.framing.speaker_in_frame is None
+
+
+@pytest.mark.parametrize("aspect", [Aspect.TALL, Aspect.WIDE])
+def test_captions_are_over_no_mouth_of_the_whole_picture(aspect: Aspect) -> None:
+    width, height = aspect.size
+    mouth = round(0.64 * height)
+    close = replace(face(width / 2, 0, 1), y=mouth - 90, size=400, mouth=(width / 2, mouth))
+    analysis = Analysis(width, height, [FaceSample(n / 5, (close,)) for n in range(20)], [(0, 4)])
+    plan = direct(analysis, Layout.FIT, aspect, words(4))
+    assert abs(plan.captions_centre - mouth) >= 110

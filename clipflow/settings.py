@@ -163,7 +163,7 @@ class Models(BaseSettings):
         default=None,
         validation_alias="CLIPFLOW_MOUTH_MODEL",
         description="An ONNX model that says from a person's faces when the person speaks; unset,"
-        " how much the mouth moves.",
+        " how much the lips move.",
     )
     highlight_model: str | None = Field(
         default=None,

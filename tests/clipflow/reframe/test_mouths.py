@@ -6,10 +6,10 @@ import pytest
 
 from clipflow.domain.errors import NotInstalledError
 from clipflow.domain.layouts import Aspect, Layout
+from clipflow.reframe import mouths
 from clipflow.reframe.analysis import Analysis, FaceSample
 from clipflow.reframe.director import direct
 from clipflow.reframe.faces import Face
-from clipflow.reframe import mouths
 from clipflow.reframe.mouths import MouthLandmarks, MouthModel, MouthMotion, mouth_activity
 from tests.clipflow.reframe.test_speakers import face, words
 

@@ -192,8 +192,9 @@ class _Director:
             width = widest - (widest - narrowest) * step / _STEPS
             if not any(self._shows(person, other, width, aspect) for other in others):
                 return max(2, even(width))
-        # Where it cannot be avoided, a wide crop is better than a narrow one.
-        return widest
+        # Where it cannot be avoided, a wide crop is better than a narrow one, unless the others
+        # have panes of their own.
+        return max(2, even(narrowest)) if layout.people > 1 else widest
 
     def _shows(self, person: FaceTrack, other: FaceTrack, width: float, aspect: Fraction) -> bool:
         """Whether a crop on `person` would show part of `other`'s face, as they usually are."""

@@ -1,4 +1,4 @@
-"""Rendering one short: its moment reframed, captioned, laid out, put under its key."""
+"""Rendering of one short, with layout, crop and captions."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -38,15 +38,15 @@ from clipflow.telemetry.tracing import span
 
 logger = logging.getLogger(__name__)
 
-# The share of the work that is done when ffmpeg begins: faces are found by then.
+# The progress of a short when ffmpeg starts, after faces have been found.
 _GATHERED = 0.25
-# In the metadata of a short, of which S3 keeps 2 KB in all.
+# The name and the largest size of the framing in a short's metadata, which S3 limits to 2 KB.
 _FRAMING, _LONGEST_METADATA = "framing", 1400
 
 
 @dataclass(frozen=True)
 class Render:
-    """One short to make: `number` counts from 1, best first."""
+    """One short to make; `number` counts from 1, best first."""
 
     keys: ShortsKeys
     config: ShortsConfig
@@ -60,9 +60,9 @@ class Render:
 
 
 def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) -> Short:
-    """Make the short and its segment, unless they are there already, made from the same.
+    """Makes and stores the short and its segment, unless they exist with the same fingerprint.
 
-    Raises what reading, ffmpeg and storing raise.
+    Raises the errors of reading, ffmpeg and storing.
     """
     key, moment = job.keys.short(job.number), job.moment
     video = find_source([job.keys.original], objects)
@@ -72,7 +72,8 @@ def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) 
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
         return Short.made(job.number, key, moment, head.size, _stored_framing(head))
-    # The segment is missing if it could not be cut before. Its error then fails only this short.
+    # The segment is missing if an earlier step could not cut it. The error then fails only this
+    # short.
     planned = plan_moment(job.keys, job.config, job.number, moment, objects)
     make_moment(planned, objects, machine, force=False)
     with span("render") as work, work_folder(machine.scratch, _needed(job)) as scratch:
@@ -94,7 +95,7 @@ def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) 
 
 
 def _framing_metadata(framing: Framing) -> dict[str, str]:
-    """The framing as the short's object holds it, so that the next run knows it too."""
+    """The framing as metadata of the short's object, from which the next run reads it."""
     whole = framing.model_dump_json()
     return {_FRAMING: whole if len(whole) <= _LONGEST_METADATA else _shortened(framing)}
 
@@ -109,7 +110,7 @@ def _stored_framing(head: ObjectHead) -> Framing | None:
 
 
 def _needed(job: Render) -> int:
-    # The window, the background's and the short itself, none of which is larger than 1080p is.
+    # For the window, the background's window and the short, each at most as large as 1080p.
     duration = job.moment.end - job.moment.start
     return 3 * encoded_bytes(_pixels(job.config), duration)
 
@@ -128,7 +129,7 @@ def _gather(
     objects: ObjectStore,
     scratch: Path,
 ) -> Ingredients:
-    """Everything that ffmpeg needs, in `scratch`."""
+    """The inputs of ffmpeg, stored in `scratch`."""
     config, written = job.config, scratch / "captions.ass"
     source = open_source(video, objects)
     probe = probe_source(source, config.audio_track)
@@ -158,7 +159,7 @@ def _gather(
 def _plan(
     window: Window, probe: Probe, layout: Layout, config: ShortsConfig, spoken: Transcript
 ) -> FramePlan:
-    # Imported here, because it imports OpenCV, which no other step needs.
+    # Imported here because these modules import OpenCV, which no other step needs.
     from clipflow.reframe.analysis import Film
     from clipflow.reframe.director import plan_frames
 
@@ -177,7 +178,7 @@ def _pixels(config: ShortsConfig) -> int:
 def _fetched(
     head: ObjectHead, duration: Fraction, objects: ObjectStore, scratch: Path
 ) -> Background:
-    """As much of the background as the short is long; where it is shorter, all of it."""
+    """The beginning of the background video, as long as the short if it has that length."""
     source = open_source(head, objects)
     probe = probe_source(source)
     span = Span(Fraction(0), min(duration, probe.duration or duration))

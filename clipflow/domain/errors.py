@@ -5,6 +5,7 @@
     │   ├── InvalidInputError         VALIDATION_ERROR  the event, record or segment is not valid
     │   ├── SourceNotFoundError       SOURCE_NOT_FOUND  the source does not exist
     │   ├── SourceChangedError        STORAGE_ERROR     the object was replaced during the work
+    │   ├── EditConflictError         STORAGE_ERROR     somebody else has changed the edits
     │   ├── StorageRefusedError       STORAGE_ERROR     S3 refuses access: archived or denied
     │   ├── MediaRefusedError         FFMPEG_ERROR      the media cannot be read or cut
     │   ├── OwnershipLostError        INTERNAL_ERROR    another run owns the record now
@@ -78,6 +79,10 @@ class SourceNotFoundError(TerminalError):
 
 
 class SourceChangedError(TerminalError):
+    code = FailureCode.STORAGE_ERROR
+
+
+class EditConflictError(TerminalError):
     code = FailureCode.STORAGE_ERROR
 
 

@@ -79,6 +79,11 @@ class ShortsKeys:
         return self._key("shorts_config.json")
 
     @property
+    def edits(self) -> str:
+        """What a person changes about words and shorts."""
+        return self._key("edits.json")
+
+    @property
     def thumbnail(self) -> str:
         return self._key("thumbnail.png")
 
@@ -127,6 +132,10 @@ class ShortsKeys:
 
     def segment_subtitles(self, number: int) -> str:
         return self._key(f"important-segment-videos/segment_{number}.srt")
+
+    def frame_plan(self, number: int) -> str:
+        """What a short shows when, so that new captions need no new analysis of the picture."""
+        return self._key(f"reframe/segment_{number}.json")
 
     def short(self, number: int) -> str:
         return self._key(f"videos-cropped-stacked/segment_{number}_cropped_stacked.mp4")

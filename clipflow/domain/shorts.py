@@ -8,7 +8,6 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from clipflow.domain.audio_tracks import AudioTrack
-from clipflow.domain.clips import ClipStatus
 from clipflow.domain.errors import Failure, FailureCode, bounded_message
 from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.model import Identifier, Model, ObjectKey
@@ -94,15 +93,48 @@ class ShortsConfig(Model):
         return Layout.STACK if is_stack else self.layout
 
 
+class Decision(StrEnum):
+    """What a person has decided about a short. A refused one is not rendered."""
+
+    APPROVED = "approved"
+    REFUSED = "refused"
+
+
+class ShortStatus(StrEnum):
+    """The values of `status` of a record's shorts."""
+
+    COMPLETE = "Generation Complete"
+    FAILED = "Generation Failed"
+    REFUSED = "Refused"
+
+
+# The first choosing's start and end in milliseconds, and a number where that id is taken.
+MomentId = Annotated[str, Field(pattern=r"^m[0-9]{1,12}-[0-9]{1,12}(-[0-9]{1,4})?$")]
+
+
 class Moment(Model):
     """One moment for a short: `start ≤ t < end` of the video, a score from 0 to 100, and the
-    reason."""
+    reason.
 
+    `id` stays the same when moments are chosen again; `index` is the number of the moment's files,
+    from 1. Both are None until the moment is stored. `hook`, `description` and `decision` are a
+    person's.
+    """
+
+    id: MomentId | None = None
+    index: Annotated[int, Field(ge=1)] | None = None
     start: SubtitleTime
     end: SubtitleTime
     score: Annotated[float, Field(ge=0, le=100)]
     why: str
     title: str
+    hook: str | None = None
+    description: str | None = None
+    decision: Decision | None = None
+
+    @property
+    def is_refused(self) -> bool:
+        return self.decision is Decision.REFUSED
 
     @model_validator(mode="after")
     def _starts_before_it_ends(self) -> Self:
@@ -146,6 +178,7 @@ class Framing(Model):
 class Short(Model):
     """One short, as an entry of the record's `shorts`."""
 
+    id: MomentId | None = None
     index: int
     s3_key: ObjectKey
     start: SubtitleTime
@@ -153,9 +186,12 @@ class Short(Model):
     score: float
     why: str
     title: str
+    hook: str | None = None
+    description: str | None = None
+    decision: Decision | None = None
     file_size: int | None = None
     duration: str | None = None
-    status: ClipStatus
+    status: ShortStatus
     error: str | None = None
     code: FailureCode | None = None
     framing: Framing | None = None
@@ -170,25 +206,32 @@ class Short(Model):
         framing: Framing | None = None,
     ) -> Self:
         return cls(
-            index=index,
             s3_key=s3_key,
             file_size=file_size,
             duration=format_clock(moment.end - moment.start),
-            status=ClipStatus.COMPLETE,
+            status=ShortStatus.COMPLETE,
             framing=framing,
-            **dict(moment),
+            **{**dict(moment), "index": index},
         )
 
     @classmethod
     def failed(cls, index: int, s3_key: str, moment: Moment, failure: Failure) -> Self:
         return cls(
-            index=index,
             s3_key=s3_key,
-            status=ClipStatus.FAILED,
+            status=ShortStatus.FAILED,
             error=failure.message,
             code=failure.code,
-            **dict(moment),
+            **{**dict(moment), "index": index},
         )
+
+    @classmethod
+    def refused(cls, index: int, s3_key: str, moment: Moment) -> Self:
+        values = {**dict(moment), "index": index}
+        return cls(s3_key=s3_key, status=ShortStatus.REFUSED, **values)
+
+    @property
+    def is_made(self) -> bool:
+        return self.status is ShortStatus.COMPLETE
 
 
 class ShortsResult(Model):
@@ -197,6 +240,15 @@ class ShortsResult(Model):
     segment_count: int | None = None
     shorts: list[Short] | None = None
     failed_state: FailedState | None = None
+
+
+def made_of(shorts: Sequence[Short], requested: int) -> str:
+    """How many shorts were made and refused, for people."""
+    made, refused = (
+        sum(short.status is status for short in shorts)
+        for status in (ShortStatus.COMPLETE, ShortStatus.REFUSED)
+    )
+    return f"{made} of {requested} shorts made{f', {refused} refused' if refused else ''}."
 
 
 def children_failure(shorts: Sequence[Short]) -> Failure | None:

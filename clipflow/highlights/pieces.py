@@ -182,6 +182,22 @@ def _pauses(words: Sequence[Word], limit: int | None) -> list[Pause]:
     return [Pause(*pause) for pause in zip([0, *reached], [*starts, close], strict=True)]
 
 
+def word_span(words: Sequence[Word], first: int, last: int) -> tuple[Fraction, Fraction]:
+    """The start and the end, in seconds, of a moment of the words `first` to `last`: in the pauses
+    around them, as near to the words as those of a chosen moment."""
+    pauses = _pauses(words, None)
+    start, end = _start_in(pauses[first]), _end_in(pauses[last + 1])
+    return Fraction(start, 1000), Fraction(end, 1000)
+
+
+def _start_in(pause: Pause) -> int:
+    return pause.nearest(max((pause.start + pause.end) // 2, pause.end - _BREATH_BEFORE))
+
+
+def _end_in(pause: Pause) -> int:
+    return pause.nearest(min((pause.start + pause.end) // 2, pause.start + _BREATH_AFTER))
+
+
 class _Divider:
     """Divides words into parts. A part is a range of word numbers."""
 
@@ -223,12 +239,10 @@ class _Divider:
         return at in (0, len(self.words)) or bool(self.pauses[at].milliseconds)
 
     def _start(self, at: int) -> int:
-        pause = self.pauses[at]
-        return pause.nearest(max((pause.start + pause.end) // 2, pause.end - _BREATH_BEFORE))
+        return _start_in(self.pauses[at])
 
     def _end(self, at: int) -> int:
-        pause = self.pauses[at]
-        return pause.nearest(min((pause.start + pause.end) // 2, pause.start + _BREATH_AFTER))
+        return _end_in(self.pauses[at])
 
     def _middle(self, part: range) -> int | None:
         """The word before which to divide a part that is longer than the target, else None.

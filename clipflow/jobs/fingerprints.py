@@ -18,6 +18,7 @@ from typing import Any
 from clipflow import PIPELINE_VERSION
 from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.clips import Segment
+from clipflow.domain.edits import View
 from clipflow.domain.layouts import Layout
 from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.timecode import format_timecode
@@ -159,6 +160,30 @@ def of_thumbnail(segment: ObjectHead) -> str:
     return fingerprint(segment.etag)
 
 
+def of_frame_plan(
+    video: ObjectHead,
+    moment: Moment,
+    words: Sequence[Word],
+    config: ShortsConfig,
+    models: Models,
+    views: Sequence[View] = (),
+) -> str:
+    """Of what a short shows when. `words` are those recognised in the moment, of which only the
+    times and the speakers count; `views` are a person's own."""
+    return fingerprint(
+        [
+            video.etag,
+            moment.model_dump(include={"start", "end"}),
+            [word.model_dump(include={"start", "end", "speaker"}) for word in words],
+            config.rendered_layout,
+            config.aspect,
+            file_digest(str(models.face_model or "")),
+            file_digest(str(models.mouth_model or "")),
+            [view.model_dump() for view in views],
+        ]
+    )
+
+
 def of_short(
     video: ObjectHead,
     background: ObjectHead | None,
@@ -166,8 +191,12 @@ def of_short(
     words: Sequence[Word],
     config: ShortsConfig,
     models: Models,
+    views: Sequence[View] = (),
 ) -> str:
-    """The fingerprint of a rendered short. `words` are those of the moment."""
+    """The fingerprint of a rendered short.
+
+    `words` are those of the moment with the user's corrections, `views` the user's own framing.
+    """
     # `auto` may choose any layout.
     follows_faces = config.layout is Layout.AUTO or config.layout.people > 0
     return fingerprint(
@@ -179,6 +208,7 @@ def of_short(
             config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_SHORTS),
             follows_faces and file_digest(str(models.face_model or "")),
             follows_faces and file_digest(str(models.mouth_model or "")),
+            *([view.model_dump() for view in views]),
         ]
     )
 

@@ -26,6 +26,7 @@ from clipflow.media.audio_streams import (
     number_of,
 )
 from clipflow.media.h264 import ParameterSets, parameter_sets
+from clipflow.media.isolation import isolated
 from clipflow.media.source import FileSource, PlaylistSource, Source, source_errors, stream_start
 
 # Packets that are searched for the first frame: a group of pictures is shorter.
@@ -189,8 +190,12 @@ def probe_source(source: Source, track: AudioTrack | None = None) -> Probe:
     """Reads the header and the first frame of `source`; its audio is `track`, or the default one.
 
     Raises MediaRefusedError if it has no video that can be decoded, InvalidInputError if it
-    has no such track, and the errors of `source_errors`.
+    has no such track, and the errors of `isolated` and `source_errors`.
     """
+    return isolated(source.name, _probe_source, source, track)
+
+
+def _probe_source(source: Source, track: AudioTrack | None) -> Probe:
     with source_errors(source.name), source.open(Fraction(0), Fraction(1)) as container:
         picture = video_stream(container, source.name)
         first = first_frame(container, picture, source.name)
@@ -254,8 +259,12 @@ def probe_sound(source: Source, track: AudioTrack | None = None) -> SoundProbe:
     """Reads the header of `source`, and its first frame if it has a picture.
 
     Raises MediaRefusedError if it has no audio that can be decoded, InvalidInputError if it
-    has no audio track `track`, and the errors of `source_errors`.
+    has no audio track `track`, and the errors of `isolated` and `source_errors`.
     """
+    return isolated(source.name, _probe_sound, source, track)
+
+
+def _probe_sound(source: Source, track: AudioTrack | None) -> SoundProbe:
     with source_errors(source.name), source.open(Fraction(0), Fraction(1)) as container:
         audio = audio_stream(container, source.name, track)
         if audio is None:

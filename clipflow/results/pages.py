@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from clipflow.domain.clips import ClipResult, Segment, in_play_order
 from clipflow.domain.keys import ClipKeys, ShortsKeys
-from clipflow.domain.shorts import Short
+from clipflow.domain.shorts import Short, ShortStatus
 from clipflow.domain.timecode import format_clock
 from clipflow.domain.transcript import Transcript, Word, joined, lines
 from clipflow.subtitles.cues import vtt_text
@@ -257,7 +257,7 @@ class ShortCard:
 
     @property
     def is_made(self) -> bool:
-        return self.short.code is None
+        return self.short.is_made
 
 
 def shorts_page(
@@ -278,6 +278,7 @@ def shorts_page(
         language=transcript.language,
         cards=cards,
         made=len(made),
+        refused=sum(short.status is ShortStatus.REFUSED for short in shorts),
         lasting=sum((card.duration for card in made), Fraction(0)),
         lines=shown_lines(transcript, marks),
         words=len(transcript.words),

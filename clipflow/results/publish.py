@@ -10,10 +10,10 @@ from clipflow.domain.clips import ClipResult, Segment
 from clipflow.domain.errors import ClipflowError, redact
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Short
+from clipflow.jobs.edits import read_corrected
 from clipflow.jobs.fingerprints import fingerprint
 from clipflow.jobs.scratch import work_folder
 from clipflow.jobs.segment import checkpoint, is_made_from, is_ours, open_source
-from clipflow.jobs.transcription import read_transcript
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.probe import probe_source
@@ -39,8 +39,8 @@ def put_shorts_page(
     Returns its posters as data: URIs by the key of their video; none if the page was already
     stored. Raises the errors of reading the transcript and of storing.
     """
-    transcript = read_transcript(keys, objects)
-    videos = [short.s3_key for short in shorts if short.code is None]
+    transcript = read_corrected(keys, objects).transcript
+    videos = [short.s3_key for short in shorts if short.is_made]
 
     def page(posters: Mapping[str, str]) -> str:
         return shorts_page(keys, shorts, transcript, posters)

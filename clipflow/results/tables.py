@@ -51,15 +51,21 @@ def short_rows(shorts: Sequence[Short], link: Link) -> list[Row]:
     return [
         {
             "Short": short.index,
-            "Link": "" if short.code else f"[open]({link(short.s3_key)})",
+            "Link": f"[open]({link(short.s3_key)})" if short.is_made else "",
             "Title": text(short.title),
             "Score": short.score,
             "Times": str(Span(short.start, short.end)),
             "Size": size(short.file_size) if short.file_size is not None else "",
-            "State": text(f"failed: {short.error}") if short.code else "made",
+            "State": _state(short),
         }
         for short in shorts
     ]
+
+
+def _state(short: Short) -> str:
+    if short.code:
+        return text(f"failed: {short.error}")
+    return "made" if short.is_made else "refused"
 
 
 def clip_summary(keys: ClipKeys, made: ClipResult, link: Link) -> str:
@@ -71,7 +77,7 @@ def clip_summary(keys: ClipKeys, made: ClipResult, link: Link) -> str:
 
 def shorts_summary(keys: ShortsKeys, shorts: Sequence[Short], link: Link) -> str:
     """One line on the shorts, with a link to their page."""
-    made = [short for short in shorts if not short.code]
+    made = [short for short in shorts if short.is_made]
     lasting = sum((short.end - short.start for short in made), Fraction(0))
     title = f"**{len(made)} of {len(shorts)} shorts** of {text(keys.video_id)}"
     return " · ".join([title, f"{clock(lasting)} in all", *_links(keys.page, "", link)])

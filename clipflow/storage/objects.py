@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _URL_SECONDS = 3600
 _MISSING = ("404", "NoSuchKey", "NotFound")
 _REPLACED = ("412", "PreconditionFailed")
+# Two conditional writes at the same time.
+_RACED = ("409", "ConditionalRequestConflict")
 _TIMEOUTS = (ReadTimeoutError, ConnectTimeoutError)
 # Errors while a body is read, which the SDK does not retry. TLS errors are urllib3's.
 _INTERRUPTED = (
@@ -240,6 +242,25 @@ class ObjectStore:
                 ContentType=f"{content_type}; charset=utf-8",
                 Metadata=metadata,
             )
+
+    def replace_text(self, text: str, key: str, content_type: str, etag: str | None) -> str | None:
+        """A small text under `key`, if the object there still has this ETag; None: if there is no
+        object. Returns the new ETag, or None where another writer was faster."""
+        condition: dict[str, Any] = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+        with storage_errors(f"uploading {key}"):
+            try:
+                answer = self.client.put_object(
+                    Bucket=self.bucket,
+                    Key=key,
+                    Body=text.encode(),
+                    ContentType=f"{content_type}; charset=utf-8",
+                    **condition,
+                )
+            except ClientError as error:
+                if error_code(error) in (*_REPLACED, *_MISSING, *_RACED):
+                    return None
+                raise
+        return answer["ETag"].strip('"')
 
     def delete(self, key: str) -> None:
         """Deletes the object if it exists."""

@@ -18,6 +18,7 @@ from typing import Any
 from clipflow import PIPELINE_VERSION
 from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.clips import Segment
+from clipflow.domain.edits import View
 from clipflow.domain.layouts import Layout
 from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.timecode import format_timecode
@@ -150,6 +151,30 @@ def of_thumbnail(segment: ObjectHead) -> str:
     return fingerprint(segment.etag)
 
 
+def of_frame_plan(
+    video: ObjectHead,
+    moment: Moment,
+    words: Sequence[Word],
+    config: ShortsConfig,
+    models: Models,
+    views: Sequence[View] = (),
+) -> str:
+    """Of what a short shows when. `words` are those recognised in the moment, of which only the
+    times and the speakers count; `views` are a person's own."""
+    return fingerprint(
+        [
+            video.etag,
+            moment.model_dump(include={"start", "end"}),
+            [word.model_dump(include={"start", "end", "speaker"}) for word in words],
+            config.rendered_layout,
+            config.aspect,
+            file_digest(str(models.face_model or "")),
+            file_digest(str(models.mouth_model or "")),
+            [view.model_dump() for view in views],
+        ]
+    )
+
+
 def of_short(
     video: ObjectHead,
     background: ObjectHead | None,
@@ -157,8 +182,10 @@ def of_short(
     words: Sequence[Word],
     config: ShortsConfig,
     models: Models,
+    views: Sequence[View] = (),
 ) -> str:
-    """Of a rendered short. `words` are those said in the moment."""
+    """Of a rendered short. `words` are those shown in the moment, with a person's corrections, and
+    `views` that person's own."""
     # `auto` becomes any of the layouts.
     follows_faces = config.layout is Layout.AUTO or config.layout.people > 0
     return fingerprint(
@@ -170,6 +197,7 @@ def of_short(
             config.model_dump(mode="json", exclude=_NOT_RENDERED),
             follows_faces and file_digest(str(models.face_model or "")),
             follows_faces and file_digest(str(models.mouth_model or "")),
+            *([view.model_dump() for view in views]),
         ]
     )
 

@@ -1,19 +1,26 @@
 """Rendering one short: its moment reframed, captioned, laid out, put under its key."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from clipflow.captions.ass import captions
+from clipflow.domain.corrections import corrected
+from clipflow.domain.edits import Edits, View
 from clipflow.domain.keys import ShortsKeys
-from clipflow.domain.layouts import Content, Layout
+from clipflow.domain.layouts import Content
 from clipflow.domain.shorts import Framing, Moment, Short, ShortsConfig
 from clipflow.domain.transcript import Transcript
 from clipflow.jobs import fingerprints, picture
+from clipflow.jobs.edits import config_of, read_edits
 from clipflow.jobs.picture import Background, Ingredients
 from clipflow.jobs.scratch import encoded_bytes, work_folder
 from clipflow.jobs.segment import (
+    checkpoint,
     find_source,
     is_made_from,
     open_source,
@@ -46,17 +53,36 @@ _FRAMING, _LONGEST_METADATA = "framing", 1400
 
 @dataclass(frozen=True)
 class Render:
-    """One short to make: `number` counts from 1, best first."""
+    """One short to make: `number` counts from 1, best first. `config`, `moment` and `views` are
+    as a person has changed them."""
 
     keys: ShortsKeys
     config: ShortsConfig
     number: int
     moment: Moment
+    views: tuple[View, ...] = ()
 
     @property
     def label(self) -> str:
         """The name in the UI: `1: 00:15:30-00:16:10`."""
         return f"{self.number}: {Span(self.moment.start, self.moment.end)}"
+
+    def refused(self) -> Short:
+        """The entry of the record for a short that a person has refused."""
+        return Short.refused(self.number, self.keys.short(self.number), self.moment)
+
+
+def plan_renders(
+    keys: ShortsKeys, config: ShortsConfig, moments: Sequence[Moment], edits: Edits
+) -> list[Render]:
+    """The short to make of each moment, as a person wants it; of the refused ones too."""
+    renders = []
+    for place, moment in enumerate(moments, start=1):
+        edit = edits.shorts.get(moment.id or "")
+        views = edit.framing if edit else ()
+        number = moment.index or place
+        renders.append(Render(keys, config_of(config, edit), number, moment, views))
+    return renders
 
 
 def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) -> Short:
@@ -67,8 +93,12 @@ def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) 
     key, moment = job.keys.short(job.number), job.moment
     video = find_source([job.keys.original], objects)
     below = _background(job.config, objects)
-    spoken = read_transcript(job.keys, objects).within(float(moment.start), float(moment.end))
-    made_from = fingerprints.of_short(video, below, moment, spoken.words, job.config, models())
+    heard = read_transcript(job.keys, objects)
+    shown = corrected(heard, read_edits(job.keys, objects)).transcript
+    spoken = shown.within(float(moment.start), float(moment.end))
+    made_from = fingerprints.of_short(
+        video, below, moment, spoken.words, job.config, models(), job.views
+    )
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
         return Short.made(job.number, key, moment, head.size, _stored_framing(head))
@@ -78,7 +108,9 @@ def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) 
     with span("render") as work, work_folder(machine.scratch, _needed(job)) as scratch:
         path = scratch / "short.mp4"
         with portion(0, _GATHERED):
-            made_of = _gather(job, video, below, spoken, objects, scratch)
+            recognized = heard.within(float(moment.start), float(moment.end))
+            sources = _Sources(video, below, objects, force)
+            made_of = _gather(job, sources, recognized, spoken, scratch)
         with encoder_slot(machine), portion(_GATHERED, 1):
             _make(made_of, path, job, machine)
         duration = made_of.window.span.duration
@@ -120,21 +152,27 @@ def _background(config: ShortsConfig, objects: ObjectStore) -> ObjectHead | None
     return find_source([config.background_video], objects)
 
 
+@dataclass(frozen=True)
+class _Sources:
+    """What a short is made of in the bucket; with `force` no frame plan that is there is used."""
+
+    video: ObjectHead
+    below: ObjectHead | None
+    objects: ObjectStore
+    force: bool
+
+
 def _gather(
-    job: Render,
-    video: ObjectHead,
-    below: ObjectHead | None,
-    spoken: Transcript,
-    objects: ObjectStore,
-    scratch: Path,
+    job: Render, sources: _Sources, recognized: Transcript, spoken: Transcript, scratch: Path
 ) -> Ingredients:
-    """Everything that ffmpeg needs, in `scratch`."""
+    """Everything that ffmpeg needs, in `scratch`. `spoken` is `recognized` with corrections."""
     config, written = job.config, scratch / "captions.ass"
-    source = open_source(video, objects)
+    below, objects = sources.below, sources.objects
+    source = open_source(sources.video, objects)
     probe = probe_source(source, config.audio_track)
     span = span_within(Span(job.moment.start, job.moment.end), probe)
     window = fetch_window(source, probe, span, scratch / "window.nut")
-    plan = _plan(window, probe, config.rendered_layout, config, spoken)
+    plan = _stored_plan(job, sources, window, probe, recognized)
     style, size = config.caption_style, config.aspect.size
     centre = plan.captions_centre
     again, clock = repeats(window.frames, span.duration), scratch / "clock.nut"
@@ -155,18 +193,54 @@ def _gather(
     )
 
 
-def _plan(
-    window: Window, probe: Probe, layout: Layout, config: ShortsConfig, spoken: Transcript
+_plans = TypeAdapter(FramePlan)
+_LARGEST_PLAN_BYTES = 16 << 20
+
+
+def _stored_plan(
+    job: Render, sources: _Sources, window: Window, probe: Probe, recognized: Transcript
 ) -> FramePlan:
+    """What the short shows when: as it was found before for the same moment, else found now.
+
+    Corrected words change only captions, so that the picture is not analysed for them again.
+    """
+    objects, key = sources.objects, job.keys.frame_plan(job.number)
+    made_from = fingerprints.of_frame_plan(
+        sources.video, job.moment, recognized.words, job.config, models(), job.views
+    )
+    if not sources.force and is_made_from(objects.head(key), made_from):
+        return _plans.validate_json(objects.data(key, _LARGEST_PLAN_BYTES))
+    plan = _plan(window, probe, job, recognized)
+    metadata = checkpoint(sources.video.etag, made_from)
+    objects.put_text(_plans.dump_json(plan).decode(), key, metadata, "application/json")
+    return plan
+
+
+def _plan(window: Window, probe: Probe, job: Render, recognized: Transcript) -> FramePlan:
     # Imported here, because it imports OpenCV, which no other step needs.
     from clipflow.reframe.analysis import Film
     from clipflow.reframe.director import plan_frames
 
     end = window.origin + window.span.duration
     size = (probe.width, probe.height)
-    film = Film(window.path, size, probe.rotation, window.origin, end, probe.mirrored)
+    film = Film(window.path, size, probe.rotation, window.origin, end, probe.mirrored, probe.name)
     faces, mouths = models().face_model, models().mouth_model
-    return plan_frames(film, layout, config.aspect, spoken.words, faces, mouths)
+    config, words = job.config, recognized.words
+    return plan_frames(
+        film, config.rendered_layout, config.aspect, words, faces, mouths, _timed_views(job)
+    )
+
+
+def _timed_views(job: Render) -> list[View]:
+    """The views that are in the short, with times from its start."""
+    start, end = float(job.moment.start), float(job.moment.end)
+    inside = (view for view in job.views if view.start < end and view.end > start)
+    return [
+        view.model_copy(
+            update={"start": max(view.start, start) - start, "end": min(view.end, end) - start}
+        )
+        for view in inside
+    ]
 
 
 def _pixels(config: ShortsConfig) -> int:

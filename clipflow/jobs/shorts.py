@@ -1,16 +1,19 @@
-"""`shorts_config.json`, read and checked before any hours of work."""
+"""The moments of a video: its config, their choice, and the segment of each."""
 
 import json
 import logging
 from dataclasses import dataclass
 
+from clipflow.domain.edits import Edits
 from clipflow.domain.errors import InvalidInputError, NoMomentsError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import parse_json
 from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.highlights.moments import pick
 from clipflow.highlights.pieces import Brief
+from clipflow.highlights.stable_ids import carry_over, identified
 from clipflow.jobs import fingerprints
+from clipflow.jobs.edits import read_corrected, refused_ids, with_edits
 from clipflow.jobs.scratch import work_folder
 from clipflow.jobs.segment import (
     SegmentPlan,
@@ -59,9 +62,10 @@ _LARGEST_MOMENTS_BYTES = 1 << 20
 
 
 def choose_moments(
-    keys: ShortsKeys, config: ShortsConfig, objects: ObjectStore, *, force: bool
+    keys: ShortsKeys, config: ShortsConfig, edits: Edits, objects: ObjectStore, *, force: bool
 ) -> list[Moment]:
-    """The best moments, best first, as many as there are up to `segment_count`.
+    """The best moments, best first, as many as there are up to `segment_count`, with ids and
+    numbers. Those that a person has changed stay, however often moments are chosen.
 
     What was chosen before from the same words for the same config is reused: a language model would
     choose others, and every short would be made again. Raises what `pick` raises.
@@ -78,20 +82,45 @@ def choose_moments(
             f"Nothing said in {keys.label} makes a moment of about {config.target_seconds:g} s.",
             "Request shorter ones, or check the transcript.",
         )
-    text = json.dumps(
-        [moment.model_dump(mode="json") for moment in moments], ensure_ascii=False, indent=2
+    moments = carry_over(
+        _previous_moments(keys, objects),
+        moments,
+        edits.touched,
+        refused_ids(edits),
+        config.segment_count,
     )
+    documents = [moment.model_dump(mode="json", exclude_none=True) for moment in moments]
+    text = json.dumps(documents, ensure_ascii=False, indent=2)
     objects.put_text(text, keys.moments, checkpoint(video.etag, made_from), "application/json")
     return moments
 
 
 def read_moments(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:
-    """The moments chosen before, best first. Raises InvalidInputError if they cannot be read."""
+    """The moments chosen before, by their numbers. Raises InvalidInputError if they cannot be
+    read."""
     text = objects.text(keys.moments, _LARGEST_MOMENTS_BYTES)
     values = parse_json(text, keys.moments, "Delete it.")
     if not isinstance(values, list):
         raise InvalidInputError(f"{keys.moments} is not a list of moments.", "Delete it.")
-    return [Moment.read(value, f"a moment of {keys.moments}") for value in values]
+    return identified([Moment.read(value, f"a moment of {keys.moments}") for value in values])
+
+
+def _previous_moments(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:
+    """The moments of the last choosing; none if there was none, or its file cannot be read."""
+    try:
+        return read_moments(keys, objects) if objects.head(keys.moments) else []
+    except InvalidInputError as error:
+        logger.warning("The ids of the last choosing are lost: %s", error)
+        return []
+
+
+def edited_moments(
+    keys: ShortsKeys, moments: list[Moment], edits: Edits, objects: ObjectStore
+) -> list[Moment]:
+    """The moments as a person wants them. Raises InvalidInputError for a span that is too short
+    or too long."""
+    words = read_transcript(keys, objects).words if edits.shorts else ()
+    return with_edits(moments, edits, words, keys.edits)
 
 
 _THUMBNAIL_WIDTH = 1280
@@ -117,14 +146,17 @@ class PlannedMoment:
 def plan_moments(
     keys: ShortsKeys, config: ShortsConfig, moments: list[Moment], objects: ObjectStore
 ) -> list[PlannedMoment]:
-    """What to cut for each moment that is within the video.
+    """What to cut for each moment that is within the video and that nobody has refused.
 
-    The others fail when their shorts are rendered. Raises InvalidInputError if there are only
-    others.
+    Those that are not within it fail when their shorts are rendered. Raises InvalidInputError if
+    there are only such ones.
     """
+    wanted = [(m.index or n, m) for n, m in enumerate(moments, 1) if not m.is_refused]
+    if not wanted:
+        return []
     head, probe, target = _source(keys, config, objects)
     planned, refusal = [], InvalidInputError(f"{keys.label} has no moment to cut.")
-    for number, moment in enumerate(moments, start=1):
+    for number, moment in wanted:
         try:
             span = span_within(Span(moment.start, moment.end), probe)
         except InvalidInputError as error:
@@ -161,7 +193,8 @@ def make_moment(
     """Put the moment's segment and its subtitles. Raises what `make_segment` raises."""
     make_segment(planned.plan, objects, machine, force=force)
     span = planned.plan.span
-    spoken = read_transcript(planned.keys, objects).within(float(span.start), float(span.end))
+    shown = read_corrected(planned.keys, objects).transcript
+    spoken = shown.within(float(span.start), float(span.end))
     text, key = srt_text(spoken), planned.keys.segment_subtitles(planned.number)
     made_from = fingerprints.of_subtitles(text)
     if not is_made_from(objects.head(key), made_from):
@@ -169,12 +202,15 @@ def make_moment(
         objects.put_text(text, key, metadata, "application/x-subrip")
 
 
-def make_thumbnail(keys: ShortsKeys, moments: int, objects: ObjectStore, machine: Machine) -> None:
-    """Put the first frame of the best of so many moments that has a segment as the video's
-    thumbnail, where it has none."""
-    if objects.head(keys.thumbnail):
+def make_thumbnail(
+    keys: ShortsKeys, moments: list[Moment], objects: ObjectStore, machine: Machine
+) -> None:
+    """Put the first frame of the best of the moments that has a segment as the video's thumbnail,
+    where it has none."""
+    wanted = [m.index or n for n, m in enumerate(moments, 1) if not m.is_refused]
+    if not wanted or objects.head(keys.thumbnail):
         return
-    segment = find_source([keys.segment(n) for n in range(1, moments + 1)], objects)
+    segment = find_source([keys.segment(number) for number in wanted], objects)
     with work_folder(machine.scratch, segment.size + _LARGEST_THUMBNAIL) as scratch:
         video, picture = scratch / "segment.mp4", scratch / "thumbnail.png"
         objects.download(segment.key, video)

@@ -14,6 +14,7 @@ from clipflow.domain.errors import MediaRefusedError
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
+from clipflow.media.isolation import isolated
 from clipflow.media.output_format import OutputFormat, is_hdr, limited, matrix_of
 from clipflow.media.probe import UNSPECIFIED, Probe
 from clipflow.media.window import Window
@@ -60,7 +61,7 @@ def encode_segment(
     except MediaRefusedError:
         # Versions of ffmpeg differ in the message for a picture that does not decode, and in
         # whether they fail at all, so the number of frames that decode decides.
-        if not count_decodable(window):
+        if not isolated(source.name, count_decodable, window):
             raise _damaged(action, 0, len(window.frames)) from None
         raise
     verify_frame_count(window, path, action)

@@ -9,7 +9,7 @@ from typing import Any
 import av
 from av.filter import Graph
 
-from clipflow.media.source import source_errors
+from clipflow.media.isolation import isolated
 
 # LUFS: the level to which YouTube, TikTok and Instagram turn down louder audio.
 TARGET = -14.0
@@ -28,10 +28,14 @@ def measure_loudness(
     """The integrated loudness in LUFS of the file at `path`, mixed to stereo.
 
     Measures the audio frames at `start ≤ t < end`, in seconds; -inf where there is no audio or only
-    silence.
+    silence. Raises what `isolated` raises.
     """
+    return isolated(path.name, _measure_loudness, path, start, end)
+
+
+def _measure_loudness(path: Path, start: Fraction, end: Fraction | None) -> float:
     loudness = "nan"
-    with source_errors(path.name), av.open(str(path)) as container:
+    with av.open(str(path)) as container:
         stream = container.streams.best("audio")
         if not isinstance(stream, av.AudioStream):
             return -math.inf

@@ -26,6 +26,7 @@ from clipflow.media.audio_streams import (
     number_of,
 )
 from clipflow.media.h264 import ParameterSets, parameter_sets
+from clipflow.media.isolation import isolated
 from clipflow.media.source import FileSource, PlaylistSource, Source, source_errors, stream_start
 
 # Packets that are searched for the first frame: a group of pictures is shorter.
@@ -188,8 +189,12 @@ def probe_source(source: Source, track: AudioTrack | None = None) -> Probe:
     """Read the header and the first frame of `source`; its audio is `track`, or the default one.
 
     Raises MediaRefusedError if it has no video that can be decoded, InvalidInputError if it
-    has no such track, and what `source_errors` raises.
+    has no such track, and what `isolated` and `source_errors` raise.
     """
+    return isolated(source.name, _probe_source, source, track)
+
+
+def _probe_source(source: Source, track: AudioTrack | None) -> Probe:
     with source_errors(source.name), source.open(Fraction(0), Fraction(1)) as container:
         picture = video_stream(container, source.name)
         first = first_frame(container, picture, source.name)
@@ -253,8 +258,12 @@ def probe_sound(source: Source, track: AudioTrack | None = None) -> SoundProbe:
     """Read the header of `source`, and its first frame where it has a picture.
 
     Raises MediaRefusedError if it has no audio that can be decoded, InvalidInputError if it
-    has not the audio track `track`, and what `source_errors` raises.
+    has not the audio track `track`, and what `isolated` and `source_errors` raise.
     """
+    return isolated(source.name, _probe_sound, source, track)
+
+
+def _probe_sound(source: Source, track: AudioTrack | None) -> SoundProbe:
     with source_errors(source.name), source.open(Fraction(0), Fraction(1)) as container:
         audio = audio_stream(container, source.name, track)
         if audio is None:

@@ -354,15 +354,15 @@ def source_errors(name: str) -> Iterator[None]:
     except InterruptedReadError as carried:
         raise (carried.__cause__ or carried) from None
     except av.error.HTTPNotFoundError:
-        raise SourceNotFoundError(f"{name} is not there.") from None
+        raise SourceNotFoundError(f"{name} does not exist.") from None
     except av.error.HTTPForbiddenError:
         raise StorageRefusedError(
             f"Reading {name}: S3 refuses one of its chunks or playlists.",
-            "Restore it where it is archived, or permit it to be read.",
+            "If it is archived, restore it; otherwise grant the role access to it.",
         ) from None
     except av.error.HTTPOtherClientError:
         raise SourceChangedError(
-            f"{name} was replaced while it was read.", "Start the clip again."
+            f"{name} was replaced while it was read.", "Start the run again."
         ) from None
     except (
         av.error.HTTPClientError,

@@ -31,6 +31,7 @@ from clipflow.domain.timecode import format_timecode
 from clipflow.machine import LARGEST_PICTURE
 from clipflow.media.audio_streams import audio_stream
 from clipflow.media.h264 import FieldPairs, NalType, length_size, nal_type, nal_units
+from clipflow.media.isolation import isolated
 from clipflow.media.probe import (
     CLOCK_TOLERANCE,
     Probe,
@@ -100,8 +101,12 @@ def fetch_window(source: Source, probe: Probe, span: Span, path: Path) -> Window
 
     Raises InvalidInputError if no frame lies in the span, MediaRefusedError if it cannot be
     decoded from any keyframe or no window can hold it, MediaInterruptedError if the source ends
-    before the span does.
+    before the span does, and what `isolated` raises.
     """
+    return isolated(source.name, _fetch_window, source, probe, span, path)
+
+
+def _fetch_window(source: Source, probe: Probe, span: Span, path: Path) -> Window:
     for lead in (*_LEADS, span.start):
         begin = max(Fraction(0), span.start - lead)
         copy = _copy_packets(source, probe, span, path, begin, span.end)

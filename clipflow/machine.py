@@ -15,14 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-# Pixels: the largest frame of H.264's highest level (table A-1). A decoder allocates memory by the
-# size in a header, which an attacker can set to any value.
+# Pixels of the largest frame in H.264's highest level (table A-1). A decoder allocates memory by
+# the size in a header, which an attacker can set to any value.
 LARGEST_PICTURE = 139_264 * 256
-# Bytes of memory for one encoder: ffmpeg takes 600 MB for a 2160p segment.
+# Bytes of memory for one encoder; ffmpeg takes 600 MB for a 2160p segment.
 MEMORY_PER_ENCODER = 700 << 20
-# The file in which Linux gives a container's memory limit (cgroup v2); `max` means no limit.
+# The file with the memory limit of a Linux container (cgroup v2); `max` means no limit.
 _CGROUP_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
-# Seconds between two checks for a free slot: short compared to an encode, which takes several.
+# Seconds between two checks for a free slot; an encode takes several seconds.
 _POLL_SECONDS = 0.1
 
 
@@ -30,10 +30,12 @@ _POLL_SECONDS = 0.1
 class Machine:
     """The limits and tools for one piece of media work.
 
-    `scratch` is the folder for its files, shared by all processes of the machine. `ffmpeg` is the
-    binary to run, None for the one found (see `clipflow.media.ffmpeg.executable`), and
-    `ffmpeg_timeout` the seconds after which it is killed, None for a length that follows from the
-    work. `threads` is for one encoder; `encoders` may run at the same time on this machine.
+    Attributes:
+        scratch: the folder for temporary files, shared by all processes of the machine.
+        ffmpeg: the path of ffmpeg; None selects one, see `clipflow.media.ffmpeg.executable`.
+        ffmpeg_timeout: seconds after which ffmpeg is killed; None depends on the work.
+        threads: the threads of one encoder.
+        encoders: how many encoders may run on this machine at the same time.
     """
 
     scratch: Path
@@ -44,7 +46,7 @@ class Machine:
 
 
 def cores() -> int:
-    """The cores that this process may use, or those of the machine where that is unknown."""
+    """The number of cores that this process may use; those of the machine if that is unknown."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -55,9 +57,9 @@ def memory() -> int:
     return min(machine, int(limit)) if limit.isdigit() else machine
 
 
-def encoders_at_once(most: int) -> int:
-    """Encoders that cores and memory allow at the same time, at least 1 and at most `most`."""
-    return max(1, min(most, cores(), memory() // MEMORY_PER_ENCODER))
+def encoders_at_once(limit: int) -> int:
+    """Encoders that cores and memory allow at the same time, at least 1 and at most `limit`."""
+    return max(1, min(limit, cores(), memory() // MEMORY_PER_ENCODER))
 
 
 def lock_folder() -> Path:
@@ -69,12 +71,12 @@ def lock_folder() -> Path:
 
 @contextmanager
 def encoder_slot(machine: Machine) -> Iterator[None]:
-    """Wait until fewer than `machine.encoders` encoders run on this machine, and count as one.
+    """Waits for one of the machine's `machine.encoders` slots, and holds it during the block.
 
-    All processes and threads of this user that use the same scratch folder count together.
+    The slots are shared by all processes and threads of this user with the same scratch folder.
     """
-    # The files stay, since removing one could part two processes that wait for the same lock. So
-    # they are not in the scratch folder, which is empty when nothing is being made.
+    # The files are never removed, because two processes that wait for the same lock could then lock
+    # different files. They are not in the scratch folder, which is empty without work.
     scratch = hashlib.sha256(bytes(machine.scratch.resolve())).hexdigest()[:16]
     folder = lock_folder()
     slots = [folder / f"encoder-{scratch}-{number}.lock" for number in range(machine.encoders)]

@@ -1,4 +1,4 @@
-"""The environment, mapped to names once."""
+"""The settings, each read from its environment variable."""
 
 from enum import StrEnum
 from functools import cache
@@ -17,14 +17,14 @@ Kind = TypeVar("Kind", bound=BaseSettings)
 
 
 class Transcriber(StrEnum):
-    """The ways to recognise what is said."""
+    """The programs that recognise speech."""
 
     WHISPER = "whisper"
     WHISPERX = "whisperx"
 
 
 class Settings(BaseSettings):
-    """What a run needs to know of where it runs; each field is an environment variable."""
+    """The table, buckets and folders of a run."""
 
     table_name: str = Field(
         validation_alias="TABLE_NAME",
@@ -41,17 +41,19 @@ class Settings(BaseSettings):
         description="The prefix of every clip's keys; may contain `{tenantId}`.",
     )
     aws_region: str = Field(
-        default="us-east-1", validation_alias="AWS_REGION", description="As the AWS SDK knows it."
+        default="us-east-1",
+        validation_alias="AWS_REGION",
+        description="The region, as in the AWS SDK.",
     )
     aws_endpoint_url: str | None = Field(
         default=None,
         validation_alias="AWS_ENDPOINT_URL",
-        description="Another AWS than Amazon's, as the AWS SDK knows it.",
+        description="The address of another service than Amazon's, as in the AWS SDK.",
     )
     shorts_bucket_name: str | None = Field(
         default=None,
         validation_alias="VIDEO_WAREHOUSE_S3_BUCKET_NAME",
-        description="The bucket of long videos and their shorts; unset, `BUCKET_NAME`.",
+        description="The bucket of long videos and their shorts. If unset, `BUCKET_NAME`.",
     )
     shorts_prefix: str = Field(
         default="klippers_warehouse",
@@ -66,59 +68,58 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_PUBLIC_URL",
-        description="Where people's browsers find the objects, as behind a CDN; it may hold"
-        " `{bucket}`.",
+        description="The address at which browsers find the objects, such as that of a CDN; may"
+        " contain `{bucket}`.",
     )
 
 
 class Limits(BaseSettings):
-    """How much of a machine a run may use, and with which ffmpeg."""
+    """The limits of a run on its machine, and the ffmpeg it uses."""
 
     max_parallel_segments: int = Field(
         default=10,
         ge=1,
         validation_alias="MAX_PARALLEL_SEGMENTS",
-        description="Segments cut, shorts rendered or windows of sound transcribed at once by a"
-        " run; on one machine never more than its cores and memory allow.",
+        description="The most segments, shorts or windows of audio that a run works on at once. On"
+        " one machine it is also limited by cores and memory.",
     )
     ffmpeg: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_FFMPEG",
-        description="The ffmpeg to run; unset, that on the PATH where it is 5.1 or newer, else"
+        description="The path of ffmpeg. If unset, that on the PATH if it is 5.1 or newer, else"
         " that of PyPI's `imageio-ffmpeg`.",
     )
     ffmpeg_deadline_seconds: float | None = Field(
         default=None,
         gt=0,
         validation_alias="CLIPFLOW_FFMPEG_DEADLINE_SECONDS",
-        description="After which a run of ffmpeg is killed; unset, it follows from the length of"
-        " what is made.",
+        description="Seconds after which ffmpeg is killed. If unset, they depend on the length of"
+        " its output.",
     )
     run_deadline_seconds: float = Field(
         default=24 * 3600,
         gt=0,
         validation_alias="CLIPFLOW_RUN_DEADLINE_SECONDS",
-        description="Of a whole run, whatever it waits for: the last bound, when every other has"
-        " failed.",
+        description="Seconds after which a whole run is ended, whatever it waits for.",
     )
 
 
 class Placement(StrEnum):
-    """Where the parts of a run are done."""
+    """Where the parts of a run are executed."""
 
     LOCAL = "local"
     REMOTE = "remote"
 
 
 class FanOut(BaseSettings):
-    """How a run's parts are spread over machines."""
+    """The distribution of a run's parts over machines."""
 
     placement: Placement = Field(
         default=Placement.LOCAL,
         validation_alias="CLIPFLOW_FAN_OUT",
         description="`local`: a run cuts its segments, prepares its video and renders its shorts in"
-        " its own process. `remote`: each of these, and each window of a long video's sound, is"
-        " a flow run of its own, in the work pools `clipflow-media` and `clipflow-prepare`. The"
+        " its own process. `remote`: each of these, and each window of a long video's audio, is"
+        " a separate flow run, in the work pools `clipflow-media` and `clipflow-prepare`. The"
         " work pools on AWS set `remote`.",
     )
 
@@ -128,49 +129,50 @@ class FanOut(BaseSettings):
 
 
 class Models(BaseSettings):
-    """What recognises speech, and what chooses the moments."""
+    """The models that recognise speech, find faces and choose moments."""
 
     transcriber: Transcriber = Field(
         default=Transcriber.WHISPER,
         validation_alias="CLIPFLOW_TRANSCRIBER",
-        description="What recognises speech: `whisper` (faster-whisper), or `whisperx`, an extra"
-        "that separates speakers and processes batches on a GPU.",
+        description="The program that recognises speech: `whisper` (faster-whisper), or `whisperx`,"
+        " an extra that separates speakers and processes batches on a GPU.",
     )
     whisper_model: str = Field(
         default="base",
         validation_alias="CLIPFLOW_WHISPER_MODEL",
-        description="The Whisper model of both: a size (`base`, `small`, `large-v3-turbo`), a name"
-        " on Hugging Face's hub or a folder.",
+        description="The Whisper model of either program: a size (`base`, `small`,"
+        " `large-v3-turbo`), a name on Hugging Face's hub or a folder.",
     )
     whisperx_align_model: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_WHISPERX_ALIGN_MODEL",
-        description="The model that places each word; unset, WhisperX's own choice for the"
-        " language.",
+        description="The model that finds the time of each word. If unset, WhisperX chooses one for"
+        " the language.",
     )
     hugging_face_token: SecretStr | None = Field(
         default=None,
         validation_alias="HF_TOKEN",
-        description="Lets WhisperX separate speakers: its diarization model requires its terms"
-        " accepted.",
+        description="A token of Hugging Face, with which WhisperX separates speakers. The terms of"
+        " its diarization model must be accepted.",
     )
     face_model: Path | None = Field(
         default=None,
         validation_alias="CLIPFLOW_FACE_MODEL",
-        description="A YuNet model for OpenCV's FaceDetectorYN; unset, the one that comes along.",
+        description="A YuNet model for OpenCV's FaceDetectorYN. If unset, the included one.",
     )
     mouth_model: Path | None = Field(
         default=None,
         validation_alias="CLIPFLOW_MOUTH_MODEL",
-        description="An ONNX model that says from a person's faces when the person speaks; unset,"
-        " how much the lips move.",
+        description="An ONNX model that detects from a person's faces when the person speaks. If"
+        " unset, the movement of the lips is measured.",
     )
     highlight_model: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_HIGHLIGHT_MODEL",
-        description="The language model that chooses moments, as pydantic-ai names it:"
+        description="The language model that chooses moments, in pydantic-ai's format:"
         " `openai:gpt-5-mini`, `anthropic:…`, `bedrock:…`, `ollama:…`, or `openai-chat:…` with"
-        " `OPENAI_BASE_URL`; its key as its maker names it. Unset, salience.",
+        " `OPENAI_BASE_URL`. Its key is in the provider's usual variable. If unset, moments are"
+        " chosen by salience.",
     )
 
     @property
@@ -185,13 +187,14 @@ def _read(kind: type[Kind]) -> Kind:
     except ValidationError as error:
         raise InvalidInputError(
             f"The environment is not valid: {describe_errors(error)}.",
-            "Correct the variables it names.",
+            "Correct these variables.",
         ) from None
 
 
 @cache
 def settings() -> Settings:
-    """The settings of this process. Raises InvalidInputError naming what is missing or wrong."""
+    """The settings of this process. Raises InvalidInputError naming missing or invalid
+    variables."""
     return _read(Settings)
 
 
@@ -203,7 +206,7 @@ def limits() -> Limits:
 
 @cache
 def fan_out() -> FanOut:
-    """How this process spreads a run's parts. Raises InvalidInputError."""
+    """The distribution of parts by this process. Raises InvalidInputError."""
     return _read(FanOut)
 
 
@@ -214,7 +217,7 @@ def models() -> Models:
 
 
 def this_machine(threads: int = 1) -> Machine:
-    """What one piece of media work may use here, with `threads` threads for its encoder."""
+    """The limits of one piece of media work in this process, with `threads` threads per encoder."""
     own, shared = settings(), limits()
     return Machine(
         scratch=own.scratch,

@@ -9,7 +9,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
-from clipflow.domain.shorts import FailedState, ShortsResult, children_failure
+from clipflow.domain.shorts import FailedState, ShortsResult, children_failure, made_of
 from clipflow.settings import limits, settings
 from flows.prepare_video import prepare_video
 from tasks.fan_out import prepare, render_all, run_concurrency
@@ -17,7 +17,7 @@ from tasks.flow_runs import GENERATE_SHORTS
 from tasks.records import set_complete, set_failed, set_in_progress
 from tasks.recovery import STATE_HOOKS, stop_if_ended
 from tasks.run_page import failure_of, publish_shorts, tag_run
-from tasks.shorts import read_config
+from tasks.shorts import apply_edits, read_config, read_edits
 
 
 @flow(
@@ -46,19 +46,20 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
 
     result, state = ShortsResult(), FailedState.READ_CONFIG
     try:
-        config = read_config(keys)
+        config, edits = read_config(keys), read_edits(keys)
         result = ShortsResult(segment_count=config.segment_count)
         state = FailedState.PARENT_TASK
         with stop_if_ended():
-            moments = prepare(prepare_video, keys, force=force)
+            chosen = prepare(prepare_video, keys, force=force)
+            moments = apply_edits(keys, chosen, edits)
             state = FailedState.CHILD_TASKS
-            shorts = render_all(keys, config, moments, force=force)
+            shorts = render_all(keys, config, moments, edits, force=force)
         result = result.model_copy(update={"shorts": shorts})
         publish_shorts(keys, shorts)
         failure = children_failure(shorts)
         if failure is None:
             set_complete(keys, run_id, result)
-            return Completed(message=f"{len(shorts)} of {config.segment_count} shorts made.")
+            return Completed(message=made_of(shorts, config.segment_count))
     except Exception as error:  # noqa: BLE001 - any error goes to the record
         failure = failure_of(error)
     set_failed(keys, run_id, failure, result.model_copy(update={"failed_state": state}))

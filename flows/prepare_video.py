@@ -10,7 +10,14 @@ from clipflow.settings import settings
 from tasks.fan_out import cut_all, run_concurrency, transcribe_all
 from tasks.recovery import cancel_if_orphaned
 from tasks.run_page import tag_run
-from tasks.shorts import choose_moments, make_thumbnail, plan_moments, read_config
+from tasks.shorts import (
+    apply_edits,
+    choose_moments,
+    make_thumbnail,
+    plan_moments,
+    read_config,
+    read_edits,
+)
 
 
 @flow(
@@ -19,7 +26,8 @@ from tasks.shorts import choose_moments, make_thumbnail, plan_moments, read_conf
     task_runner=ThreadPoolTaskRunner(max_workers=run_concurrency()),  # type: ignore[arg-type]
 )
 def prepare_video(user_id: Identifier, video_id: Identifier, force: bool = False) -> list[Moment]:
-    """Store a video's transcript, its moments and their segments; the moments, best first.
+    """Store a video's transcript, its moments and their segments; the moments, best first, as
+    they were chosen, without a person's edits.
 
     Args:
         user_id: Whose video it is: the folder above the video's.
@@ -29,9 +37,10 @@ def prepare_video(user_id: Identifier, video_id: Identifier, force: bool = False
     keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
     tag_run(keys)
     with cancel_if_orphaned(keys):
-        config = read_config(keys)
+        config, edits = read_config(keys), read_edits(keys)
         transcribe_all(keys, config, force=force)
-        moments = choose_moments(keys, config, force)
-        cut_all(plan_moments(keys, config, moments), force=force)
-        make_thumbnail(keys, len(moments))
+        moments = choose_moments(keys, config, edits, force)
+        edited = apply_edits(keys, moments, edits)
+        cut_all(plan_moments(keys, config, edited), force=force)
+        make_thumbnail(keys, edited)
         return moments

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from prefect import flow
 from pydantic import Field
 
+from clipflow.domain.edits import View
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
 from clipflow.domain.shorts import Moment, ShortsConfig
@@ -23,6 +24,7 @@ def render_short(
     number: Annotated[int, Field(ge=1)],
     moment: dict[str, Any],
     force: bool = False,
+    views: list[dict[str, Any]] | None = None,
 ) -> None:
     """Render short `number` of a video from one of its moments, and store it.
 
@@ -33,6 +35,7 @@ def render_short(
         number: The short's, from 1, best first.
         moment: `start`, `end`, `score`, `why` and `title`.
         force: Make the short again even if one from the same inputs exists.
+        views: What a person wants to be shown: `start`, `end`, and `person` or `place`.
     """
     keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
     request = Render(
@@ -40,6 +43,7 @@ def render_short(
         ShortsConfig.read(config, "the config"),
         number,
         Moment.read(moment, f"moment {number}"),
+        tuple(View.read(view, "a view") for view in views or []),
     )
     with cancel_if_orphaned(keys):
         render(request, cores(), force)

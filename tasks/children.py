@@ -191,12 +191,15 @@ def cut_of_child(request: dict[str, Any], plan: dict[str, Any]) -> Cut:
 
 def render_child(request: Render, force: bool) -> Child:
     """The run that renders a short."""
-    config, moment = request.config.model_dump(mode="json"), request.moment.model_dump(mode="json")
+    config = request.config.model_dump(mode="json")
+    moment = request.moment.model_dump(mode="json", exclude_none=True)
+    views = [view.model_dump(mode="json", exclude_none=True) for view in request.views]
+    made_from = fingerprint([config, moment, views])
     return Child(
         deployment=RENDER,
         name=f"{request.keys.video_id} {request.label}",
         record=request.keys,
-        part=f"short-{request.number}-{fingerprint([config, moment])}{_forced_suffix(force)}",
+        part=f"short-{request.number}-{made_from}{_forced_suffix(force)}",
         once=force,
         parameters={
             "user_id": request.keys.user_id,
@@ -204,6 +207,7 @@ def render_child(request: Render, force: bool) -> Child:
             "config": config,
             "number": request.number,
             "moment": moment,
+            "views": views,
             "force": force,
         },
     )

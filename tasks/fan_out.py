@@ -10,11 +10,12 @@ from prefect import get_run_logger
 from prefect.futures import PrefectFuture, as_completed
 
 from clipflow.domain.clips import ExtractOutput
+from clipflow.domain.edits import Edits
 from clipflow.domain.errors import Failure
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsConfig
 from clipflow.jobs.clips import Cut
-from clipflow.jobs.render import Render
+from clipflow.jobs.render import Render, plan_renders
 from clipflow.jobs.shorts import PlannedMoment
 from clipflow.jobs.transcription import SpeechWindow
 from clipflow.machine import cores, encoders_at_once
@@ -97,6 +98,8 @@ def _transcribe_here(windows: list[SpeechWindow], *, force: bool) -> list[Prefec
 def cut_all(moments: list[PlannedMoment], *, force: bool) -> None:
     """Cut every moment's segment. One that fails is logged, and stops no other; its short is then
     cut and fails on its own. Raises the first error if all of them fail."""
+    if not moments:
+        return
     threads = _threads(len(moments))
     futures = [cut_moment.submit(moment, threads, force) for moment in moments]
     with count_bar(len(futures), "segments") as advance:
@@ -104,7 +107,7 @@ def cut_all(moments: list[PlannedMoment], *, force: bool) -> None:
             advance()
     results: list[object] = [future.result(raise_on_failure=False) for future in futures]
     errors = [result for result in results if isinstance(result, BaseException)]
-    if len(errors) == len(futures):
+    if errors and len(errors) == len(futures):
         raise errors[0]
     for moment, result in zip(moments, results, strict=True):
         if isinstance(result, BaseException):
@@ -112,14 +115,23 @@ def cut_all(moments: list[PlannedMoment], *, force: bool) -> None:
 
 
 def render_all(
-    keys: ShortsKeys, config: ShortsConfig, moments: list[Moment], *, force: bool
+    keys: ShortsKeys, config: ShortsConfig, moments: list[Moment], edits: Edits, *, force: bool
 ) -> list[Short]:
-    """Render a short of each moment, best first. One that fails is marked, and stops no other."""
-    requests = [Render(keys, config, number, m) for number, m in enumerate(moments, start=1)]
+    """Render a short of each moment, best first, but for those that a person has refused. One that
+    fails is marked, and stops no other."""
+    renders = plan_renders(keys, config, moments, edits)
+    requests = [each for each in renders if not each.moment.is_refused]
+    refused = [each.refused() for each in renders if each.moment.is_refused]
+    return sorted([*_render(keys, requests, force=force), *refused], key=lambda one: one.index)
+
+
+def _render(keys: ShortsKeys, requests: list[Render], *, force: bool) -> list[Short]:
+    if not requests:
+        return []
     if fan_out().is_remote:
         with child_run_group(keys):
             return _outcomes(requests, [render_remote.submit(each, force) for each in requests])
-    threads = _threads(len(moments))
+    threads = _threads(len(requests))
     return _outcomes(requests, [render_short.submit(each, threads, force) for each in requests])
 
 

@@ -2,8 +2,10 @@
 
 from prefect import task
 
+from clipflow.domain.edits import Edits
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsConfig
+from clipflow.jobs import edits as editing
 from clipflow.jobs import render, shorts, transcription
 from clipflow.jobs.transcription import SpeechWindow
 from clipflow.settings import models, this_machine
@@ -16,6 +18,12 @@ from tasks.run_page import progress_bar
 def read_config(keys: ShortsKeys) -> ShortsConfig:
     """The job's config, validated before any long work."""
     return shorts.read_config(keys, shorts_store())
+
+
+@task(name="read-edits", task_run_name="ReadEdits", **RECORDS)
+def read_edits(keys: ShortsKeys) -> Edits:
+    """What a person has changed about the video's words and shorts, validated as a whole."""
+    return editing.read_edits(keys, shorts_store())
 
 
 @task(name="transcribe", task_run_name="plan the transcript", **MEDIA)
@@ -43,9 +51,17 @@ def join_windows(keys: ShortsKeys, config: ShortsConfig, done: list[SpeechWindow
 
 
 @task(name="choose-moments", task_run_name="choose moments", **MEDIA)
-def choose_moments(keys: ShortsKeys, config: ShortsConfig, force: bool) -> list[Moment]:
+def choose_moments(
+    keys: ShortsKeys, config: ShortsConfig, edits: Edits, force: bool
+) -> list[Moment]:
     """Choose the moments, and store them under their key; best first."""
-    return shorts.choose_moments(keys, config, shorts_store(), force=force)
+    return shorts.choose_moments(keys, config, edits, shorts_store(), force=force)
+
+
+@task(name="apply-edits", task_run_name="apply edits", **MEDIA)
+def apply_edits(keys: ShortsKeys, moments: list[Moment], edits: Edits) -> list[Moment]:
+    """The moments as a person wants them."""
+    return shorts.edited_moments(keys, moments, edits, shorts_store())
 
 
 @task(name="plan-moments", task_run_name="plan", **MEDIA)
@@ -64,7 +80,7 @@ def cut_moment(planned: shorts.PlannedMoment, threads: int, force: bool) -> None
 
 
 @task(name="make-thumbnail", task_run_name="thumbnail", **MEDIA)
-def make_thumbnail(keys: ShortsKeys, moments: int) -> None:
+def make_thumbnail(keys: ShortsKeys, moments: list[Moment]) -> None:
     """Make a thumbnail, if the video has none."""
     shorts.make_thumbnail(keys, moments, shorts_store(), this_machine())
 

@@ -14,7 +14,7 @@ import pytest
 
 from deployments.local_stack import RunningStack
 from tests.command.typed import typed
-from tests.flows.test_generate_shorts import subtitles
+from tests.flows.warehouse import subtitles
 from tests.made_media import make_source
 from tests.programs import ROOT, eventually
 

@@ -12,7 +12,7 @@ from clipflow.domain.clips import ClipStatus
 from clipflow.domain.errors import FailureCode
 from clipflow.domain.shorts import FailedState
 from deployments.command.output import ExitCode
-from docs import make_settings
+from docs import make_schemas, make_settings
 from docs.pictures import make_pictures
 from tests import guides
 from tests.guides import PAGES
@@ -45,6 +45,11 @@ def test_every_variable_named_on_a_page_is_a_setting(page: Path) -> None:
 def test_the_settings_page_is_up_to_date() -> None:
     remedy = "python -m docs.make_settings"
     assert make_settings.PAGE.read_text() == make_settings.page(), remedy
+
+
+def test_the_schemas_are_up_to_date() -> None:
+    there = {path.name: path.read_text() for path in make_schemas.FOLDER.iterdir()}
+    assert there == make_schemas.schemas(), "python -m docs.make_schemas"
 
 
 def test_every_picture_is_generated_used_and_small() -> None:

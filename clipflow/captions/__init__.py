@@ -1,1 +1,1 @@
-"""Captions: what is said, shown a few words at a time and burned into the picture."""
+"""Captions: the spoken words, burned into the picture a few at a time."""

@@ -1,8 +1,8 @@
 """Captions as the text of an ASS file, and the ffmpeg filter that draws them.
 
-ASS counts hundredths of a second; ffmpeg passes libass the time of a frame, cut to whole
-milliseconds. So a change at frame n is written halfway between frames n - 1 and n: where any
-hundredth lies between the two, that is the nearest one, and no rounding can move it past a frame.
+ASS counts hundredths of a second, and ffmpeg passes libass the time of a frame truncated to whole
+milliseconds. A change at frame n is therefore written as the hundredth that is nearest to the
+middle between frames n - 1 and n, so rounding cannot move it past a frame.
 """
 
 import logging
@@ -23,23 +23,23 @@ from clipflow.captions.typefaces import FOLDER, ROW_HEIGHT, typeface_of
 from clipflow.domain.shorts import CaptionDrawing, CaptionStyle
 from clipflow.domain.transcript import Word
 
-# Hundredths of a second that the last state outlives the last frame.
+# Hundredths of a second for which the last caption is shown after the last frame.
 _AFTER_THE_END = 100
 
 
 class FrameClock:
-    """The frames of a short, by the times they are shown at, in seconds, in order."""
+    """The frames of a short, by their sorted display times in seconds."""
 
     def __init__(self, frame_times: Sequence[Fraction]) -> None:
         self._times = frame_times
         self.count = len(frame_times)
 
     def frame_at(self, time: Fraction) -> int:
-        """The first frame that is shown at `time` or later; their count where none is."""
+        """The first frame shown at `time` or later; the number of frames if there is none."""
         return bisect_left(self._times, time)
 
     def hundredths(self, frame: int) -> int:
-        """A time in hundredths of a second after frame `frame - 1` and not after `frame`."""
+        """A time after frame `frame - 1` and not after `frame`, in hundredths of a second."""
         if frame == 0:
             return 0
         if frame == self.count:
@@ -48,9 +48,10 @@ class FrameClock:
 
 
 def states(group: Group, following: Group | None, clock: FrameClock) -> list[int]:
-    """The frame at which each token of `group` lights up, and the frame at which all is gone.
+    """The frame at which each token of `group` is highlighted, and the frame at which it
+    disappears.
 
-    A token that another one follows within the same frame has none of its own.
+    A token that starts in the same frame as the next one is never highlighted.
     """
     starts = [clock.frame_at(token.start) for token in group.tokens]
     end = max(token.end for token in group.tokens)
@@ -65,20 +66,21 @@ def states(group: Group, following: Group | None, clock: FrameClock) -> list[int
 logger = logging.getLogger(__name__)
 
 WIDTH, HEIGHT = 1080, 1920
-# Pixels. No shadow: behind such an outline it is not seen, and it is a third of the drawing.
+# Pixels. A shadow would be invisible behind this outline, and cost a third of the drawing time.
 _OUTLINE = 6
 _STYLE = "Caption"
-# Takes a row's direction from its text: right to left for Arabic and Hebrew (libass).
+# libass then derives the direction of each row from its text: right to left for Arabic and Hebrew.
 _DIRECTION_OF_TEXT = -1
-# Put between a backslash and a letter, so that they are no ASS command; it has no width.
+# A character without width. After a backslash it prevents that libass reads an ASS command.
 _WORD_JOINER = "\u2060"
-# Have no width either; a row that starts with one runs left to right, or right to left.
+# Characters without width that set the direction of the row they begin.
 _LEFT_TO_RIGHT, _RIGHT_TO_LEFT = "\u200e", "\u200f"
 
 
 @dataclass(frozen=True)
 class CaptionLook:
-    """What all captions of a short share; `runs_left`: most of the text is right-to-left."""
+    """What all captions of a short share. `runs_left` is whether most of its text is
+    right-to-left."""
 
     drawing: CaptionDrawing
     centre: tuple[int, int]
@@ -92,13 +94,17 @@ def captions(
     centre_y: int,
     size: tuple[int, int] = (WIDTH, HEIGHT),
 ) -> str:
-    """An ASS file for a short of `size` that shows `words`, centred `centre_y` pixels down.
+    """The text of an ASS file that shows `words` in a short of `size`.
 
-    Words have their times in seconds from the short's first frame, as `frame_times` do, which are
-    sorted. A word lights up with the first frame at or after its start, to the frame. Text stays
-    between 160 and 920 of the width, 110 pixels around `centre_y`: the platforms lay their buttons
-    over the right 120 to 150 pixels, the top eighth and the lower quarter. Characters that none
-    of the included fonts has are left out, and logged.
+    A word is highlighted from the first frame at or after its start. Text lies between 160 and 920
+    pixels from the left and within 110 pixels of `centre_y`, because the platforms place their
+    buttons over the right 120 to 150 pixels, the top eighth and the bottom quarter. Characters
+    without a glyph in the included fonts are omitted and logged.
+
+    Args:
+        words: with times in seconds from the short's first frame.
+        frame_times: the frames' sorted times in seconds from the first frame.
+        centre_y: the vertical centre of the captions, in pixels from the top.
     """
     subtitles = _empty(size)
     drawing = style.drawing
@@ -106,7 +112,9 @@ def captions(
         _log_left_out(left_out(words))
         clock = FrameClock(frame_times)
         look = CaptionLook(
-            drawing, (size[0] // 2, centre_y), _leaning("".join(word.text for word in words)) > 0
+            drawing,
+            (size[0] // 2, centre_y),
+            _right_to_left_excess("".join(word.text for word in words)) > 0,
         )
         shown = groups(words)
         for group, following in zip_longest(shown, shown[1:]):
@@ -118,7 +126,7 @@ def captions(
 def burned_in(stream: Any, ass_path: Path) -> Any:
     """`stream` with the captions of `ass_path` drawn on it, in the included fonts.
 
-    Its first frame must be at time 0, and its frames at the times that the captions were made for.
+    Its first frame must be at time 0, and its frames must have the times passed to `captions`.
     """
     return stream.filter("ass", filename=str(ass_path), fontsdir=str(FOLDER))
 
@@ -126,7 +134,7 @@ def burned_in(stream: Any, ass_path: Path) -> Any:
 def _log_left_out(missing: list[str]) -> None:
     if missing:
         codes = ", ".join(f"U+{ord(character):04X}" for character in missing)
-        logger.warning("The captions leave out characters that no font has: %s.", codes)
+        logger.warning("The captions omit characters that no font has: %s.", codes)
 
 
 def _empty(size: tuple[int, int]) -> pysubs2.SSAFile:
@@ -152,25 +160,28 @@ def _empty(size: tuple[int, int]) -> pysubs2.SSAFile:
     return subtitles
 
 
-def _leaning(text: str) -> int:
-    """How many letters more are written from right to left than from left to right."""
+def _right_to_left_excess(text: str) -> int:
+    """The number of right-to-left letters minus that of left-to-right letters."""
     classes = Counter(map(bidirectional, text))
     return classes["R"] + classes["AL"] - classes["L"]
 
 
 def _direction(group: Group, look: CaptionLook) -> str:
-    """What the group's rows begin with, so that no Latin name turns an Arabic row around."""
+    """A prefix for the group's rows that sets their direction; empty for left-to-right text.
+
+    Without it, a Latin name at the beginning would turn an Arabic row around.
+    """
     text = "".join(token.text for token in group.tokens)
     if not {"R", "AL"} & set(map(bidirectional, text)):
         return ""
-    runs_left = look.runs_left or _leaning(text) > 0
+    runs_left = look.runs_left or _right_to_left_excess(text) > 0
     return _family_tag(" ") + (_RIGHT_TO_LEFT if runs_left else _LEFT_TO_RIGHT)
 
 
 def _events(
     group: Group, frames: list[int], clock: FrameClock, look: CaptionLook
 ) -> Iterator[pysubs2.SSAEvent]:
-    """One event for each state of the group, each from where the one before ends."""
+    """One event for each state of the group; each starts when the previous one ends."""
     place = f"\\pos({look.centre[0]},{look.centre[1]})\\fs{group.size * ROW_HEIGHT:.1f}"
     outline = f"\\bord{_OUTLINE * group.size / FULL_SIZE:.1f}"
     direction = _direction(group, look)
@@ -202,7 +213,7 @@ def _row(row: Sequence[Token], spoken: Token | None, drawing: CaptionDrawing) ->
 
 
 def _escaped(text: str) -> str:
-    """`text` escaped, so that libass draws it literally."""
+    """`text` escaped for libass, which draws it literally."""
     escaped = text.replace("\\", "\\" + _WORD_JOINER)
     return escaped.replace("{", r"\{").replace("}", r"\}")
 

@@ -1,4 +1,5 @@
-"""Words as groups of captions: which are shown together, in which rows and at which size."""
+"""The division of words into captions: which are shown together, in which rows and at which
+size."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -11,11 +12,12 @@ from math import ceil
 from clipflow.captions.typefaces import Run, clusters, runs, typeface_of
 from clipflow.domain.transcript import Line, Word, is_unspaced, lines
 
-# Pixels of the em: what reads on a phone held at arm's length, and what still does.
+# The font size in pixels that is comfortable to read on a phone, and the smallest legible one.
 FULL_SIZE, SMALLEST_SIZE = 76, 44
-# Pixels that text fills at most: from 160 to 920 of 1080, without the outline and what overhangs.
+# The most pixels of a row: from 160 to 920 of 1080, less the outline and overhanging glyphs.
 ROW_WIDTH = 720
-# Bidirectional controls and the like would turn around whatever follows them.
+# The control characters that are drawn: joiners and emoji tags. Others, such as bidirectional
+# controls, would affect the text after them.
 _KEPT_CONTROLS = "\u200c\u200d"
 _TAGS = range(0xE0020, 0xE0080)
 
@@ -27,7 +29,7 @@ class Token:
     text: str
     start: Fraction
     end: Fraction
-    continues: bool = False  # the word that the token before is of
+    continues: bool = False  # the previous token, within the same word
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -35,7 +37,7 @@ class Token:
 
     @cached_property
     def width(self) -> float:
-        """In ems."""
+        """The width in ems."""
         return sum(run.width for run in self.runs)
 
     def is_spaced_from(self, before: "Token") -> bool:
@@ -44,18 +46,18 @@ class Token:
 
 
 def tokens(words: Sequence[Word]) -> list[Token]:
-    """What can be drawn of `words`, in their order."""
+    """The drawable parts of `words`, in order."""
     return [token for word in words for token in _fitting_tokens(word)]
 
 
 def left_out(words: Sequence[Word]) -> list[str]:
-    """The characters of `words` that no included font has: they are not drawn."""
+    """The characters of `words` that no included font has and that are not drawn."""
     characters = {part[0] for word in words for part in clusters(clean(word.text))}
     return sorted(character for character in characters if not typeface_of(character))
 
 
 def clean(text: str) -> str:
-    """`text` with single spaces, and without controls: none of it may move or hide the rest."""
+    """`text` with single spaces and without control characters that could move or hide the rest."""
     return " ".join("".join(c for c in text if _is_drawn(c)).split())
 
 
@@ -70,9 +72,9 @@ def _is_drawn(character: str) -> bool:
 
 
 def _fitting_tokens(word: Word) -> list[Token]:
-    """The word as tokens that fit a row, sharing its time by their characters."""
+    """The word as tokens that fit a row; its time is divided by their numbers of characters."""
     parts = [part for part in clusters(clean(word.text)) if typeface_of(part[0])]
-    # Times are decimals: 0.04 s is the second frame of 25 a second, not a hair after it.
+    # From the decimal digits: as a float, 0.04 s would be slightly after the frame at 1/25 s.
     start, end = Fraction(str(word.start)), Fraction(str(max(word.start, word.end)))
     whole = Token("".join(parts).strip(), start, end)
     if not whole.width:
@@ -88,19 +90,20 @@ def _fitting_tokens(word: Word) -> list[Token]:
     return [token for token in found if token.width]
 
 
-# Seconds of silence: a shorter one neither parts a lone word from others nor blanks the screen.
+# Seconds. During a shorter silence the caption stays, and a sentence of one word joins the next.
 SHORT_GAP = 0.5
-# Words shown at once. Of a script without spaces two characters count as one word.
-_MOST, _IDEAL = 5.0, 3.5
-_UNSPACED_WORTH = 0.5
-# How much worse than being a word off the ideal a smaller size is, and better a pause to break at.
+# Words shown at once. In a script without spaces, two characters count as one word.
+_MAX_WORDS, _IDEAL_WORDS = 5.0, 3.5
+_WORDS_PER_CHARACTER = 0.5
+# Costs relative to one word more or less than the ideal: a smaller font, and the reductions for a
+# break at a pause or a comma.
 _SHRINKING, _PAUSE, _COMMA = 60.0, 4.0, 1.0
 _COMMAS = (",", ";", ":", "،", "、", "，", "؛", "–", "—")
 
 
 @dataclass(frozen=True)
 class Group:
-    """What is on the screen at once: one or two rows, and the em's size in pixels."""
+    """The words that are shown at once, in one or two rows; `size` is the font size in pixels."""
 
     rows: tuple[tuple[Token, ...], ...]
     size: float
@@ -111,13 +114,13 @@ class Group:
 
 
 def groups(words: Sequence[Word]) -> list[Group]:
-    """All of `words`, in the order they are said: two to five at a time where that can be."""
-    parts = _with_lone_words_joined(lines(_in_turn(words)))
-    return [group for part in parts for group in _parted(tokens(part))]
+    """All of `words` in the order they are said, two to five at a time if possible."""
+    parts = _with_single_words_merged(lines(_in_turn(words)))
+    return [group for part in parts for group in _divided(tokens(part))]
 
 
 def _in_turn(words: Sequence[Word]) -> list[Word]:
-    """`words` by their starts, each at an end when the next one starts: one is lit up at a time."""
+    """`words` sorted by their starts, each ending when the next one starts, at the latest."""
     in_order = sorted(words, key=lambda word: word.start)
     cut = [
         word.model_copy(update={"end": max(word.start, min(word.end, following.start))})
@@ -126,29 +129,25 @@ def _in_turn(words: Sequence[Word]) -> list[Word]:
     return [*cut, *in_order[-1:]]
 
 
-def _with_lone_words_joined(parts: list[Line]) -> list[tuple[Word, ...]]:
-    """Sentences of one word, joined with the one before or after by the same speaker."""
-    joined: list[tuple[Word, ...]] = []
+def _with_single_words_merged(parts: list[Line]) -> list[tuple[Word, ...]]:
+    """The lines' words; a line of one word is merged with an adjacent one of the same speaker."""
+    merged: list[tuple[Word, ...]] = []
     for part in parts:
-        before = joined[-1] if joined else ()
-        alone = before and (_is_lone(part.words) or _is_lone(before))
-        if alone and _goes_on(before[-1], part.words[0]):
-            joined[-1] = (*before, *part.words)
+        before = merged[-1] if merged else ()
+        single = before and 1 in (len(part.words), len(before))
+        if single and _continues(before[-1], part.words[0]):
+            merged[-1] = (*before, *part.words)
         else:
-            joined.append(part.words)
-    return joined
+            merged.append(part.words)
+    return merged
 
 
-def _is_lone(words: tuple[Word, ...]) -> bool:
-    return len(words) == 1
-
-
-def _goes_on(word: Word, following: Word) -> bool:
+def _continues(word: Word, following: Word) -> bool:
     return word.speaker == following.speaker and following.start - word.end < SHORT_GAP
 
 
-def _parted(said: list[Token]) -> list[Group]:
-    """The division of a sentence that costs least, found from its end."""
+def _divided(said: list[Token]) -> list[Group]:
+    """The cheapest division of a sentence into groups, by dynamic programming from its end."""
 
     @cache
     def best(first: int) -> tuple[float, tuple[Group, ...]]:
@@ -157,22 +156,22 @@ def _parted(said: list[Token]) -> list[Group]:
         found = []
         for last in range(first + 1, len(said) + 1):
             part = said[first:last]
-            if last > first + 1 and _worth(part) > _MOST:
+            if last > first + 1 and _word_count(part) > _MAX_WORDS:
                 break
             group = _arranged(part)
             cost, rest = best(last)
-            cost += _cost(group) - (_break_worth(said[last - 1], said[last]) if rest else 0)
+            cost += _cost(group) - (_break_value(said[last - 1], said[last]) if rest else 0)
             found.append((cost, (group, *rest)))
         return min(found, key=lambda division: division[0])
 
-    # From the end, so that no sentence is too long for Python's stack.
+    # Filling the cache from the end keeps the recursion shallow for long sentences.
     for first in range(len(said), 0, -1):
         best(first)
     return list(best(0)[1])
 
 
 def _arranged(said: list[Token]) -> Group:
-    """In one row where it fits at full size, else in the two most alike."""
+    """One row if it fits at full size, else the two rows that are most equal in width."""
     ways = [((*said[:at],), (*said[at:],)) for at in range(1, len(said))]
     if width(said) * FULL_SIZE <= ROW_WIDTH or not ways:
         return Group((tuple(said),), _size([said]))
@@ -189,7 +188,7 @@ def _widest(rows: Sequence[Sequence[Token]]) -> float:
 
 
 def width(row: Sequence[Token]) -> float:
-    """In ems, with the spaces between words."""
+    """The width of a row in ems, including the spaces between words."""
     spaces = sum(token.is_spaced_from(before) for before, token in pairwise(row))
     return sum(token.width for token in row) + spaces * _space()
 
@@ -204,20 +203,20 @@ def _space() -> float:
 def _cost(group: Group) -> float:
     if group.size < SMALLEST_SIZE and len(group.tokens) > 1:
         return float("inf")
-    distance = _worth(group.tokens) - _IDEAL
+    distance = _word_count(group.tokens) - _IDEAL_WORDS
     return distance * distance + _SHRINKING * (FULL_SIZE / group.size - 1)
 
 
-def _worth(said: Sequence[Token]) -> float:
-    return sum(map(_token_worth, said))
+def _word_count(said: Sequence[Token]) -> float:
+    return sum(map(_token_words, said))
 
 
-def _token_worth(token: Token) -> float:
+def _token_words(token: Token) -> float:
     if not is_unspaced(token.text[0]):
         return 1.0
-    return _UNSPACED_WORTH * len(clusters(token.text))
+    return _WORDS_PER_CHARACTER * len(clusters(token.text))
 
 
-def _break_worth(token: Token, following: Token) -> float:
+def _break_value(token: Token, following: Token) -> float:
     silence = min(SHORT_GAP, max(0.0, float(following.start - token.end)))
     return _PAUSE * silence + (_COMMA if token.text.endswith(_COMMAS) else 0.0)

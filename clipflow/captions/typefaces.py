@@ -1,6 +1,7 @@
-"""The fonts that come with clipflow: which one draws a character, and how wide.
+"""The included fonts: which one draws a character, and how wide it is.
 
-libass would ask the machine for what a font lacks, so each piece of text names its font here.
+Each run of text names its font, because libass would otherwise look for missing characters in the
+fonts of the machine.
 """
 
 import unicodedata
@@ -12,30 +13,30 @@ from pathlib import Path
 import regex
 from fontTools.ttLib import TTFont
 
-# Only fonts lie in here: libass tries to read every file. `fonts/README.md` says what they are.
+# This folder has only fonts, since libass tries to read every file. `fonts/README.md` lists them.
 FOLDER = Path(__file__).parent / "fonts" / "bold"
-# Above and below the baseline, in ems, the same in all of them (`fonts/make_fonts.py`).
+# The height of a row in ems, which `fonts/make_fonts.py` makes equal in all fonts.
 ROW_HEIGHT = 1.3
 _FIRST, _LAST = "clipflow-sans", "clipflow-emoji"
-# Thai and Lao vowels that are written before or behind the consonant they belong to.
+# Thai and Lao vowels that are written before or after their consonant.
 _VOWELS_BEFORE = "เแโใไເແໂໃໄ"
-_VOWELS_BEHIND = "ะาๅະາ"
-# Unicode's grapheme clusters (UAX 29), and what they part that one font must draw together: those
-# vowels; spacing marks of Myanmar (`\p{M}`); and consonants that are joined into one sign by a
-# virama or a joiner, which UAX 29 keeps together in six of the scripts that do so. Flags have an
-# alternative of their own, since `\X` counts a row of flags from its beginning for each of them.
+_VOWELS_AFTER = "ะาๅະາ"
+# Unicode's grapheme clusters (UAX 29), extended by what one font must draw together: these vowels,
+# spacing marks of Myanmar (`\p{M}`), and consonants that a virama or a joiner joins into one sign,
+# which UAX 29 keeps together in only six scripts. Flags are a separate alternative, since `\X`
+# would count each flag of a long row from the beginning of the row, which takes quadratic time.
 _CLUSTER = regex.compile(
     rf"[{_VOWELS_BEFORE}]*(?:\p{{RI}}{{2}}|\X)"
-    rf"(?:[\p{{M}}{_VOWELS_BEHIND}]|(?<=[\u200d\p{{ccc=9}}])\X)*"
+    rf"(?:[\p{{M}}{_VOWELS_AFTER}]|(?<=[\u200d\p{{ccc=9}}])\X)*"
 )
-# Marks that pile up above or below a letter (combining classes 230 and 220). Vietnamese and Hebrew
-# need two of them; more than three would leave the row.
-_PILE = regex.compile(r"([\p{ccc=230}\p{ccc=220}]{3})[\p{ccc=230}\p{ccc=220}]+")
+# More than three marks above or below a letter (combining classes 230 and 220), which would not fit
+# the row. Vietnamese and Hebrew need two.
+_STACKED_MARKS = regex.compile(r"([\p{ccc=230}\p{ccc=220}]{3})[\p{ccc=230}\p{ccc=220}]+")
 
 
 @dataclass(frozen=True, eq=False)
 class Typeface:
-    """One font: the name ASS calls it by, and each character's advance in ems."""
+    """One font: its name in ASS, and the advance of each character in ems."""
 
     family: str
     advances: dict[str, float]
@@ -50,7 +51,7 @@ class Run:
 
     @property
     def width(self) -> float:
-        """In ems, before letters join: that makes text narrower, hardly ever wider."""
+        """The width in ems without ligatures, which make text narrower, hardly ever wider."""
         return sum(self.face.advances[character] for character in self.text)
 
 
@@ -60,21 +61,21 @@ def runs(text: str) -> list[Run]:
     for cluster in clusters(text):
         face = typeface_of(cluster[0])
         if face:
-            # What extends a character and is not in its font, a keycap say, is no great loss.
+            # Combining characters that the font lacks, such as a keycap, are omitted.
             drawn.append((face, "".join(c for c in cluster if c in face.advances)))
-    parted = groupby(drawn, key=lambda part: part[0])
-    return [Run(face, "".join(part for _, part in parts)) for face, parts in parted]
+    grouped = groupby(drawn, key=lambda part: part[0])
+    return [Run(face, "".join(part for _, part in parts)) for face, parts in grouped]
 
 
 @cache
 def typeface_of(character: str) -> Typeface | None:
-    """The first of our fonts that has the character."""
+    """The first included font that has the character, or None."""
     return next((face for face in map(_opened, _paths()) if character in face.advances), None)
 
 
 def clusters(text: str) -> list[str]:
-    """The parts of `text` that a reader takes for one character, and that one font must draw."""
-    bounded: str = _PILE.sub(r"\1", unicodedata.normalize("NFC", text))
+    """The parts of `text` that readers see as one character and that one font must draw."""
+    bounded: str = _STACKED_MARKS.sub(r"\1", unicodedata.normalize("NFC", text))
     return [match[0] for match in _CLUSTER.finditer(bounded)]
 
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-# ISO 639-1 codes, each with its ISO 639-2 codes: containers have the latter, in MP4 and Matroska
-# mostly the bibliographic one ("ger") or the terminological one ("deu") where both exist.
+# ISO 639-1 codes, each with its ISO 639-2 codes, which containers have. Some languages have two: a
+# bibliographic one ("ger") and a terminological one ("deu").
 _CODES = """
 aa aar|ab abk|ae ave|af afr|ak aka|am amh|an arg|ar ara|as asm|av ava|ay aym|az aze|ba bak|be bel
 bg bul|bi bis|bm bam|bn ben|bo bod tib|br bre|bs bos|ca cat|ce che|ch cha|co cos|cr cre|cs ces cze
@@ -46,7 +46,7 @@ def parse_audio_track(value: object) -> int | str | None:
         if number.is_integer() and 0 <= number <= _LARGEST_NUMBER:
             return int(number)
     raise ValueError(
-        f"an audio track is its number, 0 to {_LARGEST_NUMBER}, or its language, as en or pt-BR"
+        f"an audio track is a number from 0 to {_LARGEST_NUMBER} or a language such as en or pt-BR"
     )
 
 
@@ -65,7 +65,7 @@ AudioTrack = Annotated[
 
 
 def by_language(languages: Sequence[str | None], wanted: str) -> list[int]:
-    """The indices in `languages` that match the language `wanted`, with those of its region first.
+    """The indices in `languages` that match the language `wanted`, exact matches first.
 
     `languages` has each track's language from the container (BCP 47, ISO 639-1 or ISO 639-2), or
     None for a track without one.

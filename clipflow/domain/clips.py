@@ -12,7 +12,7 @@ from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.model import Identifier, Model, ObjectKey
 from clipflow.domain.timecode import Timecode
 
-# A number that a record can keep: DynamoDB takes neither the largest floats nor the smallest.
+# A number that a record can store: DynamoDB supports neither the largest floats nor the smallest.
 Order = Annotated[
     float,
     Field(ge=-1e9, le=1e9, allow_inf_nan=False),
@@ -108,21 +108,23 @@ class ClipRecord(Model):
     audio_track: Any = None
 
     def complete_request(self, request: ClipRequest) -> ClipRequest:
-        """`request`, completed from this record. Raises InvalidInputError naming what is wrong in
-        the record."""
+        """`request`, completed from this record.
+
+        Raises InvalidInputError naming the record's invalid fields.
+        """
         completed = {
             "clipId": request.clip_id,
             "segments": request.segments or self.segments,
             "sourceKey": request.source_key or self.source_key,
             "audioTrack": self.audio_track if request.audio_track is None else request.audio_track,
         }
-        whole = ClipRequest.read(completed, f"the record of clip {request.clip_id}")
-        if not whole.segments:
+        result = ClipRequest.read(completed, f"the record of clip {request.clip_id}")
+        if not result.segments:
             raise InvalidInputError(
                 f"Clip {request.clip_id} has no segments.",
                 "Write them into its record, or into the event.",
             )
-        return whole
+        return result
 
 
 class TrackRecord(Model):
@@ -145,7 +147,7 @@ class InvalidTrack:
 
     @classmethod
     def of(cls, item: Mapping[str, Any], error: InvalidInputError) -> Self:
-        """The track of a record that `error` refuses."""
+        """The track of a record that is invalid because of `error`."""
         speakers = item.get("speakers")
         if not isinstance(speakers, list) or not all(isinstance(name, str) for name in speakers):
             return cls(error, None if "speakers" in item else ())

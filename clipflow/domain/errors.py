@@ -1,23 +1,25 @@
 """Every error that clipflow raises, as one tree.
 
-    ClipflowError                     code, message, remedy ├── TerminalError                 a
-    retry cannot help │   ├── InvalidInputError         VALIDATION_ERROR  the event, record or
-    segment is not valid │   ├── SourceNotFoundError       SOURCE_NOT_FOUND  no object to cut from │
-    ├── SourceChangedError        STORAGE_ERROR     the object was replaced during the work │   ├──
-    StorageRefusedError       STORAGE_ERROR     S3 refuses the object: archived, denied │
-    ├── MediaRefusedError         FFMPEG_ERROR      the media itself cannot be read or cut │   ├──
-    OwnershipLostError        INTERNAL_ERROR    another run owns the record now │   ├──
-    NotInstalledError         INTERNAL_ERROR    an extra or a model is not on this machine │   ├──
-    StoppedError              CANCELLED         a part of the work was cancelled │   ├──
-    NoMomentsError            VALIDATION_ERROR  nothing in the video to make a short of │   └──
-    ModelRefusedError         INTERNAL_ERROR    a language model refuses the request └──
-    TransientError                the same step may succeed later
-        ├── StorageUnavailableError   STORAGE_ERROR     S3 or DynamoDB did not answer as it should
-        ├── MediaInterruptedError     FFMPEG_ERROR      ffmpeg was killed, or wrote only a part
-        ├── DiskFullError             STORAGE_ERROR     the machine's disk has no room for the work
+    ClipflowError                     code, message, remedy
+    ├── TerminalError                 a retry cannot help
+    │   ├── InvalidInputError         VALIDATION_ERROR  the event, record or segment is not valid
+    │   ├── SourceNotFoundError       SOURCE_NOT_FOUND  the source does not exist
+    │   ├── SourceChangedError        STORAGE_ERROR     the object was replaced during the work
+    │   ├── EditConflictError         STORAGE_ERROR     somebody else has changed the edits
+    │   ├── StorageRefusedError       STORAGE_ERROR     S3 refuses access: archived or denied
+    │   ├── MediaRefusedError         FFMPEG_ERROR      the media cannot be read or cut
+    │   ├── OwnershipLostError        INTERNAL_ERROR    another run owns the record now
+    │   ├── NotInstalledError         INTERNAL_ERROR    an extra or a model is not installed
+    │   ├── StoppedError              CANCELLED         a part of the work was cancelled
+    │   ├── NoMomentsError            VALIDATION_ERROR  the video has nothing to make a short of
+    │   └── ModelRefusedError         INTERNAL_ERROR    a language model refuses the request
+    └── TransientError                a retry of the same step may succeed
+        ├── StorageUnavailableError   STORAGE_ERROR     S3 or DynamoDB does not respond correctly
+        ├── MediaInterruptedError     FFMPEG_ERROR      ffmpeg was killed or its output is partial
+        ├── DiskFullError             STORAGE_ERROR     the disk has too little space
         ├── MachineLostError          CRASHED           a machine with a part of the work was lost
-        ├── ModelUnavailableError     INTERNAL_ERROR    a language model gave no usable answer
-        └── DeadlineExceededError     TIMEOUT           a process or a read ran past its deadline
+        ├── ModelUnavailableError     INTERNAL_ERROR    a language model gave no usable response
+        └── DeadlineExceededError     TIMEOUT           a process or a read exceeded its deadline
 
 A task is retried unless its error is a `TerminalError`.
 """
@@ -49,7 +51,7 @@ class ClipflowError(Exception):
     code: ClassVar[FailureCode] = FailureCode.INTERNAL_ERROR
 
     def __init__(self, message: str, remedy: str = "") -> None:
-        # Redacted here, so that no log or record can show a secret.
+        # Errors are logged and stored in records, so secrets are removed here.
         message, remedy = redact(message), redact(remedy)
         # Both go to Exception.args, so the error survives pickling between processes.
         super().__init__(message, remedy)
@@ -77,6 +79,10 @@ class SourceNotFoundError(TerminalError):
 
 
 class SourceChangedError(TerminalError):
+    code = FailureCode.STORAGE_ERROR
+
+
+class EditConflictError(TerminalError):
     code = FailureCode.STORAGE_ERROR
 
 
@@ -161,10 +167,10 @@ def bounded_message(text: str) -> str:
     return f"{head} … {tail}"
 
 
-# The query of a URL, and its user name with a password.
+# The query of a URL, and its user name and password.
 _URL_QUERY = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]+", re.IGNORECASE)
 _URL_USER = re.compile(r"(https?://)[^\s/@'\"]+@", re.IGNORECASE)
-# Some messages hold only the path of a URL, some a header or a variable.
+# Some messages contain only the path and query of a URL, or a header or a variable.
 _SIGNED_QUERY = re.compile(r"\?[^\s'\"]*X-Amz-[^\s'\"]*", re.IGNORECASE)
 _NAMED_SECRET = re.compile(
     r"((?:X-Amz-(?:Signature|Credential|Security-Token)|AWS_SECRET_ACCESS_KEY|AWS_SESSION_TOKEN"
@@ -177,14 +183,16 @@ _KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")
 
 
 def redact(text: str) -> str:
-    """`text` without API keys, passwords and the queries of URLs: that of a presigned URL is a
-    credential."""
-    for secret, instead in (
+    """`text` without API keys, passwords and the queries of URLs.
+
+    The query of a presigned URL is a credential.
+    """
+    for secret, replacement in (
         (_URL_QUERY, r"\1?…"),
         (_URL_USER, r"\1…@"),
         (_SIGNED_QUERY, "?…"),
         (_NAMED_SECRET, r"\1…"),
         (_KEY_ID, "…"),
     ):
-        text = secret.sub(instead, text)
+        text = secret.sub(replacement, text)
     return text

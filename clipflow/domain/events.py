@@ -1,4 +1,4 @@
-"""The event as EventBridge delivers it, the Prefect event it becomes, and its place in a trace."""
+"""The EventBridge event, the Prefect event made from it, and its trace context."""
 
 import hashlib
 import json
@@ -17,14 +17,14 @@ from clipflow.domain.model import Model, parse_json
 
 # W3C Trace Context, 3.2: version, trace id, parent id, flags.
 _W3C = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-# AWS X-Ray Developer Guide, tracing header: its trace id is W3C's in two parts, with a version.
+# AWS X-Ray Developer Guide, tracing header: W3C's trace id in two parts after a version.
 _X_RAY = re.compile(r"(\w+)=([^;]+)")
 _X_RAY_ROOT = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})")
 _SPAN = re.compile(r"[0-9a-f]{16}")
 _SAMPLED = 1
-# Prefect 3.8.8 stores at most 524,288 bytes of parameters for a run; a run has others than this.
+# Prefect 3.8.8 stores at most 524,288 bytes of parameters for a run, which has others too.
 MAX_REQUEST_BYTES = 500_000
-# An escape that means NUL: an odd number of backslashes stands before its `u`.
+# An escaped NUL: an odd number of backslashes before its `u`.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -52,9 +52,9 @@ class TraceContext:
 
 
 def event_trace_context(event_id: UUID, caller: TraceContext | None = None) -> TraceContext:
-    """The trace context of an event's span: in its sender's trace, else in a trace of its own.
+    """The trace context of an event's span: in its sender's trace, else in a new one.
 
-    It is derived from the event's id, so it does not have to be passed on.
+    It is derived from the event's id, so other processes can compute it.
     """
     span_id = hashlib.sha256(event_id.bytes).hexdigest()[:16]
     if caller:
@@ -79,9 +79,9 @@ def _x_ray(header: str) -> tuple[str, str, bool] | None:
 SOURCE = "nullcheck.clips"
 DETAIL_TYPE = "Begin Clip Generation"
 PREFECT_EVENT = "nullcheck.clips.begin-clip-generation"
-# The label of the Prefect event's resource that holds the traceparent of the event's own span.
+# The label of the Prefect event's resource with the traceparent of the event's span.
 TRACEPARENT = "clipflow.traceparent"
-# Fields of an event's detail that may hold the trace context of its sender: W3C's and X-Ray's.
+# Fields of an event's detail that may have its sender's trace context: W3C's and X-Ray's.
 _CALLERS = ("traceparent", "X-Amzn-Trace-Id")
 
 
@@ -99,10 +99,10 @@ class PrefectEvent(BaseModel):
     """The fields of a Prefect event that clipflow sets.
 
     Attributes:
-        payload: `tenantId` and `episodeId`, and as `detail` the whole request as JSON text. Prefect
-            evaluates objects with its own keys (`__prefect_kind`) wherever it finds them in a
-            run's parameters, so whatever a sender wrote travels as one string.
-        caller: the span that the event was put in, where its sender named one.
+        payload: `tenantId`, `episodeId`, and the whole request as JSON text in `detail`. It is a
+            string because Prefect evaluates objects with special keys (`__prefect_kind`) anywhere
+            in a run's parameters.
+        caller: the sender's span, if the event names one.
     """
 
     id: UUID
@@ -122,13 +122,13 @@ class PrefectEvent(BaseModel):
 
 
 def put_events_entry(request: BeginClipGeneration) -> dict[str, Any]:
-    """The event of `request`, as an entry of EventBridge's PutEvents."""
+    """The event of `request` as an entry for EventBridge's PutEvents."""
     detail = request.model_dump(mode="json", exclude_none=True)
     return {"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail)}
 
 
 def envelope(event_id: UUID, request: BeginClipGeneration, time: datetime) -> str:
-    """`request` as the body of a queue message, as EventBridge would deliver it."""
+    """The body of a queue message with `request`, in the format of EventBridge."""
     return json.dumps(
         {
             "version": "0",
@@ -143,7 +143,7 @@ def envelope(event_id: UUID, request: BeginClipGeneration, time: datetime) -> st
 
 
 def to_prefect_event(body: str, header: str | None = None) -> PrefectEvent:
-    """The Prefect event for a queue message's body; `header` is the queue's own of X-Ray.
+    """The Prefect event for the body of a queue message; `header` is the message's X-Ray header.
 
     Raises InvalidInputError, with the reason, if the body is not a valid event.
     """
@@ -170,19 +170,18 @@ def to_prefect_event(body: str, header: str | None = None) -> PrefectEvent:
 
 
 def request_text(request: BeginClipGeneration) -> str:
-    """`request` as the JSON text that a flow run's parameter `request` holds.
+    """`request` as JSON text, for a flow run's parameter `request`.
 
-    Only the fields that the contract knows are in it. Raises InvalidInputError if Prefect could
-    not store it.
+    It has only the fields of the contract. Raises InvalidInputError if Prefect could not store it.
     """
     detail = request.model_dump(mode="json", exclude_none=True)
     text = json.dumps(detail, ensure_ascii=False)
     if _NUL.search(text):
-        raise InvalidInputError("the event holds a NUL character, which no record can store.")
+        raise InvalidInputError("the event contains a NUL character, which no record can store.")
     size = len(json.dumps(text))
     if size > MAX_REQUEST_BYTES:
         raise InvalidInputError(
-            f"the event's detail is {size:,} bytes as Prefect stores it, more than"
+            f"the event's detail is {size:,} bytes in Prefect's form, more than"
             f" {MAX_REQUEST_BYTES:,}.",
             "Send its clips in several events.",
         )
@@ -192,6 +191,6 @@ def request_text(request: BeginClipGeneration) -> str:
 def caller_trace_context(
     detail: Mapping[str, Any], header: str | None = None
 ) -> TraceContext | None:
-    """The sender's span, from the event's detail or else from the queue's trace header."""
+    """The sender's span, from the event's detail, else from the message's trace header."""
     found = (TraceContext.read(value) for value in (*map(detail.get, _CALLERS), header))
     return next(filter(None, found), None)

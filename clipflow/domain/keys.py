@@ -18,7 +18,7 @@ class RecordKeys(Protocol):
 
 @dataclass(frozen=True)
 class ClipKeys:
-    """Every key of one clip. `prefix` stands before its object keys and may hold `{tenantId}`."""
+    """Every key of one clip. Object keys begin with `prefix`, which may contain `{tenantId}`."""
 
     tenant_id: str
     episode_id: str
@@ -56,7 +56,7 @@ class ClipKeys:
 
 @dataclass(frozen=True)
 class ShortsKeys:
-    """Every key of one long video and its shorts, whose numbers count from 1, best first."""
+    """Every key of one long video and its shorts, which are numbered from 1, best first."""
 
     user_id: str
     video_id: str
@@ -79,6 +79,11 @@ class ShortsKeys:
         return self._key("shorts_config.json")
 
     @property
+    def edits(self) -> str:
+        """What a person changes about words and shorts."""
+        return self._key("edits.json")
+
+    @property
     def thumbnail(self) -> str:
         return self._key("thumbnail.png")
 
@@ -88,8 +93,10 @@ class ShortsKeys:
 
     @property
     def supplied_subtitles(self) -> tuple[str, ...]:
-        """Keys where a user may put subtitles. The first existing one is used; clipflow writes to
-        the first."""
+        """The keys where a user may put subtitles. The first that exists is used.
+
+        clipflow writes its own subtitles to the first of these keys.
+        """
         return (self.subtitles, self._key("original.vtt"), self._key("original.json"))
 
     @property
@@ -102,12 +109,12 @@ class ShortsKeys:
 
     @property
     def windows(self) -> str:
-        """The windows in which the video's sound is transcribed, and its language."""
+        """The windows in which the audio is transcribed, and the language."""
         return self._key("transcript/windows.json")
 
     @property
     def channel_levels(self) -> str:
-        """The loudness of two channels that each have their own speaker."""
+        """The loudness of two channels with one speaker each."""
         return self._key("transcript/levels.bin")
 
     def window_sound(self, number: int) -> str:
@@ -125,6 +132,10 @@ class ShortsKeys:
 
     def segment_subtitles(self, number: int) -> str:
         return self._key(f"important-segment-videos/segment_{number}.srt")
+
+    def frame_plan(self, number: int) -> str:
+        """What a short shows when, so that new captions need no new analysis of the picture."""
+        return self._key(f"reframe/segment_{number}.json")
 
     def short(self, number: int) -> str:
         return self._key(f"videos-cropped-stacked/segment_{number}_cropped_stacked.mp4")

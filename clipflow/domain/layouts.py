@@ -1,4 +1,4 @@
-"""Layouts: what fills a short's picture. A new one is one more member of `Layout`."""
+"""Layouts: what fills a short's picture. Each is a member of `Layout`."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,7 +30,7 @@ class Content(StrEnum):
 
 @dataclass(frozen=True)
 class Pane:
-    """A part of the short's picture, in shares of its width and height."""
+    """A part of a short's picture, as fractions of its width and height."""
 
     content: Content
     x: float = 0.0
@@ -39,9 +39,9 @@ class Pane:
     height: float = 1.0
 
     def box(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Left, top, width and height in even pixels of a picture of `size`.
+        """Left, top, width and height in a picture of `size`, as even numbers of pixels.
 
-        What is above in a tall picture is on the left in a wide one.
+        A pane that is above another in a tall picture is to its left in a wide one.
         """
         x, y, width, height = self.x, self.y, self.width, self.height
         if size[0] > size[1]:
@@ -56,10 +56,11 @@ _PERSON = Content.PERSON
 
 
 class Layout(StrEnum):
-    """A layout's name in configs, its panes, and where captions are centred, from above.
+    """A layout's name in configs, its panes, and the centre of captions as a fraction of the
+    height.
 
-    `auto` has no panes: it is one of the others for each part of a short. If fewer
-    people are seen than it has panes for, `crop`, `split` or `grid` shows those.
+    `auto` has no panes, since it is one of the others for each part of a short. If fewer people are
+    seen than a layout has panes for, `crop`, `split` or `grid` replaces it.
     """
 
     panes: tuple[Pane, ...]
@@ -89,7 +90,7 @@ class Layout(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> "Layout | None":
-        # The name that configs of the first release use.
+        # The name in configs of the first release.
         return cls.FIT if value == "blur" else None
 
     def has(self, content: Content) -> bool:
@@ -98,5 +99,5 @@ class Layout(StrEnum):
 
     @property
     def people(self) -> int:
-        """How many people it shows at most."""
+        """The number of its panes that show a person."""
         return sum(pane.content is Content.PERSON for pane in self.panes)

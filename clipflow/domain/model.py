@@ -1,4 +1,4 @@
-"""The base of all models read from outside: field names, identifiers and validation errors."""
+"""The base class of models for external data, with identifiers, JSON and validation errors."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from clipflow.domain.errors import InvalidInputError
 
-# Errors reported per input; the rest is reported once these are fixed.
+# The most errors reported per input.
 _MAX_ERRORS = 8
 # Unicode's categories of control characters, lone surrogates and line separators.
 _INVISIBLE = {"Cc", "Cs", "Zl", "Zp"}
@@ -26,11 +26,11 @@ def _identifier(value: str) -> str:
     return value
 
 
-# Identifiers become parts of keys: anything that could escape a prefix is refused.
+# Identifiers become parts of keys, so a value that could leave its prefix is invalid.
 Identifier = Annotated[
     str,
     AfterValidator(_identifier),
-    # For forms, which check it before a run is started.
+    # Prefect's forms validate by this schema.
     WithJsonSchema({"type": "string", "pattern": f"^{_IDENTIFIER.pattern}$"}),
 ]
 
@@ -49,8 +49,7 @@ ObjectKey = Annotated[str, AfterValidator(_object_key)]
 
 
 class Model(BaseModel):
-    """A model with camelCase names in JSON and snake_case ones in Python; unknown fields are
-    ignored."""
+    """A model with camelCase names in JSON. Unknown fields are ignored."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -63,57 +62,56 @@ class Model(BaseModel):
 
     @classmethod
     def read(cls, value: object, what: str) -> Self:
-        """`value` as this model. Raises InvalidInputError naming `what` and each field at fault."""
+        """Validates `value`. Raises InvalidInputError naming `what` and each invalid field."""
         try:
-            # Only the JSON names: others that read the value do not know the Python ones.
+            # Only the JSON names are valid, since other readers do not know Python's.
             return cls.model_validate(value, by_alias=True, by_name=False)
         except ValidationError as error:
             raise InvalidInputError(f"{what} is not valid: {describe_errors(error)}.") from None
 
 
 def parse_json(text: str | bytes, what: str, remedy: str = "") -> Any:
-    """`text` parsed as JSON. Raises InvalidInputError, which names `what`, if it is not JSON or
-    cannot be passed on.
+    """Parses JSON. A byte-order mark is ignored; bytes may be UTF-8, UTF-16 or UTF-32.
 
-    What can be passed on is at most `_MAX_DEPTH` deep, its whole numbers have 64 bits, and its
-    texts are Unicode: otherwise Prefect's server and client cannot store it. A byte-order mark is
-    not part of the text, and bytes may also be UTF-16 or UTF-32, as editors on Windows save them.
+    Raises InvalidInputError, which names `what`, if `text` is not JSON or Prefect cannot store it:
+    if it is nested more than `_MAX_DEPTH` deep, or has integers of more than 64 bits or lone
+    surrogates.
     """
     try:
         value = json.loads(text.removeprefix("\ufeff") if isinstance(text, str) else text)
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{what} is not JSON: {error}.", remedy) from None
-    waiting: list[tuple[Any, tuple[object, ...]]] = [(value, ())]
-    while waiting:
-        inner, path = waiting.pop()
+    pending: list[tuple[Any, tuple[object, ...]]] = [(value, ())]
+    while pending:
+        inner, path = pending.pop()
         if why := _invalid_reason(inner, len(path)):
             raise InvalidInputError(f"{what} is not valid: {_named(path)}: {why}.", remedy)
         if isinstance(inner, dict):
-            waiting += [(part, (*path, key)) for key, part in inner.items()]
-            waiting += [(key, (*path, "a name")) for key in inner]
+            pending += [(part, (*path, key)) for key, part in inner.items()]
+            pending += [(key, (*path, "a name")) for key in inner]
         elif isinstance(inner, list):
-            waiting += [(part, (*path, place)) for place, part in enumerate(inner)]
+            pending += [(part, (*path, place)) for place, part in enumerate(inner)]
     return value
 
 
 def _invalid_reason(value: object, depth: int) -> str:
-    """Why the value cannot be passed on; empty if it can."""
+    """Why Prefect cannot store the value; empty if it can."""
     if depth > _MAX_DEPTH:
         return f"it is nested more than {_MAX_DEPTH} deep"
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        return "a whole number has at most 64 bits"
+        return "an integer has at most 64 bits"
     if isinstance(value, str) and not value.isascii() and _SURROGATE.search(value):
-        return "a text has half a character"
+        return "a text has a lone surrogate"
     return ""
 
 
 def _named(path: tuple[object, ...]) -> str:
-    # A name in the input may have any length.
+    # Names in the input can have any length.
     return _in_one_line(".".join(str(part)[:_MAX_NAME_LENGTH] for part in path[:8]) or "value")
 
 
 def describe_errors(invalid: ValidationError) -> str:
-    """The errors, field by field in one line, without the input."""
+    """The errors of each field, in one line, without the input's values."""
     found = invalid.errors(include_url=False, include_input=False)
     described = [
         f"{_named(error['loc'])}: {error['msg'].removeprefix('Value error, ')}"
@@ -125,5 +123,5 @@ def describe_errors(invalid: ValidationError) -> str:
 
 
 def _in_one_line(text: str) -> str:
-    # Parts of the input may be in it; a line break there would forge a line of the log.
+    # The text can contain parts of the input, and a line break in it could forge a log line.
     return "".join("�" if category(character) in _INVISIBLE else character for character in text)

@@ -8,7 +8,6 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from clipflow.domain.audio_tracks import AudioTrack
-from clipflow.domain.clips import ClipStatus
 from clipflow.domain.errors import Failure, FailureCode, bounded_message
 from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.model import Identifier, Model, ObjectKey
@@ -18,13 +17,13 @@ from clipflow.domain.timecode import SubtitleTime, format_clock
 _IN_FRAME = 0.95
 
 
-# Colours as ASS writes them: blue, green, red. Yellow contrasts with white on nearly every picture.
+# Colours in ASS's order: blue, green, red. Yellow contrasts with white on nearly every picture.
 _YELLOW, _WHITE = "&H00E6FF&", "&HFFFFFF&"
 
 
 @dataclass(frozen=True)
 class CaptionDrawing:
-    """How captions are drawn: the colour of words, and that of the word being spoken."""
+    """The colour of a caption's words, and that of the word being spoken, if it differs."""
 
     colour: str = _WHITE
     spoken: str | None = None
@@ -54,11 +53,11 @@ class FailedState(StrEnum):
     CHILD_TASKS = "ChildTasksFailed"
 
 
-# As in `en` or `pt-BR` (BCP 47).
+# A BCP 47 tag, such as `en` or `pt-BR`.
 LanguageTag = Annotated[str, Field(pattern=r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8}){0,3}$")]
 
 
-# Each speaker's own sound, by name: the number of one of the video's audio tracks, from 0, or the
+# The audio of each speaker, by name: the number of one of the video's audio tracks, from 0, or the
 # key of a file that begins when the video does.
 SpeakerTracks = Annotated[
     dict[
@@ -94,14 +93,48 @@ class ShortsConfig(Model):
         return Layout.STACK if is_stack else self.layout
 
 
-class Moment(Model):
-    """One moment worth a short: `start ≤ t < end` of the video, a score from 0 to 100, and why."""
+class Decision(StrEnum):
+    """What a person has decided about a short. A refused one is not rendered."""
 
+    APPROVED = "approved"
+    REFUSED = "refused"
+
+
+class ShortStatus(StrEnum):
+    """The values of `status` of a record's shorts."""
+
+    COMPLETE = "Generation Complete"
+    FAILED = "Generation Failed"
+    REFUSED = "Refused"
+
+
+# The first choosing's start and end in milliseconds, and a number where that id is taken.
+MomentId = Annotated[str, Field(pattern=r"^m[0-9]{1,12}-[0-9]{1,12}(-[0-9]{1,4})?$")]
+
+
+class Moment(Model):
+    """One moment for a short: `start ≤ t < end` of the video, a score from 0 to 100, and the
+    reason.
+
+    `id` stays the same when moments are chosen again; `index` is the number of the moment's files,
+    from 1. Both are None until the moment is stored. `hook`, `description` and `decision` are a
+    person's.
+    """
+
+    id: MomentId | None = None
+    index: Annotated[int, Field(ge=1)] | None = None
     start: SubtitleTime
     end: SubtitleTime
     score: Annotated[float, Field(ge=0, le=100)]
     why: str
     title: str
+    hook: str | None = None
+    description: str | None = None
+    decision: Decision | None = None
+
+    @property
+    def is_refused(self) -> bool:
+        return self.decision is Decision.REFUSED
 
     @model_validator(mode="after")
     def _starts_before_it_ends(self) -> Self:
@@ -111,7 +144,7 @@ class Moment(Model):
 
 
 class LayoutSpan(Model):
-    """The layout of a short's `start ≤ t < end` seconds."""
+    """The layout from `start` to before `end`, in seconds of the short."""
 
     start: float
     end: float
@@ -119,11 +152,11 @@ class LayoutSpan(Model):
 
 
 class Framing(Model):
-    """What was decided about a short's picture.
+    """The decisions about a short's picture, and their quality.
 
-    `speaker_in_frame` is the share of the frames with speech that show the speaker's face whole, or
-    the faces of all who may speak where that is not sure; None if no one is seen to speak.
-    `confidence` is how sure the speakers are, from 0 to 1; `cuts` counts the changes of the crop.
+    `speaker_in_frame` is the share of the frames with speech that show the whole face of the
+    speaker, or of all possible speakers if that is uncertain; None if no speaker is seen.
+    `confidence` is that of the speakers, from 0 to 1. `cuts` is the number of changes of the crop.
     """
 
     speaker_in_frame: float | None = None
@@ -138,13 +171,14 @@ class Framing(Model):
             return None
         return (
             f"The speaker's face is whole in {self.speaker_in_frame:.0%} of the frames. "
-            "Look at the short, or choose another layout."
+            "Check the short, or choose another layout."
         )
 
 
 class Short(Model):
     """One short, as an entry of the record's `shorts`."""
 
+    id: MomentId | None = None
     index: int
     s3_key: ObjectKey
     start: SubtitleTime
@@ -152,9 +186,12 @@ class Short(Model):
     score: float
     why: str
     title: str
+    hook: str | None = None
+    description: str | None = None
+    decision: Decision | None = None
     file_size: int | None = None
     duration: str | None = None
-    status: ClipStatus
+    status: ShortStatus
     error: str | None = None
     code: FailureCode | None = None
     framing: Framing | None = None
@@ -169,33 +206,49 @@ class Short(Model):
         framing: Framing | None = None,
     ) -> Self:
         return cls(
-            index=index,
             s3_key=s3_key,
             file_size=file_size,
             duration=format_clock(moment.end - moment.start),
-            status=ClipStatus.COMPLETE,
+            status=ShortStatus.COMPLETE,
             framing=framing,
-            **dict(moment),
+            **{**dict(moment), "index": index},
         )
 
     @classmethod
     def failed(cls, index: int, s3_key: str, moment: Moment, failure: Failure) -> Self:
         return cls(
-            index=index,
             s3_key=s3_key,
-            status=ClipStatus.FAILED,
+            status=ShortStatus.FAILED,
             error=failure.message,
             code=failure.code,
-            **dict(moment),
+            **{**dict(moment), "index": index},
         )
+
+    @classmethod
+    def refused(cls, index: int, s3_key: str, moment: Moment) -> Self:
+        values = {**dict(moment), "index": index}
+        return cls(s3_key=s3_key, status=ShortStatus.REFUSED, **values)
+
+    @property
+    def is_made(self) -> bool:
+        return self.status is ShortStatus.COMPLETE
 
 
 class ShortsResult(Model):
-    """What a video's record holds after its run; `segment_count` is the number requested."""
+    """The results in a video's record; `segment_count` is the number of shorts requested."""
 
     segment_count: int | None = None
     shorts: list[Short] | None = None
     failed_state: FailedState | None = None
+
+
+def made_of(shorts: Sequence[Short], requested: int) -> str:
+    """How many shorts were made and refused, for people."""
+    made, refused = (
+        sum(short.status is status for short in shorts)
+        for status in (ShortStatus.COMPLETE, ShortStatus.REFUSED)
+    )
+    return f"{made} of {requested} shorts made{f', {refused} refused' if refused else ''}."
 
 
 def children_failure(shorts: Sequence[Short]) -> Failure | None:
@@ -208,6 +261,6 @@ def children_failure(shorts: Sequence[Short]) -> Failure | None:
         failed[0].code or FailureCode.INTERNAL_ERROR,
         bounded_message(
             f"{len(failed)} of {len(shorts)} shorts failed, the others are made. {errors} "
-            "Start it again: only what failed is made."
+            "Start the run again: only the failed shorts are made."
         ),
     )

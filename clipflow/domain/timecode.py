@@ -1,4 +1,4 @@
-"""Times in a source, exact: parsed to fractions of a second, never to floats."""
+"""Exact times in a source, as fractions of a second."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _MINUTES = re.compile(r"(\d{1,6}):(\d{1,2}(?:[.,]\d{1,9})?)", re.ASCII)
 _HOURS = re.compile(r"(\d{1,4}):(\d{1,2}):(\d{1,2}(?:[.,]\d{1,9})?)", re.ASCII)
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 _FRAMES = re.compile(r"\d{1,2}:\d{1,2}:\d{1,2}[:;]\d{1,3}", re.ASCII)
-# ISO 8601 without years and months, which have no fixed length; its time also alone, as in `1m30s`.
+# A duration of ISO 8601 without years and months; `PT` may be omitted, as in `1m30s`.
 _DURATION = re.compile(
     r"(?:P(?:(\d{1,4})W)?(?:(\d{1,5})D)?(?:T|$))?"
     r"(?:(\d{1,6})H)?(?:(\d{1,8})M)?(?:(\d{1,9}(?:[.,]\d{1,9})?)S)?",
@@ -25,19 +25,20 @@ _FORMS = "write HH:MM:SS, HH:MM:SS.mmm or seconds"
 
 
 def parse_timecode(value: object) -> Fraction:
-    """Seconds, of a number of seconds or a text: `HH:MM:SS`, `HH:MM:SS.mmm`, `HH:MM:SS,mmm`,
-    `MM:SS`, a number of seconds, or a duration of ISO 8601 such as `PT1M30S`, also as `1m30s`.
+    """Parses a time to seconds.
 
-    Raises ValueError if the value is none of these, is negative or is not finite, and for a
-    count of frames, whose rate is not known here.
+    `value` is a number of seconds or a text: `HH:MM:SS`, `HH:MM:SS.mmm`, `HH:MM:SS,mmm`, `MM:SS`, a
+    number of seconds, or a duration of ISO 8601 such as `PT1M30S`, also as `1m30s`. Raises
+    ValueError for others, for negative and infinite values, and for frame numbers, as the rate is
+    unknown.
     """
     if isinstance(value, Fraction):
         return value
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        # A float is taken as the decimal it is written as: 0.1 is exactly a tenth.
+        # The float's decimal digits are used, so 0.1 is exactly a tenth.
         decimal = Decimal(str(value))
         if not decimal.is_finite() or not 0 <= decimal < 10**9:
-            raise ValueError(f"{value} is not a number of seconds from 0")
+            raise ValueError(f"{value} is not a number of seconds, 0 or more")
         return Fraction(decimal)
     if not isinstance(value, str):
         # A ValueError, because pydantic turns only that into a validation error.
@@ -45,7 +46,7 @@ def parse_timecode(value: object) -> Fraction:
     text = value.strip()
     seconds = _parse_text(text)
     if seconds is None:
-        raise ValueError(_refusal(text))
+        raise ValueError(_invalid_reason(text))
     return seconds
 
 
@@ -71,7 +72,7 @@ def _decimal(text: str) -> Fraction:
     return Fraction(text.replace(",", "."))
 
 
-def _refusal(text: str) -> str:
+def _invalid_reason(text: str) -> str:
     shown = repr(text[:40])
     if _FRAMES.fullmatch(text):
         return f"{shown} counts frames: write them as decimals of a second, as in 00:01:02.5"
@@ -87,7 +88,7 @@ TimeSpan = tuple[Fraction, Fraction]
 
 
 def parse_span(text: str) -> TimeSpan:
-    """Parses `START-END`, each a time. Raises ValueError saying what is wrong with it."""
+    """Parses `START-END`, each a time. Raises ValueError with the reason if it is invalid."""
     start, dash, end = text.replace("–", "-").partition("-")
     if not dash:
         raise ValueError(f"{text!r} is not START-END: write 00:01:00-00:01:30")
@@ -98,7 +99,7 @@ def parse_span(text: str) -> TimeSpan:
 
 
 def format_timecode(seconds: Fraction) -> str:
-    """`HH:MM:SS`, with the decimals that `seconds` has, to a nanosecond: `00:15:30.25`."""
+    """`HH:MM:SS` with the decimals of `seconds`, to the nanosecond: `00:15:30.25`."""
     nanoseconds = round(seconds * 10**9)
     whole, rest = divmod(nanoseconds, 10**9)
     decimals = f".{rest:09d}".rstrip("0") if rest else ""
@@ -106,14 +107,14 @@ def format_timecode(seconds: Fraction) -> str:
 
 
 def format_clock(seconds: Fraction) -> str:
-    """`HH:MM:SS`, what is left of a second cut off: the form of a record's `duration`."""
+    """`HH:MM:SS`, rounded down to the second, as in a record's `duration`."""
     minutes, second = divmod(int(seconds), 60)
     hour, minute = divmod(minutes, 60)
     return f"{hour:02d}:{minute:02d}:{second:02d}"
 
 
 def format_subtitle_time(seconds: Fraction) -> str:
-    """`HH:MM:SS,mmm`, as SubRip writes it, to the nearest millisecond."""
+    """`HH:MM:SS,mmm`, rounded to the millisecond, as in SubRip."""
     milliseconds = round(seconds * 1000)
     return f"{format_clock(Fraction(milliseconds, 1000))},{milliseconds % 1000:03d}"
 

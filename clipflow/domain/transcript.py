@@ -1,4 +1,4 @@
-"""The transcript of a video: words with their times, and lines made of them."""
+"""The transcript of a video: words with their times, and their division into lines."""
 
 import json
 import unicodedata
@@ -14,22 +14,22 @@ from pydantic import Field
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.model import Model, parse_json
 
-# Seconds: a later time indicates damaged input.
+# Seconds. A later time indicates damaged input.
 LONGEST = 48 * 3600
 Seconds = Annotated[float, Field(ge=0, le=LONGEST, allow_inf_nan=False)]
 
-# A silence this long ends a line, as a full stop does; in seconds.
+# Seconds of silence that end a line, as a full stop does.
 PAUSE = 0.7
-# A longer line, as in speech without punctuation, is split at its longest silence.
+# Seconds. A longer line, as in speech without punctuation, is split at its longest silence.
 _LONGEST_LINE = 15.0
 _MANY_WORDS = 100
 _SENTENCE_ENDS = tuple(".!?…。！？؟۔।")
-# Seconds: text that is longer, or has a longer pause, lacks full stops and is not a sentence.
+# Seconds. Text that is longer, or has a longer pause, lacks full stops and is not a sentence.
 _LONGEST_SENTENCE, _LONG_PAUSE = 30.0, 3.0
 _VOWELS = frozenset("aeiouy")
 # Characters that may follow a full stop in a sentence.
 _CLOSING = "\"'”’»)]」』）"
-# Scripts that are written without spaces between words: Thai, Lao, Myanmar, Khmer, kana, Han.
+# Scripts without spaces between words: Thai, Lao, Myanmar, Khmer, kana, Han.
 _UNSPACED = (
     (0x0E00, 0x0EFF),
     (0x1000, 0x109F),
@@ -55,7 +55,7 @@ class Word(Model):
 
 @dataclass(frozen=True)
 class Transcript:
-    """Every word of a video, in the order they are said, and the language as ISO 639-1 if known."""
+    """Every word of a video, in the order they are said, and the language (ISO 639-1), if known."""
 
     words: tuple[Word, ...]
     language: str | None = None
@@ -66,7 +66,7 @@ class Transcript:
         return "\n".join(line.text for line in lines(self.words, self.language))
 
     def within(self, start: float, end: float) -> "Transcript":
-        """The words whose middle lies in `start ≤ t < end`, with times from `start`."""
+        """The words whose middle is in `start ≤ t < end`, with times from `start`."""
         inside = (word for word in self.words if start <= (word.start + word.end) / 2 < end)
         shifted = (
             word.model_copy(
@@ -100,8 +100,9 @@ class Line:
 
 
 def lines(words: Sequence[Word], language: str | None = None) -> list[Line]:
-    """The lines of `words`: sentences, split at pauses, at speaker turns, and if they are long."""
-    return [Line(part) for group in _groups(words, language, PAUSE) for part in _parted(group)]
+    """The lines of `words`: sentences, split at pauses, where the speaker changes, and if too
+    long."""
+    return [Line(part) for group in _groups(words, language, PAUSE) for part in _split(group)]
 
 
 def sentences(words: Sequence[Word], language: str | None = None) -> list[Line]:
@@ -120,7 +121,7 @@ def sentences(words: Sequence[Word], language: str | None = None) -> list[Line]:
 def _groups(
     words: Sequence[Word], language: str | None, pause: float
 ) -> Iterator[tuple[Word, ...]]:
-    """Words between full stops, turns and silences of at least `pause` seconds."""
+    """Words between full stops, changes of speaker and silences of at least `pause` seconds."""
     group: list[Word] = []
     for word, following in pairwise([*words, None]):
         assert word
@@ -171,33 +172,34 @@ def is_abbreviation(word: Word, language: str | None = None) -> bool:
 def _is_full_stop(language: str, before: str, word: str, following: str) -> bool:
     """Whether the full stop at the end of `word` ends a sentence, by the language's abbreviations.
 
-    Only the neighbours are looked at: in speech a quotation mark that is never closed, or a
-    sentence of a thousand words, must not reach further.
+    Only the adjacent words are considered, because in speech an unclosed quotation mark or a
+    sentence of a thousand words must not affect others.
     """
-    # A decimal that was parted: `3. 5 million`.
+    # A decimal number that was split: `3. 5 million`.
     if word[-2:-1].isdigit() and following[:1].isdigit():
         return False
-    # Among the abbreviations is Me. for Maine, and more that are words when they are not capitals.
+    # Some abbreviations, such as Me. for Maine, are ordinary words in lower case.
     is_word = word[:-1].isalpha() and word.islower() and bool(_VOWELS & set(word))
     if word.endswith("..") or (is_word and following[:1].isupper()):
         return True
     head = f"{before} {word} ".lstrip()
     parts = list(sentencex.segment(language, head + following))
-    reached = accumulate(map(len, parts))
-    return len(head) in reached or len(head) - 1 in reached
+    ends = accumulate(map(len, parts))
+    return len(head) in ends or len(head) - 1 in ends
 
 
-def _parted(words: tuple[Word, ...]) -> list[tuple[Word, ...]]:
+def _split(words: tuple[Word, ...]) -> list[tuple[Word, ...]]:
     if len(words) < 2 or words[-1].end - words[0].start <= _LONGEST_LINE:
         return [words]
-    # Of equal silences the middle one, so that both parts get shorter. Of very many words none near
-    # an end, or silences that only grow would part one word at a time.
+    # Of equal silences the one in the middle is chosen, so both parts get shorter. With very many
+    # words, those near an end are excluded, or silences that only grow would split off single
+    # words.
     edge = len(words) // 4 if len(words) > _MANY_WORDS else 1
     at = max(
         range(edge, len(words) - edge + 1),
         key=lambda i: (words[i].start - words[i - 1].end, -abs(2 * i - len(words))),
     )
-    return [*_parted(words[:at]), *_parted(words[at:])]
+    return [*_split(words[:at]), *_split(words[at:])]
 
 
 def is_unspaced(character: str) -> bool:
@@ -212,23 +214,24 @@ def _is_unspaced(before: str, after: str) -> bool:
 
 
 def words_json(words: Iterable[Word]) -> str:
-    """`words` as a JSON list, a line for each."""
+    """`words` as a JSON list, one per line."""
     rows = (json.dumps(word.model_dump(), ensure_ascii=False) for word in words)
     return "[\n" + ",\n".join(rows) + "\n]\n"
 
 
 def read_words(text: str | bytes, name: str) -> tuple[Word, ...]:
-    """The words in `text`. Raises InvalidInputError naming `name` and the first word at fault."""
+    """Parses a JSON list of words. Raises InvalidInputError with `name` and the first invalid
+    word."""
     rows = parse_json(text, name)
     if not isinstance(rows, list):
         raise InvalidInputError(f"{name} is not a list of words.")
     return tuple(Word.read(row, f"{name}: word {place}") for place, row in enumerate(rows, 1))
 
 
-# Unicode's categories of what stands before the character it belongs to.
+# Unicode's categories of punctuation that belongs to the next character.
 _OPENING = ("Ps", "Pi")
 # Vowels of Thai and Lao that are written before their consonant (Unicode's property
-# Logical_Order_Exception), and vowels and marks that are written after it: no line ends between.
+# Logical_Order_Exception), and vowels and marks that are written after it. They are not separated.
 _LEADING_VOWELS = frozenset("\u0e40\u0e41\u0e42\u0e43\u0e44\u0ec0\u0ec1\u0ec2\u0ec3\u0ec4")
 _FOLLOWING_VOWELS = frozenset(
     "\u0e2f\u0e30\u0e32\u0e33\u0e45\u0e46\u0eaf\u0eb0\u0eb2\u0eb3\u0ebd\u0ec6"
@@ -246,7 +249,7 @@ class PartialWord:
 
 
 def split_words(text: str) -> list[str]:
-    """The words of `text`; of scripts without spaces the characters, each with its punctuation."""
+    """The words of `text`; in scripts without spaces, the characters with their punctuation."""
     return [word for token in text.split() for word in _characters(token)]
 
 
@@ -272,7 +275,7 @@ def _starts_word(before: str, character: str) -> bool:
 
 
 def spread_words(texts: Sequence[str], start: float, end: float) -> list[Word]:
-    """`texts` as words that share `start`–`end` by their lengths."""
+    """`texts` as words; the time from `start` to `end` is divided by their lengths."""
     total = sum(map(len, texts)) or 1
     ends = [0, *accumulate(map(len, texts))]
     times = [round(start + max(0.0, end - start) * at / total, 3) for at in ends]
@@ -283,22 +286,22 @@ def spread_words(texts: Sequence[str], start: float, end: float) -> list[Word]:
 
 
 def fill_times(recognized: Sequence[PartialWord], start: float, end: float) -> list[Word]:
-    """`recognized` with all its times: words without them share what their neighbours leave free.
+    """`recognized` as words; those without times share the time between their neighbours.
 
-    `start` and `end` bound what comes before the first known time and after the last one.
+    `start` and `end` limit the words before the first known time and after the last one.
     """
     words: list[Word] = []
-    waiting: list[PartialWord] = []
+    untimed: list[PartialWord] = []
     for one in recognized:
         if one.start is None or one.end is None:
-            waiting.append(one)
+            untimed.append(one)
             continue
-        words += _between(waiting, words[-1].end if words else start, one.start)
-        waiting = []
+        words += _between(untimed, words[-1].end if words else start, one.start)
+        untimed = []
         ends = max(one.start, one.end)
         words.append(Word(text=one.text, start=one.start, end=ends, score=one.score))
-    return words + _between(waiting, words[-1].end if words else start, end)
+    return words + _between(untimed, words[-1].end if words else start, end)
 
 
-def _between(waiting: Sequence[PartialWord], start: float, end: float) -> list[Word]:
-    return spread_words([one.text for one in waiting], start, end) if waiting else []
+def _between(untimed: Sequence[PartialWord], start: float, end: float) -> list[Word]:
+    return spread_words([one.text for one in untimed], start, end) if untimed else []

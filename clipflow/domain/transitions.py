@@ -1,7 +1,7 @@
 """The status record's transitions, each as the arguments of one conditional DynamoDB update.
 
-Who owns a record (`flowRunId`) is the guard: a run claims it, and only that run may finish or
-fail it. The history is only ever appended to, whether or not the record has one yet.
+The condition is the record's owner (`flowRunId`): a run claims the record, and only that run may
+complete or fail it. Each update appends to the history, which it creates if necessary.
 """
 
 import re
@@ -16,7 +16,7 @@ from clipflow.domain.errors import Failure
 
 @dataclass(frozen=True)
 class Update:
-    """An UpdateItem without its table and key; attribute names are given as they are."""
+    """The parts of an UpdateItem, without table and key."""
 
     sets: dict[str, Any]
     condition: str
@@ -26,7 +26,7 @@ class Update:
     compares: dict[str, Any] = field(default_factory=dict)
 
     def arguments(self) -> dict[str, Any]:
-        """UpdateExpression, ConditionExpression and their names and values, for boto3's Table."""
+        """The arguments for `update_item` of boto3's Table."""
         assignments = [f"#{name} = :{name}" for name in self.sets]
         assignments += [f"#{n} = if_not_exists(#{n}, :{n})" for n in self.only_if_absent]
         assignments += [
@@ -39,7 +39,7 @@ class Update:
         return {
             "UpdateExpression": expression,
             "ConditionExpression": self.condition,
-            # DynamoDB refuses a name that is declared and not used.
+            # DynamoDB rejects names that are declared and not used.
             "ExpressionAttributeNames": {
                 f"#{name}": name for name in re.findall(r"#(\w+)", f"{expression} {self.condition}")
             },
@@ -59,8 +59,8 @@ def claim(
 ) -> Update:
     """The update to `Generation in Progress`, owned by `run_id`, unless another run is active.
 
-    `initial_attributes` are set where the record has none of that name; without them the record
-    must exist. `dead_owner` is a run known to have ended, whose claim no longer counts.
+    `initial_attributes` are set if the record has no attributes with these names; without them the
+    record must exist. `dead_owner` is a run that has ended, so its claim is void.
     """
     free = "#status <> :inProgress OR attribute_not_exists(#flowRunId)"
     if dead_owner:
@@ -72,7 +72,7 @@ def claim(
             "flowRunId": run_id,
         },
         only_if_absent=dict(initial_attributes or {}),
-        removes=("failedState",),  # an earlier run's
+        removes=("failedState",),  # of an earlier run
         history={"status": ClipStatus.IN_PROGRESS, "timestamp": now},
         compares={
             "inProgress": ClipStatus.IN_PROGRESS.value,
@@ -106,8 +106,10 @@ def fail(run_id: str, now: str, failure: Failure, made: Mapping[str, Any]) -> Up
 
 
 def fail_unclaimed(run_id: str, now: str, failure: Failure) -> Update:
-    """The update to `Generation Failed` by a run that ended before it could claim the record, which
-    would otherwise never report the failure. It applies only if no other run has claimed it."""
+    """The update to `Generation Failed` for a run that ended before it claimed the record.
+
+    It applies only if no run has claimed the record.
+    """
     return Update(
         sets={**_failed(now, failure), "flowRunId": run_id},
         history=_failed_entry(now, failure),

@@ -1,7 +1,8 @@
-"""The best moments by a language model, through pydantic-ai: it names lines, never times.
+"""The selection of moments by a language model, through pydantic-ai.
 
-A long transcript goes in several requests; what they name is then ranked by one more. pydantic-ai
-takes a second to import, so this module is imported only where it is used.
+The model returns line numbers, never times. A long transcript is sent in several requests, and one
+more request ranks the moments of all of them. pydantic-ai takes a second to import, so this module
+is imported only when it is used.
 """
 
 import asyncio
@@ -23,12 +24,12 @@ from clipflow.domain.transcript import Line
 from clipflow.highlights.pieces import Choice, Speech
 from clipflow.highlights.titles import shortened
 
-# Words shown in one request: about 6 000 tokens of English, which a small model reads well; and
-# how many of them the next request shows again, so that no moment lies on an edge.
+# Words in one request: about 6 000 tokens of English, which a small model handles well. The next
+# request repeats the last `OVERLAP` of them, because a moment may cross the boundary.
 WINDOW, OVERLAP = 4000, 400
-# Characters of a line that count as one word where words have no spaces, as in Chinese.
+# Characters of a line that count as one word in a script without spaces, such as Chinese.
 _CHARACTERS_PER_WORD = 6
-# Moments requested at once: more make the answer long, and the last ones poor.
+# Moments per request: with more, the answer gets long and the last moments are poor.
 MAX_MOMENTS = 50
 
 INSTRUCTIONS = """\
@@ -47,25 +48,26 @@ Name fewer than requested rather than weak ones."""
 
 @dataclass(frozen=True)
 class Request:
-    """The lines shown, as runs of numbers from 0 without their ends; how many moments to name."""
+    """The ranges of lines in one request, counted from 0, and how many moments it asks for."""
 
-    shown: tuple[range, ...]
+    ranges: tuple[range, ...]
     count: int
 
     def has(self, first: int, last: int) -> bool:
-        """Whether lines `first` to `last` are shown in one run."""
-        return first <= last and any(first in run and last in run for run in self.shown)
+        """Whether one of the ranges has all lines from `first` to `last`."""
+        return first <= last and any(first in run and last in run for run in self.ranges)
 
 
 def requests(speech: Speech, count: int) -> list[Request]:
-    """All lines in runs of about `WINDOW` words, each beginning with the end of the one before."""
-    runs = _runs([words_in(line) for line in speech.lines])
+    """Requests of about `WINDOW` words that cover all lines; each repeats the end of the last
+    one."""
+    runs = _windows([word_count(line) for line in speech.lines])
     return [Request((run,), _moment_count(speech, run, count)) for run in runs]
 
 
 def text_of(request: Request, speech: Speech) -> str:
-    """The request as the model reads it; lines are numbered from 1."""
-    shown = "\n\n".join("\n".join(_numbered(speech, n) for n in run) for run in request.shown)
+    """The prompt of a request, in which lines are numbered from 1."""
+    shown = "\n\n".join("\n".join(_numbered(speech, n) for n in run) for run in request.ranges)
     target = speech.target / 1000
     return (
         f"Name at most {request.count} moments of about {target:g} seconds each (from "
@@ -74,12 +76,13 @@ def text_of(request: Request, speech: Speech) -> str:
     )
 
 
-def words_in(line: Line) -> int:
-    """How much a line is to read, in words."""
+def word_count(line: Line) -> int:
+    """The length of a line in words; in a script without spaces, estimated from its characters."""
     return max(len(line.words), len(line.text) // _CHARACTERS_PER_WORD)
 
 
-def _runs(sizes: Sequence[int]) -> list[range]:
+def _windows(sizes: Sequence[int]) -> list[range]:
+    """Overlapping ranges of lines for one request each, by the number of words in each line."""
     runs: list[range] = []
     first = 0
     while first < len(sizes):
@@ -107,21 +110,21 @@ def _moment_count(speech: Speech, run: range, count: int) -> int:
 
 def _numbered(speech: Speech, number: int) -> str:
     line = speech.lines[number]
-    # What is said can neither end the transcript nor begin a line with a number of its own.
+    # Spoken text can neither close the <transcript> tag nor start a line that looks numbered.
     text = " ".join(line.text.split()).replace("<", "‹")
     return f"{number + 1} [{line.start:.1f}] {text}"
 
 
-# Seconds for one answer with the client's own retries: a local model without a GPU takes minutes.
+# Seconds for one answer, including the client's retries. A local model without a GPU takes minutes.
 REQUEST_TIMEOUT = 300.0
-# Characters: what a record keeps of a reason.
+# Characters of a reason that are stored in the record.
 _WHY_LIMIT = 500
-# How often a model is sent a correction of its answer.
+# How often an invalid answer is returned to the model with a correction.
 _CORRECTIONS = 2
 
 
 class Named(BaseModel):
-    """One moment, by the numbers of its lines as they are shown."""
+    """One moment, by the numbers of its first and last line in the prompt."""
 
     first_line: int
     last_line: int
@@ -137,18 +140,21 @@ class Answer(BaseModel):
 
 
 def choices(speech: Speech, count: int, model: str | Model) -> list[Choice]:
-    """What `model` (as pydantic-ai names it, or one of its models) likes, best first.
+    """The moments that `model` chooses, best first.
 
-    Raises ModelRefusedError if no model has that name, its key is missing or the server turns
-    the request down; ModelUnavailableError if there is no answer, or none of the wanted form.
+    Args:
+        model: a pydantic-ai model or its name.
+
+    Raises ModelRefusedError if no model has that name, its API key is missing or the server rejects
+    the request; ModelUnavailableError without an answer, or without one in the requested format.
     """
-    with telling_failures(str(model) if isinstance(model, str) else model.model_name):
+    with _translated_errors(str(model) if isinstance(model, str) else model.model_name):
         return asyncio.run(_choices(speech, count, model))
 
 
 async def _choices(speech: Speech, count: int, model: str | Model) -> list[Choice]:
     agent = _agent(model)
-    # Entered, so that its connections are closed before the event loop is.
+    # Leaving the agent's context closes its connections before the event loop is closed.
     async with agent:
         windows = requests(speech, count)
         named = [one for window in windows for one in await _answer(agent, speech, window)]
@@ -163,8 +169,8 @@ async def _choices(speech: Speech, count: int, model: str | Model) -> list[Choic
 def _in_hundredths(named: list[Named]) -> list[Named]:
     """`named` with scores from 0 to 100. Some models score from 0 to 1, whatever the prompt says.
 
-    Where no score is above 1 all of them are taken to be such: a model that names moments does not
-    mean that the best of them is worth one of a hundred.
+    If no score is above 1, all of them are taken as fractions, since a model does not choose
+    moments of which it rates even the best at 1 of 100.
     """
     if not named or max(one.score for one in named) > 1:
         return named
@@ -182,7 +188,7 @@ def _agent(model: str | Model) -> Agent[Request, Answer]:
     )
 
     @agent.output_validator
-    def names_lines_that_are_shown(context: RunContext[Request], answer: Answer) -> Answer:
+    def check_line_numbers(context: RunContext[Request], answer: Answer) -> Answer:
         request = context.deps
         for one in answer.moments:
             if not request.has(one.first_line - 1, one.last_line - 1):
@@ -193,10 +199,10 @@ def _agent(model: str | Model) -> Agent[Request, Answer]:
 
 
 def _correction(one: Named, request: Request) -> str:
-    shown = ", ".join(f"{run[0] + 1} to {run[-1] + 1}" for run in request.shown)
+    shown = ", ".join(f"{run[0] + 1} to {run[-1] + 1}" for run in request.ranges)
     return (
-        f"Lines {one.first_line} to {one.last_line} are not lines that are shown: first_line must "
-        f"not be after last_line, and both must be line numbers within one of: {shown}."
+        f"Lines {one.first_line} to {one.last_line} are not a range of the lines shown: first_line "
+        f"must not be after last_line, and both must be line numbers within one of: {shown}."
     )
 
 
@@ -206,19 +212,20 @@ async def _answer(agent: Agent[Request, Answer], speech: Speech, request: Reques
 
 
 def _ranking(speech: Speech, named: Sequence[Named], count: int) -> Request:
-    """The best of what is named, each line once, as much as one request shows."""
+    """A request to rank the best of `named`, as many as fit one request, each line once."""
     shown: list[range] = []
     left = WINDOW
     for one in named:
         run = range(one.first_line - 1, one.last_line)
-        left -= sum(words_in(speech.lines[n]) for n in run)
+        left -= sum(word_count(speech.lines[n]) for n in run)
         if shown and (left < 0 or len(shown) == MAX_MOMENTS):
             break
         shown.append(run)
-    return Request(tuple(_joined(shown)), min(count, len(shown)))
+    return Request(tuple(_merged(shown)), min(count, len(shown)))
 
 
-def _joined(runs: Sequence[range]) -> list[range]:
+def _merged(runs: Sequence[range]) -> list[range]:
+    """Sorted ranges, of which those that overlap are merged."""
     joined: list[range] = []
     for run in sorted(runs, key=lambda run: run.start):
         if joined and run.start < joined[-1].stop:
@@ -229,7 +236,7 @@ def _joined(runs: Sequence[range]) -> list[range]:
 
 
 def _ranked(best: Sequence[Named], rest: Sequence[Named]) -> list[Named]:
-    """`best` by their scores, then the others, which are worth no more than the last of these."""
+    """`best` by their scores, then the others, with scores no higher than the lowest of `best`."""
     best = sorted(best, key=lambda one: -one.score)
     least = best[-1].score if best else 100.0
     places = {(one.first_line, one.last_line) for one in best}
@@ -242,24 +249,24 @@ def _choice(speech: Speech, one: Named) -> Choice:
     return Choice(span, one.score, " ".join(one.why.split())[:_WHY_LIMIT], shortened(one.title))
 
 
-# HTTP statuses of the 4xx that another try may turn: timeout, too early, too many requests.
-_PASSING = (408, 425, 429)
-# What pydantic-ai knows to pass whatever the status, such as AWS's 403 while a subscription begins.
-_MAY_PASS = (
+# 4xx statuses that a retry may resolve: timeout, too early, too many requests.
+_RETRYABLE_STATUSES = (408, 425, 429)
+# pydantic-ai's errors that a retry may resolve, such as AWS's 403 while a subscription begins.
+_RETRYABLE_ERRORS = (
     failures.ModelRateLimitError,
     failures.ModelUnavailableError,
     failures.ModelServerError,
     failures.ModelConnectionError,
     failures.ModelRequestTimeout,
 )
-# A provider's own code for what is wrong, such as `invalid_api_key`; a key has digits in it.
+# A provider's error code, such as `invalid_api_key`. A secret key would have digits.
 _CODE = re.compile(r"[A-Za-z_]{3,60}")
 _REMEDIES = {
-    401: "Set the provider's API key in the environment (OPENAI_API_KEY, …) to a valid one.",
+    401: "Set a valid API key of the provider in the environment (OPENAI_API_KEY, …).",
     402: "Add credit to the provider's account, or name another model.",
-    403: "Give the key or the AWS role the right to use this model, or name another model.",
+    403: "Grant the key or the AWS role access to this model, or name another model.",
     404: "Set CLIPFLOW_HIGHLIGHT_MODEL to a model that the server has, and check its base URL; "
-    "for a server that knows only chat completions write openai-chat:… in place of openai:….",
+    "for a server that supports only chat completions, use openai-chat:… instead of openai:….",
 }
 _NAMING = (
     "Set CLIPFLOW_HIGHLIGHT_MODEL to provider:model, such as openai:gpt-5-mini, and the provider's "
@@ -269,10 +276,9 @@ _ANOTHER = "Name another model in CLIPFLOW_HIGHLIGHT_MODEL, one that can call to
 
 
 @contextmanager
-def telling_failures(model: str) -> Iterator[None]:
-    """Turn what pydantic-ai raises while `model` is called into ModelRefusedError or
-    ModelUnavailableError."""
-    # Without their causes: these hold the server's words, and a log shows them.
+def _translated_errors(model: str) -> Iterator[None]:
+    """Converts pydantic-ai's errors to ModelRefusedError or ModelUnavailableError."""
+    # They are raised without their causes, which contain the server's response and would be logged.
     try:
         yield
     except (failures.UserError, ImportError) as error:
@@ -280,13 +286,13 @@ def telling_failures(model: str) -> Iterator[None]:
             f"{model} cannot be called: {_brief(str(error))}.", _NAMING
         ) from None
     except BotoCoreError as error:
-        # Credentials or a region are missing; what AWS answers comes as a ModelAPIError.
+        # Credentials or a region are missing; errors that AWS returns are a ModelAPIError.
         raise ModelRefusedError(
             f"{model} cannot be called: {type(error).__name__}.",
             "Give this process AWS credentials and a region.",
         ) from None
     except failures.ModelAPIError as error:
-        raise _answered(model, error) from None
+        raise _api_error(model, error) from None
     except failures.UnexpectedModelBehavior as error:
         raise ModelUnavailableError(
             f"{model} did not return moments in the requested format: {_brief(error.message)}.",
@@ -294,14 +300,14 @@ def telling_failures(model: str) -> Iterator[None]:
         ) from None
 
 
-def _answered(
+def _api_error(
     model: str, error: failures.ModelAPIError
 ) -> ModelRefusedError | ModelUnavailableError:
     status = error.status_code if isinstance(error, failures.ModelHTTPError) else None
-    said = [f"HTTP {status}" if status else type(error).__name__]
+    details = [f"HTTP {status}" if status else type(error).__name__]
     codes = {error.provider_error_code, error.provider_error_type}
-    said += sorted(code for code in codes if code and _CODE.fullmatch(code))
-    message = f"{model} did not answer: {', '.join(said)}."
+    details += sorted(code for code in codes if code and _CODE.fullmatch(code))
+    message = f"{model} did not answer: {', '.join(details)}."
     if isinstance(error, failures.ModelContextWindowExceededError):
         return ModelRefusedError(message, "Name a model that reads 8 000 tokens or more.")
     if isinstance(error, failures.ModelQuotaExceededError):
@@ -309,17 +315,17 @@ def _answered(
     if _is_final(error, status):
         return ModelRefusedError(message, _REMEDIES.get(status or 0, _ANOTHER))
     return ModelUnavailableError(
-        message, "The provider may be overloaded or out of reach: try later."
+        message, "The provider may be overloaded or unreachable. Try again later."
     )
 
 
 def _is_final(error: failures.ModelAPIError, status: int | None) -> bool:
-    if isinstance(error, _MAY_PASS) or status in _PASSING:
+    if isinstance(error, _RETRYABLE_ERRORS) or status in _RETRYABLE_STATUSES:
         return False
     refused = isinstance(error, failures.ModelRequestRejectedError)
     return refused or (status is not None and 400 <= status < 500)
 
 
 def _brief(text: str) -> str:
-    # The first line, without the library's hint to its developers.
+    """The first line, without pydantic-ai's hint to developers."""
     return text.partition("\n")[0].partition(" To try Pydantic AI")[0].rstrip(". ")

@@ -1,4 +1,4 @@
-"""The moments of a transcript, by salience or by a language model: how long each is, and where."""
+"""The selection of a transcript's moments, and the length and bounds of each."""
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
@@ -8,25 +8,27 @@ from clipflow.domain.shorts import Moment
 from clipflow.domain.transcript import Transcript
 from clipflow.highlights.pieces import MOST_SHARED, Brief, Choice, PieceRange, Speech
 
-# Pieces by which an end of a moment moves at most, to where a sentence begins or ends.
+# The most pieces by which an end of a moment is moved to the beginning or end of a sentence.
 _NEAR = 8
 
 
 def pick(transcript: Transcript, brief: Brief, model: str | None = None) -> list[Moment]:
-    """The best moments, best first: `brief.count`, or as many as there are good ones, even none.
+    """The best moments, best first: at most `brief.count`, possibly none.
 
-    `model` is a language model as pydantic-ai names it; without one they are chosen by salience.
-    What `moments` says of their length and overlap holds for both ways. But a video shorter than
-    the target is one moment with all that is said in it, even where that is too short. It must not
-    be called where an event loop runs.
+    Their length and overlap are described at `moments`. A video shorter than the target is one
+    moment with everything that is said, even if that is too short. This function must not be called
+    in an event loop.
 
-    Raises NoMomentsError if nothing is said, and what `language_model.choices` raises.
+    Args:
+        model: the name of a language model, in pydantic-ai's format; None selects by salience.
+
+    Raises NoMomentsError if nothing is said, and the errors of `language_model.choices`.
     """
     speech = Speech.of(transcript.words, brief, transcript.language)
     if not speech.pieces:
         raise NoMomentsError(
             "No moment can be chosen: nothing is said in the video.",
-            "Name a video with speech in it; for one with speech, set its language.",
+            "Use a video with speech. If it has speech, set its language.",
         )
     if speech.length < speech.target:
         return [everything(speech)]
@@ -34,7 +36,7 @@ def pick(transcript: Transcript, brief: Brief, model: str | None = None) -> list
 
 
 def _choices(speech: Speech, language: str | None, count: int, model: str | None) -> list[Choice]:
-    # scikit-learn and pydantic-ai take a second each to import, which a flow's start need not pay.
+    # scikit-learn and pydantic-ai take a second each to import.
     if not model:
         from clipflow.highlights import salience
 
@@ -45,11 +47,11 @@ def _choices(speech: Speech, language: str | None, count: int, model: str | None
 
 
 def moments(speech: Speech, choices: Iterable[Choice], count: int) -> list[Moment]:
-    """The best `count` of `choices` as moments, best first; fewer where there are not as many.
+    """The best `count` of `choices` as moments, best first; fewer if there are not as many.
 
-    Each lasts 0.5 to 1.5 times the target, and no two share more than a tenth of the shorter one:
-    of two that do, the better one stays. A choice that cannot be fitted to that length is left
-    out.
+    Each lasts 0.5 to 1.5 times the target. No two overlap by more than a tenth of the shorter one:
+    of two that do, only the better one is included. A choice that cannot be fitted to that length
+    is omitted.
     """
     kept: list[tuple[PieceRange, Choice]] = []
     for choice in sorted(choices, key=lambda choice: -choice.score):
@@ -62,17 +64,17 @@ def moments(speech: Speech, choices: Iterable[Choice], count: int) -> list[Momen
 
 
 def everything(speech: Speech) -> Moment:
-    """All that is said, from the first word to the last, however long that is."""
+    """One moment from the first word to the last, however long that is."""
     span = PieceRange(0, len(speech.pieces) - 1)
     title = speech.title(span, [1.0] * len(speech.pieces))
-    return _moment(speech, span, Choice(span, 100, "It is all that is said.", title))
+    return _moment(speech, span, Choice(span, 100, "It is everything that is said.", title))
 
 
 def fitted(speech: Speech, span: PieceRange) -> PieceRange | None:
-    """`span` grown or shrunk to a moment's length; None if that cannot be.
+    """`span` extended or shortened to a moment's length; None if that is not possible.
 
-    What is too long keeps its beginning. What is too short grows by a piece at a time, over the
-    shorter silence first. Both begin and end with a sentence where one is near enough.
+    A span that is too long keeps its beginning. One that is too short is extended piece by piece,
+    each time across the shorter silence. Both begin and end with a sentence if one is near enough.
     """
     is_long = speech.milliseconds(span.first, span.last) > speech.longest
     found = _shrunk(speech, span) if is_long else _grown(speech, span)
@@ -80,7 +82,7 @@ def fitted(speech: Speech, span: PieceRange) -> PieceRange | None:
 
 
 def is_apart(speech: Speech, span: PieceRange, others: Sequence[PieceRange]) -> bool:
-    """Whether `span` shares no more than it may with each of `others`."""
+    """Whether `span` overlaps each of `others` by `MOST_SHARED` at most."""
     return all(_shared(speech, span, other) <= MOST_SHARED for other in others)
 
 
@@ -117,9 +119,9 @@ def _grown(speech: Speech, span: PieceRange) -> PieceRange | None:
 
 
 def _of_sentences(speech: Speech, span: PieceRange) -> PieceRange:
-    """`span`, or the one next to it that begins and ends with a sentence and has a fitting length.
+    """`span`, or the nearest one that begins and ends with a sentence and has a valid length.
 
-    Its beginning moves as little as can be, since that is what was liked most surely.
+    Moving the beginning counts twice, because the choice is surer about it than about the end.
     """
     pieces = speech.pieces
     if pieces[span.first].opens and pieces[span.last].closes:

@@ -1,4 +1,7 @@
-"""A transcript as pieces that a moment may begin and end with: in whole milliseconds, in pauses."""
+"""A transcript divided into pieces, at whose bounds moments can begin and end.
+
+The bounds are whole milliseconds within pauses.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ MOST_SHARED = Fraction(1, 10)
 
 @dataclass(frozen=True)
 class Brief:
-    """How many moments, how long each should be, and how long the video is, both in seconds.
+    """How many moments are requested, their target length, and the video's length, in seconds.
 
     `duration_seconds` is None if it is unknown; the video then counts as ending with the speech.
     """
@@ -45,20 +48,18 @@ class Choice:
     title: str
 
 
-# Microseconds by which a moment begins before its first word, and ends after its last, at most:
-# speech that is cut too closely sounds abrupt.
+# The most microseconds by which a moment begins before its first word and ends after its last one.
+# Speech that is cut too closely sounds abrupt.
 _BREATH_BEFORE, _BREATH_AFTER = 250_000, 350_000
-# Microseconds that words may overlap by and still be parted, where there is no pause to be had:
-# an aligner's times are not surer than that.
-_BLUR = 50_000
+# The overlap of two words, in microseconds, between which speech may still be divided if it has no
+# pause. The times of an aligner are no more accurate.
+_TOLERANCE = 50_000
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Between two words, in microseconds: from the end of the one to the start of the next.
-
-    Where the words overlap it ends before it starts.
-    """
+    """The time between two words, in microseconds. If the words overlap, it ends before it
+    starts."""
 
     start: int
     end: int
@@ -69,11 +70,11 @@ class Pause:
 
     @property
     def milliseconds(self) -> range:
-        """The whole milliseconds in it, its ends included; none if words overlap."""
+        """The whole milliseconds in it, including its ends; empty if the words overlap."""
         return range(-(-self.start // 1000), self.end // 1000 + 1)
 
     def nearest(self, time: int) -> int:
-        """The whole millisecond of the pause that is nearest to `time` (µs)."""
+        """The whole millisecond of the pause that is nearest to `time`, in microseconds."""
         inside = self.milliseconds
         if not inside:
             return (self.start + self.end) // 2000
@@ -82,10 +83,10 @@ class Pause:
 
 @dataclass(frozen=True)
 class Piece:
-    """Words that are not parted: a moment may start at `start` and end at `end`, in milliseconds.
+    """Words that are never divided. Moments can start at `start` or end at `end`, in milliseconds.
 
-    `first` and `last` are its first and last line; `opens` and `closes` whether it begins the one
-    and ends the other; `silence` is how long, in seconds, nothing is said before it.
+    `first` and `last` are the numbers of its first and last line. `opens` and `closes` are whether
+    it begins the first and ends the last. `silence` is the silence before it, in seconds.
     """
 
     first: int
@@ -100,22 +101,24 @@ class Piece:
 
 @dataclass(frozen=True)
 class Speech:
-    """All that is said: its lines, its pieces, and the bounds of a moment in milliseconds."""
+    """Everything that is said, in lines and pieces, and the limits of a moment's length.
+
+    `shortest`, `longest`, `target` and `length`, that of the video, are in milliseconds.
+    """
 
     lines: tuple[Line, ...]
     pieces: tuple[Piece, ...]
     shortest: int
     longest: int
     target: int
-    # Where the video ends.
     length: int
 
     @classmethod
     def of(cls, words: Sequence[Word], brief: Brief, language: str | None = None) -> "Speech":
-        """The pieces of `words`: sentences, parted at words where they are longer than the target.
+        """The pieces of `words`: sentences; those longer than the target are divided between words.
 
-        So a moment that is too short by a piece's length is never too long with it. Words that
-        are nothing but blanks or begin after the video are left out.
+        So a moment that is too short without a piece is never too long with it. Words that are
+        blank or begin after the end of the video are ignored.
         """
         end = brief.duration_seconds
         limit = None if end is None else int(end * 1_000_000)
@@ -125,15 +128,15 @@ class Speech:
             key=lambda word: word.start,
         )
         spoken = sentences(said, language)
-        parting = _Parting(spoken, _pauses(said, limit), int(brief.target_seconds * 1000))
-        pieces = tuple(parting.piece(part) for part in parting.parts())
+        divider = _Divider(spoken, _pauses(said, limit), int(brief.target_seconds * 1000))
+        pieces = tuple(divider.piece(part) for part in divider.parts())
         last = pieces[-1].end if pieces else 0
         return cls(
             lines=tuple(spoken),
             pieces=pieces,
             shortest=-int(-brief.target_seconds * 500 // 1),
             longest=int(brief.target_seconds * 1500),
-            target=parting.target,
+            target=divider.target,
             length=last if limit is None else limit // 1000,
         )
 
@@ -142,12 +145,12 @@ class Speech:
         return self.shortest <= self.milliseconds(first, last) <= self.longest
 
     def covering(self, first: int, last: int) -> PieceRange:
-        """The pieces that lines `first` to `last` are in."""
+        """The pieces that contain lines `first` to `last`."""
         inside = [n for n, p in enumerate(self.pieces) if p.first <= last and p.last >= first]
         return PieceRange(inside[0], inside[-1])
 
     def title(self, span: PieceRange, weights: Sequence[float] | NDArray[np.float64]) -> str:
-        """A title out of the sentences of `span`, whose pieces count as `weights` says."""
+        """A title from the sentences of `span`; `weights` has the weight of each of its pieces."""
         found: list[tuple[list[Word], float]] = []
         for piece, weight in zip(
             self.pieces[span.first : span.last + 1], map(float, weights), strict=True
@@ -168,19 +171,35 @@ def _microseconds(seconds: float) -> int:
 
 
 def _pauses(words: Sequence[Word], limit: int | None) -> list[Pause]:
-    """The pauses before each word, and the one behind the last."""
+    """The pause before each word, and the one after the last word."""
     if not words:
         return []
     starts = [_microseconds(word.start) for word in words]
     ends = [max(_microseconds(word.start), _microseconds(word.end)) for word in words]
-    # A word may go on while the next ones are said: only behind all of them is silence.
+    # A word may last longer than the words after it. Silence begins once all of them have ended.
     reached = list(accumulate(ends if limit is None else [min(e, limit) for e in ends], max))
     close = reached[-1] + 2 * _BREATH_AFTER if limit is None else limit
     return [Pause(*pause) for pause in zip([0, *reached], [*starts, close], strict=True)]
 
 
-class _Parting:
-    """Where words may be parted. A part is a range of words."""
+def word_span(words: Sequence[Word], first: int, last: int) -> tuple[Fraction, Fraction]:
+    """The start and the end, in seconds, of a moment of the words `first` to `last`: in the pauses
+    around them, as near to the words as those of a chosen moment."""
+    pauses = _pauses(words, None)
+    start, end = _start_in(pauses[first]), _end_in(pauses[last + 1])
+    return Fraction(start, 1000), Fraction(end, 1000)
+
+
+def _start_in(pause: Pause) -> int:
+    return pause.nearest(max((pause.start + pause.end) // 2, pause.end - _BREATH_BEFORE))
+
+
+def _end_in(pause: Pause) -> int:
+    return pause.nearest(min((pause.start + pause.end) // 2, pause.start + _BREATH_AFTER))
+
+
+class _Divider:
+    """Divides words into parts. A part is a range of word numbers."""
 
     def __init__(self, spoken: Sequence[Line], pauses: Sequence[Pause], target: int) -> None:
         self.pauses = pauses
@@ -190,7 +209,7 @@ class _Parting:
         self.starts = {0, *accumulate(len(line.words) for line in spoken)}
 
     def parts(self) -> list[range]:
-        """The lines, those that overlap as one; a long one as several."""
+        """The lines as parts. Lines that overlap are one part, and a long line is several."""
         clean = [at for at in sorted(self.starts) if self.pauses and self._is_whole(at)]
         waiting = [range(first, following) for first, following in pairwise(clean)][::-1]
         parts = []
@@ -220,21 +239,22 @@ class _Parting:
         return at in (0, len(self.words)) or bool(self.pauses[at].milliseconds)
 
     def _start(self, at: int) -> int:
-        pause = self.pauses[at]
-        return pause.nearest(max((pause.start + pause.end) // 2, pause.end - _BREATH_BEFORE))
+        return _start_in(self.pauses[at])
 
     def _end(self, at: int) -> int:
-        pause = self.pauses[at]
-        return pause.nearest(min((pause.start + pause.end) // 2, pause.start + _BREATH_AFTER))
+        return _end_in(self.pauses[at])
 
     def _middle(self, part: range) -> int | None:
-        """Where to part what is longer than the target: at its longest silence; None: nowhere."""
+        """The word before which to divide a part that is longer than the target, else None.
+
+        It is the word after the longest silence.
+        """
         if self._end(part.stop) - self._start(part.start) <= self.target:
             return None
         inside = range(part.start + 1, part.stop)
         able = [at for at in inside if self._is_whole(at)]
-        # Without a single pause: between words that hardly overlap, lines first.
-        able = able or [at for at in inside if self.pauses[at].silence >= -_BLUR]
+        # Without any pause, divide between words that hardly overlap, preferably between lines.
+        able = able or [at for at in inside if self.pauses[at].silence >= -_TOLERANCE]
         centre = part.start + part.stop
         return max(able, key=lambda at: self._ease(at, centre), default=None)
 

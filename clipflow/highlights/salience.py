@@ -1,10 +1,10 @@
-"""The best moments without a language model: what the talk keeps coming back to, well parted.
+"""The selection of moments without a language model, by salience.
 
-Each piece of speech is a row of TF-IDF weights; its salience is its similarity to the whole talk
-(the mean cosine to every piece: degree centrality, as in LexRank). No matrix of windows or of
-pieces is built: sums over a window are differences of running sums.
+Each piece of speech is a row of TF-IDF weights. Its salience is its similarity to the whole talk:
+the mean cosine similarity to all pieces, which is degree centrality as in LexRank. No matrix of
+windows or of pairs of pieces is built, since sums over a window are differences of cumulative sums.
 
-scikit-learn takes a second to import, so this module is imported only where it is used.
+scikit-learn takes a second to import, so this module is imported only when it is used.
 """
 
 from collections import Counter
@@ -17,45 +17,48 @@ from sklearn.feature_extraction import text as features
 
 from clipflow.domain.transcript import PAUSE
 from clipflow.highlights.pieces import MOST_SHARED, Choice, Piece, PieceRange, Speech
-from clipflow.highlights.titles import TELLING, terms
+from clipflow.highlights.titles import INFORMATIVE_TERMS, terms
 
 Numbers = NDArray[np.float64]
 Places = NDArray[np.intp]
 
-# What a window's quality is made of, from 0 to 1: what is said, how it is parted from the rest, how
-# near it is to the target, and how it opens, since the first seconds decide who stays.
-_SAID, _PARTED, _LENGTH, _OPENING = 0.4, 0.3, 0.15, 0.15
-# The quality of a place to part at: without any pause, and where a line is broken; the rest is the
-# pause's. An end on a question lacks the answer.
+# The weights of a window's quality, from 0 to 1: the salience of its speech, the pauses at its
+# bounds, how near its length is to the target, and the salience of its first piece, because viewers
+# decide in the first seconds whether to go on watching.
+_SALIENCE, _BOUNDS, _LENGTH, _OPENING = 0.4, 0.3, 0.15, 0.15
+# The quality of a bound from 0 to 1 without any pause, and within a line; a pause adds the rest.
+# The quality of an end is multiplied by `_UNANSWERED` after a question, since the answer is
+# missing.
 _NO_PAUSE, _BROKEN, _UNANSWERED = 0.3, 0.1, 0.3
-# What a window loses for saying again what a better one says.
+# The quality that a window loses at most for repeating what a better one says.
 _REPEATING = 0.2
-# Ends tried for each beginning, so that very short lines do not make too many windows.
-_MOST_ENDS = 16
-# Different terms a window must have: so many a second, and at least and at most so many. Ordinary
-# speech has twice as many; fillers and silences do not.
+# Ends that are kept for each beginning. Very short lines would otherwise make too many windows.
+_MAX_ENDS = 16
+# Different terms that a window must have per second, and the least and the most that are required.
+# Ordinary speech has twice as many; fillers and silence have fewer.
 _TERMS_PER_SECOND, _FEWEST_TERMS, _ENOUGH_TERMS = 0.4, 3, 40
-# What is said in more than this part of the pieces, where they are many, is a filler or of the
-# language, whichever it is: it says nothing of one place.
+# A term in more than this share of at least so many pieces is a filler or a common word of the
+# language, so it does not distinguish any piece.
 _EVERYWHERE, _MANY_PIECES = 0.4, 20
-# Characters: shorter terms are the words of a language more often than of a subject.
+# Characters. Shorter terms are more often function words than words of the subject.
 _LONG_TERM = 4
 _QUESTION_MARKS = ("?", "？", "؟")
 
 
 @dataclass(frozen=True)
 class _Salience:
-    """Of each piece: its terms, its row of weights, its likeness to the whole (0 to 1)."""
+    """For each piece its terms, its row of weights, and its similarity to the whole talk (0 to
+    1)."""
 
     terms: list[list[str]]
     weights: Any
     names: NDArray[np.str_]
-    likeness: Numbers
+    similarity: Numbers
 
 
 @dataclass
 class _Windows:
-    """Runs of pieces that are long enough and not too long, and their quality from 0 to 1."""
+    """Ranges of pieces with the length of a moment, and their quality from 0 to 1."""
 
     first: Places
     last: Places
@@ -65,9 +68,9 @@ class _Windows:
 
 
 def choices(speech: Speech, count: int, language: str | None) -> list[Choice]:
-    """At most `count` choices, best first, hardly overlapping, each about something else if it can.
+    """At most `count` choices, best first, that hardly overlap and preferably differ in topic.
 
-    Windows with nothing to them, as silences and fillers, are none.
+    Windows with too few different terms, such as silence and fillers, are not chosen.
     """
     salience = _salience(speech, language)
     if salience is None:
@@ -82,17 +85,17 @@ def _salience(speech: Speech, language: str | None) -> _Salience | None:
     often = Counter(term for row in found for term in set(row))
     most = max(_MANY_PIECES, len(found)) * _EVERYWHERE
     rare = [[term for term in row if often[term] <= most] for row in found]
-    # A talk that says the same few sentences over and over has nothing but what is everywhere.
+    # A talk that repeats a few sentences has only common terms, so those are kept.
     found = rare if any(rare) else found
     if not any(found):
         return None
     vectorizer = features.TfidfVectorizer(analyzer=list, sublinear_tf=True)
     weights = vectorizer.fit_transform(found)
-    likeness = np.asarray(weights @ np.asarray(weights.mean(axis=0)).ravel())
-    # Of the best tenth the least, so that one odd piece does not set the measure.
-    best = np.quantile(likeness[likeness > 0], 0.9)
+    similarity = np.asarray(weights @ np.asarray(weights.mean(axis=0)).ravel())
+    # The 90th percentile instead of the maximum, because one unusual piece must not set the scale.
+    best = np.quantile(similarity[similarity > 0], 0.9)
     names = vectorizer.get_feature_names_out()
-    return _Salience(found, weights, names, np.minimum(1.0, likeness / best))
+    return _Salience(found, weights, names, np.minimum(1.0, similarity / best))
 
 
 def _windows(speech: Speech, salience: _Salience) -> _Windows:
@@ -102,7 +105,7 @@ def _windows(speech: Speech, salience: _Salience) -> _Windows:
     opening, closing = _edges(pieces)
     opens = np.array([piece.opens for piece in pieces])
     closes = np.array([piece.closes for piece in pieces])
-    said = (ends - starts) * salience.likeness
+    said = (ends - starts) * salience.similarity
     running = np.concatenate([[0.0], np.cumsum(said)])
     parts = []
     for opener in np.flatnonzero(opens):
@@ -114,19 +117,19 @@ def _windows(speech: Speech, salience: _Salience) -> _Windows:
         length = ends[lasts] - starts[opener]
         near = 1 - np.abs(length - speech.target) / (speech.target / 2)
         quality = (
-            _SAID * np.minimum(1.0, (running[lasts + 1] - running[opener]) / length)
-            + _PARTED * np.sqrt(opening[opener] * closing[lasts])
+            _SALIENCE * np.minimum(1.0, (running[lasts + 1] - running[opener]) / length)
+            + _BOUNDS * np.sqrt(opening[opener] * closing[lasts])
             + _LENGTH * near
-            + _OPENING * salience.likeness[opener]
+            + _OPENING * salience.similarity[opener]
         )
-        chosen = np.argsort(-quality, kind="stable")[:_MOST_ENDS]
+        chosen = np.argsort(-quality, kind="stable")[:_MAX_ENDS]
         parts.append((np.full(len(chosen), opener), lasts[chosen], quality[chosen]))
     first, last, quality = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     return _Windows(first, last, starts[first], ends[last], quality)
 
 
 def _edges(pieces: tuple[Piece, ...]) -> tuple[Numbers, Numbers]:
-    """How good each piece is to open with and to close with, from 0 to 1."""
+    """The quality of each piece's beginning and end as a bound of a moment, from 0 to 1."""
     silences = np.array([*(piece.silence for piece in pieces), PAUSE])
     pauses = _NO_PAUSE + (1 - _NO_PAUSE) * np.minimum(1.0, silences / PAUSE)
     opens = np.array([piece.opens for piece in pieces])
@@ -138,7 +141,7 @@ def _edges(pieces: tuple[Piece, ...]) -> tuple[Numbers, Numbers]:
 
 
 def _best(speech: Speech, salience: _Salience, windows: _Windows, count: int) -> list[Choice]:
-    """The best windows, one by one; what each one says counts less in those after it."""
+    """The best windows, one by one; each reduces the quality of those that repeat its terms."""
     found: list[Choice] = []
     quality = windows.quality.copy()
     while len(found) < count and quality.size:
@@ -156,7 +159,7 @@ def _best(speech: Speech, salience: _Salience, windows: _Windows, count: int) ->
 
 
 def _share(windows: _Windows, at: int) -> Numbers:
-    """Which part of the shorter one each window shares with the one at `at`."""
+    """The overlap of each window with the one at `at`, as a share of the shorter one."""
     start = np.maximum(windows.start, windows.start[at])
     end = np.minimum(windows.end, windows.end[at])
     length = windows.end - windows.start
@@ -184,14 +187,14 @@ def _has_enough(speech: Speech, salience: _Salience, span: PieceRange) -> bool:
 def _choice(speech: Speech, salience: _Salience, span: PieceRange, quality: float) -> Choice:
     inside = slice(span.first, span.last + 1)
     everywhere = np.asarray(salience.weights.mean(axis=0)).ravel()
-    # Said here, and often elsewhere too: that names a subject better than what is said once.
+    # A term that is said here and often elsewhere names the subject better than one said once.
     weights = np.asarray(salience.weights[inside].sum(axis=0)).ravel() * np.sqrt(everywhere)
     weights *= np.minimum(1.0, np.char.str_len(salience.names.astype(str)) / _LONG_TERM)
     best = [salience.names[at] for at in np.argsort(-weights, kind="stable")[:3] if weights[at] > 0]
-    telling = np.minimum(1.0, [len(row) / TELLING for row in salience.terms[inside]])
+    telling = np.minimum(1.0, [len(row) / INFORMATIVE_TERMS for row in salience.terms[inside]])
     return Choice(
         span,
         score=round(100 * min(1.0, max(0.0, float(quality))), 1),
         why=f"About {', '.join(best)}.",
-        title=speech.title(span, salience.likeness[inside] * telling),
+        title=speech.title(span, salience.similarity[inside] * telling),
     )

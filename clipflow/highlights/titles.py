@@ -1,4 +1,4 @@
-"""Words as terms that can be counted, and as titles that can be shown."""
+"""Terms of a text, for counting, and titles of moments."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
@@ -6,17 +6,18 @@ from unicodedata import category
 
 from clipflow.domain.transcript import Word, is_abbreviation, is_unspaced, joined
 
-# Characters: what a phone shows of a title.
+# The characters of a title that a phone shows.
 TITLE_LIMIT = 60
 _ELLIPSIS = "…"
-# Different terms of a title that says something: "Thank you" has fewer.
-TELLING = 3
+# The different terms that an informative title has; "Thank you" has fewer.
+INFORMATIVE_TERMS = 3
 _CLAUSE_ENDS = (",", ";", ":", "،", "؛", "、", "，", "；", "：", "–", "—")
 _LOOSE_ENDS = " ,;:.-–—،؛、，。；："
 
 
 def terms(words: Sequence[Word]) -> list[str]:
-    """The words, without case and punctuation; pairs of characters where words have no spaces."""
+    """The words in lower case without punctuation; pairs of characters in scripts without
+    spaces."""
     found: list[str] = []
     for token in joined(words).casefold().split():
         for kind, group in groupby(token, _kind):
@@ -29,13 +30,13 @@ def terms(words: Sequence[Word]) -> list[str]:
 
 
 def title_of(sentences: Sequence[Sequence[Word]], weights: Sequence[float]) -> str:
-    """A whole sentence, or else a whole clause, that fits a title; the one with most weight.
+    """The sentence with the most weight that fits a title, else a clause of one that does.
 
-    Where nothing ends in time, as in speech without punctuation, the title ends at a pause.
+    If none fits, as in speech without punctuation, the title ends at a pause.
     """
     order = sorted(range(len(sentences)), key=lambda n: -weights[n])
     ranked = [sentences[number] for number in order]
-    for needed in (TELLING, 1):
+    for needed in (INFORMATIVE_TERMS, 1):
         whole = (words for words in ranked if _fits(words, needed))
         clauses = (
             clause for words in ranked for clause in _clauses(words) if _fits(clause, needed)
@@ -46,14 +47,14 @@ def title_of(sentences: Sequence[Sequence[Word]], weights: Sequence[float]) -> s
 
 
 def _fits(words: Sequence[Word], needed: int) -> bool:
-    # A word is a character at least, so no more words than this can fit.
+    # A word has at least one character, so more words than characters cannot fit.
     if len(words) > TITLE_LIMIT or len(joined(words)) > TITLE_LIMIT:
         return False
     return len(set(terms(words))) >= needed
 
 
 def _clauses(words: Sequence[Word]) -> Iterator[Sequence[Word]]:
-    """The parts of a sentence between commas and the like, with as many of them as fit together."""
+    """Parts of a sentence between commas or similar marks, each as long as fits a title."""
     ends = [n + 1 for n, word in enumerate(words) if word.text.endswith(_CLAUSE_ENDS)]
     starts = [0, *ends]
     ends.append(len(words))
@@ -64,7 +65,7 @@ def _clauses(words: Sequence[Word]) -> Iterator[Sequence[Word]]:
 
 
 def _until_pause(words: Sequence[Word]) -> Sequence[Word]:
-    """The first words, to the longest of the last silences that a title has room for."""
+    """The first words that fit a title, up to the longest silence in their second half."""
     room = 1
     while room < min(len(words), TITLE_LIMIT) and len(joined(words[: room + 1])) <= TITLE_LIMIT:
         room += 1
@@ -76,7 +77,7 @@ def _until_pause(words: Sequence[Word]) -> Sequence[Word]:
 
 def _as_title(words: Sequence[Word]) -> str:
     text = joined(words)
-    # Half of a sentence ends with a comma, and a whole one needs no full stop; "U.S." does.
+    # A clause ends with a comma, and a title needs no full stop, except after "U.S.".
     bare = text.rstrip(_LOOSE_ENDS)
     if text.startswith(bare + ".") and (is_abbreviation(words[-1]) or "." in bare.split()[-1]):
         bare += "."
@@ -84,11 +85,11 @@ def _as_title(words: Sequence[Word]) -> str:
 
 
 def shortened(text: str) -> str:
-    """`text` in one line of at most `TITLE_LIMIT` characters; a word too many is left out whole."""
+    """`text` in one line of at most `TITLE_LIMIT` characters, cut between words."""
     text = " ".join(text.split())
     if len(text) > TITLE_LIMIT:
         head = text[:TITLE_LIMIT]
-        # Where there is no space to cut at, the script has none, or it is one endless word.
+        # Without a space, the script has none or it is a single long word.
         text = (head.rpartition(" ")[0] or head[:-1]).rstrip(_LOOSE_ENDS) + _ELLIPSIS
     return _capitalised(text)
 
@@ -98,7 +99,7 @@ def _capitalised(text: str) -> str:
 
 
 def _kind(character: str) -> str:
-    # An apostrophe or a hyphen inside a word is of the word's.
+    # Punctuation, symbols, separators and control characters divide words.
     if category(character)[0] in "PSZC":
         return ""
     return "unspaced" if is_unspaced(character) else "spaced"

@@ -1,19 +1,26 @@
-"""Rendering one short: its moment reframed, captioned, laid out, put under its key."""
+"""Rendering of one short, with layout, crop and captions."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from clipflow.captions.ass import captions
+from clipflow.domain.corrections import corrected
+from clipflow.domain.edits import Edits, View
 from clipflow.domain.keys import ShortsKeys
-from clipflow.domain.layouts import Content, Layout
+from clipflow.domain.layouts import Content
 from clipflow.domain.shorts import Framing, Moment, Short, ShortsConfig
 from clipflow.domain.transcript import Transcript
 from clipflow.jobs import fingerprints, picture
+from clipflow.jobs.edits import config_of, read_edits
 from clipflow.jobs.picture import Background, Ingredients
 from clipflow.jobs.scratch import encoded_bytes, work_folder
 from clipflow.jobs.segment import (
+    checkpoint,
     find_source,
     is_made_from,
     open_source,
@@ -38,47 +45,75 @@ from clipflow.telemetry.tracing import span
 
 logger = logging.getLogger(__name__)
 
-# The share of the work that is done when ffmpeg begins: faces are found by then.
+# The progress of a short when ffmpeg starts, after faces have been found.
 _GATHERED = 0.25
-# In the metadata of a short, of which S3 keeps 2 KB in all.
+# The name and the largest size of the framing in a short's metadata, which S3 limits to 2 KB.
 _FRAMING, _LONGEST_METADATA = "framing", 1400
 
 
 @dataclass(frozen=True)
 class Render:
-    """One short to make: `number` counts from 1, best first."""
+    """One short to make; `number` counts from 1, best first.
+
+    `config`, `moment` and `views` include the user's edits.
+    """
 
     keys: ShortsKeys
     config: ShortsConfig
     number: int
     moment: Moment
+    views: tuple[View, ...] = ()
 
     @property
     def label(self) -> str:
         """The name in the UI: `1: 00:15:30-00:16:10`."""
         return f"{self.number}: {Span(self.moment.start, self.moment.end)}"
 
+    def refused(self) -> Short:
+        """The entry in the record for a short that the user has rejected."""
+        return Short.refused(self.number, self.keys.short(self.number), self.moment)
+
+
+def plan_renders(
+    keys: ShortsKeys, config: ShortsConfig, moments: Sequence[Moment], edits: Edits
+) -> list[Render]:
+    """The short of each moment with the user's edits, including rejected ones."""
+    renders = []
+    for place, moment in enumerate(moments, start=1):
+        edit = edits.shorts.get(moment.id or "")
+        views = edit.framing if edit else ()
+        number = moment.index or place
+        renders.append(Render(keys, config_of(config, edit), number, moment, views))
+    return renders
+
 
 def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) -> Short:
-    """Make the short and its segment, unless they are there already, made from the same.
+    """Makes and stores the short and its segment, unless they exist with the same fingerprint.
 
-    Raises what reading, ffmpeg and storing raise.
+    Raises the errors of reading, ffmpeg and storing.
     """
     key, moment = job.keys.short(job.number), job.moment
     video = find_source([job.keys.original], objects)
     below = _background(job.config, objects)
-    spoken = read_transcript(job.keys, objects).within(float(moment.start), float(moment.end))
-    made_from = fingerprints.of_short(video, below, moment, spoken.words, job.config, models())
+    heard = read_transcript(job.keys, objects)
+    shown = corrected(heard, read_edits(job.keys, objects)).transcript
+    spoken = shown.within(float(moment.start), float(moment.end))
+    made_from = fingerprints.of_short(
+        video, below, moment, spoken.words, job.config, models(), job.views
+    )
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
         return Short.made(job.number, key, moment, head.size, _stored_framing(head))
-    # The segment is missing if it could not be cut before. Its error then fails only this short.
+    # The segment is missing if an earlier step could not cut it. The error then fails only this
+    # short.
     planned = plan_moment(job.keys, job.config, job.number, moment, objects)
     make_moment(planned, objects, machine, force=False)
     with span("render") as work, work_folder(machine.scratch, _needed(job)) as scratch:
         path = scratch / "short.mp4"
         with portion(0, _GATHERED):
-            made_of = _gather(job, video, below, spoken, objects, scratch)
+            recognized = heard.within(float(moment.start), float(moment.end))
+            sources = _Sources(video, below, objects, force)
+            made_of = _gather(job, sources, recognized, spoken, scratch)
         with encoder_slot(machine), portion(_GATHERED, 1):
             _make(made_of, path, job, machine)
         duration = made_of.window.span.duration
@@ -94,7 +129,7 @@ def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) 
 
 
 def _framing_metadata(framing: Framing) -> dict[str, str]:
-    """The framing as the short's object holds it, so that the next run knows it too."""
+    """The framing as metadata of the short's object, from which the next run reads it."""
     whole = framing.model_dump_json()
     return {_FRAMING: whole if len(whole) <= _LONGEST_METADATA else _shortened(framing)}
 
@@ -109,7 +144,7 @@ def _stored_framing(head: ObjectHead) -> Framing | None:
 
 
 def _needed(job: Render) -> int:
-    # The window, the background's and the short itself, none of which is larger than 1080p is.
+    # For the window, the background's window and the short, each at most as large as 1080p.
     duration = job.moment.end - job.moment.start
     return 3 * encoded_bytes(_pixels(job.config), duration)
 
@@ -120,21 +155,27 @@ def _background(config: ShortsConfig, objects: ObjectStore) -> ObjectHead | None
     return find_source([config.background_video], objects)
 
 
+@dataclass(frozen=True)
+class _Sources:
+    """The objects that a short is made of; with `force`, a stored frame plan is not used."""
+
+    video: ObjectHead
+    below: ObjectHead | None
+    objects: ObjectStore
+    force: bool
+
+
 def _gather(
-    job: Render,
-    video: ObjectHead,
-    below: ObjectHead | None,
-    spoken: Transcript,
-    objects: ObjectStore,
-    scratch: Path,
+    job: Render, sources: _Sources, recognized: Transcript, spoken: Transcript, scratch: Path
 ) -> Ingredients:
-    """Everything that ffmpeg needs, in `scratch`."""
+    """The inputs of ffmpeg, stored in `scratch`. `spoken` is `recognized` with corrections."""
     config, written = job.config, scratch / "captions.ass"
-    source = open_source(video, objects)
+    below, objects = sources.below, sources.objects
+    source = open_source(sources.video, objects)
     probe = probe_source(source, config.audio_track)
     span = span_within(Span(job.moment.start, job.moment.end), probe)
     window = fetch_window(source, probe, span, scratch / "window.nut")
-    plan = _plan(window, probe, config.rendered_layout, config, spoken)
+    plan = _stored_plan(job, sources, window, probe, recognized)
     style, size = config.caption_style, config.aspect.size
     centre = plan.captions_centre
     again, clock = repeats(window.frames, span.duration), scratch / "clock.nut"
@@ -155,18 +196,54 @@ def _gather(
     )
 
 
-def _plan(
-    window: Window, probe: Probe, layout: Layout, config: ShortsConfig, spoken: Transcript
+_plans = TypeAdapter(FramePlan)
+_LARGEST_PLAN_BYTES = 16 << 20
+
+
+def _stored_plan(
+    job: Render, sources: _Sources, window: Window, probe: Probe, recognized: Transcript
 ) -> FramePlan:
-    # Imported here, because it imports OpenCV, which no other step needs.
+    """The stored frame plan if it has the same fingerprint, else a new one.
+
+    It depends on the recognised words, so the picture is not analysed again after a correction.
+    """
+    objects, key = sources.objects, job.keys.frame_plan(job.number)
+    made_from = fingerprints.of_frame_plan(
+        sources.video, job.moment, recognized.words, job.config, models(), job.views
+    )
+    if not sources.force and is_made_from(objects.head(key), made_from):
+        return _plans.validate_json(objects.data(key, _LARGEST_PLAN_BYTES))
+    plan = _plan(window, probe, job, recognized)
+    metadata = checkpoint(sources.video.etag, made_from)
+    objects.put_text(_plans.dump_json(plan).decode(), key, metadata, "application/json")
+    return plan
+
+
+def _plan(window: Window, probe: Probe, job: Render, recognized: Transcript) -> FramePlan:
+    # Imported here because these modules import OpenCV, which no other step needs.
     from clipflow.reframe.analysis import Film
     from clipflow.reframe.director import plan_frames
 
     end = window.origin + window.span.duration
     size = (probe.width, probe.height)
-    film = Film(window.path, size, probe.rotation, window.origin, end, probe.mirrored)
+    film = Film(window.path, size, probe.rotation, window.origin, end, probe.mirrored, probe.name)
     faces, mouths = models().face_model, models().mouth_model
-    return plan_frames(film, layout, config.aspect, spoken.words, faces, mouths)
+    config, words = job.config, recognized.words
+    return plan_frames(
+        film, config.rendered_layout, config.aspect, words, faces, mouths, _timed_views(job)
+    )
+
+
+def _timed_views(job: Render) -> list[View]:
+    """The views that are in the short, with times from its start."""
+    start, end = float(job.moment.start), float(job.moment.end)
+    inside = (view for view in job.views if view.start < end and view.end > start)
+    return [
+        view.model_copy(
+            update={"start": max(view.start, start) - start, "end": min(view.end, end) - start}
+        )
+        for view in inside
+    ]
 
 
 def _pixels(config: ShortsConfig) -> int:
@@ -177,7 +254,7 @@ def _pixels(config: ShortsConfig) -> int:
 def _fetched(
     head: ObjectHead, duration: Fraction, objects: ObjectStore, scratch: Path
 ) -> Background:
-    """As much of the background as the short is long; where it is shorter, all of it."""
+    """The beginning of the background video, as long as the short if it has that length."""
     source = open_source(head, objects)
     probe = probe_source(source)
     span = Span(Fraction(0), min(duration, probe.duration or duration))

@@ -1,16 +1,19 @@
-"""`shorts_config.json`, read and checked before any hours of work."""
+"""The steps of the shorts job, except transcription and rendering."""
 
 import json
 import logging
 from dataclasses import dataclass
 
+from clipflow.domain.edits import Edits
 from clipflow.domain.errors import InvalidInputError, NoMomentsError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import parse_json
 from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.highlights.moments import pick
 from clipflow.highlights.pieces import Brief
+from clipflow.highlights.stable_ids import carry_over, identified
 from clipflow.jobs import fingerprints
+from clipflow.jobs.edits import read_corrected, refused_ids, with_edits
 from clipflow.jobs.scratch import work_folder
 from clipflow.jobs.segment import (
     SegmentPlan,
@@ -37,19 +40,19 @@ _LARGEST_CONFIG_BYTES = 1 << 20
 
 
 def read_config(keys: ShortsKeys, objects: ObjectStore) -> ShortsConfig:
-    """The video's config, read and checked.
+    """Reads and validates the video's config, before any expensive work.
 
-    Raises SourceNotFoundError if there is none, or no such background; InvalidInputError if
-    it is invalid; what `probe_source` raises if the background is not a video.
+    Raises SourceNotFoundError without a config or its background video, InvalidInputError if the
+    config is invalid, and the errors of `probe_source` for the background video.
     """
     text = objects.data(keys.config, _LARGEST_CONFIG_BYTES)
     config = ShortsConfig.read(parse_json(text, keys.config, "Correct it."), keys.config)
-    for name, said, probe in (
+    for name, configured, actual in (
         ("user_id", config.user_id, keys.user_id),
         ("video_id", config.video_id, keys.video_id),
     ):
-        if said not in (None, probe):
-            logger.warning("%s says %s %s: %s is used.", keys.config, name, said, probe)
+        if configured not in (None, actual):
+            logger.warning("%s has %s %s; %s is used.", keys.config, name, configured, actual)
     if config.background_video:
         probe_source(open_source(find_source([config.background_video], objects), objects))
     return config
@@ -59,12 +62,14 @@ _LARGEST_MOMENTS_BYTES = 1 << 20
 
 
 def choose_moments(
-    keys: ShortsKeys, config: ShortsConfig, objects: ObjectStore, *, force: bool
+    keys: ShortsKeys, config: ShortsConfig, edits: Edits, objects: ObjectStore, *, force: bool
 ) -> list[Moment]:
-    """The best moments, best first, as many as there are up to `segment_count`.
+    """The best moments with ids and numbers, best first, at most `segment_count`.
 
-    What was chosen before from the same words for the same config is reused: a language model would
-    choose others, and every short would be made again. Raises what `pick` raises.
+    Moments that the user has edited are always kept.
+
+    Moments that were chosen for the same words and config are reused, because a language model
+    would choose others and every short would be made again. Raises the errors of `pick`.
     """
     video, words = find_source([keys.original], objects), find_source([keys.words], objects)
     made_from = fingerprints.of_moments(video, words, config, models())
@@ -78,20 +83,44 @@ def choose_moments(
             f"Nothing said in {keys.label} makes a moment of about {config.target_seconds:g} s.",
             "Request shorter ones, or check the transcript.",
         )
-    text = json.dumps(
-        [moment.model_dump(mode="json") for moment in moments], ensure_ascii=False, indent=2
+    moments = carry_over(
+        _previous_moments(keys, objects),
+        moments,
+        edits.touched,
+        refused_ids(edits),
+        config.segment_count,
     )
+    documents = [moment.model_dump(mode="json", exclude_none=True) for moment in moments]
+    text = json.dumps(documents, ensure_ascii=False, indent=2)
     objects.put_text(text, keys.moments, checkpoint(video.etag, made_from), "application/json")
     return moments
 
 
 def read_moments(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:
-    """The moments chosen before, best first. Raises InvalidInputError if they cannot be read."""
+    """The stored moments, by their numbers. Raises InvalidInputError if they are invalid."""
     text = objects.text(keys.moments, _LARGEST_MOMENTS_BYTES)
     values = parse_json(text, keys.moments, "Delete it.")
     if not isinstance(values, list):
         raise InvalidInputError(f"{keys.moments} is not a list of moments.", "Delete it.")
-    return [Moment.read(value, f"a moment of {keys.moments}") for value in values]
+    return identified([Moment.read(value, f"a moment of {keys.moments}") for value in values])
+
+
+def _previous_moments(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:
+    """The moments of the last choosing; none if there was none, or its file cannot be read."""
+    try:
+        return read_moments(keys, objects) if objects.head(keys.moments) else []
+    except InvalidInputError as error:
+        logger.warning("The ids of the last choosing are lost: %s", error)
+        return []
+
+
+def edited_moments(
+    keys: ShortsKeys, moments: list[Moment], edits: Edits, objects: ObjectStore
+) -> list[Moment]:
+    """The moments as a person wants them. Raises InvalidInputError for a span that is too short
+    or too long."""
+    words = read_transcript(keys, objects).words if edits.shorts else ()
+    return with_edits(moments, edits, words, keys.edits)
 
 
 _THUMBNAIL_WIDTH = 1280
@@ -117,31 +146,34 @@ class PlannedMoment:
 def plan_moments(
     keys: ShortsKeys, config: ShortsConfig, moments: list[Moment], objects: ObjectStore
 ) -> list[PlannedMoment]:
-    """What to cut for each moment that is within the video.
+    """The segment of each moment that is within the video and not rejected by the user.
 
-    The others fail when their shorts are rendered. Raises InvalidInputError if there are only
-    others.
+    Moments outside of the video fail when their shorts are rendered. Raises InvalidInputError if
+    all of them are outside.
     """
+    wanted = [(m.index or n, m) for n, m in enumerate(moments, 1) if not m.is_refused]
+    if not wanted:
+        return []
     head, probe, target = _source(keys, config, objects)
-    planned, refusal = [], InvalidInputError(f"{keys.label} has no moment to cut.")
-    for number, moment in enumerate(moments, start=1):
+    planned, failure = [], InvalidInputError(f"{keys.label} has no moment to cut.")
+    for number, moment in wanted:
         try:
             span = span_within(Span(moment.start, moment.end), probe)
         except InvalidInputError as error:
             logger.warning("Moment %d cannot be cut: %s", number, error)
-            refusal = error
+            failure = error
             continue
         plan = SegmentPlan(keys.segment(number), head, probe, span, target)
         planned.append(PlannedMoment(number, keys, plan))
     if not planned:
-        raise refusal
+        raise failure
     return planned
 
 
 def plan_moment(
     keys: ShortsKeys, config: ShortsConfig, number: int, moment: Moment, objects: ObjectStore
 ) -> PlannedMoment:
-    """What to cut for one moment. Raises InvalidInputError if it is not within the video."""
+    """The segment of one moment. Raises InvalidInputError if it is not within the video."""
     head, probe, target = _source(keys, config, objects)
     span = span_within(Span(moment.start, moment.end), probe)
     return PlannedMoment(number, keys, SegmentPlan(keys.segment(number), head, probe, span, target))
@@ -158,10 +190,11 @@ def _source(
 def make_moment(
     planned: PlannedMoment, objects: ObjectStore, machine: Machine, *, force: bool
 ) -> None:
-    """Put the moment's segment and its subtitles. Raises what `make_segment` raises."""
+    """Stores the moment's segment and its subtitles. Raises the errors of `make_segment`."""
     make_segment(planned.plan, objects, machine, force=force)
     span = planned.plan.span
-    spoken = read_transcript(planned.keys, objects).within(float(span.start), float(span.end))
+    shown = read_corrected(planned.keys, objects).transcript
+    spoken = shown.within(float(span.start), float(span.end))
     text, key = srt_text(spoken), planned.keys.segment_subtitles(planned.number)
     made_from = fingerprints.of_subtitles(text)
     if not is_made_from(objects.head(key), made_from):
@@ -169,12 +202,17 @@ def make_moment(
         objects.put_text(text, key, metadata, "application/x-subrip")
 
 
-def make_thumbnail(keys: ShortsKeys, moments: int, objects: ObjectStore, machine: Machine) -> None:
-    """Put the first frame of the best of so many moments that has a segment as the video's
-    thumbnail, where it has none."""
-    if objects.head(keys.thumbnail):
+def make_thumbnail(
+    keys: ShortsKeys, moments: list[Moment], objects: ObjectStore, machine: Machine
+) -> None:
+    """Stores a thumbnail of the video, unless it has one.
+
+    It is the first frame of the best moment that has a segment.
+    """
+    wanted = [m.index or n for n, m in enumerate(moments, 1) if not m.is_refused]
+    if not wanted or objects.head(keys.thumbnail):
         return
-    segment = find_source([keys.segment(n) for n in range(1, moments + 1)], objects)
+    segment = find_source([keys.segment(number) for number in wanted], objects)
     with work_folder(machine.scratch, segment.size + _LARGEST_THUMBNAIL) as scratch:
         video, picture = scratch / "segment.mp4", scratch / "thumbnail.png"
         objects.download(segment.key, video)

@@ -55,7 +55,8 @@ class Film:
 
     `size` is that of the upright picture with square pixels, None where the coded one is that;
     `rotation` is what turns the coded one upright, in degrees counter-clockwise;
-    where it is `mirrored`, left and right are exchanged after that.
+    where it is `mirrored`, left and right are exchanged after that. `name` is the source's, for
+    messages.
     """
 
     path: Path
@@ -64,6 +65,11 @@ class Film:
     start: Fraction = Fraction(0)
     end: Fraction | None = None
     mirrored: bool = False
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        return self.name or self.path.name
 
     @cached_property
     def packet_times(self) -> list[Fraction]:
@@ -154,7 +160,7 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
             due = max(due, time - pause) + pause
     if analysis is None:
         raise MediaRefusedError(
-            f"{film.path.name} has no frame that can be decoded.", "Check that it plays."
+            f"{film.label} has no frame that can be decoded.", "Check that it plays."
         )
     turns = [_turn(film, times[cut - 1], times[cut]) for cut in cuts.finish(times)]
     analysis.shots = list(zip([0.0, *turns], [*turns, times[-1]], strict=True))
@@ -272,14 +278,14 @@ def _opened(film: Film) -> Any:
     if not container.streams.video:
         container.close()
         raise MediaRefusedError(
-            f"{film.path.name} has no moving picture.", "Name a video that has one."
+            f"{film.label} has no moving picture.", "Name a video that has one."
         )
     return container
 
 
 def _unreadable(film: Film, error: av.error.FFmpegError) -> MediaRefusedError:
     return MediaRefusedError(
-        f"{film.path.name} cannot be read: {error.strerror}.", "Check that it plays."
+        f"{film.label} cannot be read: {error.strerror}.", "Check that it plays."
     )
 
 

@@ -5,15 +5,17 @@ change, and not for a short interjection. Where it is not sure who speaks, all a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
+from clipflow.domain.edits import View
 from clipflow.domain.layouts import Aspect, Content, Layout
 from clipflow.domain.shorts import Framing, LayoutSpan
 from clipflow.domain.transcript import Word
+from clipflow.media.isolation import isolated
 from clipflow.reframe.analysis import Analysis, Film, analyze
 from clipflow.reframe.crop import (
     CropPath,
@@ -62,14 +64,30 @@ def plan_frames(
     words: Sequence[Word],
     face_model: Path | None = None,
     mouth_model: Path | None = None,
+    views: Sequence[View] = (),
 ) -> FramePlan:
-    """Decide what a short of `film` shows. Words have their times from the film's first frame.
+    """Decide what a short of `film` shows. Words have their times from the film's first frame,
+    as have the `views` that a person has chosen.
 
     Raises MediaRefusedError where `film` cannot be read, and NotInstalledError where the model
-    at `face_model` or the one at `mouth_model` cannot.
+    at `face_model` or the one at `mouth_model` cannot, and what `isolated` raises.
     """
+    arguments = film, layout, aspect, words, face_model, mouth_model, views
+    return isolated(film.label, _plan, *arguments)
+
+
+def _plan(
+    film: Film,
+    layout: Layout,
+    aspect: Aspect,
+    words: Sequence[Word],
+    face_model: Path | None,
+    mouth_model: Path | None,
+    views: Sequence[View],
+) -> FramePlan:
     mouths = mouth_activity(mouth_model)
-    return direct(analyze(film, FaceDetector(face_model)), layout, aspect, words, mouths)
+    analysis = analyze(film, FaceDetector(face_model))
+    return direct(analysis, layout, aspect, words, mouths, views)
 
 
 def direct(
@@ -78,12 +96,14 @@ def direct(
     aspect: Aspect,
     words: Sequence[Word],
     mouths: MouthActivity | None = None,
+    views: Sequence[View] = (),
 ) -> FramePlan:
-    """The plan that follows from an analysis."""
+    """The plan that follows from an analysis, and from the `views` that a person has chosen."""
     shots = find_people(analysis)
     turns = find_speakers(shots, words, mouths)
     director = _Director(analysis, layout, aspect.size)
-    sections = _joined([part for shot in shots for part in director.shot(shot, turns)])
+    chosen = [part for shot in shots for part in director.shot(shot, turns)]
+    sections = _joined(director.viewed(chosen, shots, views))
     return FramePlan(
         tuple(sections),
         _framing(sections, shots, turns, [sample.time for sample in analysis.samples]),
@@ -110,6 +130,58 @@ class _Director:
             for box, person in zip(boxes, people, strict=True)
         )
         return Section(start, end, layout, crops)
+
+    def viewed(
+        self, sections: Sequence[Section], shots: Sequence[Shot], views: Sequence[View]
+    ) -> list[Section]:
+        """The sections with those parts replaced that a person has chosen a view for.
+
+        A layout that shows one person keeps its other panes; any other becomes `crop`.
+        """
+        found = list(sections)
+        for view in views:
+            found = [part for section in found for part in self._parts(section, shots, view)]
+        return found
+
+    def _parts(self, section: Section, shots: Sequence[Shot], view: View) -> list[Section]:
+        """The section before the view, in it, and after it; at least one of the three."""
+        start, end = max(section.start, view.start), min(section.end, view.end)
+        if start >= end:
+            return [section]
+        shot = next((shot for shot in shots if start < shot.end), shots[-1])
+        layout = section.layout if section.layout.people == 1 else Layout.CROP
+        [box] = person_boxes(layout, self.size, 1)
+        crop = self._view_crop(box, view, shot, (start, end), layout)
+        parts = [
+            replace(section, end=start) if section.start < start else None,
+            Section(start, end, layout, (crop,)),
+            replace(section, start=end) if end < section.end else None,
+        ]
+        return [part for part in parts if part]
+
+    def _view_crop(
+        self,
+        box: tuple[int, int, int, int],
+        view: View,
+        shot: Shot,
+        span: tuple[float, float],
+        layout: Layout,
+    ) -> CropPath:
+        if view.place is None:
+            seen = [track for track in shot.tracks if track.times[0] <= span[1] + SHORTEST]
+            number = (view.person or 1) - 1
+            # Fewer people than that are seen: the last of them is the nearest to what is wanted.
+            person = seen[min(number, len(seen) - 1)] if seen else None
+            return self._crop(box, person, shot, span, layout)
+        whole = self.analysis.width, self.analysis.height
+        size = largest_box(*whole, Fraction(box[2], box[3]))
+        centre = view.place.x * whole[0], view.place.y * whole[1]
+        edges = (
+            even(min(max(0.0, at - length / 2), limit - length))
+            for at, length, limit in zip(centre, size, whole, strict=True)
+        )
+        x, y = (tuple(Knot(time, edge) for time in span) for edge in edges)
+        return CropPath(*size, x, y)
 
     def _chosen(
         self, speaker: FaceTrack | None, tracks: Sequence[FaceTrack]

@@ -1,1 +1,1 @@
-"""The page beside a job's results: `index.html`, one file that needs nothing from elsewhere."""
+"""The results of a job for people: pages, posters and tables."""

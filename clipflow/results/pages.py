@@ -1,4 +1,4 @@
-"""The page beside a job's results: `index.html`, one file that needs nothing from elsewhere."""
+"""The results page of a job, `index.html`: a single file that loads nothing but its videos."""
 
 import re
 from base64 import b64encode
@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from clipflow.domain.clips import ClipResult, Segment, in_play_order
 from clipflow.domain.keys import ClipKeys, ShortsKeys
-from clipflow.domain.shorts import Short
+from clipflow.domain.shorts import Short, ShortStatus
 from clipflow.domain.timecode import format_clock
 from clipflow.domain.transcript import Transcript, Word, joined, lines
 from clipflow.subtitles.cues import vtt_text
@@ -28,10 +28,10 @@ _LINK = re.compile(r'\b(src|href)="([^"]*)"')
 
 
 def render(template: str, **values: Any) -> str:
-    """`template` rendered with `values`, which are escaped."""
+    """The HTML of `template` with `values`, which are escaped."""
     environment, style = _environment(), _style()
     return environment.get_template(template).render(
-        # Not escaped: the browser allows the style by the hash of exactly this text.
+        # It is not escaped, because the page's policy allows exactly this text by its hash.
         style=Markup(style),
         style_hash=f"sha256-{b64encode(sha256(style.encode()).digest()).decode()}",
         **values,
@@ -39,9 +39,9 @@ def render(template: str, **values: Any) -> str:
 
 
 def replace_links(page: str, files: Mapping[str, str]) -> str:
-    """`page` for a folder where its files have other names, which `files` maps from the old ones.
+    """`page` with its links replaced, for a folder in which the files have other names.
 
-    Both are relative URLs from the page: what a file system allows and a URL does not is quoted.
+    `files` maps old to new names, both as relative URLs with special characters quoted.
     """
 
     def link(match: re.Match[str]) -> str:
@@ -52,13 +52,13 @@ def replace_links(page: str, files: Mapping[str, str]) -> str:
 
 
 def clock(seconds: Fraction | float) -> str:
-    """A time for people, `0:36`, `15:30` or `1:02:03`, rounded down to the second."""
+    """A time as `0:36`, `15:30` or `1:02:03`, rounded down to the second."""
     hour, minute, second = format_clock(Fraction(seconds)).split(":")
     return f"{int(minute)}:{second}" if hour == "00" else f"{int(hour)}:{minute}:{second}"
 
 
 def size(count: int) -> str:
-    """A number of bytes for people: `840 kB`, `4.2 MB`."""
+    """A number of bytes as `840 kB` or `4.2 MB`."""
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, round(count / 1e3))} kB"
 
 
@@ -83,16 +83,16 @@ def _style() -> str:
     return text
 
 
-# A recognizer's confidence, from 0 to 1, below which a word is marked for a person to look at.
-# Measured with `base` on 709 words of the demo's sample and of real speech in English, French and
-# Swedish, of which 22 were wrong: below 0.6 are 55 % of the wrong words and 5 % of the right ones,
-# 1 word in 15 of all. Below 0.5 there are 36 % and 3 %, below 0.8 68 % and 12 %.
+# A recognizer's confidence, from 0 to 1, below which a word is marked for review. Measured with the
+# model `base` on 709 words of the demo's sample and of real speech in English, French and Swedish,
+# of which 22 were wrong: 55 % of the wrong words and 5 % of the right ones are below 0.6, together
+# 1 word in 15. It is 36 % and 3 % below 0.5, 68 % and 12 % below 0.8.
 UNCERTAIN = 0.6
 
 
 @dataclass(frozen=True)
 class TextPart:
-    """Words in a row that are all uncertain or all not; `gap` is the space before them, or none."""
+    """Adjacent words that are all uncertain or all not; `gap` is the space before them, if any."""
 
     gap: str
     text: str
@@ -101,9 +101,9 @@ class TextPart:
 
 @dataclass(frozen=True)
 class WordRun:
-    """Words in a row that are in the same shorts.
+    """Adjacent words that are in the same shorts.
 
-    `begins` and `ends` are the numbers of the shorts whose first and last words are here.
+    `begins` and `ends` are the numbers of the shorts whose first or last word is in this run.
     """
 
     parts: tuple[TextPart, ...]
@@ -113,7 +113,7 @@ class WordRun:
 
     @property
     def gap(self) -> str:
-        """What separates it from the words before."""
+        """The space before it, if any."""
         return self.parts[0].gap
 
     @property
@@ -123,7 +123,7 @@ class WordRun:
 
 @dataclass(frozen=True)
 class ShownLine:
-    """One line; `start` in seconds, `speaker` where another one begins to speak."""
+    """One line of the transcript; `start` in seconds, `speaker` only if the speaker changes."""
 
     start: float
     speaker: str | None
@@ -131,13 +131,14 @@ class ShownLine:
 
 
 def is_uncertain(word: Word) -> bool:
-    """Whether the recognizer gave the word a confidence below `UNCERTAIN`."""
+    """Whether the word's confidence is below `UNCERTAIN`."""
     return word.score is not None and word.score < UNCERTAIN
 
 
 @dataclass(frozen=True)
 class MomentMarks:
-    """The numbers of the shorts that each word is in, and each short's first and last word."""
+    """The numbers of the shorts that contain each word, and the first and last word of each
+    short."""
 
     shorts: list[tuple[int, ...]]
     first: dict[int, int]
@@ -145,8 +146,8 @@ class MomentMarks:
 
     @classmethod
     def of(cls, words: Sequence[Word], shorts: Sequence[Short]) -> "MomentMarks":
-        # A word is where its middle is, as in the short's own captions. Arrays, since hours of
-        # words times hundreds of shorts are millions.
+        # A short contains a word if it contains its middle, as in the captions. Arrays are used
+        # because hours of words times hundreds of shorts are millions.
         middles = np.array([(word.start + word.end) / 2 for word in words])
         marked: list[tuple[int, ...]] = [()] * len(words)
         first: dict[int, int] = {}
@@ -160,14 +161,13 @@ class MomentMarks:
         return cls(marked, first, last)
 
     def runs(self, words: Sequence[Word], start: int) -> Iterator[WordRun]:
-        """A line's words, of which the first is the transcript's `start`-th."""
+        """The runs of a line whose first word has the number `start` in the transcript."""
         done, before = 0, ""
         for shorts, group in groupby(range(len(words)), key=lambda at: self.shorts[start + at]):
             begun, parts = done, []
             for uncertain, some in groupby(group, key=lambda at: is_uncertain(words[at])):
                 done += len(list(some))
-                # Of the whole line: whether two words have a space between them depends on their
-                # script.
+                # The text of the line so far, since spaces between words depend on the script.
                 whole = joined(words[:done])
                 text, before = whole[len(before) :], whole
                 stripped = text.lstrip()
@@ -182,7 +182,7 @@ class MomentMarks:
 
 
 def shown_lines(transcript: Transcript, marks: MomentMarks) -> list[ShownLine]:
-    """Every line of the transcript, with the marked words in it."""
+    """Every line of the transcript, with its marked words."""
     shown: list[ShownLine] = []
     place, speaker = 0, None
     for line in lines(transcript.words, transcript.language):
@@ -196,7 +196,7 @@ def shown_lines(transcript: Transcript, marks: MomentMarks) -> list[ShownLine]:
 def player_captions(transcript: Transcript, marks: MomentMarks, short: Short) -> str | None:
     """A short's words as WebVTT in a data: URI, for its player; None if it has no words.
 
-    Not a file of its own: browsers let a page on a disk read no other file.
+    It is not a separate file, because browsers do not let a page on a disk read other files.
     """
     if short.index not in marks.first:
         return None
@@ -208,7 +208,7 @@ def player_captions(transcript: Transcript, marks: MomentMarks, short: Short) ->
 
 @dataclass(frozen=True)
 class ClipPart:
-    """One segment in play order; `begins` is when it does in the clip, in seconds."""
+    """One segment of a clip; `begins` is its start within the clip, in seconds."""
 
     segment: Segment
     begins: Fraction
@@ -217,9 +217,9 @@ class ClipPart:
 def clip_page(
     keys: ClipKeys, segments: Sequence[Segment], made: ClipResult, posters: Mapping[str, str]
 ) -> str:
-    """The page, to lie at `keys.page`; `posters` are data: URIs by the key of their video.
+    """The page of a clip, for `keys.page`.
 
-    As with the page of shorts, its link names the clip by its place from there.
+    Its link to the clip is relative. `posters` are data: URIs by the key of their video.
     """
     width, _, height = made.resolution.partition("x")
     return render(
@@ -245,7 +245,7 @@ def _parts(segments: Sequence[Segment]) -> list[ClipPart]:
 
 @dataclass(frozen=True)
 class ShortCard:
-    """One short as the page shows it; `file` is its place from the page, `anchor` in the text."""
+    """One short on the page; `file` is its relative URL, `anchor` that of its words in the text."""
 
     short: Short
     title: str
@@ -257,17 +257,17 @@ class ShortCard:
 
     @property
     def is_made(self) -> bool:
-        return self.short.code is None
+        return self.short.is_made
 
 
 def shorts_page(
     keys: ShortsKeys, shorts: Sequence[Short], transcript: Transcript, posters: Mapping[str, str]
 ) -> str:
-    """The page, to lie at `keys.page`; `posters` are data: URIs by the key of their short.
+    """The page of a video's shorts, for `keys.page`.
 
-    Its links name the shorts by their places from there, so it works wherever it lies beside them:
-    on a disk, or in a bucket that is served as a site. Behind a presigned URL it shows no videos,
-    since each of them would need an address of its own.
+    Its links to the shorts are relative, so the page works on a disk and in a bucket that is served
+    as a site. At a presigned URL it shows no videos, since each of them would need its own.
+    `posters` are data: URIs by the key of their short.
     """
     marks = MomentMarks.of(transcript.words, shorts)
     cards = [_card(keys, short, transcript, marks, posters.get(short.s3_key)) for short in shorts]
@@ -278,6 +278,7 @@ def shorts_page(
         language=transcript.language,
         cards=cards,
         made=len(made),
+        refused=sum(short.status is ShortStatus.REFUSED for short in shorts),
         lasting=sum((card.duration for card in made), Fraction(0)),
         lines=shown_lines(transcript, marks),
         words=len(transcript.words),

@@ -1,4 +1,4 @@
-"""Storing the results page beside its videos, with a poster of each."""
+"""Stores the results page beside its videos, with a poster of each."""
 
 import logging
 from base64 import b64encode
@@ -10,10 +10,10 @@ from clipflow.domain.clips import ClipResult, Segment
 from clipflow.domain.errors import ClipflowError, redact
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Short
+from clipflow.jobs.edits import read_corrected
 from clipflow.jobs.fingerprints import fingerprint
 from clipflow.jobs.scratch import work_folder
 from clipflow.jobs.segment import checkpoint, is_made_from, is_ours, open_source
-from clipflow.jobs.transcription import read_transcript
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.probe import probe_source
@@ -24,23 +24,23 @@ from clipflow.storage.objects import ObjectHead, ObjectStore
 
 logger = logging.getLogger(__name__)
 
-# Pixels: a short is a column of its page, a clip is the page.
+# The width of posters in pixels. A short fills a column of its page, a clip the whole page.
 _SHORT_WIDTH, _CLIP_WIDTH = 270, 640
 
-# Renders the page with these posters, by the key of their video.
+# Renders the page with posters, which are given by the key of their video.
 Page = Callable[[Mapping[str, str]], str]
 
 
 def put_shorts_page(
     keys: ShortsKeys, shorts: Sequence[Short], objects: ObjectStore, machine: Machine
 ) -> dict[str, str]:
-    """Store the page of `shorts`, with those that failed, unless the same page is already there.
+    """Stores the page of `shorts`, including failed ones, unless the same page is already stored.
 
-    Returns its posters, data: URIs by the key of their video; none if the page was there. Raises
-    what reading the transcript and storing raise.
+    Returns its posters as data: URIs by the key of their video; none if the page was already
+    stored. Raises the errors of reading the transcript and of storing.
     """
-    transcript = read_transcript(keys, objects)
-    videos = [short.s3_key for short in shorts if short.code is None]
+    transcript = read_corrected(keys, objects).transcript
+    videos = [short.s3_key for short in shorts if short.is_made]
 
     def page(posters: Mapping[str, str]) -> str:
         return shorts_page(keys, shorts, transcript, posters)
@@ -55,8 +55,8 @@ def put_clip_page(
     objects: ObjectStore,
     machine: Machine,
 ) -> dict[str, str]:
-    """Store the page of a clip, unless the same page is already there. Returns and raises what
-    `put_shorts_page` does."""
+    """Stores the page of a clip, unless the same page is already stored. Returns and raises the
+    same as `put_shorts_page`."""
 
     def page(posters: Mapping[str, str]) -> str:
         return clip_page(keys, segments, made, posters)
@@ -69,25 +69,26 @@ def _put(
 ) -> dict[str, str]:
     heads = [head for head in map(objects.head, videos) if head]
     etags = fingerprint([head.etag for head in heads])
-    # Posters follow from the videos: they need not be made to know whether the page would differ.
+    # Posters depend only on the videos, so the fingerprint needs no posters.
     made_from = fingerprint([page({}), etags])
-    there = objects.head(key)
-    if is_made_from(there, made_from):
+    stored = objects.head(key)
+    if is_made_from(stored, made_from):
         return {}
-    if there and not is_ours(there):
-        logger.warning("%s was not made by clipflow, and is left as it is.", key)
+    if stored and not is_ours(stored):
+        logger.warning("%s was not made by clipflow and is not replaced.", key)
         return {}
     posters = _posters(heads, width, objects, machine)
-    # A page that lacks a poster is made again by the next run.
-    whole = made_from if len(posters) == len(videos) else fingerprint([made_from, list(posters)])
-    objects.put_text(page(posters), key, checkpoint(etags, whole), "text/html")
+    if len(posters) < len(videos):
+        # With a different fingerprint, the next run makes the page again.
+        made_from = fingerprint([made_from, list(posters)])
+    objects.put_text(page(posters), key, checkpoint(etags, made_from), "text/html")
     return posters
 
 
 def _posters(
     heads: list[ObjectHead], width: int, objects: ObjectStore, machine: Machine
 ) -> dict[str, str]:
-    """Posters of as many videos as possible: a page is of use without them."""
+    """The posters of as many videos as possible; the page does not need them."""
     posters = {}
     for head in heads:
         try:
@@ -97,19 +98,19 @@ def _posters(
     return posters
 
 
-# Seconds: what is read of the video, and the time of the picture in it; a fade-in is over by then.
+# Seconds of the video that are read, and the time of the poster in them, after any fade-in.
 _BEGINNING, _AT = Fraction(1), Fraction(3, 4)
-# ffmpeg's scale for JPEG, of which 2 is the best: about 12 kB for a vertical video 270 pixels wide.
+# ffmpeg's quality of JPEG, of which 2 is the best: about 12 kB for a short 270 pixels wide.
 _QUALITY = 5
 _DEADLINE = 60.0
-# Bytes on disk: a second of video, and a small picture.
+# Bytes on disk for a second of video and a small picture.
 _NEEDED = 64 << 20
 
 
 def poster(source: Source, width: int, machine: Machine) -> str:
     """A frame of the first second as a JPEG of `width` pixels, in a data: URI.
 
-    Only the second's bytes are read. Raises what reading and ffmpeg raise.
+    Only the bytes of that second are read. Raises the errors of reading and of ffmpeg.
     """
     probe = probe_source(source)
     span = Span(Fraction(0), min(_BEGINNING, probe.duration or _BEGINNING))
@@ -122,24 +123,24 @@ def poster(source: Source, width: int, machine: Machine) -> str:
 
 
 def _command(window: Window, width: int, picture: Path) -> list[str]:
-    """ffmpeg's arguments for the last frame before the picture's time."""
+    """ffmpeg's arguments for the last frame at or before `_AT`."""
     upto = [time for time in window.frames if time <= window.span.duration * _AT]
     chosen = window.origin + max(upto, default=window.frames[0])
-    # Half a millisecond early: times in ffmpeg's expressions are floats.
+    # Half a millisecond earlier, because times in ffmpeg's expressions are floats.
     filters = f"select=gte(t\\,{float(chosen) - 0.0005:.6f}),scale={width}:-2"
     one = ["-frames:v", "1", "-update", "1", "-q:v", str(_QUALITY)]
     read = ["-threads", "1", "-copyts", "-i", str(window.path), "-an"]
     return [*read, "-vf", filters, *one, str(picture)]
 
 
-# Pixels of a cell, in the shape of a short, and cells in a row.
+# The size of a cell in pixels, with the aspect of a short, and the cells per row.
 _CELL_WIDTH, _CELL_HEIGHT, _COLUMNS = 180, 320, 4
 # More posters would make the sheet several megabytes large.
 _MAX_POSTERS = 12
 
 
 def contact_sheet(posters: Sequence[str]) -> str:
-    """The first dozen of `posters`, which are data: URIs, in rows, as a data: URI of an SVG."""
+    """The first dozen of `posters` in rows, as an SVG; all of them are data: URIs."""
     selected = posters[:_MAX_POSTERS]
     columns = min(_COLUMNS, len(selected))
     rows = -(-len(selected) // _COLUMNS)

@@ -1,4 +1,4 @@
-"""The results of a run as Markdown tables and summaries, everything in them escaped."""
+"""The results of a run as Markdown tables and summaries, with all values escaped."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,20 +11,23 @@ from clipflow.media.window import Span
 from clipflow.results.pages import clock, size
 from clipflow.storage.objects import ObjectHead
 
-# From an object's key to the URL at which a person opens it.
+# Returns the URL of an object, given its key.
 Link = Callable[[str], str]
 Row = dict[str, str | int | float]
 
-# What Markdown or HTML would read as markup. Prefect's UI reads every cell as Markdown, and
-# would even follow a `javascript:` link in one.
+# Characters that are markup in Markdown or HTML. Prefect's UI renders every cell as Markdown,
+# including links with `javascript:`.
 _MARKUP = re.compile(r"[\\`*_\[\]<>&#~|!]|^[-+=]")
 
 
 def clip_rows(
     keys: ClipKeys, segments: Sequence[Segment], heads: Mapping[str, ObjectHead], link: Link
 ) -> list[Row]:
-    """A clip's segments in play order. Of a segment that is not in `heads` only the times are
-    known: segments of a finished clip are deleted after a while."""
+    """A row for each of a clip's segments, in play order.
+
+    Of a segment that is not in `heads` only the times are known, since the segments of a finished
+    clip are deleted after a while.
+    """
     rows: list[Row] = []
     for index, segment in enumerate(in_play_order(list(segments))):
         head = heads.get(keys.segment(index))
@@ -44,19 +47,25 @@ def clip_rows(
 
 
 def short_rows(shorts: Sequence[Short], link: Link) -> list[Row]:
-    """Shorts, best first; one that failed says why."""
+    """A row for each short, best first; a failed one has its error."""
     return [
         {
             "Short": short.index,
-            "Link": "" if short.code else f"[open]({link(short.s3_key)})",
+            "Link": f"[open]({link(short.s3_key)})" if short.is_made else "",
             "Title": text(short.title),
             "Score": short.score,
             "Times": str(Span(short.start, short.end)),
             "Size": size(short.file_size) if short.file_size is not None else "",
-            "State": text(f"failed: {short.error}") if short.code else "made",
+            "State": _state(short),
         }
         for short in shorts
     ]
+
+
+def _state(short: Short) -> str:
+    if short.code:
+        return text(f"failed: {short.error}")
+    return "made" if short.is_made else "refused"
 
 
 def clip_summary(keys: ClipKeys, made: ClipResult, link: Link) -> str:
@@ -68,14 +77,14 @@ def clip_summary(keys: ClipKeys, made: ClipResult, link: Link) -> str:
 
 def shorts_summary(keys: ShortsKeys, shorts: Sequence[Short], link: Link) -> str:
     """One line on the shorts, with a link to their page."""
-    made = [short for short in shorts if not short.code]
+    made = [short for short in shorts if short.is_made]
     lasting = sum((short.end - short.start for short in made), Fraction(0))
     title = f"**{len(made)} of {len(shorts)} shorts** of {text(keys.video_id)}"
     return " · ".join([title, f"{clock(lasting)} in all", *_links(keys.page, "", link)])
 
 
 def text(value: str) -> str:
-    """`value` in one line, with everything escaped that Markdown would read as markup."""
+    """`value` in one line, with Markdown's markup escaped."""
     return _MARKUP.sub(r"\\\g<0>", " ".join(value.split()))
 
 

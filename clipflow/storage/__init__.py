@@ -1,1 +1,1 @@
-"""Objects in S3 and records in DynamoDB. Nothing else in clipflow calls AWS."""
+"""Objects in S3 and records in DynamoDB. No other package of clipflow calls AWS."""

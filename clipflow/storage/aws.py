@@ -1,4 +1,4 @@
-"""boto3 clients, one of each a process, and the translation of their errors."""
+"""The boto3 clients of a process, and the conversion of their errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb.service_resource import Table
     from types_boto3_s3.client import S3Client
 
-# The SDK tries three times, with jitter, before a task's own retry begins.
+# The SDK makes three attempts, with jitter, before the task is retried.
 _CONFIG = Config(
     retries={"mode": "standard"},
     connect_timeout=5,
     read_timeout=30,
     max_pool_connections=32,
 )
-# One of each layer of the SDK. While a body is read, TLS errors come as urllib3 raises them.
+# The base error of each layer of the SDK. While a body is read, urllib3's TLS errors are raised.
 _SDK_ERRORS = (ClientError, BotoCoreError, Boto3Error, HTTPError)
 
 
@@ -61,8 +61,8 @@ def error_code(error: ClientError) -> str:
 
 @contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
-    """Turn what the SDK raises while `doing` something into a StorageUnavailableError with its
-    cause, or a StorageRefusedError if S3 will refuse it again."""
+    """Converts the SDK's errors to StorageUnavailableError, or to StorageRefusedError if a retry
+    cannot help. `doing` begins the message, such as `reading KEY`."""
     try:
         yield
     except ClientError as error:
@@ -75,28 +75,30 @@ def storage_errors(doing: str) -> Iterator[None]:
 
 def _unavailable(doing: str, error: Exception) -> StorageUnavailableError:
     return StorageUnavailableError(
-        f"{doing} failed: {error}.", "It is tried again; check the service and the permissions."
+        f"{doing} failed: {error}.", "It is retried; check the service and the permissions."
     )
 
 
-# S3's codes for an object in Glacier or Deep Archive, and for one that is refused. Requester Pays
-# has no code of its own, and an answer to HEAD, which has no body, only its status.
+# S3's codes for an object in Glacier or Deep Archive, and for denied access. Requester Pays has no
+# code of its own, and a response to HEAD has no body, so only its status is known.
 _ARCHIVED = ("InvalidObjectState",)
 _DENIED = ("AccessDenied", "AllAccessDisabled", "AccountProblem")
 _DENIED_HEAD = ("403", "Forbidden")
 
 
 def _refusal_remedy(error: ClientError) -> str:
-    """What a person can do about an error that would come again; empty for others."""
+    """The remedy for an error that a retry cannot resolve; empty for other errors."""
     code, is_head = error_code(error), error.operation_name.startswith("Head")
     if code in _ARCHIVED:
-        return "The object is archived: restore it (S3 RestoreObject) and start again."
+        return "The object is archived: restore it (S3 RestoreObject) and start the run again."
     if code.startswith("KMS."):
-        return "The object's KMS key is disabled, deleted or refused: correct that, start again."
+        return (
+            "The object's KMS key is disabled, deleted or denied: fix it and start the run again."
+        )
     if code in _DENIED or (is_head and code in _DENIED_HEAD):
         return (
-            "Permit the role s3:GetObject and s3:ListBucket on the bucket, and kms:Decrypt where "
-            "its objects are encrypted with a KMS key. Copy the object out of a Requester Pays "
-            "bucket. Then start again."
+            "Grant the role s3:GetObject and s3:ListBucket on the bucket, and kms:Decrypt if its "
+            "objects are encrypted with a KMS key. Copy the object out of a Requester Pays "
+            "bucket. Then start the run again."
         )
     return ""

@@ -32,12 +32,14 @@ if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from types_boto3_s3.client import S3Client
 
-# Long enough for the slowest read of one window; short, so that a leaked URL soon expires.
+# Longer than the slowest read of one window, and short enough that a leaked URL soon expires.
 _URL_SECONDS = 3600
 _MISSING = ("404", "NoSuchKey", "NotFound")
 _REPLACED = ("412", "PreconditionFailed")
-_SILENT = (ReadTimeoutError, ConnectTimeoutError)
-# Errors while a body is read, where the SDK does not retry; TLS errors come as urllib3 raises them.
+# Two conditional writes at the same time.
+_RACED = ("409", "ConditionalRequestConflict")
+_TIMEOUTS = (ReadTimeoutError, ConnectTimeoutError)
+# Errors while a body is read, which the SDK does not retry. TLS errors are urllib3's.
 _INTERRUPTED = (
     ReadTimeoutError,
     ResponseStreamingError,
@@ -46,12 +48,12 @@ _INTERRUPTED = (
     HTTPError,
 )
 _MAX_INTERRUPTIONS = 4
-_PIECE_BYTES = 1 << 18
+_CHUNK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
 class ObjectHead:
-    """An object without its bytes; `etag` is without quotes."""
+    """The properties of an object, without its bytes; `etag` has no quotes."""
 
     key: str
     etag: str
@@ -61,8 +63,8 @@ class ObjectHead:
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """One bucket. Every method raises StorageUnavailableError if S3 does not answer as it
-    should."""
+    """One bucket. Every method raises StorageUnavailableError or StorageRefusedError if S3
+    fails."""
 
     client: "S3Client"
     bucket: str
@@ -99,11 +101,12 @@ class ObjectStore:
         )
 
     def data(self, key: str, limit: int) -> bytes:
-        """A small object, complete.
+        """The bytes of a small object.
 
-        A read is repeated, a few times, where its body is shorter than the answer's
-        `Content-Length`, or this than the length that HEAD says: a proxy that loses its connection
-        to S3 may pass on what it has as a whole answer, and an answer may have no length at all.
+        A read is retried a few times if the body is shorter than the response's `Content-Length`,
+        or if that differs from the size in the response to HEAD. A proxy that loses its connection
+        to S3 may send what it has as a complete response, and a response may have no length.
+
         Raises SourceNotFoundError without the object, InvalidInputError above `limit` bytes.
         """
         for attempt in range(1, _MAX_INTERRUPTIONS + 1):
@@ -125,9 +128,9 @@ class ObjectStore:
         )
 
     def _data_once(self, key: str, limit: int) -> tuple[bytes, int]:
-        """The body of one response of an object, and the length that S3 announced for it.
+        """The body of one response, and the length that S3 announced for it.
 
-        Nothing is read of an object of more than `limit` bytes.
+        The body of an object of more than `limit` bytes is not read.
         """
         try:
             answer = self.client.get_object(Bucket=self.bucket, Key=key)
@@ -137,24 +140,23 @@ class ObjectStore:
             raise
         with closing(answer["Body"]) as body:
             length = answer.get("ContentLength")
-            # Botocore compares lengths only where a body is read without a limit.
+            # Botocore checks the length only if a body is read without a limit.
             data = body.read(limit + 1) if length is None or length <= limit else b""
             return data, len(data) if length is None else length
 
     def text(self, key: str, limit: int) -> str:
-        """A small text object. Raises what `data` raises, InvalidInputError if it is not
-        UTF-8."""
+        """The text of a small object. Raises the errors of `data`, and InvalidInputError if it is
+        not UTF-8."""
         try:
             return self.data(key, limit).decode()
         except UnicodeDecodeError:
             raise InvalidInputError(f"{key} is not UTF-8 text.") from None
 
     def part(self, head: ObjectHead, start: int, end: int) -> bytes:
-        """The bytes `start ≤ place < end` of exactly the object that `head` describes.
+        """The bytes from `start` to before `end` of exactly the object that `head` describes.
 
-        An interrupted read is resumed where it stopped, a few times. Raises SourceNotFoundError,
-        SourceChangedError if the object was replaced, DeadlineExceededError if S3 does not
-        answer.
+        An interrupted read is resumed at the same byte, a few times. Raises SourceNotFoundError;
+        SourceChangedError if the object was replaced; DeadlineExceededError if S3 does not respond.
         """
         got, interruptions = bytearray(), 0
         with storage_errors(f"reading {head.key}"), _source_errors(head.key):
@@ -162,14 +164,14 @@ class ObjectStore:
                 body = self._body(head, start + len(got), end)
                 try:
                     with closing(body):
-                        for piece in body.iter_chunks(_PIECE_BYTES):
-                            got += piece
+                        for chunk in body.iter_chunks(_CHUNK_BYTES):
+                            got += chunk
                 except _INTERRUPTED:
                     interruptions += 1
                     if interruptions == _MAX_INTERRUPTIONS:
                         raise
                 else:
-                    # An answer without a length may end early, or be all of the object.
+                    # A response without a length may end early, or contain the whole object.
                     interruptions += len(got) != end - start
                     if len(got) > end - start or interruptions == _MAX_INTERRUPTIONS:
                         raise StorageUnavailableError(
@@ -182,18 +184,20 @@ class ObjectStore:
             Bucket=self.bucket,
             Key=head.key,
             Range=f"bytes={start}-{end - 1}",
-            # S3 refuses, rather than mixes, bytes of an object that was replaced.
+            # If the object has been replaced, S3 responds with an error instead of other bytes.
             IfMatch=f'"{head.etag}"',
         )
-        # An answer without a length is read until it ends, and `part` goes on where that was.
+        # A response without a length is read until it ends; `part` then requests the rest.
         if answer.get("ContentLength", end - start) != end - start:
             answer["Body"].close()
-            raise StorageUnavailableError(f"{head.key}: S3 returned another range than requested.")
+            raise StorageUnavailableError(
+                f"{head.key}: S3 returned a range that was not requested."
+            )
         return answer["Body"]
 
     def download(self, key: str, path: Path) -> None:
-        """The object's bytes into `path`, streamed; repeated, a few times, where they are fewer or
-        more than HEAD says."""
+        """Streams the object into `path`. Retries a few times if the size differs from the response
+        to HEAD."""
         for attempt in range(1, _MAX_INTERRUPTIONS + 1):
             with storage_errors(f"downloading {key}"):
                 try:
@@ -218,9 +222,9 @@ class ObjectStore:
         content_type: str = "video/mp4",
         tags: str = "",
     ) -> None:
-        """The file at `path` under `key`: streamed, and there whole or not at all.
+        """Streams the file at `path` to `key`; the object appears complete or not at all.
 
-        `tags` has the form of a query, `name=value&…`; the bucket's lifecycle rules use it.
+        `tags` has the form of a URL query, `name=value&…`; the bucket's lifecycle rules use it.
         """
         extra: dict[str, Any] = {"ContentType": content_type, "Metadata": metadata}
         if tags:
@@ -229,7 +233,7 @@ class ObjectStore:
             self.client.upload_file(str(path), self.bucket, key, ExtraArgs=extra, Config=_TRANSFER)
 
     def put_text(self, text: str, key: str, metadata: dict[str, str], content_type: str) -> None:
-        """A small text under `key`."""
+        """Stores a small text under `key`."""
         with storage_errors(f"uploading {key}"):
             self.client.put_object(
                 Bucket=self.bucket,
@@ -239,27 +243,46 @@ class ObjectStore:
                 Metadata=metadata,
             )
 
+    def replace_text(self, text: str, key: str, content_type: str, etag: str | None) -> str | None:
+        """A small text under `key`, if the object there still has this ETag; None: if there is no
+        object. Returns the new ETag, or None where another writer was faster."""
+        condition: dict[str, Any] = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+        with storage_errors(f"uploading {key}"):
+            try:
+                answer = self.client.put_object(
+                    Bucket=self.bucket,
+                    Key=key,
+                    Body=text.encode(),
+                    ContentType=f"{content_type}; charset=utf-8",
+                    **condition,
+                )
+            except ClientError as error:
+                if error_code(error) in (*_REPLACED, *_MISSING, *_RACED):
+                    return None
+                raise
+        return answer["ETag"].strip('"')
+
     def delete(self, key: str) -> None:
-        """Delete the object, if it exists."""
+        """Deletes the object if it exists."""
         with storage_errors(f"deleting {key}"):
             self.client.delete_object(Bucket=self.bucket, Key=key)
 
 
 @contextmanager
 def _source_errors(name: str) -> Iterator[None]:
-    """Turn S3's errors about a source into those that say what is wrong with it."""
+    """Converts S3's errors about a source to errors that describe its problem."""
     try:
         yield
     except ClientError as error:
         if error_code(error) in _MISSING:
-            raise SourceNotFoundError(f"{name} is not there.") from None
+            raise SourceNotFoundError(f"{name} does not exist.") from None
         if error_code(error) in _REPLACED:
             raise SourceChangedError(
-                f"{name} was replaced while it was read.", "Start again."
+                f"{name} was replaced while it was read.", "Start the run again."
             ) from None
         raise
-    except _SILENT:
-        raise DeadlineExceededError(f"Reading {name}: S3 did not answer in time.") from None
+    except _TIMEOUTS:
+        raise DeadlineExceededError(f"Reading {name}: S3 did not respond in time.") from None
 
 
 _TRANSFER = TransferConfig(
@@ -268,24 +291,23 @@ _TRANSFER = TransferConfig(
 
 
 def object_store() -> ObjectStore:
-    """The bucket of the clips."""
+    """The store of the bucket with the clips."""
     return ObjectStore(s3_client(), settings().bucket_name)
 
 
 def shorts_store() -> ObjectStore:
-    """The bucket of the long videos and their shorts."""
+    """The store of the bucket with the long videos and their shorts."""
     return ObjectStore(s3_client(), settings().shorts_bucket_name or settings().bucket_name)
 
 
 def link(objects: ObjectStore, key: str) -> str:
-    """The URL at which a person opens the object `key` in a browser; it holds no secret and does
-    not expire."""
+    """A URL that opens the object in a browser. It contains no secret and does not expire."""
     return public_url(settings(), objects.bucket, key)
 
 
 def public_url(settings: Settings, bucket: str, key: str) -> str:
-    """The object's URL under CLIPFLOW_PUBLIC_URL, where that is set; else at AWS_ENDPOINT_URL,
-    which a local S3 serves without credentials; else in the AWS console, which needs a sign-in."""
+    """The object's URL under CLIPFLOW_PUBLIC_URL if that is set; else under AWS_ENDPOINT_URL, where
+    a local S3 needs no credentials; else in the AWS console, which requires a sign-in."""
     if settings.public_url:
         return f"{settings.public_url.replace('{bucket}', bucket).rstrip('/')}/{quote(key)}"
     if settings.aws_endpoint_url:

@@ -1,4 +1,4 @@
-"""Status records in DynamoDB: every read and every write of one."""
+"""Status records in DynamoDB."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -34,7 +34,8 @@ BY_STATUS = "by-status"
 
 @dataclass(frozen=True)
 class Claim:
-    """Whether a run may work on a record; if not, `owner` is the run that is working on it."""
+    """The result of a claim; if it was not granted, `owner` is the run that is working on the
+    record."""
 
     granted: bool
     owner: str | None = None
@@ -42,7 +43,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class ClaimedRecord:
-    """A record that a run has claimed and not finished; `since` as the record has it."""
+    """A record that a run has claimed and not finished; `since` is its `updatedAt`."""
 
     keys: RecordKeys
     owner: str
@@ -51,8 +52,8 @@ class ClaimedRecord:
 
 @dataclass(frozen=True)
 class RecordStore:
-    """The records of clips and tracks. Every method raises StorageUnavailableError if DynamoDB
-    does not answer as it should."""
+    """The records of clips, shorts and tracks. Every method raises StorageUnavailableError if
+    DynamoDB fails."""
 
     table: "Table"
 
@@ -92,11 +93,15 @@ class RecordStore:
         initial_attributes: Mapping[str, Any] | None = None,
         dead_owner: str | None = None,
     ) -> Claim:
-        """Set In Progress: make `run_id` the record's owner, unless another run is working on it.
+        """Set In Progress: makes `run_id` the record's owner, unless another run is working on it.
 
-        `initial_attributes` are set where the record has none of that name. A second claim of the
-        same run is granted and changes nothing. Raises InvalidInputError if there is no record
-        and no `initial_attributes` to create one from.
+        A second claim by the same run is granted and changes nothing.
+
+        Args:
+            initial_attributes: are set if the record has no attributes with these names.
+            dead_owner: a run that has ended; its claim is replaced.
+
+        Raises InvalidInputError if there is no record and no `initial_attributes` to create it.
         """
         attributes = None if initial_attributes is None else _decimals(initial_attributes)
         update = transitions.claim(run_id, _now(), attributes, dead_owner)
@@ -112,30 +117,32 @@ class RecordStore:
         return Claim(granted=owner == run_id, owner=owner)
 
     def complete(self, keys: RecordKeys, run_id: str, result: Model) -> None:
-        """Set Complete. Raises OwnershipLostError if another run owns the record by now."""
+        """Set Complete. Raises OwnershipLostError if another run owns the record now."""
         self._finish(keys, transitions.complete(run_id, _now(), _attributes(result)), run_id)
 
     def fail(
         self, keys: RecordKeys, run_id: str, failure: Failure, result: Model | None = None
     ) -> None:
-        """Set Failed. Raises OwnershipLostError if another run owns the record by now."""
+        """Set Failed. Raises OwnershipLostError if another run owns the record now."""
         update = transitions.fail(run_id, _now(), failure, _attributes(result))
         self._finish(keys, update, run_id)
 
     def fail_unclaimed(self, keys: RecordKeys, run_id: str, failure: Failure) -> bool:
-        """Set Failed, by a run that ended before it claimed the record. Returns whether it did:
-        False if there is no record, or another run has claimed it."""
+        """Set Failed, for a run that ended before it claimed the record.
+
+        Returns False, without a change, if there is no record or another run has claimed it.
+        """
         update = transitions.fail_unclaimed(run_id, _now(), failure)
         return self._apply(keys, update) is None
 
     def is_unclaimed(self, keys: RecordKeys) -> bool:
-        """Whether no run has claimed the record yet; also true where there is no record."""
+        """Whether no run has claimed the record yet; also true without a record."""
         return self._item(keys).get("status") in (None, ClipStatus.DETECTED, ClipStatus.PENDING)
 
     def in_progress(self, before: datetime) -> Iterator[ClaimedRecord]:
-        """Every record that has been in progress since before then, the longest first.
+        """The records that have been in progress since before `before`, oldest first.
 
-        Read from an index, which may be some seconds behind the table.
+        They are read from an index, which may be some seconds behind the table.
         """
         since = Key("updatedAt").lt(transitions.timestamp(before))
         condition = Key("status").eq(ClipStatus.IN_PROGRESS.value) & since
@@ -145,7 +152,7 @@ class RecordStore:
                 yield ClaimedRecord(keys, str(item.get("flowRunId", "")), str(item["updatedAt"]))
 
     def _item(self, keys: RecordKeys) -> Mapping[str, Any]:
-        """The item as it is; empty if there is none."""
+        """The item with DynamoDB's types; empty if there is none."""
         with storage_errors(f"reading the record of {keys.label}"):
             return self.table.get_item(Key=keys.record, ConsistentRead=True).get("Item", {})
 
@@ -153,8 +160,7 @@ class RecordStore:
         old = self._apply(keys, update)
         if old is None:
             return
-        # The SDK tries again when DynamoDB's answer is lost, so the write may have been done
-        # already.
+        # The SDK retries if DynamoDB's response is lost, so this write may already have been done.
         if old.get("flowRunId") == run_id and old.get("status") == update.sets["status"]:
             return
         raise OwnershipLostError(
@@ -163,7 +169,7 @@ class RecordStore:
         )
 
     def _apply(self, keys: RecordKeys, update: transitions.Update) -> Mapping[str, Any] | None:
-        """None when written; else, where the condition did not hold, the item as it is."""
+        """Writes an update. Returns None, or the current item if the condition is not met."""
         with storage_errors(f"updating the record of {keys.label}"):
             try:
                 answer = self.table.update_item(
@@ -194,7 +200,7 @@ class RecordStore:
 
 
 def plain(value: Any) -> Any:
-    """DynamoDB's Decimals as int or float, so that a model sees what JSON would show."""
+    """A value with DynamoDB's Decimals as int or float, as in JSON."""
     match value:
         case Decimal():
             return int(value) if value == value.to_integral_value() else float(value)
@@ -206,7 +212,7 @@ def plain(value: Any) -> Any:
 
 
 def _attributes(model: Model | None) -> dict[str, Any]:
-    """The model as DynamoDB takes it, without what is None."""
+    """The model's fields as DynamoDB attributes, without those that are None."""
     return _decimals(model.model_dump(mode="json", exclude_none=True)) if model else {}
 
 
@@ -226,37 +232,37 @@ def _now() -> str:
 
 
 def record_store() -> RecordStore:
-    """The table of the settings."""
+    """The store of the table that the settings name."""
     return RecordStore(records_table())
 
 
 def _emit_record_metric(
     keys: RecordKeys, written: Mapping[str, Any], before: Mapping[str, Any]
 ) -> None:
-    """Emit the metric of an update: `written` is what it set, `before` what it replaced."""
-    about = {
+    """Emits the metric of an update: `written` are the new values, `before` the replaced ones."""
+    context = {
         "job": "clips" if isinstance(keys, ClipKeys) else "shorts",
         **{name: value for name in CONTEXT_FIELDS if (value := getattr(keys, name, None))},
     }
     if written["status"] == ClipStatus.COMPLETE:
         seconds, size = _seconds(before.get("updatedAt"), written["updatedAt"]), _bytes(written)
         message = f"{keys.label} is complete after {seconds} s: {size} bytes."
-        emit_metric(RECORD_COMPLETE, message, seconds=seconds, bytes=size, **about)
+        emit_metric(RECORD_COMPLETE, message, seconds=seconds, bytes=size, **context)
     elif written["status"] == ClipStatus.FAILED:
         error = written["processingError"]
         message = f"{keys.label} failed: {error['message']}"
-        emit_metric(RECORD_FAILED, message, code=str(error["code"]), **about)
+        emit_metric(RECORD_FAILED, message, code=str(error["code"]), **context)
 
 
-def _seconds(claimed: object, over: str) -> int:
-    """Seconds between two times of a record, which are written to the second."""
+def _seconds(claimed: object, ended: str) -> int:
+    """The seconds between two times of a record."""
     if not isinstance(claimed, str):
         return 0
-    passed = datetime.fromisoformat(over) - datetime.fromisoformat(claimed)
+    passed = datetime.fromisoformat(ended) - datetime.fromisoformat(claimed)
     return max(0, round(passed.total_seconds()))
 
 
 def _bytes(made: Mapping[str, Any]) -> int:
-    """The size of the clip, or of all shorts that were made."""
+    """The size of the clip, or of all shorts that were made, in bytes."""
     sizes = [made.get("fileSize"), *(short.get("fileSize") for short in made.get("shorts", []))]
     return sum(int(size) for size in sizes if size)

@@ -1,1 +1,1 @@
-"""What a run says of itself: log lines, measured lines, spans. It knows nothing of Prefect."""
+"""Log lines, metric events and traces of a run, without Prefect."""

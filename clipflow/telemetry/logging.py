@@ -1,4 +1,4 @@
-"""Log records as JSON, one object a line, and among them the metric events that infra/ counts."""
+"""Log records as lines of JSON, including the metric events that `infra/` counts."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from clipflow.domain.errors import redact
 
-# Fields that say which work a line belongs to; each is there where it is known.
+# The fields that identify the work of a line. Each is written if it is known.
 CONTEXT_FIELDS = (
     "tenant_id",
     "episode_id",
@@ -24,19 +24,19 @@ ContextReader = Callable[[logging.LogRecord], Mapping[str, str]]
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a log record as one line of JSON, with the context that `read_context` finds."""
+    """Formats a log record as one line of JSON, with the context from `read_context`."""
 
     def __init__(self, read_context: ContextReader) -> None:
         super().__init__()
         self._read_context = read_context
 
     def format(self, record: logging.LogRecord) -> str:
-        # What is not JSON is written as text, so that no line is lost because of its contents.
+        # Values without a JSON form are written as text, because no line may be lost.
         return json.dumps(log_entry(record, self._read_context(record)), default=str)
 
 
 def log_entry(record: logging.LogRecord, context: Mapping[str, str]) -> dict[str, Any]:
-    """The object of one line, in the order that a person reads it, without secrets."""
+    """The JSON object of one line, ordered for reading, with secrets redacted."""
     fields: Mapping[str, Any] = getattr(record, "fields", {})
     values: dict[str, Any] = {
         "timestamp": timestamp(record.created),
@@ -80,16 +80,16 @@ class MetricEvent(NamedTuple):
     fields: tuple[str, ...]
 
 
-# `job` is `clips` or `shorts`; seconds since the claim; bytes of what was made.
+# `job` is `clips` or `shorts`, `seconds` the time since the claim, `bytes` the size of the result.
 RECORD_COMPLETE = MetricEvent("record_complete", ("job", "seconds", "bytes"))
 # `code` is one of `clipflow.domain.errors.FailureCode`.
 RECORD_FAILED = MetricEvent("record_failed", ("job", "code"))
-# Of making it: seconds, bytes of the source read for it, CPU-seconds of ffmpeg and of Python;
-# `cut_way` is `smart` or `encoded`.
+# `seconds` is the duration of the step, `bytes` the segment's size, `bytes_read` those of the
+# source, `cpu_seconds` that of ffmpeg and Python; `cut_way` is `smart` or `encoded`.
 SEGMENT_MADE = MetricEvent(
     "segment_made", ("seconds", "bytes", "bytes_read", "cpu_seconds", "cut_way")
 )
-# Records in progress, the age of the oldest in seconds, and what the sweep did about lost ones.
+# The records in progress, the age of the oldest in seconds, and how many lost ones were handled.
 SWEEP_ENDED = MetricEvent(
     "sweep_ended", ("in_progress", "oldest_seconds", "started_again", "marked")
 )
@@ -98,10 +98,10 @@ METRIC_EVENTS = (RECORD_COMPLETE, RECORD_FAILED, SEGMENT_MADE, SWEEP_ENDED)
 
 
 def emit_metric(metric: MetricEvent, message: str, **values: Any) -> None:
-    """Log `message`, for people, with the fields of `metric` and any others in `values`.
+    """Logs `message` with the fields of `metric` and any others in `values`.
 
-    The metric filters and alarms in `infra/` read these fields; a test holds both sides together.
-    Raises TypeError if a field is missing, because a filter would then count nothing.
+    The metric filters and alarms in `infra/` read these fields. Raises TypeError if a field is
+    missing, because a filter would then count nothing.
     """
     missing = set(metric.fields) - values.keys()
     if missing:

@@ -1,4 +1,5 @@
-"""Progress of the work, from 0 to 1, reported to a callback. It is almost free without one."""
+"""Progress of the work, from 0 to 1, reported to a callback. It costs almost nothing without
+one."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,25 +7,25 @@ from contextvars import ContextVar
 
 ProgressCallback = Callable[[float], None]
 
-# A thread that the work starts has no callback: what it reports goes nowhere.
+# A new thread has no callback, so its reports have no effect.
 _callback: ContextVar[ProgressCallback | None] = ContextVar("callback", default=None)
 
 
 def report(fraction: float) -> None:
-    """Report that `fraction` (0 to 1) of the work is done, or of the open `portion` of it."""
+    """Reports that `fraction` (0 to 1) of the work, or of the current `portion`, is done."""
     callback = _callback.get()
     if callback is not None:
         callback(min(1.0, max(0.0, fraction)))
 
 
 def is_observed() -> bool:
-    """Whether there is a callback. For work that has to measure its progress first."""
+    """Whether there is a callback; without one, work need not measure its progress."""
     return _callback.get() is not None
 
 
 @contextmanager
 def reporting_to(callback: ProgressCallback) -> Iterator[None]:
-    """Within the block, the progress of this thread goes to `callback`."""
+    """Reports the progress of this thread to `callback` within the block."""
     token = _callback.set(callback)
     try:
         yield
@@ -34,7 +35,7 @@ def reporting_to(callback: ProgressCallback) -> Iterator[None]:
 
 @contextmanager
 def portion(begin: float, end: float) -> Iterator[None]:
-    """Within the block, progress from 0 to 1 counts as `begin` to `end` of the work around it."""
+    """Counts progress from 0 to 1 within the block as `begin` to `end` of the outer work."""
     whole = _callback.get()
     if whole is None:
         yield

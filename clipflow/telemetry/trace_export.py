@@ -1,4 +1,4 @@
-"""The OpenTelemetry SDK of a process; imported only where spans are exported."""
+"""The OpenTelemetry SDK of a process; imported only if spans are exported."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -21,14 +21,14 @@ from opentelemetry.trace import Status
 from clipflow.domain.errors import redact
 from clipflow.domain.events import TraceContext
 
-# From the attributes of a span without a parent to the context of its parent, if it has one.
+# Returns the context of the parent of a span, given the span's attributes; None without a parent.
 Root = Callable[[Mapping[str, Any]], Context | None]
-# A span that begins, and the span above it.
+# Called with a span that starts, and its parent.
 OnStart = Callable[[Span, trace.Span], None]
 # Whether the process may be killed after this span.
 IsLast = Callable[[ReadableSpan], bool]
 _SERVICE = "clipflow"
-# Seconds, instead of 10: where no collector answers, a run waits this long at its end.
+# Seconds, instead of 10, because a run waits this long at its end if no collector responds.
 _TIMEOUT = 3
 _FLUSH_MILLISECONDS = 3000
 # The SDK's name for a service that has none.
@@ -41,7 +41,7 @@ def install(
     root: Root | None,
     next_span: ContextVar[TraceContext | None],
 ) -> None:
-    """Set this process's tracer provider, from the standard variables; see `tracing.configure`."""
+    """Sets this process's tracer provider from the standard variables; see `tracing.configure`."""
     provider = Provider(resource=_resource(), id_generator=SpanIds(next_span), root=root)
     provider.add_span_processor(BatchSpanProcessor(_exporter()))
     provider.add_span_processor(SpanHooks(provider, on_start, is_last))
@@ -49,7 +49,8 @@ def install(
 
 
 class SpanHooks(SpanProcessor):
-    """Calls `on_start` for each span, and flushes `provider` after a span that `is_last`."""
+    """Calls `on_start` for each span, and flushes `provider` after a span for which `is_last` is
+    true."""
 
     def __init__(
         self, provider: TracerProvider, on_start: OnStart | None, is_last: IsLast | None
@@ -66,13 +67,13 @@ class SpanHooks(SpanProcessor):
 
 
 class Exporter(OTLPSpanExporter):
-    """The SDK's exporter, without secrets: Prefect puts errors on its spans unredacted."""
+    """The SDK's exporter, with secrets redacted, since Prefect's spans have unredacted errors."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        return super().export([_clean(span) for span in spans])
+        return super().export([_redacted_span(span) for span in spans])
 
 
-def _clean(span: ReadableSpan) -> ReadableSpan:
+def _redacted_span(span: ReadableSpan) -> ReadableSpan:
     events = [Event(each.name, _redacted(each.attributes), each.timestamp) for each in span.events]
     status = Status(span.status.status_code, redact(span.status.description or "") or None)
     return ReadableSpan(
@@ -109,7 +110,7 @@ def _resource() -> Resource:
 
 
 class SpanIds(RandomIdGenerator):
-    """Random ids, but for a span whose ids `next_span` holds."""
+    """Generates random ids, except for a span whose ids are in `next_span`."""
 
     def __init__(self, next_span: ContextVar[TraceContext | None]) -> None:
         self._next_span = next_span

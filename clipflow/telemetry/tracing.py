@@ -1,4 +1,4 @@
-"""OpenTelemetry spans of the work, with what it took. They cost nothing where no SDK is set up."""
+"""OpenTelemetry spans of the work, with its cost. Without an SDK they cost almost nothing."""
 
 import os
 import time
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 TRACER = "clipflow"
 _PREFIX = "clipflow."
-# OpenTelemetry specification, OTLP exporter configuration: either names the collector.
+# Either names the collector (OpenTelemetry specification, OTLP exporter configuration).
 _COLLECTOR_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-# What is handed on to other machines of where spans go. OTLP's headers may hold a key, so they are
-# not among it.
+# The settings that other machines get too. OTLP's headers are not included, since they may contain
+# a key.
 PROPAGATED_SETTINGS = (
     *_COLLECTOR_VARIABLES,
     "OTEL_EXPORTER_OTLP_TIMEOUT",
@@ -36,7 +36,7 @@ PROPAGATED_SETTINGS = (
 
 @dataclass
 class Work:
-    """What a span's work has taken so far; CPU seconds include those of the spans below it."""
+    """The cost of a span's work so far; CPU seconds include those of its child spans."""
 
     bytes_read: int = 0
     bytes_written: int = 0
@@ -45,15 +45,16 @@ class Work:
 
 
 _works: ContextVar[tuple[Work, ...]] = ContextVar("works", default=())
-# The ids that the next span is to have, where they are given.
-next_span: ContextVar[TraceContext | None] = ContextVar("place", default=None)
+# The ids of the next span, if they are given.
+next_span: ContextVar[TraceContext | None] = ContextVar("next_span", default=None)
 
 
 @contextmanager
 def span(name: str) -> Iterator[Work]:
-    """A span around the block, below the one that is open. The block adds to the `Work` it gets.
+    """A span for the block, as a child of the current one; yields the `Work` to which the block
+    adds.
 
-    The CPU time of this thread is added here, that of programs by `add_cpu_seconds`.
+    The CPU time of this thread is added here, that of other programs by `add_cpu_seconds`.
     """
     outer, work = _works.get(), Work()
     token, began = _works.set((*outer, work)), time.thread_time()
@@ -74,13 +75,13 @@ def span(name: str) -> Iterator[Work]:
 
 
 def add_cpu_seconds(cpu_seconds: float) -> None:
-    """Add the CPU time of a program that the open work has started."""
+    """Adds the CPU time of a program to all current spans."""
     for work in _works.get():
         work.cpu_seconds += cpu_seconds
 
 
 def counting_bytes(fetch: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
-    """`fetch`, which also adds its bytes to the innermost work that is open in this thread."""
+    """`fetch` that also adds its bytes to the innermost current span of this thread."""
 
     def fetched(start: int, end: int) -> bytes:
         data = fetch(start, end)
@@ -92,7 +93,7 @@ def counting_bytes(fetch: Callable[[int, int], bytes]) -> Callable[[int, int], b
 
 
 def work_attributes(work: Work) -> dict[str, str | int | float]:
-    """Span attributes of `work`, without those that are unknown or zero."""
+    """The span attributes of `work`, without those that are empty or zero."""
     values = {field.name: getattr(work, field.name) for field in fields(work)}
     return {
         f"{_PREFIX}{name}": round(value, 3) if isinstance(value, float) else value
@@ -102,9 +103,9 @@ def work_attributes(work: Work) -> dict[str, str | int | float]:
 
 
 def context_attributes(values: dict[str, str]) -> dict[str, str]:
-    """Span attributes for the context of the work: `clip_id` becomes `clipflow.clip_id`.
+    """The span attributes for the context of the work: `clip_id` becomes `clipflow.clip_id`.
 
-    Without `trace_id`, which a span has anyway.
+    `trace_id` is omitted, since each span has it.
     """
     return {f"{_PREFIX}{name}": value for name, value in values.items() if name != "trace_id"}
 
@@ -112,7 +113,7 @@ def context_attributes(values: dict[str, str]) -> dict[str, str]:
 def record_past_span(
     name: str, at: TraceContext, caller: TraceContext | None, began: float, values: dict[str, str]
 ) -> None:
-    """Record a span with the ids of `at`, from `began` (seconds since 1970) until now."""
+    """Records a span with the ids of `at`, from `began` (seconds since 1970) until now."""
     token = next_span.set(at)
     try:
         opened = trace.get_tracer(TRACER).start_span(
@@ -138,13 +139,13 @@ def context_below(at: TraceContext | None) -> Context:
 
 
 def current_trace_id() -> str:
-    """The trace id of the span that is open, 32 hexadecimal digits; empty without one."""
+    """The trace id of the current span as 32 hexadecimal digits; empty without a span."""
     context = trace.get_current_span().get_span_context()
     return f"{context.trace_id:032x}" if context.is_valid else ""
 
 
 def is_enabled(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether a collector is named, and traces are not switched off."""
+    """Whether the environment names a collector and does not disable traces."""
     return (
         any(environment.get(name) for name in _COLLECTOR_VARIABLES)
         and environment.get("OTEL_SDK_DISABLED", "").lower() != "true"
@@ -157,11 +158,14 @@ def configure(
     is_last: "IsLast | None" = None,
     root: "Root | None" = None,
 ) -> None:
-    """Export this process's spans to the collector that the environment names, if any.
+    """Exports this process's spans to the collector that the environment names, if any.
 
-    `on_start` is called with each span that begins and the span above it; after a span of which
-    `is_last` is true, everything is sent at once, as it is when the process ends; `root` finds the
-    parent of a span that has none. The SDK is imported here only: it takes a fifth of a second.
+    The SDK is imported only here, since that takes a fifth of a second.
+
+    Args:
+        on_start: called with each span that starts, and its parent. is_last: whether all spans are
+        to be sent at once after this one, because the process may end. root: finds the parent of a
+        span that has none.
     """
     if is_enabled():
         from clipflow.telemetry.trace_export import install

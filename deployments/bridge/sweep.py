@@ -8,7 +8,7 @@ It handles these cases:
   once, unless that cannot help, and marks the record as failed, since no worker may be running.
 - A run has failed, and the run of `mark-failed` that should have updated its record failed too. The
   sweep updates the record.
-- The second run for an event has failed, and its clips have no record yet. The sweep sends the
+- The second run for an event has failed, and some of its clips have no record. The sweep sends the
   event to the dead-letter queue.
 """
 

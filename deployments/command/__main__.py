@@ -70,6 +70,10 @@ AudioTrack = Annotated[
     str | None,
     typer.Option(metavar="TRACK", help="The sound: a number from 0, or its language."),
 ]
+OfShort = Annotated[
+    list[str] | None, typer.Option(metavar="N=TEXT", help="Of short N; empty: as it was chosen.")
+]
+Numbers = Annotated[list[str] | None, typer.Option(metavar="N", help="Short N; again for more.")]
 JobId = Annotated[
     str | None,
     typer.Argument(
@@ -118,6 +122,12 @@ TRANSCRIBE = examples(
     ("clipflow transcribe talk.mp4", "talk.srt, .vtt, .txt, .words.json"),
     ("clipflow transcribe *.mp3 --language de", "many, all in German"),
     ("clipflow transcribe talk.mp4 --json", "for a program"),
+)
+EDIT = examples(
+    ("clipflow edit talk", "the shorts, their numbers and edits"),
+    ('clipflow edit talk --title 2="Another"', "renders nothing"),
+    ("clipflow edit talk --trim 1=0,-2.4 --render", "the first ends earlier"),
+    ("clipflow edit talk --replace Jon=John --refuse 3", "both at once"),
 )
 STATUS = examples(
     ("clipflow status", "the last jobs"),
@@ -184,6 +194,10 @@ def shorts(
         ),
     ] = None,
     speaker_track: SpeakerTrack = None,
+    edits: Annotated[
+        Path | None,
+        typer.Option(callback=_existing_file, metavar="FILE", help="Changes of words and shorts."),
+    ] = None,
     out: Out = OUT,
     debug_framing: Annotated[
         bool,
@@ -214,11 +228,17 @@ def shorts(
             values["speaker_tracks"] = dict.fromkeys(tracks, 0)
         config = ShortsConfig.read(values, "the options")
         check_video(video, config.audio_track)
+        if edits:
+            from clipflow.jobs.edits import parse_edits
+
+            parse_edits(edits.read_bytes(), str(edits))
         check_folder(out, short_files(video, count))
         with connect(output, may_start=True):
             from deployments.command.shorts import make_shorts, write_debug_videos
 
-            results = make_shorts(video, config, background, subtitles, tracks, out, force, output)
+            results = make_shorts(
+                video, config, background, subtitles, tracks, edits, out, force, output
+            )
             if debug_framing:
                 write_debug_videos(video, config, results, output)
 
@@ -305,6 +325,72 @@ def transcribe(
         from deployments.command.transcribe import transcribe_files
 
         transcribe_files(files, language, audio_track, _tracks(speaker_track), out, output)
+
+
+@app.command(epilog=EDIT)
+def edit(
+    job: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="As `clipflow status` shows it, or the video's name.",
+            show_default=False,
+        ),
+    ],
+    title: OfShort = None,
+    hook: OfShort = None,
+    description: OfShort = None,
+    trim: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N=S,E", help="Move short N's start and end: 1=0,-2.4 (seconds)."),
+    ] = None,
+    layout: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N=NAME", help="Short N's picture, as of `clipflow shorts`."),
+    ] = None,
+    captions: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N=NAME", help="Short N's captions, as of `clipflow shorts`."),
+    ] = None,
+    approve: Numbers = None,
+    refuse: Numbers = None,
+    reset: Annotated[
+        list[str] | None, typer.Option(metavar="N", help="Take all edits of short N back.")
+    ] = None,
+    replace: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT=TEXT", help="Show other words everywhere: Jon=John."),
+    ] = None,
+    word: Annotated[
+        list[str] | None,
+        typer.Option(metavar="W=TEXT", help="Show another text for word W, from 0."),
+    ] = None,
+    render: Annotated[
+        bool, typer.Option("--render", help="Then make what has changed, and fetch it.")
+    ] = False,
+    out: Out = OUT,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Change words, titles, times, layouts of shorts; approve or refuse them."""
+    with command_output(as_json=as_json, debug=debug) as output:
+        from deployments.command.changes import Changes
+
+        changes = Changes.parse(
+            texts={"title": title, "hook": hook, "description": description},
+            names={"layout": layout, "caption_style": captions},
+            decisions={"approved": approve, "refused": refuse},
+            trim=trim,
+            reset=reset,
+            replace=replace,
+            word=word,
+        )
+        from deployments.command.connect import connect
+
+        with connect(output, may_start=render):
+            from deployments.command.edit import edit_shorts
+
+            edit_shorts(job, changes, out if render else None, output)
 
 
 @app.command(epilog=STATUS)

@@ -10,6 +10,7 @@ from typing import Any, Self
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import ShortsConfig
 from clipflow.domain.timecode import parse_timecode
+from clipflow.jobs.edits import change_edits, overlay, parse_edits
 from clipflow.jobs.transcription import read_transcript
 from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
@@ -56,15 +57,22 @@ class LocalVideo:
         background: Path | None,
         subtitles: Path | None,
         speaker_tracks: Mapping[str, int | Path] = MappingProxyType({}),
+        edits: Path | None = None,
     ) -> None:
         """Uploads the video, unless it exists, its config and its accompanying files.
 
-        Raises InvalidInputError, before anything is uploaded, for subtitles that cannot be read.
+        The file of edits is laid over those that are stored. Raises InvalidInputError, before
+        anything is uploaded, for subtitles or edits that cannot be read.
         """
+        changes = parse_edits(edits.read_bytes(), edits.name).document() if edits else None
         if subtitles:
             read_subtitles(subtitles.read_bytes(), subtitles.name, None)
         upload_once(self.objects, self.path, self.keys.original)
         self._upload_subtitles(subtitles)
+        if changes is not None:
+            change_edits(
+                self.keys, self.objects, lambda now: overlay(now, changes, self.keys.edits)
+            )
         document = config.model_dump(mode="json", exclude_none=True)
         document |= {"user_id": self.keys.user_id, "video_id": self.keys.video_id}
         if background:
@@ -105,6 +113,7 @@ def make_shorts(
     background: Path | None,
     subtitles: Path | None,
     speaker_tracks: Mapping[str, int | Path],
+    edits: Path | None,
     out: Path,
     force: bool,
     output: Output,
@@ -115,16 +124,22 @@ def make_shorts(
     output.document |= {"job": "shorts", "name": video.keys.video_id}
     OutputManifest(out, video.keys).check(short_files(path, config.segment_count))
     with output.spinner(f"Uploading {path.name} as {video.keys.label}"):
-        video.upload(config, background, subtitles, speaker_tracks)
-    run = follow(lambda: start_shorts(video.keys, force), output)[video.keys.video_id]
-    job = JobRun(run, video.keys)
-    results = download_results(video.keys, out, path.stem)
+        video.upload(config, background, subtitles, speaker_tracks, edits)
+    return run_shorts(video.keys, path.stem, out, force, output)
+
+
+def run_shorts(keys: ShortsKeys, name: str, out: Path, force: bool, output: Output) -> Results:
+    """Runs the job, follows it, and downloads its results under `name`, even if a part of the job
+    failed."""
+    run = follow(lambda: start_shorts(keys, force), output)[keys.video_id]
+    job = JobRun(run, keys)
+    results = download_results(keys, out, name)
     _print_results(results, output)
     state = run.state
     message = state.message or "" if state else ""
     output.document |= {"runId": str(run.id), "state": job.state, "message": message}
     if job.has_failed:
-        output.fail(ExitCode.FAILED, f"{job.state}: {job.failure(read_record(video.keys))}")
+        output.fail(ExitCode.FAILED, f"{job.state}: {job.failure(read_record(keys))}")
     else:
         output.line(message)
     return results

@@ -27,8 +27,8 @@ DEAD_LETTER_QUEUE = "clipflow-events-dlq"
 WORK_POOLS = ("clipflow-orchestrate", "clipflow-media", "clipflow-prepare", "clipflow-marks")
 
 # The user's own Prefect and AWS settings are removed, because a profile, a key or a proxy would
-# connect the stack to other servers. So is the setting that disables bytecode, since each flow run
-# would compile Prefect again.
+# connect the stack to other servers. So is the setting that disables bytecode files, because each
+# process would compile Prefect again.
 FOREIGN = (
     "AWS_",
     "PREFECT_API_",

@@ -116,7 +116,7 @@ def test_invalid_messages_go_to_the_dead_letter_queue_without_blocking_others(
         ): "clips",
         json.dumps(envelope(detail={**DETAIL, "clips": [spoken("a\0b")]})): "NUL",
         json.dumps(envelope(detail={**DETAIL, "clips": [spoken("long" * 130_000)]})): "bytes",
-        json.dumps(envelope(detail={**DETAIL, "note": "\ud800"})): "half a character",
+        json.dumps(envelope(detail={**DETAIL, "note": "\ud800"})): "lone surrogate",
         json.dumps(envelope(detail={**DETAIL, "note": "deep"})).replace('"deep"', deep): "nested",
     }
     good = []

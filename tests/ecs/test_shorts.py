@@ -13,8 +13,8 @@ from clipflow.speech import transcriber
 from clipflow.speech.sound import RATE
 from tests.clipflow.speech.conftest import SAMPLE, word_errors
 from tests.ecs.machines import Machines
-from tests.flows.test_generate_shorts import MADE, OBJECTS, subtitles
-from tests.flows.warehouse import CONFIG, Warehouse
+from tests.flows.test_generate_shorts import MADE, OBJECTS
+from tests.flows.warehouse import CONFIG, Warehouse, subtitles
 from tests.made_media import a_machine, make_source
 from tests.programs import eventually
 

@@ -37,7 +37,7 @@ def kill(pid: int) -> None:
 
 
 def run_in(pid: int) -> str:
-    """The id of the flow run in a process; None if the process has ended."""
+    """The id of the flow run in a process; empty without a run or if the process has ended."""
     with suppress(OSError):
         for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
             if entry.startswith(b"PREFECT__FLOW_RUN_ID="):

@@ -17,6 +17,7 @@ from clipflow.storage import aws
 from clipflow.storage.records import RecordStore, record_store
 from flows.generate_clip import generate_clip
 from tests.faulty_proxy import FaultyProxy
+from tests.flows.warehouse import CONFIG, Warehouse, subtitles
 from tests.made_media import make_source
 from tests.programs import PrefectServer, eventually
 
@@ -105,4 +106,22 @@ def episode(
     with temporary_settings({PREFECT_API_URL: prefect_server.url}):
         made = Episode(tmp_path.name, record_store())
         made.put_main(sample)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("talk") / "original.mp4"
+    return make_source(path, seconds=25, sound=("-c:a", "aac"), clicks=True)
+
+
+@pytest.fixture
+def warehouse(
+    proxy: FaultyProxy, prefect_server: PrefectServer, tmp_path: Path, talk: Path
+) -> Iterator[Warehouse]:
+    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
+        made = Warehouse(tmp_path.name)
+        made.put("original.mp4", talk)
+        made.put("original.srt", subtitles())
+        made.put("shorts_config.json", CONFIG)
         yield made

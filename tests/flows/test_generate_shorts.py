@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from clipflow.domain.shorts import ShortsConfig
 from clipflow.jobs.transcription import plan_windows
@@ -17,18 +16,11 @@ from tasks.shorts import choose_moments, render_short
 from tests.clipflow.highlights.model_server import Reply, model_server
 from tests.faulty_proxy import Fault, FaultyProxy
 from tests.flows.test_generate_clip import is_put_of
-from tests.flows.warehouse import CONFIG, Warehouse
+from tests.flows.warehouse import CONFIG, SENTENCES, Warehouse
 from tests.made_media import a_machine, make_source
-from tests.programs import PrefectServer
 
 pytestmark = pytest.mark.slow
 
-SENTENCES = [
-    "One clip holds one idea, and the idea of a clip is told by its title.",
-    "Nobody waits for the good part of a clip to begin, so begin with it.",
-    "Silence is part of what a speaker says, so leave some silence in.",
-    "Captions are for people who watch without sound, and most of them do.",
-]
 MADE = ["Generation in Progress", "Generation Complete"]
 FAILED = ["Generation in Progress", "Generation Failed"]
 OBJECTS = {
@@ -40,36 +32,10 @@ OBJECTS = {
     "thumbnail.png",
     "important_segments_videos.json",
     "index.html",
+    *(f"reframe/segment_{n}.json" for n in (1, 2)),
     *(f"important-segment-videos/segment_{n}.{kind}" for n in (1, 2) for kind in ("mp4", "srt")),
     *(f"videos-cropped-stacked/segment_{n}_cropped_stacked.mp4" for n in (1, 2)),
 }
-
-
-def subtitles() -> str:
-    """Four sentences of five seconds, a second of silence after each."""
-    cues = (
-        f"{n + 1}\n00:00:{6 * n:02},500 --> 00:00:{6 * n + 5:02},500\n{text}\n"
-        for n, text in enumerate(SENTENCES)
-    )
-    return "\n".join(cues)
-
-
-@pytest.fixture(scope="session")
-def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("talk") / "original.mp4"
-    return make_source(path, seconds=25, sound=("-c:a", "aac"), clicks=True)
-
-
-@pytest.fixture
-def warehouse(
-    proxy: FaultyProxy, prefect_server: PrefectServer, tmp_path: Path, talk: Path
-) -> Iterator[Warehouse]:
-    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
-        made = Warehouse(tmp_path.name)
-        made.put("original.mp4", talk)
-        made.put("original.srt", subtitles())
-        made.put("shorts_config.json", CONFIG)
-        yield made
 
 
 @pytest.fixture
@@ -236,7 +202,7 @@ def test_a_moment_that_cannot_be_cut_does_not_fail_others(
     assert best in error
     # The page names it, and the thumbnail shows the best remaining moment.
     assert best in warehouse.text("index.html")
-    missing = {"important-segment-videos/segment_1.srt", best}
+    missing = {"important-segment-videos/segment_1.srt", best, "reframe/segment_1.json"}
     missing |= {"videos-cropped-stacked/segment_1_cropped_stacked.mp4"}
     assert OBJECTS - warehouse.names() == missing
     proxy.faults = []

@@ -11,7 +11,22 @@ from clipflow.storage.objects import shorts_store
 from clipflow.storage.records import plain, record_store
 from flows.generate_shorts import generate_shorts
 
+SENTENCES = [
+    "One clip holds one idea, and the idea of a clip is told by its title.",
+    "Nobody waits for the good part of a clip to begin, so begin with it.",
+    "Silence is part of what a speaker says, so leave some silence in.",
+    "Captions are for people who watch without sound, and most of them do.",
+]
 CONFIG = {"segment_count": 2, "target_short_video_duration_in_seconds": 6}
+
+
+def subtitles() -> str:
+    """Four sentences of five seconds, a second of silence after each."""
+    cues = (
+        f"{n + 1}\n00:00:{6 * n:02},500 --> 00:00:{6 * n + 5:02},500\n{text}\n"
+        for n, text in enumerate(SENTENCES)
+    )
+    return "\n".join(cues)
 
 
 class Warehouse:

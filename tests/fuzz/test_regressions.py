@@ -44,8 +44,8 @@ def deep(levels: int) -> Any:
     [
         (deep(400), "deep"),
         (10**30, "64 bits"),
-        ("\ud800", "half a character"),
-        ({"\ud800": 1}, "half a character"),
+        ("\ud800", "lone surrogate"),
+        ({"\ud800": 1}, "lone surrogate"),
     ],
 )
 def test_an_event_with_an_unserializable_extra_field_is_refused(value: Any, why: str) -> None:

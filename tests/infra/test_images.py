@@ -58,7 +58,7 @@ def test_hadolint_finds_nothing(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
-def test_a_build_needs_no_custom_package_index(path: Path) -> None:
+def test_a_dockerfile_names_no_url_and_no_fixed_base_image(path: Path) -> None:
     assert "://" not in path.read_text().replace("[a-z]*://", "")
     bases = [line.split()[1] for line in instructions(path) if line.startswith("FROM ")]
     stages = re.findall(r"^FROM \S+ AS (\S+)", path.read_text(), re.MULTILINE)

@@ -110,7 +110,7 @@ def test_an_unusable_answer_is_requested_three_times(
         (400, ModelRefusedError, "HTTP 400"),
         (401, ModelRefusedError, "OPENAI_API_KEY"),
         (402, ModelRefusedError, "credit"),
-        (403, ModelRefusedError, "right to use"),
+        (403, ModelRefusedError, "access to this model"),
         (404, ModelRefusedError, "openai-chat"),
     ],
 )

@@ -114,7 +114,7 @@ def test_a_source_without_an_index_is_read_from_its_start_and_the_log_says_so(
     head = proxied_reader.put(path)
     probe = proxied_reader.probe(head)
     reading = proxied_reader.read(head, probe, *SPANS[0])
-    assert f"{head.key} has no index to seek by: it is read from its start" in caplog.text
+    assert f"{head.key} has no index, so it is read from its start" in caplog.text
     indexed = proxied_reader.put(remuxed(five_minutes, proxied_reader.folder / "indexed.mkv"))
     assert reading.packets == proxied_reader.read(indexed, probe, *SPANS[0]).packets
 
@@ -139,7 +139,7 @@ def test_a_source_that_is_deleted_raises_source_not_found(
     head = proxied_reader.put(five_minutes)
     probe = proxied_reader.probe(head)
     proxied_reader.direct.client.delete_object(Bucket=proxied_reader.direct.bucket, Key=head.key)
-    with pytest.raises(SourceNotFoundError, match=f"{head.key} is not there"):
+    with pytest.raises(SourceNotFoundError, match=f"{head.key} does not exist"):
         proxied_reader.read(head, probe, *SPANS[1])
 
 
@@ -192,7 +192,7 @@ def test_storage_that_does_not_answer_raises_deadline_exceeded() -> None:
             config=Config(read_timeout=0.2, retries={"total_max_attempts": 2}),
         )
         with pytest.raises(
-            DeadlineExceededError, match=r"Reading it\.mp4: S3 did not answer in time"
+            DeadlineExceededError, match=r"Reading it\.mp4: S3 did not respond in time"
         ):
             ObjectStore(client, "bucket").part(ObjectHead("it.mp4", "e", 9, {}), 0, 9)
 

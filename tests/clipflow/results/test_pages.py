@@ -77,7 +77,7 @@ def test_a_short_without_a_title_has_a_heading_all_the_same() -> None:
 def test_a_failed_short_shows_error_and_remedy_without_a_video() -> None:
     text = page(made(1, 1), Short.failed(2, KEYS.short(2), moment(4), FAILURE))
     assert FAILURE.message in text
-    assert "Start it again: only what failed is made." in text
+    assert "Start the run again: only the failed shorts are made." in text
     assert "segment_2" not in text
     assert "1 short, 0:05 in all; <strong>1 not made</strong>" in text
 

@@ -1,0 +1,193 @@
+"""`edits.json`: what a person changes about a video's words and shorts, as one strict document.
+
+Words are named by their numbers in `original.words.json`, from 0, with the text that is found
+there, so that an edit which was made for another transcript is noticed. Shorts are named by the
+`id` of their moment. Everything is in objects by name, so that the edits of two people can be
+merged field by field.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+from unicodedata import category
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from clipflow.domain.layouts import Layout
+from clipflow.domain.model import Model
+from clipflow.domain.shorts import CaptionStyle, Decision, MomentId
+from clipflow.domain.transcript import Seconds, split_words
+
+# Bounds of one document. Ten hours of speech are about 100 000 words.
+MAX_BYTES = 4 << 20
+_MAX_WORDS, _MAX_REPLACEMENTS, _MAX_SHORTS, _MAX_VIEWS = 20_000, 500, 2000, 100
+# Characters. A description is as long as YouTube's limit; a title is one line of a phone or two.
+_WORD, _TITLE, _HOOK, _DESCRIPTION = 100, 200, 200, 5000
+# Unicode's embeddings, overrides and isolates, which reorder the text that follows them.
+_REORDERING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+# Unicode's categories of control characters, lone surrogates and line separators.
+_CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
+
+
+def _line(value: str) -> str:
+    if any(category(character) in _CONTROLS for character in value):
+        raise ValueError("a text has one line and no control characters")
+    return _ordered(value)
+
+
+def _lines(value: str) -> str:
+    if any(category(c) in _CONTROLS for c in value if c not in "\n\t"):
+        raise ValueError("a text has no control characters")
+    return _ordered(value)
+
+
+def _ordered(value: str) -> str:
+    if _REORDERING.search(value):
+        raise ValueError("a text has no characters that reorder others (U+202A-202E, U+2066-2069)")
+    return value
+
+
+def _said(value: str) -> str:
+    if not value.strip():
+        raise ValueError("a text has more than blanks")
+    return value
+
+
+_Word = Annotated[str, Field(min_length=1, max_length=_WORD), AfterValidator(_line)]
+# Empty: the word is not shown.
+_Correction = Annotated[str, Field(max_length=_WORD), AfterValidator(_line)]
+_Phrase = Annotated[_Word, AfterValidator(_said)]
+_Number = Annotated[int, Field(strict=True, ge=0, lt=10_000_000)]
+# A word's number as the name of a field.
+_WordName = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,6})$")]
+_Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
+
+
+_Title = Annotated[str, Field(max_length=_TITLE), AfterValidator(_line), AfterValidator(_said)]
+_Hook = Annotated[str, Field(max_length=_HOOK), AfterValidator(_line)]
+_Description = Annotated[str, Field(max_length=_DESCRIPTION), AfterValidator(_lines)]
+
+
+class _Strict(Model):
+    """A model in snake case, as `shorts_config.json` has it, that refuses unknown fields."""
+
+    model_config = ConfigDict(alias_generator=None, extra="forbid")
+
+
+class WordCorrection(_Strict):
+    """Another text for one word; empty if the word is not to be shown. `original` is the
+    transcript's text of the word: if it is another by now, the correction is not applied."""
+
+    original: _Word
+    text: _Correction
+
+
+class WordSpan(_Strict):
+    """The words `first` to `last`, both included. `first_word` and `last_word` are the texts that
+    the transcript has for them: if one is another by now, the span is not applied."""
+
+    first: _Number
+    last: _Number
+    first_word: _Word | None = None
+    last_word: _Word | None = None
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        if self.first > self.last:
+            raise ValueError("first must not be after last")
+        return self
+
+
+class Place(_Strict):
+    """A point of the source's picture, in shares of its width and height from the upper left."""
+
+    x: _Share
+    y: _Share
+
+
+class View(_Strict):
+    """What is shown from `start` to `end`, in seconds of the video: a person, by number from 1,
+    from the left among the people who are seen then; or the place that the crop is centred on."""
+
+    start: Seconds
+    end: Seconds
+    person: Annotated[int, Field(strict=True, ge=1, le=16)] | None = None
+    place: Place | None = None
+
+    @model_validator(mode="after")
+    def _is_one_view(self) -> Self:
+        if self.start >= self.end:
+            raise ValueError("start must be before end")
+        if (self.person is None) == (self.place is None):
+            raise ValueError("a view has either person or place")
+        return self
+
+
+class ShortEdit(_Strict):
+    """What a person has changed about one short; what is absent is as it was chosen."""
+
+    decision: Decision | None = None
+    span: WordSpan | None = None
+    title: _Title | None = None
+    hook: _Hook | None = None
+    description: _Description | None = None
+    layout: Layout | None = None
+    caption_style: CaptionStyle | None = None
+    tighten: Annotated[bool, Field(strict=True)] | None = None
+    framing: Annotated[tuple[View, ...], Field(max_length=_MAX_VIEWS)] = ()
+
+
+class Edits(_Strict):
+    """The whole of `edits.json`."""
+
+    version: Literal[1] = 1
+    words: dict[_WordName, WordCorrection] = Field(default_factory=dict, max_length=_MAX_WORDS)
+    # Applied to all words without a correction of their own: from what is heard to what is shown.
+    replacements: dict[_Phrase, _Phrase] = Field(default_factory=dict, max_length=_MAX_REPLACEMENTS)
+    shorts: dict[MomentId, ShortEdit] = Field(default_factory=dict, max_length=_MAX_SHORTS)
+
+    @model_validator(mode="after")
+    def _replaces_words(self) -> Self:
+        for phrase in self.replacements:
+            if len(split_words(phrase)) > _MAX_PHRASE:
+                raise ValueError(f"replacements: {phrase!r} has more than {_MAX_PHRASE} words")
+        return self
+
+    @property
+    def touched(self) -> frozenset[str]:
+        """The ids of the moments that a person has changed anything about."""
+        return frozenset(id for id, edit in self.shorts.items() if edit != ShortEdit())
+
+    def document(self) -> dict[str, Any]:
+        """The document as JSON, without what is absent."""
+        return self.model_dump(mode="json", exclude_none=True, exclude_defaults=True) | {
+            "version": self.version
+        }
+
+
+_MAX_PHRASE = 10
+
+
+def merge(
+    base: Mapping[str, Any], mine: Mapping[str, Any], theirs: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Merge two documents that were both made from `base`, field by field.
+
+    Returns the merged document and the fields that both have changed, to different values, as
+    `shorts.m1000-2000.title`; of those, the document has `mine`.
+    """
+    merged: dict[str, Any] = {}
+    conflicts: list[str] = []
+    for name in dict.fromkeys([*theirs, *mine]):
+        before, ours, other = (each.get(name) for each in (base, mine, theirs))
+        if isinstance(ours, Mapping) and isinstance(other, Mapping):
+            inner = before if isinstance(before, Mapping) else {}
+            merged[name], within = merge(inner, ours, other)
+            conflicts += [f"{name}.{field}" for field in within]
+            continue
+        if ours != before and other not in (before, ours):
+            conflicts.append(name)
+        chosen = other if ours == before else ours
+        if chosen is not None:
+            merged[name] = chosen
+    return merged, conflicts

@@ -1,0 +1,153 @@
+"""The options of `clipflow edit`, as changes of a document of edits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from clipflow.domain.edits import Edits
+from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.shorts import Moment
+from clipflow.domain.transcript import Word
+
+_Values = Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class ShortChange:
+    """Fields of the short called `name`, its number or its id, that get other values; None for the
+    value that was chosen."""
+
+    name: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Trim:
+    """The seconds by which the start and the end of a short move; later, if they are positive."""
+
+    name: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What one call of the command changes, in the order in which it is applied."""
+
+    resets: tuple[str, ...]
+    shorts: tuple[ShortChange, ...]
+    trims: tuple[Trim, ...]
+    replacements: Mapping[str, str]
+    words: Mapping[int, str]
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        texts: Mapping[str, _Values],
+        names: Mapping[str, _Values],
+        decisions: Mapping[str, _Values],
+        trim: _Values,
+        reset: _Values,
+        replace: _Values,
+        word: _Values,
+    ) -> Self:
+        """Read the options. Raises InvalidInputError, which names the option that is not valid.
+
+        `texts` and `names` have by field what `--title`, `--layout` and the like were given;
+        `decisions` the shorts by decision.
+        """
+        shorts = [
+            ShortChange(name, {field: value or None})
+            for field, values in {**texts, **names}.items()
+            for name, value in _pairs(values, f"--{_OPTIONS.get(field, field)}", "N=VALUE")
+        ]
+        shorts += [
+            ShortChange(name, {"decision": decision})
+            for decision, values in decisions.items()
+            for name in values or ()
+        ]
+        return cls(
+            resets=tuple(reset or ()),
+            shorts=tuple(shorts),
+            trims=tuple(_trim(*pair) for pair in _pairs(trim, "--trim", "N=START,END")),
+            replacements=dict(_pairs(replace, "--replace", "TEXT=TEXT")),
+            words={_number(name): text for name, text in _pairs(word, "--word", "W=TEXT")},
+        )
+
+    def apply(self, edits: Edits, moments: Sequence[Moment], words: Sequence[Word]) -> Edits:
+        """The edits with these changes. `words` are those recognised, and `moments` as chosen.
+
+        Raises InvalidInputError for a short or a word that is not there, and for a value that
+        `Edits` refuses.
+        """
+        document = edits.document()
+        shorts: dict[str, dict[str, Any]] = document.setdefault("shorts", {})
+        for name in self.resets:
+            shorts.pop(_moment(name, moments).id or "", None)
+        for change in self.shorts:
+            fields = shorts.setdefault(_moment(change.name, moments).id or "", {})
+            fields.update(change.fields)
+        for trim in self.trims:
+            moment = _moment(trim.name, moments)
+            shorts.setdefault(moment.id or "", {})["span"] = _trimmed(trim, moment, edits, words)
+        document.setdefault("replacements", {}).update(self.replacements)
+        for number, text in self.words.items():
+            if number >= len(words):
+                raise InvalidInputError(f"--word: there is no word {number}.")
+            correction = {"original": words[number].text, "text": text}
+            document.setdefault("words", {})[str(number)] = correction
+        document["shorts"] = {
+            id: kept
+            for id, fields in shorts.items()
+            if (kept := {name: value for name, value in fields.items() if value is not None})
+        }
+        return Edits.read(document, "the edit")
+
+
+# Where an option is called otherwise than the field.
+_OPTIONS = {"caption_style": "captions"}
+
+
+def _pairs(values: _Values, option: str, form: str) -> list[tuple[str, str]]:
+    pairs = []
+    for value in values or ():
+        name, sign, rest = value.partition("=")
+        if not (name.strip() and sign):
+            raise InvalidInputError(f"{option}: {value!r} is not {form}.")
+        pairs.append((name.strip(), rest))
+    return pairs
+
+
+def _trim(name: str, value: str) -> Trim:
+    start, comma, end = value.partition(",")
+    try:
+        moved = float(start or 0), float(end or 0)
+    except ValueError:
+        moved = None
+    if moved is None or not comma or not all(abs(seconds) < 86_400 for seconds in moved):
+        raise InvalidInputError(f"--trim: {value!r} is not START,END in seconds, as 0,-2.4.")
+    return Trim(name, *moved)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 8):
+        raise InvalidInputError(f"--word: {text!r} is not the number of a word, from 0.")
+    return int(text)
+
+
+def _moment(name: str, moments: Sequence[Moment]) -> Moment:
+    for moment in moments:
+        if name in (moment.id, str(moment.index)):
+            return moment
+    there = ", ".join(f"{moment.index} ({moment.id})" for moment in moments)
+    raise InvalidInputError(f"There is no short {name}: there are {there or 'none'}.")
+
+
+def _trimmed(trim: Trim, moment: Moment, edits: Edits, words: Sequence[Word]) -> dict[str, Any]:
+    # Imported here, because it imports boto3, which help and completion do not wait for.
+    from clipflow.jobs.edits import with_edits, words_between
+
+    [now] = with_edits([moment], edits, words, "edits.json")
+    span = words_between(words, float(now.start) + trim.start, float(now.end) + trim.end)
+    return span.model_dump()

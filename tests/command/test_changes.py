@@ -1,0 +1,103 @@
+"""The options of `clipflow edit` as changes of the document."""
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from clipflow.domain.edits import Edits
+from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.shorts import Moment
+from clipflow.domain.transcript import Word
+from deployments.command.changes import Changes
+
+WORDS = [Word(text=f"w{n}", start=n, end=n + 0.6) for n in range(60)]
+MOMENTS = [
+    Moment(
+        id=f"m{start}000-{end}000",
+        index=index,
+        start=Fraction(start),
+        end=Fraction(end),
+        score=1,
+        why="",
+        title="Chosen",
+    )
+    for index, start, end in ((1, 10, 20), (2, 30, 40))
+]
+FIRST, SECOND = (str(moment.id) for moment in MOMENTS)
+
+
+def changed(edits: Edits | None = None, **options: Any) -> dict[str, Any]:
+    names = ("trim", "reset", "replace", "word")
+    changes = Changes.parse(
+        texts={name: options.get(name) for name in ("title", "hook", "description")},
+        names={"layout": options.get("layout"), "caption_style": options.get("captions")},
+        decisions={"approved": options.get("approve"), "refused": options.get("refuse")},
+        **{name: options.get(name) for name in names},
+    )
+    return changes.apply(edits or Edits(), MOMENTS, WORDS).document()
+
+
+def test_a_short_is_named_by_its_number_or_its_id() -> None:
+    found = changed(
+        title=["2=A = B", f"{FIRST}=C"],
+        refuse=["1"],
+        approve=["2"],
+        layout=["2=split"],
+        captions=["2=none"],
+    )
+    assert found == {
+        "version": 1,
+        "shorts": {
+            SECOND: {
+                "title": "A = B",
+                "layout": "split",
+                "caption_style": "none",
+                "decision": "approved",
+            },
+            FIRST: {"title": "C", "decision": "refused"},
+        },
+    }
+    again = changed(Edits.read(found, "it"), title=["2="], reset=["1"])
+    assert again["shorts"].keys() == {SECOND}
+    assert "title" not in again["shorts"][SECOND]
+
+
+def test_a_short_is_trimmed_to_whole_words_from_where_it_is_now() -> None:
+    found = changed(trim=["1=1.2,-2.4"])
+    span = found["shorts"][FIRST]["span"]
+    assert span == {"first": 11, "last": 17, "first_word": "w11", "last_word": "w17"}
+    again = changed(Edits.read(found, "it"), trim=["1=0.0,-2.4"])["shorts"][FIRST]["span"]
+    assert (again["first"], again["last"]) == (11, 15)
+
+
+def test_words_are_replaced_everywhere_or_corrected_by_number() -> None:
+    found = changed(replace=["Jon=John"], word=["7=uh,", "8="])
+    assert found["replacements"] == {"Jon": "John"}
+    assert found["words"] == {
+        "7": {"original": "w7", "text": "uh,"},
+        "8": {"original": "w8", "text": ""},
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"title": ["2"]}, "--title: '2' is not N=VALUE"),
+        ({"captions": ["none"]}, "--captions"),
+        ({"title": ["3=x"]}, "There is no short 3: there are 1 (m10000-20000), 2"),
+        ({"title": ["1=a\u202eb"]}, "shorts.m10000-20000.title"),
+        ({"layout": ["1=../x"]}, "shorts.m10000-20000.layout"),
+        ({"trim": ["1=5"]}, "--trim: '5' is not START,END"),
+        ({"trim": ["1=nan,0"]}, "--trim"),
+        ({"trim": ["1=0,-100"]}, "Nothing is said"),
+        ({"word": ["60=x"]}, "there is no word 60"),
+        ({"word": ["-1=x"]}, "--word"),
+        ({"replace": ["Jon"]}, "--replace"),
+        ({"replace": ["Jon="]}, "replacements"),
+    ],
+)
+def test_a_change_that_is_not_valid_is_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        changed(**options)
+    assert says in str(refused.value)

@@ -1,0 +1,64 @@
+"""`clipflow shorts --edits` and `clipflow edit` against the whole local stack."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.local_stack import RunningStack
+from tests.command.typed import typed
+from tests.flows.warehouse import subtitles
+from tests.made_media import make_source
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+OPTIONS = ("--count", 2, "--seconds", 6, "--aspect", "1:1", "--layout", "fit")
+
+
+def test_a_person_edits_shorts_by_a_file_and_by_options(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    make_source(tmp_path / "talk.mp4", seconds=25, sound=("-c:a", "aac"))
+    (tmp_path / "talk.srt").write_text(subtitles())
+    (tmp_path / "bad.json").write_text('{"shorts": {"m1-2": {"title": 7}}}')
+    (tmp_path / "edits.json").write_text('{"replacements": {"clip": "Zanzibar"}}')
+    shorts = ("shorts", "talk.mp4", "--subtitles", "talk.srt", *OPTIONS, "--json")
+
+    def run(*arguments: object, code: int = 0) -> dict[str, Any]:
+        ended = typed(*arguments, folder=tmp_path, env=stack.env)
+        assert ended.returncode == code, ended.stderr
+        return dict(json.loads(ended.stdout))
+
+    refused = run(*shorts, "--edits", "bad.json", code=2)["error"]
+    assert "bad.json is not valid: shorts.m1-2.title" in refused["message"]
+    made = run(*shorts, "--edits", "edits.json")
+    assert made["error"] is None
+    name, prefix = made["name"], f"klippers_warehouse/local/{made['name']}"
+    client = stack.client("s3")
+
+    def text(key: str) -> str:
+        body = client.get_object(Bucket="clipflow-media", Key=f"{prefix}/{key}")["Body"]
+        return str(body.read().decode())
+
+    told = [text(f"important-segment-videos/segment_{n}.srt") for n in (1, 2)]
+    assert "Zanzibar" in "".join(told)
+    assert not any(" clip " in srt for srt in told)
+
+    edited = run("edit", name, "--title", "2=Another", "--refuse", 1, "--trim", "2=0,-1", "--json")
+    assert [moment["decision"] for moment in edited["moments"]] == ["refused", None]
+    assert edited["moments"][1]["title"] == "Another"
+    assert edited["edits"]["replacements"] == {"clip": "Zanzibar"}
+    assert (edited["stale"], edited["job"], edited["name"]) == ([], "edit", name)
+    # Nothing was rendered yet.
+    assert [short["title"] for short in made["shorts"]] != ["Another"]
+    rendered = run("edit", name, "--render", "--json")
+    [short] = rendered["shorts"]
+    assert short["file"] == "out/talk-2.mp4"
+    assert (short["index"], short["title"]) == (2, "Another")
+    assert short["end"] == edited["moments"][1]["end"] < made["shorts"][1]["end"]
+    assert rendered["message"] == "1 of 2 shorts made, 1 refused."
+    assert (
+        "There is no short 9"
+        in run("edit", name, "--approve", 9, "--json", code=2)["error"]["message"]
+    )

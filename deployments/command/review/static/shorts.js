@@ -76,7 +76,11 @@ export class FieldsView {
     for (const [name, decision] of [["approve", "approved"], ["refuse", "refused"]]) {
       this.input(name).addEventListener("click", () => actions.decide(decision));
     }
-    document.getElementById("fields").addEventListener("submit", (event) => event.preventDefault());
+    const form = document.getElementById("fields");
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("input", (event) => (event.target.dataset.typing = "yes"));
+    // Before the change is acted on, in the capturing phase.
+    form.addEventListener("change", (event) => delete event.target.dataset.typing, true);
   }
 
   input(name) {
@@ -98,6 +102,6 @@ export class FieldsView {
   // What a person is typing is left alone.
   fill(name, value) {
     const input = this.input(name);
-    if (input !== document.activeElement || input.dataset.short !== this.shown) input.value = value;
+    if (!input.dataset.typing) input.value = value;
   }
 }

@@ -55,11 +55,11 @@ export class Store extends EventTarget {
   }
 
   save() {
-    this.tell("change");
     this.saving ??= this.saveAll().finally(() => {
       this.saving = null;
       this.tell("saved");
     });
+    this.tell("change");
     return this.saving;
   }
 

@@ -5,7 +5,7 @@ change, and not for a short interjection. Where it is not sure who speaks, all a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -153,9 +153,9 @@ class _Director:
         [box] = person_boxes(layout, self.size, 1)
         crop = self._view_crop(box, view, shot, (start, end), layout)
         parts = [
-            replace(section, end=start) if section.start < start else None,
+            _part(section, section.start, start) if section.start < start else None,
             Section(start, end, layout, (crop,)),
-            replace(section, start=end) if end < section.end else None,
+            _part(section, end, section.end) if end < section.end else None,
         ]
         return [part for part in parts if part]
 
@@ -278,6 +278,11 @@ class _Director:
         reach = other.size / 2
         beside = abs(ox - left - width / 2) >= width / 2 + reach
         return not beside and bool(abs(oy - top - height / 2) < height / 2 + reach)
+
+
+def _part(section: Section, start: float, end: float) -> Section:
+    crops = tuple(crop.between(start, end) for crop in section.crops)
+    return Section(start, end, section.layout, crops)
 
 
 def _edge(

@@ -362,7 +362,8 @@ def person_boxes(
 ) -> list[tuple[int, int, int, int]]:
     """Left, top, width and height of each person's pane; the last of an odd grid is a row wide."""
     panes = [pane for pane in layout.panes if pane.content is Content.PERSON]
-    boxes = [pane.box(size) for pane in panes][:people]
+    # Row by row, also in a wide picture, whose panes change sides.
+    boxes = sorted((pane.box(size) for pane in panes), key=lambda box: (box[1], box[0]))[:people]
     if 1 < people < len(panes) and boxes:
         left, top, _, height = boxes[-1]
         boxes[-1] = (left, top, size[0] - left, height)

@@ -60,6 +60,12 @@ class Settings(BaseSettings):
         validation_alias="CLIPFLOW_SHORTS_PREFIX",
         description="The prefix of every key of long videos and their shorts.",
     )
+    event_bus: str = Field(
+        default="default",
+        min_length=1,
+        validation_alias="CLIPFLOW_EVENT_BUS",
+        description="The EventBridge bus, its name or ARN, that results are announced on.",
+    )
     scratch: Path = Field(
         default=Path(gettempdir()),
         validation_alias="CLIPFLOW_SCRATCH",
@@ -164,7 +170,7 @@ class Models(BaseSettings):
         default=None,
         validation_alias="CLIPFLOW_MOUTH_MODEL",
         description="An ONNX model that detects from a person's faces when the person speaks. If"
-        " unset, the movement of the mouth is measured.",
+        " unset, the movement of the lips is measured.",
     )
     highlight_model: str | None = Field(
         default=None,

@@ -1,4 +1,4 @@
-"""Rendering one short: its moment reframed, captioned, laid out, put under its key."""
+"""Rendering of one short, with layout, crop and captions."""
 
 import logging
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from clipflow.captions.ass import captions
 from clipflow.domain.corrections import corrected
 from clipflow.domain.edits import Edits, View
+from clipflow.domain.errors import MediaInterruptedError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Content
 from clipflow.domain.shorts import Framing, Moment, Short, ShortsConfig
@@ -45,16 +46,18 @@ from clipflow.telemetry.tracing import span
 
 logger = logging.getLogger(__name__)
 
-# The share of the work that is done when ffmpeg begins: faces are found by then.
+# The progress of a short when ffmpeg starts, after faces have been found.
 _GATHERED = 0.25
-# In the metadata of a short, of which S3 keeps 2 KB in all.
+# The name and the largest size of the framing in a short's metadata, which S3 limits to 2 KB.
 _FRAMING, _LONGEST_METADATA = "framing", 1400
 
 
 @dataclass(frozen=True)
 class Render:
-    """One short to make: `number` counts from 1, best first. `config`, `moment` and `views` are
-    as a person has changed them."""
+    """One short to make; `number` counts from 1, best first.
+
+    `config`, `moment` and `views` include the user's edits.
+    """
 
     keys: ShortsKeys
     config: ShortsConfig
@@ -68,14 +71,14 @@ class Render:
         return f"{self.number}: {Span(self.moment.start, self.moment.end)}"
 
     def refused(self) -> Short:
-        """The entry of the record for a short that a person has refused."""
+        """The entry in the record for a short that the user has rejected."""
         return Short.refused(self.number, self.keys.short(self.number), self.moment)
 
 
 def plan_renders(
     keys: ShortsKeys, config: ShortsConfig, moments: Sequence[Moment], edits: Edits
 ) -> list[Render]:
-    """The short to make of each moment, as a person wants it; of the refused ones too."""
+    """The short of each moment with the user's edits, including rejected ones."""
     renders = []
     for place, moment in enumerate(moments, start=1):
         edit = edits.shorts.get(moment.id or "")
@@ -86,9 +89,9 @@ def plan_renders(
 
 
 def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) -> Short:
-    """Make the short and its segment, unless they are there already, made from the same.
+    """Makes and stores the short and its segment, unless they exist with the same fingerprint.
 
-    Raises what reading, ffmpeg and storing raise.
+    Raises the errors of reading, ffmpeg and storing.
     """
     key, moment = job.keys.short(job.number), job.moment
     video = find_source([job.keys.original], objects)
@@ -101,8 +104,9 @@ def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) 
     )
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
-        return Short.made(job.number, key, moment, head.size, _stored_framing(head))
-    # The segment is missing if it could not be cut before. Its error then fails only this short.
+        return stored_short(job, head)
+    # The segment is missing if an earlier step could not cut it. The error then fails only this
+    # short.
     planned = plan_moment(job.keys, job.config, job.number, moment, objects)
     make_moment(planned, objects, machine, force=False)
     with span("render") as work, work_folder(machine.scratch, _needed(job)) as scratch:
@@ -122,11 +126,23 @@ def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) 
             logger.warning("%s: %s", job.label, framing.warning)
         objects.upload(path, key, metadata)
         work.bytes_written = path.stat().st_size
-        return Short.made(job.number, key, moment, work.bytes_written, framing)
+    stored = objects.head(key)
+    if stored is None:
+        raise MediaInterruptedError(
+            f"{job.label} of {job.keys.label} was stored, yet is not there."
+        )
+    return stored_short(job, stored).model_copy(update={"framing": framing})
+
+
+def stored_short(job: Render, head: ObjectHead) -> Short:
+    """A finished short, from its object. Its framing lacks the layouts if they are too many for
+    the object's metadata."""
+    framing = _stored_framing(head)
+    return Short.made(job.number, head.key, job.moment, head.size, framing, head.etag)
 
 
 def _framing_metadata(framing: Framing) -> dict[str, str]:
-    """The framing as the short's object holds it, so that the next run knows it too."""
+    """The framing as metadata of the short's object, from which the next run reads it."""
     whole = framing.model_dump_json()
     return {_FRAMING: whole if len(whole) <= _LONGEST_METADATA else _shortened(framing)}
 
@@ -141,7 +157,7 @@ def _stored_framing(head: ObjectHead) -> Framing | None:
 
 
 def _needed(job: Render) -> int:
-    # The window, the background's and the short itself, none of which is larger than 1080p is.
+    # For the window, the background's window and the short, each at most as large as 1080p.
     duration = job.moment.end - job.moment.start
     return 3 * encoded_bytes(_pixels(job.config), duration)
 
@@ -154,7 +170,7 @@ def _background(config: ShortsConfig, objects: ObjectStore) -> ObjectHead | None
 
 @dataclass(frozen=True)
 class _Sources:
-    """What a short is made of in the bucket; with `force` no frame plan that is there is used."""
+    """The objects that a short is made of; with `force`, a stored frame plan is not used."""
 
     video: ObjectHead
     below: ObjectHead | None
@@ -165,7 +181,7 @@ class _Sources:
 def _gather(
     job: Render, sources: _Sources, recognized: Transcript, spoken: Transcript, scratch: Path
 ) -> Ingredients:
-    """Everything that ffmpeg needs, in `scratch`. `spoken` is `recognized` with corrections."""
+    """The inputs of ffmpeg, stored in `scratch`. `spoken` is `recognized` with corrections."""
     config, written = job.config, scratch / "captions.ass"
     below, objects = sources.below, sources.objects
     source = open_source(sources.video, objects)
@@ -200,9 +216,9 @@ _LARGEST_PLAN_BYTES = 16 << 20
 def _stored_plan(
     job: Render, sources: _Sources, window: Window, probe: Probe, recognized: Transcript
 ) -> FramePlan:
-    """What the short shows when: as it was found before for the same moment, else found now.
+    """The stored frame plan if it has the same fingerprint, else a new one.
 
-    Corrected words change only captions, so that the picture is not analysed for them again.
+    It depends on the recognised words, so the picture is not analysed again after a correction.
     """
     objects, key = sources.objects, job.keys.frame_plan(job.number)
     made_from = fingerprints.of_frame_plan(
@@ -217,7 +233,7 @@ def _stored_plan(
 
 
 def _plan(window: Window, probe: Probe, job: Render, recognized: Transcript) -> FramePlan:
-    # Imported here, because it imports OpenCV, which no other step needs.
+    # Imported here because these modules import OpenCV, which no other step needs.
     from clipflow.reframe.analysis import Film
     from clipflow.reframe.director import plan_frames
 
@@ -251,7 +267,7 @@ def _pixels(config: ShortsConfig) -> int:
 def _fetched(
     head: ObjectHead, duration: Fraction, objects: ObjectStore, scratch: Path
 ) -> Background:
-    """As much of the background as the short is long; where it is shorter, all of it."""
+    """The beginning of the background video, as long as the short if it has that length."""
     source = open_source(head, objects)
     probe = probe_source(source)
     span = Span(Fraction(0), min(duration, probe.duration or duration))

@@ -171,7 +171,7 @@ class StitchResult:
 def stitch(pieces: Sequence[SegmentFile], path: Path) -> StitchResult:
     """Join `pieces`, in order, into an MP4 at `path`: H.264 copied, AAC, faststart.
 
-    Raises MediaRefusedError if the segments differ in format, and what `isolated` raises.
+    Raises MediaRefusedError if the segments differ in format, and the errors of `isolated`.
     """
     return isolated("a segment of the clip", _stitched, pieces, path)
 

@@ -2,7 +2,7 @@
 
 Opening a container reads its index; reading a span then follows the offsets in that index. Blocks
 that are read while a container is opened are cached and shared, so that opening the same object
-again needs no request. The media data of a span is requested in one piece where the index gives
+again needs no request. The media data of a span is requested in one piece if the index gives
 its extent, and otherwise in steps.
 """
 
@@ -23,7 +23,7 @@ Fetch = Callable[[int, int], bytes]
 BLOCK = 1 << 12
 # Bytes in the first request at any other position, and the largest gap within a run of reads.
 BUFFER = 1 << 15
-# Bytes that one request fetches, and that one file keeps in memory, at most.
+# The most bytes that one request fetches and that one file keeps in memory.
 LARGEST = 4 << 20
 _CACHE_BYTES = 64 << 20
 # Bytes that a request may fetch beyond the need of the reader while a container is opened.
@@ -248,8 +248,8 @@ class RangeFile:
 def index_length(data: bytes) -> int:
     """Bytes from the first of `data` to the end of the `moov` that begins in it, 0 without one.
 
-    `data` must begin with a box of ISO/IEC 14496-12 (4.2): four bytes of length, four of type, and
-    where the length is 1, eight more with the actual length.
+    `data` must begin with a box of ISO/IEC 14496-12 (4.2): four bytes of length, four of type, and,
+    if the length is 1, eight more with the actual length.
     """
     at = 0
     while at + 16 <= len(data):

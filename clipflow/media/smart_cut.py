@@ -2,8 +2,8 @@
 
 The pictures from one IDR picture to the next refer to no others. If all packets before an IDR
 picture are also shown before it, and none from it on is, then the packets between two such IDR
-pictures are exactly the frames between their times, and copying them is exact. Where the span holds
-no such range, or where the result fails verification, the whole segment is encoded.
+pictures are exactly the frames between their times, and copying them is exact. If the span has no
+such range, or the result fails verification, the whole segment is encoded.
 """
 
 # PyAV's Packet takes a type argument for the type checker only.
@@ -170,7 +170,7 @@ def smart_cut(
 ) -> CutResult:
     """Make the segment at `path` from `window`: H.264 and FLAC, every frame of the span.
 
-    Raises what `encode_segment` raises.
+    Raises the errors of `encode_segment`.
     """
     if target.copied is None:
         encode_segment(window, source, target, path, machine)

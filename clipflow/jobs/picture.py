@@ -55,11 +55,7 @@ _GRADIENT = (
 
 @dataclass(frozen=True)
 class Background:
-<<<<<<< HEAD
-    """The beginning of the video that plays below."""
-=======
-    """The beginning of the background video, in the file at `path`."""
->>>>>>> main
+    """The beginning of the background video."""
 
     window: Window
     probe: Probe

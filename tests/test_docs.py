@@ -47,6 +47,17 @@ def test_the_settings_page_is_up_to_date() -> None:
     assert make_settings.PAGE.read_text() == make_settings.page(), remedy
 
 
+def test_strings_continued_on_the_next_line_do_not_join_two_words() -> None:
+    folders = ("clipflow", "tasks", "flows", "deployments")
+    joined = [
+        f"{path.relative_to(ROOT)}: {found.group()}"
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+        for found in re.finditer(r'.*(?<!\\)[\w,.:]"\n\s+f?"\w.*', path.read_text())
+    ]
+    assert joined == []
+
+
 def test_the_schemas_are_up_to_date() -> None:
     there = {path.name: path.read_text() for path in make_schemas.FOLDER.iterdir()}
     assert there == make_schemas.schemas(), "python -m docs.make_schemas"

@@ -19,7 +19,8 @@ from clipflow.jobs.render import Render, plan_renders
 from clipflow.jobs.shorts import PlannedMoment
 from clipflow.jobs.transcription import SpeechWindow
 from clipflow.machine import cores, encoders_at_once
-from clipflow.settings import Transcriber, fan_out, limits, models
+from clipflow.settings import fan_out, limits, models
+from clipflow.speech.transcriber import TRANSCRIBERS
 from tasks.children import (
     child_run_group,
     extract_remote,
@@ -67,13 +68,14 @@ def prepare(
 def transcribe_all(keys: ShortsKeys, config: ShortsConfig, *, force: bool) -> None:
     """Transcribe a video, window by window. Raises the first error as soon as one fails.
 
-    Several windows are transcribed on as many machines of the `media` pool. WhisperX does them all
-    on the preparing machine, which has its packages and, it may be, a GPU.
+    Several windows are transcribed on as many machines of the `media` pool, if the transcriber runs
+    there, else all on this machine.
     """
     windows = plan_windows(keys, config, force)
     if not windows:
         return
-    if fan_out().is_remote and len(windows) > 1 and models().transcriber is Transcriber.WHISPER:
+    is_distributed = TRANSCRIBERS[models().transcriber].is_distributed
+    if fan_out().is_remote and len(windows) > 1 and is_distributed:
         with child_run_group(keys):
             _results([transcribe_remote.submit(each, force) for each in windows], "windows")
     else:

@@ -25,7 +25,8 @@ from clipflow.domain.timecode import format_timecode
 from clipflow.domain.transcript import Word
 from clipflow.media.output_format import OutputFormat
 from clipflow.media.window import Span
-from clipflow.settings import Models, Transcriber
+from clipflow.settings import Models
+from clipflow.speech.transcriber import TRANSCRIBERS
 from clipflow.storage.objects import ObjectHead
 
 # Addresses of compatible model servers: another server may answer differently.
@@ -53,7 +54,6 @@ _NOT_CHOSEN_BY = {
 }
 # What does nothing to a transcript: found elsewhere, or a secret.
 _NOT_HEARD_BY = {"face_model", "mouth_model", "highlight_model", "hugging_face_token"}
-_ONLY_WHISPERX = {"whisperx_align_model"}
 _SAMPLE_BYTES = 1 << 20
 
 
@@ -95,17 +95,16 @@ def of_transcript(
     """
     if supplied:
         return fingerprint(["subtitles", supplied.key, supplied.etag, video.etag, language])
-    is_whisperx = models.transcriber == Transcriber.WHISPERX
-    unused = _NOT_HEARD_BY if is_whisperx else _NOT_HEARD_BY | _ONLY_WHISPERX
+    own = TRANSCRIBERS[models.transcriber].model_settings
+    others = {name for each in TRANSCRIBERS.values() for name in each.model_settings} - set(own)
     return fingerprint(
         [
             video.etag,
             language,
             audio_track,
-            models.model_dump(mode="json", exclude=unused),
-            file_digest(models.whisper_model),
+            models.model_dump(mode="json", exclude=_NOT_HEARD_BY | others),
+            [file_digest(getattr(models, name) or "") for name in own],
             models.diarizes,
-            is_whisperx and file_digest(models.whisperx_align_model or ""),
             *([speakers] if speakers else []),
         ]
     )

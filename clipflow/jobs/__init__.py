@@ -1,1 +1,1 @@
-"""The two jobs, step by step: the clips of an episode, and the shorts of a long video."""
+"""The steps of the two jobs: the clips of an episode, and the shorts of a long video."""

@@ -71,7 +71,7 @@ class SourceChoice:
     def _track_key(self, speaker: str | None) -> str | None:
         tracks = self.tracks.values()
         spoken_by = (track for track in tracks if speaker in (track.speakers or ()))
-        # A track that does not say who is on it may be the speaker's.
+        # A track whose record does not name its speakers may be that of the speaker.
         unclear = (track for track in tracks if track.speakers is None) if speaker else iter(())
         track = next(spoken_by, None) or next(unclear, None) or self.tracks.get(_MAIN)
         if isinstance(track, InvalidTrack):
@@ -93,14 +93,15 @@ class SourcedClip:
 
     @property
     def etags(self) -> str:
-        """The ETags of all sources; a digest of them where they exceed S3's 2 KB of metadata."""
+        """The ETags of all sources; a digest if they could exceed S3's limit of 2 KB of
+        metadata."""
         joined = ",".join(dict.fromkeys(head.etag for _, head in self.segments))
         return joined if len(joined) <= 1024 else fingerprints.fingerprint(joined)
 
 
 @dataclass(frozen=True)
 class Cut:
-    """One segment of a clip to make: the request, and the plan for it."""
+    """One segment of a clip to make: the extractor's input, and the plan."""
 
     request: ExtractInput
     plan: SegmentPlan
@@ -117,7 +118,7 @@ def source_clip(
     choice: SourceChoice,
     objects: ObjectStore,
 ) -> SourcedClip:
-    """Find each segment's source, and its audio track where the clip names one.
+    """Finds each segment's source, and sets the clip's audio track, if it names one.
 
     Raises SourceNotFoundError if a segment has no source.
     """
@@ -131,10 +132,10 @@ def source_clip(
 
 
 def plan_cuts(clip: SourcedClip, objects: ObjectStore) -> list[Cut]:
-    """Probe each source once, and determine each segment's span and the output format.
+    """Probes each source once, and determines each segment's span and the output format.
 
-    Raises InvalidInputError for a segment that is not within its source, and what
-    `probe_source` raises.
+    Raises InvalidInputError for a segment that is not within its source, and the errors of
+    `probe_source`.
     """
     heads = {(head.key, segment.audio_track): head for segment, head in clip.segments}
     probes = {
@@ -166,7 +167,7 @@ def plan_cuts(clip: SourcedClip, objects: ObjectStore) -> list[Cut]:
 def extract(
     planned: Cut, objects: ObjectStore, machine: Machine, *, force: bool = False
 ) -> ExtractOutput:
-    """Make the segment `planned` unless it exists. Raises what `make_segment` raises."""
+    """Makes the segment `planned` unless it exists. Raises the errors of `make_segment`."""
     size = make_segment(planned.plan, objects, machine, force=force)
     return ExtractOutput(
         episode_id=planned.request.episode_id,
@@ -192,7 +193,7 @@ def find_existing_clip(clip: SourcedClip, objects: ObjectStore) -> ClipResult | 
 def assemble(
     request: StitchInput, clip: SourcedClip, objects: ObjectStore, machine: Machine
 ) -> ClipResult:
-    """Stitch the segments of `request` into the clip's object.
+    """Stitches the segments of `request` into the clip's object.
 
     Raises the errors of `ObjectStore` and of `stitch`.
     """

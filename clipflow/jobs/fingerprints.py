@@ -1,9 +1,9 @@
-"""What each product is made from, as a short digest: the only place where that is listed.
+"""The fingerprint of each output: a short digest of all its inputs.
 
-A finished object keeps the digest in its metadata. Where a run would make the object from the same,
-it is left as it is; see docs/adr/0020-fingerprints-rather-than-prefects-cache.md. Configs and
-settings go in whole, without the fields that are known to change nothing: a field that is
-added causes outputs to be made again until it is listed here.
+A finished object has the fingerprint in its metadata. If it equals that of a run's inputs, the
+object is not made again; see docs/adr/0020-fingerprints-rather-than-prefects-cache.md. Configs and
+settings are included as a whole, except for the fields listed here, which have no effect on the
+output. A new field therefore causes outputs to be made again until it is listed.
 """
 
 import hashlib
@@ -29,20 +29,20 @@ from clipflow.settings import Models
 from clipflow.speech.transcriber import TRANSCRIBERS
 from clipflow.storage.objects import ObjectHead
 
-# Addresses of compatible model servers: another server may answer differently.
+# Addresses of model servers. Another server may choose different moments.
 MODEL_SERVERS = ("ANTHROPIC_BASE_URL", "OLLAMA_BASE_URL", "OPENAI_BASE_URL")
-# Whose video it is, how many moments of which length: settled before a short is rendered.
-_NOT_RENDERED = {
+# Fields of the config without effect on the rendering of a given moment.
+_WITHOUT_EFFECT_ON_SHORTS = {
     "segment_count",
     "target_seconds",
     "user_id",
     "video_id",
     "language",
-    # Its speakers are in the words.
+    # The speakers are in the words.
     "speaker_tracks",
 }
-# What does nothing to the choice of moments.
-_NOT_CHOSEN_BY = {
+# Fields of the config without effect on the choice of moments.
+_WITHOUT_EFFECT_ON_MOMENTS = {
     "user_id",
     "video_id",
     "background_video",
@@ -52,13 +52,18 @@ _NOT_CHOSEN_BY = {
     "speaker_tracks",
     "audio_track",
 }
-# What does nothing to a transcript: found elsewhere, or a secret.
-_NOT_HEARD_BY = {"face_model", "mouth_model", "highlight_model", "hugging_face_token"}
+# Settings without effect on a transcript, and a secret.
+_WITHOUT_EFFECT_ON_TRANSCRIPTS = {
+    "face_model",
+    "mouth_model",
+    "highlight_model",
+    "hugging_face_token",
+}
 _SAMPLE_BYTES = 1 << 20
 
 
 def fingerprint(made_from: object) -> str:
-    """A short digest of what something is made from, and of the pipeline that makes it."""
+    """A short digest of an output's inputs and of the pipeline's version."""
     text = json.dumps([PIPELINE_VERSION, made_from], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -66,13 +71,13 @@ def fingerprint(made_from: object) -> str:
 def of_segment(
     head: ObjectHead, span: Span, target: OutputFormat, audio_track: int | None = None
 ) -> str:
-    """Of one segment's encoded file; `audio_track` is the number of the source's track in it."""
+    """The fingerprint of a segment; `audio_track` is the number of the source's track."""
     times = [format_timecode(span.start), format_timecode(span.end)]
     return fingerprint([times, head.etag, asdict(target), audio_track])
 
 
 def of_clip(segments: Sequence[tuple[Segment, ObjectHead]]) -> str:
-    """Of a clip: the same spans of the same sources, in the same order."""
+    """The fingerprint of a clip: the spans of its sources, in order."""
     return fingerprint(
         [
             [s.model_dump(include={"start_time", "end_time", "audio_track"}), head.etag]
@@ -89,7 +94,7 @@ def of_transcript(
     models: Models,
     speakers: Mapping[str, int | str] | None = None,
 ) -> str:
-    """Of a transcript: from subtitles that a user supplied, else from the sound.
+    """The fingerprint of a transcript, from a user's subtitles or else from the audio.
 
     `speakers` has each speaker's track: a number, or the ETag of a file.
     """
@@ -102,7 +107,7 @@ def of_transcript(
             video.etag,
             language,
             audio_track,
-            models.model_dump(mode="json", exclude=_NOT_HEARD_BY | others),
+            models.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_TRANSCRIPTS | others),
             [file_digest(getattr(models, name) or "") for name in own],
             models.diarizes,
             *([speakers] if speakers else []),
@@ -111,9 +116,9 @@ def of_transcript(
 
 
 def of_speech_window(transcript: str, first: int, last: int, language: str) -> str:
-    """Of the words of a window, samples `first` to `last`, of the transcript's sound.
+    """The fingerprint of the words of one window of audio, samples `first` to before `last`.
 
-    `transcript` is the transcript's fingerprint; `language` is the one decided on for all windows.
+    `transcript` is the transcript's fingerprint; `language` is that of all windows.
     """
     return fingerprint([transcript, first, last, language])
 
@@ -125,15 +130,15 @@ def of_moments(
     models: Models,
     environment: Mapping[str, str] = os.environ,
 ) -> str:
-    """Of the choice of moments. `words` is the transcript's object, with its language."""
+    """The fingerprint of the moments. `words` is the transcript's object."""
     model = models.highlight_model
     return fingerprint(
         [
-            # Two videos may have the same words, and the moments of one end past the other.
+            # Two videos can have the same words and different lengths.
             video.etag,
             words.etag,
             words.metadata.get("language"),
-            config.model_dump(mode="json", exclude=_NOT_CHOSEN_BY),
+            config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_MOMENTS),
             model,
             [environment.get(name) for name in MODEL_SERVERS] if model else [],
         ]
@@ -141,12 +146,12 @@ def of_moments(
 
 
 def of_subtitles(text: str) -> str:
-    """Of a moment's subtitles."""
+    """The fingerprint of a moment's subtitles."""
     return fingerprint(text)
 
 
 def of_thumbnail(segment: ObjectHead) -> str:
-    """Of a video's thumbnail, a frame of this segment."""
+    """The fingerprint of a video's thumbnail, which is a frame of `segment`."""
     return fingerprint(segment.etag)
 
 
@@ -183,9 +188,11 @@ def of_short(
     models: Models,
     views: Sequence[View] = (),
 ) -> str:
-    """Of a rendered short. `words` are those shown in the moment, with a person's corrections, and
-    `views` that person's own."""
-    # `auto` becomes any of the layouts.
+    """The fingerprint of a rendered short.
+
+    `words` are those of the moment with the user's corrections, `views` the user's own framing.
+    """
+    # `auto` may choose any layout.
     follows_faces = config.layout is Layout.AUTO or config.layout.people > 0
     return fingerprint(
         [
@@ -193,7 +200,7 @@ def of_short(
             background and background.etag,
             moment.model_dump(include={"start", "end"}),
             [word.model_dump() for word in words],
-            config.model_dump(mode="json", exclude=_NOT_RENDERED),
+            config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_SHORTS),
             follows_faces and file_digest(str(models.face_model or "")),
             follows_faces and file_digest(str(models.mouth_model or "")),
             *([view.model_dump() for view in views]),
@@ -202,37 +209,38 @@ def of_short(
 
 
 def of_playlist(texts: Sequence[str], etags: Mapping[str, str]) -> str:
-    """Of an HLS source: the text of its playlists, and the ETag of each object they name."""
+    """The fingerprint of an HLS source: its playlists' text, and the ETag of each object in
+    them."""
     return fingerprint([list(texts), dict(etags)])
 
 
 def file_digest(name: str) -> str:
-    """Of the content of a file or a folder on this machine; empty if there is none.
+    """A digest of the content of a file or folder on this machine; empty if it does not exist.
 
-    Of a large file its length, beginning and end: models have gigabytes, and their weights differ
-    everywhere.
+    Of each file it includes the size and the first and last megabyte. Models have gigabytes, and
+    different weights differ everywhere.
     """
     path = Path(name)
     if not name or not path.exists():
         return ""
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    states = tuple((str(file), *_state(file)) for file in files)
-    return _digest(str(path), states)
+    versions = tuple((str(file), *_version(file)) for file in files)
+    return _digest(str(path), versions)
 
 
 @cache
-def _digest(root: str, states: tuple[tuple[Any, ...], ...]) -> str:
-    found = hashlib.sha256()
-    for name, size, *_ in states:
-        found.update(f"{os.path.relpath(name, root)} {size} ".encode())
+def _digest(root: str, versions: tuple[tuple[Any, ...], ...]) -> str:
+    digest = hashlib.sha256()
+    for name, size, *_ in versions:
+        digest.update(f"{os.path.relpath(name, root)} {size} ".encode())
         with Path(name).open("rb") as file:
-            found.update(file.read(_SAMPLE_BYTES))
+            digest.update(file.read(_SAMPLE_BYTES))
             file.seek(max(0, size - _SAMPLE_BYTES))
-            found.update(file.read(_SAMPLE_BYTES))
-    return found.hexdigest()[:32]
+            digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()[:32]
 
 
-def _state(file: Path) -> tuple[int, int]:
-    """What changes with the file's content: its size and when it was written."""
+def _version(file: Path) -> tuple[int, int]:
+    """The file's size and the time it was written, which change with its content."""
     found = file.stat()
     return found.st_size, found.st_mtime_ns

@@ -1,7 +1,8 @@
-"""One short from the video's own bytes, in one pass of ffmpeg: the command as data.
+"""The ffmpeg command that renders one short from the video in a single pass.
 
-The picture is in BT.709; every frame of the moment is in it once, at its own time. Where the layout
-changes, the stream is cut into sections that are laid out on their own and joined again.
+The output is in BT.709 and has every frame of the moment once, at its own time. If the layout
+changes within the moment, the stream is split into sections, which are laid out separately and
+concatenated.
 """
 
 from bisect import bisect_left
@@ -35,16 +36,16 @@ from clipflow.reframe.crop import FramePlan, Section, cropped
 
 SAMPLE_RATE = 48_000
 _AUDIO_BITS = 160_000
-# The cheapest search for motion between pixels: a quarter less work for 5 % more bytes, and as like
-# the source as before (VMAF).
+# `subme=1` is the fastest subpixel motion search: a quarter less work for 5 % more bytes at the
+# same quality (VMAF).
 ENCODER = {"vcodec": "libx264", "preset": PRESET, "crf": CRF, "x264-params": "subme=1"}
-# The share of the picture that a blurred one is made at: it has no detail to lose.
+# A blurred picture is made at this fraction of the size, since it has no detail.
 _BLUR_DIVISOR, _BLUR_SIGMA = 6, 10
-# How the scale filter keeps the picture's shape: all of it inside, or nothing left free.
+# Options of the scale filter: the whole picture within the size, or the size filled completely.
 _INSIDE = {"force_original_aspect_ratio": "decrease", "force_divisible_by": 2}
 _COVERING = {"force_original_aspect_ratio": "increase"}
-# Slow and dark, so that it draws no eye, so slow that a few frames a second are enough; the seed
-# makes every run's the same.
+# Dark and slow, because it must not distract. It changes so slowly that a few frames per second are
+# enough. With a seed, every run renders the same gradient.
 _GRADIENT = (
     "gradients=size=270x240:rate=10:nb_colors=3:c0=0x101820:c1=0x2a3d66:c2=0x5a2a66"
     ":x0=0:y0=0:x1=270:y1=240:speed=0.025:seed=1"
@@ -53,7 +54,7 @@ _GRADIENT = (
 
 @dataclass(frozen=True)
 class Background:
-    """The file at `path` holds the beginning of the video that plays below."""
+    """The beginning of the background video, in the file at `path`."""
 
     path: Path
     probe: Probe
@@ -61,10 +62,10 @@ class Background:
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What a short of `size` is made of: files on this machine, and how they are to be shown.
+    """The inputs of a short of `size`: files on this machine, and the plan of its frames.
 
-    `loudness` is the moment's, in LUFS; `repeats` are the times, in seconds from its start, at
-    which a picture is shown once more, and the file at `clock` has a frame at each of them.
+    `loudness` is that of the moment, in LUFS. `repeats` are the times, in seconds from its start,
+    at which a frame is repeated; the file at `clock` has a frame at each of them.
     """
 
     window: Window
@@ -79,9 +80,9 @@ class Ingredients:
 
 
 def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
-    """ffmpeg's arguments for the short at `path`."""
+    """ffmpeg's arguments to render the short to `path`."""
     window = made_of.window
-    # One thread each decodes and filters as fast as is encoded; more would cost a tenth more.
+    # One thread each for decoding and filters keeps up with the encoder; more would cost 10 % more.
     content = command.input(str(window.path), threads=1, **input_options(window))
     sound = audio_filters(
         content["a:0"] if window.has_audio else None, window, SAMPLE_RATE, "stereo"
@@ -129,7 +130,7 @@ def _upright(stream: Any, made_of: Ingredients) -> Any:
 
 
 def _laid_out(stream: Any, made_of: Ingredients) -> Any:
-    sections = _starts(made_of)
+    sections = _first_frames(made_of)
     if len(sections) == 1:
         return _panes(stream, made_of, *sections[0])
     copies = stream.split()
@@ -139,7 +140,7 @@ def _laid_out(stream: Any, made_of: Ingredients) -> Any:
         part = copies[number].filter("trim", start_frame=first, **ends)
         parts.append(_panes(part, made_of, section, first).filter("format", "yuv420p"))
     joined = command.concat(*[part.filter("setsar", 1) for part in parts], v=1, a=0)
-    # The join gives its parts times of its own, each part's with one offset, which is taken off.
+    # `concat` adds an offset to the times of each part, which is subtracted here.
     offsets = "ld(0)"
     for _, first in reversed(sections):
         start = f"{float(made_of.window.frames[first]):.6f}/TB"
@@ -148,8 +149,8 @@ def _laid_out(stream: Any, made_of: Ingredients) -> Any:
     return timed.filter("settb", f"1/{TIMESCALE}")
 
 
-def _starts(made_of: Ingredients) -> list[tuple[Section, int]]:
-    """The sections that have a frame, each with the number of its first one."""
+def _first_frames(made_of: Ingredients) -> list[tuple[Section, int]]:
+    """The sections that have frames, each with the number of its first frame."""
     frames = [float(time - made_of.window.frames[0]) for time in made_of.window.frames]
     starts: list[tuple[Section, int]] = []
     for section in made_of.plan.sections:
@@ -158,7 +159,7 @@ def _starts(made_of: Ingredients) -> list[tuple[Section, int]]:
             starts.pop()
         if first < len(frames):
             starts.append((section, first))
-    # Frames are found again by their numbers, which hold only where each packet is one.
+    # Sections are split by frame numbers, which are only known if each packet is one frame.
     return starts if made_of.window.frames_are_packets else [max(starts, key=_length)]
 
 
@@ -167,7 +168,7 @@ def _length(start: tuple[Section, int]) -> float:
 
 
 def _panes(stream: Any, made_of: Ingredients, section: Section, first: int) -> Any:
-    """The section's panes side by side, from the frame with the number `first` on."""
+    """The section's panes in one picture; `stream` begins with frame `first` of the moment."""
     window, size = made_of.window, made_of.size
     zero = float(window.frames[first] - window.frames[0])
     panes = section.layout.panes
@@ -204,15 +205,15 @@ def _panes(stream: Any, made_of: Ingredients, section: Section, first: int) -> A
 
 
 def _whole(stream: Any, made_of: Ingredients, box: tuple[int, int, int, int]) -> Any:
-    """The whole picture before a blurred copy of itself."""
+    """The whole picture in front of a blurred copy."""
     parts = _scaled(stream, made_of.probe, w=box[2], h=box[3], **_INSIDE).split()
     return _blurred(parts[0], box).overlay(parts[1], x="(W-w)/2", y="(H-h)/2")
 
 
 def _scaled(stream: Any, probe: Probe, **size: Any) -> Any:
-    """In another size and in BT.709."""
+    """The stream in another size and in BT.709."""
     if is_hdr(probe.colour):
-        # Tone mapping after scaling down, because it is the most expensive of all filters.
+        # Scaled down before tone mapping, which is the most expensive filter.
         return tone_map(stream.filter("scale", **size), probe)
     given = MATRICES.get(matrix_of(probe), "auto")
     matrices = {"in_color_matrix": given, "out_color_matrix": "bt709", "out_range": "tv"}

@@ -1,4 +1,4 @@
-"""Rendering one short: its moment reframed, captioned, laid out, put under its key."""
+"""Rendering of one short, with layout, crop and captions."""
 
 import logging
 from collections.abc import Sequence
@@ -45,16 +45,18 @@ from clipflow.telemetry.tracing import span
 
 logger = logging.getLogger(__name__)
 
-# The share of the work that is done when ffmpeg begins: faces are found by then.
+# The progress of a short when ffmpeg starts, after faces have been found.
 _GATHERED = 0.25
-# In the metadata of a short, of which S3 keeps 2 KB in all.
+# The name and the largest size of the framing in a short's metadata, which S3 limits to 2 KB.
 _FRAMING, _LONGEST_METADATA = "framing", 1400
 
 
 @dataclass(frozen=True)
 class Render:
-    """One short to make: `number` counts from 1, best first. `config`, `moment` and `views` are
-    as a person has changed them."""
+    """One short to make; `number` counts from 1, best first.
+
+    `config`, `moment` and `views` include the user's edits.
+    """
 
     keys: ShortsKeys
     config: ShortsConfig
@@ -68,14 +70,14 @@ class Render:
         return f"{self.number}: {Span(self.moment.start, self.moment.end)}"
 
     def refused(self) -> Short:
-        """The entry of the record for a short that a person has refused."""
+        """The entry in the record for a short that the user has rejected."""
         return Short.refused(self.number, self.keys.short(self.number), self.moment)
 
 
 def plan_renders(
     keys: ShortsKeys, config: ShortsConfig, moments: Sequence[Moment], edits: Edits
 ) -> list[Render]:
-    """The short to make of each moment, as a person wants it; of the refused ones too."""
+    """The short of each moment with the user's edits, including rejected ones."""
     renders = []
     for place, moment in enumerate(moments, start=1):
         edit = edits.shorts.get(moment.id or "")
@@ -88,9 +90,9 @@ def plan_renders(
 def render(
     job: Render, objects: ObjectStore, machine: Machine, models: Models, *, force: bool
 ) -> Short:
-    """Make the short and its segment, unless they are there already, made from the same.
+    """Makes and stores the short and its segment, unless they exist with the same fingerprint.
 
-    Raises what reading, ffmpeg and storing raise.
+    Raises the errors of reading, ffmpeg and storing.
     """
     key, moment = job.keys.short(job.number), job.moment
     video = find_source([job.keys.original], objects)
@@ -104,7 +106,8 @@ def render(
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
         return Short.made(job.number, key, moment, head.size, _stored_framing(head))
-    # The segment is missing if it could not be cut before. Its error then fails only this short.
+    # The segment is missing if an earlier step could not cut it. The error then fails only this
+    # short.
     planned = plan_moment(job.keys, job.config, job.number, moment, objects)
     make_moment(planned, objects, machine, force=False)
     with span("render") as work, work_folder(machine.scratch, _needed(job)) as scratch:
@@ -128,7 +131,7 @@ def render(
 
 
 def _framing_metadata(framing: Framing) -> dict[str, str]:
-    """The framing as the short's object holds it, so that the next run knows it too."""
+    """The framing as metadata of the short's object, from which the next run reads it."""
     whole = framing.model_dump_json()
     return {_FRAMING: whole if len(whole) <= _LONGEST_METADATA else _shortened(framing)}
 
@@ -143,7 +146,7 @@ def _stored_framing(head: ObjectHead) -> Framing | None:
 
 
 def _needed(job: Render) -> int:
-    # The window, the background's and the short itself, none of which is larger than 1080p is.
+    # For the window, the background's window and the short, each at most as large as 1080p.
     duration = job.moment.end - job.moment.start
     return 3 * encoded_bytes(_pixels(job.config), duration)
 
@@ -156,7 +159,7 @@ def _background(config: ShortsConfig, objects: ObjectStore) -> ObjectHead | None
 
 @dataclass(frozen=True)
 class _Sources:
-    """What a short is made of in the bucket; with `force` no frame plan that is there is used."""
+    """The objects that a short is made of; with `force`, a stored frame plan is not used."""
 
     video: ObjectHead
     below: ObjectHead | None
@@ -172,7 +175,7 @@ def _gather(
     models: Models,
     scratch: Path,
 ) -> Ingredients:
-    """Everything that ffmpeg needs, in `scratch`. `spoken` is `recognized` with corrections."""
+    """The inputs of ffmpeg, stored in `scratch`. `spoken` is `recognized` with corrections."""
     config, written = job.config, scratch / "captions.ass"
     below, objects = sources.below, sources.objects
     source = open_source(sources.video, objects)
@@ -212,9 +215,9 @@ def _stored_plan(
     recognized: Transcript,
     models: Models,
 ) -> FramePlan:
-    """What the short shows when: as it was found before for the same moment, else found now.
+    """The stored frame plan if it has the same fingerprint, else a new one.
 
-    Corrected words change only captions, so that the picture is not analysed for them again.
+    It depends on the recognised words, so the picture is not analysed again after a correction.
     """
     objects, key = sources.objects, job.keys.frame_plan(job.number)
     made_from = fingerprints.of_frame_plan(
@@ -231,13 +234,13 @@ def _stored_plan(
 def _plan(
     window: Window, probe: Probe, job: Render, recognized: Transcript, models: Models
 ) -> FramePlan:
-    # Imported here, because it imports OpenCV, which no other step needs.
+    # Imported here because these modules import OpenCV, which no other step needs.
     from clipflow.reframe.analysis import Film
     from clipflow.reframe.director import plan_frames
 
     end = window.origin + window.span.duration
     size = (probe.width, probe.height)
-    film = Film(window.path, size, probe.rotation, window.origin, end, probe.mirrored)
+    film = Film(window.path, size, probe.rotation, window.origin, end, probe.mirrored, probe.name)
     faces, mouths = models.face_model, models.mouth_model
     config, words = job.config, recognized.words
     return plan_frames(
@@ -265,7 +268,7 @@ def _pixels(config: ShortsConfig) -> int:
 def _fetched(
     head: ObjectHead, duration: Fraction, objects: ObjectStore, scratch: Path
 ) -> Background:
-    """As much of the background as the short is long; where it is shorter, all of it."""
+    """The beginning of the background video, as long as the short if it has that length."""
     source = open_source(head, objects)
     probe = probe_source(source)
     span = Span(Fraction(0), min(duration, probe.duration or duration))

@@ -64,7 +64,7 @@ def video_metadata(
 
 
 def find_source(candidates: list[str], objects: ObjectStore) -> ObjectHead:
-    """The first of `candidates` that exists; the etag of a playlist stands for what it names, too.
+    """The first of `candidates` that exists; a playlist's ETag covers the objects it refers to.
 
     Raises SourceNotFoundError if none does.
     """
@@ -130,7 +130,7 @@ def _address(objects: ObjectStore, playlist_key: str, uri: str) -> str:
     return objects.url(resolve_uri(playlist_key, uri))
 
 
-# Seconds: a segment that ends up to this much past its source is clamped, as detectors round up.
+# Seconds by which a segment may end after its source, as detectors round up. Its end is clamped.
 _CLAMP_SECONDS = 1
 # The progress of a segment when its window has been fetched.
 _FETCHED_SHARE = 0.25
@@ -157,7 +157,7 @@ class SegmentPlan:
 
 
 def span_within(span: Span, source: Probe) -> Span:
-    """The span; an end up to a second past the source's is clamped to it.
+    """The span; an end up to a second after the source's end is clamped to it.
 
     Raises InvalidInputError if it ends later than that.
     """
@@ -169,7 +169,7 @@ def span_within(span: Span, source: Probe) -> Span:
             f"which lasts {format_timecode(source.duration)}.",
             "Correct the segment's times or its source.",
         )
-    # Rounded down to a microsecond, so that the duration can be stored as a number exactly.
+    # Rounded down to a microsecond, because the record stores the duration as a decimal number.
     clamped = Fraction(floor(source.duration * 10**6), 10**6)
     logger.warning("%s: end clamped to %s", span, format_timecode(clamped))
     return Span(span.start, clamped)
@@ -178,7 +178,7 @@ def span_within(span: Span, source: Probe) -> Span:
 def make_segment(
     plan: SegmentPlan, objects: ObjectStore, machine: Machine, *, force: bool = False
 ) -> int:
-    """Make and store the segment unless it exists with the same fingerprint; return its bytes.
+    """Makes and stores the segment unless it exists with the same fingerprint; returns its size.
 
     Raises the errors of `fetch_window`, `smart_cut` and `ObjectStore`.
     """
@@ -213,7 +213,7 @@ def _make(plan: SegmentPlan, objects: ObjectStore, work: Work, machine: Machine)
         )
         metadata["cut-way"] = made.label
         objects.upload(path, plan.key, metadata, tags=TAGS)
-        # The label of an encoded segment also has the reason, which the metric leaves out.
+        # The label of an encoded segment also has the reason, which the metric omits.
         work.cut_way = made.label.partition(":")[0]
         work.bytes_written = path.stat().st_size
         # libavformat reads a playlist's chunks itself, so the bytes read are not counted; the size
@@ -222,7 +222,7 @@ def _make(plan: SegmentPlan, objects: ObjectStore, work: Work, machine: Machine)
 
 
 def _disk_space(plan: SegmentPlan) -> int:
-    """Bytes of disk space: for the window, and twice for the encoding (in parts and as a whole)."""
+    """The bytes of disk space for the window, and twice for the output: its parts and the whole."""
     duration, target = plan.span.duration, plan.target
     encoded = encoded_bytes(target.width * target.height, duration)
     return window_bytes(plan.head.size, plan.source.duration, duration) + 2 * encoded

@@ -1,4 +1,4 @@
-"""The moments of a video: its config, their choice, and the segment of each."""
+"""The steps of the shorts job, except transcription and rendering."""
 
 import json
 import logging
@@ -40,19 +40,19 @@ _LARGEST_CONFIG_BYTES = 1 << 20
 
 
 def read_config(keys: ShortsKeys, objects: ObjectStore) -> ShortsConfig:
-    """The video's config, read and checked.
+    """Reads and validates the video's config, before any expensive work.
 
-    Raises SourceNotFoundError if there is none, or no such background; InvalidInputError if
-    it is invalid; what `probe_source` raises if the background is not a video.
+    Raises SourceNotFoundError without a config or its background video, InvalidInputError if the
+    config is invalid, and the errors of `probe_source` for the background video.
     """
     text = objects.data(keys.config, _LARGEST_CONFIG_BYTES)
     config = ShortsConfig.read(parse_json(text, keys.config, "Correct it."), keys.config)
-    for name, said, probe in (
+    for name, configured, actual in (
         ("user_id", config.user_id, keys.user_id),
         ("video_id", config.video_id, keys.video_id),
     ):
-        if said not in (None, probe):
-            logger.warning("%s says %s %s: %s is used.", keys.config, name, said, probe)
+        if configured not in (None, actual):
+            logger.warning("%s has %s %s; %s is used.", keys.config, name, configured, actual)
     if config.background_video:
         probe_source(open_source(find_source([config.background_video], objects), objects))
     return config
@@ -70,11 +70,12 @@ def choose_moments(
     *,
     force: bool,
 ) -> list[Moment]:
-    """The best moments, best first, as many as there are up to `segment_count`, with ids and
-    numbers. Those that a person has changed stay, however often moments are chosen.
+    """The best moments with ids and numbers, best first, at most `segment_count`.
 
-    What was chosen before from the same words for the same config is reused: a language model would
-    choose others, and every short would be made again. Raises what `pick` raises.
+    Moments that the user has edited are always kept.
+
+    Moments that were chosen for the same words and config are reused, because a language model
+    would choose others and every short would be made again. Raises the errors of `pick`.
     """
     video, words = find_source([keys.original], objects), find_source([keys.words], objects)
     made_from = fingerprints.of_moments(video, words, config, models)
@@ -102,8 +103,7 @@ def choose_moments(
 
 
 def read_moments(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:
-    """The moments chosen before, by their numbers. Raises InvalidInputError if they cannot be
-    read."""
+    """The stored moments, by their numbers. Raises InvalidInputError if they are invalid."""
     text = objects.text(keys.moments, _LARGEST_MOMENTS_BYTES)
     values = parse_json(text, keys.moments, "Delete it.")
     if not isinstance(values, list):
@@ -152,34 +152,34 @@ class PlannedMoment:
 def plan_moments(
     keys: ShortsKeys, config: ShortsConfig, moments: list[Moment], objects: ObjectStore
 ) -> list[PlannedMoment]:
-    """What to cut for each moment that is within the video and that nobody has refused.
+    """The segment of each moment that is within the video and not rejected by the user.
 
-    Those that are not within it fail when their shorts are rendered. Raises InvalidInputError if
-    there are only such ones.
+    Moments outside of the video fail when their shorts are rendered. Raises InvalidInputError if
+    all of them are outside.
     """
     wanted = [(m.index or n, m) for n, m in enumerate(moments, 1) if not m.is_refused]
     if not wanted:
         return []
     head, probe, target = _source(keys, config, objects)
-    planned, refusal = [], InvalidInputError(f"{keys.label} has no moment to cut.")
+    planned, failure = [], InvalidInputError(f"{keys.label} has no moment to cut.")
     for number, moment in wanted:
         try:
             span = span_within(Span(moment.start, moment.end), probe)
         except InvalidInputError as error:
             logger.warning("Moment %d cannot be cut: %s", number, error)
-            refusal = error
+            failure = error
             continue
         plan = SegmentPlan(keys.segment(number), head, probe, span, target)
         planned.append(PlannedMoment(number, keys, plan))
     if not planned:
-        raise refusal
+        raise failure
     return planned
 
 
 def plan_moment(
     keys: ShortsKeys, config: ShortsConfig, number: int, moment: Moment, objects: ObjectStore
 ) -> PlannedMoment:
-    """What to cut for one moment. Raises InvalidInputError if it is not within the video."""
+    """The segment of one moment. Raises InvalidInputError if it is not within the video."""
     head, probe, target = _source(keys, config, objects)
     span = span_within(Span(moment.start, moment.end), probe)
     return PlannedMoment(number, keys, SegmentPlan(keys.segment(number), head, probe, span, target))
@@ -196,7 +196,7 @@ def _source(
 def make_moment(
     planned: PlannedMoment, objects: ObjectStore, machine: Machine, *, force: bool
 ) -> None:
-    """Put the moment's segment and its subtitles. Raises what `make_segment` raises."""
+    """Stores the moment's segment and its subtitles. Raises the errors of `make_segment`."""
     make_segment(planned.plan, objects, machine, force=force)
     span = planned.plan.span
     shown = read_corrected(planned.keys, objects).transcript
@@ -211,8 +211,10 @@ def make_moment(
 def make_thumbnail(
     keys: ShortsKeys, moments: list[Moment], objects: ObjectStore, machine: Machine
 ) -> None:
-    """Put the first frame of the best of the moments that has a segment as the video's thumbnail,
-    where it has none."""
+    """Stores a thumbnail of the video, unless it has one.
+
+    It is the first frame of the best moment that has a segment.
+    """
     wanted = [m.index or n for n, m in enumerate(moments, 1) if not m.is_refused]
     if not wanted or objects.head(keys.thumbnail):
         return

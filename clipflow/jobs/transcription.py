@@ -1,9 +1,8 @@
-"""Transcribes a video of a job, window by window, or a file of this machine.
+"""Transcription of a job's video in windows, or of a file on this machine.
 
-The sound of a long video is split at pauses into windows of about ten minutes.
-
-Each window is a step of its own, whose words are an object: what is there already, made from the
-same, is not made again. The last step joins the words.
+The audio of a long video is split at pauses into windows of about ten minutes. Each window is a
+separate step that stores its words as an object, which is not made again from the same inputs. The
+last step joins the words.
 """
 
 import json
@@ -59,20 +58,20 @@ logger = logging.getLogger(__name__)
 _LARGEST_TRANSCRIPT_BYTES = 64 << 20
 _LARGEST_PLAN_BYTES = 1 << 20
 _LARGEST_LEVELS_BYTES = 64 << 20
-# Of twelve hours, as samples and as FLAC; a video's sound is hardly larger than the video.
+# The audio of twelve hours as samples and as FLAC.
 _SOUND_BYTES = 2 * 12 * 3600 * RATE * SAMPLE_BYTES
-# The share of planning that is done when the sound is on disk.
+# The progress of planning when the audio has been extracted.
 _EXTRACTED = 0.8
-# In the metadata of the words.
+# The name of the language in the metadata of the words.
 _LANGUAGE = "language"
 
 
 @dataclass(frozen=True)
 class SpeechWindow:
-    """A window of a video's sound: samples `first` to `last`, the last one excluded.
+    """A window of a video's audio, from sample `first` to before sample `last`.
 
-    `made_from` is the fingerprint of its words: the video, the model and the language. `speakers`
-    are those who have a channel or a track each.
+    `made_from` is the fingerprint of its words. `speakers` are those with their own channel or
+    track.
     """
 
     keys: ShortsKeys
@@ -86,7 +85,7 @@ class SpeechWindow:
 
     @property
     def label(self) -> str:
-        """For people: `2 · 00:10:03-00:19:58`."""
+        """The name in the UI: `2 · 00:10:03-00:19:58`."""
         begin, end = (Fraction(sample // RATE) for sample in (self.first, self.last))
         return f"{self.number} · {format_clock(begin)}-{format_clock(end)}"
 
@@ -100,12 +99,12 @@ def plan_windows(
     *,
     force: bool,
 ) -> list[SpeechWindow]:
-    """The windows to transcribe; none if the transcript is there already, made from the same.
+    """The windows to transcribe; none if the transcript exists with the same fingerprint.
 
-    Subtitles that a user put beside the video are taken as its transcript. Else the sound of each
-    window is stored, and one language is decided on for all of them: the config's, or the one
-    detected. Raises SourceNotFoundError without a video or a speaker's file, InvalidInputError
-    if there is no sound or no such track, and what reading it and the recogniser raise.
+    Subtitles that a user has stored beside the video become its transcript. Otherwise the audio of
+    each window is stored, and all windows get the same language: that of the config, else the
+    detected one. Raises SourceNotFoundError without a video or a speaker's file, InvalidInputError
+    without audio or the requested track, and the errors of reading and of the recognizer.
     """
     video = find_source([keys.original], objects)
     supplied = _supplied_subtitles(keys, objects)
@@ -146,7 +145,7 @@ def transcribe_window(
     threads: int,
     force: bool,
 ) -> None:
-    """Store the words of a window. Raises what the recogniser raises."""
+    """Stores the words of a window. Raises the errors of the recognizer."""
     if not force and is_transcribed(window, objects):
         return
     if window.language:
@@ -157,7 +156,7 @@ def transcribe_window(
             shared_recognizer(models), samples, window.first, window.language, threads
         )
     else:
-        # No one speaks in any of them.
+        # Without a language there is no speech in any window.
         words = []
     metadata = checkpoint(window.video_etag, window.made_from)
     key = window.keys.window_words(window.number)
@@ -177,7 +176,7 @@ def join_windows(
     machine: Machine,
     models: Models,
 ) -> None:
-    """Store the transcript's three objects, from the words of all its windows."""
+    """Stores the transcript's three objects, from the words of all its windows."""
     release_recognizers()
     words: list[Word] = []
     for window in windows:
@@ -203,7 +202,7 @@ def join_windows(
 
 
 def read_transcript(keys: ShortsKeys, objects: ObjectStore) -> Transcript:
-    """What was stored by the steps above."""
+    """The stored transcript."""
     head = find_source([keys.words], objects)
     words = read_words(objects.text(keys.words, _LARGEST_TRANSCRIPT_BYTES), keys.words)
     return Transcript(words, head.metadata.get(_LANGUAGE) or None)
@@ -219,7 +218,7 @@ def _store(
     if not supplied or supplied.key != keys.subtitles:
         objects.put_text(srt_text(transcript), keys.subtitles, metadata, "application/x-subrip")
     objects.put_text(transcript.text, keys.text, metadata, "text/plain")
-    # Last, because it is what says that all three are there.
+    # Stored last, because its fingerprint means that all three objects exist.
     metadata = {**metadata, _LANGUAGE: transcript.language or ""}
     objects.put_text(words_json(transcript.words), keys.words, metadata, "application/json")
 
@@ -233,14 +232,14 @@ def _store_windows(
     models: Models,
     made_from: str,
 ) -> None:
-    """Store each window's sound, and then the plan, which says that all of them are there."""
+    """Stores each window's audio, and then the plan, whose fingerprint means that all exist."""
     code = requested_language(config.language)
     source = open_source(video, objects)
     probe = probe_source(source, config.audio_track)
     if probe.audio is None:
         raise InvalidInputError(
             f"{keys.label} has no sound, so no speech can be recognised in it.",
-            "Give it subtitles.",
+            "Store subtitles beside the video.",
         )
     metadata = checkpoint(video.etag, made_from)
     with work_folder(machine.scratch, min(2 * video.size, _SOUND_BYTES)) as scratch:
@@ -277,7 +276,7 @@ def _made_from(
     objects: ObjectStore,
     models: Models,
 ) -> str:
-    """Of the transcript. Raises SourceNotFoundError if a speaker's file is missing."""
+    """The transcript's fingerprint. Raises SourceNotFoundError if a speaker's file is missing."""
     tracks = {} if supplied else config.speaker_tracks or {}
     speakers = {
         name: find_source([track], objects).etag if isinstance(track, str) else track
@@ -311,7 +310,7 @@ def _window_bytes(window: SpeechWindow) -> int:
 
 
 def _supplied_subtitles(keys: ShortsKeys, objects: ObjectStore) -> ObjectHead | None:
-    """The subtitles that a user put beside the video; None if there are only our own."""
+    """The subtitles that a user has stored beside the video; None if clipflow made them."""
     heads = (objects.head(key) for key in keys.supplied_subtitles)
     return next((head for head in heads if head and not is_ours(head)), None)
 
@@ -324,7 +323,7 @@ def _check_times(
     begins = Fraction(str(transcript.words[0].start))
     if duration is None or begins < duration:
         return
-    remedy = "Put the subtitles of this video there."
+    remedy = "Store the subtitles of this video there."
     hours = int(begins // 3600) * 3600
     if hours and begins - hours < duration:
         remedy = (
@@ -338,24 +337,24 @@ def _check_times(
     )
 
 
-# The share of a file's transcription that is done when its sound has been extracted.
+# The progress of a file's transcription when its audio has been extracted.
 _FILE_EXTRACTED = 0.1
 
 
-def _txt(transcript: Transcript) -> str:
+def _plain_text(transcript: Transcript) -> str:
     return f"{transcript.text}\n" if transcript.words else ""
 
 
-def _words(transcript: Transcript) -> str:
+def _words_text(transcript: Transcript) -> str:
     return words_json(transcript.words)
 
 
-# What follows the file's own name, and the writer.
+# The writer of each format, by the end of its files' names.
 WRITERS: Mapping[str, Callable[[Transcript], str]] = {
     ".srt": srt_text,
     ".vtt": vtt_text,
-    ".txt": _txt,
-    ".words.json": _words,
+    ".txt": _plain_text,
+    ".words.json": _words_text,
 }
 
 
@@ -369,12 +368,15 @@ def transcribe_file(
 ) -> Transcript:
     """Recognises the speech in a video or audio file; reports progress.
 
-    Times count from the video's first frame, or from the beginning of an audio file. `scratch` is
-    the folder of temporary files: 115 MB for each hour of sound. `speaker_tracks` has the sound of
-    each speaker: one of the file's audio tracks, from 0, or a file that begins when this one does.
+    Times count from the video's first frame, or from the beginning of an audio file.
 
-    Raises MediaRefusedError if there is no sound, InvalidInputError if there is no such
-    track, and what reading them and the transcriber raise.
+    Args:
+        scratch: the folder for temporary files, which take 115 MB for each hour of audio.
+        speaker_tracks: the audio of each speaker: one of the file's audio tracks, from 0, or a file
+            that begins when this one does.
+
+    Raises MediaRefusedError without audio, InvalidInputError without the requested track, and the
+    errors of reading and of the transcriber.
     """
     source = LocalSource(path)
     sound = probe_sound(source, audio_track)

@@ -1,1 +1,1 @@
-"""Video and sound: read by range, cut exact to the frame, stitched without drift."""
+"""Video and audio: reading by ranges, cutting to the frame, and stitching without drift."""

@@ -1,4 +1,4 @@
-"""The audio streams of a container: which one is used, and decoding it."""
+"""The selection and decoding of a container's audio stream."""
 
 import ctypes
 import re
@@ -15,7 +15,7 @@ from av.stream import Disposition, Stream
 from clipflow.domain.audio_tracks import AudioTrack, by_language
 from clipflow.domain.errors import InvalidInputError, MediaRefusedError
 
-# Tracks that players choose only where there is no other.
+# Tracks that players choose only if there is no other.
 _SECONDARY = (
     Disposition.comment
     | Disposition.visual_impaired
@@ -44,7 +44,7 @@ def audio_stream(
         candidates = [streams[place] for place in by_language(_languages(streams), track)]
     if track is not None and not candidates:
         raise InvalidInputError(
-            f"{name} has no audio track {track}: {_listed(streams)}.", "Name one that it has."
+            f"{name} has no audio track {track}: {_listed(streams)}.", "Choose one of these."
         )
     decodable = [stream for stream in candidates if has_decoder(stream)]
     if candidates and not decodable:
@@ -88,30 +88,30 @@ def number_of(container: InputContainer, stream: AudioStream) -> int:
 
 def channel_count(stream: AudioStream) -> int:
     """The number of channels that the container or the decoder declares."""
-    return _kept(stream.layout).nb_channels
+    return _never_freed(stream.layout).nb_channels
 
 
 def decode(stream: AudioStream, packet: "Packet[Any] | None") -> list[AudioFrame]:
-    """The frames of one packet, or with None those that the decoder still holds.
+    """The frames of one packet; with None, the frames that are left in the decoder.
 
-    Use it instead of PyAV's own methods, which may abort the process: see `_kept`. Raises
+    Use it instead of PyAV's own methods, which may abort the process: see `_never_freed`. Raises
     FFmpegError if the packet cannot be decoded.
     """
     frames = stream.codec_context.decode(packet)
     for frame in frames:
-        _kept(frame.layout)
+        _never_freed(frame.layout)
     return frames
 
 
-# How libavutil describes channels in an order that is not its own, as QuickTime's 6.1 and 7.1 are.
+# libavutil's description of channels in a custom order, such as those of QuickTime's 6.1 and 7.1.
 _CUSTOM_ORDER = re.compile(r"\d+ channels \(")
 _increment_references = ctypes.pythonapi.Py_IncRef
 _increment_references.argtypes = (ctypes.py_object,)
 _increment_references.restype = None
 
 
-def _kept(layout: AudioLayout) -> AudioLayout:
-    """The layout, which is never freed where freeing it would free its channels a second time.
+def _never_freed(layout: AudioLayout) -> AudioLayout:
+    """The layout, which is never freed if that would free its list of channels a second time.
 
     PyAV (17.1 to 18.1) copies libavutil's AVChannelLayout with the pointer to its list of channels,
     which only a custom order has, and both copies free the list: the process aborts. A layout that

@@ -14,6 +14,7 @@ from clipflow.domain.errors import MediaRefusedError
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
+from clipflow.media.isolation import isolated
 from clipflow.media.output_format import OutputFormat, is_hdr, limited, matrix_of
 from clipflow.media.probe import UNSPECIFIED, Probe
 from clipflow.media.window import Window
@@ -44,7 +45,7 @@ def encode_segment(
 ) -> None:
     """Encode the segment at `path` from `window`: H.264 and FLAC, every frame of the span.
 
-    Raises what `ffmpeg.run` raises, and MediaRefusedError if the frames are not those of the
+    Raises the errors of `ffmpeg.run`, and MediaRefusedError if the frames are not those of the
     span.
     """
     action, pixels = f"cutting {window.span} of {source.name}", target.width * target.height
@@ -60,7 +61,7 @@ def encode_segment(
     except MediaRefusedError:
         # Versions of ffmpeg differ in the message for a picture that does not decode, and in
         # whether they fail at all, so the number of frames that decode decides.
-        if not count_decodable(window):
+        if not isolated(source.name, count_decodable, window):
             raise _damaged(action, 0, len(window.frames)) from None
         raise
     verify_frame_count(window, path, action)
@@ -86,7 +87,7 @@ def segment_command(
 def samples(duration: Fraction, rate: int) -> int:
     """The number of samples for `duration` seconds, and at least 16, FLAC's smallest block.
 
-    A stitch that needs fewer leaves out the last ones.
+    A stitch that needs fewer omits the last ones.
     """
     return max(16, ceil(duration * rate))
 
@@ -164,12 +165,12 @@ def upright(stream: Any, window: Window, source: Probe) -> Any:
 
 def input_options(window: Window) -> dict[str, Any]:
     """ffmpeg's options for the window as an input, besides its path."""
-    # Else ffmpeg builds its filters anew where the size changes, and they lose frames and times.
+    # Otherwise ffmpeg rebuilds its filters when the size changes, and they lose frames and times.
     return {"reinit_filter": 0} if window.sizes_vary else {}
 
 
 def one_size(stream: Any, window: Window, source: Probe) -> Any:
-    """Bring pictures of other sizes to that of the source's first one, whole, on black."""
+    """Scales pictures of other sizes to that of the source's first one, with black bars."""
     if not window.sizes_vary:
         return stream
     width, height = source.width, source.height
@@ -249,9 +250,9 @@ def _matrices(source: Probe, target: OutputFormat) -> dict[str, str]:
 
 
 def tone_map(stream: Any, source: Probe) -> Any:
-    """Tone-map HDR (PQ or HLG) to SDR in BT.709, with the filters that ffmpeg's wiki names."""
+    """Tone-map HDR (PQ or HLG) to SDR in BT.709, with the filters from ffmpeg's wiki."""
     colour = source.colour
-    # Windows carry no colour, so what only the source's container declares is given here.
+    # Windows have no colour tags, so those that only the source's container declares are set here.
     stream = stream.filter(
         "setparams",
         range="pc" if colour.full_range else "tv",
@@ -299,7 +300,7 @@ def audio_filters(stream: Any, window: Window, rate: int, layout: str) -> Any:
 
 
 def _flac_blocks(stream: Any) -> Any:
-    # ffmpeg 9 takes the first frame's length for FLAC's block size, however short it is.
+    # ffmpeg 9 uses the first frame's length as FLAC's block size, even if it is very short.
     return stream.filter("asetnsamples", 4096, pad=0)
 
 
@@ -329,7 +330,7 @@ def sound_command(window: Window, target: OutputFormat, path: Path) -> list[str]
 def encode_picture(
     window: Window, source: Probe, target: OutputFormat, path: Path, machine: Machine
 ) -> Path:
-    """Encode the window's frames to an MP4 at `path`. Raises what `ffmpeg.run` raises."""
+    """Encode the window's frames to an MP4 at `path`. Raises the errors of `ffmpeg.run`."""
     pixels = target.width * target.height
     ffmpeg.run(
         picture_command(window, source, target, path, machine.threads),
@@ -344,7 +345,7 @@ def encode_picture(
 def encode_sound(
     window: Window, source: Probe, target: OutputFormat, path: Path, machine: Machine
 ) -> Path:
-    """Encode the span's audio to an MP4 at `path`. Raises what `ffmpeg.run` raises."""
+    """Encode the span's audio to an MP4 at `path`. Raises the errors of `ffmpeg.run`."""
     ffmpeg.run(
         sound_command(window, target, path),
         f"encoding the sound of {window.span} of {source.name}",

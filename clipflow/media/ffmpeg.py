@@ -65,7 +65,7 @@ _READ_BYTES = 1 << 16
 def executable(chosen: str | None = None) -> str:
     """The ffmpeg binary to run.
 
-    `chosen` where it is given (CLIPFLOW_FFMPEG), else the ffmpeg on the PATH if it is 5.1 or newer,
+    `chosen` (CLIPFLOW_FFMPEG) if it is given, else the ffmpeg on the PATH if it is 5.1 or newer,
     else the one that the package imageio-ffmpeg includes.
     """
     return chosen or _find_executable(os.environ.get("PATH", os.defpath))
@@ -108,10 +108,10 @@ def run(
 ) -> None:
     """Run ffmpeg with `arguments`; `action` describes the run in error messages.
 
-    It is killed after `timeout` seconds, or after `machine.ffmpeg_timeout` where that is set. No
-    file that it writes may grow beyond `max_bytes`, or 64 MiB where that is less. It reads only
-    files, and only in clipflow's intermediate formats. Where `duration`, the output's length in
-    seconds, is given, progress is reported.
+    It is killed after `machine.ffmpeg_timeout` seconds if that is set, else after `timeout`. No
+    file that it writes may grow beyond `max_bytes` or 64 MiB, whichever is more. It reads only
+    files, and only in clipflow's intermediate formats. Progress is reported if `duration`, the
+    output's length in seconds, is given.
 
     Raises MediaRefusedError if ffmpeg fails on its input or writes too much,
     MediaInterruptedError if another process kills it, DeadlineExceededError at the timeout and
@@ -141,7 +141,7 @@ def run(
         except subprocess.TimeoutExpired:
             raise DeadlineExceededError(
                 f"{action}: ffmpeg did not end within {timeout:.0f} s and was killed.",
-                "Where the input is long, raise CLIPFLOW_FFMPEG_DEADLINE_SECONDS.",
+                "If the input is long, raise CLIPFLOW_FFMPEG_DEADLINE_SECONDS.",
             ) from None
         finally:
             _kill_group(process)
@@ -202,16 +202,16 @@ def _error(action: str, status: int, log: str, limit: int) -> ClipflowError:
     if status == -signal.SIGXFSZ:
         return MediaRefusedError(
             f"{action}: ffmpeg wrote more than {limit >> 20} MiB, and was stopped.",
-            "No such span takes as much: check the source's times and size.",
+            "A valid span is never this large: check the source's times and size.",
         )
     # ffmpeg exits with 255 on SIGTERM and SIGINT; a negative status is a signal it cannot handle.
     if status < 0 or status == 255:
-        return MediaInterruptedError(f"{action}: ffmpeg was stopped from outside ({status}). {log}")
+        return MediaInterruptedError(f"{action}: another process stopped ffmpeg ({status}). {log}")
     if "No space left on device" in log:
-        return DiskFullError(f"{action}: the disk is full.", "Give the worker more storage.")
+        return DiskFullError(f"{action}: the disk is full.", "Give the worker more disk space.")
     return MediaRefusedError(
         f"{action}: ffmpeg failed ({status}): {log}",
-        "Check that the source plays; ffmpeg's own message is above.",
+        "Check that the source plays. The message is ffmpeg's.",
     )
 
 

@@ -1,4 +1,4 @@
-"""A lowest frame rate: what is shown for longer is repeated, and every frame keeps its time.
+"""A minimum frame rate: frames that are shown for longer are repeated; no frame's time changes.
 
 ffmpeg's `fps` filter would move frames to a grid, and drop some of a source whose rate varies.
 """
@@ -14,19 +14,19 @@ import ffmpeg as command
 
 from clipflow.media.encode import TIMESCALE
 
-# Frames a second that captions need, to light up a word when it is said.
+# Frames per second that captions need to highlight each word when it is said.
 LOWEST = 25
-# Seconds: a frame of a film at 24000/1001 a second, with a container's rounding, is not repeated.
+# Seconds. A frame at 24000/1001 per second, with a container's rounding, is not repeated.
 _LONGEST = Fraction(1001, 24_000) + Fraction(1, 500)
-# Seconds after the end at which the list of times ends, so that it never ends before the picture.
+# Seconds after the last time at which the list of times ends, after the end of the picture.
 _AFTER_THE_END = 60
 
 
 def repeats(frames: Sequence[Fraction], end: Fraction) -> tuple[Fraction, ...]:
-    """The times at which the last picture is to be shown again, in seconds, in order.
+    """The sorted times, in seconds, at which the previous frame must be repeated.
 
-    With them, every frame that would be shown for longer than a film's, until the next one or
-    `end`, is shown for at most `1 / LOWEST` seconds.
+    Every frame that is shown for longer than `_LONGEST`, until the next one or `end`, is divided
+    into parts of at most `1 / LOWEST` seconds.
     """
     times: list[Fraction] = []
     for begins, ends in zip(frames, (*frames[1:], end), strict=True):
@@ -38,7 +38,7 @@ def repeats(frames: Sequence[Fraction], end: Fraction) -> tuple[Fraction, ...]:
 
 
 def write_times(times: Sequence[Fraction], start: Fraction, path: Path) -> None:
-    """A video at `path` whose frames, of two pixels each way, are at `start` and at `times`."""
+    """Writes a video with frames of 2x2 pixels at `start` and at `times` to `path`."""
     base = Fraction(1, TIMESCALE)
     with av.open(str(path), "w", format="nut") as output:
         stream = output.add_stream("rawvideo", rate=LOWEST)
@@ -52,13 +52,13 @@ def write_times(times: Sequence[Fraction], start: Fraction, path: Path) -> None:
 
 
 def repeated(stream: Any, frames: Sequence[Fraction], times: Sequence[Fraction], path: Path) -> Any:
-    """The stream of these frames with one more at each of `times`, which are in `path` too."""
+    """The stream with an additional frame at each of `times`, which the video at `path` has."""
     shown = stream.filter("settb", f"1/{TIMESCALE}")
     if times[-1] > frames[-1]:
-        # The picture ends with its last frame, so a copy of it is put at the last of the times.
+        # The stream ends with its last frame, so a copy of that is added at the last of the times.
         last, count = round(times[-1] * TIMESCALE), len(frames)
         shown = shown.filter("tpad", stop=1, stop_mode="clone")
         shown = shown.filter("setpts", f"if(gte(N,{count}),max(PREV_OUTPTS+1,{last}),PTS)")
     clock = command.input(str(path))["v:0"].filter("settb", f"1/{TIMESCALE}")
-    # It passes the first stream on, and once more whenever the other has a frame.
+    # It outputs the first stream, and repeats its frame whenever the second stream has one.
     return command.filter([shown, clock], "streamselect", inputs=2, map="0")

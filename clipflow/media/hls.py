@@ -73,7 +73,7 @@ def lines_of(chunk: Chunk, before: Chunk, address: Callable[[str], str]) -> list
 LARGEST_PLAYLIST_BYTES = 8 << 20
 # Characters in a line; libavformat reads only a quarter of this.
 _MAX_LINE = 1 << 14
-# Seconds: the longest duration that a chunk may declare.
+# The longest duration that a chunk may declare, in seconds.
 _MAX_CHUNK_SECONDS = 86_400
 # Characters that end a line for some parsers only, so that two parsers would see different lines.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029]")
@@ -197,7 +197,7 @@ def resolve_uri(key: str, uri: str) -> str:
 
 def _check_text(text: str, key: str) -> None:
     if found := _CONTROLS.search(text):
-        raise InvalidInputError(f"{key} holds the control character U+{ord(found[0]):04X}.")
+        raise InvalidInputError(f"{key} contains the control character U+{ord(found[0]):04X}.")
     if max(map(len, text.split("\n"))) > _MAX_LINE:
         raise InvalidInputError(f"{key} has a line of more than {_MAX_LINE} characters.")
 
@@ -210,8 +210,8 @@ def _best_variant(content: m3u8.M3U8, key: str) -> str:
     # A rendition without a URI is in the variant's own chunks (RFC 8216, 4.3.4.1).
     if renditions and all(media.uri for media in renditions):
         raise InvalidInputError(
-            f"{key} keeps its sound in playlists of its own.",
-            "Name a playlist whose chunks hold both picture and sound.",
+            f"{key} has its sound in separate playlists.",
+            "Use a playlist whose chunks have both picture and sound.",
         )
     return resolve_uri(key, best.uri or "")
 
@@ -221,17 +221,17 @@ _VIDEO_CODECS = ("avc", "hev", "hvc", "dvh", "dva", "vp0", "vp8", "vp9", "av0", 
 
 
 def _variant_rank(variant: m3u8.Playlist) -> tuple[int, bool, int]:
-    """Higher for the better variant: one with a picture, with its sound in it, of more bits."""
-    stated = variant.stream_info
-    codecs = [codec.strip().lower() for codec in (stated.codecs or "").split(",") if codec.strip()]
-    if stated.resolution or any(codec.startswith(_VIDEO_CODECS) for codec in codecs):
+    """The rank of a variant: higher with a picture, with the sound in it, and with more bits."""
+    info = variant.stream_info
+    codecs = [codec.strip().lower() for codec in (info.codecs or "").split(",") if codec.strip()]
+    if info.resolution or any(codec.startswith(_VIDEO_CODECS) for codec in codecs):
         picture = 2
     else:
-        # Without codecs nothing is known; with codecs of audio alone there is no picture.
+        # A variant with only audio codecs has no picture; without codecs it is unknown.
         picture = 0 if codecs else 1
     renditions = [media for media in variant.media if media.type == "AUDIO"]
     has_sound = not renditions or not all(media.uri for media in renditions)
-    return picture, has_sound, stated.bandwidth or 0
+    return picture, has_sound, info.bandwidth or 0
 
 
 def _playlist(content: m3u8.M3U8, key: str) -> Playlist:
@@ -283,18 +283,18 @@ def _header(given: Any, what: str) -> Resource:
     return _part(given.uri, given.byterange or in_query, 0, what)[0]
 
 
-# Bytes a second of which any picture has more: a count of seconds in a query is not one of bytes.
-_FEWEST_BYTES_A_SECOND = 1000
-# Bytes: the length of a last chunk of which only the beginning is given: to the object's end.
+# Any video has more bytes per second. With fewer, the numbers in a query are seconds, not bytes.
+_MIN_BYTES_PER_SECOND = 1000
+# The length in bytes of a last chunk of which only the start is given: up to the object's end.
 _TO_THE_END = 1 << 40
 
 
 def _ranges_in_queries(segments: Sequence[Any], key: str) -> dict[int, str]:
-    """The byte ranges of chunks whose addresses have them in queries: `all.ts?start=0&end=99`.
+    """The byte ranges in the queries of chunks' URIs, such as `all.ts?start=0&end=99`.
 
-    Some servers cut chunks out of one file so; in a bucket only the file is there. By the number of
-    the chunk, as `length@offset`. Raises InvalidInputError if several chunks are of one object,
-    and their addresses do not say which bytes of it.
+    Some servers read chunks from one file this way; a bucket has only the file. Returns the ranges
+    as `length@offset`, by the index of the chunk. Raises InvalidInputError if several chunks are in
+    one object and their URIs have no valid ranges.
     """
     groups: dict[str, list[int]] = {}
     for place, segment in enumerate(segments):
@@ -309,7 +309,7 @@ def _ranges_in_queries(segments: Sequence[Any], key: str) -> dict[int, str]:
         seconds = sum(segments[place].duration or 0 for place in places[:-1])
         if len(starts) < len(places) or sorted(set(starts)) != starts:
             raise _unclear_offsets(key)
-        if starts[-1] - starts[0] < _FEWEST_BYTES_A_SECOND * seconds:
+        if starts[-1] - starts[0] < _MIN_BYTES_PER_SECOND * seconds:
             raise _unclear_offsets(key)
         ends = [end for _, end in offsets]
         # The end is that of the last byte, unless the next chunk begins with that very byte.
@@ -342,8 +342,8 @@ def _offsets_in_query(uri: str) -> tuple[int | None, int | None]:
 
 def _unclear_offsets(key: str) -> InvalidInputError:
     return InvalidInputError(
-        f"{key} has several chunks in one object, and no byte ranges of them.",
-        "Write them as EXT-X-BYTERANGE.",
+        f"{key} has several chunks in one object without their byte ranges.",
+        "Add EXT-X-BYTERANGE to each chunk.",
     )
 
 

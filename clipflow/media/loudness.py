@@ -9,7 +9,7 @@ from typing import Any
 import av
 from av.filter import Graph
 
-from clipflow.media.source import source_errors
+from clipflow.media.isolation import isolated
 
 # LUFS: the level to which YouTube, TikTok and Instagram turn down louder audio.
 TARGET = -14.0
@@ -17,7 +17,7 @@ TARGET = -14.0
 _PEAK = -2.0
 # LUFS: audio below this level is only noise, so it is not amplified.
 _SILENCE = -50.0
-# Samples a second while limiting: without oversampling, a limiter misses peaks between samples
+# Samples per second while limiting: without oversampling, a limiter misses peaks between samples
 # (BS.1770-4, annex 2).
 _LIMITER_RATE = 192_000
 
@@ -27,11 +27,15 @@ def measure_loudness(
 ) -> float:
     """The integrated loudness in LUFS of the file at `path`, mixed to stereo.
 
-    Measures the audio frames at `start ≤ t < end`, in seconds; -inf where there is no audio or only
-    silence.
+    Measures the audio frames at `start ≤ t < end`, in seconds. Returns -inf without audio and for
+    silence. Raises the errors of `isolated`.
     """
+    return isolated(path.name, _measure_loudness, path, start, end)
+
+
+def _measure_loudness(path: Path, start: Fraction, end: Fraction | None) -> float:
     loudness = "nan"
-    with source_errors(path.name), av.open(str(path)) as container:
+    with av.open(str(path)) as container:
         stream = container.streams.best("audio")
         if not isinstance(stream, av.AudioStream):
             return -math.inf

@@ -26,7 +26,7 @@ from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.media import h264
 from clipflow.media.encode import TIMESCALE
 from clipflow.media.h264 import NalType, length_size
-from clipflow.media.source import source_errors
+from clipflow.media.isolation import isolated
 from clipflow.media.window import video_packets
 
 
@@ -171,10 +171,9 @@ class StitchResult:
 def stitch(pieces: Sequence[SegmentFile], path: Path) -> StitchResult:
     """Join `pieces`, in order, into an MP4 at `path`: H.264 copied, AAC, faststart.
 
-    Raises MediaRefusedError if the segments differ in format, and what `source_errors` raises.
+    Raises MediaRefusedError if the segments differ in format, and the errors of `isolated`.
     """
-    with source_errors("a segment of the clip"):
-        return _stitched(pieces, path)
+    return isolated("a segment of the clip", _stitched, pieces, path)
 
 
 def _stitched(pieces: Sequence[SegmentFile], path: Path) -> StitchResult:

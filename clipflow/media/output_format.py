@@ -53,7 +53,7 @@ class OutputFormat:
 
 
 def common_format(sources: Sequence[Probe]) -> OutputFormat:
-    """The output format of a clip made of `sources`: as large as the largest of them."""
+    """The output format of a clip made of `sources`, with the size of the largest."""
     largest = max(sources, key=lambda source: source.width * source.height)
     tracks = [source.audio for source in sources if source.audio]
     rates = {track.sample_rate for track in tracks}
@@ -112,7 +112,7 @@ def is_hdr(colour: Colour) -> bool:
 
 
 def matrix_of(source: Probe) -> int:
-    """The matrix to decode with; where it is unspecified, the usual one for its size."""
+    """The matrix to decode with; if it is unspecified, the usual one for the size."""
     if source.colour.matrix != UNSPECIFIED:
         return source.colour.matrix
     return 1 if source.height >= 720 else 6

@@ -26,11 +26,12 @@ from clipflow.media.audio_streams import (
     number_of,
 )
 from clipflow.media.h264 import ParameterSets, parameter_sets
+from clipflow.media.isolation import isolated
 from clipflow.media.source import FileSource, PlaylistSource, Source, source_errors, stream_start
 
 # Packets that are searched for the first frame: a group of pictures is shorter.
 _MAX_PACKETS = 3000
-# Pixels: the longest side that x264 accepts.
+# The longest side that x264 accepts, in pixels.
 _MAX_SIDE = 16_384
 _COVER = av.stream.Disposition.attached_pic
 
@@ -43,7 +44,7 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
     moving = [s for s in container.streams.video if not s.disposition & _COVER and has_decoder(s)]
     if not moving:
         raise MediaRefusedError(
-            f"{name} has no moving picture that can be decoded.", "Name a source that has one."
+            f"{name} has no moving picture that can be decoded.", "Use a source that has one."
         )
     best = container.streams.best("video")
     return best if isinstance(best, VideoStream) and best in moving else moving[0]
@@ -73,16 +74,16 @@ def first_frame(
     return None
 
 
-# Seconds by which sound usually begins before the picture: encoders and containers delay one of
-# them by a few frames.
+# Seconds by which the sound may begin before the picture in any source, since encoders and
+# containers delay one of them by a few frames.
 _MAX_PICTURE_DELAY = Fraction(1, 10)
 
 
 def _time_zero(container: InputContainer, first: Fraction, delay: Fraction | None) -> Fraction:
     """The time that a player shows as zero, in seconds on the container's clock.
 
-    That is the time of the first frame, `first`, or the start of the sound where the picture
-    begins noticeably later. `delay` is the seconds between decoding the first frame and showing it.
+    That is the time of the first frame, `first`, or the start of the sound if the picture begins
+    noticeably later. `delay` is the seconds between decoding the first frame and showing it.
     """
     sound = min((stream_start(s) for s in container.streams.audio if s.start_time is not None),
                 default=first)  # fmt: skip
@@ -91,7 +92,7 @@ def _time_zero(container: InputContainer, first: Fraction, delay: Fraction | Non
 
 
 def check_picture_size(width: int, height: int, name: str) -> None:
-    """Raises MediaRefusedError for a picture that H.264 has no level for."""
+    """Raises MediaRefusedError for a picture that is too large for every level of H.264."""
     if width * height > LARGEST_PICTURE or max(width, height) > _MAX_SIDE:
         raise MediaRefusedError(
             f"{name} has a picture of {width}x{height}, which is too large.",
@@ -118,9 +119,8 @@ class AudioInfo:
     """The source's audio: samples a second and channels.
 
     `track` is its number among the source's audio tracks, from 0.
-    `grid` is the time of the first packet in seconds and the number of samples in each packet,
-    where all packets have the same number and the container's clock is coarser than a sample;
-    otherwise None.
+    `grid` is the time of the first packet in seconds and the number of samples in each packet, if
+    all packets have the same number and the container's clock is coarser than a sample; else None.
     """
 
     sample_rate: int
@@ -132,8 +132,8 @@ class AudioInfo:
         """The exact start, in seconds, of the packet whose container timestamp is `time`.
 
         Matroska, for example, rounds times to milliseconds. The time that follows from the number
-        of samples since the first packet is exact, and is used where it differs from `time` by
-        at most `rounding` seconds. A larger difference is a gap, and `time` is returned.
+        of samples since the first packet is exact, and is returned if it differs from `time` by at
+        most `rounding` seconds. A larger difference is a gap, and `time` is returned.
         """
         if self.grid is None:
             return time
@@ -147,17 +147,19 @@ class AudioInfo:
 class Probe:
     """The properties of a source, read from its header and first frame.
 
-    `zero_pts` is the zero of every segment's times, in units of `time_base` seconds on the
-    container's clock: the first frame's presentation timestamp, or the start of the sound where it
-    begins noticeably earlier. `width` and `height` are those of the upright picture with
-    square pixels: the coded one turned by `rotation` degrees counter-clockwise, a multiple of 90,
-    and then, where it is `mirrored`, with left and right exchanged.
-    `coded_size` is that of the first frame, as it is coded.
-    `audio` is None if the source has no audio. `duration` is in seconds from there,
-    None if the container does not declare it. `parameter_sets` are those of a video stream whose
-    packets can be copied unchanged into a segment; otherwise they are None, and `reencode_reason`
-    gives the reason. Where it is `interlaced`, frames may consist of two fields of different times;
-    each decoded frame is flagged.
+    Attributes:
+        zero_pts: the source's time zero, in units of `time_base` seconds on the container's clock:
+            the first frame's presentation timestamp, or the start of the sound if that is
+            noticeably earlier. width, height: the size of the upright picture with square pixels.
+        rotation: the degrees, a multiple of 90, by which the coded picture is turned
+            counter-clockwise to be upright. If `mirrored`, left and right are then exchanged.
+        coded_size: the size of the first frame as it is coded.
+        audio: None if the source has no audio.
+        duration: in seconds from time zero; None if the container does not declare it.
+        parameter_sets: those of a video stream whose packets can be copied unchanged into a
+            segment; otherwise None, and `reencode_reason` gives the reason.
+        interlaced: whether frames may consist of two fields of different times. Each decoded frame
+            is flagged.
     """
 
     name: str
@@ -185,11 +187,15 @@ class Probe:
 
 
 def probe_source(source: Source, track: AudioTrack | None = None) -> Probe:
-    """Read the header and the first frame of `source`; its audio is `track`, or the default one.
+    """Reads the header and the first frame of `source`; its audio is `track`, or the default one.
 
     Raises MediaRefusedError if it has no video that can be decoded, InvalidInputError if it
-    has no such track, and what `source_errors` raises.
+    has no such track, and the errors of `isolated` and `source_errors`.
     """
+    return isolated(source.name, _probe_source, source, track)
+
+
+def _probe_source(source: Source, track: AudioTrack | None) -> Probe:
     with source_errors(source.name), source.open(Fraction(0), Fraction(1)) as container:
         picture = video_stream(container, source.name)
         first = first_frame(container, picture, source.name)
@@ -233,9 +239,9 @@ class SoundProbe:
     """The start and duration of a source's audio; the source may have video or not.
 
     `start` is time zero in seconds on the container's own clock: that of `Probe`, or the start of
-    the audio where there is no video. `duration` is in seconds from there, None if
-    the container does not declare it. `is_estimated` is true where the format has no header that
-    stores the duration. `track` is the number of the audio among the source's tracks, from 0.
+    the audio without video. `duration` is in seconds from there, None if the container does not
+    declare it. `is_estimated` is true if the format has no header that stores the duration. `track`
+    is the number of the audio among the source's tracks, from 0.
     """
 
     name: str
@@ -250,17 +256,21 @@ _RAW_FORMATS = ("aac", "ac3", "amr", "dts", "eac3", "mp3")
 
 
 def probe_sound(source: Source, track: AudioTrack | None = None) -> SoundProbe:
-    """Read the header of `source`, and its first frame where it has a picture.
+    """Reads the header of `source`, and its first frame if it has a picture.
 
     Raises MediaRefusedError if it has no audio that can be decoded, InvalidInputError if it
-    has not the audio track `track`, and what `source_errors` raises.
+    has no audio track `track`, and the errors of `isolated` and `source_errors`.
     """
+    return isolated(source.name, _probe_sound, source, track)
+
+
+def _probe_sound(source: Source, track: AudioTrack | None) -> SoundProbe:
     with source_errors(source.name), source.open(Fraction(0), Fraction(1)) as container:
         audio = audio_stream(container, source.name, track)
         if audio is None:
             raise MediaRefusedError(
                 f"{source.name} has no sound, so no speech can be recognised in it.",
-                "Name a file that has sound.",
+                "Use a file that has sound.",
             )
         start = stream_start(audio)
         if any(not s.disposition & _COVER for s in container.streams.video):
@@ -295,7 +305,7 @@ def several_recordings(name: str) -> MediaRefusedError:
 
 
 def _check_clock(container: InputContainer, picture: VideoStream, source: FileSource) -> None:
-    """Raises MediaRefusedError if the file is several recordings, each with a clock of its own.
+    """Raises MediaRefusedError if the file consists of several recordings with separate clocks.
 
     A player shows the recordings one after another, but the same time then occurs in several of
     them, and libavformat reports the duration of one as that of the file.
@@ -378,7 +388,7 @@ def _copyable_parameter_sets(
     if frame.format.name not in ("yuv420p", "yuvj420p"):
         return None, f"the source is in {frame.format.name}"
     if int(frame.colorspace) == RGB:
-        return None, "the source is tagged as RGB, and is not"
+        return None, "the source is tagged as RGB, but is YUV"
     try:
         sets = parameter_sets(context.extradata or b"")
         sequences, _ = sets.sequences, sets.unused_id
@@ -392,7 +402,7 @@ def _copyable_parameter_sets(
     return (None, reencode_reason) if reencode_reason else (sets, "")
 
 
-# Codecs that often mix interlaced and progressive frames, so that the first one decides nothing.
+# Codecs that often mix interlaced and progressive frames, so the first frame is not conclusive.
 _MIXED_CODECS = ("mpeg2video", "vc1")
 
 
@@ -469,7 +479,7 @@ def _base(stream: Stream) -> Fraction:
 
 # Seconds. A container rounds its duration to its own unit, in MP4 often a millisecond.
 _ROUNDING = Fraction(1, 500)
-# Seconds: Matroska files that start later are searched for their end.
+# Seconds. In Matroska files that start later, the end is searched.
 _LATE_START = 1
 
 
@@ -479,8 +489,8 @@ def _declared_end(container: InputContainer) -> Fraction:
     length = Fraction(container.duration or 0, av.time_base)
     if "matroska" not in container.format.name or begins < _LATE_START or length < begins:
         return begins + length
-    # Some muxers declare the time of the end, others the length from the first packet on: which one
-    # it is, the last packets show.
+    # Some muxers declare the time of the end, others the length from the first packet. The last
+    # packets show which of them it is.
     container.seek(int((begins + length) * av.time_base))
     reached = max(
         (

@@ -2,16 +2,18 @@
 
 Opening a container reads its index; reading a span then follows the offsets in that index. Blocks
 that are read while a container is opened are cached and shared, so that opening the same object
-again needs no request. The media data of a span is requested in one piece where the index gives
+again needs no request. The media data of a span is requested in one piece if the index gives
 its extent, and otherwise in steps.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import takewhile
 from math import inf
 from struct import unpack_from
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 # Returns all bytes of the object at positions `start ≤ position < end`.
 Fetch = Callable[[int, int], bytes]
@@ -21,7 +23,7 @@ Fetch = Callable[[int, int], bytes]
 BLOCK = 1 << 12
 # Bytes in the first request at any other position, and the largest gap within a run of reads.
 BUFFER = 1 << 15
-# Bytes that one request fetches, and that one file keeps in memory, at most.
+# The most bytes that one request fetches and that one file keeps in memory.
 LARGEST = 4 << 20
 _CACHE_BYTES = 64 << 20
 # Bytes that a request may fetch beyond the need of the reader while a container is opened.
@@ -42,8 +44,21 @@ class InterruptedReadError(Exception):
     """Carries a BaseException (a cancellation, Ctrl-C) through PyAV, which would swallow it."""
 
 
+class CacheOwner(Protocol):
+    """The process whose blocks a cache in another process shares."""
+
+    def hold(self, identity: Hashable, number: int) -> list[bytes]:
+        """Lock the object's blocks; returns those that are cached from `number` on."""
+
+    def release(self, identity: Hashable, blocks: Mapping[int, bytes]) -> None:
+        """Cache `blocks`, by their numbers, and unlock."""
+
+
 class BlockCache:
-    """A thread-safe LRU cache of objects' blocks that holds at most `limit` bytes."""
+    """A thread-safe LRU cache of objects' blocks that holds at most `limit` bytes.
+
+    `owner` is set in a process that has only a part of another one's cache.
+    """
 
     def __init__(self, limit: int = _CACHE_BYTES) -> None:
         self._limit = limit
@@ -51,7 +66,10 @@ class BlockCache:
         self._blocks: OrderedDict[tuple[Hashable, int], bytes] = OrderedDict()
         self._lock = Lock()
         # A fixed number of locks: two objects that share one only wait for each other.
-        self._fetching = [Lock() for _ in range(64)]
+        self._locks = [Lock() for _ in range(64)]
+        self.owner: CacheOwner | None = None
+        # What was put into this cache, and not yet into its owner's.
+        self._added: dict[int, bytes] = {}
 
     def get(self, identity: Hashable, number: int) -> bytes | None:
         with self._lock:
@@ -62,14 +80,40 @@ class BlockCache:
 
     def put(self, identity: Hashable, number: int, block: bytes) -> None:
         with self._lock:
+            if self.owner is not None:
+                self._added[number] = block
             self._size += len(block) - len(self._blocks.pop((identity, number), b""))
             self._blocks[identity, number] = block
             while self._size > self._limit:
                 self._size -= len(self._blocks.popitem(last=False)[1])
 
-    def fetching(self, identity: Hashable) -> Lock:
+    def lock(self, identity: Hashable) -> Lock:
         """The lock to hold while fetching an object's blocks, so that no block is fetched twice."""
-        return self._fetching[hash(identity) % len(self._fetching)]
+        return self._locks[hash(identity) % len(self._locks)]
+
+    def blocks_from(self, identity: Hashable, number: int) -> list[bytes]:
+        """The cached blocks from `number` on, up to the first that is missing or 4 MiB."""
+        blocks = (self.get(identity, place) for place in range(number, number + LARGEST // BLOCK))
+        return [block for block in takewhile(bool, blocks) if block]
+
+    @contextmanager
+    def fetching(self, identity: Hashable, number: int) -> Iterator[None]:
+        """Hold the object's lock; afterwards, block `number` may be cached.
+
+        Where the cache is another process's, the block and those after it come from there, and what
+        is put into this cache is put into that one too.
+        """
+        if self.owner is None:
+            with self.lock(identity):
+                yield
+            return
+        for place, block in enumerate(self.owner.hold(identity, number), number):
+            self.put(identity, place, block)
+        self._added = {}
+        try:
+            yield
+        finally:
+            self.owner.release(identity, self._added)
 
     def clear(self) -> None:
         with self._lock:
@@ -156,7 +200,7 @@ class RangeFile:
         """Up to `count` bytes, fetched by one request."""
         if self._position - self._run_start >= self.cache_limit:
             return self._fetch_piece(count)
-        with self._cache.fetching(self._identity):
+        with self._cache.fetching(self._identity, self._position // BLOCK):
             # Another thread may have fetched the block while this one waited for the lock.
             return self._buffered(count) or self._fetch_blocks(count)
 
@@ -204,8 +248,8 @@ class RangeFile:
 def index_length(data: bytes) -> int:
     """Bytes from the first of `data` to the end of the `moov` that begins in it, 0 without one.
 
-    `data` must begin with a box of ISO/IEC 14496-12 (4.2): four bytes of length, four of type, and
-    where the length is 1, eight more with the actual length.
+    `data` must begin with a box of ISO/IEC 14496-12 (4.2): four bytes of length, four of type, and,
+    if the length is 1, eight more with the actual length.
     """
     at = 0
     while at + 16 <= len(data):

@@ -2,8 +2,8 @@
 
 The pictures from one IDR picture to the next refer to no others. If all packets before an IDR
 picture are also shown before it, and none from it on is, then the packets between two such IDR
-pictures are exactly the frames between their times, and copying them is exact. Where the span holds
-no such range, or where the result fails verification, the whole segment is encoded.
+pictures are exactly the frames between their times, and copying them is exact. If the span has no
+such range, or the result fails verification, the whole segment is encoded.
 """
 
 # PyAV's Packet takes a type argument for the type checker only.
@@ -26,6 +26,7 @@ from clipflow.machine import Machine
 from clipflow.media import encode, h264
 from clipflow.media.encode import encode_segment
 from clipflow.media.h264 import NalType, ParameterSets, length_size, parameter_sets
+from clipflow.media.isolation import isolated
 from clipflow.media.mux import PacketRun, encoded_run, to_ticks, write_segment
 from clipflow.media.output_format import OutputFormat
 from clipflow.media.probe import Probe
@@ -169,7 +170,7 @@ def smart_cut(
 ) -> CutResult:
     """Make the segment at `path` from `window`: H.264 and FLAC, every frame of the span.
 
-    Raises what `encode_segment` raises.
+    Raises the errors of `encode_segment`.
     """
     if target.copied is None:
         encode_segment(window, source, target, path, machine)
@@ -180,7 +181,7 @@ def smart_cut(
             with source_errors(source.name):
                 if window.sizes_vary:
                     raise MediaRefusedError("its pictures are of several sizes")
-                middle = _middle(window, target.copied)
+                middle = isolated(source.name, _middle, window, target.copied)
                 _copy(work, target.copied, middle, path)
             return CutResult("copied", copied=len(middle.copied))
         except MediaRefusedError as refusal:
@@ -210,7 +211,7 @@ def _copy(work: _Work, sets: ParameterSets, middle: CopyRange, path: Path) -> No
     audio = encode.encode_sound(
         window, work.source, work.target, scratch / "sound.mp4", work.machine
     )
-    _write(work, sets, runs, like, audio, path)
+    isolated(work.source.name, _write, work, sets, runs, like, audio, path)
     planned = sorted(pts for run in runs for pts in run.shown)
     encode.verify_frames(path, planned, work.pixels, scratch, work.machine)
 
@@ -222,7 +223,8 @@ def _edge(
     if not frames:
         return []
     scratch = work.scratch
-    part = sub_window(work.window, *packets, tuple(frames), scratch / f"{name}.nut")
+    only = scratch / f"{name}.nut"
+    part = isolated(work.source.name, sub_window, work.window, *packets, tuple(frames), only)
     path = encode.encode_picture(
         part, work.source, work.target, scratch / f"{name}.mp4", work.machine
     )
@@ -232,7 +234,8 @@ def _edge(
 def _encode(work: _Work, sets: ParameterSets, path: Path) -> None:
     whole = work.scratch / "whole.mp4"
     encode_segment(work.window, work.source, work.target, whole, work.machine)
-    _write(work, sets, [encoded_run(whole, work.window.frames)], whole, whole, path)
+    runs = [encoded_run(whole, work.window.frames)]
+    isolated(work.source.name, _write, work, sets, runs, whole, whole, path)
 
 
 def _write(

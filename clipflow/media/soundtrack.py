@@ -23,11 +23,11 @@ from clipflow.domain.errors import MediaRefusedError
 from clipflow.media.audio_streams import decode
 from clipflow.media.probe import Probe
 
-# Seconds by which a timestamp may differ from the time that follows from the samples before it:
-# a larger difference is a gap, not a container's rounding.
+# Seconds by which a timestamp may differ from the time computed from the samples before it. A
+# larger difference is a gap, not a container's rounding.
 _GAP = Fraction(1, 200)
 _SAMPLE_BYTES = 2
-# Samples a second that a clip's output format supports.
+# Sample rates that a clip's output format supports.
 RATES = (44100, 48000)
 
 
@@ -127,7 +127,7 @@ class Soundtrack:
             self._position = until
         while self._position < until:
             yield self._packet(bytes(self._sample_bytes * min(self.rate, until - self._position)))
-        # Where timestamps overlap, the repeated samples are dropped.
+        # If timestamps overlap, the repeated samples are dropped.
         self._samples_to_skip = self._position - until
 
     def _resample(self, frame: AudioFrame | None) -> Iterator[Packet[Any]]:
@@ -153,7 +153,7 @@ class Soundtrack:
             return resampler.resample(frame)
         except (av.error.FFmpegError, ValueError):
             raise MediaRefusedError(
-                f"{self.probe.name}: its sound of {self._input_format[1]} cannot be made "
+                f"{self.probe.name}: its {self._input_format[1]} sound cannot be converted to "
                 f"{self._layout}.",
                 "Re-encode its sound in stereo.",
             ) from None

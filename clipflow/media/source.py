@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 # Seconds by which an index entry may lie past a span: cues are minutes apart in some files.
 _MAX_INDEX_ERROR = 10
-# Bytes: ranges with a smaller gap between them are read as one.
+# Bytes. Ranges with a smaller gap between them are read as one.
 _MAX_GAP = 1 << 16
 
 
@@ -110,7 +110,7 @@ PLAYLIST = ".m3u8"
 # No protocol is allowed, so that libavformat opens nothing that an object refers to: an object may
 # be a playlist under another name.
 _NO_PROTOCOLS = {"protocol_whitelist": "none"}
-# Bytes that a search in a container may read and cache in a row: cues are smaller.
+# Bytes that a search in a container may read and cache contiguously. Cues are smaller.
 _MAX_SEARCH_BYTES = 1 << 20
 # The approximate number of steps in which a span is read without an index.
 _STEPS = 8
@@ -160,15 +160,15 @@ class Source(Protocol):
         """Whether the opened container extends to the end of the source."""
 
 
-# Microseconds of a source that are analyzed where its pictures are so far apart that libavformat's
-# own five seconds do not show their size.
+# Microseconds of a source that are analyzed if its pictures are so far apart that libavformat's
+# default of five seconds does not determine their size.
 _LONG_ANALYSIS = 120_000_000
 
 
 def _analyzed(
     file: RangeFile | str, options: dict[str, str] | None = None, **settings: Any
 ) -> InputContainer:
-    """The opened file; it is analyzed for longer where the size of its picture is not found."""
+    """The opened file, which is analyzed for longer if the size of its picture is not found."""
     given = options or {}
     container: InputContainer = av.open(
         file, "r", options=given, metadata_errors="replace", **settings
@@ -227,7 +227,7 @@ class FileSource:
             container.seek(int((stream_start(stream) + start) / stream.time_base), stream=stream)
         begun, reached = file.run
         if begun <= _MAX_SEARCH_BYTES < reached - max(begun, before):
-            logger.warning("%s has no index to seek by: it is read from its start", self.name)
+            logger.warning("%s has no index, so it is read from its start", self.name)
 
 
 @dataclass(frozen=True)
@@ -304,8 +304,8 @@ class PlaylistSource:
         while high - low > 1:
             begins = known_starts[low]
             share = (time - begins) / (ends - begins) if ends > begins else Fraction(1, 2)
-            # Interpolation alone is slow where the chunks' durations differ much, so every third
-            # step bisects.
+            # Interpolation alone is slow if the chunks' durations differ much, so every third step
+            # bisects.
             share, steps = (share if steps % 3 < 2 else Fraction(1, 2)), steps + 1
             guess = min(max(low + int(share * (high - low)), low + 1), high - 1)
             if guess not in known_starts:
@@ -348,7 +348,7 @@ def unwrapped(time: Fraction, near: Fraction) -> Fraction:
 
 @contextmanager
 def source_errors(name: str) -> Iterator[None]:
-    """Translate errors that PyAV raises while it reads the source `name` to clipflow's errors."""
+    """Converts errors that PyAV raises while it reads the source `name` to clipflow's errors."""
     try:
         yield
     except InterruptedReadError as carried:
@@ -374,7 +374,7 @@ def source_errors(name: str) -> Iterator[None]:
         if error.errno == ENOSPC:
             # Packets are written to disk while they are read.
             raise DiskFullError(
-                f"Reading {name}: the disk is full.", "Give the worker more storage."
+                f"Reading {name}: the disk is full.", "Give the worker more disk space."
             ) from None
         if error.errno == EIO and not name.endswith(PLAYLIST):
             # The bytes of all other sources are fetched by `RangeFile`, which raises errors of its
@@ -383,7 +383,7 @@ def source_errors(name: str) -> Iterator[None]:
         raise StorageUnavailableError(f"Reading {name} failed: {error.strerror}.") from None
     except (av.error.ExitError, av.error.TimeoutError):
         raise DeadlineExceededError(
-            f"Reading {name}: no answer within {_TIMEOUT[1]:.0f} s."
+            f"Reading {name}: no response within {_TIMEOUT[1]:.0f} s."
         ) from None
     except av.error.FFmpegError as error:
         raise _damaged(name, error) from None

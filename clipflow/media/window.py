@@ -1,8 +1,8 @@
 """A window: the packets of one span, fetched once by range into a local file.
 
-The video packets are copied unchanged into a NUT file, or into a MOV where NUT does not support the
+The video packets are copied unchanged into a NUT file, or into a MOV if NUT does not support the
 codec; the audio is decoded to PCM. All timestamps are shifted by the same whole number of seconds,
-so that none is negative. Later steps read this file only, never the network.
+which makes all of them positive. Later steps read this file only, never the network.
 """
 
 # PyAV's Packet takes a type argument for the type checker only.
@@ -31,6 +31,7 @@ from clipflow.domain.timecode import format_timecode
 from clipflow.machine import LARGEST_PICTURE
 from clipflow.media.audio_streams import audio_stream
 from clipflow.media.h264 import FieldPairs, NalType, length_size, nal_type, nal_units
+from clipflow.media.isolation import isolated
 from clipflow.media.probe import (
     CLOCK_TOLERANCE,
     Probe,
@@ -41,7 +42,7 @@ from clipflow.media.soundtrack import RATES, Soundtrack
 from clipflow.media.source import PlaylistSource, Source, source_errors, unwrapped
 
 # Seconds before the span at which reading begins: enough for an audio decoder to converge (Opus
-# needs 80 ms). Where no keyframe is found before the span, the next lead is tried.
+# needs 80 ms). If no keyframe is found before the span, the next lead is tried.
 _LEADS = (Fraction(1, 4), Fraction(10), Fraction(60))
 # Seconds at which the span begins in every window: larger than any lead, so that no packet before
 # the span has a negative time.
@@ -50,11 +51,11 @@ ORIGIN = 1_000_000
 _MAX_MISSING = Fraction(1)
 # Seconds by which packets of different streams may be interleaved out of order in a container.
 _INTERLEAVING = 5
-# The same where no picture was read yet: recorders of screens write one when the next one comes.
+# The same before the first picture: screen recorders write a picture only when the next one comes.
 _SPARSE_INTERLEAVING = 60
-# Formats in which libavformat finds a picture's end only where the next picture begins.
+# Formats in which libavformat finds a picture's end only when the next picture begins.
 _DELAYED_FORMATS = ("mpegts", "mpeg", "hls")
-# Seconds: more than any frame is decoded before it is shown.
+# Seconds; no frame is decoded earlier than this before it is shown.
 _REORDERING = Fraction(2)
 # Seconds of audio before the span: enough for a resampler to converge.
 _RESAMPLER_LEAD = Fraction(1, 4)
@@ -80,9 +81,9 @@ class Window:
     """The file at `path` holds the span at `origin` seconds (exact), after a keyframe before it.
 
     `frames` are the presentation times of the span's frames, in order, in seconds from its start.
-    `is_last` is true where the source has no picture after those in the file. Otherwise, if the
-    next packet is a keyframe, the file holds that packet too. `sizes_vary` is true where not all
-    pictures in the file are of the source's first size, as WebRTC records them.
+    `is_last` is true if the source has no picture after those in the file. Otherwise, if the
+    next packet is a keyframe, the file holds that packet too. `sizes_vary` is true if not all
+    pictures in the file have the source's first size, as in recordings of WebRTC.
     """
 
     path: Path
@@ -96,12 +97,16 @@ class Window:
 
 
 def fetch_window(source: Source, probe: Probe, span: Span, path: Path) -> Window:
-    """Read `span` of `source` into a window at `path`.
+    """Reads `span` of `source` into a window at `path`.
 
     Raises InvalidInputError if no frame lies in the span, MediaRefusedError if it cannot be
     decoded from any keyframe or no window can hold it, MediaInterruptedError if the source ends
-    before the span does.
+    before the span does, and what `isolated` raises.
     """
+    return isolated(source.name, _fetch_window, source, probe, span, path)
+
+
+def _fetch_window(source: Source, probe: Probe, span: Span, path: Path) -> Window:
     for lead in (*_LEADS, span.start):
         begin = max(Fraction(0), span.start - lead)
         copy = _copy_packets(source, probe, span, path, begin, span.end)
@@ -113,29 +118,28 @@ def fetch_window(source: Source, probe: Probe, span: Span, path: Path) -> Window
             if copy.decodable and not copy.is_complete:
                 copy = _copy_packets(source, probe, span, path, begin, source.playlist.duration)
         if copy.decodable or begin == 0:
-            window = _from_the_start(copy.window(path), source.name)
+            window = _starting_with_picture(copy.window(path), source.name)
             if begin == 0 or lead >= _LEADS[-1] or _is_decodable(window):
                 return replace(window, sizes_vary=_sizes_vary(window, probe))
     raise MediaRefusedError(f"{source.name}: no keyframe before {span}.", "Re-encode the source.")
 
 
-# Seconds: where the first frame of a span comes later than this, the picture that is shown at the
-# span's start begins it.
-_LONGEST_WAIT = Fraction(1, 4)
-# Seconds: a shorter span without a frame of its own is refused, since it lies between two frames.
+# Seconds. If the first frame of a span comes later, the picture shown at the span's start is added.
+_MAX_FIRST_FRAME_DELAY = Fraction(1, 4)
+# Seconds. A shorter span without a frame of its own lies between two frames and is invalid.
 _SHORTEST_HOLD = Fraction(1, 25)
 
 
-def _from_the_start(window: Window, name: str) -> Window:
+def _starting_with_picture(window: Window, name: str) -> Window:
     """The same window, whose first frame is one that is shown at the span's start.
 
-    A picture stands until the next one, for example in a recording of a screen, which has frames
-    only where the screen changes. Where the span's first frame is late, the frame before it is
-    moved to the span's start, or where there is none, the first frame itself.
+    A picture is shown until the next one. A screen recording, for example, has frames only when the
+    screen changes. If the span's first frame is late, the frame before it is moved to the span's
+    start; if there is none, the first frame itself is moved.
 
     Raises InvalidInputError if no frame is shown in the span, or for less than a frame lasts.
     """
-    if window.frames and window.frames[0] <= _LONGEST_WAIT:
+    if window.frames and window.frames[0] <= _MAX_FIRST_FRAME_DELAY:
         return window
     with av.open(str(window.path)) as container:
         packets = video_packets(container)
@@ -154,7 +158,7 @@ def _from_the_start(window: Window, name: str) -> Window:
 
 
 def _move_frame(path: Path, moved: Path, shown: Fraction, target: Fraction, name: str) -> Fraction:
-    """Copy the window at `path` to `moved`, with the frame at `shown` seconds at `target`.
+    """Copies the window at `path` to `moved`, with the frame at `shown` seconds moved to `target`.
 
     Returns its exact time, which is at most one unit of the stream's time base later.
     """
@@ -170,7 +174,7 @@ def _move_frame(path: Path, moved: Path, shown: Fraction, target: Fraction, name
                 if packet.pts is None:
                     continue
                 if packet.stream_index == picture.index:
-                    # A frame is decoded before it is shown, also one that is shown earlier now.
+                    # A frame must be decoded before it is shown, even if it is now shown earlier.
                     if shown > target and packet.dts is not None:
                         packet.dts -= ceil((shown - target) / packet.time_base)
                     if packet.pts * packet.time_base == shown:
@@ -188,8 +192,8 @@ _REFRESHED_CODECS = ("h264", "hevc")
 def _is_decodable(window: Window) -> bool:
     """Whether the first frame of the span can be decoded from the beginning of the window.
 
-    With intra refresh no picture is whole: the decoder shows none until all parts of one were
-    refreshed, which may be seconds after the packet that is flagged as a keyframe.
+    With intra refresh there are no complete keyframes. The decoder outputs no picture until all
+    parts have been refreshed, which may be seconds after the packet flagged as a keyframe.
     """
     with av.open(str(window.path)) as container:
         picture = container.streams.video[0]
@@ -221,7 +225,7 @@ def _is_idr(packet: Packet[Any], size: int) -> bool:
 def _copy_packets(
     source: Source, probe: Probe, span: Span, path: Path, begin: Fraction, end: Fraction
 ) -> _Copy:
-    """Copy the source's packets from `begin` to `end` to `path`: one attempt with one lead."""
+    """Copies the source's packets from `begin` to `end` to `path`, in one attempt with one lead."""
     with source_errors(source.name), source.open(begin, end) as container:
         if source.seekable and begin > 0 and not _seek(container, probe, begin):
             return _copy_packets(source, probe, span, path, Fraction(0), end)
@@ -238,16 +242,16 @@ def _copy_packets(
     return copy
 
 
-# Codecs of which recordings with pictures of several sizes are known, and those of them in which a
-# picture that is no keyframe may have another size than the one before.
+# Codecs in which the size of pictures may change, and those in which it may change between
+# keyframes.
 _RESIZED_CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "libvpx")
 _RESIZED_BETWEEN_KEYFRAMES = ("vp9", "av1", "libdav1d", "libvpx-vp9")
-# Keyframes that are decoded at most: a source of keyframes alone is none of a browser's.
+# The most keyframes that are decoded. Sources of keyframes only do not come from browsers.
 _MAX_KEYFRAMES = 300
 
 
 def _sizes_vary(window: Window, probe: Probe) -> bool:
-    """Whether a picture in the window has not the size of the source's first one."""
+    """Whether a picture in the window has a different size than the source's first one."""
     with av.open(str(window.path)) as container:
         stream = container.streams.video[0]
         context = stream.codec_context
@@ -273,7 +277,7 @@ def _sizes_vary(window: Window, probe: Probe) -> bool:
 
 def video_packets(container: av.container.InputContainer) -> Iterator[Packet[Any]]:
     """The packets of a window's or a segment's picture, in decode order."""
-    # ffmpeg writes no video track to an MP4 where it encoded no frame.
+    # ffmpeg writes no video track to an MP4 if it encoded no frame.
     for stream in container.streams.video[:1]:
         yield from (packet for packet in container.demux(stream) if packet.pts is not None)
 
@@ -300,7 +304,7 @@ def _open_output(path: Path, picture: VideoStream, name: str) -> OutputContainer
         return av.open(str(path), "w", format="nut")
     if codec not in _supported_codecs("mov"):
         raise MediaRefusedError(
-            f"{name}: its picture is {codec}, which cannot be cut.", "Re-encode it, as H.264."
+            f"{name}: its picture is {codec}, which cannot be cut.", "Re-encode it as H.264."
         )
     # A MOV stores the start of a stream in units of the movie timescale; with this timescale no
     # start is rounded.
@@ -354,7 +358,7 @@ class _Copy:
     _latest_dts: int | None = None
     _written_dts: int | None = None
     _lacks_decoding_times: bool = False
-    # Seconds to add to the container's clock where it has wrapped around; None until known.
+    # Seconds to add to the container's clock if it has wrapped around; None until known.
     _clock_offset: Fraction | None = None
 
     @property
@@ -411,10 +415,10 @@ class _Copy:
         return packet
 
     def _set_decoding_time(self, packet: Packet[Any]) -> None:
-        """Give the packet a decoding time that muxers accept.
+        """Sets a decoding time that muxers accept.
 
-        Matroska stores none. After a seek libavformat derives none for the first packets, one time
-        for two of them, or one that is too late.
+        Matroska stores none. After a seek, libavformat computes none for the first packets, the
+        same one for two of them, or one that is too late.
         """
         dts = packet.pts if packet.dts is None else packet.dts
         if dts is None:
@@ -461,32 +465,32 @@ class _Copy:
             # show that the span is over. The last picture of a transport stream, however, is
             # complete only when the next picture begins.
             waits_for_picture = is_delayed and self.picture.index not in self._finished_streams
-            patience = _INTERLEAVING if self._latest_dts is not None else _SPARSE_INTERLEAVING
-            if _end_time(packet) >= end + patience and not waits_for_picture:
+            allowed = _INTERLEAVING if self._latest_dts is not None else _SPARSE_INTERLEAVING
+            if _end_time(packet) >= end + allowed and not waits_for_picture:
                 return
         self._reached_end = True
 
     def _timed(self, packets: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
-        """The packets that have times, or whose times follow from the first one that has.
+        """The packets with times; those of the first pictures are computed if they are missing.
 
-        libavformat gives none to the first pictures of a Matroska file that begins before zero, and
-        later pictures are decoded from these.
+        libavformat returns no times for the first pictures of a Matroska file that begins before
+        zero. Later pictures are decoded from these.
         """
-        waiting: list[Packet[Any]] | None = []
+        untimed: list[Packet[Any]] | None = []
         for packet in packets:
             is_picture = packet.stream_index == self.picture.index
             if packet.pts is None and packet.dts is None:
-                if is_picture and packet.size and waiting is not None:
-                    waiting.append(packet)
+                if is_picture and packet.size and untimed is not None:
+                    untimed.append(packet)
                 continue
-            if is_picture and waiting is not None:
+            if is_picture and untimed is not None:
                 first = packet.pts if packet.dts is None else packet.dts
                 step = packet.duration or round(1 / self.probe.frame_rate / packet.time_base)
-                for place, early in enumerate(waiting):
+                for place, early in enumerate(untimed):
                     early.time_base = packet.time_base
-                    early.pts = early.dts = (first or 0) - step * (len(waiting) - place)
+                    early.pts = early.dts = (first or 0) - step * (len(untimed) - place)
                     yield early
-                waiting = None
+                untimed = None
             yield packet
 
     def _unwrap(self, packet: Packet[Any]) -> None:

@@ -7,7 +7,7 @@ the picture cuts between two frames that were seen, those between them decide wh
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -29,8 +29,9 @@ from clipflow.reframe.faces import Face, FaceDetector, Pixels
 # Pixels: the picture's longer side where cuts are detected, and where faces are. A picture whose
 # faces are large is made smaller, in steps: they keep the size that aligned faces have.
 _CUT_SIDE, _FACE_SIDE, _LEAST_FACE_SIDE, _SIDE_STEP, _LARGE_FACE = 192, 480, 320, 64, 56
-# Seconds between two samples of one face, and of several, whose mouths are compared.
-_INTERVAL, _SEVERAL_INTERVAL = 0.2, 0.12
+# Seconds between two samples of one face, and of several, whose mouths are compared: on average,
+# and at most where frames that were decoded are that near to each other.
+_INTERVAL, _SEVERAL_INTERVAL, _LONGEST_INTERVAL = 0.2, 0.12, 0.25
 # Seconds between two decoded frames, above which too many are left out of the decoding: a weaker
 # way of leaving out is taken from there on, and above the second the frames between are decoded.
 _WIDEST, _GAP = 0.15, 0.2
@@ -54,7 +55,8 @@ class Film:
 
     `size` is that of the upright picture with square pixels, None where the coded one is that;
     `rotation` is what turns the coded one upright, in degrees counter-clockwise;
-    where it is `mirrored`, left and right are exchanged after that.
+    where it is `mirrored`, left and right are exchanged after that. `name` is the source's, for
+    messages.
     """
 
     path: Path
@@ -63,6 +65,11 @@ class Film:
     start: Fraction = Fraction(0)
     end: Fraction | None = None
     mirrored: bool = False
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        return self.name or self.path.name
 
     @cached_property
     def packet_times(self) -> list[Fraction]:
@@ -137,13 +144,15 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
     cuts = Cuts()
     analysis: Analysis | None = None
     times: list[float] = []
-    due = 0.0
-    for time, frame in _seen_frames(film):
+    due = last = 0.0
+    for (time, frame), following in _with_following(_seen_frames(film)):
         width, height = film.shown(frame)
         analysis = analysis or Analysis(width, height)
         times.append(time)
         is_cut = cuts.feed(film.scaled(frame, _CUT_SIDE / max(width, height)))
-        if is_cut or time >= due - _SAME_TIME:
+        is_due = time >= due - _SAME_TIME or following - last > _LONGEST_INTERVAL + _SAME_TIME
+        if is_cut or is_due:
+            last = time
             sample = _sample(film, detector, time, frame, _side(analysis))
             analysis.samples.append(sample)
             pause = _SEVERAL_INTERVAL if len(sample.faces) > 1 else _INTERVAL
@@ -151,11 +160,24 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
             due = max(due, time - pause) + pause
     if analysis is None:
         raise MediaRefusedError(
-            f"{film.path.name} has no frame that can be decoded.", "Check that it plays."
+            f"{film.label} has no frame that can be decoded.", "Check that it plays."
         )
     turns = [_turn(film, times[cut - 1], times[cut]) for cut in cuts.finish(times)]
     analysis.shots = list(zip([0.0, *turns], [*turns, times[-1]], strict=True))
     return analysis
+
+
+def _with_following(
+    frames: Iterable[tuple[float, av.VideoFrame]],
+) -> Iterator[tuple[tuple[float, av.VideoFrame], float]]:
+    """Each frame, and the time of the one after it; the last one's own time."""
+    waiting: tuple[float, av.VideoFrame] | None = None
+    for shown in frames:
+        if waiting:
+            yield waiting, shown[0]
+        waiting = shown
+    if waiting:
+        yield waiting, waiting[0]
 
 
 def _side(analysis: Analysis) -> int:
@@ -256,14 +278,14 @@ def _opened(film: Film) -> Any:
     if not container.streams.video:
         container.close()
         raise MediaRefusedError(
-            f"{film.path.name} has no moving picture.", "Name a video that has one."
+            f"{film.label} has no moving picture.", "Name a video that has one."
         )
     return container
 
 
 def _unreadable(film: Film, error: av.error.FFmpegError) -> MediaRefusedError:
     return MediaRefusedError(
-        f"{film.path.name} cannot be read: {error.strerror}.", "Check that it plays."
+        f"{film.label} cannot be read: {error.strerror}.", "Check that it plays."
     )
 
 

@@ -66,6 +66,18 @@ class CropPath:
         )
         return CropPath(self.width, self.height, x, y)
 
+    def between(self, start: float, end: float) -> "CropPath":
+        """The part of the path in `start ≤ t < end`."""
+        x, y = (
+            (
+                _knot_at(edge, start),
+                *(knot for knot in edge if start < knot.time < end),
+                _knot_at(edge, end),
+            )
+            for edge in (self.x, self.y)
+        )
+        return CropPath(self.width, self.height, x, y)
+
     def at(self, time: float) -> tuple[int, int]:
         """The left and the upper edge as they are applied, in pixels: even, for 4:2:0."""
         return even(place(self.x, time)), even(place(self.y, time))
@@ -89,6 +101,14 @@ def place(knots: Sequence[Knot], time: float) -> float:
     parts = cubic_pieces(knots)
     found = bisect_right(parts, time, key=lambda piece: piece.start)
     return parts[max(0, found - 1)].at(max(time, parts[0].start))
+
+
+def _knot_at(knots: Sequence[Knot], time: float) -> Knot:
+    """Where the edge is at `time`, and how fast it goes there."""
+    parts = cubic_pieces(knots)
+    piece = parts[max(0, bisect_right(parts, time, key=lambda piece: piece.start) - 1)]
+    u = max(time, parts[0].start) - piece.start
+    return Knot(time, piece.at(piece.start + u), piece.b + u * (2 * piece.c + u * 3 * piece.d))
 
 
 def cubic_pieces(knots: Sequence[Knot]) -> list[CubicPiece]:
@@ -342,7 +362,8 @@ def person_boxes(
 ) -> list[tuple[int, int, int, int]]:
     """Left, top, width and height of each person's pane; the last of an odd grid is a row wide."""
     panes = [pane for pane in layout.panes if pane.content is Content.PERSON]
-    boxes = [pane.box(size) for pane in panes][:people]
+    # Row by row, also in a wide picture, whose panes change sides.
+    boxes = sorted((pane.box(size) for pane in panes), key=lambda box: (box[1], box[0]))[:people]
     if 1 < people < len(panes) and boxes:
         left, top, _, height = boxes[-1]
         boxes[-1] = (left, top, size[0] - left, height)

@@ -10,6 +10,7 @@ import numpy as np
 
 from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.transcript import Word
+from clipflow.media.isolation import isolated
 from clipflow.reframe.analysis import Film, analyze, decoded_frames
 from clipflow.reframe.crop import FramePlan, Section
 from clipflow.reframe.director import direct
@@ -43,6 +44,19 @@ def write_debug_video(
     which a mouth speaks; the active speaker's is yellow. Crops are green boxes. Returns the plan.
     Words have their times from the film's first frame. Raises what `plan_frames` raises.
     """
+    arguments = film, path, layout, aspect, words, face_model, mouth_model
+    return isolated(film.label, _write_debug_video, *arguments)
+
+
+def _write_debug_video(
+    film: Film,
+    path: Path,
+    layout: Layout,
+    aspect: Aspect,
+    words: Sequence[Word],
+    face_model: Path | None,
+    mouth_model: Path | None,
+) -> FramePlan:
     mouths = mouth_activity(mouth_model)
     analysis = analyze(film, FaceDetector(face_model))
     plan = direct(analysis, layout, aspect, words, mouths)

@@ -5,7 +5,7 @@ change, and not for a short interjection. Where it is not sure who speaks, all a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,7 @@ from clipflow.domain.edits import View
 from clipflow.domain.layouts import Aspect, Content, Layout
 from clipflow.domain.shorts import Framing, LayoutSpan
 from clipflow.domain.transcript import Word
+from clipflow.media.isolation import isolated
 from clipflow.reframe.analysis import Analysis, Film, analyze
 from clipflow.reframe.crop import (
     CropPath,
@@ -69,8 +70,21 @@ def plan_frames(
     as have the `views` that a person has chosen.
 
     Raises MediaRefusedError where `film` cannot be read, and NotInstalledError where the model
-    at `face_model` or the one at `mouth_model` cannot.
+    at `face_model` or the one at `mouth_model` cannot, and what `isolated` raises.
     """
+    arguments = film, layout, aspect, words, face_model, mouth_model, views
+    return isolated(film.label, _plan, *arguments)
+
+
+def _plan(
+    film: Film,
+    layout: Layout,
+    aspect: Aspect,
+    words: Sequence[Word],
+    face_model: Path | None,
+    mouth_model: Path | None,
+    views: Sequence[View],
+) -> FramePlan:
     mouths = mouth_activity(mouth_model)
     analysis = analyze(film, FaceDetector(face_model))
     return direct(analysis, layout, aspect, words, mouths, views)
@@ -93,7 +107,7 @@ def direct(
     return FramePlan(
         tuple(sections),
         _framing(sections, shots, turns, [sample.time for sample in analysis.samples]),
-        _captions_centre(sections, shots, aspect.size),
+        _captions_centre(sections, shots, (analysis.width, analysis.height), aspect.size),
     )
 
 
@@ -139,9 +153,9 @@ class _Director:
         [box] = person_boxes(layout, self.size, 1)
         crop = self._view_crop(box, view, shot, (start, end), layout)
         parts = [
-            replace(section, end=start) if section.start < start else None,
+            _part(section, section.start, start) if section.start < start else None,
             Section(start, end, layout, (crop,)),
-            replace(section, start=end) if end < section.end else None,
+            _part(section, end, section.end) if end < section.end else None,
         ]
         return [part for part in parts if part]
 
@@ -250,8 +264,9 @@ class _Director:
             width = widest - (widest - narrowest) * step / _STEPS
             if not any(self._shows(person, other, width, aspect) for other in others):
                 return max(2, even(width))
-        # Where it cannot be avoided, a wide crop is better than a narrow one.
-        return widest
+        # Where it cannot be avoided, a wide crop is better than a narrow one, unless the others
+        # have panes of their own.
+        return max(2, even(narrowest)) if layout.people > 1 else widest
 
     def _shows(self, person: FaceTrack, other: FaceTrack, width: float, aspect: Fraction) -> bool:
         """Whether a crop on `person` would show part of `other`'s face, as they usually are."""
@@ -263,6 +278,11 @@ class _Director:
         reach = other.size / 2
         beside = abs(ox - left - width / 2) >= width / 2 + reach
         return not beside and bool(abs(oy - top - height / 2) < height / 2 + reach)
+
+
+def _part(section: Section, start: float, end: float) -> Section:
+    crops = tuple(crop.between(start, end) for crop in section.crops)
+    return Section(start, end, section.layout, crops)
 
 
 def _edge(
@@ -401,7 +421,7 @@ def _jumps(section: Section) -> int:
 
 # Of the short's height: how far from the layout's own line captions may be centred, the nearest
 # first; in pixels, half of their height; of a face, how far lips reach from the mouth's middle.
-_LINES = (0.0, 0.05, 0.08, 0.12, 0.16, -0.08, -0.12, -0.2, -0.3)
+_LINES = (0.0, 0.05, 0.08, 0.12, 0.16, 0.24, -0.08, -0.12, -0.2, -0.3)
 _CAPTIONS_HALF, _LIPS = 110, 0.12
 # Of the height, the limits of that line. Platforms lay their controls over the upper eighth and the
 # lower quarter of a tall picture, and below any other one.
@@ -409,7 +429,10 @@ _HIGHEST, _LOWEST, _LOWEST_OTHERWISE, _TALL = 0.2, 0.72, 0.86, 1.5
 
 
 def _captions_centre(
-    sections: Sequence[Section], shots: Sequence[Shot], size: tuple[int, int]
+    sections: Sequence[Section],
+    shots: Sequence[Shot],
+    whole: tuple[int, int],
+    size: tuple[int, int],
 ) -> int:
     """The line that captions are centred on: the layout's own, or the nearest over no mouth."""
     longest = max(sections, key=lambda part: part.end - part.start)
@@ -419,7 +442,7 @@ def _captions_centre(
         for shot in shots
         for track in shot.tracks
         for time, face in zip(track.times, track.faces, strict=True)
-        for y in _lip_lines(_section_at(sections, time), time, face, size)
+        for y in _lip_lines(_section_at(sections, time), time, face, whole, size)
     ]
     height = size[1]
     lowest = _LOWEST if height > _TALL * size[0] else _LOWEST_OTHERWISE
@@ -432,17 +455,26 @@ def _captions_centre(
     return min(centres, key=covered)
 
 
-def _lip_lines(section: Section, time: float, face: Face, size: tuple[int, int]) -> list[float]:
-    """How far down in the short the lips begin and end, in each pane that shows them."""
+def _lip_lines(
+    section: Section, time: float, face: Face, whole: tuple[int, int], size: tuple[int, int]
+) -> list[float]:
+    """How far down in the short the lips begin and end, in each pane that shows them.
+
+    `whole` is the picture's size, `size` the short's.
+    """
     if face.mouth is None:
         return []
-    lines: list[float] = []
     x, y = face.mouth
+    lips = [y + reach * face.size for reach in (-_LIPS, 0, _LIPS)]
+    lines: list[float] = []
     for crop, box in zip(section.crops, section.boxes(size), strict=True):
         left, top = crop.at(time)
         if left <= x <= left + crop.width and top <= y <= top + crop.height:
-            scale = box[3] / crop.height
-            lines += [
-                box[1] + (y + reach * face.size - top) * scale for reach in (-_LIPS, 0, _LIPS)
-            ]
+            lines += [box[1] + (line - top) * box[3] / crop.height for line in lips]
+    for pane in section.layout.panes:
+        if pane.content is Content.PICTURE:
+            # All of the picture, in the middle of its pane.
+            _, top, width, height = pane.box(size)
+            scale = min(width / whole[0], height / whole[1])
+            lines += [top + height / 2 + (line - whole[1] / 2) * scale for line in lips]
     return lines

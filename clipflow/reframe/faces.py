@@ -1,6 +1,6 @@
 """Face detection in one picture, by YuNet. Imported late, because OpenCV takes a while to load."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -25,9 +25,12 @@ _SMALLEST = 0.045
 # YuNet scores frontal faces at about 0.9 and half-turned ones lower; below 0.7 false ones begin.
 _LEAST_SCORE = 0.7
 
-# An aligned face: its size in pixels, and where the eyes and the nose are put in it.
+# An aligned face with a margin: its side in pixels, and where the eyes and the nose are put in it.
+ALIGNED_SIDE = 96
+_ANCHORS = np.array([[36, 37], [60, 37], [48, 52]], np.float32)
+# The same without the margin.
 ALIGNED_WIDTH, ALIGNED_HEIGHT = 64, 80
-_ANCHORS = np.array([[20, 32], [44, 32], [32, 47]], np.float32)
+_INNER = np.s_[5 : 5 + ALIGNED_HEIGHT, 16 : 16 + ALIGNED_WIDTH]
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Face:
     """A face's centre and its size (the mean of its box's sides), in pixels of the picture.
 
     `mouth` is the middle between the corners of the mouth. `aligned` is the face in grey, turned
-    and scaled so that eyes and nose are always at the same places; None where it is not needed.
+    and scaled so that eyes and nose are always at the same places; `with_margin` is the same with
+    more around it. Both are None where they are not needed.
     """
 
     x: float
@@ -43,11 +47,13 @@ class Face:
     size: float
     mouth: tuple[float, float] | None = None
     aligned: Pixels | None = None
+    with_margin: Pixels | None = None
 
     def scaled(self, factor: float) -> "Face":
         """The same face in a picture `factor` times as large."""
         mouth = (self.mouth[0] * factor, self.mouth[1] * factor) if self.mouth else None
-        return Face(self.x * factor, self.y * factor, self.size * factor, mouth, self.aligned)
+        x, y, size = self.x * factor, self.y * factor, self.size * factor
+        return replace(self, x=x, y=y, size=size, mouth=mouth)
 
 
 class FaceDetector:
@@ -107,17 +113,19 @@ def _face(row: NDArray[np.float32], picture: Pixels) -> Face:
     left, top, width, height = map(float, row[:4])
     points = row[4:14].reshape(5, 2)
     mouth = points[3:5].mean(axis=0)
+    aligned = _aligned(picture, points[:3])
     return Face(
         left + width / 2,
         top + height / 2,
         (width + height) / 2,
         (float(mouth[0]), float(mouth[1])),
-        _aligned(picture, points[:3]),
+        aligned[_INNER],
+        aligned,
     )
 
 
 def _aligned(picture: Pixels, points: Points) -> Pixels:
-    """The face in grey with its eyes and nose at the anchors.
+    """The face with its margin in grey, its eyes and nose at the anchors.
 
     The corners of the mouth do not take part: they move with what is to be measured.
     """
@@ -130,6 +138,6 @@ def _aligned(picture: Pixels, points: Points) -> Pixels:
     shift = wanted.mean() - turn * given.mean()
     matrix = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
     warped = cv2.warpAffine(
-        picture, matrix, (ALIGNED_WIDTH, ALIGNED_HEIGHT), borderMode=cv2.BORDER_REPLICATE
+        picture, matrix, (ALIGNED_SIDE, ALIGNED_SIDE), borderMode=cv2.BORDER_REPLICATE
     )
     return np.asarray(cv2.cvtColor(warped, cv2.COLOR_BGR2GRAY), np.uint8)

@@ -25,10 +25,10 @@ _STEP, _REACH = 0.2, 0.3
 # The percentile of a mouth's activity, where it is not calm, that counts as its own speaking.
 _LIVELY = 60
 # Of the liveliest mouth's: a mouth that moves less, for whatever reason, is taken to be calm.
-_COMPARED = 0.33
+_COMPARED = 0.5
 # How much livelier than the others one has to be, from 0 to 1, and for how long, in seconds times
 # how much more than that, before another is named.
-_CLEARLY, _CHANGE = 0.35, 0.35
+_CLEARLY, _CHANGE = 0.45, 0.2
 # How many times as much as otherwise a mouth moves while the speaker who owns it speaks.
 _OWNED = 1.2
 

@@ -19,8 +19,9 @@ from clipflow.domain.transcript import LONGEST
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.audio_streams import audio_stream, decode
+from clipflow.media.isolation import isolated
 from clipflow.media.probe import CLOCK_TOLERANCE, Probe, SoundProbe, several_recordings
-from clipflow.media.source import Source, source_errors
+from clipflow.media.source import Source
 from clipflow.speech.levels import StereoMeter
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
 from clipflow.speech.speakers import ChannelLevels
@@ -43,12 +44,15 @@ def extract(source: Source, known: Probe | SoundProbe, path: Path) -> ChannelLev
     Returns the loudness of its two channels, None where their number is another.
 
     Raises MediaRefusedError where there is no sound that can be decoded or the source is several
-    recordings, MediaInterruptedError where it ends too early, and what `source_errors` raises.
+    recordings, MediaInterruptedError where it ends too early, and what `isolated` raises.
     """
+    return isolated(source.name, _extract, source, known, path)
+
+
+def _extract(source: Source, known: Probe | SoundProbe, path: Path) -> ChannelLevels | None:
     end = known.duration or Fraction(LONGEST)
     with (
         path.open("wb") as file,
-        source_errors(source.name),
         source.open(Fraction(0), end) as container,
     ):
         line = _TimeLine(file, known)

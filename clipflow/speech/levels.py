@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from clipflow.domain.errors import MediaRefusedError
 from clipflow.domain.transcript import LONGEST
 from clipflow.media.audio_streams import audio_stream, decode
+from clipflow.media.isolation import isolated
 from clipflow.media.probe import probe_sound
-from clipflow.media.source import Source, source_errors
+from clipflow.media.source import Source
 from clipflow.speech.speakers import LEVELS_PER_SECOND, ChannelLevels
 
 # Samples a second and in a window by which two channels are compared: speech is mostly below
@@ -51,15 +52,19 @@ def track_levels(tracks: Sequence[Track]) -> ChannelLevels:
         same = [at for at, other in enumerate(tracks) if other.source is track.source]
         if tracks[same[0]] is track:
             columns = {tracks[at].number: at for at in same}
-            _measure(track.source, track.start, columns, meter)
+            measured = isolated(
+                track.source.name, _measured, track.source, track.start, columns, len(tracks)
+            )
+            meter.merge(measured)
     return meter.levels(coherence=1.0)
 
 
-def _measure(
-    source: Source, start: Fraction, columns: Mapping[int | None, int], meter: "_Meter"
-) -> None:
-    """`columns` has the column of `meter` for each number of a track."""
-    with source_errors(source.name), source.open(start, Fraction(LONGEST)) as container:
+def _measured(
+    source: Source, start: Fraction, columns: Mapping[int | None, int], count: int
+) -> "_Meter":
+    """A meter of `count` columns; `columns` has that of each number of a track."""
+    meter = _Meter(count)
+    with source.open(start, Fraction(LONGEST)) as container:
         streams = {}
         for number, column in columns.items():
             stream = audio_stream(container, source.name, number)
@@ -78,6 +83,7 @@ def _measure(
                 if frame.pts is not None and frame.time_base:
                     begins = float(frame.pts * frame.time_base - start)
                     meter.add(column, _channels(frame), begins, frame.sample_rate)
+    return meter
 
 
 def _channels(frame: AudioFrame) -> NDArray[np.float64]:
@@ -111,6 +117,13 @@ class _Meter:
         self._samples[first:count, column] += np.bincount(blocks)
         power = np.square(sound).mean(axis=0)
         self._energy[first:count, column] += np.bincount(blocks, power)
+
+    def merge(self, other: "_Meter") -> None:
+        """Add what `other`, which has as many columns, has measured."""
+        self._grow(other._count)
+        self._count = max(self._count, other._count)
+        self._energy[: other._count] += other._energy[: other._count]
+        self._samples[: other._count] += other._samples[: other._count]
 
     def levels(self, coherence: float) -> ChannelLevels:
         energy, samples = self._energy[: self._count], self._samples[: self._count]

@@ -130,7 +130,8 @@ def read_transcript_json(text: str, name: str, language: str | None = None) -> T
             return _of_whisper(_Whisper.model_validate(value), name, language)
         if "transcription" in fields:
             return _of_whisper_cpp(_WhisperCpp.model_validate(value), name, language)
-        if "results" in fields:
+        # Amazon Transcribe has `results` too, of another shape.
+        if isinstance(fields.get("results"), dict) and "channels" in fields["results"]:
             return _of_deepgram(_Deepgram.model_validate(value), language)
     except ValidationError as error:
         raise InvalidInputError(f"{name} is not valid: {describe_errors(error)}.", REMEDY) from None

@@ -34,12 +34,14 @@ class BridgeSettings(BaseSettings):
         description="The SQS queue that events come by.",
     )
     aws_region: str = Field(
-        default="us-east-1", validation_alias="AWS_REGION", description="As the AWS SDK knows it."
+        default="us-east-1",
+        validation_alias="AWS_REGION",
+        description="The region, as in the AWS SDK.",
     )
     aws_endpoint_url: str | None = Field(
         default=None,
         validation_alias="AWS_ENDPOINT_URL",
-        description="Another AWS than Amazon's, as the AWS SDK knows it.",
+        description="The address of another service than Amazon's, as in the AWS SDK.",
     )
 
 

@@ -129,6 +129,10 @@ EDIT = examples(
     ("clipflow edit talk --trim 1=0,-2.4 --render", "the first ends earlier"),
     ("clipflow edit talk --replace Jon=John --refuse 3", "both at once"),
 )
+REVIEW = examples(
+    ("clipflow review", "the shorts of the newest video"),
+    ("clipflow review talk --port 8080", "of this one, on this port"),
+)
 STATUS = examples(
     ("clipflow status", "the last jobs"),
     ("clipflow status 1f3c9a70", "one job's history"),
@@ -391,6 +395,28 @@ def edit(
             from deployments.command.edit import edit_shorts
 
             edit_shorts(job, changes, out if render else None, output)
+
+
+@app.command(epilog=REVIEW)
+def review(
+    job: JobId = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="N", help="Of the page; 0: a free one.")
+    ] = 0,
+    no_open: Annotated[
+        bool, typer.Option("--no-open", help="Print the address, open no browser.")
+    ] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Edit shorts in a browser, on a page of this machine."""
+    with command_output(as_json=as_json, debug=debug) as output:
+        from deployments.command.connect import connect
+
+        with connect(output, may_start=True):
+            from deployments.command.review.serve import review as serve
+
+            serve(job, port, not no_open, output)
 
 
 @app.command(epilog=STATUS)

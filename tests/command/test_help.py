@@ -11,7 +11,7 @@ from deployments.command.__main__ import app
 from tests.command.typed import typed
 from tests.programs import ROOT
 
-COMMANDS = ("shorts", "clips", "transcribe", "edit", "status", "open")
+COMMANDS = ("shorts", "clips", "transcribe", "edit", "review", "status", "open")
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids="-".join)

@@ -114,7 +114,7 @@ def test_a_source_without_an_index_is_read_from_its_start_and_the_log_says_so(
     head = proxied_reader.put(path)
     probe = proxied_reader.probe(head)
     reading = proxied_reader.read(head, probe, *SPANS[0])
-    assert f"{head.key} has no index to seek by: it is read from its start" in caplog.text
+    assert f"{head.key} has no index, so it is read from its start" in caplog.text
     indexed = proxied_reader.put(remuxed(five_minutes, proxied_reader.folder / "indexed.mkv"))
     assert reading.packets == proxied_reader.read(indexed, probe, *SPANS[0]).packets
 

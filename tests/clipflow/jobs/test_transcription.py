@@ -113,7 +113,7 @@ def test_supplied_subtitles_of_every_kind_replace_recognition(
 @pytest.mark.parametrize(
     ("cue", "remedy"),
     [
-        ("00:02.500 --> 00:03.500", "Put the subtitles of this video there"),
+        ("00:02.500 --> 00:03.500", "Store the subtitles of this video there"),
         ("01:00:00.500 --> 01:00:01.500", "They seem to count from 01:00:00"),
     ],
 )

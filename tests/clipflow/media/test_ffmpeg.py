@@ -75,7 +75,7 @@ def test_an_ffmpeg_stopped_by_a_signal_raises_a_transient_error(
     fake_ffmpeg: FakeFfmpeg, script: str
 ) -> None:
     machine = fake_ffmpeg(script)
-    with pytest.raises(MediaInterruptedError, match="stopped from outside"):
+    with pytest.raises(MediaInterruptedError, match="another process stopped ffmpeg"):
         ffmpeg.run([], "cutting x", machine, timeout=10)
 
 

@@ -1,4 +1,4 @@
-"""Faces are looked for five times a second in whatever a video is coded."""
+"""Faces are detected five times a second, and at least every quarter, in every codec."""
 
 import subprocess
 from itertools import pairwise
@@ -18,6 +18,7 @@ CODECS = {
     "hevc-one-reference": ("libx265", "-x265-params", "bframes=16:ref=1:keyint=250:log-level=0"),
     "h264-pyramid": ("libx264", "-bf", "16", "-x264-params", "b-pyramid=strict:open-gop=1"),
     "av1": ("libaom-av1", "-cpu-used", "8", "-crf", "40"),
+    "vp8": ("libvpx", "-deadline", "realtime", "-cpu-used", "8"),
     "vp9": ("libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"),
     "intra-only": ("mjpeg", "-q:v", "4"),
     "mpeg2": ("mpeg2video", "-bf", "2", "-g", "60", "-q:v", "4"),
@@ -38,4 +39,4 @@ def test_a_face_is_seen_five_times_a_second(name: str, tmp_path: Path) -> None:
     times = [sample.time for sample in samples if sample.faces]
     assert len(times) >= 5 * SECONDS
     gaps = [after - before for before, after in pairwise([0.0, *times, SECONDS])]
-    assert max(gaps) < 0.31
+    assert max(gaps) <= 0.25 + 1e-6

@@ -1,4 +1,4 @@
-"""A mouth model of the user's own: a tiny one, written as ONNX here, decides who speaks."""
+"""The measures of a mouth: the packaged landmarks, and a tiny model of the user's own as ONNX."""
 
 from pathlib import Path
 
@@ -6,10 +6,11 @@ import pytest
 
 from clipflow.domain.errors import NotInstalledError
 from clipflow.domain.layouts import Aspect, Layout
+from clipflow.reframe import mouths
 from clipflow.reframe.analysis import Analysis, FaceSample
 from clipflow.reframe.director import direct
 from clipflow.reframe.faces import Face
-from clipflow.reframe.mouths import MouthModel
+from clipflow.reframe.mouths import MouthLandmarks, MouthModel, MouthMotion, mouth_activity
 from tests.clipflow.reframe.test_speakers import face, words
 
 _FLOAT = 1
@@ -88,3 +89,32 @@ def test_a_model_of_other_faces_is_named(tmp_path: Path) -> None:
     analysis = Analysis(1920, 1080, samples, [(0.0, 3.0)])
     with pytest.raises(NotInstalledError, match="cannot be used"):
         direct(analysis, Layout.AUTO, Aspect.TALL, words(3), MouthModel(path))
+
+
+def test_landmarks_are_used_where_their_package_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert isinstance(mouth_activity(None), MouthLandmarks)
+    monkeypatch.setattr(mouths, "_MESH_PACKAGE", "no_such_package")
+    mouths._packaged_mesh.cache_clear()
+    try:
+        assert isinstance(mouth_activity(None), MouthMotion)
+    finally:
+        mouths._packaged_mesh.cache_clear()
+
+
+def test_another_file_in_place_of_the_landmarks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "other_landmarks" / mouths._MESH_FILE
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"not the published model")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(mouths, "_MESH_PACKAGE", "other_landmarks")
+    mouths._packaged_mesh.cache_clear()
+    try:
+        with pytest.raises(NotInstalledError, match="face_landmark") as refused:
+            mouth_activity(None)
+        assert "requirements-weights.lock" in refused.value.remedy
+    finally:
+        mouths._packaged_mesh.cache_clear()

@@ -1,6 +1,7 @@
 """Whose face is shown when: two faces of which one opens its mouth, as data without a video."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,7 @@ from clipflow.domain.transcript import Word
 from clipflow.reframe.analysis import Analysis, FaceSample
 from clipflow.reframe.director import SHORTEST, direct
 from clipflow.reframe.faces import ALIGNED_HEIGHT, ALIGNED_WIDTH, Face
+from clipflow.reframe.mouths import MouthMotion
 
 
 def face(x: float, opening: int, seed: int) -> Face:
@@ -98,3 +100,35 @@ def test_without_a_face_the_whole_picture_is_shown() -> None:
     plan = direct(Analysis(1920, 1080, [], [(0.0, 4.0)]), Layout.AUTO, Aspect.TALL, [])
     assert [part.layout for part in plan.sections] == [Layout.FIT]
     assert plan.framing.speaker_in_frame is None
+
+
+@pytest.mark.parametrize("aspect", [Aspect.TALL, Aspect.WIDE])
+def test_captions_are_over_no_mouth_of_the_whole_picture(aspect: Aspect) -> None:
+    width, height = aspect.size
+    mouth = round(0.64 * height)
+    close = replace(face(width / 2, 0, 1), y=mouth - 90, size=400, mouth=(width / 2, mouth))
+    analysis = Analysis(width, height, [FaceSample(n / 5, (close,)) for n in range(20)], [(0, 4)])
+    plan = direct(analysis, Layout.FIT, aspect, words(4))
+    assert abs(plan.captions_centre - mouth) >= 110
+
+
+@pytest.mark.parametrize("aspect", list(Aspect))
+@pytest.mark.parametrize("people", [2, 3, 4])
+def test_people_fill_the_picture_row_by_row_and_each_pane_shows_less_than_all(
+    people: int, aspect: Aspect
+) -> None:
+    places = [240 + 480 * n for n in range(4)][:people]
+    seen = [
+        FaceSample(n / 8, tuple(replace(face(x, 60 * (n % 2), x), size=220) for x in places))
+        for n in range(32)
+    ]
+    plan = direct(
+        Analysis(1920, 1080, seen, [(0.0, 4.0)]), Layout.GRID, aspect, words(4), MouthMotion()
+    )
+    [section] = plan.sections
+    boxes = section.boxes(aspect.size)
+    assert sum(width * height for _, _, width, height in boxes) == np.prod(aspect.size)
+    assert boxes == sorted(boxes, key=lambda box: (box[1], box[0]))
+    for crop, place in zip(section.crops, places, strict=True):
+        left, _ = crop.at(1)
+        assert left < place < left + crop.width < left + 1920

@@ -1,6 +1,8 @@
 """Whisper recognises the demo's sample."""
 
 import re
+import resource
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import Transcript
 from clipflow.settings import Models, Transcriber
-from clipflow.speech.sound import RATE
+from clipflow.speech.sound import RATE, sample_count
 from clipflow.speech.transcriber import transcribe
 from tests.clipflow.speech.conftest import word_errors
 
@@ -17,8 +19,16 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def transcript(sample_sound: Path) -> Transcript:
-    return transcribe(sample_sound, None, Models())
+def measured(sample_sound: Path) -> tuple[Transcript, int]:
+    """What is said in the sample, and the pages of memory that came new from the system."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    transcript = transcribe(sample_sound, None, Models())
+    return transcript, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.fixture(scope="module")
+def transcript(measured: tuple[Transcript, int]) -> Transcript:
+    return measured[0]
 
 
 def test_it_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,6 +56,15 @@ def test_words_have_the_times_at_which_they_are_spoken(
     for start, end, _ in spoken:
         assert min(abs(start - at) for at in starts) < 0.3
         assert min(abs(end - at) for at in ends) < 0.3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the allocator of glibc is adjusted")
+def test_the_decoder_uses_its_memory_again(
+    measured: tuple[Transcript, int], sample_sound: Path
+) -> None:
+    # Where each step of the decoder gets new pages, there are ten times as many, and half of the
+    # CPU time is spent on them.
+    assert measured[1] < 10_000 * sample_count(sample_sound) / RATE
 
 
 @pytest.mark.parametrize("seconds", [0, 5])

@@ -356,6 +356,7 @@ def test_the_json_of_deepgram_has_punctuation_speakers_and_channels() -> None:
         ({"results": {"channels": [{"alternatives": []}]}}, r"channels\.0\.alternatives"),
         ({"transcription": [{"text": "a"}]}, r"transcription\.0\.offsets"),
         ({"videos": []}, "is not the JSON of"),
+        ({"jobName": "a", "results": {"transcripts": [], "items": []}}, "is not the JSON of"),
         ([{"word": "a", "start": 0}], "word 1 is not valid: end"),
     ],
 )

@@ -1,0 +1,152 @@
+"""What the page shows and does: a video's shorts, words and edits, and its runs."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+
+from clipflow.domain.corrections import corrected, numbered_words
+from clipflow.domain.edits import Edits
+from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.keys import ShortsKeys
+from clipflow.domain.layouts import Layout
+from clipflow.domain.shorts import CaptionStyle, Moment
+from clipflow.domain.timecode import parse_timecode
+from clipflow.domain.transcript import Transcript, joined
+from clipflow.jobs.edits import StoredEdits, store_edits, stored_edits, with_edits
+from clipflow.jobs.shorts import read_config
+from clipflow.results.pages import UNCERTAIN
+from clipflow.storage.objects import ObjectStore
+from deployments.command.edit import made_of, stale_edits
+from deployments.command.files import read_record
+from deployments.command.follow import start_shorts
+from deployments.command.prefect_api import JobRun, steps_of
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One video, as a person edits it."""
+
+    keys: ShortsKeys
+    objects: ObjectStore
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the page shows, as JSON."""
+        moments, transcript = made_of(self.keys, self.objects)
+        stored = stored_edits(self.keys, self.objects)
+        config = read_config(self.keys, self.objects)
+        record = read_record(self.keys)
+        return {
+            "name": self.keys.video_id,
+            "language": transcript.language,
+            "words": [
+                [word.text, word.start, word.end, _is_uncertain(word.score)]
+                for word in transcript.words
+            ],
+            "shorts": [self._short(moment, record) for moment in moments],
+            "layouts": list(Layout),
+            "styles": list(CaptionStyle),
+            "config": {"layout": config.layout, "caption_style": config.caption_style},
+            "hasSource": self.objects.head(self.keys.original) is not None,
+            **self._edited(stored, moments, transcript),
+        }
+
+    def edits(self) -> dict[str, Any]:
+        """The stored edits, and what becomes of the shorts and words by them."""
+        moments, transcript = made_of(self.keys, self.objects)
+        return self._edited(stored_edits(self.keys, self.objects), moments, transcript)
+
+    def save(self, document: object, etag: str | None) -> dict[str, Any]:
+        """Store the edits over those with this ETag, and return what `edits` does.
+
+        Raises InvalidInputError, which names the field, and EditConflictError.
+        """
+        edits = Edits.read(document, "edits.json")
+        moments, transcript = made_of(self.keys, self.objects)
+        unknown = set(edits.shorts) - {moment.id for moment in moments}
+        if unknown - set(stored_edits(self.keys, self.objects).edits.shorts):
+            raise InvalidInputError(f"There is no short {', '.join(sorted(unknown))}.")
+        # Refuses a span that is out of bounds before it is stored.
+        with_edits(moments, edits, transcript.words, "edits.json")
+        etag = store_edits(self.keys, edits, etag, self.objects)
+        return self._edited(StoredEdits(edits, etag), moments, transcript)
+
+    def start_run(self) -> str:
+        """Start the run that makes what has changed; its id."""
+        return str(start_shorts(self.keys, force=False).run_id)
+
+    def progress(self, run_id: UUID) -> dict[str, Any]:
+        """The state of a run and its steps."""
+        with get_client(sync_client=True) as client:
+            run = client.read_flow_run(run_id)
+            steps = steps_of(client, [run_id])
+        job = JobRun(run, self.keys)
+        is_over = run.state is not None and run.state.is_final()
+        failure = job.failure(read_record(self.keys)) if job.has_failed else ""
+        message = failure or (run.state.message if run.state else "") or ""
+        return {
+            "state": job.state,
+            "isOver": is_over,
+            "hasFailed": job.has_failed,
+            "message": message,
+            "steps": [
+                {"name": step.name, "isOver": step.is_over, "progress": step.progress}
+                for step in steps
+                if step.is_over or step.is_running
+            ],
+        }
+
+    def short_key(self, number: int) -> str:
+        return self.keys.short(number)
+
+    def _short(self, moment: Moment, record: Mapping[str, Any]) -> dict[str, Any]:
+        """A short as it was chosen, with what was last rendered of it."""
+        values = moment.model_dump(mode="json", include={"id", "index", "title", "why", "score"})
+        rendered = next((s for s in record.get("shorts", []) if s.get("id") == moment.id), None)
+        head = self.objects.head(self.keys.short(moment.index or 0)) if rendered else None
+        is_made = rendered is not None and head is not None and "fileSize" in rendered
+        return {
+            **values,
+            "status": rendered and rendered["status"],
+            "error": rendered and rendered.get("error"),
+            "video": f"media/short/{moment.index}?v={head.etag}" if head and is_made else None,
+            "rendered": [_seconds(rendered[name]) for name in ("start", "end")]
+            if rendered and is_made
+            else None,
+        }
+
+    def _edited(
+        self, stored: StoredEdits, chosen: Sequence[Moment], transcript: Transcript
+    ) -> dict[str, Any]:
+        moments = with_edits(chosen, stored.edits, transcript.words, self.keys.edits)
+        return {
+            "edits": stored.edits.document(),
+            "etag": stored.etag,
+            "times": {moment.id: [float(moment.start), float(moment.end)] for moment in moments},
+            "shown": _shown(transcript, stored.edits),
+            "stale": stale_edits(stored.edits, transcript),
+        }
+
+
+def _shown(transcript: Transcript, edits: Edits) -> dict[int, str]:
+    """What is shown instead of each word that has another text, by the word's number."""
+    found: dict[int, list[Any]] = defaultdict(list)
+    for number, word in numbered_words(corrected(transcript, edits)):
+        found[number].append(word)
+    texts = {number: joined(words) for number, words in found.items()}
+    return {
+        number: texts.get(number, "")
+        for number, word in enumerate(transcript.words)
+        if texts.get(number, "") != word.text
+    }
+
+
+def _is_uncertain(score: float | None) -> bool:
+    return score is not None and score < UNCERTAIN
+
+
+def _seconds(time: str) -> float:
+    return float(parse_timecode(time))

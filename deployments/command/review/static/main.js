@@ -1,0 +1,264 @@
+// The page: what is selected, and what the parts of the page do to the edits.
+
+import { readState } from "./api.js";
+import { bindKeys } from "./keys.js";
+import { withValue } from "./merge.js";
+import { Player } from "./player.js";
+import { RenderView } from "./render.js";
+import { FieldsView, ShortsList, describe } from "./shorts.js";
+import { Store } from "./store.js";
+import { TranscriptView } from "./transcript.js";
+
+const byId = (id) => document.getElementById(id);
+
+class Desk {
+  constructor(state) {
+    this.store = new Store((paths) => this.askWhose(paths));
+    this.player = new Player(byId("video"), byId("plays"), (time) => this.transcript.light(time));
+    this.transcript = new TranscriptView(byId("words"), {
+      select: (number) => this.openWord(number),
+      move: (edge, number) => this.move(edge, number),
+    });
+    this.list = new ShortsList(byId("shorts"), (id) => this.select(id));
+    this.fields = new FieldsView(state, {
+      set: (field, value) => this.setField(field, value),
+      decide: (decision) => this.decide(decision),
+      moveTo: (edge, seconds) => this.moveTo(edge, seconds),
+    });
+    this.rendering = new RenderView((message) => this.say(message));
+    this.store.addEventListener("change", () => this.show());
+    this.store.addEventListener("saved", () => this.show());
+    this.store.addEventListener("problem", (event) => this.say(event.detail));
+    byId("undo").addEventListener("click", () => this.undo());
+    byId("render").addEventListener("click", () => this.render());
+    byId("play-cut").addEventListener("click", () => this.player.playCut());
+    byId("play-short").addEventListener("click", () => this.player.playShort());
+    byId("word-dialog").addEventListener("close", () => this.closeWord());
+    this.load(state);
+  }
+
+  load(state) {
+    this.state = state;
+    this.selected = state.shorts.some((one) => one.id === this.selected)
+      ? this.selected
+      : state.shorts[0]?.id;
+    this.store.load(state);
+    if (this.short) this.showVideo();
+  }
+
+  get short() {
+    return this.state.shorts.find((one) => one.id === this.selected);
+  }
+
+  get times() {
+    return this.store.times[this.selected];
+  }
+
+  get span() {
+    const own = this.store.at("shorts", this.selected, "span");
+    if (own && !this.store.stale.includes(`shorts.${this.selected}.span`)) return own;
+    return this.between(...this.times) ?? { first: 0, last: 0 };
+  }
+
+  /** The words whose middle lies between two times, as `words_between` in clipflow/jobs/edits.py. */
+  between(start, end) {
+    const inside = [];
+    this.state.words.forEach(([, from, to], number) => {
+      if (start <= (from + to) / 2 && (from + to) / 2 < end) inside.push(number);
+    });
+    return inside.length ? { first: inside[0], last: inside.at(-1) } : null;
+  }
+
+  select(id) {
+    this.selected = id;
+    this.show();
+    this.showVideo();
+  }
+
+  step(by) {
+    const { shorts } = this.state;
+    const place = shorts.findIndex((one) => one.id === this.selected) + by;
+    if (shorts[place]) this.select(shorts[place].id);
+  }
+
+  show() {
+    const { store, short } = this;
+    byId("saved").textContent = store.isSaved ? "All changes are saved" : "Saving";
+    byId("undo").disabled = !store.history.length;
+    byId("render").disabled = this.rendering.isRunning;
+    this.list.show(this.state.shorts, this.selected, store);
+    if (!short) return;
+    byId("heading").textContent = `${short.index}. ${describe(short, store).title}`;
+    byId("why").textContent = short.error ?? short.why;
+    byId("play-short").disabled = !short.video;
+    this.fields.show(short, store);
+    this.transcript.show(this.state.words, this.span, store.shown);
+    this.player.times = this.times;
+  }
+
+  showVideo() {
+    this.player.show(this.short, this.times, this.state.hasSource);
+  }
+
+  setField(field, value) {
+    this.clearProblem();
+    const same = field === "title" && value === this.short.title;
+    return this.store.set(["shorts", this.selected, field], same ? undefined : value);
+  }
+
+  decide(decision) {
+    const now = this.store.at("shorts", this.selected, "decision");
+    return this.setField("decision", now === decision ? undefined : decision);
+  }
+
+  /** Move the beginning ("first") or the end ("last") to a word, and let it be heard. */
+  async move(edge, number) {
+    const { words } = this.state;
+    const span = { first: this.span.first, last: this.span.last, [edge]: number };
+    if (number < 0 || number >= words.length || span.first > span.last) return;
+    span.first_word = words[span.first][0];
+    span.last_word = words[span.last][0];
+    await this.setField("span", span);
+    if (edge === "first") this.player.hearBeginning();
+    else this.player.hearEnd();
+  }
+
+  moveTo(edge, seconds) {
+    const [start, end] = edge === "begin" ? [seconds, this.times[1]] : [this.times[0], seconds];
+    const span = this.between(start, end);
+    if (!span) {
+      this.say(`Nothing is said from ${start} to ${end} seconds.`);
+      this.fields.show(this.short, this.store);
+      return undefined;
+    }
+    return edge === "begin" ? this.move("first", span.first) : this.move("last", span.last);
+  }
+
+  openWord(number) {
+    this.word = number;
+    const [text] = this.state.words[number];
+    byId("word-original").textContent = text;
+    byId("word-text").value = this.store.shown[number] ?? text;
+    byId("word-everywhere").checked = false;
+    this.player.video.pause();
+    byId("word-dialog").returnValue = "cancel";
+    byId("word-dialog").showModal();
+    byId("word-text").select();
+  }
+
+  closeWord() {
+    const number = this.word;
+    const [original, start] = this.state.words[number];
+    this.transcript.buttons.get(number)?.focus();
+    switch (byId("word-dialog").returnValue) {
+      case "save":
+        return this.correct(number, original, byId("word-text").value.trim());
+      case "restore":
+        return this.store.set(["words", String(number)], undefined);
+      case "begin":
+        return this.move("first", number);
+      case "end":
+        return this.move("last", number);
+      case "play":
+        return this.player.hear(start);
+      default:
+        return undefined;
+    }
+  }
+
+  correct(number, original, text) {
+    this.clearProblem();
+    if (text === (this.store.shown[number] ?? original)) return undefined;
+    if (!byId("word-everywhere").checked || !text) {
+      return this.store.set(["words", String(number)], { original, text });
+    }
+    // The punctuation around the word stays where it is said elsewhere.
+    const bare = (word) => word.replace(/^[\p{P}\p{S}]+|[\p{P}\p{S}]+$/gu, "") || word;
+    let edits = withValue(this.store.edits, ["words", String(number)], undefined);
+    edits = withValue(edits, ["replacements", bare(original)], bare(text));
+    return this.store.change(edits);
+  }
+
+  undo() {
+    this.clearProblem();
+    return this.store.undo();
+  }
+
+  async render() {
+    if (this.rendering.isRunning) return;
+    this.clearProblem();
+    await this.store.saving;
+    try {
+      const run = this.rendering.run();
+      this.show();
+      await run;
+      this.load(await readState());
+    } catch (error) {
+      this.say(error.message);
+    }
+    this.show();
+  }
+
+  askWhose(paths) {
+    const dialog = byId("conflict-dialog");
+    byId("conflicts").replaceChildren(
+      ...paths.map((path) => {
+        const item = document.createElement("li");
+        item.textContent = path.join(" · ");
+        return item;
+      }),
+    );
+    dialog.returnValue = "mine";
+    dialog.showModal();
+    return new Promise((answer) => {
+      dialog.addEventListener("close", () => answer(dialog.returnValue || "mine"), { once: true });
+    });
+  }
+
+  say(message) {
+    byId("problem").textContent = message;
+    byId("problem").hidden = false;
+  }
+
+  clearProblem() {
+    byId("problem").hidden = true;
+  }
+
+  nextWord(by) {
+    const now = Number(document.activeElement?.dataset?.word ?? this.transcript.at(this.player.time) ?? this.span.first);
+    this.transcript.buttons.get(now + by)?.focus();
+  }
+
+  currentWord() {
+    return Number(document.activeElement?.dataset?.word ?? this.transcript.at(this.player.time) ?? this.span.first);
+  }
+
+  bind() {
+    bindKeys([
+      [[" ", "k"], "Play or pause", () => this.player.toggle()],
+      [["ArrowLeft"], "Previous word", () => this.nextWord(-1)],
+      [["ArrowRight"], "Next word", () => this.nextWord(1)],
+      [["Enter", "e"], "Correct the word", () => this.openWord(this.currentWord())],
+      [["["], "Begin at the word", () => this.move("first", this.currentWord())],
+      [["]"], "End at the word", () => this.move("last", this.currentWord())],
+      [["p"], "Play the new cut", () => this.player.playCut()],
+      [["s"], "Play the short", () => this.player.playShort()],
+      [["ArrowUp"], "Previous short", () => this.step(-1)],
+      [["ArrowDown"], "Next short", () => this.step(1)],
+      [["a"], "Approve", () => this.decide("approved")],
+      [["x"], "Refuse", () => this.decide("refused")],
+      [["t"], "Go to the title", () => byId("title").focus()],
+      [["u"], "Undo", () => this.undo()],
+      [["r"], "Render again", () => this.render()],
+    ]);
+  }
+}
+
+try {
+  const desk = new Desk(await readState());
+  desk.bind();
+  byId("render").disabled = false;
+} catch (error) {
+  byId("problem").textContent = error.message;
+  byId("problem").hidden = false;
+}

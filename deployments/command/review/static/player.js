@@ -1,0 +1,110 @@
+// The short as it was rendered, or the same span of the source as it is cut now; in seconds of the
+// source's time.
+
+// Seconds that are heard when a beginning or an end was moved.
+const HEARD = 2.5;
+
+export class Player {
+  constructor(video, says, onTime) {
+    this.video = video;
+    this.says = says;
+    this.onTime = onTime;
+    this.offset = 0;
+    this.until = Infinity;
+    this.address = null;
+    video.addEventListener("play", () => this.follow());
+    for (const event of ["seeked", "pause", "timeupdate"]) {
+      video.addEventListener(event, () => this.report());
+    }
+    video.addEventListener("error", () => {
+      this.says.textContent = "This browser cannot play it.";
+    });
+  }
+
+  /** Show another short; `times` are where it begins and ends now. */
+  show(short, times, hasSource) {
+    Object.assign(this, { short, times, hasSource });
+    if (short.video) this.use(short.video, short.rendered[0], "The short as it was rendered");
+    else if (hasSource) this.useSource();
+    else {
+      this.video.removeAttribute("src");
+      this.video.load();
+      this.address = null;
+      this.says.textContent = "Not rendered yet";
+    }
+    this.until = Infinity;
+  }
+
+  get time() {
+    return this.offset + this.video.currentTime;
+  }
+
+  playShort() {
+    if (!this.short.video) return;
+    this.use(this.short.video, this.short.rendered[0], "The short as it was rendered");
+    this.playFrom(this.short.rendered[0]);
+  }
+
+  playCut() {
+    this.hear(this.times[0], this.times[1]);
+  }
+
+  hearBeginning() {
+    this.hear(this.times[0], Math.min(this.times[0] + HEARD, this.times[1]));
+  }
+
+  hearEnd() {
+    this.hear(Math.max(this.times[1] - HEARD, this.times[0]), this.times[1]);
+  }
+
+  /** Play a span of the source; of the short, where there is no source that can be played. */
+  hear(start, end) {
+    if (this.hasSource) this.useSource();
+    this.playFrom(start, end);
+  }
+
+  playFrom(time, until = Infinity) {
+    this.seek(time);
+    this.until = until;
+    this.video.play().catch(() => {});
+  }
+
+  seek(time) {
+    const at = Math.max(0, time - this.offset);
+    if (this.video.readyState > 0) this.video.currentTime = at;
+    else this.video.addEventListener("loadedmetadata", () => (this.video.currentTime = at), { once: true });
+  }
+
+  toggle() {
+    this.until = Infinity;
+    if (this.video.paused) this.video.play().catch(() => {});
+    else this.video.pause();
+  }
+
+  useSource() {
+    const before = this.address;
+    this.use("media/source", 0, "The source, as it is cut now");
+    if (before !== this.address) this.seek(this.times[0]);
+  }
+
+  use(address, offset, says) {
+    this.says.textContent = says;
+    if (this.address === address) return;
+    this.address = address;
+    this.offset = offset;
+    this.video.src = address;
+  }
+
+  follow() {
+    this.report();
+    if (!this.video.paused) requestAnimationFrame(() => this.follow());
+  }
+
+  report() {
+    if (this.time >= this.until) {
+      this.until = Infinity;
+      this.video.pause();
+    }
+    this.onTime(this.time);
+  }
+}

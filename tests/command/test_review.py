@@ -1,0 +1,244 @@
+"""`clipflow review` in a real Chromium: what an editor does, down to the bytes of the new video."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from deployments.local_stack import RunningStack
+from tests.command.typed import CLIPFLOW, shell, typed
+from tests.flows.warehouse import subtitles
+from tests.made_media import make_source
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium"
+    ),
+]
+OPTIONS = (
+    "--count",
+    2,
+    "--seconds",
+    6,
+    "--aspect",
+    "1:1",
+    "--layout",
+    "fit",
+    "--captions",
+    "plain",
+)
+# Milliseconds, on a machine that is busy with other tests.
+PATIENCE = 60_000
+RENDERED = 240_000
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 375, "height": 812},
+    "is_mobile": True,
+    "has_touch": True,
+}
+
+
+@dataclass
+class Review:
+    """A running `clipflow review`, and the objects of its video."""
+
+    address: str
+    name: str
+    stack: RunningStack
+    browser: Browser
+    said: list[str] = field(default_factory=list)
+
+    def object(self, key: str) -> bytes:
+        prefix = f"klippers_warehouse/local/{self.name}"
+        client = self.stack.client("s3")
+        found = client.get_object(Bucket="clipflow-media", Key=f"{prefix}/{key}")
+        return bytes(found["Body"].read())
+
+    @property
+    def edits(self) -> dict[str, Any]:
+        prefix = f"klippers_warehouse/local/{self.name}"
+        listed = self.stack.client("s3").list_objects_v2(Bucket="clipflow-media", Prefix=prefix)
+        is_there = any(each["Key"] == f"{prefix}/edits.json" for each in listed["Contents"])
+        return dict(json.loads(self.object("edits.json"))) if is_there else {"version": 1}
+
+    def open(self, **context: Any) -> Page:
+        """The page; whatever the browser complains about is kept in `said`."""
+        page = self.browser.new_context(**context).new_page()
+        page.on("console", lambda message: self.said.append(message.text))
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on("dialog", lambda dialog: self.said.append(dialog.message))
+        page.set_default_timeout(PATIENCE)
+        page.goto(self.address)
+        expect(page.locator("#saved")).to_have_text("All changes are saved")
+        return page
+
+
+# A module's: while it is open there is an event loop in this thread, which Prefect would not like.
+@pytest.fixture(scope="module")
+def review(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Review]:
+    folder: Path = tmp_path_factory.mktemp("review")
+    make_source(folder / "talk.mp4", seconds=25, sound=("-c:a", "aac"))
+    (folder / "talk.srt").write_text(subtitles())
+    made = typed(
+        *("shorts", "talk.mp4", "--subtitles", "talk.srt", *OPTIONS, "--json"),
+        folder=folder,
+        env=stack.env,
+    )
+    assert made.returncode == 0, made.stderr
+    name = json.loads(made.stdout)["name"]
+    command = [CLIPFLOW, "review", name, "--no-open"]
+    expect.set_options(timeout=PATIENCE)
+    with (
+        subprocess.Popen(
+            command, cwd=folder, env={**shell(), **stack.env}, stdout=subprocess.PIPE, text=True
+        ) as served,
+        sync_playwright() as playwright,
+    ):
+        assert served.stdout
+        address = served.stdout.readline().strip()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", address)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield Review(address, name, stack, browser)
+        browser.close()
+        os.kill(served.pid, signal.SIGINT)
+        assert served.wait(30) == 0
+
+
+def word(page: Page, text: str) -> Any:
+    return page.locator("#words button:not(.outside)", has_text=re.compile(f"^{text}$")).first
+
+
+def saved(page: Page) -> None:
+    expect(page.locator("#saved")).to_have_text("All changes are saved")
+
+
+def test_a_word_is_corrected_and_the_new_video_shows_it(review: Review) -> None:
+    page = review.open(viewport={"width": 1280, "height": 900})
+    video = "videos-cropped-stacked/segment_{}_cropped_stacked.mp4"
+    before = [review.object(video.format(n)) for n in (1, 2)]
+    told = page.locator("#words button:not(.outside):not(.bracket)").all_inner_texts()
+    chosen = max(told, key=len)
+
+    # Played, with the spoken word lit.
+    page.get_by_role("button", name="Play the short").click()
+    expect(page.locator("#words .spoken")).to_have_count(1)
+    page.locator("#video").evaluate("video => video.pause()")
+
+    # By keyboard alone: the word, its text, Enter.
+    word(page, chosen).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#word-text")).to_be_focused()
+    page.keyboard.type("<b>Zanzibar</b>")
+    page.keyboard.press("Enter")
+    expect(page.locator("#words .changed").first).to_have_text("<b>Zanzibar</b>")
+    saved(page)
+    [correction] = review.edits["words"].values()
+    assert correction == {"original": chosen, "text": "<b>Zanzibar</b>"}
+
+    page.get_by_role("button", name="Render again").click()
+    expect(page.locator("#run-state")).to_have_text("Completed", timeout=RENDERED)
+    expect(page.locator("#run-message")).to_have_text("2 of 2 shorts made.")
+    assert "<b>Zanzibar</b>" in review.object("important-segment-videos/segment_1.srt").decode()
+    after = [review.object(video.format(n)) for n in (1, 2)]
+    assert (after[0] != before[0], after[1] == before[1]) == (True, True)
+    # The page plays the new one.
+    played = page.evaluate(
+        """async () => {
+            const bytes = await (await fetch(document.querySelector("#video").src)).arrayBuffer();
+            return bytes.byteLength;
+        }"""
+    )
+    assert played == len(after[0])
+    assert review.said == []
+
+
+def test_a_short_is_cut_titled_refused_and_all_of_it_undone(review: Review) -> None:
+    page = review.open(**PHONE)
+    first = review.edits
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.locator("#shorts button").nth(1).tap()
+    expect(page.locator("#heading")).to_contain_text("2. ")
+    page.get_by_label("Title").fill("Another <i>title</i>")
+    page.get_by_label("Title").press("Tab")
+    expect(page.locator("#heading")).to_have_text("2. Another <i>title</i>")
+    end = float(page.get_by_label("End (seconds)").input_value())
+    page.get_by_label("End (seconds)").fill(str(end - 1.2))
+    page.get_by_label("End (seconds)").press("Tab")
+    expect(page.locator("#plays")).to_have_text("The source, as it is cut now")
+    saved(page)
+    assert float(page.get_by_label("End (seconds)").input_value()) < end
+    page.locator("#video").evaluate("video => video.pause()")
+    # The other end by the keyboard, on its bracket.
+    begin = page.get_by_label("Beginning (seconds)").input_value()
+    page.locator("[data-edge=first]").press("ArrowRight")
+    expect(page.get_by_label("Beginning (seconds)")).not_to_have_value(begin)
+    page.get_by_role("button", name="Refuse", exact=True).tap()
+    expect(page.get_by_role("button", name="Refuse", exact=True)).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    page.get_by_label("Layout").select_option("crop")
+    saved(page)
+    [edit] = review.edits["shorts"].values()
+    assert {*edit} == {"title", "span", "decision", "layout"}
+    for _ in range(5):
+        page.get_by_role("button", name="Undo").tap()
+        saved(page)
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+    assert review.edits == first
+    assert review.said == []
+
+
+def test_two_editors_lose_nothing_of_each_other(review: Review) -> None:
+    one, other = (review.open(viewport={"width": 1280, "height": 900}) for _ in range(2))
+    one.get_by_label("Title").fill("Title of one")
+    one.get_by_label("Title").press("Tab")
+    saved(one)
+    # Another field: merged without a question.
+    other.get_by_label("Hook").fill("Hook of the other")
+    other.get_by_label("Hook").press("Tab")
+    expect(other.locator("#heading")).to_contain_text("Title of one")
+    saved(other)
+    [edit] = review.edits["shorts"].values()
+    assert (edit["title"], edit["hook"]) == ("Title of one", "Hook of the other")
+    # The same field: the slower one is asked, and nothing is stored before the answer.
+    one.get_by_label("Hook").fill("Hook of one")
+    one.get_by_label("Hook").press("Tab")
+    dialog = one.get_by_role("dialog", name="Somebody else has changed the same")
+    expect(dialog.get_by_role("listitem")).to_contain_text("hook")
+    assert review.edits["shorts"].popitem()[1]["hook"] == "Hook of the other"
+    dialog.get_by_role("button", name="Theirs").click()
+    expect(one.get_by_label("Hook")).to_have_value("Hook of the other")
+    saved(one)
+    # A conflict is an answer of 409, which the browser logs as it does every refusal.
+    assert all("409" in line for line in review.said)
+    review.said.clear()
+
+
+def test_the_page_is_accessible_and_shows_its_keys(review: Review) -> None:
+    for scheme in ("light", "dark"):
+        page = review.open(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
+        # axe is injected by the browser's debugger, which the page's policy does not concern.
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        page.keyboard.press("?")
+        keys = page.get_by_role("dialog", name="Keys")
+        expect(keys).to_be_visible()
+        expect(keys.get_by_text("Play or pause")).to_be_visible()
+        assert Axe().run(page).violations_count == 0
+        page.keyboard.press("Escape")
+        page.locator("#words button").nth(3).click()
+        expect(page.get_by_role("dialog", name="Correct a word")).to_be_visible()
+        assert Axe().run(page).violations_count == 0

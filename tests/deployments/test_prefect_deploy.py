@@ -93,8 +93,8 @@ def deploy(server: PrefectServer, *arguments: str) -> None:
 
 def deployed(server: PrefectServer) -> dict[str, str]:
     """The pool of each deployment."""
-    flows = {flow["id"]: flow["name"] for flow in server.ask("/flows/filter", {}).json()}
-    found = server.ask("/deployments/filter", {}).json()
+    flows = {flow["id"]: flow["name"] for flow in server.post("/flows/filter", {}).json()}
+    found = server.post("/deployments/filter", {}).json()
     return {f"{flows[d['flow_id']]}/{d['name']}": d["work_pool_name"] for d in found}
 
 
@@ -113,7 +113,7 @@ def test_a_deploy_keeps_up_to_date_automations(
             await put_automations(client, remote=False)
 
     def stored() -> dict[str, tuple[str, str, bool]]:
-        found = prefect_server.ask("/automations/filter", {}).json()
+        found = prefect_server.post("/automations/filter", {}).json()
         return {a["name"]: (a["id"], a["updated"], a["enabled"]) for a in found}
 
     with temporary_settings({PREFECT_API_URL: prefect_server.url}):

@@ -153,7 +153,7 @@ def test_another_server_of_language_models_makes_other_moments(server: str) -> N
     models = MODELS.model_copy(update={"highlight_model": "openai:model"})
     there = products(models, environment={server: "http://there"})
     assert anew(products(models), there) == {"moments"}
-    # Without a model none is asked.
+    # Without a model none is called.
     assert anew(products(), products(environment={server: "http://there"})) == set()
 
 

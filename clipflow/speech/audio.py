@@ -22,9 +22,9 @@ from clipflow.media.audio_streams import audio_stream, decode
 from clipflow.media.isolation import isolated
 from clipflow.media.probe import CLOCK_TOLERANCE, Probe, SoundProbe, several_recordings
 from clipflow.media.source import Source
+from clipflow.speech.channels import ChannelLevels
 from clipflow.speech.levels import StereoMeter
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
-from clipflow.speech.speakers import ChannelLevels
 from clipflow.telemetry.progress import report
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Protocol
 from clipflow.domain.transcript import Transcript, Word
 from clipflow.machine import cores
 from clipflow.settings import Models, Transcriber
-from clipflow.speech.sound import RATE, Samples, even_pieces, read_samples, sample_count, samples
+from clipflow.speech.sound import RATE, Samples, read_samples, sample_count, samples, split_evenly
 from clipflow.speech.whisper import WhisperRecognizer, whisper_language
 from clipflow.speech.whisperx import WhisperXRecognizer, diarize
 from clipflow.telemetry.progress import portion
@@ -129,7 +129,7 @@ def separate_speakers(words: list[Word], sound: Path, models: Models) -> list[Wo
 
 def split_windows(sound: Path) -> list[range]:
     """The samples of the file at `sound`, in windows of at most ten minutes cut at pauses."""
-    return even_pieces(samples(sound), WINDOW, _LEEWAY)
+    return split_evenly(samples(sound), WINDOW, _LEEWAY)
 
 
 def recognize_window(

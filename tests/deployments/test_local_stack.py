@@ -15,7 +15,7 @@ import pytest
 
 from clipflow.domain.clips import BeginClipGeneration
 from deployments.local_stack import RunningStack, StackError, running_stack
-from deployments.local_stack.settings import StackSettings
+from deployments.local_stack.stack_settings import StackSettings
 from tests.programs import ROOT, eventually, free_port
 
 KEY = {"pk": "tenant#episode", "sk": "clip#one"}

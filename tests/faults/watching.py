@@ -15,7 +15,7 @@ import av
 import httpx
 
 from deployments.local_stack import RunningStack
-from deployments.local_stack.settings import BUCKET
+from deployments.local_stack.stack_settings import BUCKET
 from tests.faults.killing import memory
 from tests.faults.tenants import COMPLETE, DETECTED, FAILED, IN_PROGRESS, Tenants
 

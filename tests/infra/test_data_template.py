@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deployments.local_stack.provision import TEMPLATE, deploy_data
-from deployments.local_stack.settings import StackError
+from deployments.local_stack.stack_settings import StackError
 from tests.deployments.stored_aws import StoredAws
 from tests.infra.templates import resources
 from tests.programs import AWS, eventually

@@ -356,6 +356,10 @@ def edit(
         list[str] | None,
         typer.Option(metavar="N=NAME", help="Short N's captions, as of `clipflow shorts`."),
     ] = None,
+    framing: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N=S-E:WHO", help="Show person WHO, or the place X,Y, from S to E."),
+    ] = None,
     approve: Numbers = None,
     refuse: Numbers = None,
     reset: Annotated[
@@ -385,6 +389,7 @@ def edit(
             names={"layout": layout, "caption_style": captions},
             decisions={"approved": approve, "refused": refuse},
             trim=trim,
+            framing=framing,
             reset=reset,
             replace=replace,
             word=word,

@@ -4,9 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from clipflow.domain.edits import Edits
+from pydantic import ValidationError
+
+from clipflow.domain.edits import Edits, Place, View
 from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.model import describe_errors
 from clipflow.domain.shorts import Moment
+from clipflow.domain.timecode import parse_span
 from clipflow.domain.transcript import Word
 
 _Values = Sequence[str] | None
@@ -37,6 +41,7 @@ class Changes:
     resets: tuple[str, ...]
     shorts: tuple[ShortChange, ...]
     trims: tuple[Trim, ...]
+    views: tuple[tuple[str, View], ...]
     replacements: Mapping[str, str]
     words: Mapping[int, str]
 
@@ -48,6 +53,7 @@ class Changes:
         names: Mapping[str, _Values],
         decisions: Mapping[str, _Values],
         trim: _Values,
+        framing: _Values,
         reset: _Values,
         replace: _Values,
         word: _Values,
@@ -71,6 +77,10 @@ class Changes:
             resets=tuple(reset or ()),
             shorts=tuple(shorts),
             trims=tuple(_trim(*pair) for pair in _pairs(trim, "--trim", "N=START,END")),
+            views=tuple(
+                (name, _view(value))
+                for name, value in _pairs(framing, "--framing", "N=START-END:WHO")
+            ),
             replacements=dict(_pairs(replace, "--replace", "TEXT=TEXT")),
             words={_number(name): text for name, text in _pairs(word, "--word", "W=TEXT")},
         )
@@ -91,6 +101,10 @@ class Changes:
         for trim in self.trims:
             moment = _moment(trim.name, moments)
             shorts.setdefault(moment.id or "", {})["span"] = _trimmed(trim, moment, edits, words)
+        for name, view in self.views:
+            fields = shorts.setdefault(_moment(name, moments).id or "", {})
+            shown = view.model_dump(mode="json", exclude_none=True)
+            fields["framing"] = [*fields.get("framing", []), shown]
         document.setdefault("replacements", {}).update(self.replacements)
         for number, text in self.words.items():
             if number >= len(words):
@@ -128,6 +142,22 @@ def _trim(name: str, value: str) -> Trim:
     if moved is None or not comma or not all(abs(seconds) < 86_400 for seconds in moved):
         raise InvalidInputError(f"--trim: {value!r} is not START,END in seconds, as 0,-2.4.")
     return Trim(name, *moved)
+
+
+def _view(value: str) -> View:
+    """A view of `START-END:PERSON` or `START-END:X,Y`, in times of the video."""
+    times, _, who = value.rpartition(":")
+    try:
+        start, end = map(float, parse_span(times))
+        if "," in who:
+            x, y = map(float, who.split(","))
+            return View(start=start, end=end, place=Place(x=x, y=y))
+        return View(start=start, end=end, person=int(who))
+    except ValidationError as error:
+        why = describe_errors(error)
+    except ValueError:
+        why = "it is not START-END:PERSON, as 0:03-0:05:2, or START-END:X,Y, as 3-5:0.5,0.4"
+    raise InvalidInputError(f"--framing: {value!r}: {why}.")
 
 
 def _number(text: str) -> int:

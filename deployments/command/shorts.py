@@ -197,7 +197,7 @@ def _print_results(results: Results, output: Output) -> None:
 
 
 def _to_document(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("index", "s3Key", "start", "end", "title", "why", "duration", "fileSize")
+    names = ("id", "index", "s3Key", "start", "end", "title", "why", "duration", "fileSize")
     return {
         "file": str(file),
         "score": float(record["score"]),

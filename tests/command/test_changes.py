@@ -28,7 +28,7 @@ FIRST, SECOND = (str(moment.id) for moment in MOMENTS)
 
 
 def changed(edits: Edits | None = None, **options: Any) -> dict[str, Any]:
-    names = ("trim", "reset", "replace", "word")
+    names = ("trim", "framing", "reset", "replace", "word")
     changes = Changes.parse(
         texts={name: options.get(name) for name in ("title", "hook", "description")},
         names={"layout": options.get("layout"), "caption_style": options.get("captions")},
@@ -71,6 +71,14 @@ def test_a_short_is_trimmed_to_whole_words_from_where_it_is_now() -> None:
     assert (again["first"], again["last"]) == (11, 15)
 
 
+def test_a_person_or_a_place_is_shown_for_a_while() -> None:
+    found = changed(framing=["1=0:12-0:14.5:2", "1=15-16:0.5,0.25"])
+    assert found["shorts"][FIRST]["framing"] == [
+        {"start": 12.0, "end": 14.5, "person": 2},
+        {"start": 15.0, "end": 16.0, "place": {"x": 0.5, "y": 0.25}},
+    ]
+
+
 def test_words_are_replaced_everywhere_or_corrected_by_number() -> None:
     found = changed(replace=["Jon=John"], word=["7=uh,", "8="])
     assert found["replacements"] == {"Jon": "John"}
@@ -91,6 +99,9 @@ def test_words_are_replaced_everywhere_or_corrected_by_number() -> None:
         ({"trim": ["1=5"]}, "--trim: '5' is not START,END"),
         ({"trim": ["1=nan,0"]}, "--trim"),
         ({"trim": ["1=0,-100"]}, "Nothing is said"),
+        ({"framing": ["1=5-4:1"]}, "--framing"),
+        ({"framing": ["1=5-6:0.5,1.5"]}, "--framing: '5-6:0.5,1.5': y: Input should be less"),
+        ({"framing": ["1=5-6:nan,0"]}, "--framing"),
         ({"word": ["60=x"]}, "there is no word 60"),
         ({"word": ["-1=x"]}, "--word"),
         ({"replace": ["Jon"]}, "--replace"),

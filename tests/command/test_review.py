@@ -201,6 +201,38 @@ def test_a_short_is_cut_titled_refused_and_all_of_it_undone(review: Review) -> N
     assert review.said == []
 
 
+def test_a_word_is_replaced_everywhere_and_an_end_is_dragged(review: Review) -> None:
+    page = review.open(viewport={"width": 1280, "height": 900})
+    first = review.edits
+    words = page.locator("#words button:not(.bracket)")
+    [*places] = (n for n, text in enumerate(words.all_inner_texts()) if text == "clip")
+    words.nth(places[0]).click()
+    page.locator("#word-text").fill("film")
+    page.get_by_label("Everywhere it is said").check()
+    page.get_by_role("button", name="Save").click()
+    for place in places:
+        expect(words.nth(place)).to_have_text("film")
+    saved(page)
+    assert review.edits["replacements"] == {"clip": "film"}
+
+    inside = page.locator("#words button:not(.outside):not(.bracket)")
+    count, end = inside.count(), page.get_by_label("End (seconds)").input_value()
+    page.locator("[data-edge=last]").hover()
+    page.mouse.down()
+    inside.nth(count - 3).hover()
+    page.mouse.up()
+    expect(inside).to_have_count(count - 2)
+    expect(page.get_by_label("End (seconds)")).not_to_have_value(end)
+    # It is heard at once: the last seconds before the new end.
+    expect(page.locator("#plays")).to_have_text("The source, as it is cut now")
+    saved(page)
+    for _ in range(2):
+        page.get_by_role("button", name="Undo").click()
+        saved(page)
+    assert review.edits == first
+    assert review.said == []
+
+
 def test_two_editors_lose_nothing_of_each_other(review: Review) -> None:
     one, other = (review.open(viewport={"width": 1280, "height": 900}) for _ in range(2))
     one.get_by_label("Title").fill("Title of one")

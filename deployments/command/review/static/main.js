@@ -86,6 +86,9 @@ class Desk {
     byId("saved").textContent = store.isSaved ? "All changes are saved" : "Saving";
     byId("undo").disabled = !store.history.length;
     byId("render").disabled = this.rendering.isRunning;
+    byId("stale").hidden = !store.stale.length;
+    byId("stale").textContent =
+      `Not applied, since the transcript is another by now: ${store.stale.join(", ")}.`;
     this.list.show(this.state.shorts, this.selected, store);
     if (!short) return;
     byId("heading").textContent = `${short.index}. ${describe(short, store).title}`;

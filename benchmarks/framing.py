@@ -88,7 +88,7 @@ _TALKS = {
 
 
 @dataclass(frozen=True)
-class Turn:
+class SpeechTurn:
     """Speech of `start ≤ t < end` seconds by the head on the left, or by that on the right."""
 
     is_left: bool
@@ -103,7 +103,7 @@ class Conversation:
     name: str
     path: Path
     words: tuple[Word, ...]
-    turns: tuple[Turn, ...]
+    turns: tuple[SpeechTurn, ...]
 
     has_two: bool = True
 
@@ -225,7 +225,9 @@ class Studio:
         for head in (*TALKERS, *GRID):
             path = self._material / head.file
             words = tuple(self._said(head))
-            yield Conversation(head.file, path, words, (Turn(True, 0.0, words[-1].end),), False)
+            yield Conversation(
+                head.file, path, words, (SpeechTurn(True, 0.0, words[-1].end),), False
+            )
 
     def _said(self, head: Head) -> Sequence[Word]:
         from clipflow.jobs.transcription import transcribe_file
@@ -245,7 +247,7 @@ class Studio:
     def _film(self, left: Head, right: Head, kind: Kind, turns: Sequence[float]) -> Conversation:
         parts: dict[bool, list[str]] = {True: [], False: []}
         words: list[Word] = []
-        spans: list[Turn] = []
+        spans: list[SpeechTurn] = []
         used = {True: 0.0, False: 0.0}
         now, is_left = 0.0, True
         for length in turns:
@@ -258,7 +260,7 @@ class Studio:
                 )
             since = used[is_left]
             words += _moved(self._said(left if is_left else right), since, length, now)
-            spans.append(Turn(is_left, now, now + length))
+            spans.append(SpeechTurn(is_left, now, now + length))
             for side in (True, False):
                 used[side] += length if side is is_left or kind is Kind.TALKING else 0.0
             now += length

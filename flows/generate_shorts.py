@@ -33,7 +33,7 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
     What is already made from the same is not made again, unless `force`.
 
     Args:
-        user_id: Whose video it is: the folder above the video's.
+        user_id: The user: the folder above the video's.
         video_id: The video: the folder of its `original.mp4` and `shorts_config.json`.
         force: Make everything again even if results from the same inputs exist.
     """

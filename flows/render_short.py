@@ -1,4 +1,4 @@
-"""One short of a video, on a machine of its own."""
+"""The flow that renders one short of a video, usually on another machine."""
 
 from typing import Annotated, Any
 
@@ -27,7 +27,7 @@ def render_short(
     """Render short `number` of a video from one of its moments, and store it.
 
     Args:
-        user_id: Whose video it is: the folder above the video's.
+        user_id: The user: the folder above the video's.
         video_id: The video: the folder of its `original.mp4`.
         config: As in the video's `shorts_config.json`.
         number: The short's, from 1, best first.

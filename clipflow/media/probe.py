@@ -296,10 +296,12 @@ _LAST_BYTES = 1 << 18
 CLOCK_TOLERANCE = 1
 
 
-def several_recordings(name: str) -> MediaRefusedError:
-    """The error for a file whose clock restarts within the file."""
+def several_recordings(
+    name: str, evidence: str = "its timestamps start again"
+) -> MediaRefusedError:
+    """The error for a file that is several files, by default one whose clock restarts within it."""
     return MediaRefusedError(
-        f"{name} contains several joined recordings: its timestamps start again.",
+        f"{name} contains several joined recordings: {evidence}.",
         "Join them with ffmpeg's concat demuxer, which gives them one clock.",
     )
 

@@ -20,6 +20,7 @@ from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.audio_streams import audio_stream, decode
 from clipflow.media.isolation import isolated
+from clipflow.media.joined_files import has_second_header
 from clipflow.media.probe import CLOCK_TOLERANCE, Probe, SoundProbe, several_recordings
 from clipflow.media.source import Source
 from clipflow.speech.levels import StereoMeter
@@ -46,6 +47,8 @@ def extract(source: Source, known: Probe | SoundProbe, path: Path) -> ChannelLev
     Raises MediaRefusedError where there is no sound that can be decoded or the source is several
     recordings, MediaInterruptedError where it ends too early, and what `isolated` raises.
     """
+    if has_second_header(source):
+        raise several_recordings(known.name, "a second header follows the first recording")
     return isolated(source.name, _extract, source, known, path)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
-from clipflow.media.probe import probe_source
+from clipflow.media.probe import probe_sound, probe_source
 from clipflow.media.source import LocalSource
 from clipflow.speech import audio
 from clipflow.speech.sound import RATE, pieces, samples
@@ -84,6 +84,21 @@ def test_recordings_joined_by_cat_are_refused_instead_of_losing_sound(
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     with pytest.raises(MediaRefusedError, match="contains several joined recordings"):
         extracted(path)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".wav", ".avi"])
+def test_files_whose_readers_stop_after_the_first_one_are_refused_if_joined(
+    tmp_path: Path, suffix: str
+) -> None:
+    codec = ("-c:a", "aac") if suffix in (".mp4", ".mov") else ("-c:a", "pcm_s16le")
+    picture = () if suffix != ".wav" else ("-vn",)
+    part = make_source(tmp_path / f"part{suffix}", seconds=2, sound=codec, output=picture)
+    source = LocalSource(part)
+    audio.extract(source, probe_sound(source), tmp_path / "sound")
+    joined = LocalSource(tmp_path / f"joined{suffix}")
+    joined.path.write_bytes(2 * part.read_bytes())
+    with pytest.raises(MediaRefusedError, match="several joined recordings: a second header"):
+        audio.extract(joined, probe_sound(joined), tmp_path / "sound")
 
 
 def test_a_long_sound_is_parted_where_it_is_quiet() -> None:

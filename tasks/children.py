@@ -44,7 +44,7 @@ from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsConfig
 from clipflow.jobs.clips import Cut, extract
 from clipflow.jobs.fingerprints import fingerprint
-from clipflow.jobs.render import Render
+from clipflow.jobs.render import Render, stored_short
 from clipflow.jobs.segment import SegmentPlan, is_made_from
 from clipflow.jobs.shorts import read_moments
 from clipflow.jobs.transcription import SpeechWindow, is_transcribed
@@ -107,7 +107,7 @@ def render_remote(request: Render, force: bool) -> Short:
         raise MediaInterruptedError(
             f"{request.label} of {request.keys.label} was made, but its object does not exist."
         )
-    return Short.made(request.number, key, request.moment, head.size)
+    return stored_short(request, head)
 
 
 @task(name="prepare-video", task_run_name="prepare {keys.video_id}", **{**MEDIA, **_REMOTE})

@@ -190,6 +190,7 @@ class Short(Model):
     description: str | None = None
     decision: Decision | None = None
     file_size: int | None = None
+    etag: str | None = None
     duration: str | None = None
     status: ShortStatus
     error: str | None = None
@@ -204,10 +205,12 @@ class Short(Model):
         moment: Moment,
         file_size: int,
         framing: Framing | None = None,
+        etag: str | None = None,
     ) -> Self:
         return cls(
             s3_key=s3_key,
             file_size=file_size,
+            etag=etag,
             duration=format_clock(moment.end - moment.start),
             status=ShortStatus.COMPLETE,
             framing=framing,

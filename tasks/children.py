@@ -33,6 +33,7 @@ from prefect.states import Cancelling, Crashed
 from pydantic import TypeAdapter
 
 from clipflow.domain.clips import ExtractInput, ExtractOutput
+from clipflow.domain.edits import View
 from clipflow.domain.errors import (
     ClipflowError,
     MachineLostError,
@@ -40,10 +41,10 @@ from clipflow.domain.errors import (
     StoppedError,
 )
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
-from clipflow.domain.shorts import Moment, Short
+from clipflow.domain.shorts import Moment, Short, ShortsConfig
 from clipflow.jobs.clips import Cut, extract
 from clipflow.jobs.fingerprints import fingerprint
-from clipflow.jobs.render import Render
+from clipflow.jobs.render import Render, stored_short
 from clipflow.jobs.segment import SegmentPlan, is_made_from
 from clipflow.jobs.shorts import read_moments
 from clipflow.jobs.transcription import SpeechWindow, is_transcribed
@@ -106,7 +107,7 @@ def render_remote(request: Render, force: bool) -> Short:
         raise MediaInterruptedError(
             f"{request.label} of {request.keys.label} was made, but its object does not exist."
         )
-    return Short.made(request.number, key, request.moment, head.size)
+    return stored_short(request, head)
 
 
 @task(name="prepare-video", task_run_name="prepare {keys.video_id}", **{**MEDIA, **_REMOTE})
@@ -211,6 +212,24 @@ def render_child(request: Render, force: bool) -> Child:
             "views": views,
             "force": force,
         },
+    )
+
+
+def render_of_child(
+    keys: ShortsKeys,
+    config: dict[str, Any],
+    number: int,
+    moment: dict[str, Any],
+    views: list[dict[str, Any]],
+) -> Render:
+    """The short that `render_child` has put into the child's parameters. Raises
+    InvalidInputError."""
+    return Render(
+        keys,
+        ShortsConfig.read(config, "the config"),
+        number,
+        Moment.read(moment, f"moment {number}"),
+        tuple(View.read(view, "a view") for view in views),
     )
 
 

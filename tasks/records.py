@@ -5,9 +5,10 @@ from typing import Any
 from prefect import get_run_logger, task
 
 from clipflow.domain.clips import ClipRecord
-from clipflow.domain.errors import Failure, OwnershipLostError
+from clipflow.domain.errors import ClipflowError, Failure, OwnershipLostError
 from clipflow.domain.keys import ClipKeys, RecordKeys
 from clipflow.domain.model import Model
+from clipflow.storage.outbox import outbox
 from clipflow.storage.records import Claim, record_store
 from tasks.flow_runs import state_of
 from tasks.retries import RECORDS
@@ -39,6 +40,7 @@ def set_in_progress(keys: RecordKeys, run_id: str, initial: dict[str, Any] | Non
 def set_complete(keys: RecordKeys, run_id: str, result: Model) -> None:
     """Records the result. Raises OwnershipLostError if another run owns the record now."""
     record_store().complete(keys, run_id, result)
+    _send_events(keys)
 
 
 @task(name="set-failed", task_run_name="Set Failed", **RECORDS)
@@ -53,6 +55,16 @@ def set_failed(
         record_store().fail(keys, run_id, failure, result)
     except OwnershipLostError as error:
         get_run_logger().warning("%s", error)
+    else:
+        _send_events(keys)
+
+
+def _send_events(keys: RecordKeys) -> None:
+    """Send the events of a finished record. What cannot be sent now stays in the record."""
+    try:
+        outbox().send(keys)
+    except ClipflowError as error:
+        get_run_logger().warning("%s The bridge sends what is left.", error)
 
 
 def _has_ended(run_id: str) -> bool:

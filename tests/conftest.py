@@ -101,11 +101,11 @@ def storage(local_aws: str) -> Iterator[None]:
         patch.setenv("AWS_ENDPOINT_URL", local_aws)
         patch.setenv("BUCKET_NAME", BUCKET)
         patch.setenv("TABLE_NAME", TABLE)
-        for cached in (settings, aws.s3_client, aws.records_table):
+        for cached in (settings, aws.s3_client, aws.records_table, aws.events_client):
             cached.cache_clear()
         provision.deploy_data(local_aws)
         yield
-    for cached in (settings, aws.s3_client, aws.records_table):
+    for cached in (settings, aws.s3_client, aws.records_table, aws.events_client):
         cached.cache_clear()
 
 

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from clipflow.captions.ass import captions
 from clipflow.domain.corrections import corrected
 from clipflow.domain.edits import Edits, View
+from clipflow.domain.errors import MediaInterruptedError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Content
 from clipflow.domain.shorts import Framing, Moment, Short, ShortsConfig
@@ -105,7 +106,7 @@ def render(
     )
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
-        return Short.made(job.number, key, moment, head.size, _stored_framing(head))
+        return stored_short(job, head)
     # The segment is missing if an earlier step could not cut it. The error then fails only this
     # short.
     planned = plan_moment(job.keys, job.config, job.number, moment, objects)
@@ -127,7 +128,19 @@ def render(
             logger.warning("%s: %s", job.label, framing.warning)
         objects.upload(path, key, metadata)
         work.bytes_written = path.stat().st_size
-        return Short.made(job.number, key, moment, work.bytes_written, framing)
+    stored = objects.head(key)
+    if stored is None:
+        raise MediaInterruptedError(
+            f"{job.label} of {job.keys.label} was stored, yet is not there."
+        )
+    return stored_short(job, stored).model_copy(update={"framing": framing})
+
+
+def stored_short(job: Render, head: ObjectHead) -> Short:
+    """A finished short, from its object. Its framing lacks the layouts if they are too many for
+    the object's metadata."""
+    framing = _stored_framing(head)
+    return Short.made(job.number, head.key, job.moment, head.size, framing, head.etag)
 
 
 def _framing_metadata(framing: Framing) -> dict[str, str]:

@@ -3,9 +3,11 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+import boto3
 import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import VariableUpdate
@@ -14,9 +16,11 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Crashed, Running
 
+from clipflow.domain.errors import Failure, FailureCode, StorageUnavailableError
 from clipflow.domain.events import to_prefect_event
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.transitions import timestamp
+from clipflow.storage.outbox import outbox
 from clipflow.storage.records import RecordStore, plain
 from deployments.bridge import sweep
 from deployments.bridge.prefect_server import PAGE
@@ -25,7 +29,8 @@ from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORT
 from tasks.recovery import RESTARTED_TAG
 from tests.deployments.doorbell import standing_in_front, stored
 from tests.lost_runs import deployed, run_of, second_runs
-from tests.programs import PrefectServer, eventually
+from tests.programs import PrefectServer, eventually, free_port
+from tests.subscriber import Subscriber
 
 LONG_AGO = timestamp(datetime.now(UTC) - timedelta(hours=1))
 
@@ -67,7 +72,7 @@ def turn(records: RecordStore, dead: DeadLetters | None = None) -> Swept:
 
     async def once() -> Swept:
         async with get_client() as client:
-            return await Sweep(client, records, 30, dead_letters.add).turn()
+            return await Sweep(client, records, outbox(), 30, dead_letters.add).turn()
 
     return asyncio.run(once())
 
@@ -282,7 +287,7 @@ def test_a_foreign_event_with_our_event_name_does_not_block_the_sweep(
 
     async def turns() -> None:
         async with get_client() as client:
-            swept = Sweep(client, records, 30, DeadLetters().add)
+            swept = Sweep(client, records, outbox(), 30, DeadLetters().add)
             while "is not the bridge's" not in caplog.text:
                 await swept.turn()
             await swept.turn()
@@ -301,3 +306,42 @@ def posting(event: UUID) -> dict[str, object]:
         "resource": {"prefect.resource.id": "nullcheck.clips.t.e"},
         "payload": {"tenantId": "t", "episodeId": f"e-{event}"},
     }
+
+
+def test_events_of_a_run_that_was_killed_before_it_sent_them_are_sent(
+    keys: ClipKeys, records: RecordStore, local_aws: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscriber = Subscriber(local_aws)
+    records.claim(keys, "run-1", {})
+    records.fail(keys, "run-1", Failure(FailureCode.FFMPEG_ERROR, "It broke."))
+    turn(records)
+    # Its own run may be about to send it.
+    assert subscriber.of(keys.episode_id) == []
+    monkeypatch.setattr(sweep, "SENT", timedelta(seconds=-2))
+    assert turn(records).events_sent == 1
+    [event] = subscriber.wait_for(keys.episode_id, 1)
+    assert event["detail-type"] == "Clip Generation Failed"
+    assert turn(records).events_sent == 0
+
+
+def test_events_that_are_refused_stop_no_other_part_of_the_sweep(
+    keys: ClipKeys, records: RecordStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "SENT", timedelta(seconds=-2))
+    records.claim(keys, "run-1", {})
+    records.fail(keys, "run-1", Failure(FailureCode.FFMPEG_ERROR, "It broke."))
+    lost = ClipKeys("t", f"e-{uuid4().hex}", "c")
+    leave_in_progress(records, lost, owner=ended(lost, Crashed()))
+    closed = boto3.client("events", endpoint_url=f"http://127.0.0.1:{free_port()}")
+
+    async def once() -> None:
+        async with get_client() as client:
+            await Sweep(
+                client, records, replace(outbox(), client=closed), 30, DeadLetters().add
+            ).turn()
+
+    with pytest.raises(StorageUnavailableError, match="unsent events"):
+        asyncio.run(once())
+    assert second_runs("episode_id", lost.episode_id)
+    # That of the lost run is among them.
+    assert turn(records).events_sent == 2

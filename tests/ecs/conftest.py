@@ -51,13 +51,13 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        for cached in (settings, aws.s3_client, aws.records_table):
+        for cached in (settings, aws.s3_client, aws.records_table, aws.events_client):
             cached.cache_clear()
         with running(program):
             provision.deploy_data(url)
             deploy_events(url)
             yield environment
-    for cached in (settings, aws.s3_client, aws.records_table):
+    for cached in (settings, aws.s3_client, aws.records_table, aws.events_client):
         cached.cache_clear()
 
 

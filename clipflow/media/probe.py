@@ -147,34 +147,21 @@ class AudioInfo:
 class Probe:
     """The properties of a source, read from its header and first frame.
 
-    <<<<<<< HEAD
-        `zero_pts` is the zero of every segment's times, in units of `time_base` seconds on the
-        container's clock: the first frame's presentation timestamp, or the start of the sound where it
-        begins noticeably earlier. `width` and `height` are those of the upright picture with
-        square pixels: the coded one turned by `rotation` degrees counter-clockwise, a multiple of 90,
-        and then, where it is `mirrored`, with left and right exchanged.
-        `coded_size` is that of the first frame, as it is coded.
-        `audio` is None if the source has no audio. `duration` is in seconds from there,
-        None if the container does not declare it. `parameter_sets` are those of a video stream whose
-        packets can be copied unchanged into a segment; otherwise they are None, and `reencode_reason`
-        gives the reason. Where it is `interlaced`, frames may consist of two fields of different times;
-        each decoded frame is flagged, unless the container alone says so: `field_order` is then the
-        field that is shown first, in all frames, `tff` for the top one or `bff`.
-    =======
-        Attributes:
-            zero_pts: the source's time zero, in units of `time_base` seconds on the container's clock:
-                the first frame's presentation timestamp, or the start of the sound if that is
-                noticeably earlier. width, height: the size of the upright picture with square pixels.
-            rotation: the degrees, a multiple of 90, by which the coded picture is turned
-                counter-clockwise to be upright. If `mirrored`, left and right are then exchanged.
-            coded_size: the size of the first frame as it is coded.
-            audio: None if the source has no audio.
-            duration: in seconds from time zero; None if the container does not declare it.
-            parameter_sets: those of a video stream whose packets can be copied unchanged into a
-                segment; otherwise None, and `reencode_reason` gives the reason.
-            interlaced: whether frames may consist of two fields of different times. Each decoded frame
-                is flagged.
-    >>>>>>> main
+    Attributes:
+        zero_pts: the source's time zero, in units of `time_base` seconds on the container's clock:
+            the first frame's presentation timestamp, or the start of the sound if that is
+            noticeably earlier. width, height: the size of the upright picture with square pixels.
+        rotation: the degrees, a multiple of 90, by which the coded picture is turned
+            counter-clockwise to be upright. If `mirrored`, left and right are then exchanged.
+        coded_size: the size of the first frame as it is coded.
+        audio: None if the source has no audio.
+        duration: in seconds from time zero; None if the container does not declare it.
+        parameter_sets: those of a video stream whose packets can be copied unchanged into a
+            segment; otherwise None, and `reencode_reason` gives the reason.
+        interlaced: whether frames may consist of two fields of different times. Each decoded frame
+            is flagged, unless the container alone declares it.
+        field_order: the field that is shown first in all frames, `tff` for the top one or `bff`, if
+            the container alone declares it; otherwise empty.
     """
 
     name: str

@@ -3,7 +3,7 @@
 import ctypes
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import Any
 
 from clipflow.domain.errors import InvalidInputError
@@ -19,9 +19,10 @@ from clipflow.telemetry.progress import report
 _LONGEST, _LEEWAY = 120 * RATE, 20 * RATE
 # A pause this long is taken out before recognition, in milliseconds: Whisper invents words in it.
 _VOICE_DETECTION = {"min_silence_duration_ms": 500}
-# Parameters of glibc's `mallopt`, from malloc.h, and bytes: no array of a model is larger.
+# Parameters of glibc's `mallopt`, from malloc.h, and bytes: the arrays of a decoder are smaller,
+# and an encoder's largest, of 72 MB, are larger.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
-_LARGEST_ARRAY = 256 << 20
+_LARGEST_KEPT = 32 << 20
 # Tags that Whisper calls otherwise.
 _CALLED = {"nb": "no", "fil": "tl", "jv": "jw"}
 
@@ -52,11 +53,21 @@ class WhisperRecognizer:
         import ctranslate2
         from faster_whisper import WhisperModel
 
+        # Encoding takes 200 MB and a third of the time, so half of the threads hardly wait for it.
+        encoding = Semaphore(max(1, workers // 2))
+
+        class Model(WhisperModel):  # type: ignore[misc]
+            def encode(self, features: Any) -> Any:
+                with encoding:
+                    encoded = super().encode(features)
+                    _return_freed_memory()
+                return encoded
+
         _reuse_freed_memory()
         self._name = models.whisper_model
         has_gpu = ctranslate2.get_cuda_device_count() > 0
         self._model = find_weights(self._name).load(
-            WhisperModel,
+            Model,
             device="cuda" if has_gpu else "cpu",
             # CPUs have no 16-bit floats to speak of; eight bits take a quarter of 32's memory.
             compute_type="float16" if has_gpu else "int8",
@@ -115,7 +126,6 @@ class WhisperRecognizer:
             progress.add(segment.end - done)
             done = segment.end
         progress.add(len(piece) / RATE - done)
-        _return_freed_memory()
         return words
 
 
@@ -123,18 +133,18 @@ def _reuse_freed_memory() -> None:
     """Has glibc keep freed arrays for the next ones, where it is the C library.
 
     A step of the decoder frees arrays and allocates others of nearly the same sizes. Pages that are
-    new from the system each time cost as much CPU time as the arithmetic. Threads share two heaps,
-    as each heap keeps the most that it ever used.
+    new from the system each time cost as much CPU time as the arithmetic. All threads share one
+    heap, as each heap keeps the most that it ever used.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
-        library.mallopt(_MMAP_THRESHOLD, _LARGEST_ARRAY)
-        library.mallopt(_TRIM_THRESHOLD, 2 * _LARGEST_ARRAY)
-        library.mallopt(_ARENA_MAX, 2)
+        library.mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
+        library.mallopt(_TRIM_THRESHOLD, _LARGEST_KEPT)
+        library.mallopt(_ARENA_MAX, 1)
 
 
 def _return_freed_memory() -> None:
-    """Gives to the system what `_reuse_freed_memory` keeps, so that it does not add up."""
+    """Gives back to the system what `_reuse_freed_memory` keeps, so that it does not add up."""
     library = ctypes.CDLL(None)
     if hasattr(library, "malloc_trim"):
         library.malloc_trim(0)

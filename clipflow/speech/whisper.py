@@ -19,10 +19,9 @@ from clipflow.telemetry.progress import report
 _LONGEST, _LEEWAY = 120 * RATE, 20 * RATE
 # A pause this long is taken out before recognition, in milliseconds: Whisper invents words in it.
 _VOICE_DETECTION = {"min_silence_duration_ms": 500}
-# Parameters of glibc's `mallopt`, from malloc.h, and bytes: the arrays of a decoder are smaller,
-# and an encoder's largest, of 72 MB, are larger.
+# Parameters of glibc's `mallopt`, from malloc.h, and bytes: no array of a model is larger.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
-_LARGEST_KEPT = 32 << 20
+_LARGEST_ARRAY = 256 << 20
 # Tags that Whisper calls otherwise.
 _CALLED = {"nb": "no", "fil": "tl", "jv": "jw"}
 
@@ -138,8 +137,8 @@ def _reuse_freed_memory() -> None:
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
-        library.mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
-        library.mallopt(_TRIM_THRESHOLD, _LARGEST_KEPT)
+        library.mallopt(_MMAP_THRESHOLD, _LARGEST_ARRAY)
+        library.mallopt(_TRIM_THRESHOLD, 2 * _LARGEST_ARRAY)
         library.mallopt(_ARENA_MAX, 1)
 
 

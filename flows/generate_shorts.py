@@ -9,7 +9,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
-from clipflow.domain.shorts import FailedState, ShortsResult, children_failure, made_of
+from clipflow.domain.shorts import FailedState, ShortsResult, children_failure, result_message
 from clipflow.settings import limits, settings
 from flows.prepare_video import prepare_video
 from tasks.fan_out import prepare, render_all, run_concurrency
@@ -59,7 +59,7 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
         failure = children_failure(shorts)
         if failure is None:
             set_complete(keys, run_id, result)
-            return Completed(message=made_of(shorts, config.segment_count))
+            return Completed(message=result_message(shorts, config.segment_count))
     except Exception as error:  # noqa: BLE001 - any error goes to the record
         failure = failure_of(error)
     set_failed(keys, run_id, failure, result.model_copy(update={"failed_state": state}))

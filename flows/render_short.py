@@ -5,13 +5,11 @@ from typing import Annotated, Any
 from prefect import flow
 from pydantic import Field
 
-from clipflow.domain.edits import View
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
-from clipflow.domain.shorts import Moment, ShortsConfig
-from clipflow.jobs.render import Render
 from clipflow.machine import cores
 from clipflow.settings import settings
+from tasks.children import render_of_child
 from tasks.recovery import cancel_if_orphaned
 from tasks.shorts import render_short as render
 
@@ -38,12 +36,6 @@ def render_short(
         views: What a person wants to be shown: `start`, `end`, and `person` or `place`.
     """
     keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
-    request = Render(
-        keys,
-        ShortsConfig.read(config, "the config"),
-        number,
-        Moment.read(moment, f"moment {number}"),
-        tuple(View.read(view, "a view") for view in views or []),
-    )
+    request = render_of_child(keys, config, number, moment, views or [])
     with cancel_if_orphaned(keys):
         render(request, cores(), force)

@@ -33,6 +33,7 @@ from prefect.states import Cancelling, Crashed
 from pydantic import TypeAdapter
 
 from clipflow.domain.clips import ExtractInput, ExtractOutput
+from clipflow.domain.edits import View
 from clipflow.domain.errors import (
     ClipflowError,
     MachineLostError,
@@ -40,7 +41,7 @@ from clipflow.domain.errors import (
     StoppedError,
 )
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
-from clipflow.domain.shorts import Moment, Short
+from clipflow.domain.shorts import Moment, Short, ShortsConfig
 from clipflow.jobs.clips import Cut, extract
 from clipflow.jobs.fingerprints import fingerprint
 from clipflow.jobs.render import Render, stored_short
@@ -211,6 +212,24 @@ def render_child(request: Render, force: bool) -> Child:
             "views": views,
             "force": force,
         },
+    )
+
+
+def render_of_child(
+    keys: ShortsKeys,
+    config: dict[str, Any],
+    number: int,
+    moment: dict[str, Any],
+    views: list[dict[str, Any]],
+) -> Render:
+    """The short that `render_child` has put into the child's parameters. Raises
+    InvalidInputError."""
+    return Render(
+        keys,
+        ShortsConfig.read(config, "the config"),
+        number,
+        Moment.read(moment, f"moment {number}"),
+        tuple(View.read(view, "a view") for view in views),
     )
 
 

@@ -245,7 +245,7 @@ class ShortsResult(Model):
     failed_state: FailedState | None = None
 
 
-def made_of(shorts: Sequence[Short], requested: int) -> str:
+def result_message(shorts: Sequence[Short], requested: int) -> str:
     """How many shorts were made and refused, for people."""
     made, refused = (
         sum(short.status is status for short in shorts)

@@ -24,6 +24,7 @@ from clipflow.reframe.analysis import Film
 from clipflow.reframe.crop import FramePlan
 from clipflow.reframe.director import SHORTEST, plan_frames
 from clipflow.reframe.faces import Face, FaceDetector
+from clipflow.settings import models
 
 # Pixels of a half of a film, and its frames a second.
 _WIDTH, _HEIGHT, _RATE = 640, 720, 25
@@ -88,7 +89,7 @@ _TALKS = {
 
 
 @dataclass(frozen=True)
-class Turn:
+class SpeechTurn:
     """Speech of `start ≤ t < end` seconds by the head on the left, or by that on the right."""
 
     is_left: bool
@@ -103,7 +104,7 @@ class Conversation:
     name: str
     path: Path
     words: tuple[Word, ...]
-    turns: tuple[Turn, ...]
+    turns: tuple[SpeechTurn, ...]
 
     has_two: bool = True
 
@@ -225,13 +226,16 @@ class Studio:
         for head in (*TALKERS, *GRID):
             path = self._material / head.file
             words = tuple(self._said(head))
-            yield Conversation(head.file, path, words, (Turn(True, 0.0, words[-1].end),), False)
+            yield Conversation(
+                head.file, path, words, (SpeechTurn(True, 0.0, words[-1].end),), False
+            )
 
     def _said(self, head: Head) -> Sequence[Word]:
         from clipflow.jobs.transcription import transcribe_file
 
         if head.file not in self._words:
-            self._words[head.file] = transcribe_file(self._material / head.file, None).words
+            path = self._material / head.file
+            self._words[head.file] = transcribe_file(path, None, models()).words
         return self._words[head.file]
 
     def _half(self, head: Head) -> Path:
@@ -245,7 +249,7 @@ class Studio:
     def _film(self, left: Head, right: Head, kind: Kind, turns: Sequence[float]) -> Conversation:
         parts: dict[bool, list[str]] = {True: [], False: []}
         words: list[Word] = []
-        spans: list[Turn] = []
+        spans: list[SpeechTurn] = []
         used = {True: 0.0, False: 0.0}
         now, is_left = 0.0, True
         for length in turns:
@@ -258,7 +262,7 @@ class Studio:
                 )
             since = used[is_left]
             words += _moved(self._said(left if is_left else right), since, length, now)
-            spans.append(Turn(is_left, now, now + length))
+            spans.append(SpeechTurn(is_left, now, now + length))
             for side in (True, False):
                 used[side] += length if side is is_left or kind is Kind.TALKING else 0.0
             now += length

@@ -60,6 +60,12 @@ class Settings(BaseSettings):
         validation_alias="CLIPFLOW_SHORTS_PREFIX",
         description="The prefix of every key of long videos and their shorts.",
     )
+    event_bus: str = Field(
+        default="default",
+        min_length=1,
+        validation_alias="CLIPFLOW_EVENT_BUS",
+        description="The EventBridge bus, its name or ARN, that results are announced on.",
+    )
     scratch: Path = Field(
         default=Path(gettempdir()),
         validation_alias="CLIPFLOW_SCRATCH",

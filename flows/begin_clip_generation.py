@@ -1,4 +1,4 @@
-"""From one event to one run per clip."""
+"""The flow that starts a run for each clip of an event."""
 
 from typing import Any
 
@@ -21,18 +21,18 @@ def begin_clip_generation(
     traceparent: str | None = None,
     request: str | None = None,
 ) -> State[Any]:
-    """Start making the clips of an episode: those given, or all that are due.
+    """Start a run for each clip of an episode: those given, or all that are due.
 
     Args:
-        tenant_id: Whose episode it is: the first half of its records' `pk`.
-        episode_id: The episode: the second half, and the folder of its tracks.
+        tenant_id: The tenant: the first part of the records' `pk`.
+        episode_id: The episode: the second part, and the folder of its tracks.
         clips: Clips to make, as `{"clipId": "c-1"}`; one that has no record yet needs its
             `segments`, as `{"startTime": "00:01:00", "endTime": "00:01:30"}`. Empty: all that are
             detected, pending or failed.
         event_id: The event that triggered the run. The same event never starts a clip twice.
-        force: Make them also if they are made already, from the same.
-        traceparent: Where the event is in its trace. `tasks.telemetry` reads it, since the run's
-            own span is opened before the run begins.
+        force: Make the clips again even if they exist with the same inputs.
+        traceparent: The event's trace context. `tasks.telemetry` reads it, because Prefect opens
+            the run's span before the run begins.
         request: The event's detail as JSON text, instead of `clips`.
     """
     # Read from the run's stored parameters, as a process that drains pending runs does.

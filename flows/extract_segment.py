@@ -1,4 +1,4 @@
-"""One segment of a clip, on a machine of its own."""
+"""The flow that cuts one segment of a clip, usually on another machine."""
 
 from typing import Annotated, Any
 
@@ -26,12 +26,12 @@ def extract_segment(
     """Cut segment `index` of a clip by the plan of the clip's run, and store it.
 
     Args:
-        tenant_id: Whose episode it is.
+        tenant_id: The tenant.
         episode_id: The episode.
         clip_id: The clip.
         segment: What to cut, as `{"startTime": "00:01:00", "endTime": "00:01:30"}`.
         index: Its place in play order, from 0.
-        plan: The source's object and its form, as the clip's run knows them.
+        plan: The plan of the clip's run: the source, its format and that of the segment.
         force: Make the segment again even if one from the same inputs exists.
     """
     ids = {"tenant_id": tenant_id, "episode_id": episode_id, "clip_id": clip_id}

@@ -1,4 +1,4 @@
-"""One clip: Set In Progress, map over its segments, stitch, Set Complete; or Set Failed."""
+"""The flow that makes one clip: Set In Progress, extract, stitch, Set Complete; or Set Failed."""
 
 from typing import Any
 
@@ -37,19 +37,19 @@ def generate_clip(
     force: bool = False,
     audio_track: AudioTrack | None = None,
 ) -> State[Any]:
-    """Make one clip, from the segments given or those of its record, and keep its record.
+    """Make one clip from the given segments or those of its record, and update its record.
 
-    What is already made from the same source and times is not made again, unless `force`.
+    Outputs that exist with the same source and times are not made again, unless `force` is set.
 
     Args:
-        tenant_id: Whose episode it is: the first half of its records' `pk`.
-        episode_id: The episode: the second half, and the folder of its tracks.
+        tenant_id: The tenant: the first part of the records' `pk`.
+        episode_id: The episode: the second part, and the folder of its tracks.
         clip_id: The clip: its record's `sk` is `clip#` and this.
         segments: What to cut, as `{"startTime": "00:01:00", "endTime": "00:01:30"}`, or in
             seconds; also `speaker` and `order`. Default: the segments of its record.
         source_key: The object to cut from. Default: its record's, otherwise the episode's tracks.
-        force: Make it even if it is already made from the same source and times.
-        audio_track: Which sound of the source: a number from 0, or a language such as `en`.
+        force: Make it again even if it exists with the same source and times.
+        audio_track: The source's audio track: a number from 0, or a language such as `en`.
             Default: its record's, otherwise the source's default.
     """
     clip = clip_request(
@@ -96,7 +96,7 @@ def generate_clip(
 
 
 def _publish_if_made(keys: ClipKeys, clip: ClipRequest) -> bool:
-    """Whether the clip is made already; if so, its page is published, which it may still lack."""
+    """Whether the clip exists already; if so, its page is published, which may be missing."""
     made = find_made(find_sources(keys, clip))
     if made:
         publish_clip(keys, clip, made)

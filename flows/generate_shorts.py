@@ -9,7 +9,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
-from clipflow.domain.shorts import FailedState, ShortsResult, children_failure, made_of
+from clipflow.domain.shorts import FailedState, ShortsResult, children_failure, result_message
 from clipflow.settings import limits, settings
 from flows.prepare_video import prepare_video
 from tasks.fan_out import prepare, render_all, run_concurrency
@@ -33,7 +33,7 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
     What is already made from the same is not made again, unless `force`.
 
     Args:
-        user_id: Whose video it is: the folder above the video's.
+        user_id: The user: the folder above the video's.
         video_id: The video: the folder of its `original.mp4` and `shorts_config.json`.
         force: Make everything again even if results from the same inputs exist.
     """
@@ -59,7 +59,7 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
         failure = children_failure(shorts)
         if failure is None:
             set_complete(keys, run_id, result)
-            return Completed(message=made_of(shorts, config.segment_count))
+            return Completed(message=result_message(shorts, config.segment_count))
     except Exception as error:  # noqa: BLE001 - any error goes to the record
         failure = failure_of(error)
     set_failed(keys, run_id, failure, result.model_copy(update={"failed_state": state}))

@@ -1,4 +1,4 @@
-"""Recovery from a run that ended badly, perhaps without a process left to record that."""
+"""The flow that recovers the records of a run that failed, crashed or was cancelled."""
 
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from tasks.recovery import reconcile
 
 @flow(name="mark-failed", flow_run_name="after {flow_run_id}")
 def mark_failed(flow_run_id: UUID) -> State[Any]:
-    """Set Failed on the record of a run that ended badly, or start it again.
+    """Mark the record of a run that failed as failed, or start the run again.
 
     Args:
         flow_run_id: The run that failed, crashed or was cancelled.

@@ -30,7 +30,7 @@ def prepare_video(user_id: Identifier, video_id: Identifier, force: bool = False
     they were chosen, without a person's edits.
 
     Args:
-        user_id: Whose video it is: the folder above the video's.
+        user_id: The user: the folder above the video's.
         video_id: The video: the folder of its `original.mp4` and `shorts_config.json`.
         force: Make everything again even if results from the same inputs exist.
     """

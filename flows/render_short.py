@@ -1,17 +1,15 @@
-"""One short of a video, on a machine of its own."""
+"""The flow that renders one short of a video, usually on another machine."""
 
 from typing import Annotated, Any
 
 from prefect import flow
 from pydantic import Field
 
-from clipflow.domain.edits import View
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
-from clipflow.domain.shorts import Moment, ShortsConfig
-from clipflow.jobs.render import Render
 from clipflow.machine import cores
 from clipflow.settings import settings
+from tasks.children import render_of_child
 from tasks.recovery import cancel_if_orphaned
 from tasks.shorts import render_short as render
 
@@ -29,7 +27,7 @@ def render_short(
     """Render short `number` of a video from one of its moments, and store it.
 
     Args:
-        user_id: Whose video it is: the folder above the video's.
+        user_id: The user: the folder above the video's.
         video_id: The video: the folder of its `original.mp4`.
         config: As in the video's `shorts_config.json`.
         number: The short's, from 1, best first.
@@ -38,12 +36,6 @@ def render_short(
         views: What a person wants to be shown: `start`, `end`, and `person` or `place`.
     """
     keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
-    request = Render(
-        keys,
-        ShortsConfig.read(config, "the config"),
-        number,
-        Moment.read(moment, f"moment {number}"),
-        tuple(View.read(view, "a view") for view in views or []),
-    )
+    request = render_of_child(keys, config, number, moment, views or [])
     with cancel_if_orphaned(keys):
         render(request, cores(), force)

@@ -1,4 +1,4 @@
-"""One window of a long video's sound, on a machine of its own."""
+"""The flow that transcribes one window of a long video's audio, usually on another machine."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def transcribe_window(
     """Recognise the speech in a window of a video's sound, and store its words.
 
     Args:
-        user_id: Whose video it is: the folder above the video's.
+        user_id: The user: the folder above the video's.
         video_id: The video: the folder of its `original.mp4`.
         window: The window's number, samples and language, as the preparing run has planned them.
         force: Transcribe the window again even if a result from the same inputs exists.

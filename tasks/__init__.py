@@ -1,1 +1,1 @@
-"""One retried step each: fetch inputs, call clipflow, put outputs."""
+"""The steps of the flows as retried tasks, which call clipflow."""

@@ -1,7 +1,7 @@
-"""Child flow runs on other machines: segments, shorts, prepared videos, windows of their sound.
+"""Child flow runs on other machines, for segments, shorts, prepared videos and windows of audio.
 
-Each is started by a task of the parent, which waits for it as if the work were done in its own
-process. A child works for whichever run owns the record, not for the run that started it: see
+Each is started by a task of the parent run, which waits for it. A child works for whichever run
+owns the record, not for the run that started it: see
 docs/adr/0011-children-work-for-the-records-owner.md.
 """
 
@@ -33,6 +33,7 @@ from prefect.states import Cancelling, Crashed
 from pydantic import TypeAdapter
 
 from clipflow.domain.clips import ExtractInput, ExtractOutput
+from clipflow.domain.edits import View
 from clipflow.domain.errors import (
     ClipflowError,
     MachineLostError,
@@ -40,10 +41,10 @@ from clipflow.domain.errors import (
     StoppedError,
 )
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
-from clipflow.domain.shorts import Moment, Short
+from clipflow.domain.shorts import Moment, Short, ShortsConfig
 from clipflow.jobs.clips import Cut, extract
 from clipflow.jobs.fingerprints import fingerprint
-from clipflow.jobs.render import Render
+from clipflow.jobs.render import Render, stored_short
 from clipflow.jobs.segment import SegmentPlan, is_made_from
 from clipflow.jobs.shorts import read_moments
 from clipflow.jobs.transcription import SpeechWindow, is_transcribed
@@ -69,7 +70,8 @@ _windows = TypeAdapter(SpeechWindow)
 
 
 async def should_retry_remote(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether the machine was lost. Errors of the work itself were already retried over there."""
+    """Whether the machine was lost. Errors of the work itself have been retried by the child
+    run."""
     error = await state.aresult(raise_on_failure=False)
     return isinstance(error, MachineLostError) or not isinstance(error, ClipflowError)
 
@@ -89,7 +91,7 @@ def extract_remote(cut: Cut, force: bool) -> ExtractOutput:
         run_child(extract_child(cut, force))
     if not is_made_from(objects.head(key), made_from):
         raise MediaInterruptedError(
-            f"{cut.label} of {cut.request.clip_id} was made, yet is not there."
+            f"{cut.label} of {cut.request.clip_id} was made, but its object does not exist."
         )
     # The segment exists by now, so this only reads its metadata.
     return extract(cut, objects, this_machine())
@@ -103,9 +105,9 @@ def render_remote(request: Render, force: bool) -> Short:
     head = shorts_store().head(key)
     if head is None:
         raise MediaInterruptedError(
-            f"{request.label} of {request.keys.label} was made, yet is not there."
+            f"{request.label} of {request.keys.label} was made, but its object does not exist."
         )
-    return Short.made(request.number, key, request.moment, head.size)
+    return stored_short(request, head)
 
 
 @task(name="prepare-video", task_run_name="prepare {keys.video_id}", **{**MEDIA, **_REMOTE})
@@ -126,21 +128,21 @@ def transcribe_remote(window: SpeechWindow, force: bool) -> None:
         run_child(transcribe_child(window, force))
     if not is_transcribed(window, objects):
         raise MediaInterruptedError(
-            f"Window {window.label} of {window.keys.label} was transcribed, yet its words are not"
-            " there."
+            f"Window {window.label} of {window.keys.label} was transcribed, but its words are not"
+            " stored."
         )
 
 
 @dataclass(frozen=True)
 class Child:
-    """One part of the work on `record`, which a flow run of its own does.
+    """One part of the work on `record`, which a separate flow run does.
 
     Attributes:
         deployment: `flow/deployment`.
         name: the run's name in the UI.
-        part: which part, and what it is made of; equal for equal work.
+        part: identifies the part and its inputs; equal for equal work.
         once: whether a completed run of this part is never repeated.
-        parameters: the flow's, as JSON: references, never bytes.
+        parameters: the flow's parameters as JSON.
     """
 
     deployment: str
@@ -162,10 +164,10 @@ def record_tag(record: RecordKeys) -> str:
 
 
 def extract_child(cut: Cut, force: bool) -> Child:
-    """The run that cuts a segment, by the plan that the clip's run has made.
+    """The child run that cuts a segment, with the plan of the clip's run.
 
-    The plan is passed on rather than made again: a source that was replaced meanwhile, or that is
-    probed without the clip's other sources, would give this segment another format than the others.
+    The plan is passed as a parameter, because a new plan could have a different format: the source
+    may be replaced meanwhile, and the format depends on all sources of the clip.
     """
     request = cut.request
     keys = ClipKeys(request.tenant_id, request.episode_id, request.clip_id)
@@ -213,6 +215,24 @@ def render_child(request: Render, force: bool) -> Child:
     )
 
 
+def render_of_child(
+    keys: ShortsKeys,
+    config: dict[str, Any],
+    number: int,
+    moment: dict[str, Any],
+    views: list[dict[str, Any]],
+) -> Render:
+    """The short that `render_child` has put into the child's parameters. Raises
+    InvalidInputError."""
+    return Render(
+        keys,
+        ShortsConfig.read(config, "the config"),
+        number,
+        Moment.read(moment, f"moment {number}"),
+        tuple(View.read(view, "a view") for view in views),
+    )
+
+
 def transcribe_child(window: SpeechWindow, force: bool) -> Child:
     """The run that transcribes a window of a video's sound."""
     return Child(
@@ -236,7 +256,7 @@ def window_of_child(keys: ShortsKeys, window: dict[str, Any]) -> SpeechWindow:
 
 
 def _forced_suffix(force: bool) -> str:
-    """With `force`, each run makes a part again, but only once, however often the run restarts."""
+    """With `force`, a run makes each part again, but only once, even if the run is restarted."""
     return f"-forced-by-{runtime.flow_run.get_id()}" if force else ""
 
 
@@ -245,15 +265,15 @@ class ChildRunGroup:
 
     def __init__(self) -> None:
         self._closed = Event()
-        # Starts are serialised so that no child starts after `close`, and because Prefect numbers
-        # the children of a parent without a lock of its own.
+        # Starts are serialised because no child may start after `close`, and because Prefect
+        # numbers the children of a parent without a lock.
         self._starting = Lock()
         self._polling = Lock()
         self._polled_at = 0.0
         self._runs: dict[UUID, FlowRun] = {}
 
     def start(self, client: SyncPrefectClient, child: Child) -> FlowRun:
-        """The run that does this part: one that an earlier parent has started, or a new one."""
+        """The run of this part: one that an earlier parent has started, or a new one."""
         with self._starting:
             self._raise_if_closed()
             last = _last_run(client, child)
@@ -264,9 +284,9 @@ class ChildRunGroup:
                 child.deployment,
                 parameters=child.parameters,
                 flow_run_name=child.name,
-                # Without the tenant's own tag, by which its share of the clips is counted.
+                # Without the tenant's tag, by which the tenant's active clips are counted.
                 tags=[record_tag(child.record), child.tag, *tags_of(child.record)[1:]],
-                # Two parents that do not know of each other start the same run.
+                # With this key, two concurrent parents start the same run.
                 idempotency_key=f"{child.tag}:{attempt}",
                 timeout=0,
             )
@@ -274,10 +294,10 @@ class ChildRunGroup:
             return cast(FlowRun, started)
 
     def poll(self, client: SyncPrefectClient, run: FlowRun) -> FlowRun:
-        """The run as it is `POLL_SECONDS` later. Raises StoppedError once the group is closed.
+        """The run's state after `POLL_SECONDS`. Raises StoppedError if the group is closed.
 
-        One request serves all threads: a request for each child was two thirds of the Prefect
-        server's load (docs/scale.md). Why not PrefectFlowRunFuture: docs/adr/0019.
+        One request serves all threads, because one per child was two thirds of the Prefect server's
+        load (docs/scale.md). docs/adr/0019 has the reason not to use PrefectFlowRunFuture.
         """
         self._closed.wait(POLL_SECONDS)
         self._raise_if_closed()
@@ -291,13 +311,13 @@ class ChildRunGroup:
         active = [id for id, run in self._runs.items() if not (run.state and run.state.is_final())]
         only = FlowRunFilter(id=FlowRunFilterId(any_=active))
         found = {run.id: run for run in client.read_flow_runs(flow_run_filter=only)}
-        # A run that was deleted counts as lost, whatever its process still does.
+        # A deleted run counts as lost, even if its process is still running.
         deleted = {id: self._runs[id] for id in active if id not in found}
         self._runs |= found | {id: _deleted(run) for id, run in deleted.items()}
         self._polled_at = time.monotonic()
 
     def close(self) -> None:
-        """Stop all waiting, and start no further child."""
+        """Ends all waiting, and prevents further starts."""
         with self._starting:
             self._closed.set()
 
@@ -311,12 +331,11 @@ _group: ContextVar[ChildRunGroup] = ContextVar("child_run_group")
 
 @contextmanager
 def child_run_group(record: RecordKeys) -> Iterator[None]:
-    """Within it, `run_child` may be called, also from task runs in other threads.
+    """A context in which `run_child` may be called, also from task runs in other threads.
 
-    An error that leaves the block cancels every child, unless another run has taken the record
-    over, and the children with it. A signal does not: the parent may be
-    started again elsewhere and adopt them. Where it is not, its state hooks and
-    `recovery.cancel_if_orphaned` cancel them.
+    An error that leaves the block cancels every child, unless another run has claimed the record
+    and adopted them. A signal does not, because the parent may be restarted elsewhere and adopt
+    them. Otherwise its state hooks and `recovery.cancel_if_orphaned` cancel them.
     """
     group = ChildRunGroup()
     token = _group.set(group)
@@ -335,10 +354,10 @@ def child_run_group(record: RecordKeys) -> Iterator[None]:
 
 
 def run_child(child: Child) -> None:
-    """Have the child's part done by a run of its own, and wait for it.
+    """Starts the child's run, or adopts one, and waits for it.
 
-    Raises the child's own error, by its type and with its message; MachineLostError if its
-    machine was lost or never came; StoppedError if it was cancelled.
+    Raises the child's error with its type and message; MachineLostError if its machine was lost or
+    never started; StoppedError if it was cancelled.
     """
     group = _group.get()
     with get_client(sync_client=True) as client:
@@ -352,9 +371,10 @@ def run_child(child: Child) -> None:
 
 
 def cancel_children(record: RecordKeys, parent: str) -> None:
-    """Cancel every child run of the record that has not ended, if the run `parent` owns the record.
+    """Cancels the record's active child runs, if the run `parent` owns the record.
 
-    Another owner has adopted the children. Raises StorageUnavailableError, or httpx's HTTPError.
+    If another run owns it, that run has adopted the children. Raises StorageUnavailableError or
+    httpx's HTTPError.
     """
     if record_store().owner(record) != parent:
         return
@@ -391,7 +411,9 @@ def _raise_if_never_launched(client: SyncPrefectClient, run: FlowRun) -> None:
     if state and state.is_pending() and datetime.now(UTC) - state.timestamp > LAUNCH_TIMEOUT:
         message = f"No machine for {run.name} in {LAUNCH_TIMEOUT}."
         client.set_flow_run_state(run.id, Cancelling(message=message))
-        raise MachineLostError(message, "Start it again to go on; see the cluster's capacity.")
+        raise MachineLostError(
+            message, "Start it again to continue, and check the cluster's capacity."
+        )
 
 
 def _attempt(run: FlowRun | None) -> int:

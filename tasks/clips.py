@@ -1,4 +1,4 @@
-"""The steps of the clip job, as tasks: find sources, plan, extract, stitch."""
+"""The steps of the clip job as tasks: find sources, plan, extract, stitch."""
 
 from prefect import task
 
@@ -29,7 +29,7 @@ from tasks.run_page import progress_bar
 
 @task(name="find-sources", task_run_name="find sources", **RECORDS)
 def find_sources(keys: ClipKeys, clip: ClipRequest) -> SourcedClip:
-    """Each segment with the object that it is cut from, in play order."""
+    """Finds the source of each segment; returns the segments in play order."""
     choice = SourceChoice(
         clip.source_key,
         record_store().tracks(keys.tenant_id, keys.episode_id),
@@ -47,20 +47,20 @@ def find_made(clip: SourcedClip) -> ClipResult | None:
 
 @task(name="plan", task_run_name="plan", **MEDIA)
 def plan(clip: SourcedClip) -> list[Cut]:
-    """What to cut from which object, and the format that all segments share."""
+    """Plans the cut of each segment, and the format that all segments share."""
     return plan_cuts(clip, object_store())
 
 
 @task(name="extract-segment", task_run_name="extract {cut.label}", **MEDIA)
 def extract_segment(cut: Cut, threads: int, force: bool) -> ExtractOutput:
-    """Cut one segment, exact to the frame, and store it under its key."""
+    """Cuts one segment, exact to the frame, and stores it."""
     with progress_bar("segment", f"segment {cut.label}"):
         return extract(cut, object_store(), this_machine(threads), force=force)
 
 
 @task(name="stitch", task_run_name="stitch", **MEDIA)
 def stitch_segments(clip: SourcedClip, segments: list[ExtractOutput]) -> ClipResult:
-    """Stitch the segments, and store the clip under its key."""
+    """Stitches the segments, and stores the clip."""
     request = StitchInput(
         tenant_id=clip.keys.tenant_id,
         episode_id=clip.keys.episode_id,

@@ -1,4 +1,4 @@
-"""One flow run per clip: for an event, for events that are pending, and after another run of it."""
+"""Starting a flow run for each clip of an event, of pending events, and of queued requests."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -35,9 +35,9 @@ from tasks.telemetry import trace_labels
 # docs/adr/0014-a-flood-waits-in-a-second-queue.md.
 TENANT_SHARE = 4
 BULK_QUEUE = "bulk"
-# With the id of the run behind which a run is queued.
+# The prefix of the tag of a queued run, before the id of the run that it waits for.
 _QUEUED_BEHIND = "queued-behind"
-# Pending runs that one process drains at most, and reads at a time.
+# The most pending runs that one process drains, and how many it reads at a time.
 _MAX_DRAINED = 100
 _PAGE = 20
 
@@ -47,9 +47,9 @@ class TriggerContext:
     """What triggered the start of clips.
 
     Attributes:
-        id: the event's, or else the run's; the same one never starts a clip twice.
-        force: whether what is made already is made again.
-        labels: labels of the new runs, which continue the trigger's trace.
+        id: the event's id, or else the run's. The same id never starts a clip twice.
+        force: whether existing outputs are made again.
+        labels: the labels of the new runs, which continue the trigger's trace.
     """
 
     id: str
@@ -65,17 +65,17 @@ class TriggerContext:
 
 
 def start_clips(request: BeginClipGeneration, trigger: TriggerContext) -> dict[str, UUID]:
-    """Start a flow run for each clip of the request, or for all that are due; the runs by clip."""
+    """Starts a run for each clip of the request, or for all due clips; returns the runs by clip."""
     episode = (request.tenant_id, request.episode_id)
     clips = list_due_clips(*episode) if request.clips is None else request.clips
-    # One after the other: parallel requests would only contend for the Prefect server's database.
+    # Sequentially, because parallel requests would contend for the Prefect server's database.
     return {clip.clip_id: start_clip(*episode, clip, trigger) for clip in clips}
 
 
 def dispatch_state(
     request: BeginClipGeneration, started: Collection[str], note: str = ""
 ) -> State[Any]:
-    """The final state of the run that was to start these clips."""
+    """The final state of a run of `begin-clip-generation` that has started these clips."""
     if not started:
         message = f"{request.episode_id} has no clip to make."
         return Completed(name="NothingToGenerate", message=message)
@@ -91,7 +91,7 @@ def list_due_clips(tenant_id: str, episode_id: str) -> list[ClipRequest]:
 
 @task(name="start-clip", task_run_name="start {clip.clip_id}", **RECORDS)
 def start_clip(tenant_id: str, episode_id: str, clip: ClipRequest, trigger: TriggerContext) -> UUID:
-    """Start the flow run that makes `clip`; for the same trigger it is the same run."""
+    """Starts the flow run for `clip`, once for each trigger."""
     parameters: dict[str, Any] = {
         "tenant_id": tenant_id,
         "episode_id": episode_id,
@@ -129,11 +129,11 @@ def _is_above_share(client: SyncPrefectClient, tenant_id: str) -> bool:
 
 
 def drain_pending_runs() -> None:
-    """Start the clips of other pending `begin-clip-generation` runs, and complete those runs.
+    """Starts the clips of other pending `begin-clip-generation` runs, and completes those runs.
 
-    A process start costs as much as starting twenty clips. Nothing is claimed: the clips are
-    started with the idempotency keys that the pending run itself would use. So its worker may
-    pick it up meanwhile, and a run that is left halfway is still as it was.
+    Starting a process costs as much as starting twenty clips. The clips are started with the
+    idempotency keys that the pending run itself would use, so it does no harm if a worker starts
+    that run meanwhile, or if this process ends halfway.
     """
     try:
         tried: set[UUID] = set()
@@ -143,15 +143,15 @@ def drain_pending_runs() -> None:
                 return
             run = choice(pending)  # other processes may drain the same page
             tried.add(run.id)
-            # An error is not raised here: the pending run will meet it in its own process.
+            # An error is ignored here, since the pending run will fail with it in its own process.
             start_pending(run.id, run.name, return_state=True)
     except httpx.HTTPError as error:
-        get_run_logger().warning("Other pending runs are left to their own processes: %s", error)
+        get_run_logger().warning("Other pending runs were not drained: %s", error)
 
 
 @task(name="start-pending", task_run_name="start clips of {name}")
 def start_pending(run_id: UUID, name: str) -> None:
-    """Do what the pending run would do, if it is still pending, and complete it."""
+    """Starts the clips of a run that is still pending, and completes that run."""
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(run_id)
         if run.state and run.state.is_scheduled():
@@ -162,10 +162,10 @@ def start_pending(run_id: UUID, name: str) -> None:
 
 
 def queue_behind(owner: str) -> None:
-    """Have what this run was to do done after the run `owner`, which has claimed its record.
+    """Queues this run's request behind the run `owner`, which has claimed the record.
 
-    The owner may have read segments that have changed since. It checks for the tag when it has
-    given up its claim, so a run that is refused the claim after setting the tag is not missed.
+    The owner may have read segments that have changed since. It searches for the tag after it has
+    released its claim, so it finds every run that was denied the claim after setting the tag.
     """
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(this_run().id)
@@ -173,10 +173,10 @@ def queue_behind(owner: str) -> None:
 
 
 def start_queued(owner: str, made: tuple[ClipKeys, ClipRequest] | None = None) -> None:
-    """Start the newest of the runs that were queued behind the run `owner` again.
+    """Starts the newest of the runs that were queued behind the run `owner` again.
 
-    Not if it would only repeat the request that the owner has `made`, None if it made nothing. A
-    failure is only logged: the owner's result is not affected.
+    It is not started if it would only repeat the request that the owner has `made`; None means that
+    the owner made nothing. A failure is only logged, since it does not affect the owner's result.
     """
     queued = FlowRunFilter(tags=FlowRunFilterTags(all_=[f"{_QUEUED_BEHIND}:{owner}"]))
     try:
@@ -186,7 +186,7 @@ def start_queued(owner: str, made: tuple[ClipKeys, ClipRequest] | None = None) -
                 if made and _repeats(run, *made):
                     return
                 if run.deployment_id is None:
-                    return  # it was started outside of Prefect's deployments, and may be again
+                    return  # it was started without a deployment
                 client.create_flow_run_from_deployment(
                     run.deployment_id,
                     parameters=run.parameters,
@@ -197,18 +197,18 @@ def start_queued(owner: str, made: tuple[ClipKeys, ClipRequest] | None = None) -
                     labels=run.labels,
                 )
     except httpx.HTTPError as error:
-        get_run_logger().warning("Newer requests for this clip were not looked for: %s", error)
+        get_run_logger().warning("Newer requests for this clip could not be started: %s", error)
 
 
 def _repeats(run: FlowRun, keys: ClipKeys, made: ClipRequest) -> bool:
-    """Whether the run, with the clip's record as it is now, would make what was made already."""
+    """Whether the run, with the current record, would make the same clip as `made`."""
     if run.parameters.get("force"):
         return False
     try:
         record = record_store().clip(keys) or ClipRecord()
         return record.complete_request(clip_request(run.parameters)) == made
     except ClipflowError:
-        return False  # the run itself will meet the error, and report it
+        return False  # the run itself will report the error
 
 
 def _pending_runs() -> list[FlowRun]:

@@ -1,6 +1,6 @@
 """Fan-out over segments, shorts and audio windows: the only module that decides where they run.
 
-They are tasks in the flow's own process, or child runs on other machines: `CLIPFLOW_FAN_OUT`.
+They are tasks in the flow's process, or child runs on other machines, as `CLIPFLOW_FAN_OUT` sets.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,8 @@ from clipflow.jobs.render import Render, plan_renders
 from clipflow.jobs.shorts import PlannedMoment
 from clipflow.jobs.transcription import SpeechWindow
 from clipflow.machine import cores, encoders_at_once
-from clipflow.settings import Transcriber, fan_out, limits, models
+from clipflow.settings import fan_out, limits, models
+from clipflow.speech.transcriber import TRANSCRIBERS
 from tasks.children import (
     child_run_group,
     extract_remote,
@@ -45,7 +46,7 @@ def local_concurrency() -> int:
 
 
 def extract_all(cuts: list[Cut], *, force: bool) -> list[ExtractOutput]:
-    """Cut every segment of a clip, in order. Raises the first error as soon as one fails."""
+    """Cuts every segment of a clip; returns them in order. Raises the first error immediately."""
     if fan_out().is_remote:
         clip = cuts[0].request
         with child_run_group(ClipKeys(clip.tenant_id, clip.episode_id, clip.clip_id)):
@@ -65,15 +66,16 @@ def prepare(
 
 
 def transcribe_all(keys: ShortsKeys, config: ShortsConfig, *, force: bool) -> None:
-    """Transcribe a video, window by window. Raises the first error as soon as one fails.
+    """Transcribes a video in windows. Raises the first error immediately.
 
-    Several windows are transcribed on as many machines of the `media` pool. WhisperX does them all
-    on the preparing machine, which has its packages and, it may be, a GPU.
+    Several windows are transcribed on as many machines of the `media` pool, if the transcriber runs
+    there, else all on the preparing machine.
     """
     windows = plan_windows(keys, config, force)
     if not windows:
         return
-    if fan_out().is_remote and len(windows) > 1 and models().transcriber is Transcriber.WHISPER:
+    is_distributed = TRANSCRIBERS[models().transcriber].is_distributed
+    if fan_out().is_remote and len(windows) > 1 and is_distributed:
         with child_run_group(keys):
             _results([transcribe_remote.submit(each, force) for each in windows], "windows")
     else:
@@ -82,12 +84,12 @@ def transcribe_all(keys: ShortsKeys, config: ShortsConfig, *, force: bool) -> No
 
 
 def _transcribe_here(windows: list[SpeechWindow], *, force: bool) -> list[PrefectFuture[None]]:
-    """Windows transcribed in this process, as many at once as the machine does well."""
+    """Transcribes windows in this process, as many at once as the machine can handle."""
     at_once = min(local_concurrency(), len(windows))
     threads = max(1, cores() // at_once)
     futures: list[PrefectFuture[None]] = []
     for number, window in enumerate(windows):
-        # Where other machines make segments and shorts, the runner has more threads than cores.
+        # If other machines make segments and shorts, the runner has more threads than cores.
         before = futures[max(0, number - at_once) : max(0, number - at_once + 1)]
         futures.append(
             transcribe_window.submit(window, threads, force, return_state=False, wait_for=before)
@@ -96,8 +98,11 @@ def _transcribe_here(windows: list[SpeechWindow], *, force: bool) -> list[Prefec
 
 
 def cut_all(moments: list[PlannedMoment], *, force: bool) -> None:
-    """Cut every moment's segment. One that fails is logged, and stops no other; its short is then
-    cut and fails on its own. Raises the first error if all of them fail."""
+    """Cuts every moment's segment.
+
+    A failure is logged and does not stop the others; the short of that moment fails later. Raises
+    the first error if all of them fail.
+    """
     if not moments:
         return
     threads = _threads(len(moments))
@@ -159,5 +164,5 @@ def _results(futures: list[PrefectFuture[Result]], noun: str = "segments") -> li
 
 
 def _threads(count: int) -> int:
-    # Two encoders of one thread do more than one of two, so only idle cores become threads.
+    # Two encoders with one thread are faster than one with two, so only idle cores are threads.
     return max(1, cores() // min(local_concurrency(), count))

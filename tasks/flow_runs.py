@@ -1,4 +1,4 @@
-"""Flow runs: the names of the flows, the record that each run keeps, its tags and its error."""
+"""Names of flows, and the record, tags and error of a flow run."""
 
 import re
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def this_run() -> FlowRun:
     """The flow run that the caller is a part of. Raises MissingContextError outside of a flow."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
-        raise MissingContextError("This is called from a flow.")
+        raise MissingContextError("This function must be called from a flow.")
     return context.flow_run
 
 
@@ -53,29 +53,29 @@ class Job:
 
 
 def job_of(keys: RecordKeys) -> Job:
-    """The job that keeps the record `keys`."""
+    """The job whose runs write the record `keys`."""
     match keys:
         case ClipKeys(tenant, episode, clip):
             parameters = {"tenant_id": tenant, "episode_id": episode, "clip_id": clip}
             return Job(GENERATE_CLIP, parameters)
         case ShortsKeys(user, video):
             return Job(GENERATE_SHORTS, {"user_id": user, "video_id": video})
-    raise TypeError(f"{keys!r} is of no job.")
+    raise TypeError(f"{keys!r} does not belong to a job.")
 
 
 def tags_of(keys: RecordKeys) -> list[str]:
-    """The tags by which the record's runs are found in the UI: first its owner's, then the
-    episode's or the video's."""
+    """The tags of the record's runs in the UI: first the tenant or user, then the episode or
+    video."""
     match keys:
         case ClipKeys(tenant, episode):
             return [f"tenant:{tenant}", f"episode:{episode}"]
         case ShortsKeys(user, video):
             return [f"user:{user}", f"video:{video}"]
-    raise TypeError(f"{keys!r} is of no job.")
+    raise TypeError(f"{keys!r} does not belong to a job.")
 
 
 def clip_keys(parameters: dict[str, Any]) -> ClipKeys:
-    """The record that a run of `generate-clip` keeps."""
+    """The keys of the record of a `generate-clip` run."""
     return ClipKeys(
         parameters["tenant_id"],
         parameters["episode_id"],
@@ -85,7 +85,7 @@ def clip_keys(parameters: dict[str, Any]) -> ClipKeys:
 
 
 def clip_request(parameters: dict[str, Any]) -> ClipRequest:
-    """The clip that a run of `generate-clip` was requested to make. Raises InvalidInputError."""
+    """The clip that a `generate-clip` run must make. Raises InvalidInputError."""
     fields = {
         "clipId": parameters["clip_id"],
         "segments": parameters.get("segments"),
@@ -96,7 +96,7 @@ def clip_request(parameters: dict[str, Any]) -> ClipRequest:
 
 
 def shorts_keys(parameters: dict[str, Any]) -> ShortsKeys:
-    """The record that a run of `generate-shorts` keeps."""
+    """The keys of the record of a `generate-shorts` run."""
     return ShortsKeys(parameters["user_id"], parameters["video_id"], settings().shorts_prefix)
 
 
@@ -107,7 +107,7 @@ _KEYS_OF: dict[str, Callable[[dict[str, Any]], RecordKeys]] = {
 
 
 def record_of(flow: str, parameters: dict[str, Any]) -> RecordKeys | None:
-    """The record that a run of `flow` keeps; None if it has none, or its parameters lack an id."""
+    """The keys of the record of a `flow` run; None without a record or if an id is missing."""
     try:
         return _KEYS_OF[flow](parameters)
     except KeyError:
@@ -115,7 +115,7 @@ def record_of(flow: str, parameters: dict[str, Any]) -> RecordKeys | None:
 
 
 def records_of(flow: str, parameters: dict[str, Any]) -> list[RecordKeys]:
-    """Every record that a run of `flow` was to make; none if its parameters are invalid."""
+    """The keys of every record that a `flow` run must make; none if its parameters are invalid."""
     if flow != BEGIN_CLIP_GENERATION:
         keys = record_of(flow, parameters)
         return [keys] if keys else []
@@ -132,10 +132,10 @@ def records_of(flow: str, parameters: dict[str, Any]) -> list[RecordKeys]:
 
 
 def parse_request(parameters: dict[str, Any]) -> BeginClipGeneration:
-    """What a run of `begin-clip-generation` is to start. Raises InvalidInputError.
+    """The request of a `begin-clip-generation` run. Raises InvalidInputError.
 
-    A run that an event has triggered has it as text in `request`. Prefect executes templates that
-    it finds in structured parameters, so nothing of a stranger's is passed as structure.
+    A run that was triggered by an event has it as text in `request`, because Prefect executes
+    templates in structured parameters and the sender of the event is not trusted.
     """
     tenant_id, episode_id = parameters.get("tenant_id"), parameters.get("episode_id")
     text = parameters.get("request")
@@ -149,7 +149,7 @@ def parse_request(parameters: dict[str, Any]) -> BeginClipGeneration:
     if (request.tenant_id, request.episode_id) != (tenant_id, episode_id):
         raise InvalidInputError(
             "The request names another episode than tenant_id and episode_id.",
-            "Give the same ids in both, or leave request out.",
+            "Use the same ids in both, or omit request.",
         )
     return request
 
@@ -160,7 +160,7 @@ _TIMED_OUT = "TimedOut"
 
 
 def state_of(run_id: str) -> State[Any] | None:
-    """The flow run's state; None if Prefect knows of no such run. Raises httpx's HTTPError."""
+    """The flow run's state; None if the run does not exist. Raises httpx's HTTPError."""
     try:
         with get_client(sync_client=True) as client:
             return client.read_flow_run(UUID(run_id)).state
@@ -169,16 +169,16 @@ def state_of(run_id: str) -> State[Any] | None:
 
 
 def error_of(run: FlowRun, state: State[Any] | None) -> ClipflowError | None:
-    """The error that ended a run in `state`, with its own message; None if the run completed."""
+    """The error with which a run ended in `state`; None if the run completed."""
     message = (state and state.message) or "no reason was given"
     if state is None or state.is_completed():
         return None
     if state.is_cancelled():
         return StoppedError(f"{run.name} was cancelled: {message}")
     if state.is_crashed():
-        return MachineLostError(f"{run.name} was lost: {message}", "Start it again to go on.")
+        return MachineLostError(f"{run.name} was lost: {message}", "Start it again to continue.")
     if state.name == _TIMED_OUT:
-        return DeadlineExceededError(f"{run.name}: {message}", "Start it again to go on.")
+        return DeadlineExceededError(f"{run.name}: {message}", "Start it again to continue.")
     raised = _RAISED.search(message)
     if not raised:
         return TerminalError(f"{run.name} failed: {message}")

@@ -5,9 +5,10 @@ from typing import Any
 from prefect import get_run_logger, task
 
 from clipflow.domain.clips import ClipRecord
-from clipflow.domain.errors import Failure, OwnershipLostError
+from clipflow.domain.errors import ClipflowError, Failure, OwnershipLostError
 from clipflow.domain.keys import ClipKeys, RecordKeys
 from clipflow.domain.model import Model
+from clipflow.storage.outbox import outbox
 from clipflow.storage.records import Claim, record_store
 from tasks.flow_runs import state_of
 from tasks.retries import RECORDS
@@ -21,39 +22,52 @@ def read_record(keys: ClipKeys) -> ClipRecord:
 
 @task(name="set-in-progress", task_run_name="Set In Progress", **RECORDS)
 def set_in_progress(keys: RecordKeys, run_id: str, initial: dict[str, Any] | None = None) -> Claim:
-    """Claim the record for this run, also from a run that has ended and left it in progress.
+    """Claims the record for this run, also if a run that has ended still owns it.
 
     If there is no record yet, it is created with the `initial` attributes, if any are given.
     """
     records = record_store()
     claim = records.claim(keys, run_id, initial)
     if not claim.granted and claim.owner and _has_ended(claim.owner):
-        get_run_logger().warning("Run %s left its record in progress: taken over.", claim.owner)
+        get_run_logger().warning(
+            "Run %s ended and left its record in progress; this run claims it.", claim.owner
+        )
         claim = records.claim(keys, run_id, initial, dead_owner=claim.owner)
     return claim
 
 
 @task(name="set-complete", task_run_name="Set Complete", **RECORDS)
 def set_complete(keys: RecordKeys, run_id: str, result: Model) -> None:
-    """Record the result. Raises OwnershipLostError if another run owns the record by now."""
+    """Records the result. Raises OwnershipLostError if another run owns the record now."""
     record_store().complete(keys, run_id, result)
+    _send_events(keys)
 
 
 @task(name="set-failed", task_run_name="Set Failed", **RECORDS)
 def set_failed(
     keys: RecordKeys, run_id: str, failure: Failure, result: Model | None = None
 ) -> None:
-    """Record the failure, and what was made in spite of it.
+    """Records the failure, and any partial results.
 
-    A record that another run owns by now is left unchanged.
+    A record that another run owns now is not changed.
     """
     try:
         record_store().fail(keys, run_id, failure, result)
     except OwnershipLostError as error:
         get_run_logger().warning("%s", error)
+    else:
+        _send_events(keys)
+
+
+def _send_events(keys: RecordKeys) -> None:
+    """Send the events of a finished record. What cannot be sent now stays in the record."""
+    try:
+        outbox().send(keys)
+    except ClipflowError as error:
+        get_run_logger().warning("%s The bridge sends what is left.", error)
 
 
 def _has_ended(run_id: str) -> bool:
-    """Whether Prefect says that the flow run has ended, or does not know of it."""
+    """Whether the flow run has ended or does not exist."""
     state = state_of(run_id)
     return state is None or state.is_final()

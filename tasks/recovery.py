@@ -1,4 +1,4 @@
-"""Recovery from a run that ended without finishing its record, and of the children it leaves.
+"""Recovery of records and child runs after a run has ended without finishing its record.
 
 docs/reliability.md has the table of all recovery mechanisms and their fallbacks.
 """
@@ -38,16 +38,16 @@ from tasks.flow_runs import (
 )
 from tasks.retries import RECOVERY
 
-# The tag of a run that repeats a lost one. It is not repeated itself.
+# The tag of a run that repeats a lost one. Such a run is not repeated again.
 RESTARTED_TAG = "again"
 OWNER_CHECK_SECONDS = 10.0
-# A run that crashed may be followed by another within this time, which adopts its children.
+# The time after a crash in which another run may start and adopt the children.
 ADOPTION_GRACE = timedelta(seconds=30)
 _KILL_SECONDS = 30.0
 
 
 class Reconciled(StrEnum):
-    """What became of a run that ended badly: the state name of the `mark-failed` run."""
+    """The result of recovery, which is the state name of the `mark-failed` run."""
 
     MARKED = "Marked"
     STARTED_AGAIN = "StartedAgain"
@@ -56,10 +56,10 @@ class Reconciled(StrEnum):
 
 @task(name="reconcile", task_run_name="reconcile", **RECOVERY)
 def reconcile(run_id: UUID) -> Reconciled:
-    """Bring the records of a run that ended badly up to date.
+    """Updates the records of a run that failed, crashed or was cancelled.
 
-    Set Failed on the record that the run has claimed. A record that it was to claim and that
-    no run has is started again once; if that cannot help or has not helped, it is failed too.
+    The record that the run has claimed is marked as failed. If it had not claimed its records yet,
+    the run is started again once; if that cannot help or has not helped, they are marked as failed.
     """
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(run_id)
@@ -82,7 +82,7 @@ def reconcile(run_id: UUID) -> Reconciled:
 
 
 def restart(client: SyncPrefectClient, run: FlowRun) -> bool:
-    """Start another run with the same parameters; False if `run` was itself such a repetition."""
+    """Starts another run with the same parameters; returns False if `run` is such a repetition."""
     if run.deployment_id is None or RESTARTED_TAG in run.tags:
         return False
     client.create_flow_run_from_deployment(
@@ -97,9 +97,9 @@ def restart(client: SyncPrefectClient, run: FlowRun) -> bool:
 
 
 def _is_waiting(keys: RecordKeys, run: FlowRun) -> bool:
-    """Whether what `run` was to make is still to be made.
+    """Whether the output of `run` still has to be made.
 
-    That includes a record that an earlier run has failed, and that `run` never came to claim.
+    That includes a record that an earlier run has marked as failed and `run` has not claimed.
     """
     records = record_store()
     if records.is_unclaimed(keys):
@@ -110,7 +110,7 @@ def _is_waiting(keys: RecordKeys, run: FlowRun) -> bool:
 
 
 def _fail_owned(run: FlowRun, keys: RecordKeys | None, failure: Failure) -> bool:
-    """Set Failed on the record if the run owns it; whether it does."""
+    """Marks the record as failed if the run owns it; returns whether it does."""
     if keys is None:
         return False
     try:
@@ -136,15 +136,15 @@ def _cancel_own_children(flow: Flow[..., Any], flow_run: FlowRun, state: State[A
 
 
 def _is_being_cancelled(run_id: UUID) -> bool:
-    """Whether the run ends because it was cancelled: its own process only sees the signal."""
-    # If the server does not answer, the state that the hook was called with is used.
+    """Whether the run was cancelled. Its own process knows only the signal."""
+    # If the server does not respond, the state passed to the hook is used.
     with suppress(httpx.HTTPError):
         state = state_of(str(run_id))
         return state is not None and (state.is_cancelling() or state.is_cancelled())
     return False
 
 
-# The fast path of recovery; where no hook runs, the flow `mark-failed` does the same.
+# The hooks recover within a second. If none runs, the flow `mark-failed` does the same.
 _HOOKS = [_record_failure, _cancel_own_children]
 STATE_HOOKS: dict[str, Any] = {
     "on_failure": _HOOKS,
@@ -155,7 +155,7 @@ STATE_HOOKS: dict[str, Any] = {
 
 @contextmanager
 def cancel_if_orphaned(record: RecordKeys) -> Iterator[None]:
-    """Within it, a child run cancels itself once the run that owns `record` has ended.
+    """A context in which a child run cancels itself once the run that owns `record` has ended.
 
     The owner's state hooks cancel children sooner, but no hook runs if its machine was lost.
     """
@@ -164,7 +164,7 @@ def cancel_if_orphaned(record: RecordKeys) -> Iterator[None]:
     def check() -> bool:
         if is_wanted(record):
             return False
-        flow_run_logger(run).warning("No run waits for %s any longer: cancelling it.", run.name)
+        flow_run_logger(run).warning("The parent of %s has ended, so it is cancelled.", run.name)
         _cancel(run)
         return True
 
@@ -179,10 +179,10 @@ def cancel_if_orphaned(record: RecordKeys) -> Iterator[None]:
 
 @contextmanager
 def stop_if_ended() -> Iterator[None]:
-    """Within it, a run's process stops once Prefect says that the run has ended.
+    """A context in which a run's process stops once its run has ended in Prefect.
 
-    A run that could not send heartbeats for a while is declared Crashed though it is at work. By
-    then another run may do the same work, or its record has failed, so the rest is wasted.
+    A running process that cannot send heartbeats for a while is declared Crashed. Another run may
+    then do the same work, or the record is marked as failed, so its work is useless.
     """
     run = this_run()
 
@@ -190,11 +190,13 @@ def stop_if_ended() -> Iterator[None]:
         state = state_of(str(run.id))
         if state is not None and not state.is_final():
             return False
-        flow_run_logger(run).warning("%s has ended for Prefect: stopping its process.", run.name)
+        flow_run_logger(run).warning(
+            "%s has ended in Prefect, so its process is stopped.", run.name
+        )
         _stop_process()
         return True
 
-    # A run outside of a process of its own, as in a test, must not end its caller's.
+    # A run that shares its caller's process, as in a test, must not end it.
     if os.environ.get("PREFECT__FLOW_RUN_ID") != str(run.id):
         yield
     else:
@@ -204,7 +206,7 @@ def stop_if_ended() -> Iterator[None]:
 
 @contextmanager
 def _checking(run: FlowRun, check: Callable[[], bool]) -> Iterator[None]:
-    """Within it, a thread calls `check` every OWNER_CHECK_SECONDS until it returns True."""
+    """A context in which a thread calls `check` every OWNER_CHECK_SECONDS until it returns True."""
     done, logger = Event(), flow_run_logger(run)
 
     def loop() -> None:
@@ -213,7 +215,9 @@ def _checking(run: FlowRun, check: Callable[[], bool]) -> Iterator[None]:
                 if check():
                     return
             except (ClipflowError, httpx.HTTPError) as error:
-                logger.warning("Whether %s is still wanted is not known now: %s", run.name, error)
+                logger.warning(
+                    "It could not be checked whether %s is still needed: %s", run.name, error
+                )
 
     Thread(target=loop, name="recovery", daemon=True).start()
     try:
@@ -223,7 +227,7 @@ def _checking(run: FlowRun, check: Callable[[], bool]) -> Iterator[None]:
 
 
 def _stop_process() -> None:
-    """As a worker ends a process: SIGTERM, which Prefect handles, and SIGKILL 30 s later."""
+    """Ends this process as a worker does: with SIGTERM, which Prefect handles, then SIGKILL."""
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_KILL_SECONDS)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -232,7 +236,7 @@ def _stop_process() -> None:
 def is_wanted(record: RecordKeys) -> bool:
     """Whether the owner of `record` is active, or crashed so recently that another may follow.
 
-    Raises StorageUnavailableError or httpx's HTTPError if that cannot be found out.
+    Raises StorageUnavailableError or httpx's HTTPError if that is unknown.
     """
     owner = record_store().owner(record)
     if owner is None:
@@ -246,7 +250,7 @@ def is_wanted(record: RecordKeys) -> bool:
 
 
 def _cancel(run: FlowRun) -> None:
-    """Cancel by way of Prefect, so that the worker ends the process as it does for a person."""
+    """Cancels the run through Prefect, whose worker then ends the process."""
     state: State[Any] = Cancelling(message="The run that started this has ended.")
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(run.id, state)

@@ -10,7 +10,7 @@ from clipflow.domain.errors import TerminalError
 
 
 async def should_retry(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether the error behind `state` may go away by itself: any but a `TerminalError`."""
+    """Whether the error of `state` is not a `TerminalError`."""
     return not isinstance(await state.aresult(raise_on_failure=False), TerminalError)
 
 
@@ -27,7 +27,7 @@ RECORDS: dict[str, Any] = {
     "retry_jitter_factor": 1,
     "retry_condition_fn": should_retry,
 }
-# Recovery is the last resort, so it outlasts an outage of the table of some minutes.
+# Recovery is the last resort, so its retries outlast an outage of several minutes.
 RECOVERY: dict[str, Any] = {**RECORDS, "retries": 10, "retry_delay_seconds": exponential_backoff(2)}
 # The child tasks of shorts wait 30 and 60 seconds.
 CHILD: dict[str, Any] = {

@@ -1,6 +1,6 @@
-"""What a run shows to people: its tags, artifacts and progress bars, and the results page.
+"""A run's tags, artifacts and progress bars in the Prefect UI, and its results page.
 
-A failure to publish any of these is logged, and never fails the run.
+A failure to publish any of these is logged and never fails the run.
 """
 
 import re
@@ -45,7 +45,7 @@ Posters = Mapping[str, str]
 
 
 def tag_run(keys: RecordKeys) -> None:
-    """Add the record's tags to this run, which has none of them if a person started it."""
+    """Adds the record's tags to this run, which lacks them if it was started by hand."""
     run = this_run()
     missing = [tag for tag in tags_of(keys) if tag not in run.tags]
     if missing:
@@ -54,42 +54,42 @@ def tag_run(keys: RecordKeys) -> None:
 
 
 def failure_of(error: Exception) -> Failure:
-    """The failure to record for `error`. An error that is not clipflow's own is logged in full."""
+    """The failure to record for `error`. Unexpected errors are logged with their traceback."""
     if not isinstance(error, ClipflowError):
-        get_run_logger().exception("A defect in clipflow:")
+        get_run_logger().exception("Unexpected error, a defect in clipflow:")
     return Failure.of(error)
 
 
 def publish_clip(keys: ClipKeys, clip: ClipRequest, made: ClipResult) -> None:
-    """Put the clip's results page, and the artifacts of the clip on the run's page."""
+    """Stores the clip's results page, and creates the artifacts of the clip."""
     posters = _posters(keys.page, put_clip_page(keys, clip, made, return_state=True))
     publish_clip_artifacts(keys, clip, made, posters)
 
 
 def publish_shorts(keys: ShortsKeys, shorts: Sequence[Short]) -> None:
-    """Put the shorts' results page, with those that failed, and the artifacts on the run's page."""
+    """Stores the shorts' results page, with failed ones, and creates the artifacts."""
     posters = _posters(keys.page, put_shorts_page(keys, shorts, return_state=True))
     publish_shorts_artifacts(keys, shorts, posters)
 
 
 @task(name="put-clip-page", task_run_name="results page", **RECORDS)
 def put_clip_page(keys: ClipKeys, clip: ClipRequest, made: ClipResult) -> dict[str, str]:
-    """Put the clip's results page under its key; the posters in it as data URLs, by object key."""
+    """Stores the clip's results page; returns its posters as data URIs by object key."""
     return publish.put_clip_page(keys, clip.segments or [], made, object_store(), this_machine())
 
 
 @task(name="put-shorts-page", task_run_name="results page", **RECORDS)
 def put_shorts_page(keys: ShortsKeys, shorts: Sequence[Short]) -> dict[str, str]:
-    """Put the shorts' results page under its key; the posters in it as data URLs, by object key."""
+    """Stores the shorts' results page; returns its posters as data URIs by object key."""
     return publish.put_shorts_page(keys, shorts, shorts_store(), this_machine())
 
 
 def _posters(key: str, state: State[dict[str, str]]) -> dict[str, str]:
-    """The result of the task that put the page; no posters, and a warning, if it failed."""
+    """The posters from the task that stored the page; none, with a warning, if it failed."""
     posters = state.result(raise_on_failure=False)
     if isinstance(posters, dict):
         return posters
-    get_run_logger().warning("%s was not put: %s", key, Failure.of(posters).message)
+    get_run_logger().warning("%s could not be stored: %s", key, Failure.of(posters).message)
     return {}
 
 
@@ -160,15 +160,15 @@ def _key(name: str) -> str:
 def _warn_on_error(what: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - the work is done, whatever fails here
+    except Exception as error:  # noqa: BLE001 - the work is already done
         get_run_logger().warning("The run's page does not show %s: %s", what, _log_text(error))
 
 
 class ProgressBar:
-    """A step's progress artifact: a percentage that only grows, and a description beside it.
+    """A step's progress artifact: a percentage that only increases, and a description.
 
-    The step sets both from its own threads. A thread of the bar's own sends them to the Prefect
-    server, which may be slow to answer; the step continues even without an answer.
+    The step sets both from its threads. Another thread sends them to the Prefect server, so the
+    step does not wait for a slow server.
     """
 
     def __init__(self, key: str, description: str) -> None:
@@ -179,23 +179,23 @@ class ProgressBar:
         self._ended = Event()
 
     def update(self, fraction: float, description: str = "") -> None:
-        """Set the fraction that is done, from 0 to 1. From any thread; it never blocks."""
+        """Sets the fraction that is done, from 0 to 1. Thread-safe; never blocks."""
         self._percent = max(self._percent, round(100 * fraction, 1))
         self._description = description or self._description
 
     def end(self, *, done: bool) -> None:
-        """Stop updating: at 100 % if the work is done, else where the bar is."""
+        """Ends the updates, at 100 % if the work is done."""
         self._percent = 100.0 if done else self._percent
         self._ended.set()
 
     def run(self) -> None:
-        """Keep the artifact up to date until `end`. Work of less than a second gets none."""
+        """Updates the artifact until `end`. Work of less than a second gets no artifact."""
         try:
             while not self._ended.wait(_UPDATE_SECONDS):
                 self._put()
             if self._artifact:
                 self._put()
-        except Exception as error:  # noqa: BLE001 - no work fails for want of a bar
+        except Exception as error:  # noqa: BLE001 - the work must not fail because of its progress bar
             get_run_logger().warning(
                 "The progress of %s is not shown: %s", self._key, _log_text(error)
             )
@@ -214,7 +214,7 @@ class ProgressBar:
 
 @contextmanager
 def progress_bar(key: str, description: str) -> Iterator[ProgressBar]:
-    """Within it, progress that clipflow reports is shown as the artifact `key` of this task run."""
+    """A context in which clipflow's progress is shown as the artifact `key` of this task run."""
     bar = ProgressBar(key, description)
     # Prefect finds the artifact's task run in the context, of which the thread gets a copy.
     thread = Thread(target=copy_context().run, args=(bar.run,), name="progress", daemon=True)
@@ -231,7 +231,7 @@ def progress_bar(key: str, description: str) -> Iterator[ProgressBar]:
 
 @contextmanager
 def count_bar(total: int, what: str) -> Iterator[Callable[[], None]]:
-    """A progress bar in words, as `3 of 12 segments`; each call of `advance` counts one more."""
+    """A progress bar that counts, such as `3 of 12 segments`; yields a function that adds one."""
     with progress_bar(what, f"0 of {total} {what}") as bar:
         count = 0
 

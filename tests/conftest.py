@@ -15,7 +15,7 @@ from clipflow.storage import aws
 from clipflow.storage.objects import ObjectStore, object_store
 from clipflow.storage.records import RecordStore, record_store
 from deployments.local_stack import RunningStack, provision, running_stack
-from deployments.local_stack.settings import BUCKET, TABLE
+from deployments.local_stack.stack_settings import BUCKET, TABLE
 from tests.programs import AWS, PrefectServer, Program, free_port
 
 # The fixtures that start a server for the whole session.
@@ -101,11 +101,11 @@ def storage(local_aws: str) -> Iterator[None]:
         patch.setenv("AWS_ENDPOINT_URL", local_aws)
         patch.setenv("BUCKET_NAME", BUCKET)
         patch.setenv("TABLE_NAME", TABLE)
-        for cached in (settings, aws.s3_client, aws.records_table):
+        for cached in (settings, aws.s3_client, aws.records_table, aws.events_client):
             cached.cache_clear()
         provision.deploy_data(local_aws)
         yield
-    for cached in (settings, aws.s3_client, aws.records_table):
+    for cached in (settings, aws.s3_client, aws.records_table, aws.events_client):
         cached.cache_clear()
 
 

@@ -143,7 +143,7 @@ def test_a_failed_run_shows_the_error_and_a_remedy(ui: Ui, runs: tuple[str, str]
 
 def test_the_form_of_a_run_has_help_and_rejects_invalid_parameters(ui: Ui) -> None:
     page = ui.open(f"/deployments/deployment/{ui.deployment('generate-shorts')}/run")
-    expect(page.get_by_text("Whose video it is: the folder above the video's.")).to_be_visible()
+    expect(page.get_by_text("The user: the folder above the video's.")).to_be_visible()
     submit = page.get_by_role("button", name="Submit")
     submit.click()
     for name in ("user_id", "video_id"):

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import replace
 
-from benchmarks.simulation.jobs import Clip, Job, Video, busy_day
+from benchmarks.simulation.jobs import Clip, SimulatedJob, Video, busy_day
 from benchmarks.simulation.page import PAGE, PLOT, filled
 from benchmarks.simulation.parameters import Parameters, unknown
 from benchmarks.simulation.prices import Prices, bill
@@ -43,7 +43,7 @@ def _pair(text: str) -> tuple[str, float]:
     return name, float(value)
 
 
-def report(job: Job, a_day: float, count: int, p: Parameters, seed: int) -> Iterator[str]:
+def report(job: SimulatedJob, a_day: float, count: int, p: Parameters, seed: int) -> Iterator[str]:
     """Times, the bill of one job, and how full everything is in the busy hours."""
     done = busy_day(job, a_day, count, p, seed)
     yield f"{job}, {a_day:g} a day, {len(done.seconds)} simulated"
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> None:
         PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), p), encoding="utf-8")
         draw(p, PLOT)
         return
-    job: Job = Clip(options.segments)
+    job: SimulatedJob = Clip(options.segments)
     if min(options.clips, options.count, options.segments, options.shorts, options.seconds) <= 0:
         raise ValueError("Every number has to be more than 0.")
     if options.video:

@@ -10,12 +10,12 @@ speed of transcription.
 from benchmarks.simulation.jobs import Video, prepare
 from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Prices, cost
-from benchmarks.simulation.world import Machine, machines
+from benchmarks.simulation.world import SimulatedMachine, machines
 
 SHORTS, SHORT_SECONDS = 5, 60.0
 ONE_BY_ONE_MINUTES, AT_ONCE_MINUTES, USD = 70.0, 30.0, 3.50
 PARENT_MINUTES, CHILD_MINUTES = 20.0, 10.0
-MACHINE = Machine("the document's", "FARGATE", 16, 64, 0)
+MACHINE = SimulatedMachine("the document's", "FARGATE", 16, 64, 0)
 
 
 def list_price(prices: Prices) -> float:

@@ -9,11 +9,11 @@ from typing import Protocol
 
 from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Prices, Usage, cost
-from benchmarks.simulation.world import Machine, Process, World, at_most, machines
+from benchmarks.simulation.world import Process, SimulatedMachine, World, at_most, machines
 
 
 @dataclass(frozen=True)
-class Step:
+class SimulatedStep:
     """So many seconds, of which `used` is what is paid for besides the machine."""
 
     seconds: float
@@ -35,29 +35,31 @@ def media_mb(seconds: float, p: Parameters) -> float:
     return seconds * p.source_mbit / 8
 
 
-def extract(p: Parameters) -> Step:
+def extract(p: Parameters) -> SimulatedStep:
     """One segment read, cut and put: only its two ends are encoded, however long it is."""
     made = media_mb(p.segment_seconds, p)
     read = made * p.read_factor
-    return Step(p.extract_wall + transfer(read + made, p), requests(read, made, p))
+    return SimulatedStep(p.extract_wall + transfer(read + made, p), requests(read, made, p))
 
 
-def stitch(segments: int, p: Parameters) -> Step:
+def stitch(segments: int, p: Parameters) -> SimulatedStep:
     """Every segment read, the sound encoded, the clip put."""
     seconds = segments * p.segment_seconds
     size = media_mb(seconds, p)
-    return Step(p.stitch_factor * seconds + transfer(2 * size, p), requests(size, size, p))
+    return SimulatedStep(p.stitch_factor * seconds + transfer(2 * size, p), requests(size, size, p))
 
 
-def render(seconds: float, machine: Machine, p: Parameters) -> Step:
+def render(seconds: float, machine: SimulatedMachine, p: Parameters) -> SimulatedStep:
     """One short of so many seconds: as large a part of the cores is busy as of two."""
     cores = machine.vcpu * p.render_cores / 2
     read, made = media_mb(seconds, p) * p.read_factor, seconds * p.short_mbit / 8
     wall = p.render_cpu * seconds / cores + transfer(read + made, p)
-    return Step(wall, requests(read, made, p))
+    return SimulatedStep(wall, requests(read, made, p))
 
 
-def prepare(minutes: float, shorts: int, seconds: float, machine: Machine, p: Parameters) -> Step:
+def prepare(
+    minutes: float, shorts: int, seconds: float, machine: SimulatedMachine, p: Parameters
+) -> SimulatedStep:
     """A video of so many minutes transcribed, its moments chosen, a segment of each cut."""
     gpu = machine.capacity == "EC2"
     transcribed = 60 * minutes / (p.transcribe_factor_gpu if gpu else p.transcribe_factor)
@@ -66,7 +68,7 @@ def prepare(minutes: float, shorts: int, seconds: float, machine: Machine, p: Pa
     cut, made = ceil(shorts / at_once) * p.extract_wall, media_mb(shorts * seconds, p)
     moved = transfer(read + made * (1 + p.read_factor), p)
     wall = moved + p.transcribe_start + transcribed + p.choose_seconds + cut
-    return Step(wall, requests(read + made * p.read_factor, made, p))
+    return SimulatedStep(wall, requests(read + made * p.read_factor, made, p))
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def _starting(world: World) -> Process:
     yield from world.pause(world.call(world.p.start_calls))
 
 
-def _children(world: World, kind: str, step: Step, count: int) -> Process:
+def _children(world: World, kind: str, step: SimulatedStep, count: int) -> Process:
     world.consumed += step.used * count
     machine, cap = machines()[kind], int(world.p.children_at_once)
     parts = (world.child(machine, step.seconds) for _ in range(count))
@@ -126,7 +128,7 @@ def _children(world: World, kind: str, step: Step, count: int) -> Process:
 DAY, HOUR = 86400.0, 3600.0
 
 
-class Job(Protocol):
+class SimulatedJob(Protocol):
     """A request, and the work that it takes."""
 
     def process(self, world: World) -> Process: ...
@@ -175,7 +177,7 @@ def arrivals(jobs_a_day: float, p: Parameters, seed: int) -> Iterator[float]:
             yield now
 
 
-def simulate(job: Job, times: Iterator[float], p: Parameters, seed: int) -> Outcome:
+def simulate(job: SimulatedJob, times: Iterator[float], p: Parameters, seed: int) -> Outcome:
     """A job at each of the times, all of them to their end.
 
     Raises ValueError if they wait forever for each other, or for more than there is.
@@ -192,12 +194,14 @@ def simulate(job: Job, times: Iterator[float], p: Parameters, seed: int) -> Outc
     return Outcome(seconds, world)
 
 
-def busy_day(job: Job, jobs_a_day: float, count: int, p: Parameters, seed: int = 1) -> Outcome:
+def busy_day(
+    job: SimulatedJob, jobs_a_day: float, count: int, p: Parameters, seed: int = 1
+) -> Outcome:
     """The first `count` jobs from where the busy hours begin, however many days they take."""
     return simulate(job, islice(arrivals(jobs_a_day, p, seed), count), p, seed)
 
 
-def _timed(job: Job, world: World, seconds: list[float], begin: float) -> Process:
+def _timed(job: SimulatedJob, world: World, seconds: list[float], begin: float) -> Process:
     yield from world.pause(begin)
     yield from job.process(world)
     seconds.append(world.env.now - begin)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.simulation import document
-from benchmarks.simulation.jobs import Clip, Job, Video, simulate
+from benchmarks.simulation.jobs import Clip, SimulatedJob, Video, simulate
 from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Prices, bill, cost
 from benchmarks.simulation.results import (
@@ -100,7 +100,7 @@ def _costs(p: Parameters) -> Iterator[tuple[str, ...]]:
 
 
 def _bill(p: Parameters) -> Iterator[tuple[str, ...]]:
-    jobs: dict[str, Job] = {
+    jobs: dict[str, SimulatedJob] = {
         "clip of 5": Clip(5),
         "without a GPU": document.video(p),
         "with a GPU": document.video(p, gpu=True),
@@ -140,7 +140,7 @@ def _document(p: Parameters) -> Iterator[tuple[str, ...]]:
 def _others(p: Parameters) -> Iterator[tuple[str, ...]]:
     length = document.minutes(p)
     made = (document.SHORTS, document.SHORT_SECONDS)
-    jobs: dict[str, Job] = {
+    jobs: dict[str, SimulatedJob] = {
         "clip of 5": Clip(5),
         "video": Video(length, *made),
         "video, GPU": Video(length, *made, gpu=True),

@@ -5,18 +5,20 @@ from dataclasses import dataclass, replace
 
 from benchmarks.measure import Finding
 from benchmarks.simulation import document
-from benchmarks.simulation.jobs import DAY, Clip, Job, Outcome, busy_day, simulate
+from benchmarks.simulation.jobs import DAY, Clip, Outcome, SimulatedJob, busy_day, simulate
 from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Prices
 from benchmarks.simulation.world import machines
 
-LOOKED = "Prefect API, looks at children too"
+WITH_POLLS = "Prefect API, including polls of children"
 
 
 @dataclass(frozen=True)
 class Limit:
-    """`needed` by one job, of `there` a second. Where it is not `hard`, it slows down what comes
-    when it is full; else work piles up."""
+    """A resource: `needed` by one job, of `there` per second.
+
+    If it is `hard`, work piles up when it is fully used; otherwise new work only gets slower.
+    """
 
     name: str
     needed: float
@@ -24,24 +26,24 @@ class Limit:
     hard: bool = True
 
     def jobs_a_day(self, p: Parameters) -> float:
-        """How many jobs a day need all of it in the busy hours."""
+        """The number of jobs per day at which it is fully used in the busy hours."""
         return self.there / self.needed * DAY / p.peak_factor if self.needed else float("inf")
 
     def filled(self, jobs_a_day: float, p: Parameters) -> float:
-        """The part that is needed in the busy hours; full at 1."""
+        """The share that is used in the busy hours; 1 is fully used."""
         return jobs_a_day / self.jobs_a_day(p)
 
 
-def piles_up(job: Job, jobs_a_day: float, p: Parameters) -> bool:
-    """Whether more comes in the busy hours than can be done."""
+def piles_up(job: SimulatedJob, jobs_a_day: float, p: Parameters) -> bool:
+    """Whether more work arrives in the busy hours than can be done."""
     return any(limit.hard and limit.filled(jobs_a_day, p) >= 1 for limit in limits(job, p))
 
 
-def limits(job: Job, p: Parameters) -> list[Limit]:
-    """What is full first comes first. One job alone shows what it needs of each."""
+def limits(job: SimulatedJob, p: Parameters) -> list[Limit]:
+    """The resources in the order in which they are fully used, from a simulation of one job."""
     alone = simulate(job, iter([0.0]), p, seed=1)
     found = [
-        Limit(name, needed(alone), there, hard=name != LOOKED)
+        Limit(name, needed(alone), there, hard=name != WITH_POLLS)
         for name, there, needed in _all(p)
         if there
     ]
@@ -51,7 +53,7 @@ def limits(job: Job, p: Parameters) -> list[Limit]:
 def _all(p: Parameters) -> list[tuple[str, float, Callable[[Outcome], float]]]:
     media = machines()["media"].kind
     return [
-        (LOOKED, p.api_cores, lambda one: _calling(one, p) + _looking(one, p)),
+        (WITH_POLLS, p.api_cores, lambda one: _calling(one, p) + _looking(one, p)),
         ("Prefect API, calls alone", p.api_cores, lambda one: _calling(one, p)),
         ("Spot vCPU quota", p.spot_vcpu, lambda one: one.world.vcpu["FARGATE_SPOT"].busy),
         ("on-demand vCPU quota", p.on_demand_vcpu, lambda one: one.world.vcpu["FARGATE"].busy),
@@ -123,7 +125,7 @@ def grid(p: Parameters) -> list[Cell]:
     return [cell(segments, a_day, p) for segments in SEGMENTS for a_day in A_DAY]
 
 
-def one_alone(job: Job, p: Parameters) -> tuple[float, float]:
+def one_alone(job: SimulatedJob, p: Parameters) -> tuple[float, float]:
     """Minutes and dollars of a job: the mean of fifty, each long after the one before."""
     done = simulate(job, (1e6 * n for n in range(50)), p, seed=1)
     return sum(done.seconds) / len(done.seconds) / 60, done.cost(Prices())
@@ -151,13 +153,13 @@ def ways(p: Parameters) -> list[Way]:
 
 
 def changes(p: Parameters) -> dict[str, Parameters]:
-    """What may be done about what fills up first, one after the other."""
+    """Improvements of the first bottlenecks, cumulative."""
     together = replace(p, look_seconds=p.look_seconds * p.children_at_once)
     four = replace(together, api_cores=4)
     quota = replace(four, spot_vcpu=4000, pool_limit=1000)
     return {
-        "as it is": p,
-        "a parent looks once for all its children": together,
+        "none": p,
+        "a parent polls all its children at once": together,
         "and four server processes": four,
         "and 4 000 vCPU of Spot": quota,
         "and four workers to each pool": replace(quota, worker_runs=4 * p.worker_runs),

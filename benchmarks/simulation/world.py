@@ -100,7 +100,7 @@ FREE_DISK_GB = 20
 
 
 @dataclass(frozen=True)
-class Machine:
+class SimulatedMachine:
     """One task's. `capacity` is FARGATE, FARGATE_SPOT or EC2; memory and disk in GB."""
 
     kind: str
@@ -122,11 +122,11 @@ class Machine:
 
 
 @cache
-def machines() -> dict[str, Machine]:
+def machines() -> dict[str, SimulatedMachine]:
     """By kind, as the product's pools have them where no variable says otherwise."""
     pools = {pool.kind: pool for gpu in (False, True) for pool in work_pools(gpu, environment={})}
     return {
-        kind: Machine(
+        kind: SimulatedMachine(
             kind, pool.launch_type, pool.cpu / 1024, pool.memory / 1024, pool.storage_gib or 0
         )
         for kind, pool in pools.items()
@@ -184,7 +184,7 @@ class World:
         return self.api.wait(now, work) + calls * answer
 
     def carried(self) -> float:
-        """Seconds from an event in the queue to the run it asks for."""
+        """Seconds from an event in the queue to the run it requests."""
         self.consumed += Usage(events=1, queue_requests=3)
         polled = self.random.uniform(0, self.p.bridge_poll)
         taken = self.bridge.wait(self.env.now, 1 / self.p.bridge_events)
@@ -194,7 +194,7 @@ class World:
         """Let so much time pass."""
         yield self.env.timeout(seconds)
 
-    def child(self, machine: Machine, seconds: float) -> Process:
+    def child(self, machine: SimulatedMachine, seconds: float) -> Process:
         """A run that another waits for; on Spot it may be lost, and is then made again."""
         begun = self.env.now
         self._waiting += 1
@@ -208,7 +208,7 @@ class World:
         self._waiting -= 1
         self.looked += self.env.now - begun
 
-    def on(self, machine: Machine, work: Process) -> Process:
+    def on(self, machine: SimulatedMachine, work: Process) -> Process:
         """A run from where it is scheduled to its end: a worker, a machine, its process, `work`."""
         p, limited = self.p, machine.kind == LIMITED
         yield from self.pause(self.random.uniform(0, p.worker_poll))
@@ -231,7 +231,7 @@ class World:
         if limited:
             self.pool.give()
 
-    def _handed_over(self, machine: Machine) -> float:
+    def _handed_over(self, machine: SimulatedMachine) -> float:
         now = self.env.now
         self.handed[machine.kind] = self.handed.get(machine.kind, 0) + 1
         worker = self.workers.setdefault(machine.kind, ServerQueue(1))
@@ -240,7 +240,7 @@ class World:
             waits.append(self.launches[machine.capacity].wait(now))
         return max(waits)
 
-    def _pay(self, machine: Machine, seconds: float) -> None:
+    def _pay(self, machine: SimulatedMachine, seconds: float) -> None:
         billed = max(seconds, SHORTEST_BILLED)
         self.billed[machine.kind] = self.billed.get(machine.kind, 0.0) + billed
 

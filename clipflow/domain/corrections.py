@@ -1,4 +1,4 @@
-"""A transcript with a person's corrections: single words by their numbers, and everywhere."""
+"""A transcript with a user's corrections of single words and replacements of phrases."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from unicodedata import category
 from clipflow.domain.edits import Edits, WordSpan
 from clipflow.domain.transcript import Transcript, Word, split_words, spread_words
 
-# The confidence of a word that a person has written.
+# The confidence of a word that a user has corrected.
 _CERTAIN = 1.0
 
 
@@ -48,7 +48,7 @@ def corrected(recognized: Transcript, edits: Edits) -> CorrectedTranscript:
 
 
 def is_stale(span: WordSpan, words: Sequence[Word]) -> bool:
-    """Whether the span was made for another transcript than `words`."""
+    """Whether the span was made for a different transcript than `words`."""
     if span.last >= len(words):
         return True
     expected = ((span.first, span.first_word), (span.last, span.last_word))
@@ -110,7 +110,7 @@ def _replaced(
             said, text = parts[0][1], rule.text
             if rule.ignores_case and said[:1].isupper():
                 text = text[:1].upper() + text[1:]
-            # The punctuation around the phrase stays.
+            # The punctuation around the phrase is kept.
             return count, _spread(f"{parts[0][0]}{text}{parts[-1][2]}", group)
     return 1, [words[at]]
 
@@ -132,7 +132,7 @@ def _spread(text: str, group: Sequence[Word]) -> list[Word]:
 
 
 def _bare(text: str) -> tuple[str, str, str]:
-    """A word parted into the punctuation before it, the word, and the punctuation after it."""
+    """A word divided into leading punctuation, the word itself and trailing punctuation."""
     letters = [n for n, character in enumerate(text) if category(character)[0] not in "PSZ"]
     if not letters:
         return "", text, ""

@@ -1,4 +1,4 @@
-"""`edits.json`: what a person changes about a video's words and shorts, as one strict document.
+"""`edits.json`: a user's changes to a video's words and shorts, as one strictly validated document.
 
 Words are named by their numbers in `original.words.json`, from 0, with the text that is found
 there, so that an edit which was made for another transcript is noticed. Shorts are named by the
@@ -69,22 +69,27 @@ _Description = Annotated[str, Field(max_length=_DESCRIPTION), AfterValidator(_li
 
 
 class _Strict(Model):
-    """A model in snake case, as `shorts_config.json` has it, that refuses unknown fields."""
+    """A model with snake_case names, as in `shorts_config.json`, that rejects unknown fields."""
 
     model_config = ConfigDict(alias_generator=None, extra="forbid")
 
 
 class WordCorrection(_Strict):
-    """Another text for one word; empty if the word is not to be shown. `original` is the
-    transcript's text of the word: if it is another by now, the correction is not applied."""
+    """A new text for one word; empty to hide the word.
+
+    `original` is the word in the transcript. If it has changed since, the correction is ignored.
+    """
 
     original: _Word
     text: _Correction
 
 
 class WordSpan(_Strict):
-    """The words `first` to `last`, both included. `first_word` and `last_word` are the texts that
-    the transcript has for them: if one is another by now, the span is not applied."""
+    """The words `first` to `last`, both included.
+
+    `first_word` and `last_word` are these words in the transcript. If one has changed since, the
+    span is ignored.
+    """
 
     first: _Number
     last: _Number
@@ -99,7 +104,7 @@ class WordSpan(_Strict):
 
 
 class Place(_Strict):
-    """A point of the source's picture, in shares of its width and height from the upper left."""
+    """A point of the source's picture, as fractions of its width and height from the upper left."""
 
     x: _Share
     y: _Share
@@ -124,7 +129,7 @@ class View(_Strict):
 
 
 class ShortEdit(_Strict):
-    """What a person has changed about one short; what is absent is as it was chosen."""
+    """The user's changes to one short; an absent field is unchanged."""
 
     decision: Decision | None = None
     span: WordSpan | None = None
@@ -142,7 +147,7 @@ class Edits(_Strict):
 
     version: Literal[1] = 1
     words: dict[_WordName, WordCorrection] = Field(default_factory=dict, max_length=_MAX_WORDS)
-    # Applied to all words without a correction of their own: from what is heard to what is shown.
+    # Replacements by phrase, applied to all words without their own correction.
     replacements: dict[_Phrase, _Phrase] = Field(default_factory=dict, max_length=_MAX_REPLACEMENTS)
     shorts: dict[MomentId, ShortEdit] = Field(default_factory=dict, max_length=_MAX_SHORTS)
 
@@ -155,11 +160,11 @@ class Edits(_Strict):
 
     @property
     def touched(self) -> frozenset[str]:
-        """The ids of the moments that a person has changed anything about."""
+        """The ids of the moments that the user has edited."""
         return frozenset(id for id, edit in self.shorts.items() if edit != ShortEdit())
 
     def document(self) -> dict[str, Any]:
-        """The document as JSON, without what is absent."""
+        """The document as JSON, without absent fields."""
         return self.model_dump(mode="json", exclude_none=True, exclude_defaults=True) | {
             "version": self.version
         }

@@ -190,6 +190,7 @@ class Short(Model):
     description: str | None = None
     decision: Decision | None = None
     file_size: int | None = None
+    etag: str | None = None
     duration: str | None = None
     status: ShortStatus
     error: str | None = None
@@ -204,10 +205,12 @@ class Short(Model):
         moment: Moment,
         file_size: int,
         framing: Framing | None = None,
+        etag: str | None = None,
     ) -> Self:
         return cls(
             s3_key=s3_key,
             file_size=file_size,
+            etag=etag,
             duration=format_clock(moment.end - moment.start),
             status=ShortStatus.COMPLETE,
             framing=framing,
@@ -242,7 +245,7 @@ class ShortsResult(Model):
     failed_state: FailedState | None = None
 
 
-def made_of(shorts: Sequence[Short], requested: int) -> str:
+def result_message(shorts: Sequence[Short], requested: int) -> str:
     """How many shorts were made and refused, for people."""
     made, refused = (
         sum(short.status is status for short in shorts)

@@ -5,13 +5,14 @@ complete or fail it. Each update appends to the history, which it creates if nec
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from clipflow.domain.clips import ClipStatus
 from clipflow.domain.errors import Failure
+from clipflow.domain.result_events import OutboxEntry
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Update:
     condition: str
     removes: tuple[str, ...] = ()
     only_if_absent: dict[str, Any] = field(default_factory=dict)
+    outbox: Sequence[Mapping[str, str]] = ()
     history: dict[str, str] = field(default_factory=dict)
     compares: dict[str, Any] = field(default_factory=dict)
 
@@ -32,6 +34,9 @@ class Update:
         assignments += [
             "#statusHistory = list_append(if_not_exists(#statusHistory, :none), :entry)"
         ]
+        if self.outbox:
+            # Events of an earlier run may still be in it.
+            assignments += ["#outbox = list_append(if_not_exists(#outbox, :none), :events)"]
         expression = "SET " + ", ".join(assignments)
         if self.removes:
             expression += " REMOVE " + ", ".join(f"#{name}" for name in self.removes)
@@ -47,6 +52,7 @@ class Update:
                 **{f":{name}": value for name, value in values.items()},
                 ":entry": [self.history],
                 ":none": [],
+                **({":events": [dict(event) for event in self.outbox]} if self.outbox else {}),
             },
         }
 
@@ -84,10 +90,19 @@ def claim(
     )
 
 
-def complete(run_id: str, now: str, made: Mapping[str, Any]) -> Update:
-    """The update to `Generation Complete`, with the results; removes an earlier failure."""
+def complete(
+    run_id: str, now: str, made: Mapping[str, Any], events: Sequence[OutboxEntry]
+) -> Update:
+    """The update to `Generation Complete`, with the results and the events to send; removes an
+    earlier failure."""
     return Update(
-        sets={"status": ClipStatus.COMPLETE.value, "updatedAt": now, **made},
+        sets={
+            "status": ClipStatus.COMPLETE.value,
+            "updatedAt": now,
+            **made,
+            **_unsent(run_id, now),
+        },
+        outbox=_stored(events),
         removes=("processingError", "failedState"),
         history={"status": ClipStatus.COMPLETE, "timestamp": now},
         compares={"owner": run_id, "inProgress": ClipStatus.IN_PROGRESS.value},
@@ -95,28 +110,49 @@ def complete(run_id: str, now: str, made: Mapping[str, Any]) -> Update:
     )
 
 
-def fail(run_id: str, now: str, failure: Failure, made: Mapping[str, Any]) -> Update:
-    """The update to `Generation Failed`, with the reason and any partial results."""
+def fail(
+    run_id: str,
+    now: str,
+    failure: Failure,
+    made: Mapping[str, Any],
+    events: Sequence[OutboxEntry],
+) -> Update:
+    """The update to `Generation Failed`, with the reason, any partial results and the events to
+    send."""
     return Update(
-        sets={**_failed(now, failure), **made},
+        sets={**_failed(now, failure), **made, **_unsent(run_id, now)},
+        outbox=_stored(events),
         history=_failed_entry(now, failure),
         compares={"owner": run_id, "inProgress": ClipStatus.IN_PROGRESS.value},
         condition=_OWNED,
     )
 
 
-def fail_unclaimed(run_id: str, now: str, failure: Failure) -> Update:
+def fail_unclaimed(
+    run_id: str, now: str, failure: Failure, events: Sequence[OutboxEntry]
+) -> Update:
     """The update to `Generation Failed` for a run that ended before it claimed the record.
 
     It applies only if no run has claimed the record.
     """
     return Update(
-        sets={**_failed(now, failure), "flowRunId": run_id},
+        sets={**_failed(now, failure), "flowRunId": run_id, **_unsent(run_id, now)},
+        outbox=_stored(events),
         history=_failed_entry(now, failure),
         compares={"detected": ClipStatus.DETECTED.value, "pending": ClipStatus.PENDING.value},
         condition="attribute_exists(#pk) AND (#status IN (:detected, :pending)"
         " OR attribute_not_exists(#status))",
     )
+
+
+def _unsent(run_id: str, now: str) -> dict[str, str]:
+    """The attribute that lists a record in the index of those with unsent events. Its value changes
+    with each addition to the outbox, so that only what was sent is removed."""
+    return {"outboxId": f"{run_id}:{now}"}
+
+
+def _stored(events: Sequence[OutboxEntry]) -> list[dict[str, str]]:
+    return [event.model_dump(mode="json") for event in events]
 
 
 def _failed(now: str, failure: Failure) -> dict[str, Any]:

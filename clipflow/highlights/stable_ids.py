@@ -1,4 +1,4 @@
-"""Ids of moments that outlive another choosing, and numbers that it does not take away.
+"""Ids and numbers of moments that are kept when moments are chosen again.
 
 A moment's id is its span when it was first chosen. A later choosing gives a moment the id of the
 one that it overlaps, and leaves those that a person has changed as they are, with their numbers.
@@ -10,7 +10,7 @@ from itertools import count
 
 from clipflow.domain.shorts import Moment
 
-# Two moments are one if they share more than this part of the shorter one.
+# Two moments are the same if they overlap by more than this share of the shorter one.
 _SAME = Fraction(1, 2)
 
 
@@ -38,7 +38,7 @@ def carry_over(
     refused: Collection[str],
     limit: int,
 ) -> list[Moment]:
-    """The moments after another choosing, by their numbers.
+    """The moments after a new choice, by their numbers.
 
     `previous` have ids and numbers. Those in `touched` stay as they are, also where they were not
     chosen again; what was chosen instead takes the free numbers, best first, up to `limit` moments

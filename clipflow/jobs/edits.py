@@ -1,4 +1,4 @@
-"""`edits.json`, read, written without losing another person's changes, and applied."""
+"""Reading, writing and applying `edits.json`, with concurrent changes merged."""
 
 import json
 import logging
@@ -36,7 +36,7 @@ class StoredEdits:
 
 
 def parse_edits(text: str | bytes, name: str) -> Edits:
-    """The edits in `text`. Raises InvalidInputError, which names the fields at fault."""
+    """Parses edits. Raises InvalidInputError naming the invalid fields."""
     if len(text) > MAX_BYTES:
         raise InvalidInputError(f"{name} is larger than {MAX_BYTES} bytes.")
     return Edits.read(parse_json(text, name, "Correct it."), name)
@@ -50,7 +50,7 @@ def stored_edits(keys: ShortsKeys, objects: ObjectStore) -> StoredEdits:
             text = objects.data(keys.edits, MAX_BYTES)
         except SourceNotFoundError:
             break
-        # The same object was read as looked up.
+        # The object that was read is the one of the HEAD request.
         if (now := objects.head(keys.edits)) and now.etag == head.etag:
             return StoredEdits(parse_edits(text, keys.edits), head.etag)
         head = now
@@ -75,7 +75,7 @@ def store_edits(keys: ShortsKeys, edits: Edits, etag: str | None, objects: Objec
         return written
     now = stored_edits(keys, objects)
     if now.etag and now.edits == edits:
-        # The SDK has tried again after a lost answer, or somebody has made the same changes.
+        # The SDK has retried after a lost response, or another writer made the same changes.
         return now.etag
     raise EditConflictError(
         f"{keys.edits} was changed by somebody else meanwhile, and nothing of yours is stored.",
@@ -117,7 +117,7 @@ def read_corrected(keys: ShortsKeys, objects: ObjectStore) -> CorrectedTranscrip
 def with_edits(
     moments: Sequence[Moment], edits: Edits, words: Sequence[Word], name: str
 ) -> list[Moment]:
-    """The moments as a person wants them; edits for another transcript are logged and left out.
+    """The moments with the user's edits; edits for another transcript are logged and ignored.
 
     `words` are those recognised, without corrections. Raises InvalidInputError, which names
     the field, for a span that is too short or too long.

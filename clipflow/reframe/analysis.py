@@ -29,9 +29,11 @@ from clipflow.reframe.faces import Face, FaceDetector, Pixels
 # Pixels: the picture's longer side where cuts are detected, and where faces are. A picture whose
 # faces are large is made smaller, in steps: they keep the size that aligned faces have.
 _CUT_SIDE, _FACE_SIDE, _LEAST_FACE_SIDE, _SIDE_STEP, _LARGE_FACE = 192, 480, 320, 64, 56
-# Seconds between two samples of one face, and of several, whose mouths are compared: on average,
-# and at most where frames that were decoded are that near to each other.
-_INTERVAL, _SEVERAL_INTERVAL, _LONGEST_INTERVAL = 0.2, 0.12, 0.25
+# Seconds between two samples, on average; where several mouths are compared, less: so much for two
+# faces, and so much more for each further one, since each takes time to measure.
+_INTERVAL, _TWO_FACES, _FURTHER_FACE = 0.2, 0.12, 0.02
+# Seconds between two samples at most, where frames that were decoded are that near to each other.
+_LONGEST_INTERVAL = 0.25
 # Seconds between two decoded frames, above which too many are left out of the decoding: a weaker
 # way of leaving out is taken from there on, and above the second the frames between are decoded.
 _WIDEST, _GAP = 0.15, 0.2
@@ -155,7 +157,7 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
             last = time
             sample = _sample(film, detector, time, frame, _side(analysis))
             analysis.samples.append(sample)
-            pause = _SEVERAL_INTERVAL if len(sample.faces) > 1 else _INTERVAL
+            pause = _interval(len(sample.faces))
             # Counted from when this sample was due, so that frames that come late make no fewer.
             due = max(due, time - pause) + pause
     if analysis is None:
@@ -165,6 +167,10 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
     turns = [_turn(film, times[cut - 1], times[cut]) for cut in cuts.finish(times)]
     analysis.shots = list(zip([0.0, *turns], [*turns, times[-1]], strict=True))
     return analysis
+
+
+def _interval(faces: int) -> float:
+    return min(_INTERVAL, _TWO_FACES + _FURTHER_FACE * (faces - 2)) if faces > 1 else _INTERVAL
 
 
 def _with_following(

@@ -10,7 +10,7 @@ from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import PartialWord, Word, fill_times
 from clipflow.settings import Models
 from clipflow.speech.alignment import find_aligner, regroup
-from clipflow.speech.sound import RATE, Samples, even_pieces, floats
+from clipflow.speech.sound import RATE, Samples, floats, split_evenly
 from clipflow.speech.weights import find_weights
 from clipflow.telemetry.progress import report
 
@@ -100,7 +100,7 @@ class WhisperRecognizer:
             # Each in a context of its own, so that its progress is reported as this thread's.
             found = [
                 pool.submit(copy_context().run, self._recognize, sound, piece, language, progress)
-                for piece in even_pieces(sound, _LONGEST, _LEEWAY)
+                for piece in split_evenly(sound, _LONGEST, _LEEWAY)
             ]
             words = [word for one in found for word in one.result()]
         aligner = find_aligner(language)

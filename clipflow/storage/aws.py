@@ -16,6 +16,7 @@ from clipflow.settings import settings
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.service_resource import Table
+    from types_boto3_events.client import EventBridgeClient
     from types_boto3_s3.client import S3Client
 
 # The SDK makes three attempts, with jitter, before the task is retried.
@@ -41,6 +42,16 @@ def s3_client() -> "S3Client":
         region_name=settings().aws_region,
         endpoint_url=settings().aws_endpoint_url,
         config=_CONFIG.merge(addressing),
+    )
+
+
+@cache
+def events_client() -> "EventBridgeClient":
+    return boto3.client(
+        "events",
+        region_name=settings().aws_region,
+        endpoint_url=settings().aws_endpoint_url,
+        config=_CONFIG,
     )
 
 

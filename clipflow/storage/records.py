@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.conditions import ConditionBase, Key
 from botocore.exceptions import ClientError
 
-from clipflow.domain import transitions
+from clipflow.domain import result_events, transitions
 from clipflow.domain.clips import DUE, ClipRecord, ClipStatus, InvalidTrack, TrackRecord, read_track
 from clipflow.domain.errors import Failure, InvalidInputError, OwnershipLostError
 from clipflow.domain.keys import (
@@ -118,13 +118,17 @@ class RecordStore:
 
     def complete(self, keys: RecordKeys, run_id: str, result: Model) -> None:
         """Set Complete. Raises OwnershipLostError if another run owns the record now."""
-        self._finish(keys, transitions.complete(run_id, _now(), _attributes(result)), run_id)
+        now = _now()
+        events = result_events.completed(keys, run_id, now, result, self._etags(keys))
+        self._finish(keys, transitions.complete(run_id, now, _attributes(result), events), run_id)
 
     def fail(
         self, keys: RecordKeys, run_id: str, failure: Failure, result: Model | None = None
     ) -> None:
         """Set Failed. Raises OwnershipLostError if another run owns the record now."""
-        update = transitions.fail(run_id, _now(), failure, _attributes(result))
+        now = _now()
+        events = result_events.failed(keys, run_id, now, failure, result, self._etags(keys))
+        update = transitions.fail(run_id, now, failure, _attributes(result), events)
         self._finish(keys, update, run_id)
 
     def fail_unclaimed(self, keys: RecordKeys, run_id: str, failure: Failure) -> bool:
@@ -132,7 +136,9 @@ class RecordStore:
 
         Returns False, without a change, if there is no record or another run has claimed it.
         """
-        update = transitions.fail_unclaimed(run_id, _now(), failure)
+        now = _now()
+        events = result_events.failed(keys, run_id, now, failure)
+        update = transitions.fail_unclaimed(run_id, now, failure, events)
         return self._apply(keys, update) is None
 
     def is_unclaimed(self, keys: RecordKeys) -> bool:
@@ -150,6 +156,11 @@ class RecordStore:
             keys = record_keys(str(item["pk"]), str(item["sk"]))
             if keys:
                 yield ClaimedRecord(keys, str(item.get("flowRunId", "")), str(item["updatedAt"]))
+
+    def _etags(self, keys: RecordKeys) -> list[str]:
+        """The ETags of the shorts that the record lists already."""
+        shorts = self.shorts(keys) if isinstance(keys, ShortsKeys) else []
+        return [str(short["etag"]) for short in shorts if "etag" in short]
 
     def _item(self, keys: RecordKeys) -> Mapping[str, Any]:
         """The item with DynamoDB's types; empty if there is none."""

@@ -14,6 +14,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings
 
 from clipflow.domain.errors import InvalidInputError, TransientError
+from clipflow.storage.outbox import outbox
 from clipflow.storage.records import record_store
 from clipflow.telemetry.logging import SWEEP_ENDED, emit_metric
 from clipflow.telemetry.tracing import configure
@@ -79,7 +80,7 @@ async def run_bridge(settings: BridgeSettings, stop: asyncio.Event, timings: Tim
 async def sweep_forever(client: PrefectClient, queue: Queue, timings: Timings) -> None:
     """Runs the sweep periodically. Returns if the environment names no table of records."""
     try:
-        sweep = Sweep(client, record_store(), timings.request_timeout, queue.dead_letter)
+        sweep = Sweep(client, record_store(), outbox(), timings.request_timeout, queue.dead_letter)
     except InvalidInputError as error:
         logger.warning("no sweep for lost runs and events: %s", error)
         return

@@ -10,6 +10,7 @@ It handles these cases:
   sweep updates the record.
 - The second run for an event has failed, and some of its clips have no record. The sweep sends the
   event to the dead-letter queue.
+- A record is finished, and its run did not come to send its events. The sweep sends them.
 """
 
 import asyncio
@@ -38,6 +39,7 @@ from clipflow.domain.errors import (
     InvalidInputError,
     MachineLostError,
     OwnershipLostError,
+    StorageUnavailableError,
     TerminalError,
     TransientError,
 )
@@ -45,6 +47,7 @@ from clipflow.domain.events import envelope, request_text
 from clipflow.domain.keys import ClipKeys
 from clipflow.domain.model import parse_json
 from clipflow.domain.transitions import timestamp
+from clipflow.storage.outbox import Outbox
 from clipflow.storage.records import ClaimedRecord, RecordStore
 from deployments.bridge.message import RequestRejectedError
 from deployments.bridge.prefect_server import Server, request_errors
@@ -65,6 +68,8 @@ logger = logging.getLogger(__name__)
 # record within a second or two. A lost heartbeat is noticed within 95 s, and the documentation
 # promises recovery within two minutes.
 SETTLED = timedelta(seconds=5)
+# How old a finished record must be before the sweep sends its events; its run does so at once.
+SENT = timedelta(seconds=30)
 # How old an event must be before its run counts as missing; its automation fires within a second.
 FIRED = timedelta(seconds=20)
 # How far back the first turn searches at most.
@@ -88,11 +93,13 @@ class Swept:
     begun: int = 0
     started_again: int = 0
     marked: int = 0
+    events_sent: int = 0
 
     def __str__(self) -> str:
         return (
             f"{self.in_progress} in progress, {self.begun} events begun,"
-            f" {self.started_again} started again, {self.marked} marked"
+            f" {self.started_again} started again, {self.marked} marked,"
+            f" {self.events_sent} result events sent"
         )
 
 
@@ -100,10 +107,16 @@ class Sweep:
     """The sweep, which runs in turns. `timeout` is for one request to the server, in seconds."""
 
     def __init__(
-        self, client: PrefectClient, records: RecordStore, timeout: float, dead_letter: DeadLetter
+        self,
+        client: PrefectClient,
+        records: RecordStore,
+        outbox: Outbox,
+        timeout: float,
+        dead_letter: DeadLetter,
     ) -> None:
         self._server = Server(client, timeout)
         self._records = records
+        self._outbox = outbox
         self._timeout = timeout
         self._dead_letter = dead_letter
         # The times up to which events and ended runs have been checked.
@@ -126,6 +139,7 @@ class Sweep:
             partial(self._begin, now, self._begun_until, swept),
             partial(self._reconcile_stale, now, swept),
             partial(self._reconcile_ended, now, self._reconciled_until),
+            partial(self._send_events, now, swept),
             partial(self._keep_time, now),
         ):
             try:
@@ -232,6 +246,19 @@ class Sweep:
                 self._reconciled.add(run.id)
         self._reconciled_until = until
         self._reconciled &= {run.id for run in runs}
+
+    async def _send_events(self, now: datetime, swept: Swept) -> None:
+        """Sends what finished records still have to announce. One that cannot be sent delays no
+        other."""
+        before, failures = timestamp(now - SENT), []
+        for keys in await asyncio.to_thread(lambda: list(self._outbox.unsent(before))):
+            try:
+                swept.events_sent += await asyncio.to_thread(self._outbox.send, keys)
+            except ClipflowError as error:
+                failures.append(error)
+        if failures:
+            left = f" ({len(failures)} records have unsent events)"
+            raise StorageUnavailableError(failures[0].message + left, failures[0].remedy)
 
     async def _dead_letter_lost(self, run: FlowRun, now: datetime) -> None:
         """Dead-letters the event of a failed second run if some of its clips have no record.

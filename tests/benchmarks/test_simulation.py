@@ -27,10 +27,10 @@ from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Prices, Usage, bill, cost
 from benchmarks.simulation.results import limits, one_alone, piles_up, ways
 from benchmarks.simulation.world import (
-    Machine,
     Process,
     Quota,
     ServerQueue,
+    SimulatedMachine,
     TokenBucket,
     machines,
 )
@@ -157,9 +157,11 @@ def test_a_bill_by_hand() -> None:
 
 
 def test_fargate_is_paid_for_a_minute_at_least_and_for_disk_beyond_20_gb() -> None:
-    spot = Machine("any", "FARGATE_SPOT", 4, 8, 50)
+    spot = SimulatedMachine("any", "FARGATE_SPOT", 4, 8, 50)
     assert spot.used(10) == spot.used(60) == Usage(spot_vcpu=240, spot_gb=480, disk_gb=1800)
-    assert Machine("any", "FARGATE", 1, 2, 0).used(90) == Usage(fargate_vcpu=90, fargate_gb=180)
+    assert SimulatedMachine("any", "FARGATE", 1, 2, 0).used(90) == Usage(
+        fargate_vcpu=90, fargate_gb=180
+    )
 
 
 def test_more_never_costs_less() -> None:

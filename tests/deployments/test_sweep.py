@@ -3,9 +3,11 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+import boto3
 import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import VariableUpdate
@@ -14,9 +16,11 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Crashed, Running
 
+from clipflow.domain.errors import Failure, FailureCode, StorageUnavailableError
 from clipflow.domain.events import to_prefect_event
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.transitions import timestamp
+from clipflow.storage.outbox import outbox
 from clipflow.storage.records import RecordStore, plain
 from deployments.bridge import sweep
 from deployments.bridge.prefect_server import PAGE
@@ -25,7 +29,8 @@ from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORT
 from tasks.recovery import RESTARTED_TAG
 from tests.deployments.doorbell import standing_in_front, stored
 from tests.lost_runs import deployed, run_of, second_runs
-from tests.programs import PrefectServer, eventually
+from tests.programs import PrefectServer, eventually, free_port
+from tests.subscriber import Subscriber
 
 LONG_AGO = timestamp(datetime.now(UTC) - timedelta(hours=1))
 
@@ -41,7 +46,7 @@ def server(
         with get_client(sync_client=True) as client:
             for flow in (BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS):
                 deployed(client, flow)
-        # A first sweep settles what earlier tests left on this server and in this table.
+        # A first sweep reconciles what earlier tests left on this server and in this table.
         turn(records)
         yield
 
@@ -67,7 +72,7 @@ def turn(records: RecordStore, dead: DeadLetters | None = None) -> Swept:
 
     async def once() -> Swept:
         async with get_client() as client:
-            return await Sweep(client, records, 30, dead_letters.add).turn()
+            return await Sweep(client, records, outbox(), 30, dead_letters.add).turn()
 
     return asyncio.run(once())
 
@@ -146,9 +151,12 @@ def test_a_second_run_that_never_claimed_the_record_is_marked(
 
 def test_an_active_run_is_left_alone(keys: ClipKeys, records: RecordStore) -> None:
     before = turn(records).in_progress
-    leave_in_progress(records, keys, owner=ended(keys, Running()))
+    # Older than the records of all other tests.
+    since = datetime.now(UTC) - timedelta(days=30)
+    leave_in_progress(records, keys, ended(keys, Running()), timestamp(since))
     swept = turn(records)
-    assert swept.in_progress == before + 1 and swept.oldest_seconds >= 3600
+    assert swept.in_progress == before + 1
+    assert swept.oldest_seconds == pytest.approx(timedelta(days=30).total_seconds(), abs=120)
     assert not second_runs("episode_id", keys.episode_id)
 
 
@@ -225,7 +233,7 @@ def test_an_event_whose_run_prefect_rejects_is_dead_lettered_without_blocking_ot
 ) -> None:
     before, refused, behind = events = [uuid4() for _ in range(3)]
     for event in events:
-        prefect_server.ask("/events", [posting(event)])
+        prefect_server.post("/events", [posting(event)])
         eventually(lambda event=event: is_stored(prefect_server, event))  # type: ignore[misc]
 
     def refuse_one(path: str, body: str) -> int | None:
@@ -258,7 +266,7 @@ def test_an_event_without_a_run_gets_one(
     prefect_server: PrefectServer, records: RecordStore
 ) -> None:
     events = [uuid4() for _ in range(PAGE + 3)]
-    prefect_server.ask("/events", [posting(event) for event in events])
+    prefect_server.post("/events", [posting(event) for event in events])
     eventually(lambda: is_stored(prefect_server, events[-1]))
     assert turn(records).begun == len(events)
     assert turn(records).begun == 0
@@ -274,12 +282,12 @@ def test_a_foreign_event_with_our_event_name_does_not_block_the_sweep(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     event = uuid4()
-    prefect_server.ask("/events", [posting(event) | {"payload": {"hello": "world"}}])
+    prefect_server.post("/events", [posting(event) | {"payload": {"hello": "world"}}])
     leave_in_progress(records, keys, owner=ended(keys, Crashed()), since="2025-01-15T10:30:00")
 
     async def turns() -> None:
         async with get_client() as client:
-            swept = Sweep(client, records, 30, DeadLetters().add)
+            swept = Sweep(client, records, outbox(), 30, DeadLetters().add)
             while "is not the bridge's" not in caplog.text:
                 await swept.turn()
             await swept.turn()
@@ -298,3 +306,42 @@ def posting(event: UUID) -> dict[str, object]:
         "resource": {"prefect.resource.id": "nullcheck.clips.t.e"},
         "payload": {"tenantId": "t", "episodeId": f"e-{event}"},
     }
+
+
+def test_events_of_a_run_that_was_killed_before_it_sent_them_are_sent(
+    keys: ClipKeys, records: RecordStore, local_aws: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscriber = Subscriber(local_aws)
+    records.claim(keys, "run-1", {})
+    records.fail(keys, "run-1", Failure(FailureCode.FFMPEG_ERROR, "It broke."))
+    turn(records)
+    # Its own run may be about to send it.
+    assert subscriber.of(keys.episode_id) == []
+    monkeypatch.setattr(sweep, "SENT", timedelta(seconds=-2))
+    assert turn(records).events_sent == 1
+    [event] = subscriber.wait_for(keys.episode_id, 1)
+    assert event["detail-type"] == "Clip Generation Failed"
+    assert turn(records).events_sent == 0
+
+
+def test_events_that_are_refused_stop_no_other_part_of_the_sweep(
+    keys: ClipKeys, records: RecordStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "SENT", timedelta(seconds=-2))
+    records.claim(keys, "run-1", {})
+    records.fail(keys, "run-1", Failure(FailureCode.FFMPEG_ERROR, "It broke."))
+    lost = ClipKeys("t", f"e-{uuid4().hex}", "c")
+    leave_in_progress(records, lost, owner=ended(lost, Crashed()))
+    closed = boto3.client("events", endpoint_url=f"http://127.0.0.1:{free_port()}")
+
+    async def once() -> None:
+        async with get_client() as client:
+            await Sweep(
+                client, records, replace(outbox(), client=closed), 30, DeadLetters().add
+            ).turn()
+
+    with pytest.raises(StorageUnavailableError, match="unsent events"):
+        asyncio.run(once())
+    assert second_runs("episode_id", lost.episode_id)
+    # That of the lost run is among them.
+    assert turn(records).events_sent == 2

@@ -19,7 +19,7 @@ from clipflow.storage import aws
 from clipflow.storage.objects import object_store
 from clipflow.storage.records import record_store
 from deployments.local_stack import provision
-from deployments.local_stack.settings import BUCKET, TABLE
+from deployments.local_stack.stack_settings import BUCKET, TABLE
 from tests.ecs.ecs_service import EcsService, serving
 from tests.ecs.ecs_task import ACCOUNT
 from tests.ecs.machines import Machines, held_ffmpeg
@@ -51,13 +51,13 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        for cached in (settings, aws.s3_client, aws.records_table):
+        for cached in (settings, aws.s3_client, aws.records_table, aws.events_client):
             cached.cache_clear()
         with running(program):
             provision.deploy_data(url)
             deploy_events(url)
             yield environment
-    for cached in (settings, aws.s3_client, aws.records_table):
+    for cached in (settings, aws.s3_client, aws.records_table, aws.events_client):
         cached.cache_clear()
 
 

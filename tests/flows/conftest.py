@@ -38,7 +38,7 @@ def proxy(local_aws: str, storage: None) -> Iterator[FaultyProxy]:
 
 
 def clear() -> None:
-    for cached in (settings, aws.s3_client, aws.records_table):
+    for cached in (settings, aws.s3_client, aws.records_table, aws.events_client):
         cached.cache_clear()
 
 

@@ -26,6 +26,7 @@ from tests.faulty_proxy import Fault, FaultyProxy, Request
 from tests.flows.conftest import Episode
 from tests.lost_runs import run_of
 from tests.made_media import frame_numbers
+from tests.subscriber import Subscriber
 
 SEGMENTS = [
     {"startTime": "00:00:05", "endTime": "00:00:06"},
@@ -60,6 +61,22 @@ def test_a_clip_is_made_and_its_task_runs_are_named(episode: Episode, tmp_path: 
         "Set Complete",
     }
     assert wanted <= {run.name for run in episode.task_runs()}
+
+
+def test_the_end_of_a_clip_is_announced_even_if_eventbridge_is_away_at_first(
+    episode: Episode, proxy: FaultyProxy, local_aws: str
+) -> None:
+    subscriber = Subscriber(local_aws)
+    episode.detect(*SEGMENTS)
+    proxy.faults = [Fault(lambda r: r.operation == "PutEvents")]
+    assert episode.generate().is_completed()
+    assert episode.record["outboxId"]
+    proxy.faults = []
+    episode.generate(force=True)
+    events = subscriber.wait_for(episode.keys.episode_id, 2)
+    assert {event["detail-type"] for event in events} == {"Clip Generation Complete"}
+    assert len({event["detail"]["flowRunId"] for event in events}) == 2
+    assert "outboxId" not in episode.record
 
 
 def test_a_complete_clip_is_not_made_again_unless_forced(episode: Episode) -> None:

@@ -293,8 +293,7 @@ def test_any_input_is_accepted_or_refused(
         except BaseException as error:
             error.add_note(f"{entry_point.__name__}(Random('{entry_point.__name__} {seed}'))")
             raise
-    assert outcomes.total() == count
-    # A generator of inputs that are all valid, or all refused at once, would test little.
+    # A generator of inputs that are all valid, or all invalid, would test little.
     assert entry_point is any_json or min(outcomes["accepted"], outcomes["refused"]) > count / 20, (
         outcomes
     )

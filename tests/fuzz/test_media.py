@@ -121,7 +121,6 @@ def test_damaged_media_is_cut_or_refused(
             error.add_note(f"damaged(base, Random('{kind} {seed}'))")
             raise
         assert time.monotonic() - began < 6 * DEADLINE
-    assert ends.total() == EACH
-    # Damage that is never noticed, or always fatal, would test little.
+    # Damage that never has an effect, or is always fatal, would test little.
     assert 0 < ends["cut"] < EACH
     assert not [path for path in tmp_path.iterdir() if path.is_dir() and path.name != "store"]

@@ -50,7 +50,7 @@ def with_credentials(storage: None, prefect_server: PrefectServer) -> Iterator[N
 
 
 def clear() -> None:
-    for cached in (settings, aws.s3_client, aws.records_table):
+    for cached in (settings, aws.s3_client, aws.records_table, aws.events_client):
         cached.cache_clear()
 
 

@@ -100,6 +100,7 @@ MAY = [
     ("BridgeRoleArn", "sqs:DeleteMessage", EVENTS),
     ("BridgeRoleArn", "sqs:SendMessage", DEAD),
     ("BridgeRoleArn", "dynamodb:Query", f"{TABLE}/index/by-status"),
+    ("BridgeRoleArn", "dynamodb:Scan", f"{TABLE}/index/by-outbox"),
     ("BridgeRoleArn", "dynamodb:UpdateItem", TABLE),
     ("ExecutionRoleArn", "logs:PutLogEvents", f"{LOGS}:flows:log-stream:media/1"),
     ("ExecutionRoleArn", "logs:CreateLogStream", f"{LOGS}:bridge:log-stream:bridge/1"),
@@ -136,6 +137,19 @@ def test_a_role_may_do_its_work(roles: Roles, role: str, action: str, resource: 
 @pytest.mark.parametrize(("role", "action", "resource"), MAY_NOT)
 def test_a_role_may_do_nothing_else(roles: Roles, role: str, action: str, resource: str) -> None:
     assert not roles.allow(role, action, resource)
+
+
+@pytest.mark.parametrize("role", ["TaskRoleArn", "BridgeRoleArn"])
+def test_events_are_sent_under_clipflows_own_source_only(roles: Roles, role: str) -> None:
+    bus = f"arn:aws:events:{HERE}:event-bus/default"
+    assert roles.allow(role, "events:PutEvents", bus)
+    assert not roles.allow(role, "events:PutEvents", f"{bus}-2")
+    # The local IAM evaluates no condition of a request.
+    name = roles.outputs[role].rpartition("/")[2]
+    [policy] = roles.iam.list_role_policies(RoleName=name)["PolicyNames"]
+    document = roles.iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+    [sending] = [s for s in document["Statement"] if s["Action"] == "events:PutEvents"]
+    assert sending["Condition"] == {"ForAllValues:StringEquals": {"events:source": "clipflow"}}
 
 
 def test_a_key_prefix_with_the_tenant_limits_where_clips_are_written(wider: Roles) -> None:

@@ -1,5 +1,6 @@
 """Child runs: their parameters, the error that a parent sees, and when they are orphaned."""
 
+import json
 from fractions import Fraction
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -10,6 +11,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Cancelled, Crashed, Running
 
 from clipflow.domain.clips import ExtractInput, Segment
+from clipflow.domain.edits import Place, View
 from clipflow.domain.errors import (
     ClipflowError,
     FailureCode,
@@ -19,8 +21,10 @@ from clipflow.domain.errors import (
     StorageUnavailableError,
     TerminalError,
 )
-from clipflow.domain.keys import ClipKeys
+from clipflow.domain.keys import ClipKeys, ShortsKeys
+from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.jobs.clips import Cut
+from clipflow.jobs.render import Render
 from clipflow.jobs.segment import SegmentPlan
 from clipflow.media.output_format import common_format
 from clipflow.media.probe import probe_source
@@ -28,7 +32,15 @@ from clipflow.media.source import LocalSource
 from clipflow.media.window import Span
 from clipflow.storage.objects import ObjectHead
 from clipflow.storage.records import RecordStore
-from tasks.children import ChildRunGroup, child_run_group, cut_of_child, extract_child, record_tag
+from tasks.children import (
+    ChildRunGroup,
+    child_run_group,
+    cut_of_child,
+    extract_child,
+    record_tag,
+    render_child,
+    render_of_child,
+)
 from tasks.flow_runs import error_of, this_run
 from tasks.recovery import ADOPTION_GRACE, is_wanted
 from tests.lost_runs import run_of
@@ -51,6 +63,21 @@ def test_a_plan_is_unchanged_after_serialization(tmp_path: Path) -> None:
     there = cut_of_child({name: parameters[name] for name in names}, parameters["plan"])
     assert there == Cut(request, plan)
     assert there.plan.fingerprint == plan.fingerprint
+
+
+def test_a_short_as_a_person_wants_it_is_unchanged_after_serialization() -> None:
+    keys = ShortsKeys("u", "v", "warehouse")
+    config = ShortsConfig.read({"segment_count": 3, "layout": "split"}, "the config")
+    texts = {"title": "<i>", "hook": "كل", "description": "Two\nlines", "why": ""}
+    times = {"start": "00:00:01,250", "end": "00:00:09,000"}
+    moment = Moment.read(
+        {**texts, **times, "id": "m1-2", "index": 3, "score": 5, "decision": "approved"}, "it"
+    )
+    views = (View(start=1.5, end=2, person=2), View(start=3, end=4, place=Place(x=0.5, y=1.0)))
+    request = Render(keys, config, 3, moment, views)
+    parameters = json.loads(json.dumps(render_child(request, force=False).parameters))
+    names = ("config", "number", "moment", "views")
+    assert render_of_child(keys, **{name: parameters[name] for name in names}) == request
 
 
 def ended(error: BaseException) -> FlowRun:

@@ -32,7 +32,7 @@ def test_a_job_is_complete_with_or_without_its_page(objects: ObjectStore) -> Non
     assert (state.is_completed(), state.result()) == (True, "made")
     run = state.state_details.flow_run_id
     with get_client(sync_client=True) as client:
-        eventually(lambda: f"{keys.page} was not put" in logged(client, run))
+        eventually(lambda: f"{keys.page} could not be stored" in logged(client, run))
     objects.put_text(words_json([]), keys.words, {}, "application/json")
     assert job() == "made"
     assert "A title" in objects.text(keys.page, 1 << 20)

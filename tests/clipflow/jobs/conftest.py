@@ -61,5 +61,5 @@ def proxied_reader(local_aws: str, objects: ObjectStore, tmp_path: Path) -> Iter
 
 
 def _clear() -> None:
-    for cached in (settings, aws.s3_client, aws.records_table):
+    for cached in (settings, aws.s3_client, aws.records_table, aws.events_client):
         cached.cache_clear()

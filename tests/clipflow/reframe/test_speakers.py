@@ -132,3 +132,44 @@ def test_people_fill_the_picture_row_by_row_and_each_pane_shows_less_than_all(
     for crop, place in zip(section.crops, places, strict=True):
         left, _ = crop.at(1)
         assert left < place < left + crop.width < left + 1920
+
+
+def restless(left: Sequence[int], right: Sequence[int]) -> Analysis:
+    """Two faces that open their mouths so far in each second, both of them all the time."""
+    seen = [
+        FaceSample(
+            n / 8,
+            (face(480, left[n // 8] * (n % 2), 1), face(1440, right[n // 8] * (n % 2), 2)),
+        )
+        for n in range(8 * len(left))
+    ]
+    return Analysis(1920, 1080, seen, [(0.0, float(len(left)))])
+
+
+def by_turns(*speakers: str) -> list[Word]:
+    """A word in each second, and who says it."""
+    return [
+        word.model_copy(update={"speaker": speaker})
+        for word, speaker in zip(words(len(speakers)), speakers, strict=True)
+    ]
+
+
+def test_the_transcripts_speakers_decide_where_no_mouth_is_calm() -> None:
+    # Each moves a little more while the speaker of that face speaks: too little to be sure of.
+    analysis = restless([60] * 5 + [45] * 5, [45] * 5 + [60] * 5)
+    unnamed = direct(analysis, Layout.AUTO, Aspect.TALL, words(10), MouthMotion())
+    assert [part.layout for part in unnamed.sections] == [Layout.SPLIT]
+    said = by_turns(*["SPEAKER_00"] * 5, *["SPEAKER_01"] * 5)
+    plan = direct(analysis, Layout.AUTO, Aspect.TALL, said, MouthMotion())
+    assert {part.layout for part in plan.sections} == {Layout.CROP}
+    crop = plan.sections[0].crops[0]
+    assert crop.at(2)[0] < 480 < crop.at(2)[0] + crop.width < 1440
+    assert 480 < crop.at(8)[0] < 1440 < crop.at(8)[0] + crop.width
+
+
+def test_one_face_does_not_speak_for_two_of_the_transcripts_speakers() -> None:
+    # The right one moves evenly; the left one more for two of the three speakers than for another.
+    analysis = restless([60] * 6 + [40] * 3, [50] * 9)
+    said = by_turns(*["SPEAKER_00"] * 3, *["SPEAKER_01"] * 3, *["SPEAKER_02"] * 3)
+    plan = direct(analysis, Layout.AUTO, Aspect.TALL, said, MouthMotion())
+    assert [part.layout for part in plan.sections] == [Layout.SPLIT]

@@ -13,6 +13,7 @@ from clipflow.domain.errors import Failure, FailureCode, InvalidInputError, Owne
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.layouts import Layout
 from clipflow.domain.shorts import Framing, LayoutSpan, Moment, Short, ShortsResult
+from clipflow.storage.outbox import outbox
 from clipflow.storage.records import RecordStore, plain
 
 RESULT = ClipResult(
@@ -60,6 +61,7 @@ def test_a_complete_record_has_just_the_fields_of_the_contract(
     before = detected(segments=[{"startTime": "00:00:01", "endTime": "00:00:02"}], title="kept")
     assert records.claim(keys, "run-1").granted
     records.complete(keys, "run-1", RESULT)
+    outbox().send(keys)
     record = read(records, keys)
     history = record.pop("statusHistory")
     assert history[0] == before["statusHistory"][0]

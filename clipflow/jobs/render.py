@@ -33,11 +33,12 @@ from clipflow.jobs.transcription import read_transcript
 from clipflow.machine import Machine, encoder_slot
 from clipflow.media import ffmpeg
 from clipflow.media.encode import verify_frame_count
+from clipflow.media.fetching import fetch_window
 from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
 from clipflow.media.frame_rate import repeats, write_times
 from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import Probe, probe_source
-from clipflow.media.window import Span, Window, fetch_window
+from clipflow.media.window import Span, Window
 from clipflow.reframe.crop import FramePlan
 from clipflow.settings import Models
 from clipflow.storage.objects import ObjectHead, ObjectStore

@@ -9,11 +9,12 @@ import av
 import numpy as np
 import pytest
 
+from clipflow.media.fetching import fetch_window
 from clipflow.media.output_format import OutputFormat, common_format, to_sdr
 from clipflow.media.probe import Colour, probe_source
 from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import LocalSource
-from clipflow.media.window import Span, fetch_window
+from clipflow.media.window import Span
 from tests.made_media import FFMPEG, a_machine
 
 BRICK = (0xC0, 0x20, 0x40)

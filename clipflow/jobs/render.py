@@ -285,7 +285,7 @@ def _fetched(
     source = open_source(head, objects)
     probe = probe_source(source)
     span = Span(Fraction(0), min(duration, probe.duration or duration))
-    return Background(fetch_window(source, probe, span, scratch / "background.nut").path, probe)
+    return Background(fetch_window(source, probe, span, scratch / "background.nut"), probe)
 
 
 def _make(made_of: Ingredients, path: Path, job: Render, machine: Machine) -> None:

@@ -159,7 +159,9 @@ class Probe:
         parameter_sets: those of a video stream whose packets can be copied unchanged into a
             segment; otherwise None, and `reencode_reason` gives the reason.
         interlaced: whether frames may consist of two fields of different times. Each decoded frame
-            is flagged.
+            is flagged, unless the container alone declares it.
+        field_order: the field that is shown first in all frames, `tff` for the top one or `bff`, if
+            the container alone declares it; otherwise empty.
     """
 
     name: str
@@ -179,6 +181,7 @@ class Probe:
     coded_size: tuple[int, int] | None = None
     reencode_reason: str = "the packets of the source were not inspected"
     interlaced: bool = False
+    field_order: str = ""
 
     @property
     def start(self) -> Fraction:
@@ -227,7 +230,8 @@ def _probe_source(source: Source, track: AudioTrack | None) -> Probe:
             duration=_duration(source, container, picture, start),
             parameter_sets=sets,
             reencode_reason=reencode_reason,
-            interlaced=_may_be_interlaced(frame, picture),
+            interlaced=_may_be_interlaced(frame, picture) or bool(_field_order(frame, picture)),
+            field_order=_field_order(frame, picture),
         )
         if container.format.name in _STREAM_FORMATS and isinstance(source, FileSource):
             _check_clock(container, picture, source)
@@ -419,6 +423,22 @@ def _may_be_interlaced(frame: VideoFrame, picture: VideoStream) -> bool:
     except ValueError:
         return False
     return not all(sequence.progressive for sequence in sequences)
+
+
+# Which field is shown first, by libavcodec's AVFieldOrder.
+_FIELD_ORDERS = {2: "tff", 3: "bff", 4: "bff", 5: "tff"}
+
+
+def _field_order(frame: VideoFrame, picture: VideoStream) -> str:
+    """The field that the container declares as the first, where the packets do not; else empty.
+
+    An encoder that was not told that its pictures are interlaced flags them as progressive, and
+    codecs for editing often have no flag at all.
+    """
+    # A frame of HEVC is one field where it is interlaced.
+    if _may_be_interlaced(frame, picture) or picture.codec_context.name == "hevc":
+        return ""
+    return _FIELD_ORDERS.get(int(picture.codec_context.field_order), "")
 
 
 def _colour_of(frame: VideoFrame) -> Colour:

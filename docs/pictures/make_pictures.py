@@ -125,7 +125,7 @@ def render(look: Look, scratch: Path) -> Path:
 
 def _below(source: LocalSource, duration: Fraction, scratch: Path) -> Background:
     known, span = probe_source(source), Span(Fraction(0), duration)
-    return Background(fetch_window(source, known, span, scratch / "below.nut").path, known)
+    return Background(fetch_window(source, known, span, scratch / "below.nut"), known)
 
 
 def picture(look: Look, path: Path) -> None:

@@ -240,6 +240,10 @@ class LocalSource:
     etag: str = ""
     seekable: bool = True
 
+    def __post_init__(self) -> None:
+        # The processes that decode may have been forked in another working directory.
+        object.__setattr__(self, "path", self.path.absolute())
+
     @property
     def name(self) -> str:
         return self.path.name

@@ -116,6 +116,9 @@ def test_invalid_subtitles_are_rejected_before_any_upload(
 def test_a_file_whose_name_has_a_colon_is_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_source(tmp_path / "talk.mp4", seconds=1, sound=None).rename(tmp_path / "12:30 talk.mp4")
+    talk = make_source(tmp_path / "talk.mp4", seconds=1, sound=None)
+    # The processes that decode are forked from one that starts here, in another folder.
+    probe_source(LocalSource(talk))
+    talk.rename(tmp_path / "12:30 talk.mp4")
     monkeypatch.chdir(tmp_path)
     assert probe_source(LocalSource(Path("12:30 talk.mp4"))).duration == 1

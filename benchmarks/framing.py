@@ -24,6 +24,7 @@ from clipflow.reframe.analysis import Film
 from clipflow.reframe.crop import FramePlan
 from clipflow.reframe.director import SHORTEST, plan_frames
 from clipflow.reframe.faces import Face, FaceDetector
+from clipflow.settings import models
 
 # Pixels of a half of a film, and its frames a second.
 _WIDTH, _HEIGHT, _RATE = 640, 720, 25
@@ -233,7 +234,8 @@ class Studio:
         from clipflow.jobs.transcription import transcribe_file
 
         if head.file not in self._words:
-            self._words[head.file] = transcribe_file(self._material / head.file, None).words
+            path = self._material / head.file
+            self._words[head.file] = transcribe_file(path, None, models()).words
         return self._words[head.file]
 
     def _half(self, head: Head) -> Path:

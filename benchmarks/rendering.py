@@ -174,14 +174,14 @@ def measured(sources: Sources, stock: Warehouse, rounds: int) -> list[Finding]:
     def ours() -> Path:
         return stock.short("talk.mp4", span, usual.words, "background.mp4")
 
-    def keeping(way: Callable[[], Path]) -> Callable[[], None]:
+    def recording(way: Callable[[], Path]) -> Callable[[], None]:
         return lambda: made.update({way.__name__: way()})
 
     lossless = usual.without_loss()
     raw = lossless.with_suffix(".yuv")
     ffmpeg("-i", str(lossless), "-f", "rawvideo", str(raw))
     shorts = (ours, usual.two_encodes, usual.three_encodes, usual.four_encodes)
-    ways: dict[str, Callable[[], object]] = {way.__name__: keeping(way) for way in shorts}
+    ways: dict[str, Callable[[], object]] = {way.__name__: recording(way) for way in shorts}
     ways |= {"decode": usual.decode, "encode": lambda: encode(raw)}
     costs = side_by_side(ways, rounds)
     likenesses = {name: likeness(path, lossless) for name, path in made.items()}

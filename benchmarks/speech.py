@@ -271,11 +271,12 @@ def main(name: str, *paths: str) -> None:
     # What a flow run of the product has in memory besides.
     import flows.generate_shorts  # noqa: F401
     from clipflow.jobs.transcription import transcribe_file
+    from clipflow.settings import models
 
     transcripts: list[Transcript] = []
 
     def transcribe(path: Path) -> None:
-        transcripts.append(transcribe_file(path, None))
+        transcripts.append(transcribe_file(path, None, models()))
 
     unaligned = patch("clipflow.speech.whisper.find_aligner", return_value=None)
     with unaligned if name == "whisper-unaligned" else nullcontext():

@@ -23,7 +23,7 @@ from clipflow.jobs.segment import SegmentPlan, make_segment, open_source
 from clipflow.media.output_format import common_format
 from clipflow.media.probe import probe_source
 from clipflow.media.window import Span
-from clipflow.settings import settings, this_machine
+from clipflow.settings import models, settings, this_machine
 from clipflow.storage import aws
 from clipflow.storage.objects import ObjectStore, object_store
 
@@ -84,7 +84,9 @@ class Warehouse:
         self.objects.put_text(words_json(words), keys.words, {}, "application/json")
         config = ShortsConfig.read({"segment_count": 1, "background_video": background}, "config")
         moment = Moment(start=span.start, end=span.end, score=1, why="", title="")
-        render(Render(keys, config, 1, moment), self.objects, this_machine(CORES), force=True)
+        render(
+            Render(keys, config, 1, moment), self.objects, this_machine(CORES), models(), force=True
+        )
         return self.file(keys.short(1))
 
 

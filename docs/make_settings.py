@@ -19,7 +19,7 @@ from clipflow.settings import FanOut, Limits, Models, Settings
 from clipflow.telemetry.tracing import PROPAGATED_SETTINGS
 from deployments.bridge.__main__ import BridgeSettings
 from deployments.cloudformation import templates
-from deployments.local_stack.settings import StackSettings
+from deployments.local_stack.stack_settings import StackSettings
 from deployments.work_pools import PoolSettings, WorkPool, work_pools
 
 PAGE = Path(__file__).parent / "settings.md"

@@ -19,7 +19,8 @@ from clipflow.jobs.render import Render, plan_renders
 from clipflow.jobs.shorts import PlannedMoment
 from clipflow.jobs.transcription import SpeechWindow
 from clipflow.machine import cores, encoders_at_once
-from clipflow.settings import Transcriber, fan_out, limits, models
+from clipflow.settings import fan_out, limits, models
+from clipflow.speech.transcriber import TRANSCRIBERS
 from tasks.children import (
     child_run_group,
     extract_remote,
@@ -67,13 +68,14 @@ def prepare(
 def transcribe_all(keys: ShortsKeys, config: ShortsConfig, *, force: bool) -> None:
     """Transcribes a video in windows. Raises the first error immediately.
 
-    Several windows are transcribed on as many machines of the `media` pool. WhisperX transcribes
-    all of them on the preparing machine, which has its packages and perhaps a GPU.
+    Several windows are transcribed on as many machines of the `media` pool, if the transcriber runs
+    there, else all on the preparing machine.
     """
     windows = plan_windows(keys, config, force)
     if not windows:
         return
-    if fan_out().is_remote and len(windows) > 1 and models().transcriber is Transcriber.WHISPER:
+    is_distributed = TRANSCRIBERS[models().transcriber].is_distributed
+    if fan_out().is_remote and len(windows) > 1 and is_distributed:
         with child_run_group(keys):
             _results([transcribe_remote.submit(each, force) for each in windows], "windows")
     else:

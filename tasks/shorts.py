@@ -55,7 +55,7 @@ def choose_moments(
     keys: ShortsKeys, config: ShortsConfig, edits: Edits, force: bool
 ) -> list[Moment]:
     """Choose the moments, and store them under their key; best first."""
-    return shorts.choose_moments(keys, config, edits, shorts_store(), force=force)
+    return shorts.choose_moments(keys, config, edits, shorts_store(), models(), force=force)
 
 
 @task(name="apply-edits", task_run_name="apply edits", **MEDIA)
@@ -89,4 +89,4 @@ def make_thumbnail(keys: ShortsKeys, moments: list[Moment]) -> None:
 def render_short(request: render.Render, threads: int, force: bool) -> Short:
     """Render one short, and store it under its key."""
     with progress_bar("short", f"short {request.label}"):
-        return render.render(request, shorts_store(), this_machine(threads), force=force)
+        return render.render(request, shorts_store(), this_machine(threads), models(), force=force)

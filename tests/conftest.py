@@ -15,7 +15,7 @@ from clipflow.storage import aws
 from clipflow.storage.objects import ObjectStore, object_store
 from clipflow.storage.records import RecordStore, record_store
 from deployments.local_stack import RunningStack, provision, running_stack
-from deployments.local_stack.settings import BUCKET, TABLE
+from deployments.local_stack.stack_settings import BUCKET, TABLE
 from tests.programs import AWS, PrefectServer, Program, free_port
 
 # The fixtures that start a server for the whole session.

@@ -35,7 +35,7 @@ class Fault:
     hits: Callable[[Request], bool]
     times: int | None = None
     status: int = 503
-    body: bytes = b"told to fail"
+    body: bytes = b"simulated failure"
     after: int | None = None
     length: Literal["whole", "sent", "missing"] = "whole"
     seen: int = 0

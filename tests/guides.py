@@ -10,7 +10,7 @@ from tests.programs import ROOT
 GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [*GUIDES, *sorted((ROOT / "docs" / "adr").glob("*.md")), ROOT / "CHANGELOG.md"]
 # The folders that contain the files named in the guides.
-ROOMS = (
+FOLDERS = (
     *("benchmarks", "clipflow", "demo", "deployments", "docs", "flows", "infra", "tasks", "tests"),
 )
 
@@ -64,7 +64,7 @@ def paths(page: Path) -> set[str]:
     """Paths of this repository's files that the page names in backticks."""
     named = {name.partition("::")[0] for name in _CODE.findall(prose(page))}
     return {
-        name for name in named if name.split("/")[0] in ROOMS and "/" in name and _is_whole(name)
+        name for name in named if name.split("/")[0] in FOLDERS and "/" in name and _is_whole(name)
     }
 
 

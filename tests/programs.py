@@ -118,5 +118,5 @@ class PrefectServer(Program):
         finally:
             self.start()
 
-    def ask(self, path: str, body: object) -> httpx.Response:
+    def post(self, path: str, body: object) -> httpx.Response:
         return httpx.post(f"{self.url}{path}", json=body, timeout=10).raise_for_status()

@@ -10,7 +10,8 @@ import yaml
 
 from clipflow.domain.clips import ClipStatus
 from clipflow.domain.errors import FailureCode
-from clipflow.domain.shorts import FailedState
+from clipflow.domain.layouts import Layout
+from clipflow.domain.shorts import CaptionStyle, FailedState
 from deployments.command.output import ExitCode
 from docs import make_schemas, make_settings
 from docs.pictures import make_pictures
@@ -45,6 +46,17 @@ def test_every_variable_named_on_a_page_is_a_setting(page: Path) -> None:
 def test_the_settings_page_is_up_to_date() -> None:
     remedy = "python -m docs.make_settings"
     assert make_settings.PAGE.read_text() == make_settings.page(), remedy
+
+
+def test_strings_continued_on_the_next_line_do_not_join_two_words() -> None:
+    folders = ("clipflow", "tasks", "flows", "deployments")
+    joined = [
+        f"{path.relative_to(ROOT)}: {found.group()}"
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+        for found in re.finditer(r'.*(?<!\\)[\w,.:]"\n\s+f?"\w.*', path.read_text())
+    ]
+    assert joined == []
 
 
 def test_the_schemas_are_up_to_date() -> None:
@@ -144,6 +156,25 @@ def test_the_contract_lists_every_status_code_state_and_exit_code() -> None:
     assert [name for name in names if f"`{name}`" not in text] == []
     codes = ", ".join(str(int(code)) for code in list(ExitCode)[:-1])
     assert f"exit codes {codes} and {int(ExitCode.INTERRUPTED)}" in text
+
+
+@pytest.mark.parametrize(
+    ("page", "row", "choices"),
+    [
+        ("shorts", "`layout`", Layout),
+        ("shorts", "`caption_style`", CaptionStyle),
+        ("command", "`--layout`", Layout),
+        ("command", "`--captions`", CaptionStyle),
+    ],
+)
+def test_a_guide_lists_every_layout_and_caption_style(
+    page: str, row: str, choices: type[Layout] | type[CaptionStyle]
+) -> None:
+    lines = (ROOT / f"docs/{page}.md").read_text().splitlines()
+    # The name, the default and the choices; an alias is in brackets.
+    listed = next(line for line in lines if line.startswith(f"| {row} | `")).split("|")[3]
+    names = re.findall(r"`([\w-]+)`", re.sub(r"\(.*?\)", "", listed))
+    assert sorted(names) == sorted(choices)
 
 
 def test_a_change_is_one_sentence_on_one_line() -> None:

@@ -21,7 +21,7 @@ import benchmarks.__main__ as benchmarking
 import benchmarks.simulation.__main__ as simulating
 from deployments.command.__main__ import app
 from deployments.local_stack import RunningStack
-from deployments.local_stack.settings import StackSettings, client_environment
+from deployments.local_stack.stack_settings import StackSettings, client_environment
 from docs import make_settings
 from flows.generate_clip import generate_clip
 from flows.generate_shorts import generate_shorts

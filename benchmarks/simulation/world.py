@@ -184,7 +184,7 @@ class World:
         return self.api.wait(now, work) + calls * answer
 
     def carried(self) -> float:
-        """Seconds from an event in the queue to the run it asks for."""
+        """Seconds from an event in the queue to the run it requests."""
         self.consumed += Usage(events=1, queue_requests=3)
         polled = self.random.uniform(0, self.p.bridge_poll)
         taken = self.bridge.wait(self.env.now, 1 / self.p.bridge_events)

@@ -25,7 +25,8 @@ from clipflow.domain.timecode import format_timecode
 from clipflow.domain.transcript import Word
 from clipflow.media.output_format import OutputFormat
 from clipflow.media.window import Span
-from clipflow.settings import Models, Transcriber
+from clipflow.settings import Models
+from clipflow.speech.transcriber import TRANSCRIBERS
 from clipflow.storage.objects import ObjectHead
 
 # Addresses of model servers. Another server may choose different moments.
@@ -58,7 +59,6 @@ _WITHOUT_EFFECT_ON_TRANSCRIPTS = {
     "highlight_model",
     "hugging_face_token",
 }
-_ONLY_WHISPERX = {"whisperx_align_model"}
 _SAMPLE_BYTES = 1 << 20
 
 
@@ -100,21 +100,16 @@ def of_transcript(
     """
     if supplied:
         return fingerprint(["subtitles", supplied.key, supplied.etag, video.etag, language])
-    is_whisperx = models.transcriber == Transcriber.WHISPERX
-    unused = (
-        _WITHOUT_EFFECT_ON_TRANSCRIPTS
-        if is_whisperx
-        else _WITHOUT_EFFECT_ON_TRANSCRIPTS | _ONLY_WHISPERX
-    )
+    own = TRANSCRIBERS[models.transcriber].model_settings
+    others = {name for each in TRANSCRIBERS.values() for name in each.model_settings} - set(own)
     return fingerprint(
         [
             video.etag,
             language,
             audio_track,
-            models.model_dump(mode="json", exclude=unused),
-            file_digest(models.whisper_model),
+            models.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_TRANSCRIPTS | others),
+            [file_digest(getattr(models, name) or "") for name in own],
             models.diarizes,
-            is_whisperx and file_digest(models.whisperx_align_model or ""),
             *([speakers] if speakers else []),
         ]
     )

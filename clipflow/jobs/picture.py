@@ -23,6 +23,7 @@ from clipflow.media.encode import (
     audio_filters,
     deinterlace,
     input_options,
+    one_size,
     rotate,
     tone_map,
     upright,
@@ -54,9 +55,9 @@ _GRADIENT = (
 
 @dataclass(frozen=True)
 class Background:
-    """The beginning of the background video, in the file at `path`."""
+    """The beginning of the background video."""
 
-    path: Path
+    window: Window
     probe: Probe
 
 
@@ -233,8 +234,10 @@ def _below(background: Background | None, box: tuple[int, int, int, int]) -> Any
         stream = command.input(_GRADIENT, format="lavfi")["v:0"]
         smooth = {"flags": "bilinear", "out_color_matrix": "bt709"}
         return stream.filter("scale", width, height, **smooth).filter("setsar", 1)
-    looped = command.input(str(background.path), stream_loop=-1)["v:0"]
-    stream = deinterlace(looped.filter("setpts", "PTS-STARTPTS"), background.probe)
+    window = background.window
+    content = command.input(str(window.path), stream_loop=-1, **input_options(window))
+    looped = one_size(content["v:0"].filter("setpts", "PTS-STARTPTS"), window, background.probe)
+    stream = deinterlace(looped, background.probe)
     stream = rotate(stream, background.probe)
     stream = _scaled(stream, background.probe, w=width, h=height, **_COVERING)
     return stream.filter("crop", width, height).filter("setsar", 1)

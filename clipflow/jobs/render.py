@@ -33,13 +33,14 @@ from clipflow.jobs.transcription import read_transcript
 from clipflow.machine import Machine, encoder_slot
 from clipflow.media import ffmpeg
 from clipflow.media.encode import verify_frame_count
+from clipflow.media.fetching import fetch_window
 from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
 from clipflow.media.frame_rate import repeats, write_times
 from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import Probe, probe_source
-from clipflow.media.window import Span, Window, fetch_window
+from clipflow.media.window import Span, Window
 from clipflow.reframe.crop import FramePlan
-from clipflow.settings import models
+from clipflow.settings import Models
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import portion
 from clipflow.telemetry.tracing import span
@@ -88,7 +89,9 @@ def plan_renders(
     return renders
 
 
-def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) -> Short:
+def render(
+    job: Render, objects: ObjectStore, machine: Machine, models: Models, *, force: bool
+) -> Short:
     """Makes and stores the short and its segment, unless they exist with the same fingerprint.
 
     Raises the errors of reading, ffmpeg and storing.
@@ -100,7 +103,7 @@ def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) 
     shown = corrected(heard, read_edits(job.keys, objects)).transcript
     spoken = shown.within(float(moment.start), float(moment.end))
     made_from = fingerprints.of_short(
-        video, below, moment, spoken.words, job.config, models(), job.views
+        video, below, moment, spoken.words, job.config, models, job.views
     )
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
@@ -114,7 +117,7 @@ def render(job: Render, objects: ObjectStore, machine: Machine, *, force: bool) 
         with portion(0, _GATHERED):
             recognized = heard.within(float(moment.start), float(moment.end))
             sources = _Sources(video, below, objects, force)
-            made_of = _gather(job, sources, recognized, spoken, scratch)
+            made_of = _gather(job, sources, recognized, spoken, models, scratch)
         with encoder_slot(machine), portion(_GATHERED, 1):
             _make(made_of, path, job, machine)
         duration = made_of.window.span.duration
@@ -179,7 +182,12 @@ class _Sources:
 
 
 def _gather(
-    job: Render, sources: _Sources, recognized: Transcript, spoken: Transcript, scratch: Path
+    job: Render,
+    sources: _Sources,
+    recognized: Transcript,
+    spoken: Transcript,
+    models: Models,
+    scratch: Path,
 ) -> Ingredients:
     """The inputs of ffmpeg, stored in `scratch`. `spoken` is `recognized` with corrections."""
     config, written = job.config, scratch / "captions.ass"
@@ -188,7 +196,7 @@ def _gather(
     probe = probe_source(source, config.audio_track)
     span = span_within(Span(job.moment.start, job.moment.end), probe)
     window = fetch_window(source, probe, span, scratch / "window.nut")
-    plan = _stored_plan(job, sources, window, probe, recognized)
+    plan = _stored_plan(job, sources, window, probe, recognized, models)
     style, size = config.caption_style, config.aspect.size
     centre = plan.captions_centre
     again, clock = repeats(window.frames, span.duration), scratch / "clock.nut"
@@ -214,7 +222,12 @@ _LARGEST_PLAN_BYTES = 16 << 20
 
 
 def _stored_plan(
-    job: Render, sources: _Sources, window: Window, probe: Probe, recognized: Transcript
+    job: Render,
+    sources: _Sources,
+    window: Window,
+    probe: Probe,
+    recognized: Transcript,
+    models: Models,
 ) -> FramePlan:
     """The stored frame plan if it has the same fingerprint, else a new one.
 
@@ -222,17 +235,19 @@ def _stored_plan(
     """
     objects, key = sources.objects, job.keys.frame_plan(job.number)
     made_from = fingerprints.of_frame_plan(
-        sources.video, job.moment, recognized.words, job.config, models(), job.views
+        sources.video, job.moment, recognized.words, job.config, models, job.views
     )
     if not sources.force and is_made_from(objects.head(key), made_from):
         return _plans.validate_json(objects.data(key, _LARGEST_PLAN_BYTES))
-    plan = _plan(window, probe, job, recognized)
+    plan = _plan(window, probe, job, recognized, models)
     metadata = checkpoint(sources.video.etag, made_from)
     objects.put_text(_plans.dump_json(plan).decode(), key, metadata, "application/json")
     return plan
 
 
-def _plan(window: Window, probe: Probe, job: Render, recognized: Transcript) -> FramePlan:
+def _plan(
+    window: Window, probe: Probe, job: Render, recognized: Transcript, models: Models
+) -> FramePlan:
     # Imported here because these modules import OpenCV, which no other step needs.
     from clipflow.reframe.analysis import Film
     from clipflow.reframe.director import plan_frames
@@ -240,7 +255,7 @@ def _plan(window: Window, probe: Probe, job: Render, recognized: Transcript) -> 
     end = window.origin + window.span.duration
     size = (probe.width, probe.height)
     film = Film(window.path, size, probe.rotation, window.origin, end, probe.mirrored, probe.name)
-    faces, mouths = models().face_model, models().mouth_model
+    faces, mouths = models.face_model, models.mouth_model
     config, words = job.config, recognized.words
     return plan_frames(
         film, config.rendered_layout, config.aspect, words, faces, mouths, _timed_views(job)
@@ -271,7 +286,7 @@ def _fetched(
     source = open_source(head, objects)
     probe = probe_source(source)
     span = Span(Fraction(0), min(duration, probe.duration or duration))
-    return Background(fetch_window(source, probe, span, scratch / "background.nut").path, probe)
+    return Background(fetch_window(source, probe, span, scratch / "background.nut"), probe)
 
 
 def _make(made_of: Ingredients, path: Path, job: Render, machine: Machine) -> None:

@@ -20,12 +20,13 @@ from clipflow.domain.timecode import format_timecode
 from clipflow.jobs import fingerprints
 from clipflow.jobs.scratch import encoded_bytes, window_bytes, work_folder
 from clipflow.machine import Machine, encoder_slot
+from clipflow.media.fetching import fetch_window
 from clipflow.media.hls import LARGEST_PLAYLIST_BYTES, Playlist, parse_playlist, resolve_uri
 from clipflow.media.output_format import OutputFormat
 from clipflow.media.probe import Probe
 from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import PLAYLIST, FileSource, PlaylistSource, Source
-from clipflow.media.window import Span, fetch_window
+from clipflow.media.window import Span
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.logging import SEGMENT_MADE, emit_metric
 from clipflow.telemetry.progress import portion

@@ -30,7 +30,7 @@ from clipflow.media import ffmpeg
 from clipflow.media.output_format import OutputFormat, common_format, to_sdr
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span
-from clipflow.settings import models
+from clipflow.settings import Models
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.subtitles.cues import srt_text
 
@@ -62,7 +62,13 @@ _LARGEST_MOMENTS_BYTES = 1 << 20
 
 
 def choose_moments(
-    keys: ShortsKeys, config: ShortsConfig, edits: Edits, objects: ObjectStore, *, force: bool
+    keys: ShortsKeys,
+    config: ShortsConfig,
+    edits: Edits,
+    objects: ObjectStore,
+    models: Models,
+    *,
+    force: bool,
 ) -> list[Moment]:
     """The best moments with ids and numbers, best first, at most `segment_count`.
 
@@ -72,12 +78,12 @@ def choose_moments(
     would choose others and every short would be made again. Raises the errors of `pick`.
     """
     video, words = find_source([keys.original], objects), find_source([keys.words], objects)
-    made_from = fingerprints.of_moments(video, words, config, models())
+    made_from = fingerprints.of_moments(video, words, config, models)
     if not force and is_made_from(objects.head(keys.moments), made_from):
         return read_moments(keys, objects)
     duration = probe_source(open_source(video, objects)).duration
     brief = Brief(config.segment_count, config.target_seconds, duration)
-    moments = pick(read_transcript(keys, objects), brief, models().highlight_model)
+    moments = pick(read_transcript(keys, objects), brief, models.highlight_model)
     if not moments:
         raise NoMomentsError(
             f"Nothing said in {keys.label} makes a moment of about {config.target_seconds:g} s.",

@@ -32,11 +32,11 @@ from clipflow.jobs.segment import (
 from clipflow.machine import Machine
 from clipflow.media.probe import Probe, probe_sound, probe_source
 from clipflow.media.source import LocalSource, Source
-from clipflow.settings import Models, models
+from clipflow.settings import Models
 from clipflow.speech import audio
+from clipflow.speech.channels import CHANNELS, ChannelLevels
 from clipflow.speech.levels import Track, own_track, track_levels
 from clipflow.speech.sound import RATE, SAMPLE_BYTES, read_samples, sample_count
-from clipflow.speech.speakers import CHANNELS, ChannelLevels
 from clipflow.speech.transcriber import (
     detect_language,
     recognize_window,
@@ -361,6 +361,7 @@ WRITERS: Mapping[str, Callable[[Transcript], str]] = {
 def transcribe_file(
     path: Path,
     language: str | None,
+    models: Models,
     scratch: Path | None = None,
     audio_track: AudioTrack | None = None,
     speaker_tracks: Mapping[str, int | Path] | None = None,
@@ -395,7 +396,7 @@ def transcribe_file(
                     ]
                 )
         with portion(_FILE_EXTRACTED, 1):
-            transcript = transcribe(extracted, language, models())
+            transcript = transcribe(extracted, language, models)
     if not levels or not speakers:
         return transcript
     return Transcript(tuple(levels.assign(transcript.words, speakers)), transcript.language)

@@ -182,9 +182,15 @@ def one_size(stream: Any, window: Window, source: Probe) -> Any:
 
 
 def deinterlace(stream: Any, source: Probe) -> Any:
-    """Deinterlace the frames that are flagged as interlaced, each to one frame."""
+    """Deinterlace the frames that are flagged as interlaced, each to one frame.
+
+    Where only the container says that they are, that is every frame.
+    """
     if not source.interlaced:
         return stream
+    if source.field_order:
+        stream = stream.filter("setfield", source.field_order)
+        return stream.filter("bwdif", mode="send_frame", deint="all")
     return stream.filter("bwdif", mode="send_frame", deint="interlaced")
 
 

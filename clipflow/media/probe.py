@@ -1,16 +1,12 @@
 """Probing a source: its streams, first frame, orientation, colour, audio and duration."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
-from math import atan2, degrees, floor, hypot
-from struct import unpack_from
-from typing import Any
+from math import floor
 
 import av
 from av.container import InputContainer
-from av.sidedata.sidedata import Type as SideData
 from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -27,6 +23,7 @@ from clipflow.media.audio_streams import (
 )
 from clipflow.media.h264 import ParameterSets, parameter_sets
 from clipflow.media.isolation import isolated
+from clipflow.media.orientation import display_matrix, orientation
 from clipflow.media.source import FileSource, PlaylistSource, Source, source_errors, stream_start
 
 # Packets that are searched for the first frame: a group of pictures is shorter.
@@ -159,7 +156,9 @@ class Probe:
         parameter_sets: those of a video stream whose packets can be copied unchanged into a
             segment; otherwise None, and `reencode_reason` gives the reason.
         interlaced: whether frames may consist of two fields of different times. Each decoded frame
-            is flagged.
+            is flagged, unless the container alone declares it.
+        field_order: the field that is shown first in all frames, `tff` for the top one or `bff`, if
+            the container alone declares it; otherwise empty.
     """
 
     name: str
@@ -179,6 +178,7 @@ class Probe:
     coded_size: tuple[int, int] | None = None
     reencode_reason: str = "the packets of the source were not inspected"
     interlaced: bool = False
+    field_order: str = ""
 
     @property
     def start(self) -> Fraction:
@@ -204,7 +204,7 @@ def _probe_source(source: Source, track: AudioTrack | None) -> Probe:
                 f"{source.name} has no frame that can be decoded.", "Check that the source plays."
             )
         frame, zero = first
-        rotation, mirrored = orientation(_display_matrix(frame))
+        rotation, mirrored = orientation(display_matrix(frame))
         width, height, square = _displayed_size(frame, picture, rotation)
         check_picture_size(width, height, source.name)
         zero_pts = floor(zero / picture.time_base)
@@ -227,7 +227,8 @@ def _probe_source(source: Source, track: AudioTrack | None) -> Probe:
             duration=_duration(source, container, picture, start),
             parameter_sets=sets,
             reencode_reason=reencode_reason,
-            interlaced=_may_be_interlaced(frame, picture),
+            interlaced=_may_be_interlaced(frame, picture) or bool(_field_order(frame, picture)),
+            field_order=_field_order(frame, picture),
         )
         if container.format.name in _STREAM_FORMATS and isinstance(source, FileSource):
             _check_clock(container, picture, source)
@@ -326,45 +327,6 @@ def _check_clock(container: InputContainer, picture: VideoStream, source: FileSo
         latest = dts
 
 
-# Degrees by which a matrix may deviate from a multiple of 90; larger deviations are ignored.
-_MAX_TILT = 1.0
-
-
-def orientation(matrix: Sequence[int]) -> tuple[int, bool]:
-    """The rotation of a display matrix in degrees counter-clockwise, and whether it mirrors.
-
-    `matrix` is that of ISO/IEC 14496-12 (8.3.2), row by row; empty for none. The rule is ffmpeg's
-    own, so that a clip looks as in players, except that a matrix that is no multiple of 90 degrees
-    is ignored.
-    """
-    if not matrix:
-        return 0, False
-    a, b, _, c, d = matrix[:5]
-    scales = hypot(a, c), hypot(b, d)
-    if not all(scales):
-        return 0, False
-    clockwise = degrees(atan2(b / scales[1], a / scales[0])) % 360
-    quarters = round(clockwise / 90)
-    if abs(clockwise - 90 * quarters) >= _MAX_TILT:
-        return 0, False
-    match quarters % 4:
-        case 1:
-            return 270, c > 0
-        case 2:
-            # The matrix flips the picture horizontally, vertically, or both (a half turn).
-            return (180, False) if d < 0 else (0, True)
-        case 3:
-            return 90, c < 0
-        case _:
-            return (180, True) if d < 0 else (0, False)
-
-
-def _display_matrix(frame: VideoFrame) -> Sequence[int]:
-    # PyAV's own `rotation` is a whole number of degrees and cannot represent mirroring.
-    found: Any = frame.side_data.get(SideData.DISPLAYMATRIX)  # type: ignore[call-overload]
-    return unpack_from("=9i", bytes(found)) if found else ()
-
-
 def _displayed_size(
     frame: VideoFrame, picture: VideoStream, rotation: int
 ) -> tuple[int, int, bool]:
@@ -419,6 +381,22 @@ def _may_be_interlaced(frame: VideoFrame, picture: VideoStream) -> bool:
     except ValueError:
         return False
     return not all(sequence.progressive for sequence in sequences)
+
+
+# Which field is shown first, by libavcodec's AVFieldOrder.
+_FIELD_ORDERS = {2: "tff", 3: "bff", 4: "bff", 5: "tff"}
+
+
+def _field_order(frame: VideoFrame, picture: VideoStream) -> str:
+    """The field that the container declares as the first, where the packets do not; else empty.
+
+    An encoder that was not told that its pictures are interlaced flags them as progressive, and
+    codecs for editing often have no flag at all.
+    """
+    # A frame of HEVC is one field where it is interlaced.
+    if _may_be_interlaced(frame, picture) or picture.codec_context.name == "hevc":
+        return ""
+    return _FIELD_ORDERS.get(int(picture.codec_context.field_order), "")
 
 
 def _colour_of(frame: VideoFrame) -> Colour:

@@ -1,6 +1,7 @@
 """Opening a source for reading: one object read by range, a local file, or an HLS playlist."""
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from av.index import IndexEntry
 from av.stream import Stream
 
 from clipflow.domain.errors import (
+    ClipflowError,
     DeadlineExceededError,
     DiskFullError,
     MediaRefusedError,
@@ -346,11 +348,63 @@ def unwrapped(time: Fraction, near: Fraction) -> Fraction:
     return time + round((near - time) / CLOCK_PERIOD) * CLOCK_PERIOD
 
 
+# What libavformat logs where it goes on without a chunk, or without the rest of one, as if the
+# playlist did not name it; and where a server refuses one.
+_SKIPPED = re.compile(
+    "failed too many times, skipping|Failed to reconnect|Failed to open an initialization section"
+    "|Unable to (open|read) key file"
+)
+_ENDED_EARLY, _RECONNECTS = "Stream ends prematurely", "Will reconnect"
+_STATUS = re.compile(r"HTTP error (\d{3})")
+
+
+@contextmanager
+def _without_skipped_chunks(name: str) -> Iterator[None]:
+    """Raise an error if a chunk of the playlist `name` is skipped while it is read."""
+    if not name.endswith(PLAYLIST):
+        yield
+        return
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.WARNING)
+    failure: Exception | None = None
+    try:
+        with av.logging.Capture() as lines:
+            try:
+                yield
+            except (ClipflowError, av.error.FFmpegError) as error:
+                # A chunk that is missing may be the reason.
+                failure = error
+    finally:
+        av.logging.set_level(before)
+    text = "\n".join(message for _, _, message in lines)
+    is_cut_off = text.count(_ENDED_EARLY) > text.count(_RECONNECTS)
+    if not is_cut_off and not _SKIPPED.search(text):
+        if failure is not None:
+            raise failure
+        return
+    status = _STATUS.findall(text)
+    raise _chunk_error(name, int(status[-1]) if status else 0) from None
+
+
+def _chunk_error(name: str, status: int) -> ClipflowError:
+    if status == 404:
+        return SourceNotFoundError(
+            f"{name}: one of its chunks is not there.", "Upload it, or correct the playlist."
+        )
+    if status == 403:
+        return StorageRefusedError(
+            f"Reading {name}: S3 refuses one of its chunks or playlists.",
+            "Restore it where it is archived, or permit it to be read.",
+        )
+    return StorageUnavailableError(f"Reading {name} failed: one of its chunks could not be read.")
+
+
 @contextmanager
 def source_errors(name: str) -> Iterator[None]:
     """Converts errors that PyAV raises while it reads the source `name` to clipflow's errors."""
     try:
-        yield
+        with _without_skipped_chunks(name):
+            yield
     except InterruptedReadError as carried:
         raise (carried.__cause__ or carried) from None
     except av.error.HTTPNotFoundError:

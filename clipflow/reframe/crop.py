@@ -148,7 +148,10 @@ _SETTLED = 2.0
 
 @dataclass(frozen=True)
 class Rest:
-    """A span of seconds in which one place, in pixels, serves."""
+    """A span of seconds in which the crop's edge stays at one place, in pixels.
+
+    Between two rests the edge moves.
+    """
 
     start: float
     end: float
@@ -163,7 +166,7 @@ class Rest:
         return (self.start + self.end) / 2
 
 
-def planned(
+def plan_edge(
     wanted: Sequence[tuple[float, float]], start: float, end: float, size: int, zone: float
 ) -> list[Knot]:
     """The knots of one edge in the shot `start ≤ t < end`, the first at its very start.
@@ -176,10 +179,10 @@ def planned(
     rests = _rests(wanted, start, end, zone)
     while True:
         knots = _knots(rests, size)
-        hurried = _hurried(knots, size)
-        if hurried is None or len(rests) == 1:
+        excess = _first_excess(knots, size)
+        if excess is None or len(rests) == 1:
             return knots
-        near = [rest for rest in rests if rest.start < hurried[1] and hurried[0] < rest.end]
+        near = [rest for rest in rests if rest.start < excess[1] and excess[0] < rest.end]
         rests = _without(rests, min(near, key=lambda rest: rest.length))
 
 
@@ -197,11 +200,11 @@ def _rests(
             leaves = abs(place - _median(places)) > zone
             if spread > 2 * zone or (leaves and time - since > _SETTLED):
                 turn = (before + time) / 2
-                rests.append(Rest(since, turn, _serving(places, zone)))
+                rests.append(Rest(since, turn, _place_within_zone(places, zone)))
                 places, since = [], turn
         insort(places, place)
         before = time
-    rests.append(Rest(since, end, _serving(places, zone)))
+    rests.append(Rest(since, end, _place_within_zone(places, zone)))
     return rests
 
 
@@ -210,7 +213,7 @@ def _median(ordered: Sequence[float]) -> float:
     return (ordered[half] + ordered[-half - 1]) / 2
 
 
-def _serving(ordered: Sequence[float], zone: float) -> int:
+def _place_within_zone(ordered: Sequence[float], zone: float) -> int:
     """The even place nearest to the median that is within `zone` of all of them."""
     return even(min(max(_median(ordered), ordered[-1] - zone), ordered[0] + zone))
 
@@ -250,7 +253,7 @@ def _passing(before: Knot, knot: Knot, after: Knot) -> Knot:
     return Knot(knot.time, knot.place, 2 * arriving * leaving / (arriving + leaving))
 
 
-def _hurried(knots: Sequence[Knot], size: int) -> tuple[float, float] | None:
+def _first_excess(knots: Sequence[Knot], size: int) -> tuple[float, float] | None:
     """The span of the first piece that is too fast or accelerates too much."""
     for knot, following in pairwise(knots):
         piece, length = cubic(knot, following), following.time - knot.time

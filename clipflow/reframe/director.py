@@ -25,7 +25,7 @@ from clipflow.reframe.crop import (
     even,
     largest_box,
     person_boxes,
-    planned,
+    plan_edge,
 )
 from clipflow.reframe.faces import Face, FaceDetector
 from clipflow.reframe.mouths import MouthActivity, mouth_activity
@@ -40,8 +40,8 @@ _INTERJECTION = 1.0
 # open.
 _LEAD = 0.15
 # Of the crop: how far from its best place a face may go before the crop does, so that the dead
-# zone is 44 % of it; less for a large face, whose sides need room, yet never so little that it
-# follows each breath.
+# zone is 44 % of it; less for a large face, whose sides need room, but at least enough to
+# ignore small head movements.
 _ZONE, _LEAST_ZONE = 0.22, 0.06
 # YuNet's boxes end at the chin and in the hair: the whole head is as much larger.
 _HEAD = 1.15
@@ -298,7 +298,7 @@ def _edge(
         return [Knot(time, even(room / 2)) for time in span]
     wanted = [(time, min(max(place, 0.0), float(room))) for time, place in best]
     zone = min(_ZONE * size, max(_LEAST_ZONE * size, (size - head) / 2))
-    return planned(wanted, *span, size, zone)
+    return plan_edge(wanted, *span, size, zone)
 
 
 def _shown(shot: Shot, turns: Sequence[Turn]) -> list[tuple[float, float, FaceTrack | None]]:

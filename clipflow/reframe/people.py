@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from clipflow.reframe.analysis import Analysis, FaceSample
 from clipflow.reframe.faces import Face
 
-# Seconds for which a face may turn away and still be the same one.
-_ABSENCE = 1.5
+# Seconds for which a face may turn away and still be the same one, and for which it may if it comes
+# back to where it was.
+_ABSENCE, _LONG_ABSENCE = 1.5, 3.0
 # In faces: how far one goes between two samples, and how much more for each second in between; how
 # much larger or smaller it gets.
 _STEP, _STRIDE, _GROWTH = 0.6, 1.0, 1.6
@@ -89,7 +90,8 @@ class FaceTrack:
         last, gap = self.faces[-1], time - self.times[-1]
         far = max(abs(face.x - last.x), abs(face.y - last.y)) / max(face.size, last.size)
         grown = max(face.size, last.size) / min(face.size, last.size)
-        same = 0 < gap <= _ABSENCE and far <= _STEP + _STRIDE * gap and grown <= _GROWTH
+        reach = _STEP + _STRIDE * gap if gap <= _ABSENCE else _STEP
+        same = 0 < gap <= _LONG_ABSENCE and far <= reach and grown <= _GROWTH
         return far if same else None
 
 
@@ -122,7 +124,7 @@ def find_people(analysis: Analysis) -> list[Shot]:
 def _tracks(samples: Sequence[FaceSample]) -> list[FaceTrack]:
     tracks: list[FaceTrack] = []
     for sample in samples:
-        recent = [track for track in tracks if sample.time - track.times[-1] <= _ABSENCE]
+        recent = [track for track in tracks if sample.time - track.times[-1] <= _LONG_ABSENCE]
         # The nearest pairs first, so that two people who pass each other keep their tracks.
         pairs = sorted(
             (distance, place, number)

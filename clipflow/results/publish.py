@@ -16,9 +16,10 @@ from clipflow.jobs.scratch import work_folder
 from clipflow.jobs.segment import checkpoint, is_made_from, is_ours, open_source
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
+from clipflow.media.fetching import fetch_window
 from clipflow.media.probe import probe_source
 from clipflow.media.source import Source
-from clipflow.media.window import Span, Window, fetch_window
+from clipflow.media.window import Span, Window
 from clipflow.results.pages import clip_page, shorts_page
 from clipflow.storage.objects import ObjectHead, ObjectStore
 

@@ -23,9 +23,9 @@ from clipflow.media.isolation import isolated
 from clipflow.media.joined_files import has_second_header
 from clipflow.media.probe import CLOCK_TOLERANCE, Probe, SoundProbe, several_recordings
 from clipflow.media.source import Source
+from clipflow.speech.channels import ChannelLevels
 from clipflow.speech.levels import StereoMeter
 from clipflow.speech.sound import RATE, SAMPLE_BYTES
-from clipflow.speech.speakers import ChannelLevels
 from clipflow.telemetry.progress import report
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ _EARLY_END = 5
 _FRAMES_PER_REPORT = 256
 
 
-def extract(source: Source, known: Probe | SoundProbe, path: Path) -> ChannelLevels | None:
+def extract(source: Source, probe: Probe | SoundProbe, path: Path) -> ChannelLevels | None:
     """Write the sound of `source` to `path`, as `sound.RATE` says; time 0 is the first frame's.
 
     What the timestamps leave out is silence, and sound before the first frame is left out. Damage
@@ -48,18 +48,18 @@ def extract(source: Source, known: Probe | SoundProbe, path: Path) -> ChannelLev
     recordings, MediaInterruptedError where it ends too early, and what `isolated` raises.
     """
     if has_second_header(source):
-        raise several_recordings(known.name, "a second header follows the first recording")
-    return isolated(source.name, _extract, source, known, path)
+        raise several_recordings(probe.name, "a second header follows the first recording")
+    return isolated(source.name, _extract, source, probe, path)
 
 
-def _extract(source: Source, known: Probe | SoundProbe, path: Path) -> ChannelLevels | None:
-    end = known.duration or Fraction(LONGEST)
+def _extract(source: Source, probe: Probe | SoundProbe, path: Path) -> ChannelLevels | None:
+    end = probe.duration or Fraction(LONGEST)
     with (
         path.open("wb") as file,
         source.open(Fraction(0), end) as container,
     ):
-        line = _TimeLine(file, known)
-        for number, frame in enumerate(_frames(container, known)):
+        line = _TimeLine(file, probe)
+        for number, frame in enumerate(_frames(container, probe)):
             line.add(frame)
             if number % _FRAMES_PER_REPORT == 0:
                 report(line.seconds / float(end))
@@ -67,11 +67,11 @@ def _extract(source: Source, known: Probe | SoundProbe, path: Path) -> ChannelLe
         return line.meter.levels
 
 
-def _frames(container: InputContainer, known: Probe | SoundProbe) -> Iterator[AudioFrame]:
+def _frames(container: InputContainer, probe: Probe | SoundProbe) -> Iterator[AudioFrame]:
     """Every frame of the sound; all streams are read, so that the end of the source is known."""
-    sound = audio_stream(container, known.name, _track(known))
+    sound = audio_stream(container, probe.name, _track(probe))
     if sound is None:
-        raise MediaRefusedError(f"{known.name} has no sound.", "Name a source that has it.")
+        raise MediaRefusedError(f"{probe.name} has no sound.", "Name a source that has it.")
     decoded, damaged, reached = 0, 0, Fraction(0)
     latest: Fraction | None = None
     for packet in container.demux():
@@ -83,7 +83,7 @@ def _frames(container: InputContainer, known: Probe | SoundProbe) -> Iterator[Au
             time = packet.dts * packet.time_base
             # The sound of a second recording would lie over that of the first.
             if latest is not None and latest - time > CLOCK_TOLERANCE:
-                raise several_recordings(known.name)
+                raise several_recordings(probe.name)
             latest = time
         try:
             frames = decode(sound, packet)
@@ -93,27 +93,27 @@ def _frames(container: InputContainer, known: Probe | SoundProbe) -> Iterator[Au
         decoded += len(frames)
         yield from frames
     if damaged:
-        logger.warning("%s: %d packets of its sound cannot be decoded", known.name, damaged)
+        logger.warning("%s: %d packets of its sound cannot be decoded", probe.name, damaged)
         if not decoded:
             raise MediaRefusedError(
-                f"No sound of {known.name} can be decoded.", "Re-encode its sound."
+                f"No sound of {probe.name} can be decoded.", "Re-encode its sound."
             )
-    _check_end(known, reached)
+    _check_end(probe, reached)
 
 
-def _track(known: Probe | SoundProbe) -> int | None:
-    if isinstance(known, SoundProbe):
-        return known.track
-    return known.audio.track if known.audio else None
+def _track(probe: Probe | SoundProbe) -> int | None:
+    if isinstance(probe, SoundProbe):
+        return probe.track
+    return probe.audio.track if probe.audio else None
 
 
-def _check_end(known: Probe | SoundProbe, reached: Fraction) -> None:
-    if isinstance(known, SoundProbe) and known.is_estimated:
+def _check_end(probe: Probe | SoundProbe, reached: Fraction) -> None:
+    if isinstance(probe, SoundProbe) and probe.is_estimated:
         return
-    missing = known.start + (known.duration or 0) - reached
+    missing = probe.start + (probe.duration or 0) - reached
     if missing > _EARLY_END:
         raise MediaInterruptedError(
-            f"{known.name} ended {float(missing):.1f} s before the end it declares.",
+            f"{probe.name} ended {float(missing):.1f} s before the end it declares.",
             "It is retried; if the error persists, the source is incomplete.",
         )
 
@@ -127,7 +127,7 @@ class _TimeLine:
     """
 
     file: BinaryIO
-    known: Probe | SoundProbe
+    probe: Probe | SoundProbe
     _resampler: av.AudioResampler | None = None
     _form: tuple[object, ...] = ()
     _next: Fraction = field(default_factory=Fraction)
@@ -148,7 +148,7 @@ class _TimeLine:
         if self._resampler is None or form != self._form or abs(begins - self._next) > _GAP:
             self.finish()
             self._start(begins, form)
-        self.meter.add(frame, float(begins - self.known.start))
+        self.meter.add(frame, float(begins - self.probe.start))
         self._next += Fraction(frame.samples, frame.sample_rate)
         # `_place` says where the samples go; the resampler would refuse uneven timestamps.
         frame.pts = None
@@ -161,10 +161,10 @@ class _TimeLine:
             self._resampler = None
 
     def _start(self, begins: Fraction, form: tuple[object, ...]) -> None:
-        place = round((begins - self.known.start) * RATE)
+        place = round((begins - self.probe.start) * RATE)
         if place > LONGEST * RATE:
             raise MediaRefusedError(
-                f"{self.known.name} has sound at {float(begins):.0f} s, which cannot be.",
+                f"{self.probe.name} has sound at {float(begins):.0f} s, which cannot be.",
                 "Remux it, so that its timestamps begin near zero.",
             )
         self._resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)

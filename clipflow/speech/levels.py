@@ -15,7 +15,7 @@ from clipflow.media.audio_streams import audio_stream, decode
 from clipflow.media.isolation import isolated
 from clipflow.media.probe import probe_sound
 from clipflow.media.source import Source
-from clipflow.speech.speakers import LEVELS_PER_SECOND, ChannelLevels
+from clipflow.speech.channels import LEVELS_PER_SECOND, ChannelLevels
 
 # Samples a second and in a window by which two channels are compared: speech is mostly below
 # 4 kHz, and windows of 64 ms are long against the way of sound from one microphone to another.

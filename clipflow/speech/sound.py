@@ -41,7 +41,7 @@ def floats(sound: Samples) -> Floats:
     return scaled
 
 
-def pieces(sound: Samples, first: int, last: int, longest: int, leeway: int) -> list[range]:
+def split_at_quiet(sound: Samples, first: int, last: int, longest: int, leeway: int) -> list[range]:
     """`first ≤ sample < last` in pieces of at most `longest` samples.
 
     Each is cut at the quietest place of its last `leeway` samples, so hardly inside a word.
@@ -54,11 +54,11 @@ def pieces(sound: Samples, first: int, last: int, longest: int, leeway: int) -> 
     return [*found, range(first, last)]
 
 
-def even_pieces(sound: Samples, longest: int, leeway: int) -> list[range]:
+def split_evenly(sound: Samples, longest: int, leeway: int) -> list[range]:
     """All of `sound` in the fewest pieces of at most `longest` samples, about equally long."""
     count = -(-len(sound) // (longest - leeway // 2))
     each = -(-len(sound) // max(1, count)) + leeway // 2
-    return pieces(sound, 0, len(sound), max(1, each), min(leeway, each))
+    return split_at_quiet(sound, 0, len(sound), max(1, each), min(leeway, each))
 
 
 def _quietest(sound: Samples, first: int, last: int) -> int:

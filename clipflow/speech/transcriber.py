@@ -2,7 +2,8 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
@@ -10,7 +11,7 @@ from typing import Protocol
 from clipflow.domain.transcript import Transcript, Word
 from clipflow.machine import cores
 from clipflow.settings import Models, Transcriber
-from clipflow.speech.sound import RATE, Samples, even_pieces, read_samples, sample_count, samples
+from clipflow.speech.sound import RATE, Samples, read_samples, sample_count, samples, split_evenly
 from clipflow.speech.whisper import WhisperRecognizer, whisper_language
 from clipflow.speech.whisperx import WhisperXRecognizer, diarize
 from clipflow.telemetry.progress import portion
@@ -37,17 +38,37 @@ class Recognizer(Protocol):
         """The words in the order they are said, with times in seconds from the first sample."""
 
 
-# What CLIPFLOW_TRANSCRIBER may name. Each is made of the settings and the number of threads that
-# recognise at once, and raises NotInstalledError where a package or a model is missing.
-_RECOGNIZERS: dict[Transcriber, Callable[[Models, int], Recognizer]] = {
-    Transcriber.WHISPER: WhisperRecognizer,
-    Transcriber.WHISPERX: WhisperXRecognizer,
+@dataclass(frozen=True)
+class Registration:
+    """How a transcriber is made, and what has to be known of it before that.
+
+    Attributes:
+        create: makes its recogniser of the settings and the number of threads that recognise at
+            once. Raises NotInstalledError where a package or a model is missing.
+        model_settings: the fields of `Models` that name its models, each a name or a path. Their
+            values and the content of the files are part of a transcript's fingerprint.
+        is_distributed: whether windows may be transcribed on machines of the `media` pool, which
+            have only clipflow's own packages.
+    """
+
+    create: Callable[[Models, int], Recognizer]
+    model_settings: tuple[str, ...]
+    is_distributed: bool
+
+
+# What CLIPFLOW_TRANSCRIBER may name.
+TRANSCRIBERS: Mapping[Transcriber, Registration] = {
+    Transcriber.WHISPER: Registration(WhisperRecognizer, ("whisper_model",), is_distributed=True),
+    # The preparing machine has its packages and possibly a GPU.
+    Transcriber.WHISPERX: Registration(
+        WhisperXRecognizer, ("whisper_model", "whisperx_align_model"), is_distributed=False
+    ),
 }
 
 
 def recognizer(models: Models, workers: int = 1) -> Recognizer:
     """The recogniser that the settings choose. Raises NotInstalledError."""
-    return _RECOGNIZERS[models.transcriber](models, workers)
+    return TRANSCRIBERS[models.transcriber].create(models, workers)
 
 
 _shared: dict[str, Recognizer] = {}
@@ -108,7 +129,7 @@ def separate_speakers(words: list[Word], sound: Path, models: Models) -> list[Wo
 
 def split_windows(sound: Path) -> list[range]:
     """The samples of the file at `sound`, in windows of at most ten minutes cut at pauses."""
-    return even_pieces(samples(sound), WINDOW, _LEEWAY)
+    return split_evenly(samples(sound), WINDOW, _LEEWAY)
 
 
 def recognize_window(

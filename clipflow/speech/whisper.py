@@ -3,14 +3,14 @@
 import ctypes
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import Any
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import PartialWord, Word, fill_times
 from clipflow.settings import Models
 from clipflow.speech.alignment import find_aligner, regroup
-from clipflow.speech.sound import RATE, Samples, even_pieces, floats
+from clipflow.speech.sound import RATE, Samples, floats, split_evenly
 from clipflow.speech.weights import find_weights
 from clipflow.telemetry.progress import report
 
@@ -52,11 +52,21 @@ class WhisperRecognizer:
         import ctranslate2
         from faster_whisper import WhisperModel
 
+        # Encoding takes 200 MB and a third of the time, so half of the threads hardly wait for it.
+        encoding = Semaphore(max(1, workers // 2))
+
+        class Model(WhisperModel):  # type: ignore[misc]
+            def encode(self, features: Any) -> Any:
+                with encoding:
+                    encoded = super().encode(features)
+                    _return_freed_memory()
+                return encoded
+
         _reuse_freed_memory()
         self._name = models.whisper_model
         has_gpu = ctranslate2.get_cuda_device_count() > 0
         self._model = find_weights(self._name).load(
-            WhisperModel,
+            Model,
             device="cuda" if has_gpu else "cpu",
             # CPUs have no 16-bit floats to speak of; eight bits take a quarter of 32's memory.
             compute_type="float16" if has_gpu else "int8",
@@ -90,7 +100,7 @@ class WhisperRecognizer:
             # Each in a context of its own, so that its progress is reported as this thread's.
             found = [
                 pool.submit(copy_context().run, self._recognize, sound, piece, language, progress)
-                for piece in even_pieces(sound, _LONGEST, _LEEWAY)
+                for piece in split_evenly(sound, _LONGEST, _LEEWAY)
             ]
             words = [word for one in found for word in one.result()]
         aligner = find_aligner(language)
@@ -115,7 +125,6 @@ class WhisperRecognizer:
             progress.add(segment.end - done)
             done = segment.end
         progress.add(len(piece) / RATE - done)
-        _return_freed_memory()
         return words
 
 
@@ -123,18 +132,18 @@ def _reuse_freed_memory() -> None:
     """Has glibc keep freed arrays for the next ones, where it is the C library.
 
     A step of the decoder frees arrays and allocates others of nearly the same sizes. Pages that are
-    new from the system each time cost as much CPU time as the arithmetic. Threads share two heaps,
-    as each heap keeps the most that it ever used.
+    new from the system each time cost as much CPU time as the arithmetic. All threads share one
+    heap, as each heap keeps the most that it ever used.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
         library.mallopt(_MMAP_THRESHOLD, _LARGEST_ARRAY)
         library.mallopt(_TRIM_THRESHOLD, 2 * _LARGEST_ARRAY)
-        library.mallopt(_ARENA_MAX, 2)
+        library.mallopt(_ARENA_MAX, 1)
 
 
 def _return_freed_memory() -> None:
-    """Gives to the system what `_reuse_freed_memory` keeps, so that it does not add up."""
+    """Gives back to the system what `_reuse_freed_memory` keeps, so that it does not add up."""
     library = ctypes.CDLL(None)
     if hasattr(library, "malloc_trim"):
         library.malloc_trim(0)

@@ -8,7 +8,7 @@ from clipflow.domain.errors import redact
 from clipflow.settings import settings
 from deployments.command.output import Output, UnreachableError
 from deployments.local_stack import StackError, shared_stack
-from deployments.local_stack.settings import StackSettings, client_environment
+from deployments.local_stack.stack_settings import StackSettings, client_environment
 
 
 @contextmanager

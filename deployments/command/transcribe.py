@@ -13,6 +13,7 @@ from clipflow.domain.model import Model
 from clipflow.domain.shorts import LanguageTag, SpeakerTracks
 from clipflow.domain.transcript import Transcript
 from clipflow.jobs.transcription import WRITERS, transcribe_file
+from clipflow.settings import models
 from clipflow.telemetry.progress import reporting_to
 from deployments.command.files import (
     OutputManifest,
@@ -103,7 +104,7 @@ def _transcribe(
             scratch = os.environ.get("CLIPFLOW_SCRATCH")
             folder = Path(scratch) if scratch else None
             transcript = transcribe_file(
-                path, options.language, folder, options.audio_track, speaker_tracks
+                path, options.language, models(), folder, options.audio_track, speaker_tracks
             )
         files = _write(transcript, path.stem, out, manifest)
     except NotInstalledError:

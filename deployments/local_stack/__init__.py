@@ -10,6 +10,6 @@ and supervisor is killed, the other ends what is left.
 """
 
 from deployments.local_stack.running import RunningStack, SharedStack, running_stack, shared_stack
-from deployments.local_stack.settings import StackError
+from deployments.local_stack.stack_settings import StackError
 
 __all__ = ["RunningStack", "SharedStack", "StackError", "running_stack", "shared_stack"]

@@ -17,7 +17,7 @@ from types import FrameType
 from deployments.local_stack import processes
 from deployments.local_stack.launch import adopt_orphans, bound_command
 from deployments.local_stack.running import StackUsers
-from deployments.local_stack.settings import StackSettings
+from deployments.local_stack.stack_settings import StackSettings
 
 POLL_INTERVAL = 0.1  # Seconds.
 # Seconds that the parts have to stop after the supervisor was killed; the kernel has sent them

@@ -32,17 +32,17 @@ from prefect.workers.process import ProcessWorker
 from deployments.automations import put_automations
 from deployments.cloudformation.stacks import NotDeployedError, Stacks
 from deployments.cloudformation.templates import INFRA, Template
-from deployments.local_stack import processes, settings
+from deployments.local_stack import processes, stack_settings
 from deployments.local_stack.run_client import client_command
-from deployments.local_stack.settings import WORK_POOLS, StackError
+from deployments.local_stack.stack_settings import WORK_POOLS, StackError
 from deployments.work_pools.pools import pool_filter, preserved_settings
 
 TEMPLATE = INFRA / "data.yaml"
 NAMES = {
-    "BucketName": settings.BUCKET,
-    "TableName": settings.TABLE,
-    "QueueName": settings.QUEUE,
-    "DeadLetterQueueName": settings.DEAD_LETTER_QUEUE,
+    "BucketName": stack_settings.BUCKET,
+    "TableName": stack_settings.TABLE,
+    "QueueName": stack_settings.QUEUE,
+    "DeadLetterQueueName": stack_settings.DEAD_LETTER_QUEUE,
 }
 DESCRIPTION = "Runs everything on this machine, a process for each run."
 CORES = os.cpu_count() or 1

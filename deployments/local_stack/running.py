@@ -14,7 +14,7 @@ from typing import IO, Any
 import httpx
 
 from clipflow.machine import lock_folder
-from deployments.local_stack.settings import StackError, StackSettings, client_environment
+from deployments.local_stack.stack_settings import StackError, StackSettings, client_environment
 
 START_SECONDS = 240
 STOP_SECONDS = 120

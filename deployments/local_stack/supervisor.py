@@ -22,7 +22,7 @@ from deployments.local_stack import processes
 from deployments.local_stack.launch import adopt_orphans
 from deployments.local_stack.processes import Part
 from deployments.local_stack.run_client import ADDRESS
-from deployments.local_stack.settings import (
+from deployments.local_stack.stack_settings import (
     BUCKET,
     HOST,
     TABLE,

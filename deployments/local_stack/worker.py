@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_WORKER_HEARTBEAT_SECONDS
 from prefect.utilities.processutils import setup_signal_handlers_worker
 from prefect.workers.process import ProcessWorker
 
-from deployments.local_stack.settings import WORK_POOLS
+from deployments.local_stack.stack_settings import WORK_POOLS
 
 
 async def serve() -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deployments.local_stack.settings import StackSettings, client_environment
+from deployments.local_stack.stack_settings import StackSettings, client_environment
 
 console = Console(soft_wrap=True, highlight=False, markup=False)
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)

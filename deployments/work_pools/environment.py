@@ -79,7 +79,7 @@ class PoolSettings(BaseSettings):
         default=None,
         validation_alias="CLIPFLOW_PREFECT_AUTH_SECRET_ARN",
         description="The secret with the auth string of a Prefect server of your own; without it"
-        "the string is readable in every task definition.",
+        " the string is readable in every task definition.",
     )
     api_key_secret_arn: str | None = Field(
         default=None,

@@ -35,10 +35,11 @@ from clipflow.jobs.picture import (
 )
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
+from clipflow.media.fetching import fetch_window
 from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
-from clipflow.media.window import Span, fetch_window
+from clipflow.media.window import Span
 from clipflow.reframe.analysis import Film
 from clipflow.reframe.director import plan_frames
 from clipflow.results.pages import shorts_page
@@ -125,7 +126,7 @@ def render(look: Look, scratch: Path) -> Path:
 
 def _below(source: LocalSource, duration: Fraction, scratch: Path) -> Background:
     known, span = probe_source(source), Span(Fraction(0), duration)
-    return Background(fetch_window(source, known, span, scratch / "below.nut").path, known)
+    return Background(fetch_window(source, known, span, scratch / "below.nut"), known)
 
 
 def picture(look: Look, path: Path) -> None:

@@ -73,6 +73,6 @@ LABEL org.opencontainers.image.title="clipflow" \
 # Imports everything a run needs, so it costs seconds: seldom.
 HEALTHCHECK --interval=5m --timeout=1m --start-period=1m --retries=3 \
     CMD ["python", "-m", "deployments.operate.image", "check"]
-# A flow's process has children; pid 1 must pass on signals and bury them.
+# A flow's process has children; pid 1 must pass on signals and reap them.
 ENTRYPOINT ["/usr/bin/tini", "--"]
 CMD ["python", "-m", "deployments.operate", "--help"]

@@ -147,5 +147,5 @@ def standing_in_front(
 
 def stored(server: PrefectServer, *ids: str) -> list[dict[str, Any]]:
     question = {"filter": {"id": {"id": ids}}, "limit": 50}
-    events: list[dict[str, Any]] = server.ask("/events/filter", question).json()["events"]
+    events: list[dict[str, Any]] = server.post("/events/filter", question).json()["events"]
     return events

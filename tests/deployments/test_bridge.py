@@ -83,7 +83,7 @@ def test_an_old_event_triggers_once_however_often_it_is_delivered(
         "within": 0,
     }
     automation = {"name": "old", "trigger": trigger, "actions": [{"type": "do-nothing"}]}
-    prefect_server.ask("/automations/", automation)
+    prefect_server.post("/automations/", automation)
     # The server deletes events that are older than its retention of 7 days.
     old = envelope(timedelta(days=8), detail={"tenantId": "tenant-old", "episodeId": "episode"})
     for _ in range(5):
@@ -91,7 +91,7 @@ def test_an_old_event_triggers_once_however_often_it_is_delivered(
 
     def triggered() -> int:
         question = {"filter": {"event": {"name": ["prefect.automation.triggered"]}}, "limit": 50}
-        return int(prefect_server.ask("/events/filter", question).json()["total"])
+        return int(prefect_server.post("/events/filter", question).json()["total"])
 
     eventually(lambda: triggered() and doorbell.is_empty())
     assert triggered() == 1
@@ -104,7 +104,7 @@ def test_invalid_messages_go_to_the_dead_letter_queue_without_blocking_others(
     bridge: Program, doorbell: Doorbell, prefect_server: PrefectServer
 ) -> None:
     deep = "[" * 400 + "]" * 400
-    poison = {
+    invalid = {
         "not json": "is not JSON",
         json.dumps([envelope()]): "the event is not valid",
         json.dumps(envelope(id="not a uuid")): "id:",
@@ -120,15 +120,15 @@ def test_invalid_messages_go_to_the_dead_letter_queue_without_blocking_others(
         json.dumps(envelope(detail={**DETAIL, "note": "deep"})).replace('"deep"', deep): "nested",
     }
     good = []
-    for body in poison:
+    for body in invalid:
         doorbell.send(body)
         good.append(doorbell.ring(DETAIL))
-    everything = len(poison)
+    everything = len(invalid)
     eventually(lambda: len(stored(prefect_server, *good)) == everything and doorbell.is_empty())
     dead = doorbell.dead()
-    assert dead.keys() == poison.keys()
+    assert dead.keys() == invalid.keys()
     for body, reason in dead.items():
-        assert poison[body] in reason
+        assert invalid[body] in reason
         assert f"{reason}\n" in bridge.said()
 
 
@@ -164,7 +164,7 @@ def triggered(prefect_server: PrefectServer) -> Iterator[None]:
         },
         "actions": [{**action, "parameters": trigger["parameters"]}],
     }
-    made = prefect_server.ask("/automations/", automation).json()["id"]
+    made = prefect_server.post("/automations/", automation).json()["id"]
     yield
     httpx.delete(f"{prefect_server.url}/automations/{made}").raise_for_status()
 
@@ -197,7 +197,7 @@ def test_templates_in_an_event_are_not_executed(
     doorbell.send(json.dumps(envelope(detail={**whose, "episodeId": behind})))
 
     def requests(episode: str) -> list[dict[str, Any]]:
-        runs = prefect_server.ask("/flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC"}).json()
+        runs = prefect_server.post("/flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC"}).json()
         return [
             json.loads(run["parameters"]["request"])
             for run in runs

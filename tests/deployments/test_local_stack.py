@@ -15,7 +15,7 @@ import pytest
 
 from clipflow.domain.clips import BeginClipGeneration
 from deployments.local_stack import RunningStack, StackError, running_stack
-from deployments.local_stack.settings import StackSettings
+from deployments.local_stack.stack_settings import StackSettings
 from tests.programs import ROOT, eventually, free_port
 
 KEY = {"pk": "tenant#episode", "sk": "clip#one"}
@@ -50,7 +50,7 @@ def test_a_second_start_resumes_the_state_of_the_first(
 
         eventually(lambda: starts(tmp_path) == 2, 60)
         (tmp_path / "end").touch()
-        eventually(lambda: ask(stack, f"/flow_runs/{run}")["state"]["type"] == "COMPLETED", 60)
+        eventually(lambda: request(stack, f"/flow_runs/{run}")["state"]["type"] == "COMPLETED", 60)
         for part in ("local_prefect", "local_stack.worker", "deployments.bridge"):
             kill(stack, part)
         the_trigger_is_there_once_and_gives_its_types(stack)
@@ -67,8 +67,8 @@ def the_trigger_is_there_once_and_gives_its_types(stack: RunningStack) -> None:
         for detail in details
     }
     flow = {"flows": {"name": {"any_": ["begin-clip-generation"]}}}
-    eventually(lambda: answers(stack) and len(ask(stack, "/flow_runs/filter", flow)) >= 2, 90)
-    given = [run["parameters"] for run in ask(stack, "/flow_runs/filter", flow)]
+    eventually(lambda: answers(stack) and len(request(stack, "/flow_runs/filter", flow)) >= 2, 90)
+    given = [run["parameters"] for run in request(stack, "/flow_runs/filter", flow)]
     # If the automation was slow, the sweep has started the same run once more.
     assert {(run["tenant_id"], run["episode_id"]) for run in given} == {("7", "null"), ("7", "e")}
     read = {
@@ -76,7 +76,7 @@ def the_trigger_is_there_once_and_gives_its_types(stack: RunningStack) -> None:
         for run in given
     }
     assert read == events
-    names = [automation["name"] for automation in ask(stack, "/automations/filter", {})]
+    names = [automation["name"] for automation in request(stack, "/automations/filter", {})]
     assert sorted(names) == [
         "begin-clip-generation",
         "clipflow: heartbeat lost",
@@ -182,7 +182,7 @@ def kill(stack: RunningStack, part: str) -> None:
 
 def answers(stack: RunningStack) -> bool:
     try:
-        return bool(ask(stack, "/health"))
+        return bool(request(stack, "/health"))
     except httpx.TransportError:
         return False
 
@@ -194,7 +194,7 @@ def starts(notes: Path) -> int:
 
 def start_sleeper(stack: RunningStack, notes: Path) -> str:
     """Start `tests.deployments.sleeper` in the stack's own pool and return the id of the run."""
-    flow = ask(stack, "/flows/", {"name": "sleeper"})
+    flow = request(stack, "/flows/", {"name": "sleeper"})
     deployment = {
         "name": "test",
         "flow_id": flow["id"],
@@ -204,8 +204,8 @@ def start_sleeper(stack: RunningStack, notes: Path) -> str:
         "pull_steps": [],
         "parameters": {"notes": str(notes)},
     }
-    made = ask(stack, "/deployments/", deployment)
-    return str(ask(stack, f"/deployments/{made['id']}/create_flow_run", {})["id"])
+    made = request(stack, "/deployments/", deployment)
+    return str(request(stack, f"/deployments/{made['id']}/create_flow_run", {})["id"])
 
 
 def put_event(stack: RunningStack, detail: dict[str, Any]) -> str:
@@ -219,7 +219,7 @@ def put_event(stack: RunningStack, detail: dict[str, Any]) -> str:
     return str(answer["Entries"][0]["EventId"])
 
 
-def ask(stack: RunningStack, path: str, body: object = None) -> Any:
+def request(stack: RunningStack, path: str, body: object = None) -> Any:
     """The response of the Prefect server."""
     method = "GET" if body is None else "POST"
     url = f"{stack.env['PREFECT_API_URL']}{path}"

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -34,7 +36,7 @@ POOLS = {
     "mark-failed/clipflow": "clipflow-marks",
 }
 # Prefixes of variables that would configure Prefect or clipflow.
-TOLD = re.compile(r"AWS_|CLIPFLOW_|PREFECT_|(BUCKET_NAME|TABLE_NAME)$")
+CONFIGURING = re.compile(r"AWS_|CLIPFLOW_|PREFECT_|(BUCKET_NAME|TABLE_NAME)$")
 
 
 async def _create_ecs_pools() -> None:
@@ -63,24 +65,36 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PrefectSe
 
 
 def deploy(server: PrefectServer, *arguments: str) -> None:
-    env = {name: value for name, value in os.environ.items() if not TOLD.match(name)}
-    ended = subprocess.run(
+    """Deploys at a terminal, where Prefect asks for whatever `prefect.yaml` leaves open."""
+    env = {name: value for name, value in os.environ.items() if not CONFIGURING.match(name)}
+    terminal, own = pty.openpty()
+    process = subprocess.Popen(
         [sys.executable, "-m", "prefect", "deploy", *arguments],
         env={**env, "PREFECT_API_URL": server.url},
         cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        stdin=subprocess.DEVNULL,
-        check=False,
+        stdin=own,
+        stdout=own,
+        stderr=own,
     )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    os.close(own)
+    shown = b""
+    try:
+        # Linux reports the end of a terminal's last process as an error, macOS as no more bytes.
+        with suppress(OSError):
+            while chunk := os.read(terminal, 1 << 16):
+                shown += chunk
+                assert b"[y/n" not in shown, shown.decode()
+        assert process.wait(60) == 0, shown.decode()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
 
 
 def deployed(server: PrefectServer) -> dict[str, str]:
     """The pool of each deployment."""
-    flows = {flow["id"]: flow["name"] for flow in server.ask("/flows/filter", {}).json()}
-    found = server.ask("/deployments/filter", {}).json()
+    flows = {flow["id"]: flow["name"] for flow in server.post("/flows/filter", {}).json()}
+    found = server.post("/deployments/filter", {}).json()
     return {f"{flows[d['flow_id']]}/{d['name']}": d["work_pool_name"] for d in found}
 
 
@@ -99,7 +113,7 @@ def test_a_deploy_keeps_up_to_date_automations(
             await put_automations(client, remote=False)
 
     def stored() -> dict[str, tuple[str, str, bool]]:
-        found = prefect_server.ask("/automations/filter", {}).json()
+        found = prefect_server.post("/automations/filter", {}).json()
         return {a["name"]: (a["id"], a["updated"], a["enabled"]) for a in found}
 
     with temporary_settings({PREFECT_API_URL: prefect_server.url}):

@@ -46,7 +46,7 @@ def server(
         with get_client(sync_client=True) as client:
             for flow in (BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS):
                 deployed(client, flow)
-        # A first sweep settles what earlier tests left on this server and in this table.
+        # A first sweep reconciles what earlier tests left on this server and in this table.
         turn(records)
         yield
 
@@ -233,7 +233,7 @@ def test_an_event_whose_run_prefect_rejects_is_dead_lettered_without_blocking_ot
 ) -> None:
     before, refused, behind = events = [uuid4() for _ in range(3)]
     for event in events:
-        prefect_server.ask("/events", [posting(event)])
+        prefect_server.post("/events", [posting(event)])
         eventually(lambda event=event: is_stored(prefect_server, event))  # type: ignore[misc]
 
     def refuse_one(path: str, body: str) -> int | None:
@@ -266,7 +266,7 @@ def test_an_event_without_a_run_gets_one(
     prefect_server: PrefectServer, records: RecordStore
 ) -> None:
     events = [uuid4() for _ in range(PAGE + 3)]
-    prefect_server.ask("/events", [posting(event) for event in events])
+    prefect_server.post("/events", [posting(event) for event in events])
     eventually(lambda: is_stored(prefect_server, events[-1]))
     assert turn(records).begun == len(events)
     assert turn(records).begun == 0
@@ -282,7 +282,7 @@ def test_a_foreign_event_with_our_event_name_does_not_block_the_sweep(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     event = uuid4()
-    prefect_server.ask("/events", [posting(event) | {"payload": {"hello": "world"}}])
+    prefect_server.post("/events", [posting(event) | {"payload": {"hello": "world"}}])
     leave_in_progress(records, keys, owner=ended(keys, Crashed()), since="2025-01-15T10:30:00")
 
     async def turns() -> None:

@@ -19,7 +19,7 @@ from clipflow.storage import aws
 from clipflow.storage.objects import object_store
 from clipflow.storage.records import record_store
 from deployments.local_stack import provision
-from deployments.local_stack.settings import BUCKET, TABLE
+from deployments.local_stack.stack_settings import BUCKET, TABLE
 from tests.ecs.ecs_service import EcsService, serving
 from tests.ecs.ecs_task import ACCOUNT
 from tests.ecs.machines import Machines, held_ffmpeg

@@ -29,14 +29,14 @@ class EcsService:
     Attributes:
         images: the environment inside each image.
         refusals: how many further RunTask calls are refused for lack of capacity, by flow.
-        stillborn: how many further tasks are accepted but fail to start, by flow.
+        failing_starts: how many further tasks are accepted but fail to start, by flow.
         launching: seconds in each state before a container runs. Fargate takes more; with none the
             observer would receive a task's start and end at the same time, in any order.
         definitions: every registered revision, by family and number.
     """
 
     def __init__(self, events_url: str, images: dict[str, dict[str, str]], logs: Path) -> None:
-        self.images, self.refusals, self.stillborn = images, dict[str, int](), dict[str, int]()
+        self.images, self.refusals, self.failing_starts = images, dict[str, int](), dict[str, int]()
         self.launching = 0.7
         self.tasks: dict[str, Task] = {}
         self.definitions: dict[str, dict[str, Any]] = {}
@@ -144,7 +144,7 @@ class EcsService:
         self._move(task, "PENDING")
         time.sleep(self.launching)
         image = self.images.get(task.definition["containerDefinitions"][0]["image"])
-        if image is None or self._is_stillborn(task):
+        if image is None or self._fails_to_start(task):
             self._end(task, "TaskFailedToStart", "CannotPullContainerError: no such image")
             return
         with tempfile.TemporaryDirectory(prefix="ecs-", ignore_cleanup_errors=True) as scratch:
@@ -157,10 +157,10 @@ class EcsService:
                 task.kill()
             self._end(task, "EssentialContainerExited", "Essential container in task exited")
 
-    def _is_stillborn(self, task: Task) -> bool:
+    def _fails_to_start(self, task: Task) -> bool:
         with self._lock:
-            left = self.stillborn.get(task.flow, 0)
-            self.stillborn[task.flow] = max(0, left - 1)
+            left = self.failing_starts.get(task.flow, 0)
+            self.failing_starts[task.flow] = max(0, left - 1)
             return left > 0
 
     def _end(self, task: Task, code: str, reason: str) -> None:

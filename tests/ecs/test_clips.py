@@ -112,7 +112,7 @@ def test_machines_that_do_not_start_are_requested_again(
     machines: Machines, episode: Episode
 ) -> None:
     episode.detect(*seconds(1, 4))
-    machines.ecs.stillborn["extract-segment"] = 1
+    machines.ecs.failing_starts["extract-segment"] = 1
     machines.ecs.refusals["extract-segment"] = 2
     assert machines.finished(clip(machines, episode)).state_name == "Completed"
     assert sorted(map(machines.state_of, machines.ecs.of("extract-segment"))) == [
@@ -125,7 +125,7 @@ def test_machines_that_do_not_start_are_requested_again(
 
 def test_machines_that_never_start_fail_the_record(machines: Machines, episode: Episode) -> None:
     episode.detect(*seconds(1))
-    machines.ecs.stillborn["extract-segment"] = 4
+    machines.ecs.failing_starts["extract-segment"] = 4
     assert machines.finished(clip(machines, episode)).state_name == "Failed"
     error = episode.record["processingError"]
     assert error["code"] == "CRASHED"

@@ -36,7 +36,7 @@ def test_a_long_video_is_prepared_on_one_machine_and_each_short_rendered_on_anot
     machines: Machines, warehouse: Warehouse
 ) -> None:
     # One of three rendering machines is lost, and the third renders its short.
-    machines.ecs.stillborn["render-short"] = 1
+    machines.ecs.failing_starts["render-short"] = 1
     keys = warehouse.keys
     run_id = machines.start(
         "generate-shorts/clipflow", user_id=keys.user_id, video_id=keys.video_id

@@ -15,7 +15,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.local_stack import RunningStack, provision
-from deployments.local_stack.settings import (
+from deployments.local_stack.stack_settings import (
     StackSettings,
     client_environment,
     part_environment,

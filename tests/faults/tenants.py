@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from clipflow.storage.records import plain
 from deployments.local_stack import RunningStack
-from deployments.local_stack.settings import BUCKET, DEAD_LETTER_QUEUE, QUEUE, TABLE
+from deployments.local_stack.stack_settings import BUCKET, DEAD_LETTER_QUEUE, QUEUE, TABLE
 from tests.envelopes import envelope
 from tests.made_media import make_source
 

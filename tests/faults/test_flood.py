@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deployments.local_stack import running_stack
-from deployments.local_stack.settings import BUCKET
+from deployments.local_stack.stack_settings import BUCKET
 from tests.faults.flood import SEGMENT, Flood, flood, observed
 from tests.faults.killing import BRIDGE, RUN, SERVER, kill, pids
 from tests.faults.scale import SCALE

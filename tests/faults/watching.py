@@ -15,7 +15,7 @@ import av
 import httpx
 
 from deployments.local_stack import RunningStack
-from deployments.local_stack.settings import BUCKET
+from deployments.local_stack.stack_settings import BUCKET
 from tests.faults.killing import memory
 from tests.faults.tenants import COMPLETE, DETECTED, FAILED, IN_PROGRESS, Tenants
 
@@ -111,11 +111,11 @@ class Histories(Watch):
 
 class Visitor(Watch):
     """Requests the UI's page and the server's health. `away` has the times at which there was no
-    successful response within `patience` seconds."""
+    successful response within `timeout` seconds."""
 
-    def __init__(self, stack: RunningStack, patience: float) -> None:
+    def __init__(self, stack: RunningStack, timeout: float) -> None:
         super().__init__()
-        self._url, self._patience = stack.settings.prefect_url, patience
+        self._url, self._timeout = stack.settings.prefect_url, timeout
         self.away: list[float] = []
         self.slowest = 0.0
 
@@ -124,7 +124,7 @@ class Visitor(Watch):
             began = time.monotonic()
             try:
                 httpx.get(
-                    self._url + path, timeout=self._patience, follow_redirects=True
+                    self._url + path, timeout=self._timeout, follow_redirects=True
                 ).raise_for_status()
                 self.slowest = max(self.slowest, time.monotonic() - began)
             except httpx.HTTPError:

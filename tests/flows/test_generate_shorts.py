@@ -45,16 +45,16 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def ask_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+def use_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """Configure a language model at an address to choose the moments."""
 
-    def ask(url: str) -> None:
+    def use(url: str) -> None:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
         monkeypatch.setenv("CLIPFLOW_HIGHLIGHT_MODEL", "openai-chat:any")
         models.cache_clear()
 
-    yield ask
+    yield use
     models.cache_clear()
 
 
@@ -224,7 +224,7 @@ def test_fewer_moments_than_requested_make_fewer_shorts(warehouse: Warehouse) ->
 
 
 def test_a_language_model_chooses_the_moments(
-    warehouse: Warehouse, ask_model: Callable[[str], None]
+    warehouse: Warehouse, use_model: Callable[[str], None]
 ) -> None:
     named = {
         "first_line": 3,
@@ -234,7 +234,7 @@ def test_a_language_model_chooses_the_moments(
         "title": "Silence",
     }
     with model_server([named]) as server:
-        ask_model(server.url)
+        use_model(server.url)
         assert warehouse.generate().is_completed()
         assert SENTENCES[2] in json.dumps(server.requests)
     [short] = warehouse.record["shorts"]
@@ -254,10 +254,10 @@ def test_a_language_model_chooses_the_moments(
     ],
 )
 def test_a_language_model_without_a_usable_answer_fails_the_parent_task(
-    reply: Reply, says: str, warehouse: Warehouse, ask_model: Callable[[str], None]
+    reply: Reply, says: str, warehouse: Warehouse, use_model: Callable[[str], None]
 ) -> None:
     with model_server(reply) as server:
-        ask_model(server.url)
+        use_model(server.url)
         state = warehouse.generate()
         tries = len(server.requests)
     assert state.name == "ParentTaskFailed"

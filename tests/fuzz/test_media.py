@@ -14,12 +14,13 @@ import pytest
 from clipflow.domain.errors import ClipflowError
 from clipflow.jobs.segment import span_within
 from clipflow.media.encode import count_frames
+from clipflow.media.fetching import fetch_window
 from clipflow.media.hls import Playlist, parse_playlist
 from clipflow.media.output_format import common_format
 from clipflow.media.probe import probe_source
 from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import FileSource, PlaylistSource, Source
-from clipflow.media.window import Span, fetch_window
+from clipflow.media.window import Span
 from tests.made_media import a_machine, make_source
 
 pytestmark = pytest.mark.slow

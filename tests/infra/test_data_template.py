@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deployments.local_stack.provision import TEMPLATE, deploy_data
-from deployments.local_stack.settings import StackError
+from deployments.local_stack.stack_settings import StackError
 from tests.deployments.stored_aws import StoredAws
 from tests.infra.templates import resources
 from tests.programs import AWS, eventually
@@ -149,12 +149,12 @@ def test_a_message_received_too_often_is_dead_lettered(aws: StoredAws, tmp_path:
         aws.url, changed(tmp_path, "VisibilityTimeout: 60", "VisibilityTimeout: 0")
     )
     sqs = aws.client("sqs")
-    sqs.send_message(QueueUrl=outputs["QueueUrl"], MessageBody="poison")
+    sqs.send_message(QueueUrl=outputs["QueueUrl"], MessageBody="invalid")
     for _ in range(10):
         assert sqs.receive_message(QueueUrl=outputs["QueueUrl"])["Messages"]
     assert "Messages" not in sqs.receive_message(QueueUrl=outputs["QueueUrl"])
     (dead,) = sqs.receive_message(QueueUrl=outputs["DeadLetterQueueUrl"])["Messages"]
-    assert dead["Body"] == "poison"
+    assert dead["Body"] == "invalid"
 
 
 def test_without_parameters_names_are_generated_by_the_stack(aws: StoredAws) -> None:

@@ -44,7 +44,7 @@ def main(locks: list[str]) -> int:
         dependencies = audited(lock)
         known = [one for one in dependencies or () if "skip_reason" not in one]
         if not known:
-            print(f"{lock.name}: NOT AUDITED, the vulnerability service could not be asked.")
+            print(f"{lock.name}: NOT AUDITED, the vulnerability service cannot be reached.")
             continue
         findings = unanswered(known, ANSWERS.read_text())
         print(f"{lock.name}: {len(known)} of {len(dependencies)} audited, {len(findings)} open.")

@@ -10,8 +10,8 @@ from clipflow.domain.errors import (
 
 
 def test_an_error_survives_the_way_between_processes() -> None:
-    error = pickle.loads(pickle.dumps(MediaRefusedError("It broke.", "Mend it.")))
-    assert (type(error), str(error)) == (MediaRefusedError, "It broke. Mend it.")
+    error = pickle.loads(pickle.dumps(MediaRefusedError("It broke.", "Fix it.")))
+    assert (type(error), str(error)) == (MediaRefusedError, "It broke. Fix it.")
 
 
 def test_a_failure_shows_no_presigned_query() -> None:

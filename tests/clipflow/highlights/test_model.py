@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,7 +21,6 @@ from clipflow.domain.shorts import Moment
 from clipflow.highlights import language_model
 from clipflow.highlights.moments import pick
 from clipflow.highlights.pieces import Brief, Speech
-from clipflow.settings import models
 from tests.clipflow.highlights.model_server import ModelServer, Reply, model_server
 from tests.clipflow.highlights.transcripts import sample, spread
 
@@ -31,12 +29,10 @@ BRIEF = Brief(3, 15, 180.1)
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ANTHROPIC_API_KEY", "OLLAMA_BASE_URL", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    yield
-    models.cache_clear()
 
 
 def named(first: int, last: int, score: float = 90, **more: Any) -> dict[str, Any]:

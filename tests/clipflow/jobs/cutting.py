@@ -5,11 +5,12 @@ from fractions import Fraction
 from pathlib import Path
 
 from clipflow.jobs.segment import open_source
+from clipflow.media.fetching import fetch_window
 from clipflow.media.mux import SegmentFile, StitchResult, stitch
 from clipflow.media.output_format import OutputFormat, common_format
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.smart_cut import CutResult, smart_cut
-from clipflow.media.window import Span, fetch_window
+from clipflow.media.window import Span
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from tests.made_media import a_machine
 

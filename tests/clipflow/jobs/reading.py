@@ -9,9 +9,10 @@ from pathlib import Path
 import av
 
 from clipflow.jobs.segment import open_source
+from clipflow.media.fetching import fetch_window
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.ranges import ByteRange
-from clipflow.media.window import Span, fetch_window
+from clipflow.media.window import Span
 from clipflow.storage.objects import ObjectHead, ObjectStore, object_store
 from tests.faulty_proxy import FaultyProxy, Request
 from tests.made_media import FFMPEG

@@ -10,6 +10,7 @@ from clipflow.domain.shorts import Framing, Moment, ShortsConfig
 from clipflow.domain.transcript import Word, words_json
 from clipflow.jobs.render import Render, render
 from clipflow.jobs.shorts import make_moment, plan_moments
+from clipflow.settings import Models
 from clipflow.storage.objects import ObjectStore
 from tests.made_media import a_machine
 
@@ -34,7 +35,7 @@ class Studio:
         [planned] = plan_moments(self.keys, settings, [moment], self.objects)
         make_moment(planned, self.objects, a_machine(2), force=True)
         short = render(
-            Render(self.keys, settings, 1, moment), self.objects, a_machine(2), force=True
+            Render(self.keys, settings, 1, moment), self.objects, a_machine(2), Models(), force=True
         )
         self.framing = short.framing
         path = self.folder / "short.mp4"

@@ -12,11 +12,12 @@ import pytest
 
 from clipflow.domain.audio_tracks import AudioTrack, by_language
 from clipflow.domain.errors import InvalidInputError, MediaRefusedError
+from clipflow.media.fetching import fetch_window
 from clipflow.media.output_format import common_format
 from clipflow.media.probe import probe_sound, probe_source
 from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import LocalSource
-from clipflow.media.window import Span, fetch_window
+from clipflow.media.window import Span
 from clipflow.speech import audio
 from clipflow.speech.sound import RATE, samples
 from tests.made_media import FFMPEG, a_machine

@@ -19,6 +19,7 @@ from clipflow.media.output_format import OutputFormat
 from clipflow.media.probe import Colour
 from clipflow.media.window import Span
 from clipflow.settings import Models, Transcriber
+from clipflow.speech.transcriber import TRANSCRIBERS
 from clipflow.storage.objects import ObjectHead, object_store
 
 VIDEO = ObjectHead("original.mp4", "video", 1, {})
@@ -152,7 +153,7 @@ def test_another_server_of_language_models_makes_other_moments(server: str) -> N
     models = MODELS.model_copy(update={"highlight_model": "openai:model"})
     there = products(models, environment={server: "http://there"})
     assert anew(products(models), there) == {"moments"}
-    # Without a model none is asked.
+    # Without a model none is called.
     assert anew(products(), products(environment={server: "http://there"})) == set()
 
 
@@ -170,9 +171,15 @@ def test_the_content_of_a_model_counts_and_its_place_does_not(tmp_path: Path) ->
     assert fingerprints.file_digest(str(model)) != changed
 
 
-def test_a_folder_of_a_model_that_is_replaced_makes_another_transcript(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("transcriber", "setting"),
+    [(name, setting) for name, each in TRANSCRIBERS.items() for setting in each.model_settings],
+)
+def test_a_folder_of_a_model_that_is_replaced_makes_another_transcript(
+    transcriber: Transcriber, setting: str, tmp_path: Path
+) -> None:
     (tmp_path / "weights.bin").write_bytes(b"one")
-    models = MODELS.model_copy(update={"whisper_model": str(tmp_path)})
+    models = MODELS.model_copy(update={"transcriber": transcriber, setting: str(tmp_path)})
     before = products(models)
     (tmp_path / "weights.bin").write_bytes(b"other")
     assert anew(before, products(models)) == {"transcript"}

@@ -65,6 +65,25 @@ def test_a_clip_is_deinterlaced(
     assert_is_deinterlaced(cutter.cut(cutter.put(source), "0.4", "1.6"))
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("untold.mkv", ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "0")),
+        ("jpeg.mov", ("-c:v", "mjpeg", "-q:v", "2", "-pix_fmt", "yuvj420p")),
+        ("huff.mkv", ("-c:v", "huffyuv", "-pix_fmt", "yuv422p")),
+    ],
+)
+@pytest.mark.parametrize("first", ["top", "bottom"])
+def test_a_clip_is_deinterlaced_where_only_the_container_says_that_it_is_interlaced(
+    first: str, name: str, codec: tuple[str, ...], cutter: Cutter, tmp_path: Path
+) -> None:
+    source = interlaced(tmp_path / name, codec, first)
+    assert min(combing(source)) > 12
+    head = cutter.put(source)
+    assert_is_deinterlaced(cutter.cut(head, "0.4", "1.6"))
+    assert cutter.probe(head).field_order == f"{first[0]}ff"
+
+
 def test_a_short_is_deinterlaced(studio: Studio, tmp_path: Path) -> None:
     studio.put(interlaced(tmp_path / "s.mp4", X264))
     assert_is_deinterlaced(studio.make("0.4", "1.6", layout="fit"))

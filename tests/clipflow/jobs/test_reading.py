@@ -3,22 +3,26 @@
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
 
 from clipflow.domain.errors import (
+    ClipflowError,
     DeadlineExceededError,
     MediaRefusedError,
     SourceChangedError,
     SourceNotFoundError,
+    StorageRefusedError,
     StorageUnavailableError,
 )
 from clipflow.media.ranges import index_length
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from tests.clipflow.jobs.reading import ProxiedReader, extent, remuxed
 from tests.faulty_proxy import Fault, Request
+from tests.made_media import make_hls, make_source
 from tests.programs import AWS
 
 # The lead of a window lies within the two seconds before, so a keyframe lies in the first of them.
@@ -179,6 +183,38 @@ def test_a_permanent_storage_failure_names_the_source_and_no_credentials(
     # Nothing of it stays: the same thread reads on when storage is back.
     proxied_reader.proxy.faults = []
     assert proxied_reader.read(head, probe, *SPANS[0]).packets
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "message"),
+    [
+        ({"status": 403}, StorageRefusedError, "refuses one of its chunks"),
+        ({"status": 404}, SourceNotFoundError, "one of its chunks is not there"),
+        ({"status": 503}, StorageUnavailableError, "one of its chunks could not be read"),
+        ({"after": 2_000}, StorageUnavailableError, "one of its chunks could not be read"),
+    ],
+    ids=["refused", "missing", "unavailable", "broken off"],
+)
+def test_a_chunk_that_cannot_be_read_is_an_error_and_not_a_gap(
+    fault: dict[str, Any],
+    error: type[ClipflowError],
+    message: str,
+    proxied_reader: ProxiedReader,
+) -> None:
+    source = make_source(proxied_reader.folder / "s.ts", seconds=6, sound=("-c:a", "aac"))
+    playlist, chunks = make_hls(source, proxied_reader.folder, "mpegts", "2")
+    for chunk in chunks:
+        proxied_reader.put(chunk)
+    head = proxied_reader.put(playlist)
+    probe = proxied_reader.probe(head)
+    broken = chunks[1].name
+    proxied_reader.proxy.faults = [Fault(lambda request: broken in request.path, **fault)]
+    # Without it, what is missing is not requested again.
+    proxied_reader.proxy.left_out = ("accept-ranges",)
+    with pytest.raises(error, match=message) as raised:
+        proxied_reader.read(head, probe, 1.5, 3.5)
+    assert head.key in str(raised.value)
+    assert "X-Amz" not in str(raised.value)
 
 
 def test_storage_that_does_not_answer_raises_deadline_exceeded() -> None:

@@ -134,6 +134,29 @@ def test_hdr_is_converted_to_sdr(studio: Studio, tmp_path: Path) -> None:
     assert frame_numbers(short, whole(320, 180)) == list(range(50))
 
 
+def test_hdr_that_only_the_container_declares_is_converted_to_sdr(
+    studio: Studio, tmp_path: Path
+) -> None:
+    # As YouTube's files are: VP9 has no tag for its transfer function in the packets.
+    tags = "color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc:range=tv"
+    scale = "scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le"
+    vp9 = ("-c:v", "libvpx-vp9", "-profile:v", "2", "-deadline", "realtime", "-cpu-used", "8")
+    source = make_source(
+        tmp_path / "hdr.webm",
+        seconds=1,
+        picture=vp9,
+        output=("-pix_fmt", "yuv420p10le"),
+        filters=("-vf", f"{scale},setparams={tags}"),
+        sound=("-c:a", "libopus"),
+    )
+    studio.put(source)
+    short = studio.make("0", "1", layout="fit", caption_style="none")
+    with av.open(str(short)) as container:
+        frame = next(container.decode(video=0))
+    assert (int(frame.color_primaries), int(frame.color_trc), int(frame.colorspace)) == (1, 1, 1)
+    assert frame_numbers(short, whole(320, 180)) == list(range(25))
+
+
 def test_auto_with_a_background_is_a_stack_and_loops_a_short_background(
     studio: Studio, tmp_path: Path
 ) -> None:

@@ -9,11 +9,12 @@ import av
 import numpy as np
 import pytest
 
+from clipflow.media.fetching import fetch_window
 from clipflow.media.output_format import OutputFormat, common_format, to_sdr
 from clipflow.media.probe import Colour, probe_source
 from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import LocalSource
-from clipflow.media.window import Span, fetch_window
+from clipflow.media.window import Span
 from tests.made_media import FFMPEG, a_machine
 
 BRICK = (0xC0, 0x20, 0x40)
@@ -80,21 +81,32 @@ def test_hdr_in_rgb_is_cut_with_the_matrix_of_its_primaries(tmp_path: Path) -> N
 
 
 VP9 = ("-c:v", "libvpx-vp9", "-profile:v", "2", "-deadline", "realtime", "-cpu-used", "8")
+H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-profile:v", "high10")
 
 
-@pytest.mark.parametrize("suffix", ["webm", "mkv", "mp4"])
-def test_hdr_that_only_the_container_declares_becomes_one_sdr(suffix: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [("webm", VP9), ("mkv", VP9), ("mp4", VP9), ("mkv", H264), ("mp4", H264), ("mov", H264)],
+)
+def test_hdr_that_only_the_container_declares_becomes_one_sdr(
+    suffix: str, codec: tuple[str, ...], tmp_path: Path
+) -> None:
     # A saturated green outside of BT.709, which versions of ffmpeg would convert differently.
+    green = ["-f", "lavfi", "-i", "color=c=0x10c010:s=320x180:r=25:d=1,format=gbrp"]
+    tags = ["color_primaries=bt2020", "color_trc=smpte2084", "colorspace=bt2020nc", "range=tv"]
+    # An encoder of H.264 would also tag its packets.
+    written = tags if codec == VP9 else ["color_primaries=2", "color_trc=2", "colorspace=2"]
     filters = (
         "scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le,"
-        "setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc:range=tv"
+        f"setparams={':'.join(written)}"
     )
+    make, encoded = [FFMPEG, "-v", "error", "-y"], tmp_path / f"encoded.{suffix}"
+    subprocess.run([*make, *green, "-vf", filters, *codec, str(encoded)], check=True)
     path = tmp_path / f"hdr.{suffix}"
-    green = ["-f", "lavfi", "-i", "color=c=0x10c010:s=320x180:r=25:d=1,format=gbrp"]
-    run = [FFMPEG, "-v", "error", "-y", *green, "-vf", filters, *VP9, str(path)]
-    subprocess.run(run, check=True)
+    declared = [part for tag in tags[:3] for part in f"-{tag}".split("=")]
+    subprocess.run([*make, "-i", str(encoded), "-c", "copy", *declared, str(path)], check=True)
     frame = clip_of(path, to_sdr)
-    tags = (int(frame.color_primaries), int(frame.color_trc), int(frame.colorspace))
-    assert tags == (1, 1, 1)
+    made = (int(frame.color_primaries), int(frame.color_trc), int(frame.colorspace))
+    assert made == (1, 1, 1)
     planes = frame.to_ndarray()
     assert planes[90, 160] == pytest.approx(173, abs=2)

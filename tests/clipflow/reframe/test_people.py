@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import pytest
 
 from clipflow.reframe.analysis import Analysis, FaceSample
 from clipflow.reframe.faces import FaceDetector, Pixels
@@ -40,9 +41,11 @@ def test_a_portrait_on_a_wall_is_not_a_person() -> None:
     assert [track.faces[0].x < 240 for track in shot.tracks] == [True]
 
 
-def test_who_is_hidden_for_a_second_is_the_same_one() -> None:
+@pytest.mark.parametrize("seconds", [1, 2])
+def test_who_is_hidden_for_a_while_is_the_same_one(seconds: int) -> None:
+    away = range(8, 8 + RATE * seconds)
     pictures = [
-        np.hstack([blank() if 12 <= n < 20 else talking("host", n / RATE), talking("guest", n / 8)])
+        np.hstack([blank() if n in away else talking("host", n / RATE), talking("guest", n / 8)])
         for n in range(32)
     ]
     [shot] = people(pictures)

@@ -17,7 +17,7 @@ from clipflow.reframe.crop import (
     cropped,
     largest_box,
     place,
-    planned,
+    plan_edge,
 )
 from tests.clipflow.reframe.films import FFMPEGS
 
@@ -32,7 +32,7 @@ def test_no_face_makes_the_crop_hurry_or_leave_the_picture(walk: list[float]) ->
         (0.1 + 0.2 * n, float(x)) for n, x in enumerate(np.clip(660 + np.cumsum(walk), 0, ROOM))
     ]
     end = wanted[-1][0] + 0.1
-    knots = planned(wanted, 0.0, end, SIZE, 0.22 * SIZE)
+    knots = plan_edge(wanted, 0.0, end, SIZE, 0.22 * SIZE)
     assert (knots[0].time, knots[0].speed, knots[-1].speed) == (0.0, 0.0, 0.0)
     step = 0.02
     edge = np.array([place(knots, time) for time in np.arange(0, end, step)])

@@ -10,7 +10,7 @@ from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.media.probe import probe_sound, probe_source
 from clipflow.media.source import LocalSource
 from clipflow.speech import audio
-from clipflow.speech.sound import RATE, pieces, samples
+from clipflow.speech.sound import RATE, samples, split_at_quiet
 from tests.made_media import make_source
 
 PASSTHROUGH = ("-fps_mode", "passthrough")
@@ -105,7 +105,7 @@ def test_a_long_sound_is_parted_where_it_is_quiet() -> None:
     sound = np.full(25 * RATE, 1000, np.int16)
     sound[9 * RATE : 10 * RATE] = 0
     sound[17 * RATE : 18 * RATE] = 0
-    first, second, third = pieces(sound, 0, len(sound), 10 * RATE, 3 * RATE)
+    first, second, third = split_at_quiet(sound, 0, len(sound), 10 * RATE, 3 * RATE)
     assert 9 * RATE <= first.stop <= 10 * RATE
     assert 17 * RATE <= second.stop <= 18 * RATE
     assert (first.start, second.start, third) == (0, first.stop, range(second.stop, len(sound)))

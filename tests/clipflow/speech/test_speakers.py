@@ -20,10 +20,11 @@ from clipflow.domain.transcript import Word, spread_words
 from clipflow.jobs.transcription import transcribe_file
 from clipflow.media.probe import probe_sound
 from clipflow.media.source import LocalSource
+from clipflow.settings import Models
 from clipflow.speech import audio
+from clipflow.speech.channels import ChannelLevels
 from clipflow.speech.levels import Track, own_track, track_levels
 from clipflow.speech.sound import RATE, Samples, samples
-from clipflow.speech.speakers import ChannelLevels
 from tests.clipflow.speech.conftest import SAMPLE, SECONDS
 
 MATERIAL = os.environ.get("CLIPFLOW_MATERIAL")
@@ -201,7 +202,7 @@ def test_a_transcript_has_the_names_of_those_who_have_a_track(
     short = tmp_path / "short.mkv"
     ffmpeg("-i", str(two_tracks[2]), "-t", "17", "-map", "0", "-c", "copy", str(short))
     tracks: dict[str, int | Path] = {"Ada": two_tracks[0], "Ben": 2}
-    found = transcribe_file(short, "en", speaker_tracks=tracks)
+    found = transcribe_file(short, "en", Models(), speaker_tracks=tracks)
     turns = [name for name, _ in groupby(word.speaker for word in found.words)]
     assert turns == ["Ben", "Ada"]
 

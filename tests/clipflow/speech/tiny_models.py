@@ -1,7 +1,7 @@
-"""A Whisper that says what it is told to, and an aligner that knows letters: tiny, and random else.
+"""A Whisper that writes a fixed line, and an aligner that knows letters: tiny, else random.
 
 The Whisper's decoder is reduced to its position embeddings, each of which points to the token that
-comes next; whatever it is given to hear, it writes the same line.
+comes next; it writes the same line for any sound.
 """
 
 import json

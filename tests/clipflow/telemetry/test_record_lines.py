@@ -11,7 +11,7 @@ from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsResult
 from clipflow.storage.records import RecordStore
 
-BROUGHT: dict[str, Any] = {"segments": [{"startTime": "0", "endTime": "1"}]}
+INITIAL: dict[str, Any] = {"segments": [{"startTime": "0", "endTime": "1"}]}
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def made(key: str) -> ClipResult:
 def test_a_complete_clip_logs_its_bytes_and_seconds_since_the_claim(
     records: RecordStore, clip: ClipKeys, caplog: pytest.LogCaptureFixture
 ) -> None:
-    records.claim(clip, "run", BROUGHT)
+    records.claim(clip, "run", INITIAL)
     # Times in a record have a resolution of one second.
     claimed = records.table.get_item(Key=clip.record)["Item"]["updatedAt"]
     past = str(claimed).replace("Z", "+00:00")
@@ -62,7 +62,7 @@ def test_a_complete_clip_logs_its_bytes_and_seconds_since_the_claim(
 def test_a_record_that_another_run_owns_is_not_counted(
     records: RecordStore, clip: ClipKeys, caplog: pytest.LogCaptureFixture
 ) -> None:
-    records.claim(clip, "run", BROUGHT)
+    records.claim(clip, "run", INITIAL)
     with pytest.raises(OwnershipLostError):
         records.complete(clip, "another", made(clip.clip))
     assert logged(caplog) == []
@@ -71,7 +71,7 @@ def test_a_record_that_another_run_owns_is_not_counted(
 def test_a_failure_is_counted_by_its_code_once(
     records: RecordStore, clip: ClipKeys, caplog: pytest.LogCaptureFixture
 ) -> None:
-    records.claim(clip, "run", BROUGHT)
+    records.claim(clip, "run", INITIAL)
     failure = Failure(FailureCode.TIMEOUT, "It took too long.")
     for _ in range(2):
         records.fail(clip, "run", failure)

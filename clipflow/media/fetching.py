@@ -1,0 +1,335 @@
+"""Fetching a window: reads the packets of a span by range, and copies them into a local file."""
+
+# PyAV's Packet takes a type argument for the type checker only.
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
+from clipflow.media.audio_streams import audio_stream
+from clipflow.media.h264 import FieldPairs
+from clipflow.media.isolation import isolated
+from clipflow.media.probe import (
+    CLOCK_TOLERANCE,
+    Probe,
+    several_recordings,
+    video_stream,
+)
+from clipflow.media.soundtrack import Soundtrack
+from clipflow.media.source import PlaylistSource, Source, source_errors, unwrapped
+from clipflow.media.window import (
+    Span,
+    Window,
+    is_decodable,
+    open_output,
+    sizes_vary,
+    starting_with_picture,
+)
+
+# Seconds before the span at which reading begins: enough for an audio decoder to converge (Opus
+# needs 80 ms). If no keyframe is found before the span, the next lead is tried.
+_LEADS = (Fraction(1, 4), Fraction(10), Fraction(60))
+# Seconds at which the span begins in every window: larger than any lead, so that no packet before
+# the span has a negative time.
+ORIGIN = 1_000_000
+# Seconds by which a source may end before its declared end.
+_MAX_MISSING = Fraction(1)
+# Seconds by which packets of different streams may be interleaved out of order in a container.
+_INTERLEAVING = 5
+# The same before the first picture: screen recorders write a picture only when the next one comes.
+_SPARSE_INTERLEAVING = 60
+# Formats in which libavformat finds a picture's end only when the next picture begins.
+_DELAYED_FORMATS = ("mpegts", "mpeg", "hls")
+# Seconds; no frame is decoded earlier than this before it is shown.
+_REORDERING = Fraction(2)
+# Seconds of audio before the span: enough for a resampler to converge.
+_RESAMPLER_LEAD = Fraction(1, 4)
+
+
+def fetch_window(source: Source, probe: Probe, span: Span, path: Path) -> Window:
+    """Reads `span` of `source` into a window at `path`.
+
+    Raises InvalidInputError if no frame lies in the span, MediaRefusedError if it cannot be
+    decoded from any keyframe or no window can hold it, MediaInterruptedError if the source ends
+    before the span does, and what `isolated` raises.
+    """
+    return isolated(source.name, _fetch_window, source, probe, span, path)
+
+
+def _fetch_window(source: Source, probe: Probe, span: Span, path: Path) -> Window:
+    for lead in (*_LEADS, span.start):
+        begin = max(Fraction(0), span.start - lead)
+        copy = _copy_packets(source, probe, span, path, begin, span.end)
+        if isinstance(source, PlaylistSource) and not copy.is_complete:
+            # The chunks' actual times differ from those that the playlist declares.
+            with source_errors(source.name):
+                source = source.at_true_times(probe.start, (begin, span.end))
+            copy = _copy_packets(source, probe, span, path, begin, span.end)
+            if copy.decodable and not copy.is_complete:
+                copy = _copy_packets(source, probe, span, path, begin, source.playlist.duration)
+        if copy.decodable or begin == 0:
+            window = starting_with_picture(copy.window(path), source.name)
+            if begin == 0 or lead >= _LEADS[-1] or is_decodable(window):
+                return replace(window, sizes_vary=sizes_vary(window, probe))
+    raise MediaRefusedError(f"{source.name}: no keyframe before {span}.", "Re-encode the source.")
+
+
+def _copy_packets(
+    source: Source, probe: Probe, span: Span, path: Path, begin: Fraction, end: Fraction
+) -> _Copy:
+    """Copies the source's packets from `begin` to `end` to `path`, in one attempt with one lead."""
+    with source_errors(source.name), source.open(begin, end) as container:
+        if source.seekable and begin > 0 and not _seek(container, probe, begin):
+            return _copy_packets(source, probe, span, path, Fraction(0), end)
+        copy = _Copy(
+            probe,
+            span,
+            video_stream(container, source.name),
+            from_start=begin == 0,
+            to_end=source.ends(end),
+            expected=source.begins(begin, end),
+        )
+        with open_output(path, copy.picture, source.name) as output:
+            copy.run(container, output)
+    return copy
+
+
+def _seek(container: InputContainer, probe: Probe, begin: Fraction) -> bool:
+    """Seek to a keyframe before `begin`; returns whether that was possible."""
+    # A transport stream whose pictures are far apart can only be searched by its sound.
+    for stream in (video_stream(container, probe.name), *container.streams.audio):
+        if stream.time_base:
+            offset = int((probe.start + begin) / stream.time_base)
+            with suppress(av.error.PermissionError):
+                container.seek(offset, stream=stream, backward=True)
+                return True
+    return False
+
+
+def _end_time(packet: Packet[Any]) -> Fraction:
+    """The end time of the packet, in seconds on the container's clock."""
+    begins = packet.dts if packet.pts is None else packet.pts
+    return Fraction((begins or 0) + (packet.duration or 0)) * packet.time_base
+
+
+@dataclass
+class _Copy:
+    """One pass over a container's packets, from before a span to its end."""
+
+    probe: Probe
+    span: Span
+    picture: VideoStream
+    from_start: bool
+    # Whether the container extends to the end of the source.
+    to_end: bool
+    # The approximate start of the container, in seconds from the source's first frame; None if
+    # the container's clock is the source's.
+    expected: Fraction | None = None
+    decodable: bool = False
+    _frame_pts: list[int] = field(default_factory=list)
+    _has_audio: bool = False
+    _reached_end: bool = False
+    _finished_streams: set[int] = field(default_factory=set)
+    _latest_end: Fraction = Fraction(0)
+    _latest_dts: int | None = None
+    _written_dts: int | None = None
+    _lacks_decoding_times: bool = False
+    # Seconds to add to the container's clock if it has wrapped around; None until known.
+    _clock_offset: Fraction | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the span is decodable and ends within the container."""
+        return self.decodable and (self.to_end or not self._reached_end)
+
+    def __post_init__(self) -> None:
+        base, first = self.probe.time_base, self.probe.zero_pts
+        self._first_pts = first + ceil(self.span.start / base)
+        self._end_pts = first + ceil(self.span.end / base)
+        # Whole seconds are whole ticks in nearly every time base, so the shift rounds nothing.
+        self._shift = ORIGIN - int(self.probe.start + self.span.start)
+        context = self.picture.codec_context
+        is_paired = context.name == "h264" and self.probe.interlaced
+        self._fields = FieldPairs(context.extradata or b"") if is_paired else None
+        self._first_field_is_late = False
+
+    def run(self, container: InputContainer, output: OutputContainer) -> None:
+        audio = self._audio(container)
+        streams = [self.picture, *([audio] if audio else [])]
+        # Opaque, because PyAV would look up an encoder, and some codecs have only a decoder.
+        copy = output.add_stream_from_template(self.picture, opaque=True)
+        # A MOV would store the display matrix, and ffmpeg would apply it a second time.
+        copy.set_display_rotation(0)
+        is_matroska = "matroska" in container.format.name
+        self._lacks_decoding_times = is_matroska and output.format.name == "nut"
+        track = self._soundtrack(audio, output) if audio else None
+        self._has_audio = audio is not None
+        for packet in self._packets_until_end(container, streams):
+            if packet.stream_index == self.picture.index:
+                output.mux(self._shift_packet(packet, copy))
+                continue
+            for part in track.add(packet) if track else ():
+                output.mux(part)
+        for part in track.finish() if track else ():
+            output.mux(part)
+
+    def _audio(self, container: InputContainer) -> AudioStream | None:
+        known = self.probe.audio
+        return audio_stream(container, self.probe.name, known.track) if known else None
+
+    def _soundtrack(self, audio: AudioStream, output: OutputContainer) -> Soundtrack:
+        begin, end = (self.probe.start + time for time in (self.span.start, self.span.end))
+        return Soundtrack(self.probe, audio, output, begin - _RESAMPLER_LEAD, end, self._shift)
+
+    def _shift_packet(self, packet: Packet[Any], copy: Stream) -> Packet[Any]:
+        shift = round(self._shift / packet.time_base)
+        packet.pts = None if packet.pts is None else packet.pts + shift
+        packet.dts = None if packet.dts is None else packet.dts + shift
+        if self._lacks_decoding_times:
+            self._set_decoding_time(packet)
+        packet.stream = copy
+        return packet
+
+    def _set_decoding_time(self, packet: Packet[Any]) -> None:
+        """Sets a decoding time that muxers accept.
+
+        Matroska stores none. After a seek, libavformat computes none for the first packets, the
+        same one for two of them, or one that is too late.
+        """
+        dts = packet.pts if packet.dts is None else packet.dts
+        if dts is None:
+            return
+        if self._written_dts is None:
+            packet.dts = dts - round(_REORDERING / packet.time_base)
+        elif packet.dts is None or packet.dts <= self._written_dts:
+            packet.dts = self._written_dts + 1
+        self._written_dts = packet.dts
+
+    def _packets_until_end(
+        self, container: InputContainer, streams: list[Stream]
+    ) -> Iterator[Packet[Any]]:
+        end = self.probe.start + self.span.end
+        is_delayed = container.format.name in _DELAYED_FORMATS
+        for packet in self._timed(container.demux(streams)):
+            self._unwrap(packet)
+            if packet.stream_index == self.picture.index:
+                # A second field belongs to the frame of the field before it.
+                if self._fields and self._fields.is_second(bytes(packet)):
+                    if not self._first_field_is_late:
+                        packet.pts = packet.dts if packet.pts is None else packet.pts
+                        yield packet
+                    continue
+                self._check_video_packet(packet)
+                if self._needs_more_lead(packet):
+                    return
+                # In decode order nothing with an earlier presentation time can follow.
+                late = packet.dts is not None and packet.dts >= self._end_pts
+                self._first_field_is_late = late
+            else:
+                late = packet.pts is not None and packet.pts * packet.time_base >= end
+            self._latest_end = max(self._latest_end, _end_time(packet))
+            if not late:
+                yield packet
+                continue
+            first_late = packet.stream_index not in self._finished_streams
+            if packet.stream_index == self.picture.index and first_late and packet.is_keyframe:
+                yield packet
+            self._finished_streams.add(packet.stream_index)
+            if len(self._finished_streams) == len(streams):
+                return
+            # A stream that ended earlier has no more packets, so the times of the other streams
+            # show that the span is over. The last picture of a transport stream, however, is
+            # complete only when the next picture begins.
+            waits_for_picture = is_delayed and self.picture.index not in self._finished_streams
+            allowed = _INTERLEAVING if self._latest_dts is not None else _SPARSE_INTERLEAVING
+            if _end_time(packet) >= end + allowed and not waits_for_picture:
+                return
+        self._reached_end = True
+
+    def _timed(self, packets: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
+        """The packets with times; those of the first pictures are computed if they are missing.
+
+        libavformat returns no times for the first pictures of a Matroska file that begins before
+        zero. Later pictures are decoded from these.
+        """
+        untimed: list[Packet[Any]] | None = []
+        for packet in packets:
+            is_picture = packet.stream_index == self.picture.index
+            if packet.pts is None and packet.dts is None:
+                if is_picture and packet.size and untimed is not None:
+                    untimed.append(packet)
+                continue
+            if is_picture and untimed is not None:
+                first = packet.pts if packet.dts is None else packet.dts
+                step = packet.duration or round(1 / self.probe.frame_rate / packet.time_base)
+                for place, early in enumerate(untimed):
+                    early.time_base = packet.time_base
+                    early.pts = early.dts = (first or 0) - step * (len(untimed) - place)
+                    yield early
+                untimed = None
+            yield packet
+
+    def _unwrap(self, packet: Packet[Any]) -> None:
+        """Undo a wraparound of the clock, so that times count from the start of the source."""
+        if self._clock_offset is None:
+            time = Fraction(packet.pts or packet.dts or 0) * packet.time_base
+            near = time if self.expected is None else self.probe.start + self.expected
+            self._clock_offset = unwrapped(time, near) - time
+        if self._clock_offset:
+            shift = round(self._clock_offset / packet.time_base)
+            packet.pts = None if packet.pts is None else packet.pts + shift
+            packet.dts = None if packet.dts is None else packet.dts + shift
+
+    def _check_video_packet(self, packet: Packet[Any]) -> None:
+        if packet.pts is None:
+            raise MediaRefusedError(
+                f"{self.probe.name} has frames without presentation times.",
+                "Remux it to MP4.",
+            )
+        if packet.dts is not None:
+            back = (self._latest_dts or packet.dts) - packet.dts
+            if back * packet.time_base > CLOCK_TOLERANCE:
+                raise several_recordings(self.probe.name)
+            self._latest_dts = packet.dts
+        if packet.is_keyframe and packet.pts <= self._first_pts:
+            self.decodable = True
+        if not packet.is_discard and self._first_pts <= packet.pts < self._end_pts:
+            self._frame_pts.append(packet.pts)
+
+    def _needs_more_lead(self, packet: Packet[Any]) -> bool:
+        """Whether the span was reached without a keyframe before it, so more lead is needed."""
+        is_past = packet.dts is not None and packet.dts > self._first_pts
+        return is_past and not self.decodable and not self.from_start
+
+    def window(self, path: Path) -> Window:
+        base, zero = self.probe.time_base, self.probe.start
+        frames = tuple(pts * base - zero - self.span.start for pts in sorted(self._frame_pts))
+        missing = self.probe.start + self.span.end - self._latest_end
+        if not self._finished_streams and missing > _MAX_MISSING:
+            raise MediaInterruptedError(
+                f"{self.probe.name} ended {float(missing):.1f} s before the end of {self.span}.",
+                "The run retries it; if the error persists, the source is truncated.",
+            )
+        return Window(
+            path=path,
+            span=self.span,
+            origin=zero + self.span.start + self._shift,
+            frames=frames,
+            # VP8 has packets that are never shown, so packets cannot be counted as frames.
+            frames_are_packets=self.picture.codec_context.name != "vp8",
+            has_audio=self._has_audio,
+            is_last=self._reached_end and self.picture.index not in self._finished_streams,
+        )

@@ -1,0 +1,37 @@
+"""What an event of the queue becomes in Prefect."""
+
+import json
+from uuid import uuid4
+
+import pytest
+
+from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.events import PrefectEvent, to_prefect_event
+
+
+def event_of_size(size: int) -> PrefectEvent:
+    """The Prefect event of a request that is `size` bytes in Prefect's form."""
+
+    def event(notes: str) -> PrefectEvent:
+        segment = {"startTime": 1, "endTime": 2, "notes": notes}
+        detail = {
+            "tenantId": "t",
+            "episodeId": "e",
+            "clips": [{"clipId": "c", "segments": [segment], "sourceKey": "main.mp4"}],
+        }
+        body = {
+            "id": str(uuid4()),
+            "source": "nullcheck.clips",
+            "detail-type": "Begin Clip Generation",
+            "time": "2025-01-15T10:30:00Z",
+            "detail": detail,
+        }
+        return to_prefect_event(json.dumps(body))
+
+    return event("x" * (size - len(json.dumps(event("").payload["detail"]))))
+
+
+def test_a_request_may_have_as_many_bytes_as_the_contract_says_and_no_more() -> None:
+    assert len(json.dumps(event_of_size(500_000).payload["detail"])) == 500_000
+    with pytest.raises(InvalidInputError, match=r"500,001 bytes.*several events"):
+        event_of_size(500_001)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from clipflow.reframe import analysis, director
+from clipflow.reframe import director
 from tests.faulty_proxy import FaultyProxy
 from tests.flows.warehouse import CONFIG, Warehouse
 
@@ -18,13 +18,14 @@ class Counter:
     def __init__(self, proxy: FaultyProxy, patch: pytest.MonkeyPatch) -> None:
         self._proxy = proxy
         self._analyses = 0
-        analyze = analysis.analyze
+        plan_frames = director.plan_frames
 
         def counted(*arguments: Any) -> Any:
             self._analyses += 1
-            return analyze(*arguments)
+            return plan_frames(*arguments)
 
-        patch.setattr(director, "analyze", counted)
+        # It analyses the picture in a process of its own.
+        patch.setattr(director, "plan_frames", counted)
 
     def reset(self) -> None:
         self._proxy.requests.clear()

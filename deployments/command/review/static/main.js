@@ -11,7 +11,7 @@ import { TranscriptView } from "./transcript.js";
 
 const byId = (id) => document.getElementById(id);
 
-class Desk {
+class ReviewPage {
   constructor(state) {
     this.store = new Store((paths) => this.askWhose(paths));
     this.player = new Player(byId("video"), byId("plays"), (time) => this.transcript.light(time));
@@ -258,8 +258,8 @@ class Desk {
 }
 
 try {
-  const desk = new Desk(await readState());
-  desk.bind();
+  const page = new ReviewPage(await readState());
+  page.bind();
   byId("render").disabled = false;
 } catch (error) {
   byId("problem").textContent = error.message;

@@ -344,8 +344,9 @@ def _may_be_interlaced(frame: VideoFrame, picture: VideoStream) -> bool:
     return not all(sequence.progressive for sequence in sequences)
 
 
-# Which field is shown first, by libavcodec's AVFieldOrder.
-_FIELD_ORDERS = {2: "tff", 3: "bff", 4: "bff", 5: "tff"}
+# Which field is shown first, by libavcodec's AVFieldOrder. Its description of the last two is the
+# other way round, but ffmpeg writes them so, and libavcodec's decoder of raw pictures reads them so.
+_FIELD_ORDERS = {2: "tff", 3: "bff", 4: "tff", 5: "bff"}
 
 
 def _field_order(frame: VideoFrame, picture: VideoStream) -> str:

@@ -345,7 +345,7 @@ def _may_be_interlaced(frame: VideoFrame, picture: VideoStream) -> bool:
 
 
 # Which field is shown first, by libavcodec's AVFieldOrder. Its description of the last two is the
-# other way round, but ffmpeg writes them so, and libavcodec's decoder of raw pictures reads them so.
+# other way round, but ffmpeg writes them so, and libavcodec's decoder of raw pictures reads so.
 _FIELD_ORDERS = {2: "tff", 3: "bff", 4: "tff", 5: "bff"}
 
 

@@ -63,7 +63,7 @@ def test_the_decoder_uses_its_memory_again(
     measured: tuple[Transcript, int], sample_sound: Path
 ) -> None:
     # With new pages for each step of the decoder there are 40 000 a second, and half of the CPU
-    # time is spent on them. Alone, there are about 3 000; more in a process that has run other tests.
+    # time is spent on them. Alone, there are about 3 000; more after other tests.
     assert measured[1] < 20_000 * sample_count(sample_sound) / RATE
 
 

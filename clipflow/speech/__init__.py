@@ -1,1 +1,1 @@
-"""What is said: the sound of a source, its words with their times, and subtitles of them."""
+"""Speech recognition: a source's sound, its words with their times, and who says them."""

@@ -1,8 +1,8 @@
-"""When each word is said: what an aligner is, and the one for English, PocketSphinx.
+"""Word times by forced alignment: the interface of aligners, and the one for English.
 
-Whisper takes its words' times from its attention: their starts are 80 ms off in the median. An
-aligner is given the words and the sound, and finds where in the sound each of them is.
-`regroup` carries the times of characters over to the words of a text.
+Whisper derives word times from its attention, and their starts are 80 ms off in the median. An
+aligner takes the words and the sound, and finds when each word is said.
+`regroup` maps the times of characters to the words of a text.
 """
 
 import logging
@@ -16,14 +16,14 @@ from clipflow.speech.sound import RATE, Samples
 
 logger = logging.getLogger(__name__)
 
-# Seconds. Words are aligned in runs: at most so long, and ended by such a pause. The search loses
-# its path in much longer ones.
+# Words are aligned in runs: the longest run, and the pause that ends one, in seconds. In much
+# longer runs the search finds no path.
 _LONGEST_RUN = 15.0
 _PAUSE = 0.6
 # Seconds of sound before a run's first word and after its last, as Whisper may be that far off.
 _MARGIN = 0.5
-# PocketSphinx's search beams, tried in turn: the wider one takes longer, and finds a path where
-# the narrower one has lost all of them.
+# PocketSphinx's search beams, tried in turn: a wider one takes longer, and finds paths that a
+# narrower one drops.
 _BEAMS = (1e-48, 1e-80, 1e-120)
 _FRAMES_PER_SECOND = 100
 # Silence and noise (`<sil>`, `[NOISE]`, `++breath++`) beside the words of the dictionary.
@@ -31,7 +31,7 @@ _NOT_A_WORD = re.compile(r"[<\[+]")
 # A word's second and further pronunciations: `the(2)`.
 _PRONUNCIATION = re.compile(r"\(\d+\)$")
 _AROUND = re.compile(r"^[^a-z0-9]+|[^a-z0-9]+$")
-# Seconds that a word without a place of its own gets at least, where its neighbours have them.
+# Seconds that a word which was not aligned gets at least, if its neighbours can spare them.
 _SHORTEST = 0.1
 
 
@@ -46,15 +46,14 @@ class Aligner(Protocol):
 
 
 def find_aligner(language: str) -> Aligner | None:
-    """The aligner for a language; None where the recogniser's own times are the best there are."""
+    """The aligner for a language; None if there is none, and the recogniser's times are kept."""
     return PocketSphinxAligner() if language == "en" else None
 
 
 class PocketSphinxAligner:
-    """English words, by PocketSphinx's own acoustic model and dictionary.
+    """Aligns English words with PocketSphinx's own acoustic model and dictionary.
 
-    Words that the dictionary lacks keep their place between those that are aligned. Used by one
-    thread at a time.
+    Words that the dictionary lacks are placed between those that are aligned. Not thread-safe.
     """
 
     def __init__(self) -> None:
@@ -90,13 +89,13 @@ class PocketSphinxAligner:
         return _placed(run, times)
 
     def _find(self, entries: Sequence[str], samples: Samples) -> list[tuple[float, float]]:
-        """When each of `entries` is said in `samples`, in seconds; empty where no path is found."""
+        """When each of `entries` is said in `samples`, in seconds; empty if no path is found."""
         if not entries or not len(samples):
             return []
         for beam in _BEAMS:
             decoder = self._decoder(beam)
             decoder.set_align_text(" ".join(entries))
-            # Forgets the noise of the run before, so that no run depends on another.
+            # Resets the noise estimate, so that no run depends on the one before.
             decoder.reinit_feat()
             decoder.start_utt()
             decoder.process_raw(samples.astype("<i2", copy=False).tobytes(), full_utt=True)
@@ -115,7 +114,7 @@ class PocketSphinxAligner:
 
     def _decoder(self, beam: float) -> Any:
         if beam not in self._decoders:
-            # Imported here: a flow starts without it.
+            # Imported late, because most flows do not need it.
             from pocketsphinx import Decoder
 
             self._decoders[beam] = Decoder(
@@ -123,7 +122,7 @@ class PocketSphinxAligner:
                 samprate=RATE,
                 frate=_FRAMES_PER_SECOND,
                 lm=None,
-                # The second search, over a lattice, leaves words out at the end.
+                # The second search, over a lattice, omits words at the end.
                 bestpath=False,
                 beam=beam,
                 wbeam=beam,
@@ -150,7 +149,7 @@ def _entry(text: str) -> str:
 
 
 def _placed(run: Sequence[Word], times: dict[int, tuple[float, float]]) -> list[Word]:
-    """The words of `run`, those at the places of `times` with these, the others between them."""
+    """The words of `run`: those with an entry in `times` get it, the others lie between them."""
     placed: list[Word] = []
     waiting: list[Word] = []
     for place, word in enumerate(run):
@@ -166,10 +165,10 @@ def _placed(run: Sequence[Word], times: dict[int, tuple[float, float]]) -> list[
 
 
 def _between(placed: list[Word], waiting: Sequence[Word], following: Word | None) -> list[Word]:
-    """`placed`, and behind it `waiting`, which end before `following` starts.
+    """`placed`, followed by `waiting`, which end before `following` starts.
 
-    Where the aligned words on both sides leave them no time, they get the end of the one before:
-    its start, which is what a caption goes by, stays.
+    If the aligned words on both sides leave them too little time, they get the end of the word
+    before. Its start stays, as captions highlight words by their starts.
     """
     if not waiting:
         return placed
@@ -194,10 +193,10 @@ def _between(placed: list[Word], waiting: Sequence[Word], following: Word | None
 
 
 def regroup(found: Sequence[PartialWord], text: str) -> list[PartialWord]:
-    """The words of `text` with the times of `found`: its characters, but in other groups.
+    """The words of `text` with the times of `found`, which has the same characters in other groups.
 
-    A recogniser or an aligner may part Chinese and Japanese inside a foreign word or before a full
-    stop, an English word at its hyphen, and other scripts at spaces only.
+    A recogniser or an aligner may split Chinese and Japanese inside a foreign word or before a
+    full stop, an English word at its hyphen, and other scripts at spaces only.
     """
     characters = [character for one in found for character in _characters(one)]
     words, at = [], 0

@@ -1,6 +1,6 @@
-"""The sound of a source, written to disk on the video's own time line, and packed as FLAC.
+"""Extracts a source's sound to disk, on the time line of the video, and packs it as FLAC.
 
-The FLAC is stored, so that the sound is read from the video once, however often it is used.
+The FLAC is stored, so that later runs need not read the video's sound again.
 """
 
 import logging
@@ -31,21 +31,21 @@ from clipflow.telemetry.progress import report
 logger = logging.getLogger(__name__)
 # Seconds by which a timestamp may differ from the samples counted: more is a gap, not rounding.
 _GAP = Fraction(1, 20)
-# A source may end this much before it said it would, in seconds.
+# Seconds by which a source may end before the end that it declares.
 _EARLY_END = 5
-# Some seconds of sound: reporting progress at each frame would take as long as decoding it.
+# Some seconds of sound: reporting progress for each frame would take as long as decoding.
 _FRAMES_PER_REPORT = 256
 
 
 def extract(source: Source, probe: Probe | SoundProbe, path: Path) -> ChannelLevels | None:
-    """Write the sound of `source` to `path`, as `sound.RATE` says; time 0 is the first frame's.
+    """Write the sound of `source` to `path` in the format of `clipflow.speech.sound`.
 
-    What the timestamps leave out is silence, and sound before the first frame is left out. Damage
-    that a decoder cannot read is silence too, and logged. A `Probe` must have sound.
-    Returns the loudness of its two channels, None where their number is another.
+    Its time 0 is that of the first video frame: earlier sound is left out. Gaps between timestamps
+    and packets that cannot be decoded become silence; the latter are logged. A `Probe` must have
+    sound. Returns the loudness of the two channels, None if there are not two.
 
-    Raises MediaRefusedError where there is no sound that can be decoded or the source is several
-    recordings, MediaInterruptedError where it ends too early, and what `isolated` raises.
+    Raises MediaRefusedError if no sound can be decoded or the source is several recordings,
+    MediaInterruptedError if it ends too early, and what `isolated` raises.
     """
     if has_second_header(source):
         raise several_recordings(probe.name, "a second header follows the first recording")
@@ -68,7 +68,7 @@ def _extract(source: Source, probe: Probe | SoundProbe, path: Path) -> ChannelLe
 
 
 def _frames(container: InputContainer, probe: Probe | SoundProbe) -> Iterator[AudioFrame]:
-    """Every frame of the sound; all streams are read, so that the end of the source is known."""
+    """Every frame of the sound. All streams are read, to find where the source ends."""
     sound = audio_stream(container, probe.name, _track(probe))
     if sound is None:
         raise MediaRefusedError(f"{probe.name} has no sound.", "Name a source that has it.")
@@ -81,7 +81,7 @@ def _frames(container: InputContainer, probe: Probe | SoundProbe) -> Iterator[Au
             continue
         if packet.dts is not None and packet.time_base:
             time = packet.dts * packet.time_base
-            # The sound of a second recording would lie over that of the first.
+            # A second recording's sound would overwrite that of the first.
             if latest is not None and latest - time > CLOCK_TOLERANCE:
                 raise several_recordings(probe.name)
             latest = time
@@ -120,10 +120,11 @@ def _check_end(probe: Probe | SoundProbe, reached: Fraction) -> None:
 
 @dataclass
 class _TimeLine:
-    """A file in which samples go where their timestamps say.
+    """Writes samples to a file at the positions that their timestamps give.
 
-    Frames without a gap between them go through one resampler; `_next` is when the next of them
-    begins, in seconds on the container's clock, and `_place` where its samples go.
+    Frames without a gap between them share one resampler. `_next` is when the next of them
+    begins, in seconds on the container's clock, and `_place` the number of its first sample in the
+    file.
     """
 
     file: BinaryIO
@@ -150,7 +151,7 @@ class _TimeLine:
             self._start(begins, form)
         self.meter.add(frame, float(begins - self.probe.start))
         self._next += Fraction(frame.samples, frame.sample_rate)
-        # `_place` says where the samples go; the resampler would refuse uneven timestamps.
+        # `_place` has the position; the resampler would refuse uneven timestamps.
         frame.pts = None
         self._resample(frame)
 
@@ -178,7 +179,7 @@ class _TimeLine:
             kept = memoryview(part.planes[0])[skipped * SAMPLE_BYTES : part.samples * SAMPLE_BYTES]
             self._place += part.samples
             if kept:
-                # What is skipped reads as silence, and takes no space on disk.
+                # A skipped range of the file reads as silence, and takes no space on disk.
                 self.file.seek((self._place - part.samples + skipped) * SAMPLE_BYTES)
                 self.file.write(kept)
                 self._written = self._place
@@ -191,7 +192,7 @@ _MAX_BYTES = LONGEST * RATE * SAMPLE_BYTES
 
 
 def pack_flac(sound: Path, path: Path, machine: Machine) -> None:
-    """The sound that `audio.extract` wrote, as FLAC. Raises what `ffmpeg.run` raises."""
+    """Pack the sound that `extract` wrote as FLAC. Raises what `ffmpeg.run` raises."""
     arguments = [*_RAW_FORMAT, "-i", str(sound), "-c:a", "flac", "-f", "flac", str(path)]
     ffmpeg.run(
         arguments, f"packing {sound.name}", machine, _DEADLINE, max_bytes=2 * sound.stat().st_size
@@ -199,6 +200,6 @@ def pack_flac(sound: Path, path: Path, machine: Machine) -> None:
 
 
 def unpack_flac(path: Path, sound: Path, machine: Machine) -> None:
-    """The same the other way. Raises what `ffmpeg.run` raises."""
+    """Unpack what `pack_flac` wrote. Raises what `ffmpeg.run` raises."""
     arguments = ["-f", "flac", "-i", str(path), *_RAW_FORMAT, str(sound)]
     ffmpeg.run(arguments, f"unpacking {path.name}", machine, _DEADLINE, max_bytes=_MAX_BYTES)

@@ -1,7 +1,7 @@
-"""Who says each word, where each speaker has a channel or an audio track.
+"""Assigns words to speakers by channel or audio track, without a model.
 
-Telephone calls and remote recordings often have: the louder channel then says whose word it is. No
-model is needed. Ordinary stereo, where every voice is on both channels, is not such a recording.
+In telephone calls and remote recordings each speaker often has a channel or a track, and a word
+belongs to the loudest. Ordinary stereo, with every voice on both channels, does not qualify.
 """
 
 from collections.abc import Sequence
@@ -14,27 +14,27 @@ from clipflow.domain.transcript import Word
 
 # Levels are taken of blocks of 50 ms, shorter than a word.
 LEVELS_PER_SECOND = 20
-# Of what is spoken, the share that one channel must have at least by itself, by this factor of
-# amplitude (12 dB): microphones in one room differ by less.
+# The least share of speech during which one channel is louder than the other by this factor of
+# amplitude (12 dB). Microphones in one room differ by less.
 _SHARE, _FACTOR = 0.8, 4.0
 # Channels of a lower coherence hold different sounds. Measured: 0.00 to 0.03 for two voices
-# recorded apart, also where both speak at once; 0.13 and more for two voices in a reverberant
+# recorded apart, also while both speak at once; 0.13 and more for two voices in a reverberant
 # room, recorded by two microphones; 1 for a copy of one channel.
 _COHERENCE = 0.08
 # Seconds that each channel must be the louder one while someone speaks on it.
 _LEAST_SECONDS = 1.0
-# A channel on which someone speaks is louder than this share of the loudest blocks, and than this
-# multiple of its own quietest tenth, so that a hum is no voice.
+# Speech on a channel is louder than this share of the loudest blocks, and than this multiple of the
+# channel's own quietest tenth, which excludes a constant hum.
 _QUIET, _OVER_NOISE = 0.1, 2.0
 
 Levels = NDArray[np.float32]
-# The speakers of two channels, as WhisperX calls those it tells apart.
+# The speakers of two channels, named as WhisperX names speakers.
 CHANNELS: tuple[str, ...] = ("SPEAKER_00", "SPEAKER_01")
 
 
 @dataclass(frozen=True)
 class ChannelLevels:
-    """The loudness (root mean square) of channels: `LEVELS_PER_SECOND` rows, a column for each.
+    """The loudness (root mean square) of channels: `LEVELS_PER_SECOND` rows, a column per channel.
 
     `coherence` is how much of one channel is found in the other: 0 for nothing, 1 for all of it.
     """
@@ -52,8 +52,8 @@ class ChannelLevels:
     def have_a_voice_each(self) -> bool:
         """Whether each of two channels has a voice of its own.
 
-        Either nearly all that is spoken is much louder on one channel, or the channels have nothing
-        in common, as where two people who are recorded apart speak at once.
+        Either nearly all speech is much louder on one channel, or the channels have nothing in
+        common, as when two people who are recorded apart speak at once.
         """
         if not len(self.rows):
             return False

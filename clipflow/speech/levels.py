@@ -1,4 +1,4 @@
-"""The loudness of channels and of audio tracks, by which `speakers` says who says each word."""
+"""Measures the loudness of channels and audio tracks, by which `channels` assigns speakers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from clipflow.media.probe import probe_sound
 from clipflow.media.source import Source
 from clipflow.speech.channels import LEVELS_PER_SECOND, ChannelLevels
 
-# Samples a second and in a window by which two channels are compared: speech is mostly below
-# 4 kHz, and windows of 64 ms are long against the way of sound from one microphone to another.
+# Two channels are compared at this sample rate, in windows of so many samples: speech is mostly
+# below 4 kHz, and 64 ms are long compared with the delay from one microphone to another.
 _COMPARED_RATE, _COMPARED = 8_000, 512
 
 
@@ -37,7 +37,7 @@ class Track:
 def own_track(source: Source) -> Track:
     """The default audio track of a file that begins when the video does.
 
-    Raises MediaRefusedError where it has no sound, and what `source_errors` raises.
+    Raises MediaRefusedError if it has no sound, and what `source_errors` raises.
     """
     return Track(source, probe_sound(source).start)
 
@@ -45,7 +45,7 @@ def own_track(source: Source) -> Track:
 def track_levels(tracks: Sequence[Track]) -> ChannelLevels:
     """The loudness of each track; all tracks of one source are read in one pass.
 
-    Raises InvalidInputError where a source has no such track, and what `source_errors` raises.
+    Raises InvalidInputError if a source has no such track, and what `source_errors` raises.
     """
     meter = _Meter(len(tracks))
     for track in tracks:
@@ -62,7 +62,7 @@ def track_levels(tracks: Sequence[Track]) -> ChannelLevels:
 def _measured(
     source: Source, start: Fraction, columns: Mapping[int | None, int], count: int
 ) -> "_Meter":
-    """A meter of `count` columns; `columns` has that of each number of a track."""
+    """A meter of `count` columns; `columns` maps track numbers to columns."""
     meter = _Meter(count)
     with source.open(start, Fraction(LONGEST)) as container:
         streams = {}
@@ -133,14 +133,14 @@ class _Meter:
     def _grow(self, count: int) -> None:
         missing = count - len(self._samples)
         if missing > 0:
-            # An hour at a time: growing for each frame would copy everything each time.
+            # An hour at a time, as each time all is copied.
             more = max(missing, 3600 * LEVELS_PER_SECOND)
             self._energy = np.pad(self._energy, ((0, more), (0, 0)))
             self._samples = np.pad(self._samples, ((0, more), (0, 0)))
 
 
 class StereoMeter:
-    """Measures the loudness of two channels, and what they have in common."""
+    """Measures the loudness and the coherence of two channels."""
 
     def __init__(self) -> None:
         self._meter, self._coherence = _Meter(2), _Coherence()
@@ -159,15 +159,15 @@ class StereoMeter:
 
     @property
     def levels(self) -> ChannelLevels | None:
-        """None where there are not two channels."""
+        """The result; None if there are not two channels."""
         return self._meter.levels(self._coherence.value) if self._is_stereo else None
 
 
 class _Coherence:
     """The magnitude-squared coherence of two channels, by Welch's method.
 
-    It is 1 where one channel is the other, filtered, and 0 where they are independent; frequencies
-    count by their power.
+    It is 1 if one channel is a filtered copy of the other, and 0 if they are independent.
+    Frequencies count by their power.
     """
 
     def __init__(self) -> None:

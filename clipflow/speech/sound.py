@@ -1,14 +1,14 @@
-"""Sound on disk as recognisers take it: 16 kHz, mono, 16 bits little-endian, without a header."""
+"""Sound on disk in the recognisers' format: 16 kHz, mono, 16 bits little-endian, no header."""
 
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Samples a second: what both recognisers were trained on.
+# Samples a second: both recognisers were trained on it.
 RATE = 16_000
 SAMPLE_BYTES = 2
-# Samples over which loudness is taken: 30 ms, shorter than any pause.
+# Samples of a block whose loudness is measured: 30 ms, shorter than any pause.
 _BLOCK = RATE * 30 // 1000
 
 # Blocks over which loudness is averaged, 0.6 s: a pause, not the closure inside a "t".
@@ -19,14 +19,14 @@ Floats = NDArray[np.float32]
 
 
 def samples(path: Path) -> Samples:
-    """The samples at `path`, mapped: only what is looked at is in memory."""
+    """The samples at `path`, memory-mapped."""
     if path.stat().st_size < SAMPLE_BYTES:
         return np.zeros(0, np.int16)
     return np.memmap(path, "<i2", "r")
 
 
 def read_samples(path: Path, span: range) -> Samples:
-    """The samples `span` of the file at `path`, read: nothing of it stays mapped."""
+    """The samples `span` of the file at `path`, read into memory."""
     return np.fromfile(path, "<i2", len(span), offset=span.start * SAMPLE_BYTES)
 
 
@@ -35,7 +35,7 @@ def sample_count(path: Path) -> int:
 
 
 def floats(sound: Samples) -> Floats:
-    """The samples from -1 to 1."""
+    """The samples as floats from -1 to 1."""
     scaled = sound.astype(np.float32)
     scaled /= 32768
     return scaled
@@ -44,7 +44,7 @@ def floats(sound: Samples) -> Floats:
 def split_at_quiet(sound: Samples, first: int, last: int, longest: int, leeway: int) -> list[range]:
     """`first ≤ sample < last` in pieces of at most `longest` samples.
 
-    Each is cut at the quietest place of its last `leeway` samples, so hardly inside a word.
+    Each is cut at the quietest place of its last `leeway` samples, so rarely inside a word.
     """
     found = []
     while last - first > longest:

@@ -1,4 +1,4 @@
-"""What is said in a sound: the interface of a recogniser, and a transcript by the chosen one."""
+"""Transcription: the interface and the registry of recognisers, and the transcript of a sound."""
 
 import logging
 from collections import Counter
@@ -18,13 +18,13 @@ from clipflow.telemetry.progress import portion
 
 logger = logging.getLogger(__name__)
 
-# Samples of a window, which one step recognises, and the span at its end in which it may be cut:
-# ten minutes and one.
+# The longest window that one task recognises, and the span at its end in which it may be cut: ten
+# minutes and one minute, in samples.
 WINDOW, _LEEWAY = 10 * 60 * RATE, 60 * RATE
-# Samples by which a language is detected, which is as much as Whisper reads; how many excerpts
-# with speech decide, as a video may begin with another language's guest; and how many are tried.
+# Language detection: the samples of an excerpt, which is as much as Whisper reads; how many
+# excerpts with speech vote, as a video may begin in another language; how many are tried at most.
 _EXCERPT, _EXCERPTS, _MOST_TRIED = 30 * RATE, 5, 64
-# The sum of probabilities that ends the vote: two excerpts that leave no doubt.
+# The sum of probabilities that ends the vote early: two clear excerpts.
 _SURE = 1.8
 
 
@@ -32,7 +32,7 @@ class Recognizer(Protocol):
     """Recognises speech in sound that fits into memory. Used by several threads at once."""
 
     def detect_language(self, sound: Samples) -> tuple[str, float] | None:
-        """The language, as Whisper calls it, and how sure it is; None where no one speaks."""
+        """The language, as Whisper calls it, and its probability; None without speech."""
 
     def recognize(self, sound: Samples, language: str, threads: int = 1) -> list[Word]:
         """The words in the order they are said, with times in seconds from the first sample."""
@@ -40,11 +40,11 @@ class Recognizer(Protocol):
 
 @dataclass(frozen=True)
 class Registration:
-    """How a transcriber is made, and what has to be known of it before that.
+    """How a transcriber is created, and its properties that are needed before that.
 
     Attributes:
-        create: makes its recogniser of the settings and the number of threads that recognise at
-            once. Raises NotInstalledError where a package or a model is missing.
+        create: creates its recogniser from the settings and the number of threads that recognise
+            at once. Raises NotInstalledError if a package or a model is missing.
         model_settings: the fields of `Models` that name its models, each a name or a path. Their
             values and the content of the files are part of a transcript's fingerprint.
         is_distributed: whether windows may be transcribed on machines of the `media` pool, which
@@ -59,7 +59,7 @@ class Registration:
 # What CLIPFLOW_TRANSCRIBER may name.
 TRANSCRIBERS: Mapping[Transcriber, Registration] = {
     Transcriber.WHISPER: Registration(WhisperRecognizer, ("whisper_model",), is_distributed=True),
-    # The preparing machine has its packages and possibly a GPU.
+    # Only the machine that prepares the video has its packages, and possibly a GPU.
     Transcriber.WHISPERX: Registration(
         WhisperXRecognizer, ("whisper_model", "whisperx_align_model"), is_distributed=False
     ),
@@ -86,7 +86,7 @@ def shared_recognizer(models: Models) -> Recognizer:
 
 
 def release_recognizers() -> None:
-    """Frees the memory of the shared recogniser, which may be loaded again."""
+    """Free the memory of the shared recogniser; the next use loads it again."""
     with _lock:
         _shared.clear()
 
@@ -94,9 +94,9 @@ def release_recognizers() -> None:
 def transcribe(sound: Path, language: str | None, models: Models) -> Transcript:
     """The words in the file at `sound`, which `audio.extract` wrote.
 
-    `language` is a tag like `en` or `pt-BR`, None to have it detected. Without speech the
-    transcript is empty. Raises InvalidInputError for a language that the recogniser does not know,
-    NotInstalledError where a package or a model is missing.
+    `language` is a tag like `en` or `pt-BR`; if it is None, the language is detected. Without
+    speech the transcript is empty. Raises InvalidInputError for a language that the recogniser does
+    not know, NotInstalledError if a package or a model is missing.
     """
     code = requested_language(language)
     chosen = recognizer(models, cores())
@@ -121,7 +121,7 @@ def requested_language(tag: str | None) -> str | None:
 
 
 def separate_speakers(words: list[Word], sound: Path, models: Models) -> list[Word]:
-    """`words` with their speakers, where the settings enable diarization."""
+    """`words` with their speakers if the settings enable diarization, otherwise unchanged."""
     if not models.diarizes:
         return words
     return diarize(words, read_samples(sound, range(sample_count(sound))), models)
@@ -146,7 +146,7 @@ def recognize_window(
 
 
 def detect_language(recognizer: Recognizer, sound: Path) -> str | None:
-    """The language that most of the excerpts with speech are in; None where no one speaks."""
+    """The language of most excerpts with speech; None without speech."""
     votes: Counter[str] = Counter()
     counted = 0
     for excerpt in _excerpts(sample_count(sound)):
@@ -166,7 +166,7 @@ def detect_language(recognizer: Recognizer, sound: Path) -> str | None:
 
 
 def _excerpts(count: int) -> Iterator[range]:
-    """Excerpts of a sound of `count` samples, far apart first and then between those before."""
+    """Excerpts of a sound of `count` samples: far apart first, later ones between the earlier."""
     whole = max(1, -(-count // _EXCERPT))
     seen: set[int] = set()
     parts = 1

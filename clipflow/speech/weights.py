@@ -1,7 +1,7 @@
-"""A Whisper model's files: where they are looked for, and how they are loaded.
+"""Finds and loads the files of a Whisper model.
 
-In this order: a folder that the setting names; an installed package that carries the files; the
-model hub's cache; the hub itself, with progress in the log.
+They are searched in this order: a folder that the setting names; installed packages that contain
+the files; the model hub's cache; the hub itself, with progress in the log.
 """
 
 import hashlib
@@ -17,12 +17,11 @@ from clipflow.domain.errors import NotInstalledError, redact
 
 logger = logging.getLogger(__name__)
 
-# What an installed package may carry, by the name that a setting gives it: each file's SHA-256, as
-# the model hub publishes it for Systran/faster-whisper-base at revision
-# ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66, and the parts it is put together from, each a package
-# and a file in it. requirements-weights.lock says which packages these are. Their publishers are
-# unknown, so the files are data only: nothing of the packages is imported, and nothing is loaded
-# that has another hash.
+# The models that installed packages may contain, by the name in the setting: each file's SHA-256,
+# as the model hub publishes it for Systran/faster-whisper-base at revision
+# ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66, and the parts that it is joined from, each a package and
+# a file in it. requirements-weights.lock has these packages. Their publishers are unknown, so their
+# files are used as data only: no code of theirs is imported, and no file with another hash loaded.
 _PACKAGED = {
     "base": {
         "config.json": (
@@ -58,7 +57,7 @@ _DOWNLOAD = (
 
 @dataclass(frozen=True)
 class PackagedFile:
-    """A file of a model: its published SHA-256, and the parts it is put together from."""
+    """A file of a model: its published SHA-256, and the parts that it is joined from."""
 
     name: str
     published: str
@@ -73,16 +72,16 @@ class Weights:
     packaged: tuple[PackagedFile, ...] = ()
 
     def load(self, kind: Any, **options: Any) -> Any:
-        """A `faster_whisper.WhisperModel`, or a subclass of it, of these files.
+        """Load the files as `kind`, which is `faster_whisper.WhisperModel` or a subclass.
 
-        Raises NotInstalledError where they are no model that CTranslate2 can load, and where a
-        packaged file is not the published one.
+        Raises NotInstalledError if CTranslate2 cannot load them, or if a packaged file is not the
+        published one.
         """
         try:
             if not self.packaged:
                 return kind(self.name, **options)
-            # From memory instead of a file, CTranslate2 would need 290 MB more while it loads
-            # `base`, and 140 MB more afterwards.
+            # Loading from memory instead of files would take 290 MB more while `base` is loaded,
+            # and 140 MB more afterwards.
             with TemporaryDirectory(prefix="clipflow-weights-") as folder:
                 for file in self.packaged:
                     _join(file, Path(folder, file.name))
@@ -94,7 +93,7 @@ class Weights:
 def find_weights(name: str) -> Weights:
     """The files of the model `name`: a folder, a size, or a name on the model hub.
 
-    Raises NotInstalledError where they are not on this machine and the hub cannot be reached.
+    Raises NotInstalledError if they are not on this machine and the hub cannot be reached.
     """
     if Path(name).is_dir():
         return Weights(name)
@@ -103,7 +102,7 @@ def find_weights(name: str) -> Weights:
 
 
 def _from_packages(name: str) -> tuple[PackagedFile, ...]:
-    """The files of `name` that installed packages carry; none where one of them is missing."""
+    """The files of `name` in installed packages; none if one of them is missing."""
     found = []
     for file, (published, places) in _PACKAGED.get(name, {}).items():
         parts = [part for part in (_installed(*place) for place in places) if part]
@@ -145,7 +144,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 
 def _from_hub(name: str) -> str:
-    """The folder of the model `name` in the hub's cache, into which it is downloaded if need be."""
+    """The folder of the model `name` in the hub's cache, downloaded if it is missing there."""
     from faster_whisper.utils import _MODELS
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -164,7 +163,7 @@ def _from_hub(name: str) -> str:
         logger.info("Downloading the Whisper model %s from the hub", repository)
 
     class Progress(tqdm):  # type: ignore[misc]
-        """Logs how much is downloaded, in steps of ten percent."""
+        """Logs the download's progress in steps of ten percent."""
 
         logged = 0
 
@@ -182,7 +181,7 @@ def _from_hub(name: str) -> str:
     try:
         return str(snapshot_download(repository, allow_patterns=_FILES, tqdm_class=Progress))
     except LocalEntryNotFoundError:
-        # Its own text is a paragraph about the hub's settings.
+        # The error's own text is a paragraph about the hub's settings.
         reason = OSError("it is not on this machine, and the hub cannot be reached")
         raise _missing(name, reason) from None
     except (OSError, ValueError, RuntimeError) as error:

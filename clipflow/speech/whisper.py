@@ -1,4 +1,4 @@
-"""The default recogniser: Whisper on CTranslate2, through faster-whisper, without torch."""
+"""The default recogniser: Whisper on CTranslate2 by faster-whisper, without torch."""
 
 import ctypes
 from concurrent.futures import ThreadPoolExecutor
@@ -14,15 +14,15 @@ from clipflow.speech.sound import RATE, Samples, floats, split_evenly
 from clipflow.speech.weights import find_weights
 from clipflow.telemetry.progress import report
 
-# Samples that a thread recognises at once, and the span at their end in which they may be cut:
-# 2 min and 20 s. Memory grows with the length, and threads share short sounds better.
+# The longest piece that a thread recognises, and the span at its end in which it may be cut: 2 min
+# and 20 s, in samples. Memory grows with the length, and short pieces spread better over threads.
 _LONGEST, _LEEWAY = 120 * RATE, 20 * RATE
-# A pause this long is taken out before recognition, in milliseconds: Whisper invents words in it.
+# Pauses of this length are removed before recognition, because Whisper invents words in them.
 _VOICE_DETECTION = {"min_silence_duration_ms": 500}
-# Parameters of glibc's `mallopt`, from malloc.h, and bytes: no array of a model is larger.
+# Parameters of glibc's `mallopt`, from malloc.h, and the size in bytes of a model's largest array.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _LARGEST_ARRAY = 256 << 20
-# Tags that Whisper calls otherwise.
+# Language tags for which Whisper has another name.
 _CALLED = {"nb": "no", "fil": "tl", "jv": "jw"}
 
 
@@ -41,18 +41,19 @@ def whisper_language(tag: str) -> str:
 
 
 class WhisperRecognizer:
-    """Words of any language that Whisper knows; see `transcriber.Recognizer`.
+    """Recognises any language that Whisper knows; see `transcriber.Recognizer`.
 
-    Several threads do better with a sound each than with one together, which wait for each other:
-    as many as `workers` recognise at once.
+    Up to `workers` threads recognise at once, each a piece of its own, since threads that share a
+    piece wait for each other.
     """
 
     def __init__(self, models: Models, workers: int = 1) -> None:
-        # Imported here: a flow starts without it.
+        # Imported late, because most flows do not need it.
         import ctranslate2
         from faster_whisper import WhisperModel
 
-        # Encoding takes 200 MB and a third of the time, so half of the threads hardly wait for it.
+        # Encoding takes 200 MB and a third of the time: if half of the threads may encode at once,
+        # the others rarely wait.
         encoding = Semaphore(max(1, workers // 2))
 
         class Model(WhisperModel):  # type: ignore[misc]
@@ -68,14 +69,14 @@ class WhisperRecognizer:
         self._model = find_weights(self._name).load(
             Model,
             device="cuda" if has_gpu else "cpu",
-            # CPUs have no 16-bit floats to speak of; eight bits take a quarter of 32's memory.
+            # Most CPUs cannot compute in 16-bit floats; 8 bits take a quarter of 32 bits' memory.
             compute_type="float16" if has_gpu else "int8",
             cpu_threads=1,
             num_workers=workers,
         )
 
     def detect_language(self, sound: Samples) -> tuple[str, float] | None:
-        """The language and how sure it is; None where no one speaks in `sound`."""
+        """See `Recognizer`."""
         if not self._model.model.is_multilingual:
             return "en", 1.0
         from faster_whisper.vad import VadOptions, get_speech_timestamps
@@ -87,7 +88,7 @@ class WhisperRecognizer:
         return str(code), float(probability)
 
     def recognize(self, sound: Samples, language: str, threads: int = 1) -> list[Word]:
-        """See `Recognizer`. Raises InvalidInputError where the model knows no such language."""
+        """See `Recognizer`. Raises InvalidInputError if the model does not know the language."""
         if language != "en" and not self._model.model.is_multilingual:
             raise InvalidInputError(
                 f"The Whisper model {self._name} knows English only, not {language!r}.",
@@ -97,7 +98,7 @@ class WhisperRecognizer:
             return []
         progress = _Progress(len(sound) / RATE)
         with ThreadPoolExecutor(threads) as pool:
-            # Each in a context of its own, so that its progress is reported as this thread's.
+            # In a copy of this thread's context, so that progress is reported as this thread's.
             found = [
                 pool.submit(copy_context().run, self._recognize, sound, piece, language, progress)
                 for piece in split_evenly(sound, _LONGEST, _LEEWAY)
@@ -129,11 +130,11 @@ class WhisperRecognizer:
 
 
 def _reuse_freed_memory() -> None:
-    """Has glibc keep freed arrays for the next ones, where it is the C library.
+    """Make glibc, if it is the C library, reuse freed arrays instead of returning them.
 
-    A step of the decoder frees arrays and allocates others of nearly the same sizes. Pages that are
-    new from the system each time cost as much CPU time as the arithmetic. All threads share one
-    heap, as each heap keeps the most that it ever used.
+    A step of the decoder frees arrays and allocates others of nearly the same sizes. Getting new
+    pages from the system each time costs as much CPU time as the arithmetic. All threads share one
+    heap, because each heap keeps the most that it ever used.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
@@ -143,14 +144,14 @@ def _reuse_freed_memory() -> None:
 
 
 def _return_freed_memory() -> None:
-    """Gives back to the system what `_reuse_freed_memory` keeps, so that it does not add up."""
+    """Return the memory to the system that glibc keeps because of `_reuse_freed_memory`."""
     library = ctypes.CDLL(None)
     if hasattr(library, "malloc_trim"):
         library.malloc_trim(0)
 
 
 class _Progress:
-    """Seconds recognised of `seconds`, added up over threads."""
+    """Reports the seconds that all threads together have recognised, of `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self._done, self._lock = seconds, 0.0, Lock()

@@ -1,7 +1,7 @@
 """The recogniser of the extra `whisperx`: batches for a GPU, word times by alignment, speakers.
 
-An image without a network must hold the Whisper model, the alignment models of its languages, and,
-where speakers are distinguished, the diarization model. The voice detector is in the package.
+An image without a network must contain the Whisper model, the alignment models of its languages
+and, for diarization, the diarization model. The voice detector is in the package.
 """
 
 import logging
@@ -23,27 +23,27 @@ from clipflow.speech.sound import RATE, Floats, Samples, floats
 from clipflow.speech.weights import find_weights
 from clipflow.telemetry.progress import report
 
-# WhisperX and torch are imported where they are used: they take seconds, and are an extra.
+# WhisperX and torch are imported in functions: the import takes seconds, and they are an extra.
 logger = logging.getLogger(__name__)
-# Samples below which the voice detector has nothing to look at.
+# The voice detector needs at least so many samples.
 _LEAST = RATE
 # Utterances decoded at once: what WhisperX's own command takes, and half of it without a GPU.
 _BATCH = {"cuda": 8, "cpu": 4}
 _DIARIZATION = "pyannote/speaker-diarization-community-1"
 _FETCHED = "With a network it is fetched when first used; without one, "
-# What NLTK reads of a sentence splitter; empty files make one that was never trained.
+# The files of NLTK's sentence splitter; if they are empty, it is an untrained one.
 _SPLITTER = ("collocations.tab", "sent_starters.txt", "abbrev_types.txt", "ortho_context.tab")
 
 
 class AlignmentModel(NamedTuple):
-    """A model that finds the characters of a text in the sound, and what WhisperX knows of it."""
+    """A model that finds the characters of a text in the sound, with WhisperX's metadata."""
 
     model: Any
     metadata: dict[str, Any]
 
 
 def require() -> None:
-    """Raises NotInstalledError where the extra `whisperx` is not installed."""
+    """Raise NotInstalledError if the extra `whisperx` is not installed."""
     if find_spec("whisperx") is None:
         raise NotInstalledError(
             "WhisperX is not installed.",
@@ -52,9 +52,9 @@ def require() -> None:
 
 
 class WhisperXRecognizer:
-    """Words of any language that Whisper knows; see `transcriber.Recognizer`.
+    """Recognises any language that Whisper knows; see `transcriber.Recognizer`.
 
-    It recognises one sound at a time, in batches, with as many threads as `workers`.
+    It recognises one sound at a time, in batches, with `workers` threads.
     """
 
     def __init__(self, models: Models, workers: int = 1) -> None:
@@ -65,7 +65,7 @@ class WhisperXRecognizer:
         _keep_quiet()
         self._models, self._lock = models, Lock()
         self._aligners: dict[str, AlignmentModel | None] = {}
-        # CPUs have no 16-bit floats to speak of; eight bits take a quarter of 32's memory.
+        # Most CPUs cannot compute in 16-bit floats; 8 bits take a quarter of 32 bits' memory.
         compute_type = "float16" if device() == "cuda" else "int8"
         model = find_weights(models.whisper_model).load(
             WhisperModel, device=device(), compute_type=compute_type, cpu_threads=workers
@@ -75,7 +75,7 @@ class WhisperXRecognizer:
                 models.whisper_model,
                 device(),
                 compute_type=compute_type,
-                # Its weights are in the package; the other method's are fetched.
+                # Its weights are in the package; those of the other method are downloaded.
                 vad_method="pyannote",
                 threads=workers,
                 model=model,
@@ -85,14 +85,14 @@ class WhisperXRecognizer:
             raise _missing("voice detector", error, "install WhisperX again.") from None
 
     def detect_language(self, sound: Samples) -> tuple[str, float] | None:
-        """See `Recognizer`: it does not say how sure it is."""
+        """See `Recognizer`. WhisperX gives no probability, so it is 1."""
         if not self._pipeline.model.model.is_multilingual:
             return "en", 1.0
         with self._lock:
             return str(self._pipeline.detect_language(_padded(sound))), 1.0
 
     def recognize(self, sound: Samples, language: str, threads: int = 1) -> list[Word]:
-        """See `Recognizer`. Raises InvalidInputError where the model knows no such language."""
+        """See `Recognizer`. Raises InvalidInputError if the model does not know the language."""
         if language != "en" and not self._pipeline.model.model.is_multilingual:
             raise InvalidInputError(
                 f"The Whisper model {self._models.whisper_model} knows English only, not"
@@ -117,16 +117,16 @@ class WhisperXRecognizer:
 
 
 def device() -> str:
-    """`cuda` where there is a GPU that torch can use, else `cpu`."""
+    """`cuda` if there is a GPU that torch can use, otherwise `cpu`."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def load_alignment_model(language: str, models: Models) -> AlignmentModel | None:
-    """The alignment model for `language`; None, logged, where there is none for it.
+    """The alignment model for `language`; None, with a warning, if there is none for it.
 
-    Raises NotInstalledError where there is one but it cannot be loaded.
+    Raises NotInstalledError if there is one but it cannot be loaded.
     """
     from whisperx.alignment import (
         DEFAULT_ALIGN_MODELS_HF,
@@ -155,8 +155,7 @@ def align_segment(
 ) -> list[Word]:
     """Every word of `segment` (`text`, `start`, `end` in seconds of `sound`), in its order.
 
-    Where the alignment finds no time for a word, or there is none, words share the time that
-    their neighbours or the segment leave.
+    Words for which the alignment finds no time share what their neighbours or the segment leave.
     """
     text, start, end = segment["text"], float(segment["start"]), float(segment["end"])
     found = _align(segment, sound, model) if model and text.strip() else []
@@ -169,8 +168,7 @@ def align_segment(
 def _align(segment: dict[str, Any], sound: Floats, model: AlignmentModel) -> list[PartialWord]:
     import whisperx
 
-    # One segment at a time, as WhisperX does itself, so that its words are known by what they
-    # answer.
+    # One segment at a time, so that the words of the result are known to be this segment's.
     with _untrained_splitter(model.metadata["language"]):
         result = whisperx.align([segment], model.model, model.metadata, sound, device())
     return [
@@ -188,9 +186,10 @@ def _number(word: dict[str, Any], of: str) -> float | None:
 
 @contextmanager
 def _untrained_splitter(language: str) -> Iterator[None]:
-    """NLTK finds a sentence splitter, which WhisperX would download.
+    """Provide NLTK with a sentence splitter, so that WhisperX does not download one.
 
-    WhisperX splits what is aligned into sentences, which are joined again here: any will do.
+    WhisperX splits aligned text into sentences, which are joined again here, so any splitter
+    serves.
     """
     import nltk
     from whisperx.utils import PUNKT_LANGUAGES
@@ -210,8 +209,8 @@ def _untrained_splitter(language: str) -> Iterator[None]:
 def diarize(words: Sequence[Word], sound: Samples, models: Models) -> list[Word]:
     """`words` with the speakers that WhisperX's diarization finds in the whole `sound`.
 
-    For it all of the sound is in memory: 230 MB an hour. Raises NotInstalledError where the extra
-    or the model is missing.
+    It holds the whole sound in memory: 230 MB an hour. Raises NotInstalledError if the extra or
+    the model is missing.
     """
     require()
     return assign_speakers(words, _diarizer(models)(_padded(sound)))
@@ -245,7 +244,7 @@ def _diarizer(models: Models) -> Any:
     try:
         return DiarizationPipeline(_DIARIZATION, token=_token(models), device=device())
     except (OSError, ValueError, RuntimeError, AttributeError) as error:
-        # An AttributeError: pyannote gives None where the terms were not accepted.
+        # An AttributeError means that the terms were not accepted: pyannote then returns None.
         remedy = (
             f"Accept its terms at https://huggingface.co/{_DIARIZATION}; {_FETCHED[0].lower()}"
             f"{_FETCHED[1:]}copy it into Hugging Face's cache, or unset HF_TOKEN to do without."
@@ -264,7 +263,7 @@ def _token(models: Models) -> str | None:
 
 
 def _keep_quiet() -> None:
-    """Turns pyannote's telemetry off, which else reports each use to its makers."""
+    """Turn off pyannote's telemetry, which reports each use to its publisher."""
     from pyannote.audio.telemetry import set_telemetry_metrics
 
     set_telemetry_metrics(False)

@@ -114,7 +114,7 @@ class ReviewPage {
     return this.setField("decision", now === decision ? undefined : decision);
   }
 
-  /** Move the beginning ("first") or the end ("last") to a word, and let it be heard. */
+  /** Move the beginning ("first") or the end ("last") to a word, and play it. */
   async move(edge, number) {
     const { words } = this.state;
     const span = { first: this.span.first, last: this.span.last, [edge]: number };
@@ -163,7 +163,7 @@ class ReviewPage {
       case "end":
         return this.move("last", number);
       case "play":
-        return this.player.hear(start);
+        return this.player.playRange(start);
       default:
         return undefined;
     }

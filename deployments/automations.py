@@ -13,7 +13,8 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.states import Crashed
 
 from clipflow.domain.shorts import FailedState
-from tasks.children import EXTRACT, LAUNCH_TIMEOUT, PREPARE, RENDER, TRANSCRIBE
+from tasks.child_requests import EXTRACT, PREPARE, RENDER, TRANSCRIBE
+from tasks.children import LAUNCH_TIMEOUT
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS
 from tasks.recovery import Reconciled
 

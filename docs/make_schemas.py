@@ -1,8 +1,8 @@
-"""Write `schemas/`: a JSON Schema of each document that people write.
+"""Write the JSON Schemas of documents that people write, and of events that clipflow sends.
 
     python -m docs.make_schemas
 
-After a change of a document's class, run this; a test fails until then.
+After a change of one of their classes, run this; a test fails until then.
 """
 
 import json
@@ -11,18 +11,32 @@ from pathlib import Path
 from typing import Any
 
 from clipflow.domain.edits import Edits
+from clipflow.domain.result_events import DETAILS, DetailType
 
-FOLDER = Path(__file__).parent / "schemas"
+ROOT = Path(__file__).parent.parent
+FOLDERS = ("docs/schemas", "infra/events")
 
 
 def schemas() -> Mapping[str, str]:
-    """The text of each file of the folder, by its name."""
-    return {"edits.schema.json": _text(Edits.model_json_schema(by_alias=True), "edits.json")}
+    """The text of each file, by its path from the root of the repository."""
+    edits = Edits.model_json_schema(by_alias=True)
+    events = {
+        event_schema(detail_type): _text(
+            detail.model_json_schema(mode="serialization"), detail_type
+        )
+        for detail_type, detail in DETAILS.items()
+    }
+    return {"docs/schemas/edits.schema.json": _text(edits, "edits.json"), **events}
+
+
+def event_schema(detail_type: DetailType) -> str:
+    """The path of an event's schema."""
+    return f"infra/events/{detail_type.lower().replace(' ', '-')}.json"
 
 
 def _text(schema: dict[str, Any], title: str) -> str:
     dialect = "https://json-schema.org/draft/2020-12/schema"
-    for definition in schema["$defs"].values():
+    for definition in schema.get("$defs", {}).values():
         if "enum" in definition:
             # Written for those who read the class, not for those who write the document.
             definition.pop("description", None)
@@ -30,6 +44,5 @@ def _text(schema: dict[str, Any], title: str) -> str:
 
 
 if __name__ == "__main__":
-    FOLDER.mkdir(exist_ok=True)
-    for name, text in schemas().items():
-        (FOLDER / name).write_text(text)
+    for path, text in schemas().items():
+        (ROOT / path).write_text(text)

@@ -8,7 +8,7 @@ from pydantic import Field
 from clipflow.domain.keys import ClipKeys
 from clipflow.domain.model import Identifier
 from clipflow.machine import cores
-from tasks.children import cut_of_child
+from tasks.child_requests import cut_of_child
 from tasks.clips import extract_segment as extract
 from tasks.recovery import cancel_if_orphaned
 

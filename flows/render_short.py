@@ -9,7 +9,7 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
 from clipflow.machine import cores
 from clipflow.settings import settings
-from tasks.children import render_of_child
+from tasks.child_requests import render_of_child
 from tasks.recovery import cancel_if_orphaned
 from tasks.shorts import render_short as render
 

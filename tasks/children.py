@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Event, Lock
 from typing import Any, cast
@@ -30,43 +29,40 @@ from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
 from prefect.states import Cancelling, Crashed
-from pydantic import TypeAdapter
 
-from clipflow.domain.clips import ExtractInput, ExtractOutput
-from clipflow.domain.edits import View
+from clipflow.domain.clips import ExtractOutput
 from clipflow.domain.errors import (
     ClipflowError,
     MachineLostError,
     MediaInterruptedError,
     StoppedError,
 )
-from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
-from clipflow.domain.shorts import Moment, Short, ShortsConfig
+from clipflow.domain.keys import RecordKeys, ShortsKeys
+from clipflow.domain.shorts import Moment, Short
 from clipflow.jobs.clips import Cut, extract
-from clipflow.jobs.fingerprints import fingerprint
 from clipflow.jobs.render import Render, stored_short
-from clipflow.jobs.segment import SegmentPlan, is_made_from
+from clipflow.jobs.segment import is_made_from
 from clipflow.jobs.shorts import read_moments
 from clipflow.jobs.transcription import SpeechWindow, is_transcribed
 from clipflow.settings import this_machine
 from clipflow.storage.objects import object_store, shorts_store
 from clipflow.storage.records import record_store
+from tasks.child_requests import (
+    Child,
+    extract_child,
+    prepare_child,
+    record_tag,
+    render_child,
+    transcribe_child,
+)
 from tasks.flow_runs import error_of, tags_of
 from tasks.retries import CHILD, MEDIA
-
-EXTRACT = "extract-segment/clipflow"
-RENDER = "render-short/clipflow"
-PREPARE = "prepare-video/clipflow"
-TRANSCRIBE = "transcribe-window/clipflow"
 
 POLL_SECONDS = 1.0
 # An autoscaling group may take many minutes to bring up an instance. A run that waits for longer
 # has lost its launch.
 LAUNCH_TIMEOUT = timedelta(minutes=30)
 ACTIVE_STATES = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED]
-
-_plans = TypeAdapter(SegmentPlan)
-_windows = TypeAdapter(SpeechWindow)
 
 
 async def should_retry_remote(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -114,9 +110,7 @@ def render_remote(request: Render, force: bool) -> Short:
 def prepare_remote(keys: ShortsKeys, force: bool) -> list[Moment]:
     """Store a video's transcript, moments and segments, on another machine; the moments, best
     first."""
-    parameters = {"user_id": keys.user_id, "video_id": keys.video_id, "force": force}
-    part = f"prepare{_forced_suffix(force)}"
-    run_child(Child(PREPARE, f"prepare {keys.video_id}", keys, part, force, parameters))
+    run_child(prepare_child(keys, force))
     return read_moments(keys, shorts_store())
 
 
@@ -131,133 +125,6 @@ def transcribe_remote(window: SpeechWindow, force: bool) -> None:
             f"Window {window.label} of {window.keys.label} was transcribed, but its words are not"
             " stored."
         )
-
-
-@dataclass(frozen=True)
-class Child:
-    """One part of the work on `record`, which a separate flow run does.
-
-    Attributes:
-        deployment: `flow/deployment`.
-        name: the run's name in the UI.
-        part: identifies the part and its inputs; equal for equal work.
-        once: whether a completed run of this part is never repeated.
-        parameters: the flow's parameters as JSON.
-    """
-
-    deployment: str
-    name: str
-    record: RecordKeys
-    part: str
-    once: bool
-    parameters: dict[str, Any]
-
-    @property
-    def tag(self) -> str:
-        """The tag of every run of this part."""
-        return f"{record_tag(self.record)}/{self.part}"
-
-
-def record_tag(record: RecordKeys) -> str:
-    """The tag of every child run of the record, whichever run started it."""
-    return "/".join(record.record.values())
-
-
-def extract_child(cut: Cut, force: bool) -> Child:
-    """The child run that cuts a segment, with the plan of the clip's run.
-
-    The plan is passed as a parameter, because a new plan could have a different format: the source
-    may be replaced meanwhile, and the format depends on all sources of the clip.
-    """
-    request = cut.request
-    keys = ClipKeys(request.tenant_id, request.episode_id, request.clip_id)
-    return Child(
-        deployment=EXTRACT,
-        name=f"{request.clip_id} {cut.label}",
-        record=keys,
-        part=f"segment-{request.index}-{cut.plan.fingerprint}{_forced_suffix(force)}",
-        once=force,
-        parameters={
-            **request.model_dump(mode="json", by_alias=False, exclude={"segment"}),
-            "segment": request.segment.model_dump(mode="json", exclude_none=True),
-            "plan": _plans.dump_python(cut.plan, mode="json"),
-            "force": force,
-        },
-    )
-
-
-def cut_of_child(request: dict[str, Any], plan: dict[str, Any]) -> Cut:
-    """The cut that `extract_child` has put into the child's parameters."""
-    return Cut(ExtractInput.model_validate(request), _plans.validate_python(plan))
-
-
-def render_child(request: Render, force: bool) -> Child:
-    """The run that renders a short."""
-    config = request.config.model_dump(mode="json")
-    moment = request.moment.model_dump(mode="json", exclude_none=True)
-    views = [view.model_dump(mode="json", exclude_none=True) for view in request.views]
-    made_from = fingerprint([config, moment, views])
-    return Child(
-        deployment=RENDER,
-        name=f"{request.keys.video_id} {request.label}",
-        record=request.keys,
-        part=f"short-{request.number}-{made_from}{_forced_suffix(force)}",
-        once=force,
-        parameters={
-            "user_id": request.keys.user_id,
-            "video_id": request.keys.video_id,
-            "config": config,
-            "number": request.number,
-            "moment": moment,
-            "views": views,
-            "force": force,
-        },
-    )
-
-
-def render_of_child(
-    keys: ShortsKeys,
-    config: dict[str, Any],
-    number: int,
-    moment: dict[str, Any],
-    views: list[dict[str, Any]],
-) -> Render:
-    """The short that `render_child` has put into the child's parameters. Raises
-    InvalidInputError."""
-    return Render(
-        keys,
-        ShortsConfig.read(config, "the config"),
-        number,
-        Moment.read(moment, f"moment {number}"),
-        tuple(View.read(view, "a view") for view in views),
-    )
-
-
-def transcribe_child(window: SpeechWindow, force: bool) -> Child:
-    """The run that transcribes a window of a video's sound."""
-    return Child(
-        deployment=TRANSCRIBE,
-        name=f"{window.keys.video_id} window {window.label}",
-        record=window.keys,
-        part=f"window-{window.number}-{window.made_from}{_forced_suffix(force)}",
-        once=force,
-        parameters={
-            "user_id": window.keys.user_id,
-            "video_id": window.keys.video_id,
-            "window": _windows.dump_python(window, mode="json", exclude={"keys"}),
-            "force": force,
-        },
-    )
-
-
-def window_of_child(keys: ShortsKeys, window: dict[str, Any]) -> SpeechWindow:
-    """The window that `transcribe_child` has put into the child's parameters."""
-    return _windows.validate_python({**window, "keys": keys})
-
-
-def _forced_suffix(force: bool) -> str:
-    """With `force`, a run makes each part again, but only once, even if the run is restarted."""
-    return f"-forced-by-{runtime.flow_run.get_id()}" if force else ""
 
 
 class ChildRunGroup:

@@ -208,9 +208,3 @@ def _entry(detail_type: DetailType, **fields: Any) -> OutboxEntry:
     detail = DETAILS[detail_type](**fields)
     text = detail.model_dump_json(exclude_none=True)
     return OutboxEntry(detail_type=detail_type, detail=text)
-
-
-def schema(detail_type: DetailType) -> dict[str, Any]:
-    """The JSON Schema of an event's detail."""
-    named = DETAILS[detail_type].model_json_schema(mode="serialization")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **named}

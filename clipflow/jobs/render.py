@@ -99,8 +99,8 @@ def render(
     key, moment = job.keys.short(job.number), job.moment
     video = find_source([job.keys.original], objects)
     below = _background(job.config, objects)
-    heard = read_transcript(job.keys, objects)
-    shown = corrected(heard, read_edits(job.keys, objects)).transcript
+    transcript = read_transcript(job.keys, objects)
+    shown = corrected(transcript, read_edits(job.keys, objects)).transcript
     spoken = shown.within(float(moment.start), float(moment.end))
     made_from = fingerprints.of_short(
         video, below, moment, spoken.words, job.config, models, job.views
@@ -115,7 +115,7 @@ def render(
     with span("render") as work, work_folder(machine.scratch, _needed(job)) as scratch:
         path = scratch / "short.mp4"
         with portion(0, _GATHERED):
-            recognized = heard.within(float(moment.start), float(moment.end))
+            recognized = transcript.within(float(moment.start), float(moment.end))
             sources = _Sources(video, below, objects, force)
             made_of = _gather(job, sources, recognized, spoken, models, scratch)
         with encoder_slot(machine), portion(_GATHERED, 1):

@@ -25,7 +25,8 @@ from clipflow.media.hls import LARGEST_PLAYLIST_BYTES, Playlist, parse_playlist,
 from clipflow.media.output_format import OutputFormat
 from clipflow.media.probe import Probe
 from clipflow.media.smart_cut import smart_cut
-from clipflow.media.source import PLAYLIST, FileSource, PlaylistSource, Source
+from clipflow.media.source import FileSource, PlaylistSource, Source
+from clipflow.media.source_errors import PLAYLIST
 from clipflow.media.window import Span
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.logging import SEGMENT_MADE, emit_metric

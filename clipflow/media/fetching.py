@@ -22,14 +22,11 @@ from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.media.audio_streams import audio_stream
 from clipflow.media.h264 import FieldPairs
 from clipflow.media.isolation import isolated
-from clipflow.media.probe import (
-    CLOCK_TOLERANCE,
-    Probe,
-    several_recordings,
-    video_stream,
-)
+from clipflow.media.joined_files import CLOCK_TOLERANCE, several_recordings
+from clipflow.media.probe import Probe, video_stream
 from clipflow.media.soundtrack import Soundtrack
-from clipflow.media.source import PlaylistSource, Source, source_errors, unwrapped
+from clipflow.media.source import PlaylistSource, Source, unwrapped
+from clipflow.media.source_errors import source_errors
 from clipflow.media.window import (
     Span,
     Window,

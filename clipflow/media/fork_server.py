@@ -25,7 +25,7 @@ from threading import Lock
 from typing import Any, NoReturn
 
 from clipflow.media.ranges import BLOCK_CACHE
-from clipflow.media.source import source_errors
+from clipflow.media.source_errors import source_errors
 from clipflow.telemetry.progress import reporting_to
 
 # The exit code of a process, as `os.waitstatus_to_exitcode` gives it.

@@ -107,7 +107,7 @@ class _Pickler(pickle.Pickler):
 
 
 def _served(connection: Connection, callables: list[Callable[..., Any]]) -> Returned:
-    """What the process returns; until then, it gets what it asks for.
+    """What the process returns. Until then, its requests are answered.
 
     What a callable raises is raised, and ends the call.
     """

@@ -1,11 +1,17 @@
-"""Files that were concatenated byte by byte, of formats whose readers stop after the first one.
+"""Files that were concatenated byte by byte, which are refused rather than read in part.
 
 MP4, MOV, WAV and AVI have one header for the whole file, so what follows the first file is ignored
 by libavformat without an error. In other formats the clock of the packets starts again.
 """
 
 from collections.abc import Callable
+from fractions import Fraction
+from itertools import islice
 
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from clipflow.domain.errors import MediaRefusedError
 from clipflow.media.source import FileSource, LocalSource, Source
 
 # Returns the bytes from the first to before the second position, fewer at the end of the file.
@@ -18,6 +24,49 @@ _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid"
 _RIFF_HEADER = 12
 # A file has a few boxes or chunks of RIFF; an AVI has one for each gigabyte.
 _MOST = 1000
+
+
+# Formats whose files still play after they are concatenated byte by byte, and the positions, as
+# parts of the file's size, at which the clock is checked. The last recording may be short, so the
+# end is checked too.
+STREAM_FORMATS = ("mpegts", "mpeg")
+_CHECKED_POSITIONS = (*(Fraction(place, 8) for place in range(1, 8)), Fraction(1))
+# Bytes at the end of a file that contain the start of at least one picture.
+_LAST_BYTES = 1 << 18
+# Packets that are searched for one with a time.
+_MAX_PACKETS = 3000
+# Seconds by which times may go back within one recording, because the container rounds them.
+CLOCK_TOLERANCE = 1
+
+
+def several_recordings(
+    name: str, evidence: str = "its timestamps start again"
+) -> MediaRefusedError:
+    """The error for a file that is several files, by default one whose clock restarts within it."""
+    return MediaRefusedError(
+        f"{name} contains several joined recordings: {evidence}.",
+        "Join them with ffmpeg's concat demuxer, which gives them one clock.",
+    )
+
+
+def check_clock(container: InputContainer, picture: VideoStream, source: FileSource) -> None:
+    """Raises MediaRefusedError if the file consists of several recordings with separate clocks.
+
+    A player shows the recordings one after another, but the same time then occurs in several of
+    them, and libavformat reports the duration of one as that of the file.
+    """
+    latest: int | None = None
+    for place in _CHECKED_POSITIONS:
+        offset = min(int(place * source.size), source.size - _LAST_BYTES)
+        if offset <= 0:
+            continue
+        container.seek(offset, unsupported_byte_offset=True)
+        found = (p.dts for p in islice(container.demux(picture), _MAX_PACKETS) if p.dts is not None)
+        if (dts := next(found, None)) is None or picture.time_base is None:
+            continue
+        if latest is not None and (latest - dts) * picture.time_base > CLOCK_TOLERANCE:
+            raise several_recordings(source.name)
+        latest = dts
 
 
 def has_second_header(source: Source) -> bool:

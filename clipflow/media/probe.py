@@ -23,8 +23,10 @@ from clipflow.media.audio_streams import (
 )
 from clipflow.media.h264 import ParameterSets, parameter_sets
 from clipflow.media.isolation import isolated
+from clipflow.media.joined_files import STREAM_FORMATS, check_clock
 from clipflow.media.orientation import display_matrix, orientation
-from clipflow.media.source import FileSource, PlaylistSource, Source, source_errors, stream_start
+from clipflow.media.source import FileSource, PlaylistSource, Source, stream_start
+from clipflow.media.source_errors import source_errors
 
 # Packets that are searched for the first frame: a group of pictures is shorter.
 _MAX_PACKETS = 3000
@@ -230,8 +232,8 @@ def _probe_source(source: Source, track: AudioTrack | None) -> Probe:
             interlaced=_may_be_interlaced(frame, picture) or bool(_field_order(frame, picture)),
             field_order=_field_order(frame, picture),
         )
-        if container.format.name in _STREAM_FORMATS and isinstance(source, FileSource):
-            _check_clock(container, picture, source)
+        if container.format.name in STREAM_FORMATS and isinstance(source, FileSource):
+            check_clock(container, picture, source)
         return probe
 
 
@@ -284,47 +286,6 @@ def _probe_sound(source: Source, track: AudioTrack | None) -> SoundProbe:
         is_estimated = container.format.name in _RAW_FORMATS
         number = number_of(container, audio)
         return SoundProbe(source.name, start, duration, is_estimated, number)
-
-
-# Formats whose files still play after they are concatenated byte by byte, and the positions, as
-# parts of the file's size, at which the clock is checked. The last recording may be short, so the
-# end is checked too.
-_STREAM_FORMATS = ("mpegts", "mpeg")
-_CHECKED_POSITIONS = (*(Fraction(place, 8) for place in range(1, 8)), Fraction(1))
-# Bytes at the end of a file that contain the start of at least one picture.
-_LAST_BYTES = 1 << 18
-# Seconds by which times may go back within one recording, because the container rounds them.
-CLOCK_TOLERANCE = 1
-
-
-def several_recordings(
-    name: str, evidence: str = "its timestamps start again"
-) -> MediaRefusedError:
-    """The error for a file that is several files, by default one whose clock restarts within it."""
-    return MediaRefusedError(
-        f"{name} contains several joined recordings: {evidence}.",
-        "Join them with ffmpeg's concat demuxer, which gives them one clock.",
-    )
-
-
-def _check_clock(container: InputContainer, picture: VideoStream, source: FileSource) -> None:
-    """Raises MediaRefusedError if the file consists of several recordings with separate clocks.
-
-    A player shows the recordings one after another, but the same time then occurs in several of
-    them, and libavformat reports the duration of one as that of the file.
-    """
-    latest: int | None = None
-    for place in _CHECKED_POSITIONS:
-        offset = min(int(place * source.size), source.size - _LAST_BYTES)
-        if offset <= 0:
-            continue
-        container.seek(offset, unsupported_byte_offset=True)
-        found = (p.dts for p in islice(container.demux(picture), _MAX_PACKETS) if p.dts is not None)
-        if (dts := next(found, None)) is None or picture.time_base is None:
-            continue
-        if latest is not None and (latest - dts) * picture.time_base > CLOCK_TOLERANCE:
-            raise several_recordings(source.name)
-        latest = dts
 
 
 def _displayed_size(
@@ -383,14 +344,15 @@ def _may_be_interlaced(frame: VideoFrame, picture: VideoStream) -> bool:
     return not all(sequence.progressive for sequence in sequences)
 
 
-# Which field is shown first, by libavcodec's AVFieldOrder.
-_FIELD_ORDERS = {2: "tff", 3: "bff", 4: "bff", 5: "tff"}
+# Which field is shown first, by libavcodec's AVFieldOrder. Its description of the last two is the
+# other way round, but ffmpeg writes them so, and libavcodec's decoder of raw pictures reads so.
+_FIELD_ORDERS = {2: "tff", 3: "bff", 4: "tff", 5: "bff"}
 
 
 def _field_order(frame: VideoFrame, picture: VideoStream) -> str:
     """The field that the container declares as the first, where the packets do not; else empty.
 
-    An encoder that was not told that its pictures are interlaced flags them as progressive, and
+    An encoder without the setting for interlaced pictures flags them as progressive, and
     codecs for editing often have no flag at all.
     """
     # A frame of HEVC is one field where it is interlaced.

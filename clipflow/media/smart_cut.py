@@ -30,7 +30,7 @@ from clipflow.media.isolation import isolated
 from clipflow.media.mux import PacketRun, encoded_run, to_ticks, write_segment
 from clipflow.media.output_format import OutputFormat
 from clipflow.media.probe import Probe
-from clipflow.media.source import source_errors
+from clipflow.media.source_errors import source_errors
 from clipflow.media.window import Window, sub_window, video_packets
 
 logger = logging.getLogger(__name__)

@@ -26,8 +26,8 @@ from clipflow.domain.errors import MediaRefusedError
 from clipflow.machine import LARGEST_PICTURE
 from clipflow.reframe.faces import Face, FaceDetector, Pixels
 
-# Pixels: the picture's longer side where cuts are detected, and where faces are. A picture whose
-# faces are large is made smaller, in steps: they keep the size that aligned faces have.
+# The longer side in pixels of pictures in which cuts and faces are detected. For large faces,
+# smaller pictures are used, in which the faces still have the size of aligned ones.
 _CUT_SIDE, _FACE_SIDE, _LEAST_FACE_SIDE, _SIDE_STEP, _LARGE_FACE = 192, 480, 320, 64, 56
 # Seconds between two samples, on average; where several mouths are compared, less: so much for two
 # faces, and so much more for each further one, since each takes time to measure.
@@ -39,13 +39,14 @@ _LONGEST_INTERVAL = 0.25
 _WIDEST, _GAP = 0.15, 0.2
 # What a decoder may leave out, from most to nothing.
 _SKIPPING = ("BIDIR", "NONREF", "DEFAULT")
-# Seconds: two times that are nearer are one.
+# Times that differ by fewer seconds are taken as equal.
 _SAME_TIME = 1e-6
-# More faces than these, the largest ones, are a crowd.
+# The largest faces that are kept of a crowd.
 _MOST_FACES = 8
-# Seconds: shots between two cuts are not shorter, and a flash is not longer.
+# The shortest shot and the longest flash, in seconds.
 _SHORTEST_SHOT, _LONGEST_FLASH = 0.4, 0.201
-# Of 255: by so little the picture after a flash differs from that before. Every n-th pixel counts.
+# The largest difference between the pictures before and after a flash, of 255, and how many pixels
+# are skipped to measure it.
 _SAME, _SPARSE = 16, 8
 # The cut detector counts frames and wants a rate as well; any will do.
 _RATE = 30.0

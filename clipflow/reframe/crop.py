@@ -59,7 +59,7 @@ class CropPath:
     y: tuple[Knot, ...]
 
     def shifted(self, seconds: float) -> "CropPath":
-        """The same path, so much later."""
+        """The same path, later by a number of seconds."""
         x, y = (
             tuple(Knot(knot.time + seconds, knot.place, knot.speed) for knot in edge)
             for edge in (self.x, self.y)
@@ -116,7 +116,7 @@ def cubic_pieces(knots: Sequence[Knot]) -> list[CubicPiece]:
     moves = [cubic(knot, after) for knot, after in pairwise(knots) if after.time > knot.time]
     kept: list[CubicPiece] = []
     for piece in [*moves, CubicPiece(knots[-1].time, knots[-1].place)]:
-        # Standing still goes on in one piece.
+        # Consecutive knots at one place become one piece.
         if not (kept and _stands(piece) and _stands(kept[-1]) and kept[-1].a == piece.a):
             kept.append(piece)
     return kept
@@ -134,15 +134,15 @@ def _stands(piece: CubicPiece) -> bool:
     return piece.b == piece.c == piece.d == 0
 
 
-# Of all that follows, lengths are in crops: the crop's width for x, its height for y.
-# A crop a second each second: what an eased move takes, and what none may exceed.
+# The unit of length below is the crop's own width for x and its own height for y.
+# The acceleration of an eased move and the limit for any move, in lengths per second squared.
 _CALM, HARDEST = 1.0, 2.0
-# Crops a second: faster than that no viewer can follow.
+# The highest speed that a viewer can follow, in lengths per second.
 FASTEST = 1.5
-# Seconds: no move is quicker, however short its way; no rest between two moves is shorter, or it
-# would look like a stumble, and the crop passes through.
+# The shortest duration of a move, and of a rest between two moves, in seconds. The crop passes
+# through a shorter rest, which would look like a stumble.
 _QUICKEST, _PAUSE = 0.8, 0.6
-# Seconds after which the median of what is wanted is known well enough to be left.
+# Seconds after which the median of the wanted places is reliable enough to end a rest.
 _SETTLED = 2.0
 
 
@@ -189,8 +189,10 @@ def plan_edge(
 def _rests(
     wanted: Sequence[tuple[float, float]], start: float, end: float, zone: float
 ) -> list[Rest]:
-    """As few rests as can be found without looking ahead: each lasts until its median no longer
-    serves, or, while too little is known of it, until no place serves."""
+    """Divide the wanted places into few rests, without looking ahead.
+
+    A rest ends when its median no longer serves or, in its first seconds, when no place does.
+    """
     rests: list[Rest] = []
     places: list[float] = []
     since, before = start, start

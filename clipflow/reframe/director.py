@@ -34,26 +34,27 @@ from clipflow.reframe.speakers import Turn, find_speakers
 
 # Seconds between two changes of whom the crop shows.
 SHORTEST = 1.5
-# Seconds: shorter speech of another person is an interjection, and stays unseen.
+# Speech of another person for fewer seconds is an interjection, and does not change the picture.
 _INTERJECTION = 1.0
 # Seconds before a turn's first word at which the picture changes, so that the mouth is seen to
 # open.
 _LEAD = 0.15
-# Of the crop: how far from its best place a face may go before the crop does, so that the dead
-# zone is 44 % of it; less for a large face, whose sides need room, but at least enough to
-# ignore small head movements.
+# How far from its best place in the crop a face may go before the crop follows, as a share of the
+# crop: the dead zone is 44 % of it. It is smaller for a large face, whose sides need space, but
+# large enough to ignore small head movements.
 _ZONE, _LEAST_ZONE = 0.22, 0.06
 # YuNet's boxes end at the chin and in the hair: the whole head is as much larger.
 _HEAD = 1.15
 # Where in the crop the face's centre is best, from the left and from above: so its eyes are in
 # the upper third.
 _ACROSS, _DOWN = 0.5, 0.4
-# In faces: the least width of a crop on one person, and the greatest beside a screen recording.
+# The least width of a crop on one person, and the greatest beside a screen recording, in widths of
+# the face.
 _NARROWEST, _CORNER = 2.0, 3.2
-# A face so small, of the picture's height, and so near to a corner, of its sides, is beside what is
-# shown on a screen.
+# A face up to this size, as a share of the picture's height, and this near to a corner, as a share
+# of its sides, belongs to a screen recording.
 _SMALL_FACE, _NEAR_CORNER = 0.17, 0.33
-# How many steps a crop is made narrower in so that it shows no one else.
+# The number of steps in which a crop is narrowed to exclude other people.
 _STEPS = 12
 
 
@@ -419,12 +420,13 @@ def _jumps(section: Section) -> int:
     return len(times)
 
 
-# Of the short's height: how far from the layout's own line captions may be centred, the nearest
-# first; in pixels, half of their height; of a face, how far lips reach from the mouth's middle.
+# Distances from the layout's own line at which captions may be centred, as shares of the short's
+# height, nearest first; half of the captions' height in pixels; and how far lips reach from the
+# mouth's middle, as a share of the face.
 _LINES = (0.0, 0.05, 0.08, 0.12, 0.16, 0.24, -0.08, -0.12, -0.2, -0.3)
 _CAPTIONS_HALF, _LIPS = 110, 0.12
-# Of the height, the limits of that line. Platforms lay their controls over the upper eighth and the
-# lower quarter of a tall picture, and below any other one.
+# The limits of that line, as shares of the height. Platforms show their controls over the upper
+# eighth and the lower quarter of a tall picture, and below any other one.
 _HIGHEST, _LOWEST, _LOWEST_OTHERWISE, _TALL = 0.2, 0.72, 0.86, 1.5
 
 

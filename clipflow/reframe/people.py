@@ -13,21 +13,22 @@ from numpy.typing import NDArray
 from clipflow.reframe.analysis import Analysis, FaceSample
 from clipflow.reframe.faces import Face
 
-# Seconds for which a face may turn away and still be the same one, and for which it may if it comes
-# back to where it was.
+# Seconds without a detection after which a face is a new one: in general, and if it reappears where
+# it was.
 _ABSENCE, _LONG_ABSENCE = 1.5, 3.0
-# In faces: how far one goes between two samples, and how much more for each second in between; how
-# much larger or smaller it gets.
+# How far a face moves between two samples, and how much more per second between them, in sizes of
+# the face; and by which factor its size changes at most.
 _STEP, _STRIDE, _GROWTH = 0.6, 1.0, 1.6
-# A face that is seen less often, or in less of the samples between its first and last, is none.
+# A track with fewer samples, or with a smaller share of the samples between its first and last, is
+# a false detection.
 _SIGHTINGS, _CONSTANT = 3, 0.4
-# A person is seen in so much of a shot, and is so large compared with the largest face; others are
-# bystanders.
+# A person is seen in at least this share of a shot, at this size relative to the largest face;
+# others are bystanders.
 _PRESENCE, _SMALL = 0.3, 0.22
-# Of 255, how much an aligned face changes between two samples: less than the first is a picture
-# on a wall, more than the second a person who moves. The noise of compression lies between them.
+# The change of an aligned face between two samples, of 255: below the first it is a picture on a
+# wall, above the second a person. The noise of compression lies between them.
 _STILL, _MOVING = 0.25, 3.0
-# Looks over which a face's place is the median, so that half a second of errors does not count.
+# The number of samples whose median is a face's place: errors of half a second are ignored.
 _WINDOW = 5
 # Coefficients of a face's appearance a side, and how alike two descriptors of one person are.
 _DETAIL, _ALIKE = 8, 0.9
@@ -86,7 +87,7 @@ class FaceTrack:
         return self.steadied[at]
 
     def distance(self, time: float, face: Face) -> float | None:
-        """In faces, from where it was last seen; None where it cannot be the same one."""
+        """The distance from the last sample in sizes of the face; None for another face."""
         last, gap = self.faces[-1], time - self.times[-1]
         far = max(abs(face.x - last.x), abs(face.y - last.y)) / max(face.size, last.size)
         grown = max(face.size, last.size) / min(face.size, last.size)

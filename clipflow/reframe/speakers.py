@@ -1,9 +1,9 @@
 """Active speakers: which of the people in a shot speaks when, and how sure that is.
 
 Speech times and, where there are any, speakers' names come from the transcript. Which face they
-belong to is decided by the mouths. People differ in how far they open theirs, so each is compared
-with how much it moves at other times: one is named while its mouth is as lively as it ever is and
-the others' are calmer than they can be. Where that holds for none, no one is named.
+belong to is decided by the mouths. People differ in how far they open theirs, so each mouth is
+compared with its own activity at other times. A person is named while their mouth is as lively as
+when they speak and the others' are calmer; otherwise no one is.
 """
 
 from collections import defaultdict
@@ -18,13 +18,13 @@ from clipflow.domain.transcript import Word
 from clipflow.reframe.mouths import Motion, MouthActivity, MouthMotion
 from clipflow.reframe.people import FaceTrack, Shot
 
-# Seconds: a silence that ends an utterance, and the length above which one is parted.
+# The silence that ends an utterance, and the length at which one is split, in seconds.
 _PAUSE, _LONGEST = 0.35, 3.0
-# Seconds between two decisions, and to either side of one that it looks.
+# Seconds between two decisions, and to either side of one in which mouths are compared.
 _STEP, _REACH = 0.2, 0.3
-# The percentile of a mouth's activity, where it is not calm, that counts as its own speaking.
+# The percentile of a mouth's activity, without its calm parts, that is its own level of speaking.
 _LIVELY = 60
-# Of the liveliest mouth's: a mouth that moves less, for whatever reason, is taken to be calm.
+# A mouth whose level is below this share of the liveliest one's is taken to be calm.
 _COMPARED = 0.5
 # How much livelier than the others one has to be, from 0 to 1, and for how long, in seconds times
 # how much more than that, before another is named.
@@ -74,7 +74,7 @@ class _Utterance:
 
 
 def _utterances(words: Sequence[Word]) -> list[_Utterance]:
-    """The words in one go of one speaker, parted where they take long."""
+    """Group words into utterances of one speaker without a pause, none longer than `_LONGEST`."""
     groups: list[list[Word]] = []
     for word in words:
         last = groups[-1] if groups else None

@@ -20,8 +20,8 @@ from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.audio_streams import audio_stream, decode
 from clipflow.media.isolation import isolated
-from clipflow.media.joined_files import has_second_header
-from clipflow.media.probe import CLOCK_TOLERANCE, Probe, SoundProbe, several_recordings
+from clipflow.media.joined_files import CLOCK_TOLERANCE, has_second_header, several_recordings
+from clipflow.media.probe import Probe, SoundProbe
 from clipflow.media.source import Source
 from clipflow.speech.channels import ChannelLevels
 from clipflow.speech.levels import StereoMeter

@@ -1,7 +1,5 @@
 """Clips and vertical shorts out of long videos."""
 
-import os
-import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,140 +8,28 @@ import typer
 
 from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.shorts import CaptionStyle
+from deployments.command.options import (
+    CLIPFLOW,
+    CLIPS,
+    EDIT,
+    OPEN,
+    REVIEW,
+    SHORTS,
+    STATUS,
+    TRANSCRIBE,
+    AudioTrack,
+    Debug,
+    JobId,
+    Json,
+    Numbers,
+    OfShort,
+    Out,
+    SpeakerTrack,
+    existing_file,
+    existing_files,
+    named_tracks,
+)
 from deployments.command.output import CommandGroup, command_output
-
-
-def _existing_file(path: Path | None) -> Path | None:
-    """Checks that a path is a readable file, as typer does, with a message of its own for URLs."""
-    if path is None:
-        return None
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)) and not path.exists():
-        # Path collapses the two slashes of a URL into one.
-        address = re.sub(":/", "://", str(path), count=1)
-        raise typer.BadParameter(f"{address!r} is an address: download the file first.")
-    if not path.exists():
-        raise typer.BadParameter(f"File {str(path)!r} does not exist.")
-    if path.is_dir():
-        raise typer.BadParameter(f"File {str(path)!r} is a directory.")
-    if not os.access(path, os.R_OK):
-        raise typer.BadParameter(f"File {str(path)!r} is not readable.")
-    return path
-
-
-def _existing_files(paths: list[Path]) -> list[Path]:
-    for path in paths:
-        _existing_file(path)
-    return paths
-
-
-def _speaker_tracks(values: list[str]) -> list[str]:
-    """Checks that each is NAME=NUMBER or NAME=FILE, and that such a file can be read."""
-    for value in values:
-        name, separator, track = value.partition("=")
-        if not (name and separator and track):
-            raise typer.BadParameter(f"{value!r} is not NAME=FILE or NAME=NUMBER.")
-        if not track.isdecimal():
-            _existing_file(Path(track))
-    return values
-
-
-def _tracks(values: list[str] | None) -> dict[str, int | Path]:
-    """The number or the file of each speaker's audio track."""
-    pairs = (value.partition("=") for value in values or [])
-    return {name: int(track) if track.isdecimal() else Path(track) for name, _, track in pairs}
-
-
-Json = Annotated[
-    bool, typer.Option("--json", help="One JSON document to stdout, all else to stderr.")
-]
-Debug = Annotated[bool, typer.Option("--debug", help="With an error, its traceback.")]
-Out = Annotated[Path, typer.Option(file_okay=False, metavar="FOLDER", help="Where results go.")]
-SpeakerTrack = Annotated[
-    list[str] | None,
-    typer.Option(
-        callback=lambda values: _speaker_tracks(values or []),
-        metavar="NAME=TRACK",
-        help="A speaker's own sound: a file, or an audio track's number from 0. Again for more.",
-    ),
-]
-AudioTrack = Annotated[
-    str | None,
-    typer.Option(metavar="TRACK", help="The sound: a number from 0, or its language."),
-]
-OfShort = Annotated[
-    list[str] | None, typer.Option(metavar="N=TEXT", help="Of short N; empty: as it was chosen.")
-]
-Numbers = Annotated[list[str] | None, typer.Option(metavar="N", help="Short N; again for more.")]
-JobId = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="ID",
-        help="As `clipflow status` shows it, or the clip's or video's name.",
-        show_default=False,
-    ),
-]
-
-_EXITS = (
-    "[bold]Exit codes[/]",
-    "0 all is made; 1 a job or a part of it failed",
-    "2 wrong usage; 3 stack, AWS or Prefect not reached",
-    "130 Ctrl-C",
-)
-
-
-def examples(*commands: tuple[str, str]) -> str:
-    """An epilog of example commands and exit codes, in lines that fit 60 columns."""
-    lines = [f"[cyan]{command}[/]\n  [dim]{what}[/]" for command, what in commands]
-    return "\n\n".join(["\n".join(["[bold]Examples[/]", *lines]), "\n".join(_EXITS)])
-
-
-CLIPFLOW = examples(
-    ("clipflow shorts talk.mp4 --count 5", "captioned vertical shorts"),
-    ("clipflow clips talk.mp4 --cut 1:00-1:30", "one clip, exact to the frame"),
-    ("clipflow transcribe talk.mp4", "subtitles, text, timed words"),
-    ("clipflow status", "the last jobs, running and ended"),
-    ("clipflow open", "the last results, in a browser"),
-)
-SHORTS = examples(
-    ("clipflow shorts talk.mp4", "five shorts, about a minute each"),
-    ("clipflow shorts talk.mp4 --count 3 --seconds 30", "three shorter ones"),
-    ("clipflow shorts talk.mp4 --subtitles talk.srt", "with subtitles of your own"),
-    ("clipflow shorts talk.mp4 --json | jq .shorts", "for a program"),
-)
-CLIPS = examples(
-    ("clipflow clips talk.mp4 --cut 1:00-1:30", "one clip of one span"),
-    (
-        "clipflow clips talk.mp4 --cut 90-95 --cut 10-20.5",
-        "two spans, joined in this order",
-    ),
-    ("clipflow clips --tenant t --episode e", "all due clips of an episode"),
-)
-TRANSCRIBE = examples(
-    ("clipflow transcribe talk.mp4", "talk.srt, .vtt, .txt, .words.json"),
-    ("clipflow transcribe *.mp3 --language de", "many, all in German"),
-    ("clipflow transcribe talk.mp4 --json", "for a program"),
-)
-EDIT = examples(
-    ("clipflow edit talk", "the shorts, their numbers and edits"),
-    ('clipflow edit talk --title 2="Another"', "renders nothing"),
-    ("clipflow edit talk --trim 1=0,-2.4 --render", "the first ends earlier"),
-    ("clipflow edit talk --replace Jon=John --refuse 3", "both at once"),
-)
-REVIEW = examples(
-    ("clipflow review", "the shorts of the newest video"),
-    ("clipflow review talk --port 8080", "of this one, on this port"),
-)
-STATUS = examples(
-    ("clipflow status", "the last jobs"),
-    ("clipflow status 1f3c9a70", "one job's history"),
-    ("clipflow status --json | jq .jobs", "for a program"),
-)
-OPEN = examples(
-    ("clipflow open", "the newest page in out/"),
-    ("clipflow open talk", "the page out/talk.html"),
-    ("clipflow open 1f3c9a70 --run", "a run in the Prefect UI"),
-)
-
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -165,7 +51,7 @@ OUT = Path("out")
 def shorts(
     video: Annotated[
         Path,
-        typer.Argument(callback=_existing_file, metavar="VIDEO", help="The long video."),
+        typer.Argument(callback=existing_file, metavar="VIDEO", help="The long video."),
     ],
     count: Annotated[int, typer.Option(min=1, max=200, metavar="N", help="How many, at most.")] = 5,
     seconds: Annotated[
@@ -187,12 +73,12 @@ def shorts(
     audio_track: AudioTrack = None,
     background: Annotated[
         Path | None,
-        typer.Option(callback=_existing_file, metavar="FILE", help="Plays below, in a stack."),
+        typer.Option(callback=existing_file, metavar="FILE", help="Plays below, in a stack."),
     ] = None,
     subtitles: Annotated[
         Path | None,
         typer.Option(
-            callback=_existing_file,
+            callback=existing_file,
             metavar="FILE",
             help="SRT, VTT or JSON, instead of recognised speech.",
         ),
@@ -200,7 +86,7 @@ def shorts(
     speaker_track: SpeakerTrack = None,
     edits: Annotated[
         Path | None,
-        typer.Option(callback=_existing_file, metavar="FILE", help="Changes of words and shorts."),
+        typer.Option(callback=existing_file, metavar="FILE", help="Changes of words and shorts."),
     ] = None,
     out: Out = OUT,
     debug_framing: Annotated[
@@ -226,7 +112,7 @@ def shorts(
             "language": language,
             "audio_track": audio_track,
         }
-        tracks = _tracks(speaker_track)
+        tracks = named_tracks(speaker_track)
         if tracks:
             # Files get their keys when they are uploaded.
             values["speaker_tracks"] = dict.fromkeys(tracks, 0)
@@ -251,7 +137,7 @@ def shorts(
 def clips(
     video: Annotated[
         Path | None,
-        typer.Argument(callback=_existing_file, metavar="VIDEO", help="The video to cut from."),
+        typer.Argument(callback=existing_file, metavar="VIDEO", help="The video to cut from."),
     ] = None,
     cut: Annotated[
         list[str] | None,
@@ -313,7 +199,7 @@ def clips(
 def transcribe(
     files: Annotated[
         list[Path],
-        typer.Argument(callback=_existing_files, metavar="FILE…", help="Videos or audio files."),
+        typer.Argument(callback=existing_files, metavar="FILE…", help="Videos or audio files."),
     ],
     language: Annotated[
         str | None, typer.Option(metavar="CODE", help="Spoken: en, pt-BR; unset: detected.")
@@ -328,7 +214,7 @@ def transcribe(
     with command_output(as_json=as_json, debug=debug) as output:
         from deployments.command.transcribe import transcribe_files
 
-        transcribe_files(files, language, audio_track, _tracks(speaker_track), out, output)
+        transcribe_files(files, language, audio_track, named_tracks(speaker_track), out, output)
 
 
 @app.command(epilog=EDIT)

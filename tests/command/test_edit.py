@@ -19,7 +19,8 @@ OPTIONS = ("--count", 2, "--seconds", 6, "--aspect", "1:1", "--layout", "fit")
 def test_a_person_edits_shorts_by_a_file_and_by_options(
     stack: RunningStack, tmp_path: Path
 ) -> None:
-    make_source(tmp_path / "talk.mp4", seconds=25, sound=("-c:a", "aac"))
+    # Its bytes make its name, so other tests of this stack have other ones.
+    make_source(tmp_path / "talk.mp4", seconds=25, size=(336, 188), sound=("-c:a", "aac"))
     (tmp_path / "talk.srt").write_text(subtitles())
     (tmp_path / "bad.json").write_text('{"shorts": {"m1-2": {"title": 7}}}')
     (tmp_path / "edits.json").write_text('{"replacements": {"clip": "Zanzibar"}}')

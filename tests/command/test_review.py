@@ -90,7 +90,8 @@ class Review:
 @pytest.fixture(scope="module")
 def review(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Review]:
     folder: Path = tmp_path_factory.mktemp("review")
-    make_source(folder / "talk.mp4", seconds=25, sound=("-c:a", "aac"))
+    # Its bytes make its name, so other tests of this stack have other ones.
+    make_source(folder / "talk.mp4", seconds=25, size=(352, 198), sound=("-c:a", "aac"))
     (folder / "talk.srt").write_text(subtitles())
     made = typed(
         *("shorts", "talk.mp4", "--subtitles", "talk.srt", *OPTIONS, "--json"),

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 from clipflow.domain.keys import ShortsKeys
 from clipflow.storage.objects import ObjectStore
 from deployments.command.review.app import review_app
-from deployments.command.review.desk import Desk
+from deployments.command.review.video import ReviewedVideo
 
 HOME = "http://127.0.0.1:8080"
 OWN = {"Origin": HOME}
@@ -18,7 +18,7 @@ OWN = {"Origin": HOME}
 def client(objects: ObjectStore, tmp_path: Path) -> TestClient:
     keys = ShortsKeys("u", tmp_path.name, "warehouse")
     objects.put_text("0123456789", keys.short(1), {}, "video/mp4")
-    app = review_app(Desk(keys, objects), "secret", 8080)
+    app = review_app(ReviewedVideo(keys, objects), "secret", 8080)
     return TestClient(app, base_url=HOME, raise_server_exceptions=False)
 
 

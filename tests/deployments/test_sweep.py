@@ -312,12 +312,17 @@ def test_events_of_a_run_that_was_killed_before_it_sent_them_are_sent(
     keys: ClipKeys, records: RecordStore, local_aws: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subscriber = Subscriber(local_aws)
+    at_once = timedelta(seconds=-2)
+    with monkeypatch.context() as patch:
+        # What other tests have left.
+        patch.setattr(sweep, "SENT", at_once)
+        turn(records)
     records.claim(keys, "run-1", {})
     records.fail(keys, "run-1", Failure(FailureCode.FFMPEG_ERROR, "It broke."))
     turn(records)
     # Its own run may be about to send it.
     assert subscriber.of(keys.episode_id) == []
-    monkeypatch.setattr(sweep, "SENT", timedelta(seconds=-2))
+    monkeypatch.setattr(sweep, "SENT", at_once)
     assert turn(records).events_sent == 1
     [event] = subscriber.wait_for(keys.episode_id, 1)
     assert event["detail-type"] == "Clip Generation Failed"
@@ -328,6 +333,7 @@ def test_events_that_are_refused_stop_no_other_part_of_the_sweep(
     keys: ClipKeys, records: RecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweep, "SENT", timedelta(seconds=-2))
+    turn(records)  # sends what other tests have left
     records.claim(keys, "run-1", {})
     records.fail(keys, "run-1", Failure(FailureCode.FFMPEG_ERROR, "It broke."))
     lost = ClipKeys("t", f"e-{uuid4().hex}", "c")

@@ -32,15 +32,14 @@ from clipflow.media.source import LocalSource
 from clipflow.media.window import Span
 from clipflow.storage.objects import ObjectHead
 from clipflow.storage.records import RecordStore
-from tasks.children import (
-    ChildRunGroup,
-    child_run_group,
+from tasks.child_requests import (
     cut_of_child,
     extract_child,
     record_tag,
     render_child,
     render_of_child,
 )
+from tasks.children import ChildRunGroup, child_run_group
 from tasks.flow_runs import error_of, this_run
 from tasks.recovery import ADOPTION_GRACE, is_wanted
 from tests.lost_runs import run_of

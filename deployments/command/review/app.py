@@ -15,9 +15,9 @@ from starlette.types import ASGIApp
 from clipflow.domain.edits import MAX_BYTES
 from clipflow.domain.errors import ClipflowError, EditConflictError, InvalidInputError
 from deployments.command.output import format_error
-from deployments.command.review.desk import Desk
 from deployments.command.review.guard import Guard
 from deployments.command.review.media import media_response
+from deployments.command.review.video import ReviewedVideo
 
 _FOLDER = Path(__file__).parent
 _PAGES = Environment(
@@ -27,57 +27,57 @@ _PAGES = Environment(
 _LARGEST_BODY = 6 * MAX_BYTES
 
 
-def review_app(desk: Desk, token: str, port: int) -> ASGIApp:
+def review_app(video: ReviewedVideo, token: str, port: int) -> ASGIApp:
     """The page of a video at `http://127.0.0.1:{port}/{token}/`."""
     page = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    _add_pages(page, desk)
-    _add_api(page, desk)
+    _add_pages(page, video)
+    _add_api(page, video)
     page.mount("/static", StaticFiles(directory=_FOLDER / "static"))
     root = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     root.mount(f"/{token}", page)
     return Guard(root, token, port)
 
 
-def _add_pages(page: FastAPI, desk: Desk) -> None:
+def _add_pages(page: FastAPI, video: ReviewedVideo) -> None:
     @page.get("/")
     def index() -> HTMLResponse:
-        return HTMLResponse(_PAGES.get_template("review.html").render(name=desk.keys.video_id))
+        return HTMLResponse(_PAGES.get_template("review.html").render(name=video.keys.video_id))
 
     @page.get("/media/short/{number}")
     def short(
         number: Annotated[int, PathParameter(ge=1, le=100_000)],
         range: Annotated[str | None, Header()] = None,
     ) -> Response:
-        return media_response(desk.objects, desk.short_key(number), range)
+        return media_response(video.objects, video.short_key(number), range)
 
     @page.get("/media/source")
     def source(range: Annotated[str | None, Header()] = None) -> Response:
-        return media_response(desk.objects, desk.keys.original, range)
+        return media_response(video.objects, video.keys.original, range)
 
 
-def _add_api(page: FastAPI, desk: Desk) -> None:
+def _add_api(page: FastAPI, video: ReviewedVideo) -> None:
     @page.get("/api/state")
     def state() -> dict[str, Any]:
-        return desk.state()
+        return video.state()
 
     @page.put("/api/edits")
     def save(
         edits: Annotated[dict[str, Any], Body()],
         if_match: Annotated[str | None, Header()] = None,
     ) -> dict[str, Any]:
-        return desk.save(edits, if_match)
+        return video.save(edits, if_match)
 
     @page.post("/api/render")
     def render() -> dict[str, str]:
-        return {"run": desk.start_run()}
+        return {"run": video.start_run()}
 
     @page.get("/api/progress/{run}")
     def progress(run: UUID) -> dict[str, Any]:
-        return desk.progress(run)
+        return video.progress(run)
 
     @page.exception_handler(EditConflictError)
     def conflict(_: Request, error: EditConflictError) -> JSONResponse:
-        return JSONResponse({"message": str(error), **desk.edits()}, 409)
+        return JSONResponse({"message": str(error), **video.edits()}, 409)
 
     @page.exception_handler(InvalidInputError)
     def invalid(_: Request, error: InvalidInputError) -> JSONResponse:

@@ -15,7 +15,7 @@ from deployments.command.open import open_address
 from deployments.command.output import Output
 from deployments.command.prefect_api import recent_jobs
 from deployments.command.review.app import review_app
-from deployments.command.review.desk import Desk
+from deployments.command.review.video import ReviewedVideo
 
 _LOOPBACK = "127.0.0.1"
 # The number of recent jobs among which the newest video is searched.
@@ -29,8 +29,8 @@ def review(job: str | None, port: int, opens: bool, output: Output) -> None:
     is in use.
     """
     keys = video_of(job) if job else _newest_video()
-    desk = Desk(keys, shorts_store())
-    made_of(desk.keys, desk.objects)
+    video = ReviewedVideo(keys, shorts_store())
+    made_of(video.keys, video.objects)
     with _listening(port) as listener:
         chosen = int(listener.getsockname()[1])
         token = token_urlsafe(24)
@@ -42,7 +42,7 @@ def review(job: str | None, port: int, opens: bool, output: Output) -> None:
             output.line(address)
         output.line("Only this machine can open it, by this address. Ctrl-C ends it.")
         config = uvicorn.Config(
-            review_app(desk, token, chosen), log_level="warning", access_log=False
+            review_app(video, token, chosen), log_level="warning", access_log=False
         )
         _until_interrupted(lambda: uvicorn.Server(config).run(sockets=[listener]))
 

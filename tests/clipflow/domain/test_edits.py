@@ -46,7 +46,7 @@ def test_a_whole_document_is_read_and_written() -> None:
 
 
 def test_the_schema_accepts_and_refuses_the_same() -> None:
-    schema = json.loads(make_schemas.schemas()["edits.schema.json"])
+    schema = json.loads(make_schemas.schemas()["docs/schemas/edits.schema.json"])
     jsonschema.validate(WHOLE, schema)
     for document in ({"colour": "red"}, {"version": 2}, of_short(title="x" * 201)):
         with pytest.raises(jsonschema.ValidationError):

@@ -9,7 +9,7 @@ import pytest
 
 from clipflow.domain.errors import StorageUnavailableError
 from clipflow.media.ranges import BLOCK, LARGEST, BlockCache, ByteRange, RangeFile, index_length
-from clipflow.media.source import source_errors
+from clipflow.media.source_errors import source_errors
 from tests.made_media import make_source
 
 SIZE = 24 << 20

@@ -62,9 +62,9 @@ def test_words_have_the_times_at_which_they_are_spoken(
 def test_the_decoder_uses_its_memory_again(
     measured: tuple[Transcript, int], sample_sound: Path
 ) -> None:
-    # Where each step of the decoder gets new pages, there are ten times as many, and half of the
-    # CPU time is spent on them.
-    assert measured[1] < 10_000 * sample_count(sample_sound) / RATE
+    # With new pages for each step of the decoder there are 40 000 a second, and half of the CPU
+    # time is spent on them. Alone, there are about 3 000; more after other tests.
+    assert measured[1] < 20_000 * sample_count(sample_sound) / RATE
 
 
 @pytest.mark.parametrize("seconds", [0, 5])

@@ -11,7 +11,7 @@ import { TranscriptView } from "./transcript.js";
 
 const byId = (id) => document.getElementById(id);
 
-class Desk {
+class ReviewPage {
   constructor(state) {
     this.store = new Store((paths) => this.askWhose(paths));
     this.player = new Player(byId("video"), byId("plays"), (time) => this.transcript.light(time));
@@ -114,7 +114,7 @@ class Desk {
     return this.setField("decision", now === decision ? undefined : decision);
   }
 
-  /** Move the beginning ("first") or the end ("last") to a word, and let it be heard. */
+  /** Move the beginning ("first") or the end ("last") to a word, and play it. */
   async move(edge, number) {
     const { words } = this.state;
     const span = { first: this.span.first, last: this.span.last, [edge]: number };
@@ -163,7 +163,7 @@ class Desk {
       case "end":
         return this.move("last", number);
       case "play":
-        return this.player.hear(start);
+        return this.player.playRange(start);
       default:
         return undefined;
     }
@@ -258,8 +258,8 @@ class Desk {
 }
 
 try {
-  const desk = new Desk(await readState());
-  desk.bind();
+  const page = new ReviewPage(await readState());
+  page.bind();
   byId("render").disabled = false;
 } catch (error) {
   byId("problem").textContent = error.message;

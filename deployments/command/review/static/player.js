@@ -1,8 +1,8 @@
 // The short as it was rendered, or the same span of the source as it is cut now; in seconds of the
 // source's time.
 
-// Seconds that are heard when a beginning or an end was moved.
-const HEARD = 2.5;
+// Seconds that are played after a beginning or an end was moved.
+const PREVIEW_SECONDS = 2.5;
 
 export class Player {
   constructor(video, says, onTime) {
@@ -46,19 +46,19 @@ export class Player {
   }
 
   playCut() {
-    this.hear(this.times[0], this.times[1]);
+    this.playRange(this.times[0], this.times[1]);
   }
 
   hearBeginning() {
-    this.hear(this.times[0], Math.min(this.times[0] + HEARD, this.times[1]));
+    this.playRange(this.times[0], Math.min(this.times[0] + PREVIEW_SECONDS, this.times[1]));
   }
 
   hearEnd() {
-    this.hear(Math.max(this.times[1] - HEARD, this.times[0]), this.times[1]);
+    this.playRange(Math.max(this.times[1] - PREVIEW_SECONDS, this.times[0]), this.times[1]);
   }
 
   /** Play a span of the source; of the short, where there is no source that can be played. */
-  hear(start, end) {
+  playRange(start, end) {
     if (this.hasSource) this.useSource();
     this.playFrom(start, end);
   }

@@ -19,7 +19,7 @@ export class Store extends EventTarget {
     this.etag = state.etag;
     this.edits = state.edits;
     this.derive(state);
-    this.tell("change");
+    this.emit("change");
   }
 
   /** What the server works out from the edits: times of shorts, texts of words, stale fields. */
@@ -57,9 +57,9 @@ export class Store extends EventTarget {
   save() {
     this.saving ??= this.saveAll().finally(() => {
       this.saving = null;
-      this.tell("saved");
+      this.emit("saved");
     });
-    this.tell("change");
+    this.emit("change");
     return this.saving;
   }
 
@@ -71,7 +71,7 @@ export class Store extends EventTarget {
         this.etag = answer.etag;
         this.stored = sent;
         this.derive(answer);
-        this.tell("change");
+        this.emit("change");
       } catch (error) {
         if (error instanceof ApiError && error.status === 409) await this.mergeWith(error.body);
         else {
@@ -104,10 +104,10 @@ export class Store extends EventTarget {
       this.edits = this.stored;
     }
     this.dispatchEvent(new CustomEvent("problem", { detail: error.message }));
-    this.tell("change");
+    this.emit("change");
   }
 
-  tell(name) {
+  emit(name) {
     this.dispatchEvent(new Event(name));
   }
 }

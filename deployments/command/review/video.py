@@ -27,7 +27,7 @@ from deployments.command.prefect_api import JobRun, steps_of
 
 
 @dataclass(frozen=True)
-class Desk:
+class ReviewedVideo:
     """One video, as a person edits it."""
 
     keys: ShortsKeys

@@ -1,1 +1,1 @@
-"""Reframing: a crop of another shape that follows the face, as a path and as ffmpeg's filter."""
+"""Reframing: finds faces and speakers, and plans the layouts and crops of a short."""

@@ -1,8 +1,8 @@
-"""One pass through a video: where the picture cuts, exact to the frame, and the faces in it.
+"""One pass through a video: its cuts, exact to the frame, and the faces in it.
 
-Frames that no other frame is built on are left out of the decoding at first. Where that leaves too
-few, the frames between are decoded too, so that faces are seen at least five times a second; where
-the picture cuts between two frames that were seen, those between them decide where.
+At first the decoder skips frames that no other frame refers to. If that leaves too few, the skipped
+frames are decoded too, to sample faces at least five times a second. A cut between two decoded
+frames is located by decoding the frames between them.
 """
 
 from bisect import bisect_left, bisect_right
@@ -56,10 +56,9 @@ _RATE = 30.0
 class Film:
     """The pictures in the file at `path` whose times are `start ≤ t < end` seconds.
 
-    `size` is that of the upright picture with square pixels, None where the coded one is that;
+    `size` is that of the upright picture with square pixels, None if it is the coded size;
     `rotation` is what turns the coded one upright, in degrees counter-clockwise;
-    where it is `mirrored`, left and right are exchanged after that. `name` is the source's, for
-    messages.
+    if `mirrored`, left and right are exchanged after that. `name` is the source's, for messages.
     """
 
     path: Path
@@ -142,7 +141,7 @@ class Analysis:
 def analyze(film: Film, detector: FaceDetector) -> Analysis:
     """The shots and the faces of `film`.
 
-    Raises MediaRefusedError where it cannot be read or has no frame.
+    Raises MediaRefusedError if it cannot be read or has no frame.
     """
     cuts = Cuts()
     analysis: Analysis | None = None
@@ -188,9 +187,9 @@ def _with_following(
 
 
 def _side(analysis: Analysis) -> int:
-    """The longer side, in pixels, in which the next sample finds faces as well as in more.
+    """The longer side, in pixels, of the picture in which the next sample's faces are detected.
 
-    It follows from the smallest face of the last sample.
+    The larger the smallest face of the last sample is, the smaller the picture may be.
     """
     faces = analysis.samples[-1].faces if analysis.samples else ()
     if not faces:
@@ -208,7 +207,7 @@ def _sample(
 
 
 def _turn(film: Film, before: float, after: float) -> float:
-    """When, between two frames that were seen and are of two shots, the picture changes."""
+    """The time of the cut between two decoded frames that belong to two shots."""
     between = [
         (time, film.scaled(frame, _CUT_SIDE / max(film.shown(frame))).astype(np.int16))
         for time, frame in decoded_frames(film, since=before, until=after)
@@ -249,15 +248,15 @@ def decoded_frames(
 ) -> Iterator[tuple[float, av.VideoFrame]]:
     """The film's frames of `since ≤ t ≤ until`, with t, in seconds from its first one.
 
-    `sparsely` leaves out those that lie between two which they are built on: more than half of the
-    work. Where the encoder made many of them in a row, fewer are left out from there on.
+    `sparsely` skips frames that refer to frames on both sides, which saves more than half of the
+    work. Behind a long row of such frames, fewer are skipped.
     """
     zero = film.first_time
     try:
         with _opened(film) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            # Deblocking is a tenth of the work, and nothing here sees it.
+            # Deblocking is a tenth of the work, and makes no difference to the analysis.
             stream.codec_context.options = {
                 "skip_loop_filter": "all",
                 "max_pixels": str(LARGEST_PICTURE),
@@ -318,21 +317,21 @@ class _Change:
 class Cuts:
     """Detects which of a film's frames, fed one by one, are the first of a new shot.
 
-    A frame is one where it differs from the one before far more than its neighbours do, so a
-    moving camera makes none. Frames are counted, whatever their times are.
+    A frame is one if it differs from the one before far more than its neighbours do, so a moving
+    camera causes none.
     """
 
     def __init__(self) -> None:
         self._detector = AdaptiveDetector(min_scene_len=1)
-        # The detector examines as many frames on either side. A film may begin or end right at a
-        # cut, so its first and its last picture are shown to it more often.
+        # The detector compares a frame with this number on either side. A film may begin or end
+        # right at a cut, so its first and last pictures are repeated.
         self._margin = self._detector.event_buffer_length
         self._recent: deque[Pixels] = deque(maxlen=self._margin + 2)
         self._fed = 0
         self._changes: list[_Change] = []
 
     def feed(self, picture: Pixels) -> bool:
-        """Whether `picture`, in BGR, shows that there was a cut a few frames ago."""
+        """Add the next picture, in BGR; returns whether there was a cut a few frames ago."""
         if not self._fed:
             self._show(picture, self._margin)
         return self._show(picture)
@@ -364,7 +363,7 @@ class Cuts:
 
 
 def _without_flashes(changes: list[_Change], times: Sequence[float]) -> list[_Change]:
-    """`changes` without those to something else and those back."""
+    """`changes` without pairs of a change and its reversal shortly after."""
     kept: list[_Change] = []
     for change in changes:
         if kept and times[change.number] - times[kept[-1].number] <= _LONGEST_FLASH:

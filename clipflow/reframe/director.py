@@ -1,7 +1,7 @@
-"""What a short shows when: its layouts by time, and the crop of each pane. Imported late.
+"""Decides what a short shows when: its layouts by time, and the crop of each pane.
 
-The picture changes at a turn of the talk or in a pause, never sooner than `SHORTEST` after the last
-change, and not for a short interjection. Where it is not sure who speaks, all are shown.
+The picture changes when the speaker changes, never sooner than `SHORTEST` after the last change,
+and not for a short interjection. If the speaker is uncertain, all people are shown.
 """
 
 from collections.abc import Sequence
@@ -70,8 +70,8 @@ def plan_frames(
     """Decide what a short of `film` shows. Words have their times from the film's first frame,
     as have the `views` that a person has chosen.
 
-    Raises MediaRefusedError where `film` cannot be read, and NotInstalledError where the model
-    at `face_model` or the one at `mouth_model` cannot, and what `isolated` raises.
+    Raises MediaRefusedError if `film` cannot be read, NotInstalledError if the model at
+    `face_model` or at `mouth_model` cannot, and what `isolated` raises.
     """
     arguments = film, layout, aspect, words, face_model, mouth_model, views
     return isolated(film.label, _plan, *arguments)
@@ -265,8 +265,8 @@ class _Director:
             width = widest - (widest - narrowest) * step / _STEPS
             if not any(self._shows(person, other, width, aspect) for other in others):
                 return max(2, even(width))
-        # Where it cannot be avoided, a wide crop is better than a narrow one, unless the others
-        # have panes of their own.
+        # If others cannot be avoided, a wide crop is better than a narrow one, unless they have
+        # panes of their own.
         return max(2, even(narrowest)) if layout.people > 1 else widest
 
     def _shows(self, person: FaceTrack, other: FaceTrack, width: float, aspect: Fraction) -> bool:
@@ -337,7 +337,7 @@ def _shown(shot: Shot, turns: Sequence[Turn]) -> list[tuple[float, float, FaceTr
 
 
 def _joined(sections: Sequence[Section]) -> list[Section]:
-    """Neighbours of one layout whose crops have one size, as one: the crops jump."""
+    """Join neighbours of the same layout and crop sizes; their crops then jump."""
     kept: list[Section] = []
     for section in sections:
         last = kept[-1] if kept else None
@@ -369,7 +369,7 @@ def _framing(
     seen: list[bool] = []
     for turn in turns:
         shot = next(shot for shot in shots if shot.start <= turn.start < shot.end)
-        # Where it is not sure who speaks, all who may must be in the picture.
+        # If the speaker is uncertain, everyone who may be speaking must be in the picture.
         for track in [turn.track] if turn.track else shot.tracks:
             for time, face in track.during(turn.start, turn.end):
                 part = _section_at(sections, time)

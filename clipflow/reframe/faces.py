@@ -39,7 +39,7 @@ class Face:
 
     `mouth` is the middle between the corners of the mouth. `aligned` is the face in grey, turned
     and scaled so that eyes and nose are always at the same places; `with_margin` is the same with
-    more around it. Both are None where they are not needed.
+    more around it. Both are None if they are not needed.
     """
 
     x: float
@@ -59,7 +59,7 @@ class Face:
 class FaceDetector:
     """OpenCV's FaceDetectorYN with a YuNet model (ONNX): the one at `model`, or the packaged one.
 
-    Raises NotInstalledError where the model cannot be loaded, or is not the one that was published.
+    Raises NotInstalledError if the model cannot be loaded, or is not the published one.
     """
 
     def __init__(self, model: Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How lively a mouth is at each time: by landmarks, by motion, or by a model of the user's own."""
+"""Measures mouth activity over time: by landmarks, by motion, or by a model of the user's."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -120,7 +120,7 @@ class MouthModel:
     above, and the tip of the nose at (32, 47). There are five to eight of them in each second. It
     has one output: float32, (faces,), from 0, does not speak, to 1, speaks.
 
-    Raises NotInstalledError where the file cannot be loaded or is not such a model.
+    Raises NotInstalledError if the file cannot be loaded or is not such a model.
     """
 
     speaking = 1.0
@@ -166,9 +166,9 @@ class MouthModel:
 
 
 def mouth_activity(model: Path | None) -> MouthActivity:
-    """The measure by the model at `model`, or by landmarks, or where they are missing by motion.
+    """The measure by the model at `model`, or by landmarks, or by motion if these are missing.
 
-    Raises NotInstalledError where `model` cannot be used, or the packaged one is another file.
+    Raises NotInstalledError if `model` cannot be used, or the packaged one is another file.
     """
     if model:
         return MouthModel(model)

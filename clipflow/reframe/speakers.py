@@ -37,7 +37,7 @@ _OWNED = 1.2
 class Turn:
     """Speech of `start ≤ t < end` seconds in one shot, by one of its tracks.
 
-    `track` is None where no one is clearly the speaker; `confidence` is from 0 to 1.
+    `track` is None if no one is clearly the speaker; `confidence` is from 0 to 1.
     """
 
     start: float
@@ -157,9 +157,9 @@ def _leads(
     motions: Mapping[FaceTrack, Motion],
     levels: Mapping[int, float],
 ) -> list[float]:
-    """By how much each mouth is livelier than the liveliest other, of what each can be.
+    """By how much each mouth's activity, relative to its own level, exceeds the highest other.
 
-    Zero for all where one of them is not seen.
+    Zero for all if one of them is not seen.
     """
     found = [_mean(motions[track], start - _REACH, end + _REACH) for track in tracks]
     if any(value is None for value in found):
@@ -201,7 +201,7 @@ def _levels(
             for time in np.arange(start, end, _STEP):
                 for track in shot.tracks:
                     value = _mean(motions[track], time - _REACH, time + _REACH)
-                    # When it is calm says nothing about how lively it is when it speaks.
+                    # Calm times do not count, as only the level while speaking is wanted.
                     if value is not None and value >= least:
                         seen[track.person].append(value)
     own = {person: float(np.percentile(values, _LIVELY)) for person, values in seen.items()}
@@ -242,7 +242,7 @@ def _owners(
         best = max(ratios, key=ratios.__getitem__, default=None)
         if best is not None and ratios[best] >= _OWNED:
             owners[speaker] = best
-    # One face does not speak for two.
+    # If two speakers map to one face, the mapping is not reliable.
     return owners if len(set(owners.values())) == len(owners) else {}
 
 

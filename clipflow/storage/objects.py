@@ -245,7 +245,7 @@ class ObjectStore:
 
     def replace_text(self, text: str, key: str, content_type: str, etag: str | None) -> str | None:
         """A small text under `key`, if the object there still has this ETag; None: if there is no
-        object. Returns the new ETag, or None where another writer was faster."""
+        object. Returns the new ETag, or None if another writer was faster."""
         condition: dict[str, Any] = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         with storage_errors(f"uploading {key}"):
             try:

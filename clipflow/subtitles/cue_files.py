@@ -1,7 +1,7 @@
-"""SubRip and WebVTT files as cues, each with the line it begins at; whatever is no cue is refused.
+"""Parses SubRip and WebVTT files strictly into cues.
 
-Other programs skip what they cannot read, or show it as text. Here neither happens, since what
-stands in a cue is burned into a picture: a line that belongs to no cue is an error with its number.
+Other programs skip what they cannot read, or show it as text. Cues are burned into pictures, so a
+line that belongs to no cue is an error here, with the line's number.
 """
 
 import re

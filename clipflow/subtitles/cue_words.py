@@ -1,4 +1,4 @@
-"""What is said in cues: words with times and speakers, without tags, labels and repetitions."""
+"""Converts cues to words with times and speakers, without tags, labels and repetitions."""
 
 import html
 import re

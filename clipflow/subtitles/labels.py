@@ -1,4 +1,4 @@
-"""Labels that say who speaks, as transcribers and people write them in front of what is said."""
+"""Finds speaker labels, such as `MARTA:` or `[SPEAKER_00]:`, in the rows of subtitles."""
 
 import re
 from collections import Counter

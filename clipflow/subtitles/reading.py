@@ -14,7 +14,7 @@ _ENCODING = "Save it in UTF-8, or remove the file, so that the video is transcri
 
 
 def read_subtitles(content: bytes, name: str, language: str | None = None) -> Transcript:
-    """The words of the subtitles in `content`; what it is follows from the content itself.
+    """The words of the subtitles in `content`, whose format is detected.
 
     Words have the times that the file gives them, or share those of their cue by their lengths.
     Cues may lie in any order; one that overlaps the next ends where that begins. What rolling

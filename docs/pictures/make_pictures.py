@@ -176,7 +176,7 @@ def _ffmpeg(*arguments: str) -> None:
 
 
 def make(path: Path) -> None:
-    """The picture of that name. Raises KeyError where there is none."""
+    """The picture of that name. Raises KeyError if there is none."""
     makers: dict[str, Callable[[Path], None]] = {PAGE: picture_of_page}
     maker = makers.get(path.name) or (lambda at: picture(LOOKS[path.name], at))
     maker(path)

@@ -76,7 +76,7 @@ def deploy(
     client: Any, name: str, known: Mapping[str, str], prefix: str = "clipflow"
 ) -> tuple[str, dict[str, str]]:
     """Deploy stack `{prefix}-{name}` with those of `known` that are its parameters: its status,
-    empty where there was nothing to do; and its outputs. Fails where it does not come up.
+    empty if there was nothing to do; and its outputs. Fails if it does not come up.
 
     `client` is boto3's of CloudFormation."""
     stack = f"{prefix}-{name}"

@@ -243,7 +243,7 @@ def luma(path: Path, time: float, row: int) -> int:
 
 
 def yellow(frame: av.VideoFrame) -> tuple[int, int] | None:
-    """The first and last column of highlighted pixels; None where there are none."""
+    """The first and last column of highlighted pixels; None if there are none."""
     blueness = frame.to_ndarray(format="yuv444p")[1]
     columns = (blueness < 70).any(axis=0).nonzero()[0]
     return (int(columns[0]), int(columns[-1])) if len(columns) else None

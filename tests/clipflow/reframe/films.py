@@ -111,7 +111,7 @@ def rendered(
 
 
 def faces_in(frames: Pixels) -> list[tuple[int, int] | None]:
-    """The left upper corner of the whole face in each frame; None where it is not whole."""
+    """The left upper corner of the whole face in each frame; None if it is not whole."""
     left, top, width, height = FACE
     grey = cv2.cvtColor(portrait(), cv2.COLOR_BGR2GRAY)[top : top + height, left : left + width]
     found: list[tuple[int, int] | None] = []

@@ -41,7 +41,7 @@ def with_vmaf() -> str | None:
 
 @cache
 def smartcut() -> str | None:
-    """PyPI's `smartcut`, where it is installed: it wants another PyAV, so it has its own venv."""
+    """PyPI's `smartcut`, if it is installed: it needs another PyAV, so it has its own venv."""
     return shutil.which("smartcut")
 
 

@@ -86,7 +86,7 @@ class Usual:
 
     @property
     def _crop(self) -> str:
-        # Where there is no face, the product's crop is in the middle, on an even pixel.
+        # Without a face, the product's crop is in the middle, on an even pixel.
         width, height = self.size
         wide = 2 * round(height * Fraction(9, 8) / 2)
         left = 2 * round((width - wide) // 2 * 2 / 4 + 0.01)
@@ -127,7 +127,7 @@ class Usual:
 
 @dataclass(frozen=True)
 class Likeness:
-    """How much a picture is like another: SSIM to 1, VMAF to 100 where it can be measured."""
+    """The similarity of two pictures: SSIM, up to 1, and VMAF, up to 100, if it is available."""
 
     ssim: float
     vmaf: float | None
@@ -136,7 +136,7 @@ class Likeness:
         return f"SSIM {self.ssim:.4f}" + ("" if self.vmaf is None else f", VMAF {self.vmaf:.1f}")
 
     def __ge__(self, other: "Likeness") -> bool:
-        """By VMAF, which is what people see, where it is known; else by SSIM."""
+        """By VMAF, which models what people see, if it is known; otherwise by SSIM."""
         if self.vmaf is None or other.vmaf is None:
             return self.ssim >= other.ssim - 0.0005
         return self.vmaf >= other.vmaf - 0.1

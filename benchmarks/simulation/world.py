@@ -123,7 +123,7 @@ class SimulatedMachine:
 
 @cache
 def machines() -> dict[str, SimulatedMachine]:
-    """By kind, as the product's pools have them where no variable says otherwise."""
+    """By kind, with the defaults of the product's work pools."""
     pools = {pool.kind: pool for gpu in (False, True) for pool in work_pools(gpu, environment={})}
     return {
         kind: SimulatedMachine(

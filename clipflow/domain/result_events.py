@@ -160,7 +160,7 @@ def failed(
     result: Model | None = None,
     already: Iterable[str] = (),
 ) -> list[OutboxEntry]:
-    """The events of a record that has failed; `result` is what was made in spite of it."""
+    """The events of a record that has failed; `result` has the outputs that were made anyway."""
     about = _about(keys, run_id, time)
     error = EventError(code=failure.code, message=failure.message)
     if isinstance(keys, ClipKeys):
@@ -197,7 +197,7 @@ def _summaries(shorts: Sequence[Short]) -> list[ShortSummary]:
 
 
 def _about(keys: RecordKeys, run_id: str, time: str, *parts: str) -> dict[str, str]:
-    """The ids in a detail. That of the event is derived, so that each delivery has the same."""
+    """The ids in a detail. The event's id is derived, so it is the same for each delivery."""
     names = {"tenant_id", "episode_id", "clip_id", "user_id", "video_id"}
     ids = {name: value for name, value in vars(keys).items() if name in names}
     event_id = uuid5(NAMESPACE_URL, "\0".join([*keys.record.values(), *(parts or (run_id, time))]))

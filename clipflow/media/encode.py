@@ -280,7 +280,7 @@ def tone_map(stream: Any, source: Probe) -> Any:
 
 
 def audio_filters(stream: Any, window: Window, rate: int, layout: str) -> Any:
-    """Keep exactly the samples of the window's span, with silence where the source has none."""
+    """Keep exactly the samples of the window's span, with silence for those that are missing."""
     count = samples(window.span.duration, rate)
     if stream is None:
         silence = command.input(

@@ -157,7 +157,7 @@ class _Forwarding(logging.Handler):
 
 
 def _portable(error: Exception) -> Exception:
-    """The error, or where it cannot be sent to another process, one with its text."""
+    """The error, or one with its text if it cannot be sent to another process."""
     error.add_note("".join(traceback.format_tb(error.__traceback__)))
     try:
         pickle.loads(pickle.dumps(error))
@@ -211,7 +211,7 @@ def _accept(requests: socket.socket, children: dict[int, socket.socket]) -> bool
     if not name:
         return False
     if name.decode() not in sys.modules:
-        # Where it cannot be imported, the forked process says so.
+        # If it cannot be imported, the forked process raises the error.
         with suppress(ImportError):
             importlib.import_module(name.decode())
         gc.collect()

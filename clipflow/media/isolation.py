@@ -1,7 +1,7 @@
 """Calls that decode sources, each in a process of its own.
 
-Some malformed sources make a decoder abort or write over memory. That then ends this process only,
-and the source is refused; the run, and what it makes of other sources, goes on.
+Some malformed sources make a decoder abort or corrupt memory. Only that process then ends, and the
+source is refused; the run continues.
 """
 
 import atexit

@@ -350,7 +350,7 @@ _FIELD_ORDERS = {2: "tff", 3: "bff", 4: "tff", 5: "bff"}
 
 
 def _field_order(frame: VideoFrame, picture: VideoStream) -> str:
-    """The field that the container declares as the first, where the packets do not; else empty.
+    """The field that the container declares as the first, if the packets do not; else empty.
 
     An encoder without the setting for interlaced pictures flags them as progressive, and
     codecs for editing often have no flag at all.

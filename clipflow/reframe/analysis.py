@@ -218,7 +218,7 @@ def _turn(film: Film, before: float, after: float) -> float:
 
 
 def _seen_frames(film: Film) -> Iterator[tuple[float, av.VideoFrame]]:
-    """At least five frames a second of the film, where it has them, with their times."""
+    """At least five frames a second of the film, if it has so many, with their times."""
     frames = decoded_frames(film, sparsely=True)
     listed = _listed_times(film)
     last = -inf

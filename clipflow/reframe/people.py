@@ -159,7 +159,7 @@ def _without_bystanders(
     if not tracks:
         return []
     largest = max(track.size for track in tracks)
-    # Where no one moves, as in a photograph, all of them are the subject.
+    # If no one moves, as in a photograph, all of them are the subject.
     any_moves = any(track.motion >= _MOVING for track in tracks)
     alive = [track for track in tracks if track.motion >= _STILL or not any_moves]
     kept = [

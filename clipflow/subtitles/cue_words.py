@@ -67,7 +67,7 @@ _ENTITY = re.compile(r"&(?:#\d+|#x[\da-f]+|[a-z][a-z\d]*);", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class SaidWord:
-    """A word of a cue; `time` in milliseconds where the file has one for it."""
+    """A word of a cue; `time` in milliseconds if the file has one for it."""
 
     text: str
     time: int | None = None

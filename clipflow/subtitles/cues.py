@@ -20,7 +20,7 @@ COLUMNS, ROWS = 42, 2
 _LINGER, _SHORTEST = 0.7, 0.05
 # How much a break is worth that falls on a comma, and a second of silence there, in columns.
 _COMMA, _SILENCE = 30, 40
-# A line of more words than are said in one breath is damage: it is parted anywhere.
+# A line of more words is damaged input, and is split in the middle.
 _MANY_WORDS = 120
 _COMMAS = ",;:—–،؛、，；："
 
@@ -44,7 +44,7 @@ def srt_text(transcript: Transcript) -> str:
 
 
 def vtt_text(transcript: Transcript) -> str:
-    """The transcript's cues as a WebVTT file, each with its speaker where one is known."""
+    """The transcript's cues as a WebVTT file, each with its speaker if one is known."""
     parts = (
         f"{_vtt_time(cue.start)} --> {_vtt_time(cue.end)}\n{_voice(cue.speaker)}"
         f"{escape(_without_arrows(cue.text), quote=False)}\n"
@@ -73,8 +73,8 @@ def _voice(speaker: str | None) -> str:
 def cues(transcript: Transcript) -> list[Cue]:
     """The transcript's words as cues: in order, none overlapping the next, no word left out.
 
-    A cue ends with a sentence, at a pause or with a turn. What is wider than two rows is parted,
-    rather at commas and silences than elsewhere.
+    A cue ends with a sentence, at a pause or when the speaker changes. What is wider than two rows
+    is split, preferably at commas and silences.
     """
     parts = [
         part

@@ -199,7 +199,7 @@ def _of_whisper_cpp(found: _WhisperCpp, name: str, language: str | None) -> Tran
 
 
 def _of_deepgram(found: _Deepgram, language: str | None) -> Transcript:
-    """Where there are several channels, each is a speaker of its own."""
+    """Deepgram's words; with several channels, each is a speaker of its own."""
     channels = found.results.channels
     words: list[Word] = []
     for number, channel in enumerate(channels):

@@ -246,7 +246,7 @@ def test_two_editors_lose_nothing_of_each_other(review: Review) -> None:
     saved(other)
     [edit] = review.edits["shorts"].values()
     assert (edit["title"], edit["hook"]) == ("Title of one", "Hook of the other")
-    # The same field: the slower one is asked, and nothing is stored before the answer.
+    # The same field: a dialog asks the slower user, and nothing is stored before the answer.
     one.get_by_label("Hook").fill("Hook of one")
     one.get_by_label("Hook").press("Tab")
     dialog = one.get_by_role("dialog", name="Somebody else has changed the same")

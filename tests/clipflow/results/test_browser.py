@@ -83,7 +83,7 @@ def shown(
 
 @contextmanager
 def opened(browser: Browser, address: str, **context: Any) -> Iterator[Page]:
-    """The page there; the console must stay empty, and whatever it asks for be answered."""
+    """The page at `address`; fails on console messages, dialogs and failed requests."""
     with browser.new_context(**context) as browser_context:
         page, said = browser_context.new_page(), list[str]()
         page.on("console", lambda message: said.append(message.text))

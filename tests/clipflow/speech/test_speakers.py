@@ -1,5 +1,4 @@
-"""A voice on each channel tells who speaks, as a track of each speaker does; ordinary stereo does
-not."""
+"""Words get speakers from a channel or an audio track per speaker, but not from ordinary stereo."""
 
 import json
 import os

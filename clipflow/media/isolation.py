@@ -109,7 +109,7 @@ class _Pickler(pickle.Pickler):
 def _served(connection: Connection, callables: list[Callable[..., Any]]) -> Returned:
     """What the process returns. Until then, its requests are answered.
 
-    What a callable raises is raised, and ends the call.
+    What a callable raises is raised here, and ends the call.
     """
     with ExitStack() as held:
         while True:

@@ -1,4 +1,4 @@
-"""How speech is measured: what counts as a wrong word, and how far off a word starts."""
+"""The speech benchmark's measures: wrong words, and errors of word starts."""
 
 import json
 from pathlib import Path

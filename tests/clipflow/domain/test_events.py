@@ -1,4 +1,4 @@
-"""What an event of the queue becomes in Prefect."""
+"""Conversion of an event from the queue to a Prefect event."""
 
 import json
 from uuid import uuid4

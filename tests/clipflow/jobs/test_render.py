@@ -213,7 +213,7 @@ def test_each_word_is_lit_while_it_is_spoken(
     begins, ends = 30, 30 + round(30 * (0.4 * len(text)))
     assert not any(lit[:begins])
     assert all(lit[begins : ends - 1])
-    # Where the lit word is moves with each word.
+    # The columns of the highlighted word change with each word.
     places = [lit[begins + round(12 * n) + 5] for n in range(len(text))]
     assert len(set(places)) > 1
     left, right = min(p[0] for p in lit if p), max(p[1] for p in lit if p)

@@ -160,7 +160,7 @@ def test_matroska_that_begins_before_zero_is_whole(
     whole = make_source(tmp_path / "whole.mp4", seconds=6, clicks=True, sound=AAC, picture=X264)
     options = ("-output_ts_offset", offset, "-avoid_negative_ts", "disabled")
     head = cutter.put(remuxed(whole, tmp_path / "early.mkv", options))
-    # Where no packet before zero has a time, the source begins there.
+    # If no packet before zero has a time, the source begins at zero.
     segment = cutter.cut(head, "1", "3")
     shown = frame_numbers(segment)
     assert len(shown) == 50

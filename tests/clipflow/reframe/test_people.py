@@ -1,4 +1,4 @@
-"""Who is who, with pictures of two portraits: pictures on a wall, absences, crossings, cuts."""
+"""Identification of two people: pictures on a wall, absences, crossings, cuts."""
 
 from collections.abc import Sequence
 

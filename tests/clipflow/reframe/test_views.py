@@ -1,4 +1,4 @@
-"""What a person has chosen to be shown, instead of what is found."""
+"""Views that a user has chosen replace those that the analysis finds."""
 
 import pytest
 

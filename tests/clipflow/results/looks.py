@@ -56,7 +56,7 @@ def difference(name: str, seen: np.ndarray) -> float:
 def looks_as_before(name: str, seen: np.ndarray, folder: Path) -> None:
     """Fails where `seen` is not as the reference; then it is left in `folder`.
 
-    Where there is no reference it is made one, and the test fails: look at it, and run again.
+    If there is no reference, it becomes the reference and the test fails: check it and run again.
     """
     reference = REFERENCES / f"{name}.png"
     if not reference.exists():

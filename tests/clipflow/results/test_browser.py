@@ -229,7 +229,7 @@ def test_an_injected_script_does_not_run(browser: Browser, shown: Shown, tmp_pat
 
 
 def sticks_out(page: Page) -> list[str]:
-    """What makes the page wider than the screen."""
+    """The elements that make the page wider than the screen."""
     wider = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
         [...document.querySelectorAll("*")]
             .filter(one => one.getBoundingClientRect().right > innerWidth)

@@ -1,4 +1,4 @@
-"""What a page says: of shorts, of a clip, and of what went wrong; all of it as text."""
+"""The content of results pages: shorts, a clip and errors, all escaped as text."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""What came out, as a table of Prefect's UI shows it."""
+"""The tables of results that the Prefect UI shows."""
 
 import re
 from base64 import b64decode

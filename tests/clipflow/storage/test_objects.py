@@ -1,4 +1,4 @@
-"""What is read from an S3 that breaks off."""
+"""Reads and downloads from an S3 whose responses are interrupted or refused."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +25,7 @@ KEY = "objects/source.bin"
 
 @pytest.fixture
 def proxy(local_aws: str, objects: ObjectStore) -> Iterator[FaultyProxy]:
-    """Before the S3 of this process, which has 100 kB at `KEY`."""
+    """A proxy to the local S3, which has an object of 100 kB at `KEY`."""
     objects.client.put_object(Bucket=objects.bucket, Key=KEY, Body=bytes(100_000))
     with FaultyProxy(local_aws).running() as faulty, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", faulty.url)
@@ -66,7 +66,7 @@ def test_a_body_shorter_than_head_says_is_read_again(
     proxy: FaultyProxy,
     tmp_path: Path,
 ) -> None:
-    """A proxy between may pass on what it had of a lost connection as a whole answer."""
+    """As a proxy may forward the received part of an interrupted response as a complete one."""
     if not has_checksum:
         proxy.left_out = ("x-amz-checksum",)
     store = object_store()
@@ -149,7 +149,7 @@ def test_an_object_above_the_limit_is_not_read(proxy: FaultyProxy) -> None:
 def test_a_tls_error_in_a_small_object_is_a_storage_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As urllib3 raises it where a record of TLS cannot be read; the SDK lets that through."""
+    """urllib3 raises this error for an unreadable TLS record, and the SDK does not convert it."""
 
     def broken(*_: object, **__: object) -> bytes:
         raise SSLError("DECRYPTION_FAILED_OR_BAD_RECORD_MAC")

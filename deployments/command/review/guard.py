@@ -1,4 +1,4 @@
-"""Who may use the page: its own address, with a secret in it, from its own origin."""
+"""Access control of the page: a secret in its address, the loopback host, and its own origin."""
 
 from secrets import compare_digest
 
@@ -31,9 +31,9 @@ _SAFE = ("GET", "HEAD")
 class Guard:
     """Refuses every request that does not come from the page itself.
 
-    The `Host` has to be the loopback address, which a name that was rebound to it is not. The path
-    begins with the token. A request that changes something also has the page's `Origin`, which
-    another site's script or form cannot send.
+    `Host` must be the loopback address, which excludes names rebound to it by DNS. The path must
+    begin with the token. A request that changes something must have the page's `Origin`, which a
+    script or form of another site cannot send.
     """
 
     def __init__(self, app: ASGIApp, token: str, port: int) -> None:

@@ -1,4 +1,4 @@
-"""Conversion of an event from the queue to a Prefect event."""
+"""The largest event that is converted to a Prefect event, in bytes."""
 
 import json
 from uuid import uuid4

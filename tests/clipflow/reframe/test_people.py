@@ -42,7 +42,7 @@ def test_a_portrait_on_a_wall_is_not_a_person() -> None:
 
 
 @pytest.mark.parametrize("seconds", [1, 2])
-def test_who_is_hidden_for_a_while_is_the_same_one(seconds: int) -> None:
+def test_a_person_hidden_for_a_while_keeps_one_track(seconds: int) -> None:
     away = range(8, 8 + RATE * seconds)
     pictures = [
         np.hstack([blank() if n in away else talking("host", n / RATE), talking("guest", n / 8)])
@@ -53,7 +53,7 @@ def test_who_is_hidden_for_a_while_is_the_same_one(seconds: int) -> None:
     assert [(track.times[0], track.times[-1]) for track in shot.tracks] == [(0.0, 31 / RATE)] * 2
 
 
-def test_a_person_is_the_same_one_after_a_cut_to_another() -> None:
+def test_a_person_keeps_the_same_number_after_a_cut_to_another() -> None:
     both = [np.hstack([talking("host", n / RATE), talking("guest", n / 8)]) for n in range(16)]
     # The other camera sees one of them, in another place.
     one = [np.hstack([talking("guest", n / RATE), blank()]) for n in range(16)]
@@ -64,7 +64,7 @@ def test_a_person_is_the_same_one_after_a_cut_to_another() -> None:
     assert [track.person for track in third.tracks] == [host, guest]
 
 
-def test_two_who_pass_each_other_are_not_exchanged() -> None:
+def test_two_people_who_pass_each_other_are_not_exchanged() -> None:
     pictures = []
     for n in range(33):
         picture = np.full((SIZE[1], SIZE[0], 3), 128, np.uint8)

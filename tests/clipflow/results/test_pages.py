@@ -70,7 +70,7 @@ def test_text_of_users_and_models_is_escaped(evil: str) -> None:
     assert "<script" not in text and "<img" not in text
 
 
-def test_a_short_without_a_title_has_a_heading_all_the_same() -> None:
+def test_a_short_without_a_title_has_a_heading() -> None:
     assert ">Short 1</h3>" in page(made(1, 1, title=" \n"))
 
 
@@ -153,7 +153,7 @@ def test_captions_are_webvtt_and_their_text_is_no_markup() -> None:
 
 
 @pytest.mark.slow
-def test_ten_hours_and_two_hundred_shorts_are_a_page_soon_enough() -> None:
+def test_a_page_of_ten_hours_and_two_hundred_shorts_is_written_in_time() -> None:
     said = words([("a", "Ten words " * 5)] * 8000)
     shorts = [made(number, number * 30) for number in range(1, 201)]
     begun = time.process_time()

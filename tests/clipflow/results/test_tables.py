@@ -55,7 +55,7 @@ def test_each_segment_of_a_clip_is_a_row_in_play_order() -> None:
     ]
 
 
-def test_each_short_is_a_row_and_one_that_failed_says_why() -> None:
+def test_each_short_is_a_row_and_a_failed_one_has_its_error() -> None:
     made = Short.made(1, VIDEO.short(1), moment("A title"), 4_200_000)
     failed = Short.failed(2, VIDEO.short(2), moment("Another"), FAILURE)
     first, second = short_rows([made, failed], link)

@@ -1,6 +1,6 @@
 // Everything by keyboard; `?` shows which key does what.
 
-/** `keys` are [keys, what it does, action]. They do nothing while a person types or a dialog is open. */
+/** `keys` are [keys, description, action]. They are ignored while a user types or a dialog is open. */
 export function bindKeys(keys) {
   const list = document.getElementById("keys");
   const dialog = document.getElementById("help-dialog");

@@ -57,7 +57,7 @@ export class Player {
     this.playRange(Math.max(this.times[1] - PREVIEW_SECONDS, this.times[0]), this.times[1]);
   }
 
-  /** Play a span of the source; of the short, where there is no source that can be played. */
+  /** Play a span of the source, or of the short if there is no source. */
   playRange(start, end) {
     if (this.hasSource) this.useSource();
     this.playFrom(start, end);

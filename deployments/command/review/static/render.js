@@ -11,7 +11,7 @@ export class RenderView {
     this.isRunning = false;
   }
 
-  /** Start a run and show it until it has ended; whether it has made everything. */
+  /** Start a run and show it until it ends; returns whether it succeeded. */
   async run() {
     this.isRunning = true;
     try {

@@ -8,7 +8,7 @@ const clock = (seconds) => {
   return `${minutes}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 };
 
-/** What a short is called and how it stands, of the edits and of what was rendered. */
+/** The title and the state of a short, from its edits and its rendered video. */
 export function describe(short, store) {
   const decision = store.at("shorts", short.id, "decision");
   const [start, end] = store.times[short.id];

@@ -1,5 +1,5 @@
-// The words in and around a short: lit while they are said, corrected when they are selected, and
-// with brackets where the short begins and ends.
+// The words in and around a short: highlighted while they are said, editable when selected, with
+// brackets where the short begins and ends.
 
 // Words that are shown before the beginning and after the end.
 const AROUND = 40;

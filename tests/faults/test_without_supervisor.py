@@ -144,7 +144,8 @@ def at_work(
     """An episode whose only clip is in progress, and the process that makes it."""
     episode = tenants.detect(Episode("t", ["long"]), source, segments)
     tenants.deliver(event(episode))
-    eventually(lambda: tenants.record(episode, "long")["status"] == IN_PROGRESS, 60)
+    # The time in which an accepted event starts its clips; the worker may just have been started.
+    eventually(lambda: tenants.record(episode, "long")["status"] == IN_PROGRESS, 120)
     owner = tenants.record(episode, "long")["flowRunId"]
     [process] = [pid for pid in pids(machine.home, RUN) if run_in(pid) == owner]
     return episode, process

@@ -87,7 +87,7 @@ def test_a_pool_limit_of_one_is_a_cap_for_all_clips() -> None:
     assert done.world.pool.busy == pytest.approx(8 * child, abs=1e-3)
 
 
-def test_every_clip_ends_and_gives_back_what_it_held() -> None:
+def test_every_clip_ends_and_releases_its_resources() -> None:
     p = replace(Parameters(), spot_losses=20, spot_vcpu=80, pool_limit=15)
     done = busy_day(Clip(12), 2000, 100, p, seed=3)
     world = done.world

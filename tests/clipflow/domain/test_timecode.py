@@ -58,7 +58,7 @@ def test_an_invalid_time_is_rejected(written: object) -> None:
         ("soon", "is not a time"),
     ],
 )
-def test_a_refused_time_is_refused_by_what_it_is(written: str, reason: str) -> None:
+def test_a_refused_time_has_its_reason(written: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         parse_timecode(written)
 

@@ -29,7 +29,7 @@ def edits(**title_of: str) -> Edits:
     return Edits(shorts={id: ShortEdit(title=title) for id, title in title_of.items()})
 
 
-def test_the_slower_of_two_editors_is_told_and_loses_nothing(
+def test_the_slower_of_two_editors_gets_a_conflict_and_loses_nothing(
     keys: ShortsKeys, objects: ObjectStore
 ) -> None:
     ours, theirs = edits(**{"m1-2": "Ours"}), edits(**{"m3-4": "Theirs"})

@@ -4,7 +4,7 @@ from clipflow.domain.transcript import PartialWord, fill_times, split_words
 from clipflow.speech.alignment import regroup
 
 
-def test_what_is_not_timed_shares_what_its_neighbours_leave() -> None:
+def test_words_without_times_share_what_their_neighbours_leave() -> None:
     recognized = [
         PartialWord("It"),
         PartialWord("costs", 1.0, 2.0, 0.9),

@@ -1,7 +1,6 @@
 """Runs and their artifacts in the UI of Prefect, in a real Chromium."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from deployments.local_stack import RunningStack
+from tests.chromium import CHROMIUM, IN_CHROMIUM
 from tests.made_media import make_source
 from tests.programs import eventually
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium"
-    ),
-]
+pytestmark = [*IN_CHROMIUM, pytest.mark.timeout(600)]
 SEGMENTS = [
     {"startTime": 1, "endTime": 2, "speaker": "<b>the</b> *host*"},
     {"startTime": 4, "endTime": 6},

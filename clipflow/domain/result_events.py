@@ -4,7 +4,7 @@ They are stored in the record by the update that finishes it (`OutboxEntry`), an
 `clipflow.storage.outbox` has the rest. `infra/events` has the JSON Schema of each detail.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import NAMESPACE_URL, uuid5
@@ -132,7 +132,7 @@ class OutboxEntry(Model):
 
 
 def completed(
-    keys: RecordKeys, run_id: str, time: str, result: Model, already: Iterable[str] = ()
+    keys: RecordKeys, run_id: str, time: str, result: Model, already: Collection[str] = ()
 ) -> list[OutboxEntry]:
     """The events of a record that is complete. `already` has the ETags of the shorts that the
     record had before: those are not new."""
@@ -158,7 +158,7 @@ def failed(
     time: str,
     failure: Failure,
     result: Model | None = None,
-    already: Iterable[str] = (),
+    already: Collection[str] = (),
 ) -> list[OutboxEntry]:
     """The events of a record that has failed; `result` has the outputs that were made anyway."""
     about = _about(keys, run_id, time)
@@ -177,7 +177,7 @@ def failed(
 
 
 def _rendered(
-    keys: RecordKeys, run_id: str, time: str, shorts: Sequence[Short], already: Iterable[str]
+    keys: RecordKeys, run_id: str, time: str, shorts: Sequence[Short], already: Collection[str]
 ) -> Iterator[OutboxEntry]:
     for short in shorts:
         if short.is_made and short.etag and short.etag not in already:

@@ -126,8 +126,8 @@ class RecordStore:
         self, keys: RecordKeys, run_id: str, failure: Failure, result: Model | None = None
     ) -> None:
         """Set Failed. Raises OwnershipLostError if another run owns the record now."""
-        now = _now()
-        events = result_events.failed(keys, run_id, now, failure, result, self._etags(keys))
+        now, already = _now(), self._etags(keys) if result else []
+        events = result_events.failed(keys, run_id, now, failure, result, already)
         update = transitions.fail(run_id, now, failure, _attributes(result), events)
         self._finish(keys, update, run_id)
 

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -16,19 +15,12 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from deployments.local_stack import RunningStack
+from tests.chromium import CHROMIUM, IN_CHROMIUM
 from tests.command.typed import CLIPFLOW, shell, typed
 from tests.flows.warehouse import subtitles
 from tests.made_media import make_source
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium"
-    ),
-]
+pytestmark = [*IN_CHROMIUM, pytest.mark.timeout(600)]
 OPTIONS = (
     "--count",
     2,

@@ -1,7 +1,6 @@
 """Clips, and segments with their FLAC audio, play in a browser."""
 
 import queue
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -11,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.chromium import CHROMIUM, IN_CHROMIUM
 from tests.clipflow.jobs.cutting import Cutter
 from tests.made_media import make_source
 
-CHROMIUM = shutil.which("chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 FLAGS += ["--remote-debugging-port=0"]
@@ -36,12 +35,7 @@ v.onended = () => { const quality = v.getVideoPlaybackQuality();
 v.onerror = () => report(v.error.message);
 </script>"""
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium"
-    ),
-]
+pytestmark = IN_CHROMIUM
 
 
 class Site:

@@ -1,6 +1,5 @@
 """The page in a real Chromium: from disk and from S3, on a phone, by keyboard, in the dark."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,17 +17,11 @@ from clipflow.domain.shorts import Short
 from clipflow.domain.transcript import Transcript
 from clipflow.results.pages import shorts_page
 from clipflow.storage.objects import object_store
+from tests.chromium import CHROMIUM, IN_CHROMIUM
 from tests.clipflow.results.conftest import TITLES, Results, moment, words
 from tests.clipflow.results.looks import looks_as_before, looks_broken, small_picture
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium"
-    ),
-]
+pytestmark = IN_CHROMIUM
 
 DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 1000}}
 PHONE: dict[str, Any] = {

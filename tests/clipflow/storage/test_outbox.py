@@ -8,25 +8,16 @@ from uuid import uuid4
 import pytest
 from jsonschema import Draft202012Validator
 
-from clipflow.domain.clips import ClipResult
-from clipflow.domain.errors import Failure, FailureCode, StorageUnavailableError
+from clipflow.domain.errors import StorageUnavailableError
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.result_events import DetailType
 from clipflow.domain.shorts import FailedState, Moment, Short, ShortsResult
 from clipflow.storage.outbox import Outbox, outbox
 from clipflow.storage.records import RecordStore, plain
 from docs.make_schemas import ROOT, event_schema
+from tests.clipflow.storage.outcomes import FAILURE, RESULT
 from tests.subscriber import Subscriber
 
-RESULT = ClipResult(
-    s3_key="e/clips/c/clip.mp4",
-    file_size=45728640,
-    duration="00:02:15",
-    duration_seconds=135.5,
-    resolution="1920x1080",
-    segment_count=3,
-)
-FAILURE = Failure(FailureCode.FFMPEG_ERROR, "It broke.")
 LATER = "9999-01-01T00:00:00Z"
 
 

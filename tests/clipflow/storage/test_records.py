@@ -8,23 +8,15 @@ from typing import Any
 
 import pytest
 
-from clipflow.domain.clips import ClipRequest, ClipResult
+from clipflow.domain.clips import ClipRequest
 from clipflow.domain.errors import Failure, FailureCode, InvalidInputError, OwnershipLostError
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.layouts import Layout
 from clipflow.domain.shorts import Framing, LayoutSpan, Moment, Short, ShortsResult
 from clipflow.storage.outbox import outbox
 from clipflow.storage.records import RecordStore, plain
+from tests.clipflow.storage.outcomes import FAILURE, RESULT
 
-RESULT = ClipResult(
-    s3_key="e/clips/c/clip.mp4",
-    file_size=45728640,
-    duration="00:02:15",
-    duration_seconds=135.5,
-    resolution="1920x1080",
-    segment_count=3,
-)
-FAILURE = Failure(FailureCode.FFMPEG_ERROR, "It broke.")
 NOW = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 Write = Callable[..., dict[str, Any]]

@@ -1,0 +1,14 @@
+"""The machine's Chromium, and the marks of tests that need it."""
+
+import shutil
+
+import pytest
+
+CHROMIUM = shutil.which("chromium")
+IN_CHROMIUM = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium"
+    ),
+]

@@ -15,12 +15,14 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from clipflow.domain.layouts import Layout
 from clipflow.domain.model import Model
+from clipflow.domain.removals import RemovalId
 from clipflow.domain.shorts import CaptionStyle, Decision, MomentId
 from clipflow.domain.transcript import Seconds, split_words
 
 # Bounds of one document. Ten hours of speech are about 100 000 words.
 MAX_BYTES = 4 << 20
 _MAX_WORDS, _MAX_REPLACEMENTS, _MAX_SHORTS, _MAX_VIEWS = 20_000, 500, 2000, 100
+_MAX_RESTORED = 1000
 # Characters. A description is as long as YouTube's limit; a title is one line of a phone or two.
 _WORD, _TITLE, _HOOK, _DESCRIPTION = 100, 200, 200, 5000
 # Unicode's embeddings, overrides and isolates, which reorder the text that follows them.
@@ -139,6 +141,8 @@ class ShortEdit(_Strict):
     layout: Layout | None = None
     caption_style: CaptionStyle | None = None
     tighten: Annotated[bool, Field(strict=True)] | None = None
+    # What tightening leaves in, by its id, each with the word of that number in the transcript.
+    restored: dict[RemovalId, _Word] = Field(default_factory=dict, max_length=_MAX_RESTORED)
     framing: Annotated[tuple[View, ...], Field(max_length=_MAX_VIEWS)] = ()
 
 

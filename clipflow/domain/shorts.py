@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -11,6 +12,7 @@ from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.errors import Failure, FailureCode, bounded_message
 from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.model import Identifier, Model, ObjectKey
+from clipflow.domain.removals import Tightening
 from clipflow.domain.timecode import SubtitleTime, format_clock
 
 # A warning is given if the speaker's face is shown in a smaller share of the frames with speech.
@@ -85,6 +87,7 @@ class ShortsConfig(Model):
     language: LanguageTag | None = None
     speaker_tracks: Annotated[SpeakerTracks | None, Field(alias="speaker_tracks")] = None
     audio_track: Annotated[AudioTrack | None, Field(alias="audio_track")] = None
+    tighten: Annotated[bool, Field(strict=True)] = False
 
     @property
     def rendered_layout(self) -> Layout:
@@ -196,6 +199,13 @@ class Short(Model):
     error: str | None = None
     code: FailureCode | None = None
     framing: Framing | None = None
+    tightening: Tightening | None = None
+
+    @property
+    def seconds(self) -> Fraction:
+        """The length of the video."""
+        saved = self.tightening.seconds if self.tightening else 0
+        return self.end - self.start - Fraction(str(saved))
 
     @classmethod
     def made(
@@ -206,16 +216,18 @@ class Short(Model):
         file_size: int,
         framing: Framing | None = None,
         etag: str | None = None,
+        tightening: Tightening | None = None,
     ) -> Self:
-        return cls(
+        made = cls(
             s3_key=s3_key,
             file_size=file_size,
             etag=etag,
-            duration=format_clock(moment.end - moment.start),
             status=ShortStatus.COMPLETE,
             framing=framing,
+            tightening=tightening,
             **{**dict(moment), "index": index},
         )
+        return made.model_copy(update={"duration": format_clock(made.seconds)})
 
     @classmethod
     def failed(cls, index: int, s3_key: str, moment: Moment, failure: Failure) -> Self:

@@ -40,6 +40,8 @@ _WITHOUT_EFFECT_ON_SHORTS = {
     "language",
     # The speakers are in the words.
     "speaker_tracks",
+    # What is left of the moment counts instead.
+    "tighten",
 }
 # Fields of the config without effect on the choice of moments.
 _WITHOUT_EFFECT_ON_MOMENTS = {
@@ -51,6 +53,7 @@ _WITHOUT_EFFECT_ON_MOMENTS = {
     "caption_style",
     "speaker_tracks",
     "audio_track",
+    "tighten",
 }
 # Settings without effect on a transcript, and a secret.
 _WITHOUT_EFFECT_ON_TRANSCRIPTS = {
@@ -187,10 +190,12 @@ def of_short(
     config: ShortsConfig,
     models: Models,
     views: Sequence[View] = (),
+    tightened: object = None,
 ) -> str:
     """The fingerprint of a rendered short.
 
     `words` are those of the moment with the user's corrections, `views` the user's own framing.
+    `tightened` is what decides about fillers and silences besides; None if they stay.
     """
     # `auto` may choose any layout.
     follows_faces = config.layout is Layout.AUTO or config.layout.people > 0
@@ -204,6 +209,7 @@ def of_short(
             follows_faces and file_digest(str(models.face_model or "")),
             follows_faces and file_digest(str(models.mouth_model or "")),
             *([view.model_dump() for view in views]),
+            *([{"tightened": tightened}] if tightened is not None else []),
         ]
     )
 

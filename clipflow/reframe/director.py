@@ -7,7 +7,6 @@ and not for a short interjection. If the speaker is uncertain, all people are sh
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -389,7 +388,7 @@ def _framing(
     return Framing(
         speaker_in_frame=round(sum(seen) / len(seen), 3) if seen else None,
         confidence=round(sure / spoken, 3) if spoken and seen else None,
-        cuts=sum(_jumps(part) for part in sections) + len(sections) - 1,
+        cuts=sum(part.jumps for part in sections) + len(sections) - 1,
         layouts=tuple(
             LayoutSpan(start=round(part.start, 3), end=round(part.end, 3), layout=part.layout)
             for part in sections
@@ -406,18 +405,6 @@ def _holds(crop: CropPath, time: float, face: Face) -> bool:
         and top <= face.y - half
         and face.y + half <= top + crop.height
     )
-
-
-def _jumps(section: Section) -> int:
-    """How often a crop jumps within the section, as at the picture's cuts."""
-    times = {
-        after.time
-        for crop in section.crops
-        for edge in (crop.x, crop.y)
-        for before, after in pairwise(edge)
-        if before.time == after.time and before.place != after.place
-    }
-    return len(times)
 
 
 # Distances from the layout's own line at which captions may be centred, as shares of the short's

@@ -26,6 +26,10 @@ if os.environ["PREFECT__RUN"] == "waits":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
     print("waiting", flush=True)
     time.sleep(60)
+if os.environ["PREFECT__RUN"] == "decodes":
+    from clipflow.media.isolation import isolated
+    print(isolated("source.mp4", os.getppid), flush=True)
+    time.sleep(60)
 sys.exit(3)
 """
 
@@ -65,6 +69,22 @@ def test_the_run_and_its_client_end_together(environment: dict[str, str], tmp_pa
     with waiting(environment, tmp_path) as (run, pid):
         os.kill(pid, signal.SIGKILL)
         assert run.wait(timeout=60) == -signal.SIGKILL
+
+
+def test_decoders_are_forked_without_starting_a_python(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with start({**environment, "PREFECT__RUN": "decodes"}, tmp_path) as run:
+        assert run.stdout
+        run.stdout.readline()
+        fork_server = Path("/proc", run.stdout.readline().strip())
+        assert b"run_server" in (fork_server / "cmdline").read_bytes()
+        files = {str(file.readlink()) for file in (fork_server / "fd").iterdir()}
+        assert "/dev/null" in files
+        # The output that it shares with the run, its own three sockets, and no others.
+        assert sum(file.startswith("socket:") for file in files) == 3
+        run.kill()
+        eventually(lambda: not fork_server.exists(), 60)
 
 
 @pytest.mark.parametrize(

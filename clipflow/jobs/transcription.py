@@ -34,9 +34,8 @@ from clipflow.media.probe import Probe, probe_sound, probe_source
 from clipflow.media.source import LocalSource, Source
 from clipflow.settings import Models
 from clipflow.speech import audio
-from clipflow.speech.channels import CHANNELS, ChannelLevels
-from clipflow.speech.levels import Track, own_track, track_levels
-from clipflow.speech.sound import RATE, SAMPLE_BYTES, read_samples, sample_count
+from clipflow.speech.audio import RATE, SAMPLE_BYTES, read_samples, sample_count
+from clipflow.speech.channels import CHANNELS, ChannelLevels, Track, own_track, track_levels
 from clipflow.speech.transcriber import (
     detect_language,
     recognize_window,

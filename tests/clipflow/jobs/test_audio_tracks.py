@@ -19,7 +19,7 @@ from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import LocalSource
 from clipflow.media.window import Span
 from clipflow.speech import audio
-from clipflow.speech.sound import RATE, samples
+from clipflow.speech.audio import RATE, samples
 from tests.made_media import FFMPEG, a_machine
 from tests.made_media import samples as decoded_samples
 

@@ -1,8 +1,8 @@
 """Rendering of one short, with layout, crop and captions."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from clipflow.domain.edits import Edits, View
 from clipflow.domain.errors import MediaInterruptedError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Content
+from clipflow.domain.removals import Tightening
 from clipflow.domain.shorts import Framing, Moment, Short, ShortsConfig
-from clipflow.domain.transcript import Transcript
+from clipflow.domain.transcript import Word
 from clipflow.jobs import fingerprints, picture
 from clipflow.jobs.edits import config_of, read_edits
 from clipflow.jobs.picture import Background, Ingredients
@@ -29,6 +30,14 @@ from clipflow.jobs.segment import (
     video_metadata,
 )
 from clipflow.jobs.shorts import make_moment, plan_moment
+from clipflow.jobs.tighten import (
+    SpokenMoment,
+    Tightened,
+    still_restored,
+    store_tightening,
+    stored_tightening,
+    tighten,
+)
 from clipflow.jobs.transcription import read_transcript
 from clipflow.machine import Machine, encoder_slot
 from clipflow.media import ffmpeg
@@ -37,9 +46,11 @@ from clipflow.media.fetching import fetch_window
 from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
 from clipflow.media.frame_rate import repeats, write_times
 from clipflow.media.loudness import measure_loudness
+from clipflow.media.pieces import kept_frames
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span, Window
 from clipflow.reframe.crop import FramePlan
+from clipflow.reframe.tightened import tightened_plan
 from clipflow.settings import Models
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import portion
@@ -57,7 +68,8 @@ _FRAMING, _LONGEST_METADATA = "framing", 1400
 class Render:
     """One short to make; `number` counts from 1, best first.
 
-    `config`, `moment` and `views` include the user's edits.
+    `config`, `moment` and `views` include the user's edits. `restored` is what tightening leaves
+    in, by its id, each with its word.
     """
 
     keys: ShortsKeys
@@ -65,6 +77,7 @@ class Render:
     number: int
     moment: Moment
     views: tuple[View, ...] = ()
+    restored: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -83,9 +96,9 @@ def plan_renders(
     renders = []
     for place, moment in enumerate(moments, start=1):
         edit = edits.shorts.get(moment.id or "")
-        views = edit.framing if edit else ()
+        views, restored = (edit.framing, edit.restored) if edit else ((), {})
         number = moment.index or place
-        renders.append(Render(keys, config_of(config, edit), number, moment, views))
+        renders.append(Render(keys, config_of(config, edit), number, moment, views, restored))
     return renders
 
 
@@ -100,14 +113,17 @@ def render(
     video = find_source([job.keys.original], objects)
     below = _background(job.config, objects)
     transcript = read_transcript(job.keys, objects)
-    shown = corrected(transcript, read_edits(job.keys, objects)).transcript
-    spoken = shown.within(float(moment.start), float(moment.end))
+    shown = corrected(transcript, read_edits(job.keys, objects))
+    spoken = SpokenMoment(moment, transcript, shown)
     made_from = fingerprints.of_short(
-        video, below, moment, spoken.words, job.config, models, job.views
+        video, below, moment, spoken.words, job.config, models, job.views, _tightened(job, spoken)
     )
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
-        return stored_short(job, head)
+        stored = stored_short(job, head, objects)
+        # The list of what was taken out is part of a tightened short.
+        if stored.tightening or not job.config.tighten:
+            return stored
     # The segment is missing if an earlier step could not cut it. The error then fails only this
     # short.
     planned = plan_moment(job.keys, job.config, job.number, moment, objects)
@@ -115,33 +131,46 @@ def render(
     with span("render") as work, work_folder(machine.scratch, _needed(job)) as scratch:
         path = scratch / "short.mp4"
         with portion(0, _GATHERED):
-            recognized = transcript.within(float(moment.start), float(moment.end))
             sources = _Sources(video, below, objects, force)
-            made_of = _gather(job, sources, recognized, spoken, models, scratch)
+            made_of, tightening = _gather(job, sources, spoken, models, scratch)
         with encoder_slot(machine), portion(_GATHERED, 1):
             _make(made_of, path, job, machine)
-        duration = made_of.window.span.duration
+        duration = made_of.duration
         width, height = made_of.size
         metadata = video_metadata(duration, f"{width}x{height}", 1, video.etag, made_from)
         framing = made_of.plan.framing
         metadata |= _framing_metadata(framing)
         if framing.warning:
             logger.warning("%s: %s", job.label, framing.warning)
+        if tightening is not None:
+            # Before the short, which refers to it by its fingerprint.
+            store_tightening(job.keys, job.number, tightening, video.etag, made_from, objects)
         objects.upload(path, key, metadata)
         work.bytes_written = path.stat().st_size
-    stored = objects.head(key)
-    if stored is None:
+    head = objects.head(key)
+    if head is None:
         raise MediaInterruptedError(
             f"{job.label} of {job.keys.label} was stored, yet is not there."
         )
-    return stored_short(job, stored).model_copy(update={"framing": framing})
+    return stored_short(job, head, objects).model_copy(update={"framing": framing})
 
 
-def stored_short(job: Render, head: ObjectHead) -> Short:
+def stored_short(job: Render, head: ObjectHead, objects: ObjectStore) -> Short:
     """A finished short, from its object. Its framing lacks the layouts if they are too many for
     the object's metadata."""
-    framing = _stored_framing(head)
-    return Short.made(job.number, head.key, job.moment, head.size, framing, head.etag)
+    number, framing, tightening = job.number, _stored_framing(head), None
+    if job.config.tighten:
+        tightening = stored_tightening(job.keys, number, head, objects)
+    return Short.made(number, head.key, job.moment, head.size, framing, head.etag, tightening)
+
+
+def _tightened(job: Render, spoken: SpokenMoment) -> object:
+    """What tightening depends on besides the words that are shown; None if nothing is taken out."""
+    if not job.config.tighten:
+        return None
+    words = spoken.recognized_words
+    restored = still_restored(job.restored, spoken.recognized.words)
+    return [[(word.start, word.end) for word in words], spoken.recognized.language, restored]
 
 
 def _framing_metadata(framing: Framing) -> dict[str, str]:
@@ -184,37 +213,56 @@ class _Sources:
 def _gather(
     job: Render,
     sources: _Sources,
-    recognized: Transcript,
-    spoken: Transcript,
+    spoken: SpokenMoment,
     models: Models,
     scratch: Path,
-) -> Ingredients:
-    """The inputs of ffmpeg, stored in `scratch`. `spoken` is `recognized` with corrections."""
+) -> tuple[Ingredients, Tightening | None]:
+    """The inputs of ffmpeg, stored in `scratch`, and what is taken out if it is tightened."""
     config, written = job.config, scratch / "captions.ass"
     below, objects = sources.below, sources.objects
     source = open_source(sources.video, objects)
     probe = probe_source(source, config.audio_track)
     span = span_within(Span(job.moment.start, job.moment.end), probe)
     window = fetch_window(source, probe, span, scratch / "window.nut")
-    plan = _stored_plan(job, sources, window, probe, recognized, models)
+    plan = _stored_plan(job, sources, window, probe, spoken.recognized_words, models)
+    tightened = _taken_out(job, window, spoken)
+    timeline = tightened.timeline if tightened and tightened.cuts else None
+    frames, duration = window.frames, span.duration
+    if timeline:
+        frames, duration = kept_frames(frames, timeline), timeline.duration
+        plan = tightened_plan(plan, timeline, window.frames[0], frames[0])
     style, size = config.caption_style, config.aspect.size
     centre = plan.captions_centre
-    again, clock = repeats(window.frames, span.duration), scratch / "clock.nut"
+    again, clock = repeats(frames, duration), scratch / "clock.nut"
     if again:
-        write_times(again, window.frames[0], clock)
-    text = captions(spoken.words, sorted((*window.frames, *again)), style, centre, size)
+        write_times(again, frames[0], clock)
+    words = tightened.words if tightened else spoken.words
+    text = captions(words, sorted((*frames, *again)), style, centre, size)
     written.write_text(text, encoding="utf-8")
-    return Ingredients(
+    origin, cuts = window.origin, tightened.cuts if tightened else ()
+    made_of = Ingredients(
         window=window,
         probe=probe,
         size=size,
         plan=plan,
-        background=_fetched(below, span.duration, objects, scratch) if below else None,
+        background=_fetched(below, duration, objects, scratch) if below else None,
         captions=written,
-        loudness=measure_loudness(window.path, window.origin, window.origin + span.duration),
+        loudness=measure_loudness(window.path, origin, origin + span.duration, cuts),
         repeats=again,
         clock=clock if again else None,
+        timeline=timeline,
     )
+    if not config.tighten:
+        return made_of, None
+    return made_of, tightened.tightening if tightened else Tightening()
+
+
+def _taken_out(job: Render, window: Window, spoken: SpokenMoment) -> Tightened | None:
+    if not job.config.tighten:
+        return None
+    frames = sorted((*window.frames, *repeats(window.frames, window.span.duration)))
+    restored = still_restored(job.restored, spoken.recognized.words)
+    return tighten(window, spoken, frames, restored)
 
 
 _plans = TypeAdapter(FramePlan)
@@ -226,7 +274,7 @@ def _stored_plan(
     sources: _Sources,
     window: Window,
     probe: Probe,
-    recognized: Transcript,
+    recognized: Sequence[Word],
     models: Models,
 ) -> FramePlan:
     """The stored frame plan if it has the same fingerprint, else a new one.
@@ -235,7 +283,7 @@ def _stored_plan(
     """
     objects, key = sources.objects, job.keys.frame_plan(job.number)
     made_from = fingerprints.of_frame_plan(
-        sources.video, job.moment, recognized.words, job.config, models, job.views
+        sources.video, job.moment, recognized, job.config, models, job.views
     )
     if not sources.force and is_made_from(objects.head(key), made_from):
         return _plans.validate_json(objects.data(key, _LARGEST_PLAN_BYTES))
@@ -246,7 +294,7 @@ def _stored_plan(
 
 
 def _plan(
-    window: Window, probe: Probe, job: Render, recognized: Transcript, models: Models
+    window: Window, probe: Probe, job: Render, words: Sequence[Word], models: Models
 ) -> FramePlan:
     # Imported here because these modules import OpenCV, which no other step needs.
     from clipflow.reframe.analysis import Film
@@ -256,7 +304,7 @@ def _plan(
     size = (probe.width, probe.height)
     film = Film(window.path, size, probe.rotation, window.origin, end, probe.mirrored, probe.name)
     faces, mouths = models.face_model, models.mouth_model
-    config, words = job.config, recognized.words
+    config = job.config
     return plan_frames(
         film, config.rendered_layout, config.aspect, words, faces, mouths, _timed_views(job)
     )
@@ -292,13 +340,13 @@ def _fetched(
 def _make(made_of: Ingredients, path: Path, job: Render, machine: Machine) -> None:
     action = f"rendering short {job.label} of {job.keys.label}"
     window, pixels = made_of.window, _pixels(job.config)
-    shown = replace(window, frames=tuple(sorted((*window.frames, *made_of.repeats))))
+    shown = replace(window, frames=tuple(sorted((*made_of.frames, *made_of.repeats))))
     ffmpeg.run(
         picture.render_command(made_of, path, machine.threads),
         action,
         machine,
         encode_timeout(pixels, window.span.duration),
         max_bytes=max_output_bytes(pixels, len(shown.frames), window.span.duration),
-        duration=window.span.duration,
+        duration=made_of.duration,
     )
     verify_frame_count(shown, path, action)

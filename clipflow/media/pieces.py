@@ -75,7 +75,7 @@ def join_sound(stream: Any, timeline: Timeline, rate: int) -> Any:
     # Each piece begins at the sample that is nearest to its time, so that errors do not add up.
     places = [*(round(start * rate) for start in timeline.starts), total]
     half = round(CROSSFADE * rate / 2)
-    copies = stream.asplit(len(pieces)) if len(pieces) > 1 else {0: stream}
+    copies = stream.asplit() if len(pieces) > 1 else {0: stream}
     joined = None
     for number, (piece, (begins, ends)) in enumerate(zip(pieces, pairwise(places), strict=True)):
         first = round(piece.start * rate)

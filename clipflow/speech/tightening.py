@@ -38,6 +38,8 @@ _SILENCE, _DIP = 8.0, 3.0
 # The percentiles of the levels that are the noise, and the loud part of the words. Noise that is
 # quieter than `_RANGE` decibels below the words does not count, as digital silence has no level.
 _NOISE, _LOUD, _RANGE = 5, 75, 50.0
+# Decibels. Words that are quieter are not in the sound at all.
+_NO_SOUND = -100.0
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,9 @@ class Loudness:
         loud = float(np.percentile(self._levels[places], _LOUD)) if places else np.inf
         noise = max(float(np.percentile(self._levels, _NOISE)), loud - _RANGE)
         self._silence = min(loud - _SILENCE, (loud + noise) / 2)
+        if loud < _NO_SOUND:
+            # The words are from subtitles, and the video has no sound.
+            self._silence = np.inf
         self._dip = loud - _DIP
 
     def at(self, time: Fraction) -> float:

@@ -31,6 +31,7 @@ VP9 = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "6
 VP8 = ("-c:v", "libvpx", "-cpu-used", "4", "-auto-alt-ref", "1", "-lag-in-frames", "16")
 FRAGMENTS = ("-movflags", "+frag_keyframe+empty_moov")
 HEVC = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:keyint=60")
+MPEG2 = ("-c:v", "mpeg2video", "-q:v", "3", "-g", "12", "-bf", "2")
 
 SOURCES: dict[str, dict[str, Any]] = {
     "plain.mp4": {"sound": ("-c:a", "aac")},
@@ -46,6 +47,8 @@ SOURCES: dict[str, dict[str, Any]] = {
     "vp9.webm": {"picture": VP9, "sound": ("-c:a", "libopus")},
     "vp8.webm": {"picture": VP8, "sound": ("-c:a", "libvorbis")},
     "broadcast.ts": {"sound": ("-c:a", "aac")},
+    "program.mpg": {"picture": MPEG2, "sound": ("-c:a", "mp2")},
+    "studio.mxf": {"picture": MPEG2, "sound": ("-c:a", "pcm_s16le")},
     "silent.mp4": {"sound": None},
 }  # fmt: skip
 SPANS = [("10", "12.5"), ("3.01", "5.23"), ("0", "1"), ("7.777", "7.9")]

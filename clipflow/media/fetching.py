@@ -236,7 +236,9 @@ class _Copy:
                 self._first_field_is_late = late
             else:
                 late = packet.pts is not None and packet.pts * packet.time_base >= end
-            self._latest_end = max(self._latest_end, _end_time(packet))
+            # The caller shifts the times of the packets that it gets.
+            packet_end = _end_time(packet)
+            self._latest_end = max(self._latest_end, packet_end)
             if not late:
                 yield packet
                 continue
@@ -251,7 +253,7 @@ class _Copy:
             # complete only when the next picture begins.
             waits_for_picture = is_delayed and self.picture.index not in self._finished_streams
             allowed = _INTERLEAVING if self._latest_dts is not None else _SPARSE_INTERLEAVING
-            if _end_time(packet) >= end + allowed and not waits_for_picture:
+            if packet_end >= end + allowed and not waits_for_picture:
                 return
         self._reached_end = True
 

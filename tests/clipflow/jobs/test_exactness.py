@@ -11,6 +11,7 @@ import pytest
 from clipflow.domain.errors import InvalidInputError, MediaInterruptedError, MediaRefusedError
 from clipflow.media.output_format import common_format
 from tests.clipflow.jobs.cutting import Cutter
+from tests.clipflow.jobs.reading import run
 from tests.made_media import (
     FFMPEG,
     clicks,
@@ -126,6 +127,20 @@ def test_sound_that_begins_late_stays_late(cutter: Cutter, tmp_path: Path) -> No
         late = [h - s for h, s in zip(clicks(segment), flashes(segment), strict=True)]
         assert all(abs(lag - Fraction("0.4")) < Fraction(1, 1000) for lag in late)
         assert len(late) == 3
+
+
+def test_sound_that_a_container_stores_later_than_its_picture_is_heard(
+    cutter: Cutter, tmp_path: Path
+) -> None:
+    # A transport stream stores a packet of up to 0.7 s of sound when it is full, so sound from
+    # before the keyframe at 2 s comes after it.
+    path = tmp_path / "s.ts"
+    tone = ("-f", "lavfi", "-i", "testsrc2=s=64x64:r=25", "-f", "lavfi", "-i", "sine=f=50")
+    picture = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-bf", "0")
+    run(*tone, "-t", "4", *picture, "-c:a", "aac", "-b:a", "16k", str(path))
+    rate, heard = samples(cutter.cut(cutter.put(path), "0.5", "1.99"))
+    loud = [place for place, value in enumerate(heard) if abs(value) > 500]
+    assert len(heard) - loud[-1] < rate // 50
 
 
 def test_a_gap_in_the_sound_is_silent_and_shifts_nothing(cutter: Cutter, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def read_subtitles(content: bytes, name: str, language: str | None = None) -> Tr
             tuple(words_of_cues(parse_cues(text, name), name, language)), language
         )
     if not transcript.words:
-        raise InvalidInputError(f"{name} holds no subtitle.", REMEDY)
+        raise InvalidInputError(f"{name} has no words that are spoken.", REMEDY)
     return transcript
 
 

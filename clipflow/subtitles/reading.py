@@ -14,7 +14,7 @@ itself:
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -31,6 +31,7 @@ from clipflow.domain.transcript import (
 )
 from clipflow.subtitles.cue_files import REMEDY, FileCue, parse_cues
 from clipflow.subtitles.cue_words import words_of_cues
+from clipflow.subtitles.sound_descriptions import said_parts
 
 # An object or a list of objects: `{1}{25}` and `[00:01]` begin subtitles of other kinds.
 _JSON = re.compile(r"\s*(?:\{\s*[\"}]|\[\s*[{\]])")
@@ -55,7 +56,7 @@ def read_subtitles(content: bytes, name: str, language: str | None = None) -> Tr
             tuple(words_of_cues(parse_cues(text, name), name, language)), language
         )
     if not transcript.words:
-        raise InvalidInputError(f"{name} holds no subtitle.", REMEDY)
+        raise InvalidInputError(f"{name} has no words that are spoken.", REMEDY)
     return transcript
 
 
@@ -162,6 +163,9 @@ class _Deepgram(_Shape):
     results: _DeepgramResults
 
 
+_AnyWord = TypeVar("_AnyWord", _JsonWord, Word)
+
+
 def read_transcript_json(text: str, name: str, language: str | None = None) -> Transcript:
     """The words in `text`; which program wrote it follows from its fields.
 
@@ -170,7 +174,8 @@ def read_transcript_json(text: str, name: str, language: str | None = None) -> T
     """
     value = parse_json(text, name, REMEDY)
     if isinstance(value, list):
-        return Transcript(read_words(text, name), language)
+        own = _said(read_words(text, name))
+        return Transcript(tuple(w.model_copy(update={"text": part}) for w, part in own), language)
     fields = value if isinstance(value, dict) else {}
     try:
         if "segments" in fields:
@@ -217,12 +222,11 @@ def _spoken_by(words: Sequence[Word], segments: Sequence[_Segment]) -> Iterator[
 
 def _words_of_segment(segment: _Segment) -> list[Word]:
     """Its words with all their times; a word that begins without a blank continues the last one."""
-    known = [word for word in segment.words or [] if word.text.strip()]
-    joins = any(word.text[0].isspace() for word in known)
+    known = _said(segment.words or ())
+    joins = any(word.text[0].isspace() for word, _ in known)
     parts: list[PartialWord] = []
     speakers: list[str | None] = []
-    for word in known:
-        text = " ".join(word.text.split())
+    for word, text in known:
         if joins and parts and not word.text[0].isspace():
             before = parts[-1]
             parts[-1] = PartialWord(before.text + text, before.start, word.end, before.score)
@@ -250,17 +254,21 @@ def _of_deepgram(found: _Deepgram, language: str | None) -> Transcript:
     channels = found.results.channels
     words: list[Word] = []
     for number, channel in enumerate(channels):
-        known = [word for word in channel.alternatives[0].words if word.text.strip()]
-        for word in known:
+        for word, text in _said(channel.alternatives[0].words):
             speaker = word.speaker or (f"Channel {number}" if len(channels) > 1 else None)
             start = word.start if word.start is not None else (words[-1].end if words else 0.0)
             end = max(start, word.end if word.end is not None else start)
-            text = " ".join(word.text.split())
             words.append(
                 Word(text=text, start=start, end=end, score=word.certainty, speaker=speaker)
             )
     detected = next((one.detected_language for one in channels if one.detected_language), None)
     return Transcript(_in_turn(words), language or _tag(detected))
+
+
+def _said(words: Sequence[_AnyWord]) -> list[tuple[_AnyWord, str]]:
+    """`words` and what is said of each, without those of which nothing is."""
+    parts = said_parts(word.text for word in words)
+    return [(word, part) for word, part in zip(words, parts, strict=True) if part]
 
 
 def _in_turn(words: Sequence[Word]) -> tuple[Word, ...]:

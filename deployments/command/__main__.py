@@ -305,7 +305,7 @@ def review(
         from deployments.command.connect import connect
 
         with connect(output, may_start=True):
-            from deployments.command.review.serve import review as serve
+            from deployments.command.review.app import review as serve
 
             serve(job, port, not no_open, output)
 

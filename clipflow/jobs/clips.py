@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.clips import (
     ClipResult,
     ExtractInput,
@@ -17,6 +16,7 @@ from clipflow.domain.clips import (
     in_play_order,
 )
 from clipflow.domain.keys import ClipKeys
+from clipflow.domain.model import AudioTrack
 from clipflow.domain.timecode import format_clock
 from clipflow.jobs import fingerprints
 from clipflow.jobs.scratch import work_folder

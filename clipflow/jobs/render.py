@@ -18,7 +18,7 @@ from clipflow.domain.shorts import Framing, Moment, Short, ShortsConfig
 from clipflow.domain.transcript import Transcript
 from clipflow.jobs import fingerprints, picture
 from clipflow.jobs.edits import config_of, read_edits
-from clipflow.jobs.picture import Background, Ingredients
+from clipflow.jobs.picture import Background, Ingredients, repeats, write_times
 from clipflow.jobs.scratch import encoded_bytes, work_folder
 from clipflow.jobs.segment import (
     checkpoint,
@@ -35,7 +35,6 @@ from clipflow.media import ffmpeg
 from clipflow.media.encode import verify_frame_count
 from clipflow.media.fetching import fetch_window
 from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
-from clipflow.media.frame_rate import repeats, write_times
 from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span, Window

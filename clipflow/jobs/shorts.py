@@ -9,9 +9,8 @@ from clipflow.domain.errors import InvalidInputError, NoMomentsError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import parse_json
 from clipflow.domain.shorts import Moment, ShortsConfig
-from clipflow.highlights.moments import pick
+from clipflow.highlights.moments import carry_over, identified, pick
 from clipflow.highlights.pieces import Brief
-from clipflow.highlights.stable_ids import carry_over, identified
 from clipflow.jobs import fingerprints
 from clipflow.jobs.edits import read_corrected, refused_ids, with_edits
 from clipflow.jobs.scratch import work_folder

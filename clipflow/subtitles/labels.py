@@ -22,9 +22,8 @@ _NUMBERED = re.compile(rf"{_BEFORE}(speaker[\s_-]{{0,3}}{_ID}){_COLON}", re.IGNO
 _NAMED = re.compile(rf"{_BEFORE}([^\W\d_][^\s:：]*(?: [^\s:：]+){{0,3}}){_COLON}(?=\s|$)")
 # The same in the middle of a row, where only a bracket with a number is sure to be a label.
 _INSIDE = re.compile(rf"[\[(]\s{{0,3}}speaker[\s_-]{{0,3}}{_ID}\s{{0,3}}[\])]", re.IGNORECASE)
-# Broadcasters' sign for another speaker, whisper.cpp's, and what it writes where no one speaks.
+# Broadcasters' sign for another speaker, and whisper.cpp's.
 _TURN = re.compile(r">{2,}|\[SPEAKER[ _]TURN\]", re.IGNORECASE)
-_SILENCE = re.compile(r"\[BLANK_AUDIO\]", re.IGNORECASE)
 # What a name does not hold, and how long one is.
 _NOT_IN_NAMES = re.compile(r"[!?,;\"“”«»<>{}=/\\]|\.\.|…")
 _LONGEST_NAME = 40
@@ -76,11 +75,8 @@ class SpeakerLabels:
             name = " ".join(next(filter(None, match.groups())).split())
             self.speaker = self._spellings.setdefault(_compared(name), name)
             at = match.end()
-        for silence in [*_SILENCE.finditer(row, at, end), None]:
-            text = row[at : silence.start() if silence else end]
-            if text.strip():
-                yield self.speaker, at, text
-            at = silence.end() if silence else end
+        if (text := row[at:end]).strip():
+            yield self.speaker, at, text
 
     def _label(self, row: str, at: int, end: int) -> re.Match[str] | None:
         for kind in (_BRACKETED, _NUMBERED):

@@ -13,7 +13,6 @@ from clipflow.highlights.moments import carry_over, identified, pick
 from clipflow.highlights.pieces import Brief
 from clipflow.jobs import fingerprints
 from clipflow.jobs.edits import read_corrected, refused_ids, with_edits
-from clipflow.jobs.scratch import work_folder
 from clipflow.jobs.segment import (
     SegmentPlan,
     checkpoint,
@@ -24,7 +23,7 @@ from clipflow.jobs.segment import (
     span_within,
 )
 from clipflow.jobs.transcription import read_transcript
-from clipflow.machine import Machine
+from clipflow.machine import Machine, work_folder
 from clipflow.media import ffmpeg
 from clipflow.media.output_format import OutputFormat, common_format, to_sdr
 from clipflow.media.probe import Probe, probe_source

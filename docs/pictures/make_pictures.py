@@ -20,10 +20,12 @@ from pathlib import Path
 
 from playwright.async_api import async_playwright
 
-from clipflow.captions.ass import captions
+from clipflow.captions.drawing import captions
+from clipflow.captions.styles import packaged_style
+from clipflow.domain.caption_styles import DEFAULT_STYLE
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Aspect, Layout
-from clipflow.domain.shorts import CaptionStyle, Moment, Short
+from clipflow.domain.shorts import Moment, Short
 from clipflow.domain.timecode import parse_timecode
 from clipflow.domain.transcript import Transcript, Word, split_words, spread_words
 from clipflow.highlights.moments import pick
@@ -64,7 +66,7 @@ class Look:
     """How a short of `span` looks, `at` seconds after its start."""
 
     layout: Layout = Layout.STACK
-    style: CaptionStyle = CaptionStyle.KARAOKE
+    style: str = DEFAULT_STYLE
     background: LocalSource | None = None
     span: Span = _SPAN
     at: float = _AT
@@ -78,8 +80,8 @@ LOOKS = {
     "layout-split.jpg": Look(Layout.SPLIT),
     "layout-auto-host.jpg": Look(Layout.AUTO, span=_CHANGE),
     "layout-auto-guest.jpg": Look(Layout.AUTO, span=_CHANGE, at=5.0),
-    "captions-plain.jpg": Look(Layout.FIT, CaptionStyle.PLAIN),
-    "captions-none.jpg": Look(Layout.FIT, CaptionStyle.NONE),
+    "captions-plain.jpg": Look(Layout.FIT, "plain"),
+    "captions-none.jpg": Look(Layout.FIT, "none"),
 }
 PAGE = "results-page.jpg"
 PICTURES = (*LOOKS, PAGE)
@@ -108,7 +110,9 @@ def render(look: Look, scratch: Path) -> Path:
     end = window.origin + span.duration
     film = Film(window.path, (known.width, known.height), known.rotation, window.origin, end)
     plan = plan_frames(film, look.layout, Aspect.TALL, said.words)
-    written.write_text(captions(said.words, window.frames, look.style, plan.captions_centre))
+    written.write_text(
+        captions(said.words, window.frames, packaged_style(look.style), plan.captions_centre)
+    )
     made_of = Ingredients(
         window=window,
         probe=known,

@@ -15,7 +15,7 @@ from clipflow.domain.errors import FailureCode
 from clipflow.domain.layouts import Layout
 from clipflow.domain.shorts import FailedState
 from deployments.command.output import ExitCode
-from docs import make_schemas, make_settings
+from docs import make_schemas, make_settings, make_states
 from docs.pictures import make_pictures
 from tests import guides
 from tests.guides import PAGES
@@ -48,6 +48,18 @@ def test_every_variable_named_on_a_page_is_a_setting(page: Path) -> None:
 def test_the_settings_page_is_up_to_date() -> None:
     remedy = "python -m docs.make_settings"
     assert make_settings.PAGE.read_text() == make_settings.page(), remedy
+
+
+def test_the_diagrams_of_states_are_up_to_date() -> None:
+    assert make_states.PAGE.read_text() == make_states.page(), "python -m docs.make_states"
+
+
+def test_every_status_and_every_state_of_the_code_is_drawn() -> None:
+    text = make_states.page()
+    ends = re.findall(r"(\w+) --> \[\*\]", text)
+    assert set(ends) == {"Completed", "Failed", "AlreadyMade", "AlreadyInProgress", *FailedState}
+    drawn = {state for a, b, _ in make_states.record_edges() for state in (a, b)}
+    assert drawn == {*ClipStatus, "[*]"}
 
 
 def test_strings_continued_on_the_next_line_do_not_join_two_words() -> None:

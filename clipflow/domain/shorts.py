@@ -6,11 +6,10 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.caption_styles import DEFAULT_STYLE, StyleName
 from clipflow.domain.errors import Failure, FailureCode, bounded_message
 from clipflow.domain.layouts import Aspect, Layout
-from clipflow.domain.model import Identifier, Model, ObjectKey
+from clipflow.domain.model import AudioTrack, Identifier, Model, ObjectKey
 from clipflow.domain.timecode import SubtitleTime, format_clock
 
 # A warning is given if the speaker's face is shown in a smaller share of the frames with speech.

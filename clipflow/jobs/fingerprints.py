@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from clipflow import PIPELINE_VERSION
-from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.caption_styles import CaptionStyle
 from clipflow.domain.clips import Segment
 from clipflow.domain.edits import View
 from clipflow.domain.layouts import Layout
+from clipflow.domain.model import AudioTrack
 from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.timecode import format_timecode
 from clipflow.domain.transcript import Word

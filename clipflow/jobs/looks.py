@@ -16,7 +16,7 @@ from clipflow.domain.caption_styles import (
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.shorts import ShortsConfig
 from clipflow.jobs.fingerprints import Looks
-from clipflow.jobs.scratch import work_folder
+from clipflow.machine import work_folder
 from clipflow.storage.objects import ObjectHead, ObjectStore
 
 _OWN_FONT = "own.font"

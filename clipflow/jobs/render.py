@@ -21,8 +21,7 @@ from clipflow.jobs import fingerprints, picture
 from clipflow.jobs.edits import config_of, read_edits
 from clipflow.jobs.fingerprints import Looks
 from clipflow.jobs.looks import chosen_looks, fetch_fonts
-from clipflow.jobs.picture import Background, Ingredients
-from clipflow.jobs.scratch import encoded_bytes, work_folder
+from clipflow.jobs.picture import Background, Ingredients, repeats, write_times
 from clipflow.jobs.segment import (
     checkpoint,
     find_source,
@@ -33,12 +32,11 @@ from clipflow.jobs.segment import (
 )
 from clipflow.jobs.shorts import make_moment, plan_moment
 from clipflow.jobs.transcription import read_transcript
-from clipflow.machine import Machine, encoder_slot
+from clipflow.machine import Machine, encoded_bytes, encoder_slot, work_folder
 from clipflow.media import ffmpeg
 from clipflow.media.encode import verify_frame_count
 from clipflow.media.fetching import fetch_window
 from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
-from clipflow.media.frame_rate import repeats, write_times
 from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span, Window

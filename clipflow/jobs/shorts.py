@@ -10,13 +10,11 @@ from clipflow.domain.errors import InvalidInputError, NoMomentsError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import parse_json
 from clipflow.domain.shorts import Moment, ShortsConfig
-from clipflow.highlights.moments import pick
+from clipflow.highlights.moments import carry_over, identified, pick
 from clipflow.highlights.pieces import Brief
-from clipflow.highlights.stable_ids import carry_over, identified
 from clipflow.jobs import fingerprints
 from clipflow.jobs.edits import read_corrected, refused_ids, with_edits
 from clipflow.jobs.looks import check_looks
-from clipflow.jobs.scratch import work_folder
 from clipflow.jobs.segment import (
     SegmentPlan,
     checkpoint,
@@ -27,7 +25,7 @@ from clipflow.jobs.segment import (
     span_within,
 )
 from clipflow.jobs.transcription import read_transcript
-from clipflow.machine import Machine
+from clipflow.machine import Machine, work_folder
 from clipflow.media import ffmpeg
 from clipflow.media.output_format import OutputFormat, common_format, to_sdr
 from clipflow.media.probe import Probe, probe_source

@@ -23,10 +23,11 @@ from clipflow.media.audio_streams import audio_stream
 from clipflow.media.h264 import FieldPairs
 from clipflow.media.isolation import isolated
 from clipflow.media.joined_files import CLOCK_TOLERANCE, several_recordings
-from clipflow.media.probe import Probe, video_stream
+from clipflow.media.probe import Probe
 from clipflow.media.soundtrack import Soundtrack
 from clipflow.media.source import PlaylistSource, Source, unwrapped
 from clipflow.media.source_errors import source_errors
+from clipflow.media.video_streams import video_stream
 from clipflow.media.window import (
     Span,
     Window,

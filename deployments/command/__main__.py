@@ -180,7 +180,7 @@ def clips(
     if not (of_file or of_episode):
         raise typer.BadParameter("Give VIDEO and --cut, or --tenant and --episode.")
     with command_output(as_json=as_json, debug=debug) as output:
-        from clipflow.domain.audio_tracks import parse_audio_track
+        from clipflow.domain.model import parse_audio_track
         from clipflow.domain.timecode import parse_span
 
         try:
@@ -318,7 +318,7 @@ def review(
         from deployments.command.connect import connect
 
         with connect(output, may_start=True):
-            from deployments.command.review.serve import review as serve
+            from deployments.command.review.app import review as serve
 
             serve(job, port, not no_open, output)
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from prefect.settings import Settings, get_current_settings
 
 import flows
+from clipflow.media.isolation import fork_server_ahead
 from deployments.local_stack.run_client import ACCEPTED, ADDRESS
 
 # What Prefect imports only when a run starts.
@@ -84,6 +85,7 @@ def _serve(connection: socket.socket) -> int:
         os.close(file)
     os.chdir(request["folder"])
     connection.settimeout(None)
+    fork_server_ahead()
     connection.send(ACCEPTED)
     threading.Thread(target=_obey, args=(connection,), daemon=True).start()
     code = _execute(request["module"])

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -117,13 +118,13 @@ def logs(
     run: Annotated[str, typer.Option(envvar="RUN", help="A run's id or name.")] = "",
     minutes: Annotated[int, typer.Option(envvar="MINUTES", min=1, help="How far back.")] = 15,
 ) -> None:
-    """The logs of a run; without RUN, the latest logs of all runs."""
+    """The logs of a run and its containers; without RUN, the latest logs of all containers."""
     on_one_machine = _default_to_local_stack()
     from deployments.operate.account import Found
 
     with _one_line_errors():
         if run:
-            _run_logs(run)
+            _run_logs(run, in_containers=not on_one_machine)
         elif on_one_machine:
             _stack_logs()
         else:
@@ -131,14 +132,22 @@ def logs(
                 console.print(line)
 
 
-def _run_logs(named: str) -> None:
+def _run_logs(named: str, *, in_containers: bool) -> None:
     from prefect.client.orchestration import get_client
 
     from deployments.operate import runs
+    from deployments.operate.account import Found
 
     with get_client(sync_client=True) as prefect:
-        for line in runs.logs(prefect, named):
+        found = runs.family(prefect, named)
+        for line in runs.logs(prefect, found):
             console.print(line)
+    if in_containers:
+        since = min(run.created or datetime.now(UTC) for run in found)
+        streams = [stream for run in found for stream in runs.log_streams(run)]
+        ids = [str(run.id) for run in found]
+        for stream, lines in Found().container_logs(ids, streams, since):
+            _section(f"container {stream}", ((line, "") for line in lines))
 
 
 def _stack_logs() -> None:

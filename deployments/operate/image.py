@@ -56,7 +56,7 @@ def load_models(languages: Sequence[str]) -> None:
     import numpy as np
 
     from clipflow.speech import whisperx
-    from clipflow.speech.sound import RATE
+    from clipflow.speech.audio import RATE
     from clipflow.speech.transcriber import recognizer
 
     silence = np.zeros(2 * RATE, dtype=np.int16)

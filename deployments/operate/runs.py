@@ -1,6 +1,6 @@
 """Reads the state of the Prefect server (pools, workers, runs, logs); starts a run."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -95,19 +95,35 @@ def start_shorts(client: SyncPrefectClient, parameters: ShortsParameters) -> tup
     return str(run.id), url_for(run) or ""
 
 
-def logs(client: SyncPrefectClient, named: str) -> Iterator[str]:
-    """The log lines of a run and of the runs it started.
+def family(client: SyncPrefectClient, named: str) -> list[FlowRun]:
+    """A run and the runs it started.
 
     `named` is its id or its name. Raises InvalidInputError if there is none.
     """
     run = _find(client, named)
     below = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
-    family = [run.id, *(child.id for child in client.read_flow_runs(flow_run_filter=below))]
-    only = LogFilter(flow_run_id=LogFilterFlowRunId(any_=family))
+    runs, offset = [run], 0
+    while page := client.read_flow_runs(flow_run_filter=below, limit=_PAGE, offset=offset):
+        runs += page
+        offset += len(page)
+    return runs
+
+
+def logs(client: SyncPrefectClient, runs: Collection[FlowRun]) -> Iterator[str]:
+    """The log lines that Prefect has of the runs, by time."""
+    only = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id for run in runs]))
     offset = 0
     while page := client.read_logs(only, limit=_PAGE, offset=offset):
         yield from (f"{log.timestamp:%H:%M:%S}  {log.name}  {log.message}" for log in page)
         offset += len(page)
+
+
+def log_streams(run: FlowRun) -> list[str]:
+    """The possible names of the CloudWatch log stream of the run's last ECS task."""
+    task = (run.infrastructure_pid or "").rpartition("/")[2]
+    pool = (run.work_pool_name or "").removeprefix("clipflow-")
+    # The GPU instances' pool has the name of the one that it replaces.
+    return [f"{kind}/prefect/{task}" for kind in (pool, f"{pool}-gpu")] if task else []
 
 
 def _find(client: SyncPrefectClient, named: str) -> FlowRun:

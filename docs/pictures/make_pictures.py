@@ -30,11 +30,7 @@ from clipflow.domain.timecode import parse_timecode
 from clipflow.domain.transcript import Transcript, Word, split_words, spread_words
 from clipflow.highlights.moments import pick
 from clipflow.highlights.pieces import Brief
-from clipflow.jobs.picture import (
-    Background,
-    Ingredients,
-    render_command,
-)
+from clipflow.jobs.picture import Background, Ingredients, render_command
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.fetching import fetch_window

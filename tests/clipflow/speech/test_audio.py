@@ -10,7 +10,7 @@ from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.media.probe import probe_sound, probe_source
 from clipflow.media.source import LocalSource
 from clipflow.speech import audio
-from clipflow.speech.sound import RATE, samples, split_at_quiet
+from clipflow.speech.audio import RATE, samples, split_at_quiet
 from tests.made_media import make_source
 
 PASSTHROUGH = ("-fps_mode", "passthrough")

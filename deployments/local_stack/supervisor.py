@@ -45,8 +45,8 @@ class Supervisor:
         self._settings = settings
         self._ready = False
         self._watching = asyncio.TaskGroup()
-        # Held while a part starts, so that `_end_flow_runs` does not take the new part for a process
-        # that a flow run has left behind.
+        # Held while a part starts, so that `_end_flow_runs` does not mistake the new part for a
+        # process that a flow run has left behind.
         self._children = asyncio.Lock()
         # MiniStack's state is in memory: without the process the stack cannot continue, and at its
         # end the process needs time to save.

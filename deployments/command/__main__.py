@@ -75,6 +75,9 @@ def shorts(
             help=f"Speech: a style.json, or {', '.join(STYLE_NAMES)}.",
         ),
     ] = DEFAULT_STYLE,
+    hook: Annotated[
+        bool, typer.Option("--hook", help="The title over the first three seconds.")
+    ] = False,
     language: Annotated[
         str | None, typer.Option(metavar="CODE", help="Spoken: en, pt-BR; unset: detected.")
     ] = None,
@@ -119,6 +122,7 @@ def shorts(
             "aspect": aspect,
             # A file gets its key when it is uploaded.
             "caption_style": DEFAULT_STYLE if style else captions,
+            "hook": hook,
             "language": language,
             "audio_track": audio_track,
         }

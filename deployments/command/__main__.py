@@ -77,6 +77,9 @@ def shorts(
             help=f"Speech: a style.json, or {', '.join(STYLE_NAMES)}.",
         ),
     ] = DEFAULT_STYLE,
+    hook: Annotated[
+        bool, typer.Option("--hook", help="The title over the first three seconds.")
+    ] = False,
     language: Annotated[
         str | None,
         typer.Option(metavar="CODE", help="The language: en, pt-BR; if unset, detected."),
@@ -128,6 +131,7 @@ def shorts(
             "aspect": aspect,
             # A file gets its key when it is uploaded.
             "caption_style": DEFAULT_STYLE if style else captions,
+            "hook": hook,
             "language": language,
             "audio_track": audio_track,
         }

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from clipflow.domain.caption_styles import CaptionStyle
 from clipflow.domain.edits import Edits
 from clipflow.domain.result_events import DETAILS, DetailType
 from clipflow.domain.shorts import ShortPost
@@ -28,9 +29,11 @@ def schemas() -> Mapping[str, str]:
         for detail_type, detail in DETAILS.items()
     }
     post = ShortPost.model_json_schema(by_alias=True, mode="serialization")
+    style = CaptionStyle.model_json_schema(by_alias=True)
     return {
         "docs/schemas/edits.schema.json": _text(edits, "edits.json"),
         "docs/schemas/segment.schema.json": _text(post, "segment_{n}.json"),
+        "docs/schemas/style.schema.json": _text(style, "style.json"),
         **events,
     }
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from multiprocessing.connection import Connection
 from threading import Lock
 from types import BuiltinFunctionType, MethodType
@@ -30,6 +31,7 @@ from clipflow.media.fork_server import (
     Progress,
     Release,
     Returned,
+    serve,
 )
 from clipflow.media.ranges import BLOCK_CACHE
 from clipflow.telemetry.progress import is_observed, report
@@ -76,6 +78,14 @@ def isolated(name: str, function: Callable[P, R], /, *arguments: P.args, **keywo
         raise returned.error
     value: R = returned.value
     return value
+
+
+def fork_server_ahead() -> None:
+    """Fork the fork server from this process, which has imported what calls need.
+
+    This saves the start of a Python, 0.4 s of a core. Only for a process without threads.
+    """
+    _SERVER.fork_ahead()
 
 
 def _send_request(connection: Connection, *request: Any) -> list[Callable[..., Any]]:
@@ -160,9 +170,24 @@ class _ForkServer:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
         self._owner = 0
+        # Waits for the end of the fork server's process.
+        self._wait: Callable[[], object] = lambda: None
+
+    def fork_ahead(self) -> None:
+        with self._open() as far:
+            if pid := os.fork():
+                self._wait = partial(os.waitpid, pid, 0)
+                return
+            try:
+                os.setpgid(0, 0)
+                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+                os.closerange(3, far.fileno())
+                os.closerange(far.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+                serve(far.fileno())
+            finally:
+                os._exit(1)
 
     def fork(self, module: str, stack: ExitStack) -> tuple[Connection, socket.socket]:
         """Connections to a new process: for the call, and for its exit code.
@@ -192,30 +217,35 @@ class _ForkServer:
             raise ConnectionError
 
     def _start(self) -> None:
-        self._requests, far = socket.socketpair()
-        self._requests.settimeout(_START_SECONDS)
-        self._owner = os.getpid()
-        program = (
-            f"import sys; sys.path[:] = {sys.path!r}; "
-            f"from clipflow.media.fork_server import serve; serve({far.fileno()})"
-        )
-        with far:
+        with self._open() as far:
+            program = (
+                f"import sys; sys.path[:] = {sys.path!r}; "
+                f"from clipflow.media.fork_server import serve; serve({far.fileno()})"
+            )
             # A process group of its own: Ctrl-C is for this process, which then stops the other.
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-c", program],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[far.fileno()],
                 process_group=0,
             )
+            self._wait = process.wait
+
+    def _open(self) -> socket.socket:
+        """Open the connection to a new fork server; returns the server's end."""
+        self._requests, far = socket.socketpair()
+        self._requests.settimeout(_START_SECONDS)
+        self._owner = os.getpid()
+        return far
 
     def stop(self) -> None:
         """End the fork server, and with it all processes that it has forked."""
         if self._requests is not None:
             self._requests.close()
             self._requests = None
-        if self._process is not None and self._owner == os.getpid():
-            self._process.wait()
-        self._process = None
+        if self._owner == os.getpid():
+            self._wait()
+        self._wait = lambda: None
 
 
 _SERVER = _ForkServer()

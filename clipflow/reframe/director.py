@@ -7,13 +7,11 @@ and not for a short interjection. If the speaker is uncertain, all people are sh
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
 from clipflow.domain.edits import View
 from clipflow.domain.layouts import Aspect, Content, Layout
-from clipflow.domain.shorts import Framing, LayoutSpan
 from clipflow.domain.transcript import Word
 from clipflow.media.isolation import isolated
 from clipflow.reframe.analysis import Analysis, Film, analyze
@@ -27,7 +25,8 @@ from clipflow.reframe.crop import (
     person_boxes,
     plan_edge,
 )
-from clipflow.reframe.faces import Face, FaceDetector
+from clipflow.reframe.faces import FaceDetector
+from clipflow.reframe.framing import captions_centre, find_lips, measure_framing
 from clipflow.reframe.mouths import MouthActivity, mouth_activity
 from clipflow.reframe.people import FaceTrack, Shot, find_people
 from clipflow.reframe.speakers import Turn, find_speakers
@@ -105,10 +104,12 @@ def direct(
     director = _Director(analysis, layout, aspect.size)
     chosen = [part for shot in shots for part in director.shot(shot, turns)]
     sections = _joined(director.viewed(chosen, shots, views))
+    lips = find_lips(sections, shots, (analysis.width, analysis.height), aspect.size)
     return FramePlan(
         tuple(sections),
-        _framing(sections, shots, turns, [sample.time for sample in analysis.samples]),
-        _captions_centre(sections, shots, (analysis.width, analysis.height), aspect.size),
+        measure_framing(sections, shots, turns, [sample.time for sample in analysis.samples]),
+        captions_centre(sections, lips, aspect.size),
+        lips,
     )
 
 
@@ -354,129 +355,3 @@ def _joined(sections: Sequence[Section]) -> list[Section]:
 
 def _sizes(section: Section) -> list[tuple[int, int]]:
     return [(crop.width, crop.height) for crop in section.crops]
-
-
-def _section_at(sections: Sequence[Section], time: float) -> Section:
-    return next((part for part in sections if time < part.end), sections[-1])
-
-
-def _framing(
-    sections: Sequence[Section],
-    shots: Sequence[Shot],
-    turns: Sequence[Turn],
-    samples: Sequence[float],
-) -> Framing:
-    seen: list[bool] = []
-    for turn in turns:
-        shot = next(shot for shot in shots if shot.start <= turn.start < shot.end)
-        # If the speaker is uncertain, everyone who may be speaking must be in the picture.
-        for track in [turn.track] if turn.track else shot.tracks:
-            for time, face in track.during(turn.start, turn.end):
-                part = _section_at(sections, time)
-                whole = any(pane.content is Content.PICTURE for pane in part.layout.panes)
-                seen.append(whole or any(_holds(crop, time, face) for crop in part.crops))
-        if turn.track:
-            # The speaker's face was not followed that far, so no crop is known to show it.
-            first, last = turn.track.times[0], turn.track.times[-1]
-            lost = (t for t in samples if turn.start <= t <= turn.end and not first <= t <= last)
-            seen += [
-                any(p.content is Content.PICTURE for p in _section_at(sections, t).layout.panes)
-                for t in lost
-                if shot.start <= t <= shot.end
-            ]
-    spoken = sum(turn.end - turn.start for turn in turns)
-    sure = sum(turn.confidence * (turn.end - turn.start) for turn in turns)
-    return Framing(
-        speaker_in_frame=round(sum(seen) / len(seen), 3) if seen else None,
-        confidence=round(sure / spoken, 3) if spoken and seen else None,
-        cuts=sum(_jumps(part) for part in sections) + len(sections) - 1,
-        layouts=tuple(
-            LayoutSpan(start=round(part.start, 3), end=round(part.end, 3), layout=part.layout)
-            for part in sections
-        ),
-    )
-
-
-def _holds(crop: CropPath, time: float, face: Face) -> bool:
-    left, top = crop.at(time)
-    half = face.size / 2
-    return (
-        left <= face.x - half
-        and face.x + half <= left + crop.width
-        and top <= face.y - half
-        and face.y + half <= top + crop.height
-    )
-
-
-def _jumps(section: Section) -> int:
-    """How often a crop jumps within the section, as at the picture's cuts."""
-    times = {
-        after.time
-        for crop in section.crops
-        for edge in (crop.x, crop.y)
-        for before, after in pairwise(edge)
-        if before.time == after.time and before.place != after.place
-    }
-    return len(times)
-
-
-# Distances from the layout's own line at which captions may be centred, as shares of the short's
-# height, nearest first; half of the captions' height in pixels; and how far lips reach from the
-# mouth's middle, as a share of the face.
-_LINES = (0.0, 0.05, 0.08, 0.12, 0.16, 0.24, -0.08, -0.12, -0.2, -0.3)
-_CAPTIONS_HALF, _LIPS = 110, 0.12
-# The limits of that line, as shares of the height. Platforms show their controls over the upper
-# eighth and the lower quarter of a tall picture, and below any other one.
-_HIGHEST, _LOWEST, _LOWEST_OTHERWISE, _TALL = 0.2, 0.72, 0.86, 1.5
-
-
-def _captions_centre(
-    sections: Sequence[Section],
-    shots: Sequence[Shot],
-    whole: tuple[int, int],
-    size: tuple[int, int],
-) -> int:
-    """The line that captions are centred on: the layout's own, or the nearest over no mouth."""
-    longest = max(sections, key=lambda part: part.end - part.start)
-    own = longest.layout.captions
-    mouths = [
-        y
-        for shot in shots
-        for track in shot.tracks
-        for time, face in zip(track.times, track.faces, strict=True)
-        for y in _lip_lines(_section_at(sections, time), time, face, whole, size)
-    ]
-    height = size[1]
-    lowest = _LOWEST if height > _TALL * size[0] else _LOWEST_OTHERWISE
-    limits = _HIGHEST * height, lowest * height
-
-    def covered(centre: int) -> int:
-        return sum(abs(y - centre) < _CAPTIONS_HALF for y in mouths)
-
-    centres = [round(min(max((own + step) * height, limits[0]), limits[1])) for step in _LINES]
-    return min(centres, key=covered)
-
-
-def _lip_lines(
-    section: Section, time: float, face: Face, whole: tuple[int, int], size: tuple[int, int]
-) -> list[float]:
-    """How far down in the short the lips begin and end, in each pane that shows them.
-
-    `whole` is the picture's size, `size` the short's.
-    """
-    if face.mouth is None:
-        return []
-    x, y = face.mouth
-    lips = [y + reach * face.size for reach in (-_LIPS, 0, _LIPS)]
-    lines: list[float] = []
-    for crop, box in zip(section.crops, section.boxes(size), strict=True):
-        left, top = crop.at(time)
-        if left <= x <= left + crop.width and top <= y <= top + crop.height:
-            lines += [box[1] + (line - top) * box[3] / crop.height for line in lips]
-    for pane in section.layout.panes:
-        if pane.content is Content.PICTURE:
-            # All of the picture, in the middle of its pane.
-            _, top, width, height = pane.box(size)
-            scale = min(width / whole[0], height / whole[1])
-            lines += [top + height / 2 + (line - whole[1] / 2) * scale for line in lips]
-    return lines

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 from clipflow.domain.transcript import PartialWord, Word, split_words, spread_words
-from clipflow.speech.sound import RATE, Samples
+from clipflow.speech.audio import RATE, Samples
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,7 @@
-"""Extracts a source's sound to disk, on the time line of the video, and packs it as FLAC.
+"""A source's sound on disk, in the recognisers' format: 16 kHz, mono, 16 bits, little-endian.
 
-The FLAC is stored, so that later runs need not read the video's sound again.
+The file has no header. The sound is extracted on the time line of the video, split at its quietest
+places, and packed as FLAC, which is stored so that later runs need not read the video again.
 """
 
 import logging
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import av
+import numpy as np
 from av.audio.frame import AudioFrame
 from av.container import InputContainer
+from numpy.typing import NDArray
 
 from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.domain.transcript import LONGEST
@@ -20,17 +23,87 @@ from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.audio_streams import audio_stream, decode
 from clipflow.media.isolation import isolated
-from clipflow.media.joined_files import CLOCK_TOLERANCE, has_second_header, several_recordings
+from clipflow.media.joined_files import (
+    CLOCK_TOLERANCE,
+    has_second_header,
+    is_followed,
+    several_recordings,
+)
 from clipflow.media.probe import Probe, SoundProbe
 from clipflow.media.source import Source
-from clipflow.speech.channels import ChannelLevels
-from clipflow.speech.levels import StereoMeter
-from clipflow.speech.sound import RATE, SAMPLE_BYTES
+from clipflow.speech.channels import ChannelLevels, StereoMeter
 from clipflow.telemetry.progress import report
+
+# Samples a second: both recognisers were trained on it.
+RATE = 16_000
+SAMPLE_BYTES = 2
+# Samples of a block whose loudness is measured: 30 ms, shorter than any pause.
+_BLOCK = RATE * 30 // 1000
+
+# Blocks over which loudness is averaged, 0.6 s: a pause, not the closure inside a "t".
+_PAUSE_BLOCKS = 20
+
+Samples = NDArray[np.int16]
+Floats = NDArray[np.float32]
+
+
+def samples(path: Path) -> Samples:
+    """The samples at `path`, memory-mapped."""
+    if path.stat().st_size < SAMPLE_BYTES:
+        return np.zeros(0, np.int16)
+    return np.memmap(path, "<i2", "r")
+
+
+def read_samples(path: Path, span: range) -> Samples:
+    """The samples `span` of the file at `path`, read into memory."""
+    return np.fromfile(path, "<i2", len(span), offset=span.start * SAMPLE_BYTES)
+
+
+def sample_count(path: Path) -> int:
+    return path.stat().st_size // SAMPLE_BYTES
+
+
+def floats(sound: Samples) -> Floats:
+    """The samples as floats from -1 to 1."""
+    scaled = sound.astype(np.float32)
+    scaled /= 32768
+    return scaled
+
+
+def split_at_quiet(sound: Samples, first: int, last: int, longest: int, leeway: int) -> list[range]:
+    """`first ≤ sample < last` in pieces of at most `longest` samples.
+
+    Each is cut at the quietest place of its last `leeway` samples, so rarely inside a word.
+    """
+    found = []
+    while last - first > longest:
+        cut = _quietest(sound, first + longest - leeway, first + longest)
+        found.append(range(first, cut))
+        first = cut
+    return [*found, range(first, last)]
+
+
+def split_evenly(sound: Samples, longest: int, leeway: int) -> list[range]:
+    """All of `sound` in the fewest pieces of at most `longest` samples, about equally long."""
+    count = -(-len(sound) // (longest - leeway // 2))
+    each = -(-len(sound) // max(1, count)) + leeway // 2
+    return split_at_quiet(sound, 0, len(sound), max(1, each), min(leeway, each))
+
+
+def _quietest(sound: Samples, first: int, last: int) -> int:
+    """The middle of the 0.6 s from `first` to `last` that are the quietest."""
+    count = (last - first) // _BLOCK
+    blocks = sound[first : first + count * _BLOCK].reshape(count, _BLOCK).astype(np.float32)
+    energy = np.square(blocks).sum(axis=1)
+    width = min(_PAUSE_BLOCKS, count)
+    averaged = np.convolve(energy, np.ones(width), "valid")
+    return first + int(averaged.argmin()) * _BLOCK + width * _BLOCK // 2
+
 
 logger = logging.getLogger(__name__)
 # Seconds by which a timestamp may differ from the samples counted: more is a gap, not rounding.
 _GAP = Fraction(1, 20)
+_EVIDENCE = "a second header follows the first recording"
 # Seconds by which a source may end before the end that it declares.
 _EARLY_END = 5
 # Some seconds of sound: reporting progress for each frame would take as long as decoding.
@@ -38,7 +111,7 @@ _FRAMES_PER_REPORT = 256
 
 
 def extract(source: Source, probe: Probe | SoundProbe, path: Path) -> ChannelLevels | None:
-    """Write the sound of `source` to `path` in the format of `clipflow.speech.sound`.
+    """Write the sound of `source` to `path` in the format of this module.
 
     Its time 0 is that of the first video frame: earlier sound is left out. Gaps between timestamps
     and packets that cannot be decoded become silence; the latter are logged. A `Probe` must have
@@ -48,7 +121,7 @@ def extract(source: Source, probe: Probe | SoundProbe, path: Path) -> ChannelLev
     MediaInterruptedError if it ends too early, and what `isolated` raises.
     """
     if has_second_header(source):
-        raise several_recordings(probe.name, "a second header follows the first recording")
+        raise several_recordings(probe.name, _EVIDENCE)
     return isolated(source.name, _extract, source, probe, path)
 
 
@@ -59,7 +132,7 @@ def _extract(source: Source, probe: Probe | SoundProbe, path: Path) -> ChannelLe
         source.open(Fraction(0), end) as container,
     ):
         line = _TimeLine(file, probe)
-        for number, frame in enumerate(_frames(container, probe)):
+        for number, frame in enumerate(_frames(source, container, probe)):
             line.add(frame)
             if number % _FRAMES_PER_REPORT == 0:
                 report(line.seconds / float(end))
@@ -67,16 +140,19 @@ def _extract(source: Source, probe: Probe | SoundProbe, path: Path) -> ChannelLe
         return line.meter.levels
 
 
-def _frames(container: InputContainer, probe: Probe | SoundProbe) -> Iterator[AudioFrame]:
+def _frames(
+    source: Source, container: InputContainer, probe: Probe | SoundProbe
+) -> Iterator[AudioFrame]:
     """Every frame of the sound. All streams are read, to find where the source ends."""
     sound = audio_stream(container, probe.name, _track(probe))
     if sound is None:
         raise MediaRefusedError(f"{probe.name} has no sound.", "Name a source that has it.")
-    decoded, damaged, reached = 0, 0, Fraction(0)
+    decoded, damaged, reached, position = 0, 0, Fraction(0), 0
     latest: Fraction | None = None
     for packet in container.demux():
         if packet.pts is not None and packet.time_base:
             reached = max(reached, (packet.pts + (packet.duration or 0)) * packet.time_base)
+        position = max(position, (packet.pos or 0) + packet.size)
         if packet.stream.index != sound.index:
             continue
         if packet.dts is not None and packet.time_base:
@@ -98,6 +174,8 @@ def _frames(container: InputContainer, probe: Probe | SoundProbe) -> Iterator[Au
             raise MediaRefusedError(
                 f"No sound of {probe.name} can be decoded.", "Re-encode its sound."
             )
+    if is_followed(source, position):
+        raise several_recordings(probe.name, _EVIDENCE)
     _check_end(probe, reached)
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from clipflow.domain.transcript import Transcript, Word
 from clipflow.machine import cores
 from clipflow.settings import Models, Transcriber
-from clipflow.speech.sound import RATE, Samples, read_samples, sample_count, samples, split_evenly
+from clipflow.speech.audio import RATE, Samples, read_samples, sample_count, samples, split_evenly
 from clipflow.speech.whisper import WhisperRecognizer, whisper_language
 from clipflow.speech.whisperx import WhisperXRecognizer, diarize
 from clipflow.telemetry.progress import portion

@@ -10,7 +10,7 @@ from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import PartialWord, Word, fill_times
 from clipflow.settings import Models
 from clipflow.speech.alignment import find_aligner, regroup
-from clipflow.speech.sound import RATE, Samples, floats, split_evenly
+from clipflow.speech.audio import RATE, Samples, floats, split_evenly
 from clipflow.speech.weights import find_weights
 from clipflow.telemetry.progress import report
 

@@ -19,7 +19,7 @@ from clipflow.domain.errors import InvalidInputError, NotInstalledError, redact
 from clipflow.domain.transcript import PartialWord, Word, fill_times
 from clipflow.settings import Models
 from clipflow.speech.alignment import regroup
-from clipflow.speech.sound import RATE, Floats, Samples, floats
+from clipflow.speech.audio import RATE, Floats, Samples, floats
 from clipflow.speech.weights import find_weights
 from clipflow.telemetry.progress import report
 

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import LONGEST, Word, split_words, spread_words
+from clipflow.subtitles.annotations import SpeakerLabels, without_sounds
 from clipflow.subtitles.cue_files import REMEDY, FileCue, is_only_times
-from clipflow.subtitles.labels import SpeakerLabels
 
 Value = TypeVar("Value")
 
@@ -108,12 +108,14 @@ def words_of_cues(cues: Sequence[FileCue], name: str, language: str | None = Non
     row that says nothing but times, which were to be read and not to be said.
     """
     cleaned = [[_pieces(row) for row in _voiced_rows(cue)] for cue in cues]
-    texts = [["".join(text for _, _, text in row) for row in rows] for rows in cleaned]
+    texts = [
+        without_sounds(["".join(text for _, _, text in row) for row in rows]) for rows in cleaned
+    ]
     labels = SpeakerLabels.of([row for rows in texts for row in rows])
     kept = _rows_of_one_language(texts, language)
     shown = []
-    for cue, rows, numbers in zip(cues, cleaned, kept, strict=True):
-        said = tuple(tuple(_row_words(rows[number], labels)) for number in numbers)
+    for cue, rows, said_in, numbers in zip(cues, cleaned, texts, kept, strict=True):
+        said = tuple(tuple(_row_words(rows[n], said_in[n], labels)) for n in numbers)
         for row in said:
             if is_only_times(" ".join(word.text for word in row)):
                 raise InvalidInputError(f"{name}, {cue.place}: its text is only times.", REMEDY)
@@ -209,10 +211,12 @@ def _plain(text: str) -> str:
 
 
 def _row_words(
-    pieces: Sequence[tuple[int | None, str | None, str]], labels: SpeakerLabels
+    pieces: Sequence[tuple[int | None, str | None, str]], text: str, labels: SpeakerLabels
 ) -> Iterator[SaidWord]:
-    """The words of one row. `labels` knows who spoke before, and learns who does now."""
-    text = "".join(part for _, _, part in pieces)
+    """The words of one row, of whose pieces `text` is said.
+
+    `labels` knows who spoke before, and learns who does now.
+    """
     begins, times, voices = 0, [], []
     for time, voice, part in pieces:
         if time is not None:

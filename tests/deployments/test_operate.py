@@ -1,20 +1,27 @@
 """The commands behind `make`: deploying to a local AWS, and operating the local stack."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from prefect.client.schemas.objects import FlowRun
 
 from deployments.cloudformation import templates
 from deployments.cloudformation.stacks import NotDeployedError, Stacks
 from deployments.cloudformation.templates import Template
 from deployments.local_stack import RunningStack
+from deployments.operate.account import DeployedResources
 from deployments.operate.deploy import missing
+from deployments.operate.runs import log_streams
 from deployments.work_pools import work_pools
 from tests.deployments.stored_aws import StoredAws
 from tests.programs import AWS, ROOT, PrefectServer, eventually
@@ -246,6 +253,47 @@ def test_earlier_stack_failures_are_not_reported_again(aws: StoredAws) -> None:
 def output_values(aws: StoredAws, stack: str) -> dict[str, str]:
     (found,) = aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     return {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
+
+
+@pytest.mark.slow
+def test_the_containers_of_a_run_are_found_by_run_and_by_task(
+    aws: StoredAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = {"CLIPFLOW_LOG_GROUP": "flows", "CLIPFLOW_BRIDGE_LOG_GROUP": "bridge"}
+    for name, value in {**AWS, "AWS_ENDPOINT_URL": aws.url, **named}.items():
+        monkeypatch.setenv(name, value)
+    began = datetime.now(UTC)
+    logged = {"level": "INFO", "logger": "clipflow", "message": "cut", "run_id": "run-1"}
+    put_log(aws, "flows", "media/prefect/1", json.dumps(logged))
+    put_log(aws, "flows", "media/prefect/2", json.dumps({**logged, "run_id": "run-2"}))
+    put_log(aws, "flows", "prepare/prefect/3", "exec format error")
+    put_log(aws, "flows", "ecs/prefect-worker/4", "a worker started")
+    put_log(aws, "bridge", "bridge/bridge/5", "the bridge started")
+
+    run = FlowRun(
+        flow_id=uuid4(),
+        infrastructure_pid="c::arn:aws:ecs:x:1:task/c/3",
+        work_pool_name="clipflow-prepare",
+    )
+    found = dict(DeployedResources().container_logs(["run-1"], log_streams(run), began))
+    assert list(found) == ["prepare/prefect/3", "media/prefect/1"]
+    assert [line[10:] for lines in found.values() for line in lines] == [
+        "exec format error",
+        "INFO  cut",
+    ]
+    said = "\n".join(DeployedResources().logs(minutes=5))
+    for text in ("a worker started", "the bridge started", "cut", "exec format error"):
+        assert text in said
+
+
+def put_log(aws: StoredAws, group: str, stream: str, message: str) -> None:
+    logs = aws.client("logs")
+    with suppress(logs.exceptions.ResourceAlreadyExistsException):
+        logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName=stream)
+    now = round(datetime.now(UTC).timestamp() * 1000) + 1
+    event = {"timestamp": now, "message": message}
+    logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[event])
 
 
 @pytest.mark.slow

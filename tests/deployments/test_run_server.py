@@ -26,6 +26,10 @@ if os.environ["PREFECT__RUN"] == "waits":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
     print("waiting", flush=True)
     time.sleep(60)
+if os.environ["PREFECT__RUN"] == "decodes":
+    from clipflow.media.isolation import isolated
+    print(isolated("source.mp4", os.getppid), flush=True)
+    time.sleep(60)
 sys.exit(3)
 """
 
@@ -67,6 +71,21 @@ def test_the_run_and_its_client_end_together(environment: dict[str, str], tmp_pa
         assert run.wait(timeout=60) == -signal.SIGKILL
 
 
+def test_decoders_are_forked_without_starting_a_python(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with start({**environment, "PREFECT__RUN": "decodes"}, tmp_path) as run:
+        assert run.stdout
+        run.stdout.readline()
+        fork_server = Path("/proc", run.stdout.readline().strip())
+        assert b"run_server" in (fork_server / "cmdline").read_bytes()
+        assert Path(fork_server, "fd/0").readlink() == Path("/dev/null")
+        # It shares the run's output, and has three sockets of its own when the call has ended.
+        eventually(lambda: sockets_of(fork_server) == 3, 60)
+        run.kill()
+        eventually(lambda: not fork_server.exists(), 60)
+
+
 @pytest.mark.parametrize(
     "different", [{"CLIPFLOW_CORES": "7"}, {"PREFECT_LOGGING_LEVEL": "ERROR"}, {ADDRESS: "none"}]
 )
@@ -88,6 +107,10 @@ def test_a_run_continues_without_the_run_server(
             server.kill()
         run.terminate()
         assert run.wait(timeout=60) == 7
+
+
+def sockets_of(process: Path) -> int:
+    return sum(str(file.readlink()).startswith("socket:") for file in (process / "fd").iterdir())
 
 
 @contextmanager

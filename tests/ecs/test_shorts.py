@@ -10,7 +10,7 @@ from clipflow.domain.shorts import ShortsConfig
 from clipflow.jobs.transcription import plan_windows
 from clipflow.settings import Models
 from clipflow.speech import transcriber
-from clipflow.speech.sound import RATE
+from clipflow.speech.audio import RATE
 from tests.clipflow.speech.conftest import SAMPLE, word_errors
 from tests.ecs.machines import Machines
 from tests.flows.test_generate_shorts import MADE, OBJECTS

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
@@ -18,6 +19,7 @@ from tests.faulty_proxy import Fault, FaultyProxy
 from tests.flows.test_generate_clip import is_put_of
 from tests.flows.warehouse import CONFIG, SENTENCES, Warehouse
 from tests.made_media import a_machine, make_source
+from tests.programs import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +35,11 @@ OBJECTS = {
     "important_segments_videos.json",
     "index.html",
     *(f"reframe/segment_{n}.json" for n in (1, 2)),
-    *(f"important-segment-videos/segment_{n}.{kind}" for n in (1, 2) for kind in ("mp4", "srt", "json")),
+    *(
+        f"important-segment-videos/segment_{n}.{kind}"
+        for n in (1, 2)
+        for kind in ("mp4", "srt", "json")
+    ),
     *(f"videos-cropped-stacked/segment_{n}_cropped_stacked.mp4" for n in (1, 2)),
 }
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipflow.domain.audio_tracks import AudioTrack, by_language
 from clipflow.domain.errors import InvalidInputError, MediaRefusedError
+from clipflow.domain.model import AudioTrack
+from clipflow.media.audio_streams import by_language
 from clipflow.media.fetching import fetch_window
 from clipflow.media.output_format import common_format
 from clipflow.media.probe import probe_sound, probe_source
@@ -19,7 +20,7 @@ from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import LocalSource
 from clipflow.media.window import Span
 from clipflow.speech import audio
-from clipflow.speech.sound import RATE, samples
+from clipflow.speech.audio import RATE, samples
 from tests.made_media import FFMPEG, a_machine
 from tests.made_media import samples as decoded_samples
 

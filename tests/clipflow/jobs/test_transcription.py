@@ -19,7 +19,7 @@ from clipflow.jobs.transcription import (
 )
 from clipflow.settings import Models
 from clipflow.speech import transcriber
-from clipflow.speech.sound import RATE
+from clipflow.speech.audio import RATE
 from clipflow.storage.objects import ObjectStore
 from tests.clipflow.speech.conftest import SAMPLE, word_errors
 from tests.made_media import a_machine, make_source

@@ -12,7 +12,7 @@ from clipflow.domain.timecode import parse_timecode
 from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.speech import audio
-from clipflow.speech.sound import RATE, SAMPLE_BYTES
+from clipflow.speech.audio import RATE, SAMPLE_BYTES
 
 # The part of the sample that is used: all of it takes longer and adds nothing.
 SECONDS = 64

@@ -10,7 +10,7 @@ from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.media.probe import probe_sound, probe_source
 from clipflow.media.source import LocalSource
 from clipflow.speech import audio
-from clipflow.speech.sound import RATE, samples, split_at_quiet
+from clipflow.speech.audio import RATE, samples, split_at_quiet
 from tests.made_media import make_source
 
 PASSTHROUGH = ("-fps_mode", "passthrough")
@@ -86,12 +86,15 @@ def test_recordings_joined_by_cat_are_refused_instead_of_losing_sound(
         extracted(path)
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".wav", ".avi"])
+@pytest.mark.parametrize(
+    "suffix", [".mp4", ".mov", ".wav", ".avi", ".flv", ".aiff", ".tta", ".asf"]
+)
 def test_files_whose_readers_stop_after_the_first_one_are_refused_if_joined(
     tmp_path: Path, suffix: str
 ) -> None:
-    codec = ("-c:a", "aac") if suffix in (".mp4", ".mov") else ("-c:a", "pcm_s16le")
-    picture = () if suffix != ".wav" else ("-vn",)
+    codecs = {".mp4": "aac", ".mov": "aac", ".flv": "aac", ".asf": "wmav2", ".tta": "tta"}
+    codec = ("-c:a", codecs.get(suffix, "pcm_s16be" if suffix == ".aiff" else "pcm_s16le"))
+    picture = ("-vn",) if suffix in (".wav", ".aiff", ".tta", ".asf") else ()
     part = make_source(tmp_path / f"part{suffix}", seconds=2, sound=codec, output=picture)
     source = LocalSource(part)
     audio.extract(source, probe_sound(source), tmp_path / "sound")

@@ -9,7 +9,7 @@ from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.settings import Models
 from clipflow.speech import audio
-from clipflow.speech.sound import RATE, SAMPLE_BYTES
+from clipflow.speech.audio import RATE, SAMPLE_BYTES
 from clipflow.speech.transcriber import transcribe
 from clipflow.telemetry.progress import reporting_to
 from tests.clipflow.speech.conftest import SAMPLE

@@ -21,9 +21,8 @@ from clipflow.media.probe import probe_sound
 from clipflow.media.source import LocalSource
 from clipflow.settings import Models
 from clipflow.speech import audio
-from clipflow.speech.channels import ChannelLevels
-from clipflow.speech.levels import Track, own_track, track_levels
-from clipflow.speech.sound import RATE, Samples, samples
+from clipflow.speech.audio import RATE, Samples, samples
+from clipflow.speech.channels import ChannelLevels, Track, own_track, track_levels
 from tests.clipflow.speech.conftest import SAMPLE, SECONDS
 
 MATERIAL = os.environ.get("CLIPFLOW_MATERIAL")

@@ -11,7 +11,7 @@ import pytest
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import Transcript
 from clipflow.settings import Models, Transcriber
-from clipflow.speech.sound import RATE, sample_count
+from clipflow.speech.audio import RATE, sample_count
 from clipflow.speech.transcriber import transcribe
 from tests.clipflow.speech.conftest import word_errors
 

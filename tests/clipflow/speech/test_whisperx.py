@@ -14,7 +14,7 @@ from clipflow.domain.errors import InvalidInputError, NotInstalledError
 from clipflow.domain.transcript import Word
 from clipflow.settings import Models
 from clipflow.speech import transcriber
-from clipflow.speech.sound import RATE, Samples, read_samples
+from clipflow.speech.audio import RATE, Samples, read_samples
 from clipflow.speech.transcriber import detect_language, recognizer, transcribe
 from clipflow.speech.weights import find_weights
 from clipflow.speech.whisperx import align_segment, assign_speakers, diarize, load_alignment_model

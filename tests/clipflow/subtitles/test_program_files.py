@@ -253,17 +253,17 @@ def test_voices_are_speakers() -> None:
 BILINGUAL = srt(
     ("00:00:01,000", "00:00:03,000", "The bees came back.\nПчёлы вернулись."),
     ("00:00:04,000", "00:00:06,000", "All of them.\nВсе до одной."),
-    ("00:00:07,000", "00:00:09,000", "[Music]"),
+    ("00:00:07,000", "00:00:09,000", "2024."),
 )
 
 
 @pytest.mark.parametrize(
     ("language", "expected"),
     [
-        (None, "The bees came back. All of them. [Music]"),
-        ("en-GB", "The bees came back. All of them. [Music]"),
-        ("ru", "Пчёлы вернулись. Все до одной. [Music]"),
-        ("el", "The bees came back. All of them. [Music]"),
+        (None, "The bees came back. All of them. 2024."),
+        ("en-GB", "The bees came back. All of them. 2024."),
+        ("ru", "Пчёлы вернулись. Все до одной. 2024."),
+        ("el", "The bees came back. All of them. 2024."),
     ],
 )
 def test_of_two_languages_in_two_scripts_one_is_read(language: str | None, expected: str) -> None:
@@ -277,6 +277,90 @@ def test_a_name_in_another_script_is_no_other_language() -> None:
         ("00:00:07,000", "00:00:09,000", "毎日\n使っています"),
     )
     assert said(read(text)).startswith("iPhone 15 を")
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        ("[Music]", ""),
+        ("[♪♪♪]", ""),
+        ("♪ ♪", ""),
+        ("♪ We all keep bees ♪", "We all keep bees"),
+        ("¶¶ We all keep bees ¶¶", "We all keep bees"),
+        ("🎵 We all keep bees,\nbees, bees 🎵", "We all keep bees, bees, bees"),
+        ("(applause)", ""),
+        ("(door closes softly)", ""),
+        ("(SPEAKING IN A\nFOREIGN LANGUAGE)", ""),
+        ("[bright orchestral\nmusic playing]", ""),
+        ("- [laughs]\n- (sits down)\n- Stop it.", "- Stop it."),
+        ("[inaudible] behind the school", "behind the school"),
+        ("It was [ __ ] cold.", "It was cold."),
+        ("So there. (Laughter)", "So there."),
+        ("So there. *laughs*", "So there."),
+        ("(DOOR SLAMS) Who is it?", "Who is it?"),
+        (">> [Applause] >> Thank you.", "Thank you."),
+        ("[Musik]", ""),
+        ("(Смех) Да.", "Да."),
+        ("（笑）そうです。", "そうです。"),
+        ("【拍手】", ""),
+        # What is said in brackets and asterisks.
+        ("the bees (which nobody minded)", "the bees (which nobody minded)"),
+        ("the lake\n(frozen in 1990)\nwas deep", "the lake (frozen in 1990) was deep"),
+        ("the United Nations (UN)", "the United Nations (UN)"),
+        ("(laughter is good for you)\nhe said", "(laughter is good for you) he said"),
+        ("5 * 3 * 2", "5 * 3 * 2"),
+        ("WELL I NEVER (AND NOBODY DID)", "WELL I NEVER (AND NOBODY DID)"),
+        ("an open [bracket", "an open [bracket"),
+    ],
+)
+def test_descriptions_of_sounds_are_not_said(shown: str, expected: str) -> None:
+    cues = srt(
+        ("00:00:01,000", "00:00:03,000", "Before."),
+        ("00:00:04,000", "00:00:06,000", shown),
+        ("00:00:07,000", "00:00:09,000", "After."),
+    )
+    assert said(read(cues)).replace(" ", "") == f"Before.{expected}After.".replace(" ", "")
+    segments = [
+        {"start": 1, "end": 3, "text": " Before."},
+        {"start": 4, "end": 6, "text": f" {shown}"},
+        {"start": 7, "end": 9, "text": " After."},
+    ]
+    as_json = read(json.dumps({"segments": segments}), "original.json")
+    assert said(as_json).replace(" ", "") == f"Before.{expected}After.".replace(" ", "")
+
+
+def test_descriptions_of_sounds_keep_the_words_around_them_and_their_times() -> None:
+    rolling = (
+        "WEBVTT\n\n00:00:01.000 --> 00:00:03.000\n"
+        "[Music]\nshe<00:00:01.500><c> [bright</c><00:00:02.000><c> music]</c>"
+        "<00:00:02.500><c> kept</c>\n"
+    )
+    transcript = read(rolling, "original.vtt")
+    assert [(word.text, word.start) for word in transcript.words] == [("she", 1.0), ("kept", 2.5)]
+    label = read(srt(("00:00:01,000", "00:00:03,000", "[sighs] MARTA: (sighs) No.")))
+    assert [(word.text, word.speaker) for word in label.words] == [("No.", "MARTA")]
+
+
+@pytest.mark.parametrize("kind", ["whisper", "clipflow", "deepgram"])
+def test_descriptions_of_sounds_in_json_are_not_words(kind: str) -> None:
+    texts = ["♪", "[bright", "music]", "Bees", "(laughs)", "dance.", ">>", "[Applause]", "♪Yes♪"]
+    words = [
+        {"word": f" {text}" if kind == "whisper" else text, "start": float(at), "end": at + 0.5}
+        for at, text in enumerate(texts)
+    ]
+    value: object = words
+    if kind == "whisper":
+        value = {"segments": [{"start": 0, "end": 9, "text": "", "words": words}]}
+    if kind == "deepgram":
+        value = {"results": {"channels": [{"alternatives": [{"words": words}]}]}}
+    transcript = read(json.dumps(value), "original.json")
+    spoken = [(word.text, word.start) for word in transcript.words]
+    assert spoken == [("Bees", 3.0), ("dance.", 5.0), ("Yes", 8.0)]
+
+
+def test_a_file_of_sounds_alone_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="no words that are spoken"):
+        read(srt(("00:00:01,000", "00:00:03,000", "[Music]")))
 
 
 WORDS = [
@@ -404,11 +488,17 @@ PARTS = [
     "\n\n",
     "{\\an8}",
     "&lt;",
+    "&#10;",
     "\u2028",
     "<i>",
     "[",
     "{",
     "(",
+    "]",
+    ")",
+    "*",
+    "♪",
+    "[Music]",
 ]
 
 

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from clipflow.domain.shorts import Moment
-from clipflow.highlights.stable_ids import carry_over, identified
+from clipflow.highlights.moments import carry_over, identified
 
 
 def moment(start: int, end: int, title: str = "") -> Moment:

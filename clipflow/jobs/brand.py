@@ -24,6 +24,9 @@ from clipflow.storage.objects import ObjectHead, ObjectStore
 
 # A logo's greatest height, as a share of the picture's, and pixels between it and captions.
 _TALLEST, _GAP = 0.15, 16
+# The least and the most frames a second of an intro or outro, which has as many as the short: an
+# MP4 whose frames get slower than its first ones ends, for players, before its last frame.
+_RATES = 24, 60
 _BT709 = Colour(1, 1, 1)
 
 
@@ -48,11 +51,16 @@ class MusicBed:
 
 @dataclass(frozen=True)
 class VideoPart:
-    """An intro or outro: all of a video, and its loudness in LUFS."""
+    """An intro or outro: all of a video, its loudness in LUFS, and its frames a second."""
 
     window: Window
     probe: Probe
     loudness: float
+    rate: int
+
+    @property
+    def frame_count(self) -> int:
+        return max(1, round(self.window.span.duration * self.rate))
 
     @property
     def sample_count(self) -> int:
@@ -75,15 +83,9 @@ class BrandParts:
         return sum(parts, Fraction(0))
 
     @property
-    def frames_are_packets(self) -> bool:
-        """Whether each packet of intro and outro is one frame."""
-        parts = (part for part in (self.intro, self.outro) if part)
-        return all(part.window.frames_are_packets for part in parts)
-
-    @property
     def frames(self) -> int:
         """The number of frames of intro and outro."""
-        return sum(len(part.window.frames) for part in (self.intro, self.outro) if part)
+        return sum(part.frame_count for part in (self.intro, self.outro) if part)
 
 
 def fetch_brand(
@@ -92,10 +94,11 @@ def fetch_brand(
     size: tuple[int, int],
     captions: Sequence[Box],
     duration: Fraction,
+    frames: int,
     objects: ObjectStore,
     folder: Path,
 ) -> BrandParts:
-    """A brand's files in `folder`, for a short of `size` that lasts `duration` seconds.
+    """A brand's files in `folder`, for a short of `size` with `frames` in `duration` seconds.
 
     `heads` are the objects of its files by their fields; a logo is not over `captions`. Raises
     InvalidInputError, which names the field, for a file that cannot be used, and what
@@ -108,8 +111,9 @@ def fetch_brand(
         path = folder / "music.nut"
         fetch_music(open_source(heads["music.file"], objects), path, duration)
         music = MusicBed(path, measure_loudness(path), brand.music.level, brand.music.ducking)
+    rate = min(max(round(frames / duration), _RATES[0]), _RATES[1])
     parts = {
-        field: _part(field, heads[field], objects, folder / f"{field}.nut")
+        field: _fetched(field, heads[field], rate, objects, folder / f"{field}.nut")
         for field in ("intro", "outro")
         if field in heads
     }
@@ -128,7 +132,7 @@ def check_brand(
     without_parts = {
         field: head for field, head in heads.items() if field not in ("intro", "outro")
     }
-    fetch_brand(brand, without_parts, size, [], Fraction(1), objects, folder)
+    fetch_brand(brand, without_parts, size, [], Fraction(1), 25, objects, folder)
     for field in ("intro", "outro"):
         if field in heads:
             _probed(field, heads[field], objects)
@@ -184,10 +188,13 @@ def _probed(field: str, head: ObjectHead, objects: ObjectStore) -> tuple[Probe, 
     return probe, probe.duration
 
 
-def _part(field: str, head: ObjectHead, objects: ObjectStore, path: Path) -> VideoPart:
+def _fetched(
+    field: str, head: ObjectHead, rate: int, objects: ObjectStore, path: Path
+) -> VideoPart:
     probe, duration = _probed(field, head, objects)
     window = fetch_window(open_source(head, objects), probe, Span(Fraction(0), duration), path)
-    return VideoPart(window, probe, measure_loudness(path, window.origin, window.origin + duration))
+    loudness = measure_loudness(path, window.origin, window.origin + duration)
+    return VideoPart(window, probe, loudness, rate)
 
 
 def with_logo(stream: Any, logo: PlacedLogo | None) -> Any:
@@ -213,38 +220,53 @@ def with_music(sound: Any, loudness: float, music: MusicBed | None, duration: Fr
 
 
 def joined(
-    picture: Any, sound: Any, parts: BrandParts, duration: Fraction, size: tuple[int, int]
+    picture: Any,
+    sound: Any,
+    parts: BrandParts,
+    duration: Fraction,
+    frames: Sequence[Fraction],
+    size: tuple[int, int],
 ) -> tuple[Any, Any]:
-    """The picture and the sound of a short with its intro before and its outro after them."""
+    """The picture and the sound of a short with its intro before and its outro after them.
+
+    Without them the short lasts `duration` seconds and has frames at the times `frames`.
+    """
     if not (parts.intro or parts.outro):
         return picture, sound
-    begins = parts.intro.sample_count if parts.intro else 0
-    ends = begins + samples(duration, RATE)
-    pictures, sounds = [_later(picture, begins)], [sound]
+    # Of a codec with hidden frames the number is an estimate.
+    picture = picture.filter("tpad", stop=-1, stop_mode="clone").filter(
+        "trim", end_frame=len(frames)
+    )
+    pieces = [(picture, sound, len(frames), samples(duration, RATE), frames[0])]
     if parts.intro:
-        pictures.insert(0, _part_picture(parts.intro, size, 0))
-        sounds.insert(0, _part_sound(parts.intro))
+        pieces.insert(0, _part(parts.intro, size))
     if parts.outro:
-        pictures.append(_part_picture(parts.outro, size, ends))
-        sounds.append(_part_sound(parts.outro))
-    # It passes frames on in the order of their times, and leaves these as they are; `concat` would
-    # compute times of its own.
-    shown = command.filter(pictures, "interleave", nb_inputs=len(pictures))
-    shown = shown.filter("settb", f"1/{TIMESCALE}")
-    return shown, command.concat(*sounds, v=0, a=1)
+        pieces.append(_part(parts.outro, size))
+    # `concat` computes times from the durations of frames, so each piece is moved to its own: to
+    # the sample at which its sound begins.
+    later, first, sample = "ld(0)", 0, 0
+    for _, _, count, length, begins in pieces:
+        time = round((Fraction(sample, RATE) + begins) * TIMESCALE)
+        later = f"if(eq(N,{first}),PTS-{time},{later})"
+        first, sample = first + count, sample + length
+    shown = command.concat(*(piece[0] for piece in pieces), v=1, a=0)
+    shown = shown.filter("settb", f"1/{TIMESCALE}").filter("setpts", f"st(0,{later});PTS-ld(0)")
+    return shown, command.concat(*(piece[1] for piece in pieces), v=0, a=1)
 
 
-def _later(picture: Any, sample: int) -> Any:
-    """The picture from the time of a sample on."""
-    later = Fraction(sample * TIMESCALE, RATE)
-    return picture.filter("settb", f"1/{TIMESCALE}").filter("setpts", f"PTS+{round(later)}")
+def _part(part: VideoPart, size: tuple[int, int]) -> tuple[Any, Any, int, int, Fraction]:
+    """The picture and the sound of a part, the numbers of their frames and samples, and the time of
+    the first frame."""
+    shown, heard = _part_picture(part, size), _part_sound(part)
+    return shown, heard, part.frame_count, part.sample_count, Fraction(0)
 
 
-def _part_picture(part: VideoPart, size: tuple[int, int], sample: int) -> Any:
+def _part_picture(part: VideoPart, size: tuple[int, int]) -> Any:
     content = command.input(str(part.window.path), threads=1, **input_options(part.window))
     target = OutputFormat(*size, _BT709, RATE, 2, "4.2")
     shown = convert(upright(content["v:0"], part.window, part.probe), part.probe, target)
-    return _later(shown, sample)
+    shown = shown.filter("fps", part.rate, start_time=0).filter("tpad", stop=-1, stop_mode="clone")
+    return shown.filter("trim", end_frame=part.frame_count)
 
 
 def _part_sound(part: VideoPart) -> Any:

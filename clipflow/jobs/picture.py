@@ -96,6 +96,7 @@ def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
         with_music(sound, made_of.loudness, brand.music, duration),
         brand,
         duration,
+        sorted((*window.frames, *made_of.repeats)),
         made_of.size,
     )
     output = command.output(

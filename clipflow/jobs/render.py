@@ -222,7 +222,7 @@ def _gather(
     brand = BrandParts()
     if sources.looks.brand:
         chosen, files = sources.looks.brand, sources.looks.files
-        brand = fetch_brand(chosen, files, size, taken, span.duration, objects, scratch)
+        brand = fetch_brand(chosen, files, size, taken, span.duration, len(times), objects, scratch)
     logo = [brand.logo.box] if brand.logo else []
     hook = placed_hook(sources.looks.hook, size, plan.lips, [*taken, *logo])
     text = captions(spoken.words, times, style, centre, size, fonts.typeface, hook)
@@ -353,6 +353,4 @@ def _make(made_of: Ingredients, path: Path, job: Render, machine: Machine) -> No
         duration=duration,
     )
     # Only the number of these frames counts.
-    is_exact = window.frames_are_packets and brand.frames_are_packets
-    shown = replace(window, frames=(Fraction(0),) * count, frames_are_packets=is_exact)
-    verify_frame_count(shown, path, action)
+    verify_frame_count(replace(window, frames=(Fraction(0),) * count), path, action)

@@ -19,7 +19,7 @@ from clipflow.domain.transcript import Word
 from clipflow.jobs.brand import place_logo
 from clipflow.jobs.looks import check_looks
 from clipflow.media.loudness import measure_loudness
-from tests.clipflow.jobs.cutting import run
+from tests.clipflow.jobs.reading import run
 from tests.clipflow.jobs.studio import Studio
 from tests.clipflow.jobs.test_render import true_peak, whole, yellow
 from tests.made_media import frame_numbers, frame_times, make_source
@@ -52,7 +52,7 @@ def branded(studio: Studio, tmp_path: Path) -> Studio:
     return studio
 
 
-def pictures(path: Path) -> Iterator[NDArray[np.uint8]]:
+def pictures(path: Path) -> Iterator[NDArray[Any]]:
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             yield frame.to_ndarray(format="rgb24")
@@ -73,24 +73,24 @@ def test_a_brand_is_in_one_render_with_exact_times(branded: Studio) -> None:
     logo = {"file": "brand/logo.png", "corner": "top_left", "width": 0.2}
     music = {"file": "brand/music.mp3", "level": -22, "ducking": 12}
     brand = {**files, "logo": logo, "music": music}
-    short = branded.make("0", "4.5", layout="fit", brand=brand)
+    short = branded.make("0", "4.4", layout="fit", brand=brand)
 
-    # All frames of the three, each at its own time.
+    # All frames of the three, at the short's rate, each at its own time.
     times = frame_times(short)
-    intro = [Fraction(n, 30) for n in range(30)]
-    talk = [1 + Fraction(n, 25) for n in range(112)]
-    assert len(times) >= len(intro) + len(talk) + 14
-    for shown, wanted in zip(times, [*intro, *talk], strict=False):
-        assert abs(shown - wanted) < Fraction(1, 10_000)
-    last = times[-14:]
-    assert abs(last[0] - Fraction("5.5")) < Fraction(1, 1000)
-    assert frame_numbers(short, whole(640, 360))[:30] == list(range(30))
-    assert frame_numbers(short, whole(180, 320))[-14:] == list(range(14))
+    wanted = [Fraction(n, 25) for n in range(25 + 110 + 35)]
+    assert len(times) == len(wanted)
+    assert all(
+        abs(one - other) < Fraction(1, 1000) for one, other in zip(times, wanted, strict=True)
+    )
+    intro = frame_numbers(short, whole(640, 360))[:25]
+    assert intro == sorted(set(intro)) and (intro[0], intro[-1]) == (0, 29)
+    assert frame_numbers(short, whole(320, 180))[25:135] == list(range(110))
+    assert sorted(set(frame_numbers(short, whole(180, 320))[-35:])) == list(range(14))
     with av.open(str(short)) as container:
         assert container.duration is not None
-        assert abs(container.duration / 1e6 - 6.9) < 0.05
+        assert abs(container.duration / 1e6 - 6.8) < 0.05
     record = branded.short
-    assert record and record.duration == "00:00:07"
+    assert record and record.duration == "00:00:06"
 
     # The logo is in its corner of the short alone, in its colour; captions too.
     box = place_logo(Logo(file="x", corner="top_left"), (1080, 1920), (216, 108), [])
@@ -98,10 +98,10 @@ def test_a_brand_is_in_one_render_with_exact_times(branded: Studio) -> None:
     for number, picture in enumerate(seen):
         inside = picture[box.top + 4 : box.bottom - 4, box.left + 4 : box.right - 4].reshape(-1, 3)
         is_red = bool(np.all(np.abs(inside.mean(axis=0) - (255, 0, 0)) < 12))
-        assert is_red == (30 <= number < len(seen) - 14), number
+        assert is_red == (25 <= number < 135), number
     with av.open(str(short)) as container:
         lit = [yellow(frame) for frame in container.decode(video=0)]
-    assert not any(lit[:30]) and all(lit[32:100]) and not any(lit[-14:])
+    assert not any(lit[:25]) and all(lit[27:98]) and not any(lit[135:])
 
     # The music is lower under speech than in the pause, and all of it at the platforms' level.
     speech, pause = level(short, 1.6, 2.4, 3000), level(short, 3.1, 3.9, 3000)
@@ -156,15 +156,17 @@ def test_a_hostile_brand_is_refused_by_field_before_any_work(
         (tmp_path / key).write_bytes(data or b"x")
         studio.objects.upload(tmp_path / key, key, {})
     with pytest.raises(TerminalError, match=field):
-        config = ShortsConfig.read({"segment_count": 1, "brand": brand}, "the config")
-        check_looks(config, studio.objects, tmp_path)
+        check(brand, studio, tmp_path)
+
+
+def check(brand: Any, studio: Studio, folder: Path) -> None:
+    config = ShortsConfig.read({"segment_count": 1, "brand": brand}, "the config")
+    check_looks(config, studio.objects, folder)
 
 
 def test_a_brand_is_named_by_its_key_and_its_files_are_beside_it(branded: Studio) -> None:
     text = '{"logo": {"file": "logo.webp"}, "intro": "brand/i.mp4"}'
     branded.objects.put_text(text, "brand/brand.json", {}, "application/json")
-    config = ShortsConfig.read({"segment_count": 1, "brand": "brand/brand.json"}, "the config")
-    check_looks(config, branded.objects, branded.folder)
-    missing = ShortsConfig.read({"segment_count": 1, "brand": "brand/none.json"}, "the config")
+    check("brand/brand.json", branded, branded.folder)
     with pytest.raises(InvalidInputError, match=r"brand: there is no object brand/none\.json"):
-        check_looks(missing, branded.objects, branded.folder)
+        check("brand/none.json", branded, branded.folder)

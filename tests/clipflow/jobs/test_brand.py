@@ -40,8 +40,9 @@ def branded(studio: Studio, tmp_path: Path) -> Studio:
     run("-i", str(source), "-f", "lavfi", "-i", _SPEECH, "-c:v", "copy", "-c:a", "aac", str(spoken))
     run("-f", "lavfi", "-i", _TONE, str(music))
     studio.put(spoken, SPOKEN)
-    intro = make_source(tmp_path / "i.mp4", size=(640, 360), seconds=1, rate=30, clicks=True,
-                        sound=("-c:a", "aac"))  # fmt: skip
+    silent = make_source(tmp_path / "i.mkv", size=(640, 360), seconds=1, rate=30, sound=None)
+    intro, tone = tmp_path / "i.mp4", ("-f", "lavfi", "-i", "sine=f=500:d=1:r=48000")
+    run("-i", str(silent), *tone, "-c:v", "copy", "-c:a", "aac", str(intro))
     outro = make_source(tmp_path / "o.mkv", size=(180, 320), seconds=1.4, rate=10, sound=None)
     logo = np.zeros((100, 200, 4), np.uint8)
     logo[:] = (0, 0, 255, 255)

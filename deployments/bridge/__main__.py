@@ -32,7 +32,7 @@ class BridgeSettings(BaseSettings):
     queue_name: str = Field(
         default="clipflow-events",
         validation_alias="CLIPFLOW_QUEUE_NAME",
-        description="The SQS queue that events come by.",
+        description="The SQS queue of the events.",
     )
     aws_region: str = Field(
         default="us-east-1",
@@ -42,7 +42,8 @@ class BridgeSettings(BaseSettings):
     aws_endpoint_url: str | None = Field(
         default=None,
         validation_alias="AWS_ENDPOINT_URL",
-        description="The address of another service than Amazon's, as in the AWS SDK.",
+        description="The endpoint of SQS and the other services, if it is not Amazon's, as in the"
+        " AWS SDK.",
     )
 
 

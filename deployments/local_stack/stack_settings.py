@@ -50,21 +50,21 @@ class StackSettings(BaseSettings):
     home: Path = Field(
         default=Path(".clipflow"),
         validation_alias="CLIPFLOW_HOME",
-        description="The folder of everything that the local stack stores.",
+        description="The folder in which the local stack stores everything.",
     )
     aws_port: int = Field(
         default=4566,
         ge=1,
         le=65535,
         validation_alias="CLIPFLOW_AWS_PORT",
-        description="Where the local AWS listens.",
+        description="The port of the local AWS.",
     )
     prefect_port: int = Field(
         default=4200,
         ge=1,
         le=65535,
         validation_alias="CLIPFLOW_PREFECT_PORT",
-        description="Where the Prefect server and its UI listen.",
+        description="The port of the Prefect server and its UI.",
     )
 
     @field_validator("home")

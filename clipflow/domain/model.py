@@ -43,7 +43,8 @@ Identifier = Annotated[
 ]
 
 
-def _object_key(value: str) -> str:
+def check_object_key(value: str) -> str:
+    """`value`, if it can be an object's key. Raises ValueError."""
     if not 1 <= len(value.encode()) <= 1024 or value.startswith("/"):
         raise ValueError("an object key is 1 to 1024 bytes, and relative")
     if {".", ".."} & set(value.split("/")):
@@ -53,7 +54,7 @@ def _object_key(value: str) -> str:
     return value
 
 
-ObjectKey = Annotated[str, AfterValidator(_object_key)]
+ObjectKey = Annotated[str, AfterValidator(check_object_key)]
 _LARGEST_TRACK = 255
 
 
@@ -109,6 +110,12 @@ class Model(BaseModel):
             return cls.model_validate(value, by_alias=True, by_name=False)
         except ValidationError as error:
             raise InvalidInputError(f"{what} is not valid: {describe_errors(error)}.") from None
+
+
+class StrictModel(Model):
+    """A model for documents that people write: snake_case names, and unknown fields are errors."""
+
+    model_config = ConfigDict(alias_generator=None, extra="forbid")
 
 
 def parse_json(text: str | bytes, what: str, remedy: str = "") -> Any:

@@ -76,6 +76,7 @@ class Ingredients:
     background: Background | None
     captions: Path
     loudness: float
+    fonts: Path | None = None
     repeats: tuple[Fraction, ...] = ()
     clock: Path | None = None
 
@@ -110,7 +111,7 @@ def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
 
 def _finished(stream: Any, made_of: Ingredients) -> Any:
     return (
-        burned_in(_repeated(stream, made_of), made_of.captions)
+        burned_in(_repeated(stream, made_of), made_of.captions, made_of.fonts)
         .filter("format", "yuv420p")
         .filter("setsar", 1)
         .filter("setparams", range="tv", color_primaries=1, color_trc=1, colorspace=1)

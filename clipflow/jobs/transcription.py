@@ -20,7 +20,6 @@ from clipflow.domain.shorts import ShortsConfig
 from clipflow.domain.timecode import format_clock
 from clipflow.domain.transcript import Transcript, Word, read_words, words_json
 from clipflow.jobs import fingerprints
-from clipflow.jobs.scratch import work_folder
 from clipflow.jobs.segment import (
     checkpoint,
     find_source,
@@ -28,7 +27,7 @@ from clipflow.jobs.segment import (
     is_ours,
     open_source,
 )
-from clipflow.machine import Machine
+from clipflow.machine import Machine, work_folder
 from clipflow.media.probe import Probe, probe_sound, probe_source
 from clipflow.media.source import LocalSource, Source
 from clipflow.settings import Models

@@ -50,7 +50,7 @@ class StackSettings(BaseSettings):
     home: Path = Field(
         default=Path(".clipflow"),
         validation_alias="CLIPFLOW_HOME",
-        description="The folder in which the local stack stores everything.",
+        description="The folder in which the local stack stores its state, logs and videos.",
     )
     aws_port: int = Field(
         default=4566,
@@ -83,7 +83,10 @@ class StackSettings(BaseSettings):
     def read(
         cls, home: Path | None = None, aws_port: int | None = None, prefect_port: int | None = None
     ) -> Self:
-        """Reads the environment, overridden by what is given. Raises pydantic's ValidationError."""
+        """Reads the environment; arguments that are given take precedence.
+
+        Raises pydantic's ValidationError.
+        """
         given = {
             "CLIPFLOW_HOME": home,
             "CLIPFLOW_AWS_PORT": aws_port,
@@ -118,7 +121,7 @@ class StackSettings(BaseSettings):
 
     @property
     def scratch(self) -> Path:
-        """The flow runs' temporary files; emptied whenever none of them runs."""
+        """The folder of the flow runs' temporary files; emptied whenever no flow run is active."""
         return self.home / "scratch"
 
 

@@ -20,10 +20,20 @@ from pathlib import Path
 
 from playwright.async_api import async_playwright
 
-from clipflow.captions.ass import captions
+from clipflow.captions.drawing import captions
+from clipflow.captions.hook import placed_hook
+from clipflow.captions.typefaces import display_typeface
+from clipflow.domain.caption_styles import (
+    DEFAULT_STYLE,
+    FONTS_FOLDER,
+    NO_CAPTIONS,
+    STYLE_NAMES,
+    packaged_style,
+)
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Aspect, Layout
-from clipflow.domain.shorts import CaptionStyle, Moment, Short
+from clipflow.domain.safe_zones import Box
+from clipflow.domain.shorts import Moment, Short
 from clipflow.domain.timecode import parse_timecode
 from clipflow.domain.transcript import Transcript, Word, split_words, spread_words
 from clipflow.highlights.moments import pick
@@ -60,10 +70,11 @@ class Look:
     """How a short of `span` looks, `at` seconds after its start."""
 
     layout: Layout = Layout.STACK
-    style: CaptionStyle = CaptionStyle.KARAOKE
+    style: str = DEFAULT_STYLE
     background: LocalSource | None = None
     span: Span = _SPAN
     at: float = _AT
+    hook: str | None = None
 
 
 LOOKS = {
@@ -73,12 +84,14 @@ LOOKS = {
     "layout-crop.jpg": Look(Layout.CROP),
     "layout-split.jpg": Look(Layout.SPLIT),
     "layout-auto-host.jpg": Look(Layout.AUTO, span=_CHANGE),
+    "hook.jpg": Look(Layout.CROP, hook="How a spacesuit is tested before anybody wears it"),
     "layout-auto-guest.jpg": Look(Layout.AUTO, span=_CHANGE, at=5.0),
-    "captions-plain.jpg": Look(Layout.FIT, CaptionStyle.PLAIN),
-    "captions-none.jpg": Look(Layout.FIT, CaptionStyle.NONE),
 }
-PAGE = "results-page.jpg"
-PICTURES = (*LOOKS, PAGE)
+PAGE, STYLES = "results-page.jpg", "captions.jpg"
+PICTURES = (*LOOKS, PAGE, STYLES)
+# What the styles are shown with, and the seconds at which the third word is spoken.
+_SHOWN, _SHOWN_AT = "Nobody tells you about the 3 rules", 0.95
+_EACH, _ROW, _COLUMNS = 0.4, 300, 3
 
 
 def words() -> tuple[Word, ...]:
@@ -104,7 +117,10 @@ def render(look: Look, scratch: Path) -> Path:
     end = window.origin + span.duration
     film = Film(window.path, (known.width, known.height), known.rotation, window.origin, end)
     plan = plan_frames(film, look.layout, Aspect.TALL, said.words)
-    written.write_text(captions(said.words, window.frames, look.style, plan.captions_centre))
+    style, centre, size = packaged_style(look.style), plan.captions_centre, Aspect.TALL.size
+    taken = [Box(0, centre - 110, size[0], centre + 110)]
+    hook = placed_hook(look.hook, size, plan.lips, taken)
+    written.write_text(captions(said.words, window.frames, style, centre, size, hook=hook))
     made_of = Ingredients(
         window=window,
         probe=known,
@@ -157,6 +173,38 @@ def _shown(moment: Moment, folder: Path) -> tuple[int, str]:
     )
 
 
+def picture_of_styles(path: Path) -> None:
+    """The same words in each caption style, on the same picture."""
+    spoken = [
+        Word(text=word, start=number * _EACH, end=(number + 1) * _EACH)
+        for number, word in enumerate(_SHOWN.split())
+    ]
+    times = [Fraction(number, 25) for number in range(50)]
+    names = [name for name in STYLE_NAMES if name != NO_CAPTIONS]
+    with tempfile.TemporaryDirectory() as folder:
+        short = render(replace(Look(Layout.CROP, NO_CAPTIONS)), Path(folder))
+        inputs, filters = [], []
+        for number, name in enumerate(names):
+            style = packaged_style(name)
+            written = Path(folder, f"{name}.ass")
+            font = display_typeface(style.font) if style else None
+            written.write_text(captions(spoken, times, style, 960, font=font))
+            inputs += ["-ss", str(_AT), "-t", "2", "-i", str(short)]
+            filters.append(
+                f"[{number}:v]setpts=PTS-STARTPTS,ass={written}:fontsdir={FONTS_FOLDER},"
+                f"trim={_SHOWN_AT},crop=1080:{_ROW}:0:{960 - _ROW // 2},scale=300:-2[{number}s]"
+            )
+        height = 2 * round(_ROW * 300 / 1080 / 2)
+        places = "|".join(
+            f"{number % _COLUMNS * 304}_{number // _COLUMNS * (height + 4)}"
+            for number in range(len(names))
+        )
+        labels = "".join(f"[{number}s]" for number in range(len(names)))
+        filters.append(f"{labels}xstack=inputs={len(names)}:layout={places}:fill=white")
+        end = ["-frames:v", "1", "-q:v", "4", "-bitexact", str(path)]
+        _ffmpeg(*inputs, "-filter_complex", ";".join(filters), *end)
+
+
 async def _shot(html: Path, path: Path) -> None:
     async with async_playwright() as playwright:
         chromium = shutil.which("chromium")
@@ -173,7 +221,7 @@ def _ffmpeg(*arguments: str) -> None:
 
 def make(path: Path) -> None:
     """The picture of that name. Raises KeyError if there is none."""
-    makers: dict[str, Callable[[Path], None]] = {PAGE: picture_of_page}
+    makers: dict[str, Callable[[Path], None]] = {PAGE: picture_of_page, STYLES: picture_of_styles}
     maker = makers.get(path.name) or (lambda at: picture(LOOKS[path.name], at))
     maker(path)
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clipflow.captions.styles import parse_style
 from clipflow.domain.brands import MAX_BRAND_BYTES, Brand
-from clipflow.domain.caption_styles import MAX_FONT_BYTES, CaptionStyle
+from clipflow.domain.caption_styles import MAX_FONT_BYTES, CaptionStyle, parse_style
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.model import parse_json
 from clipflow.storage.objects import ObjectStore

@@ -14,7 +14,7 @@ from clipflow.jobs.fingerprints import MODEL_SERVERS
 from clipflow.settings import Limits, Models, Settings
 from clipflow.telemetry.tracing import PROPAGATED_SETTINGS
 
-# Paths inside an image, which the image itself sets.
+# Settings that are paths inside an image, which the image itself sets.
 _OF_THE_IMAGE = {
     "CLIPFLOW_FFMPEG",
     "CLIPFLOW_SCRATCH",
@@ -34,11 +34,11 @@ class PoolSettings(BaseSettings):
         validation_alias="CLIPFLOW_ECS_CLUSTER", description="The ECS cluster, by name or ARN."
     )
     task_role_arn: Required = Field(
-        validation_alias="CLIPFLOW_TASK_ROLE_ARN", description="What a flow run may do."
+        validation_alias="CLIPFLOW_TASK_ROLE_ARN", description="The task role of the flow runs."
     )
     execution_role_arn: Required = Field(
         validation_alias="CLIPFLOW_EXECUTION_ROLE_ARN",
-        description="What the start of a container may do.",
+        description="The role with which ECS starts the containers.",
     )
     bucket_name: Required = Field(
         validation_alias="BUCKET_NAME", description="The S3 bucket of sources and clips."
@@ -54,34 +54,34 @@ class PoolSettings(BaseSettings):
     vpc_id: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_VPC_ID",
-        description="With `CLIPFLOW_SUBNETS`, or neither: the machines are then in the default"
-        " VPC.",
+        description="The VPC of the machines. Set it together with `CLIPFLOW_SUBNETS`. If neither"
+        " is set, the machines are in the default VPC.",
     )
     subnets: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_SUBNETS",
-        description="Private subnets of the VPC, apart by commas.",
+        description="Private subnets of the VPC, separated by commas.",
     )
     security_groups: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_SECURITY_GROUPS",
-        description="Of the machines, apart by commas.",
+        description="The security groups of the machines, separated by commas.",
     )
     gpu_capacity_provider: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_GPU_CAPACITY_PROVIDER",
-        description="An EC2 capacity provider of instances with a GPU: with it, videos are"
-        " prepared there.",
+        description="An EC2 capacity provider of instances with a GPU. If set, videos are prepared"
+        " on these instances.",
     )
     prepare_image: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_PREPARE_IMAGE",
-        description="The image of the machines that prepare videos; unset, `CLIPFLOW_IMAGE`.",
+        description="The image of the machines that prepare videos. If unset, `CLIPFLOW_IMAGE`.",
     )
     auth_secret_arn: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_PREFECT_AUTH_SECRET_ARN",
-        description="The secret with the auth string of a Prefect server of your own; without it"
+        description="The secret with the auth string of a self-hosted Prefect server. Without it,"
         " the string is readable in every task definition.",
     )
     api_key_secret_arn: str | None = Field(
@@ -98,7 +98,7 @@ class PoolSettings(BaseSettings):
     model_keys: str = Field(
         default="OPENAI_API_KEY",
         validation_alias="CLIPFLOW_MODEL_KEYS",
-        description="Which of that secret's keys there are, apart by commas.",
+        description="The names of the keys in that secret, separated by commas.",
     )
 
     @property
@@ -156,17 +156,17 @@ _FARGATE: dict[int, Collection[int]] = {
 
 
 class WorkPool(BaseModel):
-    """One pool.
+    """An ECS work pool, as its file describes it.
 
     Attributes:
         kind: the name of its file.
-        name: as in prefect.yaml. `prepare` and `prepare-gpu` are one pool.
-        cpu: units, 1024 to a core.
-        memory: MiB.
-        storage_gib: the ephemeral storage, 21 to 200; None for the default.
+        name: its name in prefect.yaml. `prepare` and `prepare-gpu` have the same name.
+        cpu: the CPU units of a machine, 1024 to a core.
+        memory: the MiB of memory of a machine.
+        storage_gib: the GiB of ephemeral storage, 21 to 200; None for the default.
         stop_timeout: seconds between SIGTERM and SIGKILL.
-        limit: flow runs at once; None keeps the limit that is set in Prefect.
-        environment: variables of its flows, besides those of all pools.
+        limit: the maximum number of concurrent flow runs; None keeps the limit set in Prefect.
+        environment: variables of its flow runs, in addition to those of all pools.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -185,12 +185,12 @@ class WorkPool(BaseModel):
 
     @property
     def purpose(self) -> str:
-        """`orchestrate`, `media`, `prepare` or `marks`."""
+        """What the pool is for: `orchestrate`, `media`, `prepare` or `marks`."""
         return self.name.removeprefix("clipflow-")
 
     @property
     def is_preparing(self) -> bool:
-        """Whether it prepares videos, with a GPU or without, for which WhisperX's image is made."""
+        """Whether it prepares videos, with a GPU or without; they may use another image."""
         return self.purpose == "prepare"
 
     @model_validator(mode="after")
@@ -203,7 +203,7 @@ class WorkPool(BaseModel):
 
 
 def work_pools(gpu: bool, environment: Mapping[str, str] = os.environ) -> list[WorkPool]:
-    """Every pool. With `gpu`, videos are prepared on instances that have one.
+    """All pools. With `gpu`, videos are prepared on instances that have a GPU.
 
     The environment sets sizes: `CLIPFLOW_MEDIA_CPU`, `…_MEMORY`, `…_STORAGE_GIB`, `…_LIMIT`. Raises
     pydantic's ValidationError for a size that Fargate does not have.
@@ -308,7 +308,7 @@ def _provider(pool: WorkPool, settings: PoolSettings) -> list[dict[str, Any]]:
 def _task_definition(
     pool: WorkPool, settings: PoolSettings, default: dict[str, Any]
 ) -> dict[str, Any]:
-    """The task definition, with what prefect-aws's template has no variable for."""
+    """The task definition with values for which prefect-aws's template has no variable."""
     (container,) = default["containerDefinitions"]
     ours: dict[str, Any] = {**container, "stopTimeout": pool.stop_timeout}
     if pool.gpus:

@@ -6,6 +6,7 @@ The flow `mark-failed`, which has a trigger in prefect.yaml, then updates the ru
 from datetime import timedelta
 from typing import Any
 
+from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
 from prefect.events.actions import ChangeFlowRunState
@@ -34,6 +35,8 @@ FLOWS = [
 _FIELDS = {"name", "description", "enabled", "trigger", "actions"}
 # Automations of earlier releases, which are deleted.
 RETIRED = ["clipflow: cancelled"]
+# The automations that `prefect deploy` creates for the triggers in prefect.yaml.
+TRIGGERS = [BEGIN_CLIP_GENERATION, "mark-failed"]
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 # A run may be lost before its first heartbeat arrives, so its start counts too.
 _BEGUN = {"prefect.flow-run.Running", "prefect.flow-run.Retrying"}
@@ -97,6 +100,16 @@ async def put_automations(client: PrefectClient, *, remote: bool) -> None:
             await client.create_automation(wanted)
         elif _content(found[0]) != _content(wanted):
             await client.update_automation(found[0].id, wanted)
+
+
+async def remove_automations() -> int:
+    """Deletes these automations and the deployments' triggers; returns how many there were."""
+    names = [one.name for one in automations(remote=True)] + [*RETIRED, *TRIGGERS]
+    async with get_client() as client:
+        found = [one for name in names for one in await client.read_automations_by_name(name)]
+        for automation in found:
+            await client.delete_automation(automation.id)
+    return len(found)
 
 
 def _content(automation: AutomationCore) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import logging
 import signal
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 
 import boto3
 from botocore.config import Config
@@ -34,6 +35,12 @@ class BridgeSettings(BaseSettings):
         validation_alias="CLIPFLOW_QUEUE_NAME",
         description="The SQS queue that events come by.",
     )
+    alive_file: Path | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_BRIDGE_ALIVE_FILE",
+        description="A file that the bridge touches on each turn, by which a health check notices a"
+        " bridge that hangs.",
+    )
     aws_region: str = Field(
         default="us-east-1",
         validation_alias="AWS_REGION",
@@ -61,7 +68,8 @@ async def run_bridge(settings: BridgeSettings, stop: asyncio.Event, timings: Tim
             server = client.api_url.copy_with(userinfo=b"")
             logger.info("queue=%s server=%s", settings.queue_name, server)
             queue = Queue(sqs, settings.queue_name)
-            consumer = Consumer(queue, Server(client, timings.request_timeout), stop, timings)
+            server_of_events = Server(client, timings.request_timeout)
+            consumer = Consumer(queue, server_of_events, stop, timings, settings.alive_file)
             consuming = asyncio.create_task(consumer.run())
             sweeping = asyncio.create_task(sweep_forever(client, queue, timings))
             stopping = asyncio.create_task(stop.wait())

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import yaml
 
+from deployments.cloudformation.conditions import TemplateLoader, holds
 from deployments.work_pools.pools import WorkPool
 
 INFRA = Path(__file__).parents[2] / "infra"
@@ -21,13 +22,6 @@ _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 
 # How the templates in infra/ write a name that CloudFormation may generate.
 _NAME = re.compile(r"!If \[\w+, !Ref (\w+), !Ref AWS::NoValue\]")
-
-
-class _Loader(yaml.SafeLoader):
-    """A YAML loader that ignores intrinsic functions (`!Ref`, `!If`), since only names are read."""
-
-
-_Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
 @dataclass(frozen=True)
@@ -49,6 +43,9 @@ class Template:
         name: of its file; its stack is `clipflow-{name}`.
         outputs: by name, the environment variable of each.
         resources: by name, the type of each.
+        optional: the outputs that only exist if a condition holds.
+        conditions: by name, each condition's expression.
+        conditional: by name of a resource, the name of the condition that creates it.
         kept: the resources that outlive the stack, whatever its parameters.
     """
 
@@ -57,6 +54,9 @@ class Template:
     parameters: dict[str, Parameter]
     outputs: dict[str, str]
     resources: dict[str, str]
+    optional: frozenset[str]
+    conditions: dict[str, Any]
+    conditional: dict[str, str]
     kept: frozenset[str]
 
     @property
@@ -66,7 +66,7 @@ class Template:
     @classmethod
     def parse(cls, name: str, body: str) -> Self:
         """Raises yaml.YAMLError if it is neither YAML nor JSON."""
-        read: dict[str, Any] = yaml.load(body, _Loader)
+        read: dict[str, Any] = yaml.load(body, TemplateLoader)
         resources = read["Resources"]
         return cls(
             name,
@@ -74,6 +74,9 @@ class Template:
             {key: _parameter(key, entry) for key, entry in read.get("Parameters", {}).items()},
             {key: variable(key, entry) for key, entry in read.get("Outputs", {}).items()},
             {key: resource["Type"] for key, resource in resources.items()},
+            frozenset(key for key, it in read.get("Outputs", {}).items() if "Condition" in it),
+            read.get("Conditions", {}),
+            {key: it["Condition"] for key, it in resources.items() if "Condition" in it},
             frozenset(
                 key
                 for key, resource in resources.items()
@@ -81,6 +84,18 @@ class Template:
                 and "Condition" not in resource
             ),
         )
+
+    def created(self, arguments: Mapping[str, str]) -> dict[str, str]:
+        """The resources that a new stack has with these arguments: by name, the type of each."""
+        defaults = {name: it.default for name, it in self.parameters.items()}
+        values = {name: value for name, value in defaults.items() if value is not None}
+        values |= arguments
+        return {
+            name: kind
+            for name, kind in self.resources.items()
+            if name not in self.conditional
+            or holds({"Condition": self.conditional[name]}, self.conditions, values)
+        }
 
 
 def variable(name: str, entry: Mapping[str, Any]) -> str:
@@ -167,7 +182,7 @@ _SOURCE = (
     Path(_FOUND.origin if _FOUND and _FOUND.origin else "").parent / "templates/ecs/service.json"
 )
 # The size of a worker's task. A worker only polls and calls APIs, so a small one suffices.
-_SIZE = {"TaskCpu": "512", "TaskMemory": "1024"}
+WORKER_SIZE = {"TaskCpu": "512", "TaskMemory": "1024"}
 _SECRETS = ("PrefectApiKeySecretArn", "PrefectAuthStringSecretArn")
 _READS_SECRET = "EcsTaskExecutionRoleDefaultPolicy"
 _SCALING = "AWS::ApplicationAutoScaling::"
@@ -199,7 +214,7 @@ def worker_arguments(pool: WorkPool, environment: Mapping[str, str]) -> dict[str
     """The parameters of `worker_template`, from settings."""
     values = {name: environment.get(setting) for name, setting in _SETTINGS.items()}
     given = {name: value for name, value in values.items() if value}
-    return {**_SIZE, **given, "WorkPoolName": pool.name}
+    return {**WORKER_SIZE, **given, "WorkPoolName": pool.name}
 
 
 def _patched(body: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:

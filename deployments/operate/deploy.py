@@ -1,5 +1,6 @@
 """`deploy` and `destroy`: create, update or delete clipflow in an AWS account and Prefect."""
 
+import asyncio
 import os
 import re
 import subprocess
@@ -8,6 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+import httpx
+from botocore.exceptions import ClientError
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -72,6 +75,7 @@ def deploy(account: Account, dry_run: bool) -> None:
         raise InvalidInputError(
             f"Not set: {', '.join(lacking)}.", "docs/aws.md says what each is. Nothing was changed."
         )
+    _service_linked_role(account, dry_run)
     # A new trigger can read the events of an old bridge, but not the other way round.
     for template in every:
         if template.name != _BRIDGE:
@@ -80,9 +84,11 @@ def deploy(account: Account, dry_run: bool) -> None:
     for template in every:
         if template.name == _BRIDGE:
             _deploy_stack(account, template, dry_run)
+    later = {**_later(every), **account.environment}
     for pool in account.pools():
+        template = templates.worker_template(pool, account.environment)
         arguments = templates.worker_arguments(pool, account.environment)
-        _bring(account, templates.worker_template(pool, account.environment), arguments, dry_run)
+        _bring(account, template, arguments, dry_run, templates.worker_arguments(pool, later))
     account.console.print("Nothing was changed." if dry_run else "Deployed.")
 
 
@@ -122,6 +128,7 @@ def destroy(account: Account, confirmed: bool) -> None:
         families = [f"clipflow-{pool.kind}" for pool in account.pools()]
         ended = end_flow_runs(client("ecs", account.environment), cluster, families)
         account.console.print(f"flow runs ended: {ended}")
+    _remove_automations(account)
     _delete(account, [template for template in there if template not in started])
     for name in ("BUCKET_NAME", "TABLE_NAME"):
         if name in account.environment:
@@ -135,16 +142,39 @@ def _delete(account: Account, there: list[Template]) -> None:
         account.console.print(f"{template.stack}: deleted")
 
 
+def _remove_automations(account: Account) -> None:
+    """Delete clipflow's automations, which would act on runs that no worker starts any more.
+
+    A Prefect server that does not answer must not keep the stacks.
+    """
+    if "PREFECT_API_URL" not in account.environment:
+        return
+    from deployments.automations import remove_automations
+
+    try:
+        removed = asyncio.run(remove_automations())
+    except (httpx.HTTPError, RuntimeError) as error:
+        account.console.print(f"The automations were not deleted: {error}")
+    else:
+        account.console.print(f"automations deleted: {removed}")
+
+
 def _deploy_stack(account: Account, template: Template, dry_run: bool) -> None:
     arguments = templates.arguments(template, account.outputs, account.environment)
     _bring(account, template, arguments, dry_run)
 
 
 def _bring(
-    account: Account, template: Template, arguments: Mapping[str, str], dry_run: bool
+    account: Account,
+    template: Template,
+    arguments: Mapping[str, str],
+    dry_run: bool,
+    later: Mapping[str, str] | None = None,
 ) -> None:
+    """Deploy the stack. `later` are the arguments that a dry run assumes for a new stack."""
     if dry_run and not _is_known(template, arguments):
-        _say(account.console, ChangeSet(template.stack, "", True, additions(template)))
+        new = additions(template, later or arguments)
+        _say(account.console, ChangeSet(template.stack, "", True, new))
         return
     change_set = account.stacks.prepare(template, arguments)
     _say(account.console, change_set)
@@ -172,14 +202,40 @@ def _say(console: Console, change_set: ChangeSet) -> None:
         console.print(f"  {change}", markup=False, highlight=False, soft_wrap=True)
 
 
+def _later(every: Collection[Template]) -> dict[str, str]:
+    """A value for each output that a dry run does not know yet."""
+    return {
+        variable: _LATER
+        for template in every
+        for name, variable in template.outputs.items()
+        if name not in template.optional
+    }
+
+
+def _service_linked_role(account: Account, dry_run: bool) -> None:
+    """Create the role with which ECS manages network interfaces, if the account has none.
+
+    The first cluster that the console creates brings it; one that CloudFormation creates does not.
+    Without permission to read or create it, nothing is done: most accounts have it.
+    """
+    iam = client("iam", account.environment)
+    try:
+        iam.get_role(RoleName="AWSServiceRoleForECS")
+    except iam.exceptions.NoSuchEntityException:
+        account.console.print("the service-linked role of ECS: new")
+        if not dry_run:
+            iam.create_service_linked_role(AWSServiceName="ecs.amazonaws.com")
+            iam.get_waiter("role_exists").wait(RoleName="AWSServiceRoleForECS")
+    except ClientError as error:
+        account.console.print(f"The service-linked role of ECS was not checked: {error}")
+
+
 def _work_pools(account: Account, dry_run: bool) -> None:
     """Deploy the work pools and deployments. Raises TerminalError if that fails."""
     account.console.print("work pools and deployments")
     environment: dict[str, Any] = {**os.environ, **account.environment}
     if dry_run:
-        for template in templates.read():
-            for variable in template.outputs.values():
-                environment.setdefault(variable, _LATER)
+        environment = {**_later(templates.read()), **environment}
     command = [sys.executable, "-m", "deployments.work_pools", *(["--check"] if dry_run else [])]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     for line in ended.stdout.splitlines():

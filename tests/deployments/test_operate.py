@@ -16,7 +16,7 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 
 from deployments.cloudformation import templates
-from deployments.cloudformation.stacks import NotDeployedError, Stacks
+from deployments.cloudformation.stacks import NotDeployedError, Stacks, additions
 from deployments.cloudformation.templates import Template
 from deployments.local_stack import RunningStack
 from deployments.operate.account import Found
@@ -101,6 +101,36 @@ Resources:
     assert templates.missing([template], {}) == set(names[:2])
 
 
+def test_new_stacks_are_listed_without_the_resources_that_their_conditions_leave_out() -> None:
+    def left_out(environment: dict[str, str]) -> set[str]:
+        return {
+            name
+            for template in templates.read()
+            for name in template.resources.keys()
+            - {
+                change.resource
+                for change in additions(template, templates.arguments(template, {}, environment))
+            }
+        }
+
+    mail = {"Alarms", "AlarmsByMail", "OnlyAlarmsAreSent", "AlarmsKey"}
+    assert left_out({}) == mail
+    assert left_out({"CLIPFLOW_ALARM_EMAIL": "somebody@example.com"}) == set()
+    assert left_out({"CLIPFLOW_EXISTING_CLUSTER": "studio"}) == mail | {"Cluster"}
+
+
+def test_a_worker_is_listed_without_the_secrets_and_logs_that_exist() -> None:
+    (pool, *_) = work_pools(gpu=False, environment={})
+    environment = {
+        "CLIPFLOW_PREFECT_API_KEY_SECRET_ARN": "arn:aws:secretsmanager:::secret:prefect",
+        "CLIPFLOW_LOG_GROUP": "flows",
+    }
+    template = templates.worker_template(pool, environment)
+    kinds = template.created(templates.worker_arguments(pool, environment)).values()
+    assert "AWS::ECS::Service" in kinds
+    assert not {"AWS::SecretsManager::Secret", "AWS::Logs::LogGroup"} & set(kinds)
+
+
 def test_all_missing_settings_are_listed_together() -> None:
     assert missing(templates.read(), {}) == [
         "AWS_REGION",
@@ -169,6 +199,9 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     planned = verb({**env, "DRY_RUN": "1"}, "deploy")
     assert "Add    Records (AWS::DynamoDB::Table)" in planned
     assert "clipflow-worker-media: new" in planned
+    assert "the service-linked role of ECS: new" in planned
+    # Neither an address for alarms nor a new secret was requested.
+    assert not re.search("AWS::SNS::Topic|AWS::SecretsManager::Secret|WorkerLogGroup", planned)
     assert stacks(aws) == {}
 
     assert "Deployment 'generate-shorts/clipflow'" in verb(env, "deploy")
@@ -176,6 +209,9 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     assert there.keys() >= INFRA | WORKERS
     assert set(there.values()) == {"CREATE_COMPLETE"}
     outputs = output_values(aws, "clipflow-data")
+
+    role = aws.client("iam").get_role(RoleName="AWSServiceRoleForECS")["Role"]
+    assert role["Path"] == "/aws-service-role/ecs.amazonaws.com/"
 
     # A user who sets the name of the existing bucket keeps this bucket.
     changed = {**env, "BUCKET_NAME": outputs["BucketName"], "CLIPFLOW_IMAGE": "clipflow:2"}
@@ -199,6 +235,7 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     ecs.run_task(cluster=cluster, taskDefinition="clipflow-media")
     said = verb({**env, "CONFIRM": "yes"}, "destroy")
     assert "flow runs ended: 1" in said
+    assert "automations deleted: 4" in said
     assert not set(stacks(aws).values()) - {"DELETE_COMPLETE"}
     assert f"BUCKET_NAME={outputs['BucketName']}" in said
 

@@ -140,6 +140,7 @@ def test_the_bridge_runs_as_a_service(account: Account) -> None:
     assert {each["name"]: each["value"] for each in found["environment"]} == {
         "AWS_REGION": "us-east-1",
         "BUCKET_NAME": account.output("BucketName"),
+        "CLIPFLOW_BRIDGE_ALIVE_FILE": "/tmp/clipflow-bridge.alive",
         "CLIPFLOW_QUEUE_NAME": account.output("QueueName"),
         "PREFECT_API_URL": "https://prefect.example/api",
         "TABLE_NAME": account.output("TableName"),

@@ -28,6 +28,7 @@ _LATER = "known-later"
 _REQUIRED = {"AWS_REGION", "PREFECT_API_URL", *templates.ACCOUNTS_OWN}
 _SAID = re.compile(r"^[a-z-]+ +\S+: \S+, .* MiB$|Deployment '\S+' successfully created")
 _BRIDGE = "bridge"
+_ECS = "ecs.amazonaws.com"
 _CLUSTER = "CLIPFLOW_ECS_CLUSTER"
 _GPU = "CLIPFLOW_GPU_CAPACITY_PROVIDER"
 
@@ -220,14 +221,14 @@ def _service_linked_role(account: Account, dry_run: bool) -> None:
     """
     iam = client("iam", account.environment)
     try:
-        iam.get_role(RoleName="AWSServiceRoleForECS")
-    except iam.exceptions.NoSuchEntityException:
+        if iam.list_roles(PathPrefix=f"/aws-service-role/{_ECS}/")["Roles"]:
+            return
         account.console.print("the service-linked role of ECS: new")
         if not dry_run:
-            iam.create_service_linked_role(AWSServiceName="ecs.amazonaws.com")
-            iam.get_waiter("role_exists").wait(RoleName="AWSServiceRoleForECS")
+            made = iam.create_service_linked_role(AWSServiceName=_ECS)["Role"]
+            iam.get_waiter("role_exists").wait(RoleName=made["RoleName"])
     except ClientError as error:
-        account.console.print(f"The service-linked role of ECS was not checked: {error}")
+        account.console.print(f"The service-linked role of ECS was not created: {error}")
 
 
 def _work_pools(account: Account, dry_run: bool) -> None:

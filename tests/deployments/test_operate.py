@@ -210,13 +210,14 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     assert set(there.values()) == {"CREATE_COMPLETE"}
     outputs = output_values(aws, "clipflow-data")
 
-    role = aws.client("iam").get_role(RoleName="AWSServiceRoleForECS")["Role"]
-    assert role["Path"] == "/aws-service-role/ecs.amazonaws.com/"
+    path = "/aws-service-role/ecs.amazonaws.com/"
+    assert len(aws.client("iam").list_roles(PathPrefix=path)["Roles"]) == 1
 
     # A user who sets the name of the existing bucket keeps this bucket.
     changed = {**env, "BUCKET_NAME": outputs["BucketName"], "CLIPFLOW_IMAGE": "clipflow:2"}
     planned = verb(changed, "deploy", "--dry-run")
     assert "clipflow-data: unchanged" in planned
+    assert "service-linked role" not in planned
     assert "clipflow-bridge: changed" in planned
     assert "Modify Container (AWS::ECS::TaskDefinition)" in planned
     assert "clipflow-worker-media: changed" in planned

@@ -14,6 +14,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.states import Crashed
 
 from clipflow.domain.shorts import FailedState
+from deployments.work_pools.refusals import AWAITING_CAPACITY
 from tasks.child_requests import EXTRACT, PREPARE, RENDER, TRANSCRIBE
 from tasks.children import LAUNCH_TIMEOUT
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS
@@ -53,7 +54,7 @@ _ENDED = {"Completed", "Failed", "TimedOut", "Cancelled", "Crashed"} | {
     *FailedState,
     *Reconciled,
 }
-_WAITING = {"AwaitingRetry", "Scheduled", "Paused", "Suspended"}
+_WAITING = {"AwaitingRetry", AWAITING_CAPACITY, "Scheduled", "Paused", "Suspended"}
 
 
 def automations(*, remote: bool) -> list[AutomationCore]:

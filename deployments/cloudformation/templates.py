@@ -12,6 +12,7 @@ from typing import Any, Self
 import yaml
 
 from deployments.cloudformation.conditions import TemplateLoader, holds
+from deployments.work_pools.environment import WorkerSettings
 from deployments.work_pools.pools import WorkPool
 
 INFRA = Path(__file__).parents[2] / "infra"
@@ -197,6 +198,7 @@ _SETTINGS = {
     "ExistingSubnetIds": "CLIPFLOW_SUBNETS",
     "ExistingLogGroupName": "CLIPFLOW_LOG_GROUP",
 }
+_OF_WORKERS = [str(it.validation_alias) for it in WorkerSettings.model_fields.values()]
 # The settings that no stack of clipflow outputs.
 ACCOUNTS_OWN = ("CLIPFLOW_IMAGE", "CLIPFLOW_SUBNETS", "CLIPFLOW_VPC_ID")
 LIMITS = "CLIPFLOW_WORKER_LIMITS_ARN"
@@ -230,13 +232,37 @@ def _patched(body: dict[str, Any], environment: Mapping[str, str]) -> dict[str, 
         dropped += [key for key in body["Resources"] if key.startswith(_READS_SECRET)]
     body["Resources"] = {key: it for key, it in body["Resources"].items() if key not in dropped}
     for name, resource in body["Resources"].items():
+        properties = resource["Properties"]
         match resource["Type"]:
             case "AWS::ECS::Service":
-                resource["Properties"]["DesiredCount"] = 1
+                properties["DesiredCount"] = 1
             # The worker's role may pass every role of the account to a container, unless bounded.
             case "AWS::IAM::Role" if name.startswith("EcsTaskRole") and environment.get(LIMITS):
-                resource["Properties"]["PermissionsBoundary"] = environment[LIMITS]
+                properties["PermissionsBoundary"] = environment[LIMITS]
+            case "AWS::ECS::TaskDefinition":
+                (container,) = properties["ContainerDefinitions"]
+                _patch_worker(container, environment)
+            case "AWS::EC2::SecurityGroup":
+                # It admits the whole internet to the port of the health check.
+                properties.pop("SecurityGroupIngress", None)
+            case "AWS::SQS::QueuePolicy":
+                # A second statement lets EventBridge send for any rule of any account.
+                document = properties["PolicyDocument"]
+                document["Statement"] = [it for it in document["Statement"] if "Condition" in it]
     return body
+
+
+def _patch_worker(container: dict[str, Any], environment: Mapping[str, str]) -> None:
+    """Start clipflow's own worker, which nothing but its own health check can connect to."""
+    command = "exec python -m deployments.work_pools.worker --pool ${WorkPoolName} --with-healthcheck"
+    container["Command"] = ["sh", "-c", {"Fn::Sub": command}]
+    # The port is for the health check, which runs inside of the container.
+    del container["PortMappings"]
+    passed = {name: environment[name] for name in _OF_WORKERS if environment.get(name)}
+    container["Environment"] += [
+        {"Name": name, "Value": value}
+        for name, value in {"PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1", **passed}.items()
+    ]
 
 
 def _is(value: bool) -> dict[str, list[str]]:

@@ -118,6 +118,25 @@ class PoolSettings(BaseSettings):
         return [{"name": name, "valueFrom": f"{arn}:{name}::"} for name in names]
 
 
+class WorkerSettings(BaseSettings):
+    """What a worker does if ECS refuses to start a task. `make deploy` passes these on."""
+
+    capacity_wait: float = Field(
+        default=40.0,
+        gt=0,
+        validation_alias="CLIPFLOW_CAPACITY_WAIT_SECONDS",
+        description="How long a run waits before it is tried again, on average, if ECS has no"
+        " capacity, a quota is used up, or requests are throttled.",
+    )
+    spot_patience: float = Field(
+        default=300.0,
+        ge=0,
+        validation_alias="CLIPFLOW_SPOT_PATIENCE_SECONDS",
+        description="For how long Fargate Spot has to refuse every task before tasks of a pool on"
+        " Spot are started on demand.",
+    )
+
+
 def flows_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The settings of the flows that `environment` sets.
 

@@ -15,10 +15,10 @@ from benchmarks.measure import Cost, Finding, side_by_side
 from benchmarks.programs import CORES, ffmpeg, run, with_vmaf
 from benchmarks.sources import RATE, Sources
 from benchmarks.warehouse import Warehouse
-from clipflow.captions.ass import captions
+from clipflow.captions.drawing import captions
+from clipflow.captions.styles import packaged_style
 from clipflow.captions.typefaces import FOLDER
 from clipflow.domain.layouts import Layout
-from clipflow.domain.shorts import CaptionStyle
 from clipflow.domain.transcript import Word
 from clipflow.jobs.picture import ENCODER
 from clipflow.media.ffmpeg import executable
@@ -101,7 +101,7 @@ class Usual:
         ]
         times = [Fraction(n, RATE) for n in range(int(self.span.duration * RATE))]
         centre = round(1920 * Layout.STACK.captions)
-        path.write_text(captions(spoken, times, CaptionStyle.KARAOKE, centre))
+        path.write_text(captions(spoken, times, packaged_style("karaoke"), centre))
         return f",ass={path}:fontsdir={FOLDER}"
 
     def _inputs(self, picture: Path) -> tuple[str, ...]:

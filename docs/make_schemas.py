@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from clipflow.domain.caption_styles import CaptionStyle
 from clipflow.domain.edits import Edits
 from clipflow.domain.result_events import DETAILS, DetailType
 
@@ -26,7 +27,12 @@ def schemas() -> Mapping[str, str]:
         )
         for detail_type, detail in DETAILS.items()
     }
-    return {"docs/schemas/edits.schema.json": _text(edits, "edits.json"), **events}
+    style = CaptionStyle.model_json_schema(by_alias=True)
+    return {
+        "docs/schemas/edits.schema.json": _text(edits, "edits.json"),
+        "docs/schemas/style.schema.json": _text(style, "style.json"),
+        **events,
+    }
 
 
 def event_schema(detail_type: DetailType) -> str:

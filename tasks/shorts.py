@@ -17,7 +17,7 @@ from tasks.run_page import progress_bar
 @task(name="read-config", task_run_name="ReadConfig", **RECORDS)
 def read_config(keys: ShortsKeys) -> ShortsConfig:
     """The job's config, validated before any long work."""
-    return shorts.read_config(keys, shorts_store())
+    return shorts.read_config(keys, shorts_store(), this_machine().scratch)
 
 
 @task(name="read-edits", task_run_name="ReadEdits", **RECORDS)

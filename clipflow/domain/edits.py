@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 from unicodedata import category
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from clipflow.domain.caption_styles import StyleName
 from clipflow.domain.layouts import Layout
-from clipflow.domain.model import Model
-from clipflow.domain.shorts import CaptionStyle, Decision, MomentId
+from clipflow.domain.model import StrictModel
+from clipflow.domain.shorts import Decision, MomentId
 from clipflow.domain.transcript import Seconds, split_words
 
 # Bounds of one document. Ten hours of speech are about 100 000 words.
@@ -68,13 +69,7 @@ _Hook = Annotated[str, Field(max_length=_HOOK), AfterValidator(_line)]
 _Description = Annotated[str, Field(max_length=_DESCRIPTION), AfterValidator(_lines)]
 
 
-class _Strict(Model):
-    """A model with snake_case names, as in `shorts_config.json`, that rejects unknown fields."""
-
-    model_config = ConfigDict(alias_generator=None, extra="forbid")
-
-
-class WordCorrection(_Strict):
+class WordCorrection(StrictModel):
     """A new text for one word; empty to hide the word.
 
     `original` is the word in the transcript. If it has changed since, the correction is ignored.
@@ -84,7 +79,7 @@ class WordCorrection(_Strict):
     text: _Correction
 
 
-class WordSpan(_Strict):
+class WordSpan(StrictModel):
     """The words `first` to `last`, both included.
 
     `first_word` and `last_word` are these words in the transcript. If one has changed since, the
@@ -103,14 +98,14 @@ class WordSpan(_Strict):
         return self
 
 
-class Place(_Strict):
+class Place(StrictModel):
     """A point of the source's picture, as fractions of its width and height from the upper left."""
 
     x: _Share
     y: _Share
 
 
-class View(_Strict):
+class View(StrictModel):
     """What is shown from `start` to `end`, in seconds of the video: a person, by number from 1,
     from the left among the people who are seen then; or the place that the crop is centred on."""
 
@@ -128,7 +123,7 @@ class View(_Strict):
         return self
 
 
-class ShortEdit(_Strict):
+class ShortEdit(StrictModel):
     """The user's changes to one short; an absent field is unchanged."""
 
     decision: Decision | None = None
@@ -137,12 +132,12 @@ class ShortEdit(_Strict):
     hook: _Hook | None = None
     description: _Description | None = None
     layout: Layout | None = None
-    caption_style: CaptionStyle | None = None
+    caption_style: StyleName | None = None
     tighten: Annotated[bool, Field(strict=True)] | None = None
     framing: Annotated[tuple[View, ...], Field(max_length=_MAX_VIEWS)] = ()
 
 
-class Edits(_Strict):
+class Edits(StrictModel):
     """The whole of `edits.json`."""
 
     version: Literal[1] = 1

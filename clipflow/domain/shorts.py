@@ -1,48 +1,19 @@
 """Shorts: the config of a video, its moments, and the shorts made of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from clipflow.domain.audio_tracks import AudioTrack
+from clipflow.domain.caption_styles import DEFAULT_STYLE, StyleName
 from clipflow.domain.errors import Failure, FailureCode, bounded_message
 from clipflow.domain.layouts import Aspect, Layout
-from clipflow.domain.model import Identifier, Model, ObjectKey
+from clipflow.domain.model import AudioTrack, Identifier, Model, ObjectKey
 from clipflow.domain.timecode import SubtitleTime, format_clock
 
 # A warning is given if the speaker's face is shown in a smaller share of the frames with speech.
 _IN_FRAME = 0.95
-
-
-# Colours in ASS's order: blue, green, red. Yellow contrasts with white on nearly every picture.
-_YELLOW, _WHITE = "&H00E6FF&", "&HFFFFFF&"
-
-
-@dataclass(frozen=True)
-class CaptionDrawing:
-    """The colour of a caption's words, and that of the word being spoken, if it differs."""
-
-    colour: str = _WHITE
-    spoken: str | None = None
-
-
-class CaptionStyle(StrEnum):
-    """A caption style's name in configs, and how it is drawn; None for no captions."""
-
-    drawing: CaptionDrawing | None
-
-    KARAOKE = "karaoke", CaptionDrawing(spoken=_YELLOW)
-    PLAIN = "plain", CaptionDrawing()
-    NONE = "none", None
-
-    def __new__(cls, name: str, drawing: CaptionDrawing | None) -> Self:
-        style = str.__new__(cls, name)
-        style._value_ = name
-        style.drawing = drawing
-        return style
 
 
 class FailedState(StrEnum):
@@ -81,7 +52,7 @@ class ShortsConfig(Model):
     background_video: Annotated[ObjectKey | None, Field(alias="background_video")] = None
     layout: Layout = Layout.AUTO
     aspect: Aspect = Aspect.TALL
-    caption_style: Annotated[CaptionStyle, Field(alias="caption_style")] = CaptionStyle.KARAOKE
+    caption_style: Annotated[StyleName, Field(alias="caption_style")] = DEFAULT_STYLE
     language: LanguageTag | None = None
     speaker_tracks: Annotated[SpeakerTracks | None, Field(alias="speaker_tracks")] = None
     audio_track: Annotated[AudioTrack | None, Field(alias="audio_track")] = None

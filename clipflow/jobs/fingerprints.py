@@ -10,16 +10,17 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from clipflow import PIPELINE_VERSION
-from clipflow.domain.audio_tracks import AudioTrack
+from clipflow.domain.caption_styles import CaptionStyle
 from clipflow.domain.clips import Segment
 from clipflow.domain.edits import View
 from clipflow.domain.layouts import Layout
+from clipflow.domain.model import AudioTrack
 from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.timecode import format_timecode
 from clipflow.domain.transcript import Word
@@ -40,6 +41,8 @@ _WITHOUT_EFFECT_ON_SHORTS = {
     "language",
     # The speakers are in the words.
     "speaker_tracks",
+    # The content of the style counts, whatever it is called.
+    "caption_style",
 }
 # Fields of the config without effect on the choice of moments.
 _WITHOUT_EFFECT_ON_MOMENTS = {
@@ -179,6 +182,21 @@ def of_frame_plan(
     )
 
 
+@dataclass(frozen=True)
+class Looks:
+    """What a short looks like beside its layout: each with the content, or the ETag of its object.
+
+    Without a style there are no captions.
+    """
+
+    style: CaptionStyle | None = None
+    font: ObjectHead | None = None
+
+    def made_from(self) -> list[object]:
+        style = self.style and self.style.model_dump(mode="json")
+        return [style, self.font and self.font.etag]
+
+
 def of_short(
     video: ObjectHead,
     background: ObjectHead | None,
@@ -186,6 +204,7 @@ def of_short(
     words: Sequence[Word],
     config: ShortsConfig,
     models: Models,
+    looks: Looks,
     views: Sequence[View] = (),
 ) -> str:
     """The fingerprint of a rendered short.
@@ -203,6 +222,7 @@ def of_short(
             config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_SHORTS),
             follows_faces and file_digest(str(models.face_model or "")),
             follows_faces and file_digest(str(models.mouth_model or "")),
+            looks.made_from(),
             *([view.model_dump() for view in views]),
         ]
     )

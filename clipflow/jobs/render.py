@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from clipflow.captions.ass import captions
+from clipflow.captions.drawing import captions, half_height
+from clipflow.domain.caption_styles import CaptionStyle, Position
 from clipflow.domain.corrections import corrected
 from clipflow.domain.edits import Edits, View
 from clipflow.domain.errors import MediaInterruptedError
@@ -18,8 +19,9 @@ from clipflow.domain.shorts import Framing, Moment, Short, ShortsConfig
 from clipflow.domain.transcript import Transcript
 from clipflow.jobs import fingerprints, picture
 from clipflow.jobs.edits import config_of, read_edits
-from clipflow.jobs.picture import Background, Ingredients
-from clipflow.jobs.scratch import encoded_bytes, work_folder
+from clipflow.jobs.fingerprints import Looks
+from clipflow.jobs.looks import chosen_looks, fetch_fonts
+from clipflow.jobs.picture import Background, Ingredients, repeats, write_times
 from clipflow.jobs.segment import (
     checkpoint,
     find_source,
@@ -30,16 +32,16 @@ from clipflow.jobs.segment import (
 )
 from clipflow.jobs.shorts import make_moment, plan_moment
 from clipflow.jobs.transcription import read_transcript
-from clipflow.machine import Machine, encoder_slot
+from clipflow.machine import Machine, encoded_bytes, encoder_slot, work_folder
 from clipflow.media import ffmpeg
 from clipflow.media.encode import verify_frame_count
 from clipflow.media.fetching import fetch_window
 from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
-from clipflow.media.frame_rate import repeats, write_times
 from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span, Window
 from clipflow.reframe.crop import FramePlan
+from clipflow.reframe.text_lines import CAPTIONS_HALF, clear_line
 from clipflow.settings import Models
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import portion
@@ -99,11 +101,12 @@ def render(
     key, moment = job.keys.short(job.number), job.moment
     video = find_source([job.keys.original], objects)
     below = _background(job.config, objects)
+    looks = chosen_looks(job.config, objects)
     transcript = read_transcript(job.keys, objects)
     shown = corrected(transcript, read_edits(job.keys, objects)).transcript
     spoken = shown.within(float(moment.start), float(moment.end))
     made_from = fingerprints.of_short(
-        video, below, moment, spoken.words, job.config, models, job.views
+        video, below, moment, spoken.words, job.config, models, looks, job.views
     )
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
@@ -116,7 +119,7 @@ def render(
         path = scratch / "short.mp4"
         with portion(0, _GATHERED):
             recognized = transcript.within(float(moment.start), float(moment.end))
-            sources = _Sources(video, below, objects, force)
+            sources = _Sources(video, below, looks, objects, force)
             made_of = _gather(job, sources, recognized, spoken, models, scratch)
         with encoder_slot(machine), portion(_GATHERED, 1):
             _make(made_of, path, job, machine)
@@ -177,6 +180,7 @@ class _Sources:
 
     video: ObjectHead
     below: ObjectHead | None
+    looks: Looks
     objects: ObjectStore
     force: bool
 
@@ -197,12 +201,14 @@ def _gather(
     span = span_within(Span(job.moment.start, job.moment.end), probe)
     window = fetch_window(source, probe, span, scratch / "window.nut")
     plan = _stored_plan(job, sources, window, probe, recognized, models)
-    style, size = config.caption_style, config.aspect.size
-    centre = plan.captions_centre
+    style, size = sources.looks.style, config.aspect.size
+    fonts = fetch_fonts(sources.looks, objects, scratch)
+    centre = captions_line(plan, style, size)
     again, clock = repeats(window.frames, span.duration), scratch / "clock.nut"
     if again:
         write_times(again, window.frames[0], clock)
-    text = captions(spoken.words, sorted((*window.frames, *again)), style, centre, size)
+    times = sorted((*window.frames, *again))
+    text = captions(spoken.words, times, style, centre, size, fonts.typeface)
     written.write_text(text, encoding="utf-8")
     return Ingredients(
         window=window,
@@ -211,10 +217,28 @@ def _gather(
         plan=plan,
         background=_fetched(below, span.duration, objects, scratch) if below else None,
         captions=written,
+        fonts=fonts.folder,
         loudness=measure_loudness(window.path, window.origin, window.origin + span.duration),
         repeats=again,
         clock=clock if again else None,
     )
+
+
+# The places of captions, as shares of the height, for styles that choose one.
+_LINES = {Position.UPPER: 0.2, Position.MIDDLE: 0.5, Position.LOWER: 0.68}
+
+
+def captions_line(plan: FramePlan, style: CaptionStyle | None, size: tuple[int, int]) -> int:
+    """The line on which a style centres captions, in pixels from the top."""
+    if style is None:
+        return plan.captions_centre
+    half, lips = half_height(style), [y for _, y in plan.lips]
+    if style.position is Position.AUTO:
+        if half <= CAPTIONS_HALF:
+            return plan.captions_centre
+        return clear_line(lips, plan.captions_centre, half, size, style.safe_zones)
+    wanted = _LINES[style.position] * size[1]
+    return clear_line((), wanted, half, size, style.safe_zones)
 
 
 _plans = TypeAdapter(FramePlan)

@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 from clipflow.domain.edits import Edits
 from clipflow.domain.errors import InvalidInputError, NoMomentsError
@@ -13,7 +14,7 @@ from clipflow.highlights.moments import carry_over, identified, pick
 from clipflow.highlights.pieces import Brief
 from clipflow.jobs import fingerprints
 from clipflow.jobs.edits import read_corrected, refused_ids, with_edits
-from clipflow.jobs.scratch import work_folder
+from clipflow.jobs.looks import check_looks
 from clipflow.jobs.segment import (
     SegmentPlan,
     checkpoint,
@@ -24,7 +25,7 @@ from clipflow.jobs.segment import (
     span_within,
 )
 from clipflow.jobs.transcription import read_transcript
-from clipflow.machine import Machine
+from clipflow.machine import Machine, work_folder
 from clipflow.media import ffmpeg
 from clipflow.media.output_format import OutputFormat, common_format, to_sdr
 from clipflow.media.probe import Probe, probe_source
@@ -38,11 +39,14 @@ logger = logging.getLogger(__name__)
 _LARGEST_CONFIG_BYTES = 1 << 20
 
 
-def read_config(keys: ShortsKeys, objects: ObjectStore) -> ShortsConfig:
+def read_config(
+    keys: ShortsKeys, objects: ObjectStore, scratch: Path | None = None
+) -> ShortsConfig:
     """Reads and validates the video's config, before any expensive work.
 
-    Raises SourceNotFoundError without a config or its background video, InvalidInputError if the
-    config is invalid, and the errors of `probe_source` for the background video.
+    With a folder `scratch`, so are its caption style and that style's font. Raises
+    SourceNotFoundError without a config or its background video, InvalidInputError if the config
+    is invalid, and the errors of `probe_source` for the background video.
     """
     text = objects.data(keys.config, _LARGEST_CONFIG_BYTES)
     config = ShortsConfig.read(parse_json(text, keys.config, "Correct it."), keys.config)
@@ -54,6 +58,8 @@ def read_config(keys: ShortsKeys, objects: ObjectStore) -> ShortsConfig:
             logger.warning("%s has %s %s; %s is used.", keys.config, name, configured, actual)
     if config.background_video:
         probe_source(open_source(find_source([config.background_video], objects), objects))
+    if scratch:
+        check_looks(config, objects, scratch)
     return config
 
 

@@ -12,8 +12,8 @@ from typing import Any, Self
 import yaml
 
 from deployments.cloudformation.conditions import TemplateLoader, holds
-from deployments.work_pools.environment import WorkerSettings
 from deployments.work_pools.pools import WorkPool
+from deployments.work_pools.refusals import WorkerSettings
 
 INFRA = Path(__file__).parents[2] / "infra"
 STACKS = "clipflow"
@@ -254,7 +254,9 @@ def _patched(body: dict[str, Any], environment: Mapping[str, str]) -> dict[str, 
 
 def _patch_worker(container: dict[str, Any], environment: Mapping[str, str]) -> None:
     """Start clipflow's own worker, which nothing but its own health check can connect to."""
-    command = "exec python -m deployments.work_pools.worker --pool ${WorkPoolName} --with-healthcheck"
+    command = (
+        "exec python -m deployments.work_pools.worker --pool ${WorkPoolName} --with-healthcheck"
+    )
     container["Command"] = ["sh", "-c", {"Fn::Sub": command}]
     # The port is for the health check, which runs inside of the container.
     del container["PortMappings"]

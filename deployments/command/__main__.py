@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from clipflow.domain.caption_styles import DEFAULT_STYLE, STYLE_NAMES
 from clipflow.domain.layouts import Aspect, Layout
-from clipflow.domain.shorts import CaptionStyle
 from deployments.command.options import (
     CLIPFLOW,
     CLIPS,
@@ -28,6 +28,7 @@ from deployments.command.options import (
     existing_file,
     existing_files,
     named_tracks,
+    style_name_or_file,
 )
 from deployments.command.output import CommandGroup, command_output
 
@@ -65,8 +66,15 @@ def shorts(
         Aspect, typer.Option(metavar="W:H", help=f"Its shape: {', '.join(Aspect)}.")
     ] = Aspect.TALL,
     captions: Annotated[
-        CaptionStyle, typer.Option(metavar="NAME", help=f"Speech: {', '.join(CaptionStyle)}.")
-    ] = CaptionStyle.KARAOKE,
+        str,
+        typer.Option(
+            "--captions",
+            "--style",
+            callback=style_name_or_file,
+            metavar="NAME",
+            help=f"Speech: a style.json, or {', '.join(STYLE_NAMES)}.",
+        ),
+    ] = DEFAULT_STYLE,
     language: Annotated[
         str | None, typer.Option(metavar="CODE", help="Spoken: en, pt-BR; unset: detected.")
     ] = None,
@@ -103,12 +111,14 @@ def shorts(
         from deployments.command.connect import connect
         from deployments.command.files import check_folder, check_video, short_files
 
+        style = None if captions in STYLE_NAMES else Path(captions)
         values = {
             "segment_count": count,
             "target_short_video_duration_in_seconds": seconds,
             "layout": layout,
             "aspect": aspect,
-            "caption_style": captions,
+            # A file gets its key when it is uploaded.
+            "caption_style": DEFAULT_STYLE if style else captions,
             "language": language,
             "audio_track": audio_track,
         }
@@ -122,13 +132,16 @@ def shorts(
             from clipflow.jobs.edits import parse_edits
 
             parse_edits(edits.read_bytes(), str(edits))
+        if style:
+            from deployments.command.looks import read_style
+
+            read_style(style)
         check_folder(out, short_files(video, count))
         with connect(output, may_start=True):
-            from deployments.command.shorts import make_shorts, write_debug_videos
+            from deployments.command.shorts import Attachments, make_shorts, write_debug_videos
 
-            results = make_shorts(
-                video, config, background, subtitles, tracks, edits, out, force, output
-            )
+            attached = Attachments(background, subtitles, tracks, edits, style)
+            results = make_shorts(video, config, attached, out, force, output)
             if debug_framing:
                 write_debug_videos(video, config, results, output)
 
@@ -167,7 +180,7 @@ def clips(
     if not (of_file or of_episode):
         raise typer.BadParameter("Give VIDEO and --cut, or --tenant and --episode.")
     with command_output(as_json=as_json, debug=debug) as output:
-        from clipflow.domain.audio_tracks import parse_audio_track
+        from clipflow.domain.model import parse_audio_track
         from clipflow.domain.timecode import parse_span
 
         try:
@@ -305,7 +318,7 @@ def review(
         from deployments.command.connect import connect
 
         with connect(output, may_start=True):
-            from deployments.command.review.serve import review as serve
+            from deployments.command.review.app import review as serve
 
             serve(job, port, not no_open, output)
 

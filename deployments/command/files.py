@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 from urllib.parse import quote
 
-from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
+from clipflow.domain.model import AudioTrack
 from clipflow.domain.timecode import TimeSpan
 from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource

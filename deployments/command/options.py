@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from clipflow.domain.caption_styles import STYLE_NAMES
+
 
 def existing_file(path: Path | None) -> Path | None:
     """Checks that a path is a readable file, as typer does, with a message of its own for URLs."""
@@ -23,6 +25,18 @@ def existing_file(path: Path | None) -> Path | None:
     if not os.access(path, os.R_OK):
         raise typer.BadParameter(f"File {str(path)!r} is not readable.")
     return path
+
+
+def style_name_or_file(value: str) -> str:
+    """Checks that a value is the name of a caption style, or a readable file."""
+    if value not in STYLE_NAMES:
+        path = Path(value)
+        if path.suffix != ".json" and not path.exists():
+            raise typer.BadParameter(
+                f"{value!r} is neither a style.json nor one of {', '.join(STYLE_NAMES)}."
+            )
+        existing_file(path)
+    return value
 
 
 def existing_files(paths: list[Path]) -> list[Path]:

@@ -5,7 +5,6 @@ prefect-aws, filled from the environment. On one machine, `make up` creates proc
 same names.
 """
 
-from deployments.work_pools.environment import PoolSettings
-from deployments.work_pools.pools import WorkPool, base_job_template, work_pools
+from deployments.work_pools.pools import PoolSettings, WorkPool, base_job_template, work_pools
 
 __all__ = ["PoolSettings", "WorkPool", "base_job_template", "work_pools"]

@@ -16,8 +16,7 @@ from pydantic import ValidationError
 from clipflow.domain.model import describe_errors
 from deployments.automations import put_automations
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, work_pools
-from deployments.work_pools.environment import flows_environment
-from deployments.work_pools.pools import pool_filter, preserved_settings
+from deployments.work_pools.pools import flows_environment, pool_filter, preserved_settings
 
 DEPLOYMENTS = Path(__file__).parents[2] / "prefect.yaml"
 

@@ -1,8 +1,10 @@
-"""Why ECS did not start a task, where the reason may pass: capacity, a quota, throttling. Pure."""
+"""Which refusals of ECS to start a task may pass, and how long a worker waits after one. Pure."""
 
 from collections.abc import Iterator
 
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+from pydantic import Field
+from pydantic_settings import BaseSettings
 
 # The name of the state of a run that waits because ECS refused to start its task.
 AWAITING_CAPACITY = "AwaitingCapacity"
@@ -28,6 +30,25 @@ _REASONS = (
     "resource:",
     "agent",
 )
+
+
+class WorkerSettings(BaseSettings):
+    """What a worker does if ECS refuses to start a task. `make deploy` passes these on."""
+
+    capacity_wait: float = Field(
+        default=40.0,
+        gt=0,
+        validation_alias="CLIPFLOW_CAPACITY_WAIT_SECONDS",
+        description="How long a run waits before it is tried again, on average, if ECS has no"
+        " capacity, a quota is used up, or requests are throttled.",
+    )
+    spot_patience: float = Field(
+        default=300.0,
+        ge=0,
+        validation_alias="CLIPFLOW_SPOT_PATIENCE_SECONDS",
+        description="For how long Fargate Spot has to refuse every task before tasks of a pool on"
+        " Spot are started on demand.",
+    )
 
 
 def refusal(error: BaseException) -> str | None:

@@ -24,8 +24,7 @@ from prefect_aws.workers.ecs_worker import ECSJobConfiguration, ECSWorkerResult
 from prefect_aws.workers.ecs_worker import ECSWorker as PrefectECSWorker
 
 from clipflow.telemetry.logging import LAUNCH_REFUSED, emit_metric
-from deployments.work_pools.environment import WorkerSettings
-from deployments.work_pools.refusals import AWAITING_CAPACITY, refusal
+from deployments.work_pools.refusals import AWAITING_CAPACITY, WorkerSettings, refusal
 
 _SPOT = "FARGATE_SPOT"
 

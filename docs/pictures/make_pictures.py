@@ -20,19 +20,18 @@ from pathlib import Path
 
 from playwright.async_api import async_playwright
 
-from clipflow.captions.ass import captions
+from clipflow.captions.drawing import captions
+from clipflow.captions.styles import packaged_style
+from clipflow.captions.typefaces import display_typeface
+from clipflow.domain.caption_styles import DEFAULT_STYLE, FONTS_FOLDER, NO_CAPTIONS, STYLE_NAMES
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Aspect, Layout
-from clipflow.domain.shorts import CaptionStyle, Moment, Short
+from clipflow.domain.shorts import Moment, Short
 from clipflow.domain.timecode import parse_timecode
 from clipflow.domain.transcript import Transcript, Word, split_words, spread_words
 from clipflow.highlights.moments import pick
 from clipflow.highlights.pieces import Brief
-from clipflow.jobs.picture import (
-    Background,
-    Ingredients,
-    render_command,
-)
+from clipflow.jobs.picture import Background, Ingredients, render_command
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.fetching import fetch_window
@@ -64,7 +63,7 @@ class Look:
     """How a short of `span` looks, `at` seconds after its start."""
 
     layout: Layout = Layout.STACK
-    style: CaptionStyle = CaptionStyle.KARAOKE
+    style: str = DEFAULT_STYLE
     background: LocalSource | None = None
     span: Span = _SPAN
     at: float = _AT
@@ -78,11 +77,12 @@ LOOKS = {
     "layout-split.jpg": Look(Layout.SPLIT),
     "layout-auto-host.jpg": Look(Layout.AUTO, span=_CHANGE),
     "layout-auto-guest.jpg": Look(Layout.AUTO, span=_CHANGE, at=5.0),
-    "captions-plain.jpg": Look(Layout.FIT, CaptionStyle.PLAIN),
-    "captions-none.jpg": Look(Layout.FIT, CaptionStyle.NONE),
 }
-PAGE = "results-page.jpg"
-PICTURES = (*LOOKS, PAGE)
+PAGE, STYLES = "results-page.jpg", "captions.jpg"
+PICTURES = (*LOOKS, PAGE, STYLES)
+# What the styles are shown with, and the seconds at which the third word is spoken.
+_SHOWN, _SHOWN_AT = "Nobody tells you about the 3 rules", 0.95
+_EACH, _ROW, _COLUMNS = 0.4, 330, 3
 
 
 def words() -> tuple[Word, ...]:
@@ -108,7 +108,9 @@ def render(look: Look, scratch: Path) -> Path:
     end = window.origin + span.duration
     film = Film(window.path, (known.width, known.height), known.rotation, window.origin, end)
     plan = plan_frames(film, look.layout, Aspect.TALL, said.words)
-    written.write_text(captions(said.words, window.frames, look.style, plan.captions_centre))
+    written.write_text(
+        captions(said.words, window.frames, packaged_style(look.style), plan.captions_centre)
+    )
     made_of = Ingredients(
         window=window,
         probe=known,
@@ -161,6 +163,38 @@ def _shown(moment: Moment, folder: Path) -> tuple[int, str]:
     )
 
 
+def picture_of_styles(path: Path) -> None:
+    """The same words in each caption style, on the same picture."""
+    spoken = [
+        Word(text=word, start=number * _EACH, end=(number + 1) * _EACH)
+        for number, word in enumerate(_SHOWN.split())
+    ]
+    times = [Fraction(number, 25) for number in range(50)]
+    names = [name for name in STYLE_NAMES if name != NO_CAPTIONS]
+    with tempfile.TemporaryDirectory() as folder:
+        short = render(replace(Look(Layout.CROP, NO_CAPTIONS)), Path(folder))
+        inputs, filters = [], []
+        for number, name in enumerate(names):
+            style = packaged_style(name)
+            written = Path(folder, f"{name}.ass")
+            font = display_typeface(style.font) if style else None
+            written.write_text(captions(spoken, times, style, 960, font=font))
+            inputs += ["-ss", str(_AT), "-t", "2", "-i", str(short)]
+            filters.append(
+                f"[{number}:v]setpts=PTS-STARTPTS,ass={written}:fontsdir={FONTS_FOLDER},"
+                f"trim={_SHOWN_AT},crop=1080:{_ROW}:0:{960 - _ROW // 2},scale=360:-2[{number}s]"
+            )
+        height = 2 * round(_ROW / 6)
+        places = "|".join(
+            f"{number % _COLUMNS * 364}_{number // _COLUMNS * (height + 4)}"
+            for number in range(len(names))
+        )
+        labels = "".join(f"[{number}s]" for number in range(len(names)))
+        filters.append(f"{labels}xstack=inputs={len(names)}:layout={places}:fill=white")
+        end = ["-frames:v", "1", "-q:v", "3", "-bitexact", str(path)]
+        _ffmpeg(*inputs, "-filter_complex", ";".join(filters), *end)
+
+
 async def _shot(html: Path, path: Path) -> None:
     async with async_playwright() as playwright:
         chromium = shutil.which("chromium")
@@ -177,7 +211,7 @@ def _ffmpeg(*arguments: str) -> None:
 
 def make(path: Path) -> None:
     """The picture of that name. Raises KeyError if there is none."""
-    makers: dict[str, Callable[[Path], None]] = {PAGE: picture_of_page}
+    makers: dict[str, Callable[[Path], None]] = {PAGE: picture_of_page, STYLES: picture_of_styles}
     maker = makers.get(path.name) or (lambda at: picture(LOOKS[path.name], at))
     maker(path)
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from deployments.local_stack import provision
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, work_pools
 from deployments.work_pools.__main__ import create
-from deployments.work_pools.environment import flows_environment
+from deployments.work_pools.pools import flows_environment
 from tests.programs import ROOT, PrefectServer
 
 ACCOUNT = {

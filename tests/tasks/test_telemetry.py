@@ -13,7 +13,7 @@ import pytest
 
 from clipflow.domain.events import TraceContext, event_trace_context
 from deployments.local_stack.stack_settings import LOGGING
-from deployments.work_pools.environment import flows_environment
+from deployments.work_pools.pools import flows_environment
 from tasks.telemetry import place_of
 from tests.collector import collecting
 from tests.programs import PrefectServer, Program, eventually

@@ -8,12 +8,13 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 
+from clipflow.domain.caption_styles import STYLE_NAMES
 from clipflow.domain.corrections import corrected, numbered_words
 from clipflow.domain.edits import Edits
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Layout
-from clipflow.domain.shorts import CaptionStyle, Moment
+from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.timecode import parse_timecode
 from clipflow.domain.transcript import Transcript, joined
 from clipflow.jobs.edits import StoredEdits, store_edits, stored_edits, with_edits
@@ -48,7 +49,7 @@ class ReviewedVideo:
             ],
             "shorts": [self._short(moment, record) for moment in moments],
             "layouts": list(Layout),
-            "styles": list(CaptionStyle),
+            "styles": _styles(config, stored.edits),
             "config": {"layout": config.layout, "caption_style": config.caption_style},
             "hasSource": self.objects.head(self.keys.original) is not None,
             **self._edited(stored, moments, transcript),
@@ -129,6 +130,12 @@ class ReviewedVideo:
             "shown": _shown(transcript, stored.edits),
             "stale": stale_edits(stored.edits, transcript),
         }
+
+
+def _styles(config: ShortsConfig, edits: Edits) -> list[str]:
+    """The styles to choose from: those that come along, and those that the video uses."""
+    used = [config.caption_style, *(edit.caption_style for edit in edits.shorts.values())]
+    return [*STYLE_NAMES, *dict.fromkeys(s for s in used if s and s not in STYLE_NAMES)]
 
 
 def _shown(transcript: Transcript, edits: Edits) -> dict[int, str]:

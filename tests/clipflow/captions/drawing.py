@@ -10,8 +10,11 @@ import ffmpeg as command
 import numpy as np
 from numpy.typing import NDArray
 
-from clipflow.captions.ass import burned_in, captions
-from clipflow.domain.shorts import CaptionStyle
+from clipflow.captions.ass import burned_in
+from clipflow.captions.drawing import captions
+from clipflow.captions.styles import packaged_style
+from clipflow.captions.typefaces import display_typeface
+from clipflow.domain.caption_styles import CaptionStyle
 from clipflow.domain.transcript import Word
 from clipflow.media import ffmpeg
 from tests.made_media import a_machine
@@ -60,14 +63,17 @@ def drawn(
     words: Sequence[Word],
     times: Sequence[Fraction],
     folder: Path,
-    style: CaptionStyle = CaptionStyle.KARAOKE,
+    style: str | CaptionStyle = "karaoke",
     name: str = "captions.ass",
 ) -> list[Seen]:
     """A short with its frames at `times` and the captions of `words`, as a viewer sees it."""
     ass_path, made = folder / name, folder / "made.nut"
     stamps = [round(time * _TIMESCALE) for time in times]
     shown = [Fraction(stamp, _TIMESCALE) for stamp in stamps]
-    ass_path.write_text(captions(words, shown, style, CENTRE_Y), encoding="utf-8")
+    looks = packaged_style(style) if isinstance(style, str) else style
+    font = display_typeface(looks.font) if looks else None
+    text = captions(words, shown, looks, CENTRE_Y, font=font)
+    ass_path.write_text(text, encoding="utf-8")
     grey = f"color=c=0x{_GREY:02x}{_GREY:02x}{_GREY:02x}:s=1080x1920:r=1"
     stream = command.input(grey, format="lavfi").filter("format", "yuv420p")
     stream = stream.filter("trim", end_frame=len(stamps)).filter("settb", f"1/{_TIMESCALE}")

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from clipflow.captions.styles import packaged_style
 from clipflow.domain.clips import Segment
 from clipflow.domain.layouts import Aspect, Layout
-from clipflow.domain.shorts import CaptionStyle, Moment, ShortsConfig
+from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.transcript import Word
 from clipflow.jobs import fingerprints
+from clipflow.jobs.fingerprints import Looks
 from clipflow.jobs.segment import find_source
 from clipflow.media.output_format import OutputFormat
 from clipflow.media.probe import Colour
@@ -44,6 +46,7 @@ def products(
     background: ObjectHead | None = BACKGROUND,
     said: str = "hello",
     environment: dict[str, str] | None = None,
+    looks: Looks | None = None,
 ) -> dict[str, str]:
     """The fingerprint of each of a video's products."""
     spoken = [Word.model_construct(text=said, start=0.0, end=1.0)]
@@ -57,7 +60,15 @@ def products(
             config.speaker_tracks,
         ),
         "moments": fingerprints.of_moments(video, words, config, models, environment or {}),
-        "short": fingerprints.of_short(video, background, MOMENT, spoken, config, models),
+        "short": fingerprints.of_short(
+            video,
+            background,
+            MOMENT,
+            spoken,
+            config,
+            models,
+            looks or Looks(packaged_style(config.caption_style)),
+        ),
     }
 
 
@@ -87,7 +98,7 @@ CONFIG_FIELDS: dict[str, tuple[Any, set[str]]] = {
     "background_video": ("another.mp4", {"short"}),
     "layout": (Layout.CROP, {"short"}),
     "aspect": (Aspect.WIDE, {"short"}),
-    "caption_style": (next(s for s in CaptionStyle if s != CONFIG.caption_style), {"short"}),
+    "caption_style": ("plain", {"short"}),
     "language": ("de", {"transcript", "moments"}),
     # The moments and the shorts are made from the words, which then have other speakers.
     "speaker_tracks": ({"Ada": 1, "Ben": 2}, {"transcript"}),

@@ -23,7 +23,22 @@ class Transcriber(StrEnum):
     WHISPERX = "whisperx"
 
 
-class Settings(BaseSettings):
+class AwsSettings(BaseSettings):
+    """The region and the address of AWS, with the names and defaults of the AWS SDK."""
+
+    aws_region: str = Field(
+        default="us-east-1",
+        validation_alias="AWS_REGION",
+        description="The region, as in the AWS SDK.",
+    )
+    aws_endpoint_url: str | None = Field(
+        default=None,
+        validation_alias="AWS_ENDPOINT_URL",
+        description="The address of another service than Amazon's, as in the AWS SDK.",
+    )
+
+
+class Settings(AwsSettings):
     """The table, buckets and folders of a run."""
 
     table_name: str = Field(
@@ -39,16 +54,6 @@ class Settings(BaseSettings):
         default="",
         validation_alias="KEY_PREFIX",
         description="The prefix of every clip's keys; may contain `{tenantId}`.",
-    )
-    aws_region: str = Field(
-        default="us-east-1",
-        validation_alias="AWS_REGION",
-        description="The region, as in the AWS SDK.",
-    )
-    aws_endpoint_url: str | None = Field(
-        default=None,
-        validation_alias="AWS_ENDPOINT_URL",
-        description="The address of another service than Amazon's, as in the AWS SDK.",
     )
     shorts_bucket_name: str | None = Field(
         default=None,

@@ -1,6 +1,7 @@
-"""Prefect automations outside of prefect.yaml: they mark runs that stop sending events as Crashed.
+"""The Prefect automations that mark a run as Crashed if it no longer sends heartbeats.
 
-The flow `mark-failed`, which has a trigger in prefect.yaml, then updates the run's record.
+They are not in prefect.yaml, because they belong to no deployment. The flow `mark-failed`, which
+has a trigger in prefect.yaml, then updates the record of the run.
 """
 
 from datetime import timedelta
@@ -58,14 +59,14 @@ _WAITING = {"AwaitingRetry", AWAITING_CAPACITY, "Scheduled", "Paused", "Suspende
 
 
 def automations(*, remote: bool) -> list[AutomationCore]:
-    """The automations. With `remote`, runs have more time to start, as machines need it.
+    """The automations. With `remote`, runs have more time to start, because a machine starts first.
 
     None is needed for a run that is cancelled while no worker is running: the server's own timeout
     marks it as Cancelled, and the worker stops its infrastructure later.
     """
     launch = LAUNCH_TIMEOUT if remote else LONGEST_START
     return [
-        _silent(
+        _mark_silent_runs(
             "clipflow: heartbeat lost",
             "Marks a started run without heartbeats as Crashed: its machine is gone.",
             after={_HEARTBEAT} | _BEGUN,
@@ -73,7 +74,7 @@ def automations(*, remote: bool) -> list[AutomationCore]:
             within=SILENCE,
             becomes=Crashed(name="HeartbeatLost"),
         ),
-        _silent(
+        _mark_silent_runs(
             "clipflow: never started",
             "A run that was handed to a worker, and did not start, is Crashed.",
             after={_PENDING},
@@ -93,14 +94,14 @@ async def put_automations(client: PrefectClient, *, remote: bool) -> None:
     for name in RETIRED:
         for old in await client.read_automations_by_name(name):
             await client.delete_automation(old.id)
-    for wanted in automations(remote=remote):
-        found = await client.read_automations_by_name(wanted.name)
+    for defined in automations(remote=remote):
+        found = await client.read_automations_by_name(defined.name)
         for duplicate in found[1:]:
             await client.delete_automation(duplicate.id)
         if not found:
-            await client.create_automation(wanted)
-        elif _content(found[0]) != _content(wanted):
-            await client.update_automation(found[0].id, wanted)
+            await client.create_automation(defined)
+        elif _content(found[0]) != _content(defined):
+            await client.update_automation(found[0].id, defined)
 
 
 async def remove_automations() -> int:
@@ -120,7 +121,7 @@ def _content(automation: AutomationCore) -> dict[str, Any]:
     return content.model_dump(exclude={"trigger": {"id"}})
 
 
-def _silent(
+def _mark_silent_runs(
     name: str,
     description: str,
     after: set[str],
@@ -128,6 +129,8 @@ def _silent(
     within: timedelta,
     becomes: State[None],
 ) -> AutomationCore:
+    """The automation that sets a run's state to `becomes` if, within `within` after an event in
+    `after`, the run sends none of the events in `expect`."""
     change = ChangeFlowRunState(
         state=becomes.type,
         name=becomes.name,

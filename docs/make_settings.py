@@ -133,7 +133,8 @@ def _size_lines() -> Iterator[str]:
     gpus = [pool for pool in work_pools(gpu=True, environment={}) if pool.gpus]
     for pool in sorted([*work_pools(gpu=False, environment={}), *gpus], key=lambda pool: pool.kind):
         prefix = f"CLIPFLOW_{pool.purpose.upper()}"
-        sized = f"`{prefix}_CPU`, `…_MEMORY`, `…_STORAGE_GIB`, `…_LIMIT`"
+        names = ("CPU", "MEMORY", "STORAGE_GIB", "LIMIT")
+        sized = ", ".join(f"`{prefix}_{name}`" for name in names)
         cells = (f"`{pool.name}`", sized, _size(pool), pool.description)
         yield f"| {' | '.join(cells)} |\n"
 

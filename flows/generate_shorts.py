@@ -1,4 +1,4 @@
-"""One long video: ReadConfig, PrepareVideo, RenderShorts; or the one of them that failed."""
+"""The flow that makes the shorts of a long video: ReadConfig, PrepareVideo, RenderShorts."""
 
 from typing import Any
 
@@ -28,9 +28,9 @@ from tasks.shorts import apply_edits, read_config, read_edits
     **STATE_HOOKS,
 )
 def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = False) -> State[Any]:
-    """Make captioned vertical shorts of a long video's best moments, and keep its record.
+    """Make captioned vertical shorts of a long video's best moments, and update its record.
 
-    What is already made from the same is not made again, unless `force`.
+    Outputs that exist with the same inputs are not made again, unless `force` is set.
 
     Args:
         user_id: The user: the folder above the video's.

@@ -52,7 +52,7 @@ def tag_run(keys: RecordKeys) -> None:
     run = this_run()
     missing = [tag for tag in tags_of(keys) if tag not in run.tags]
     if missing:
-        with _warn_on_error("what it is for"), get_client(sync_client=True) as client:
+        with _warn_on_error("its record"), get_client(sync_client=True) as client:
             client.update_flow_run(run.id, tags=[*run.tags, *missing])
 
 
@@ -100,7 +100,7 @@ def publish_clip_artifacts(
     keys: ClipKeys, clip: ClipRequest, made: ClipResult, posters: Posters
 ) -> None:
     """Create a table of the clip's segments, and its poster if there is one."""
-    with _warn_on_error("what came out"):
+    with _warn_on_error("the clip"):
         objects, segments = object_store(), clip.segments or []
         address = partial(link, objects)
         heads = _heads([keys.segment(index) for index in range(len(segments))], objects)
@@ -117,7 +117,7 @@ def publish_clip_artifacts(
 
 def publish_shorts_artifacts(keys: ShortsKeys, shorts: Sequence[Short], posters: Posters) -> None:
     """Create a table of the shorts, and a contact sheet of their posters if there are any."""
-    with _warn_on_error("what came out"):
+    with _warn_on_error("the shorts"):
         address = partial(link, shorts_store())
         create_table_artifact(
             short_rows(shorts, address),
@@ -135,7 +135,7 @@ def publish_shorts_artifacts(keys: ShortsKeys, shorts: Sequence[Short], posters:
 
 def publish_started_clips(tenant_id: str, episode_id: str, runs: Mapping[str, UUID]) -> None:
     """Create a table of the clips that were started, each with a link to its run."""
-    with _warn_on_error("what was started"):
+    with _warn_on_error("the started clips"):
         create_table_artifact(
             # A path of the UI, which holds wherever the UI is opened.
             [
@@ -168,7 +168,7 @@ def _warn_on_error(what: str) -> Iterator[None]:
 
 
 class ProgressBar:
-    """A step's progress artifact: a percentage that only increases, and a description.
+    """The progress artifact of a step: a percentage that only increases, and a description.
 
     The step sets both from its threads. Another thread sends them to the Prefect server, so the
     step does not wait for a slow server.
@@ -264,8 +264,8 @@ def clip_rows(
 ) -> list[Row]:
     """A row for each of a clip's segments, in play order.
 
-    Of a segment that is not in `heads` only the times are known, since the segments of a finished
-    clip are deleted after a while.
+    A segment that is not in `heads` has only its times, since the segments of a finished clip are
+    deleted after a while.
     """
     rows: list[Row] = []
     for index, segment in enumerate(in_play_order(list(segments))):

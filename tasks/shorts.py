@@ -22,13 +22,13 @@ def read_config(keys: ShortsKeys) -> ShortsConfig:
 
 @task(name="read-edits", task_run_name="ReadEdits", **RECORDS)
 def read_edits(keys: ShortsKeys) -> Edits:
-    """What a person has changed about the video's words and shorts, validated as a whole."""
+    """The user's edits of the video's words and shorts, validated as a whole."""
     return editing.read_edits(keys, shorts_store())
 
 
 @task(name="transcribe", task_run_name="plan the transcript", **MEDIA)
 def plan_windows(keys: ShortsKeys, config: ShortsConfig, force: bool) -> list[SpeechWindow]:
-    """The windows of the video's sound, stored; none if there is a transcript."""
+    """Stores the windows of the video's audio and returns them; none if there is a transcript."""
     with progress_bar("transcript", f"the sound of {keys.label}"):
         return transcription.plan_windows(
             keys, config, shorts_store(), this_machine(), models(), force=force
@@ -60,7 +60,7 @@ def choose_moments(
 
 @task(name="apply-edits", task_run_name="apply edits", **MEDIA)
 def apply_edits(keys: ShortsKeys, moments: list[Moment], edits: Edits) -> list[Moment]:
-    """The moments as a person wants them."""
+    """The moments with the user's edits."""
     return shorts.edited_moments(keys, moments, edits, shorts_store())
 
 
@@ -68,7 +68,7 @@ def apply_edits(keys: ShortsKeys, moments: list[Moment], edits: Edits) -> list[M
 def plan_moments(
     keys: ShortsKeys, config: ShortsConfig, chosen: list[Moment]
 ) -> list[shorts.PlannedMoment]:
-    """What to cut for each moment."""
+    """Plans the segment that is cut for each moment."""
     return shorts.plan_moments(keys, config, chosen, shorts_store())
 
 

@@ -91,7 +91,7 @@ def test_every_picture_is_generated_used_and_small() -> None:
 
 @pytest.mark.slow
 def test_a_picture_matches_the_current_output(tmp_path: Path) -> None:
-    name = "captions-plain.jpg"
+    name = "layout-blur.jpg"
     make_pictures.make(tmp_path / name)
     now, then = (cv2.imread(str(folder / name)) for folder in (tmp_path, make_pictures.FOLDER))
     assert now is not None and then is not None and now.shape == then.shape == (480, 270, 3)

@@ -23,7 +23,7 @@ _WORD_JOINER = "\u2060"
 # Characters without width that set the direction of the row they begin.
 LEFT_TO_RIGHT, RIGHT_TO_LEFT = "\u200e", "\u200f"
 # Later layers are drawn over earlier ones.
-BOXES, SHADOWS, TEXT, FILLS = range(4)
+BOXES, SHADOWS, TEXT, FILLS, HOOK_BOXES, HOOK = range(6)
 # Colours of text before any tag: white with a black outline.
 WHITE, BLACK, _DEFAULT_OUTLINE = "#FFFFFF", "#000000", 6
 

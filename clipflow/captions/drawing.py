@@ -38,6 +38,7 @@ from clipflow.captions.ass import (
     with_opacity,
 )
 from clipflow.captions.groups import SHORT_GAP, Fit, Group, Token, groups, left_out, space, width
+from clipflow.captions.hook import SECONDS, PlacedHook, hook_events
 from clipflow.captions.typefaces import ROW_HEIGHT, Typeface
 from clipflow.domain.caption_styles import CaptionStyle, Emphasis, StyleColours
 from clipflow.domain.transcript import Word, is_unspaced
@@ -119,8 +120,9 @@ def captions(
     centre_y: int,
     size: tuple[int, int] = (WIDTH, HEIGHT),
     font: Typeface | None = None,
+    hook: PlacedHook | None = None,
 ) -> str:
-    """The text of an ASS file that shows `words` in a short of `size`; nothing without a style.
+    """The text of an ASS file that shows `words` in a short of `size`; none without a style.
 
     A word is highlighted from the first frame at or after its start. Text lies between 160 and 920
     pixels from the left and, by default, within 110 pixels of `centre_y`, because the platforms
@@ -132,6 +134,7 @@ def captions(
         frame_times: the frames' sorted times in seconds from the first frame.
         centre_y: the vertical centre of the captions, in pixels from the top.
         font: the style's own font; None for the default one.
+        hook: what is shown above them at the beginning.
     """
     subtitles = empty_subtitles(size)
     if style and frame_times:
@@ -147,6 +150,10 @@ def captions(
         for group, following in zip_longest(shown, shown[1:]):
             frames = states(group, following, clock)
             subtitles.events += _events(group, frames, clock, look)
+    if hook and frame_times:
+        clock = FrameClock(frame_times)
+        end = 10 * clock.hundredths(clock.frame_at(SECONDS))
+        subtitles.events += hook_events(hook.hook, size, hook.centre, end)
     return subtitles.to_string("ass")
 
 

@@ -53,6 +53,7 @@ class ShortsConfig(Model):
     layout: Layout = Layout.AUTO
     aspect: Aspect = Aspect.TALL
     caption_style: Annotated[StyleName, Field(alias="caption_style")] = DEFAULT_STYLE
+    hook: Annotated[bool, Field(strict=True)] = False
     language: LanguageTag | None = None
     speaker_tracks: Annotated[SpeakerTracks | None, Field(alias="speaker_tracks")] = None
     audio_track: Annotated[AudioTrack | None, Field(alias="audio_track")] = None
@@ -112,6 +113,11 @@ class Moment(Model):
         if self.start >= self.end:
             raise ValueError("start must be before end")
         return self
+
+    @property
+    def hook_text(self) -> str:
+        """What is shown over the first seconds: the hook, or without one the title."""
+        return self.hook or self.title
 
 
 class LayoutSpan(Model):

@@ -43,6 +43,8 @@ _WITHOUT_EFFECT_ON_SHORTS = {
     "speaker_tracks",
     # The content of the style counts, whatever it is called.
     "caption_style",
+    # Its text counts instead.
+    "hook",
 }
 # Fields of the config without effect on the choice of moments.
 _WITHOUT_EFFECT_ON_MOMENTS = {
@@ -52,6 +54,7 @@ _WITHOUT_EFFECT_ON_MOMENTS = {
     "layout",
     "aspect",
     "caption_style",
+    "hook",
     "speaker_tracks",
     "audio_track",
 }
@@ -186,15 +189,16 @@ def of_frame_plan(
 class Looks:
     """What a short looks like beside its layout: each with the content, or the ETag of its object.
 
-    Without a style there are no captions.
+    Without a style there are no captions. `hook` is the text over the first seconds.
     """
 
     style: CaptionStyle | None = None
     font: ObjectHead | None = None
+    hook: str | None = None
 
     def made_from(self) -> list[object]:
         style = self.style and self.style.model_dump(mode="json")
-        return [style, self.font and self.font.etag]
+        return [style, self.font and self.font.etag, self.hook]
 
 
 def of_short(

@@ -22,18 +22,19 @@ from clipflow.storage.objects import ObjectHead, ObjectStore
 _OWN_FONT = "own.font"
 
 
-def chosen_looks(config: ShortsConfig, objects: ObjectStore) -> Looks:
-    """What a short of this config looks like, from objects that exist.
+def chosen_looks(config: ShortsConfig, hook: str, objects: ObjectStore) -> Looks:
+    """What a short of this config looks like, from objects that exist. `hook` is its text, which is
+    shown if the config says so.
 
     Raises InvalidInputError, which names the field of the config, if one is not valid or is not
     there.
     """
-    style = chosen_style(config.caption_style, objects)
+    style, text = chosen_style(config.caption_style, objects), hook if config.hook else None
     if style is None or style.is_packaged_font:
-        return Looks(style)
+        return Looks(style, hook=text)
     key = beside(config.caption_style, style.font)
     field = f"caption_style: {config.caption_style}: font"
-    return Looks(style, _head(key, field, MAX_FONT_BYTES, objects))
+    return Looks(style, _head(key, field, MAX_FONT_BYTES, objects), text)
 
 
 def chosen_style(name: str, objects: ObjectStore) -> CaptionStyle | None:
@@ -49,7 +50,7 @@ def chosen_style(name: str, objects: ObjectStore) -> CaptionStyle | None:
 
 def check_looks(config: ShortsConfig, objects: ObjectStore, scratch: Path) -> None:
     """Reads everything that a config's looks need. Raises InvalidInputError."""
-    looks = chosen_looks(config, objects)
+    looks = chosen_looks(config, "", objects)
     if looks.font:
         with work_folder(scratch, looks.font.size) as folder:
             fetch_fonts(looks, objects, folder)

@@ -9,12 +9,14 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from clipflow.captions.drawing import captions, half_height
+from clipflow.captions.hook import placed_hook
 from clipflow.domain.caption_styles import CaptionStyle, Position
 from clipflow.domain.corrections import corrected
 from clipflow.domain.edits import Edits, View
 from clipflow.domain.errors import MediaInterruptedError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Content
+from clipflow.domain.safe_zones import Box
 from clipflow.domain.shorts import Framing, Moment, Short, ShortsConfig
 from clipflow.domain.transcript import Transcript
 from clipflow.jobs import fingerprints, picture
@@ -101,7 +103,7 @@ def render(
     key, moment = job.keys.short(job.number), job.moment
     video = find_source([job.keys.original], objects)
     below = _background(job.config, objects)
-    looks = chosen_looks(job.config, objects)
+    looks = chosen_looks(job.config, moment.hook_text, objects)
     transcript = read_transcript(job.keys, objects)
     shown = corrected(transcript, read_edits(job.keys, objects)).transcript
     spoken = shown.within(float(moment.start), float(moment.end))
@@ -208,7 +210,8 @@ def _gather(
     if again:
         write_times(again, window.frames[0], clock)
     times = sorted((*window.frames, *again))
-    text = captions(spoken.words, times, style, centre, size, fonts.typeface)
+    hook = placed_hook(sources.looks.hook, size, plan.lips, _caption_boxes(style, centre, size))
+    text = captions(spoken.words, times, style, centre, size, fonts.typeface, hook)
     written.write_text(text, encoding="utf-8")
     return Ingredients(
         window=window,
@@ -239,6 +242,14 @@ def captions_line(plan: FramePlan, style: CaptionStyle | None, size: tuple[int, 
         return clear_line(lips, plan.captions_centre, half, size, style.safe_zones)
     wanted = _LINES[style.position] * size[1]
     return clear_line((), wanted, half, size, style.safe_zones)
+
+
+def _caption_boxes(style: CaptionStyle | None, centre: int, size: tuple[int, int]) -> list[Box]:
+    """The part of the picture in which a style's captions are; none without captions."""
+    if style is None:
+        return []
+    half = half_height(style)
+    return [Box(0, centre - half, size[0], centre + half)]
 
 
 _plans = TypeAdapter(FramePlan)

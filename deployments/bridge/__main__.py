@@ -12,9 +12,9 @@ from botocore.config import Config
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from pydantic import Field
-from pydantic_settings import BaseSettings
 
 from clipflow.domain.errors import InvalidInputError, TransientError
+from clipflow.settings import AwsSettings
 from clipflow.storage.outbox import outbox
 from clipflow.storage.records import record_store
 from clipflow.telemetry.logging import SWEEP_ENDED, emit_metric
@@ -27,29 +27,19 @@ from deployments.bridge.sweep import Sweep
 logger = logging.getLogger("deployments.bridge")
 
 
-class BridgeSettings(BaseSettings):
+class BridgeSettings(AwsSettings):
     """The bridge's environment variables. Prefect's own settings name the Prefect server."""
 
     queue_name: str = Field(
         default="clipflow-events",
         validation_alias="CLIPFLOW_QUEUE_NAME",
-        description="The SQS queue that events come by.",
+        description="The SQS queue from which events are received.",
     )
     alive_file: Path | None = Field(
         default=None,
         validation_alias="CLIPFLOW_BRIDGE_ALIVE_FILE",
         description="A file that the bridge touches on each turn, by which a health check notices a"
         " bridge that hangs.",
-    )
-    aws_region: str = Field(
-        default="us-east-1",
-        validation_alias="AWS_REGION",
-        description="The region, as in the AWS SDK.",
-    )
-    aws_endpoint_url: str | None = Field(
-        default=None,
-        validation_alias="AWS_ENDPOINT_URL",
-        description="The address of another service than Amazon's, as in the AWS SDK.",
     )
 
 

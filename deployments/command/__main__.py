@@ -54,9 +54,11 @@ def shorts(
         Path,
         typer.Argument(callback=existing_file, metavar="VIDEO", help="The long video."),
     ],
-    count: Annotated[int, typer.Option(min=1, max=200, metavar="N", help="How many, at most.")] = 5,
+    count: Annotated[
+        int, typer.Option(min=1, max=200, metavar="N", help="The most shorts to make.")
+    ] = 5,
     seconds: Annotated[
-        float, typer.Option(min=5, max=600, metavar="N", help="How long each, about.")
+        float, typer.Option(min=5, max=600, metavar="N", help="The approximate length of each.")
     ] = 60,
     layout: Annotated[
         Layout,
@@ -75,31 +77,41 @@ def shorts(
             help=f"Speech: a style.json, or {', '.join(STYLE_NAMES)}.",
         ),
     ] = DEFAULT_STYLE,
+    hook: Annotated[
+        bool, typer.Option("--hook", help="The title over the first three seconds.")
+    ] = False,
     language: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Spoken: en, pt-BR; unset: detected.")
+        str | None,
+        typer.Option(metavar="CODE", help="The language: en, pt-BR; if unset, detected."),
     ] = None,
     audio_track: AudioTrack = None,
     background: Annotated[
         Path | None,
-        typer.Option(callback=existing_file, metavar="FILE", help="Plays below, in a stack."),
+        typer.Option(
+            callback=existing_file,
+            metavar="FILE",
+            help="A video for the lower half of the layout stack.",
+        ),
     ] = None,
     subtitles: Annotated[
         Path | None,
         typer.Option(
             callback=existing_file,
             metavar="FILE",
-            help="SRT, VTT or JSON, instead of recognised speech.",
+            help="SRT, VTT or JSON to use instead of recognising speech.",
         ),
     ] = None,
     speaker_track: SpeakerTrack = None,
     edits: Annotated[
         Path | None,
-        typer.Option(callback=existing_file, metavar="FILE", help="Changes of words and shorts."),
+        typer.Option(
+            callback=existing_file, metavar="FILE", help="A JSON file with edits to apply."
+        ),
     ] = None,
     out: Out = OUT,
     debug_framing: Annotated[
         bool,
-        typer.Option("--debug-framing", help="Also videos that show faces and crops."),
+        typer.Option("--debug-framing", help="Also write videos that show faces and crops."),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Make everything again.")] = False,
     as_json: Json = False,
@@ -119,6 +131,7 @@ def shorts(
             "aspect": aspect,
             # A file gets its key when it is uploaded.
             "caption_style": DEFAULT_STYLE if style else captions,
+            "hook": hook,
             "language": language,
             "audio_track": audio_track,
         }
@@ -154,18 +167,20 @@ def clips(
     ] = None,
     cut: Annotated[
         list[str] | None,
-        typer.Option(metavar="SPAN", help="START-END: 0:01:00-0:01:30 or 60-90. Again for more."),
+        typer.Option(
+            metavar="SPAN", help="START-END: 0:01:00-0:01:30 or 60-90. Repeat for more spans."
+        ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The clip's; unset: file and times."),
+        typer.Option(metavar="NAME", help="The clip's name; if unset, from the file and times."),
     ] = None,
     audio_track: AudioTrack = None,
     tenant: Annotated[
         str | None, typer.Option(metavar="ID", help="The tenant of a stored episode.")
     ] = None,
     episode: Annotated[
-        str | None, typer.Option(metavar="ID", help="The episode whose due clips to make.")
+        str | None, typer.Option(metavar="ID", help="The episode whose due clips are made.")
     ] = None,
     no_fetch: Annotated[
         bool, typer.Option("--no-fetch", help="Leave the clips in the bucket.")
@@ -215,7 +230,8 @@ def transcribe(
         typer.Argument(callback=existing_files, metavar="FILE…", help="Videos or audio files."),
     ],
     language: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Spoken: en, pt-BR; unset: detected.")
+        str | None,
+        typer.Option(metavar="CODE", help="The language: en, pt-BR; if unset, detected."),
     ] = None,
     speaker_track: SpeakerTrack = None,
     audio_track: AudioTrack = None,
@@ -223,7 +239,7 @@ def transcribe(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write what is said in files, as subtitles, text and timed words."""
+    """Write the speech in files as subtitles, text and timed words."""
     with command_output(as_json=as_json, debug=debug) as output:
         from deployments.command.transcribe import transcribe_files
 
@@ -236,7 +252,7 @@ def edit(
         str,
         typer.Argument(
             metavar="ID",
-            help="As `clipflow status` shows it, or the video's name.",
+            help="The id that `clipflow status` shows, or the name of the video.",
             show_default=False,
         ),
     ],
@@ -262,18 +278,18 @@ def edit(
     approve: Numbers = None,
     refuse: Numbers = None,
     reset: Annotated[
-        list[str] | None, typer.Option(metavar="N", help="Take all edits of short N back.")
+        list[str] | None, typer.Option(metavar="N", help="Remove all edits of short N.")
     ] = None,
     replace: Annotated[
         list[str] | None,
-        typer.Option(metavar="TEXT=TEXT", help="Show other words everywhere: Jon=John."),
+        typer.Option(metavar="TEXT=TEXT", help="Replace words everywhere: Jon=John."),
     ] = None,
     word: Annotated[
         list[str] | None,
-        typer.Option(metavar="W=TEXT", help="Show another text for word W, from 0."),
+        typer.Option(metavar="W=TEXT", help="Replace the word with the number W, from 0."),
     ] = None,
     render: Annotated[
-        bool, typer.Option("--render", help="Then make what has changed, and fetch it.")
+        bool, typer.Option("--render", help="Make the changed shorts, and download them.")
     ] = False,
     out: Out = OUT,
     as_json: Json = False,
@@ -305,15 +321,15 @@ def edit(
 def review(
     job: JobId = None,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="N", help="Of the page; 0: a free one.")
+        int, typer.Option(min=0, max=65535, metavar="N", help="The page's port; 0: a free one.")
     ] = 0,
     no_open: Annotated[
-        bool, typer.Option("--no-open", help="Print the address, open no browser.")
+        bool, typer.Option("--no-open", help="Only print the address, without a browser.")
     ] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Edit shorts in a browser, on a page of this machine."""
+    """Edit shorts in a browser, on a page that this machine serves."""
     with command_output(as_json=as_json, debug=debug) as output:
         from deployments.command.connect import connect
 
@@ -326,7 +342,9 @@ def review(
 @app.command(epilog=STATUS)
 def status(
     job: JobId = None,
-    count: Annotated[int, typer.Option(min=1, max=200, metavar="N", help="How many.")] = 10,
+    count: Annotated[
+        int, typer.Option(min=1, max=200, metavar="N", help="The number of jobs.")
+    ] = 10,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -346,7 +364,7 @@ def status(
 @app.command("open", epilog=OPEN)
 def open_page(
     job: JobId = None,
-    run: Annotated[bool, typer.Option("--run", help="Its run in the Prefect UI.")] = False,
+    run: Annotated[bool, typer.Option("--run", help="Open its run in the Prefect UI.")] = False,
     out: Out = OUT,
     as_json: Json = False,
     debug: Debug = False,

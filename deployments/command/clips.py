@@ -1,4 +1,4 @@
-"""`clipflow clips`: requests clips by an event, as any detector would, and downloads them."""
+"""`clipflow clips`: requests clips by an EventBridge event, and downloads them."""
 
 from collections.abc import Sequence
 from pathlib import Path

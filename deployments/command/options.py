@@ -63,31 +63,36 @@ def named_tracks(values: list[str] | None) -> dict[str, int | Path]:
 
 
 Json = Annotated[
-    bool, typer.Option("--json", help="One JSON document to stdout, all else to stderr.")
+    bool, typer.Option("--json", help="Print one JSON document to stdout, all else to stderr.")
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="With an error, its traceback.")]
-Out = Annotated[Path, typer.Option(file_okay=False, metavar="FOLDER", help="Where results go.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")]
+Out = Annotated[
+    Path, typer.Option(file_okay=False, metavar="FOLDER", help="The folder of the results.")
+]
 SpeakerTrack = Annotated[
     list[str] | None,
     typer.Option(
         callback=lambda values: _speaker_tracks(values or []),
         metavar="NAME=TRACK",
-        help="A speaker's own sound: a file, or an audio track's number from 0. Again for more.",
+        help="A speaker's own audio: a file, or a track's number from 0. Repeat for each speaker.",
     ),
 ]
 AudioTrack = Annotated[
     str | None,
-    typer.Option(metavar="TRACK", help="The sound: a number from 0, or its language."),
+    typer.Option(metavar="TRACK", help="The audio track: a number from 0, or a language."),
 ]
 OfShort = Annotated[
-    list[str] | None, typer.Option(metavar="N=TEXT", help="Of short N; empty: as it was chosen.")
+    list[str] | None,
+    typer.Option(metavar="N=TEXT", help="That of short N; empty restores the chosen one."),
 ]
-Numbers = Annotated[list[str] | None, typer.Option(metavar="N", help="Short N; again for more.")]
+Numbers = Annotated[
+    list[str] | None, typer.Option(metavar="N", help="Short N; repeat for other shorts.")
+]
 JobId = Annotated[
     str | None,
     typer.Argument(
         metavar="ID",
-        help="As `clipflow status` shows it, or the clip's or video's name.",
+        help="The id that `clipflow status` shows, or the name of the clip or video.",
         show_default=False,
     ),
 ]

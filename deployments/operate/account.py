@@ -1,4 +1,4 @@
-"""Reads clipflow's state in an AWS account (stacks, queues, records, logs); sends the event."""
+"""Reads clipflow's state in an AWS account (stacks, queues, records, logs), and requests clips."""
 
 import heapq
 import json
@@ -38,15 +38,18 @@ def client(service: str, environment: Mapping[str, str] = os.environ) -> Any:
 
 @dataclass(frozen=True)
 class InProgress:
-    """A record in progress, with the time since when it is, and its flow run."""
+    """A record in progress: its keys, the time of its last change, and the id of its flow run."""
 
     record: str
     since: str
     run: str
 
 
-class Found:
-    """The AWS account. Names come from the environment, else from the outputs of the stacks."""
+class DeployedResources:
+    """clipflow's resources in the AWS account of the environment.
+
+    Their names are read from the environment, or else from the outputs of the deployed stacks.
+    """
 
     @cached_property
     def stacks(self) -> dict[str, str]:
@@ -82,7 +85,8 @@ class Found:
         return value
 
     def queues(self) -> Iterator[tuple[str, str]]:
-        """The queue of events and its dead-letter queue: each name and number of messages."""
+        """The queue of events and its dead-letter queue: the name and the number of messages of
+        each."""
         sqs = client("sqs")
         name = self.name("CLIPFLOW_QUEUE_NAME")
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
@@ -94,7 +98,8 @@ class Found:
         yield dead, _depth(attributes)
 
     def in_progress(self) -> list[InProgress]:
-        """The records in progress, oldest first; at most 1 MB of them."""
+        """The records in progress, oldest first, as far as one response of DynamoDB (1 MB) has
+        them."""
         table = self.name("TABLE_NAME")
         page = client("dynamodb").query(
             TableName=table,
@@ -128,8 +133,9 @@ class Found:
     ) -> Iterator[tuple[str, list[str]]]:
         """Each log stream of the containers of flow runs, with its lines.
 
-        `streams` are names of streams that belong to the runs too, if they exist: a container that
-        ends early logs no run. Raises InvalidInputError if there is no log group.
+        A stream belongs to a run if one of its lines names the run. `streams` are the names of
+        further streams of these runs, which may not exist: a container that ends early logs no
+        line that names its run. Raises InvalidInputError if there is no log group.
         """
         group = self.name("CLIPFLOW_LOG_GROUP")
         found: dict[str, None] = dict.fromkeys(streams)
@@ -170,7 +176,7 @@ def _fields(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _line(event: Mapping[str, Any]) -> str:
-    """A log line to read: its time, level and message, and the error of an exception."""
+    """A log event as a line for a person: its time, level and message, and any exception."""
     at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
     fields = _fields(event)
     text = str(fields.get("message", event["message"])).rstrip()

@@ -21,11 +21,13 @@ from pathlib import Path
 from playwright.async_api import async_playwright
 
 from clipflow.captions.drawing import captions
+from clipflow.captions.hook import placed_hook
 from clipflow.captions.styles import packaged_style
 from clipflow.captions.typefaces import display_typeface
 from clipflow.domain.caption_styles import DEFAULT_STYLE, FONTS_FOLDER, NO_CAPTIONS, STYLE_NAMES
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Aspect, Layout
+from clipflow.domain.safe_zones import Box
 from clipflow.domain.shorts import Moment, Short
 from clipflow.domain.timecode import parse_timecode
 from clipflow.domain.transcript import Transcript, Word, split_words, spread_words
@@ -67,6 +69,7 @@ class Look:
     background: LocalSource | None = None
     span: Span = _SPAN
     at: float = _AT
+    hook: str | None = None
 
 
 LOOKS = {
@@ -76,13 +79,14 @@ LOOKS = {
     "layout-crop.jpg": Look(Layout.CROP),
     "layout-split.jpg": Look(Layout.SPLIT),
     "layout-auto-host.jpg": Look(Layout.AUTO, span=_CHANGE),
+    "hook.jpg": Look(Layout.CROP, hook="How a spacesuit is tested before anybody wears it"),
     "layout-auto-guest.jpg": Look(Layout.AUTO, span=_CHANGE, at=5.0),
 }
 PAGE, STYLES = "results-page.jpg", "captions.jpg"
 PICTURES = (*LOOKS, PAGE, STYLES)
 # What the styles are shown with, and the seconds at which the third word is spoken.
 _SHOWN, _SHOWN_AT = "Nobody tells you about the 3 rules", 0.95
-_EACH, _ROW, _COLUMNS = 0.4, 330, 3
+_EACH, _ROW, _COLUMNS = 0.4, 300, 3
 
 
 def words() -> tuple[Word, ...]:
@@ -108,9 +112,10 @@ def render(look: Look, scratch: Path) -> Path:
     end = window.origin + span.duration
     film = Film(window.path, (known.width, known.height), known.rotation, window.origin, end)
     plan = plan_frames(film, look.layout, Aspect.TALL, said.words)
-    written.write_text(
-        captions(said.words, window.frames, packaged_style(look.style), plan.captions_centre)
-    )
+    style, centre, size = packaged_style(look.style), plan.captions_centre, Aspect.TALL.size
+    taken = [Box(0, centre - 110, size[0], centre + 110)]
+    hook = placed_hook(look.hook, size, plan.lips, taken)
+    written.write_text(captions(said.words, window.frames, style, centre, size, hook=hook))
     made_of = Ingredients(
         window=window,
         probe=known,
@@ -182,16 +187,16 @@ def picture_of_styles(path: Path) -> None:
             inputs += ["-ss", str(_AT), "-t", "2", "-i", str(short)]
             filters.append(
                 f"[{number}:v]setpts=PTS-STARTPTS,ass={written}:fontsdir={FONTS_FOLDER},"
-                f"trim={_SHOWN_AT},crop=1080:{_ROW}:0:{960 - _ROW // 2},scale=360:-2[{number}s]"
+                f"trim={_SHOWN_AT},crop=1080:{_ROW}:0:{960 - _ROW // 2},scale=300:-2[{number}s]"
             )
-        height = 2 * round(_ROW / 6)
+        height = 2 * round(_ROW * 300 / 1080 / 2)
         places = "|".join(
-            f"{number % _COLUMNS * 364}_{number // _COLUMNS * (height + 4)}"
+            f"{number % _COLUMNS * 304}_{number // _COLUMNS * (height + 4)}"
             for number in range(len(names))
         )
         labels = "".join(f"[{number}s]" for number in range(len(names)))
         filters.append(f"{labels}xstack=inputs={len(names)}:layout={places}:fill=white")
-        end = ["-frames:v", "1", "-q:v", "3", "-bitexact", str(path)]
+        end = ["-frames:v", "1", "-q:v", "4", "-bitexact", str(path)]
         _ffmpeg(*inputs, "-filter_complex", ";".join(filters), *end)
 
 

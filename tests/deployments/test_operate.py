@@ -19,7 +19,7 @@ from deployments.cloudformation import templates
 from deployments.cloudformation.stacks import NotDeployedError, Stacks, additions
 from deployments.cloudformation.templates import Template
 from deployments.local_stack import RunningStack
-from deployments.operate.account import Found
+from deployments.operate.account import DeployedResources
 from deployments.operate.deploy import missing
 from deployments.operate.runs import log_streams
 from deployments.work_pools import work_pools
@@ -313,13 +313,13 @@ def test_the_containers_of_a_run_are_found_by_run_and_by_task(
         infrastructure_pid="c::arn:aws:ecs:x:1:task/c/3",
         work_pool_name="clipflow-prepare",
     )
-    found = dict(Found().container_logs(["run-1"], log_streams(run), began))
+    found = dict(DeployedResources().container_logs(["run-1"], log_streams(run), began))
     assert list(found) == ["prepare/prefect/3", "media/prefect/1"]
     assert [line[10:] for lines in found.values() for line in lines] == [
         "exec format error",
         "INFO  cut",
     ]
-    said = "\n".join(Found().logs(minutes=5))
+    said = "\n".join(DeployedResources().logs(minutes=5))
     for text in ("a worker started", "the bridge started", "cut", "exec format error"):
         assert text in said
 

@@ -55,7 +55,7 @@ def review(job: str | None, port: int, opens: bool, output: Output) -> None:
             open_address(address, output)
         else:
             output.line(address)
-        output.line("Only this machine can open it, by this address. Ctrl-C ends it.")
+        output.line("Only this machine can open the page, at this address. Ctrl-C stops it.")
         config = uvicorn.Config(
             review_app(video, token, chosen), log_level="warning", access_log=False
         )
@@ -63,7 +63,8 @@ def review(job: str | None, port: int, opens: bool, output: Output) -> None:
 
 
 def _until_interrupted(serve: Callable[[], None]) -> None:
-    """Ctrl-C is the way to end it: uvicorn raises it again when it has closed its connections."""
+    """Calls `serve`, and returns if Ctrl-C ends it: uvicorn raises KeyboardInterrupt again once it
+    has closed its connections."""
     try:
         serve()
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""What the page shows and does: a video's shorts, words and edits, and its runs."""
+"""The data of the review page: a video's shorts, words and edits, and the progress of its runs."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ from deployments.command.prefect_api import JobRun, steps_of
 
 @dataclass(frozen=True)
 class ReviewedVideo:
-    """One video, as a person edits it."""
+    """One video whose shorts are edited on the page."""
 
     keys: ShortsKeys
     objects: ObjectStore
@@ -56,12 +56,12 @@ class ReviewedVideo:
         }
 
     def edits(self) -> dict[str, Any]:
-        """The stored edits, and what becomes of the shorts and words by them."""
+        """The stored edits, with the times of the shorts and the words that result from them."""
         moments, transcript = made_of(self.keys, self.objects)
         return self._edited(stored_edits(self.keys, self.objects), moments, transcript)
 
     def save(self, document: object, etag: str | None) -> dict[str, Any]:
-        """Store the edits over those with this ETag, and return what `edits` does.
+        """Store the edits in place of those with this ETag, and return the same as `edits`.
 
         Raises InvalidInputError, which names the field, and EditConflictError.
         """
@@ -76,7 +76,7 @@ class ReviewedVideo:
         return self._edited(StoredEdits(edits, etag), moments, transcript)
 
     def start_run(self) -> str:
-        """Start the run that makes what has changed; its id."""
+        """Start a run that makes the changed shorts; returns its id."""
         return str(start_shorts(self.keys, force=False).run_id)
 
     def progress(self, run_id: UUID) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class ReviewedVideo:
         return self.keys.short(number)
 
     def _short(self, moment: Moment, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A short as it was chosen, with what was last rendered of it."""
+        """A short as it was chosen, with the status and the times of its last rendering."""
         values = moment.model_dump(mode="json", include={"id", "index", "title", "why", "score"})
         rendered = next((s for s in record.get("shorts", []) if s.get("id") == moment.id), None)
         head = self.objects.head(self.keys.short(moment.index or 0)) if rendered else None
@@ -139,7 +139,7 @@ def _styles(config: ShortsConfig, edits: Edits) -> list[str]:
 
 
 def _shown(transcript: Transcript, edits: Edits) -> dict[int, str]:
-    """What is shown instead of each word that has another text, by the word's number."""
+    """The displayed text of each word that differs from the recognised one, by its number."""
     found: dict[int, list[Any]] = defaultdict(list)
     for number, word in numbered_words(corrected(transcript, edits)):
         found[number].append(word)

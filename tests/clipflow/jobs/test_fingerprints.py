@@ -67,7 +67,8 @@ def products(
             spoken,
             config,
             models,
-            looks or Looks(packaged_style(config.caption_style)),
+            looks
+            or Looks(packaged_style(config.caption_style), hook="hook" if config.hook else None),
         ),
     }
 
@@ -99,6 +100,7 @@ CONFIG_FIELDS: dict[str, tuple[Any, set[str]]] = {
     "layout": (Layout.CROP, {"short"}),
     "aspect": (Aspect.WIDE, {"short"}),
     "caption_style": ("plain", {"short"}),
+    "hook": (True, {"short"}),
     "language": ("de", {"transcript", "moments"}),
     # The moments and the shorts are made from the words, which then have other speakers.
     "speaker_tracks": ({"Ada": 1, "Ben": 2}, {"transcript"}),

@@ -8,8 +8,8 @@ from pydantic_settings import BaseSettings
 
 # The name of the state of a run that waits because ECS refused to start its task.
 AWAITING_CAPACITY = "AwaitingCapacity"
-# Error codes of ECS that say nothing about the request itself. Amazon ECS API Reference, RunTask and
-# common errors.
+# Error codes of ECS that say nothing about the request itself. Amazon ECS API Reference, RunTask
+# and common errors.
 _CODES = {
     "LimitExceededException",
     "RequestLimitExceeded",
@@ -19,8 +19,9 @@ _CODES = {
     "Throttling",
     "TooManyRequestsException",
 }
-# Parts of the reasons in RunTask's `failures`, and of messages with other error codes, in lower case.
-# The last ones are of instances: their CPU, memory or GPUs are in use, or their agent is not connected.
+# Parts of the reasons in RunTask's `failures`, and of messages with other error codes, in lower
+# case. The last two are of instances: their CPU, memory or GPUs are in use, or their agent is not
+# connected.
 _REASONS = (
     "capacity is unavailable",
     "reached the limit on the number of",

@@ -52,9 +52,11 @@ def parts() -> Iterator[Part]:
     found = {template.name: list(template.resources.values()) for template in templates.read()}
     metrics = found["metrics"].count("AWS::Logs::MetricFilter")
     yield Part(f"{metrics} metrics of log lines, at most", _monthly(metrics * METRIC))
-    alarms = found["alarms"].count("AWS::CloudWatch::Alarm")
+    # An alarm with metric math is billed for each metric that it reads.
+    body = next(template.body for template in templates.read() if template.name == "alarms")
+    alarms = body.count("MetricName: ")
     monthly = alarms * ALARM + KEY + 2 * SECRET
-    yield Part(f"{alarms} alarms, their key, two secrets", _monthly(monthly))
+    yield Part(f"alarms on {alarms} metrics, their key, two secrets", _monthly(monthly))
     polling = _RECEIVES * prices.queue_requests + _SWEEPS * _READS * prices.table_reads
     yield Part("the bridge's requests to SQS and DynamoDB", polling)
 

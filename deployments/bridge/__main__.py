@@ -20,6 +20,7 @@ from clipflow.storage.records import record_store
 from clipflow.telemetry.logging import SWEEP_ENDED, emit_metric
 from clipflow.telemetry.tracing import configure
 from deployments.bridge.consumer import Consumer, Queue, Timings
+from deployments.bridge.monitoring import check_forever
 from deployments.bridge.prefect_server import Server
 from deployments.bridge.sweep import Sweep
 
@@ -62,6 +63,9 @@ async def run_bridge(settings: BridgeSettings, stop: asyncio.Event, timings: Tim
             consumer = Consumer(queue, server_of_events, stop, timings, settings.alive_file)
             consuming = asyncio.create_task(consumer.run())
             sweeping = asyncio.create_task(sweep_forever(client, queue, timings))
+            checking = asyncio.create_task(
+                check_forever(client, timings.request_timeout, timings.check_interval)
+            )
             stopping = asyncio.create_task(stop.wait())
             try:
                 await asyncio.wait({consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -71,6 +75,7 @@ async def run_bridge(settings: BridgeSettings, stop: asyncio.Event, timings: Tim
                     await consuming
             finally:
                 sweeping.cancel()
+                checking.cancel()
                 stopping.cancel()
                 await consumer.release()
 

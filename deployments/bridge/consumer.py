@@ -44,6 +44,7 @@ class Timings:
     first_delay: float = 0.5
     longest_delay: float = 10
     sweep_interval: float = 10  # a lost heartbeat is noticed after 95 s; docs promise two minutes
+    check_interval: float = 60  # of the checks whose results are metrics
     shutdown_grace: float = 2  # for the current turn to end when the bridge is stopped
 
 

@@ -20,7 +20,7 @@ def _function(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str
             return {name: loader.construct_sequence(node, deep=True)}
         case yaml.MappingNode():
             return {name: loader.construct_mapping(node, deep=True)}
-    return {name: loader.construct_scalar(node)}  # type: ignore[arg-type]
+    return {name: loader.construct_scalar(node)}
 
 
 TemplateLoader.add_multi_constructor("!", _function)  # type: ignore[no-untyped-call]

@@ -17,8 +17,8 @@ from typing import Any
 
 import anyio.abc
 from prefect.cli import app
-from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.states import State
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import Scheduled
 from prefect.utilities.engine import propose_state
 from prefect_aws.workers.ecs_worker import ECSJobConfiguration, ECSWorkerResult
 from prefect_aws.workers.ecs_worker import ECSWorker as PrefectECSWorker
@@ -87,9 +87,11 @@ with warnings.catch_warnings():
             # Random, because runs are often refused together.
             seconds = random.uniform(0.5, 1.5) * self._settings.capacity_wait
             message = f"ECS starts no task now; it is tried again in {seconds:.0f} s. {reason}"
-            state: State[Any] = State(type=StateType.SCHEDULED, name=AWAITING_CAPACITY)
-            state.state_details.scheduled_time = datetime.now(UTC) + timedelta(seconds=seconds)
-            state.message = message
+            state: State[Any] = Scheduled(
+                scheduled_time=datetime.now(UTC) + timedelta(seconds=seconds),
+                name=AWAITING_CAPACITY,
+                message=message,
+            )
             emit_metric(LAUNCH_REFUSED, message, pool=self._work_pool_name, reason=reason)
             self.get_flow_run_logger(flow_run).warning(message)
             await propose_state(self.client, state, flow_run_id=flow_run.id)

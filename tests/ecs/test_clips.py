@@ -127,13 +127,12 @@ def test_segments_wait_for_a_quota_and_for_throttling_to_pass(
     machines: Machines, episode: Episode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     episode.detect(*seconds(1, 3, 5))
+    # One machine of 4 vCPU beside the one of the clip's run, of 1 vCPU.
+    monkeypatch.setattr(machines.ecs, "quota", 5120)
+    # More than the attempts of prefect-aws and boto3 together, which are three times five.
+    monkeypatch.setattr(machines.ecs, "throttled", 20)
     with machines.holding_ffmpeg():
         run_id = clip(machines, episode)
-        machines.at_work("generate-clip", 1)
-        # One machine of 4 vCPU beside the one of the clip's run, of 1 vCPU.
-        monkeypatch.setattr(machines.ecs, "quota", 5120)
-        # prefect-aws and boto3 try again by themselves, three times five.
-        monkeypatch.setattr(machines.ecs, "throttled", 20)
         machines.at_work("extract-segment", 1)
         eventually(lambda: machines.waiting_for_capacity("extract-segment") == 2, 120)
     assert machines.finished(run_id).state_name == "Completed"

@@ -125,8 +125,6 @@ KEYWORDS = {
     *("filter", "fields", "stats", "sort", "limit", "by", "as", "asc", "desc", "in"),
     *("bin", "count", "avg", "sum", "coalesce"),
 }
-    ["filter", "fields", "stats", "sort", "limit", "by", "as", "asc", "desc", "in", "bin", "count", "avg", "sum", "coalesce"]
-)
 
 
 def test_queries_use_only_fields_that_are_logged() -> None:

@@ -36,6 +36,21 @@ class PoolSettings(BaseSettings):
     task_role_arn: Required = Field(
         validation_alias="CLIPFLOW_TASK_ROLE_ARN", description="What a flow run may do."
     )
+    media_role_arn: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_MEDIA_ROLE_ARN",
+        description="The role of the runs that cut, render and transcribe; unset, that of all.",
+    )
+    prepare_role_arn: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_PREPARE_ROLE_ARN",
+        description="The role of the runs that prepare videos; unset, that of all.",
+    )
+    marks_role_arn: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_MARKS_ROLE_ARN",
+        description="The role of the runs that record failures of others; unset, that of all.",
+    )
     execution_role_arn: Required = Field(
         validation_alias="CLIPFLOW_EXECUTION_ROLE_ARN",
         description="What the start of a container may do.",
@@ -100,6 +115,15 @@ class PoolSettings(BaseSettings):
         validation_alias="CLIPFLOW_MODEL_KEYS",
         description="Which of that secret's keys there are, apart by commas.",
     )
+
+    def role_of(self, purpose: str) -> str:
+        """The role of the runs of a work pool, by the pool's purpose."""
+        roles = {
+            "media": self.media_role_arn,
+            "prepare": self.prepare_role_arn,
+            "marks": self.marks_role_arn,
+        }
+        return roles.get(purpose) or self.task_role_arn
 
     @property
     def network(self) -> dict[str, object]:
@@ -285,7 +309,7 @@ def _variables(pool: WorkPool, settings: PoolSettings, flows: dict[str, str]) ->
         "capacity_provider_strategy": _provider(pool, settings),
         "cpu": pool.cpu,
         "memory": pool.memory,
-        "task_role_arn": settings.task_role_arn,
+        "task_role_arn": settings.role_of(pool.purpose),
         "execution_role_arn": settings.execution_role_arn,
         "vpc_id": settings.vpc_id,
         "network_configuration": settings.network,

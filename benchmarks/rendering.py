@@ -16,8 +16,8 @@ from benchmarks.programs import CORES, ffmpeg, run, with_vmaf
 from benchmarks.sources import RATE, Sources
 from benchmarks.warehouse import Warehouse
 from clipflow.captions.drawing import captions
-from clipflow.captions.styles import packaged_style
 from clipflow.captions.typefaces import FOLDER
+from clipflow.domain.caption_styles import packaged_style
 from clipflow.domain.layouts import Layout
 from clipflow.domain.transcript import Word
 from clipflow.jobs.picture import ENCODER

@@ -1,11 +1,17 @@
-"""ASS files: texts, colours and boxes as the commands that libass draws, and its ffmpeg filter.
+"""ASS files: texts, colours, boxes and times as libass reads them, and its ffmpeg filter.
 
-Nothing of a text is read as a command: see `escaped`.
+No part of a text is read as a command: see `escaped`.
+
+ASS counts hundredths of a second, and ffmpeg passes libass the time of a frame truncated to whole
+milliseconds. A change at frame n is therefore written as the hundredth that is nearest to the
+middle between frames n - 1 and n, so rounding cannot move it past a frame.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from unicodedata import bidirectional
@@ -137,3 +143,27 @@ class Rectangle:
         )
         tags = f"\\an7{position(round(self.left), round(self.top))}\\bord0\\shad0\\p1"
         return f"{{{tags}{colour_tags(1, colour, '')}}}{path}"
+
+
+# Hundredths of a second for which the last caption is shown after the last frame.
+_AFTER_THE_END = 100
+
+
+class FrameClock:
+    """The frames of a short, by their sorted display times in seconds."""
+
+    def __init__(self, frame_times: Sequence[Fraction]) -> None:
+        self._times = frame_times
+        self.count = len(frame_times)
+
+    def frame_at(self, time: Fraction) -> int:
+        """The first frame shown at `time` or later; the number of frames if there is none."""
+        return bisect_left(self._times, time)
+
+    def hundredths(self, frame: int) -> int:
+        """A time after frame `frame - 1` and not after `frame`, in hundredths of a second."""
+        if frame == 0:
+            return 0
+        if frame == self.count:
+            return round(100 * self._times[-1]) + _AFTER_THE_END
+        return round(50 * (self._times[frame - 1] + self._times[frame]))

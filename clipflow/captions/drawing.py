@@ -1,13 +1,7 @@
-"""Captions as the text of an ASS file.
-
-ASS counts hundredths of a second, and ffmpeg passes libass the time of a frame truncated to whole
-milliseconds. A change at frame n is therefore written as the hundredth that is nearest to the
-middle between frames n - 1 and n, so rounding cannot move it past a frame.
-"""
+"""Captions as an ASS file: its events, from groups of words, a style and the times of frames."""
 
 import logging
 import re
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,6 +21,7 @@ from clipflow.captions.ass import (
     SHADOWS,
     TEXT,
     WIDTH,
+    FrameClock,
     Rectangle,
     colour_tags,
     drawn_text,
@@ -44,28 +39,6 @@ from clipflow.domain.caption_styles import CaptionStyle, Emphasis, StyleColours
 from clipflow.domain.transcript import Word, is_unspaced
 
 logger = logging.getLogger(__name__)
-# Hundredths of a second for which the last caption is shown after the last frame.
-_AFTER_THE_END = 100
-
-
-class FrameClock:
-    """The frames of a short, by their sorted display times in seconds."""
-
-    def __init__(self, frame_times: Sequence[Fraction]) -> None:
-        self._times = frame_times
-        self.count = len(frame_times)
-
-    def frame_at(self, time: Fraction) -> int:
-        """The first frame shown at `time` or later; the number of frames if there is none."""
-        return bisect_left(self._times, time)
-
-    def hundredths(self, frame: int) -> int:
-        """A time after frame `frame - 1` and not after `frame`, in hundredths of a second."""
-        if frame == 0:
-            return 0
-        if frame == self.count:
-            return round(100 * self._times[-1]) + _AFTER_THE_END
-        return round(50 * (self._times[frame - 1] + self._times[frame]))
 
 
 def states(group: Group, following: Group | None, clock: FrameClock) -> list[int]:

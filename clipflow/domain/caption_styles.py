@@ -1,19 +1,21 @@
-"""`style.json`: how a short's captions look, and the names by which a style is chosen."""
+"""`style.json`: the look of a short's captions; the included styles and fonts, by name."""
 
 import re
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from clipflow.domain.model import ObjectKey, StrictModel, check_object_key
+from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.model import ObjectKey, StrictModel, check_object_key, parse_json
 from clipflow.domain.safe_zones import Platform
 
 # The value of `caption_style` for no captions.
 NO_CAPTIONS = "none"
 DEFAULT_STYLE = "karaoke"
-# The files of the styles and fonts that come along; their names are the choices.
+# The files of the included styles and fonts; configs name them without prefix and suffix.
 STYLES_FOLDER = Path(__file__).parents[1] / "captions" / "styles"
 FONTS_FOLDER = STYLES_FOLDER.parent / "fonts" / "bold"
 _FONT_PREFIX, _FONT_SUFFIXES = "display-", (".ttf", ".otf")
@@ -155,3 +157,27 @@ def beside(document: str | None, name: str) -> ObjectKey:
     """
     folder, slash, _ = (document or "").rpartition("/")
     return f"{folder}{slash}{name}" if "/" not in name else name
+
+
+_REMEDY = "Correct it: docs/schemas/style.schema.json has its fields."
+
+
+@cache
+def packaged_style(name: str) -> CaptionStyle | None:
+    """The included style with this name; None for no captions.
+
+    Raises KeyError if there is none.
+    """
+    if name not in STYLE_NAMES:
+        raise KeyError(name)
+    if name == NO_CAPTIONS:
+        return None
+    path = STYLES_FOLDER / f"{name}.json"
+    return parse_style(path.read_bytes(), path.name)
+
+
+def parse_style(text: bytes, name: str) -> CaptionStyle:
+    """A `style.json`. Raises InvalidInputError naming the fields that are not valid."""
+    if len(text) > MAX_STYLE_BYTES:
+        raise InvalidInputError(f"{name} is larger than {MAX_STYLE_BYTES} bytes.", _REMEDY)
+    return CaptionStyle.read(parse_json(text, name, _REMEDY), name)

@@ -1,6 +1,6 @@
-"""The parts of a short that platforms leave free of their own buttons, titles and sound labels."""
+"""The parts of a short that platforms leave free of their controls, and where text fits there."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -72,3 +72,35 @@ def safe_box(size: tuple[int, int], platforms: Iterable[Platform] = Platform) ->
         width - round(right * scale),
         height - round(bottom * scale),
     )
+
+
+# Distances from the wanted line at which text may be centred instead, as shares of the short's
+# height, nearest first.
+_STEPS = (0.0, 0.05, 0.08, 0.12, 0.16, 0.24, -0.08, -0.12, -0.2, -0.3)
+# Half of the height of captions in the default style, in pixels.
+CAPTIONS_HALF = 110
+
+
+def clear_line(
+    lips: Iterable[float],
+    wanted: float,
+    half: int,
+    size: tuple[int, int],
+    platforms: Iterable[Platform] = Platform,
+    steps: Sequence[float] = _STEPS,
+) -> int:
+    """The centre of text that reaches `half` pixels up and down, in pixels from the top.
+
+    It is `wanted`, or the nearest line that covers the fewest of `lips`, which are vertical places
+    in the short of `size`.
+    """
+    height = size[1]
+    box = safe_box(size, platforms)
+    highest, lowest = box.top + half, max(box.top + half, box.bottom - half)
+    mouths = list(lips)
+
+    def covered(centre: int) -> int:
+        return sum(abs(y - centre) < half for y in mouths)
+
+    centres = [round(min(max(wanted + step * height, highest), lowest)) for step in steps]
+    return min(centres, key=covered)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipflow.captions.own_font import install_font
-from clipflow.captions.styles import packaged_style, parse_style
 from clipflow.captions.typefaces import FOLDER, Typeface, display_typeface
 from clipflow.domain.caption_styles import (
     MAX_FONT_BYTES,
@@ -12,6 +11,8 @@ from clipflow.domain.caption_styles import (
     STYLE_NAMES,
     CaptionStyle,
     beside,
+    packaged_style,
+    parse_style,
 )
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.shorts import ShortsConfig

@@ -16,7 +16,7 @@ from clipflow.domain.edits import Edits, View
 from clipflow.domain.errors import MediaInterruptedError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Content
-from clipflow.domain.safe_zones import Box
+from clipflow.domain.safe_zones import CAPTIONS_HALF, Box, clear_line
 from clipflow.domain.shorts import Framing, Moment, Short, ShortsConfig
 from clipflow.domain.transcript import Transcript
 from clipflow.jobs import fingerprints, picture
@@ -43,7 +43,6 @@ from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span, Window
 from clipflow.reframe.crop import FramePlan
-from clipflow.reframe.text_lines import CAPTIONS_HALF, clear_line
 from clipflow.settings import Models
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import portion

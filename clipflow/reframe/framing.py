@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from clipflow.domain.layouts import Content
+from clipflow.domain.safe_zones import CAPTIONS_HALF, clear_line
 from clipflow.domain.shorts import Framing, LayoutSpan
 from clipflow.reframe.crop import CropPath, Section
 from clipflow.reframe.faces import Face
 from clipflow.reframe.people import Shot
 from clipflow.reframe.speakers import Turn
-from clipflow.reframe.text_lines import CAPTIONS_HALF, clear_line
 
 
 def _section_at(sections: Sequence[Section], time: float) -> Section:

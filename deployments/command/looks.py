@@ -4,8 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipflow.captions.styles import parse_style
-from clipflow.domain.caption_styles import MAX_FONT_BYTES, CaptionStyle
+from clipflow.domain.caption_styles import MAX_FONT_BYTES, CaptionStyle, parse_style
 from clipflow.domain.errors import InvalidInputError
 from clipflow.storage.objects import ObjectStore
 from deployments.command.files import content_id, upload_once

@@ -22,9 +22,14 @@ from playwright.async_api import async_playwright
 
 from clipflow.captions.drawing import captions
 from clipflow.captions.hook import placed_hook
-from clipflow.captions.styles import packaged_style
 from clipflow.captions.typefaces import display_typeface
-from clipflow.domain.caption_styles import DEFAULT_STYLE, FONTS_FOLDER, NO_CAPTIONS, STYLE_NAMES
+from clipflow.domain.caption_styles import (
+    DEFAULT_STYLE,
+    FONTS_FOLDER,
+    NO_CAPTIONS,
+    STYLE_NAMES,
+    packaged_style,
+)
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.safe_zones import Box

@@ -17,7 +17,7 @@ import pytest
 from boto3.dynamodb.types import TypeSerializer
 
 from clipflow.captions.drawing import captions
-from clipflow.captions.styles import packaged_style
+from clipflow.domain.caption_styles import packaged_style
 from clipflow.domain.clips import ClipRecord, ClipRequest, TrackRecord
 from clipflow.domain.errors import InvalidInputError, NoMomentsError
 from clipflow.domain.events import to_prefect_event

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from clipflow.captions.drawing import captions
-from clipflow.captions.styles import packaged_style
+from clipflow.domain.caption_styles import packaged_style
 from clipflow.domain.clips import ClipRecord, ClipRequest, TrackRecord
 from clipflow.domain.errors import InvalidInputError, MediaRefusedError, redact
 from clipflow.domain.events import to_prefect_event

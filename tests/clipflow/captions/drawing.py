@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from clipflow.captions.ass import burned_in
 from clipflow.captions.drawing import captions
 from clipflow.captions.hook import PlacedHook
-from clipflow.captions.styles import packaged_style
 from clipflow.captions.typefaces import display_typeface
-from clipflow.domain.caption_styles import CaptionStyle
+from clipflow.domain.caption_styles import CaptionStyle, packaged_style
 from clipflow.domain.transcript import Word
 from clipflow.media import ffmpeg
 from tests.made_media import a_machine

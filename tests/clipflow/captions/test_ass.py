@@ -9,8 +9,8 @@ import pytest
 from fontTools.ttLib import TTFont
 
 from clipflow.captions.drawing import captions
-from clipflow.captions.styles import packaged_style
 from clipflow.captions.typefaces import FOLDER, ROW_HEIGHT
+from clipflow.domain.caption_styles import packaged_style
 from clipflow.domain.transcript import Word
 from tests.clipflow.captions.drawing import said
 

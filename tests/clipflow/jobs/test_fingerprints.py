@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from clipflow.captions.styles import packaged_style
+from clipflow.domain.caption_styles import packaged_style
 from clipflow.domain.clips import Segment
 from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.shorts import Moment, ShortsConfig

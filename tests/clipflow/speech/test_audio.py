@@ -86,12 +86,15 @@ def test_recordings_joined_by_cat_are_refused_instead_of_losing_sound(
         extracted(path)
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".wav", ".avi"])
+@pytest.mark.parametrize(
+    "suffix", [".mp4", ".mov", ".wav", ".avi", ".flv", ".aiff", ".tta", ".asf"]
+)
 def test_files_whose_readers_stop_after_the_first_one_are_refused_if_joined(
     tmp_path: Path, suffix: str
 ) -> None:
-    codec = ("-c:a", "aac") if suffix in (".mp4", ".mov") else ("-c:a", "pcm_s16le")
-    picture = () if suffix != ".wav" else ("-vn",)
+    codecs = {".mp4": "aac", ".mov": "aac", ".flv": "aac", ".asf": "wmav2", ".tta": "tta"}
+    codec = ("-c:a", codecs.get(suffix, "pcm_s16be" if suffix == ".aiff" else "pcm_s16le"))
+    picture = ("-vn",) if suffix in (".wav", ".aiff", ".tta", ".asf") else ()
     part = make_source(tmp_path / f"part{suffix}", seconds=2, sound=codec, output=picture)
     source = LocalSource(part)
     audio.extract(source, probe_sound(source), tmp_path / "sound")

@@ -49,7 +49,7 @@ class Timings:
 
 
 class Queue:
-    """The events queue and the dead-letter queue that its redrive policy names.
+    """The queue of events, and the dead-letter queue that its redrive policy names.
 
     Every method raises OutageError if SQS does not answer, and RequestRejectedError if it
     refuses the request.
@@ -180,8 +180,8 @@ class Consumer:
                 outage, delay = "", self._timings.first_delay
 
     async def release(self) -> None:
-        """Ends with no messages in flight: deletes those that the server has stored, and makes the
-        others visible at once."""
+        """Releases the messages in flight: deletes those that the server has stored, and makes the
+        others visible in the queue at once."""
         with suppress(OutageError, TimeoutError):
             async with asyncio.timeout(self._timings.poll):
                 await self._confirm()

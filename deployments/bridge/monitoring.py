@@ -7,6 +7,7 @@ import asyncio
 import logging
 from datetime import UTC, datetime
 
+import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowFilter,
@@ -16,7 +17,6 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateName,
 )
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.exceptions import ObjectNotFound
 
 from clipflow.domain.errors import TransientError
 from clipflow.telemetry.logging import PREFECT_CHECKED, PREFECT_FAILED, emit_metric
@@ -70,6 +70,8 @@ async def _has_worker(client: PrefectClient, pool: str, seconds: float) -> bool:
     async with request_errors(seconds):
         try:
             workers = await client.read_workers_for_work_pool(pool)
-        except ObjectNotFound:
-            return False
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == httpx.codes.NOT_FOUND:
+                return False
+            raise
     return any(worker.status == "ONLINE" for worker in workers)

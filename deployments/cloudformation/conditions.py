@@ -20,10 +20,12 @@ def _function(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str
             return {name: loader.construct_sequence(node, deep=True)}
         case yaml.MappingNode():
             return {name: loader.construct_mapping(node, deep=True)}
-    return {name: loader.construct_scalar(node)}
+        case yaml.ScalarNode():
+            return {name: loader.construct_scalar(node)}
+    raise TypeError(f"not a node: {node}")
 
 
-TemplateLoader.add_multi_constructor("!", _function)  # type: ignore[no-untyped-call]
+TemplateLoader.add_multi_constructor("!", _function)
 
 
 def holds(

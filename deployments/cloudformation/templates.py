@@ -1,4 +1,4 @@
-"""The CloudFormation templates of clipflow, in the order in which they are deployed. Pure."""
+"""The CloudFormation templates of clipflow as values, in the order in which they are deployed."""
 
 import json
 import re
@@ -66,7 +66,7 @@ class Template:
 
     @classmethod
     def parse(cls, name: str, body: str) -> Self:
-        """Raises yaml.YAMLError if it is neither YAML nor JSON."""
+        """Reads a template in YAML or JSON. Raises yaml.YAMLError if it is neither."""
         read: dict[str, Any] = yaml.load(body, TemplateLoader)
         resources = read["Resources"]
         return cls(
@@ -102,8 +102,8 @@ class Template:
 def variable(name: str, entry: Mapping[str, Any]) -> str:
     """The environment variable of a parameter or an output.
 
-    Where its description begins with a variable, that one; else its name: `CLIPFLOW_VPC_ID` of
-    `VpcId`.
+    It is the variable with which its description begins, if there is one; otherwise it follows from
+    the name: `CLIPFLOW_VPC_ID` for `VpcId`.
     """
     described = _VARIABLE.match(str(entry.get("Description", "")))
     if described:
@@ -155,7 +155,7 @@ def arguments(
 
 
 def written_out(template: Template, arguments: Mapping[str, str]) -> str:
-    """The template with the names in `arguments` as literals.
+    """The body of the template with the names in `arguments` as literals.
 
     CloudFormation imports an existing bucket or table only if its name is a literal.
     """

@@ -14,7 +14,7 @@ from clipflow.jobs.fingerprints import MODEL_SERVERS
 from clipflow.settings import Limits, Models, Settings
 from clipflow.telemetry.tracing import PROPAGATED_SETTINGS
 
-# Paths inside an image, which the image itself sets.
+# Settings that are paths inside an image, which the image itself sets.
 _OF_THE_IMAGE = {
     "CLIPFLOW_FFMPEG",
     "CLIPFLOW_SCRATCH",
@@ -35,6 +35,21 @@ class PoolSettings(BaseSettings):
     )
     task_role_arn: Required = Field(
         validation_alias="CLIPFLOW_TASK_ROLE_ARN", description="What a flow run may do."
+    )
+    media_role_arn: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_MEDIA_ROLE_ARN",
+        description="The role of the runs that cut, render and transcribe; unset, that of all.",
+    )
+    prepare_role_arn: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_PREPARE_ROLE_ARN",
+        description="The role of the runs that prepare videos; unset, that of all.",
+    )
+    marks_role_arn: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_MARKS_ROLE_ARN",
+        description="The role of the runs that record failures of others; unset, that of all.",
     )
     execution_role_arn: Required = Field(
         validation_alias="CLIPFLOW_EXECUTION_ROLE_ARN",
@@ -101,6 +116,15 @@ class PoolSettings(BaseSettings):
         description="Which of that secret's keys there are, apart by commas.",
     )
 
+    def role_of(self, purpose: str) -> str:
+        """The role of the runs of a work pool, by the pool's purpose."""
+        roles = {
+            "media": self.media_role_arn,
+            "prepare": self.prepare_role_arn,
+            "marks": self.marks_role_arn,
+        }
+        return roles.get(purpose) or self.task_role_arn
+
     @property
     def network(self) -> dict[str, object]:
         """The `awsvpcConfiguration` of ECS; empty for the default VPC."""
@@ -156,17 +180,17 @@ _FARGATE: dict[int, Collection[int]] = {
 
 
 class WorkPool(BaseModel):
-    """One pool.
+    """An ECS work pool, as its file describes it.
 
     Attributes:
         kind: the name of its file.
-        name: as in prefect.yaml. `prepare` and `prepare-gpu` are one pool.
-        cpu: units, 1024 to a core.
-        memory: MiB.
-        storage_gib: the ephemeral storage, 21 to 200; None for the default.
+        name: its name in prefect.yaml. `prepare` and `prepare-gpu` have the same name.
+        cpu: the CPU units of a machine, 1024 to a core.
+        memory: the MiB of memory of a machine.
+        storage_gib: the GiB of ephemeral storage, 21 to 200; None for the default.
         stop_timeout: seconds between SIGTERM and SIGKILL.
-        limit: flow runs at once; None keeps the limit that is set in Prefect.
-        environment: variables of its flows, besides those of all pools.
+        limit: the maximum number of concurrent flow runs; None keeps the limit set in Prefect.
+        environment: variables of its flow runs, in addition to those of all pools.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -185,12 +209,12 @@ class WorkPool(BaseModel):
 
     @property
     def purpose(self) -> str:
-        """`orchestrate`, `media`, `prepare` or `marks`."""
+        """What the pool is for: `orchestrate`, `media`, `prepare` or `marks`."""
         return self.name.removeprefix("clipflow-")
 
     @property
     def is_preparing(self) -> bool:
-        """Whether it prepares videos, with a GPU or without, for which WhisperX's image is made."""
+        """Whether it prepares videos, with a GPU or without; they may use another image."""
         return self.purpose == "prepare"
 
     @model_validator(mode="after")
@@ -203,7 +227,7 @@ class WorkPool(BaseModel):
 
 
 def work_pools(gpu: bool, environment: Mapping[str, str] = os.environ) -> list[WorkPool]:
-    """Every pool. With `gpu`, videos are prepared on instances that have one.
+    """All pools. With `gpu`, videos are prepared on instances that have a GPU.
 
     The environment sets sizes: `CLIPFLOW_MEDIA_CPU`, `…_MEMORY`, `…_STORAGE_GIB`, `…_LIMIT`. Raises
     pydantic's ValidationError for a size that Fargate does not have.
@@ -285,7 +309,7 @@ def _variables(pool: WorkPool, settings: PoolSettings, flows: dict[str, str]) ->
         "capacity_provider_strategy": _provider(pool, settings),
         "cpu": pool.cpu,
         "memory": pool.memory,
-        "task_role_arn": settings.task_role_arn,
+        "task_role_arn": settings.role_of(pool.purpose),
         "execution_role_arn": settings.execution_role_arn,
         "vpc_id": settings.vpc_id,
         "network_configuration": settings.network,
@@ -308,7 +332,7 @@ def _provider(pool: WorkPool, settings: PoolSettings) -> list[dict[str, Any]]:
 def _task_definition(
     pool: WorkPool, settings: PoolSettings, default: dict[str, Any]
 ) -> dict[str, Any]:
-    """The task definition, with what prefect-aws's template has no variable for."""
+    """The task definition with values for which prefect-aws's template has no variable."""
     (container,) = default["containerDefinitions"]
     ours: dict[str, Any] = {**container, "stopTimeout": pool.stop_timeout}
     if pool.gpus:

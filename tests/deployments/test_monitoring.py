@@ -9,6 +9,7 @@ import httpx
 import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
 
@@ -51,7 +52,7 @@ def test_late_runs_and_pools_without_a_worker_are_reported(
                 httpx.post(address, json={"name": "one"}).raise_for_status()
             run = client.create_flow_run_from_deployment(deployed(client, GENERATE_CLIP))
             due = datetime.now(UTC) - timedelta(minutes=40)
-            late = Scheduled(scheduled_time=due, name="Late")
+            late: State[None] = Scheduled(scheduled_time=due, name="Late")
             client.set_flow_run_state(run.id, late, force=True)
         found = checked(caplog, prefect_server.url)
         with get_client(sync_client=True) as client:

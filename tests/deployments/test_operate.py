@@ -113,10 +113,11 @@ def test_new_stacks_are_listed_without_the_resources_that_their_conditions_leave
             }
         }
 
+    key = {"UseTheMediaKey"}
     mail = {"Alarms", "AlarmsByMail", "OnlyAlarmsAreSent", "AlarmsKey"}
-    assert left_out({}) == mail
-    assert left_out({"CLIPFLOW_ALARM_EMAIL": "somebody@example.com"}) == set()
-    assert left_out({"CLIPFLOW_EXISTING_CLUSTER": "studio"}) == mail | {"Cluster"}
+    assert left_out({}) == mail | key
+    assert left_out({"CLIPFLOW_ALARM_EMAIL": "somebody@example.com"}) == key
+    assert left_out({"CLIPFLOW_EXISTING_CLUSTER": "studio"}) == mail | key | {"Cluster"}
 
 
 def test_a_worker_is_listed_without_the_secrets_and_logs_that_exist() -> None:
@@ -147,6 +148,19 @@ def test_a_worker_can_log_in_and_pass_only_permitted_roles() -> None:
     assert '"PREFECT_API_AUTH_STRING"' in template.body
     assert '"PREFECT_AUTH_STRING"' not in template.body
     assert template.body.count("arn:aws:iam::1:policy/limits") == 1
+
+
+def test_nothing_connects_to_a_worker_and_only_its_rule_sends_to_its_queue() -> None:
+    (pool, *_) = work_pools(gpu=False, environment={})
+    body = json.loads(templates.worker_template(pool, {}).body)
+    by_kind = {each["Type"]: each["Properties"] for each in body["Resources"].values()}
+    assert "SecurityGroupIngress" not in by_kind["AWS::EC2::SecurityGroup"]
+    (container,) = by_kind["AWS::ECS::TaskDefinition"]["ContainerDefinitions"]
+    assert "PortMappings" not in container
+    host = {"Name": "PREFECT_WORKER_WEBSERVER_HOST", "Value": "127.0.0.1"}
+    assert host in container["Environment"]
+    (statement,) = by_kind["AWS::SQS::QueuePolicy"]["PolicyDocument"]["Statement"]
+    assert "aws:SourceArn" in statement["Condition"]["ArnEquals"]
 
 
 def test_names_in_the_operating_guide_exist() -> None:

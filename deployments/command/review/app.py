@@ -26,7 +26,7 @@ from clipflow.domain.errors import ClipflowError, EditConflictError, InvalidInpu
 from clipflow.domain.keys import ShortsKeys
 from clipflow.storage.aws import error_code, storage_errors
 from clipflow.storage.objects import ObjectStore, shorts_store
-from deployments.command.edit import made_of, video_of
+from deployments.command.edit import find_video, moments_and_transcript
 from deployments.command.open import open_address
 from deployments.command.output import Output, format_error
 from deployments.command.prefect_api import recent_jobs
@@ -43,9 +43,9 @@ def review(job: str | None, port: int, opens: bool, output: Output) -> None:
     `port` 0 chooses a free one. Raises InvalidInputError if there is no such video, or the port
     is in use.
     """
-    keys = video_of(job) if job else _newest_video()
+    keys = find_video(job) if job else _newest_video()
     video = ReviewedVideo(keys, shorts_store())
-    made_of(video.keys, video.objects)
+    moments_and_transcript(video.keys, video.objects)
     with _listening(port) as listener:
         chosen = int(listener.getsockname()[1])
         token = token_urlsafe(24)

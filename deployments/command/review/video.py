@@ -21,7 +21,7 @@ from clipflow.jobs.edits import StoredEdits, store_edits, stored_edits, with_edi
 from clipflow.jobs.shorts import read_config
 from clipflow.results.pages import UNCERTAIN
 from clipflow.storage.objects import ObjectStore
-from deployments.command.edit import made_of, stale_edits
+from deployments.command.edit import moments_and_transcript, stale_edits
 from deployments.command.files import read_record
 from deployments.command.follow import start_shorts
 from deployments.command.prefect_api import JobRun, steps_of
@@ -36,7 +36,7 @@ class ReviewedVideo:
 
     def state(self) -> dict[str, Any]:
         """Everything that the page shows, as JSON."""
-        moments, transcript = made_of(self.keys, self.objects)
+        moments, transcript = moments_and_transcript(self.keys, self.objects)
         stored = stored_edits(self.keys, self.objects)
         config = read_config(self.keys, self.objects)
         record = read_record(self.keys)
@@ -57,7 +57,7 @@ class ReviewedVideo:
 
     def edits(self) -> dict[str, Any]:
         """The stored edits, with the times of the shorts and the words that result from them."""
-        moments, transcript = made_of(self.keys, self.objects)
+        moments, transcript = moments_and_transcript(self.keys, self.objects)
         return self._edited(stored_edits(self.keys, self.objects), moments, transcript)
 
     def save(self, document: object, etag: str | None) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class ReviewedVideo:
         Raises InvalidInputError, which names the field, and EditConflictError.
         """
         edits = Edits.read(document, "edits.json")
-        moments, transcript = made_of(self.keys, self.objects)
+        moments, transcript = moments_and_transcript(self.keys, self.objects)
         unknown = set(edits.shorts) - {moment.id for moment in moments}
         if unknown - set(stored_edits(self.keys, self.objects).edits.shorts):
             raise InvalidInputError(f"There is no short {', '.join(sorted(unknown))}.")

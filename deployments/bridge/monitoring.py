@@ -58,10 +58,10 @@ async def _late_seconds(client: PrefectClient, seconds: float) -> int:
         runs = await client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=FLOWS)),
             flow_run_filter=FlowRunFilter(state=is_late),
-            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+            sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
             limit=1,
         )
-    due = [run.expected_start_time for run in runs if run.expected_start_time]
+    due = [run.next_scheduled_start_time for run in runs if run.next_scheduled_start_time]
     return round((datetime.now(UTC) - due[0]).total_seconds()) if due else 0
 
 

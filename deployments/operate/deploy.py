@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import httpx
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -20,7 +20,7 @@ from deployments.cloudformation import templates
 from deployments.cloudformation.stacks import ChangeSet, Stacks, additions
 from deployments.cloudformation.templates import Template
 from deployments.operate.account import client
-from deployments.work_pools import PoolSettings, WorkPool, work_pools
+from deployments.work_pools import PoolSettings, WorkPool, quotas, work_pools
 
 # In a dry run, the value of an output that a stack does not have yet.
 _LATER = "known-later"
@@ -78,6 +78,7 @@ def deploy(account: Account, dry_run: bool) -> None:
         )
     _service_linked_role(account, dry_run)
     # A new trigger can read the events of an old bridge, but not the other way round.
+    _limit_pools(account)
     for template in every:
         if template.name != _BRIDGE:
             _deploy_stack(account, template, dry_run)
@@ -229,6 +230,43 @@ def _service_linked_role(account: Account, dry_run: bool) -> None:
             iam.get_waiter("role_exists").wait(RoleName=made["RoleName"])
     except ClientError as error:
         account.console.print(f"The service-linked role of ECS was not created: {error}")
+
+
+def _limit_pools(account: Account) -> None:
+    """Set the limits that the quotas of Fargate allow, for pools that have no limit yet."""
+    found = _fargate_quotas(account)
+    if found is None:
+        return
+    on_demand, spot = found
+    allowed = quotas.limits(account.pools(), on_demand, spot)
+    for purpose, runs in allowed.runs.items():
+        account.environment[f"CLIPFLOW_{purpose.upper()}_QUOTA_LIMIT"] = str(runs)
+    shown = ", ".join(f"{purpose} {runs}" for purpose, runs in sorted(allowed.runs.items()))
+    account.console.print(f"runs at once by quotas of {on_demand:g} and {spot:g} vCPU: {shown}")
+    for note in allowed.notes:
+        account.console.print(note)
+
+
+def _fargate_quotas(account: Account) -> tuple[float, float] | None:
+    """The vCPU of Fargate on demand and on Spot, by settings or Service Quotas; None if unknown."""
+    found = []
+    for code, setting in quotas.SETTINGS.items():
+        given = account.environment.get(setting)
+        try:
+            found.append(float(given) if given else _quota(account, code))
+        except ValueError:
+            raise InvalidInputError(f"{setting}: not a number of vCPU: {given}") from None
+        except (ClientError, BotoCoreError) as error:
+            account.console.print(f"The quotas of Fargate are unknown: {error}")
+            return None
+    on_demand, spot = found
+    return on_demand, spot
+
+
+def _quota(account: Account, code: str) -> float:
+    service = client("service-quotas", account.environment)
+    answer = service.get_service_quota(ServiceCode="fargate", QuotaCode=code)
+    return float(answer["Quota"]["Value"])
 
 
 def _work_pools(account: Account, dry_run: bool) -> None:

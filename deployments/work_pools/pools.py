@@ -190,6 +190,7 @@ class WorkPool(BaseModel):
         storage_gib: the GiB of ephemeral storage, 21 to 200; None for the default.
         stop_timeout: seconds between SIGTERM and SIGKILL.
         limit: the maximum number of concurrent flow runs; None keeps the limit set in Prefect.
+        quota_limit: the limit of a pool that has none in Prefect: what the account's quotas allow.
         environment: variables of its flow runs, in addition to those of all pools.
     """
 
@@ -205,6 +206,7 @@ class WorkPool(BaseModel):
     gpus: int = 0
     stop_timeout: int = Field(ge=1, le=120)
     limit: int | None = Field(default=None, ge=1)
+    quota_limit: int | None = Field(default=None, ge=1)
     environment: dict[str, str] = {}
 
     @property
@@ -256,7 +258,7 @@ def _read(file: Path, environment: Mapping[str, str]) -> WorkPool:
     prefix = f"CLIPFLOW_{pool.purpose.upper()}"
     sizes: dict[str, Any] = {
         field: environment[f"{prefix}_{field.upper()}"]
-        for field in ("cpu", "memory", "storage_gib", "limit")
+        for field in ("cpu", "memory", "storage_gib", "limit", "quota_limit")
         if environment.get(f"{prefix}_{field.upper()}")
     }
     return WorkPool.model_validate({**pool.model_dump(), **sizes})

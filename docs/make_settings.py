@@ -21,6 +21,7 @@ from deployments.bridge.__main__ import BridgeSettings
 from deployments.cloudformation import templates
 from deployments.local_stack.stack_settings import StackSettings
 from deployments.work_pools import PoolSettings, WorkPool, work_pools
+from deployments.work_pools.quotas import QuotaSettings
 from deployments.work_pools.refusals import WorkerSettings
 
 PAGE = Path(__file__).parent / "settings.md"
@@ -35,6 +36,7 @@ _CLASSES: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("The bridge", BridgeSettings),
     ("The work pools on AWS", PoolSettings),
     ("The workers on AWS", WorkerSettings),
+    ("Quotas of the account", QuotaSettings),
 )
 _HEAD = """\
 # Settings

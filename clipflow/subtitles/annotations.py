@@ -1,8 +1,9 @@
-"""Finds what subtitles show but nobody says: speakers' labels, and descriptions of sounds.
+"""Finds text of subtitles that is not spoken: labels of speakers, and descriptions of sounds.
 
-Text in square brackets is always such a description: subtitles for the hard of hearing and
-automatic captions have nothing else in them. Round brackets and asterisks may also hold what is
-said, so they count only if they are alone, in capitals, or begin with the name of a sound.
+A label is a name with a colon, such as `MARTA:` or `[SPEAKER_00]:`. Any other text in square
+brackets is a description, such as `[Music]`: subtitles for the hard of hearing and automatic
+captions have nothing else in them. Round brackets and asterisks may also contain speech, so they
+count only if they are alone, in capitals, or begin with the name of a sound.
 """
 
 import re

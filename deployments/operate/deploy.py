@@ -22,7 +22,7 @@ from deployments.cloudformation.templates import Template
 from deployments.operate.account import client
 from deployments.work_pools import PoolSettings, WorkPool, quotas, work_pools
 
-# In a dry run, the value of an output that a stack does not have yet.
+# The value that a dry run assumes for an output that a stack does not have yet.
 _LATER = "known-later"
 # The settings that no stack outputs.
 _REQUIRED = {"AWS_REGION", "PREFECT_API_URL", *templates.ACCOUNTS_OWN}
@@ -57,8 +57,8 @@ class Account:
         except ValidationError as error:
             raise InvalidInputError(describe_errors(error)) from None
 
-    def learn(self, template: Template) -> None:
-        """Adds the outputs of the template's stack."""
+    def read_outputs(self, template: Template) -> None:
+        """Reads the outputs of the template's stack, and adds them to the environment."""
         found = self.stacks.outputs(template.stack)
         self.outputs |= found
         for name, value in found.items():
@@ -66,7 +66,7 @@ class Account:
 
 
 def deploy(account: Account, dry_run: bool) -> None:
-    """Deploy stacks, work pools, deployments and workers. With `dry_run`, print the changes only.
+    """Deploys stacks, work pools, deployments and workers; with `dry_run`, only prints the changes.
 
     Raises InvalidInputError for missing settings, before anything is changed; NotDeployedError and
     TerminalError if a stack or the work pools are not deployed.
@@ -74,7 +74,8 @@ def deploy(account: Account, dry_run: bool) -> None:
     every = templates.read()
     if lacking := missing(every, account.environment):
         raise InvalidInputError(
-            f"Not set: {', '.join(lacking)}.", "docs/aws.md says what each is. Nothing was changed."
+            f"Not set: {', '.join(lacking)}.",
+            "docs/aws.md describes each of them. Nothing was changed.",
         )
     _service_linked_role(account, dry_run)
     # A new trigger can read the events of an old bridge, but not the other way round.
@@ -95,7 +96,7 @@ def deploy(account: Account, dry_run: bool) -> None:
 
 
 def missing(every: Collection[Template], environment: Mapping[str, str]) -> list[str]:
-    """The variables that are required and not set."""
+    """The names of the variables that are required and not set."""
     outputs = {variable for template in every for variable in template.outputs.values()}
     pools = {
         str(field.validation_alias)
@@ -107,7 +108,7 @@ def missing(every: Collection[Template], environment: Mapping[str, str]) -> list
 
 
 def destroy(account: Account, confirmed: bool) -> None:
-    """Delete every stack, the last one first, and print the resources that are kept.
+    """Deletes every stack, the last one first, and prints the resources that are kept.
 
     Unless `confirmed`, only prints what would be deleted, and raises InvalidInputError.
     """
@@ -117,12 +118,12 @@ def destroy(account: Account, confirmed: bool) -> None:
         account.console.print("There is nothing to destroy.")
         return
     kept = [f"{t.stack}'s {name}" for t in there for name in sorted(t.kept)]
-    account.console.print(f"Goes:  {', '.join(t.stack for t in reversed(there))}")
-    account.console.print(f"Stays: {', '.join(kept) or 'nothing'}")
+    account.console.print(f"Deleted: {', '.join(t.stack for t in reversed(there))}")
+    account.console.print(f"Kept:    {', '.join(kept) or 'nothing'}")
     if not confirmed:
-        raise InvalidInputError("Nothing was destroyed.", "Set CONFIRM=yes to do it.")
+        raise InvalidInputError("Nothing was deleted.", "Set CONFIRM=yes to delete the stacks.")
     for template in there:
-        account.learn(template)
+        account.read_outputs(template)
     started = [template for template in there if template in pools]
     _delete(account, started)
     if cluster := account.environment.get(_CLUSTER):
@@ -138,7 +139,7 @@ def destroy(account: Account, confirmed: bool) -> None:
 
 
 def _delete(account: Account, there: list[Template]) -> None:
-    """Delete the stacks, the last one first."""
+    """Deletes the stacks, the last one first."""
     for template in reversed(there):
         account.stacks.delete(template.stack)
         account.console.print(f"{template.stack}: deleted")
@@ -184,7 +185,7 @@ def _bring(
         account.stacks.execute(change_set)
     elif change_set.changes:
         account.stacks.discard(change_set)
-    account.learn(template)
+    account.read_outputs(template)
 
 
 def _is_known(template: Template, arguments: Mapping[str, str]) -> bool:
@@ -270,7 +271,7 @@ def _quota(account: Account, code: str) -> float:
 
 
 def _work_pools(account: Account, dry_run: bool) -> None:
-    """Deploy the work pools and deployments. Raises TerminalError if that fails."""
+    """Deploys the work pools and deployments. Raises TerminalError if that fails."""
     account.console.print("work pools and deployments")
     environment: dict[str, Any] = {**os.environ, **account.environment}
     if dry_run:
@@ -291,10 +292,10 @@ _AT_ONCE = 100
 
 
 def end_flow_runs(ecs: Any, cluster: str, families: Collection[str]) -> int:
-    """Stop every task of these families and wait; returns how many there were."""
+    """Stops all tasks of these families and waits for their end; returns their number."""
     running = list(_running(ecs, cluster, families))
     for task in running:
-        ecs.stop_task(cluster=cluster, task=task, reason="clipflow is taken down.")
+        ecs.stop_task(cluster=cluster, task=task, reason="clipflow is being deleted.")
     for start in range(0, len(running), _AT_ONCE):
         some = running[start : start + _AT_ONCE]
         ecs.get_waiter("tasks_stopped").wait(cluster=cluster, tasks=some)

@@ -34,7 +34,7 @@ class PoolSettings(BaseSettings):
         validation_alias="CLIPFLOW_ECS_CLUSTER", description="The ECS cluster, by name or ARN."
     )
     task_role_arn: Required = Field(
-        validation_alias="CLIPFLOW_TASK_ROLE_ARN", description="What a flow run may do."
+        validation_alias="CLIPFLOW_TASK_ROLE_ARN", description="The task role of the flow runs."
     )
     media_role_arn: str | None = Field(
         default=None,
@@ -53,7 +53,7 @@ class PoolSettings(BaseSettings):
     )
     execution_role_arn: Required = Field(
         validation_alias="CLIPFLOW_EXECUTION_ROLE_ARN",
-        description="What the start of a container may do.",
+        description="The role with which ECS starts the containers.",
     )
     bucket_name: Required = Field(
         validation_alias="BUCKET_NAME", description="The S3 bucket of sources and clips."
@@ -69,34 +69,34 @@ class PoolSettings(BaseSettings):
     vpc_id: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_VPC_ID",
-        description="With `CLIPFLOW_SUBNETS`, or neither: the machines are then in the default"
-        " VPC.",
+        description="The VPC of the machines. Set it together with `CLIPFLOW_SUBNETS`. If neither"
+        " is set, the machines are in the default VPC.",
     )
     subnets: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_SUBNETS",
-        description="Private subnets of the VPC, apart by commas.",
+        description="Private subnets of the VPC, separated by commas.",
     )
     security_groups: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_SECURITY_GROUPS",
-        description="Of the machines, apart by commas.",
+        description="The security groups of the machines, separated by commas.",
     )
     gpu_capacity_provider: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_GPU_CAPACITY_PROVIDER",
-        description="An EC2 capacity provider of instances with a GPU: with it, videos are"
-        " prepared there.",
+        description="An EC2 capacity provider of instances with a GPU. If set, videos are prepared"
+        " on these instances.",
     )
     prepare_image: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_PREPARE_IMAGE",
-        description="The image of the machines that prepare videos; unset, `CLIPFLOW_IMAGE`.",
+        description="The image of the machines that prepare videos. If unset, `CLIPFLOW_IMAGE`.",
     )
     auth_secret_arn: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_PREFECT_AUTH_SECRET_ARN",
-        description="The secret with the auth string of a Prefect server of your own; without it"
+        description="The secret with the auth string of a self-hosted Prefect server. Without it,"
         " the string is readable in every task definition.",
     )
     api_key_secret_arn: str | None = Field(
@@ -113,7 +113,7 @@ class PoolSettings(BaseSettings):
     model_keys: str = Field(
         default="OPENAI_API_KEY",
         validation_alias="CLIPFLOW_MODEL_KEYS",
-        description="Which of that secret's keys there are, apart by commas.",
+        description="The names of the keys in that secret, separated by commas.",
     )
 
     def role_of(self, purpose: str) -> str:

@@ -6,11 +6,33 @@ More runs at once than a quota allows would not fail, but each is refused and tr
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
 from deployments.work_pools.pools import WorkPool
 
 # The codes of Fargate's quotas in Service Quotas, and the settings that give their values instead.
 ON_DEMAND, SPOT = "L-3032A538", "L-36FBB829"
 SETTINGS = {ON_DEMAND: "CLIPFLOW_FARGATE_VCPU", SPOT: "CLIPFLOW_FARGATE_SPOT_VCPU"}
+
+
+class QuotaSettings(BaseSettings):
+    """Quotas of Fargate from which `make deploy` works out limits for pools that have none."""
+
+    on_demand: float | None = Field(
+        default=None,
+        ge=0,
+        validation_alias=SETTINGS[ON_DEMAND],
+        description="The quota of Fargate on demand in vCPU; unset, that of Service Quotas.",
+    )
+    spot: float | None = Field(
+        default=None,
+        ge=0,
+        validation_alias=SETTINGS[SPOT],
+        description="The quota of Fargate Spot in vCPU; unset, that of Service Quotas.",
+    )
+
+
 # CPU units of the services: four workers of half a vCPU, and a bridge of a quarter.
 _SERVICES = 4 * 512 + 256
 # Runs of `marks` at once; each takes seconds.

@@ -40,6 +40,7 @@ from clipflow.media.ranges import LARGEST
 from clipflow.settings import Limits
 from deployments.bridge import prefect_server
 from deployments.bridge.consumer import Timings
+from deployments.work_pools import quotas, work_pools
 from tasks import children, recovery
 from tests.programs import ROOT
 
@@ -294,3 +295,13 @@ def test_the_largest_standing_costs_are_those_of_the_price_list() -> None:
     assert usd["4 workers of 0.5 vCPU and 1 GB"] == pytest.approx(2.3698, abs=1e-4)
     assert usd["a NAT gateway with its address"] == pytest.approx(1.20)
     assert 8 < sum(usd.values()) < 11
+
+
+@pytest.mark.parametrize("count", [2, 40])
+def test_with_the_quotas_of_the_guide_every_clip_is_made(count: int) -> None:
+    runs = quotas.limits(work_pools(gpu=False, environment={}), on_demand=30, spot=40).runs
+    guide = replace(Parameters(), on_demand_vcpu=30, spot_vcpu=40, pool_limit=runs["media"])
+    done = simulate(Clip(10), iter([0.0] * count), guide, seed=1)
+    assert len(done.seconds) == count
+    # Ten machines at once take the segments one after another.
+    assert max(done.seconds) > (count / 2) * min(done.seconds) / 10

@@ -32,6 +32,9 @@ SET = {
     "CLIPFLOW_IMAGE": "clipflow:1",
     "CLIPFLOW_VPC_ID": "vpc-00000001",
     "CLIPFLOW_SUBNETS": "subnet-00000001,subnet-00000002",
+    # The local AWS has no Service Quotas.
+    "CLIPFLOW_FARGATE_VCPU": "30",
+    "CLIPFLOW_FARGATE_SPOT_VCPU": "40",
 }
 # These variables of the test's own environment must not reach the commands.
 OURS = re.compile(r"AWS_|CLIPFLOW_|PREFECT_|(BUCKET_NAME|TABLE_NAME|CONFIRM|DRY_RUN|RUN)$")
@@ -214,6 +217,7 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     assert "Add    Records (AWS::DynamoDB::Table)" in planned
     assert "clipflow-worker-media: new" in planned
     assert "the service-linked role of ECS: new" in planned
+    assert "quotas of 30 and 40 vCPU: marks 2, media 10, orchestrate 10, prepare 1" in planned
     # Neither an address for alarms nor a new secret was requested.
     assert not re.search("AWS::SNS::Topic|AWS::SecretsManager::Secret|WorkerLogGroup", planned)
     assert stacks(aws) == {}

@@ -1,5 +1,6 @@
 """`deploy` and `destroy`: create, update or delete clipflow in an AWS account and Prefect."""
 
+import asyncio
 import os
 import re
 import subprocess
@@ -8,6 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+import httpx
+from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -17,7 +20,7 @@ from deployments.cloudformation import templates
 from deployments.cloudformation.stacks import ChangeSet, Stacks, additions
 from deployments.cloudformation.templates import Template
 from deployments.operate.account import client
-from deployments.work_pools import PoolSettings, WorkPool, work_pools
+from deployments.work_pools import PoolSettings, WorkPool, quotas, work_pools
 
 # The value that a dry run assumes for an output that a stack does not have yet.
 _LATER = "known-later"
@@ -25,6 +28,7 @@ _LATER = "known-later"
 _REQUIRED = {"AWS_REGION", "PREFECT_API_URL", *templates.ACCOUNTS_OWN}
 _SAID = re.compile(r"^[a-z-]+ +\S+: \S+, .* MiB$|Deployment '\S+' successfully created")
 _BRIDGE = "bridge"
+_ECS = "ecs.amazonaws.com"
 _CLUSTER = "CLIPFLOW_ECS_CLUSTER"
 _GPU = "CLIPFLOW_GPU_CAPACITY_PROVIDER"
 
@@ -73,7 +77,9 @@ def deploy(account: Account, dry_run: bool) -> None:
             f"Not set: {', '.join(lacking)}.",
             "docs/aws.md describes each of them. Nothing was changed.",
         )
+    _service_linked_role(account, dry_run)
     # A new trigger can read the events of an old bridge, but not the other way round.
+    _limit_pools(account)
     for template in every:
         if template.name != _BRIDGE:
             _deploy_stack(account, template, dry_run)
@@ -81,9 +87,11 @@ def deploy(account: Account, dry_run: bool) -> None:
     for template in every:
         if template.name == _BRIDGE:
             _deploy_stack(account, template, dry_run)
+    later = {**_later(every), **account.environment}
     for pool in account.pools():
+        template = templates.worker_template(pool, account.environment)
         arguments = templates.worker_arguments(pool, account.environment)
-        _bring(account, templates.worker_template(pool, account.environment), arguments, dry_run)
+        _bring(account, template, arguments, dry_run, templates.worker_arguments(pool, later))
     account.console.print("Nothing was changed." if dry_run else "Deployed.")
 
 
@@ -123,6 +131,7 @@ def destroy(account: Account, confirmed: bool) -> None:
         families = [f"clipflow-{pool.kind}" for pool in account.pools()]
         ended = end_flow_runs(client("ecs", account.environment), cluster, families)
         account.console.print(f"flow runs ended: {ended}")
+    _remove_automations(account)
     _delete(account, [template for template in there if template not in started])
     for name in ("BUCKET_NAME", "TABLE_NAME"):
         if name in account.environment:
@@ -136,16 +145,39 @@ def _delete(account: Account, there: list[Template]) -> None:
         account.console.print(f"{template.stack}: deleted")
 
 
+def _remove_automations(account: Account) -> None:
+    """Delete clipflow's automations, which would act on runs that no worker starts any more.
+
+    A Prefect server that does not answer must not keep the stacks.
+    """
+    if "PREFECT_API_URL" not in account.environment:
+        return
+    from deployments.automations import remove_automations
+
+    try:
+        removed = asyncio.run(remove_automations())
+    except (httpx.HTTPError, RuntimeError) as error:
+        account.console.print(f"The automations were not deleted: {error}")
+    else:
+        account.console.print(f"automations deleted: {removed}")
+
+
 def _deploy_stack(account: Account, template: Template, dry_run: bool) -> None:
     arguments = templates.arguments(template, account.outputs, account.environment)
     _bring(account, template, arguments, dry_run)
 
 
 def _bring(
-    account: Account, template: Template, arguments: Mapping[str, str], dry_run: bool
+    account: Account,
+    template: Template,
+    arguments: Mapping[str, str],
+    dry_run: bool,
+    later: Mapping[str, str] | None = None,
 ) -> None:
+    """Deploy the stack. `later` are the arguments that a dry run assumes for a new stack."""
     if dry_run and not _is_known(template, arguments):
-        _say(account.console, ChangeSet(template.stack, "", True, additions(template)))
+        new = additions(template, later or arguments)
+        _say(account.console, ChangeSet(template.stack, "", True, new))
         return
     change_set = account.stacks.prepare(template, arguments)
     _say(account.console, change_set)
@@ -173,14 +205,77 @@ def _say(console: Console, change_set: ChangeSet) -> None:
         console.print(f"  {change}", markup=False, highlight=False, soft_wrap=True)
 
 
+def _later(every: Collection[Template]) -> dict[str, str]:
+    """A value for each output that a dry run does not know yet."""
+    return {
+        variable: _LATER
+        for template in every
+        for name, variable in template.outputs.items()
+        if name not in template.optional
+    }
+
+
+def _service_linked_role(account: Account, dry_run: bool) -> None:
+    """Create the role with which ECS manages network interfaces, if the account has none.
+
+    The first cluster that the console creates brings it; one that CloudFormation creates does not.
+    Without permission to read or create it, nothing is done: most accounts have it.
+    """
+    iam = client("iam", account.environment)
+    try:
+        if iam.list_roles(PathPrefix=f"/aws-service-role/{_ECS}/")["Roles"]:
+            return
+        account.console.print("the service-linked role of ECS: new")
+        if not dry_run:
+            made = iam.create_service_linked_role(AWSServiceName=_ECS)["Role"]
+            iam.get_waiter("role_exists").wait(RoleName=made["RoleName"])
+    except ClientError as error:
+        account.console.print(f"The service-linked role of ECS was not created: {error}")
+
+
+def _limit_pools(account: Account) -> None:
+    """Set the limits that the quotas of Fargate allow, for pools that have no limit yet."""
+    found = _fargate_quotas(account)
+    if found is None:
+        return
+    on_demand, spot = found
+    allowed = quotas.limits(account.pools(), on_demand, spot)
+    for purpose, runs in allowed.runs.items():
+        account.environment[f"CLIPFLOW_{purpose.upper()}_QUOTA_LIMIT"] = str(runs)
+    shown = ", ".join(f"{purpose} {runs}" for purpose, runs in sorted(allowed.runs.items()))
+    account.console.print(f"runs at once by quotas of {on_demand:g} and {spot:g} vCPU: {shown}")
+    for note in allowed.notes:
+        account.console.print(note)
+
+
+def _fargate_quotas(account: Account) -> tuple[float, float] | None:
+    """The vCPU of Fargate on demand and on Spot, by settings or Service Quotas; None if unknown."""
+    found = []
+    for code, setting in quotas.SETTINGS.items():
+        given = account.environment.get(setting)
+        try:
+            found.append(float(given) if given else _quota(account, code))
+        except ValueError:
+            raise InvalidInputError(f"{setting}: not a number of vCPU: {given}") from None
+        except (ClientError, BotoCoreError) as error:
+            account.console.print(f"The quotas of Fargate are unknown: {error}")
+            return None
+    on_demand, spot = found
+    return on_demand, spot
+
+
+def _quota(account: Account, code: str) -> float:
+    service = client("service-quotas", account.environment)
+    answer = service.get_service_quota(ServiceCode="fargate", QuotaCode=code)
+    return float(answer["Quota"]["Value"])
+
+
 def _work_pools(account: Account, dry_run: bool) -> None:
     """Deploys the work pools and deployments. Raises TerminalError if that fails."""
     account.console.print("work pools and deployments")
     environment: dict[str, Any] = {**os.environ, **account.environment}
     if dry_run:
-        for template in templates.read():
-            for variable in template.outputs.values():
-                environment.setdefault(variable, _LATER)
+        environment = {**_later(templates.read()), **environment}
     command = [sys.executable, "-m", "deployments.work_pools", *(["--check"] if dry_run else [])]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     for line in ended.stdout.splitlines():

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from clipflow.domain.brands import Brand, BrandKey
 from clipflow.domain.caption_styles import DEFAULT_STYLE, StyleName
 from clipflow.domain.errors import Failure, FailureCode, bounded_message
 from clipflow.domain.layouts import Aspect, Layout
@@ -55,6 +56,7 @@ class ShortsConfig(Model):
     aspect: Aspect = Aspect.TALL
     caption_style: Annotated[StyleName, Field(alias="caption_style")] = DEFAULT_STYLE
     hook: Annotated[bool, Field(strict=True)] = False
+    brand: Brand | BrandKey | None = None
     language: LanguageTag | None = None
     speaker_tracks: Annotated[SpeakerTracks | None, Field(alias="speaker_tracks")] = None
     audio_track: Annotated[AudioTrack | None, Field(alias="audio_track")] = None

@@ -91,12 +91,16 @@ def split_evenly(sound: Samples, longest: int, leeway: int) -> list[range]:
 
 
 def _quietest(sound: Samples, first: int, last: int) -> int:
-    """The middle of the 0.6 s from `first` to `last` that are the quietest."""
+    """The quietest place from `first` to `last`: the middle of the quietest 0.6 s.
+
+    The middle counts most (a Hann window), so that in speech without long pauses the place is
+    inside a short one and not beside it.
+    """
     count = (last - first) // _BLOCK
     blocks = sound[first : first + count * _BLOCK].reshape(count, _BLOCK).astype(np.float32)
     energy = np.square(blocks).sum(axis=1)
     width = min(_PAUSE_BLOCKS, count)
-    averaged = np.convolve(energy, np.ones(width), "valid")
+    averaged = np.convolve(energy, np.hanning(width + 2)[1:-1], "valid")
     return first + int(averaged.argmin()) * _BLOCK + width * _BLOCK // 2
 
 

@@ -59,6 +59,9 @@ class WhisperRecognizer:
         class Model(WhisperModel):  # type: ignore[misc]
             def encode(self, features: Any) -> Any:
                 with encoding:
+                    # What decoding has freed rarely holds an array of the encoder's size, so both
+                    # would count towards the peak.
+                    _return_freed_memory()
                     encoded = super().encode(features)
                     _return_freed_memory()
                 return encoded
@@ -74,6 +77,8 @@ class WhisperRecognizer:
             cpu_threads=1,
             num_workers=workers,
         )
+        # The weights are read as 16-bit floats, twice the size of what is kept of them.
+        _return_freed_memory()
 
     def detect_language(self, sound: Samples) -> tuple[str, float] | None:
         """See `Recognizer`."""

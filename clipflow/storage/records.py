@@ -71,7 +71,15 @@ class RecordStore:
 
     def owner(self, keys: RecordKeys) -> str | None:
         """The id of the flow run that last claimed the record; None if none has."""
-        owner = self._item(keys).get("flowRunId")
+        # Machines that decode media may read no other attribute (`infra/roles.yaml`).
+        with storage_errors(f"reading the owner of {keys.label}"):
+            found = self.table.get_item(
+                Key=keys.record,
+                ConsistentRead=True,
+                ProjectionExpression="#flowRunId",
+                ExpressionAttributeNames={"#flowRunId": "flowRunId"},
+            )
+        owner = found.get("Item", {}).get("flowRunId")
         return str(owner) if owner else None
 
     def tracks(self, tenant_id: str, episode_id: str) -> dict[str, TrackRecord | InvalidTrack]:

@@ -112,3 +112,13 @@ def test_a_long_sound_is_parted_where_it_is_quiet() -> None:
     assert 9 * RATE <= first.stop <= 10 * RATE
     assert 17 * RATE <= second.stop <= 18 * RATE
     assert (first.start, second.start, third) == (0, first.stop, range(second.stop, len(sound)))
+
+
+@pytest.mark.parametrize("gap", [0.15, 0.3, 2.0])
+def test_a_sound_is_split_inside_a_short_pause(gap: float) -> None:
+    sound = np.full(25 * RATE, 1000, np.int16)
+    pauses = [range(round(at * RATE), round((at + gap) * RATE)) for at in (11.0, 22.5)]
+    for pause in pauses:
+        sound[pause.start : pause.stop] = 0
+    bounds = [part.stop for part in split_at_quiet(sound, 0, len(sound), 13 * RATE, 4 * RATE)]
+    assert [bound in pause for bound, pause in zip(bounds, pauses, strict=False)] == [True, True]

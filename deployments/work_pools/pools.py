@@ -34,11 +34,26 @@ class PoolSettings(BaseSettings):
         validation_alias="CLIPFLOW_ECS_CLUSTER", description="The ECS cluster, by name or ARN."
     )
     task_role_arn: Required = Field(
-        validation_alias="CLIPFLOW_TASK_ROLE_ARN", description="What a flow run may do."
+        validation_alias="CLIPFLOW_TASK_ROLE_ARN", description="The task role of the flow runs."
+    )
+    media_role_arn: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_MEDIA_ROLE_ARN",
+        description="The role of the runs that cut, render and transcribe; unset, that of all.",
+    )
+    prepare_role_arn: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_PREPARE_ROLE_ARN",
+        description="The role of the runs that prepare videos; unset, that of all.",
+    )
+    marks_role_arn: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_MARKS_ROLE_ARN",
+        description="The role of the runs that record failures of others; unset, that of all.",
     )
     execution_role_arn: Required = Field(
         validation_alias="CLIPFLOW_EXECUTION_ROLE_ARN",
-        description="What the start of a container may do.",
+        description="The role with which ECS starts the containers.",
     )
     bucket_name: Required = Field(
         validation_alias="BUCKET_NAME", description="The S3 bucket of sources and clips."
@@ -54,34 +69,34 @@ class PoolSettings(BaseSettings):
     vpc_id: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_VPC_ID",
-        description="With `CLIPFLOW_SUBNETS`, or neither: the machines are then in the default"
-        " VPC.",
+        description="The VPC of the machines. Set it together with `CLIPFLOW_SUBNETS`. If neither"
+        " is set, the machines are in the default VPC.",
     )
     subnets: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_SUBNETS",
-        description="Private subnets of the VPC, apart by commas.",
+        description="Private subnets of the VPC, separated by commas.",
     )
     security_groups: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_SECURITY_GROUPS",
-        description="Of the machines, apart by commas.",
+        description="The security groups of the machines, separated by commas.",
     )
     gpu_capacity_provider: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_GPU_CAPACITY_PROVIDER",
-        description="An EC2 capacity provider of instances with a GPU: with it, videos are"
-        " prepared there.",
+        description="An EC2 capacity provider of instances with a GPU. If set, videos are prepared"
+        " on these instances.",
     )
     prepare_image: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_PREPARE_IMAGE",
-        description="The image of the machines that prepare videos; unset, `CLIPFLOW_IMAGE`.",
+        description="The image of the machines that prepare videos. If unset, `CLIPFLOW_IMAGE`.",
     )
     auth_secret_arn: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_PREFECT_AUTH_SECRET_ARN",
-        description="The secret with the auth string of a Prefect server of your own; without it"
+        description="The secret with the auth string of a self-hosted Prefect server. Without it,"
         " the string is readable in every task definition.",
     )
     api_key_secret_arn: str | None = Field(
@@ -98,8 +113,17 @@ class PoolSettings(BaseSettings):
     model_keys: str = Field(
         default="OPENAI_API_KEY",
         validation_alias="CLIPFLOW_MODEL_KEYS",
-        description="Which of that secret's keys there are, apart by commas.",
+        description="The names of the keys in that secret, separated by commas.",
     )
+
+    def role_of(self, purpose: str) -> str:
+        """The role of the runs of a work pool, by the pool's purpose."""
+        roles = {
+            "media": self.media_role_arn,
+            "prepare": self.prepare_role_arn,
+            "marks": self.marks_role_arn,
+        }
+        return roles.get(purpose) or self.task_role_arn
 
     @property
     def network(self) -> dict[str, object]:
@@ -166,6 +190,7 @@ class WorkPool(BaseModel):
         storage_gib: the GiB of ephemeral storage, 21 to 200; None for the default.
         stop_timeout: seconds between SIGTERM and SIGKILL.
         limit: the maximum number of concurrent flow runs; None keeps the limit set in Prefect.
+        quota_limit: the limit of a pool that has none in Prefect: what the account's quotas allow.
         environment: variables of its flow runs, in addition to those of all pools.
     """
 
@@ -181,6 +206,7 @@ class WorkPool(BaseModel):
     gpus: int = 0
     stop_timeout: int = Field(ge=1, le=120)
     limit: int | None = Field(default=None, ge=1)
+    quota_limit: int | None = Field(default=None, ge=1)
     environment: dict[str, str] = {}
 
     @property
@@ -232,7 +258,7 @@ def _read(file: Path, environment: Mapping[str, str]) -> WorkPool:
     prefix = f"CLIPFLOW_{pool.purpose.upper()}"
     sizes: dict[str, Any] = {
         field: environment[f"{prefix}_{field.upper()}"]
-        for field in ("cpu", "memory", "storage_gib", "limit")
+        for field in ("cpu", "memory", "storage_gib", "limit", "quota_limit")
         if environment.get(f"{prefix}_{field.upper()}")
     }
     return WorkPool.model_validate({**pool.model_dump(), **sizes})
@@ -285,7 +311,7 @@ def _variables(pool: WorkPool, settings: PoolSettings, flows: dict[str, str]) ->
         "capacity_provider_strategy": _provider(pool, settings),
         "cpu": pool.cpu,
         "memory": pool.memory,
-        "task_role_arn": settings.task_role_arn,
+        "task_role_arn": settings.role_of(pool.purpose),
         "execution_role_arn": settings.execution_role_arn,
         "vpc_id": settings.vpc_id,
         "network_configuration": settings.network,

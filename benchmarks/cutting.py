@@ -1,4 +1,4 @@
-"""The cost of a cut of 45 s at minute 15, compared with alternatives, and of late and early cuts."""
+"""The cost of a cut of 45 s at minute 15, compared with alternatives; and of late and early ones."""
 
 from collections.abc import Callable
 from pathlib import Path

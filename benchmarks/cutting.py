@@ -1,4 +1,4 @@
-"""The cost of a cut of 45 s at minute 15, compared with alternatives; and of late and early ones."""
+"""Benchmark of cutting 45 s at minute 15, compared with alternatives; and of late and early cuts."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -7,6 +7,7 @@ has a trigger in prefect.yaml, then updates the record of the run.
 from datetime import timedelta
 from typing import Any
 
+from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
 from prefect.events.actions import ChangeFlowRunState
@@ -14,6 +15,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.states import Crashed
 
 from clipflow.domain.shorts import FailedState
+from deployments.work_pools.refusals import AWAITING_CAPACITY
 from tasks.child_requests import EXTRACT, PREPARE, RENDER, TRANSCRIBE
 from tasks.children import LAUNCH_TIMEOUT
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS
@@ -35,6 +37,8 @@ FLOWS = [
 _FIELDS = {"name", "description", "enabled", "trigger", "actions"}
 # Automations of earlier releases, which are deleted.
 RETIRED = ["clipflow: cancelled"]
+# The automations that `prefect deploy` creates for the triggers in prefect.yaml.
+TRIGGERS = [BEGIN_CLIP_GENERATION, "mark-failed"]
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 # A run may be lost before its first heartbeat arrives, so its start counts too.
 _BEGUN = {"prefect.flow-run.Running", "prefect.flow-run.Retrying"}
@@ -51,7 +55,7 @@ _ENDED = {"Completed", "Failed", "TimedOut", "Cancelled", "Crashed"} | {
     *FailedState,
     *Reconciled,
 }
-_WAITING = {"AwaitingRetry", "Scheduled", "Paused", "Suspended"}
+_WAITING = {"AwaitingRetry", AWAITING_CAPACITY, "Scheduled", "Paused", "Suspended"}
 
 
 def automations(*, remote: bool) -> list[AutomationCore]:
@@ -98,6 +102,16 @@ async def put_automations(client: PrefectClient, *, remote: bool) -> None:
             await client.create_automation(defined)
         elif _content(found[0]) != _content(defined):
             await client.update_automation(found[0].id, defined)
+
+
+async def remove_automations() -> int:
+    """Deletes these automations and the deployments' triggers; returns how many there were."""
+    names = [one.name for one in automations(remote=True)] + [*RETIRED, *TRIGGERS]
+    async with get_client() as client:
+        found = [one for name in names for one in await client.read_automations_by_name(name)]
+        for automation in found:
+            await client.delete_automation(automation.id)
+    return len(found)
 
 
 def _content(automation: AutomationCore) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from deployments.bridge.__main__ import BridgeSettings
 from deployments.cloudformation import templates
 from deployments.local_stack.stack_settings import StackSettings
 from deployments.work_pools import PoolSettings, WorkPool, work_pools
+from deployments.work_pools.quotas import QuotaSettings
+from deployments.work_pools.refusals import WorkerSettings
 
 PAGE = Path(__file__).parent / "settings.md"
 Row = tuple[str, str, str]
@@ -33,6 +35,8 @@ _CLASSES: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("The local stack", StackSettings),
     ("The bridge", BridgeSettings),
     ("The work pools on AWS", PoolSettings),
+    ("The workers on AWS", WorkerSettings),
+    ("Quotas of the account", QuotaSettings),
 )
 _HEAD = """\
 # Settings

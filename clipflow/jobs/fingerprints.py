@@ -10,12 +10,13 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from clipflow import PIPELINE_VERSION
+from clipflow.domain.brands import Brand
 from clipflow.domain.caption_styles import CaptionStyle
 from clipflow.domain.clips import Segment
 from clipflow.domain.edits import View
@@ -45,6 +46,8 @@ _WITHOUT_EFFECT_ON_SHORTS = {
     "caption_style",
     # Its text counts instead.
     "hook",
+    # The content of its files counts instead of their keys.
+    "brand",
 }
 # Fields of the config without effect on the choice of moments.
 _WITHOUT_EFFECT_ON_MOMENTS = {
@@ -55,6 +58,7 @@ _WITHOUT_EFFECT_ON_MOMENTS = {
     "aspect",
     "caption_style",
     "hook",
+    "brand",
     "speaker_tracks",
     "audio_track",
 }
@@ -189,16 +193,22 @@ def of_frame_plan(
 class Looks:
     """What a short looks like beside its layout: each with the content, or the ETag of its object.
 
-    Without a style there are no captions. `hook` is the text over the first seconds.
+    Without a style there are no captions. `hook` is the text over the first seconds; `files` are
+    the objects of the brand's files, by their fields.
     """
 
     style: CaptionStyle | None = None
     font: ObjectHead | None = None
     hook: str | None = None
+    brand: Brand | None = None
+    files: Mapping[str, ObjectHead] = field(default_factory=dict)
 
     def made_from(self) -> list[object]:
         style = self.style and self.style.model_dump(mode="json")
-        return [style, self.font and self.font.etag, self.hook]
+        etags = {name: head.etag for name, head in self.files.items()}
+        # The content of files counts, whatever they are called.
+        brand = self.brand and self.brand.with_files(etags).model_dump(mode="json")
+        return [style, self.font and self.font.etag, self.hook, brand]
 
 
 def of_short(
@@ -230,6 +240,11 @@ def of_short(
             *([view.model_dump() for view in views]),
         ]
     )
+
+
+def of_post(text: str) -> str:
+    """The fingerprint of a short's text to post."""
+    return fingerprint(["post", text])
 
 
 def of_playlist(texts: Sequence[str], etags: Mapping[str, str]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from clipflow.captions.own_font import install_font
 from clipflow.captions.typefaces import FOLDER, Typeface, display_typeface
+from clipflow.domain.brands import MAX_BRAND_BYTES, Brand
 from clipflow.domain.caption_styles import (
     MAX_FONT_BYTES,
     MAX_STYLE_BYTES,
@@ -15,12 +16,16 @@ from clipflow.domain.caption_styles import (
     parse_style,
 )
 from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.model import parse_json
 from clipflow.domain.shorts import ShortsConfig
+from clipflow.jobs.brand import check_brand
 from clipflow.jobs.fingerprints import Looks
 from clipflow.machine import work_folder
 from clipflow.storage.objects import ObjectHead, ObjectStore
 
 _OWN_FONT = "own.font"
+# The largest file of an intro, an outro or music, and what checking them needs on the disk.
+_MAX_FILE_BYTES, _CHECKED_BYTES = 2 << 30, 64 << 20
 
 
 def chosen_looks(config: ShortsConfig, hook: str, objects: ObjectStore) -> Looks:
@@ -30,12 +35,28 @@ def chosen_looks(config: ShortsConfig, hook: str, objects: ObjectStore) -> Looks
     Raises InvalidInputError, which names the field of the config, if one is not valid or is not
     there.
     """
-    style, text = chosen_style(config.caption_style, objects), hook if config.hook else None
-    if style is None or style.is_packaged_font:
-        return Looks(style, hook=text)
-    key = beside(config.caption_style, style.font)
-    field = f"caption_style: {config.caption_style}: font"
-    return Looks(style, _head(key, field, MAX_FONT_BYTES, objects), text)
+    style = chosen_style(config.caption_style, objects)
+    font = None
+    if style and not style.is_packaged_font:
+        key = beside(config.caption_style, style.font)
+        field = f"caption_style: {config.caption_style}: font"
+        font = _head(key, field, MAX_FONT_BYTES, objects)
+    brand = _brand(config.brand, objects)
+    files = {
+        name: _head(key, f"brand: {name}", _MAX_FILE_BYTES, objects)
+        for name, key in (brand.files.items() if brand else ())
+    }
+    return Looks(style, font, hook if config.hook else None, brand, files)
+
+
+def _brand(chosen: Brand | str | None, objects: ObjectStore) -> Brand | None:
+    """The brand of a config, with the keys of its files. Raises InvalidInputError."""
+    if not isinstance(chosen, str):
+        return chosen and chosen.keys(None)
+    head = _head(chosen, "brand", MAX_BRAND_BYTES, objects)
+    text = objects.data(head.key, MAX_BRAND_BYTES)
+    name = f"brand: {chosen}"
+    return Brand.read(parse_json(text, name, "Correct it."), name).keys(chosen)
 
 
 def chosen_style(name: str, objects: ObjectStore) -> CaptionStyle | None:
@@ -52,9 +73,11 @@ def chosen_style(name: str, objects: ObjectStore) -> CaptionStyle | None:
 def check_looks(config: ShortsConfig, objects: ObjectStore, scratch: Path) -> None:
     """Reads everything that a config's looks need. Raises InvalidInputError."""
     looks = chosen_looks(config, "", objects)
-    if looks.font:
-        with work_folder(scratch, looks.font.size) as folder:
+    if looks.font or looks.files:
+        with work_folder(scratch, _CHECKED_BYTES) as folder:
             fetch_fonts(looks, objects, folder)
+            if looks.brand:
+                check_brand(looks.brand, looks.files, config.aspect.size, objects, folder)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ concatenated.
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -18,6 +18,7 @@ import ffmpeg as command
 
 from clipflow.captions.ass import burned_in
 from clipflow.domain.layouts import Content
+from clipflow.jobs.brand import BrandParts, joined, with_logo, with_music
 from clipflow.media.encode import (
     CRF,
     PRESET,
@@ -29,7 +30,6 @@ from clipflow.media.encode import (
     rotate,
     upright,
 )
-from clipflow.media.loudness import normalize
 from clipflow.media.output_format import MATRICES, is_hdr, matrix_of, tone_map
 from clipflow.media.probe import Probe
 from clipflow.media.window import Window
@@ -79,6 +79,7 @@ class Ingredients:
     fonts: Path | None = None
     repeats: tuple[Fraction, ...] = ()
     clock: Path | None = None
+    brand: BrandParts = field(default_factory=BrandParts)
 
 
 def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
@@ -89,9 +90,18 @@ def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
     sound = audio_filters(
         content["a:0"] if window.has_audio else None, window, SAMPLE_RATE, "stereo"
     )
-    output = command.output(
+    duration, brand = window.span.duration, made_of.brand
+    shown, heard = joined(
         _finished(_laid_out(_upright(content["v:0"], made_of), made_of), made_of),
-        normalize(sound, made_of.loudness, SAMPLE_RATE),
+        with_music(sound, made_of.loudness, brand.music, duration),
+        brand,
+        duration,
+        sorted((*window.frames, *made_of.repeats)),
+        made_of.size,
+    )
+    output = command.output(
+        shown,
+        heard,
         str(path),
         format="mp4",
         fps_mode="passthrough",
@@ -110,8 +120,9 @@ def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
 
 
 def _finished(stream: Any, made_of: Ingredients) -> Any:
+    captioned = burned_in(_repeated(stream, made_of), made_of.captions, made_of.fonts)
     return (
-        burned_in(_repeated(stream, made_of), made_of.captions, made_of.fonts)
+        with_logo(captioned, made_of.brand.logo)
         .filter("format", "yuv420p")
         .filter("setsar", 1)
         .filter("setparams", range="tv", color_primaries=1, color_trc=1, colorspace=1)

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from clipflow.captions.drawing import captions, half_height
 from clipflow.captions.hook import placed_hook
+from clipflow.domain.brands import LONGEST_PART
 from clipflow.domain.caption_styles import CaptionStyle, Position
 from clipflow.domain.corrections import corrected
 from clipflow.domain.edits import Edits, View
@@ -18,8 +19,10 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Content
 from clipflow.domain.safe_zones import CAPTIONS_HALF, Box, clear_line
 from clipflow.domain.shorts import Framing, Moment, Short, ShortsConfig
+from clipflow.domain.timecode import format_clock
 from clipflow.domain.transcript import Transcript
 from clipflow.jobs import fingerprints, picture
+from clipflow.jobs.brand import BrandParts, fetch_brand
 from clipflow.jobs.edits import config_of, read_edits
 from clipflow.jobs.fingerprints import Looks
 from clipflow.jobs.looks import chosen_looks, fetch_fonts
@@ -124,7 +127,7 @@ def render(
             made_of = _gather(job, sources, recognized, spoken, models, scratch)
         with encoder_slot(machine), portion(_GATHERED, 1):
             _make(made_of, path, job, machine)
-        duration = made_of.window.span.duration
+        duration = made_of.window.span.duration + made_of.brand.duration
         width, height = made_of.size
         metadata = video_metadata(duration, f"{width}x{height}", 1, video.etag, made_from)
         framing = made_of.plan.framing
@@ -145,7 +148,10 @@ def stored_short(job: Render, head: ObjectHead) -> Short:
     """A finished short, from its object. Its framing lacks the layouts if they are too many for
     the object's metadata."""
     framing = _stored_framing(head)
-    return Short.made(job.number, head.key, job.moment, head.size, framing, head.etag)
+    made = Short.made(job.number, head.key, job.moment, head.size, framing, head.etag)
+    # With its intro and outro.
+    whole = head.metadata.get("duration-seconds")
+    return made.model_copy(update={"duration": format_clock(Fraction(whole))}) if whole else made
 
 
 def _framing_metadata(framing: Framing) -> dict[str, str]:
@@ -166,6 +172,8 @@ def _stored_framing(head: ObjectHead) -> Framing | None:
 def _needed(job: Render) -> int:
     # For the window, the background's window and the short, each at most as large as 1080p.
     duration = job.moment.end - job.moment.start
+    if job.config.brand:
+        duration += 2 * LONGEST_PART
     return 3 * encoded_bytes(_pixels(job.config), duration)
 
 
@@ -209,7 +217,13 @@ def _gather(
     if again:
         write_times(again, window.frames[0], clock)
     times = sorted((*window.frames, *again))
-    hook = placed_hook(sources.looks.hook, size, plan.lips, _caption_boxes(style, centre, size))
+    taken = _caption_boxes(style, centre, size)
+    brand = BrandParts()
+    if sources.looks.brand:
+        chosen, files = sources.looks.brand, sources.looks.files
+        brand = fetch_brand(chosen, files, size, taken, span.duration, len(times), objects, scratch)
+    logo = [brand.logo.box] if brand.logo else []
+    hook = placed_hook(sources.looks.hook, size, plan.lips, [*taken, *logo])
     text = captions(spoken.words, times, style, centre, size, fonts.typeface, hook)
     written.write_text(text, encoding="utf-8")
     return Ingredients(
@@ -223,6 +237,7 @@ def _gather(
         loudness=measure_loudness(window.path, window.origin, window.origin + span.duration),
         repeats=again,
         clock=clock if again else None,
+        brand=brand,
     )
 
 
@@ -326,13 +341,15 @@ def _fetched(
 def _make(made_of: Ingredients, path: Path, job: Render, machine: Machine) -> None:
     action = f"rendering short {job.label} of {job.keys.label}"
     window, pixels = made_of.window, _pixels(job.config)
-    shown = replace(window, frames=tuple(sorted((*window.frames, *made_of.repeats))))
+    brand, duration = made_of.brand, window.span.duration + made_of.brand.duration
+    count = len(window.frames) + len(made_of.repeats) + brand.frames
     ffmpeg.run(
         picture.render_command(made_of, path, machine.threads),
         action,
         machine,
-        encode_timeout(pixels, window.span.duration),
-        max_bytes=max_output_bytes(pixels, len(shown.frames), window.span.duration),
-        duration=window.span.duration,
+        encode_timeout(pixels, duration),
+        max_bytes=max_output_bytes(pixels, count, duration),
+        duration=duration,
     )
-    verify_frame_count(shown, path, action)
+    # Only the number of these frames counts.
+    verify_frame_count(replace(window, frames=(Fraction(0),) * count), path, action)

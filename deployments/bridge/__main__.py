@@ -5,6 +5,7 @@ import logging
 import signal
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 
 import boto3
 from botocore.config import Config
@@ -19,6 +20,7 @@ from clipflow.storage.records import record_store
 from clipflow.telemetry.logging import SWEEP_ENDED, emit_metric
 from clipflow.telemetry.tracing import configure
 from deployments.bridge.consumer import Consumer, Queue, Timings
+from deployments.bridge.monitoring import check_forever
 from deployments.bridge.prefect_server import Server
 from deployments.bridge.sweep import Sweep
 
@@ -33,6 +35,12 @@ class BridgeSettings(AwsSettings):
         default="clipflow-events",
         validation_alias="CLIPFLOW_QUEUE_NAME",
         description="The SQS queue from which events are received.",
+    )
+    alive_file: Path | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_BRIDGE_ALIVE_FILE",
+        description="A file that the bridge touches on each turn, by which a health check notices a"
+        " bridge that hangs.",
     )
 
 
@@ -51,9 +59,13 @@ async def run_bridge(settings: BridgeSettings, stop: asyncio.Event, timings: Tim
             server = client.api_url.copy_with(userinfo=b"")
             logger.info("queue=%s server=%s", settings.queue_name, server)
             queue = Queue(sqs, settings.queue_name)
-            consumer = Consumer(queue, Server(client, timings.request_timeout), stop, timings)
+            server_of_events = Server(client, timings.request_timeout)
+            consumer = Consumer(queue, server_of_events, stop, timings, settings.alive_file)
             consuming = asyncio.create_task(consumer.run())
             sweeping = asyncio.create_task(sweep_forever(client, queue, timings))
+            checking = asyncio.create_task(
+                check_forever(client, timings.request_timeout, timings.check_interval)
+            )
             stopping = asyncio.create_task(stop.wait())
             try:
                 await asyncio.wait({consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -63,6 +75,7 @@ async def run_bridge(settings: BridgeSettings, stop: asyncio.Event, timings: Tim
                     await consuming
             finally:
                 sweeping.cancel()
+                checking.cancel()
                 stopping.cancel()
                 await consumer.release()
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -43,6 +44,7 @@ class Timings:
     first_delay: float = 0.5
     longest_delay: float = 10
     sweep_interval: float = 10  # a lost heartbeat is noticed after 95 s; docs promise two minutes
+    check_interval: float = 60  # of the checks whose results are metrics
     shutdown_grace: float = 2  # for the current turn to end when the bridge is stopped
 
 
@@ -140,18 +142,28 @@ class Queue:
 class Consumer:
     """Moves messages from the queue to the Prefect server until `stop` is set."""
 
-    def __init__(self, queue: Queue, server: Server, stop: asyncio.Event, timings: Timings) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        server: Server,
+        stop: asyncio.Event,
+        timings: Timings,
+        alive_file: Path | None = None,
+    ) -> None:
         self._queue = queue
         self._server = server
         self._stop = stop
         self._timings = timings
+        self._alive_file = alive_file
         self._in_flight: dict[str, Message] = {}
 
     async def run(self) -> None:
-        """Runs turns until `stop` is set. In an outage the delay between them grows, and a warning
-        is logged whenever the reason changes."""
+        """Runs turns until `stop` is set, and touches `alive_file` before each. In an outage the
+        delay between them grows, and a warning is logged whenever the reason changes."""
         outage, delay = "", self._timings.first_delay
         while not self._stop.is_set():
+            if self._alive_file:
+                self._alive_file.touch()
             try:
                 await self._turn()
             except OutageError as error:

@@ -62,9 +62,9 @@ class ChangeSet:
     changes: tuple[Change, ...]
 
 
-def additions(template: Template) -> tuple[Change, ...]:
+def additions(template: Template, arguments: Mapping[str, str]) -> tuple[Change, ...]:
     """The changes that creating the template's stack makes, as far as the template alone shows."""
-    return tuple(Change("Add", name, kind) for name, kind in template.resources.items())
+    return tuple(Change("Add", name, kind) for name, kind in template.created(arguments).items())
 
 
 class Stacks:

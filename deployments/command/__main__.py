@@ -77,6 +77,12 @@ def shorts(
             help=f"Speech: a style.json, or {', '.join(STYLE_NAMES)}.",
         ),
     ] = DEFAULT_STYLE,
+    brand: Annotated[
+        Path | None,
+        typer.Option(
+            callback=existing_file, metavar="FILE", help="A brand.json: logo, intro, outro, music."
+        ),
+    ] = None,
     hook: Annotated[
         bool, typer.Option("--hook", help="The title over the first three seconds.")
     ] = False,
@@ -145,15 +151,18 @@ def shorts(
             from clipflow.jobs.edits import parse_edits
 
             parse_edits(edits.read_bytes(), str(edits))
-        if style:
-            from deployments.command.looks import read_style
+        if style or brand:
+            from deployments.command.looks import read_brand, read_style
 
-            read_style(style)
+            if style:
+                read_style(style)
+            if brand:
+                read_brand(brand)
         check_folder(out, short_files(video, count))
         with connect(output, may_start=True):
             from deployments.command.shorts import Attachments, make_shorts, write_debug_videos
 
-            attached = Attachments(background, subtitles, tracks, edits, style)
+            attached = Attachments(background, subtitles, tracks, edits, style, brand)
             results = make_shorts(video, config, attached, out, force, output)
             if debug_framing:
                 write_debug_videos(video, config, results, output)
@@ -259,6 +268,10 @@ def edit(
     title: OfShort = None,
     hook: OfShort = None,
     description: OfShort = None,
+    hashtags: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N=TAGS", help="Of short N, with spaces between them: 1='a b'."),
+    ] = None,
     trim: Annotated[
         list[str] | None,
         typer.Option(metavar="N=S,E", help="Move short N's start and end: 1=0,-2.4 (seconds)."),
@@ -300,7 +313,12 @@ def edit(
         from deployments.command.changes import Changes
 
         changes = Changes.parse(
-            texts={"title": title, "hook": hook, "description": description},
+            texts={
+                "title": title,
+                "hook": hook,
+                "description": description,
+                "hashtags": hashtags,
+            },
             names={"layout": layout, "caption_style": captions},
             decisions={"approved": approve, "refused": refuse},
             trim=trim,

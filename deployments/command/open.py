@@ -74,7 +74,7 @@ def open_address(address: str, output: Output) -> None:
         opened = webbrowser.open(address)
     output.document["opened"] = opened
     if not opened:
-        output.line("No browser could be opened. Open the address in a browser yourself.")
+        output.line("No browser could be opened: open the address yourself.")
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from deployments.command.files import (
     whole_file,
 )
 from deployments.command.follow import follow, start_shorts
-from deployments.command.looks import read_style
+from deployments.command.looks import read_brand, read_style
 from deployments.command.output import ExitCode, Output
 from deployments.command.prefect_api import JobRun
 
@@ -46,6 +46,7 @@ class Attachments:
     speaker_tracks: Mapping[str, int | Path] = field(default_factory=dict)
     edits: Path | None = None
     style: Path | None = None
+    brand: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class LocalVideo:
         if subtitles:
             read_subtitles(subtitles.read_bytes(), subtitles.name, None)
         style = read_style(attached.style) if attached.style else None
+        brand = read_brand(attached.brand) if attached.brand else None
         upload_once(self.objects, self.path, self.keys.original)
         self._upload_subtitles(subtitles)
         if changes is not None:
@@ -91,6 +93,8 @@ class LocalVideo:
             }
         if style:
             document["caption_style"] = style.upload(self.keys.folder, self.objects)
+        if brand:
+            document["brand"] = brand.upload(self.keys.folder, self.objects)
         self.objects.put_text(json.dumps(document), self.keys.config, {}, "application/json")
 
     def _upload_track(self, track: Path) -> str:
@@ -202,7 +206,10 @@ def _print_results(results: Results, output: Output) -> None:
 
 
 def _to_document(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("id", "index", "s3Key", "start", "end", "title", "why", "duration", "fileSize")
+    names = (
+        *("id", "index", "s3Key", "start", "end", "title", "hook", "description", "hashtags"),
+        *("why", "duration", "fileSize", "thumbnail"),
+    )
     return {
         "file": str(file),
         "score": float(record["score"]),

@@ -58,8 +58,8 @@ def create(pool: WorkPool, settings: PoolSettings) -> None:
         preserved = preserved_settings(
             client.read_work_pools(work_pool_filter=pool_filter(pool.name))
         )
-        if pool.limit:
-            preserved["concurrency_limit"] = pool.limit
+        if pool.limit or preserved.get("concurrency_limit") is None:
+            preserved["concurrency_limit"] = pool.limit or pool.quota_limit
         created = WorkPoolCreate(
             name=pool.name,
             type=ECSWorker.type,

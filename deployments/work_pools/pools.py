@@ -36,6 +36,21 @@ class PoolSettings(BaseSettings):
     task_role_arn: Required = Field(
         validation_alias="CLIPFLOW_TASK_ROLE_ARN", description="The task role of the flow runs."
     )
+    media_role_arn: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_MEDIA_ROLE_ARN",
+        description="The role of the runs that cut, render and transcribe; unset, that of all.",
+    )
+    prepare_role_arn: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_PREPARE_ROLE_ARN",
+        description="The role of the runs that prepare videos; unset, that of all.",
+    )
+    marks_role_arn: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_MARKS_ROLE_ARN",
+        description="The role of the runs that record failures of others; unset, that of all.",
+    )
     execution_role_arn: Required = Field(
         validation_alias="CLIPFLOW_EXECUTION_ROLE_ARN",
         description="The role with which ECS starts the containers.",
@@ -100,6 +115,15 @@ class PoolSettings(BaseSettings):
         validation_alias="CLIPFLOW_MODEL_KEYS",
         description="The names of the keys in that secret, separated by commas.",
     )
+
+    def role_of(self, purpose: str) -> str:
+        """The role of the runs of a work pool, by the pool's purpose."""
+        roles = {
+            "media": self.media_role_arn,
+            "prepare": self.prepare_role_arn,
+            "marks": self.marks_role_arn,
+        }
+        return roles.get(purpose) or self.task_role_arn
 
     @property
     def network(self) -> dict[str, object]:
@@ -166,6 +190,7 @@ class WorkPool(BaseModel):
         storage_gib: the GiB of ephemeral storage, 21 to 200; None for the default.
         stop_timeout: seconds between SIGTERM and SIGKILL.
         limit: the maximum number of concurrent flow runs; None keeps the limit set in Prefect.
+        quota_limit: the limit of a pool that has none in Prefect: what the account's quotas allow.
         environment: variables of its flow runs, in addition to those of all pools.
     """
 
@@ -181,6 +206,7 @@ class WorkPool(BaseModel):
     gpus: int = 0
     stop_timeout: int = Field(ge=1, le=120)
     limit: int | None = Field(default=None, ge=1)
+    quota_limit: int | None = Field(default=None, ge=1)
     environment: dict[str, str] = {}
 
     @property
@@ -232,7 +258,7 @@ def _read(file: Path, environment: Mapping[str, str]) -> WorkPool:
     prefix = f"CLIPFLOW_{pool.purpose.upper()}"
     sizes: dict[str, Any] = {
         field: environment[f"{prefix}_{field.upper()}"]
-        for field in ("cpu", "memory", "storage_gib", "limit")
+        for field in ("cpu", "memory", "storage_gib", "limit", "quota_limit")
         if environment.get(f"{prefix}_{field.upper()}")
     }
     return WorkPool.model_validate({**pool.model_dump(), **sizes})
@@ -285,7 +311,7 @@ def _variables(pool: WorkPool, settings: PoolSettings, flows: dict[str, str]) ->
         "capacity_provider_strategy": _provider(pool, settings),
         "cpu": pool.cpu,
         "memory": pool.memory,
-        "task_role_arn": settings.task_role_arn,
+        "task_role_arn": settings.role_of(pool.purpose),
         "execution_role_arn": settings.execution_role_arn,
         "vpc_id": settings.vpc_id,
         "network_configuration": settings.network,

@@ -18,11 +18,14 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
+import numpy as np
 from playwright.async_api import async_playwright
 
 from clipflow.captions.drawing import captions
 from clipflow.captions.hook import placed_hook
 from clipflow.captions.typefaces import display_typeface
+from clipflow.domain.brands import Logo
 from clipflow.domain.caption_styles import (
     DEFAULT_STYLE,
     FONTS_FOLDER,
@@ -38,10 +41,12 @@ from clipflow.domain.timecode import parse_timecode
 from clipflow.domain.transcript import Transcript, Word, split_words, spread_words
 from clipflow.highlights.moments import pick
 from clipflow.highlights.pieces import Brief
+from clipflow.jobs.brand import BrandParts, PlacedLogo, place_logo
 from clipflow.jobs.picture import Background, Ingredients, render_command
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.fetching import fetch_window
+from clipflow.media.logo import read_logo
 from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
@@ -75,6 +80,7 @@ class Look:
     span: Span = _SPAN
     at: float = _AT
     hook: str | None = None
+    logo: Logo | None = None
 
 
 LOOKS = {
@@ -84,6 +90,7 @@ LOOKS = {
     "layout-crop.jpg": Look(Layout.CROP),
     "layout-split.jpg": Look(Layout.SPLIT),
     "layout-auto-host.jpg": Look(Layout.AUTO, span=_CHANGE),
+    "brand.jpg": Look(Layout.CROP, "clean", logo=Logo(file="logo.png", width=0.15)),
     "hook.jpg": Look(Layout.CROP, hook="How a spacesuit is tested before anybody wears it"),
     "layout-auto-guest.jpg": Look(Layout.AUTO, span=_CHANGE, at=5.0),
 }
@@ -120,7 +127,8 @@ def render(look: Look, scratch: Path) -> Path:
     style, centre, size = packaged_style(look.style), plan.captions_centre, Aspect.TALL.size
     taken = [Box(0, centre - 110, size[0], centre + 110)]
     hook = placed_hook(look.hook, size, plan.lips, taken)
-    written.write_text(captions(said.words, window.frames, style, centre, size, hook=hook))
+    font = display_typeface(style.font) if style else None
+    written.write_text(captions(said.words, window.frames, style, centre, size, font, hook))
     made_of = Ingredients(
         window=window,
         probe=known,
@@ -129,11 +137,26 @@ def render(look: Look, scratch: Path) -> Path:
         background=_below(look.background, span.duration, scratch) if look.background else None,
         captions=written,
         loudness=measure_loudness(window.path, window.origin, end),
+        brand=BrandParts(_placed(look.logo, taken, scratch)) if look.logo else BrandParts(),
     )
     short = scratch / "short.mp4"
     machine = Machine(scratch, limits().ffmpeg, threads=2)
     ffmpeg.run(render_command(made_of, short, threads=2), "rendering", machine, _DEADLINE)
     return short
+
+
+def _placed(logo: Logo, taken: list[Box], scratch: Path) -> PlacedLogo:
+    """A disc with a triangle, as the logo of a brand."""
+    image = np.zeros((400, 400, 4), np.uint8)
+    cv2.circle(image, (200, 200), 190, (255, 255, 255, 255), -1, cv2.LINE_AA)
+    cv2.circle(image, (200, 200), 172, (222, 60, 91, 255), -1, cv2.LINE_AA)
+    corners = np.array([[155, 110], [155, 290], [305, 200]])
+    cv2.fillPoly(image, [corners], (255, 255, 255, 255), cv2.LINE_AA)
+    _, encoded = cv2.imencode(".png", image)
+    path, size = scratch / "logo.nut", Aspect.TALL.size
+    width = round(logo.width * size[0])
+    own = read_logo(encoded.tobytes(), "logo", width, size[1], logo.opacity, path)
+    return PlacedLogo(path, place_logo(logo, size, own, taken))
 
 
 def _below(source: LocalSource, duration: Fraction, scratch: Path) -> Background:

@@ -52,6 +52,18 @@ def defaults(pool: WorkPool) -> dict[str, Any]:
     return {name: schema.get("default") for name, schema in properties.items()}
 
 
+def test_each_pool_has_the_role_of_its_work(
+    account: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = ("orchestrate", "media", "prepare", "marks")
+    common = ACCOUNT["CLIPFLOW_TASK_ROLE_ARN"]
+    assert [defaults(pool(kind, account))["task_role_arn"] for kind in kinds] == [common] * 4
+    for kind in kinds[1:]:
+        monkeypatch.setenv(f"CLIPFLOW_{kind.upper()}_ROLE_ARN", f"arn:aws:iam::1:role/{kind}")
+    roles = [defaults(pool(kind, account))["task_role_arn"] for kind in kinds]
+    assert roles == [common, *(f"arn:aws:iam::1:role/{kind}" for kind in kinds[1:])]
+
+
 def test_segments_are_cut_on_spot_and_rescheduled_when_interrupted(
     account: dict[str, str],
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from clipflow.domain.keys import ShortsKeys
-from clipflow.domain.shorts import Framing, Moment, ShortsConfig
+from clipflow.domain.shorts import Framing, Moment, Short, ShortsConfig
 from clipflow.domain.transcript import Word, words_json
 from clipflow.jobs.render import Render, render
 from clipflow.jobs.shorts import make_moment, plan_moments
@@ -22,6 +22,7 @@ class Studio:
         self.objects, self.folder = objects, folder
         self.keys = ShortsKeys("u", folder.name, "warehouse")
         self.framing: Framing | None = None
+        self.short: Short | None = None
 
     def put(self, path: Path, words: Sequence[Word] = ()) -> None:
         """Store the video and its transcribed words."""
@@ -37,7 +38,7 @@ class Studio:
         short = render(
             Render(self.keys, settings, 1, moment), self.objects, a_machine(2), Models(), force=True
         )
-        self.framing = short.framing
+        self.framing, self.short = short.framing, short
         path = self.folder / "short.mp4"
         self.objects.download(short.s3_key, path)
         return path

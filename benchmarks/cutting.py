@@ -1,4 +1,4 @@
-"""Benchmark of cutting 45 s at minute 15, compared with alternatives; and of late and early cuts."""
+"""The cost of cutting 45 s at minute 15, compared with alternatives, and of late and early cuts."""
 
 from collections.abc import Callable
 from pathlib import Path

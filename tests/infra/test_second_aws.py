@@ -11,6 +11,7 @@ What only one of the two local AWS does:
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +114,9 @@ def test_a_record_is_owned_finished_and_found(moto: Moto, outputs: dict[str, str
     failure = Failure.of(MachineLostError("It was lost."))
     with pytest.raises(OwnershipLostError):
         records.fail(keys, "run-2", failure)
-    assert [found.keys for found in records.in_progress("2999-01-01T00:00:00Z")] == [keys]
+    assert [found.keys for found in records.in_progress(datetime.now(UTC) + timedelta(days=1))] == [keys]
     records.fail(keys, "run-1", failure)
-    assert list(records.in_progress("2999-01-01T00:00:00Z")) == []
+    assert list(records.in_progress(datetime.now(UTC) + timedelta(days=1))) == []
     record = records.clip(keys)
     assert record and record.status == ClipStatus.FAILED
 

@@ -114,7 +114,9 @@ def test_a_record_is_owned_finished_and_found(moto: Moto, outputs: dict[str, str
     failure = Failure.of(MachineLostError("It was lost."))
     with pytest.raises(OwnershipLostError):
         records.fail(keys, "run-2", failure)
-    assert [found.keys for found in records.in_progress(datetime.now(UTC) + timedelta(days=1))] == [keys]
+    assert [found.keys for found in records.in_progress(datetime.now(UTC) + timedelta(days=1))] == [
+        keys
+    ]
     records.fail(keys, "run-1", failure)
     assert list(records.in_progress(datetime.now(UTC) + timedelta(days=1))) == []
     record = records.clip(keys)

@@ -17,7 +17,7 @@ from tasks.flow_runs import GENERATE_SHORTS
 from tasks.records import set_complete, set_failed, set_in_progress
 from tasks.recovery import STATE_HOOKS, stop_if_ended
 from tasks.run_page import failure_of, publish_shorts, tag_run
-from tasks.shorts import apply_edits, read_config, read_edits
+from tasks.shorts import apply_edits, put_posts, read_config, read_edits, write_texts
 
 
 @flow(
@@ -51,10 +51,11 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
         state = FailedState.PARENT_TASK
         with stop_if_ended():
             chosen = prepare(prepare_video, keys, force=force)
-            moments = apply_edits(keys, chosen, edits)
+            moments = write_texts(keys, apply_edits(keys, chosen, edits), edits)
             state = FailedState.CHILD_TASKS
             shorts = render_all(keys, config, moments, edits, force=force)
         result = result.model_copy(update={"shorts": shorts})
+        put_posts(keys, shorts)
         publish_shorts(keys, shorts)
         failure = children_failure(shorts)
         if failure is None:

@@ -1,8 +1,8 @@
 """Shorts: the config of a video, its moments, and the shorts made of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,7 @@ from clipflow.domain.caption_styles import DEFAULT_STYLE, StyleName
 from clipflow.domain.errors import Failure, FailureCode, bounded_message
 from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.model import AudioTrack, Identifier, Model, ObjectKey
+from clipflow.domain.post_text import bounded
 from clipflow.domain.timecode import SubtitleTime, format_clock
 
 # A warning is given if the speaker's face is shown in a smaller share of the frames with speech.
@@ -91,8 +92,8 @@ class Moment(Model):
     reason.
 
     `id` stays the same when moments are chosen again; `index` is the number of the moment's files,
-    from 1. Both are None until the moment is stored. `hook`, `description` and `decision` are a
-    person's.
+    from 1. Both are None until the moment is stored. `hook` and `decision` are a person's;
+    `description` and `hashtags` are a person's or a language model's, else None.
     """
 
     id: MomentId | None = None
@@ -104,6 +105,7 @@ class Moment(Model):
     title: str
     hook: str | None = None
     description: str | None = None
+    hashtags: tuple[str, ...] | None = None
     decision: Decision | None = None
 
     @property
@@ -154,6 +156,13 @@ class Framing(Model):
         )
 
 
+class Thumbnail(Model):
+    """A frame of a short as a JPEG, `time` seconds after the short's first frame."""
+
+    s3_key: ObjectKey
+    time: float
+
+
 class Short(Model):
     """One short, as an entry of the record's `shorts`."""
 
@@ -167,10 +176,12 @@ class Short(Model):
     title: str
     hook: str | None = None
     description: str | None = None
+    hashtags: tuple[str, ...] | None = None
     decision: Decision | None = None
     file_size: int | None = None
     etag: str | None = None
     duration: str | None = None
+    thumbnail: Thumbnail | None = None
     status: ShortStatus
     error: str | None = None
     code: FailureCode | None = None
@@ -216,12 +227,66 @@ class Short(Model):
         return self.status is ShortStatus.COMPLETE
 
 
+class ShortPost(Model):
+    """`segment_{n}.json`: everything that is needed to post a short. Keys are of the bucket; times
+    are `HH:MM:SS,mmm` of the video, durations seconds; hashtags have no `#`."""
+
+    version: Literal[1] = 1
+    id: MomentId | None = None
+    index: int
+    s3_key: ObjectKey
+    thumbnail: Thumbnail | None = None
+    title: str
+    hook: str | None = None
+    description: str
+    hashtags: tuple[str, ...]
+    language: str | None = None
+    start: SubtitleTime
+    end: SubtitleTime
+    duration: float
+
+    @classmethod
+    def of(cls, short: Short, language: str | None) -> Self:
+        """The text of a short that is made; `language` is the video's."""
+        return cls(
+            **short.model_dump(include=_POSTED, by_alias=False),
+            description=short.description or "",
+            hashtags=short.hashtags or (),
+            language=language,
+            duration=round(float(short.end - short.start), 3),
+        )
+
+
+_POSTED = {"id", "index", "s3_key", "thumbnail", "title", "hook", "start", "end"}
+
+
 class ShortsResult(Model):
     """The results in a video's record; `segment_count` is the number of shorts requested."""
 
     segment_count: int | None = None
     shorts: list[Short] | None = None
     failed_state: FailedState | None = None
+
+
+def smaller_results(result: ShortsResult) -> Iterator[ShortsResult]:
+    """The result with less and less text, for a record that has no room for all of it. Each short's
+    `segment_{n}.json` has its text as a whole."""
+    for limit, has_layouts in ((_SMALLER_DESCRIPTION, True), (0, False)):
+        shorts = [_smaller(short, limit, has_layouts=has_layouts) for short in result.shorts or []]
+        yield result.model_copy(update={"shorts": shorts})
+
+
+# Characters: what a feed shows of a description.
+_SMALLER_DESCRIPTION = 125
+
+
+def _smaller(short: Short, limit: int, *, has_layouts: bool) -> Short:
+    changes: dict[str, Any] = {}
+    if short.description:
+        changes["description"] = bounded(short.description, limit) if limit else None
+    if short.framing and not has_layouts:
+        changes["framing"] = short.framing.model_copy(update={"layouts": ()})
+    return short.model_copy(update=changes)
 
 
 def result_message(shorts: Sequence[Short], requested: int) -> str:

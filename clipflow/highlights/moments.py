@@ -153,6 +153,8 @@ def _moment(speech: Speech, span: PieceRange, choice: Choice) -> Moment:
         score=choice.score,
         why=choice.why,
         title=choice.title,
+        description=choice.description,
+        hashtags=choice.hashtags,
     )
 
 

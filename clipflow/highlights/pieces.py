@@ -40,12 +40,15 @@ class PieceRange:
 
 @dataclass(frozen=True)
 class Choice:
-    """A candidate for a moment: its pieces, a score from 0 to 100, the reason and a title."""
+    """A candidate for a moment: its pieces, a score from 0 to 100, the reason and a title; from a
+    language model also a description and hashtags."""
 
     span: PieceRange
     score: float
     why: str
     title: str
+    description: str | None = None
+    hashtags: tuple[str, ...] | None = None
 
 
 # The most microseconds by which a moment begins before its first word and ends after its last one.

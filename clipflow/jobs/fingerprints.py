@@ -242,6 +242,11 @@ def of_short(
     )
 
 
+def of_post(text: str) -> str:
+    """The fingerprint of a short's text to post."""
+    return fingerprint(["post", text])
+
+
 def of_playlist(texts: Sequence[str], etags: Mapping[str, str]) -> str:
     """The fingerprint of an HLS source: its playlists' text, and the ETag of each object in
     them."""

@@ -130,7 +130,7 @@ def edited_moments(
 ) -> list[Moment]:
     """The moments as a person wants them. Raises InvalidInputError for a span that is too short
     or too long."""
-    words = read_transcript(keys, objects).words if edits.shorts else ()
+    words = read_transcript(keys, objects).words if edits != Edits() else ()
     return with_edits(moments, edits, words, keys.edits)
 
 

@@ -268,6 +268,10 @@ def edit(
     title: OfShort = None,
     hook: OfShort = None,
     description: OfShort = None,
+    hashtags: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N=TAGS", help="Of short N, with spaces between them: 1='a b'."),
+    ] = None,
     trim: Annotated[
         list[str] | None,
         typer.Option(metavar="N=S,E", help="Move short N's start and end: 1=0,-2.4 (seconds)."),
@@ -309,7 +313,12 @@ def edit(
         from deployments.command.changes import Changes
 
         changes = Changes.parse(
-            texts={"title": title, "hook": hook, "description": description},
+            texts={
+                "title": title,
+                "hook": hook,
+                "description": description,
+                "hashtags": hashtags,
+            },
             names={"layout": layout, "caption_style": captions},
             decisions={"approved": approve, "refused": refuse},
             trim=trim,

@@ -206,7 +206,10 @@ def _print_results(results: Results, output: Output) -> None:
 
 
 def _to_document(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("id", "index", "s3Key", "start", "end", "title", "why", "duration", "fileSize")
+    names = (
+        *("id", "index", "s3Key", "start", "end", "title", "hook", "description", "hashtags"),
+        *("why", "duration", "fileSize", "thumbnail"),
+    )
     return {
         "file": str(file),
         "score": float(record["score"]),

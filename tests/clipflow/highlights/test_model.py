@@ -68,6 +68,35 @@ def test_moments_chosen_by_the_model_are_fitted_to_the_bounds(
     assert "9 [20.9] The first rule is, one clip, one idea." in shown
 
 
+def test_the_models_description_and_hashtags_are_bounded_and_normalised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = {
+        "title": "One\u202e idea",
+        "description": "One clip,\n one idea. " * 30,
+        "hashtags": ["#One Idea", "clips!", "CLIPS", "人工智能", "123", "a.b", "Titles", "more"],
+    }
+    [moment], _ = picked(monkeypatch, [named(9, 13, 95, **text)])
+    assert moment.title == "One idea"
+    assert moment.description is not None
+    assert moment.description.startswith("One clip, one idea. One clip")
+    assert len(moment.description) <= 300
+    assert moment.hashtags == ("OneIdea", "clips", "人工智能", "ab", "Titles")
+
+
+@pytest.mark.parametrize(
+    "advertised", ["Buy at https://evil.example/x now", "See evil.com", "Write to @evil"]
+)
+def test_addresses_that_nobody_said_are_not_posted(
+    monkeypatch: pytest.MonkeyPatch, advertised: str
+) -> None:
+    text = {"title": advertised, "description": advertised, "hashtags": ["one", "two"]}
+    [moment], _ = picked(monkeypatch, [named(9, 13, 95, **text)])
+    assert "evil" not in moment.model_dump_json().lower()
+    assert moment.title == "The first rule is, one clip, one idea"
+    assert (moment.description, moment.hashtags) == (None, None)
+
+
 def test_unknown_lines_are_reported_to_the_model_and_corrected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

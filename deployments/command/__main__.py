@@ -18,13 +18,16 @@ from deployments.command.options import (
     STATUS,
     TRANSCRIBE,
     AudioTrack,
+    Background,
     Debug,
     JobId,
     Json,
+    Language,
     Numbers,
     OfShort,
     Out,
     SpeakerTrack,
+    Subtitles,
     existing_file,
     existing_files,
     named_tracks,
@@ -104,27 +107,10 @@ def shorts(
     hook: Annotated[
         bool, typer.Option("--hook", help="The title over the first three seconds.")
     ] = False,
-    language: Annotated[
-        str | None,
-        typer.Option(metavar="CODE", help="The language: en, pt-BR; if unset, detected."),
-    ] = None,
+    language: Language = None,
     audio_track: AudioTrack = None,
-    background: Annotated[
-        Path | None,
-        typer.Option(
-            callback=existing_file,
-            metavar="FILE",
-            help="A video for the lower half of the layout stack.",
-        ),
-    ] = None,
-    subtitles: Annotated[
-        Path | None,
-        typer.Option(
-            callback=existing_file,
-            metavar="FILE",
-            help="SRT, VTT or JSON to use instead of recognising speech.",
-        ),
-    ] = None,
+    background: Background = None,
+    subtitles: Subtitles = None,
     speaker_track: SpeakerTrack = None,
     edits: Annotated[
         Path | None,
@@ -256,10 +242,7 @@ def transcribe(
         list[Path],
         typer.Argument(callback=existing_files, metavar="FILE…", help="Videos or audio files."),
     ],
-    language: Annotated[
-        str | None,
-        typer.Option(metavar="CODE", help="The language: en, pt-BR; if unset, detected."),
-    ] = None,
+    language: Language = None,
     speaker_track: SpeakerTrack = None,
     audio_track: AudioTrack = None,
     out: Out = OUT,

@@ -111,6 +111,26 @@ AudioTrack = Annotated[
     str | None,
     typer.Option(metavar="TRACK", help="The audio track: a number from 0, or a language."),
 ]
+Language = Annotated[
+    str | None,
+    typer.Option(metavar="CODE", help="The language: en, pt-BR; if unset, detected."),
+]
+Background = Annotated[
+    Path | None,
+    typer.Option(
+        callback=existing_file,
+        metavar="FILE",
+        help="A video for the lower half of the layout stack.",
+    ),
+]
+Subtitles = Annotated[
+    Path | None,
+    typer.Option(
+        callback=existing_file,
+        metavar="FILE",
+        help="SRT, VTT or JSON to use instead of recognising speech.",
+    ),
+]
 OfShort = Annotated[
     list[str] | None,
     typer.Option(metavar="N=TEXT", help="That of short N; empty restores the chosen one."),

@@ -6,7 +6,7 @@ from clipflow.domain.edits import Edits
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsConfig
 from clipflow.jobs import edits as editing
-from clipflow.jobs import render, shorts, transcription
+from clipflow.jobs import posts, render, shorts, transcription
 from clipflow.jobs.transcription import SpeechWindow
 from clipflow.settings import models, this_machine
 from clipflow.storage.objects import shorts_store
@@ -62,6 +62,19 @@ def choose_moments(
 def apply_edits(keys: ShortsKeys, moments: list[Moment], edits: Edits) -> list[Moment]:
     """The moments with the user's edits."""
     return shorts.edited_moments(keys, moments, edits, shorts_store())
+
+
+@task(name="write-texts", task_run_name="texts to post", **MEDIA)
+def write_texts(keys: ShortsKeys, moments: list[Moment], edits: Edits) -> list[Moment]:
+    """The moments with the text that is posted with each short."""
+    return posts.with_texts(moments, edits, transcription.read_transcript(keys, shorts_store()))
+
+
+@task(name="put-posts", task_run_name="store the texts", **RECORDS)
+def put_posts(keys: ShortsKeys, made: list[Short]) -> None:
+    """Store the text that is posted with each short, beside its moment's video."""
+    store = shorts_store()
+    posts.put_posts(keys, made, transcription.read_transcript(keys, store).language, store)
 
 
 @task(name="plan-moments", task_run_name="plan", **MEDIA)

@@ -6,67 +6,39 @@ there, so that an edit which was made for another transcript is noticed. Shorts 
 merged field by field.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
-from unicodedata import category
 
 from pydantic import AfterValidator, Field, model_validator
 
 from clipflow.domain.caption_styles import StyleName
 from clipflow.domain.layouts import Layout
 from clipflow.domain.model import StrictModel
+from clipflow.domain.post_text import (
+    Description,
+    Hashtags,
+    Hook,
+    Title,
+    more_than_blanks,
+    one_line,
+)
 from clipflow.domain.shorts import Decision, MomentId
 from clipflow.domain.transcript import Seconds, split_words
 
 # Bounds of one document. Ten hours of speech are about 100 000 words.
 MAX_BYTES = 4 << 20
 _MAX_WORDS, _MAX_REPLACEMENTS, _MAX_SHORTS, _MAX_VIEWS = 20_000, 500, 2000, 100
-# Characters. A description is as long as YouTube's limit; a title is one line of a phone or two.
-_WORD, _TITLE, _HOOK, _DESCRIPTION = 100, 200, 200, 5000
-# Unicode's embeddings, overrides and isolates, which reorder the text that follows them.
-_REORDERING = re.compile("[\u202a-\u202e\u2066-\u2069]")
-# Unicode's categories of control characters, lone surrogates and line separators.
-_CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
+# Characters of a word.
+_WORD = 100
 
-
-def _line(value: str) -> str:
-    if any(category(character) in _CONTROLS for character in value):
-        raise ValueError("a text has one line and no control characters")
-    return _ordered(value)
-
-
-def _lines(value: str) -> str:
-    if any(category(c) in _CONTROLS for c in value if c not in "\n\t"):
-        raise ValueError("a text has no control characters")
-    return _ordered(value)
-
-
-def _ordered(value: str) -> str:
-    if _REORDERING.search(value):
-        raise ValueError("a text has no characters that reorder others (U+202A-202E, U+2066-2069)")
-    return value
-
-
-def _said(value: str) -> str:
-    if not value.strip():
-        raise ValueError("a text has more than blanks")
-    return value
-
-
-_Word = Annotated[str, Field(min_length=1, max_length=_WORD), AfterValidator(_line)]
+_Word = Annotated[str, Field(min_length=1, max_length=_WORD), AfterValidator(one_line)]
 # Empty: the word is not shown.
-_Correction = Annotated[str, Field(max_length=_WORD), AfterValidator(_line)]
-_Phrase = Annotated[_Word, AfterValidator(_said)]
+_Correction = Annotated[str, Field(max_length=_WORD), AfterValidator(one_line)]
+_Phrase = Annotated[_Word, AfterValidator(more_than_blanks)]
 _Number = Annotated[int, Field(strict=True, ge=0, lt=10_000_000)]
 # A word's number as the name of a field.
 _WordName = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,6})$")]
 _Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
-
-
-_Title = Annotated[str, Field(max_length=_TITLE), AfterValidator(_line), AfterValidator(_said)]
-_Hook = Annotated[str, Field(max_length=_HOOK), AfterValidator(_line)]
-_Description = Annotated[str, Field(max_length=_DESCRIPTION), AfterValidator(_lines)]
 
 
 class WordCorrection(StrictModel):
@@ -128,9 +100,10 @@ class ShortEdit(StrictModel):
 
     decision: Decision | None = None
     span: WordSpan | None = None
-    title: _Title | None = None
-    hook: _Hook | None = None
-    description: _Description | None = None
+    title: Title | None = None
+    hook: Hook | None = None
+    description: Description | None = None
+    hashtags: Hashtags | None = None
     layout: Layout | None = None
     caption_style: StyleName | None = None
     tighten: Annotated[bool, Field(strict=True)] | None = None

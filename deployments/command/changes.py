@@ -66,7 +66,7 @@ class Changes:
         `decisions` the shorts by decision.
         """
         shorts = [
-            ShortChange(name, {field: value or None})
+            ShortChange(name, {field: _value(field, value)})
             for field, values in {**texts, **names}.items()
             for name, value in _pairs(values, f"--{_OPTIONS.get(field, field)}", "N=VALUE")
         ]
@@ -133,6 +133,11 @@ def _pairs(values: _Values, option: str, form: str) -> list[tuple[str, str]]:
             raise InvalidInputError(f"{option}: {value!r} is not {form}.")
         pairs.append((name.strip(), rest))
     return pairs
+
+
+def _value(field: str, text: str) -> Any:
+    """The value of a field, of the text of an option; None for an empty one."""
+    return (text.split() or None) if field == "hashtags" else (text or None)
 
 
 def _trim(name: str, value: str) -> Trim:

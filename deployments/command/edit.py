@@ -13,6 +13,7 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment
 from clipflow.domain.transcript import Transcript
 from clipflow.jobs.edits import StoredEdits, change_edits, with_edits
+from clipflow.jobs.posts import with_texts
 from clipflow.jobs.shorts import read_moments
 from clipflow.jobs.transcription import read_transcript
 from clipflow.storage.objects import ObjectStore, shorts_store
@@ -80,7 +81,8 @@ def _print(
     keys: ShortsKeys,
     output: Output,
 ) -> None:
-    moments = with_edits(chosen, stored.edits, transcript.words, keys.edits)
+    edited = with_edits(chosen, stored.edits, transcript.words, keys.edits)
+    moments = with_texts(edited, stored.edits, transcript)
     stale = stale_edits(stored.edits, transcript)
     output.document |= {
         "edits": stored.edits.document(),
@@ -97,6 +99,6 @@ def _print(
 
 
 def _to_document(moment: Moment) -> dict[str, Any]:
-    names = ("id", "index", "start", "end", "title", "hook", "description", "decision")
+    names = ("id", "index", "start", "end", "title", "hook", "description", "hashtags", "decision")
     values = moment.model_dump(mode="json")
     return {name: values[name] for name in names}

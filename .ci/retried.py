@@ -1,12 +1,12 @@
-"""The tests that `.ci/run` has tried twice, recorded beyond the clone.
+"""Records the tests that `.ci/run` has retried, in a file outside of the clone.
 
-    python3 .ci/retried.py begin     a new run
-    python3 .ci/retried.py record    what failed just now is about to be tried once more
-    python3 .ci/retried.py report    print what this run tried twice; exit 1 if an earlier run tried
-                                     one of these tests twice, too
+    python3 .ci/retried.py begin     begins a run of the gate
+    python3 .ci/retried.py record    records the tests that failed last, before they are retried
+    python3 .ci/retried.py report    prints the tests that this run has retried; exits with 1 if an
+                                     earlier run has retried one of them, too
 
-The record is `clipflow/retried.txt` in XDG_CACHE_HOME, a line for each test: when its run began,
-and its id. Delete a test's lines once it is fixed.
+The file is `clipflow/retried.txt` in XDG_CACHE_HOME. It has a line for each retried test: the time
+at which the run began, and the test's id. Delete the lines of a test once it is fixed.
 """
 
 import json
@@ -17,7 +17,7 @@ from pathlib import Path
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clipflow"
 RECORD, RUN = CACHE / "retried.txt", CACHE / "run.txt"
-# Where pytest keeps the tests that failed last.
+# The file in which pytest stores the tests that failed last.
 FAILED = Path(__file__).parents[1] / ".pytest_cache" / "v" / "cache" / "lastfailed"
 
 
@@ -40,9 +40,9 @@ def report() -> int:
     now = {test for began, test in pairs if began == run}
     again = {test for began, test in pairs if began != run} & now
     if now:
-        print(f"\nTried twice in this run ({RECORD} has all):")
+        print(f"\nRetried in this run ({RECORD} lists the tests of all runs):")
         for test in sorted(now):
-            print(f"  {test}{'  AS IN AN EARLIER RUN' if test in again else ''}")
+            print(f"  {test}{'  ALSO IN AN EARLIER RUN' if test in again else ''}")
     return 1 if again else 0
 
 

@@ -1,8 +1,8 @@
-"""What a short costs, against four, three and two encodes of the same picture, and the floor.
+"""The cost of a short, compared with four, three and two encodes of the same picture, and a floor.
 
-Every way makes the same 1080x1920 short of the same seconds: cut, cropped, stacked on the same
-background, captioned in the same words. How near each comes to the picture made without loss says
-whether like is compared with like.
+Every alternative makes the same 1080x1920 short of the same seconds: cut, cropped, stacked on the
+same background, with the same captions. The quality of each, compared with the same picture made
+without loss, shows whether the comparison is fair.
 """
 
 import re
@@ -15,10 +15,10 @@ from benchmarks.measure import Cost, Finding, side_by_side
 from benchmarks.programs import CORES, ffmpeg, run, with_vmaf
 from benchmarks.sources import RATE, Sources
 from benchmarks.warehouse import Warehouse
-from clipflow.captions.ass import captions
+from clipflow.captions.drawing import captions
 from clipflow.captions.typefaces import FOLDER
+from clipflow.domain.caption_styles import packaged_style
 from clipflow.domain.layouts import Layout
-from clipflow.domain.shorts import CaptionStyle
 from clipflow.domain.transcript import Word
 from clipflow.jobs.picture import ENCODER
 from clipflow.media.ffmpeg import executable
@@ -101,7 +101,7 @@ class Usual:
         ]
         times = [Fraction(n, RATE) for n in range(int(self.span.duration * RATE))]
         centre = round(1920 * Layout.STACK.captions)
-        path.write_text(captions(spoken, times, CaptionStyle.KARAOKE, centre))
+        path.write_text(captions(spoken, times, packaged_style("karaoke"), centre))
         return f",ass={path}:fontsdir={FOLDER}"
 
     def _inputs(self, picture: Path) -> tuple[str, ...]:

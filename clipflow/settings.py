@@ -23,7 +23,22 @@ class Transcriber(StrEnum):
     WHISPERX = "whisperx"
 
 
-class Settings(BaseSettings):
+class AwsSettings(BaseSettings):
+    """The region and the address of AWS, with the names and defaults of the AWS SDK."""
+
+    aws_region: str = Field(
+        default="us-east-1",
+        validation_alias="AWS_REGION",
+        description="The region, as in the AWS SDK.",
+    )
+    aws_endpoint_url: str | None = Field(
+        default=None,
+        validation_alias="AWS_ENDPOINT_URL",
+        description="The endpoint of AWS's services, if it is not Amazon's, as in the AWS SDK.",
+    )
+
+
+class Settings(AwsSettings):
     """The table, buckets and folders of a run."""
 
     table_name: str = Field(
@@ -40,16 +55,6 @@ class Settings(BaseSettings):
         validation_alias="KEY_PREFIX",
         description="The prefix of every clip's keys; may contain `{tenantId}`.",
     )
-    aws_region: str = Field(
-        default="us-east-1",
-        validation_alias="AWS_REGION",
-        description="The region, as in the AWS SDK.",
-    )
-    aws_endpoint_url: str | None = Field(
-        default=None,
-        validation_alias="AWS_ENDPOINT_URL",
-        description="The address of another service than Amazon's, as in the AWS SDK.",
-    )
     shorts_bucket_name: str | None = Field(
         default=None,
         validation_alias="VIDEO_WAREHOUSE_S3_BUCKET_NAME",
@@ -64,7 +69,7 @@ class Settings(BaseSettings):
         default="default",
         min_length=1,
         validation_alias="CLIPFLOW_EVENT_BUS",
-        description="The EventBridge bus, its name or ARN, that results are announced on.",
+        description="The name or ARN of the EventBridge bus that receives events about results.",
     )
     scratch: Path = Field(
         default=Path(gettempdir()),
@@ -74,7 +79,7 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_PUBLIC_URL",
-        description="The address at which browsers find the objects, such as that of a CDN; may"
+        description="The base address of the objects for browsers, such as that of a CDN; may"
         " contain `{bucket}`.",
     )
 
@@ -86,27 +91,27 @@ class Limits(BaseSettings):
         default=10,
         ge=1,
         validation_alias="MAX_PARALLEL_SEGMENTS",
-        description="The most segments, shorts or windows of audio that a run works on at once. On"
-        " one machine it is also limited by cores and memory.",
+        description="The largest number of segments, shorts or windows of audio that a run"
+        " processes at once. On one machine, cores and memory limit it further.",
     )
     ffmpeg: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_FFMPEG",
-        description="The path of ffmpeg. If unset, that on the PATH if it is 5.1 or newer, else"
-        " that of PyPI's `imageio-ffmpeg`.",
+        description="The path of ffmpeg. If unset, the one on the PATH if it is 5.1 or newer,"
+        " otherwise that of PyPI's `imageio-ffmpeg`.",
     )
     ffmpeg_deadline_seconds: float | None = Field(
         default=None,
         gt=0,
         validation_alias="CLIPFLOW_FFMPEG_DEADLINE_SECONDS",
-        description="Seconds after which ffmpeg is killed. If unset, they depend on the length of"
-        " its output.",
+        description="Seconds after which ffmpeg is killed. If unset, the time depends on the"
+        " length of its output.",
     )
     run_deadline_seconds: float = Field(
         default=24 * 3600,
         gt=0,
         validation_alias="CLIPFLOW_RUN_DEADLINE_SECONDS",
-        description="Seconds after which a whole run is ended, whatever it waits for.",
+        description="Seconds after which a whole run is ended.",
     )
 
 

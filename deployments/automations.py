@@ -1,11 +1,13 @@
-"""Prefect automations outside of prefect.yaml: they mark runs that stop sending events as Crashed.
+"""The Prefect automations that mark a run as Crashed if it no longer sends heartbeats.
 
-The flow `mark-failed`, which has a trigger in prefect.yaml, then updates the run's record.
+They are not in prefect.yaml, because they belong to no deployment. The flow `mark-failed`, which
+has a trigger in prefect.yaml, then updates the record of the run.
 """
 
 from datetime import timedelta
 from typing import Any
 
+from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
 from prefect.events.actions import ChangeFlowRunState
@@ -17,6 +19,7 @@ from tasks.child_requests import EXTRACT, PREPARE, RENDER, TRANSCRIBE
 from tasks.children import LAUNCH_TIMEOUT
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS
 from tasks.recovery import Reconciled
+from tasks.retries import AWAITING_CAPACITY
 
 # A run sends a heartbeat at least every 30 s; Prefect recommends to wait for three of them.
 SILENCE = timedelta(seconds=90)
@@ -34,6 +37,8 @@ FLOWS = [
 _FIELDS = {"name", "description", "enabled", "trigger", "actions"}
 # Automations of earlier releases, which are deleted.
 RETIRED = ["clipflow: cancelled"]
+# The automations that `prefect deploy` creates for the triggers in prefect.yaml.
+TRIGGERS = [BEGIN_CLIP_GENERATION, "mark-failed"]
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 # A run may be lost before its first heartbeat arrives, so its start counts too.
 _BEGUN = {"prefect.flow-run.Running", "prefect.flow-run.Retrying"}
@@ -50,18 +55,18 @@ _ENDED = {"Completed", "Failed", "TimedOut", "Cancelled", "Crashed"} | {
     *FailedState,
     *Reconciled,
 }
-_WAITING = {"AwaitingRetry", "Scheduled", "Paused", "Suspended"}
+_WAITING = {"AwaitingRetry", AWAITING_CAPACITY, "Scheduled", "Paused", "Suspended"}
 
 
 def automations(*, remote: bool) -> list[AutomationCore]:
-    """The automations. With `remote`, runs have more time to start, as machines need it.
+    """The automations. With `remote`, runs have more time to start, because a machine starts first.
 
     None is needed for a run that is cancelled while no worker is running: the server's own timeout
     marks it as Cancelled, and the worker stops its infrastructure later.
     """
     launch = LAUNCH_TIMEOUT if remote else LONGEST_START
     return [
-        _silent(
+        _mark_silent_runs(
             "clipflow: heartbeat lost",
             "Marks a started run without heartbeats as Crashed: its machine is gone.",
             after={_HEARTBEAT} | _BEGUN,
@@ -69,7 +74,7 @@ def automations(*, remote: bool) -> list[AutomationCore]:
             within=SILENCE,
             becomes=Crashed(name="HeartbeatLost"),
         ),
-        _silent(
+        _mark_silent_runs(
             "clipflow: never started",
             "A run that was handed to a worker, and did not start, is Crashed.",
             after={_PENDING},
@@ -89,14 +94,24 @@ async def put_automations(client: PrefectClient, *, remote: bool) -> None:
     for name in RETIRED:
         for old in await client.read_automations_by_name(name):
             await client.delete_automation(old.id)
-    for wanted in automations(remote=remote):
-        found = await client.read_automations_by_name(wanted.name)
+    for defined in automations(remote=remote):
+        found = await client.read_automations_by_name(defined.name)
         for duplicate in found[1:]:
             await client.delete_automation(duplicate.id)
         if not found:
-            await client.create_automation(wanted)
-        elif _content(found[0]) != _content(wanted):
-            await client.update_automation(found[0].id, wanted)
+            await client.create_automation(defined)
+        elif _content(found[0]) != _content(defined):
+            await client.update_automation(found[0].id, defined)
+
+
+async def remove_automations() -> int:
+    """Deletes these automations and the deployments' triggers; returns how many there were."""
+    names = [one.name for one in automations(remote=True)] + [*RETIRED, *TRIGGERS]
+    async with get_client() as client:
+        found = [one for name in names for one in await client.read_automations_by_name(name)]
+        for automation in found:
+            await client.delete_automation(automation.id)
+    return len(found)
 
 
 def _content(automation: AutomationCore) -> dict[str, Any]:
@@ -106,7 +121,7 @@ def _content(automation: AutomationCore) -> dict[str, Any]:
     return content.model_dump(exclude={"trigger": {"id"}})
 
 
-def _silent(
+def _mark_silent_runs(
     name: str,
     description: str,
     after: set[str],
@@ -114,6 +129,8 @@ def _silent(
     within: timedelta,
     becomes: State[None],
 ) -> AutomationCore:
+    """The automation that sets a run's state to `becomes` if, within `within` after an event in
+    `after`, the run sends none of the events in `expect`."""
     change = ChangeFlowRunState(
         state=becomes.type,
         name=becomes.name,

@@ -26,7 +26,7 @@ from deployments.local_stack import RunningStack, StackError, running_stack
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "demo" / "sample"
-# It shows both speakers side by side.
+# This file shows both speakers side by side.
 TALK = SAMPLE / "two-shot.mp4"
 OUT = ROOT / "out"
 
@@ -57,7 +57,7 @@ def main() -> int:
         return 1
     if not (clips and shorts):
         return 1
-    console.print("Watch them in out/. `make up` starts the stack again with all of this in it.")
+    console.print("The videos are in out/. `make up` starts the stack again, with all of its data.")
     return 0
 
 
@@ -133,7 +133,7 @@ def _segments(lines: list[dict[str, str]], chosen: list[int]) -> Iterator[dict[s
 
 
 def clip_faults(record: dict[str, Any], path: Path) -> list[str]:
-    """The defects of a clip whose record has the status of a complete clip."""
+    """The defects of a clip that its record declares complete; empty if it has none."""
     spans = [[parse_timecode(s[n]) for n in ("startTime", "endTime")] for s in record["segments"]]
     length = sum((end - start for start, end in spans), Fraction(0))
     with av.open(str(path)) as container:
@@ -149,7 +149,7 @@ def clip_faults(record: dict[str, Any], path: Path) -> list[str]:
 
 
 def short_faults(path: Path) -> list[str]:
-    """The defects of a short."""
+    """The defects of a short; empty if it has none."""
     with av.open(str(path)) as container:
         video = container.streams.video[0]
         seconds = _sound_seconds(container)

@@ -1,4 +1,4 @@
-"""Write the JSON Schemas of documents that people write, and of events that clipflow sends.
+"""Write the JSON Schemas of `edits.json`, `segment_{n}.json`, and of events that clipflow sends.
 
     python -m docs.make_schemas
 
@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from clipflow.domain.brands import Brand
+from clipflow.domain.caption_styles import CaptionStyle
 from clipflow.domain.edits import Edits
 from clipflow.domain.result_events import DETAILS, DetailType
+from clipflow.domain.shorts import ShortPost
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("docs/schemas", "infra/events")
@@ -26,7 +29,16 @@ def schemas() -> Mapping[str, str]:
         )
         for detail_type, detail in DETAILS.items()
     }
-    return {"docs/schemas/edits.schema.json": _text(edits, "edits.json"), **events}
+    brand = Brand.model_json_schema(by_alias=True)
+    post = ShortPost.model_json_schema(by_alias=True, mode="serialization")
+    style = CaptionStyle.model_json_schema(by_alias=True)
+    return {
+        "docs/schemas/edits.schema.json": _text(edits, "edits.json"),
+        "docs/schemas/brand.schema.json": _text(brand, "brand.json"),
+        "docs/schemas/segment.schema.json": _text(post, "segment_{n}.json"),
+        "docs/schemas/style.schema.json": _text(style, "style.json"),
+        **events,
+    }
 
 
 def event_schema(detail_type: DetailType) -> str:

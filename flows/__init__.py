@@ -1,4 +1,4 @@
-"""The flows: which steps a job has, and in which order."""
+"""The flows: the steps of each job and their order."""
 
 from tasks.telemetry import trace_runs
 

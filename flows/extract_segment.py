@@ -29,7 +29,7 @@ def extract_segment(
         tenant_id: The tenant.
         episode_id: The episode.
         clip_id: The clip.
-        segment: What to cut, as `{"startTime": "00:01:00", "endTime": "00:01:30"}`.
+        segment: The times to cut, as `{"startTime": "00:01:00", "endTime": "00:01:30"}`.
         index: Its place in play order, from 0.
         plan: The plan of the clip's run: the source, its format and that of the segment.
         force: Make the segment again even if one from the same inputs exists.

@@ -7,10 +7,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.clips import ClipRequest, ClipResult, ClipStatus
 from clipflow.domain.keys import ClipKeys
-from clipflow.domain.model import Identifier
+from clipflow.domain.model import AudioTrack, Identifier
 from clipflow.settings import limits, settings
 from tasks.clips import find_made, find_sources, plan, stitch_segments
 from tasks.dispatch import queue_behind, start_queued

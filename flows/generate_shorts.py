@@ -1,4 +1,4 @@
-"""One long video: ReadConfig, PrepareVideo, RenderShorts; or the one of them that failed."""
+"""The flow that makes the shorts of a long video: ReadConfig, PrepareVideo, RenderShorts."""
 
 from typing import Any
 
@@ -10,14 +10,15 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
 from clipflow.domain.shorts import FailedState, ShortsResult, children_failure, result_message
-from clipflow.settings import limits, settings
+from clipflow.jobs.shorts import ineffective
+from clipflow.settings import limits, models, settings
 from flows.prepare_video import prepare_video
 from tasks.fan_out import prepare, render_all, run_concurrency
 from tasks.flow_runs import GENERATE_SHORTS
 from tasks.records import set_complete, set_failed, set_in_progress
 from tasks.recovery import STATE_HOOKS, stop_if_ended
 from tasks.run_page import failure_of, publish_shorts, tag_run
-from tasks.shorts import apply_edits, read_config, read_edits
+from tasks.shorts import apply_edits, put_posts, read_config, read_edits, write_texts
 
 
 @flow(
@@ -28,9 +29,9 @@ from tasks.shorts import apply_edits, read_config, read_edits
     **STATE_HOOKS,
 )
 def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = False) -> State[Any]:
-    """Make captioned vertical shorts of a long video's best moments, and keep its record.
+    """Make captioned vertical shorts of a long video's best moments, and update its record.
 
-    What is already made from the same is not made again, unless `force`.
+    Outputs that exist with the same inputs are not made again, unless `force` is set.
 
     Args:
         user_id: The user: the folder above the video's.
@@ -51,15 +52,17 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
         state = FailedState.PARENT_TASK
         with stop_if_ended():
             chosen = prepare(prepare_video, keys, force=force)
-            moments = apply_edits(keys, chosen, edits)
+            moments = write_texts(keys, apply_edits(keys, chosen, edits), edits)
             state = FailedState.CHILD_TASKS
             shorts = render_all(keys, config, moments, edits, force=force)
         result = result.model_copy(update={"shorts": shorts})
+        put_posts(keys, shorts)
         publish_shorts(keys, shorts)
         failure = children_failure(shorts)
         if failure is None:
             set_complete(keys, run_id, result)
-            return Completed(message=result_message(shorts, config.segment_count))
+            note = ineffective(config, models())
+            return Completed(message=result_message(shorts, config.segment_count, note))
     except Exception as error:  # noqa: BLE001 - any error goes to the record
         failure = failure_of(error)
     set_failed(keys, run_id, failure, result.model_copy(update={"failed_state": state}))

@@ -12,7 +12,7 @@ from tasks.recovery import reconcile
 
 @flow(name="mark-failed", flow_run_name="after {flow_run_id}")
 def mark_failed(flow_run_id: UUID) -> State[Any]:
-    """Mark the record of a run that failed as failed, or start the run again.
+    """Mark the records of a run that failed, crashed or was cancelled as failed, or start it again.
 
     Args:
         flow_run_id: The run that failed, crashed or was cancelled.

@@ -1,4 +1,4 @@
-"""The first half of the shorts job: transcribe, choose the moments, cut a segment of each."""
+"""The flow that prepares a long video: transcribe, choose the moments, cut a segment of each."""
 
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -26,8 +26,9 @@ from tasks.shorts import (
     task_runner=ThreadPoolTaskRunner(max_workers=run_concurrency()),  # type: ignore[arg-type]
 )
 def prepare_video(user_id: Identifier, video_id: Identifier, force: bool = False) -> list[Moment]:
-    """Store a video's transcript, its moments and their segments; the moments, best first, as
-    they were chosen, without a person's edits.
+    """Store a video's transcript, its moments and their segments.
+
+    Returns the moments, best first, as they were chosen, without the user's edits.
 
     Args:
         user_id: The user: the folder above the video's.

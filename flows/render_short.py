@@ -30,11 +30,11 @@ def render_short(
     Args:
         user_id: The user: the folder above the video's.
         video_id: The video: the folder of its `original.mp4`.
-        config: As in the video's `shorts_config.json`.
-        number: The short's, from 1, best first.
-        moment: `start`, `end`, `score`, `why` and `title`.
+        config: The config, as in the video's `shorts_config.json`.
+        number: The short's number, from 1, best first.
+        moment: The moment: `start`, `end`, `score`, `why` and `title`.
         force: Make the short again even if one from the same inputs exists.
-        views: What a person wants to be shown: `start`, `end`, and `person` or `place`.
+        views: The user's own framing: `start`, `end`, and `person` or `place`.
         restored: What tightening leaves in, by its id, each with its word.
     """
     keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)

@@ -17,7 +17,7 @@ from tasks.shorts import transcribe_window as transcribe
 def transcribe_window(
     user_id: Identifier, video_id: Identifier, window: dict[str, Any], force: bool = False
 ) -> None:
-    """Recognise the speech in a window of a video's sound, and store its words.
+    """Recognise the speech in a window of a video's audio, and store its words.
 
     Args:
         user_id: The user: the folder above the video's.

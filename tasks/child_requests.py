@@ -1,6 +1,6 @@
-"""Child runs as values: what each does, its name, tag and parameters; and the way back.
+"""The name, tag and parameters of each child run, and the requests that are read back from them.
 
-`tasks.children` starts them, and the flows of `flows/` read their parameters.
+`tasks.children` starts the child runs, and the flows in `flows/` read their parameters.
 """
 
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ def cut_of_child(request: dict[str, Any], plan: dict[str, Any]) -> Cut:
 
 
 def render_child(request: Render, force: bool) -> Child:
-    """The run that renders a short."""
+    """The child run that renders a short."""
     config = request.config.model_dump(mode="json")
     moment = request.moment.model_dump(mode="json", exclude_none=True)
     views = [view.model_dump(mode="json", exclude_none=True) for view in request.views]
@@ -132,7 +132,7 @@ def render_of_child(
 
 
 def prepare_child(keys: ShortsKeys, force: bool) -> Child:
-    """The run that stores a video's transcript, moments and segments."""
+    """The child run that stores a video's transcript, moments and segments."""
     return Child(
         deployment=PREPARE,
         name=f"prepare {keys.video_id}",
@@ -144,7 +144,7 @@ def prepare_child(keys: ShortsKeys, force: bool) -> Child:
 
 
 def transcribe_child(window: SpeechWindow, force: bool) -> Child:
-    """The run that transcribes a window of a video's sound."""
+    """The child run that transcribes a window of a video's audio."""
     return Child(
         deployment=TRANSCRIBE,
         name=f"{window.keys.video_id} window {window.label}",

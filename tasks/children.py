@@ -59,8 +59,8 @@ from tasks.flow_runs import error_of, tags_of
 from tasks.retries import CHILD, MEDIA
 
 POLL_SECONDS = 1.0
-# An autoscaling group may take many minutes to bring up an instance. A run that waits for longer
-# has lost its launch.
+# An autoscaling group may take many minutes to start an instance. A run that waits for longer is
+# considered lost.
 LAUNCH_TIMEOUT = timedelta(minutes=30)
 ACTIVE_STATES = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED]
 
@@ -108,8 +108,8 @@ def render_remote(request: Render, force: bool) -> Short:
 
 @task(name="prepare-video", task_run_name="prepare {keys.video_id}", **{**MEDIA, **_REMOTE})
 def prepare_remote(keys: ShortsKeys, force: bool) -> list[Moment]:
-    """Store a video's transcript, moments and segments, on another machine; the moments, best
-    first."""
+    """Store a video's transcript, moments and segments on another machine; returns the moments,
+    best first."""
     run_child(prepare_child(keys, force))
     return read_moments(keys, shorts_store())
 
@@ -161,7 +161,7 @@ class ChildRunGroup:
             return cast(FlowRun, started)
 
     def poll(self, client: SyncPrefectClient, run: FlowRun) -> FlowRun:
-        """The run's state after `POLL_SECONDS`. Raises StoppedError if the group is closed.
+        """The run with its state after `POLL_SECONDS`. Raises StoppedError if the group is closed.
 
         One request serves all threads, because one per child was two thirds of the Prefect server's
         load (docs/scale.md). docs/adr/0019 has the reason not to use PrefectFlowRunFuture.
@@ -190,7 +190,7 @@ class ChildRunGroup:
 
     def _raise_if_closed(self) -> None:
         if self._closed.is_set():
-            raise StoppedError("The run that started this ended first.")
+            raise StoppedError("The run that started this run ended first.")
 
 
 _group: ContextVar[ChildRunGroup] = ContextVar("child_run_group")
@@ -251,7 +251,7 @@ def cancel_children(record: RecordKeys, parent: str) -> None:
     )
     with get_client(sync_client=True) as client:
         for run in client.read_flow_runs(flow_run_filter=active):
-            state: State[Any] = Cancelling(message="The run that started this ended first.")
+            state: State[Any] = Cancelling(message="The run that started this run ended first.")
             client.set_flow_run_state(run.id, state)
 
 

@@ -1,4 +1,4 @@
-"""Starting a flow run for each clip of an event, of pending events, and of queued requests."""
+"""Starts a flow run for each clip of an event, of pending events, and of queued requests."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -37,14 +37,14 @@ TENANT_SHARE = 4
 BULK_QUEUE = "bulk"
 # The prefix of the tag of a queued run, before the id of the run that it waits for.
 _QUEUED_BEHIND = "queued-behind"
-# The most pending runs that one process drains, and how many it reads at a time.
+# The maximum number of pending runs that one process drains, and how many it reads at a time.
 _MAX_DRAINED = 100
 _PAGE = 20
 
 
 @dataclass(frozen=True)
 class TriggerContext:
-    """What triggered the start of clips.
+    """The trigger of the start of clips: an event, or a run that a user has started.
 
     Attributes:
         id: the event's id, or else the run's. The same id never starts a clip twice.

@@ -122,8 +122,10 @@ def cut_all(moments: list[PlannedMoment], *, force: bool) -> None:
 def render_all(
     keys: ShortsKeys, config: ShortsConfig, moments: list[Moment], edits: Edits, *, force: bool
 ) -> list[Short]:
-    """Render a short of each moment, best first, but for those that a person has refused. One that
-    fails is marked, and stops no other."""
+    """Renders a short of each moment that the user has not refused; returns all shorts by number.
+
+    A short that fails is marked as failed and does not stop the others.
+    """
     renders = plan_renders(keys, config, moments, edits)
     requests = [each for each in renders if not each.moment.is_refused]
     refused = [each.refused() for each in renders if each.moment.is_refused]

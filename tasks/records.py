@@ -60,11 +60,11 @@ def set_failed(
 
 
 def _send_events(keys: RecordKeys) -> None:
-    """Send the events of a finished record. What cannot be sent now stays in the record."""
+    """Send the events of a finished record. Those that cannot be sent now stay in the record."""
     try:
         outbox().send(keys)
     except ClipflowError as error:
-        get_run_logger().warning("%s The bridge sends what is left.", error)
+        get_run_logger().warning("%s The bridge will send the remaining events.", error)
 
 
 def _has_ended(run_id: str) -> bool:

@@ -38,10 +38,10 @@ from tasks.flow_runs import (
 )
 from tasks.retries import RECOVERY
 
-# The tag of a run that repeats a lost one. Such a run is not repeated again.
+# The tag of a run that repeats a lost run. A run with this tag is not repeated again.
 RESTARTED_TAG = "again"
 OWNER_CHECK_SECONDS = 10.0
-# The time after a crash in which another run may start and adopt the children.
+# How long after the crash of its parent a child waits for another run that may adopt it.
 ADOPTION_GRACE = timedelta(seconds=30)
 _KILL_SECONDS = 30.0
 
@@ -126,7 +126,7 @@ def _record_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) 
     error = error_of(flow_run, state)
     keys = record_of(flow.name, flow_run.parameters)
     if error and not _fail_owned(flow_run, keys, Failure.of(error)):
-        flow_run_logger(flow_run, flow).info("The record is not this run's.")
+        flow_run_logger(flow_run, flow).info("This run does not own the record.")
 
 
 def _cancel_own_children(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -136,7 +136,7 @@ def _cancel_own_children(flow: Flow[..., Any], flow_run: FlowRun, state: State[A
 
 
 def _is_being_cancelled(run_id: UUID) -> bool:
-    """Whether the run was cancelled. Its own process knows only the signal."""
+    """Whether the run was cancelled. Only the server has that state; the process gets a signal."""
     # If the server does not respond, the state passed to the hook is used.
     with suppress(httpx.HTTPError):
         state = state_of(str(run_id))
@@ -144,7 +144,7 @@ def _is_being_cancelled(run_id: UUID) -> bool:
     return False
 
 
-# The hooks recover within a second. If none runs, the flow `mark-failed` does the same.
+# The hooks recover within a second. If no hook runs, the flow `mark-failed` does the same.
 _HOOKS = [_record_failure, _cancel_own_children]
 STATE_HOOKS: dict[str, Any] = {
     "on_failure": _HOOKS,
@@ -162,7 +162,7 @@ def cancel_if_orphaned(record: RecordKeys) -> Iterator[None]:
     run = this_run()
 
     def check() -> bool:
-        if is_wanted(record):
+        if is_needed(record):
             return False
         flow_run_logger(run).warning("The parent of %s has ended, so it is cancelled.", run.name)
         _cancel(run)
@@ -215,9 +215,7 @@ def _checking(run: FlowRun, check: Callable[[], bool]) -> Iterator[None]:
                 if check():
                     return
             except (ClipflowError, httpx.HTTPError) as error:
-                logger.warning(
-                    "It could not be checked whether %s is still needed: %s", run.name, error
-                )
+                logger.warning("Cannot check whether %s is still needed: %s", run.name, error)
 
     Thread(target=loop, name="recovery", daemon=True).start()
     try:
@@ -233,7 +231,7 @@ def _stop_process() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def is_wanted(record: RecordKeys) -> bool:
+def is_needed(record: RecordKeys) -> bool:
     """Whether the owner of `record` is active, or crashed so recently that another may follow.
 
     Raises StorageUnavailableError or httpx's HTTPError if that is unknown.

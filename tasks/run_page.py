@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
+from fractions import Fraction
 from functools import partial
 from threading import Event, Thread
 from typing import cast
@@ -22,11 +23,13 @@ from prefect.artifacts import (
 )
 from prefect.client.schemas.objects import State
 
-from clipflow.domain.clips import ClipRequest, ClipResult
+from clipflow.domain.clips import ClipRequest, ClipResult, Segment, in_play_order
 from clipflow.domain.errors import ClipflowError, Failure, bounded_message
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.shorts import Short
-from clipflow.results import publish, tables
+from clipflow.media.window import Span
+from clipflow.results import publish
+from clipflow.results.pages import clock, size
 from clipflow.results.publish import contact_sheet
 from clipflow.settings import this_machine
 from clipflow.storage.objects import ObjectHead, ObjectStore, link, object_store, shorts_store
@@ -49,7 +52,7 @@ def tag_run(keys: RecordKeys) -> None:
     run = this_run()
     missing = [tag for tag in tags_of(keys) if tag not in run.tags]
     if missing:
-        with _warn_on_error("what it is for"), get_client(sync_client=True) as client:
+        with _warn_on_error("its record"), get_client(sync_client=True) as client:
             client.update_flow_run(run.id, tags=[*run.tags, *missing])
 
 
@@ -97,14 +100,14 @@ def publish_clip_artifacts(
     keys: ClipKeys, clip: ClipRequest, made: ClipResult, posters: Posters
 ) -> None:
     """Create a table of the clip's segments, and its poster if there is one."""
-    with _warn_on_error("what came out"):
+    with _warn_on_error("the clip"):
         objects, segments = object_store(), clip.segments or []
         address = partial(link, objects)
         heads = _heads([keys.segment(index) for index in range(len(segments))], objects)
         create_table_artifact(
-            tables.clip_rows(keys, segments, heads, address),
+            clip_rows(keys, segments, heads, address),
             key=_key(keys.label),
-            description=tables.clip_summary(keys, made, address),
+            description=clip_summary(keys, made, address),
         )
         if poster := posters.get(made.s3_key):
             create_image_artifact(
@@ -114,12 +117,12 @@ def publish_clip_artifacts(
 
 def publish_shorts_artifacts(keys: ShortsKeys, shorts: Sequence[Short], posters: Posters) -> None:
     """Create a table of the shorts, and a contact sheet of their posters if there are any."""
-    with _warn_on_error("what came out"):
+    with _warn_on_error("the shorts"):
         address = partial(link, shorts_store())
         create_table_artifact(
-            tables.short_rows(shorts, address),
+            short_rows(shorts, address),
             key=_key(f"shorts {keys.video_id}"),
-            description=tables.shorts_summary(keys, shorts, address),
+            description=shorts_summary(keys, shorts, address),
         )
         made = [posters[short.s3_key] for short in shorts if short.s3_key in posters]
         if made:
@@ -132,16 +135,16 @@ def publish_shorts_artifacts(keys: ShortsKeys, shorts: Sequence[Short], posters:
 
 def publish_started_clips(tenant_id: str, episode_id: str, runs: Mapping[str, UUID]) -> None:
     """Create a table of the clips that were started, each with a link to its run."""
-    with _warn_on_error("what was started"):
+    with _warn_on_error("the started clips"):
         create_table_artifact(
             # A path of the UI, which holds wherever the UI is opened.
             [
-                {"Clip": tables.text(clip), "Run": f"[open](/runs/flow-run/{run})"}
+                {"Clip": escape_markdown(clip), "Run": f"[open](/runs/flow-run/{run})"}
                 for clip, run in runs.items()
             ],
             key=_key(f"clips {episode_id}"),
-            description=f"**{len(runs)} clips started** of {tables.text(episode_id)}, "
-            f"for {tables.text(tenant_id)}",
+            description=f"**{len(runs)} clips started** of {escape_markdown(episode_id)}, "
+            f"for {escape_markdown(tenant_id)}",
         )
 
 
@@ -165,7 +168,7 @@ def _warn_on_error(what: str) -> Iterator[None]:
 
 
 class ProgressBar:
-    """A step's progress artifact: a percentage that only increases, and a description.
+    """The progress artifact of a step: a percentage that only increases, and a description.
 
     The step sets both from its threads. Another thread sends them to the Prefect server, so the
     step does not wait for a slow server.
@@ -245,3 +248,85 @@ def count_bar(total: int, what: str) -> Iterator[Callable[[], None]]:
 
 def _log_text(error: Exception) -> str:
     return bounded_message(f"{type(error).__name__}: {error}")
+
+
+# Returns the URL of an object, given its key.
+Link = Callable[[str], str]
+Row = dict[str, str | int | float]
+
+# Characters that are markup in Markdown or HTML. Prefect's UI renders every cell as Markdown,
+# including links with `javascript:`.
+_MARKUP = re.compile(r"[\\`*_\[\]<>&#~|!]|^[-+=]")
+
+
+def clip_rows(
+    keys: ClipKeys, segments: Sequence[Segment], heads: Mapping[str, ObjectHead], link: Link
+) -> list[Row]:
+    """A row for each of a clip's segments, in play order.
+
+    A segment that is not in `heads` has only its times, since the segments of a finished clip are
+    deleted after a while.
+    """
+    rows: list[Row] = []
+    for index, segment in enumerate(in_play_order(list(segments))):
+        head = heads.get(keys.segment(index))
+        rows.append(
+            {
+                "Segment": index,
+                "Link": f"[open]({link(head.key)})" if head else "",
+                "Speaker": escape_markdown(segment.speaker or ""),
+                "Times": str(Span(segment.start_time, segment.end_time)),
+                "Seconds": round(float(segment.end_time - segment.start_time), 2),
+                "Cut": escape_markdown(head.metadata.get("cut-way", "")) if head else "",
+                "Size": size(head.size) if head else "",
+                "State": "made" if head else "no longer kept",
+            }
+        )
+    return rows
+
+
+def short_rows(shorts: Sequence[Short], link: Link) -> list[Row]:
+    """A row for each short, best first; a failed one has its error."""
+    return [
+        {
+            "Short": short.index,
+            "Link": f"[open]({link(short.s3_key)})" if short.is_made else "",
+            "Title": escape_markdown(short.title),
+            "Score": short.score,
+            "Times": str(Span(short.start, short.end)),
+            "Size": size(short.file_size) if short.file_size is not None else "",
+            "State": _state(short),
+        }
+        for short in shorts
+    ]
+
+
+def _state(short: Short) -> str:
+    if short.code:
+        return escape_markdown(f"failed: {short.error}")
+    return "made" if short.is_made else "refused"
+
+
+def clip_summary(keys: ClipKeys, made: ClipResult, link: Link) -> str:
+    """One line on the clip, with links to it and to its page."""
+    facts = [made.duration, made.resolution, size(made.file_size)]
+    title = f"**Clip {escape_markdown(keys.clip_id)}** of {escape_markdown(keys.episode_id)}"
+    return " · ".join([title, *facts, *_links(keys.page, made.s3_key, link)])
+
+
+def shorts_summary(keys: ShortsKeys, shorts: Sequence[Short], link: Link) -> str:
+    """One line on the shorts, with a link to their page."""
+    made = [short for short in shorts if short.is_made]
+    lasting = sum((short.end - short.start for short in made), Fraction(0))
+    title = f"**{len(made)} of {len(shorts)} shorts** of {escape_markdown(keys.video_id)}"
+    return " · ".join([title, f"{clock(lasting)} in all", *_links(keys.page, "", link)])
+
+
+def escape_markdown(value: str) -> str:
+    """`value` in one line, with Markdown's markup escaped."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(value.split()))
+
+
+def _links(page: str, video: str, link: Link) -> list[str]:
+    watch = [f"[watch it]({link(video)})"] if video else []
+    return [*watch, f"[results page]({link(page)})"]

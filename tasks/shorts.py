@@ -6,7 +6,7 @@ from clipflow.domain.edits import Edits
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsConfig
 from clipflow.jobs import edits as editing
-from clipflow.jobs import render, shorts, transcription
+from clipflow.jobs import posts, render, shorts, transcription
 from clipflow.jobs.transcription import SpeechWindow
 from clipflow.settings import models, this_machine
 from clipflow.storage.objects import shorts_store
@@ -17,18 +17,18 @@ from tasks.run_page import progress_bar
 @task(name="read-config", task_run_name="ReadConfig", **RECORDS)
 def read_config(keys: ShortsKeys) -> ShortsConfig:
     """The job's config, validated before any long work."""
-    return shorts.read_config(keys, shorts_store())
+    return shorts.read_config(keys, shorts_store(), this_machine().scratch)
 
 
 @task(name="read-edits", task_run_name="ReadEdits", **RECORDS)
 def read_edits(keys: ShortsKeys) -> Edits:
-    """What a person has changed about the video's words and shorts, validated as a whole."""
+    """The user's edits of the video's words and shorts, validated as a whole."""
     return editing.read_edits(keys, shorts_store())
 
 
 @task(name="transcribe", task_run_name="plan the transcript", **MEDIA)
 def plan_windows(keys: ShortsKeys, config: ShortsConfig, force: bool) -> list[SpeechWindow]:
-    """The windows of the video's sound, stored; none if there is a transcript."""
+    """Stores the windows of the video's audio and returns them; none if there is a transcript."""
     with progress_bar("transcript", f"the sound of {keys.label}"):
         return transcription.plan_windows(
             keys, config, shorts_store(), this_machine(), models(), force=force
@@ -60,15 +60,28 @@ def choose_moments(
 
 @task(name="apply-edits", task_run_name="apply edits", **MEDIA)
 def apply_edits(keys: ShortsKeys, moments: list[Moment], edits: Edits) -> list[Moment]:
-    """The moments as a person wants them."""
+    """The moments with the user's edits."""
     return shorts.edited_moments(keys, moments, edits, shorts_store())
+
+
+@task(name="write-texts", task_run_name="texts to post", **MEDIA)
+def write_texts(keys: ShortsKeys, moments: list[Moment], edits: Edits) -> list[Moment]:
+    """The moments with the text that is posted with each short."""
+    return posts.with_texts(moments, edits, transcription.read_transcript(keys, shorts_store()))
+
+
+@task(name="put-posts", task_run_name="store the texts", **RECORDS)
+def put_posts(keys: ShortsKeys, made: list[Short]) -> None:
+    """Store the text that is posted with each short, beside its moment's video."""
+    store = shorts_store()
+    posts.put_posts(keys, made, transcription.read_transcript(keys, store).language, store)
 
 
 @task(name="plan-moments", task_run_name="plan", **MEDIA)
 def plan_moments(
     keys: ShortsKeys, config: ShortsConfig, chosen: list[Moment]
 ) -> list[shorts.PlannedMoment]:
-    """What to cut for each moment."""
+    """Plans the segment that is cut for each moment."""
     return shorts.plan_moments(keys, config, chosen, shorts_store())
 
 

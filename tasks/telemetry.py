@@ -1,4 +1,4 @@
-"""Log lines and spans of runs: the ids that both carry, and the handler and hooks that add them."""
+"""The ids in log lines and spans of runs, and the log handler and span hooks that add them."""
 
 import logging
 import sys
@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 # be imported while Prefect itself is being imported.
 _TRACEPARENT = "__OTEL_TRACEPARENT"
 _IDS = ("tenant_id", "episode_id", "clip_id", "user_id", "video_id")
-# Ids by run, for log lines about a run from outside of its context: of its end, and of threads.
+# The ids by run, for log lines about a run that are logged outside of its context: at its end, and
+# from threads.
 _ids_by_run: dict[str, dict[str, str]] = {}
 _MAX_RUNS = 1000
 _RETRIES = "clipflow.retries"
@@ -47,25 +48,25 @@ class Console(PrefectConsoleHandler):
         try:
             self.stream.write(self._lines.format(record) + "\n")
             self.flush()
-        except Exception:  # noqa: BLE001 - as in every handler, no line ends a run
+        except Exception:  # noqa: BLE001 - as in every handler, an error of logging ends no run
             self.handleError(record)
 
 
 def line_context(record: logging.LogRecord) -> dict[str, str]:
-    """The fields of a log line that name the run, the step and what they work on."""
+    """The fields of a log line that identify the run, the step and their record."""
     own = {
         # Prefect sets these on the lines that it logs from outside of a run.
         "run_id": getattr(record, "flow_run_id", None),
         "step": getattr(record, "task_run_name", None),
-        **of_run(),
-        **of_step(),
+        **run_ids(),
+        **step_ids(),
     }
     fields = {**_ids_by_run.get(str(own["run_id"]), {}), **own}
     fields["trace_id"] = fields.get("trace_id") or tracing.current_trace_id()
     return {name: str(fields[name]) for name in CONTEXT_FIELDS if fields.get(name)}
 
 
-def of_run() -> dict[str, str]:
+def run_ids() -> dict[str, str]:
     """The ids of the current flow run and of its record; empty outside of a run."""
     context = _context("FlowRunContext")
     run = context.flow_run if context else None
@@ -80,7 +81,7 @@ def of_run() -> dict[str, str]:
     return ids
 
 
-def of_step() -> dict[str, str]:
+def step_ids() -> dict[str, str]:
     """The name of the current task run, and the ids in its arguments; empty outside of one."""
     context = _context("TaskRunContext")
     if context is None:
@@ -100,16 +101,17 @@ def retries() -> int:
 
 def trace_runs() -> None:
     """Export the spans of this process's runs to the environment's collector, if it names one."""
-    tracing.configure(on_start=describe_span, is_last=is_flow_span, root=event_of)
+    tracing.configure(on_start=describe_span, is_last=is_flow_span, root=event_context)
 
 
 def describe_span(span: "Span", above: trace.Span) -> None:
-    """Set the ids of the run, the step and what they work on, and the step's number of retries.
+    """Set the ids of the run, of the step and of their record, and the step's number of retries.
 
-    Prefect opens a run's span before it knows the run's parameters, and a step's before its name
-    and tries. So the first span below each of them sets those attributes on the span `above`.
+    Prefect opens a run's span before the run's parameters are available, and a step's span before
+    its name and number of tries are. So the first span below each of them sets these attributes on
+    its parent, `above`.
     """
-    run, step = of_run(), of_step()
+    run, step = run_ids(), step_ids()
     above.set_attributes(tracing.context_attributes(run))
     span.set_attributes(tracing.context_attributes({**run, **step}))
     if not step:
@@ -125,7 +127,7 @@ def is_flow_span(span: "ReadableSpan") -> bool:
     return (span.attributes or {}).get("prefect.run.type") == "flow"
 
 
-def event_of(attributes: Mapping[str, Any]) -> Context | None:
+def event_context(attributes: Mapping[str, Any]) -> Context | None:
     """The event's span, as the parent of the span of a flow run that an event has triggered."""
     parameters = {name.rpartition(".")[2] for name in attributes}
     if attributes.get("prefect.run.type") != "flow" or "event_id" not in parameters:
@@ -138,22 +140,22 @@ def event_of(attributes: Mapping[str, Any]) -> Context | None:
     except httpx.HTTPError as error:
         logger.warning("The run is not in the trace of its event: %s", error)
         return None
-    at = place_of(run.parameters)
+    at = event_trace(run.parameters)
     return tracing.context_below(at) if at else None
 
 
 def trace_labels(run: "FlowRun") -> dict[str, str]:
     """The labels by which a new run continues this run's trace, or else its event's."""
-    at = place_of(run.parameters)
+    at = event_trace(run.parameters)
     traceparent = run.labels.get(_TRACEPARENT) or (at and at.traceparent)
     return {_TRACEPARENT: str(traceparent)} if traceparent else {}
 
 
-def place_of(parameters: Mapping[str, Any]) -> TraceContext | None:
+def event_trace(parameters: Mapping[str, Any]) -> TraceContext | None:
     """The event's span: that of the `traceparent` parameter, else the one derived from the id."""
-    place = TraceContext.read(parameters.get("traceparent"))
-    if place:
-        return place
+    found = TraceContext.read(parameters.get("traceparent"))
+    if found:
+        return found
     try:
         return event_trace_context(UUID(str(parameters.get("event_id"))))
     except ValueError:

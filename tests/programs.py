@@ -70,6 +70,18 @@ class Program:
             self._process.kill()
             self._process.wait()
 
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """The program does nothing within the context."""
+        assert self._process
+        stat = Path(f"/proc/{self._process.pid}/stat")
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            eventually(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def said(self) -> str:
         return self._log.read_text()
 

@@ -1,6 +1,7 @@
 """The guides are correct: names and links exist, and generated content is up to date."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -8,12 +9,13 @@ import numpy as np
 import pytest
 import yaml
 
+from clipflow.domain.caption_styles import STYLE_NAMES
 from clipflow.domain.clips import ClipStatus
 from clipflow.domain.errors import FailureCode
 from clipflow.domain.layouts import Layout
-from clipflow.domain.shorts import CaptionStyle, FailedState
+from clipflow.domain.shorts import FailedState
 from deployments.command.output import ExitCode
-from docs import make_schemas, make_settings
+from docs import make_schemas, make_settings, make_states
 from docs.pictures import make_pictures
 from tests import guides
 from tests.guides import PAGES
@@ -48,6 +50,18 @@ def test_the_settings_page_is_up_to_date() -> None:
     assert make_settings.PAGE.read_text() == make_settings.page(), remedy
 
 
+def test_the_diagrams_of_states_are_up_to_date() -> None:
+    assert make_states.PAGE.read_text() == make_states.page(), "python -m docs.make_states"
+
+
+def test_every_status_and_every_state_of_the_code_is_drawn() -> None:
+    text = make_states.page()
+    ends = re.findall(r"(\w+) --> \[\*\]", text)
+    assert set(ends) == {"Completed", "Failed", "AlreadyMade", "AlreadyInProgress", *FailedState}
+    drawn = {state for a, b, _ in make_states.record_edges() for state in (a, b)}
+    assert drawn == {*ClipStatus, "[*]"}
+
+
 def test_strings_continued_on_the_next_line_do_not_join_two_words() -> None:
     folders = ("clipflow", "tasks", "flows", "deployments")
     joined = [
@@ -77,7 +91,7 @@ def test_every_picture_is_generated_used_and_small() -> None:
 
 @pytest.mark.slow
 def test_a_picture_matches_the_current_output(tmp_path: Path) -> None:
-    name = "captions-plain.jpg"
+    name = "layout-blur.jpg"
     make_pictures.make(tmp_path / name)
     now, then = (cv2.imread(str(folder / name)) for folder in (tmp_path, make_pictures.FOLDER))
     assert now is not None and then is not None and now.shape == then.shape == (480, 270, 3)
@@ -164,13 +178,13 @@ def test_the_contract_lists_every_status_code_state_and_exit_code() -> None:
     ("page", "row", "choices"),
     [
         ("shorts", "`layout`", Layout),
-        ("shorts", "`caption_style`", CaptionStyle),
+        ("shorts", "`caption_style`", STYLE_NAMES),
         ("command", "`--layout`", Layout),
-        ("command", "`--captions`", CaptionStyle),
+        ("command", "`--captions`", STYLE_NAMES),
     ],
 )
 def test_a_guide_lists_every_layout_and_caption_style(
-    page: str, row: str, choices: type[Layout] | type[CaptionStyle]
+    page: str, row: str, choices: Iterable[str]
 ) -> None:
     lines = (ROOT / f"docs/{page}.md").read_text().splitlines()
     # The name, the default and the choices; an alias is in brackets.

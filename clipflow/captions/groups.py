@@ -9,17 +9,55 @@ from functools import cache, cached_property
 from itertools import pairwise
 from math import ceil
 
-from clipflow.captions.typefaces import Run, clusters, runs, typeface_of
+from clipflow.captions.typefaces import Run, Typeface, clusters, runs, typeface_of
+from clipflow.domain.caption_styles import CaptionStyle, Case, Emphasis
 from clipflow.domain.transcript import Line, Word, is_unspaced, lines
 
 # The font size in pixels that is comfortable to read on a phone, and the smallest legible one.
 FULL_SIZE, SMALLEST_SIZE = 76, 44
 # The most pixels of a row: from 160 to 920 of 1080, less the outline and overhanging glyphs.
 ROW_WIDTH = 720
+# The most pixels of a row with a box or a growing word, which need space at both ends.
+_NARROWER_ROW = 660
 # The control characters that are drawn: joiners and emoji tags. Others, such as bidirectional
 # controls, would affect the text after them.
 _KEPT_CONTROLS = "\u200c\u200d"
 _TAGS = range(0xE0020, 0xE0080)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How words are divided into captions: the font, its largest size and the row in pixels, and
+    the most words and rows at once."""
+
+    font: Typeface | None = None
+    size: float = FULL_SIZE
+    row_width: float = ROW_WIDTH
+    words: float = 5.0
+    rows: int = 2
+    upper: bool = False
+
+    @classmethod
+    def of(cls, style: CaptionStyle, font: Typeface | None = None) -> "Fit":
+        """The fit of a style whose font is `font`; None for the default one."""
+        needs_room = style.box or {Emphasis.BOX, Emphasis.POP} & set(style.emphasis)
+        return cls(
+            font,
+            style.size,
+            _NARROWER_ROW if needs_room else ROW_WIDTH,
+            style.words,
+            style.rows,
+            style.case is Case.UPPER,
+        )
+
+    @property
+    def smallest(self) -> float:
+        """The smallest size for several words."""
+        return min(SMALLEST_SIZE, self.size)
+
+    @property
+    def ideal_words(self) -> float:
+        return max(1.0, _IDEAL_SHARE * self.words)
 
 
 @dataclass(frozen=True)
@@ -30,10 +68,11 @@ class Token:
     start: Fraction
     end: Fraction
     continues: bool = False  # the previous token, within the same word
+    font: Typeface | None = None
 
     @cached_property
     def runs(self) -> list[Run]:
-        return runs(self.text)
+        return runs(self.text, self.font)
 
     @cached_property
     def width(self) -> float:
@@ -45,15 +84,24 @@ class Token:
         return not (self.continues or joins)
 
 
-def tokens(words: Sequence[Word]) -> list[Token]:
+def tokens(words: Sequence[Word], fit: Fit) -> list[Token]:
     """The drawable parts of `words`, in order."""
-    return [token for word in words for token in _fitting_tokens(word)]
+    return [token for word in words for token in _fitting_tokens(word, fit)]
 
 
-def left_out(words: Sequence[Word]) -> list[str]:
-    """The characters of `words` that no included font has and that are not drawn."""
+def left_out(words: Sequence[Word], font: Typeface | None = None) -> list[str]:
+    """The characters of `words` that no included font has, nor `font`, and that are not drawn."""
     characters = {part[0] for word in words for part in clusters(clean(word.text))}
-    return sorted(character for character in characters if not typeface_of(character))
+    return sorted(character for character in characters if not typeface_of(character, font))
+
+
+def capitals(text: str, font: Typeface | None = None) -> str:
+    """`text` in capitals, without those that no font has, such as Georgian ones."""
+    return "".join(
+        upper if all(typeface_of(character, font) for character in upper) else part
+        for part in text
+        for upper in (part.upper(),)
+    )
 
 
 def clean(text: str) -> str:
@@ -71,29 +119,32 @@ def _is_drawn(character: str) -> bool:
     )
 
 
-def _fitting_tokens(word: Word) -> list[Token]:
+def _fitting_tokens(word: Word, fit: Fit) -> list[Token]:
     """The word as tokens that fit a row; its time is divided by their numbers of characters."""
-    parts = [part for part in clusters(clean(word.text)) if typeface_of(part[0])]
+    text = clean(word.text)
+    written = capitals(text, fit.font) if fit.upper else text
+    parts = [part for part in clusters(written) if typeface_of(part[0], fit.font)]
     # From the decimal digits: as a float, 0.04 s would be slightly after the frame at 1/25 s.
     start, end = Fraction(str(word.start)), Fraction(str(max(word.start, word.end)))
-    whole = Token("".join(parts).strip(), start, end)
+    whole = Token("".join(parts).strip(), start, end, font=fit.font)
     if not whole.width:
         return []
-    size = FULL_SIZE if is_unspaced(whole.text[0]) else SMALLEST_SIZE
-    count = min(len(parts), ceil(whole.width * size / ROW_WIDTH))
+    size = fit.size if is_unspaced(whole.text[0]) else fit.smallest
+    count = min(len(parts), ceil(whole.width * size / fit.row_width))
     ends = [len(parts) * number // count for number in range(count + 1)]
     found = []
     for first, last in pairwise(ends):
         text = "".join(parts[first:last]).strip()
         begins, stops = (start + (end - start) * at / len(parts) for at in (first, last))
-        found.append(Token(text, begins, stops, continues=first > 0))
+        found.append(Token(text, begins, stops, first > 0, fit.font))
     return [token for token in found if token.width]
 
 
 # Seconds. During a shorter silence the caption stays, and a sentence of one word joins the next.
 SHORT_GAP = 0.5
-# Words shown at once. In a script without spaces, two characters count as one word.
-_MAX_WORDS, _IDEAL_WORDS = 5.0, 3.5
+# The ideal number of words shown at once, as a share of the most. In a script without spaces, two
+# characters count as one word.
+_IDEAL_SHARE = 0.7
 _WORDS_PER_CHARACTER = 0.5
 # Costs relative to one word more or less than the ideal: a smaller font, and the reductions for a
 # break at a pause or a comma.
@@ -113,10 +164,13 @@ class Group:
         return tuple(token for row in self.rows for token in row)
 
 
-def groups(words: Sequence[Word]) -> list[Group]:
-    """All of `words` in the order they are said, two to five at a time if possible."""
+_DEFAULT_FIT = Fit()
+
+
+def groups(words: Sequence[Word], fit: Fit = _DEFAULT_FIT) -> list[Group]:
+    """All of `words` in the order they are said, by default two to five at a time if possible."""
     parts = _with_single_words_merged(lines(_in_turn(words)))
-    return [group for part in parts for group in _divided(tokens(part))]
+    return [group for part in parts for group in _divided(tokens(part, fit), fit)]
 
 
 def _in_turn(words: Sequence[Word]) -> list[Word]:
@@ -146,7 +200,7 @@ def _continues(word: Word, following: Word) -> bool:
     return word.speaker == following.speaker and following.start - word.end < SHORT_GAP
 
 
-def _divided(said: list[Token]) -> list[Group]:
+def _divided(said: list[Token], fit: Fit) -> list[Group]:
     """The cheapest division of a sentence into groups, by dynamic programming from its end."""
 
     @cache
@@ -156,11 +210,11 @@ def _divided(said: list[Token]) -> list[Group]:
         found = []
         for last in range(first + 1, len(said) + 1):
             part = said[first:last]
-            if last > first + 1 and _word_count(part) > _MAX_WORDS:
+            if last > first + 1 and _word_count(part) > fit.words:
                 break
-            group = _arranged(part)
+            group = _arranged(part, fit)
             cost, rest = best(last)
-            cost += _cost(group) - (_break_value(said[last - 1], said[last]) if rest else 0)
+            cost += _cost(group, fit) - (_break_value(said[last - 1], said[last]) if rest else 0)
             found.append((cost, (group, *rest)))
         return min(found, key=lambda division: division[0])
 
@@ -170,17 +224,17 @@ def _divided(said: list[Token]) -> list[Group]:
     return list(best(0)[1])
 
 
-def _arranged(said: list[Token]) -> Group:
+def _arranged(said: list[Token], fit: Fit) -> Group:
     """One row if it fits at full size, else the two rows that are most equal in width."""
-    ways = [((*said[:at],), (*said[at:],)) for at in range(1, len(said))]
-    if width(said) * FULL_SIZE <= ROW_WIDTH or not ways:
-        return Group((tuple(said),), _size([said]))
+    ways = [((*said[:at],), (*said[at:],)) for at in range(1, len(said)) if fit.rows > 1]
+    if width(said) * fit.size <= fit.row_width or not ways:
+        return Group((tuple(said),), _size([said], fit))
     rows = min(ways, key=_widest)
-    return Group(rows, _size(rows))
+    return Group(rows, _size(rows, fit))
 
 
-def _size(rows: Sequence[Sequence[Token]]) -> float:
-    return min(FULL_SIZE, ROW_WIDTH / _widest(rows))
+def _size(rows: Sequence[Sequence[Token]], fit: Fit) -> float:
+    return min(fit.size, fit.row_width / _widest(rows))
 
 
 def _widest(rows: Sequence[Sequence[Token]]) -> float:
@@ -190,21 +244,21 @@ def _widest(rows: Sequence[Sequence[Token]]) -> float:
 def width(row: Sequence[Token]) -> float:
     """The width of a row in ems, including the spaces between words."""
     spaces = sum(token.is_spaced_from(before) for before, token in pairwise(row))
-    return sum(token.width for token in row) + spaces * _space()
+    return sum(token.width for token in row) + spaces * space(row[0].font)
 
 
-@cache
-def _space() -> float:
-    face = typeface_of(" ")
+def space(font: Typeface | None) -> float:
+    """The width of the space between two words, in ems."""
+    face = typeface_of(" ", font)
     assert face
     return face.advances[" "]
 
 
-def _cost(group: Group) -> float:
-    if group.size < SMALLEST_SIZE and len(group.tokens) > 1:
+def _cost(group: Group, fit: Fit) -> float:
+    if group.size < fit.smallest and len(group.tokens) > 1:
         return float("inf")
-    distance = _word_count(group.tokens) - _IDEAL_WORDS
-    return distance * distance + _SHRINKING * (FULL_SIZE / group.size - 1)
+    distance = _word_count(group.tokens) - fit.ideal_words
+    return distance * distance + _SHRINKING * (fit.size / group.size - 1)
 
 
 def _word_count(said: Sequence[Token]) -> float:

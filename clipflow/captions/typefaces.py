@@ -13,11 +13,15 @@ from pathlib import Path
 import regex
 from fontTools.ttLib import TTFont
 
+from clipflow.domain.caption_styles import DEFAULT_FONT, FONTS_FOLDER
+
 # This folder has only fonts, since libass tries to read every file. `fonts/README.md` lists them.
-FOLDER = Path(__file__).parent / "fonts" / "bold"
+FOLDER = FONTS_FOLDER
 # The height of a row in ems, which `fonts/make_fonts.py` makes equal in all fonts.
 ROW_HEIGHT = 1.3
 _FIRST, _LAST = "clipflow-sans", "clipflow-emoji"
+# Fonts of caption styles, which no character falls back to.
+_DISPLAY = "display-"
 # Thai and Lao vowels that are written before or after their consonant.
 _VOWELS_BEFORE = "เแโใไເແໂໃໄ"
 _VOWELS_AFTER = "ะาๅະາ"
@@ -55,11 +59,14 @@ class Run:
         return sum(self.face.advances[character] for character in self.text)
 
 
-def runs(text: str) -> list[Run]:
-    """`text` in the fonts that can draw it, without the characters that no included font has."""
+def runs(text: str, first: Typeface | None = None) -> list[Run]:
+    """`text` in the fonts that can draw it, without the characters that none has.
+
+    `first` is the font of a style, which draws what it has.
+    """
     drawn: list[tuple[Typeface, str]] = []
     for cluster in clusters(text):
-        face = typeface_of(cluster[0])
+        face = typeface_of(cluster[0], first)
         if face:
             # Combining characters that the font lacks, such as a keycap, are omitted.
             drawn.append((face, "".join(c for c in cluster if c in face.advances)))
@@ -67,10 +74,19 @@ def runs(text: str) -> list[Run]:
     return [Run(face, "".join(part for _, part in parts)) for face, parts in grouped]
 
 
+def typeface_of(character: str, first: Typeface | None = None) -> Typeface | None:
+    """`first` if it has the character, else the first included font that has; None if none has."""
+    return first if first and character in first.advances else _fallback(character)
+
+
 @cache
-def typeface_of(character: str) -> Typeface | None:
-    """The first included font that has the character, or None."""
+def _fallback(character: str) -> Typeface | None:
     return next((face for face in map(_opened, _paths()) if character in face.advances), None)
+
+
+def display_typeface(name: str) -> Typeface | None:
+    """The included font that a caption style names; None for the default one."""
+    return None if name == DEFAULT_FONT else _opened(FOLDER / f"{_DISPLAY}{name}.ttf")
 
 
 def clusters(text: str) -> list[str]:
@@ -82,14 +98,23 @@ def clusters(text: str) -> list[str]:
 @cache
 def _paths() -> list[Path]:
     found = {path.stem: path for path in sorted(FOLDER.iterdir())}
-    others = [path for name, path in found.items() if name not in (_FIRST, _LAST)]
+    others = [
+        path
+        for name, path in found.items()
+        if name not in (_FIRST, _LAST) and not name.startswith(_DISPLAY)
+    ]
     return [found[_FIRST], *others, found[_LAST]]
 
 
 @cache
 def _opened(path: Path) -> Typeface:
     with TTFont(path, lazy=True) as font:
-        em, metrics = font["head"].unitsPerEm, font["hmtx"].metrics
-        glyphs = font.getBestCmap()
-        advances = {chr(code): metrics[glyph][0] / em for code, glyph in glyphs.items()}
-        return Typeface(font["name"].getDebugName(1), advances)
+        return typeface(font)
+
+
+def typeface(font: TTFont) -> Typeface:
+    """The typeface of an opened font."""
+    em, metrics = font["head"].unitsPerEm, font["hmtx"].metrics
+    glyphs = font.getBestCmap()
+    advances = {chr(code): metrics[glyph][0] / em for code, glyph in glyphs.items()}
+    return Typeface(font["name"].getDebugName(1), advances)

@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.errors import InvalidInputError
-from clipflow.domain.model import Identifier, Model, ObjectKey
+from clipflow.domain.model import AudioTrack, Identifier, Model, ObjectKey
 from clipflow.domain.timecode import Timecode
 
 # A number that a record can store: DynamoDB supports neither the largest floats nor the smallest.

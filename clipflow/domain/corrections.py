@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from unicodedata import category
 
 from clipflow.domain.edits import Edits, WordSpan
-from clipflow.domain.transcript import Transcript, Word, split_words, spread_words
+from clipflow.domain.transcript import Transcript, Word, joined, split_words, spread_words
 
 # The confidence of a word that a user has corrected.
 _CERTAIN = 1.0
@@ -65,6 +65,29 @@ def _corrections(words: Sequence[Word], edits: Edits) -> tuple[Mapping[int, str]
         else:
             stale.append(number)
     return texts, tuple(sorted(stale))
+
+
+def corrected_text(text: str, words: Sequence[Word], numbers: range, edits: Edits) -> str:
+    """A text about the words with these numbers, with their corrections and the replacements.
+
+    A correction of single words counts if they are corrected alike wherever they are said there.
+    """
+    texts, _ = _corrections(words, edits)
+    own: dict[str, set[str | None]] = {}
+    for number in numbers:
+        own.setdefault(_bare(words[number].text)[1], set()).add(texts.get(number))
+    alike = {said: shown.pop() for said, shown in own.items() if len(shown) == 1}
+    replacements = {said: _bare(shown)[1] for said, shown in alike.items() if shown}
+    rules = _rules({**edits.replacements, **replacements})
+    tokens = spread_words(split_words(text), 0, 1)
+    found: list[Word] = []
+    at = 0
+    while at < len(tokens) and rules:
+        count, shown_words = _replaced(tokens, at, rules, {})
+        found += shown_words
+        at += count
+    shown_text = joined(found)
+    return shown_text if found and shown_text != joined(tokens) else text
 
 
 @dataclass(frozen=True)

@@ -6,77 +6,44 @@ there, so that an edit which was made for another transcript is noticed. Shorts 
 merged field by field.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
-from unicodedata import category
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from clipflow.domain.caption_styles import StyleName
 from clipflow.domain.layouts import Layout
-from clipflow.domain.model import Model
+from clipflow.domain.model import StrictModel
+from clipflow.domain.post_text import (
+    Description,
+    Hashtags,
+    Hook,
+    Title,
+    more_than_blanks,
+    one_line,
+)
 from clipflow.domain.removals import RemovalId
-from clipflow.domain.shorts import CaptionStyle, Decision, MomentId
+from clipflow.domain.shorts import Decision, MomentId
 from clipflow.domain.transcript import Seconds, split_words
 
 # Bounds of one document. Ten hours of speech are about 100 000 words.
 MAX_BYTES = 4 << 20
 _MAX_WORDS, _MAX_REPLACEMENTS, _MAX_SHORTS, _MAX_VIEWS = 20_000, 500, 2000, 100
 _MAX_RESTORED = 1000
-# Characters. A description is as long as YouTube's limit; a title is one line of a phone or two.
-_WORD, _TITLE, _HOOK, _DESCRIPTION = 100, 200, 200, 5000
-# Unicode's embeddings, overrides and isolates, which reorder the text that follows them.
-_REORDERING = re.compile("[\u202a-\u202e\u2066-\u2069]")
-# Unicode's categories of control characters, lone surrogates and line separators.
-_CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
+# Characters of a word.
+_WORD = 100
 
-
-def _line(value: str) -> str:
-    if any(category(character) in _CONTROLS for character in value):
-        raise ValueError("a text has one line and no control characters")
-    return _ordered(value)
-
-
-def _lines(value: str) -> str:
-    if any(category(c) in _CONTROLS for c in value if c not in "\n\t"):
-        raise ValueError("a text has no control characters")
-    return _ordered(value)
-
-
-def _ordered(value: str) -> str:
-    if _REORDERING.search(value):
-        raise ValueError("a text has no characters that reorder others (U+202A-202E, U+2066-2069)")
-    return value
-
-
-def _said(value: str) -> str:
-    if not value.strip():
-        raise ValueError("a text has more than blanks")
-    return value
-
-
-_Word = Annotated[str, Field(min_length=1, max_length=_WORD), AfterValidator(_line)]
+_Word = Annotated[str, Field(min_length=1, max_length=_WORD), AfterValidator(one_line)]
 # Empty: the word is not shown.
-_Correction = Annotated[str, Field(max_length=_WORD), AfterValidator(_line)]
-_Phrase = Annotated[_Word, AfterValidator(_said)]
+_Correction = Annotated[str, Field(max_length=_WORD), AfterValidator(one_line)]
+_Phrase = Annotated[_Word, AfterValidator(more_than_blanks)]
 _Number = Annotated[int, Field(strict=True, ge=0, lt=10_000_000)]
 # A word's number as the name of a field.
 _WordName = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,6})$")]
 _Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 
 
-_Title = Annotated[str, Field(max_length=_TITLE), AfterValidator(_line), AfterValidator(_said)]
-_Hook = Annotated[str, Field(max_length=_HOOK), AfterValidator(_line)]
-_Description = Annotated[str, Field(max_length=_DESCRIPTION), AfterValidator(_lines)]
-
-
-class _Strict(Model):
-    """A model with snake_case names, as in `shorts_config.json`, that rejects unknown fields."""
-
-    model_config = ConfigDict(alias_generator=None, extra="forbid")
-
-
-class WordCorrection(_Strict):
+class WordCorrection(StrictModel):
     """A new text for one word; empty to hide the word.
 
     `original` is the word in the transcript. If it has changed since, the correction is ignored.
@@ -86,7 +53,7 @@ class WordCorrection(_Strict):
     text: _Correction
 
 
-class WordSpan(_Strict):
+class WordSpan(StrictModel):
     """The words `first` to `last`, both included.
 
     `first_word` and `last_word` are these words in the transcript. If one has changed since, the
@@ -105,14 +72,14 @@ class WordSpan(_Strict):
         return self
 
 
-class Place(_Strict):
+class Place(StrictModel):
     """A point of the source's picture, as fractions of its width and height from the upper left."""
 
     x: _Share
     y: _Share
 
 
-class View(_Strict):
+class View(StrictModel):
     """What is shown from `start` to `end`, in seconds of the video: a person, by number from 1,
     from the left among the people who are seen then; or the place that the crop is centred on."""
 
@@ -130,23 +97,24 @@ class View(_Strict):
         return self
 
 
-class ShortEdit(_Strict):
+class ShortEdit(StrictModel):
     """The user's changes to one short; an absent field is unchanged."""
 
     decision: Decision | None = None
     span: WordSpan | None = None
-    title: _Title | None = None
-    hook: _Hook | None = None
-    description: _Description | None = None
+    title: Title | None = None
+    hook: Hook | None = None
+    description: Description | None = None
+    hashtags: Hashtags | None = None
     layout: Layout | None = None
-    caption_style: CaptionStyle | None = None
+    caption_style: StyleName | None = None
     tighten: Annotated[bool, Field(strict=True)] | None = None
     # What tightening leaves in, by its id, each with the word of that number in the transcript.
     restored: dict[RemovalId, _Word] = Field(default_factory=dict, max_length=_MAX_RESTORED)
     framing: Annotated[tuple[View, ...], Field(max_length=_MAX_VIEWS)] = ()
 
 
-class Edits(_Strict):
+class Edits(StrictModel):
     """The whole of `edits.json`."""
 
     version: Literal[1] = 1

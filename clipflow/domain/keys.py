@@ -133,6 +133,10 @@ class ShortsKeys:
     def segment_subtitles(self, number: int) -> str:
         return self._key(f"important-segment-videos/segment_{number}.srt")
 
+    def post(self, number: int) -> str:
+        """The text that is posted with a short."""
+        return self._key(f"important-segment-videos/segment_{number}.json")
+
     def frame_plan(self, number: int) -> str:
         """What a short shows when, so that new captions need no new analysis of the picture."""
         return self._key(f"reframe/segment_{number}.json")
@@ -143,6 +147,10 @@ class ShortsKeys:
 
     def short(self, number: int) -> str:
         return self._key(f"videos-cropped-stacked/segment_{number}_cropped_stacked.mp4")
+
+    def short_thumbnail(self, number: int) -> str:
+        """A frame of the short, for its cover."""
+        return self._key(f"videos-cropped-stacked/segment_{number}_cropped_stacked.jpg")
 
     @property
     def page(self) -> str:

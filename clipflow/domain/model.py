@@ -1,11 +1,19 @@
-"""The base class of models for external data, with identifiers, JSON and validation errors."""
+"""The base class of models for external data, common types of fields, JSON and its errors."""
 
 import json
 import re
+from decimal import Decimal
 from typing import Annotated, Any, Self
 from unicodedata import category
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 
 from clipflow.domain.errors import InvalidInputError
@@ -35,7 +43,8 @@ Identifier = Annotated[
 ]
 
 
-def _object_key(value: str) -> str:
+def check_object_key(value: str) -> str:
+    """`value`, if it can be an object's key. Raises ValueError."""
     if not 1 <= len(value.encode()) <= 1024 or value.startswith("/"):
         raise ValueError("an object key is 1 to 1024 bytes, and relative")
     if {".", ".."} & set(value.split("/")):
@@ -45,7 +54,40 @@ def _object_key(value: str) -> str:
     return value
 
 
-ObjectKey = Annotated[str, AfterValidator(_object_key)]
+ObjectKey = Annotated[str, AfterValidator(check_object_key)]
+_LARGEST_TRACK = 255
+
+
+def parse_audio_track(value: object) -> int | str | None:
+    """Parses an audio track's number or language tag; None for None. Raises ValueError."""
+    if isinstance(value, str):
+        text = value.strip()
+        if _is_tag(text):
+            return text
+        value = int(text) if text.isascii() and text.isdigit() and len(text) < 4 else None
+    elif value is None:
+        return None
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        number = float(value)
+        if number.is_integer() and 0 <= number <= _LARGEST_TRACK:
+            return int(number)
+    raise ValueError(
+        f"an audio track is a number from 0 to {_LARGEST_TRACK} or a language such as en or pt-BR"
+    )
+
+
+def _is_tag(text: str) -> bool:
+    first, *others = text.replace("_", "-").split("-")
+    subtags = all(1 <= len(part) <= 8 and part.isascii() and part.isalnum() for part in others)
+    return 2 <= len(first) <= 3 and first.isascii() and first.isalpha() and subtags
+
+
+# The number of an audio track among those of its source, from 0, or a language tag (BCP 47).
+AudioTrack = Annotated[
+    int | str,
+    BeforeValidator(parse_audio_track),
+    WithJsonSchema({"type": ["integer", "string"]}),
+]
 
 
 class Model(BaseModel):
@@ -68,6 +110,12 @@ class Model(BaseModel):
             return cls.model_validate(value, by_alias=True, by_name=False)
         except ValidationError as error:
             raise InvalidInputError(f"{what} is not valid: {describe_errors(error)}.") from None
+
+
+class StrictModel(Model):
+    """A model for documents that people write: snake_case names, and unknown fields are errors."""
+
+    model_config = ConfigDict(alias_generator=None, extra="forbid")
 
 
 def parse_json(text: str | bytes, what: str, remedy: str = "") -> Any:

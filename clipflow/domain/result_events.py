@@ -15,7 +15,7 @@ from clipflow.domain.clips import ClipResult
 from clipflow.domain.errors import Failure, FailureCode
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.model import Model
-from clipflow.domain.shorts import FailedState, Short, ShortsResult, ShortStatus
+from clipflow.domain.shorts import FailedState, Short, ShortsResult, ShortStatus, Thumbnail
 
 SOURCE = "clipflow"
 
@@ -113,6 +113,8 @@ class ShortRendered(ResultDetail):
     title: Annotated[str, Field(max_length=1000)]
     hook: str | None = None
     description: str | None = None
+    hashtags: tuple[str, ...] | None = None
+    thumbnail: Thumbnail | None = None
 
 
 DETAILS: dict[DetailType, type[ResultDetail]] = {

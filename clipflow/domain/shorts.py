@@ -1,50 +1,23 @@
 """Shorts: the config of a video, its moments, and the shorts made of them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from fractions import Fraction
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from clipflow.domain.audio_tracks import AudioTrack
+from clipflow.domain.brands import Brand, BrandKey
+from clipflow.domain.caption_styles import DEFAULT_STYLE, StyleName
 from clipflow.domain.errors import Failure, FailureCode, bounded_message
 from clipflow.domain.layouts import Aspect, Layout
-from clipflow.domain.model import Identifier, Model, ObjectKey
+from clipflow.domain.model import AudioTrack, Identifier, Model, ObjectKey
+from clipflow.domain.post_text import Description, bounded, more_than_blanks, one_line
 from clipflow.domain.removals import Tightening
-from clipflow.domain.timecode import SubtitleTime, format_clock
+from clipflow.domain.timecode import SubtitleTime, Timecode, format_clock
 
 # A warning is given if the speaker's face is shown in a smaller share of the frames with speech.
 _IN_FRAME = 0.95
-
-
-# Colours in ASS's order: blue, green, red. Yellow contrasts with white on nearly every picture.
-_YELLOW, _WHITE = "&H00E6FF&", "&HFFFFFF&"
-
-
-@dataclass(frozen=True)
-class CaptionDrawing:
-    """The colour of a caption's words, and that of the word being spoken, if it differs."""
-
-    colour: str = _WHITE
-    spoken: str | None = None
-
-
-class CaptionStyle(StrEnum):
-    """A caption style's name in configs, and how it is drawn; None for no captions."""
-
-    drawing: CaptionDrawing | None
-
-    KARAOKE = "karaoke", CaptionDrawing(spoken=_YELLOW)
-    PLAIN = "plain", CaptionDrawing()
-    NONE = "none", None
-
-    def __new__(cls, name: str, drawing: CaptionDrawing | None) -> Self:
-        style = str.__new__(cls, name)
-        style._value_ = name
-        style.drawing = drawing
-        return style
 
 
 class FailedState(StrEnum):
@@ -70,6 +43,21 @@ SpeakerTracks = Annotated[
 ]
 
 
+# Seconds: the bounds of a short's length, and how far the shortest and the longest are apart at
+# least. Between them speech must be divisible, and a sentence lasts about five seconds.
+SHORTEST, LONGEST, LEAST_LEEWAY = 1, 900, 5
+_Duration = Annotated[float, Field(ge=SHORTEST, le=LONGEST, allow_inf_nan=False)]
+Topic = Annotated[
+    str, Field(max_length=100), AfterValidator(one_line), AfterValidator(more_than_blanks)
+]
+
+
+def _ascending(bounds: tuple[Any, Any]) -> tuple[Any, Any]:
+    if bounds[0] >= bounds[1]:
+        raise ValueError("the first must be less than the second")
+    return bounds
+
+
 class ShortsConfig(Model):
     """`shorts_config.json`; unknown fields are kept and ignored."""
 
@@ -83,11 +71,41 @@ class ShortsConfig(Model):
     background_video: Annotated[ObjectKey | None, Field(alias="background_video")] = None
     layout: Layout = Layout.AUTO
     aspect: Aspect = Aspect.TALL
-    caption_style: Annotated[CaptionStyle, Field(alias="caption_style")] = CaptionStyle.KARAOKE
+    caption_style: Annotated[StyleName, Field(alias="caption_style")] = DEFAULT_STYLE
+    hook: Annotated[bool, Field(strict=True)] = False
+    brand: Brand | BrandKey | None = None
     language: LanguageTag | None = None
     speaker_tracks: Annotated[SpeakerTracks | None, Field(alias="speaker_tracks")] = None
     audio_track: Annotated[AudioTrack | None, Field(alias="audio_track")] = None
     tighten: Annotated[bool, Field(strict=True)] = False
+    # What to choose: in free words for a language model, by topic, from which part of the video,
+    # and how long.
+    instructions: Annotated[Description | None, Field(max_length=2000)] = None
+    topics: Annotated[tuple[Topic, ...], Field(max_length=20)] = ()
+    video_range: Annotated[
+        Annotated[tuple[Timecode, Timecode], AfterValidator(_ascending)] | None,
+        Field(alias="range"),
+    ] = None
+    durations: Annotated[tuple[_Duration, _Duration], AfterValidator(_ascending)] | None = None
+
+    @model_validator(mode="after")
+    def _has_consistent_durations(self) -> Self:
+        if self.durations is None:
+            return self
+        shortest, longest = self.durations
+        if longest - shortest < LEAST_LEEWAY:
+            raise ValueError(f"durations: they are at least {LEAST_LEEWAY} seconds apart")
+        return self
+
+    @property
+    def target(self) -> float:
+        """The length to aim at, in seconds, within `durations`: their middle if only these are
+        given."""
+        if self.durations is None:
+            return self.target_seconds
+        if "target_seconds" not in self.model_fields_set:
+            return sum(self.durations) / 2
+        return min(max(self.target_seconds, self.durations[0]), self.durations[1])
 
     @property
     def rendered_layout(self) -> Layout:
@@ -120,8 +138,8 @@ class Moment(Model):
     reason.
 
     `id` stays the same when moments are chosen again; `index` is the number of the moment's files,
-    from 1. Both are None until the moment is stored. `hook`, `description` and `decision` are a
-    person's.
+    from 1. Both are None until the moment is stored. `hook` and `decision` are a person's;
+    `description` and `hashtags` are a person's or a language model's, else None.
     """
 
     id: MomentId | None = None
@@ -133,6 +151,7 @@ class Moment(Model):
     title: str
     hook: str | None = None
     description: str | None = None
+    hashtags: tuple[str, ...] | None = None
     decision: Decision | None = None
 
     @property
@@ -144,6 +163,11 @@ class Moment(Model):
         if self.start >= self.end:
             raise ValueError("start must be before end")
         return self
+
+    @property
+    def hook_text(self) -> str:
+        """What is shown over the first seconds: the hook, or without one the title."""
+        return self.hook or self.title
 
 
 class LayoutSpan(Model):
@@ -178,6 +202,13 @@ class Framing(Model):
         )
 
 
+class Thumbnail(Model):
+    """A frame of a short as a JPEG, `time` seconds after the short's first frame."""
+
+    s3_key: ObjectKey
+    time: float
+
+
 class Short(Model):
     """One short, as an entry of the record's `shorts`."""
 
@@ -191,10 +222,12 @@ class Short(Model):
     title: str
     hook: str | None = None
     description: str | None = None
+    hashtags: tuple[str, ...] | None = None
     decision: Decision | None = None
     file_size: int | None = None
     etag: str | None = None
     duration: str | None = None
+    thumbnail: Thumbnail | None = None
     status: ShortStatus
     error: str | None = None
     code: FailureCode | None = None
@@ -249,6 +282,39 @@ class Short(Model):
         return self.status is ShortStatus.COMPLETE
 
 
+class ShortPost(Model):
+    """`segment_{n}.json`: everything that is needed to post a short. Keys are of the bucket; times
+    are `HH:MM:SS,mmm` of the video, durations seconds; hashtags have no `#`."""
+
+    version: Literal[1] = 1
+    id: MomentId | None = None
+    index: int
+    s3_key: ObjectKey
+    thumbnail: Thumbnail | None = None
+    title: str
+    hook: str | None = None
+    description: str
+    hashtags: tuple[str, ...]
+    language: str | None = None
+    start: SubtitleTime
+    end: SubtitleTime
+    duration: float
+
+    @classmethod
+    def of(cls, short: Short, language: str | None) -> Self:
+        """The text of a short that is made; `language` is the video's."""
+        return cls(
+            **short.model_dump(include=_POSTED, by_alias=False),
+            description=short.description or "",
+            hashtags=short.hashtags or (),
+            language=language,
+            duration=round(float(short.end - short.start), 3),
+        )
+
+
+_POSTED = {"id", "index", "s3_key", "thumbnail", "title", "hook", "start", "end"}
+
+
 class ShortsResult(Model):
     """The results in a video's record; `segment_count` is the number of shorts requested."""
 
@@ -257,13 +323,35 @@ class ShortsResult(Model):
     failed_state: FailedState | None = None
 
 
-def result_message(shorts: Sequence[Short], requested: int) -> str:
-    """How many shorts were made and refused, for people."""
+def smaller_results(result: ShortsResult) -> Iterator[ShortsResult]:
+    """The result with less and less text, for a record that has no room for all of it. Each short's
+    `segment_{n}.json` has its text as a whole."""
+    for limit, has_layouts in ((_SMALLER_DESCRIPTION, True), (0, False)):
+        shorts = [_smaller(short, limit, has_layouts=has_layouts) for short in result.shorts or []]
+        yield result.model_copy(update={"shorts": shorts})
+
+
+# Characters: what a feed shows of a description.
+_SMALLER_DESCRIPTION = 125
+
+
+def _smaller(short: Short, limit: int, *, has_layouts: bool) -> Short:
+    changes: dict[str, Any] = {}
+    if short.description:
+        changes["description"] = bounded(short.description, limit) if limit else None
+    if short.framing and not has_layouts:
+        changes["framing"] = short.framing.model_copy(update={"layouts": ()})
+    return short.model_copy(update=changes)
+
+
+def result_message(shorts: Sequence[Short], requested: int, note: str = "") -> str:
+    """How many shorts were made and refused, for people, and a note."""
     made, refused = (
         sum(short.status is status for short in shorts)
         for status in (ShortStatus.COMPLETE, ShortStatus.REFUSED)
     )
-    return f"{made} of {requested} shorts made{f', {refused} refused' if refused else ''}."
+    counts = f"{made} of {requested} shorts made{f', {refused} refused' if refused else ''}."
+    return f"{counts} {note}".strip()
 
 
 def children_failure(shorts: Sequence[Short]) -> Failure | None:

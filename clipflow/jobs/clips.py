@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.clips import (
     ClipResult,
     ExtractInput,
@@ -17,9 +16,9 @@ from clipflow.domain.clips import (
     in_play_order,
 )
 from clipflow.domain.keys import ClipKeys
+from clipflow.domain.model import AudioTrack
 from clipflow.domain.timecode import format_clock
 from clipflow.jobs import fingerprints
-from clipflow.jobs.scratch import work_folder
 from clipflow.jobs.segment import (
     SegmentPlan,
     find_source,
@@ -29,7 +28,7 @@ from clipflow.jobs.segment import (
     span_within,
     video_metadata,
 )
-from clipflow.machine import Machine
+from clipflow.machine import Machine, work_folder
 from clipflow.media.mux import SegmentFile, stitch
 from clipflow.media.output_format import common_format
 from clipflow.media.probe import probe_source

@@ -2,17 +2,18 @@
 
 import json
 import logging
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from clipflow.domain.corrections import CorrectedTranscript, corrected, is_stale
+from clipflow.domain.corrections import CorrectedTranscript, corrected, corrected_text, is_stale
 from clipflow.domain.edits import MAX_BYTES, Edits, ShortEdit, WordSpan, merge
 from clipflow.domain.errors import EditConflictError, InvalidInputError, SourceNotFoundError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import parse_json
-from clipflow.domain.shorts import Decision, Moment, ShortsConfig
+from clipflow.domain.shorts import LONGEST, SHORTEST, Decision, Moment, ShortsConfig
 from clipflow.domain.transcript import Word
 from clipflow.highlights.pieces import word_span
 from clipflow.jobs.transcription import read_transcript
@@ -20,9 +21,8 @@ from clipflow.storage.objects import ObjectStore
 
 logger = logging.getLogger(__name__)
 
-# Seconds: the bounds of a short whose span a person has chosen. What the config allows is 5 to 600,
-# and a chosen moment lasts up to half as long again.
-SHORTEST, LONGEST = 1, 900
+# What a person gives a short as it is.
+_OF_PERSON = {"title", "hook", "description", "hashtags", "decision"}
 # Each attempt loses only to another writer.
 _ATTEMPTS = 8
 
@@ -125,13 +125,34 @@ def with_edits(
     unknown = set(edits.shorts) - {moment.id for moment in moments}
     if unknown:
         logger.warning("%s names no short of this video: %s.", name, ", ".join(sorted(unknown)))
-    return [_with_edit(m, edits.shorts.get(m.id or "", ShortEdit()), words, name) for m in moments]
+    return [
+        _with_edit(
+            _corrected_moment(moment, edits, words),
+            edits.shorts.get(moment.id or "", ShortEdit()),
+            words,
+            name,
+        )
+        for moment in moments
+    ]
+
+
+def _corrected_moment(moment: Moment, edits: Edits, words: Sequence[Word]) -> Moment:
+    """The moment with its chosen title and other texts corrected as its words are."""
+    if not (edits.words or edits.replacements):
+        return moment
+    first, after = (
+        bisect_left(words, float(time), key=lambda word: word.start)
+        for time in (moment.start, moment.end)
+    )
+    changes: dict[str, Any] = {}
+    for field in ("title", "description"):
+        if text := getattr(moment, field):
+            changes[field] = corrected_text(text, words, range(first, after), edits)
+    return moment.model_copy(update=changes)
 
 
 def _with_edit(moment: Moment, edit: ShortEdit, words: Sequence[Word], name: str) -> Moment:
-    changes: dict[str, Any] = edit.model_dump(
-        include={"title", "hook", "description", "decision"}, exclude_none=True
-    )
+    changes: dict[str, Any] = edit.model_dump(include=_OF_PERSON, exclude_none=True)
     if edit.span and is_stale(edit.span, words):
         logger.warning("%s: shorts.%s.span is for another transcript.", name, moment.id)
     elif edit.span:

@@ -10,16 +10,18 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from clipflow import PIPELINE_VERSION
-from clipflow.domain.audio_tracks import AudioTrack
+from clipflow.domain.brands import Brand
+from clipflow.domain.caption_styles import CaptionStyle
 from clipflow.domain.clips import Segment
 from clipflow.domain.edits import View
 from clipflow.domain.layouts import Layout
+from clipflow.domain.model import AudioTrack
 from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.timecode import format_timecode
 from clipflow.domain.transcript import Word
@@ -31,6 +33,8 @@ from clipflow.storage.objects import ObjectHead
 
 # Addresses of model servers. Another server may choose different moments.
 MODEL_SERVERS = ("ANTHROPIC_BASE_URL", "OLLAMA_BASE_URL", "OPENAI_BASE_URL")
+# Fields of the config that say which moments are wanted.
+_SELECTION = {"instructions", "topics", "video_range", "durations"}
 # Fields of the config without effect on the rendering of a given moment.
 _WITHOUT_EFFECT_ON_SHORTS = {
     "segment_count",
@@ -42,6 +46,13 @@ _WITHOUT_EFFECT_ON_SHORTS = {
     "speaker_tracks",
     # What is left of the moment counts instead.
     "tighten",
+    # The content of the style counts, whatever it is called.
+    "caption_style",
+    # Its text counts instead.
+    "hook",
+    # The content of its files counts instead of their keys.
+    "brand",
+    *_SELECTION,
 }
 # Fields of the config without effect on the choice of moments.
 _WITHOUT_EFFECT_ON_MOMENTS = {
@@ -51,6 +62,8 @@ _WITHOUT_EFFECT_ON_MOMENTS = {
     "layout",
     "aspect",
     "caption_style",
+    "hook",
+    "brand",
     "speaker_tracks",
     "audio_track",
     "tighten",
@@ -135,15 +148,20 @@ def of_moments(
 ) -> str:
     """The fingerprint of the moments. `words` is the transcript's object."""
     model = models.highlight_model
+    wanted = config.model_dump(mode="json", include=_SELECTION, exclude_defaults=True)
+    if not model:
+        wanted.pop("instructions", None)
     return fingerprint(
         [
             # Two videos can have the same words and different lengths.
             video.etag,
             words.etag,
             words.metadata.get("language"),
-            config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_MOMENTS),
+            config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_MOMENTS | _SELECTION),
             model,
             [environment.get(name) for name in MODEL_SERVERS] if model else [],
+            # Moments that were chosen without them stay as they are.
+            *([wanted] if wanted else []),
         ]
     )
 
@@ -182,6 +200,28 @@ def of_frame_plan(
     )
 
 
+@dataclass(frozen=True)
+class Looks:
+    """What a short looks like beside its layout: each with the content, or the ETag of its object.
+
+    Without a style there are no captions. `hook` is the text over the first seconds; `files` are
+    the objects of the brand's files, by their fields.
+    """
+
+    style: CaptionStyle | None = None
+    font: ObjectHead | None = None
+    hook: str | None = None
+    brand: Brand | None = None
+    files: Mapping[str, ObjectHead] = field(default_factory=dict)
+
+    def made_from(self) -> list[object]:
+        style = self.style and self.style.model_dump(mode="json")
+        etags = {name: head.etag for name, head in self.files.items()}
+        # The content of files counts, whatever they are called.
+        brand = self.brand and self.brand.with_files(etags).model_dump(mode="json")
+        return [style, self.font and self.font.etag, self.hook, brand]
+
+
 def of_short(
     video: ObjectHead,
     background: ObjectHead | None,
@@ -189,6 +229,7 @@ def of_short(
     words: Sequence[Word],
     config: ShortsConfig,
     models: Models,
+    looks: Looks,
     views: Sequence[View] = (),
     tightened: object = None,
 ) -> str:
@@ -208,10 +249,16 @@ def of_short(
             config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_SHORTS),
             follows_faces and file_digest(str(models.face_model or "")),
             follows_faces and file_digest(str(models.mouth_model or "")),
+            looks.made_from(),
             *([view.model_dump() for view in views]),
             *([{"tightened": tightened}] if tightened is not None else []),
         ]
     )
+
+
+def of_post(text: str) -> str:
+    """The fingerprint of a short's text to post."""
+    return fingerprint(["post", text])
 
 
 def of_playlist(texts: Sequence[str], etags: Mapping[str, str]) -> str:

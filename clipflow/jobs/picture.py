@@ -6,19 +6,22 @@ concatenated.
 """
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import Any
 
+import av
 import ffmpeg as command
 
 from clipflow.captions.ass import burned_in
 from clipflow.domain.layouts import Content
 from clipflow.domain.timeline import Timeline
+from clipflow.jobs.brand import BrandParts, joined, with_logo, with_music
 from clipflow.media.encode import (
     CRF,
-    MATRICES,
     PRESET,
     TIMESCALE,
     audio_filters,
@@ -26,12 +29,9 @@ from clipflow.media.encode import (
     input_options,
     one_size,
     rotate,
-    tone_map,
     upright,
 )
-from clipflow.media.frame_rate import repeated
-from clipflow.media.loudness import normalize
-from clipflow.media.output_format import is_hdr, matrix_of
+from clipflow.media.output_format import MATRICES, is_hdr, matrix_of, tone_map
 from clipflow.media.pieces import join_sound, keep_frames, kept_frames
 from clipflow.media.probe import Probe
 from clipflow.media.window import Window
@@ -79,9 +79,11 @@ class Ingredients:
     background: Background | None
     captions: Path
     loudness: float
+    fonts: Path | None = None
     repeats: tuple[Fraction, ...] = ()
     clock: Path | None = None
     timeline: Timeline | None = None
+    brand: BrandParts = field(default_factory=BrandParts)
 
     @property
     def frames(self) -> tuple[Fraction, ...]:
@@ -91,7 +93,7 @@ class Ingredients:
 
     @property
     def duration(self) -> Fraction:
-        """The length of the short in seconds."""
+        """The length of the short in seconds, without intro and outro."""
         return self.timeline.duration if self.timeline else self.window.span.duration
 
 
@@ -105,9 +107,18 @@ def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
     )
     if made_of.timeline:
         sound = join_sound(sound, made_of.timeline, SAMPLE_RATE)
-    output = command.output(
+    duration, brand = made_of.duration, made_of.brand
+    shown, heard = joined(
         _finished(_laid_out(_upright(content["v:0"], made_of), made_of), made_of),
-        normalize(sound, made_of.loudness, SAMPLE_RATE),
+        with_music(sound, made_of.loudness, brand.music, duration),
+        brand,
+        duration,
+        sorted((*made_of.frames, *made_of.repeats)),
+        made_of.size,
+    )
+    output = command.output(
+        shown,
+        heard,
         str(path),
         format="mp4",
         fps_mode="passthrough",
@@ -126,8 +137,9 @@ def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
 
 
 def _finished(stream: Any, made_of: Ingredients) -> Any:
+    captioned = burned_in(_repeated(stream, made_of), made_of.captions, made_of.fonts)
     return (
-        burned_in(_repeated(stream, made_of), made_of.captions)
+        with_logo(captioned, made_of.brand.logo)
         .filter("format", "yuv420p")
         .filter("setsar", 1)
         .filter("setparams", range="tv", color_primaries=1, color_trc=1, colorspace=1)
@@ -261,3 +273,55 @@ def _below(background: Background | None, box: tuple[int, int, int, int]) -> Any
     stream = rotate(stream, background.probe)
     stream = _scaled(stream, background.probe, w=width, h=height, **_COVERING)
     return stream.filter("crop", width, height).filter("setsar", 1)
+
+
+# A minimum frame rate: frames that are shown for longer are repeated, and no frame's time changes.
+# ffmpeg's `fps` filter would move frames to a grid, and drop some of a source whose rate varies.
+# Frames per second that captions need to highlight each word when it is said.
+LOWEST_FRAME_RATE = 25
+# Seconds. A frame at 24000/1001 per second, with a container's rounding, is not repeated.
+_LONGEST_FRAME = Fraction(1001, 24_000) + Fraction(1, 500)
+# Seconds after the last time at which the list of times ends, after the end of the picture.
+_AFTER_THE_END = 60
+
+
+def repeats(frames: Sequence[Fraction], end: Fraction) -> tuple[Fraction, ...]:
+    """The sorted times, in seconds, at which the previous frame must be repeated.
+
+    Every frame that is shown for longer than `_LONGEST_FRAME`, until the next one or `end`, is
+    divided into parts of at most `1 / LOWEST_FRAME_RATE` seconds.
+    """
+    times: list[Fraction] = []
+    for begins, ends in zip(frames, (*frames[1:], end), strict=True):
+        if ends - begins <= _LONGEST_FRAME:
+            continue
+        parts = ceil((ends - begins) * LOWEST_FRAME_RATE)
+        times += [begins + (ends - begins) * part / parts for part in range(1, parts)]
+    return tuple(times)
+
+
+def write_times(times: Sequence[Fraction], start: Fraction, path: Path) -> None:
+    """Writes a video with frames of 2x2 pixels at `start` and at `times` to `path`."""
+    base = Fraction(1, TIMESCALE)
+    with av.open(str(path), "w", format="nut") as output:
+        stream = output.add_stream("rawvideo", rate=LOWEST_FRAME_RATE)
+        stream.width = stream.height = 2
+        stream.pix_fmt, stream.time_base, stream.codec_context.time_base = "gray", base, base
+        for time in (start, *times, times[-1] + _AFTER_THE_END):
+            frame = av.VideoFrame(2, 2, "gray")
+            frame.pts, frame.time_base = round(time * TIMESCALE), base
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+
+
+def repeated(stream: Any, frames: Sequence[Fraction], times: Sequence[Fraction], path: Path) -> Any:
+    """The stream with an additional frame at each of `times`, which the video at `path` has."""
+    shown = stream.filter("settb", f"1/{TIMESCALE}")
+    if times[-1] > frames[-1]:
+        # The stream ends with its last frame, so a copy of that is added at the last of the times.
+        last, count = round(times[-1] * TIMESCALE), len(frames)
+        shown = shown.filter("tpad", stop=1, stop_mode="clone")
+        shown = shown.filter("setpts", f"if(gte(N,{count}),max(PREV_OUTPTS+1,{last}),PTS)")
+    clock = command.input(str(path))["v:0"].filter("settb", f"1/{TIMESCALE}")
+    # It outputs the first stream, and repeats its frame whenever the second stream has one.
+    return command.filter([shown, clock], "streamselect", inputs=2, map="0")

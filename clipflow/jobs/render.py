@@ -8,19 +8,26 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from clipflow.captions.ass import captions
+from clipflow.captions.drawing import captions, half_height
+from clipflow.captions.hook import placed_hook
+from clipflow.domain.brands import LONGEST_PART
+from clipflow.domain.caption_styles import CaptionStyle, Position
 from clipflow.domain.corrections import corrected
 from clipflow.domain.edits import Edits, View
 from clipflow.domain.errors import MediaInterruptedError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Content
 from clipflow.domain.removals import Tightening
+from clipflow.domain.safe_zones import CAPTIONS_HALF, Box, clear_line
 from clipflow.domain.shorts import Framing, Moment, Short, ShortsConfig
+from clipflow.domain.timecode import format_clock
 from clipflow.domain.transcript import Word
 from clipflow.jobs import fingerprints, picture
+from clipflow.jobs.brand import BrandParts, fetch_brand
 from clipflow.jobs.edits import config_of, read_edits
-from clipflow.jobs.picture import Background, Ingredients
-from clipflow.jobs.scratch import encoded_bytes, work_folder
+from clipflow.jobs.fingerprints import Looks
+from clipflow.jobs.looks import chosen_looks, fetch_fonts
+from clipflow.jobs.picture import Background, Ingredients, repeats, write_times
 from clipflow.jobs.segment import (
     checkpoint,
     find_source,
@@ -39,12 +46,11 @@ from clipflow.jobs.tighten import (
     tighten,
 )
 from clipflow.jobs.transcription import read_transcript
-from clipflow.machine import Machine, encoder_slot
+from clipflow.machine import Machine, encoded_bytes, encoder_slot, work_folder
 from clipflow.media import ffmpeg
 from clipflow.media.encode import verify_frame_count
 from clipflow.media.fetching import fetch_window
 from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
-from clipflow.media.frame_rate import repeats, write_times
 from clipflow.media.loudness import measure_loudness
 from clipflow.media.pieces import kept_frames
 from clipflow.media.probe import Probe, probe_source
@@ -112,11 +118,20 @@ def render(
     key, moment = job.keys.short(job.number), job.moment
     video = find_source([job.keys.original], objects)
     below = _background(job.config, objects)
+    looks = chosen_looks(job.config, moment.hook_text, objects)
     transcript = read_transcript(job.keys, objects)
     shown = corrected(transcript, read_edits(job.keys, objects))
     spoken = SpokenMoment(moment, transcript, shown)
     made_from = fingerprints.of_short(
-        video, below, moment, spoken.words, job.config, models, job.views, _tightened(job, spoken)
+        video,
+        below,
+        moment,
+        spoken.words,
+        job.config,
+        models,
+        looks,
+        job.views,
+        _tightened(job, spoken),
     )
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
@@ -131,11 +146,11 @@ def render(
     with span("render") as work, work_folder(machine.scratch, _needed(job)) as scratch:
         path = scratch / "short.mp4"
         with portion(0, _GATHERED):
-            sources = _Sources(video, below, objects, force)
+            sources = _Sources(video, below, looks, objects, force)
             made_of, tightening = _gather(job, sources, spoken, models, scratch)
         with encoder_slot(machine), portion(_GATHERED, 1):
             _make(made_of, path, job, machine)
-        duration = made_of.duration
+        duration = made_of.duration + made_of.brand.duration
         width, height = made_of.size
         metadata = video_metadata(duration, f"{width}x{height}", 1, video.etag, made_from)
         framing = made_of.plan.framing
@@ -161,7 +176,10 @@ def stored_short(job: Render, head: ObjectHead, objects: ObjectStore) -> Short:
     number, framing, tightening = job.number, _stored_framing(head), None
     if job.config.tighten:
         tightening = stored_tightening(job.keys, number, head, objects)
-    return Short.made(number, head.key, job.moment, head.size, framing, head.etag, tightening)
+    made = Short.made(number, head.key, job.moment, head.size, framing, head.etag, tightening)
+    # With its intro and outro.
+    whole = head.metadata.get("duration-seconds")
+    return made.model_copy(update={"duration": format_clock(Fraction(whole))}) if whole else made
 
 
 def _tightened(job: Render, spoken: SpokenMoment) -> object:
@@ -191,6 +209,8 @@ def _stored_framing(head: ObjectHead) -> Framing | None:
 def _needed(job: Render) -> int:
     # For the window, the background's window and the short, each at most as large as 1080p.
     duration = job.moment.end - job.moment.start
+    if job.config.brand:
+        duration += 2 * LONGEST_PART
     return 3 * encoded_bytes(_pixels(job.config), duration)
 
 
@@ -206,6 +226,7 @@ class _Sources:
 
     video: ObjectHead
     below: ObjectHead | None
+    looks: Looks
     objects: ObjectStore
     force: bool
 
@@ -231,13 +252,22 @@ def _gather(
     if timeline:
         frames, duration = kept_frames(frames, timeline), timeline.duration
         plan = tightened_plan(plan, timeline, window.frames[0], frames[0])
-    style, size = config.caption_style, config.aspect.size
-    centre = plan.captions_centre
+    style, size = sources.looks.style, config.aspect.size
+    fonts = fetch_fonts(sources.looks, objects, scratch)
+    centre = captions_line(plan, style, size)
     again, clock = repeats(frames, duration), scratch / "clock.nut"
     if again:
         write_times(again, frames[0], clock)
+    times = sorted((*frames, *again))
+    taken = _caption_boxes(style, centre, size)
+    brand = BrandParts()
+    if sources.looks.brand:
+        chosen, files = sources.looks.brand, sources.looks.files
+        brand = fetch_brand(chosen, files, size, taken, duration, len(times), objects, scratch)
+    logo = [brand.logo.box] if brand.logo else []
+    hook = placed_hook(sources.looks.hook, size, plan.lips, [*taken, *logo])
     words = tightened.words if tightened else spoken.words
-    text = captions(words, sorted((*frames, *again)), style, centre, size)
+    text = captions(words, times, style, centre, size, fonts.typeface, hook)
     written.write_text(text, encoding="utf-8")
     origin, cuts = window.origin, tightened.cuts if tightened else ()
     made_of = Ingredients(
@@ -247,10 +277,12 @@ def _gather(
         plan=plan,
         background=_fetched(below, duration, objects, scratch) if below else None,
         captions=written,
+        fonts=fonts.folder,
         loudness=measure_loudness(window.path, origin, origin + span.duration, cuts),
         repeats=again,
         clock=clock if again else None,
         timeline=timeline,
+        brand=brand,
     )
     if not config.tighten:
         return made_of, None
@@ -263,6 +295,31 @@ def _taken_out(job: Render, window: Window, spoken: SpokenMoment) -> Tightened |
     frames = sorted((*window.frames, *repeats(window.frames, window.span.duration)))
     restored = still_restored(job.restored, spoken.recognized.words)
     return tighten(window, spoken, frames, restored)
+
+
+# The places of captions, as shares of the height, for styles that choose one.
+_LINES = {Position.UPPER: 0.2, Position.MIDDLE: 0.5, Position.LOWER: 0.68}
+
+
+def captions_line(plan: FramePlan, style: CaptionStyle | None, size: tuple[int, int]) -> int:
+    """The line on which a style centres captions, in pixels from the top."""
+    if style is None:
+        return plan.captions_centre
+    half, lips = half_height(style), [y for _, y in plan.lips]
+    if style.position is Position.AUTO:
+        if half <= CAPTIONS_HALF:
+            return plan.captions_centre
+        return clear_line(lips, plan.captions_centre, half, size, style.safe_zones)
+    wanted = _LINES[style.position] * size[1]
+    return clear_line((), wanted, half, size, style.safe_zones)
+
+
+def _caption_boxes(style: CaptionStyle | None, centre: int, size: tuple[int, int]) -> list[Box]:
+    """The part of the picture in which a style's captions are; none without captions."""
+    if style is None:
+        return []
+    half = half_height(style)
+    return [Box(0, centre - half, size[0], centre + half)]
 
 
 _plans = TypeAdapter(FramePlan)
@@ -340,13 +397,16 @@ def _fetched(
 def _make(made_of: Ingredients, path: Path, job: Render, machine: Machine) -> None:
     action = f"rendering short {job.label} of {job.keys.label}"
     window, pixels = made_of.window, _pixels(job.config)
-    shown = replace(window, frames=tuple(sorted((*made_of.frames, *made_of.repeats))))
+    brand, duration = made_of.brand, made_of.duration + made_of.brand.duration
+    count = len(made_of.frames) + len(made_of.repeats) + brand.frames
     ffmpeg.run(
         picture.render_command(made_of, path, machine.threads),
         action,
         machine,
-        encode_timeout(pixels, window.span.duration),
-        max_bytes=max_output_bytes(pixels, len(shown.frames), window.span.duration),
-        duration=made_of.duration,
+        # What is taken out is decoded too.
+        encode_timeout(pixels, window.span.duration + brand.duration),
+        max_bytes=max_output_bytes(pixels, count, duration),
+        duration=duration,
     )
-    verify_frame_count(shown, path, action)
+    # Only the number of these frames counts.
+    verify_frame_count(replace(window, frames=(Fraction(0),) * count), path, action)

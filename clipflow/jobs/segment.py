@@ -18,8 +18,7 @@ from clipflow import PIPELINE_VERSION
 from clipflow.domain.errors import InvalidInputError, SourceNotFoundError
 from clipflow.domain.timecode import format_timecode
 from clipflow.jobs import fingerprints
-from clipflow.jobs.scratch import encoded_bytes, window_bytes, work_folder
-from clipflow.machine import Machine, encoder_slot
+from clipflow.machine import Machine, encoded_bytes, encoder_slot, window_bytes, work_folder
 from clipflow.media.fetching import fetch_window
 from clipflow.media.hls import LARGEST_PLAYLIST_BYTES, Playlist, parse_playlist, resolve_uri
 from clipflow.media.output_format import OutputFormat

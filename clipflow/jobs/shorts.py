@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 from clipflow.domain.edits import Edits
 from clipflow.domain.errors import InvalidInputError, NoMomentsError
@@ -13,7 +14,7 @@ from clipflow.highlights.moments import carry_over, identified, pick
 from clipflow.highlights.pieces import Brief
 from clipflow.jobs import fingerprints
 from clipflow.jobs.edits import read_corrected, refused_ids, with_edits
-from clipflow.jobs.scratch import work_folder
+from clipflow.jobs.looks import check_looks
 from clipflow.jobs.segment import (
     SegmentPlan,
     checkpoint,
@@ -24,7 +25,7 @@ from clipflow.jobs.segment import (
     span_within,
 )
 from clipflow.jobs.transcription import read_transcript
-from clipflow.machine import Machine
+from clipflow.machine import Machine, work_folder
 from clipflow.media import ffmpeg
 from clipflow.media.output_format import OutputFormat, common_format, to_sdr
 from clipflow.media.probe import Probe, probe_source
@@ -38,11 +39,14 @@ logger = logging.getLogger(__name__)
 _LARGEST_CONFIG_BYTES = 1 << 20
 
 
-def read_config(keys: ShortsKeys, objects: ObjectStore) -> ShortsConfig:
+def read_config(
+    keys: ShortsKeys, objects: ObjectStore, scratch: Path | None = None
+) -> ShortsConfig:
     """Reads and validates the video's config, before any expensive work.
 
-    Raises SourceNotFoundError without a config or its background video, InvalidInputError if the
-    config is invalid, and the errors of `probe_source` for the background video.
+    With a folder `scratch`, so are its caption style and that style's font. Raises
+    SourceNotFoundError without a config or its background video, InvalidInputError if the config
+    is invalid, and the errors of `probe_source` for the background video.
     """
     text = objects.data(keys.config, _LARGEST_CONFIG_BYTES)
     config = ShortsConfig.read(parse_json(text, keys.config, "Correct it."), keys.config)
@@ -54,6 +58,8 @@ def read_config(keys: ShortsKeys, objects: ObjectStore) -> ShortsConfig:
             logger.warning("%s has %s %s; %s is used.", keys.config, name, configured, actual)
     if config.background_video:
         probe_source(open_source(find_source([config.background_video], objects), objects))
+    if scratch:
+        check_looks(config, objects, scratch)
     return config
 
 
@@ -81,11 +87,21 @@ def choose_moments(
     if not force and is_made_from(objects.head(keys.moments), made_from):
         return read_moments(keys, objects)
     duration = probe_source(open_source(video, objects)).duration
-    brief = Brief(config.segment_count, config.target_seconds, duration)
+    brief = Brief(
+        config.segment_count,
+        config.target,
+        duration,
+        durations=config.durations,
+        between=config.video_range,
+        topics=config.topics,
+        instructions=config.instructions,
+    )
+    if note := ineffective(config, models):
+        logger.warning("%s", note)
     moments = pick(read_transcript(keys, objects), brief, models.highlight_model)
     if not moments:
         raise NoMomentsError(
-            f"Nothing said in {keys.label} makes a moment of about {config.target_seconds:g} s.",
+            f"Nothing said in {keys.label} makes a moment of about {config.target:g} s.",
             "Request shorter ones, or check the transcript.",
         )
     moments = carry_over(
@@ -99,6 +115,14 @@ def choose_moments(
     text = json.dumps(documents, ensure_ascii=False, indent=2)
     objects.put_text(text, keys.moments, checkpoint(video.etag, made_from), "application/json")
     return moments
+
+
+def ineffective(config: ShortsConfig, models: Models) -> str:
+    """A note for people if the config has instructions and there is no language model; else
+    empty."""
+    if not config.instructions or models.highlight_model:
+        return ""
+    return "`instructions` have no effect: CLIPFLOW_HIGHLIGHT_MODEL names no language model."
 
 
 def read_moments(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:
@@ -124,7 +148,7 @@ def edited_moments(
 ) -> list[Moment]:
     """The moments as a person wants them. Raises InvalidInputError for a span that is too short
     or too long."""
-    words = read_transcript(keys, objects).words if edits.shorts else ()
+    words = read_transcript(keys, objects).words if edits != Edits() else ()
     return with_edits(moments, edits, words, keys.edits)
 
 

@@ -7,21 +7,19 @@ last step joins the words.
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ShortsKeys
-from clipflow.domain.model import parse_json
+from clipflow.domain.model import AudioTrack, parse_json
 from clipflow.domain.shorts import ShortsConfig
 from clipflow.domain.timecode import format_clock
 from clipflow.domain.transcript import Transcript, Word, read_words, words_json
 from clipflow.jobs import fingerprints
-from clipflow.jobs.scratch import work_folder
 from clipflow.jobs.segment import (
     checkpoint,
     find_source,
@@ -29,7 +27,7 @@ from clipflow.jobs.segment import (
     is_ours,
     open_source,
 )
-from clipflow.machine import Machine
+from clipflow.machine import Machine, work_folder
 from clipflow.media.probe import Probe, probe_sound, probe_source
 from clipflow.media.source import LocalSource, Source
 from clipflow.settings import Models
@@ -47,7 +45,7 @@ from clipflow.speech.transcriber import (
     transcribe,
 )
 from clipflow.storage.objects import ObjectHead, ObjectStore
-from clipflow.subtitles.cues import srt_text, vtt_text
+from clipflow.subtitles.cues import srt_text
 from clipflow.subtitles.reading import read_subtitles
 from clipflow.telemetry.progress import portion
 
@@ -340,21 +338,8 @@ def _check_times(
 _FILE_EXTRACTED = 0.1
 
 
-def _plain_text(transcript: Transcript) -> str:
-    return f"{transcript.text}\n" if transcript.words else ""
-
-
-def _words_text(transcript: Transcript) -> str:
-    return words_json(transcript.words)
-
-
-# The writer of each format, by the end of its files' names.
-WRITERS: Mapping[str, Callable[[Transcript], str]] = {
-    ".srt": srt_text,
-    ".vtt": vtt_text,
-    ".txt": _plain_text,
-    ".words.json": _words_text,
-}
+# The progress of a file's transcription when its audio has been extracted.
+_FILE_EXTRACTED = 0.1
 
 
 def transcribe_file(

@@ -1,8 +1,8 @@
-"""The selection and decoding of a container's audio stream."""
+"""The selection of a container's audio stream, by number or language, and its decoding."""
 
 import ctypes
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from av.audio.frame import AudioFrame
@@ -12,8 +12,8 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
 
-from clipflow.domain.audio_tracks import AudioTrack, by_language
 from clipflow.domain.errors import InvalidInputError, MediaRefusedError
+from clipflow.domain.model import AudioTrack
 
 # Tracks that players choose only if there is no other.
 _SECONDARY = (
@@ -72,6 +72,48 @@ def _listed(streams: list[AudioStream]) -> str:
         for place, language in enumerate(_languages(streams))
     )
     return f"it has {', '.join(named)}" if streams else "it has no sound"
+
+
+# ISO 639-1 codes, each with its ISO 639-2 codes, which containers have. Some languages have two: a
+# bibliographic one ("ger") and a terminological one ("deu").
+_CODES = """
+aa aar|ab abk|ae ave|af afr|ak aka|am amh|an arg|ar ara|as asm|av ava|ay aym|az aze|ba bak|be bel
+bg bul|bi bis|bm bam|bn ben|bo bod tib|br bre|bs bos|ca cat|ce che|ch cha|co cos|cr cre|cs ces cze
+cu chu|cv chv|cy cym wel|da dan|de deu ger|dv div|dz dzo|ee ewe|el ell gre|en eng|eo epo|es spa
+et est|eu eus baq|fa fas per|ff ful|fi fin|fj fij|fo fao|fr fra fre|fy fry|ga gle|gd gla|gl glg
+gn grn|gu guj|gv glv|ha hau|he heb|hi hin|ho hmo|hr hrv|ht hat|hu hun|hy hye arm|hz her|ia ina
+id ind|ie ile|ig ibo|ii iii|ik ipk|io ido|is isl ice|it ita|iu iku|ja jpn|jv jav|ka kat geo|kg kon
+ki kik|kj kua|kk kaz|kl kal|km khm|kn kan|ko kor|kr kau|ks kas|ku kur|kv kom|kw cor|ky kir|la lat
+lb ltz|lg lug|li lim|ln lin|lo lao|lt lit|lu lub|lv lav|mg mlg|mh mah|mi mri mao|mk mkd mac|ml mal
+mn mon|mr mar|ms msa may|mt mlt|my mya bur|na nau|nb nob|nd nde|ne nep|ng ndo|nl nld dut|nn nno
+no nor|nr nbl|nv nav|ny nya|oc oci|oj oji|om orm|or ori|os oss|pa pan|pi pli|pl pol|ps pus|pt por
+qu que|rm roh|rn run|ro ron rum|ru rus|rw kin|sa san|sc srd|sd snd|se sme|sg sag|si sin|sk slk slo
+sl slv|sm smo|sn sna|so som|sq sqi alb|sr srp|ss ssw|st sot|su sun|sv swe|sw swa|ta tam|te tel
+tg tgk|th tha|ti tir|tk tuk|tl tgl|tn tsn|to ton|tr tur|ts tso|tt tat|tw twi|ty tah|ug uig|uk ukr
+ur urd|uz uzb|ve ven|vi vie|vo vol|wa wln|wo wol|xh xho|yi yid|yo yor|za zha|zh zho chi|zu zul
+"""
+_SHORT = {
+    code: codes[0]
+    for codes in (entry.split() for entry in _CODES.replace("\n", "|").split("|") if entry)
+    for code in codes
+}
+
+
+def by_language(languages: Sequence[str | None], wanted: str) -> list[int]:
+    """The indices in `languages` that match the language `wanted`, exact matches first.
+
+    `languages` has each track's language from the container (BCP 47, ISO 639-1 or ISO 639-2), or
+    None for a track without one.
+    """
+    tags = [_normal(language) for language in languages]
+    primary, *_ = tag = _normal(wanted)
+    matching = [place for place, found in enumerate(tags) if found[0] == primary]
+    return sorted(matching, key=lambda place: tags[place] != tag)
+
+
+def _normal(language: str | None) -> tuple[str, ...]:
+    first, *others = (language or "").lower().replace("_", "-").split("-")
+    return (_SHORT.get(first, first), *others)
 
 
 def has_decoder(stream: Stream) -> bool:

@@ -15,8 +15,8 @@ from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
 from clipflow.media.isolation import isolated
-from clipflow.media.output_format import OutputFormat, is_hdr, limited, matrix_of
-from clipflow.media.probe import UNSPECIFIED, Probe
+from clipflow.media.output_format import OutputFormat, convert
+from clipflow.media.probe import Probe
 from clipflow.media.window import Window
 
 # Ticks a second of every segment's video track: the durations of frames at 24, 25, 30 and
@@ -31,10 +31,6 @@ _TIMING = "fps=30:force-cfr=0"
 # bytes.
 _LARGE, _LEAN = 1920 * 1088, ":rc-lookahead=4:bframes=1"
 _TRANSPOSE = {90: ["cclock"], 180: ["hflip", "vflip"], 270: ["clock"]}
-# H.273's matrix coefficients by their names in ffmpeg's scale filter.
-MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
-# H.273's primaries and matrix of BT.2020.
-_BT2020 = 9
 # Seconds: less than a sample, and more than any container's rounding.
 _INAUDIBLE, _GAP = 1e-5, 0.005
 FLAC_IN_MP4 = {"acodec": "flac", "strict": "experimental"}
@@ -211,72 +207,6 @@ def rotate(stream: Any, source: Probe) -> Any:
     for turn in _TRANSPOSE.get(source.rotation, []):
         stream = stream.filter("transpose", turn) if "clock" in turn else stream.filter(turn)
     return stream.filter("hflip") if source.mirrored else stream
-
-
-def convert(stream: Any, source: Probe, target: OutputFormat) -> Any:
-    """Scale, pad and convert the source's upright pictures to the output format."""
-    if is_hdr(source.colour) and not is_hdr(target.colour):
-        stream = tone_map(stream, source)
-    size, wanted = (source.width, source.height), (target.width, target.height)
-    fits = source.square and size == wanted and limited(source.colour) == target.colour
-    if not fits or source.colour.full_range:
-        width, height = _fitted_size(source, target)
-        stream = stream.filter("scale", width, height, flags="bicubic", **_matrices(source, target))
-        stream = stream.filter("pad", target.width, target.height, "(ow-iw)/2", "(oh-ih)/2")
-    colour = target.colour
-    return (
-        stream.filter("format", "yuv420p")
-        .filter("setsar", 1)
-        .filter(
-            "setparams",
-            range="tv",
-            color_primaries=colour.primaries,
-            color_trc=colour.transfer,
-            colorspace=colour.matrix,
-        )
-    )
-
-
-def _fitted_size(source: Probe, target: OutputFormat) -> tuple[int, int]:
-    """The largest even size within the output format's that keeps the source's aspect ratio."""
-    ratio = min(Fraction(target.width, source.width), Fraction(target.height, source.height))
-    return 2 * round(source.width * ratio / 2), 2 * round(source.height * ratio / 2)
-
-
-def _matrices(source: Probe, target: OutputFormat) -> dict[str, str]:
-    was_mapped = is_hdr(source.colour) and not is_hdr(target.colour)
-    given = target.colour.matrix if was_mapped else matrix_of(source)
-    wanted = given if target.colour.matrix == UNSPECIFIED else target.colour.matrix
-    return {
-        "in_color_matrix": MATRICES.get(given, "auto"),
-        "out_color_matrix": MATRICES.get(wanted, "auto"),
-        "in_range": "pc" if source.colour.full_range and not was_mapped else "tv",
-        "out_range": "tv",
-    }
-
-
-def tone_map(stream: Any, source: Probe) -> Any:
-    """Tone-map HDR (PQ or HLG) to SDR in BT.709, with the filters from ffmpeg's wiki."""
-    colour = source.colour
-    # Windows have no colour tags, so those that only the source's container declares are set here.
-    stream = stream.filter(
-        "setparams",
-        range="pc" if colour.full_range else "tv",
-        color_primaries=_BT2020 if colour.primaries == UNSPECIFIED else colour.primaries,
-        color_trc=colour.transfer,
-        colorspace=_BT2020 if colour.matrix == UNSPECIFIED else colour.matrix,
-    )
-    return (
-        stream.filter("zscale", transfer="linear", npl=100)
-        .filter("format", "gbrpf32le")
-        .filter("zscale", primaries="bt709")
-        .filter("tonemap", "hable", desat=0)
-        .filter("zscale", transfer="bt709")
-        # Integers have no values outside of BT.709, which versions of zscale convert differently.
-        .filter("format", "gbrp10le")
-        .filter("zscale", matrix="bt709", range="tv")
-        .filter("format", "yuv420p")
-    )
 
 
 def audio_filters(stream: Any, window: Window, rate: int, layout: str) -> Any:

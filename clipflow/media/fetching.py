@@ -23,10 +23,11 @@ from clipflow.media.audio_streams import audio_stream
 from clipflow.media.h264 import FieldPairs
 from clipflow.media.isolation import isolated
 from clipflow.media.joined_files import CLOCK_TOLERANCE, several_recordings
-from clipflow.media.probe import Probe, video_stream
+from clipflow.media.probe import Probe
 from clipflow.media.soundtrack import Soundtrack
 from clipflow.media.source import PlaylistSource, Source, unwrapped
 from clipflow.media.source_errors import source_errors
+from clipflow.media.video_streams import video_stream
 from clipflow.media.window import (
     Span,
     Window,
@@ -143,7 +144,7 @@ class _Copy:
     _latest_end: Fraction = Fraction(0)
     _latest_dts: int | None = None
     _written_dts: int | None = None
-    _lacks_decoding_times: bool = False
+    _corrects_decoding_times: bool = False
     # Seconds to add to the container's clock if it has wrapped around; None until known.
     _clock_offset: Fraction | None = None
 
@@ -170,8 +171,7 @@ class _Copy:
         copy = output.add_stream_from_template(self.picture, opaque=True)
         # A MOV would store the display matrix, and ffmpeg would apply it a second time.
         copy.set_display_rotation(0)
-        is_matroska = "matroska" in container.format.name
-        self._lacks_decoding_times = is_matroska and output.format.name == "nut"
+        self._corrects_decoding_times = output.format.name == "nut"
         track = self._soundtrack(audio, output) if audio else None
         self._has_audio = audio is not None
         for packet in self._packets_until_end(container, streams):
@@ -195,7 +195,7 @@ class _Copy:
         shift = round(self._shift / packet.time_base)
         packet.pts = None if packet.pts is None else packet.pts + shift
         packet.dts = None if packet.dts is None else packet.dts + shift
-        if self._lacks_decoding_times:
+        if self._corrects_decoding_times:
             self._set_decoding_time(packet)
         packet.stream = copy
         return packet
@@ -203,16 +203,16 @@ class _Copy:
     def _set_decoding_time(self, packet: Packet[Any]) -> None:
         """Sets a decoding time that muxers accept.
 
-        Matroska stores none. After a seek, libavformat computes none for the first packets, the
-        same one for two of them, or one that is too late.
+        Matroska, MXF and program streams do not store all of them. After a seek, libavformat
+        computes none for the first packets, the same one for two of them, or one that is too late.
+        All are set back, so that each may be later than the one before, and no later than the
+        packet's presentation.
         """
         dts = packet.pts if packet.dts is None else packet.dts
         if dts is None:
             return
-        if self._written_dts is None:
-            packet.dts = dts - round(_REORDERING / packet.time_base)
-        elif packet.dts is None or packet.dts <= self._written_dts:
-            packet.dts = self._written_dts + 1
+        dts -= round(_REORDERING / packet.time_base)
+        packet.dts = dts if self._written_dts is None else max(dts, self._written_dts + 1)
         self._written_dts = packet.dts
 
     def _packets_until_end(
@@ -237,7 +237,9 @@ class _Copy:
                 self._first_field_is_late = late
             else:
                 late = packet.pts is not None and packet.pts * packet.time_base >= end
-            self._latest_end = max(self._latest_end, _end_time(packet))
+            # The caller shifts the times of the packets that it gets.
+            packet_end = _end_time(packet)
+            self._latest_end = max(self._latest_end, packet_end)
             if not late:
                 yield packet
                 continue
@@ -252,7 +254,7 @@ class _Copy:
             # complete only when the next picture begins.
             waits_for_picture = is_delayed and self.picture.index not in self._finished_streams
             allowed = _INTERLEAVING if self._latest_dts is not None else _SPARSE_INTERLEAVING
-            if _end_time(packet) >= end + allowed and not waits_for_picture:
+            if packet_end >= end + allowed and not waits_for_picture:
                 return
         self._reached_end = True
 

@@ -1,10 +1,12 @@
 """Files that were concatenated byte by byte, which are refused rather than read in part.
 
-MP4, MOV, WAV and AVI have one header for the whole file, so what follows the first file is ignored
-by libavformat without an error. In other formats the clock of the packets starts again.
+MP4, MOV, WAV, AVI, FLV, AIFF, TTA and ASF have one header for the whole file, so what follows the
+first file is ignored by libavformat without an error. In most other formats the clock of the
+packets starts again; MP3, AAC and AC-3 have none, and are read to their end.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import islice
 
@@ -24,6 +26,10 @@ _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid"
 _RIFF_HEADER = 12
 # A file has a few boxes or chunks of RIFF; an AVI has one for each gigabyte.
 _MOST = 1000
+# The first bytes of formats whose length is known only once they have been read: FLV, AIFF, RF64,
+# TTA, ASF. The bytes behind the last packet in which they would be those of another file.
+_MAGIC = (b"FLV\x01", b"FORM", b"RF64", b"TTA1", b"0&\xb2u\x8ef\xcf\x11")
+_BEHIND = 1 << 16
 
 
 # Formats whose files still play after they are concatenated byte by byte, and the positions, as
@@ -70,18 +76,36 @@ def check_clock(container: InputContainer, picture: VideoStream, source: FileSou
 
 
 def has_second_header(source: Source) -> bool:
-    """Whether another file of the same format follows the first one in `source`."""
+    """Whether another file follows the first one in `source`, found by the headers of its parts."""
+    with _bytes_of(source) as (read, size):
+        return _follows_another(read, size)
+
+
+def is_followed(source: Source, end: int) -> bool:
+    """Whether another file begins behind byte `end` of `source`, the last one that was demuxed."""
+    with _bytes_of(source) as (read, size):
+        begin = read(0, min(size, _BOX_HEADER))
+        magic = next((magic for magic in _MAGIC if begin.startswith(magic)), None)
+        if magic is None or size - end < len(magic):
+            return False
+        return magic in read(end, min(size, end + _BEHIND))
+
+
+@contextmanager
+def _bytes_of(source: Source) -> Iterator[tuple[_Read, int]]:
+    """A function that reads the bytes of `source`, and their number; none of a playlist."""
     if isinstance(source, FileSource):
-        return _follows_another(source.fetch, source.size)
-    if isinstance(source, LocalSource) and source.path.is_file():
+        yield source.fetch, source.size
+    elif isinstance(source, LocalSource) and source.path.is_file():
         with source.path.open("rb") as file:
 
             def read(start: int, end: int) -> bytes:
                 file.seek(start)
                 return file.read(end - start)
 
-            return _follows_another(read, source.path.stat().st_size)
-    return False
+            yield read, source.path.stat().st_size
+    else:
+        yield lambda _start, _end: b"", 0
 
 
 def _follows_another(read: _Read, size: int) -> bool:

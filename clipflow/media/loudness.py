@@ -18,7 +18,7 @@ TARGET = -14.0
 # dBTP: half a decibel below the documented peak, since AAC encoding raises peaks a little.
 _PEAK = -2.0
 # LUFS: audio below this level is only noise, so it is not amplified.
-_SILENCE = -50.0
+SILENCE = -50.0
 # Samples per second while limiting: without oversampling, a limiter misses peaks between samples
 # (BS.1770-4, annex 2).
 _LIMITER_RATE = 192_000
@@ -110,9 +110,19 @@ def normalize(stream: Any, loudness: float, sample_rate: int) -> Any:
     One gain for the whole stream preserves the speaker's dynamics; `loudnorm` in its dynamic mode
     missed the target by up to 0.6 LU on short speech, this by 0.1.
     """
+    return limited(amplified(stream, loudness), sample_rate)
+
+
+def amplified(stream: Any, loudness: float) -> Any:
+    """`stream` in stereo at the target level, from `loudness` LUFS; as it is if that is noise."""
     stream = stream.filter("aformat", channel_layouts="stereo")
-    if loudness > _SILENCE:
+    if loudness > SILENCE:
         stream = stream.filter("volume", f"{TARGET - loudness:.2f}dB")
+    return stream
+
+
+def limited(stream: Any, sample_rate: int) -> Any:
+    """`stream` with its true peaks limited."""
     return (
         stream.filter("aresample", _LIMITER_RATE)
         .filter("alimiter", limit=f"{_PEAK}dB", level="disabled", latency=1)

@@ -1,12 +1,14 @@
-"""The output format that all segments of a clip share, so that they join without re-encoding.
+"""The output format that all segments of a clip share, and the conversion of pictures to it.
 
-Segments share the picture's size and colour and the audio's sample rate and layout, but not a frame
-rate: each segment keeps the times of its frames, since an MP4's frames may have any distance.
+Because they share it, they join without re-encoding. They have the picture's size and colour and
+the audio's sample rate and layout in common, but not a frame rate: each segment keeps the times of
+its frames, since an MP4's frames may have any distance.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 from clipflow.media.h264 import ParameterSets
 from clipflow.media.probe import RGB, UNSPECIFIED, Colour, Probe
@@ -124,3 +126,73 @@ def _level(width: int, height: int, frame_rate: Fraction) -> str:
         n for n, frame, second in _LEVELS if blocks <= frame and blocks * frame_rate <= second
     )
     return next(fitting, "6.2")
+
+
+# H.273's matrix coefficients by their names in ffmpeg's scale filter.
+MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
+
+
+def convert(stream: Any, source: Probe, target: OutputFormat) -> Any:
+    """Scale, pad and convert the source's upright pictures to the output format."""
+    if is_hdr(source.colour) and not is_hdr(target.colour):
+        stream = tone_map(stream, source)
+    size, wanted = (source.width, source.height), (target.width, target.height)
+    fits = source.square and size == wanted and limited(source.colour) == target.colour
+    if not fits or source.colour.full_range:
+        width, height = _fitted_size(source, target)
+        stream = stream.filter("scale", width, height, flags="bicubic", **_matrices(source, target))
+        stream = stream.filter("pad", target.width, target.height, "(ow-iw)/2", "(oh-ih)/2")
+    colour = target.colour
+    return (
+        stream.filter("format", "yuv420p")
+        .filter("setsar", 1)
+        .filter(
+            "setparams",
+            range="tv",
+            color_primaries=colour.primaries,
+            color_trc=colour.transfer,
+            colorspace=colour.matrix,
+        )
+    )
+
+
+def _fitted_size(source: Probe, target: OutputFormat) -> tuple[int, int]:
+    """The largest even size within the output format's that keeps the source's aspect ratio."""
+    ratio = min(Fraction(target.width, source.width), Fraction(target.height, source.height))
+    return 2 * round(source.width * ratio / 2), 2 * round(source.height * ratio / 2)
+
+
+def _matrices(source: Probe, target: OutputFormat) -> dict[str, str]:
+    was_mapped = is_hdr(source.colour) and not is_hdr(target.colour)
+    given = target.colour.matrix if was_mapped else matrix_of(source)
+    wanted = given if target.colour.matrix == UNSPECIFIED else target.colour.matrix
+    return {
+        "in_color_matrix": MATRICES.get(given, "auto"),
+        "out_color_matrix": MATRICES.get(wanted, "auto"),
+        "in_range": "pc" if source.colour.full_range and not was_mapped else "tv",
+        "out_range": "tv",
+    }
+
+
+def tone_map(stream: Any, source: Probe) -> Any:
+    """Tone-map HDR (PQ or HLG) to SDR in BT.709, with the filters from ffmpeg's wiki."""
+    colour = source.colour
+    # Windows have no colour tags, so those that only the source's container declares are set here.
+    stream = stream.filter(
+        "setparams",
+        range="pc" if colour.full_range else "tv",
+        color_primaries=_BT2020 if colour.primaries == UNSPECIFIED else colour.primaries,
+        color_trc=colour.transfer,
+        colorspace=_BT2020 if colour.matrix == UNSPECIFIED else colour.matrix,
+    )
+    return (
+        stream.filter("zscale", transfer="linear", npl=100)
+        .filter("format", "gbrpf32le")
+        .filter("zscale", primaries="bt709")
+        .filter("tonemap", "hable", desat=0)
+        .filter("zscale", transfer="bt709")
+        # Integers have no values outside of BT.709, which versions of zscale convert differently.
+        .filter("format", "gbrp10le")
+        .filter("zscale", matrix="bt709", range="tv")
+        .filter("format", "yuv420p")
+    )

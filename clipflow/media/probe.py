@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
 from math import floor
 
 import av
@@ -11,93 +10,27 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.errors import MediaRefusedError
-from clipflow.machine import LARGEST_PICTURE
+from clipflow.domain.model import AudioTrack
 from clipflow.media.audio_streams import (
     audio_stream,
     channel_count,
     decode,
-    has_decoder,
     number_of,
 )
 from clipflow.media.h264 import ParameterSets, parameter_sets
 from clipflow.media.isolation import isolated
 from clipflow.media.joined_files import STREAM_FORMATS, check_clock
-from clipflow.media.orientation import display_matrix, orientation
 from clipflow.media.source import FileSource, PlaylistSource, Source, stream_start
 from clipflow.media.source_errors import source_errors
-
-# Packets that are searched for the first frame: a group of pictures is shorter.
-_MAX_PACKETS = 3000
-# The longest side that x264 accepts, in pixels.
-_MAX_SIDE = 16_384
-_COVER = av.stream.Disposition.attached_pic
-
-
-def video_stream(container: InputContainer, name: str) -> VideoStream:
-    """The video stream to cut: the best one that can be decoded and is not a cover image.
-
-    Raises MediaRefusedError if there is none.
-    """
-    moving = [s for s in container.streams.video if not s.disposition & _COVER and has_decoder(s)]
-    if not moving:
-        raise MediaRefusedError(
-            f"{name} has no moving picture that can be decoded.", "Use a source that has one."
-        )
-    best = container.streams.best("video")
-    return best if isinstance(best, VideoStream) and best in moving else moving[0]
-
-
-def first_frame(
-    container: InputContainer, picture: VideoStream, name: str
-) -> tuple[VideoFrame, Fraction] | None:
-    """The first frame near the beginning that can be decoded, and the source's time zero.
-
-    The time is in seconds on the container's clock. None if no frame with a timestamp can be
-    decoded. Raises MediaRefusedError for a picture that is too large to be decoded safely.
-    """
-    check_picture_size(picture.codec_context.width, picture.codec_context.height, name)
-    picture.codec_context.options = {"max_pixels": str(LARGEST_PICTURE)}
-    # Seconds by which the first frame is shown later than it is decoded.
-    delay: Fraction | None = None
-    # Only the first packets are searched, so that hours of packets without a frame are not read.
-    for packet in islice(container.demux(picture), _MAX_PACKETS):
-        if delay is None and packet.pts is not None:
-            delay = (packet.pts - (packet.pts if packet.dts is None else packet.dts)) * (
-                packet.time_base
-            )
-        for frame in packet.decode():
-            if isinstance(frame, VideoFrame) and frame.pts is not None:
-                return frame, _time_zero(container, frame.pts * packet.time_base, delay)
-    return None
-
-
-# Seconds by which the sound may begin before the picture in any source, since encoders and
-# containers delay one of them by a few frames.
-_MAX_PICTURE_DELAY = Fraction(1, 10)
-
-
-def _time_zero(container: InputContainer, first: Fraction, delay: Fraction | None) -> Fraction:
-    """The time that a player shows as zero, in seconds on the container's clock.
-
-    That is the time of the first frame, `first`, or the start of the sound if the picture begins
-    noticeably later. `delay` is the seconds between decoding the first frame and showing it.
-    """
-    sound = min((stream_start(s) for s in container.streams.audio if s.start_time is not None),
-                default=first)  # fmt: skip
-    is_late = first - max(delay or Fraction(0), Fraction(0)) - sound > _MAX_PICTURE_DELAY
-    return sound if is_late else first
-
-
-def check_picture_size(width: int, height: int, name: str) -> None:
-    """Raises MediaRefusedError for a picture that is too large for every level of H.264."""
-    if width * height > LARGEST_PICTURE or max(width, height) > _MAX_SIDE:
-        raise MediaRefusedError(
-            f"{name} has a picture of {width}x{height}, which is too large.",
-            f"A picture has at most {LARGEST_PICTURE} pixels, {_MAX_SIDE} at a side.",
-        )
-
+from clipflow.media.video_streams import (
+    check_picture_size,
+    display_matrix,
+    first_frame,
+    has_video,
+    orientation,
+    video_stream,
+)
 
 # H.273: the matrix coefficients of RGB, and the code point of any value that is unspecified.
 RGB, UNSPECIFIED = 0, 2
@@ -276,7 +209,7 @@ def _probe_sound(source: Source, track: AudioTrack | None) -> SoundProbe:
                 "Use a file that has sound.",
             )
         start = stream_start(audio)
-        if any(not s.disposition & _COVER for s in container.streams.video):
+        if has_video(container):
             picture = video_stream(container, source.name)
             if first := first_frame(container, picture, source.name):
                 start = first[1]

@@ -367,11 +367,16 @@ class Section:
 
 @dataclass(frozen=True)
 class FramePlan:
-    """All that a short shows: its sections in order, without gaps, and their record."""
+    """All that a short shows: its sections in order, without gaps, and their record.
+
+    `captions_centre` is the line of captions in the default style. `lips` are the seconds at which
+    a mouth is seen, and how far down in the short its lips are, in pixels.
+    """
 
     sections: tuple[Section, ...]
     framing: Framing
     captions_centre: int
+    lips: tuple[tuple[float, int], ...] = ()
 
 
 def person_boxes(

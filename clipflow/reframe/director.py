@@ -26,7 +26,7 @@ from clipflow.reframe.crop import (
     plan_edge,
 )
 from clipflow.reframe.faces import FaceDetector
-from clipflow.reframe.framing import captions_centre, measure_framing
+from clipflow.reframe.framing import captions_centre, find_lips, measure_framing
 from clipflow.reframe.mouths import MouthActivity, mouth_activity
 from clipflow.reframe.people import FaceTrack, Shot, find_people
 from clipflow.reframe.speakers import Turn, find_speakers
@@ -104,10 +104,12 @@ def direct(
     director = _Director(analysis, layout, aspect.size)
     chosen = [part for shot in shots for part in director.shot(shot, turns)]
     sections = _joined(director.viewed(chosen, shots, views))
+    lips = find_lips(sections, shots, (analysis.width, analysis.height), aspect.size)
     return FramePlan(
         tuple(sections),
         measure_framing(sections, shots, turns, [sample.time for sample in analysis.samples]),
-        captions_centre(sections, shots, (analysis.width, analysis.height), aspect.size),
+        captions_centre(sections, lips, aspect.size),
+        lips,
     )
 
 

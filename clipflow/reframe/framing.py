@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from clipflow.domain.layouts import Content
+from clipflow.domain.safe_zones import CAPTIONS_HALF, clear_line
 from clipflow.domain.shorts import Framing, LayoutSpan
 from clipflow.reframe.crop import CropPath, Section
 from clipflow.reframe.faces import Face
@@ -67,41 +68,37 @@ def _holds(crop: CropPath, time: float, face: Face) -> bool:
     )
 
 
-# Distances from the layout's own line at which captions may be centred, as shares of the short's
-# height, nearest first; half of the captions' height in pixels; and how far lips reach from the
-# mouth's middle, as a share of the face.
-_LINES = (0.0, 0.05, 0.08, 0.12, 0.16, 0.24, -0.08, -0.12, -0.2, -0.3)
-_CAPTIONS_HALF, _LIPS = 110, 0.12
-# The limits of that line, as shares of the height. Platforms show their controls over the upper
-# eighth and the lower quarter of a tall picture, and below any other one.
-_HIGHEST, _LOWEST, _LOWEST_OTHERWISE, _TALL = 0.2, 0.72, 0.86, 1.5
+# How far lips reach from the mouth's middle, as a share of the face.
+_LIPS = 0.12
 
 
 def captions_centre(
+    sections: Sequence[Section], lips: Sequence[tuple[float, int]], size: tuple[int, int]
+) -> int:
+    """The line that captions are centred on: the layout's own, or the nearest over no mouth.
+
+    `lips` are those of `find_lips`.
+    """
+    longest = max(sections, key=lambda part: part.end - part.start)
+    own = longest.layout.captions * size[1]
+    return clear_line((y for _, y in lips), own, CAPTIONS_HALF, size)
+
+
+def find_lips(
     sections: Sequence[Section],
     shots: Sequence[Shot],
     whole: tuple[int, int],
     size: tuple[int, int],
-) -> int:
-    """The line that captions are centred on: the layout's own, or the nearest over no mouth."""
-    longest = max(sections, key=lambda part: part.end - part.start)
-    own = longest.layout.captions
-    mouths = [
-        y
+) -> tuple[tuple[float, int], ...]:
+    """The seconds at which a mouth is seen, and how far down in the short its lips begin, are in
+    the middle and end."""
+    return tuple(
+        (round(time, 2), round(y))
         for shot in shots
         for track in shot.tracks
         for time, face in zip(track.times, track.faces, strict=True)
         for y in _lip_lines(_section_at(sections, time), time, face, whole, size)
-    ]
-    height = size[1]
-    lowest = _LOWEST if height > _TALL * size[0] else _LOWEST_OTHERWISE
-    limits = _HIGHEST * height, lowest * height
-
-    def covered(centre: int) -> int:
-        return sum(abs(y - centre) < _CAPTIONS_HALF for y in mouths)
-
-    centres = [round(min(max((own + step) * height, limits[0]), limits[1])) for step in _LINES]
-    return min(centres, key=covered)
+    )
 
 
 def _lip_lines(

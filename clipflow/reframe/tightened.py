@@ -44,7 +44,13 @@ def tightened_plan(
     ]
     cuts = sum(part.jumps for part in sections) + len(sections) - 1
     framing = plan.framing.model_copy(update={"layouts": tuple(layouts), "cuts": cuts})
-    return replace(plan, sections=tuple(sections), framing=framing)
+    lips = tuple(
+        (time + span.shift, y)
+        for span in spans
+        for time, y in plan.lips
+        if span.start <= time < span.end
+    )
+    return replace(plan, sections=tuple(sections), framing=framing, lips=lips)
 
 
 @dataclass(frozen=True)

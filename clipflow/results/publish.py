@@ -12,9 +12,8 @@ from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Short
 from clipflow.jobs.edits import read_corrected
 from clipflow.jobs.fingerprints import fingerprint
-from clipflow.jobs.scratch import work_folder
 from clipflow.jobs.segment import checkpoint, is_made_from, is_ours, open_source
-from clipflow.machine import Machine
+from clipflow.machine import Machine, work_folder
 from clipflow.media import ffmpeg
 from clipflow.media.fetching import fetch_window
 from clipflow.media.probe import probe_source

@@ -1,6 +1,7 @@
 """Status records in DynamoDB."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,6 +23,8 @@ from clipflow.domain.keys import (
     record_keys,
 )
 from clipflow.domain.model import Model
+from clipflow.domain.result_events import OutboxEntry
+from clipflow.domain.shorts import ShortsResult, smaller_results
 from clipflow.storage.aws import error_code, records_table, storage_errors
 from clipflow.telemetry.logging import CONTEXT_FIELDS, RECORD_COMPLETE, RECORD_FAILED, emit_metric
 
@@ -68,7 +71,15 @@ class RecordStore:
 
     def owner(self, keys: RecordKeys) -> str | None:
         """The id of the flow run that last claimed the record; None if none has."""
-        owner = self._item(keys).get("flowRunId")
+        # Machines that decode media may read no other attribute (`infra/roles.yaml`).
+        with storage_errors(f"reading the owner of {keys.label}"):
+            found = self.table.get_item(
+                Key=keys.record,
+                ConsistentRead=True,
+                ProjectionExpression="#flowRunId",
+                ExpressionAttributeNames={"#flowRunId": "flowRunId"},
+            )
+        owner = found.get("Item", {}).get("flowRunId")
         return str(owner) if owner else None
 
     def tracks(self, tenant_id: str, episode_id: str) -> dict[str, TrackRecord | InvalidTrack]:
@@ -119,17 +130,21 @@ class RecordStore:
     def complete(self, keys: RecordKeys, run_id: str, result: Model) -> None:
         """Set Complete. Raises OwnershipLostError if another run owns the record now."""
         now = _now()
-        events = result_events.completed(keys, run_id, now, result, self._etags(keys))
-        self._finish(keys, transitions.complete(run_id, now, _attributes(result), events), run_id)
+        already = self._etags(keys)
+        attributes, events = _within_limits(
+            result, lambda one: result_events.completed(keys, run_id, now, one, already)
+        )
+        self._finish(keys, transitions.complete(run_id, now, attributes, events), run_id)
 
     def fail(
         self, keys: RecordKeys, run_id: str, failure: Failure, result: Model | None = None
     ) -> None:
         """Set Failed. Raises OwnershipLostError if another run owns the record now."""
         now, already = _now(), self._etags(keys) if result else []
-        events = result_events.failed(keys, run_id, now, failure, result, already)
-        update = transitions.fail(run_id, now, failure, _attributes(result), events)
-        self._finish(keys, update, run_id)
+        attributes, events = _within_limits(
+            result, lambda one: result_events.failed(keys, run_id, now, failure, one, already)
+        )
+        self._finish(keys, transitions.fail(run_id, now, failure, attributes, events), run_id)
 
     def fail_unclaimed(self, keys: RecordKeys, run_id: str, failure: Failure) -> bool:
         """Set Failed, for a run that ended before it claimed the record.
@@ -220,6 +235,26 @@ def plain(value: Any) -> Any:
         case list():
             return [plain(entry) for entry in value]
     return value
+
+
+# Bytes of a result and its events in a record. An item of DynamoDB has at most 400 KB, of which the
+# history of many runs needs some.
+_MOST_BYTES = 320_000
+
+
+def _within_limits(
+    result: Model | None, events_of: Callable[[Any], list[OutboxEntry]]
+) -> tuple[dict[str, Any], list[OutboxEntry]]:
+    """The attributes of a result and its events, with less text if there is no room for all."""
+    candidates = smaller_results(result) if isinstance(result, ShortsResult) else iter(())
+    while True:
+        attributes, events = _attributes(result), events_of(result)
+        size = len(json.dumps(plain(attributes), ensure_ascii=False).encode())
+        size += sum(len(event.detail.encode()) for event in events)
+        smaller = next(candidates, None) if size > _MOST_BYTES else None
+        if smaller is None:
+            return attributes, events
+        result = smaller
 
 
 def _attributes(model: Model | None) -> dict[str, Any]:

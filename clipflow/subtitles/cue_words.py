@@ -12,9 +12,8 @@ from typing import TypeVar
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import LONGEST, Word, split_words, spread_words
+from clipflow.subtitles.annotations import SpeakerLabels, without_sounds
 from clipflow.subtitles.cue_files import REMEDY, FileCue, is_only_times
-from clipflow.subtitles.labels import SpeakerLabels
-from clipflow.subtitles.sound_descriptions import without_sounds
 
 Value = TypeVar("Value")
 

@@ -4,7 +4,7 @@ A cue is what is shown at a time, in at most two rows of about equal width.
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import cache
 from html import escape
@@ -12,7 +12,7 @@ from math import inf
 from typing import NamedTuple
 
 from clipflow.domain.timecode import format_subtitle_time
-from clipflow.domain.transcript import Transcript, Word, joined, lines, spread_words
+from clipflow.domain.transcript import Transcript, Word, joined, lines, spread_words, words_json
 
 # Columns of a row, and rows of a cue: the usual limits of broadcasters' subtitle guides.
 COLUMNS, ROWS = 42, 2
@@ -162,3 +162,20 @@ def _rows(words: Sequence[Word]) -> str:
     at = _break(words)
     assert at is not None
     return f"{joined(words[:at])}\n{joined(words[at:])}"
+
+
+def _plain_text(transcript: Transcript) -> str:
+    return f"{transcript.text}\n" if transcript.words else ""
+
+
+def _words_text(transcript: Transcript) -> str:
+    return words_json(transcript.words)
+
+
+# The function that writes each format, by the end of its files' names.
+WRITERS: Mapping[str, Callable[[Transcript], str]] = {
+    ".srt": srt_text,
+    ".vtt": vtt_text,
+    ".txt": _plain_text,
+    ".words.json": _words_text,
+}

@@ -1,12 +1,37 @@
-"""Subtitle files of other programs, read into words: SubRip, WebVTT and transcripts as JSON."""
+"""Subtitle files and transcripts of other programs, read into words.
+
+The files are SubRip, WebVTT, and the JSON of Whisper, WhisperX, whisper.cpp, Deepgram, and clipflow
+itself:
+
+| program | words | text |
+| --- | --- | --- |
+| Whisper | `segments[].words[]`: `word` with its blank, `probability` | `segments[]` |
+| WhisperX | `segments[].words[]`: `word`, `score`, `speaker`; times may be missing | `segments[]` |
+| whisper.cpp | | `transcription[]`: `text`, `offsets` in milliseconds |
+| Deepgram | `results.channels[].alternatives[0].words[]`: `punctuated_word`, `confidence` | |
+| clipflow | a list: `word`, `start`, `end`, `score`, `speaker` | |
+"""
 
 import re
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from clipflow.domain.errors import InvalidInputError
-from clipflow.domain.transcript import Transcript
-from clipflow.subtitles.cue_files import REMEDY, parse_cues
+from clipflow.domain.model import describe_errors, parse_json
+from clipflow.domain.transcript import (
+    LONGEST,
+    PartialWord,
+    Seconds,
+    Transcript,
+    Word,
+    fill_times,
+    read_words,
+)
+from clipflow.subtitles.annotations import said_parts
+from clipflow.subtitles.cue_files import REMEDY, FileCue, parse_cues
 from clipflow.subtitles.cue_words import words_of_cues
-from clipflow.subtitles.transcript_json import read_transcript_json
 
 # An object or a list of objects: `{1}{25}` and `[00:01]` begin subtitles of other kinds.
 _JSON = re.compile(r"\s*(?:\{\s*[\"}]|\[\s*[{\]])")
@@ -50,3 +75,205 @@ def _decoded(content: bytes, name: str) -> str:
     if "\0" in text:
         raise InvalidInputError(f"{name} is not a text file.", _ENCODING)
     return text
+
+
+_TAG = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
+
+
+def _as_text(value: object) -> object:
+    """Deepgram's speakers are numbers."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return f"Speaker {value}" if is_number else value
+
+
+Score = Annotated[float | None, Field(allow_inf_nan=False)]
+Speaker = Annotated[str | None, BeforeValidator(_as_text)]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _JsonWord(_Shape):
+    word: str
+    punctuated_word: str | None = None
+    start: Seconds | None = None
+    end: Seconds | None = None
+    score: Score = None
+    probability: Score = None
+    confidence: Score = None
+    speaker: Speaker = None
+
+    @property
+    def text(self) -> str:
+        return self.punctuated_word or self.word
+
+    @property
+    def certainty(self) -> float | None:
+        known = (self.score, self.probability, self.confidence)
+        return next((round(value, 3) for value in known if value is not None), None)
+
+
+class _Segment(_Shape):
+    start: Seconds
+    end: Seconds
+    text: str = ""
+    words: list[_JsonWord] | None = None
+    speaker: Speaker = None
+
+
+class _Whisper(_Shape):
+    segments: list[_Segment]
+    language: str | None = None
+
+
+class _Offsets(_Shape):
+    start: Annotated[int, Field(alias="from", ge=0, le=LONGEST * 1000)]
+    end: Annotated[int, Field(alias="to", ge=0, le=LONGEST * 1000)]
+
+
+class _CppSegment(_Shape):
+    offsets: _Offsets
+    text: str
+
+
+class _CppResult(_Shape):
+    language: str | None = None
+
+
+class _WhisperCpp(_Shape):
+    transcription: list[_CppSegment]
+    result: _CppResult = _CppResult()
+
+
+class _Alternative(_Shape):
+    words: list[_JsonWord]
+
+
+class _Channel(_Shape):
+    alternatives: Annotated[list[_Alternative], Field(min_length=1)]
+    detected_language: str | None = None
+
+
+class _DeepgramResults(_Shape):
+    channels: list[_Channel]
+
+
+class _Deepgram(_Shape):
+    results: _DeepgramResults
+
+
+_AnyWord = TypeVar("_AnyWord", _JsonWord, Word)
+
+
+def read_transcript_json(text: str, name: str, language: str | None = None) -> Transcript:
+    """The words in `text`; which program wrote it follows from its fields.
+
+    Raises InvalidInputError naming `name` and the fields at fault, or if no program is known
+    that writes such a file.
+    """
+    value = parse_json(text, name, REMEDY)
+    if isinstance(value, list):
+        own = _said(read_words(text, name))
+        return Transcript(tuple(w.model_copy(update={"text": part}) for w, part in own), language)
+    fields = value if isinstance(value, dict) else {}
+    try:
+        if "segments" in fields:
+            return _of_whisper(_Whisper.model_validate(value), name, language)
+        if "transcription" in fields:
+            return _of_whisper_cpp(_WhisperCpp.model_validate(value), name, language)
+        # Amazon Transcribe has `results` too, of another shape.
+        if isinstance(fields.get("results"), dict) and "channels" in fields["results"]:
+            return _of_deepgram(_Deepgram.model_validate(value), language)
+    except ValidationError as error:
+        raise InvalidInputError(f"{name} is not valid: {describe_errors(error)}.", REMEDY) from None
+    raise InvalidInputError(
+        f"{name} is not the JSON of Whisper, WhisperX, whisper.cpp, Deepgram or clipflow.", REMEDY
+    )
+
+
+def _of_whisper(found: _Whisper, name: str, language: str | None) -> Transcript:
+    tag = language or _tag(found.language)
+    if not any(segment.words for segment in found.segments):
+        cues = [_cue(n, s.start, s.end, s.text) for n, s in enumerate(found.segments, 1)]
+        words = words_of_cues(cues, name, tag)
+        return Transcript(tuple(_spoken_by(words, found.segments)), tag)
+    timed = [word for segment in found.segments for word in _words_of_segment(segment)]
+    return Transcript(_in_turn(timed), tag)
+
+
+def _cue(number: int, start: float, end: float, text: str) -> FileCue:
+    rows = tuple(row for row in re.split(r"[\r\n]+", text) if row.strip())
+    return FileCue(f"segment {number}", round(start * 1000), round(end * 1000), rows)
+
+
+def _spoken_by(words: Sequence[Word], segments: Sequence[_Segment]) -> Iterator[Word]:
+    """`words` of segments without words of their own, with the speakers of their segments."""
+    spoken = sorted((s for s in segments if s.speaker), key=lambda segment: segment.start)
+    place = 0
+    for word in words:
+        middle = (word.start + word.end) / 2
+        while place < len(spoken) and spoken[place].end < middle:
+            place += 1
+        inside = place < len(spoken) and spoken[place].start <= middle
+        speaker = spoken[place].speaker if inside else word.speaker
+        yield word.model_copy(update={"speaker": speaker})
+
+
+def _words_of_segment(segment: _Segment) -> list[Word]:
+    """Its words with all their times; a word that begins without a blank continues the last one."""
+    known = _said(segment.words or ())
+    joins = any(word.text[0].isspace() for word, _ in known)
+    parts: list[PartialWord] = []
+    speakers: list[str | None] = []
+    for word, text in known:
+        if joins and parts and not word.text[0].isspace():
+            before = parts[-1]
+            parts[-1] = PartialWord(before.text + text, before.start, word.end, before.score)
+            continue
+        parts.append(PartialWord(text, word.start, word.end, word.certainty))
+        speakers.append(word.speaker or segment.speaker)
+    timed = fill_times(parts, segment.start, segment.end)
+    return [
+        word.model_copy(update={"speaker": speaker})
+        for word, speaker in zip(timed, speakers, strict=True)
+    ]
+
+
+def _of_whisper_cpp(found: _WhisperCpp, name: str, language: str | None) -> Transcript:
+    tag = language or _tag(found.result.language)
+    cues = [
+        _cue(n, one.offsets.start / 1000, one.offsets.end / 1000, one.text)
+        for n, one in enumerate(found.transcription, 1)
+    ]
+    return Transcript(tuple(words_of_cues(cues, name, tag)), tag)
+
+
+def _of_deepgram(found: _Deepgram, language: str | None) -> Transcript:
+    """Deepgram's words; with several channels, each is a speaker of its own."""
+    channels = found.results.channels
+    words: list[Word] = []
+    for number, channel in enumerate(channels):
+        for word, text in _said(channel.alternatives[0].words):
+            speaker = word.speaker or (f"Channel {number}" if len(channels) > 1 else None)
+            start = word.start if word.start is not None else (words[-1].end if words else 0.0)
+            end = max(start, word.end if word.end is not None else start)
+            words.append(
+                Word(text=text, start=start, end=end, score=word.certainty, speaker=speaker)
+            )
+    detected = next((one.detected_language for one in channels if one.detected_language), None)
+    return Transcript(_in_turn(words), language or _tag(detected))
+
+
+def _said(words: Sequence[_AnyWord]) -> list[tuple[_AnyWord, str]]:
+    """`words` and what is said of each, without those of which nothing is."""
+    parts = said_parts(word.text for word in words)
+    return [(word, part) for word, part in zip(words, parts, strict=True) if part]
+
+
+def _in_turn(words: Sequence[Word]) -> tuple[Word, ...]:
+    return tuple(sorted(words, key=lambda word: word.start))
+
+
+def _tag(value: Any) -> str | None:
+    return value if isinstance(value, str) and _TAG.fullmatch(value) and len(value) < 6 else None

@@ -93,8 +93,23 @@ SEGMENT_MADE = MetricEvent(
 SWEEP_ENDED = MetricEvent(
     "sweep_ended", ("in_progress", "oldest_seconds", "started_again", "marked")
 )
+# A worker could not start a run's task: the work pool, and the reason that ECS gives.
+LAUNCH_REFUSED = MetricEvent("launch_refused", ("pool", "reason"))
+# The longest time in seconds for which a run has been waiting for a worker to take it, and the
+# number of work pools without a worker that is online.
+PREFECT_CHECKED = MetricEvent("prefect_checked", ("late_seconds", "pools_without_worker"))
+# A check of the Prefect server failed; `reason` says how.
+PREFECT_FAILED = MetricEvent("prefect_failed", ("reason",))
 
-METRIC_EVENTS = (RECORD_COMPLETE, RECORD_FAILED, SEGMENT_MADE, SWEEP_ENDED)
+METRIC_EVENTS = (
+    RECORD_COMPLETE,
+    RECORD_FAILED,
+    SEGMENT_MADE,
+    SWEEP_ENDED,
+    LAUNCH_REFUSED,
+    PREFECT_CHECKED,
+    PREFECT_FAILED,
+)
 
 
 def emit_metric(metric: MetricEvent, message: str, **values: Any) -> None:

@@ -5,20 +5,22 @@ import logging
 import signal
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 
 import boto3
 from botocore.config import Config
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from pydantic import Field
-from pydantic_settings import BaseSettings
 
 from clipflow.domain.errors import InvalidInputError, TransientError
+from clipflow.settings import AwsSettings
 from clipflow.storage.outbox import outbox
 from clipflow.storage.records import record_store
 from clipflow.telemetry.logging import SWEEP_ENDED, emit_metric
 from clipflow.telemetry.tracing import configure
 from deployments.bridge.consumer import Consumer, Queue, Timings
+from deployments.bridge.monitoring import check_forever
 from deployments.bridge.prefect_server import Server
 from deployments.bridge.sweep import Sweep
 
@@ -26,23 +28,19 @@ from deployments.bridge.sweep import Sweep
 logger = logging.getLogger("deployments.bridge")
 
 
-class BridgeSettings(BaseSettings):
+class BridgeSettings(AwsSettings):
     """The bridge's environment variables. Prefect's own settings name the Prefect server."""
 
     queue_name: str = Field(
         default="clipflow-events",
         validation_alias="CLIPFLOW_QUEUE_NAME",
-        description="The SQS queue that events come by.",
+        description="The SQS queue from which events are received.",
     )
-    aws_region: str = Field(
-        default="us-east-1",
-        validation_alias="AWS_REGION",
-        description="The region, as in the AWS SDK.",
-    )
-    aws_endpoint_url: str | None = Field(
+    alive_file: Path | None = Field(
         default=None,
-        validation_alias="AWS_ENDPOINT_URL",
-        description="The address of another service than Amazon's, as in the AWS SDK.",
+        validation_alias="CLIPFLOW_BRIDGE_ALIVE_FILE",
+        description="A file that the bridge touches on each turn, by which a health check notices a"
+        " bridge that hangs.",
     )
 
 
@@ -61,9 +59,13 @@ async def run_bridge(settings: BridgeSettings, stop: asyncio.Event, timings: Tim
             server = client.api_url.copy_with(userinfo=b"")
             logger.info("queue=%s server=%s", settings.queue_name, server)
             queue = Queue(sqs, settings.queue_name)
-            consumer = Consumer(queue, Server(client, timings.request_timeout), stop, timings)
+            server_of_events = Server(client, timings.request_timeout)
+            consumer = Consumer(queue, server_of_events, stop, timings, settings.alive_file)
             consuming = asyncio.create_task(consumer.run())
             sweeping = asyncio.create_task(sweep_forever(client, queue, timings))
+            checking = asyncio.create_task(
+                check_forever(client, timings.request_timeout, timings.check_interval)
+            )
             stopping = asyncio.create_task(stop.wait())
             try:
                 await asyncio.wait({consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -73,6 +75,7 @@ async def run_bridge(settings: BridgeSettings, stop: asyncio.Event, timings: Tim
                     await consuming
             finally:
                 sweeping.cancel()
+                checking.cancel()
                 stopping.cancel()
                 await consumer.release()
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -43,11 +44,12 @@ class Timings:
     first_delay: float = 0.5
     longest_delay: float = 10
     sweep_interval: float = 10  # a lost heartbeat is noticed after 95 s; docs promise two minutes
+    check_interval: float = 60  # of the checks whose results are metrics
     shutdown_grace: float = 2  # for the current turn to end when the bridge is stopped
 
 
 class Queue:
-    """The events queue and the dead-letter queue that its redrive policy names.
+    """The queue of events, and the dead-letter queue that its redrive policy names.
 
     Every method raises OutageError if SQS does not answer, and RequestRejectedError if it
     refuses the request.
@@ -140,18 +142,28 @@ class Queue:
 class Consumer:
     """Moves messages from the queue to the Prefect server until `stop` is set."""
 
-    def __init__(self, queue: Queue, server: Server, stop: asyncio.Event, timings: Timings) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        server: Server,
+        stop: asyncio.Event,
+        timings: Timings,
+        alive_file: Path | None = None,
+    ) -> None:
         self._queue = queue
         self._server = server
         self._stop = stop
         self._timings = timings
+        self._alive_file = alive_file
         self._in_flight: dict[str, Message] = {}
 
     async def run(self) -> None:
-        """Runs turns until `stop` is set. In an outage the delay between them grows, and a warning
-        is logged whenever the reason changes."""
+        """Runs turns until `stop` is set, and touches `alive_file` before each. In an outage the
+        delay between them grows, and a warning is logged whenever the reason changes."""
         outage, delay = "", self._timings.first_delay
         while not self._stop.is_set():
+            if self._alive_file:
+                self._alive_file.touch()
             try:
                 await self._turn()
             except OutageError as error:
@@ -168,8 +180,8 @@ class Consumer:
                 outage, delay = "", self._timings.first_delay
 
     async def release(self) -> None:
-        """Ends with no messages in flight: deletes those that the server has stored, and makes the
-        others visible at once."""
+        """Releases the messages in flight: deletes those that the server has stored, and makes the
+        others visible in the queue at once."""
         with suppress(OutageError, TimeoutError):
             async with asyncio.timeout(self._timings.poll):
                 await self._confirm()

@@ -51,9 +51,9 @@ class Server:
         OutageError if it does not answer."""
         # An empty list of ids would match every event. The filter's default period is the last 180
         # days by this machine's clock, which is also the clock that `occurred` is taken from.
-        wanted = EventFilter(id=EventIDFilter(id=list(ids) or [_NO_EVENT]))
+        only = EventFilter(id=EventIDFilter(id=list(ids) or [_NO_EVENT]))
         async with request_errors(self._timeout):
-            page = await self._client.read_events(wanted, limit=PAGE)
+            page = await self._client.read_events(only, limit=PAGE)
         return {event.id for event in page.events} & set(ids)
 
     async def post(self, events: dict[UUID, bytes]) -> dict[UUID, str]:
@@ -85,12 +85,12 @@ class Server:
 
     async def requests(self, since: datetime, until: datetime) -> AsyncIterator[Event]:
         """The stored events that request clips and occurred between `since` and `until`."""
-        wanted = EventFilter(
+        only = EventFilter(
             event=EventNameFilter(name=[PREFECT_EVENT]),
             occurred=EventOccurredFilter(since=since, until=until),
         )
         async with request_errors(self._timeout):
-            page = await self._client.read_events(wanted, limit=PAGE)
+            page = await self._client.read_events(only, limit=PAGE)
         while True:
             for event in page.events:
                 yield event
@@ -99,13 +99,13 @@ class Server:
             async with request_errors(self._timeout):
                 page = await self._client.read_events_page(str(page.next_page))
 
-    async def runs_of(self, flows: list[str], wanted: FlowRunFilter) -> AsyncIterator[FlowRun]:
-        """The flow runs of flows with these names that match `wanted`."""
+    async def runs_of(self, flows: list[str], only: FlowRunFilter) -> AsyncIterator[FlowRun]:
+        """The flow runs of flows with these names that match the filter `only`."""
         flow_filter, offset = FlowFilter(name=FlowFilterName(any_=flows)), 0
         while True:
             async with request_errors(self._timeout):
                 runs = await self._client.read_flow_runs(
-                    flow_filter=flow_filter, flow_run_filter=wanted, limit=_RUNS_PAGE, offset=offset
+                    flow_filter=flow_filter, flow_run_filter=only, limit=_RUNS_PAGE, offset=offset
                 )
             for run in runs:
                 yield run
@@ -124,8 +124,8 @@ class Server:
                 yield run
 
     async def swept_until(self) -> datetime | None:
-        """The time up to which the sweep of this bridge or an earlier one has looked; None if
-        unknown."""
+        """The time up to which the sweep of this bridge or an earlier one has checked everything;
+        None if that is unknown."""
         async with request_errors(self._timeout):
             variable = await self._client.read_variable_by_name(_SWEPT_UNTIL)
         try:
@@ -133,7 +133,7 @@ class Server:
         except ValueError:
             return None
 
-    async def keep_swept_until(self, until: datetime) -> None:
+    async def store_swept_until(self, until: datetime) -> None:
         """Stores that time in a Prefect variable, for the next start of the bridge."""
         value = until.isoformat()
         async with request_errors(self._timeout):
@@ -163,7 +163,7 @@ async def request_errors(seconds: float) -> AsyncIterator[None]:
     except (httpx.HTTPError, TimeoutError) as error:
         raise OutageError(f"The Prefect server does not answer: {type(error).__name__}.") from None
     except ValueError as error:
-        raise OutageError("What answers at PREFECT_API_URL is no Prefect server.") from error
+        raise OutageError("The server at PREFECT_API_URL is not a Prefect server.") from error
 
 
 def _is_uuid(text: str) -> bool:

@@ -10,7 +10,8 @@ It handles these cases:
   sweep updates the record.
 - The second run for an event has failed, and some of its clips have no record. The sweep sends the
   event to the dead-letter queue.
-- A record is finished, and its run did not come to send its events. The sweep sends them.
+- A record is finished, but its run ended before it had sent the record's events. The sweep sends
+  them.
 """
 
 import asyncio
@@ -67,26 +68,36 @@ logger = logging.getLogger(__name__)
 # How long a run must be over before it counts as lost. If a worker is running, its hooks update the
 # record within a second or two. A lost heartbeat is noticed within 95 s, and the documentation
 # promises recovery within two minutes.
-SETTLED = timedelta(seconds=5)
+ENDED_RUN_GRACE = timedelta(seconds=5)
 # How old a finished record must be before the sweep sends its events; its run does so at once.
-SENT = timedelta(seconds=30)
+UNSENT_EVENTS_GRACE = timedelta(seconds=30)
 # How old an event must be before its run counts as missing; its automation fires within a second.
-FIRED = timedelta(seconds=20)
+TRIGGER_GRACE = timedelta(seconds=20)
 # How far back the first turn searches at most.
-LONGEST_ABSENCE = timedelta(days=1)
+MAX_LOOKBACK = timedelta(days=1)
+# How far each turn searches before the end of the last one, since events and states may be stored
+# late.
 OVERLAP = timedelta(minutes=10)
 # How often the time of the sweep is stored for the next start of the bridge.
-KEEP_EVERY = timedelta(minutes=1)
+STORE_INTERVAL = timedelta(minutes=1)
 JOBS = [BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS]
-ENDED_BADLY = [StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
+FAILED_STATES = [StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
 
 # A function that sends a message's body to the dead-letter queue, with a reason.
 DeadLetter = Callable[[str, str], Awaitable[None]]
 
 
 @dataclass
-class Swept:
-    """The counts of what one turn of the sweep has found and done."""
+class SweepResult:
+    """What one turn of the sweep has found and done, as counts.
+
+    Attributes:
+        in_progress: records in progress; the oldest for `oldest_seconds`.
+        begun: events whose run the sweep has started.
+        started_again: runs that the sweep has started again.
+        marked: records that it has marked as failed.
+        events_sent: events of finished records that it has sent.
+    """
 
     in_progress: int = 0
     oldest_seconds: int = 0
@@ -104,7 +115,7 @@ class Swept:
 
 
 class Sweep:
-    """The sweep, which runs in turns. `timeout` is for one request to the server, in seconds."""
+    """Runs the sweep, turn by turn. `timeout` is that of one request to the server, in seconds."""
 
     def __init__(
         self,
@@ -122,16 +133,16 @@ class Sweep:
         # The times up to which events and ended runs have been checked.
         self._begun_until: datetime | None = None
         self._reconciled_until: datetime | None = None
-        self._kept_at: datetime | None = None
+        self._stored_at: datetime | None = None
         self._reconciled: set[UUID] = set()
         self._ignored_events: set[UUID] = set()
 
-    async def turn(self) -> Swept:
+    async def turn(self) -> SweepResult:
         """Runs one turn. If a service does not answer, it does the parts that do not need it, then
         raises OutageError or StorageUnavailableError."""
-        now, swept = datetime.now(UTC), Swept()
+        now, swept = datetime.now(UTC), SweepResult()
         if self._begun_until is None or self._reconciled_until is None:
-            earliest = now - LONGEST_ABSENCE
+            earliest = now - MAX_LOOKBACK
             stored = await self._server.swept_until()
             self._begun_until = self._reconciled_until = max(stored or earliest, earliest)
         failures: list[TransientError] = []
@@ -140,7 +151,7 @@ class Sweep:
             partial(self._reconcile_stale, now, swept),
             partial(self._reconcile_ended, now, self._reconciled_until),
             partial(self._send_events, now, swept),
-            partial(self._keep_time, now),
+            partial(self._store_time, now),
         ):
             try:
                 await part()
@@ -150,17 +161,17 @@ class Sweep:
             raise failures[0]
         return swept
 
-    async def _keep_time(self, now: datetime) -> None:
-        """Stores how far the sweep has come, for the next start of the bridge."""
-        if self._kept_at and now - self._kept_at < KEEP_EVERY:
+    async def _store_time(self, now: datetime) -> None:
+        """Stores the time up to which everything is checked, for the next start of the bridge."""
+        if self._stored_at and now - self._stored_at < STORE_INTERVAL:
             return
         if self._begun_until and self._reconciled_until:
-            await self._server.keep_swept_until(min(self._begun_until, self._reconciled_until))
-            self._kept_at = now
+            await self._server.store_swept_until(min(self._begun_until, self._reconciled_until))
+            self._stored_at = now
 
-    async def _begin(self, now: datetime, swept_until: datetime, swept: Swept) -> None:
+    async def _begin(self, now: datetime, swept_until: datetime, swept: SweepResult) -> None:
         """Starts the runs of stored events whose automation has not started them."""
-        since, until = swept_until - OVERLAP, now - FIRED
+        since, until = swept_until - OVERLAP, now - TRIGGER_GRACE
         lately = FlowRunFilter(expected_start_time=FlowRunFilterExpectedStartTime(after_=since))
         runs = self._server.runs_of([BEGIN_CLIP_GENERATION], lately)
         begun = {run.parameters.get("event_id") async for run in runs}
@@ -174,7 +185,7 @@ class Sweep:
                 await self._server.start_run(_begin_job(event.id, request), f"event:{event.id}", [])
             except InvalidInputError as error:
                 # Another client has posted an event with the same name.
-                logger.error("event=%s is not the bridge's: %s", event.id, error)
+                logger.error("event=%s was not posted by the bridge: %s", event.id, error)
                 self._ignored_events.add(event.id)
             except RequestRejectedError as error:
                 await self._dead_letter(_redrivable(event.id, request, now), error.message)
@@ -186,13 +197,13 @@ class Sweep:
         self._begun_until = until
         self._ignored_events &= seen
 
-    async def _reconcile_stale(self, now: datetime, swept: Swept) -> None:
+    async def _reconcile_stale(self, now: datetime, swept: SweepResult) -> None:
         """Restarts, or marks as failed, each record in progress without a live run."""
         entries = await asyncio.to_thread(lambda: list(self._records.in_progress(now)))
         if not entries:
             return
         swept.in_progress, swept.oldest_seconds = len(entries), _seconds(entries[0].since, now)
-        old = [entry for entry in entries if entry.since < timestamp(now - SETTLED)]
+        old = [entry for entry in entries if entry.since < timestamp(now - ENDED_RUN_GRACE)]
         owners = (entry.owner for entry in old)
         runs = {str(run.id): run async for run in self._server.runs_by_id(owners)}
         for entry in old:
@@ -201,7 +212,7 @@ class Sweep:
                 await self._reconcile_record(entry, run, swept)
 
     async def _reconcile_record(
-        self, entry: ClaimedRecord, owner: FlowRun | None, swept: Swept
+        self, entry: ClaimedRecord, owner: FlowRun | None, swept: SweepResult
     ) -> None:
         """Starts the record's run again once, if that may help, and marks the record as failed.
 
@@ -221,19 +232,19 @@ class Sweep:
 
     def _mark(self, entry: ClaimedRecord, error: ClipflowError | None) -> None:
         lost = MachineLostError(
-            "Its run is over and left it in progress.", "Start it again to go on."
+            "Its run ended and left it in progress.", "Start it again to continue."
         )
         try:
             self._records.fail(entry.keys, entry.owner, Failure.of(error or lost))
             logger.warning("%s had no live run: marked as failed", entry.keys.label)
-        except OwnershipLostError as gone:
-            logger.info("%s", gone)
+        except OwnershipLostError as not_owned:
+            logger.info("%s", not_owned)
 
     async def _reconcile_ended(self, now: datetime, swept_until: datetime) -> None:
         """Does what the flow `mark-failed` does, for each run that failed since the last turn."""
-        since, until = swept_until - OVERLAP, now - SETTLED
+        since, until = swept_until - OVERLAP, now - ENDED_RUN_GRACE
         ended = FlowRunFilter(
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ENDED_BADLY)),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=FAILED_STATES)),
             end_time=FlowRunFilterEndTime(after_=since, before_=until),
         )
         runs = [run async for run in self._server.runs_of(JOBS, ended)]
@@ -247,10 +258,10 @@ class Sweep:
         self._reconciled_until = until
         self._reconciled &= {run.id for run in runs}
 
-    async def _send_events(self, now: datetime, swept: Swept) -> None:
-        """Sends what finished records still have to announce. One that cannot be sent delays no
-        other."""
-        before, failures = timestamp(now - SENT), []
+    async def _send_events(self, now: datetime, swept: SweepResult) -> None:
+        """Sends the events that finished records still have to send. If those of one record cannot
+        be sent, those of the others are sent nevertheless."""
+        before, failures = timestamp(now - UNSENT_EVENTS_GRACE), []
         for keys in await asyncio.to_thread(lambda: list(self._outbox.unsent(before))):
             try:
                 swept.events_sent += await asyncio.to_thread(self._outbox.send, keys)
@@ -321,4 +332,4 @@ def _seconds(since: str, now: datetime) -> int:
 
 def _is_long_over(run: FlowRun, now: datetime) -> bool:
     state = run.state
-    return state is not None and state.is_final() and now - state.timestamp > SETTLED
+    return state is not None and state.is_final() and now - state.timestamp > ENDED_RUN_GRACE

@@ -62,9 +62,9 @@ class ChangeSet:
     changes: tuple[Change, ...]
 
 
-def additions(template: Template) -> tuple[Change, ...]:
+def additions(template: Template, arguments: Mapping[str, str]) -> tuple[Change, ...]:
     """The changes that creating the template's stack makes, as far as the template alone shows."""
-    return tuple(Change("Add", name, kind) for name, kind in template.resources.items())
+    return tuple(Change("Add", name, kind) for name, kind in template.created(arguments).items())
 
 
 class Stacks:
@@ -157,7 +157,7 @@ class Stacks:
         return found
 
     def _has_changes(self, change_set: ChangeSet) -> bool:
-        """Wait for the change set; whether there is anything to execute."""
+        """Waits for the change set; returns whether it has anything to execute."""
         try:
             self._client.get_waiter("change_set_create_complete").wait(
                 ChangeSetName=change_set.id, WaiterConfig=_WAIT
@@ -204,7 +204,7 @@ class Stacks:
 def _parameters(
     template: Template, arguments: Mapping[str, str], found: Mapping[str, Any]
 ) -> "Iterator[ParameterTypeDef]":
-    """The parameters to pass; the others keep the stack's values or take their defaults.
+    """The parameters to pass to CloudFormation; others keep their values or take their defaults.
 
     The name of a bucket that CloudFormation generated becomes an argument once it is in a setting.
     Passing it would replace the bucket by one of the same name, so it keeps the previous value.

@@ -1,4 +1,4 @@
-"""The CloudFormation templates of clipflow, in the order in which they are deployed. Pure."""
+"""The CloudFormation templates of clipflow as values, in the order in which they are deployed."""
 
 import json
 import re
@@ -11,7 +11,9 @@ from typing import Any, Self
 
 import yaml
 
+from deployments.cloudformation.conditions import TemplateLoader, holds
 from deployments.work_pools.pools import WorkPool
+from deployments.work_pools.refusals import WorkerSettings
 
 INFRA = Path(__file__).parents[2] / "infra"
 STACKS = "clipflow"
@@ -21,13 +23,6 @@ _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 
 # How the templates in infra/ write a name that CloudFormation may generate.
 _NAME = re.compile(r"!If \[\w+, !Ref (\w+), !Ref AWS::NoValue\]")
-
-
-class _Loader(yaml.SafeLoader):
-    """A YAML loader that ignores intrinsic functions (`!Ref`, `!If`), since only names are read."""
-
-
-_Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
 @dataclass(frozen=True)
@@ -49,6 +44,9 @@ class Template:
         name: of its file; its stack is `clipflow-{name}`.
         outputs: by name, the environment variable of each.
         resources: by name, the type of each.
+        optional: the outputs that only exist if a condition holds.
+        conditions: by name, each condition's expression.
+        conditional: by name of a resource, the name of the condition that creates it.
         kept: the resources that outlive the stack, whatever its parameters.
     """
 
@@ -57,6 +55,9 @@ class Template:
     parameters: dict[str, Parameter]
     outputs: dict[str, str]
     resources: dict[str, str]
+    optional: frozenset[str]
+    conditions: dict[str, Any]
+    conditional: dict[str, str]
     kept: frozenset[str]
 
     @property
@@ -65,8 +66,8 @@ class Template:
 
     @classmethod
     def parse(cls, name: str, body: str) -> Self:
-        """Raises yaml.YAMLError if it is neither YAML nor JSON."""
-        read: dict[str, Any] = yaml.load(body, _Loader)
+        """Reads a template in YAML or JSON. Raises yaml.YAMLError if it is neither."""
+        read: dict[str, Any] = yaml.load(body, TemplateLoader)
         resources = read["Resources"]
         return cls(
             name,
@@ -74,6 +75,9 @@ class Template:
             {key: _parameter(key, entry) for key, entry in read.get("Parameters", {}).items()},
             {key: variable(key, entry) for key, entry in read.get("Outputs", {}).items()},
             {key: resource["Type"] for key, resource in resources.items()},
+            frozenset(key for key, it in read.get("Outputs", {}).items() if "Condition" in it),
+            read.get("Conditions", {}),
+            {key: it["Condition"] for key, it in resources.items() if "Condition" in it},
             frozenset(
                 key
                 for key, resource in resources.items()
@@ -82,12 +86,24 @@ class Template:
             ),
         )
 
+    def created(self, arguments: Mapping[str, str]) -> dict[str, str]:
+        """The resources that a new stack has with these arguments: by name, the type of each."""
+        defaults = {name: it.default for name, it in self.parameters.items()}
+        values = {name: value for name, value in defaults.items() if value is not None}
+        values |= arguments
+        return {
+            name: kind
+            for name, kind in self.resources.items()
+            if name not in self.conditional
+            or holds({"Condition": self.conditional[name]}, self.conditions, values)
+        }
+
 
 def variable(name: str, entry: Mapping[str, Any]) -> str:
     """The environment variable of a parameter or an output.
 
-    Where its description begins with a variable, that one; else its name: `CLIPFLOW_VPC_ID` of
-    `VpcId`.
+    It is the variable with which its description begins, if there is one; otherwise it follows from
+    the name: `CLIPFLOW_VPC_ID` for `VpcId`.
     """
     described = _VARIABLE.match(str(entry.get("Description", "")))
     if described:
@@ -139,7 +155,7 @@ def arguments(
 
 
 def written_out(template: Template, arguments: Mapping[str, str]) -> str:
-    """The template with the names in `arguments` as literals.
+    """The body of the template with the names in `arguments` as literals.
 
     CloudFormation imports an existing bucket or table only if its name is a literal.
     """
@@ -167,7 +183,7 @@ _SOURCE = (
     Path(_FOUND.origin if _FOUND and _FOUND.origin else "").parent / "templates/ecs/service.json"
 )
 # The size of a worker's task. A worker only polls and calls APIs, so a small one suffices.
-_SIZE = {"TaskCpu": "512", "TaskMemory": "1024"}
+WORKER_SIZE = {"TaskCpu": "512", "TaskMemory": "1024"}
 _SECRETS = ("PrefectApiKeySecretArn", "PrefectAuthStringSecretArn")
 _READS_SECRET = "EcsTaskExecutionRoleDefaultPolicy"
 _SCALING = "AWS::ApplicationAutoScaling::"
@@ -182,6 +198,7 @@ _SETTINGS = {
     "ExistingSubnetIds": "CLIPFLOW_SUBNETS",
     "ExistingLogGroupName": "CLIPFLOW_LOG_GROUP",
 }
+_OF_WORKERS = [str(it.validation_alias) for it in WorkerSettings.model_fields.values()]
 # The settings that no stack of clipflow outputs.
 ACCOUNTS_OWN = ("CLIPFLOW_IMAGE", "CLIPFLOW_SUBNETS", "CLIPFLOW_VPC_ID")
 LIMITS = "CLIPFLOW_WORKER_LIMITS_ARN"
@@ -199,7 +216,7 @@ def worker_arguments(pool: WorkPool, environment: Mapping[str, str]) -> dict[str
     """The parameters of `worker_template`, from settings."""
     values = {name: environment.get(setting) for name, setting in _SETTINGS.items()}
     given = {name: value for name, value in values.items() if value}
-    return {**_SIZE, **given, "WorkPoolName": pool.name}
+    return {**WORKER_SIZE, **given, "WorkPoolName": pool.name}
 
 
 def _patched(body: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
@@ -215,13 +232,39 @@ def _patched(body: dict[str, Any], environment: Mapping[str, str]) -> dict[str, 
         dropped += [key for key in body["Resources"] if key.startswith(_READS_SECRET)]
     body["Resources"] = {key: it for key, it in body["Resources"].items() if key not in dropped}
     for name, resource in body["Resources"].items():
+        properties = resource["Properties"]
         match resource["Type"]:
             case "AWS::ECS::Service":
-                resource["Properties"]["DesiredCount"] = 1
+                properties["DesiredCount"] = 1
             # The worker's role may pass every role of the account to a container, unless bounded.
             case "AWS::IAM::Role" if name.startswith("EcsTaskRole") and environment.get(LIMITS):
-                resource["Properties"]["PermissionsBoundary"] = environment[LIMITS]
+                properties["PermissionsBoundary"] = environment[LIMITS]
+            case "AWS::ECS::TaskDefinition":
+                (container,) = properties["ContainerDefinitions"]
+                _patch_worker(container, environment)
+            case "AWS::EC2::SecurityGroup":
+                # It admits the whole internet to the port of the health check.
+                properties.pop("SecurityGroupIngress", None)
+            case "AWS::SQS::QueuePolicy":
+                # A second statement lets EventBridge send for any rule of any account.
+                document = properties["PolicyDocument"]
+                document["Statement"] = [it for it in document["Statement"] if "Condition" in it]
     return body
+
+
+def _patch_worker(container: dict[str, Any], environment: Mapping[str, str]) -> None:
+    """Start clipflow's own worker, which nothing but its own health check can connect to."""
+    command = (
+        "exec python -m deployments.work_pools.worker --pool ${WorkPoolName} --with-healthcheck"
+    )
+    container["Command"] = ["sh", "-c", {"Fn::Sub": command}]
+    # The port is for the health check, which runs inside of the container.
+    del container["PortMappings"]
+    passed = {name: environment[name] for name in _OF_WORKERS if environment.get(name)}
+    container["Environment"] += [
+        {"Name": name, "Value": value}
+        for name, value in {"PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1", **passed}.items()
+    ]
 
 
 def _is(value: bool) -> dict[str, list[str]]:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from clipflow.domain.caption_styles import DEFAULT_STYLE, STYLE_NAMES
 from clipflow.domain.layouts import Aspect, Layout
-from clipflow.domain.shorts import CaptionStyle
 from deployments.command.options import (
     CLIPFLOW,
     CLIPS,
@@ -18,16 +18,21 @@ from deployments.command.options import (
     STATUS,
     TRANSCRIBE,
     AudioTrack,
+    Background,
     Debug,
     JobId,
     Json,
+    Language,
     Numbers,
     OfShort,
     Out,
     SpeakerTrack,
+    Subtitles,
     existing_file,
     existing_files,
     named_tracks,
+    selection,
+    style_name_or_file,
 )
 from deployments.command.output import CommandGroup, command_output
 
@@ -53,10 +58,29 @@ def shorts(
         Path,
         typer.Argument(callback=existing_file, metavar="VIDEO", help="The long video."),
     ],
-    count: Annotated[int, typer.Option(min=1, max=200, metavar="N", help="How many, at most.")] = 5,
+    count: Annotated[
+        int, typer.Option(min=1, max=200, metavar="N", help="The most shorts to make.")
+    ] = 5,
     seconds: Annotated[
-        float, typer.Option(min=5, max=600, metavar="N", help="How long each, about.")
-    ] = 60,
+        float | None,
+        typer.Option(min=5, max=600, metavar="N", help="The approximate length of each: 60."),
+    ] = None,
+    durations: Annotated[
+        str | None,
+        typer.Option(metavar="N-N", help="The shortest and the longest, in seconds: 20-60."),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option("--range", metavar="SPAN", help="Only this part: 0:10:00-0:40:00."),
+    ] = None,
+    topic: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="What to look for. Repeat it for more."),
+    ] = None,
+    instructions: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="What to choose, for a language model."),
+    ] = None,
     layout: Annotated[
         Layout,
         typer.Option(parser=Layout, metavar="NAME", help=f"The picture: {', '.join(Layout)}."),
@@ -65,33 +89,39 @@ def shorts(
         Aspect, typer.Option(metavar="W:H", help=f"Its shape: {', '.join(Aspect)}.")
     ] = Aspect.TALL,
     captions: Annotated[
-        CaptionStyle, typer.Option(metavar="NAME", help=f"Speech: {', '.join(CaptionStyle)}.")
-    ] = CaptionStyle.KARAOKE,
-    language: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Spoken: en, pt-BR; unset: detected.")
-    ] = None,
-    audio_track: AudioTrack = None,
-    background: Annotated[
-        Path | None,
-        typer.Option(callback=existing_file, metavar="FILE", help="Plays below, in a stack."),
-    ] = None,
-    subtitles: Annotated[
+        str,
+        typer.Option(
+            "--captions",
+            "--style",
+            callback=style_name_or_file,
+            metavar="NAME",
+            help=f"Speech: a style.json, or {', '.join(STYLE_NAMES)}.",
+        ),
+    ] = DEFAULT_STYLE,
+    brand: Annotated[
         Path | None,
         typer.Option(
-            callback=existing_file,
-            metavar="FILE",
-            help="SRT, VTT or JSON, instead of recognised speech.",
+            callback=existing_file, metavar="FILE", help="A brand.json: logo, intro, outro, music."
         ),
     ] = None,
+    hook: Annotated[
+        bool, typer.Option("--hook", help="The title over the first three seconds.")
+    ] = False,
+    language: Language = None,
+    audio_track: AudioTrack = None,
+    background: Background = None,
+    subtitles: Subtitles = None,
     speaker_track: SpeakerTrack = None,
     edits: Annotated[
         Path | None,
-        typer.Option(callback=existing_file, metavar="FILE", help="Changes of words and shorts."),
+        typer.Option(
+            callback=existing_file, metavar="FILE", help="A JSON file with edits to apply."
+        ),
     ] = None,
     out: Out = OUT,
     debug_framing: Annotated[
         bool,
-        typer.Option("--debug-framing", help="Also videos that show faces and crops."),
+        typer.Option("--debug-framing", help="Also write videos that show faces and crops."),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Make everything again.")] = False,
     as_json: Json = False,
@@ -103,15 +133,18 @@ def shorts(
         from deployments.command.connect import connect
         from deployments.command.files import check_folder, check_video, short_files
 
+        style = None if captions in STYLE_NAMES else Path(captions)
         values = {
             "segment_count": count,
-            "target_short_video_duration_in_seconds": seconds,
             "layout": layout,
             "aspect": aspect,
-            "caption_style": captions,
+            # A file gets its key when it is uploaded.
+            "caption_style": DEFAULT_STYLE if style else captions,
+            "hook": hook,
             "language": language,
             "audio_track": audio_track,
         }
+        values |= selection(seconds, durations, part, topic, instructions)
         tracks = named_tracks(speaker_track)
         if tracks:
             # Files get their keys when they are uploaded.
@@ -122,13 +155,19 @@ def shorts(
             from clipflow.jobs.edits import parse_edits
 
             parse_edits(edits.read_bytes(), str(edits))
+        if style or brand:
+            from deployments.command.looks import read_brand, read_style
+
+            if style:
+                read_style(style)
+            if brand:
+                read_brand(brand)
         check_folder(out, short_files(video, count))
         with connect(output, may_start=True):
-            from deployments.command.shorts import make_shorts, write_debug_videos
+            from deployments.command.shorts import Attachments, make_shorts, write_debug_videos
 
-            results = make_shorts(
-                video, config, background, subtitles, tracks, edits, out, force, output
-            )
+            attached = Attachments(background, subtitles, tracks, edits, style, brand)
+            results = make_shorts(video, config, attached, out, force, output)
             if debug_framing:
                 write_debug_videos(video, config, results, output)
 
@@ -141,18 +180,20 @@ def clips(
     ] = None,
     cut: Annotated[
         list[str] | None,
-        typer.Option(metavar="SPAN", help="START-END: 0:01:00-0:01:30 or 60-90. Again for more."),
+        typer.Option(
+            metavar="SPAN", help="START-END: 0:01:00-0:01:30 or 60-90. Repeat for more spans."
+        ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The clip's; unset: file and times."),
+        typer.Option(metavar="NAME", help="The clip's name; if unset, from the file and times."),
     ] = None,
     audio_track: AudioTrack = None,
     tenant: Annotated[
         str | None, typer.Option(metavar="ID", help="The tenant of a stored episode.")
     ] = None,
     episode: Annotated[
-        str | None, typer.Option(metavar="ID", help="The episode whose due clips to make.")
+        str | None, typer.Option(metavar="ID", help="The episode whose due clips are made.")
     ] = None,
     no_fetch: Annotated[
         bool, typer.Option("--no-fetch", help="Leave the clips in the bucket.")
@@ -167,7 +208,7 @@ def clips(
     if not (of_file or of_episode):
         raise typer.BadParameter("Give VIDEO and --cut, or --tenant and --episode.")
     with command_output(as_json=as_json, debug=debug) as output:
-        from clipflow.domain.audio_tracks import parse_audio_track
+        from clipflow.domain.model import parse_audio_track
         from clipflow.domain.timecode import parse_span
 
         try:
@@ -201,16 +242,14 @@ def transcribe(
         list[Path],
         typer.Argument(callback=existing_files, metavar="FILE…", help="Videos or audio files."),
     ],
-    language: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Spoken: en, pt-BR; unset: detected.")
-    ] = None,
+    language: Language = None,
     speaker_track: SpeakerTrack = None,
     audio_track: AudioTrack = None,
     out: Out = OUT,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write what is said in files, as subtitles, text and timed words."""
+    """Write the speech in files as subtitles, text and timed words."""
     with command_output(as_json=as_json, debug=debug) as output:
         from deployments.command.transcribe import transcribe_files
 
@@ -223,13 +262,17 @@ def edit(
         str,
         typer.Argument(
             metavar="ID",
-            help="As `clipflow status` shows it, or the video's name.",
+            help="The id that `clipflow status` shows, or the name of the video.",
             show_default=False,
         ),
     ],
     title: OfShort = None,
     hook: OfShort = None,
     description: OfShort = None,
+    hashtags: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N=TAGS", help="Of short N, with spaces between them: 1='a b'."),
+    ] = None,
     trim: Annotated[
         list[str] | None,
         typer.Option(metavar="N=S,E", help="Move short N's start and end: 1=0,-2.4 (seconds)."),
@@ -249,18 +292,18 @@ def edit(
     approve: Numbers = None,
     refuse: Numbers = None,
     reset: Annotated[
-        list[str] | None, typer.Option(metavar="N", help="Take all edits of short N back.")
+        list[str] | None, typer.Option(metavar="N", help="Remove all edits of short N.")
     ] = None,
     replace: Annotated[
         list[str] | None,
-        typer.Option(metavar="TEXT=TEXT", help="Show other words everywhere: Jon=John."),
+        typer.Option(metavar="TEXT=TEXT", help="Replace words everywhere: Jon=John."),
     ] = None,
     word: Annotated[
         list[str] | None,
-        typer.Option(metavar="W=TEXT", help="Show another text for word W, from 0."),
+        typer.Option(metavar="W=TEXT", help="Replace the word with the number W, from 0."),
     ] = None,
     render: Annotated[
-        bool, typer.Option("--render", help="Then make what has changed, and fetch it.")
+        bool, typer.Option("--render", help="Make the changed shorts, and download them.")
     ] = False,
     out: Out = OUT,
     as_json: Json = False,
@@ -271,7 +314,12 @@ def edit(
         from deployments.command.changes import Changes
 
         changes = Changes.parse(
-            texts={"title": title, "hook": hook, "description": description},
+            texts={
+                "title": title,
+                "hook": hook,
+                "description": description,
+                "hashtags": hashtags,
+            },
             names={"layout": layout, "caption_style": captions},
             decisions={"approved": approve, "refused": refuse},
             trim=trim,
@@ -292,20 +340,20 @@ def edit(
 def review(
     job: JobId = None,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="N", help="Of the page; 0: a free one.")
+        int, typer.Option(min=0, max=65535, metavar="N", help="The page's port; 0: a free one.")
     ] = 0,
     no_open: Annotated[
-        bool, typer.Option("--no-open", help="Print the address, open no browser.")
+        bool, typer.Option("--no-open", help="Only print the address, without a browser.")
     ] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Edit shorts in a browser, on a page of this machine."""
+    """Edit shorts in a browser, on a page that this machine serves."""
     with command_output(as_json=as_json, debug=debug) as output:
         from deployments.command.connect import connect
 
         with connect(output, may_start=True):
-            from deployments.command.review.serve import review as serve
+            from deployments.command.review.app import review as serve
 
             serve(job, port, not no_open, output)
 
@@ -313,7 +361,9 @@ def review(
 @app.command(epilog=STATUS)
 def status(
     job: JobId = None,
-    count: Annotated[int, typer.Option(min=1, max=200, metavar="N", help="How many.")] = 10,
+    count: Annotated[
+        int, typer.Option(min=1, max=200, metavar="N", help="The number of jobs.")
+    ] = 10,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -333,7 +383,7 @@ def status(
 @app.command("open", epilog=OPEN)
 def open_page(
     job: JobId = None,
-    run: Annotated[bool, typer.Option("--run", help="Its run in the Prefect UI.")] = False,
+    run: Annotated[bool, typer.Option("--run", help="Open its run in the Prefect UI.")] = False,
     out: Out = OUT,
     as_json: Json = False,
     debug: Debug = False,

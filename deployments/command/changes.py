@@ -18,8 +18,10 @@ _Values = Sequence[str] | None
 
 @dataclass(frozen=True)
 class ShortChange:
-    """Fields of the short called `name`, its number or its id, that get other values; None for the
-    value that was chosen."""
+    """The new values of fields of one short; None restores the value that was chosen.
+
+    `name` is the short's number or id.
+    """
 
     name: str
     fields: Mapping[str, Any]
@@ -27,7 +29,7 @@ class ShortChange:
 
 @dataclass(frozen=True)
 class Trim:
-    """The seconds by which the start and the end of a short move; later, if they are positive."""
+    """The seconds by which a short's start and end are moved: later if positive, else earlier."""
 
     name: str
     start: float
@@ -36,7 +38,7 @@ class Trim:
 
 @dataclass(frozen=True)
 class Changes:
-    """What one call of the command changes, in the order in which it is applied."""
+    """The changes that one call of the command makes, in the order in which they are applied."""
 
     resets: tuple[str, ...]
     shorts: tuple[ShortChange, ...]
@@ -64,7 +66,7 @@ class Changes:
         `decisions` the shorts by decision.
         """
         shorts = [
-            ShortChange(name, {field: value or None})
+            ShortChange(name, {field: _value(field, value)})
             for field, values in {**texts, **names}.items()
             for name, value in _pairs(values, f"--{_OPTIONS.get(field, field)}", "N=VALUE")
         ]
@@ -119,7 +121,7 @@ class Changes:
         return Edits.read(document, "the edit")
 
 
-# Where an option is called otherwise than the field.
+# The names of options that differ from their fields.
 _OPTIONS = {"caption_style": "captions"}
 
 
@@ -131,6 +133,11 @@ def _pairs(values: _Values, option: str, form: str) -> list[tuple[str, str]]:
             raise InvalidInputError(f"{option}: {value!r} is not {form}.")
         pairs.append((name.strip(), rest))
     return pairs
+
+
+def _value(field: str, text: str) -> Any:
+    """The value of a field, of the text of an option; None for an empty one."""
+    return (text.split() or None) if field == "hashtags" else (text or None)
 
 
 def _trim(name: str, value: str) -> Trim:

@@ -1,4 +1,4 @@
-"""`clipflow clips`: requests clips by an event, as any detector would, and downloads them."""
+"""`clipflow clips`: requests clips by an EventBridge event, and downloads them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Any
 
 import boto3
 
-from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.clips import BeginClipGeneration, ClipRequest
 from clipflow.domain.errors import InvalidInputError, StorageUnavailableError
 from clipflow.domain.events import put_events_entry
 from clipflow.domain.keys import ClipKeys, main_track_candidates
+from clipflow.domain.model import AudioTrack
 from clipflow.domain.timecode import TimeSpan, format_timecode
 from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource

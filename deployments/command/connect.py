@@ -35,10 +35,10 @@ def connect(output: Output, *, may_start: bool) -> Iterator[None]:
             if not users.is_running() and not may_start:
                 raise UnreachableError(
                     f"No clipflow answers at {stack.prefect_url}.",
-                    "Start it with `make up`, or set PREFECT_API_URL to another's.",
+                    "Start it with `make up`, or set PREFECT_API_URL to the address of another.",
                 )
             if not users.is_running():
-                output.line("With `make up` in another terminal the stack would stay up.")
+                output.line("Run `make up` in another terminal to keep the stack running.")
                 with output.spinner("Starting a local stack for this command"):
                     users.start()
         except (StackError, OSError) as error:
@@ -61,5 +61,5 @@ def _check_prefect() -> None:
     if error:
         raise UnreachableError(
             f"No Prefect server answers at {redact(str(address))}.",
-            "Start it, or correct PREFECT_API_URL; where that is unset, the local stack is used.",
+            "Start it, or correct PREFECT_API_URL; if that is unset, the local stack is used.",
         ) from error

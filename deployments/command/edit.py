@@ -1,4 +1,4 @@
-"""`clipflow edit`: shows and changes a video's edits, and makes what has changed."""
+"""`clipflow edit`: shows and changes a video's edits, and makes the changed shorts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +13,7 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment
 from clipflow.domain.transcript import Transcript
 from clipflow.jobs.edits import StoredEdits, change_edits, with_edits
+from clipflow.jobs.posts import with_texts
 from clipflow.jobs.shorts import read_moments
 from clipflow.jobs.transcription import read_transcript
 from clipflow.storage.objects import ObjectStore, shorts_store
@@ -28,8 +29,8 @@ def edit_shorts(job: str, changes: Changes, out: Path | None, output: Output) ->
 
     Raises InvalidInputError if there is no such video, or a change is not valid.
     """
-    keys, objects = video_of(job), shorts_store()
-    moments, transcript = made_of(keys, objects)
+    keys, objects = find_video(job), shorts_store()
+    moments, transcript = moments_and_transcript(keys, objects)
     words = transcript.words
     stored = change_edits(keys, objects, lambda now: changes.apply(now, moments, words))
     output.document |= {"job": "edit", "name": keys.video_id, "etag": stored.etag}
@@ -38,11 +39,11 @@ def edit_shorts(job: str, changes: Changes, out: Path | None, output: Output) ->
         page = OutputManifest(out, keys).page()
         run_shorts(keys, page.stem if page else keys.video_id, out, False, output)
     else:
-        output.line(f"`clipflow edit {keys.video_id} --render` makes what has changed.")
+        output.line(f"`clipflow edit {keys.video_id} --render` makes the changed shorts.")
 
 
-def video_of(name_or_id: str) -> ShortsKeys:
-    """The video of a job. Raises InvalidInputError if there is no such job of shorts."""
+def find_video(name_or_id: str) -> ShortsKeys:
+    """The keys of a job's video. Raises InvalidInputError if there is no such job of shorts."""
     with get_client(sync_client=True) as client:
         job = find_job(client, name_or_id)
     if not isinstance(job.keys, ShortsKeys):
@@ -50,7 +51,9 @@ def video_of(name_or_id: str) -> ShortsKeys:
     return job.keys
 
 
-def made_of(keys: ShortsKeys, objects: ObjectStore) -> tuple[list[Moment], Transcript]:
+def moments_and_transcript(
+    keys: ShortsKeys, objects: ObjectStore
+) -> tuple[list[Moment], Transcript]:
     """The video's moments, as chosen, and its transcript, as recognised. Raises
     InvalidInputError if moments were not chosen yet."""
     if objects.head(keys.moments) is None:
@@ -78,7 +81,8 @@ def _print(
     keys: ShortsKeys,
     output: Output,
 ) -> None:
-    moments = with_edits(chosen, stored.edits, transcript.words, keys.edits)
+    edited = with_edits(chosen, stored.edits, transcript.words, keys.edits)
+    moments = with_texts(edited, stored.edits, transcript)
     stale = stale_edits(stored.edits, transcript)
     output.document |= {
         "edits": stored.edits.document(),
@@ -95,6 +99,6 @@ def _print(
 
 
 def _to_document(moment: Moment) -> dict[str, Any]:
-    names = ("id", "index", "start", "end", "title", "hook", "description", "decision")
+    names = ("id", "index", "start", "end", "title", "hook", "description", "hashtags", "decision")
     values = moment.model_dump(mode="json")
     return {name: values[name] for name in names}

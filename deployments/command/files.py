@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 from urllib.parse import quote
 
-from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
+from clipflow.domain.model import AudioTrack
 from clipflow.domain.timecode import TimeSpan
 from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
@@ -139,7 +139,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def relative_path(path: Path | str) -> str:
-    """A path as a person would type it in the current folder."""
+    """A path relative to the current folder, if it lies in it."""
     here = Path.cwd()
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else str(path)
 
@@ -152,7 +152,7 @@ def read_record(keys: RecordKeys) -> dict[str, Any]:
 
 
 class OutputManifest:
-    """The list of a folder's files that belong to a job, so that no other file is ever replaced.
+    """The list of the files in a folder that clipflow has written, so that it replaces no others.
 
     A JSON file in the folder lists each file that clipflow has written there, with its job, its
     size and its modification time.

@@ -146,19 +146,19 @@ def follow(start: Callable[[], RunRequest], output: Output) -> Mapping[str, Flow
 def _wait(client: SyncPrefectClient, request: RunRequest, output: Output) -> Mapping[str, FlowRun]:
     with step_printer(output.console) as printer:
         answered = active = time.monotonic()
-        is_away = False
+        is_outage_shown = False
         while True:
             try:
                 runs, _ = _poll(client, request, printer)
-                answered, is_away = time.monotonic(), False
+                answered, is_outage_shown = time.monotonic(), False
                 if not all(map(_is_over, runs.values())):
                     active = answered
             except httpx.TransportError:
                 silence = time.monotonic() - answered
                 if silence > _OUTAGE_TIMEOUT:
                     raise
-                if silence > _OUTAGE_NOTICE and not is_away:
-                    is_away = True
+                if silence > _OUTAGE_NOTICE and not is_outage_shown:
+                    is_outage_shown = True
                     output.line(f"Prefect does not answer; waiting up to {_OUTAGE_TIMEOUT:.0f} s.")
                 runs = {}
             if len(runs) == len(request.names) and all(map(_is_over, runs.values())):
@@ -168,7 +168,7 @@ def _wait(client: SyncPrefectClient, request: RunRequest, output: Output) -> Map
                 raise UnreachableError(
                     f"The event was accepted, but {len(request.names) - len(runs)} of "
                     f"{len(request.names)} clips have no run after {_DELIVERY_TIMEOUT:.0f} s.",
-                    "Check that the bridge runs: it carries events from the queue to Prefect.",
+                    "Check that the bridge runs, which forwards events from the queue to Prefect.",
                 )
             time.sleep(_POLL_INTERVAL)
 

@@ -12,7 +12,8 @@ from deployments.command.output import Output
 
 
 def local_page(out: Path, name: str | None) -> Path | None:
-    """The downloaded page called `name`; without a name, the newest one in the folder."""
+    """The path of the downloaded page `name`, or without a name of the newest one in the folder;
+    None if there is no such page."""
     if name is not None:
         path = out / f"{name}.html"
         return path if "/" not in name and path.is_file() else None

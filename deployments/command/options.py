@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from clipflow.domain.caption_styles import STYLE_NAMES
+
 
 def existing_file(path: Path | None) -> Path | None:
     """Checks that a path is a readable file, as typer does, with a message of its own for URLs."""
@@ -23,6 +25,18 @@ def existing_file(path: Path | None) -> Path | None:
     if not os.access(path, os.R_OK):
         raise typer.BadParameter(f"File {str(path)!r} is not readable.")
     return path
+
+
+def style_name_or_file(value: str) -> str:
+    """Checks that a value is the name of a caption style, or a readable file."""
+    if value not in STYLE_NAMES:
+        path = Path(value)
+        if path.suffix != ".json" and not path.exists():
+            raise typer.BadParameter(
+                f"{value!r} is neither a style.json nor one of {', '.join(STYLE_NAMES)}."
+            )
+        existing_file(path)
+    return value
 
 
 def existing_files(paths: list[Path]) -> list[Path]:
@@ -48,32 +62,87 @@ def named_tracks(values: list[str] | None) -> dict[str, int | Path]:
     return {name: int(track) if track.isdecimal() else Path(track) for name, _, track in pairs}
 
 
+def selection(
+    seconds: float | None,
+    durations: str | None,
+    part: str | None,
+    topics: list[str] | None,
+    instructions: str | None,
+) -> dict[str, object]:
+    """The fields of the config that say which moments to choose; absent without an option."""
+    found: dict[str, object] = {
+        "target_short_video_duration_in_seconds": seconds,
+        "durations": _span("--durations", durations),
+        "range": _span("--range", part),
+        "topics": topics or None,
+        "instructions": instructions,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _span(option: str, text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    # Imported here, because help and completion do not need it.
+    from clipflow.domain.timecode import parse_span
+
+    try:
+        return [float(time) for time in parse_span(text)]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
 Json = Annotated[
-    bool, typer.Option("--json", help="One JSON document to stdout, all else to stderr.")
+    bool, typer.Option("--json", help="Print one JSON document to stdout, all else to stderr.")
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="With an error, its traceback.")]
-Out = Annotated[Path, typer.Option(file_okay=False, metavar="FOLDER", help="Where results go.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")]
+Out = Annotated[
+    Path, typer.Option(file_okay=False, metavar="FOLDER", help="The folder of the results.")
+]
 SpeakerTrack = Annotated[
     list[str] | None,
     typer.Option(
         callback=lambda values: _speaker_tracks(values or []),
         metavar="NAME=TRACK",
-        help="A speaker's own sound: a file, or an audio track's number from 0. Again for more.",
+        help="A speaker's own audio: a file, or a track's number from 0. Repeat for each speaker.",
     ),
 ]
 AudioTrack = Annotated[
     str | None,
-    typer.Option(metavar="TRACK", help="The sound: a number from 0, or its language."),
+    typer.Option(metavar="TRACK", help="The audio track: a number from 0, or a language."),
+]
+Language = Annotated[
+    str | None,
+    typer.Option(metavar="CODE", help="The language: en, pt-BR; if unset, detected."),
+]
+Background = Annotated[
+    Path | None,
+    typer.Option(
+        callback=existing_file,
+        metavar="FILE",
+        help="A video for the lower half of the layout stack.",
+    ),
+]
+Subtitles = Annotated[
+    Path | None,
+    typer.Option(
+        callback=existing_file,
+        metavar="FILE",
+        help="SRT, VTT or JSON to use instead of recognising speech.",
+    ),
 ]
 OfShort = Annotated[
-    list[str] | None, typer.Option(metavar="N=TEXT", help="Of short N; empty: as it was chosen.")
+    list[str] | None,
+    typer.Option(metavar="N=TEXT", help="That of short N; empty restores the chosen one."),
 ]
-Numbers = Annotated[list[str] | None, typer.Option(metavar="N", help="Short N; again for more.")]
+Numbers = Annotated[
+    list[str] | None, typer.Option(metavar="N", help="Short N; repeat for other shorts.")
+]
 JobId = Annotated[
     str | None,
     typer.Argument(
         metavar="ID",
-        help="As `clipflow status` shows it, or the clip's or video's name.",
+        help="The id that `clipflow status` shows, or the name of the clip or video.",
         show_default=False,
     ),
 ]

@@ -1,4 +1,4 @@
-"""What a command prints: lines and tables for a person, one JSON document for a program."""
+"""The output of a command: lines and tables for a person, one JSON document for a program."""
 
 import codecs
 import json
@@ -34,7 +34,7 @@ from clipflow.domain.errors import (
     redact,
 )
 
-_DEFECT = "This is a defect in clipflow: run it again with --debug, which shows where."
+_DEFECT = "This is a defect in clipflow: run it again with --debug, which shows the traceback."
 _CHECK_AWS = "Check AWS_ENDPOINT_URL, BUCKET_NAME, TABLE_NAME, and that your keys may use them."
 _CHECK_DISK = "Check that it may be read or written, and that the disk has room."
 _CHECK_PREFECT = "Check PREFECT_API_URL and its credentials. Runs that were started continue there."
@@ -228,7 +228,7 @@ def _classify(error: BaseException) -> tuple[ExitCode, str, str]:
         case ClipflowError():
             return ExitCode.FAILED, error.message, error.remedy
         case ValidationError():
-            return ExitCode.USAGE, f"Not valid: {describe_errors(error)}.", "Correct what it names."
+            return ExitCode.USAGE, f"Not valid: {describe_errors(error)}.", "Correct these values."
         case httpx.HTTPStatusError():
             status = error.response.status_code
             return ExitCode.UNREACHABLE, f"Prefect answers HTTP {status}.", _CHECK_PREFECT

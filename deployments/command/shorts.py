@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Self
 
 from clipflow.domain.keys import ShortsKeys
@@ -30,11 +29,24 @@ from deployments.command.files import (
     whole_file,
 )
 from deployments.command.follow import follow, start_shorts
+from deployments.command.looks import read_brand, read_style
 from deployments.command.output import ExitCode, Output
 from deployments.command.prefect_api import JobRun
 
 # The metadata of subtitles that were uploaded by --subtitles and apply to one run only.
 _BY_COMMAND = {"given-to": "clipflow-shorts"}
+
+
+@dataclass(frozen=True)
+class Attachments:
+    """The files of a user that accompany a video; None for those that are not given."""
+
+    background: Path | None = None
+    subtitles: Path | None = None
+    speaker_tracks: Mapping[str, int | Path] = field(default_factory=dict)
+    edits: Path | None = None
+    style: Path | None = None
+    brand: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -51,22 +63,18 @@ class LocalVideo:
         keys = ShortsKeys(LOCAL, content_id(path), settings().shorts_prefix)
         return cls(path, keys, shorts_store())
 
-    def upload(
-        self,
-        config: ShortsConfig,
-        background: Path | None,
-        subtitles: Path | None,
-        speaker_tracks: Mapping[str, int | Path] = MappingProxyType({}),
-        edits: Path | None = None,
-    ) -> None:
+    def upload(self, config: ShortsConfig, attached: Attachments) -> None:
         """Uploads the video, unless it exists, its config and its accompanying files.
 
         The file of edits is laid over those that are stored. Raises InvalidInputError, before
-        anything is uploaded, for subtitles or edits that cannot be read.
+        anything is uploaded, for a file that cannot be read.
         """
+        edits, subtitles = attached.edits, attached.subtitles
         changes = parse_edits(edits.read_bytes(), edits.name).document() if edits else None
         if subtitles:
             read_subtitles(subtitles.read_bytes(), subtitles.name, None)
+        style = read_style(attached.style) if attached.style else None
+        brand = read_brand(attached.brand) if attached.brand else None
         upload_once(self.objects, self.path, self.keys.original)
         self._upload_subtitles(subtitles)
         if changes is not None:
@@ -74,15 +82,22 @@ class LocalVideo:
                 self.keys, self.objects, lambda now: overlay(now, changes, self.keys.edits)
             )
         document = config.model_dump(mode="json", exclude_none=True)
+        if "target_seconds" not in config.model_fields_set:
+            # Otherwise it would count as requested, besides `durations`.
+            document.pop("target_short_video_duration_in_seconds")
         document |= {"user_id": self.keys.user_id, "video_id": self.keys.video_id}
-        if background:
+        if background := attached.background:
             document["background_video"] = f"{self.keys.folder}/background{background.suffix}"
             self.objects.upload(background, document["background_video"], {})
-        if speaker_tracks:
+        if attached.speaker_tracks:
             document["speaker_tracks"] = {
                 name: track if isinstance(track, int) else self._upload_track(track)
-                for name, track in speaker_tracks.items()
+                for name, track in attached.speaker_tracks.items()
             }
+        if style:
+            document["caption_style"] = style.upload(self.keys.folder, self.objects)
+        if brand:
+            document["brand"] = brand.upload(self.keys.folder, self.objects)
         self.objects.put_text(json.dumps(document), self.keys.config, {}, "application/json")
 
     def _upload_track(self, track: Path) -> str:
@@ -110,10 +125,7 @@ class LocalVideo:
 def make_shorts(
     path: Path,
     config: ShortsConfig,
-    background: Path | None,
-    subtitles: Path | None,
-    speaker_tracks: Mapping[str, int | Path],
-    edits: Path | None,
+    attached: Attachments,
     out: Path,
     force: bool,
     output: Output,
@@ -124,7 +136,7 @@ def make_shorts(
     output.document |= {"job": "shorts", "name": video.keys.video_id}
     OutputManifest(out, video.keys).check(short_files(path, config.segment_count))
     with output.spinner(f"Uploading {path.name} as {video.keys.label}"):
-        video.upload(config, background, subtitles, speaker_tracks, edits)
+        video.upload(config, attached)
     return run_shorts(video.keys, path.stem, out, force, output)
 
 
@@ -197,7 +209,10 @@ def _print_results(results: Results, output: Output) -> None:
 
 
 def _to_document(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("id", "index", "s3Key", "start", "end", "title", "why", "duration", "fileSize")
+    names = (
+        *("id", "index", "s3Key", "start", "end", "title", "hook", "description", "hashtags"),
+        *("why", "duration", "fileSize", "thumbnail"),
+    )
     return {
         "file": str(file),
         "score": float(record["score"]),

@@ -34,7 +34,7 @@ def show_jobs(count: int, output: Output) -> None:
     failures = {job.id: job.failure(record_if_failed(job)) for job in jobs}
     output.document["jobs"] = [job.document(steps[job.run.id], failures[job.id]) for job in jobs]
     if not jobs:
-        output.line("Nothing was made yet. Begin with `clipflow shorts talk.mp4`.")
+        output.line("There are no jobs yet. Start one with `clipflow shorts talk.mp4`.")
         return
     rows = [_row(job, steps[job.run.id]) for job in jobs]
     if not output.console.is_terminal:

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from clipflow.domain.audio_tracks import AudioTrack
 from clipflow.domain.errors import ClipflowError, InvalidInputError, NotInstalledError
-from clipflow.domain.model import Model
+from clipflow.domain.model import AudioTrack, Model
 from clipflow.domain.shorts import LanguageTag, SpeakerTracks
 from clipflow.domain.transcript import Transcript
-from clipflow.jobs.transcription import WRITERS, transcribe_file
+from clipflow.jobs.transcription import transcribe_file
 from clipflow.settings import models
+from clipflow.subtitles.cues import WRITERS
 from clipflow.telemetry.progress import reporting_to
 from deployments.command.files import (
     OutputManifest,

@@ -5,8 +5,8 @@
                          ├─ worker   of the process work pools, with their flow runs
                          └─ bridge   SQS message → Prefect event
 
-The supervisor starts the parts in this order and stops them in the opposite one. Whichever of guard
-and supervisor is killed, the other ends what is left.
+The supervisor starts the parts in this order and stops them in the opposite one. If the guard or
+the supervisor is killed, the other one ends the remaining processes.
 """
 
 from deployments.local_stack.running import RunningStack, SharedStack, running_stack, shared_stack

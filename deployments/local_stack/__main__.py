@@ -95,7 +95,7 @@ class Parent:
             if (proc / "comm").read_text().strip() not in ("make", "gmake"):
                 return 0
             status = (proc / "status").read_text()
-        except OSError:  # It has ended meanwhile, or this is not Linux.
+        except OSError:  # The parent has ended meanwhile, or this is not Linux.
             return 0
         interrupts = (1 << signal.SIGINT - 1) | (1 << signal.SIGHUP - 1)
         return int(status.partition("SigCgt:")[2].split()[0], 16) & interrupts

@@ -42,7 +42,7 @@ class StoredBytes:
         return StoredBytes(self._file, self._start + first, self._start + max(first, last))
 
     async def send(self, send: Send, receive: Receive) -> None:
-        """Sends all of them, until the client closes the connection."""
+        """Sends all bytes of the range, unless the client closes the connection earlier."""
         gone = asyncio.create_task(disconnected(receive))
         left = len(self)
         with self._file as file:
@@ -51,7 +51,7 @@ class StoredBytes:
                 chunk = await asyncio.to_thread(file.read, min(CHUNK, left))
                 left -= len(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": left > 0})
-                if not chunk:  # the file is shorter than its record says
+                if not chunk:  # the file is shorter than the size in its record
                     break
         gone.cancel()
 
@@ -76,7 +76,7 @@ def read_body(bucket: str, key: str, record: dict[str, Any]) -> bytes | StoredBy
 
 
 def get_object(bucket: str, key: str, headers: dict[str, str], query: Any = None) -> Any:
-    """Answers GetObject with a streamed body, unless it is empty."""
+    """Handles GetObject with a streamed body, unless the object is empty."""
     token = _streaming.set(True)
     try:
         status, answer, body = _get_object(bucket, key, headers, query)

@@ -75,7 +75,7 @@ class Part:
         await ended
 
     def end_of_log(self, lines: int = 20) -> str:
-        """The last lines of its output; empty while it has printed nothing."""
+        """The last lines of its output; empty if it has printed nothing yet."""
         with self.log.open("rb") as log:
             log.seek(max(0, self.log.stat().st_size - 16_384))
             return b"\n".join(log.read().splitlines()[-lines:]).decode(errors="replace")
@@ -116,15 +116,18 @@ def parents() -> dict[int, int]:
 def _from_proc() -> Iterator[tuple[int, int]]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            with suppress(OSError):  # It has ended since.
-                # Behind the name, which is in parentheses and may hold anything.
+            with suppress(OSError):  # The process has ended meanwhile.
+                # These fields follow the name, which is in parentheses and may contain anything.
                 state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
                 if state != "Z":
                     yield int(entry.name), int(parent)
 
 
 def reap(exclude: Iterable[int]) -> None:
-    """Collects the exit status of ended children except these, which would stay as zombies."""
+    """Collects the exit status of ended children, which would otherwise remain as zombies.
+
+    Children in `exclude` are left to the code that waits for them.
+    """
     while True:
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -136,7 +139,7 @@ def reap(exclude: Iterable[int]) -> None:
 
 
 def kill(pids: Iterable[int]) -> None:
-    """Sends SIGKILL to each that still runs."""
+    """Sends SIGKILL to each process that is still running."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

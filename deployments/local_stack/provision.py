@@ -44,7 +44,7 @@ NAMES = {
     "QueueName": stack_settings.QUEUE,
     "DeadLetterQueueName": stack_settings.DEAD_LETTER_QUEUE,
 }
-DESCRIPTION = "Runs everything on this machine, a process for each run."
+DESCRIPTION = "Runs each flow run in a process on this machine."
 CORES = os.cpu_count() or 1
 # Work pool, work queue, priority, and the limit of concurrent flow runs. Runs that record failures
 # or start clips never wait behind those that make clips. Each queue has a limit, because a run is a
@@ -65,9 +65,9 @@ _RUN_ID_VARIABLE = b"PREFECT__FLOW_RUN_ID="
 
 
 def deploy_data(endpoint_url: str, template: Path = TEMPLATE) -> dict[str, str]:
-    """Creates the data stack (`infra/data.yaml`) or updates it; returns its outputs.
+    """Creates or updates the data stack (`infra/data.yaml`); returns its outputs.
 
-    Raises StackError, with CloudFormation's reasons, if it refuses or rolls back.
+    Raises StackError with CloudFormation's reasons if it rejects the stack or rolls it back.
     """
     client = boto3.client(
         "cloudformation",
@@ -134,7 +134,7 @@ async def wait_for_worker(since: datetime) -> None:
 async def reschedule_unfinished(prefect_url: str) -> int:
     """Reschedules the runs of a worker that has ended; returns their number.
 
-    If the server is unreachable, it waits for it.
+    Waits until the Prefect server answers.
     """
     while True:
         await processes.wait_until_healthy(f"{prefect_url}/api/health")
@@ -198,7 +198,7 @@ def _flow_runs_of(pids: Iterable[int]) -> set[str]:
     """The ids of the flow runs that these processes execute; Linux only."""
     found = set()
     for pid in pids:
-        with suppress(OSError):  # It has ended meanwhile.
+        with suppress(OSError):  # The process has ended meanwhile.
             for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                 if variable.startswith(_RUN_ID_VARIABLE):
                     found.add(variable.removeprefix(_RUN_ID_VARIABLE).decode())

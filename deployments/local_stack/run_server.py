@@ -28,7 +28,7 @@ import flows
 from clipflow.media.isolation import fork_server_ahead
 from deployments.local_stack.run_client import ACCEPTED, ADDRESS
 
-# What Prefect imports only when a run starts.
+# The modules that Prefect imports only when a run starts.
 _PREFECT = (
     "prefect.deployments",
     "prefect.flow_engine",
@@ -40,7 +40,7 @@ _SECONDS_TO_REQUEST = 10
 
 
 def main() -> int:
-    """Serves until it gets a signal to end; in a forked process, returns its run's exit code."""
+    """Serves until a signal ends it; in a forked process, returns the exit code of the run."""
     for module in pkgutil.iter_modules(flows.__path__):
         importlib.import_module(f"flows.{module.name}")
     for name in _PREFECT:
@@ -87,14 +87,14 @@ def _serve(connection: socket.socket) -> int:
     connection.settimeout(None)
     fork_server_ahead()
     connection.send(ACCEPTED)
-    threading.Thread(target=_obey, args=(connection,), daemon=True).start()
+    threading.Thread(target=_forward_signals, args=(connection,), daemon=True).start()
     code = _execute(request["module"])
     connection.send(bytes([code]))
     return code
 
 
 def _adopt(environment: Mapping[str, str]) -> bool:
-    """Adopts a run's environment; returns whether imported modules are valid in it.
+    """Adopts a run's environment; returns whether the imported modules are valid in it.
 
     Variables of a run that belong to Prefect are read when the run starts, so they may differ. Any
     other variable may have been read while modules were imported, so it must be the same.
@@ -120,7 +120,7 @@ def _receive(connection: socket.socket, size: int) -> bytes:
     return received
 
 
-def _obey(connection: socket.socket) -> None:
+def _forward_signals(connection: socket.socket) -> None:
     """Forwards signals from the client, and kills this process when the client ends."""
     while signals := connection.recv(1):
         signal.pthread_kill(threading.main_thread().ident or 0, signals[0])

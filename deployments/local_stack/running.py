@@ -138,7 +138,7 @@ class StackUsers:
         fcntl.flock(self._guard, fcntl.LOCK_EX)
 
     def have_left(self) -> bool:
-        """Whether no process uses the stack any more. The lock then keeps new users out until this
+        """Whether no process uses the stack any more. If so, the lock excludes new users until this
         process has ended."""
         if _try_lock(self._users, fcntl.LOCK_EX):
             return True

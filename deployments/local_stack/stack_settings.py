@@ -50,21 +50,21 @@ class StackSettings(BaseSettings):
     home: Path = Field(
         default=Path(".clipflow"),
         validation_alias="CLIPFLOW_HOME",
-        description="The folder of everything that the local stack stores.",
+        description="The folder in which the local stack stores its state, logs and videos.",
     )
     aws_port: int = Field(
         default=4566,
         ge=1,
         le=65535,
         validation_alias="CLIPFLOW_AWS_PORT",
-        description="Where the local AWS listens.",
+        description="The port of the local AWS.",
     )
     prefect_port: int = Field(
         default=4200,
         ge=1,
         le=65535,
         validation_alias="CLIPFLOW_PREFECT_PORT",
-        description="Where the Prefect server and its UI listen.",
+        description="The port of the Prefect server and its UI.",
     )
 
     @field_validator("home")
@@ -83,7 +83,10 @@ class StackSettings(BaseSettings):
     def read(
         cls, home: Path | None = None, aws_port: int | None = None, prefect_port: int | None = None
     ) -> Self:
-        """Reads the environment, overridden by what is given. Raises pydantic's ValidationError."""
+        """Reads the environment; arguments that are given take precedence.
+
+        Raises pydantic's ValidationError.
+        """
         given = {
             "CLIPFLOW_HOME": home,
             "CLIPFLOW_AWS_PORT": aws_port,
@@ -118,7 +121,7 @@ class StackSettings(BaseSettings):
 
     @property
     def scratch(self) -> Path:
-        """The flow runs' temporary files; emptied whenever none of them runs."""
+        """The folder of the flow runs' temporary files; emptied whenever no flow run is active."""
         return self.home / "scratch"
 
 

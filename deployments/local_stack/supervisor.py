@@ -45,9 +45,11 @@ class Supervisor:
         self._settings = settings
         self._ready = False
         self._watching = asyncio.TaskGroup()
-        # A part that is being started must not be mistaken for a remaining process of a flow run.
+        # Held while a part starts, so that `_end_flow_runs` does not mistake the new part for a
+        # process that a flow run has left behind.
         self._children = asyncio.Lock()
-        # Its state is in memory: the stack cannot continue without it, and it needs time to save.
+        # MiniStack's state is in memory: without the process the stack cannot continue, and at its
+        # end the process needs time to save.
         self._aws = self._part("aws", "deployments.local_stack.local_aws")
         self._aws.grace, self._aws.hurried_grace, self._aws.restarts = 60, 20, False
         self._prefect = self._part("prefect", "deployments.local_stack.local_prefect")
@@ -139,7 +141,7 @@ class Supervisor:
         from deployments.local_stack import provision
 
         if count := await provision.reschedule_lost(self._settings.prefect_url, since):
-            say(f"{count} flow runs that ended while Prefect was away start again")
+            say(f"{count} flow runs that ended while Prefect was unreachable start again")
 
     async def _wait_for_worker(self, since: datetime) -> None:
         from deployments.local_stack import provision
@@ -295,7 +297,7 @@ def log_error(line: str) -> None:
 
 
 def main() -> int:
-    """The supervisor's process; its exit code."""
+    """Runs the supervisor; returns its exit code."""
     adopt_orphans()
     try:
         settings = StackSettings()

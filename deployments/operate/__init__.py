@@ -1,8 +1,9 @@
 """The commands that operate clipflow, on AWS or on one machine: `python -m deployments.operate`.
 
-    deploy, destroy   templates → change sets → stacks; work pools; workers
-    status, runs      what there is, what waits, what runs
-    run-shorts, run-clips, logs
+    deploy, destroy        create, update or delete stacks, work pools and workers
+    status, runs, logs     show resources, runs, and log lines
+    run-shorts, run-clips  start a run, or request clips by an event
 
-The names of an account's resources come from the environment and from the outputs of its stacks.
+The names of an account's resources are read from the environment, or else from the outputs of its
+stacks.
 """

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -36,7 +37,7 @@ def deploy(
 
 @app.command()
 def destroy(confirm: Annotated[str, typer.Option(envvar="CONFIRM", help="yes")] = "") -> None:
-    """Delete the stacks, the last one first; bucket, table and logs stay."""
+    """Delete the stacks, the last one first; the bucket, the table and the logs are kept."""
     from deployments.operate import deploy
 
     with _one_line_errors():
@@ -45,29 +46,32 @@ def destroy(confirm: Annotated[str, typer.Option(envvar="CONFIRM", help="yes")] 
 
 @app.command()
 def status() -> None:
-    """Stacks, work pools, queues, records in progress, runs by state."""
+    """Show the stacks, work pools, queues, records in progress, and runs by state."""
     _default_to_local_stack()
     from prefect.client.orchestration import get_client
 
     from deployments.operate import runs
-    from deployments.operate.account import Found
+    from deployments.operate.account import DeployedResources
 
     with _one_line_errors(), get_client(sync_client=True) as prefect:
-        found = Found()
-        _section("stacks", found.stacks.items())
+        resources = DeployedResources()
+        _section("stacks", resources.stacks.items())
         _section("work pools", runs.pools(prefect))
-        _section("queues", found.queues())
-        working = found.in_progress()
+        _section("queues", resources.queues())
+        working = resources.in_progress()
         _section(f"records in progress: {len(working)}", ((w.since, str(w)) for w in working))
         counted = runs.states(prefect).items()
-        _section("runs under way, and of the last day", ((s, str(n)) for s, n in counted))
+        title = "unfinished runs, and runs started in the last day"
+        _section(title, ((state, str(count)) for state, count in counted))
 
 
 @app.command(name="runs")
 def last_runs(
-    limit: Annotated[int, typer.Option(envvar="LIMIT", min=1, max=200, help="How many.")] = 20,
+    limit: Annotated[
+        int, typer.Option(envvar="LIMIT", min=1, max=200, help="The number of runs.")
+    ] = 20,
 ) -> None:
-    """The last runs, the newest first, one line each."""
+    """List the last runs, newest first, one line each."""
     _default_to_local_stack()
     from prefect.client.orchestration import get_client
 
@@ -83,10 +87,10 @@ def run_shorts(
     user_id: Annotated[str, typer.Option(envvar="USER_ID")],
     video_id: Annotated[str, typer.Option(envvar="VIDEO_ID")],
     force: Annotated[
-        bool, typer.Option(envvar="FORCE", help="Also make what exists already.")
+        bool, typer.Option(envvar="FORCE", help="Make everything again, even if it exists.")
     ] = False,
 ) -> None:
-    """Start the shorts of a video in the warehouse."""
+    """Start a run that makes the shorts of a stored video."""
     _default_to_local_stack()
     from prefect.client.orchestration import get_client
 
@@ -115,30 +119,40 @@ def run_clips(
 @app.command()
 def logs(
     run: Annotated[str, typer.Option(envvar="RUN", help="A run's id or name.")] = "",
-    minutes: Annotated[int, typer.Option(envvar="MINUTES", min=1, help="How far back.")] = 15,
+    minutes: Annotated[
+        int, typer.Option(envvar="MINUTES", min=1, help="The minutes to show.")
+    ] = 15,
 ) -> None:
-    """The logs of a run; without RUN, the latest logs of all runs."""
+    """Show the logs of a run and its containers; without RUN, the latest logs of all containers."""
     on_one_machine = _default_to_local_stack()
-    from deployments.operate.account import Found
+    from deployments.operate.account import DeployedResources
 
     with _one_line_errors():
         if run:
-            _run_logs(run)
+            _run_logs(run, in_containers=not on_one_machine)
         elif on_one_machine:
             _stack_logs()
         else:
-            for line in Found().logs(minutes):
+            for line in DeployedResources().logs(minutes):
                 console.print(line)
 
 
-def _run_logs(named: str) -> None:
+def _run_logs(name_or_id: str, *, in_containers: bool) -> None:
     from prefect.client.orchestration import get_client
 
     from deployments.operate import runs
+    from deployments.operate.account import DeployedResources
 
     with get_client(sync_client=True) as prefect:
-        for line in runs.logs(prefect, named):
+        found = runs.run_with_children(prefect, name_or_id)
+        for line in runs.logs(prefect, found):
             console.print(line)
+    if in_containers:
+        since = min(run.created or datetime.now(UTC) for run in found)
+        streams = [stream for run in found for stream in runs.log_streams(run)]
+        ids = [str(run.id) for run in found]
+        for stream, lines in DeployedResources().container_logs(ids, streams, since):
+            _section(f"container {stream}", ((line, "") for line in lines))
 
 
 def _stack_logs() -> None:

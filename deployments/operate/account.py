@@ -1,8 +1,9 @@
-"""Reads clipflow's state in an AWS account (stacks, queues, records, logs); sends the event."""
+"""Reads clipflow's state in an AWS account (stacks, queues, records, logs), and requests clips."""
 
+import heapq
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -18,6 +19,8 @@ from clipflow.storage.records import BY_STATUS
 from deployments.cloudformation import templates
 from deployments.cloudformation.stacks import Stacks
 
+# CloudWatch's filter patterns have at most 1024 characters; one run takes 52 of them.
+_RUNS_IN_PATTERN = 15
 _DEPTHS = {
     "ApproximateNumberOfMessages": "waiting",
     "ApproximateNumberOfMessagesNotVisible": "in flight",
@@ -35,15 +38,18 @@ def client(service: str, environment: Mapping[str, str] = os.environ) -> Any:
 
 @dataclass(frozen=True)
 class InProgress:
-    """A record in progress, with the time since when it is, and its flow run."""
+    """A record in progress: its keys, the time of its last change, and the id of its flow run."""
 
     record: str
     since: str
     run: str
 
 
-class Found:
-    """The AWS account. Names come from the environment, else from the outputs of the stacks."""
+class DeployedResources:
+    """clipflow's resources in the AWS account of the environment.
+
+    Their names are read from the environment, or else from the outputs of the deployed stacks.
+    """
 
     @cached_property
     def stacks(self) -> dict[str, str]:
@@ -79,7 +85,8 @@ class Found:
         return value
 
     def queues(self) -> Iterator[tuple[str, str]]:
-        """The queue of events and its dead-letter queue: each name and number of messages."""
+        """The queue of events and its dead-letter queue: the name and the number of messages of
+        each."""
         sqs = client("sqs")
         name = self.name("CLIPFLOW_QUEUE_NAME")
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
@@ -91,7 +98,8 @@ class Found:
         yield dead, _depth(attributes)
 
     def in_progress(self) -> list[InProgress]:
-        """The records in progress, oldest first; at most 1 MB of them."""
+        """The records in progress, oldest first, as far as one response of DynamoDB (1 MB) has
+        them."""
         table = self.name("TABLE_NAME")
         page = client("dynamodb").query(
             TableName=table,
@@ -110,20 +118,70 @@ class Found:
         ]
 
     def logs(self, minutes: int) -> Iterator[str]:
-        """The log lines of flow runs in the last `minutes`.
+        """The log lines of flow runs, workers and the bridge in the last `minutes`, by time.
 
         Raises InvalidInputError if there is no log group, as on one machine.
         """
-        group = self.name("CLIPFLOW_LOG_GROUP")
         since = datetime.now(UTC) - timedelta(minutes=minutes)
-        pages = (
-            client("logs")
-            .get_paginator("filter_log_events")
-            .paginate(logGroupName=group, startTime=int(since.timestamp() * 1000))
-        )
-        for event in (event for page in pages for event in page["events"]):
-            at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
-            yield f"{at:%H:%M:%S}  {event['logStreamName']}  {event['message'].rstrip()}"
+        groups = [self.name("CLIPFLOW_LOG_GROUP"), self.name("CLIPFLOW_BRIDGE_LOG_GROUP")]
+        events = (_log_events(group, since) for group in groups)
+        for event in heapq.merge(*events, key=lambda event: int(event["timestamp"])):
+            yield f"{_line(event)}  [{event['logStreamName']}]"
+
+    def container_logs(
+        self, runs: Collection[str], streams: Collection[str], since: datetime
+    ) -> Iterator[tuple[str, list[str]]]:
+        """Each log stream of the containers of flow runs, with its lines.
+
+        A stream belongs to a run if one of its lines names the run. `streams` are the names of
+        further streams of these runs, which may not exist: a container that ends early logs no
+        line that names its run. Raises InvalidInputError if there is no log group.
+        """
+        group = self.name("CLIPFLOW_LOG_GROUP")
+        found: dict[str, None] = dict.fromkeys(streams)
+        ids = sorted(runs)
+        for start in range(0, len(ids), _RUNS_IN_PATTERN):
+            some = ids[start : start + _RUNS_IN_PATTERN]
+            any_of = " || ".join(f'$.run_id = "{run}"' for run in some)
+            for event in _log_events(group, since, filterPattern=f"{{ {any_of} }}"):
+                if _fields(event).get("run_id") in runs:
+                    found[event["logStreamName"]] = None
+        for stream in found:
+            lines = list(map(_line, _log_events(group, since, logStreamNames=[stream])))
+            if lines:
+                yield stream, lines
+
+
+def _log_events(group: str, since: datetime, **filters: Any) -> Iterator[dict[str, Any]]:
+    """The events of a log group, by time; none if the group or a stream does not exist."""
+    logs = client("logs")
+    start = int(since.timestamp() * 1000)
+    pages = logs.get_paginator("filter_log_events").paginate(
+        logGroupName=group, startTime=start, **filters
+    )
+    try:
+        for page in pages:
+            yield from page["events"]
+    except logs.exceptions.ResourceNotFoundException:
+        return
+
+
+def _fields(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a log line of clipflow; empty for a line that is not a JSON object."""
+    try:
+        found = json.loads(event["message"])
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    """A log event as a line for a person: its time, level and message, and any exception."""
+    at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
+    fields = _fields(event)
+    text = str(fields.get("message", event["message"])).rstrip()
+    shown = [f"{at:%H:%M:%S}", str(fields.get("level", "")), text, str(fields.get("error", ""))]
+    return "  ".join(part for part in shown if part)
 
 
 def request_clips(tenant_id: str, episode_id: str) -> str:

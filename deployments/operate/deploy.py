@@ -1,5 +1,6 @@
 """`deploy` and `destroy`: create, update or delete clipflow in an AWS account and Prefect."""
 
+import asyncio
 import os
 import re
 import subprocess
@@ -8,6 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+import httpx
+from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -17,14 +20,17 @@ from deployments.cloudformation import templates
 from deployments.cloudformation.stacks import ChangeSet, Stacks, additions
 from deployments.cloudformation.templates import Template
 from deployments.operate.account import client
-from deployments.work_pools import PoolSettings, WorkPool, work_pools
+from deployments.work_pools import PoolSettings, WorkPool, quotas, work_pools
 
-# In a dry run, the value of an output that a stack does not have yet.
+# The value that a dry run assumes for an output that a stack does not have yet.
 _LATER = "known-later"
 # The settings that no stack outputs.
 _REQUIRED = {"AWS_REGION", "PREFECT_API_URL", *templates.ACCOUNTS_OWN}
-_SAID = re.compile(r"^[a-z-]+ +\S+: \S+, .* MiB$|Deployment '\S+' successfully created")
+_POOL_OR_DEPLOYMENT = re.compile(
+    r"^[a-z-]+ +\S+: \S+, .* MiB$|Deployment '\S+' successfully created"
+)
 _BRIDGE = "bridge"
+_ECS = "ecs.amazonaws.com"
 _CLUSTER = "CLIPFLOW_ECS_CLUSTER"
 _GPU = "CLIPFLOW_GPU_CAPACITY_PROVIDER"
 
@@ -53,8 +59,8 @@ class Account:
         except ValidationError as error:
             raise InvalidInputError(describe_errors(error)) from None
 
-    def learn(self, template: Template) -> None:
-        """Adds the outputs of the template's stack."""
+    def read_outputs(self, template: Template) -> None:
+        """Reads the outputs of the template's stack, and adds them to the environment."""
         found = self.stacks.outputs(template.stack)
         self.outputs |= found
         for name, value in found.items():
@@ -62,7 +68,7 @@ class Account:
 
 
 def deploy(account: Account, dry_run: bool) -> None:
-    """Deploy stacks, work pools, deployments and workers. With `dry_run`, print the changes only.
+    """Deploys stacks, work pools, deployments and workers; with `dry_run`, only prints the changes.
 
     Raises InvalidInputError for missing settings, before anything is changed; NotDeployedError and
     TerminalError if a stack or the work pools are not deployed.
@@ -70,9 +76,12 @@ def deploy(account: Account, dry_run: bool) -> None:
     every = templates.read()
     if lacking := missing(every, account.environment):
         raise InvalidInputError(
-            f"Not set: {', '.join(lacking)}.", "docs/aws.md says what each is. Nothing was changed."
+            f"Not set: {', '.join(lacking)}.",
+            "docs/aws.md describes each of them. Nothing was changed.",
         )
+    _service_linked_role(account, dry_run)
     # A new trigger can read the events of an old bridge, but not the other way round.
+    _limit_pools(account)
     for template in every:
         if template.name != _BRIDGE:
             _deploy_stack(account, template, dry_run)
@@ -80,14 +89,18 @@ def deploy(account: Account, dry_run: bool) -> None:
     for template in every:
         if template.name == _BRIDGE:
             _deploy_stack(account, template, dry_run)
+    later = {**_later(every), **account.environment}
     for pool in account.pools():
+        template = templates.worker_template(pool, account.environment)
         arguments = templates.worker_arguments(pool, account.environment)
-        _bring(account, templates.worker_template(pool, account.environment), arguments, dry_run)
+        _deploy_template(
+            account, template, arguments, dry_run, templates.worker_arguments(pool, later)
+        )
     account.console.print("Nothing was changed." if dry_run else "Deployed.")
 
 
 def missing(every: Collection[Template], environment: Mapping[str, str]) -> list[str]:
-    """The variables that are required and not set."""
+    """The names of the variables that are required and not set."""
     outputs = {variable for template in every for variable in template.outputs.values()}
     pools = {
         str(field.validation_alias)
@@ -99,7 +112,7 @@ def missing(every: Collection[Template], environment: Mapping[str, str]) -> list
 
 
 def destroy(account: Account, confirmed: bool) -> None:
-    """Delete every stack, the last one first, and print the resources that are kept.
+    """Deletes every stack, the last one first, and prints the resources that are kept.
 
     Unless `confirmed`, only prints what would be deleted, and raises InvalidInputError.
     """
@@ -109,12 +122,12 @@ def destroy(account: Account, confirmed: bool) -> None:
         account.console.print("There is nothing to destroy.")
         return
     kept = [f"{t.stack}'s {name}" for t in there for name in sorted(t.kept)]
-    account.console.print(f"Goes:  {', '.join(t.stack for t in reversed(there))}")
-    account.console.print(f"Stays: {', '.join(kept) or 'nothing'}")
+    account.console.print(f"Deleted: {', '.join(t.stack for t in reversed(there))}")
+    account.console.print(f"Kept:    {', '.join(kept) or 'nothing'}")
     if not confirmed:
-        raise InvalidInputError("Nothing was destroyed.", "Set CONFIRM=yes to do it.")
+        raise InvalidInputError("Nothing was deleted.", "Set CONFIRM=yes to delete the stacks.")
     for template in there:
-        account.learn(template)
+        account.read_outputs(template)
     started = [template for template in there if template in pools]
     _delete(account, started)
     if cluster := account.environment.get(_CLUSTER):
@@ -122,6 +135,7 @@ def destroy(account: Account, confirmed: bool) -> None:
         families = [f"clipflow-{pool.kind}" for pool in account.pools()]
         ended = end_flow_runs(client("ecs", account.environment), cluster, families)
         account.console.print(f"flow runs ended: {ended}")
+    _remove_automations(account)
     _delete(account, [template for template in there if template not in started])
     for name in ("BUCKET_NAME", "TABLE_NAME"):
         if name in account.environment:
@@ -129,30 +143,53 @@ def destroy(account: Account, confirmed: bool) -> None:
 
 
 def _delete(account: Account, there: list[Template]) -> None:
-    """Delete the stacks, the last one first."""
+    """Deletes the stacks, the last one first."""
     for template in reversed(there):
         account.stacks.delete(template.stack)
         account.console.print(f"{template.stack}: deleted")
 
 
+def _remove_automations(account: Account) -> None:
+    """Delete clipflow's automations, which would act on runs that no worker starts any more.
+
+    A Prefect server that does not answer must not keep the stacks.
+    """
+    if "PREFECT_API_URL" not in account.environment:
+        return
+    from deployments.automations import remove_automations
+
+    try:
+        removed = asyncio.run(remove_automations())
+    except (httpx.HTTPError, RuntimeError) as error:
+        account.console.print(f"The automations were not deleted: {error}")
+    else:
+        account.console.print(f"automations deleted: {removed}")
+
+
 def _deploy_stack(account: Account, template: Template, dry_run: bool) -> None:
     arguments = templates.arguments(template, account.outputs, account.environment)
-    _bring(account, template, arguments, dry_run)
+    _deploy_template(account, template, arguments, dry_run)
 
 
-def _bring(
-    account: Account, template: Template, arguments: Mapping[str, str], dry_run: bool
+def _deploy_template(
+    account: Account,
+    template: Template,
+    arguments: Mapping[str, str],
+    dry_run: bool,
+    later: Mapping[str, str] | None = None,
 ) -> None:
+    """Deploy the stack. `later` are the arguments that a dry run assumes for a new stack."""
     if dry_run and not _is_known(template, arguments):
-        _say(account.console, ChangeSet(template.stack, "", True, additions(template)))
+        new = additions(template, later or arguments)
+        _print_changes(account.console, ChangeSet(template.stack, "", True, new))
         return
     change_set = account.stacks.prepare(template, arguments)
-    _say(account.console, change_set)
+    _print_changes(account.console, change_set)
     if not dry_run:
         account.stacks.execute(change_set)
     elif change_set.changes:
         account.stacks.discard(change_set)
-    account.learn(template)
+    account.read_outputs(template)
 
 
 def _is_known(template: Template, arguments: Mapping[str, str]) -> bool:
@@ -163,7 +200,7 @@ def _is_known(template: Template, arguments: Mapping[str, str]) -> bool:
     )
 
 
-def _say(console: Console, change_set: ChangeSet) -> None:
+def _print_changes(console: Console, change_set: ChangeSet) -> None:
     if not change_set.changes:
         console.print(f"{change_set.stack}: unchanged")
         return
@@ -172,19 +209,82 @@ def _say(console: Console, change_set: ChangeSet) -> None:
         console.print(f"  {change}", markup=False, highlight=False, soft_wrap=True)
 
 
+def _later(every: Collection[Template]) -> dict[str, str]:
+    """A value for each output that a dry run does not know yet."""
+    return {
+        variable: _LATER
+        for template in every
+        for name, variable in template.outputs.items()
+        if name not in template.optional
+    }
+
+
+def _service_linked_role(account: Account, dry_run: bool) -> None:
+    """Create the role with which ECS manages network interfaces, if the account has none.
+
+    The first cluster that the console creates brings it; one that CloudFormation creates does not.
+    Without permission to read or create it, nothing is done: most accounts have it.
+    """
+    iam = client("iam", account.environment)
+    try:
+        if iam.list_roles(PathPrefix=f"/aws-service-role/{_ECS}/")["Roles"]:
+            return
+        account.console.print("the service-linked role of ECS: new")
+        if not dry_run:
+            made = iam.create_service_linked_role(AWSServiceName=_ECS)["Role"]
+            iam.get_waiter("role_exists").wait(RoleName=made["RoleName"])
+    except ClientError as error:
+        account.console.print(f"The service-linked role of ECS was not created: {error}")
+
+
+def _limit_pools(account: Account) -> None:
+    """Set the limits that the quotas of Fargate allow, for pools that have no limit yet."""
+    found = _fargate_quotas(account)
+    if found is None:
+        return
+    on_demand, spot = found
+    allowed = quotas.limits(account.pools(), on_demand, spot)
+    for purpose, runs in allowed.runs.items():
+        account.environment[f"CLIPFLOW_{purpose.upper()}_QUOTA_LIMIT"] = str(runs)
+    shown = ", ".join(f"{purpose} {runs}" for purpose, runs in sorted(allowed.runs.items()))
+    account.console.print(f"runs at once by quotas of {on_demand:g} and {spot:g} vCPU: {shown}")
+    for note in allowed.notes:
+        account.console.print(note)
+
+
+def _fargate_quotas(account: Account) -> tuple[float, float] | None:
+    """The vCPU of Fargate on demand and on Spot, by settings or Service Quotas; None if unknown."""
+    found = []
+    for code, setting in quotas.SETTINGS.items():
+        given = account.environment.get(setting)
+        try:
+            found.append(float(given) if given else _quota(account, code))
+        except ValueError:
+            raise InvalidInputError(f"{setting}: not a number of vCPU: {given}") from None
+        except (ClientError, BotoCoreError) as error:
+            account.console.print(f"The quotas of Fargate are unknown: {error}")
+            return None
+    on_demand, spot = found
+    return on_demand, spot
+
+
+def _quota(account: Account, code: str) -> float:
+    service = client("service-quotas", account.environment)
+    answer = service.get_service_quota(ServiceCode="fargate", QuotaCode=code)
+    return float(answer["Quota"]["Value"])
+
+
 def _work_pools(account: Account, dry_run: bool) -> None:
-    """Deploy the work pools and deployments. Raises TerminalError if that fails."""
+    """Deploys the work pools and deployments. Raises TerminalError if that fails."""
     account.console.print("work pools and deployments")
     environment: dict[str, Any] = {**os.environ, **account.environment}
     if dry_run:
-        for template in templates.read():
-            for variable in template.outputs.values():
-                environment.setdefault(variable, _LATER)
+        environment = {**_later(templates.read()), **environment}
     command = [sys.executable, "-m", "deployments.work_pools", *(["--check"] if dry_run else [])]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     for line in ended.stdout.splitlines():
         # Prefect prints much more, in boxes.
-        if pool_or_deployment := _SAID.search(line):
+        if pool_or_deployment := _POOL_OR_DEPLOYMENT.search(line):
             account.console.print(f"  {pool_or_deployment[0]}")
     if ended.returncode:
         output = (ended.stderr or ended.stdout).strip()[-1500:]
@@ -196,10 +296,10 @@ _AT_ONCE = 100
 
 
 def end_flow_runs(ecs: Any, cluster: str, families: Collection[str]) -> int:
-    """Stop every task of these families and wait; returns how many there were."""
+    """Stops all tasks of these families and waits for their end; returns their number."""
     running = list(_running(ecs, cluster, families))
     for task in running:
-        ecs.stop_task(cluster=cluster, task=task, reason="clipflow is taken down.")
+        ecs.stop_task(cluster=cluster, task=task, reason="clipflow is being deleted.")
     for start in range(0, len(running), _AT_ONCE):
         some = running[start : start + _AT_ONCE]
         ecs.get_waiter("tasks_stopped").wait(cluster=cluster, tasks=some)

@@ -1,4 +1,4 @@
-"""`python -m deployments.operate.image check|models [en,de]`: verifies the contents of an image.
+"""Verifies the contents of an image: `python -m deployments.operate.image check|models [en,de]`.
 
 `check` finds out whether everything a run needs is installed; an image runs it when it is built,
 and as its health check. `models` loads and tries the speech models of the settings. A build runs
@@ -33,9 +33,9 @@ def entrypoints() -> list[str]:
 
 
 def check() -> str:
-    """What is installed, in one line.
+    """Checks that flows, workers, ffmpeg and fonts are installed; returns one line about them.
 
-    Raises ImportError, AttributeError, OSError or MediaRefusedError for what is missing.
+    Raises ImportError, AttributeError, OSError or MediaRefusedError if something is missing.
     """
     for entrypoint in entrypoints():
         module, _, name = entrypoint.partition(":")

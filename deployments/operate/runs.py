@@ -1,6 +1,6 @@
-"""Reads the state of the Prefect server (pools, workers, runs, logs); starts a run."""
+"""Reads the state of a Prefect server (pools, workers, runs, logs), and starts runs of shorts."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -49,10 +49,10 @@ def states(client: SyncPrefectClient) -> dict[str, int]:
     since = FlowRunFilterStartTime(after_=datetime.now(UTC) - _DAY)
     counted = {}
     for state in StateType:
-        wanted = _in([state])
+        only = _in([state])
         if state.name in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
-            wanted.start_time = since
-        if count := client.count_flow_runs(flow_run_filter=wanted):
+            only.start_time = since
+        if count := client.count_flow_runs(flow_run_filter=only):
             counted[state.value.lower()] = count
     return counted
 
@@ -68,7 +68,7 @@ def latest(client: SyncPrefectClient, limit: int) -> Iterator[str]:
 
 
 def line(run: FlowRun, flow: str) -> str:
-    """One run in one line."""
+    """A run as one line: its start, duration, state, flow, name, id, and the state's message."""
     began = run.start_time or run.expected_start_time
     at = f"{began:%Y-%m-%d %H:%M:%S}" if began else "-"
     seconds = f"{run.total_run_time.total_seconds():.0f} s"
@@ -95,31 +95,49 @@ def start_shorts(client: SyncPrefectClient, parameters: ShortsParameters) -> tup
     return str(run.id), url_for(run) or ""
 
 
-def logs(client: SyncPrefectClient, named: str) -> Iterator[str]:
-    """The log lines of a run and of the runs it started.
+def run_with_children(client: SyncPrefectClient, name_or_id: str) -> list[FlowRun]:
+    """A run, found by its name or its id, and the child runs that it has started.
 
-    `named` is its id or its name. Raises InvalidInputError if there is none.
+    Raises InvalidInputError if there is no such run.
     """
-    run = _find(client, named)
+    run = _find(client, name_or_id)
     below = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
-    family = [run.id, *(child.id for child in client.read_flow_runs(flow_run_filter=below))]
-    only = LogFilter(flow_run_id=LogFilterFlowRunId(any_=family))
+    runs, offset = [run], 0
+    while page := client.read_flow_runs(flow_run_filter=below, limit=_PAGE, offset=offset):
+        runs += page
+        offset += len(page)
+    return runs
+
+
+def logs(client: SyncPrefectClient, runs: Collection[FlowRun]) -> Iterator[str]:
+    """The log lines of the runs that Prefect has stored, by time."""
+    only = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id for run in runs]))
     offset = 0
     while page := client.read_logs(only, limit=_PAGE, offset=offset):
         yield from (f"{log.timestamp:%H:%M:%S}  {log.name}  {log.message}" for log in page)
         offset += len(page)
 
 
-def _find(client: SyncPrefectClient, named: str) -> FlowRun:
+def log_streams(run: FlowRun) -> list[str]:
+    """The possible names of the CloudWatch log stream of the run's last ECS task."""
+    task = (run.infrastructure_pid or "").rpartition("/")[2]
+    pool = (run.work_pool_name or "").removeprefix("clipflow-")
+    # The pool of GPU instances has the same name as the pool that it replaces.
+    return [f"{kind}/prefect/{task}" for kind in (pool, f"{pool}-gpu")] if task else []
+
+
+def _find(client: SyncPrefectClient, name_or_id: str) -> FlowRun:
     try:
-        only = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(named)]))
+        only = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(name_or_id)]))
     except ValueError:
-        only = FlowRunFilter(name=FlowRunFilterName(any_=[named]))
+        only = FlowRunFilter(name=FlowRunFilterName(any_=[name_or_id]))
     found = client.read_flow_runs(
         flow_run_filter=only, limit=1, sort=FlowRunSort.EXPECTED_START_TIME_DESC
     )
     if not found:
-        raise InvalidInputError(f"There is no run {named}.", "`make runs` lists the last ones.")
+        raise InvalidInputError(
+            f"There is no run {name_or_id}.", "`make runs` lists the last ones."
+        )
     return found[0]
 
 

@@ -1,6 +1,7 @@
 """`python -m deployments.work_pools`: creates or updates the ECS work pools and deploys every flow.
 
-It uses the Prefect server that the environment names. `--check` only prints what is missing.
+It uses the Prefect server that the environment names. `--check` only validates the settings and
+prints the pools.
 """
 
 import asyncio
@@ -16,8 +17,7 @@ from pydantic import ValidationError
 from clipflow.domain.model import describe_errors
 from deployments.automations import put_automations
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, work_pools
-from deployments.work_pools.environment import flows_environment
-from deployments.work_pools.pools import pool_filter, preserved_settings
+from deployments.work_pools.pools import flows_environment, pool_filter, preserved_settings
 
 DEPLOYMENTS = Path(__file__).parents[2] / "prefect.yaml"
 
@@ -31,9 +31,9 @@ def main() -> int:
         settings = PoolSettings()
         pools = work_pools(gpu=bool(settings.gpu_capacity_provider))
     except ValidationError as error:
-        return _refuse(describe_errors(error))
+        return _report_invalid(describe_errors(error))
     if bool(settings.vpc_id) != bool(settings.subnets):
-        return _refuse("CLIPFLOW_VPC_ID, CLIPFLOW_SUBNETS: give both or neither")
+        return _report_invalid("CLIPFLOW_VPC_ID, CLIPFLOW_SUBNETS: give both or neither")
     for pool in pools:
         print(f"{pool.kind:12} {pool.name}: {pool.launch_type}, {pool.cpu} CPU, {pool.memory} MiB")
     if "--check" in sys.argv[1:]:
@@ -45,21 +45,21 @@ def main() -> int:
 
 
 async def automate() -> None:
-    """Create or update the automations that belong to no deployment."""
+    """Creates or updates the automations that belong to no deployment."""
     async with get_client() as client:
         await put_automations(client, remote=True)
 
 
 def create(pool: WorkPool, settings: PoolSettings) -> None:
-    """Create or update the pool. Settings that an operator has changed on it are kept."""
+    """Creates or updates a pool; settings that an operator has changed in Prefect are preserved."""
     default = ECSWorker.get_default_base_job_template()
     template = base_job_template(pool, settings, default, flows_environment())
     with get_client(sync_client=True) as client:
         preserved = preserved_settings(
             client.read_work_pools(work_pool_filter=pool_filter(pool.name))
         )
-        if pool.limit:
-            preserved["concurrency_limit"] = pool.limit
+        if pool.limit or preserved.get("concurrency_limit") is None:
+            preserved["concurrency_limit"] = pool.limit or pool.quota_limit
         created = WorkPoolCreate(
             name=pool.name,
             type=ECSWorker.type,
@@ -71,7 +71,7 @@ def create(pool: WorkPool, settings: PoolSettings) -> None:
 
 
 def deploy() -> int:
-    """Deploy every flow to the pools; returns the exit code."""
+    """Deploys every flow to the pools; returns the exit code of `prefect deploy`."""
     command = "prefect --no-prompt deploy --all --prefect-file"
     return subprocess.run(
         [sys.executable, "-m", *command.split(), str(DEPLOYMENTS)],
@@ -79,7 +79,7 @@ def deploy() -> int:
     ).returncode
 
 
-def _refuse(why: str) -> int:
+def _report_invalid(why: str) -> int:
     print(f"clipflow: {why}. Nothing was changed.", file=sys.stderr)
     return 2
 

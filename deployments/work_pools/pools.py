@@ -1,15 +1,181 @@
-"""The ECS work pools, each from its file and the environment, and their base job templates."""
+"""The ECS work pools and the settings of their AWS account, from files and the environment."""
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
 from prefect.client.schemas.objects import WorkPool as PrefectWorkPool
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings
 
-from deployments.work_pools.environment import PoolSettings
+from clipflow.jobs.fingerprints import MODEL_SERVERS
+from clipflow.settings import Limits, Models, Settings
+from clipflow.telemetry.tracing import PROPAGATED_SETTINGS
+
+# Settings that are paths inside an image, which the image itself sets.
+_OF_THE_IMAGE = {
+    "CLIPFLOW_FFMPEG",
+    "CLIPFLOW_SCRATCH",
+    "CLIPFLOW_FACE_MODEL",
+    "CLIPFLOW_MOUTH_MODEL",
+}
+Required = Annotated[str, Field(min_length=1)]
+
+
+class PoolSettings(BaseSettings):
+    """The names of the account's resources; each field is an environment variable."""
+
+    image: Required = Field(
+        validation_alias="CLIPFLOW_IMAGE", description="The image that the machines run."
+    )
+    cluster: Required = Field(
+        validation_alias="CLIPFLOW_ECS_CLUSTER", description="The ECS cluster, by name or ARN."
+    )
+    task_role_arn: Required = Field(
+        validation_alias="CLIPFLOW_TASK_ROLE_ARN", description="The task role of the flow runs."
+    )
+    media_role_arn: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_MEDIA_ROLE_ARN",
+        description="The role of the runs that cut, render and transcribe; unset, that of all.",
+    )
+    prepare_role_arn: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_PREPARE_ROLE_ARN",
+        description="The role of the runs that prepare videos; unset, that of all.",
+    )
+    marks_role_arn: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_MARKS_ROLE_ARN",
+        description="The role of the runs that record failures of others; unset, that of all.",
+    )
+    execution_role_arn: Required = Field(
+        validation_alias="CLIPFLOW_EXECUTION_ROLE_ARN",
+        description="The role with which ECS starts the containers.",
+    )
+    bucket_name: Required = Field(
+        validation_alias="BUCKET_NAME", description="The S3 bucket of sources and clips."
+    )
+    table_name: Required = Field(
+        validation_alias="TABLE_NAME", description="The DynamoDB table of the records."
+    )
+    region: Required = Field(
+        default="us-east-1",
+        validation_alias="AWS_REGION",
+        description="The region, as in the AWS SDK.",
+    )
+    log_group: Required = Field(
+        default="clipflow",
+        validation_alias="CLIPFLOW_LOG_GROUP",
+        description="The log group of the flow runs.",
+    )
+    vpc_id: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_VPC_ID",
+        description="The VPC of the machines. Set it together with `CLIPFLOW_SUBNETS`. If neither"
+        " is set, the machines are in the default VPC.",
+    )
+    subnets: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_SUBNETS",
+        description="Private subnets of the VPC, separated by commas.",
+    )
+    security_groups: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_SECURITY_GROUPS",
+        description="The security groups of the machines, separated by commas.",
+    )
+    gpu_capacity_provider: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_GPU_CAPACITY_PROVIDER",
+        description="An EC2 capacity provider of instances with a GPU. If set, videos are prepared"
+        " on these instances.",
+    )
+    prepare_image: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_PREPARE_IMAGE",
+        description="The image of the machines that prepare videos. If unset, `CLIPFLOW_IMAGE`.",
+    )
+    collector_image: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_COLLECTOR_IMAGE",
+        description="The image of the AWS Distro for OpenTelemetry: with it, a collector beside"
+        " each run and the bridge sends traces to X-Ray.",
+    )
+    auth_secret_arn: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_PREFECT_AUTH_SECRET_ARN",
+        description="The secret with the auth string of a self-hosted Prefect server. Without it,"
+        " the string is readable in every task definition.",
+    )
+    api_key_secret_arn: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_PREFECT_API_KEY_SECRET_ARN",
+        description="The same for the API key of Prefect Cloud.",
+    )
+    model_keys_secret_arn: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_MODEL_KEYS_SECRET_ARN",
+        description="The secret with the keys that preparing a video needs, as JSON:"
+        ' `{"OPENAI_API_KEY": "…", "HF_TOKEN": "…"}`.',
+    )
+    model_keys: str = Field(
+        default="OPENAI_API_KEY",
+        validation_alias="CLIPFLOW_MODEL_KEYS",
+        description="The names of the keys in that secret, separated by commas.",
+    )
+
+    def role_of(self, purpose: str) -> str:
+        """The role of the runs of a work pool, by the pool's purpose."""
+        roles = {
+            "media": self.media_role_arn,
+            "prepare": self.prepare_role_arn,
+            "marks": self.marks_role_arn,
+        }
+        return roles.get(purpose) or self.task_role_arn
+
+    @property
+    def network(self) -> dict[str, object]:
+        """The `awsvpcConfiguration` of ECS; empty for the default VPC."""
+        if not self.subnets:
+            return {}
+        groups = _names(self.security_groups)
+        return {
+            "subnets": _names(self.subnets),
+            "assignPublicIp": "DISABLED",
+            **({"securityGroups": groups} if groups else {}),
+        }
+
+    @property
+    def model_secrets(self) -> list[dict[str, str]]:
+        """The `secrets` of an ECS container, one for each key of the secret."""
+        arn = self.model_keys_secret_arn
+        names = _names(self.model_keys) if arn else []
+        return [{"name": name, "valueFrom": f"{arn}:{name}::"} for name in names]
+
+
+def flows_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The settings of the flows that `environment` sets.
+
+    Secrets are left out: they belong in the task definition's (`PoolSettings.model_secrets`).
+    """
+    names = [
+        str(field.validation_alias)
+        for settings in (Settings, Limits, Models)
+        for field in settings.model_fields.values()
+        if field.annotation != SecretStr | None
+    ]
+    passed = (
+        name for name in [*names, *PROPAGATED_SETTINGS, *MODEL_SERVERS] if name not in _OF_THE_IMAGE
+    )
+    return {name: environment[name] for name in passed if environment.get(name)}
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
 
 HERE = Path(__file__).parent
 # CPU units: MiB of memory. Amazon ECS Developer Guide, task CPU and memory.
@@ -25,17 +191,18 @@ _FARGATE: dict[int, Collection[int]] = {
 
 
 class WorkPool(BaseModel):
-    """One pool.
+    """An ECS work pool, as its file describes it.
 
     Attributes:
         kind: the name of its file.
-        name: as in prefect.yaml. `prepare` and `prepare-gpu` are one pool.
-        cpu: units, 1024 to a core.
-        memory: MiB.
-        storage_gib: the ephemeral storage, 21 to 200; None for the default.
+        name: its name in prefect.yaml. `prepare` and `prepare-gpu` have the same name.
+        cpu: the CPU units of a machine, 1024 to a core.
+        memory: the MiB of memory of a machine.
+        storage_gib: the GiB of ephemeral storage, 21 to 200; None for the default.
         stop_timeout: seconds between SIGTERM and SIGKILL.
-        limit: flow runs at once; None keeps the limit that is set in Prefect.
-        environment: variables of its flows, besides those of all pools.
+        limit: the maximum number of concurrent flow runs; None keeps the limit set in Prefect.
+        quota_limit: the limit of a pool that has none in Prefect: what the account's quotas allow.
+        environment: variables of its flow runs, in addition to those of all pools.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,16 +217,17 @@ class WorkPool(BaseModel):
     gpus: int = 0
     stop_timeout: int = Field(ge=1, le=120)
     limit: int | None = Field(default=None, ge=1)
+    quota_limit: int | None = Field(default=None, ge=1)
     environment: dict[str, str] = {}
 
     @property
     def purpose(self) -> str:
-        """`orchestrate`, `media`, `prepare` or `marks`."""
+        """What the pool is for: `orchestrate`, `media`, `prepare` or `marks`."""
         return self.name.removeprefix("clipflow-")
 
     @property
     def is_preparing(self) -> bool:
-        """Whether it prepares videos, with a GPU or without, for which WhisperX's image is made."""
+        """Whether it prepares videos, with a GPU or without; they may use another image."""
         return self.purpose == "prepare"
 
     @model_validator(mode="after")
@@ -72,7 +240,7 @@ class WorkPool(BaseModel):
 
 
 def work_pools(gpu: bool, environment: Mapping[str, str] = os.environ) -> list[WorkPool]:
-    """Every pool. With `gpu`, videos are prepared on instances that have one.
+    """All pools. With `gpu`, videos are prepared on instances that have a GPU.
 
     The environment sets sizes: `CLIPFLOW_MEDIA_CPU`, `…_MEMORY`, `…_STORAGE_GIB`, `…_LIMIT`. Raises
     pydantic's ValidationError for a size that Fargate does not have.
@@ -101,12 +269,14 @@ def _read(file: Path, environment: Mapping[str, str]) -> WorkPool:
     prefix = f"CLIPFLOW_{pool.purpose.upper()}"
     sizes: dict[str, Any] = {
         field: environment[f"{prefix}_{field.upper()}"]
-        for field in ("cpu", "memory", "storage_gib", "limit")
+        for field in ("cpu", "memory", "storage_gib", "limit", "quota_limit")
         if environment.get(f"{prefix}_{field.upper()}")
     }
     return WorkPool.model_validate({**pool.model_dump(), **sizes})
 
 
+# Where a collector in the same task listens for OTLP by HTTP.
+COLLECTOR_URL = "http://127.0.0.1:4318"
 # The environment of every flow run, in each pool.
 _FLOWS = {
     "CLIPFLOW_FAN_OUT": "remote",
@@ -154,7 +324,7 @@ def _variables(pool: WorkPool, settings: PoolSettings, flows: dict[str, str]) ->
         "capacity_provider_strategy": _provider(pool, settings),
         "cpu": pool.cpu,
         "memory": pool.memory,
-        "task_role_arn": settings.task_role_arn,
+        "task_role_arn": settings.role_of(pool.purpose),
         "execution_role_arn": settings.execution_role_arn,
         "vpc_id": settings.vpc_id,
         "network_configuration": settings.network,
@@ -164,7 +334,34 @@ def _variables(pool: WorkPool, settings: PoolSettings, flows: dict[str, str]) ->
         "prefect_api_auth_string_secret_arn": settings.auth_secret_arn,
         "prefect_api_key_secret_arn": settings.api_key_secret_arn,
         "labels": {"clipflow:pool": pool.kind},
-        "env": {**_FLOWS, **flows, **pool.environment},
+        "env": {**_FLOWS, **_traces(settings), **flows, **pool.environment},
+    }
+
+
+def _traces(settings: PoolSettings) -> dict[str, str]:
+    """Where a run sends its spans: to the collector beside it."""
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": COLLECTOR_URL} if settings.collector_image else {}
+
+
+def _collector(pool: WorkPool, settings: PoolSettings) -> dict[str, Any]:
+    """A container that sends the spans of its task to X-Ray, by its image's own configuration.
+
+    It is stopped after the run's container, and then sends what it still has.
+    """
+    return {
+        "name": "collector",
+        "image": settings.collector_image,
+        "essential": False,
+        "command": ["--config=/etc/ecs/ecs-default-config.yaml"],
+        "stopTimeout": 30,
+        "logConfiguration": {
+            "logDriver": "awslogs",
+            "options": {
+                "awslogs-group": settings.log_group,
+                "awslogs-region": settings.region,
+                "awslogs-stream-prefix": pool.kind,
+            },
+        },
     }
 
 
@@ -177,7 +374,7 @@ def _provider(pool: WorkPool, settings: PoolSettings) -> list[dict[str, Any]]:
 def _task_definition(
     pool: WorkPool, settings: PoolSettings, default: dict[str, Any]
 ) -> dict[str, Any]:
-    """The task definition, with what prefect-aws's template has no variable for."""
+    """The task definition with values for which prefect-aws's template has no variable."""
     (container,) = default["containerDefinitions"]
     ours: dict[str, Any] = {**container, "stopTimeout": pool.stop_timeout}
     if pool.gpus:
@@ -186,7 +383,8 @@ def _task_definition(
         ours["secrets"] = settings.model_secrets
     # ECS returns this field even where it was not given. prefect-aws 0.7.12 would see a difference,
     # and each run would register a revision of its own.
-    definition = {**default, "containerDefinitions": [ours], "enableFaultInjection": False}
+    containers = [ours, _collector(pool, settings)] if settings.collector_image else [ours]
+    definition = {**default, "containerDefinitions": containers, "enableFaultInjection": False}
     if pool.storage_gib:
         definition["ephemeralStorage"] = {"sizeInGiB": pool.storage_gib}
     if pool.launch_type == "EC2":

@@ -18,24 +18,35 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
+import numpy as np
 from playwright.async_api import async_playwright
 
-from clipflow.captions.ass import captions
+from clipflow.captions.drawing import captions
+from clipflow.captions.hook import placed_hook
+from clipflow.captions.typefaces import display_typeface
+from clipflow.domain.brands import Logo
+from clipflow.domain.caption_styles import (
+    DEFAULT_STYLE,
+    FONTS_FOLDER,
+    NO_CAPTIONS,
+    STYLE_NAMES,
+    packaged_style,
+)
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Aspect, Layout
-from clipflow.domain.shorts import CaptionStyle, Moment, Short
+from clipflow.domain.safe_zones import Box
+from clipflow.domain.shorts import Moment, Short
 from clipflow.domain.timecode import parse_timecode
 from clipflow.domain.transcript import Transcript, Word, split_words, spread_words
 from clipflow.highlights.moments import pick
 from clipflow.highlights.pieces import Brief
-from clipflow.jobs.picture import (
-    Background,
-    Ingredients,
-    render_command,
-)
+from clipflow.jobs.brand import BrandParts, PlacedLogo, place_logo
+from clipflow.jobs.picture import Background, Ingredients, render_command
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.fetching import fetch_window
+from clipflow.media.logo import read_logo
 from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
@@ -64,10 +75,12 @@ class Look:
     """How a short of `span` looks, `at` seconds after its start."""
 
     layout: Layout = Layout.STACK
-    style: CaptionStyle = CaptionStyle.KARAOKE
+    style: str = DEFAULT_STYLE
     background: LocalSource | None = None
     span: Span = _SPAN
     at: float = _AT
+    hook: str | None = None
+    logo: Logo | None = None
 
 
 LOOKS = {
@@ -77,12 +90,15 @@ LOOKS = {
     "layout-crop.jpg": Look(Layout.CROP),
     "layout-split.jpg": Look(Layout.SPLIT),
     "layout-auto-host.jpg": Look(Layout.AUTO, span=_CHANGE),
+    "brand.jpg": Look(Layout.CROP, "clean", logo=Logo(file="logo.png", width=0.15)),
+    "hook.jpg": Look(Layout.CROP, hook="How a spacesuit is tested before anybody wears it"),
     "layout-auto-guest.jpg": Look(Layout.AUTO, span=_CHANGE, at=5.0),
-    "captions-plain.jpg": Look(Layout.FIT, CaptionStyle.PLAIN),
-    "captions-none.jpg": Look(Layout.FIT, CaptionStyle.NONE),
 }
-PAGE = "results-page.jpg"
-PICTURES = (*LOOKS, PAGE)
+PAGE, STYLES = "results-page.jpg", "captions.jpg"
+PICTURES = (*LOOKS, PAGE, STYLES)
+# What the styles are shown with, and the seconds at which the third word is spoken.
+_SHOWN, _SHOWN_AT = "Nobody tells you about the 3 rules", 0.95
+_EACH, _ROW, _COLUMNS = 0.4, 300, 3
 
 
 def words() -> tuple[Word, ...]:
@@ -108,7 +124,11 @@ def render(look: Look, scratch: Path) -> Path:
     end = window.origin + span.duration
     film = Film(window.path, (known.width, known.height), known.rotation, window.origin, end)
     plan = plan_frames(film, look.layout, Aspect.TALL, said.words)
-    written.write_text(captions(said.words, window.frames, look.style, plan.captions_centre))
+    style, centre, size = packaged_style(look.style), plan.captions_centre, Aspect.TALL.size
+    taken = [Box(0, centre - 110, size[0], centre + 110)]
+    hook = placed_hook(look.hook, size, plan.lips, taken)
+    font = display_typeface(style.font) if style else None
+    written.write_text(captions(said.words, window.frames, style, centre, size, font, hook))
     made_of = Ingredients(
         window=window,
         probe=known,
@@ -117,11 +137,26 @@ def render(look: Look, scratch: Path) -> Path:
         background=_below(look.background, span.duration, scratch) if look.background else None,
         captions=written,
         loudness=measure_loudness(window.path, window.origin, end),
+        brand=BrandParts(_placed(look.logo, taken, scratch)) if look.logo else BrandParts(),
     )
     short = scratch / "short.mp4"
     machine = Machine(scratch, limits().ffmpeg, threads=2)
     ffmpeg.run(render_command(made_of, short, threads=2), "rendering", machine, _DEADLINE)
     return short
+
+
+def _placed(logo: Logo, taken: list[Box], scratch: Path) -> PlacedLogo:
+    """A disc with a triangle, as the logo of a brand."""
+    image = np.zeros((400, 400, 4), np.uint8)
+    cv2.circle(image, (200, 200), 190, (255, 255, 255, 255), -1, cv2.LINE_AA)
+    cv2.circle(image, (200, 200), 172, (222, 60, 91, 255), -1, cv2.LINE_AA)
+    corners = np.array([[155, 110], [155, 290], [305, 200]])
+    cv2.fillPoly(image, [corners], (255, 255, 255, 255), cv2.LINE_AA)
+    _, encoded = cv2.imencode(".png", image)
+    path, size = scratch / "logo.nut", Aspect.TALL.size
+    width = round(logo.width * size[0])
+    own = read_logo(encoded.tobytes(), "logo", width, size[1], logo.opacity, path)
+    return PlacedLogo(path, place_logo(logo, size, own, taken))
 
 
 def _below(source: LocalSource, duration: Fraction, scratch: Path) -> Background:
@@ -161,6 +196,38 @@ def _shown(moment: Moment, folder: Path) -> tuple[int, str]:
     )
 
 
+def picture_of_styles(path: Path) -> None:
+    """The same words in each caption style, on the same picture."""
+    spoken = [
+        Word(text=word, start=number * _EACH, end=(number + 1) * _EACH)
+        for number, word in enumerate(_SHOWN.split())
+    ]
+    times = [Fraction(number, 25) for number in range(50)]
+    names = [name for name in STYLE_NAMES if name != NO_CAPTIONS]
+    with tempfile.TemporaryDirectory() as folder:
+        short = render(replace(Look(Layout.CROP, NO_CAPTIONS)), Path(folder))
+        inputs, filters = [], []
+        for number, name in enumerate(names):
+            style = packaged_style(name)
+            written = Path(folder, f"{name}.ass")
+            font = display_typeface(style.font) if style else None
+            written.write_text(captions(spoken, times, style, 960, font=font))
+            inputs += ["-ss", str(_AT), "-t", "2", "-i", str(short)]
+            filters.append(
+                f"[{number}:v]setpts=PTS-STARTPTS,ass={written}:fontsdir={FONTS_FOLDER},"
+                f"trim={_SHOWN_AT},crop=1080:{_ROW}:0:{960 - _ROW // 2},scale=300:-2[{number}s]"
+            )
+        height = 2 * round(_ROW * 300 / 1080 / 2)
+        places = "|".join(
+            f"{number % _COLUMNS * 304}_{number // _COLUMNS * (height + 4)}"
+            for number in range(len(names))
+        )
+        labels = "".join(f"[{number}s]" for number in range(len(names)))
+        filters.append(f"{labels}xstack=inputs={len(names)}:layout={places}:fill=white")
+        end = ["-frames:v", "1", "-q:v", "4", "-bitexact", str(path)]
+        _ffmpeg(*inputs, "-filter_complex", ";".join(filters), *end)
+
+
 async def _shot(html: Path, path: Path) -> None:
     async with async_playwright() as playwright:
         chromium = shutil.which("chromium")
@@ -177,7 +244,7 @@ def _ffmpeg(*arguments: str) -> None:
 
 def make(path: Path) -> None:
     """The picture of that name. Raises KeyError if there is none."""
-    makers: dict[str, Callable[[Path], None]] = {PAGE: picture_of_page}
+    makers: dict[str, Callable[[Path], None]] = {PAGE: picture_of_page, STYLES: picture_of_styles}
     maker = makers.get(path.name) or (lambda at: picture(LOOKS[path.name], at))
     maker(path)
 

@@ -8,7 +8,7 @@ import pytest
 from simpy import Environment
 
 from benchmarks.__main__ import TOPICS, topics
-from benchmarks.simulation import document
+from benchmarks.simulation import document, standing
 from benchmarks.simulation.__main__ import report
 from benchmarks.simulation.jobs import (
     DAY,
@@ -40,7 +40,9 @@ from clipflow.media.ranges import LARGEST
 from clipflow.settings import Limits
 from deployments.bridge import prefect_server
 from deployments.bridge.consumer import Timings
+from deployments.work_pools import quotas, work_pools
 from tasks import children, recovery
+from tests.programs import ROOT
 
 # Inputs without randomness, and an API without latency.
 PLAIN = replace(
@@ -280,3 +282,26 @@ def test_scale_is_a_topic_of_the_benchmarks_and_needs_no_media(tmp_path: Path) -
     assert {finding.name.partition("/")[0] for finding in found} == {"scale"}
     assert len(found) == 6 and not any(finding.missed for finding in found)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table_of_standing_costs_is_up_to_date() -> None:
+    remedy = "python -m benchmarks.simulation.standing"
+    assert standing.table() in (ROOT / "docs" / "aws.md").read_text(), remedy
+
+
+def test_the_largest_standing_costs_are_those_of_the_price_list() -> None:
+    usd = {part.what: part.usd for part in [*standing.parts(), *standing.server()]}
+    # Four tasks of half a vCPU and 1 GB for a day: 4 * 24 * (0.5 * 0.04048 + 0.004445).
+    assert usd["4 workers of 0.5 vCPU and 1 GB"] == pytest.approx(2.3698, abs=1e-4)
+    assert usd["a NAT gateway with its address"] == pytest.approx(1.20)
+    assert 8 < sum(usd.values()) < 11
+
+
+@pytest.mark.parametrize("count", [2, 40])
+def test_with_the_quotas_of_the_guide_every_clip_is_made(count: int) -> None:
+    runs = quotas.limits(work_pools(gpu=False, environment={}), on_demand=30, spot=40).runs
+    guide = replace(Parameters(), on_demand_vcpu=30, spot_vcpu=40, pool_limit=runs["media"])
+    done = simulate(Clip(10), iter([0.0] * count), guide, seed=1)
+    assert len(done.seconds) == count
+    # Ten machines at once take the segments one after another.
+    assert max(done.seconds) > (count / 2) * min(done.seconds) / 10

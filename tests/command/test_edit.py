@@ -42,9 +42,9 @@ def test_a_person_edits_shorts_by_a_file_and_by_options(
         body = client.get_object(Bucket="clipflow-media", Key=f"{prefix}/{key}")["Body"]
         return str(body.read().decode())
 
-    told = [text(f"important-segment-videos/segment_{n}.srt") for n in (1, 2)]
-    assert "Zanzibar" in "".join(told)
-    assert not any(" clip " in srt for srt in told)
+    texts = [text(f"important-segment-videos/segment_{n}.srt") for n in (1, 2)]
+    assert "Zanzibar" in "".join(texts)
+    assert not any(" clip " in srt for srt in texts)
 
     edited = run("edit", name, "--title", "2=Another", "--refuse", 1, "--trim", "2=0,-1", "--json")
     assert [moment["decision"] for moment in edited["moments"]] == ["refused", None]

@@ -14,7 +14,7 @@ from clipflow.storage.objects import ObjectStore
 from clipflow.storage.records import RecordStore
 from deployments.command.files import OutputManifest, download_results
 from deployments.command.output import format_error
-from deployments.command.shorts import LocalVideo
+from deployments.command.shorts import Attachments, LocalVideo
 from tests.made_media import make_source
 
 SUBTITLES = "1\n00:00:01,000 --> 00:00:02,000\nHello there.\n"
@@ -91,15 +91,15 @@ def video(storage: None, tmp_path: Path) -> LocalVideo:
 def test_subtitles_apply_only_to_their_run(video: LocalVideo, tmp_path: Path) -> None:
     given, config = tmp_path / "talk.srt", ShortsConfig(segment_count=1)
     given.write_text(SUBTITLES)
-    video.upload(config, None, given)
+    video.upload(config, Attachments(subtitles=given))
     assert video.objects.data(video.keys.subtitles, 1000) == SUBTITLES.encode()
-    video.upload(config, None, None)
+    video.upload(config, Attachments())
     assert video.objects.head(video.keys.subtitles) is None
 
 
 def test_subtitles_of_a_user_are_kept(video: LocalVideo) -> None:
     video.objects.put_text(SUBTITLES, video.keys.subtitles, {}, "application/x-subrip")
-    video.upload(ShortsConfig(segment_count=1), None, None)
+    video.upload(ShortsConfig(segment_count=1), Attachments())
     assert video.objects.head(video.keys.subtitles)
 
 
@@ -109,7 +109,7 @@ def test_invalid_subtitles_are_rejected_before_any_upload(
     given = tmp_path / "talk.srt"
     given.write_bytes("1\n00:00:01,000 --> 00:00:02,000\nCaf\xe9.\n".encode("latin-1"))
     with pytest.raises(InvalidInputError, match=r"talk\.srt"):
-        video.upload(ShortsConfig(segment_count=1), None, given)
+        video.upload(ShortsConfig(segment_count=1), Attachments(subtitles=given))
     assert video.objects.head(video.keys.original) is None
 
 

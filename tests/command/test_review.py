@@ -33,8 +33,8 @@ OPTIONS = (
     "--captions",
     "plain",
 )
-# Milliseconds, on a machine that is busy with other tests.
-PATIENCE = 60_000
+# Milliseconds for one action on the page, while other tests use the cores, and for a rendering.
+TIMEOUT = 60_000
 RENDERED = 240_000
 PHONE: dict[str, Any] = {
     "viewport": {"width": 375, "height": 812},
@@ -72,7 +72,7 @@ class Review:
         page.on("console", lambda message: self.said.append(message.text))
         page.on("pageerror", lambda error: self.said.append(str(error)))
         page.on("dialog", lambda dialog: self.said.append(dialog.message))
-        page.set_default_timeout(PATIENCE)
+        page.set_default_timeout(TIMEOUT)
         page.goto(self.address)
         expect(page.locator("#saved")).to_have_text("All changes are saved")
         return page
@@ -93,7 +93,7 @@ def review(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Ite
     assert made.returncode == 0, made.stderr
     name = json.loads(made.stdout)["name"]
     command = [CLIPFLOW, "review", name, "--no-open"]
-    expect.set_options(timeout=PATIENCE)
+    expect.set_options(timeout=TIMEOUT)
     with (
         subprocess.Popen(
             command, cwd=folder, env={**shell(), **stack.env}, stdout=subprocess.PIPE, text=True
@@ -122,8 +122,8 @@ def test_a_word_is_corrected_and_the_new_video_shows_it(review: Review) -> None:
     page = review.open(viewport={"width": 1280, "height": 900})
     video = "videos-cropped-stacked/segment_{}_cropped_stacked.mp4"
     before = [review.object(video.format(n)) for n in (1, 2)]
-    told = page.locator("#words button:not(.outside):not(.bracket)").all_inner_texts()
-    chosen = max(told, key=len)
+    shown = page.locator("#words button:not(.outside):not(.bracket)").all_inner_texts()
+    chosen = max(shown, key=len)
 
     # Played, with the spoken word lit.
     page.get_by_role("button", name="Play the short").click()

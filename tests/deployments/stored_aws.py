@@ -24,7 +24,7 @@ class StoredAws(Program):
             "S3_DATA_DIR": str(home / "s3"),
             "IOT_MTLS_ENABLED": "0",
         }
-        command = "deployments.local_stack.local_aws"
+        command = "tests.deployments.emulated_aws"
         super().__init__(home / "log", command, env, f"{self.url}/_ministack/ready")
 
     def client(self, service: str) -> Any:

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -25,6 +27,7 @@ from tests.deployments.doorbell import (
     stored,
 )
 from tests.envelopes import DETAIL, envelope
+from tests.infra.templates import resources
 from tests.lost_runs import deployed
 from tests.programs import ROOT, PrefectServer, Program, eventually, throughout
 
@@ -47,6 +50,7 @@ def bridge(doorbell: Doorbell, prefect_server: PrefectServer, tmp_path: Path) ->
         "AWS_ENDPOINT_URL": doorbell.endpoint,
         "PREFECT_API_URL": prefect_server.url,
         "PREFECT_HOME": str(tmp_path),
+        "CLIPFLOW_BRIDGE_ALIVE_FILE": str(tmp_path / "alive"),
     }
     program = Program(tmp_path / "log", "deployments.bridge", env)
     program.start()
@@ -330,6 +334,34 @@ def test_the_bridge_waits_for_its_queue_and_logs_a_remedy(
         eventually(lambda: "working again" in caplog.text)
     doorbell.remove()
     assert sum(record.levelno >= logging.WARNING for record in caplog.records) <= 2
+
+
+def test_a_health_check_notices_a_bridge_that_hangs(
+    bridge: Program, doorbell: Doorbell, tmp_path: Path
+) -> None:
+    alive = tmp_path / "alive"
+    eventually(alive.exists)
+    ages = time.time() - 600
+    os.utime(alive, (ages, ages))
+    (definition,) = resources("bridge", "AWS::ECS::TaskDefinition").values()
+    container, _ = definition["ContainerDefinitions"]
+    kind, command = container["HealthCheck"]["Command"]
+    [name] = [
+        each["Value"]
+        for each in container["Environment"]
+        if isinstance(each, dict) and each["Name"] == "CLIPFLOW_BRIDGE_ALIVE_FILE"
+    ]
+    assert kind == "CMD-SHELL" and name in command
+    check = command.replace(name, str(alive))
+
+    def is_healthy() -> bool:
+        return subprocess.run(["/bin/sh", "-c", check], check=False).returncode == 0
+
+    eventually(is_healthy)
+    with bridge.suspended():
+        os.utime(alive, (ages, ages))
+        assert not is_healthy()
+    eventually(is_healthy)
 
 
 def test_an_idle_bridge_stops_at_once(bridge: Program, doorbell: Doorbell) -> None:

@@ -1,20 +1,27 @@
 """The commands behind `make`: deploying to a local AWS, and operating the local stack."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from prefect.client.schemas.objects import FlowRun
 
 from deployments.cloudformation import templates
-from deployments.cloudformation.stacks import NotDeployedError, Stacks
+from deployments.cloudformation.stacks import NotDeployedError, Stacks, additions
 from deployments.cloudformation.templates import Template
 from deployments.local_stack import RunningStack
+from deployments.operate.account import DeployedResources
 from deployments.operate.deploy import missing
+from deployments.operate.runs import log_streams
 from deployments.work_pools import work_pools
 from tests.deployments.stored_aws import StoredAws
 from tests.programs import AWS, ROOT, PrefectServer, eventually
@@ -25,6 +32,9 @@ SET = {
     "CLIPFLOW_IMAGE": "clipflow:1",
     "CLIPFLOW_VPC_ID": "vpc-00000001",
     "CLIPFLOW_SUBNETS": "subnet-00000001,subnet-00000002",
+    # The local AWS has no Service Quotas.
+    "CLIPFLOW_FARGATE_VCPU": "30",
+    "CLIPFLOW_FARGATE_SPOT_VCPU": "40",
 }
 # These variables of the test's own environment must not reach the commands.
 OURS = re.compile(r"AWS_|CLIPFLOW_|PREFECT_|(BUCKET_NAME|TABLE_NAME|CONFIRM|DRY_RUN|RUN)$")
@@ -94,6 +104,37 @@ Resources:
     assert templates.missing([template], {}) == set(names[:2])
 
 
+def test_new_stacks_are_listed_without_the_resources_that_their_conditions_leave_out() -> None:
+    def left_out(environment: dict[str, str]) -> set[str]:
+        return {
+            name
+            for template in templates.read()
+            for name in template.resources.keys()
+            - {
+                change.resource
+                for change in additions(template, templates.arguments(template, {}, environment))
+            }
+        }
+
+    key = {"UseTheMediaKey", "SendTraces"}
+    mail = {"Alarms", "AlarmsByMail", "OnlyAlarmsAreSent", "AlarmsKey"}
+    assert left_out({}) == mail | key
+    assert left_out({"CLIPFLOW_ALARM_EMAIL": "somebody@example.com"}) == key
+    assert left_out({"CLIPFLOW_EXISTING_CLUSTER": "studio"}) == mail | key | {"Cluster"}
+
+
+def test_a_worker_is_listed_without_the_secrets_and_logs_that_exist() -> None:
+    (pool, *_) = work_pools(gpu=False, environment={})
+    environment = {
+        "CLIPFLOW_PREFECT_API_KEY_SECRET_ARN": "arn:aws:secretsmanager:::secret:prefect",
+        "CLIPFLOW_LOG_GROUP": "flows",
+    }
+    template = templates.worker_template(pool, environment)
+    kinds = template.created(templates.worker_arguments(pool, environment)).values()
+    assert "AWS::ECS::Service" in kinds
+    assert not {"AWS::SecretsManager::Secret", "AWS::Logs::LogGroup"} & set(kinds)
+
+
 def test_all_missing_settings_are_listed_together() -> None:
     assert missing(templates.read(), {}) == [
         "AWS_REGION",
@@ -110,6 +151,19 @@ def test_a_worker_can_log_in_and_pass_only_permitted_roles() -> None:
     assert '"PREFECT_API_AUTH_STRING"' in template.body
     assert '"PREFECT_AUTH_STRING"' not in template.body
     assert template.body.count("arn:aws:iam::1:policy/limits") == 1
+
+
+def test_nothing_connects_to_a_worker_and_only_its_rule_sends_to_its_queue() -> None:
+    (pool, *_) = work_pools(gpu=False, environment={})
+    body = json.loads(templates.worker_template(pool, {}).body)
+    by_kind = {each["Type"]: each["Properties"] for each in body["Resources"].values()}
+    assert "SecurityGroupIngress" not in by_kind["AWS::EC2::SecurityGroup"]
+    (container,) = by_kind["AWS::ECS::TaskDefinition"]["ContainerDefinitions"]
+    assert "PortMappings" not in container
+    host = {"Name": "PREFECT_WORKER_WEBSERVER_HOST", "Value": "127.0.0.1"}
+    assert host in container["Environment"]
+    (statement,) = by_kind["AWS::SQS::QueuePolicy"]["PolicyDocument"]["Statement"]
+    assert "aws:SourceArn" in statement["Condition"]["ArnEquals"]
 
 
 def test_names_in_the_operating_guide_exist() -> None:
@@ -162,6 +216,10 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     planned = verb({**env, "DRY_RUN": "1"}, "deploy")
     assert "Add    Records (AWS::DynamoDB::Table)" in planned
     assert "clipflow-worker-media: new" in planned
+    assert "the service-linked role of ECS: new" in planned
+    assert "quotas of 30 and 40 vCPU: marks 2, media 10, orchestrate 10, prepare 1" in planned
+    # Neither an address for alarms nor a new secret was requested.
+    assert not re.search("AWS::SNS::Topic|AWS::SecretsManager::Secret|WorkerLogGroup", planned)
     assert stacks(aws) == {}
 
     assert "Deployment 'generate-shorts/clipflow'" in verb(env, "deploy")
@@ -170,10 +228,14 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     assert set(there.values()) == {"CREATE_COMPLETE"}
     outputs = output_values(aws, "clipflow-data")
 
+    path = "/aws-service-role/ecs.amazonaws.com/"
+    assert len(aws.client("iam").list_roles(PathPrefix=path)["Roles"]) == 1
+
     # A user who sets the name of the existing bucket keeps this bucket.
     changed = {**env, "BUCKET_NAME": outputs["BucketName"], "CLIPFLOW_IMAGE": "clipflow:2"}
     planned = verb(changed, "deploy", "--dry-run")
     assert "clipflow-data: unchanged" in planned
+    assert "service-linked role" not in planned
     assert "clipflow-bridge: changed" in planned
     assert "Modify Container (AWS::ECS::TaskDefinition)" in planned
     assert "clipflow-worker-media: changed" in planned
@@ -192,6 +254,7 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     ecs.run_task(cluster=cluster, taskDefinition="clipflow-media")
     said = verb({**env, "CONFIRM": "yes"}, "destroy")
     assert "flow runs ended: 1" in said
+    assert "automations deleted: 4" in said
     assert not set(stacks(aws).values()) - {"DELETE_COMPLETE"}
     assert f"BUCKET_NAME={outputs['BucketName']}" in said
 
@@ -246,6 +309,47 @@ def test_earlier_stack_failures_are_not_reported_again(aws: StoredAws) -> None:
 def output_values(aws: StoredAws, stack: str) -> dict[str, str]:
     (found,) = aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     return {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
+
+
+@pytest.mark.slow
+def test_the_containers_of_a_run_are_found_by_run_and_by_task(
+    aws: StoredAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = {"CLIPFLOW_LOG_GROUP": "flows", "CLIPFLOW_BRIDGE_LOG_GROUP": "bridge"}
+    for name, value in {**AWS, "AWS_ENDPOINT_URL": aws.url, **named}.items():
+        monkeypatch.setenv(name, value)
+    began = datetime.now(UTC)
+    logged = {"level": "INFO", "logger": "clipflow", "message": "cut", "run_id": "run-1"}
+    put_log(aws, "flows", "media/prefect/1", json.dumps(logged))
+    put_log(aws, "flows", "media/prefect/2", json.dumps({**logged, "run_id": "run-2"}))
+    put_log(aws, "flows", "prepare/prefect/3", "exec format error")
+    put_log(aws, "flows", "ecs/prefect-worker/4", "a worker started")
+    put_log(aws, "bridge", "bridge/bridge/5", "the bridge started")
+
+    run = FlowRun(
+        flow_id=uuid4(),
+        infrastructure_pid="c::arn:aws:ecs:x:1:task/c/3",
+        work_pool_name="clipflow-prepare",
+    )
+    found = dict(DeployedResources().container_logs(["run-1"], log_streams(run), began))
+    assert list(found) == ["prepare/prefect/3", "media/prefect/1"]
+    assert [line[10:] for lines in found.values() for line in lines] == [
+        "exec format error",
+        "INFO  cut",
+    ]
+    said = "\n".join(DeployedResources().logs(minutes=5))
+    for text in ("a worker started", "the bridge started", "cut", "exec format error"):
+        assert text in said
+
+
+def put_log(aws: StoredAws, group: str, stream: str, message: str) -> None:
+    logs = aws.client("logs")
+    with suppress(logs.exceptions.ResourceAlreadyExistsException):
+        logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName=stream)
+    now = round(datetime.now(UTC).timestamp() * 1000) + 1
+    event = {"timestamp": now, "message": message}
+    logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[event])
 
 
 @pytest.mark.slow

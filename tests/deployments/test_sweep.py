@@ -24,7 +24,7 @@ from clipflow.storage.outbox import outbox
 from clipflow.storage.records import RecordStore, plain
 from deployments.bridge import sweep
 from deployments.bridge.prefect_server import PAGE
-from deployments.bridge.sweep import FIRED, Sweep, Swept
+from deployments.bridge.sweep import TRIGGER_GRACE, Sweep, SweepResult
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS
 from tasks.recovery import RESTARTED_TAG
 from tests.deployments.doorbell import standing_in_front, stored
@@ -40,8 +40,8 @@ def server(
     prefect_server: PrefectServer, records: RecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
     # Runs of the tests end a moment before the sweep.
-    monkeypatch.setattr(sweep, "SETTLED", timedelta(0))
-    monkeypatch.setattr(sweep, "FIRED", timedelta(0))
+    monkeypatch.setattr(sweep, "ENDED_RUN_GRACE", timedelta(0))
+    monkeypatch.setattr(sweep, "TRIGGER_GRACE", timedelta(0))
     with temporary_settings({PREFECT_API_URL: prefect_server.url}):
         with get_client(sync_client=True) as client:
             for flow in (BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS):
@@ -67,10 +67,10 @@ class DeadLetters(dict[str, str]):
         return [(body, reason) for body, reason in self.items() if episode in body]
 
 
-def turn(records: RecordStore, dead: DeadLetters | None = None) -> Swept:
+def turn(records: RecordStore, dead: DeadLetters | None = None) -> SweepResult:
     dead_letters = DeadLetters() if dead is None else dead
 
-    async def once() -> Swept:
+    async def once() -> SweepResult:
         async with get_client() as client:
             return await Sweep(client, records, outbox(), 30, dead_letters.add).turn()
 
@@ -163,7 +163,7 @@ def test_an_active_run_is_left_alone(keys: ClipKeys, records: RecordStore) -> No
 def test_a_run_that_ended_recently_is_left_to_hooks_and_automations(
     keys: ClipKeys, records: RecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep, "SETTLED", timedelta(minutes=1))
+    monkeypatch.setattr(sweep, "ENDED_RUN_GRACE", timedelta(minutes=1))
     leave_in_progress(records, keys, owner=ended(keys, Crashed()))
     turn(records)
     assert not second_runs("episode_id", keys.episode_id)
@@ -179,7 +179,9 @@ def test_a_crashed_run_that_was_not_handled_is_restarted(
     assert len(second_runs("episode_id", keys.episode_id)) == 1
 
 
-@pytest.mark.parametrize(("swept_ago", "started_again"), [(timedelta(hours=4), 1), (-FIRED, 0)])
+@pytest.mark.parametrize(
+    ("swept_ago", "started_again"), [(timedelta(hours=4), 1), (-TRIGGER_GRACE, 0)]
+)
 def test_a_new_bridge_sweeps_from_the_last_swept_time(
     swept_ago: timedelta,
     started_again: int,
@@ -288,12 +290,12 @@ def test_a_foreign_event_with_our_event_name_does_not_block_the_sweep(
     async def turns() -> None:
         async with get_client() as client:
             swept = Sweep(client, records, outbox(), 30, DeadLetters().add)
-            while "is not the bridge's" not in caplog.text:
+            while "was not posted by the bridge" not in caplog.text:
                 await swept.turn()
             await swept.turn()
 
     asyncio.run(asyncio.wait_for(turns(), 20))
-    assert caplog.text.count("is not the bridge's") == 1
+    assert caplog.text.count("was not posted by the bridge") == 1
     assert not begun(event)
     assert second_runs("episode_id", keys.episode_id)
 
@@ -315,14 +317,14 @@ def test_events_of_a_run_that_was_killed_before_it_sent_them_are_sent(
     at_once = timedelta(seconds=-2)
     with monkeypatch.context() as patch:
         # What other tests have left.
-        patch.setattr(sweep, "SENT", at_once)
+        patch.setattr(sweep, "UNSENT_EVENTS_GRACE", at_once)
         turn(records)
     records.claim(keys, "run-1", {})
     records.fail(keys, "run-1", Failure(FailureCode.FFMPEG_ERROR, "It broke."))
     turn(records)
     # Its own run may be about to send it.
     assert subscriber.of(keys.episode_id) == []
-    monkeypatch.setattr(sweep, "SENT", at_once)
+    monkeypatch.setattr(sweep, "UNSENT_EVENTS_GRACE", at_once)
     assert turn(records).events_sent == 1
     [event] = subscriber.wait_for(keys.episode_id, 1)
     assert event["detail-type"] == "Clip Generation Failed"
@@ -332,7 +334,7 @@ def test_events_of_a_run_that_was_killed_before_it_sent_them_are_sent(
 def test_events_that_are_refused_stop_no_other_part_of_the_sweep(
     keys: ClipKeys, records: RecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep, "SENT", timedelta(seconds=-2))
+    monkeypatch.setattr(sweep, "UNSENT_EVENTS_GRACE", timedelta(seconds=-2))
     turn(records)  # sends what other tests have left
     records.claim(keys, "run-1", {})
     records.fail(keys, "run-1", Failure(FailureCode.FFMPEG_ERROR, "It broke."))

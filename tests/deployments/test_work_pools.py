@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from deployments.local_stack import provision
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, work_pools
 from deployments.work_pools.__main__ import create
-from deployments.work_pools.environment import flows_environment
+from deployments.work_pools.pools import flows_environment
 from tests.programs import ROOT, PrefectServer
 
 ACCOUNT = {
@@ -50,6 +50,35 @@ def template(pool: WorkPool) -> dict[str, Any]:
 def defaults(pool: WorkPool) -> dict[str, Any]:
     properties = template(pool)["variables"]["properties"]
     return {name: schema.get("default") for name, schema in properties.items()}
+
+
+def test_each_pool_has_the_role_of_its_work(
+    account: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = ("orchestrate", "media", "prepare", "marks")
+    common = ACCOUNT["CLIPFLOW_TASK_ROLE_ARN"]
+    assert [defaults(pool(kind, account))["task_role_arn"] for kind in kinds] == [common] * 4
+    for kind in kinds[1:]:
+        monkeypatch.setenv(f"CLIPFLOW_{kind.upper()}_ROLE_ARN", f"arn:aws:iam::1:role/{kind}")
+    roles = [defaults(pool(kind, account))["task_role_arn"] for kind in kinds]
+    assert roles == [common, *(f"arn:aws:iam::1:role/{kind}" for kind in kinds[1:])]
+
+
+def test_with_a_collectors_image_each_run_sends_its_traces_to_x_ray(
+    account: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (alone,) = template(pool("media", account))["job_configuration"]["task_definition"][
+        "containerDefinitions"
+    ]
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" not in defaults(pool("media", account))["env"]
+    monkeypatch.setenv("CLIPFLOW_COLLECTOR_IMAGE", "registry/collector:1")
+    run, collector = template(pool("media", account))["job_configuration"]["task_definition"][
+        "containerDefinitions"
+    ]
+    assert run == alone
+    assert (collector["image"], collector["essential"]) == ("registry/collector:1", False)
+    endpoint = defaults(pool("media", account))["env"]["OTEL_EXPORTER_OTLP_ENDPOINT"]
+    assert endpoint == "http://127.0.0.1:4318"
 
 
 def test_segments_are_cut_on_spot_and_rescheduled_when_interrupted(

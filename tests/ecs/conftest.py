@@ -114,14 +114,14 @@ def machines(
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "MAX_PARALLEL_SEGMENTS": str(AT_ONCE),
         "CLIPFLOW_IMAGE": "clipflow:test",
+        "CLIPFLOW_CAPACITY_WAIT_SECONDS": "3",
+        "CLIPFLOW_SPOT_PATIENCE_SECONDS": "5",
         "CLIPFLOW_ECS_CLUSTER": "clipflow",
         "CLIPFLOW_TASK_ROLE_ARN": "arn:aws:iam::000000000000:role/flows",
         "CLIPFLOW_EXECUTION_ROLE_ARN": "arn:aws:iam::000000000000:role/execution",
     }
     workers = [
-        Program(
-            home / f"{kind}.log", f"prefect worker start --type ecs --pool clipflow-{kind}", env
-        )
+        Program(home / f"{kind}.log", f"deployments.work_pools.worker --pool clipflow-{kind}", env)
         for kind in WORKERS
     ]
     port = int(account["AWS_ENDPOINT_URL_ECS"].rpartition(":")[2])

@@ -28,6 +28,9 @@ class EcsService:
 
     Attributes:
         images: the environment inside each image.
+        quota: CPU units of the tasks that may exist at once; None for no limit.
+        has_spot: whether Fargate Spot has capacity.
+        throttled: how many further RunTask calls are throttled.
         refusals: how many further RunTask calls are refused for lack of capacity, by flow.
         failing_starts: how many further tasks are accepted but fail to start, by flow.
         launching: seconds in each state before a container runs. Fargate takes more; with none the
@@ -37,6 +40,8 @@ class EcsService:
 
     def __init__(self, events_url: str, images: dict[str, dict[str, str]], logs: Path) -> None:
         self.images, self.refusals, self.failing_starts = images, dict[str, int](), dict[str, int]()
+        self.quota: int | None = None
+        self.has_spot, self.throttled = True, 0
         self.launching = 0.7
         self.tasks: dict[str, Task] = {}
         self.definitions: dict[str, dict[str, Any]] = {}
@@ -94,14 +99,28 @@ class EcsService:
             raise Refused("InvalidParameterException", "Network Configuration must be provided")
         arn = f"{ACCOUNT}:task/{body['cluster']}/{uuid.uuid4().hex}"
         task = Task(body, definition, arn)
-        if self.refusals.get(task.flow, 0) > 0:
-            self.refusals[task.flow] -= 1
-            reason = "Capacity is unavailable at this time. Please try again later."
+        if self.throttled > 0:
+            self.throttled -= 1
+            raise Refused("ThrottlingException", "Rate exceeded")
+        if reason := self._reason_against(task):
             return {"tasks": [], "failures": [{"reason": reason}]}
         self.tasks[arn] = task
         self._lives.append(threading.Thread(target=self._live, args=(task,), daemon=True))
         self._lives[-1].start()
         return {"tasks": [task.described()], "failures": []}
+
+    def _reason_against(self, task: Task) -> str:
+        """The reason for which the task is not started; empty if it is."""
+        unavailable = "Capacity is unavailable at this time. Please try again later."
+        if self.refusals.get(task.flow, 0) > 0:
+            self.refusals[task.flow] -= 1
+            return unavailable
+        if task.is_on_spot and not self.has_spot:
+            return unavailable
+        used = sum(other.cpu for other in self.running())
+        if self.quota is not None and used + task.cpu > self.quota:
+            return "You've reached the limit on the number of vCPUs you can run concurrently"
+        return ""
 
     def _DescribeTasks(self, body: dict[str, Any]) -> dict[str, Any]:
         found = [self.tasks[arn] for arn in body["tasks"] if arn in self.tasks]

@@ -35,6 +35,16 @@ class Task:
     def flow(self) -> str:
         return self.tags.get(FLOW_NAME, "")
 
+    @property
+    def cpu(self) -> int:
+        """CPU units, of which 1024 are a vCPU."""
+        return int(self.definition["cpu"])
+
+    @property
+    def is_on_spot(self) -> bool:
+        providers = self.request.get("capacityProviderStrategy", [])
+        return any(each["capacityProvider"] == "FARGATE_SPOT" for each in providers)
+
     def described(self) -> dict[str, Any]:
         container = {"name": self._container["name"], "lastStatus": self.status}
         if self.exit_code is not None:

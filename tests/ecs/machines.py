@@ -8,12 +8,20 @@ from typing import Any
 from uuid import UUID
 
 from prefect import get_client
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateName,
+)
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.states import Cancelling
 
 from clipflow.media import ffmpeg
 from clipflow.storage.objects import ObjectStore
+from tasks.retries import AWAITING_CAPACITY
 from tests.ecs.ecs_service import EcsService
 from tests.ecs.ecs_task import FLOW_RUN_ID, Task
 from tests.programs import eventually
@@ -49,6 +57,15 @@ class Machines:
         eventually(lambda: (state := self.run(run_id).state) and state.is_final(), seconds)
         eventually(lambda: not self.ecs.running(), 60)
         return self.run(run_id)
+
+    def waiting_for_capacity(self, flow: str) -> int:
+        """How many runs of the flow wait because ECS refused to start their tasks."""
+        only = FlowRunFilter(
+            state=FlowRunFilterState(name=FlowRunFilterStateName(any_=[AWAITING_CAPACITY]))
+        )
+        with get_client(sync_client=True) as client:
+            flows = FlowFilter(name=FlowFilterName(any_=[flow]))
+            return client.count_flow_runs(flow_run_filter=only, flow_filter=flows)
 
     def run_of(self, task: Task) -> FlowRun:
         return self.run(task.tags[FLOW_RUN_ID])

@@ -123,6 +123,36 @@ def test_machines_that_do_not_start_are_requested_again(
     assert episode.history == MADE
 
 
+def test_segments_wait_for_a_quota_and_for_throttling_to_pass(
+    machines: Machines, episode: Episode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    episode.detect(*seconds(1, 3, 5))
+    # One machine of 4 vCPU beside the one of the clip's run, of 1 vCPU.
+    monkeypatch.setattr(machines.ecs, "quota", 5120)
+    # More than the attempts of prefect-aws and boto3 together, which are three times five.
+    monkeypatch.setattr(machines.ecs, "throttled", 20)
+    with machines.holding_ffmpeg():
+        run_id = clip(machines, episode)
+        machines.at_work("extract-segment", 1)
+        eventually(lambda: machines.waiting_for_capacity("extract-segment") == 2, 120)
+    assert machines.finished(run_id).state_name == "Completed"
+    tasks = machines.ecs.of("extract-segment")
+    assert [machines.state_of(task) for task in tasks] == ["Completed"] * 3
+    assert most_at_once([machines.run_of(task) for task in tasks]) == 1
+    assert episode.history == MADE
+
+
+def test_segments_are_cut_on_demand_while_spot_has_no_capacity(
+    machines: Machines, episode: Episode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machines.ecs, "has_spot", False)
+    episode.detect(*seconds(1, 4))
+    assert machines.finished(clip(machines, episode)).state_name == "Completed"
+    tasks = machines.ecs.of("extract-segment")
+    assert [task.is_on_spot for task in tasks] == [False, False]
+    assert episode.history == MADE
+
+
 def test_machines_that_never_start_fail_the_record(machines: Machines, episode: Episode) -> None:
     episode.detect(*seconds(1))
     machines.ecs.failing_starts["extract-segment"] = 4

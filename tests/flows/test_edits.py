@@ -60,6 +60,7 @@ def test_only_what_changed_is_made_again(warehouse: Warehouse, counter: Counter)
     assert [(m["id"], m["index"]) for m in moments] == [(first["id"], 1), (second["id"], 2)]
 
     texts: dict[str, Any] = {"title": "<b>Another</b>", "description": "Long\ntext", "hook": "Oh"}
+    texts["hashtags"] = ["Own", "tags"]
     shorts = {first["id"]: {**texts, "decision": "approved"}}
     assert work({"shorts": shorts}) == ([], 0)
     found = warehouse.record["shorts"][0]

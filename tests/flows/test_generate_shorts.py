@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
@@ -18,6 +19,7 @@ from tests.faulty_proxy import Fault, FaultyProxy
 from tests.flows.test_generate_clip import is_put_of
 from tests.flows.warehouse import CONFIG, SENTENCES, Warehouse
 from tests.made_media import a_machine, make_source
+from tests.programs import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +35,11 @@ OBJECTS = {
     "important_segments_videos.json",
     "index.html",
     *(f"reframe/segment_{n}.json" for n in (1, 2)),
-    *(f"important-segment-videos/segment_{n}.{kind}" for n in (1, 2) for kind in ("mp4", "srt")),
+    *(
+        f"important-segment-videos/segment_{n}.{kind}"
+        for n in (1, 2)
+        for kind in ("mp4", "srt", "json")
+    ),
     *(f"videos-cropped-stacked/segment_{n}_cropped_stacked.mp4" for n in (1, 2)),
 }
 
@@ -77,6 +83,15 @@ def test_a_long_video_becomes_shorts_and_the_objects_of_the_contract(warehouse: 
         assert "00:00:03" <= short["duration"] <= "00:00:09"
     subtitled = warehouse.text("important-segment-videos/segment_1.srt")
     assert any(sentence[:20] in subtitled for sentence in SENTENCES)
+    # What is posted with it is of what is said in it.
+    post = json.loads(warehouse.text("important-segment-videos/segment_1.json"))
+    schema = json.loads((ROOT / "docs/schemas/segment.schema.json").read_text())
+    jsonschema.validate(post, schema, jsonschema.Draft202012Validator)
+    best = record["shorts"][0]
+    for name in ("id", "title", "description", "hashtags", "s3Key"):
+        assert post[name] == best[name]
+    assert any(sentence in post["description"] for sentence in SENTENCES)
+    assert 1 <= len(post["hashtags"]) <= 5
     # Existing objects are not made again.
     before = warehouse.made()
     assert warehouse.generate().is_completed()
@@ -179,7 +194,10 @@ def test_a_failed_short_does_not_stop_others_and_is_the_only_one_made_by_the_nex
     assert (record["status"], record["failedState"]) == (FAILED[1], "ChildTasksFailed")
     assert [s["status"] for s in record["shorts"]] == ["Generation Failed", "Generation Complete"]
     assert record["processingError"]["code"] == "STORAGE_ERROR"
-    assert OBJECTS - warehouse.names() == {"videos-cropped-stacked/segment_1_cropped_stacked.mp4"}
+    assert OBJECTS - warehouse.names() == {
+        "videos-cropped-stacked/segment_1_cropped_stacked.mp4",
+        "important-segment-videos/segment_1.json",
+    }
     proxy.faults, before = [], warehouse.made()
     before.pop("index.html")  # The page names the short that failed.
     assert warehouse.generate().is_completed()
@@ -204,6 +222,7 @@ def test_a_moment_that_cannot_be_cut_does_not_fail_others(
     assert best in warehouse.text("index.html")
     missing = {"important-segment-videos/segment_1.srt", best, "reframe/segment_1.json"}
     missing |= {"videos-cropped-stacked/segment_1_cropped_stacked.mp4"}
+    missing |= {"important-segment-videos/segment_1.json"}
     assert OBJECTS - warehouse.names() == missing
     proxy.faults = []
     assert warehouse.generate().is_completed()

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from clipflow.domain.errors import DiskFullError
-from clipflow.jobs.scratch import work_folder
+from clipflow.machine import work_folder
 
 HOLDS_A_FOLDER = """
 import sys, time
 from pathlib import Path
-from clipflow.jobs.scratch import work_folder
+from clipflow.machine import work_folder
 with work_folder(Path(sys.argv[1]), 0) as folder:
     (folder / "window.nut").write_bytes(b"x" * 1000)
     print(folder, flush=True)

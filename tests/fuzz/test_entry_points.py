@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 from boto3.dynamodb.types import TypeSerializer
 
-from clipflow.captions.ass import captions
+from clipflow.captions.drawing import captions
+from clipflow.domain.caption_styles import packaged_style
 from clipflow.domain.clips import ClipRecord, ClipRequest, TrackRecord
 from clipflow.domain.errors import InvalidInputError, NoMomentsError
 from clipflow.domain.events import to_prefect_event
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.model import parse_json
-from clipflow.domain.shorts import CaptionStyle, ShortsConfig
+from clipflow.domain.shorts import ShortsConfig
 from clipflow.domain.transcript import LONGEST, Transcript, read_words
 from clipflow.domain.transitions import claim
 from clipflow.highlights.moments import pick
@@ -174,9 +175,9 @@ def moment(chance: Random) -> str:
 def check_outputs(transcript: Transcript) -> None:
     """Make captions, subtitles and moments of a transcript, and check them."""
     assert all(0 <= word.start <= LONGEST for word in transcript.words)
-    has_only_known_tags(captions(transcript.words, TIMES, CaptionStyle.PLAIN, 960))
+    has_only_known_tags(captions(transcript.words, TIMES, packaged_style("plain"), 960))
     has_only_known_tags(
-        captions(transcript.within(0.5, 2.5).words, TIMES, CaptionStyle.KARAOKE, 960)
+        captions(transcript.within(0.5, 2.5).words, TIMES, packaged_style("karaoke"), 960)
     )
     written = srt_text(transcript)
     times = r"\d\d:\d\d:\d\d,\d{3}"

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from clipflow.captions.ass import captions
+from clipflow.captions.drawing import captions
+from clipflow.domain.caption_styles import packaged_style
 from clipflow.domain.clips import ClipRecord, ClipRequest, TrackRecord
 from clipflow.domain.errors import InvalidInputError, MediaRefusedError, redact
 from clipflow.domain.events import to_prefect_event
-from clipflow.domain.shorts import CaptionStyle
 from clipflow.domain.transcript import Transcript, Word, lines, read_words
 from clipflow.media.hls import parse_playlist
 from clipflow.media.probe import probe_source
@@ -121,7 +121,7 @@ def test_many_words_without_sentence_ends_are_handled_in_time(step: float) -> No
     began = time.monotonic()
     assert sum(len(line.words) for line in lines(words)) == count
     assert srt_text(Transcript(words)).count("so") == count
-    assert "Dialogue" in captions(words, TIMES, CaptionStyle.PLAIN, 960)
+    assert "Dialogue" in captions(words, TIMES, packaged_style("plain"), 960)
     assert time.monotonic() - began < 60
 
 

@@ -108,7 +108,12 @@ def test_stored_data_is_encrypted_private_and_restorable() -> None:
     (bucket,) = resources("data", "AWS::S3::Bucket").values()
     (table,) = resources("data", "AWS::DynamoDB::Table").values()
     (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
-    assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    algorithm = encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"]
+    assert algorithm == ["HasMediaKey", "aws:kms", "AES256"]
+    (policy,) = resources("data", "AWS::S3::BucketPolicy").values()
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {"true"}
     assert len(bucket["PublicAccessBlockConfiguration"]) == 4
     assert table["SSESpecification"] == {"SSEEnabled": "true"}

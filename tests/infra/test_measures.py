@@ -8,18 +8,24 @@ from typing import Any
 import pytest
 
 from clipflow.telemetry.logging import (
+    CONTEXT_FIELDS,
+    LAUNCH_REFUSED,
     METRIC_EVENTS,
+    PREFECT_CHECKED,
+    PREFECT_FAILED,
     RECORD_COMPLETE,
     RECORD_FAILED,
     SEGMENT_MADE,
     SWEEP_ENDED,
 )
-from tests.infra.templates import resources, written
+from deployments.bridge.monitoring import POOLS
+from deployments.work_pools import work_pools
+from tests.infra.templates import resources
 
 # The measured log lines, by log group. The bridge marks the record of a flow run that crashed.
 WRITTEN = {
-    "FlowsLogGroup": (RECORD_COMPLETE, RECORD_FAILED, SEGMENT_MADE),
-    "BridgeLogGroup": (SWEEP_ENDED, RECORD_FAILED),
+    "FlowsLogGroup": (RECORD_COMPLETE, RECORD_FAILED, SEGMENT_MADE, LAUNCH_REFUSED),
+    "BridgeLogGroup": (SWEEP_ENDED, RECORD_FAILED, PREFECT_CHECKED, PREFECT_FAILED),
 }
 MEASURED = {
     group: {measure.event: set(measure.fields) for measure in measures}
@@ -74,23 +80,32 @@ def test_each_event_is_counted_once() -> None:
     assert len(fed) == len(set(fed))
 
 
-def test_the_failure_percentage_is_an_average() -> None:
-    values = {
-        event_of(FILTERS[name]["FilterPattern"]): transformation(name)["MetricValue"]
-        for name in FILTERS
-        if transformation(name)["MetricName"] == "FailedPercent"
-    }
-    assert values == {"record_failed": "100", "record_complete": "0"}
-    assert ALARMS["TooManyFail"]["Statistic"] == "Average"
-
-
 def test_alarms_and_dashboard_use_only_existing_metrics() -> None:
     metrics = {transformation(name)["MetricName"] for name in FILTERS}
-    ours = {each["MetricName"] for each in ALARMS.values() if each["Namespace"] == "Namespace"}
-    shown = set(metrics_shown())
-    assert ours <= metrics
-    assert shown <= metrics
-    assert metrics - shown == {"FailedPercent"}
+    assert set(metrics_watched()) <= metrics
+    assert set(metrics_shown()) == metrics
+
+
+def metrics_watched() -> Iterator[str]:
+    """Metrics of clipflow that an alarm reads."""
+    for alarm in ALARMS.values():
+        for metric in metrics_read(alarm) or [alarm]:
+            if metric["Namespace"] == "Namespace":
+                yield metric["MetricName"]
+
+
+def metrics_read(alarm: dict[str, Any]) -> list[dict[str, Any]]:
+    """The metrics that the alarm's metric math reads."""
+    reads = [each.get("MetricStat") for each in alarm.get("Metrics", [])]
+    return [stat["Metric"] for stat in reads if stat]
+
+
+def test_every_pools_observer_is_watched() -> None:
+    pools = {pool.name for pool in work_pools(gpu=False, environment={})}
+    for alarm, suffix in (("ObserversLag", ""), ("ObserversFail", "-dlq")):
+        queues = {metric["Dimensions"][0]["Value"] for metric in metrics_read(ALARMS[alarm])}
+        assert queues == {f"{pool}-ecs-events{suffix}" for pool in pools}
+    assert set(POOLS) == pools
 
 
 def metrics_shown() -> Iterator[str]:
@@ -105,9 +120,26 @@ def metrics_shown() -> Iterator[str]:
                 yield rest[0]
 
 
-def test_dashboard_queries_use_only_fields_that_are_logged() -> None:
-    queries = re.findall(r"filter event = '(\w+)' \| stats (.*?) by ([\w, ]+)", written("alarms"))
-    assert [event for event, _, _ in queries] == ["record_failed", "segment_made"]
-    for event, counted, by in queries:
-        fields = {*re.findall(r"\((\w+)\)", counted), *re.findall(r"\w+", by)}
-        assert fields <= MEASURED["FlowsLogGroup"][event]
+# The words of the language of Logs Insights that the queries use.
+KEYWORDS = {
+    *("filter", "fields", "stats", "sort", "limit", "by", "as", "asc", "desc", "in"),
+    *("bin", "count", "avg", "sum", "coalesce"),
+}
+
+
+def test_queries_use_only_fields_that_are_logged() -> None:
+    saved = resources("alarms", "AWS::Logs::QueryDefinition").values()
+    (dashboard,) = resources("alarms", "AWS::CloudWatch::Dashboard").values()
+    widgets = json.loads(dashboard["DashboardBody"])["widgets"]
+    queries = [widget["properties"]["query"] for widget in widgets if widget["type"] == "log"]
+    queries += [query["QueryString"] for query in saved]
+    assert len(queries) == 8
+    for query in queries:
+        text = re.sub(r"#.*|SOURCE '[^']*'", "", query)
+        events = re.findall(r"event = '(\w+)'", text)
+        fields = [logged.get(event, set()) for logged in MEASURED.values() for event in events]
+        known = {"event", "level", "logger", "message", "error", *CONTEXT_FIELDS}.union(*fields)
+        words = set(re.findall(r"[a-z_]+", re.sub(r"'[^']*'|@\w+|\d+\w*", "", text)))
+        made = set(re.findall(r" as (\w+)", text))
+        assert words - made - KEYWORDS <= known, query
+        assert all(any(event in logged for logged in MEASURED.values()) for event in events)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.deployments.stored_aws import StoredAws
-from tests.infra.templates import deploy
+from tests.infra.templates import deploy, resources
 
 pytestmark = pytest.mark.slow
 HERE = "us-east-1:000000000000"
@@ -18,6 +18,8 @@ DEAD = f"arn:aws:sqs:{HERE}:dead"
 SECRET = f"arn:aws:secretsmanager:{HERE}:secret:prefect-abcdef"
 REPOSITORY = f"arn:aws:ecr:{HERE}:repository/clipflow"
 MODEL = "arn:aws:bedrock:us-east-1::foundation-model/a.b"
+SHORTS = f"{MEDIA}/klippers_warehouse/u/v"
+KEY = f"arn:aws:kms:{HERE}:key/1"
 LOGS = f"arn:aws:logs:{HERE}:log-group"
 GIVEN = {
     "BucketName": "media",
@@ -70,6 +72,7 @@ def wider(aws: StoredAws) -> Roles:
         "ShortsPrefix": "videos",
         "ModelArns": f"{MODEL},{MODEL}-2",
         "ModelKeysSecretArn": f"{SECRET}-2",
+        "MediaKeyArn": KEY,
     }
     return Roles(
         aws.client("iam"), deploy(aws.client("cloudformation"), "roles", GIVEN | given, "wider")[1]
@@ -95,6 +98,21 @@ MAY = [
     ("TaskRoleArn", "dynamodb:UpdateItem", TABLE),
     ("TaskRoleArn", "dynamodb:GetItem", TABLE),
     ("TaskRoleArn", "dynamodb:Query", TABLE),
+    ("MediaRoleArn", "s3:ListBucket", MEDIA),
+    ("MediaRoleArn", "s3:GetObject", f"{MEDIA}/episode/tracks/main.mp4"),
+    ("MediaRoleArn", "s3:PutObject", f"{MEDIA}/episode/clips/c-1/segments/0.mp4"),
+    ("MediaRoleArn", "s3:PutObjectTagging", f"{MEDIA}/episode/clips/c-1/segments/0.mp4"),
+    ("MediaRoleArn", "s3:GetObject", f"{SHORTS}/original.mp4"),
+    (
+        "MediaRoleArn",
+        "s3:PutObject",
+        f"{SHORTS}/videos-cropped-stacked/segment_1_cropped_stacked.mp4",
+    ),
+    ("MediaRoleArn", "s3:PutObject", f"{SHORTS}/reframe/segment_1.json"),
+    ("MediaRoleArn", "s3:PutObject", f"{SHORTS}/transcript/window_1.words.json"),
+    ("PrepareRoleArn", "s3:PutObject", f"{SHORTS}/original.srt"),
+    ("PrepareRoleArn", "s3:AbortMultipartUpload", f"{SHORTS}/transcript/levels.bin"),
+    ("MarksRoleArn", "dynamodb:UpdateItem", TABLE),
     ("BridgeRoleArn", "sqs:ReceiveMessage", EVENTS),
     ("BridgeRoleArn", "sqs:ChangeMessageVisibility", EVENTS),
     ("BridgeRoleArn", "sqs:DeleteMessage", EVENTS),
@@ -118,6 +136,19 @@ MAY_NOT = [
     ("TaskRoleArn", "sqs:ReceiveMessage", EVENTS),
     ("TaskRoleArn", "secretsmanager:GetSecretValue", SECRET),
     ("TaskRoleArn", "bedrock:InvokeModel", MODEL),
+    ("MediaRoleArn", "s3:PutObject", f"{MEDIA}/episode/clips/c-1/clip.mp4"),
+    ("MediaRoleArn", "s3:PutObject", f"{MEDIA}/episode/tracks/main.mp4"),
+    ("MediaRoleArn", "s3:PutObject", f"{SHORTS}/original.mp4"),
+    ("MediaRoleArn", "s3:PutObject", f"{SHORTS}/shorts_config.json"),
+    ("MediaRoleArn", "s3:PutObject", f"{SHORTS}/index.html"),
+    ("MediaRoleArn", "dynamodb:UpdateItem", TABLE),
+    ("MediaRoleArn", "dynamodb:Query", TABLE),
+    ("MediaRoleArn", "events:PutEvents", f"arn:aws:events:{HERE}:event-bus/default"),
+    ("PrepareRoleArn", "s3:GetObject", f"{MEDIA}/episode/tracks/main.mp4"),
+    ("PrepareRoleArn", "dynamodb:UpdateItem", TABLE),
+    ("PrepareRoleArn", "dynamodb:Query", TABLE),
+    ("PrepareRoleArn", "bedrock:InvokeModel", MODEL),
+    ("MarksRoleArn", "s3:GetObject", f"{MEDIA}/episode/tracks/main.mp4"),
     ("BridgeRoleArn", "sqs:PurgeQueue", EVENTS),
     ("BridgeRoleArn", "sqs:ReceiveMessage", DEAD),
     ("BridgeRoleArn", "dynamodb:Scan", TABLE),
@@ -164,9 +195,47 @@ def test_sources_warehouse_and_models_are_those_of_the_parameters(wider: Roles) 
     assert wider.allow("TaskRoleArn", "s3:PutObject", "arn:aws:s3:::warehouse/videos/u/v/a.mp4")
     assert wider.allow("TaskRoleArn", "s3:ListBucket", "arn:aws:s3:::warehouse")
     assert not wider.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/videos/u/v/a.mp4")
-    assert wider.allow("TaskRoleArn", "bedrock:InvokeModel", f"{MODEL}-2")
-    assert not wider.allow("TaskRoleArn", "bedrock:InvokeModel", f"{MODEL}-3")
+    assert wider.allow("PrepareRoleArn", "bedrock:InvokeModel", f"{MODEL}-2")
+    assert not wider.allow("PrepareRoleArn", "bedrock:InvokeModel", f"{MODEL}-3")
+    for role in ("TaskRoleArn", "MediaRoleArn", "MarksRoleArn"):
+        assert not wider.allow(role, "bedrock:InvokeModel", f"{MODEL}-2")
     assert wider.allow("ExecutionRoleArn", "secretsmanager:GetSecretValue", f"{SECRET}-2")
+
+
+@pytest.mark.parametrize("role", ["MediaRoleArn", "PrepareRoleArn"])
+def test_machines_that_decode_media_read_only_the_owner_of_a_record(
+    roles: Roles, role: str
+) -> None:
+    """Reads the policy: the local IAM evaluates no condition of a request."""
+    [reading] = [s for s in statements(roles, role) if "dynamodb" in str(s["Action"])]
+    assert reading["Action"] == "dynamodb:GetItem"
+    assert reading["Condition"] == {
+        "ForAllValues:StringEquals": {"dynamodb:Attributes": ["pk", "sk", "flowRunId"]},
+        "StringEqualsIfExists": {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"},
+    }
+
+
+def statements(roles: Roles, role: str) -> list[dict[str, Any]]:
+    """The statements of the role's own policy."""
+    name = roles.outputs[role].rpartition("/")[2]
+    [policy] = roles.iam.list_role_policies(RoleName=name)["PolicyNames"]
+    document = roles.iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+    return list(document["Statement"])
+
+
+def test_a_key_of_the_media_bucket_is_used_only_through_s3() -> None:
+    (policy,) = [
+        each
+        for name, each in resources("roles", "AWS::IAM::ManagedPolicy").items()
+        if name == "UseTheMediaKey"
+    ]
+    assert policy["Roles"] == ["FlowRuns", "MediaRuns", "PrepareRuns"]
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+    assert statement["Resource"] == "MediaKeyArn"
+    assert statement["Condition"] == {
+        "StringEquals": {"kms:ViaService": "s3.${AWS::Region}.amazonaws.com"}
+    }
 
 
 def test_a_worker_passes_the_flow_runs_roles_only(roles: Roles) -> None:
@@ -180,10 +249,8 @@ def test_a_worker_passes_the_flow_runs_roles_only(roles: Roles) -> None:
         if any(action.startswith(("iam:", "*")) for action in listed(statement["Action"]))
     ]
     assert passing["Action"] == "iam:PassRole"
-    assert passing["Resource"] == [
-        roles.outputs["TaskRoleArn"],
-        roles.outputs["ExecutionRoleArn"],
-    ]
+    names = ("Task", "Media", "Prepare", "Marks", "Execution")
+    assert passing["Resource"] == [roles.outputs[f"{name}RoleArn"] for name in names]
     assert passing["Condition"] == {
         "StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
     }

@@ -105,6 +105,7 @@ def test_an_update_changes_only_the_given_parameters(account: Account) -> None:
     assert running(after)["taskDefinition"] == after.output("TaskDefinitionArn")
     assert container(after)["image"] == "clipflow:2"
     assert {each["Namespace"] for each in alarms(after)} == {"clipflow-two", "AWS/SQS"}
+    assert len(alarms(after)) == 11
 
 
 def test_stack_outputs_cover_the_work_pool_settings(
@@ -140,6 +141,7 @@ def test_the_bridge_runs_as_a_service(account: Account) -> None:
     assert {each["name"]: each["value"] for each in found["environment"]} == {
         "AWS_REGION": "us-east-1",
         "BUCKET_NAME": account.output("BucketName"),
+        "CLIPFLOW_BRIDGE_ALIVE_FILE": "/tmp/clipflow-bridge.alive",
         "CLIPFLOW_QUEUE_NAME": account.output("QueueName"),
         "PREFECT_API_URL": "https://prefect.example/api",
         "TABLE_NAME": account.output("TableName"),
@@ -150,7 +152,7 @@ def test_the_bridge_runs_as_a_service(account: Account) -> None:
 def test_secrets_are_passed_to_the_bridge_by_arn() -> None:
     """Reads the template: the local ECS does not return secrets."""
     (definition,) = resources("bridge", "AWS::ECS::TaskDefinition").values()
-    (found,) = definition["ContainerDefinitions"]
+    found, _ = definition["ContainerDefinitions"]
     assert [chosen for _, chosen, _ in found["Secrets"]] == [
         {"Name": "PREFECT_API_KEY", "ValueFrom": "PrefectApiKeySecretArn"},
         {"Name": "PREFECT_API_AUTH_STRING", "ValueFrom": "PrefectAuthSecretArn"},
@@ -168,7 +170,7 @@ def test_logs_are_kept_for_a_while_and_measured(account: Account) -> None:
 
 def test_every_alarm_is_on_the_dashboard_and_notifies_the_topic(account: Account) -> None:
     topic, found = account.output("AlarmTopicArn"), alarms(account)
-    assert len(found) == 5
+    assert len(found) == 11
     assert all(each["AlarmActions"] == each["OKActions"] == [topic] for each in found)
     dashboard = account.client("cloudwatch").get_dashboard(
         DashboardName=account.output("DashboardName")
@@ -182,7 +184,7 @@ def test_without_an_address_there_is_no_topic(account: Account) -> None:
     _, outputs = deploy(account.client("cloudformation"), "alarms", known, "quiet")
     assert "AlarmTopicArn" not in outputs
     quiet = Account(account.client, {}, {"alarms": outputs})
-    assert [each["AlarmActions"] for each in alarms(quiet)] == [[]] * 5
+    assert [each["AlarmActions"] for each in alarms(quiet)] == [[]] * 11
 
 
 def kept_days(account: Account) -> dict[str, int]:

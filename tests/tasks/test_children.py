@@ -41,7 +41,7 @@ from tasks.child_requests import (
 )
 from tasks.children import ChildRunGroup, child_run_group
 from tasks.flow_runs import error_of, this_run
-from tasks.recovery import ADOPTION_GRACE, is_wanted
+from tasks.recovery import ADOPTION_GRACE, is_needed
 from tests.lost_runs import run_of
 from tests.made_media import make_source
 
@@ -176,11 +176,11 @@ def in_state(state: State[None]) -> FlowRun:
     [(Running(), True), (Crashed(), True), (Cancelled(), False)],
     ids=lambda value: getattr(value, "name", str(value)),
 )
-def test_a_child_is_wanted_while_its_owner_is_active_or_has_just_crashed(
+def test_a_child_is_needed_while_its_owner_is_active_or_has_just_crashed(
     state: State[None], wanted: bool, keys: ClipKeys, records: RecordStore
 ) -> None:
     owned_by(in_state(state), keys, records)
-    assert is_wanted(keys) is wanted
+    assert is_needed(keys) is wanted
 
 
 def test_a_child_is_not_wanted_once_its_owner_has_been_gone_for_long(
@@ -188,7 +188,7 @@ def test_a_child_is_not_wanted_once_its_owner_has_been_gone_for_long(
 ) -> None:
     owned_by(in_state(Crashed()), keys, records)
     monkeypatch.setattr("tasks.recovery.ADOPTION_GRACE", 0 * ADOPTION_GRACE)
-    assert not is_wanted(keys)
+    assert not is_needed(keys)
 
 
 @pytest.mark.parametrize("owned", [True, False], ids=["own", "another run's"])
@@ -212,4 +212,4 @@ def test_a_parent_that_fails_cancels_children_of_its_own_record_only(
 
 
 def test_a_child_without_an_owner_is_not_wanted(keys: ClipKeys) -> None:
-    assert not is_wanted(keys)
+    assert not is_needed(keys)

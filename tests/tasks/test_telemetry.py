@@ -13,8 +13,8 @@ import pytest
 
 from clipflow.domain.events import TraceContext, event_trace_context
 from deployments.local_stack.stack_settings import LOGGING
-from deployments.work_pools.environment import flows_environment
-from tasks.telemetry import place_of
+from deployments.work_pools.pools import flows_environment
+from tasks.telemetry import event_trace
 from tests.collector import collecting
 from tests.programs import PrefectServer, Program, eventually
 
@@ -73,9 +73,9 @@ def test_a_run_is_below_the_span_of_its_event() -> None:
     event_id = uuid4()
     elsewhere = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
     given = {"event_id": str(event_id), "traceparent": elsewhere.traceparent}
-    assert place_of(given) == elsewhere
-    assert place_of({**given, "traceparent": ""}) == event_trace_context(event_id)
-    assert place_of({"event_id": None}) is None
+    assert event_trace(given) == elsewhere
+    assert event_trace({**given, "traceparent": ""}) == event_trace_context(event_id)
+    assert event_trace({"event_id": None}) is None
 
 
 def test_other_machines_get_the_collector_but_no_key() -> None:

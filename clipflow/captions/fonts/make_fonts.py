@@ -6,7 +6,9 @@ SOURCES is a folder that holds, side by side,
 
 - `NotoSans*-Bold.ttf` out of Debian's package fonts-noto-core 20201225-1,
 - `NotoSansCJK-Bold.ttc` out of Debian's package fonts-noto-cjk 1:20220127+repack1-1,
-- `NotoEmoji_700Bold.ttf` out of npm's package @expo-google-fonts/noto-emoji 0.4.7.
+- `NotoEmoji_700Bold.ttf` out of npm's package @expo-google-fonts/noto-emoji 0.4.7,
+- the files of `DISPLAY`, out of npm's packages @expo-google-fonts/anton 0.4.2, bangers 0.4.1,
+  dm-serif-display 0.4.2, montserrat 0.4.2 and poppins 0.4.1.
 
 What it writes is committed, so that no one else needs these: run it only to add a script. Needs
 fontTools, and a minute for the Chinese, Japanese and Korean characters. See README.md for why the
@@ -46,6 +48,16 @@ SOURCES = {
     "CJK": "NotoSansCJK-Bold.ttc",
     "Emoji": "NotoEmoji_700Bold.ttf",
 }
+# Latin fonts that a caption style may choose, by the name that styles have for them.
+DISPLAY = {
+    "anton": "Anton_400Regular.ttf",
+    "bangers": "Bangers_400Regular.ttf",
+    "montserrat": "Montserrat_900Black.ttf",
+    "poppins": "Poppins_600SemiBold.ttf",
+    "serif": "DMSerifDisplay_400Regular.ttf",
+}
+# Capital letters of the sans font in ems, to which those of the display fonts are scaled.
+CAPITALS = 0.714
 # The collection's font with the forms of mainland China.
 SIMPLIFIED = 2
 # Rows of the national character sets: encoding, first and last of the lead byte, of the trail byte.
@@ -68,17 +80,36 @@ COPYRIGHT, FAMILY, STYLE, UNIQUE, FULL, VERSION, POSTSCRIPT, LICENCE, LICENCE_AT
 
 def main(sources: Path) -> None:
     MADE.mkdir(exist_ok=True)
+    make_scripts(sources)
+    make_display(sources)
+
+
+def make_display(sources: Path) -> None:
+    for name, file in DISPLAY.items():
+        font = TTFont(sources / file)
+        reduce(font, set(font.getBestCmap()), name)
+        rename(font, f"Clipflow {name.capitalize()}")
+        # A larger em makes smaller letters: one size then is one height of capitals in any font.
+        head = font["head"]
+        head.unitsPerEm = 10 * round(font["OS/2"].sCapHeight / CAPITALS / 10)
+        save(font, MADE / f"display-{name}.ttf")
+
+
+def make_scripts(sources: Path) -> None:
     for script, name in SOURCES.items():
         font = TTFont(sources / name, fontNumber=SIMPLIFIED if script == "CJK" else -1)
         reduce(font, east_asian() if script == "CJK" else set(font.getBestCmap()), script)
         rename(font, f"Clipflow {script}")
-        level(font)
-        address(font)
-        path = MADE / f"clipflow-{script.lower()}{Path(name).suffix.replace('ttc', 'otf')}"
-        # The date of its making stays the source's, so that the same sources make the same file.
-        font.recalcTimestamp = False
-        font.save(path)
-        print(f"{path.stat().st_size:>9,}  {path.name}  {len(font.getBestCmap())} characters")
+        save(font, MADE / f"clipflow-{script.lower()}{Path(name).suffix.replace('ttc', 'otf')}")
+
+
+def save(font: Any, path: Path) -> None:
+    level(font)
+    address(font)
+    # The date of its making stays the source's, so that the same sources make the same file.
+    font.recalcTimestamp = False
+    font.save(path)
+    print(f"{path.stat().st_size:>9,}  {path.name}  {len(font.getBestCmap())} characters")
 
 
 def east_asian() -> set[int]:

@@ -1,4 +1,4 @@
-"""What the page shows and does: a video's shorts, words and edits, and its runs."""
+"""The data of the review page: a video's shorts, words and edits, and the progress of its runs."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -8,19 +8,20 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 
+from clipflow.domain.caption_styles import STYLE_NAMES
 from clipflow.domain.corrections import corrected, numbered_words
 from clipflow.domain.edits import Edits
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Layout
-from clipflow.domain.shorts import CaptionStyle, Moment
+from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.timecode import parse_timecode
 from clipflow.domain.transcript import Transcript, joined
 from clipflow.jobs.edits import StoredEdits, store_edits, stored_edits, with_edits
 from clipflow.jobs.shorts import read_config
 from clipflow.results.pages import UNCERTAIN
 from clipflow.storage.objects import ObjectStore
-from deployments.command.edit import made_of, stale_edits
+from deployments.command.edit import moments_and_transcript, stale_edits
 from deployments.command.files import read_record
 from deployments.command.follow import start_shorts
 from deployments.command.prefect_api import JobRun, steps_of
@@ -28,14 +29,14 @@ from deployments.command.prefect_api import JobRun, steps_of
 
 @dataclass(frozen=True)
 class ReviewedVideo:
-    """One video, as a person edits it."""
+    """One video whose shorts are edited on the page."""
 
     keys: ShortsKeys
     objects: ObjectStore
 
     def state(self) -> dict[str, Any]:
         """Everything that the page shows, as JSON."""
-        moments, transcript = made_of(self.keys, self.objects)
+        moments, transcript = moments_and_transcript(self.keys, self.objects)
         stored = stored_edits(self.keys, self.objects)
         config = read_config(self.keys, self.objects)
         record = read_record(self.keys)
@@ -48,24 +49,24 @@ class ReviewedVideo:
             ],
             "shorts": [self._short(moment, record) for moment in moments],
             "layouts": list(Layout),
-            "styles": list(CaptionStyle),
+            "styles": _styles(config, stored.edits),
             "config": {"layout": config.layout, "caption_style": config.caption_style},
             "hasSource": self.objects.head(self.keys.original) is not None,
             **self._edited(stored, moments, transcript),
         }
 
     def edits(self) -> dict[str, Any]:
-        """The stored edits, and what becomes of the shorts and words by them."""
-        moments, transcript = made_of(self.keys, self.objects)
+        """The stored edits, with the times of the shorts and the words that result from them."""
+        moments, transcript = moments_and_transcript(self.keys, self.objects)
         return self._edited(stored_edits(self.keys, self.objects), moments, transcript)
 
     def save(self, document: object, etag: str | None) -> dict[str, Any]:
-        """Store the edits over those with this ETag, and return what `edits` does.
+        """Store the edits in place of those with this ETag, and return the same as `edits`.
 
         Raises InvalidInputError, which names the field, and EditConflictError.
         """
         edits = Edits.read(document, "edits.json")
-        moments, transcript = made_of(self.keys, self.objects)
+        moments, transcript = moments_and_transcript(self.keys, self.objects)
         unknown = set(edits.shorts) - {moment.id for moment in moments}
         if unknown - set(stored_edits(self.keys, self.objects).edits.shorts):
             raise InvalidInputError(f"There is no short {', '.join(sorted(unknown))}.")
@@ -75,7 +76,7 @@ class ReviewedVideo:
         return self._edited(StoredEdits(edits, etag), moments, transcript)
 
     def start_run(self) -> str:
-        """Start the run that makes what has changed; its id."""
+        """Start a run that makes the changed shorts; returns its id."""
         return str(start_shorts(self.keys, force=False).run_id)
 
     def progress(self, run_id: UUID) -> dict[str, Any]:
@@ -103,7 +104,7 @@ class ReviewedVideo:
         return self.keys.short(number)
 
     def _short(self, moment: Moment, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A short as it was chosen, with what was last rendered of it."""
+        """A short as it was chosen, with the status and the times of its last rendering."""
         values = moment.model_dump(mode="json", include={"id", "index", "title", "why", "score"})
         rendered = next((s for s in record.get("shorts", []) if s.get("id") == moment.id), None)
         head = self.objects.head(self.keys.short(moment.index or 0)) if rendered else None
@@ -131,8 +132,14 @@ class ReviewedVideo:
         }
 
 
+def _styles(config: ShortsConfig, edits: Edits) -> list[str]:
+    """The styles to choose from: those that come along, and those that the video uses."""
+    used = [config.caption_style, *(edit.caption_style for edit in edits.shorts.values())]
+    return [*STYLE_NAMES, *dict.fromkeys(s for s in used if s and s not in STYLE_NAMES)]
+
+
 def _shown(transcript: Transcript, edits: Edits) -> dict[int, str]:
-    """What is shown instead of each word that has another text, by the word's number."""
+    """The displayed text of each word that differs from the recognised one, by its number."""
     found: dict[int, list[Any]] = defaultdict(list)
     for number, word in numbered_words(corrected(transcript, edits)):
         found[number].append(word)

@@ -10,8 +10,11 @@ import ffmpeg as command
 import numpy as np
 from numpy.typing import NDArray
 
-from clipflow.captions.ass import burned_in, captions
-from clipflow.domain.shorts import CaptionStyle
+from clipflow.captions.ass import burned_in
+from clipflow.captions.drawing import captions
+from clipflow.captions.hook import PlacedHook
+from clipflow.captions.typefaces import display_typeface
+from clipflow.domain.caption_styles import CaptionStyle, packaged_style
 from clipflow.domain.transcript import Word
 from clipflow.media import ffmpeg
 from tests.made_media import a_machine
@@ -60,15 +63,21 @@ def drawn(
     words: Sequence[Word],
     times: Sequence[Fraction],
     folder: Path,
-    style: CaptionStyle = CaptionStyle.KARAOKE,
+    style: str | CaptionStyle = "karaoke",
     name: str = "captions.ass",
+    hook: PlacedHook | None = None,
+    size: tuple[int, int] = (1080, 1920),
+    centre: int = CENTRE_Y,
 ) -> list[Seen]:
     """A short with its frames at `times` and the captions of `words`, as a viewer sees it."""
     ass_path, made = folder / name, folder / "made.nut"
     stamps = [round(time * _TIMESCALE) for time in times]
     shown = [Fraction(stamp, _TIMESCALE) for stamp in stamps]
-    ass_path.write_text(captions(words, shown, style, CENTRE_Y), encoding="utf-8")
-    grey = f"color=c=0x{_GREY:02x}{_GREY:02x}{_GREY:02x}:s=1080x1920:r=1"
+    looks = packaged_style(style) if isinstance(style, str) else style
+    font = display_typeface(looks.font) if looks else None
+    text = captions(words, shown, looks, centre, size, font, hook)
+    ass_path.write_text(text, encoding="utf-8")
+    grey = f"color=c=0x{_GREY:02x}{_GREY:02x}{_GREY:02x}:s={size[0]}x{size[1]}:r=1"
     stream = command.input(grey, format="lavfi").filter("format", "yuv420p")
     stream = stream.filter("trim", end_frame=len(stamps)).filter("settb", f"1/{_TIMESCALE}")
     stream = stream.filter("setpts", _stamp(stamps, 0))
@@ -83,7 +92,7 @@ def drawn(
     )
     ffmpeg.run([*map(str, command.get_args(output))], "drawing captions", a_machine(), 120)
     with av.open(str(made)) as container:
-        frames = [_seen(frame) for frame in container.decode(video=0)]
+        frames = [_seen(frame, size) for frame in container.decode(video=0)]
     assert [frame.time for frame in frames] == shown
     return frames
 
@@ -97,9 +106,13 @@ def _stamp(stamps: list[int], first: int) -> str:
     return f"if(lt(N,{first + half}),{low},{high})"
 
 
-def _seen(frame: av.VideoFrame) -> Seen:
+def _seen(frame: av.VideoFrame, size: tuple[int, int]) -> Seen:
     assert frame.pts is not None and frame.time_base is not None
     planes = frame.to_ndarray(format="yuv420p")
-    luma = planes[:1920].astype(int)
-    blue = planes[1920 : 1920 + 480].reshape(960, 540)
+    width, height = size
+    luma = planes[:height].astype(int)
+    plane = frame.planes[1]
+    blue = np.frombuffer(bytes(plane), np.uint8).reshape(-1, plane.line_size)[
+        : height // 2, : width // 2
+    ]
     return Seen(frame.pts * frame.time_base, abs(luma - luma[0, 0]) > 8, blue < 80)

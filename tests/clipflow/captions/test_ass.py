@@ -8,17 +8,17 @@ import pysubs2
 import pytest
 from fontTools.ttLib import TTFont
 
-from clipflow.captions.ass import captions
+from clipflow.captions.drawing import captions
 from clipflow.captions.typefaces import FOLDER, ROW_HEIGHT
-from clipflow.domain.shorts import CaptionStyle
+from clipflow.domain.caption_styles import packaged_style
 from clipflow.domain.transcript import Word
 from tests.clipflow.captions.drawing import said
 
 FRAMES = [Fraction(n, 25) for n in range(100)]
 
 
-def events(words: list[Word], style: CaptionStyle = CaptionStyle.KARAOKE) -> list[pysubs2.SSAEvent]:
-    return list(pysubs2.SSAFile.from_string(captions(words, FRAMES, style, 960)))
+def events(words: list[Word], style: str = "karaoke") -> list[pysubs2.SSAEvent]:
+    return list(pysubs2.SSAFile.from_string(captions(words, FRAMES, packaged_style(style), 960)))
 
 
 def test_events_follow_one_another_across_groups_and_short_pauses() -> None:
@@ -30,7 +30,7 @@ def test_events_follow_one_another_across_groups_and_short_pauses() -> None:
 
 
 def test_the_screen_is_empty_in_a_long_pause() -> None:
-    first, second = events([*said("one two"), *said("three four", at=2)], CaptionStyle.PLAIN)
+    first, second = events([*said("one two"), *said("three four", at=2)], "plain")
     assert (first.end, second.start) == (780, 1980)
 
 
@@ -45,7 +45,7 @@ def test_what_is_said_after_the_last_frame_is_not_shown_and_what_lasts_longer_en
 @pytest.mark.parametrize("words", [[], [Word(text=" \n\u200b", start=0, end=1)]])
 def test_where_nothing_can_be_drawn_there_is_no_event(words: list[Word]) -> None:
     assert events(words) == []
-    assert events(said("a b"), CaptionStyle.NONE) == []
+    assert events(said("a b"), "none") == []
 
 
 def test_characters_that_no_font_has_are_left_out_and_logged(

@@ -11,7 +11,6 @@ import pytest
 from clipflow.captions import ass
 from clipflow.captions.groups import groups
 from clipflow.captions.typefaces import FOLDER
-from clipflow.domain.shorts import CaptionStyle
 from clipflow.domain.transcript import Word
 from tests.clipflow.captions.drawing import CENTRE_Y, drawn, said
 
@@ -173,8 +172,8 @@ def test_what_looks_like_a_command_is_drawn_as_text(tmp_path: Path) -> None:
 def test_without_captions_nothing_is_drawn_and_plain_ones_light_up_no_word(tmp_path: Path) -> None:
     words, times = said("plain words"), [Fraction(n, 5) for n in range(4)]
 
-    none = drawn(words, times, tmp_path, CaptionStyle.NONE)
-    plain = drawn(words, times, tmp_path, CaptionStyle.PLAIN)
+    none = drawn(words, times, tmp_path, "none")
+    plain = drawn(words, times, tmp_path, "plain")
     karaoke = drawn(words, times, tmp_path)
 
     assert not any(frame.ink.any() for frame in none)

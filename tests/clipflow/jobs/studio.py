@@ -31,8 +31,7 @@ class Studio:
         self.objects.put_text(words_json(words), self.keys.words, {}, "application/json")
 
     def make(self, start: str, end: str, **config: Any) -> Path:
-        """Make the short of a moment, return its path, and set `short` and `framing` to its entry in
-        the record and its framing."""
+        """Make the short of a moment, return its path, and set `short` and `framing`."""
         moment = Moment(start=Fraction(start), end=Fraction(end), score=1, why="", title="")
         settings = ShortsConfig.read({"segment_count": 1, **config}, "the config")
         [planned] = plan_moments(self.keys, settings, [moment], self.objects)

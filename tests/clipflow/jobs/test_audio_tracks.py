@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipflow.domain.audio_tracks import AudioTrack, by_language
 from clipflow.domain.errors import InvalidInputError, MediaRefusedError
+from clipflow.domain.model import AudioTrack
+from clipflow.media.audio_streams import by_language
 from clipflow.media.fetching import fetch_window
 from clipflow.media.output_format import common_format
 from clipflow.media.probe import probe_sound, probe_source

@@ -11,8 +11,9 @@ from clipflow.domain.edits import Edits, ShortEdit, WordCorrection
 from clipflow.domain.errors import EditConflictError, InvalidInputError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment
-from clipflow.domain.transcript import Word
+from clipflow.domain.transcript import Transcript, Word, spread_words
 from clipflow.jobs.edits import change_edits, overlay, store_edits, stored_edits, with_edits
+from clipflow.jobs.posts import with_texts
 from clipflow.storage.objects import ObjectStore
 
 WORDS = [Word(text=f"w{n}", start=n, end=n + 0.4) for n in range(2000)]
@@ -104,3 +105,39 @@ def test_an_unknown_id_is_logged_and_changes_nothing(caplog: pytest.LogCaptureFi
     document = edits(**{"m7-8": "Nothing"})
     assert with_edits([MOMENT], document, WORDS, "edits.json") == [MOMENT]
     assert "names no short of this video: m7-8" in caplog.text
+
+
+def test_texts_follow_corrections_of_their_words_and_a_persons_own_stay() -> None:
+    said = "Today Jon Smith meets the clip flow people in the the Lisbon office. It rains there."
+    words = spread_words(said.split(), 0, 12)
+    moment = Moment(
+        id=ID,
+        index=1,
+        start=Fraction(0),
+        end=Fraction(13),
+        score=1,
+        why="",
+        title="Jon Smith meets",
+    )
+    correction = {"original": "Jon", "text": "John"}
+    document = {"words": {"1": correction}, "replacements": {"clip flow": "clipflow"}}
+
+    def texts(shorts: Mapping[str, object], title: str) -> tuple[str, str, tuple[str, ...]]:
+        edits = Edits.read({**document, "shorts": shorts}, "edits.json")
+        chosen = [moment.model_copy(update={"title": title})]
+        edited = with_edits(chosen, edits, words, "edits.json")
+        [found] = with_texts(edited, edits, Transcript(tuple(words), "en"))
+        assert found.description is not None
+        assert found.hashtags is not None
+        return found.title, found.description, found.hashtags
+
+    title, description, hashtags = texts({}, "Jon Smith meets the clip flow people…")
+    assert title == "John Smith meets the clipflow people…"
+    assert description.startswith("Today John Smith meets the clipflow people")
+    assert "JohnSmith" in hashtags
+    # Of two words only one is corrected, so it is uncertain which of them is meant.
+    document["words"]["7"] = {"original": "the", "text": "this"}  # type: ignore[index]
+    assert texts({}, "In the office")[0] == "In the office"
+    own = {"title": "Jon", "description": "Jon", "hashtags": ["#Jon", "a_b"]}
+    assert texts({ID: own}, "Jon") == ("Jon", "Jon", ("Jon", "a_b"))
+    assert texts({ID: {"description": "", "hashtags": []}}, "Jon")[1:] == ("", ())

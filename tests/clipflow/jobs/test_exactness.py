@@ -11,6 +11,7 @@ import pytest
 from clipflow.domain.errors import InvalidInputError, MediaInterruptedError, MediaRefusedError
 from clipflow.media.output_format import common_format
 from tests.clipflow.jobs.cutting import Cutter
+from tests.clipflow.jobs.reading import run
 from tests.made_media import (
     FFMPEG,
     clicks,
@@ -31,6 +32,7 @@ VP9 = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "6
 VP8 = ("-c:v", "libvpx", "-cpu-used", "4", "-auto-alt-ref", "1", "-lag-in-frames", "16")
 FRAGMENTS = ("-movflags", "+frag_keyframe+empty_moov")
 HEVC = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:keyint=60")
+MPEG2 = ("-c:v", "mpeg2video", "-q:v", "3", "-g", "12", "-bf", "2")
 
 SOURCES: dict[str, dict[str, Any]] = {
     "plain.mp4": {"sound": ("-c:a", "aac")},
@@ -46,6 +48,8 @@ SOURCES: dict[str, dict[str, Any]] = {
     "vp9.webm": {"picture": VP9, "sound": ("-c:a", "libopus")},
     "vp8.webm": {"picture": VP8, "sound": ("-c:a", "libvorbis")},
     "broadcast.ts": {"sound": ("-c:a", "aac")},
+    "program.mpg": {"picture": MPEG2, "sound": ("-c:a", "mp2")},
+    "studio.mxf": {"picture": MPEG2, "sound": ("-c:a", "pcm_s16le")},
     "silent.mp4": {"sound": None},
 }  # fmt: skip
 SPANS = [("10", "12.5"), ("3.01", "5.23"), ("0", "1"), ("7.777", "7.9")]
@@ -123,6 +127,20 @@ def test_sound_that_begins_late_stays_late(cutter: Cutter, tmp_path: Path) -> No
         late = [h - s for h, s in zip(clicks(segment), flashes(segment), strict=True)]
         assert all(abs(lag - Fraction("0.4")) < Fraction(1, 1000) for lag in late)
         assert len(late) == 3
+
+
+def test_sound_that_a_container_stores_later_than_its_picture_is_heard(
+    cutter: Cutter, tmp_path: Path
+) -> None:
+    # A transport stream stores a packet of up to 0.7 s of sound when it is full, so sound from
+    # before the keyframe at 2 s comes after it.
+    path = tmp_path / "s.ts"
+    tone = ("-f", "lavfi", "-i", "testsrc2=s=64x64:r=25", "-f", "lavfi", "-i", "sine=f=50")
+    picture = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-bf", "0")
+    run(*tone, "-t", "4", *picture, "-c:a", "aac", "-b:a", "16k", str(path))
+    rate, heard = samples(cutter.cut(cutter.put(path), "0.5", "1.99"))
+    loud = [place for place, value in enumerate(heard) if abs(value) > 500]
+    assert len(heard) - loud[-1] < rate // 50
 
 
 def test_a_gap_in_the_sound_is_silent_and_shifts_nothing(cutter: Cutter, tmp_path: Path) -> None:

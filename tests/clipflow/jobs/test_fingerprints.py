@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from clipflow.domain.brands import Brand, Music
+from clipflow.domain.caption_styles import packaged_style
 from clipflow.domain.clips import Segment
 from clipflow.domain.layouts import Aspect, Layout
-from clipflow.domain.shorts import CaptionStyle, Moment, ShortsConfig
+from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.transcript import Word
 from clipflow.jobs import fingerprints
+from clipflow.jobs.fingerprints import Looks
 from clipflow.jobs.segment import find_source
 from clipflow.media.output_format import OutputFormat
 from clipflow.media.probe import Colour
@@ -25,6 +28,8 @@ from clipflow.storage.objects import ObjectHead, object_store
 VIDEO = ObjectHead("original.mp4", "video", 1, {})
 WORDS = ObjectHead("words.json", "words", 1, {"language": "en"})
 BACKGROUND = ObjectHead("below.mp4", "background", 1, {})
+FONT = ObjectHead("own.ttf", "font", 1, {})
+MUSIC = ObjectHead("music.mp3", "music", 1, {})
 SUBTITLES = ObjectHead("original.srt", "subtitles", 1, {})
 MOMENT = Moment.read({"start": 1, "end": 2, "score": 3, "why": "", "title": ""}, "a moment")
 CONFIG = ShortsConfig.model_validate({"segment_count": 3})
@@ -44,6 +49,7 @@ def products(
     background: ObjectHead | None = BACKGROUND,
     said: str = "hello",
     environment: dict[str, str] | None = None,
+    looks: Looks | None = None,
 ) -> dict[str, str]:
     """The fingerprint of each of a video's products."""
     spoken = [Word.model_construct(text=said, start=0.0, end=1.0)]
@@ -57,7 +63,21 @@ def products(
             config.speaker_tracks,
         ),
         "moments": fingerprints.of_moments(video, words, config, models, environment or {}),
-        "short": fingerprints.of_short(video, background, MOMENT, spoken, config, models),
+        "short": fingerprints.of_short(
+            video,
+            background,
+            MOMENT,
+            spoken,
+            config,
+            models,
+            looks
+            or Looks(
+                packaged_style(config.caption_style),
+                hook="hook" if config.hook else None,
+                brand=config.brand if isinstance(config.brand, Brand) else None,
+                files={"music.file": MUSIC},
+            ),
+        ),
     }
 
 
@@ -87,11 +107,18 @@ CONFIG_FIELDS: dict[str, tuple[Any, set[str]]] = {
     "background_video": ("another.mp4", {"short"}),
     "layout": (Layout.CROP, {"short"}),
     "aspect": (Aspect.WIDE, {"short"}),
-    "caption_style": (next(s for s in CaptionStyle if s != CONFIG.caption_style), {"short"}),
+    "caption_style": ("plain", {"short"}),
+    "hook": (True, {"short"}),
+    "brand": (Brand(music=Music(file="music.mp3")), {"short"}),
     "language": ("de", {"transcript", "moments"}),
     # The moments and the shorts are made from the words, which then have other speakers.
     "speaker_tracks": ({"Ada": 1, "Ben": 2}, {"transcript"}),
     "audio_track": (1, {"transcript", "short"}),
+    # They are for a language model, and there is none.
+    "instructions": ("Only jokes.", set()),
+    "topics": (("clips",), {"moments"}),
+    "video_range": ((Fraction(60), Fraction(90)), {"moments"}),
+    "durations": ((20.0, 40.0), {"moments"}),
 }
 
 
@@ -127,6 +154,23 @@ def test_an_input_makes_anew_what_is_made_from_it() -> None:
         (products(said="goodbye"), {"short"}),
     ):
         assert anew(before, changed) == expected
+
+
+def test_the_looks_count_by_their_content_and_not_by_their_keys() -> None:
+    style, brand = packaged_style("punch"), Brand(music=Music(file="music.mp3"))
+    looks = Looks(style, FONT, "hook", brand, {"music.file": MUSIC})
+    before = products(looks=looks)
+    assert style
+    for changed, expected in (
+        (replace(looks, style=style.model_copy(update={"size": 90})), {"short"}),
+        (replace(looks, font=replace(FONT, etag="b")), {"short"}),
+        (replace(looks, font=replace(FONT, key="b")), set()),
+        (replace(looks, hook="another"), {"short"}),
+        (replace(looks, files={"music.file": replace(MUSIC, etag="b")}), {"short"}),
+        (replace(looks, brand=Brand(music=Music(file="moved.mp3"))), set()),
+        (replace(looks, brand=Brand(music=Music(file="music.mp3", level=-30))), {"short"}),
+    ):
+        assert anew(before, products(looks=changed)) == expected
 
 
 def test_another_window_of_the_sound_or_another_language_has_other_words() -> None:

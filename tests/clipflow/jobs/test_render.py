@@ -11,7 +11,6 @@ import av
 import pytest
 
 from clipflow.domain.layouts import Content, Layout
-from clipflow.domain.shorts import CaptionStyle
 from clipflow.domain.transcript import Word
 from clipflow.media.loudness import measure_loudness
 from tests.clipflow.jobs.studio import Studio
@@ -224,7 +223,7 @@ def test_each_word_is_lit_while_it_is_spoken(
 def test_plain_captions_light_no_word(studio: Studio, tmp_path: Path) -> None:
     words = [Word(text="plain", start=0.5, end=1.5), Word(text="text", start=1.5, end=2.0)]
     studio.put(made(tmp_path / "source.mp4", seconds=3), words)
-    short = studio.make("0", "3", caption_style=CaptionStyle.PLAIN)
+    short = studio.make("0", "3", caption_style="plain")
     assert not any(yellow(frame) for frame in pictures(short))
 
 

@@ -86,12 +86,15 @@ def test_recordings_joined_by_cat_are_refused_instead_of_losing_sound(
         extracted(path)
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".wav", ".avi"])
+@pytest.mark.parametrize(
+    "suffix", [".mp4", ".mov", ".wav", ".avi", ".flv", ".aiff", ".tta", ".asf"]
+)
 def test_files_whose_readers_stop_after_the_first_one_are_refused_if_joined(
     tmp_path: Path, suffix: str
 ) -> None:
-    codec = ("-c:a", "aac") if suffix in (".mp4", ".mov") else ("-c:a", "pcm_s16le")
-    picture = () if suffix != ".wav" else ("-vn",)
+    codecs = {".mp4": "aac", ".mov": "aac", ".flv": "aac", ".asf": "wmav2", ".tta": "tta"}
+    codec = ("-c:a", codecs.get(suffix, "pcm_s16be" if suffix == ".aiff" else "pcm_s16le"))
+    picture = ("-vn",) if suffix in (".wav", ".aiff", ".tta", ".asf") else ()
     part = make_source(tmp_path / f"part{suffix}", seconds=2, sound=codec, output=picture)
     source = LocalSource(part)
     audio.extract(source, probe_sound(source), tmp_path / "sound")
@@ -109,3 +112,13 @@ def test_a_long_sound_is_parted_where_it_is_quiet() -> None:
     assert 9 * RATE <= first.stop <= 10 * RATE
     assert 17 * RATE <= second.stop <= 18 * RATE
     assert (first.start, second.start, third) == (0, first.stop, range(second.stop, len(sound)))
+
+
+@pytest.mark.parametrize("gap", [0.15, 0.3, 2.0])
+def test_a_sound_is_split_inside_a_short_pause(gap: float) -> None:
+    sound = np.full(25 * RATE, 1000, np.int16)
+    pauses = [range(round(at * RATE), round((at + gap) * RATE)) for at in (11.0, 22.5)]
+    for pause in pauses:
+        sound[pause.start : pause.stop] = 0
+    bounds = [part.stop for part in split_at_quiet(sound, 0, len(sound), 13 * RATE, 4 * RATE)]
+    assert [bound in pause for bound, pause in zip(bounds, pauses, strict=False)] == [True, True]

@@ -223,3 +223,38 @@ def test_a_shorts_framing_has_the_names_of_the_contract(records: RecordStore) ->
         "cuts": 2,
         "layouts": [{"start": 0, "end": 1.5, "layout": "crop"}],
     }
+
+
+def test_the_texts_of_two_hundred_shorts_fit_into_one_record(records: RecordStore) -> None:
+    keys = ShortsKeys("u", "many", "klippers_warehouse")
+    layouts = tuple(LayoutSpan(start=n, end=n + 1, layout=Layout.CROP) for n in range(20))
+    shorts = [
+        Short.made(
+            number,
+            keys.short(number),
+            Moment(
+                id=f"m{number}000-{number}999",
+                start=Fraction(number),
+                end=Fraction(number + 50),
+                score=1,
+                why="About clips, ends and titles.",
+                title="Ω" * 60,
+                description="話" * 300,
+                hashtags=("人工智能",) * 5,
+            ),
+            100,
+            Framing(layouts=layouts),
+            etag=f"{number:032}",
+        )
+        for number in range(1, 201)
+    ]
+    assert records.claim(keys, "a", {}).granted
+    records.complete(keys, "a", ShortsResult(segment_count=200, shorts=shorts))
+    found = records.shorts(keys)
+    assert [one["index"] for one in found] == list(range(1, 201))
+    assert all(one["hashtags"] == ["人工智能"] * 5 for one in found)
+    # With fewer there is room for all of it.
+    fewer = ShortsKeys("u", "fewer", "klippers_warehouse")
+    assert records.claim(fewer, "b", {}).granted
+    records.complete(fewer, "b", ShortsResult(segment_count=20, shorts=shorts[:20]))
+    assert records.shorts(fewer)[0]["description"] == "話" * 300

@@ -9,8 +9,8 @@ from clipflow.domain.errors import Failure, FailureCode
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short
 from clipflow.results.publish import contact_sheet
-from clipflow.results.tables import clip_rows, clip_summary, short_rows, shorts_summary, text
 from clipflow.storage.objects import ObjectHead
+from tasks.run_page import clip_rows, clip_summary, escape_markdown, short_rows, shorts_summary
 
 CLIP = ClipKeys("t", "episode-1", "clip-1")
 VIDEO = ShortsKeys("u", "talk", "warehouse")
@@ -92,10 +92,10 @@ def test_a_clip_is_described_in_a_line_with_its_link() -> None:
 
 
 def test_text_of_users_and_models_is_not_markup() -> None:
-    assert text("[click](javascript:alert(1))\n<img src=x>") == (
+    assert escape_markdown("[click](javascript:alert(1))\n<img src=x>") == (
         r"\[click\](javascript:alert(1)) \<img src=x\>"
     )
-    assert text("- a *b* `c`") == r"\- a \*b\* \`c\`"
+    assert escape_markdown("- a *b* `c`") == r"\- a \*b\* \`c\`"
 
 
 def test_a_contact_sheet_shows_a_dozen_posters_at_most() -> None:

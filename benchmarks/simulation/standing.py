@@ -1,0 +1,97 @@
+"""What an installation on AWS costs while nothing runs: the table of `docs/aws.md`.
+
+    python -m benchmarks.simulation.standing
+
+Prices as in `prices.py`: us-east-1, list prices as known in January 2025, without a free tier.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmarks.simulation.prices import HOUR, Prices
+from deployments.cloudformation import templates
+from deployments.work_pools import work_pools
+
+_DAY = 24 * HOUR
+_DAYS_OF_A_MONTH = 30
+# US dollars a month each.
+METRIC, ALARM, SECRET, KEY = 0.30, 0.10, 0.40, 1.00
+# US dollars an hour each.
+NAT_GATEWAY, PUBLIC_ADDRESS = 0.045, 0.005
+BALANCER, BALANCER_CAPACITY_UNIT = 0.0225, 0.008
+POSTGRESQL, REDIS = 0.065, 0.016  # db.t4g.medium in one zone, cache.t4g.micro
+# Amazon ECS Container Insights: metrics of a cluster, of each service, of each task family.
+_INSIGHTS = 13, 15, 10
+# The bridge receives once a second and sweeps every ten seconds.
+_RECEIVES, _SWEEPS = 86_400, 8_640
+# Two queries of an index in each sweep, half a read unit each if nothing is found.
+_READS = 1.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the standing costs, in US dollars a day."""
+
+    what: str
+    usd: float
+
+
+def parts() -> Iterator[Part]:
+    """The parts of an installation, without a Prefect server."""
+    prices, workers = Prices(), len(work_pools(gpu=False, environment={}))
+    vcpu, memory = int(templates.WORKER_SIZE["TaskCpu"]), int(templates.WORKER_SIZE["TaskMemory"])
+    yield Part(
+        f"{workers} workers of {vcpu / 1024:g} vCPU and {memory / 1024:g} GB",
+        workers * _machine(vcpu / 1024, memory / 1024, prices),
+    )
+    yield Part("the bridge, 0.25 vCPU and 1 GB", _machine(0.25, 1, prices))
+    yield Part("a NAT gateway with its address", 24 * (NAT_GATEWAY + PUBLIC_ADDRESS))
+    cluster, service, family = _INSIGHTS
+    insights = cluster + (workers + 1) * (service + family)
+    yield Part(f"Container Insights, about {insights} metrics", _monthly(insights * METRIC))
+    found = {template.name: list(template.resources.values()) for template in templates.read()}
+    metrics = found["metrics"].count("AWS::Logs::MetricFilter")
+    yield Part(f"{metrics} metrics of log lines, at most", _monthly(metrics * METRIC))
+    # An alarm with metric math is billed for each metric that it reads.
+    body = next(template.body for template in templates.read() if template.name == "alarms")
+    alarms = body.count("MetricName: ")
+    monthly = alarms * ALARM + KEY + 2 * SECRET
+    yield Part(f"alarms on {alarms} metrics, their key, two secrets", _monthly(monthly))
+    polling = _RECEIVES * prices.queue_requests + _SWEEPS * _READS * prices.table_reads
+    yield Part("the bridge's requests to SQS and DynamoDB", polling)
+
+
+def server() -> Iterator[Part]:
+    """The parts of a Prefect server of one's own."""
+    prices = Prices()
+    machines = _machine(1, 2, prices) + _machine(0.5, 1, prices)
+    yield Part("Prefect: its API, 1 vCPU and 2 GB; its services, 0.5 vCPU and 1 GB", machines)
+    yield Part("Prefect: PostgreSQL, db.t4g.medium in one zone", 24 * POSTGRESQL)
+    yield Part("Prefect: Redis, cache.t4g.micro", 24 * REDIS)
+    yield Part("Prefect: a load balancer", 24 * (BALANCER + BALANCER_CAPACITY_UNIT))
+
+
+def table() -> str:
+    """The table in Markdown."""
+    ours, prefects = list(parts()), list(server())
+    cloud, own = sum(part.usd for part in ours), sum(part.usd for part in [*ours, *prefects])
+    rows = [
+        *ours,
+        Part("**in total, with Prefect Cloud**, without its price", cloud),
+        *prefects,
+        Part("**in total, with a Prefect server of your own**", own),
+    ]
+    lines = [f"| {part.what} | {part.usd:.2f} |" for part in rows]
+    return "\n".join(["| part | $ a day |", "| --- | ---: |", *lines])
+
+
+def _machine(vcpu: float, memory: float, prices: Prices) -> float:
+    return _DAY * (vcpu * prices.fargate_vcpu + memory * prices.fargate_gb)
+
+
+def _monthly(usd: float) -> float:
+    return usd / _DAYS_OF_A_MONTH
+
+
+if __name__ == "__main__":
+    print(table())

@@ -1,0 +1,230 @@
+"""The hook: a short's title, in rows on boxes, over its first seconds."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+
+import pysubs2
+
+from clipflow.captions.ass import (
+    HOOK,
+    HOOK_BOXES,
+    LEFT_TO_RIGHT,
+    RIGHT_TO_LEFT,
+    Rectangle,
+    colour_tags,
+    drawn_text,
+    event,
+    family_tag,
+    position,
+    right_to_left_excess,
+)
+from clipflow.captions.groups import Token, clean, width
+from clipflow.captions.typefaces import (
+    ROW_HEIGHT,
+    Typeface,
+    clusters,
+    display_typeface,
+    typeface_of,
+)
+from clipflow.domain.safe_zones import Box, safe_box
+from clipflow.domain.transcript import is_unspaced
+
+logger = logging.getLogger(__name__)
+
+# Seconds for which it is shown.
+SECONDS = Fraction(3)
+_FONT = "poppins"
+_TEXT, _BOX = "#111318", "#FFFFFF"
+# The font sizes in pixels that are tried, largest first, and the most rows with all of them but the
+# smallest, with which a text has as many rows as it needs.
+_SIZES, _ROWS = (72, 66, 60, 54, 48, 42, 38), 4
+# The most pixels of a box: longer rows are hard to read in a wide picture.
+_WIDEST = 960
+# The distance of rows, and the box around a row: in ems.
+_PITCH, _ACROSS, _DOWN, _RADIUS = 1.3, 0.34, 0.67, 0.22
+# Pixels between a hook and what it keeps clear of, and steps in which a place is looked for.
+_GAP, _STEP = 24, 20
+# Milliseconds in which it appears and disappears.
+_FADE = 120
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A text in rows, at a font size in pixels."""
+
+    rows: tuple[tuple[Token, ...], ...]
+    size: int
+
+    @property
+    def half_height(self) -> int:
+        """How far its boxes reach from its centre."""
+        return round(self.size * ((len(self.rows) - 1) * _PITCH / 2 + _DOWN))
+
+
+@dataclass(frozen=True)
+class PlacedHook:
+    """A hook and its vertical centre in pixels from the top."""
+
+    hook: Hook
+    centre: int
+
+
+def fit_hook(text: str, size: tuple[int, int]) -> Hook | None:
+    """The whole text in the largest size that fits a short of `size`; None without a text that the
+    fonts can draw.
+
+    Rows are about equally wide. What is wider than a row is divided.
+    """
+    safe, middle = safe_box(size), size[0] // 2
+    widest = min(_WIDEST, 2 * min(middle - safe.left, safe.right - middle))
+    for font_size in _SIZES:
+        row = widest / font_size - 2 * _ACROSS
+        tokens = _tokens(text, row)
+        if not tokens:
+            return None
+        rows = _fewest_rows(tokens, row)
+        if len(rows) <= _ROWS or font_size == _SIZES[-1]:
+            return Hook(_balanced(tokens, len(rows), row), font_size)
+    raise AssertionError("unreachable")
+
+
+def place_hook(
+    hook: Hook,
+    size: tuple[int, int],
+    lips: Iterable[tuple[float, int]],
+    taken: Sequence[Box] = (),
+) -> int | None:
+    """The vertical centre of a hook in a short of `size`; None if there is no room at all.
+
+    It is as high as possible over the fewest of `lips`, which are times and vertical places, and
+    never over what is `taken`, such as captions.
+    """
+    box = safe_box(size)
+    half = hook.half_height
+    mouths = [y for time, y in lips if time < SECONDS]
+    centres = [
+        y
+        for y in range(box.top + half, max(box.top + half, box.bottom - half) + 1, _STEP)
+        if not any(_spans(y, half).overlaps(other) for other in taken)
+    ]
+    return min(centres, key=lambda y: sum(abs(m - y) < half for m in mouths), default=None)
+
+
+def placed_hook(
+    text: str | None,
+    size: tuple[int, int],
+    lips: Iterable[tuple[float, int]],
+    taken: Sequence[Box] = (),
+) -> PlacedHook | None:
+    """The hook of a text in its place; None, which is logged, if there is nothing to show."""
+    hook = fit_hook(text, size) if text else None
+    if hook is None:
+        return None
+    centre = place_hook(hook, size, lips, taken)
+    if centre is None:
+        logger.warning("There is no room for the hook.")
+        return None
+    return PlacedHook(hook, centre)
+
+
+def _spans(centre: int, half: int) -> Box:
+    # As wide as any picture: a hook is beside nothing.
+    return Box(0, centre - half - _GAP, 1 << 14, centre + half + _GAP)
+
+
+def hook_events(hook: Hook, size: tuple[int, int], centre: int, end: int) -> list[pysubs2.SSAEvent]:
+    """What is drawn of a hook from the first frame to `end` milliseconds."""
+    middle = (len(hook.rows) - 1) / 2
+    text = "".join(token.text for row in hook.rows for token in row)
+    direction = RIGHT_TO_LEFT if right_to_left_excess(text) > 0 else LEFT_TO_RIGHT
+    x = size[0] / 2
+    fade = f"{{\\fad({_FADE if end > 4 * _FADE else 0},{_FADE if end > 4 * _FADE else 0})}}"
+    found = []
+    for number, row in enumerate(hook.rows):
+        y = centre + (number - middle) * _PITCH * hook.size
+        half = width(row) * hook.size / 2 + _ACROSS * hook.size
+        down = _DOWN * hook.size
+        rectangle = Rectangle(x - half, y - down, x + half, y + down, _RADIUS * hook.size)
+        found.append(event(0, end, fade + rectangle.text(_BOX), HOOK_BOXES))
+        tags = f"{position(x, y)}\\fs{hook.size * ROW_HEIGHT:.1f}\\bord0{colour_tags(1, _TEXT, '')}"
+        drawn = family_tag(" ", _font()) + direction
+        for before, token in zip((None, *row), row, strict=False):
+            if before and token.is_spaced_from(before):
+                drawn += family_tag(" ", _font()) + " "
+            drawn += drawn_text(token.runs)
+        found.append(event(0, end, f"{{{tags}}}{fade}{drawn}", HOOK))
+    return found
+
+
+@cache
+def _font() -> Typeface | None:
+    return display_typeface(_FONT)
+
+
+def _tokens(text: str, row: float) -> list[Token]:
+    """The words of a text, and parts of those that are wider than a `row` of ems.
+
+    In a script without spaces, each character is a part.
+    """
+    found = []
+    missing: list[str] = []
+    for word in clean(text).split(" "):
+        parts = clusters(word)
+        missing += [part[0] for part in parts if not typeface_of(part[0], _font())]
+        drawn = [part for part in parts if typeface_of(part[0], _font())]
+        found += _word_tokens(drawn, row)
+    if missing:
+        logger.warning("A hook omits characters that no font has: %s.", _codes(missing))
+    return found
+
+
+def _codes(characters: Sequence[str]) -> str:
+    return ", ".join(f"U+{ord(character):04X}" for character in sorted(set(characters)))
+
+
+def _word_tokens(parts: Sequence[str], row: float) -> list[Token]:
+    found: list[Token] = []
+    for part in parts:
+        last = found[-1] if found else None
+        joined = _token(
+            (last.text if last else "") + part, continues=last.continues if last else False
+        )
+        apart = last and is_unspaced(last.text[-1]) and is_unspaced(part[0])
+        if last and not apart and joined.width <= row:
+            found[-1] = joined
+        else:
+            found.append(_token(part, continues=bool(found) and not apart))
+    return [token for token in found if token.width]
+
+
+def _token(text: str, *, continues: bool) -> Token:
+    return Token(text, Fraction(0), Fraction(0), continues, _font())
+
+
+def _fewest_rows(tokens: Sequence[Token], row: float) -> list[list[Token]]:
+    rows: list[list[Token]] = []
+    for token in tokens:
+        if rows and width([*rows[-1], token]) <= row:
+            rows[-1].append(token)
+        else:
+            rows.append([token])
+    return rows
+
+
+# Ems by which the width of a row is reduced until a text would need more rows.
+_NARROWING = 0.25
+
+
+def _balanced(tokens: Sequence[Token], count: int, row: float) -> tuple[tuple[Token, ...], ...]:
+    """The text in `count` rows, the widest of which is as narrow as possible."""
+    best = _fewest_rows(tokens, row)
+    while row > _NARROWING:
+        row -= _NARROWING
+        rows = _fewest_rows(tokens, row)
+        if len(rows) > count or max(map(width, rows)) > row:
+            break
+        best = rows
+    return tuple(map(tuple, best))

@@ -1,0 +1,116 @@
+"""How a short looks: the caption style that its config names, read and checked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipflow.captions.own_font import install_font
+from clipflow.captions.typefaces import FOLDER, Typeface, display_typeface
+from clipflow.domain.brands import MAX_BRAND_BYTES, Brand
+from clipflow.domain.caption_styles import (
+    MAX_FONT_BYTES,
+    MAX_STYLE_BYTES,
+    STYLE_NAMES,
+    CaptionStyle,
+    beside,
+    packaged_style,
+    parse_style,
+)
+from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.model import parse_json
+from clipflow.domain.shorts import ShortsConfig
+from clipflow.jobs.brand import check_brand
+from clipflow.jobs.fingerprints import Looks
+from clipflow.machine import work_folder
+from clipflow.storage.objects import ObjectHead, ObjectStore
+
+_OWN_FONT = "own.font"
+# The largest file of an intro, an outro or music, and what checking them needs on the disk.
+_MAX_FILE_BYTES, _CHECKED_BYTES = 2 << 30, 64 << 20
+
+
+def chosen_looks(config: ShortsConfig, hook: str, objects: ObjectStore) -> Looks:
+    """What a short of this config looks like, from objects that exist. `hook` is its text, which is
+    shown if the config says so.
+
+    Raises InvalidInputError, which names the field of the config, if one is not valid or is not
+    there.
+    """
+    style = chosen_style(config.caption_style, objects)
+    font = None
+    if style and not style.is_packaged_font:
+        key = beside(config.caption_style, style.font)
+        field = f"caption_style: {config.caption_style}: font"
+        font = _head(key, field, MAX_FONT_BYTES, objects)
+    brand = _brand(config.brand, objects)
+    files = {
+        name: _head(key, f"brand: {name}", _MAX_FILE_BYTES, objects)
+        for name, key in (brand.files.items() if brand else ())
+    }
+    return Looks(style, font, hook if config.hook else None, brand, files)
+
+
+def _brand(chosen: Brand | str | None, objects: ObjectStore) -> Brand | None:
+    """The brand of a config, with the keys of its files. Raises InvalidInputError."""
+    if not isinstance(chosen, str):
+        return chosen and chosen.keys(None)
+    head = _head(chosen, "brand", MAX_BRAND_BYTES, objects)
+    text = objects.data(head.key, MAX_BRAND_BYTES)
+    name = f"brand: {chosen}"
+    return Brand.read(parse_json(text, name, "Correct it."), name).keys(chosen)
+
+
+def chosen_style(name: str, objects: ObjectStore) -> CaptionStyle | None:
+    """The style of a `caption_style`: one that comes along, or an object; None for no captions.
+
+    Raises InvalidInputError.
+    """
+    if name in STYLE_NAMES:
+        return packaged_style(name)
+    head = _head(name, "caption_style", MAX_STYLE_BYTES, objects)
+    return parse_style(objects.data(head.key, MAX_STYLE_BYTES), f"caption_style: {name}")
+
+
+def check_looks(config: ShortsConfig, objects: ObjectStore, scratch: Path) -> None:
+    """Reads everything that a config's looks need. Raises InvalidInputError."""
+    looks = chosen_looks(config, "", objects)
+    if looks.font or looks.files:
+        with work_folder(scratch, _CHECKED_BYTES) as folder:
+            fetch_fonts(looks, objects, folder)
+            if looks.brand:
+                check_brand(looks.brand, looks.files, config.aspect.size, objects, folder)
+
+
+@dataclass(frozen=True)
+class Fonts:
+    """The typeface of a style, None for the default one, and the folder of all fonts."""
+
+    typeface: Typeface | None
+    folder: Path
+
+
+def fetch_fonts(looks: Looks, objects: ObjectStore, folder: Path) -> Fonts:
+    """The fonts that draw a style; a folder of links and the user's own font within `folder`.
+
+    Raises InvalidInputError if the user's own font cannot be used.
+    """
+    if looks.font is None:
+        return Fonts(display_typeface(looks.style.font) if looks.style else None, FOLDER)
+    data = objects.data(looks.font.key, MAX_FONT_BYTES)
+    fonts = folder / "fonts"
+    fonts.mkdir()
+    name = f"caption_style: font: {looks.font.key}"
+    own = install_font(data, name, fonts / _OWN_FONT)
+    for path in FOLDER.iterdir():
+        (fonts / path.name).symlink_to(path)
+    return Fonts(own, fonts)
+
+
+def _head(key: str, field: str, limit: int, objects: ObjectStore) -> ObjectHead:
+    head = objects.head(key)
+    if head is None:
+        raise InvalidInputError(
+            f"{field}: there is no object {key}.", "Upload it, or correct the key."
+        )
+    if head.size > limit:
+        raise InvalidInputError(f"{field}: {key} is larger than {limit} bytes.")
+    return head

@@ -1,0 +1,108 @@
+"""Music: the sound of a user's own file on disk, and its mix below speech."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import ffmpeg as command
+from av.audio.resampler import AudioResampler
+
+from clipflow.domain.errors import InvalidInputError
+from clipflow.media.isolation import isolated
+from clipflow.media.loudness import SILENCE, TARGET, limited
+from clipflow.media.source import Source
+from clipflow.media.source_errors import source_errors
+
+RATE = 48_000
+# Seconds in which music begins and ends.
+_FADE_IN, _FADE_OUT = 0.3, 1.5
+# The compressor's threshold as an amplitude, about -40 dB, and by how many decibels speech at the
+# target loudness is above it: the music is lower by that, less the part that the ratio leaves.
+_THRESHOLD, _ABOVE = 0.01, 23.0
+# Milliseconds in which it gets lower before a word is understood, and higher in a pause: shorter
+# than a pause between sentences, longer than one between words.
+_ATTACK, _RELEASE = 20, 350
+
+
+def fetch_music(source: Source, path: Path, longest: Fraction) -> None:
+    """Writes the first `longest` seconds of the sound of `source` to `path`, in stereo.
+
+    Raises InvalidInputError if it has no sound, MediaRefusedError if it cannot be read, and what
+    `isolated` raises.
+    """
+    isolated(source.name, _fetch, source, path, longest)
+
+
+def _fetch(source: Source, path: Path, longest: Fraction) -> None:
+    left = int(longest * RATE)
+    with (
+        source_errors(source.name),
+        source.open(Fraction(0), longest) as container,
+        av.open(str(path), "w", format="nut") as output,
+    ):
+        stream = container.streams.best("audio")
+        if not isinstance(stream, av.AudioStream):
+            raise InvalidInputError(f"{source.name} has no sound.", "Use another file.")
+        written = output.add_stream("pcm_s16le", rate=RATE, layout="stereo")
+        resampler = AudioResampler(format="s16", layout="stereo", rate=RATE)
+        count = 0
+        for frame in container.decode(stream):
+            frame.pts = None
+            for part in resampler.resample(frame):
+                part.pts, count = count, count + part.samples
+                output.mux(written.encode(part))
+            if count >= left:
+                break
+        if not count:
+            raise InvalidInputError(f"{source.name} has no sound.", "Use another file.")
+        output.mux(written.encode())
+
+
+def below_speech(
+    speech: Any,
+    loudness: float,
+    music: Path,
+    own: float,
+    duration: Fraction,
+    how: tuple[float, float],
+) -> Any:
+    """The mix of `speech`, which has been brought to the target loudness, and the music.
+
+    Args:
+        loudness: of the speech before that, in LUFS: without any, the music is as loud.
+        music: a file of `fetch_music`; own: its loudness.
+        how: the music's loudness in pauses, and the decibels by which it is lower under speech.
+    """
+    level, ducking = how
+    is_silent = loudness <= SILENCE
+    gain = (TARGET if is_silent else level) - own
+    seconds = float(duration)
+    fade_out = min(_FADE_OUT, seconds / 4)
+    bed = (
+        command.input(str(music), stream_loop=-1)["a:0"]
+        .filter("asetpts", "N/SR/TB")
+        .filter("atrim", end_sample=int(duration * RATE))
+        .filter("aformat", sample_fmts="fltp", sample_rates=RATE, channel_layouts="stereo")
+        .filter("volume", f"{gain:.2f}dB")
+        .filter("afade", type="in", duration=_FADE_IN)
+        .filter("afade", type="out", start_time=f"{seconds - fade_out:.3f}", duration=fade_out)
+    )
+    speech = speech.filter(
+        "aformat", sample_fmts="fltp", sample_rates=RATE, channel_layouts="stereo"
+    )
+    if ducking and not is_silent:
+        copies = speech.filter_multi_output("asplit")
+        ratio = 1 / (1 - ducking / _ABOVE)
+        bed = command.filter(
+            [bed, copies[1]],
+            "sidechaincompress",
+            threshold=_THRESHOLD,
+            ratio=f"{ratio:.3f}",
+            attack=_ATTACK,
+            release=_RELEASE,
+            knee=1,
+        )
+        speech = copies[0]
+    mixed = command.filter([speech, bed], "amix", inputs=2, normalize=0, duration="first")
+    return limited(mixed, RATE)

@@ -1,0 +1,84 @@
+"""The limits of the work pools that an account's quotas of Fargate allow. Pure.
+
+More runs at once than a quota allows would not fail, but each is refused and tried again.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+from deployments.work_pools.pools import WorkPool
+
+# The codes of Fargate's quotas in Service Quotas, and the settings that give their values instead.
+ON_DEMAND, SPOT = "L-3032A538", "L-36FBB829"
+SETTINGS = {ON_DEMAND: "CLIPFLOW_FARGATE_VCPU", SPOT: "CLIPFLOW_FARGATE_SPOT_VCPU"}
+
+
+class QuotaSettings(BaseSettings):
+    """Quotas of Fargate from which `make deploy` works out limits for pools that have none."""
+
+    on_demand: float | None = Field(
+        default=None,
+        ge=0,
+        validation_alias=SETTINGS[ON_DEMAND],
+        description="The quota of Fargate on demand in vCPU; unset, that of Service Quotas.",
+    )
+    spot: float | None = Field(
+        default=None,
+        ge=0,
+        validation_alias=SETTINGS[SPOT],
+        description="The quota of Fargate Spot in vCPU; unset, that of Service Quotas.",
+    )
+
+
+# CPU units of the services: four workers of half a vCPU, and a bridge of a quarter.
+_SERVICES = 4 * 512 + 256
+# Runs of `marks` at once; each takes seconds.
+_MARKS = 2
+# The part of the vCPU on demand, without those above, that prepares videos; the rest runs parents.
+_PREPARING = 0.7
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The runs at once of each pool, by purpose, and what an operator should know about them."""
+
+    runs: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+
+
+def limits(pools: Collection[WorkPool], on_demand: float, spot: float) -> Limits:
+    """The limits for quotas in vCPU. Pools on instances of your own have none.
+
+    Each pool can run at least one machine, so that a small quota delays work and stops none.
+    """
+    by_purpose = {pool.purpose: pool for pool in pools}
+    found = {}
+    for pool in pools:
+        if pool.launch_type == "FARGATE_SPOT":
+            found[pool.purpose] = max(1, int(spot * 1024) // pool.cpu)
+    if "marks" in by_purpose and by_purpose["marks"].launch_type == "FARGATE":
+        found["marks"] = _MARKS
+        on_demand -= _MARKS * by_purpose["marks"].cpu / 1024
+    left = int((on_demand - _SERVICES / 1024) * 1024)
+    prepare, orchestrate = by_purpose.get("prepare"), by_purpose.get("orchestrate")
+    if prepare and prepare.launch_type == "FARGATE":
+        found["prepare"] = max(1, int(left * _PREPARING) // prepare.cpu)
+        left -= found["prepare"] * prepare.cpu
+    if orchestrate and orchestrate.launch_type == "FARGATE":
+        found["orchestrate"] = max(1, left // orchestrate.cpu)
+    return Limits(found, tuple(_notes(by_purpose, left, spot)))
+
+
+def _notes(pools: Mapping[str, WorkPool], left: int, spot: float) -> Iterator[str]:
+    if left < 0 and "prepare" in pools:
+        vcpu = pools["prepare"].cpu // 1024
+        yield (
+            f"The quota of Fargate on demand leaves no {vcpu} vCPU beside the workers, so no video"
+            " is prepared: raise it, or set CLIPFLOW_PREPARE_CPU and CLIPFLOW_PREPARE_MEMORY."
+        )
+    media = pools.get("media")
+    if media and media.launch_type == "FARGATE_SPOT" and spot * 1024 < media.cpu:
+        yield "The quota of Fargate Spot allows no machine: segments and shorts run on demand."

@@ -1,0 +1,47 @@
+"""The local AWS with what only `infra/` needs of it: `python -m tests.deployments.emulated_aws`.
+
+MiniStack 1.5 evaluates no metric math and knows no saved queries of Logs Insights. Here it creates
+alarms with metric math, which never ring, and saved queries, which cannot be read back.
+"""
+
+from typing import Any
+
+from ministack.services.cloudformation import provisioners
+
+from deployments.local_stack.local_aws import main
+
+_record = provisioners._cw_metric_alarm_record
+
+
+def alarm_record(name: str, properties: dict[str, Any]) -> Any:
+    """The record of an alarm; one with metric math watches the first metric that it reads."""
+    if metrics := properties.get("Metrics"):
+        read = next(each["MetricStat"] for each in metrics if "MetricStat" in each)
+        named = {key: read["Metric"][key] for key in ("Namespace", "MetricName")}
+        period = {"Statistic": read["Stat"], "Period": read["Period"]}
+        properties = {**properties, "Metrics": None, **named, **period}
+    return _record(name, properties)
+
+
+def create_query(logical_id: str, properties: dict[str, Any], stack: str) -> tuple[str, Any]:
+    return f"{stack}-{logical_id}", {}
+
+
+def update_query(
+    physical_id: str, old: dict[str, Any], new: dict[str, Any], stack: str, **_: Any
+) -> tuple[str, Any]:
+    return physical_id, {}
+
+
+def delete_query(physical_id: str, properties: dict[str, Any]) -> None:
+    """Nothing is stored."""
+
+
+if __name__ == "__main__":
+    provisioners._cw_metric_alarm_record = alarm_record
+    provisioners._RESOURCE_HANDLERS["AWS::Logs::QueryDefinition"] = {
+        "create": create_query,
+        "update": update_query,
+        "delete": delete_query,
+    }
+    main()

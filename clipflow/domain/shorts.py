@@ -299,6 +299,7 @@ class ShortPost(Model):
     start: SubtitleTime
     end: SubtitleTime
     duration: float
+    tightening: Tightening | None = None
 
     @classmethod
     def of(cls, short: Short, language: str | None) -> Self:
@@ -308,7 +309,8 @@ class ShortPost(Model):
             description=short.description or "",
             hashtags=short.hashtags or (),
             language=language,
-            duration=round(float(short.end - short.start), 3),
+            duration=round(float(short.seconds), 3),
+            tightening=short.tightening,
         )
 
 
@@ -341,6 +343,9 @@ def _smaller(short: Short, limit: int, *, has_layouts: bool) -> Short:
         changes["description"] = bounded(short.description, limit) if limit else None
     if short.framing and not has_layouts:
         changes["framing"] = short.framing.model_copy(update={"layouts": ()})
+    if short.tightening and not has_layouts:
+        saved = short.tightening.seconds
+        changes["tightening"] = Tightening(seconds=saved)
     return short.model_copy(update=changes)
 
 

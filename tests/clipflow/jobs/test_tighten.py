@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 RATE = 48_000
 SAID = [
     ("So", 0.2, 0.6),
-    ("um,", 0.9, 1.2),
+    ("erm,", 0.9, 1.2),
     ("we", 1.5, 1.9),
     ("go", 3.3, 3.9),
     ("on.", 3.95, 4.4),
@@ -143,7 +143,7 @@ def test_captions_light_on_the_new_time_and_what_is_put_back_is_there_again(
     assert studio.short
     assert abs(float(studio.short.seconds) - (4.8 - saved)) < 0.001
 
-    studio.restored = {"w1": "um,", "p3": "another word"}
+    studio.restored = {"w1": "erm,", "p3": "another word"}
     short = studio.make("0", "4.8", layout="fit", tighten=True)
     # The pause was for another transcript, so it stays out.
     assert [*removed(studio)] == ["p3"]

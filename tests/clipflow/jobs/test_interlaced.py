@@ -77,7 +77,7 @@ def test_a_clip_is_deinterlaced(
     ],
 )
 @pytest.mark.parametrize("first", ["top", "bottom"])
-def test_a_clip_is_deinterlaced_where_only_the_container_says_that_it_is_interlaced(
+def test_a_clip_is_deinterlaced_if_only_the_container_declares_interlacing(
     first: str, name: str, codec: tuple[str, ...], cutter: Cutter, tmp_path: Path
 ) -> None:
     source = interlaced(tmp_path / name, codec, first)

@@ -61,7 +61,7 @@ def removed(studio: Studio) -> dict[str, Removal]:
 def test_a_filler_and_a_silence_are_taken_out_to_the_frame(
     rate: Fraction | int, studio: Studio, tmp_path: Path
 ) -> None:
-    studio.put(talk(tmp_path / "source.mkv", rate), WORDS)
+    studio.put(talk(tmp_path / "source.mp4", rate), WORDS)
     short = studio.make("0", "4.8", layout="fit", caption_style="none", tighten=True)
     cuts = removed(studio)
     assert list(cuts) == ["w1", "p3"]
@@ -110,7 +110,7 @@ def test_every_sample_that_is_kept_is_in_its_place(tmp_path: Path) -> None:
 
 
 def test_a_join_does_not_click(studio: Studio, tmp_path: Path) -> None:
-    studio.put(talk(tmp_path / "source.mkv"), WORDS)
+    studio.put(talk(tmp_path / "source.mp4"), WORDS)
     short = studio.make("0", "4.8", layout="fit", caption_style="none", tighten=True)
     sound = np.array(samples(short)[1], dtype=float)
     joins, saved = [], 0.0
@@ -133,7 +133,7 @@ def above_a_kilohertz(sound: NDArray[np.float64]) -> float:
 def test_captions_light_on_the_new_time_and_what_is_put_back_is_there_again(
     studio: Studio, tmp_path: Path
 ) -> None:
-    studio.put(talk(tmp_path / "source.mkv"), WORDS)
+    studio.put(talk(tmp_path / "source.mp4"), WORDS)
     lit = lit_at(studio.make("0", "4.8", layout="fit", tighten=True))
     cuts = removed(studio)
     saved = cuts["w1"].end - cuts["w1"].start

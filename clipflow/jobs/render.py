@@ -36,6 +36,7 @@ from clipflow.jobs.segment import (
     video_metadata,
 )
 from clipflow.jobs.shorts import make_moment, plan_moment
+from clipflow.jobs.thumbnails import fetch_and_put_thumbnail, put_thumbnail, stored_thumbnail
 from clipflow.jobs.transcription import read_transcript
 from clipflow.machine import Machine, encoded_bytes, encoder_slot, work_folder
 from clipflow.media import ffmpeg
@@ -103,6 +104,7 @@ def render(
     Raises the errors of reading, ffmpeg and storing.
     """
     key, moment = job.keys.short(job.number), job.moment
+    frame = job.keys.short_thumbnail(job.number)
     video = find_source([job.keys.original], objects)
     below = _background(job.config, objects)
     looks = chosen_looks(job.config, moment.hook_text, objects)
@@ -114,7 +116,9 @@ def render(
     )
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
-        return stored_short(job, head)
+        thumbnail = stored_thumbnail(frame, head, objects, models)
+        thumbnail = thumbnail or fetch_and_put_thumbnail(frame, head, objects, machine, models)
+        return stored_short(job, head).model_copy(update={"thumbnail": thumbnail})
     # The segment is missing if an earlier step could not cut it. The error then fails only this
     # short.
     planned = plan_moment(job.keys, job.config, job.number, moment, objects)
@@ -136,12 +140,13 @@ def render(
             logger.warning("%s: %s", job.label, framing.warning)
         objects.upload(path, key, metadata)
         work.bytes_written = path.stat().st_size
-    stored = objects.head(key)
-    if stored is None:
-        raise MediaInterruptedError(
-            f"{job.label} of {job.keys.label} was stored, yet is not there."
-        )
-    return stored_short(job, stored).model_copy(update={"framing": framing})
+        stored = objects.head(key)
+        if stored is None:
+            raise MediaInterruptedError(
+                f"{job.label} of {job.keys.label} was stored, yet is not there."
+            )
+        thumbnail = put_thumbnail(frame, stored, path, objects, machine, models)
+    return stored_short(job, stored).model_copy(update={"framing": framing, "thumbnail": thumbnail})
 
 
 def stored_short(job: Render, head: ObjectHead) -> Short:

@@ -61,6 +61,11 @@ class PoolSettings(BaseSettings):
     table_name: Required = Field(
         validation_alias="TABLE_NAME", description="The DynamoDB table of the records."
     )
+    region: Required = Field(
+        default="us-east-1",
+        validation_alias="AWS_REGION",
+        description="The region, as in the AWS SDK.",
+    )
     log_group: Required = Field(
         default="clipflow",
         validation_alias="CLIPFLOW_LOG_GROUP",
@@ -92,6 +97,12 @@ class PoolSettings(BaseSettings):
         default=None,
         validation_alias="CLIPFLOW_PREPARE_IMAGE",
         description="The image of the machines that prepare videos. If unset, `CLIPFLOW_IMAGE`.",
+    )
+    collector_image: str | None = Field(
+        default=None,
+        validation_alias="CLIPFLOW_COLLECTOR_IMAGE",
+        description="The image of the AWS Distro for OpenTelemetry: with it, a collector beside"
+        " each run and the bridge sends traces to X-Ray.",
     )
     auth_secret_arn: str | None = Field(
         default=None,
@@ -264,6 +275,8 @@ def _read(file: Path, environment: Mapping[str, str]) -> WorkPool:
     return WorkPool.model_validate({**pool.model_dump(), **sizes})
 
 
+# Where a collector in the same task listens for OTLP by HTTP.
+COLLECTOR_URL = "http://127.0.0.1:4318"
 # The environment of every flow run, in each pool.
 _FLOWS = {
     "CLIPFLOW_FAN_OUT": "remote",
@@ -321,7 +334,34 @@ def _variables(pool: WorkPool, settings: PoolSettings, flows: dict[str, str]) ->
         "prefect_api_auth_string_secret_arn": settings.auth_secret_arn,
         "prefect_api_key_secret_arn": settings.api_key_secret_arn,
         "labels": {"clipflow:pool": pool.kind},
-        "env": {**_FLOWS, **flows, **pool.environment},
+        "env": {**_FLOWS, **_traces(settings), **flows, **pool.environment},
+    }
+
+
+def _traces(settings: PoolSettings) -> dict[str, str]:
+    """Where a run sends its spans: to the collector beside it."""
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": COLLECTOR_URL} if settings.collector_image else {}
+
+
+def _collector(pool: WorkPool, settings: PoolSettings) -> dict[str, Any]:
+    """A container that sends the spans of its task to X-Ray, by its image's own configuration.
+
+    It is stopped after the run's container, and then sends what it still has.
+    """
+    return {
+        "name": "collector",
+        "image": settings.collector_image,
+        "essential": False,
+        "command": ["--config=/etc/ecs/ecs-default-config.yaml"],
+        "stopTimeout": 30,
+        "logConfiguration": {
+            "logDriver": "awslogs",
+            "options": {
+                "awslogs-group": settings.log_group,
+                "awslogs-region": settings.region,
+                "awslogs-stream-prefix": pool.kind,
+            },
+        },
     }
 
 
@@ -343,7 +383,8 @@ def _task_definition(
         ours["secrets"] = settings.model_secrets
     # ECS returns this field even where it was not given. prefect-aws 0.7.12 would see a difference,
     # and each run would register a revision of its own.
-    definition = {**default, "containerDefinitions": [ours], "enableFaultInjection": False}
+    containers = [ours, _collector(pool, settings)] if settings.collector_image else [ours]
+    definition = {**default, "containerDefinitions": containers, "enableFaultInjection": False}
     if pool.storage_gib:
         definition["ephemeralStorage"] = {"sizeInGiB": pool.storage_gib}
     if pool.launch_type == "EC2":

@@ -344,7 +344,7 @@ def test_a_health_check_notices_a_bridge_that_hangs(
     ages = time.time() - 600
     os.utime(alive, (ages, ages))
     (definition,) = resources("bridge", "AWS::ECS::TaskDefinition").values()
-    (container,) = definition["ContainerDefinitions"]
+    container, _ = definition["ContainerDefinitions"]
     kind, command = container["HealthCheck"]["Command"]
     [name] = [
         each["Value"]

@@ -116,7 +116,7 @@ def test_new_stacks_are_listed_without_the_resources_that_their_conditions_leave
             }
         }
 
-    key = {"UseTheMediaKey"}
+    key = {"UseTheMediaKey", "SendTraces"}
     mail = {"Alarms", "AlarmsByMail", "OnlyAlarmsAreSent", "AlarmsKey"}
     assert left_out({}) == mail | key
     assert left_out({"CLIPFLOW_ALARM_EMAIL": "somebody@example.com"}) == key

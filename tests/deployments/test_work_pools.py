@@ -64,6 +64,23 @@ def test_each_pool_has_the_role_of_its_work(
     assert roles == [common, *(f"arn:aws:iam::1:role/{kind}" for kind in kinds[1:])]
 
 
+def test_with_a_collectors_image_each_run_sends_its_traces_to_x_ray(
+    account: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (alone,) = template(pool("media", account))["job_configuration"]["task_definition"][
+        "containerDefinitions"
+    ]
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" not in defaults(pool("media", account))["env"]
+    monkeypatch.setenv("CLIPFLOW_COLLECTOR_IMAGE", "registry/collector:1")
+    run, collector = template(pool("media", account))["job_configuration"]["task_definition"][
+        "containerDefinitions"
+    ]
+    assert run == alone
+    assert (collector["image"], collector["essential"]) == ("registry/collector:1", False)
+    endpoint = defaults(pool("media", account))["env"]["OTEL_EXPORTER_OTLP_ENDPOINT"]
+    assert endpoint == "http://127.0.0.1:4318"
+
+
 def test_segments_are_cut_on_spot_and_rescheduled_when_interrupted(
     account: dict[str, str],
 ) -> None:

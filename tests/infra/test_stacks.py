@@ -152,7 +152,7 @@ def test_the_bridge_runs_as_a_service(account: Account) -> None:
 def test_secrets_are_passed_to_the_bridge_by_arn() -> None:
     """Reads the template: the local ECS does not return secrets."""
     (definition,) = resources("bridge", "AWS::ECS::TaskDefinition").values()
-    (found,) = definition["ContainerDefinitions"]
+    found, _ = definition["ContainerDefinitions"]
     assert [chosen for _, chosen, _ in found["Secrets"]] == [
         {"Name": "PREFECT_API_KEY", "ValueFrom": "PrefectApiKeySecretArn"},
         {"Name": "PREFECT_API_AUTH_STRING", "ValueFrom": "PrefectAuthSecretArn"},

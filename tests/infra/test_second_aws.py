@@ -1,0 +1,134 @@
+"""The templates and the data path on moto, a second local AWS.
+
+What only one of the two local AWS does:
+
+- moto 5.2 creates no alarms, topic policies or saved queries by CloudFormation, and a stack that a
+  change set creates has no outputs. So `alarms.yaml` and `make deploy` are tested on MiniStack.
+- MiniStack 1.5 creates no alarms with metric math and no saved queries; `emulated_aws.py` helps.
+- Neither evaluates metric math, metric filters of JSON or the conditions of IAM policies, and
+  neither has the quotas of Fargate.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from clipflow.domain.clips import ClipStatus
+from clipflow.domain.errors import Failure, MachineLostError, OwnershipLostError
+from clipflow.domain.keys import ClipKeys
+from clipflow.storage.objects import ObjectStore
+from clipflow.storage.records import RecordStore
+from tests.infra.templates import ORDER, deploy
+from tests.programs import AWS, Program, eventually, free_port
+
+pytestmark = pytest.mark.slow
+ONLY_MINISTACK = {"alarms"}
+SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prefect-abcdef"
+
+
+class Moto(Program):
+    """moto's server."""
+
+    def __init__(self, home: Path) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        command = f"moto.server -H 127.0.0.1 -p {port}"
+        super().__init__(home / "moto.log", command, dict(AWS), f"{self.url}/moto-api/data.json")
+
+    def client(self, service: str) -> Any:
+        return boto3.client(service, endpoint_url=self.url)  # type: ignore[call-overload]
+
+
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in AWS.items():
+            patch.setenv(name, value)
+        program = Moto(tmp_path_factory.mktemp("moto"))
+        program.start()
+        yield program
+        program.stop()
+
+
+@pytest.fixture(scope="module")
+def outputs(moto: Moto) -> dict[str, str]:
+    """The outputs of all stacks, each deployed with those of the ones before."""
+    subnets = moto.client("ec2").describe_subnets()["Subnets"]
+    known = {
+        "Image": "clipflow:1",
+        "PrefectApiUrl": "https://prefect.example/api",
+        "PrefectAuthSecretArn": SECRET,
+        "VpcId": subnets[0]["VpcId"],
+        "Subnets": ",".join(subnet["SubnetId"] for subnet in subnets),
+    }
+    for name in ORDER:
+        if name not in ONLY_MINISTACK:
+            status, found = deploy(moto.client("cloudformation"), name, known)
+            assert status == "CREATE_COMPLETE"
+            known |= found
+    return known
+
+
+def test_the_bridge_is_a_service_of_its_task_definition(
+    moto: Moto, outputs: dict[str, str]
+) -> None:
+    (service,) = moto.client("ecs").describe_services(
+        cluster=outputs["ClusterName"], services=[outputs["ServiceName"]]
+    )["services"]
+    assert service["desiredCount"] == 1
+    assert service["taskDefinition"] == outputs["TaskDefinitionArn"]
+
+
+def test_an_event_reaches_the_queue(moto: Moto, outputs: dict[str, str]) -> None:
+    detail = {"tenantId": "t", "episodeId": "e"}
+    entry = {
+        "Source": "nullcheck.clips",
+        "DetailType": "Begin Clip Generation",
+        "Detail": json.dumps(detail),
+    }
+    moto.client("events").put_events(Entries=[entry, {**entry, "Source": "somebody.else"}])
+    received: list[Any] = []
+
+    def receive() -> bool:
+        answer = moto.client("sqs").receive_message(QueueUrl=outputs["QueueUrl"])
+        received.extend(json.loads(message["Body"]) for message in answer.get("Messages", []))
+        return bool(received)
+
+    eventually(receive)
+    assert [event["detail"] for event in received] == [detail]
+
+
+def test_a_record_is_owned_finished_and_found(moto: Moto, outputs: dict[str, str]) -> None:
+    resource: Any = boto3.resource("dynamodb", endpoint_url=moto.url)
+    records = RecordStore(resource.Table(outputs["TableName"]))
+    keys = ClipKeys("t", "e", "c")
+    assert records.claim(keys, "run-1", {"segments": []}).granted
+    second = records.claim(keys, "run-2", None)
+    assert (second.granted, second.owner) == (False, "run-1")
+    assert records.owner(keys) == "run-1"
+    failure = Failure.of(MachineLostError("It was lost."))
+    with pytest.raises(OwnershipLostError):
+        records.fail(keys, "run-2", failure)
+    assert [found.keys for found in records.in_progress(datetime.now(UTC) + timedelta(days=1))] == [
+        keys
+    ]
+    records.fail(keys, "run-1", failure)
+    assert list(records.in_progress(datetime.now(UTC) + timedelta(days=1))) == []
+    record = records.clip(keys)
+    assert record and record.status == ClipStatus.FAILED
+
+
+def test_an_object_is_stored_with_its_metadata(
+    moto: Moto, outputs: dict[str, str], tmp_path: Path
+) -> None:
+    objects = ObjectStore(moto.client("s3"), outputs["BucketName"])
+    objects.put_text("a page", "e/clips/c/index.html", {"made-from": "x"}, "text/html")
+    head = objects.head("e/clips/c/index.html")
+    assert head and head.size == 6 and head.metadata["made-from"] == "x"
+    objects.download("e/clips/c/index.html", tmp_path / "page")
+    assert (tmp_path / "page").read_text() == "a page"

@@ -10,7 +10,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
 from clipflow.domain.shorts import FailedState, ShortsResult, children_failure, result_message
-from clipflow.settings import limits, settings
+from clipflow.jobs.shorts import ineffective
+from clipflow.settings import limits, models, settings
 from flows.prepare_video import prepare_video
 from tasks.fan_out import prepare, render_all, run_concurrency
 from tasks.flow_runs import GENERATE_SHORTS
@@ -60,7 +61,8 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
         failure = children_failure(shorts)
         if failure is None:
             set_complete(keys, run_id, result)
-            return Completed(message=result_message(shorts, config.segment_count))
+            note = ineffective(config, models())
+            return Completed(message=result_message(shorts, config.segment_count, note))
     except Exception as error:  # noqa: BLE001 - any error goes to the record
         failure = failure_of(error)
     set_failed(keys, run_id, failure, result.model_copy(update={"failed_state": state}))

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from clipflow.domain.brands import Brand, BrandKey
 from clipflow.domain.caption_styles import DEFAULT_STYLE, StyleName
 from clipflow.domain.errors import Failure, FailureCode, bounded_message
 from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.model import AudioTrack, Identifier, Model, ObjectKey
-from clipflow.domain.post_text import bounded
-from clipflow.domain.timecode import SubtitleTime, format_clock
+from clipflow.domain.post_text import Description, bounded, more_than_blanks, one_line
+from clipflow.domain.timecode import SubtitleTime, Timecode, format_clock
 
 # A warning is given if the speaker's face is shown in a smaller share of the frames with speech.
 _IN_FRAME = 0.95
@@ -41,6 +41,21 @@ SpeakerTracks = Annotated[
 ]
 
 
+# Seconds: the bounds of a short's length, and how far the shortest and the longest are apart at
+# least. Between them speech must be divisible, and a sentence lasts about five seconds.
+SHORTEST, LONGEST, LEAST_LEEWAY = 1, 900, 5
+_Duration = Annotated[float, Field(ge=SHORTEST, le=LONGEST, allow_inf_nan=False)]
+Topic = Annotated[
+    str, Field(max_length=100), AfterValidator(one_line), AfterValidator(more_than_blanks)
+]
+
+
+def _ascending(bounds: tuple[Any, Any]) -> tuple[Any, Any]:
+    if bounds[0] >= bounds[1]:
+        raise ValueError("the first must be less than the second")
+    return bounds
+
+
 class ShortsConfig(Model):
     """`shorts_config.json`; unknown fields are kept and ignored."""
 
@@ -60,6 +75,34 @@ class ShortsConfig(Model):
     language: LanguageTag | None = None
     speaker_tracks: Annotated[SpeakerTracks | None, Field(alias="speaker_tracks")] = None
     audio_track: Annotated[AudioTrack | None, Field(alias="audio_track")] = None
+    # What to choose: in free words for a language model, by topic, from which part of the video,
+    # and how long.
+    instructions: Annotated[Description | None, Field(max_length=2000)] = None
+    topics: Annotated[tuple[Topic, ...], Field(max_length=20)] = ()
+    video_range: Annotated[
+        Annotated[tuple[Timecode, Timecode], AfterValidator(_ascending)] | None,
+        Field(alias="range"),
+    ] = None
+    durations: Annotated[tuple[_Duration, _Duration], AfterValidator(_ascending)] | None = None
+
+    @model_validator(mode="after")
+    def _has_consistent_durations(self) -> Self:
+        if self.durations is None:
+            return self
+        shortest, longest = self.durations
+        if longest - shortest < LEAST_LEEWAY:
+            raise ValueError(f"durations: they are at least {LEAST_LEEWAY} seconds apart")
+        return self
+
+    @property
+    def target(self) -> float:
+        """The length to aim at, in seconds, within `durations`: their middle if only these are
+        given."""
+        if self.durations is None:
+            return self.target_seconds
+        if "target_seconds" not in self.model_fields_set:
+            return sum(self.durations) / 2
+        return min(max(self.target_seconds, self.durations[0]), self.durations[1])
 
     @property
     def rendered_layout(self) -> Layout:
@@ -289,13 +332,14 @@ def _smaller(short: Short, limit: int, *, has_layouts: bool) -> Short:
     return short.model_copy(update=changes)
 
 
-def result_message(shorts: Sequence[Short], requested: int) -> str:
-    """How many shorts were made and refused, for people."""
+def result_message(shorts: Sequence[Short], requested: int, note: str = "") -> str:
+    """How many shorts were made and refused, for people, and a note."""
     made, refused = (
         sum(short.status is status for short in shorts)
         for status in (ShortStatus.COMPLETE, ShortStatus.REFUSED)
     )
-    return f"{made} of {requested} shorts made{f', {refused} refused' if refused else ''}."
+    counts = f"{made} of {requested} shorts made{f', {refused} refused' if refused else ''}."
+    return f"{counts} {note}".strip()
 
 
 def children_failure(shorts: Sequence[Short]) -> Failure | None:

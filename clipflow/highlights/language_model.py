@@ -30,7 +30,7 @@ from clipflow.domain.post_text import (
     plain_line,
 )
 from clipflow.domain.transcript import Line
-from clipflow.highlights.pieces import Choice, Speech
+from clipflow.highlights.pieces import Brief, Choice, Speech
 from clipflow.highlights.titles import shortened
 
 logger = logging.getLogger(__name__)
@@ -78,15 +78,26 @@ def requests(speech: Speech, count: int) -> list[Request]:
     return [Request((run,), _moment_count(speech, run, count)) for run in runs]
 
 
-def text_of(request: Request, speech: Speech) -> str:
-    """The prompt of a request, in which lines are numbered from 1."""
+def text_of(request: Request, speech: Speech, wishes: str = "") -> str:
+    """The prompt of a request, in which lines are numbered from 1; `wishes` are the owner's."""
     shown = "\n\n".join("\n".join(_numbered(speech, n) for n in run) for run in request.ranges)
     target = speech.target / 1000
     return (
         f"Name at most {request.count} moments of about {target:g} seconds each (from "
-        f"{target / 2:g} to {target * 1.5:g}), the best first.\n\n"
+        f"{speech.shortest / 1000:g} to {speech.longest / 1000:g}), the best first.\n\n"
+        f"{wishes}"
         f"<transcript>\n{shown}\n</transcript>"
     )
+
+
+def wishes_of(brief: Brief) -> str:
+    """What the owner of the video wants, for a prompt; empty if nothing in particular."""
+    topics = f"Prefer moments about: {'; '.join(brief.topics)}." if brief.topics else ""
+    wishes = [part for part in (topics, brief.instructions) if part]
+    if not wishes:
+        return ""
+    text = "\n".join(wishes).replace("<", "‹")
+    return f"The owner of the video wants, within the rules above:\n<wishes>\n{text}\n</wishes>\n\n"
 
 
 def word_count(line: Line) -> int:
@@ -160,7 +171,7 @@ class Answer(BaseModel):
     moments: list[Named]
 
 
-def choices(speech: Speech, count: int, model: str | Model) -> list[Choice]:
+def choices(speech: Speech, brief: Brief, model: str | Model) -> list[Choice]:
     """The moments that `model` chooses, best first.
 
     Args:
@@ -170,20 +181,20 @@ def choices(speech: Speech, count: int, model: str | Model) -> list[Choice]:
     the request; ModelUnavailableError without an answer, or without one in the requested format.
     """
     with _translated_errors(str(model) if isinstance(model, str) else model.model_name):
-        return asyncio.run(_choices(speech, count, model))
+        return asyncio.run(_choices(speech, brief, model))
 
 
-async def _choices(speech: Speech, count: int, model: str | Model) -> list[Choice]:
-    agent = _agent(model)
+async def _choices(speech: Speech, brief: Brief, model: str | Model) -> list[Choice]:
+    agent, count, wishes = _agent(model), brief.count, wishes_of(brief)
     # Leaving the agent's context closes its connections before the event loop is closed.
     async with agent:
         windows = requests(speech, count)
-        named = [one for window in windows for one in await _answer(agent, speech, window)]
+        named = [one for window in windows for one in await _answer(agent, speech, window, wishes)]
         named = _in_hundredths(named)
         named.sort(key=lambda one: -one.score)
         if len(windows) > 1 and len(named) > 1:
             again = _ranking(speech, named, count)
-            named = _ranked(_in_hundredths(await _answer(agent, speech, again)), named)
+            named = _ranked(_in_hundredths(await _answer(agent, speech, again, wishes)), named)
     return [_choice(speech, one) for one in named]
 
 
@@ -227,8 +238,10 @@ def _correction(one: Named, request: Request) -> str:
     )
 
 
-async def _answer(agent: Agent[Request, Answer], speech: Speech, request: Request) -> list[Named]:
-    result = await agent.run(text_of(request, speech), deps=request)
+async def _answer(
+    agent: Agent[Request, Answer], speech: Speech, request: Request, wishes: str
+) -> list[Named]:
+    result = await agent.run(text_of(request, speech, wishes), deps=request)
     return result.output.moments
 
 

@@ -10,6 +10,7 @@ from itertools import count
 
 from clipflow.domain.errors import NoMomentsError
 from clipflow.domain.shorts import Moment
+from clipflow.domain.timecode import format_timecode
 from clipflow.domain.transcript import Transcript
 from clipflow.highlights.pieces import MOST_SHARED, Brief, Choice, PieceRange, Speech
 
@@ -27,34 +28,42 @@ def pick(transcript: Transcript, brief: Brief, model: str | None = None) -> list
     Args:
         model: the name of a language model, in pydantic-ai's format; None selects by salience.
 
-    Raises NoMomentsError if nothing is said, and the errors of `language_model.choices`.
+    Raises NoMomentsError if nothing is said in the part to choose from, and the errors of
+    `language_model.choices`.
     """
     speech = Speech.of(transcript.words, brief, transcript.language)
     if not speech.pieces:
         raise NoMomentsError(
-            "No moment can be chosen: nothing is said in the video.",
+            f"No moment can be chosen: nothing is said in {_part(brief)}.",
             "Use a video with speech. If it has speech, set its language.",
         )
     if speech.length < speech.target:
         return [everything(speech)]
-    return moments(speech, _choices(speech, transcript.language, brief.count, model), brief.count)
+    return moments(speech, _choices(speech, transcript.language, brief, model), brief.count)
 
 
-def _choices(speech: Speech, language: str | None, count: int, model: str | None) -> list[Choice]:
+def _part(brief: Brief) -> str:
+    if not brief.between:
+        return "the video"
+    start, end = map(format_timecode, brief.between)
+    return f"the `range` {start} to {end} of the video"
+
+
+def _choices(speech: Speech, language: str | None, brief: Brief, model: str | None) -> list[Choice]:
     # scikit-learn and pydantic-ai take a second each to import.
     if not model:
         from clipflow.highlights import salience
 
-        return salience.choices(speech, count, language)
+        return salience.choices(speech, brief.count, language, brief.topics)
     from clipflow.highlights import language_model
 
-    return language_model.choices(speech, count, model)
+    return language_model.choices(speech, brief, model)
 
 
 def moments(speech: Speech, choices: Iterable[Choice], count: int) -> list[Moment]:
     """The best `count` of `choices` as moments, best first; fewer if there are not as many.
 
-    Each lasts 0.5 to 1.5 times the target. No two overlap by more than a tenth of the shorter one:
+    Each lasts as long as the brief allows. No two overlap by more than a tenth of the shorter one:
     of two that do, only the better one is included. A choice that cannot be fitted to that length
     is omitted.
     """

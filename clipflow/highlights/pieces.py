@@ -23,11 +23,29 @@ class Brief:
     """How many moments are requested, their target length, and the video's length, in seconds.
 
     `duration_seconds` is None if it is unknown; the video then counts as ending with the speech.
+    `durations` are the shortest and the longest moment, half and one and a half times the target if
+    None; `between` the start and end of the part of the video to choose from. `topics` are
+    preferred, and `instructions` are for a language model.
     """
 
     count: int
     target_seconds: float
     duration_seconds: float | Fraction | None = None
+    durations: tuple[float, float] | None = None
+    between: tuple[Fraction, Fraction] | None = None
+    topics: tuple[str, ...] = ()
+    instructions: str | None = None
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The shortest and the longest moment."""
+        return self.durations or (self.target_seconds / 2, self.target_seconds * 1.5)
+
+    @property
+    def end(self) -> float | Fraction | None:
+        """The end of the part to choose from; None if it is that of the speech."""
+        ends = [end for end in (self.duration_seconds, self.between and self.between[1]) if end]
+        return min(ends, default=None)
 
 
 @dataclass(frozen=True)
@@ -123,24 +141,28 @@ class Speech:
         So a moment that is too short without a piece is never too long with it. Words that are
         blank or begin after the end of the video are ignored.
         """
-        end = brief.duration_seconds
+        end, start = brief.end, brief.between[0] if brief.between else 0
         limit = None if end is None else int(end * 1_000_000)
-        said = [word for word in words if word.text.strip()]
+        said = [word for word in words if word.text.strip() and _is_within(word, brief)]
         said = sorted(
             (word for word in said if limit is None or _microseconds(word.start) < limit),
             key=lambda word: word.start,
         )
         spoken = sentences(said, language)
-        divider = _Divider(spoken, _pauses(said, limit), int(brief.target_seconds * 1000))
+        shortest, longest = brief.bounds
+        # A moment that is too short without a piece must not be too long with it.
+        most = min(brief.target_seconds, longest - shortest)
+        pauses = _pauses(said, limit, int(start * 1_000_000))
+        divider = _Divider(spoken, pauses, int(most * 1000))
         pieces = tuple(divider.piece(part) for part in divider.parts())
         last = pieces[-1].end if pieces else 0
         return cls(
             lines=tuple(spoken),
             pieces=pieces,
-            shortest=-int(-brief.target_seconds * 500 // 1),
-            longest=int(brief.target_seconds * 1500),
-            target=divider.target,
-            length=last if limit is None else limit // 1000,
+            shortest=-int(-shortest * 1000 // 1),
+            longest=int(longest * 1000),
+            target=int(brief.target_seconds * 1000),
+            length=(last if limit is None else limit // 1000) - int(start * 1000),
         )
 
     def fits(self, first: int, last: int) -> bool:
@@ -173,8 +195,13 @@ def _microseconds(seconds: float) -> int:
     return round(seconds * 1_000_000)
 
 
-def _pauses(words: Sequence[Word], limit: int | None) -> list[Pause]:
-    """The pause before each word, and the one after the last word."""
+def _is_within(word: Word, brief: Brief) -> bool:
+    """Whether all of the word is in the part of the video to choose from."""
+    return not brief.between or brief.between[0] <= word.start <= word.end <= brief.between[1]
+
+
+def _pauses(words: Sequence[Word], limit: int | None, begin: int = 0) -> list[Pause]:
+    """The pause before each word, from `begin` on, and the one after the last word."""
     if not words:
         return []
     starts = [_microseconds(word.start) for word in words]
@@ -182,7 +209,7 @@ def _pauses(words: Sequence[Word], limit: int | None) -> list[Pause]:
     # A word may last longer than the words after it. Silence begins once all of them have ended.
     reached = list(accumulate(ends if limit is None else [min(e, limit) for e in ends], max))
     close = reached[-1] + 2 * _BREATH_AFTER if limit is None else limit
-    return [Pause(*pause) for pause in zip([0, *reached], [*starts, close], strict=True)]
+    return [Pause(*pause) for pause in zip([begin, *reached], [*starts, close], strict=True)]
 
 
 def word_span(words: Sequence[Word], first: int, last: int) -> tuple[Fraction, Fraction]:

@@ -8,6 +8,7 @@ scikit-learn takes a second to import, so this module is imported only when it i
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from sklearn.feature_extraction import text as features
 from clipflow.domain.transcript import PAUSE
 from clipflow.highlights.pieces import MOST_SHARED, Choice, Piece, PieceRange, Speech
 from clipflow.highlights.titles import INFORMATIVE_TERMS, terms
+from clipflow.highlights.topics import topic_relevance
 
 Numbers = NDArray[np.float64]
 Places = NDArray[np.intp]
@@ -42,6 +44,9 @@ _TERMS_PER_SECOND, _FEWEST_TERMS, _ENOUGH_TERMS = 0.4, 3, 40
 _EVERYWHERE, _MANY_PIECES = 0.4, 20
 # Characters. Shorter terms are more often function words than words of the subject.
 _LONG_TERM = 4
+# The share of a window's quality that depends on the requested topics, and the share of a window
+# that is about them from which it counts as a whole.
+_TOPICS, _TOPIC_SHARE = 0.6, 0.5
 _QUESTION_MARKS = ("?", "？", "؟")
 
 
@@ -67,15 +72,28 @@ class _Windows:
     quality: Numbers
 
 
-def choices(speech: Speech, count: int, language: str | None) -> list[Choice]:
+def choices(
+    speech: Speech, count: int, language: str | None, topics: Sequence[str] = ()
+) -> list[Choice]:
     """At most `count` choices, best first, that hardly overlap and preferably differ in topic.
+
+    Windows in which one of `topics` is said, in any inflection, come first.
 
     Windows with too few different terms, such as silence and fillers, are not chosen.
     """
     salience = _salience(speech, language)
     if salience is None:
         return []
-    return _best(speech, salience, _windows(speech, salience), count)
+    windows = _windows(speech, salience)
+    if topics:
+        relevance = topic_relevance(speech, topics)
+        said = np.array([piece.end - piece.start for piece in speech.pieces]) * relevance
+        running = np.concatenate([[0.0], np.cumsum(said)])
+        share = (running[windows.last + 1] - running[windows.first]) / (windows.end - windows.start)
+        windows.quality = (1 - _TOPICS) * windows.quality + _TOPICS * np.minimum(
+            1.0, share / _TOPIC_SHARE
+        )
+    return _best(speech, salience, windows, count)
 
 
 def _salience(speech: Speech, language: str | None) -> _Salience | None:
@@ -115,7 +133,8 @@ def _windows(speech: Speech, salience: _Salience) -> _Windows:
         )
         lasts = lasts[closes[lasts]]
         length = ends[lasts] - starts[opener]
-        near = 1 - np.abs(length - speech.target) / (speech.target / 2)
+        leeway = (speech.longest - speech.shortest) / 2
+        near = np.maximum(0.0, 1 - np.abs(length - speech.target) / leeway)
         quality = (
             _SALIENCE * np.minimum(1.0, (running[lasts + 1] - running[opener]) / length)
             + _BOUNDS * np.sqrt(opening[opener] * closing[lasts])

@@ -13,7 +13,7 @@ from clipflow.domain.edits import MAX_BYTES, Edits, ShortEdit, WordSpan, merge
 from clipflow.domain.errors import EditConflictError, InvalidInputError, SourceNotFoundError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import parse_json
-from clipflow.domain.shorts import Decision, Moment, ShortsConfig
+from clipflow.domain.shorts import LONGEST, SHORTEST, Decision, Moment, ShortsConfig
 from clipflow.domain.transcript import Word
 from clipflow.highlights.pieces import word_span
 from clipflow.jobs.transcription import read_transcript
@@ -21,9 +21,6 @@ from clipflow.storage.objects import ObjectStore
 
 logger = logging.getLogger(__name__)
 
-# Seconds: the bounds of a short whose span a person has chosen. What the config allows is 5 to 600,
-# and a chosen moment lasts up to half as long again.
-SHORTEST, LONGEST = 1, 900
 # What a person gives a short as it is.
 _OF_PERSON = {"title", "hook", "description", "hashtags", "decision"}
 # Each attempt loses only to another writer.

@@ -33,6 +33,8 @@ from clipflow.storage.objects import ObjectHead
 
 # Addresses of model servers. Another server may choose different moments.
 MODEL_SERVERS = ("ANTHROPIC_BASE_URL", "OLLAMA_BASE_URL", "OPENAI_BASE_URL")
+# Fields of the config that say which moments are wanted.
+_SELECTION = {"instructions", "topics", "video_range", "durations"}
 # Fields of the config without effect on the rendering of a given moment.
 _WITHOUT_EFFECT_ON_SHORTS = {
     "segment_count",
@@ -48,6 +50,7 @@ _WITHOUT_EFFECT_ON_SHORTS = {
     "hook",
     # The content of its files counts instead of their keys.
     "brand",
+    *_SELECTION,
 }
 # Fields of the config without effect on the choice of moments.
 _WITHOUT_EFFECT_ON_MOMENTS = {
@@ -142,15 +145,20 @@ def of_moments(
 ) -> str:
     """The fingerprint of the moments. `words` is the transcript's object."""
     model = models.highlight_model
+    wanted = config.model_dump(mode="json", include=_SELECTION, exclude_defaults=True)
+    if not model:
+        wanted.pop("instructions", None)
     return fingerprint(
         [
             # Two videos can have the same words and different lengths.
             video.etag,
             words.etag,
             words.metadata.get("language"),
-            config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_MOMENTS),
+            config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_MOMENTS | _SELECTION),
             model,
             [environment.get(name) for name in MODEL_SERVERS] if model else [],
+            # Moments that were chosen without them stay as they are.
+            *([wanted] if wanted else []),
         ]
     )
 

@@ -87,11 +87,21 @@ def choose_moments(
     if not force and is_made_from(objects.head(keys.moments), made_from):
         return read_moments(keys, objects)
     duration = probe_source(open_source(video, objects)).duration
-    brief = Brief(config.segment_count, config.target_seconds, duration)
+    brief = Brief(
+        config.segment_count,
+        config.target,
+        duration,
+        durations=config.durations,
+        between=config.video_range,
+        topics=config.topics,
+        instructions=config.instructions,
+    )
+    if note := ineffective(config, models):
+        logger.warning("%s", note)
     moments = pick(read_transcript(keys, objects), brief, models.highlight_model)
     if not moments:
         raise NoMomentsError(
-            f"Nothing said in {keys.label} makes a moment of about {config.target_seconds:g} s.",
+            f"Nothing said in {keys.label} makes a moment of about {config.target:g} s.",
             "Request shorter ones, or check the transcript.",
         )
     moments = carry_over(
@@ -105,6 +115,14 @@ def choose_moments(
     text = json.dumps(documents, ensure_ascii=False, indent=2)
     objects.put_text(text, keys.moments, checkpoint(video.etag, made_from), "application/json")
     return moments
+
+
+def ineffective(config: ShortsConfig, models: Models) -> str:
+    """A note for people if the config has instructions and there is no language model; else
+    empty."""
+    if not config.instructions or models.highlight_model:
+        return ""
+    return "`instructions` have no effect: CLIPFLOW_HIGHLIGHT_MODEL names no language model."
 
 
 def read_moments(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:

@@ -12,7 +12,7 @@ from clipflow.domain.transcript import Transcript, Word
 from clipflow.machine import cores
 from clipflow.settings import Models, Transcriber
 from clipflow.speech.audio import RATE, Samples, read_samples, sample_count, samples, split_evenly
-from clipflow.speech.whisper import WhisperRecognizer, whisper_language
+from clipflow.speech.whisper import WhisperRecognizer, return_freed_memory, whisper_language
 from clipflow.speech.whisperx import WhisperXRecognizer, diarize
 from clipflow.telemetry.progress import portion
 
@@ -89,6 +89,7 @@ def release_recognizers() -> None:
     """Free the memory of the shared recogniser; the next use loads it again."""
     with _lock:
         _shared.clear()
+    return_freed_memory()
 
 
 def transcribe(sound: Path, language: str | None, models: Models) -> Transcript:

@@ -61,12 +61,14 @@ class WhisperRecognizer:
                 with encoding:
                     # What decoding has freed rarely holds an array of the encoder's size, so both
                     # would count towards the peak.
-                    _return_freed_memory()
+                    return_freed_memory()
                     encoded = super().encode(features)
-                    _return_freed_memory()
+                    return_freed_memory()
                 return encoded
 
         _reuse_freed_memory()
+        # Of a recogniser that was used before, for example.
+        return_freed_memory()
         self._name = models.whisper_model
         has_gpu = ctranslate2.get_cuda_device_count() > 0
         self._model = find_weights(self._name).load(
@@ -78,7 +80,7 @@ class WhisperRecognizer:
             num_workers=workers,
         )
         # The weights are read as 16-bit floats, twice the size of what is kept of them.
-        _return_freed_memory()
+        return_freed_memory()
 
     def detect_language(self, sound: Samples) -> tuple[str, float] | None:
         """See `Recognizer`."""
@@ -148,7 +150,7 @@ def _reuse_freed_memory() -> None:
         library.mallopt(_ARENA_MAX, 1)
 
 
-def _return_freed_memory() -> None:
+def return_freed_memory() -> None:
     """Return the memory to the system that glibc keeps because of `_reuse_freed_memory`."""
     library = ctypes.CDLL(None)
     if hasattr(library, "malloc_trim"):

@@ -18,16 +18,20 @@ from deployments.command.options import (
     STATUS,
     TRANSCRIBE,
     AudioTrack,
+    Background,
     Debug,
     JobId,
     Json,
+    Language,
     Numbers,
     OfShort,
     Out,
     SpeakerTrack,
+    Subtitles,
     existing_file,
     existing_files,
     named_tracks,
+    selection,
     style_name_or_file,
 )
 from deployments.command.output import CommandGroup, command_output
@@ -58,8 +62,25 @@ def shorts(
         int, typer.Option(min=1, max=200, metavar="N", help="The most shorts to make.")
     ] = 5,
     seconds: Annotated[
-        float, typer.Option(min=5, max=600, metavar="N", help="The approximate length of each.")
-    ] = 60,
+        float | None,
+        typer.Option(min=5, max=600, metavar="N", help="The approximate length of each: 60."),
+    ] = None,
+    durations: Annotated[
+        str | None,
+        typer.Option(metavar="N-N", help="The shortest and the longest, in seconds: 20-60."),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option("--range", metavar="SPAN", help="Only this part: 0:10:00-0:40:00."),
+    ] = None,
+    topic: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="What to look for. Repeat it for more."),
+    ] = None,
+    instructions: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="What to choose, for a language model."),
+    ] = None,
     layout: Annotated[
         Layout,
         typer.Option(parser=Layout, metavar="NAME", help=f"The picture: {', '.join(Layout)}."),
@@ -86,27 +107,10 @@ def shorts(
     hook: Annotated[
         bool, typer.Option("--hook", help="The title over the first three seconds.")
     ] = False,
-    language: Annotated[
-        str | None,
-        typer.Option(metavar="CODE", help="The language: en, pt-BR; if unset, detected."),
-    ] = None,
+    language: Language = None,
     audio_track: AudioTrack = None,
-    background: Annotated[
-        Path | None,
-        typer.Option(
-            callback=existing_file,
-            metavar="FILE",
-            help="A video for the lower half of the layout stack.",
-        ),
-    ] = None,
-    subtitles: Annotated[
-        Path | None,
-        typer.Option(
-            callback=existing_file,
-            metavar="FILE",
-            help="SRT, VTT or JSON to use instead of recognising speech.",
-        ),
-    ] = None,
+    background: Background = None,
+    subtitles: Subtitles = None,
     speaker_track: SpeakerTrack = None,
     edits: Annotated[
         Path | None,
@@ -132,7 +136,6 @@ def shorts(
         style = None if captions in STYLE_NAMES else Path(captions)
         values = {
             "segment_count": count,
-            "target_short_video_duration_in_seconds": seconds,
             "layout": layout,
             "aspect": aspect,
             # A file gets its key when it is uploaded.
@@ -141,6 +144,7 @@ def shorts(
             "language": language,
             "audio_track": audio_track,
         }
+        values |= selection(seconds, durations, part, topic, instructions)
         tracks = named_tracks(speaker_track)
         if tracks:
             # Files get their keys when they are uploaded.
@@ -238,10 +242,7 @@ def transcribe(
         list[Path],
         typer.Argument(callback=existing_files, metavar="FILE…", help="Videos or audio files."),
     ],
-    language: Annotated[
-        str | None,
-        typer.Option(metavar="CODE", help="The language: en, pt-BR; if unset, detected."),
-    ] = None,
+    language: Language = None,
     speaker_track: SpeakerTrack = None,
     audio_track: AudioTrack = None,
     out: Out = OUT,

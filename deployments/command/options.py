@@ -62,6 +62,36 @@ def named_tracks(values: list[str] | None) -> dict[str, int | Path]:
     return {name: int(track) if track.isdecimal() else Path(track) for name, _, track in pairs}
 
 
+def selection(
+    seconds: float | None,
+    durations: str | None,
+    part: str | None,
+    topics: list[str] | None,
+    instructions: str | None,
+) -> dict[str, object]:
+    """The fields of the config that say which moments to choose; absent without an option."""
+    found: dict[str, object] = {
+        "target_short_video_duration_in_seconds": seconds,
+        "durations": _span("--durations", durations),
+        "range": _span("--range", part),
+        "topics": topics or None,
+        "instructions": instructions,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _span(option: str, text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    # Imported here, because help and completion do not need it.
+    from clipflow.domain.timecode import parse_span
+
+    try:
+        return [float(time) for time in parse_span(text)]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document to stdout, all else to stderr.")
 ]
@@ -80,6 +110,26 @@ SpeakerTrack = Annotated[
 AudioTrack = Annotated[
     str | None,
     typer.Option(metavar="TRACK", help="The audio track: a number from 0, or a language."),
+]
+Language = Annotated[
+    str | None,
+    typer.Option(metavar="CODE", help="The language: en, pt-BR; if unset, detected."),
+]
+Background = Annotated[
+    Path | None,
+    typer.Option(
+        callback=existing_file,
+        metavar="FILE",
+        help="A video for the lower half of the layout stack.",
+    ),
+]
+Subtitles = Annotated[
+    Path | None,
+    typer.Option(
+        callback=existing_file,
+        metavar="FILE",
+        help="SRT, VTT or JSON to use instead of recognising speech.",
+    ),
 ]
 OfShort = Annotated[
     list[str] | None,

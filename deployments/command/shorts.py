@@ -82,6 +82,9 @@ class LocalVideo:
                 self.keys, self.objects, lambda now: overlay(now, changes, self.keys.edits)
             )
         document = config.model_dump(mode="json", exclude_none=True)
+        if "target_seconds" not in config.model_fields_set:
+            # Otherwise it would count as requested, besides `durations`.
+            document.pop("target_short_video_duration_in_seconds")
         document |= {"user_id": self.keys.user_id, "video_id": self.keys.video_id}
         if background := attached.background:
             document["background_video"] = f"{self.keys.folder}/background{background.suffix}"

@@ -26,7 +26,9 @@ from deployments.work_pools import PoolSettings, WorkPool, quotas, work_pools
 _LATER = "known-later"
 # The settings that no stack outputs.
 _REQUIRED = {"AWS_REGION", "PREFECT_API_URL", *templates.ACCOUNTS_OWN}
-_SAID = re.compile(r"^[a-z-]+ +\S+: \S+, .* MiB$|Deployment '\S+' successfully created")
+_POOL_OR_DEPLOYMENT = re.compile(
+    r"^[a-z-]+ +\S+: \S+, .* MiB$|Deployment '\S+' successfully created"
+)
 _BRIDGE = "bridge"
 _ECS = "ecs.amazonaws.com"
 _CLUSTER = "CLIPFLOW_ECS_CLUSTER"
@@ -91,7 +93,9 @@ def deploy(account: Account, dry_run: bool) -> None:
     for pool in account.pools():
         template = templates.worker_template(pool, account.environment)
         arguments = templates.worker_arguments(pool, account.environment)
-        _bring(account, template, arguments, dry_run, templates.worker_arguments(pool, later))
+        _deploy_template(
+            account, template, arguments, dry_run, templates.worker_arguments(pool, later)
+        )
     account.console.print("Nothing was changed." if dry_run else "Deployed.")
 
 
@@ -164,10 +168,10 @@ def _remove_automations(account: Account) -> None:
 
 def _deploy_stack(account: Account, template: Template, dry_run: bool) -> None:
     arguments = templates.arguments(template, account.outputs, account.environment)
-    _bring(account, template, arguments, dry_run)
+    _deploy_template(account, template, arguments, dry_run)
 
 
-def _bring(
+def _deploy_template(
     account: Account,
     template: Template,
     arguments: Mapping[str, str],
@@ -177,10 +181,10 @@ def _bring(
     """Deploy the stack. `later` are the arguments that a dry run assumes for a new stack."""
     if dry_run and not _is_known(template, arguments):
         new = additions(template, later or arguments)
-        _say(account.console, ChangeSet(template.stack, "", True, new))
+        _print_changes(account.console, ChangeSet(template.stack, "", True, new))
         return
     change_set = account.stacks.prepare(template, arguments)
-    _say(account.console, change_set)
+    _print_changes(account.console, change_set)
     if not dry_run:
         account.stacks.execute(change_set)
     elif change_set.changes:
@@ -196,7 +200,7 @@ def _is_known(template: Template, arguments: Mapping[str, str]) -> bool:
     )
 
 
-def _say(console: Console, change_set: ChangeSet) -> None:
+def _print_changes(console: Console, change_set: ChangeSet) -> None:
     if not change_set.changes:
         console.print(f"{change_set.stack}: unchanged")
         return
@@ -280,7 +284,7 @@ def _work_pools(account: Account, dry_run: bool) -> None:
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     for line in ended.stdout.splitlines():
         # Prefect prints much more, in boxes.
-        if pool_or_deployment := _SAID.search(line):
+        if pool_or_deployment := _POOL_OR_DEPLOYMENT.search(line):
             account.console.print(f"  {pool_or_deployment[0]}")
     if ended.returncode:
         output = (ended.stderr or ended.stdout).strip()[-1500:]

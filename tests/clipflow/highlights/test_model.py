@@ -185,12 +185,12 @@ def test_a_misconfigured_model_names_what_is_missing(
 def test_the_output_schema_works_with_pydantic_ais_test_model() -> None:
     speech = Speech.of(sample().words, BRIEF)
     answer = TestModel(custom_output_args={"moments": [named(9, 13, title="word " * 30)]})
-    [choice] = language_model.choices(speech, 3, answer)
+    [choice] = language_model.choices(speech, Brief(3, 15), answer)
     assert (choice.span.first, choice.span.last) == (8, 12)
     assert choice.title == "Word word word word word word word word word word word word…"[:60]
     with pytest.raises(ModelUnavailableError):
         # The test model invents line numbers that were not shown.
-        language_model.choices(speech, 3, TestModel())
+        language_model.choices(speech, Brief(3, 15), TestModel())
 
 
 def test_a_long_talk_is_sent_in_windows_and_the_best_moments_are_ranked_again() -> None:
@@ -212,7 +212,7 @@ def test_a_long_talk_is_sent_in_windows_and_the_best_moments_are_ranked_again() 
             moments = [named(numbers[0], numbers[4], 99), named(numbers[5], numbers[9], 80)]
         return ModelResponse([ToolCallPart(info.output_tools[0].name, {"moments": moments})])
 
-    found = language_model.choices(speech, 5, FunctionModel(answer))
+    found = language_model.choices(speech, Brief(5, 15), FunctionModel(answer))
     assert len(shown) == 5
     assert [choice.score for choice in found[:2]] == [99, 80]
     assert all(choice.score <= 80 for choice in found[2:])
@@ -230,7 +230,7 @@ def test_a_model_that_never_answers_times_out(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(language_model, "REQUEST_TIMEOUT", 0.05)
     speech = Speech.of(sample().words, BRIEF)
     with pytest.raises(ModelUnavailableError, match="Timeout"):
-        language_model.choices(speech, 3, FunctionModel(never))
+        language_model.choices(speech, Brief(3, 15), FunctionModel(never))
 
 
 def test_scores_from_0_to_1_are_scaled_to_100(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,6 +114,11 @@ CONFIG_FIELDS: dict[str, tuple[Any, set[str]]] = {
     # The moments and the shorts are made from the words, which then have other speakers.
     "speaker_tracks": ({"Ada": 1, "Ben": 2}, {"transcript"}),
     "audio_track": (1, {"transcript", "short"}),
+    # They are for a language model, and there is none.
+    "instructions": ("Only jokes.", set()),
+    "topics": (("clips",), {"moments"}),
+    "video_range": ((Fraction(60), Fraction(90)), {"moments"}),
+    "durations": ((20.0, 40.0), {"moments"}),
 }
 
 

@@ -56,7 +56,7 @@ class Server:
         # `occurred` is taken as well; the client's default of 180 days is more than Prefect Cloud
         # allows.
         now = datetime.now(UTC)
-        wanted = EventFilter(
+        only = EventFilter(
             id=EventIDFilter(id=list(ids) or [_NO_EVENT]),
             occurred=EventOccurredFilter(since=now - EVENTS_KEPT, until=now),
         )

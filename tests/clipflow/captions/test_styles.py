@@ -1,4 +1,4 @@
-"""The styles that come along, styles of a user's own, and what of them is refused."""
+"""The included caption styles, users' own styles, and which of these are refused."""
 
 import json
 from fractions import Fraction
@@ -32,7 +32,7 @@ NAMES = [name for name in STYLE_NAMES if name != NO_CAPTIONS]
 TEXT = "Pneumonoultramicroscopicsilicovolcanoconiosis 人工智能的未来发展 gjpqy 12345 مرحبا بكم"
 
 
-def test_at_least_eight_styles_come_along() -> None:
+def test_at_least_eight_styles_are_included() -> None:
     assert len(NAMES) >= 8 and {"karaoke", "plain"} <= set(NAMES)
 
 

@@ -34,7 +34,7 @@ def test_labels_become_speakers_and_are_never_said() -> None:
     assert (speakers["still"], speakers["Really?"], speakers["10:30"]) == ("INGRID", None, "BOB")
 
 
-def test_names_are_labels_where_they_stand_in_front_of_many_cues() -> None:
+def test_names_at_the_start_of_many_cues_are_labels() -> None:
     meeting = "WEBVTT\n\n" + srt(
         ("00:00:01.000", "00:00:03.000", "Ingrid Moen: Can everybody hear me?"),
         ("00:00:04.000", "00:00:06.000", "Tomasz: Yes."),

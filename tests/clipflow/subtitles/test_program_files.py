@@ -260,7 +260,9 @@ PARTS = [
         ["", "1\n00:00:01,000 --> 00:00:09,000\nso ", "WEBVTT\n\n00:01 --> 00:09\nso "]
     ),
 )
-def test_a_hostile_file_is_refused_or_says_no_times_and_no_labels(text: str, begin: str) -> None:
+def test_a_hostile_file_is_refused_or_its_words_have_no_times_and_no_labels(
+    text: str, begin: str
+) -> None:
     refusal, transcript = "", Transcript(())
     try:
         transcript = read_subtitles((begin + text).encode("utf-8", "surrogatepass"), "original.srt")

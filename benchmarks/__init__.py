@@ -1,1 +1,1 @@
-"""The measured claims, each runnable: `python -m benchmarks.render`."""
+"""Benchmarks of the costs that the guides state: `python -m benchmarks`."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: every claim measured in one go, on sources it makes itself."""
+"""`python -m benchmarks`: runs the benchmarks, on sources that it generates itself."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""What a cut of 45 s at minute 15 costs, against the usual ways; and late against early."""
+"""The cost of cutting 45 s at minute 15, compared with alternatives, and of late and early cuts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ _FAST = ("-c:v", "libx264", "-preset", "fast", "-crf", "23", "-c:a", "aac")
 
 
 def measured(sources: Sources, stock: Warehouse, rounds: int) -> list[Finding]:
-    """Every way's cost, in ratios to which ours is compared."""
+    """The cost of clipflow's cut, as its ratio to the cost of each alternative."""
     extent = sources.extent
     stock.link(sources.short, "short.mp4")
     ways = usual_ways(sources.short, extent.cut, stock.folder)
@@ -30,7 +30,7 @@ def measured(sources: Sources, stock: Warehouse, rounds: int) -> list[Finding]:
 
 
 def usual_ways(source: Path, span: Span, folder: Path) -> dict[str, Callable[[], object]]:
-    """The usual ways to cut, to compare with: each writes a file of `span` into `folder`."""
+    """The alternatives to compare with: each writes a file of `span` into `folder`."""
     start, length = ("-ss", str(float(span.start))), ("-t", str(float(span.duration)))
     given, made = ("-i", str(source)), str(folder / "usual.mp4")
     ways: dict[str, Callable[[], object]] = {

@@ -1,7 +1,7 @@
-"""What something costs: processor seconds of this process and of all it waited for, and wall time.
+"""Measures costs: processor seconds of this process and its ended children, and wall time.
 
-Other programs of the machine change how long something takes, but little of how much work it is:
-claims are about processor time, and every ratio is of two things measured in one go.
+Other programs on the machine affect wall time, and hardly affect processor time. Targets are
+therefore about processor time, and every ratio compares two costs that were measured together.
 """
 
 import resource
@@ -26,10 +26,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Finding:
-    """One measured number; `target` is the most it should be, None without a target.
+    """One measured number; `target` is its upper limit, None without a target.
 
-    `name` is `topic/what`; `ratio` is a ratio unless the name says another unit. `holds` is whether
-    what the target requires besides the number is met.
+    `name` is `topic/what`; `ratio` is a ratio unless the name has another unit. `holds` is whether
+    further conditions of the target are met.
     """
 
     name: str

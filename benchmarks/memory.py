@@ -1,4 +1,4 @@
-"""The most memory that a run's own Python process has while it cuts and renders; not its ffmpegs'.
+"""The peak memory of a run's own Python process while it cuts and renders, without its ffmpegs.
 
     python -m benchmarks.memory cut|short FOLDER URL EXTENT
 

@@ -1,4 +1,4 @@
-"""As much of S3 as the product uses, over a folder's files, counting the bytes that are read.
+"""A server with the part of S3 that the product uses, for the files of a folder; counts read bytes.
 
     python -m benchmarks.object_server FOLDER
 

@@ -1,4 +1,4 @@
-"""What Prefect adds to each segment: a flow of nothing but trivial ones, on a real server.
+"""The overhead of Prefect per segment: a flow of trivial tasks, on a real server.
 
     python -m benchmarks.orchestration COUNT
 

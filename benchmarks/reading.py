@@ -1,4 +1,4 @@
-"""The bytes read of a source for each byte of the segments' own packets, the index included."""
+"""The bytes read from a source, with its index, for each byte of the segments' own packets."""
 
 from collections.abc import Sequence
 from fractions import Fraction

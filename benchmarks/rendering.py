@@ -1,8 +1,8 @@
-"""What a short costs, against four, three and two encodes of the same picture, and the floor.
+"""The cost of a short, compared with four, three and two encodes of the same picture, and a floor.
 
-Every way makes the same 1080x1920 short of the same seconds: cut, cropped, stacked on the same
-background, captioned in the same words. How near each comes to the picture made without loss says
-whether like is compared with like.
+Every alternative makes the same 1080x1920 short of the same seconds: cut, cropped, stacked on the
+same background, with the same captions. The quality of each, compared with the same picture made
+without loss, shows whether the comparison is fair.
 """
 
 import re

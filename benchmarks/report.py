@@ -1,4 +1,4 @@
-"""The findings as a table, as `bench.json` and, where matplotlib is installed, as plots."""
+"""The findings as a table, as `bench.json` and, if matplotlib is installed, as plots."""
 
 import importlib.util
 import json

@@ -1,6 +1,6 @@
 """The bucket of a benchmark, the product's settings for it, and the product's own functions.
 
-This is the only place that knows which functions of the product are measured.
+This is the only module that calls the measured functions of the product.
 """
 
 import json

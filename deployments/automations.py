@@ -15,11 +15,11 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.states import Crashed
 
 from clipflow.domain.shorts import FailedState
-from deployments.work_pools.refusals import AWAITING_CAPACITY
 from tasks.child_requests import EXTRACT, PREPARE, RENDER, TRANSCRIBE
 from tasks.children import LAUNCH_TIMEOUT
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS
 from tasks.recovery import Reconciled
+from tasks.retries import AWAITING_CAPACITY
 
 # A run sends a heartbeat at least every 30 s; Prefect recommends to wait for three of them.
 SILENCE = timedelta(seconds=90)

@@ -8,6 +8,9 @@ from prefect.tasks import exponential_backoff
 
 from clipflow.domain.errors import TerminalError
 
+# The name of the state of a run that waits because ECS refused to start its task.
+AWAITING_CAPACITY = "AwaitingCapacity"
+
 
 async def should_retry(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Whether the error of `state` is not a `TerminalError`."""

@@ -1,7 +1,7 @@
-"""A day of clips and shorts on ECS, simulated with SimPy from what was measured.
+"""A simulation of a day of clips and shorts on ECS, with SimPy, from measured durations.
 
-`parameters` has what each step takes, and its source; `prices` what AWS charges; `world` what runs
-share; `jobs` the steps of clips and videos, and how they arrive; `results` the numbers that come of
-it, and what is full first; `document` the video that others have published; `page` writes
-docs/scale.md.
+`parameters` has the duration of each step and its source, and `prices` the prices of AWS. `world`
+has the resources that runs share, and `jobs` the steps of clips and videos, and their arrival.
+`results` has the resulting numbers and the first bottleneck, and `document` the video of the
+reference document. `page` writes docs/scale.md.
 """

@@ -1,10 +1,10 @@
-"""The second document's video: five shorts, 70 minutes one after the other, 30 at once, $3.50.
+"""The video of the reference document: five shorts, 70 minutes sequentially, 30 in parallel, $3.50.
 
-It does not say how long the video is. Its parent takes 10 to 30 minutes and each child 5 to 15,
-all on 16 vCPU and 64 GB; with the middle of both, 20 + 5 × 10 is its 70 minutes, and 20 + 10 its
-30. So those are its times. The same video here is the one whose preparation takes our own steps
-just as long on our machine without a GPU, so that the comparison does not depend on a guess at the
-speed of transcription.
+The document does not give the video's length. Its parent takes 10 to 30 minutes and each child 5 to
+15, all on 16 vCPU and 64 GB. With the middle of both, 20 + 5 × 10 are its 70 minutes, and 20 + 10
+its 30, so these times are used. The video is simulated with the length for which clipflow's own
+preparation takes the same 20 minutes on a machine without a GPU. The comparison therefore does not
+depend on an assumption about the speed of transcription.
 """
 
 from benchmarks.simulation.jobs import Video, prepare

@@ -1,4 +1,4 @@
-"""Clips and videos as jobs: their steps, and the simulation of jobs that arrive during a day."""
+"""The steps of clips and videos, and the simulation of jobs that arrive during a day."""
 
 import random
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""docs/scale.md: its tables and its plot are made here, its text is not."""
+"""Writes the tables and the plot of docs/scale.md; its text is written by hand."""
 
 import re
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Everything the simulation assumes, each with its unit and where it is from.
+"""The parameters of the simulation, each with its unit and its source.
 
 A source begins with `measured` (by which benchmark here, or how), `documented` (by whom, on which
 page), `the product` (its own code or pools), or `assumed`.

@@ -1,4 +1,4 @@
-"""What is paid for, and what it costs: no machine, no clock."""
+"""The billed usage and its prices."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -7,7 +7,7 @@ HOUR = 3600.0
 
 
 def priced(usd: float, per: float, what: str) -> Any:
-    """A price as AWS lists it: `usd` for each `per` units of the usage of the same name."""
+    """A list price of AWS: `usd` for `per` units of the usage with the same name."""
     return field(default=usd / per, metadata={"usd": usd, "per": per, "what": what})
 
 

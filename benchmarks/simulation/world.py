@@ -1,4 +1,4 @@
-"""What runs share: machines, quotas, Prefect and the queue; and how a run gets a machine."""
+"""The resources that runs share: machines, quotas, Prefect and the queue; and starting a run."""
 
 import random
 from collections.abc import Generator, Iterator

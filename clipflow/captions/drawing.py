@@ -76,6 +76,12 @@ class CaptionLook:
         return row_height(self.style)
 
 
+# The part of an em by which Arabic letters and stacked accents reach beyond their row.
+_OVERHANG = 0.18
+# Pixels of outline for which a row has room.
+_ROOM_FOR_OUTLINE = 6
+
+
 def row_height(style: CaptionStyle) -> float:
     """The distance between two rows in ems; boxes of two rows do not overlap."""
     return max(style.line_height, ROW_HEIGHT) if style.box else style.line_height
@@ -83,7 +89,11 @@ def row_height(style: CaptionStyle) -> float:
 
 def half_height(style: CaptionStyle) -> int:
     """How far captions reach from their centre, up or down, in pixels."""
-    return ceil(style.size * (ROW_HEIGHT + (style.rows - 1) * row_height(style)) / 2)
+    growth = _LARGEST_GROWTH if Emphasis.POP in style.emphasis else 1
+    rows = growth * (ROW_HEIGHT / 2 + _OVERHANG) + (style.rows - 1) * row_height(style) / 2
+    # A shadow is below its text, and soft; a row has room for an outline of the default width.
+    outline = growth * max(0.0, 1.5 * (style.outline - _ROOM_FOR_OUTLINE))
+    return ceil(style.size * rows + outline + 1.5 * style.shadow)
 
 
 def captions(
@@ -98,7 +108,7 @@ def captions(
     """The text of an ASS file that shows `words` in a short of `size`; none without a style.
 
     A word is highlighted from the first frame at or after its start. Text lies between 160 and 920
-    pixels from the left and, by default, within 110 pixels of `centre_y`, because the platforms
+    pixels from the left and, by default, within 114 pixels of `centre_y`, because the platforms
     place their buttons over the right 120 to 150 pixels, the top eighth and the bottom quarter.
     Characters without a glyph in the fonts are omitted and logged.
 

@@ -52,7 +52,7 @@ def install_font(data: bytes, name: str, path: Path) -> Typeface:
 
 def _install(data: bytes, name: str, path: Path) -> Typeface:
     try:
-        with _limits(), TTFont(BytesIO(data), lazy=True) as font:
+        with _limits(), TTFont(BytesIO(data)) as font:
             _check(font, name)
             _rewrite(font)
             font.recalcTimestamp = font.recalcBBoxes = False
@@ -82,7 +82,7 @@ def _rewrite(font: TTFont) -> None:
     characters = font.getBestCmap()
     if len(characters) > _MOST_CHARACTERS:
         raise ValueError("it has too many characters")
-    for tag in [tag for tag in font if tag not in _KEPT and tag != "GlyphOrder"]:
+    for tag in set(font.keys()) - _KEPT - {"GlyphOrder"}:
         del font[tag]
     metrics: Any = font["hmtx"].metrics
     unusable = [code for code, glyph in characters.items() if glyph not in metrics]

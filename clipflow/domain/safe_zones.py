@@ -78,7 +78,7 @@ def safe_box(size: tuple[int, int], platforms: Iterable[Platform] = Platform) ->
 # height, nearest first.
 _STEPS = (0.0, 0.05, 0.08, 0.12, 0.16, 0.24, -0.08, -0.12, -0.2, -0.3)
 # Half of the height of captions in the default style, in pixels.
-CAPTIONS_HALF = 110
+CAPTIONS_HALF = 114
 
 
 def clear_line(

@@ -11,6 +11,12 @@ TITLE_LIMIT = 60
 _ELLIPSIS = "…"
 # The different terms that an informative title has; "Thank you" has fewer.
 INFORMATIVE_TERMS = 3
+# How many terms a whole sentence and a clause need to be a title, in the order they are tried.
+_NEEDED = (
+    (INFORMATIVE_TERMS, INFORMATIVE_TERMS + 1),
+    (INFORMATIVE_TERMS, INFORMATIVE_TERMS),
+    (1, 1),
+)
 _CLAUSE_ENDS = (",", ";", ":", "،", "؛", "、", "，", "；", "：", "–", "—")
 _LOOSE_ENDS = " ,;:.-–—،؛、，。；："
 
@@ -36,10 +42,11 @@ def title_of(sentences: Sequence[Sequence[Word]], weights: Sequence[float]) -> s
     """
     order = sorted(range(len(sentences)), key=lambda n: -weights[n])
     ranked = [sentences[number] for number in order]
-    for needed in (INFORMATIVE_TERMS, 1):
-        whole = (words for words in ranked if _fits(words, needed))
+    # A clause of three terms often only leads to the next one: "That sounds strict, what if …".
+    for of_sentence, of_clause in _NEEDED:
+        whole = (words for words in ranked if _fits(words, of_sentence))
         clauses = (
-            clause for words in ranked for clause in _clauses(words) if _fits(clause, needed)
+            clause for words in ranked for clause in _clauses(words) if _fits(clause, of_clause)
         )
         for words in (*islice(whole, 1), *islice(clauses, 1)):
             return _as_title(words)

@@ -161,8 +161,11 @@ def upright(stream: Any, window: Window, source: Probe) -> Any:
 
 def input_options(window: Window) -> dict[str, Any]:
     """ffmpeg's options for the window as an input, besides its path."""
+    # H.264 and HEVC may have a display matrix in their packets, and ffmpeg would apply it, although
+    # `rotate` does.
+    options: dict[str, Any] = {"noautorotate": None}
     # Otherwise ffmpeg rebuilds its filters when the size changes, and they lose frames and times.
-    return {"reinit_filter": 0} if window.sizes_vary else {}
+    return options | {"reinit_filter": 0} if window.sizes_vary else options
 
 
 def one_size(stream: Any, window: Window, source: Probe) -> Any:
@@ -206,7 +209,9 @@ def rotate(stream: Any, source: Probe) -> Any:
     """Rotate and mirror the coded pictures of `source` to their display orientation."""
     for turn in _TRANSPOSE.get(source.rotation, []):
         stream = stream.filter("transpose", turn) if "clock" in turn else stream.filter(turn)
-    return stream.filter("hflip") if source.mirrored else stream
+    stream = stream.filter("hflip") if source.mirrored else stream
+    # ffmpeg would write the matrix to the output.
+    return stream.filter("sidedata", mode="delete", type="DISPLAYMATRIX")
 
 
 def audio_filters(stream: Any, window: Window, rate: int, layout: str) -> Any:

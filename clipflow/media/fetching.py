@@ -49,8 +49,9 @@ _MAX_MISSING = Fraction(1)
 _INTERLEAVING = 5
 # The same before the first picture: screen recorders write a picture only when the next one comes.
 _SPARSE_INTERLEAVING = 60
-# Formats in which libavformat finds a picture's end only when the next picture begins.
-_DELAYED_FORMATS = ("mpegts", "mpeg", "hls")
+# Formats in which a picture may be stored far behind the sound of its time: libavformat finds its
+# end only when the next picture begins, or there is no index and an encoder returned it late.
+_DELAYED_FORMATS = ("mpegts", "mpeg", "hls", "matroska,webm", "flv")
 # Seconds; no frame is decoded earlier than this before it is shown.
 _REORDERING = Fraction(2)
 # Seconds of audio before the span: enough for a resampler to converge.
@@ -140,6 +141,7 @@ class _Copy:
     _frame_pts: list[int] = field(default_factory=list)
     _has_audio: bool = False
     _reached_end: bool = False
+    _lacks_lead: bool = False
     _finished_streams: set[int] = field(default_factory=set)
     _latest_end: Fraction = Fraction(0)
     _latest_dts: int | None = None
@@ -180,7 +182,8 @@ class _Copy:
                 continue
             for part in track.add(packet) if track else ():
                 output.mux(part)
-        for part in track.finish() if track else ():
+        # Too short a lead may have no whole packet of sound.
+        for part in track.finish() if track and not self._lacks_lead else ():
             output.mux(part)
 
     def _audio(self, container: InputContainer) -> AudioStream | None:
@@ -231,6 +234,7 @@ class _Copy:
                     continue
                 self._check_video_packet(packet)
                 if self._needs_more_lead(packet):
+                    self._lacks_lead = True
                     return
                 # In decode order nothing with an earlier presentation time can follow.
                 late = packet.dts is not None and packet.dts >= self._end_pts
@@ -250,8 +254,7 @@ class _Copy:
             if len(self._finished_streams) == len(streams):
                 return
             # A stream that ended earlier has no more packets, so the times of the other streams
-            # show that the span is over. The last picture of a transport stream, however, is
-            # complete only when the next picture begins.
+            # show that the span is over, but for pictures that are stored late.
             waits_for_picture = is_delayed and self.picture.index not in self._finished_streams
             allowed = _INTERLEAVING if self._latest_dts is not None else _SPARSE_INTERLEAVING
             if packet_end >= end + allowed and not waits_for_picture:

@@ -67,7 +67,7 @@ def below_speech(
     duration: Fraction,
     how: tuple[float, float],
 ) -> Any:
-    """The mix of `speech`, which has been brought to the target loudness, and the music.
+    """The mix of `speech`, which already has the target loudness, and the music.
 
     Args:
         loudness: of the speech before that, in LUFS: without any, the music is as loud.

@@ -277,6 +277,8 @@ def _may_be_interlaced(frame: VideoFrame, picture: VideoStream) -> bool:
     return not all(sequence.progressive for sequence in sequences)
 
 
+# Codecs whose decoders flag frames as the container declares them, which a window does not.
+_FLAGGED_BY_CONTAINER = ("ffv1", "rawvideo", "v210")
 # Which field is shown first, by libavcodec's AVFieldOrder. Its description of the last two is the
 # other way round, but ffmpeg writes them so, and libavcodec's decoder of raw pictures reads so.
 _FIELD_ORDERS = {2: "tff", 3: "bff", 4: "tff", 5: "bff"}
@@ -288,8 +290,9 @@ def _field_order(frame: VideoFrame, picture: VideoStream) -> str:
     An encoder without the setting for interlaced pictures flags them as progressive, and
     codecs for editing often have no flag at all.
     """
+    is_flagged = picture.codec_context.name not in _FLAGGED_BY_CONTAINER
     # A frame of HEVC is one field where it is interlaced.
-    if _may_be_interlaced(frame, picture) or picture.codec_context.name == "hevc":
+    if (is_flagged and _may_be_interlaced(frame, picture)) or picture.codec_context.name == "hevc":
         return ""
     return _FIELD_ORDERS.get(int(picture.codec_context.field_order), "")
 

@@ -166,12 +166,12 @@ def write_debug_videos(path: Path, config: ShortsConfig, results: Results, outpu
     video = LocalVideo.of(path)
     probe = probe_source(LocalSource(path))
     transcript = read_transcript(video.keys, video.objects)
-    zero = Film(path).first_time
     written = []
     for file, record in results.made:
         start, end = (parse_timecode(record[name]) for name in ("start", "end"))
         size = probe.width, probe.height
-        film = Film(path, size, probe.rotation, zero + start, zero + end, probe.mirrored)
+        span = probe.start + start, probe.start + end
+        film = Film(path, size, probe.rotation, *span, probe.mirrored)
         words = transcript.within(float(start), float(end)).words
         target = file.with_suffix(".framing.mp4")
         with output.spinner(f"Writing {target.name}"), whole_file(target) as part:

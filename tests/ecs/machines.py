@@ -21,7 +21,7 @@ from prefect.states import Cancelling
 
 from clipflow.media import ffmpeg
 from clipflow.storage.objects import ObjectStore
-from deployments.work_pools.refusals import AWAITING_CAPACITY
+from tasks.retries import AWAITING_CAPACITY
 from tests.ecs.ecs_service import EcsService
 from tests.ecs.ecs_task import FLOW_RUN_ID, Task
 from tests.programs import eventually

@@ -131,7 +131,7 @@ def test_a_clip_continues_the_trace_of_its_own_event() -> None:
     ],
     ids=["a worker has it", "not yet due", "its own run says what is wrong"],
 )
-def test_runs_that_are_not_due_or_not_valid_are_left_alone(
+def test_runs_that_are_not_due_or_not_valid_are_not_changed(
     state: State[None], more: dict[str, object]
 ) -> None:
     clip = f"c-{uuid4().hex}"

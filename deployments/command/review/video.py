@@ -133,7 +133,7 @@ class ReviewedVideo:
 
 
 def _styles(config: ShortsConfig, edits: Edits) -> list[str]:
-    """The styles to choose from: those that come along, and those that the video uses."""
+    """The styles to choose from: the included ones, and those that the video uses."""
     used = [config.caption_style, *(edit.caption_style for edit in edits.shorts.values())]
     return [*STYLE_NAMES, *dict.fromkeys(s for s in used if s and s not in STYLE_NAMES)]
 

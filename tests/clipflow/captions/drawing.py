@@ -111,5 +111,8 @@ def _seen(frame: av.VideoFrame, size: tuple[int, int]) -> Seen:
     planes = frame.to_ndarray(format="yuv420p")
     width, height = size
     luma = planes[:height].astype(int)
-    blue = planes[height : height + height // 4].reshape(height // 2, width // 2)
+    plane = frame.planes[1]
+    blue = np.frombuffer(bytes(plane), np.uint8).reshape(-1, plane.line_size)[
+        : height // 2, : width // 2
+    ]
     return Seen(frame.pts * frame.time_base, abs(luma - luma[0, 0]) > 8, blue < 80)

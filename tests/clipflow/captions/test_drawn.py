@@ -161,7 +161,7 @@ def test_right_to_left_is_read_from_the_right_and_arabic_letters_join(tmp_path: 
 
 
 @both_ffmpegs
-def test_what_looks_like_a_command_is_drawn_as_text(tmp_path: Path) -> None:
+def test_text_that_resembles_a_command_is_drawn_as_text(tmp_path: Path) -> None:
     plain, command = said("x", each=1), said(r"{\pos(0,0)}x", at=2, each=1)
 
     letter, _, whole = drawn([*plain, *command], [Fraction(n) for n in range(3)], tmp_path)

@@ -35,7 +35,7 @@ def test_a_pause_or_a_change_of_speaker_ends_a_group() -> None:
 @pytest.mark.parametrize(
     ("pause", "expected"), [(0.1, ["Yes. I do"]), (0.6, ["Yes.", "I do"])], ids=["short", "long"]
 )
-def test_a_lone_word_joins_its_neighbours_where_no_long_pause_lies_between(
+def test_a_single_word_joins_the_next_caption_unless_a_long_pause_separates_them(
     pause: float, expected: list[str]
 ) -> None:
     assert shown([*said("Yes."), *said("I do", at=0.4 + pause)]) == expected

@@ -31,7 +31,7 @@ def event_of_size(size: int) -> PrefectEvent:
     return event("x" * (size - len(json.dumps(event("").payload["detail"]))))
 
 
-def test_a_request_may_have_as_many_bytes_as_the_contract_says_and_no_more() -> None:
+def test_a_request_up_to_the_limit_is_accepted_and_a_larger_one_is_refused() -> None:
     assert len(json.dumps(event_of_size(500_000).payload["detail"])) == 500_000
     with pytest.raises(InvalidInputError, match=r"500,001 bytes.*several events"):
         event_of_size(500_001)

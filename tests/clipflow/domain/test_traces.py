@@ -24,11 +24,11 @@ BODY = (
         "Self=1-1-1;Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=00f067aa0ba902b7",
     ],
 )
-def test_a_header_says_where_its_sender_is(header: str) -> None:
+def test_a_header_names_its_sender(header: str) -> None:
     assert TraceContext.read(header) == CALLER
 
 
-def test_what_is_not_collected_stays_so() -> None:
+def test_a_trace_that_is_not_sampled_stays_unsampled() -> None:
     for header in (
         f"00-{CALLER.trace_id}-{CALLER.span_id}-00",
         "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=00f067aa0ba902b7;Sampled=0",
@@ -42,7 +42,7 @@ def test_what_is_not_collected_stays_so() -> None:
     "header",
     [None, 7, "", "00-0-0-01", f"00-{'0' * 32}-{'1' * 16}-01", "Root=1-4bf92f35;Parent=x", "=;="],
 )
-def test_what_is_no_header_says_nothing(header: object) -> None:
+def test_an_invalid_header_is_ignored(header: object) -> None:
     assert TraceContext.read(header) is None
 
 

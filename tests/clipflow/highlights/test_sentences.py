@@ -5,7 +5,7 @@ import pytest
 from clipflow.domain.transcript import Transcript, Word, sentences
 from clipflow.highlights.moments import pick
 from clipflow.highlights.pieces import Brief
-from clipflow.highlights.titles import TITLE_LIMIT
+from clipflow.highlights.titles import TITLE_LIMIT, title_of
 from tests.clipflow.highlights.transcripts import spread
 
 HOUSES = [
@@ -77,6 +77,16 @@ def test_moments_and_titles_consist_of_whole_sentences(texts: list[str], seconds
 def test_abbreviations_and_pauses_do_not_end_a_sentence() -> None:
     words = talk([*HOUSES, *BREAD], until=1)
     assert [line.text for line in sentences(words, "en")] == [*HOUSES, *BREAD]
+
+
+def test_a_short_clause_is_no_title_beside_a_longer_one() -> None:
+    said = spread(
+        0, 4, None, "That sounds strict, what if the story needs a long introduction to it?"
+    )
+    assert title_of([said], [1.0]) == "What if the story needs a long introduction to it?"
+    thanks = spread(4, 5, None, "Thank you.")
+    short = spread(0, 4, None, "That sounds strict, " + "endless " * 20 + "talk.")
+    assert title_of([short, thanks], [1.0, 1.0]) == "That sounds strict"
 
 
 def test_speech_without_full_stops_is_split_at_pauses_with_complete_titles() -> None:

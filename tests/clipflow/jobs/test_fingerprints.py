@@ -156,7 +156,7 @@ def test_an_input_makes_anew_what_is_made_from_it() -> None:
         assert anew(before, changed) == expected
 
 
-def test_the_looks_count_by_their_content_and_not_by_their_keys() -> None:
+def test_styles_count_by_their_content_and_not_by_their_keys() -> None:
     style, brand = packaged_style("punch"), Brand(music=Music(file="music.mp3"))
     looks = Looks(style, FONT, "hook", brand, {"music.file": MUSIC})
     before = products(looks=looks)

@@ -53,6 +53,7 @@ def assert_is_deinterlaced(path: Path) -> None:
         ("mbaff.mp4", X264, "top"),
         ("mbaff.ts", X264, "bottom"),
         ("mpeg2.ts", MPEG2, "top"),
+        ("mpeg2.mpg", MPEG2, "top"),
         ("mpeg2.mkv", MPEG2, "bottom"),
         ("prores.mov", PRORES, "top"),
     ],
@@ -71,10 +72,12 @@ def test_a_clip_is_deinterlaced(
         ("untold.mkv", ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "0")),
         ("jpeg.mov", ("-c:v", "mjpeg", "-q:v", "2", "-pix_fmt", "yuvj420p")),
         ("huff.mkv", ("-c:v", "huffyuv", "-pix_fmt", "yuv422p")),
+        ("ffv1.mkv", ("-c:v", "ffv1")),
+        ("raw.mov", ("-c:v", "rawvideo", "-pix_fmt", "uyvy422")),
     ],
 )
 @pytest.mark.parametrize("first", ["top", "bottom"])
-def test_a_clip_is_deinterlaced_where_only_the_container_says_that_it_is_interlaced(
+def test_a_clip_is_deinterlaced_if_only_the_container_declares_interlacing(
     first: str, name: str, codec: tuple[str, ...], cutter: Cutter, tmp_path: Path
 ) -> None:
     source = interlaced(tmp_path / name, codec, first)

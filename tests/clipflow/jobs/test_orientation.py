@@ -83,5 +83,18 @@ def test_a_clip_shows_what_ffmpeg_shows(
     assert cutter.results[-1].way == ("copied" if is_copied else "encoded")
 
 
+@pytest.mark.parametrize("how", ["rotate=90", "flip=vertical"])
+def test_a_matrix_in_the_packets_is_applied_once(how: str, cutter: Cutter, tmp_path: Path) -> None:
+    picture = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "10", "-bf", "0")
+    matrix = ("-bsf:v", f"h264_metadata=display_orientation=insert:{how}")
+    source = make_source(
+        tmp_path / "s.ts", size=(320, 192), seconds=1, sound=None, picture=picture, output=matrix
+    )
+    segment = cutter.cut(cutter.put(source), "0", "1")
+    wanted, made = shown(source), shown(segment)
+    assert made.shape == wanted.shape
+    assert np.abs(made.astype(int) - wanted.astype(int)).mean() < 4
+
+
 def test_a_picture_without_a_matrix_is_shown_as_coded() -> None:
     assert orientation(()) == (0, False)

@@ -90,12 +90,16 @@ def test_hls_is_cut_past_the_wrap_of_its_clock(cutter: Cutter, tmp_path: Path) -
         assert max(apart) < Fraction(1, 1000)
 
 
-@pytest.mark.parametrize("selected", ["lt(t,10)", "lt(t,10)+gt(t,25)"], ids=["stops", "pauses"])
+@pytest.mark.parametrize(
+    ("selected", "suffix"),
+    [("lt(t,10)", "ts"), ("lt(t,10)+gt(t,25)", "ts"), ("lt(t,10)", "mkv"), ("lt(t,10)", "flv")],
+    ids=["stops", "pauses", "mkv", "flv"],
+)
 def test_video_that_ends_before_its_audio_keeps_its_last_frames(
-    selected: str, cutter: Cutter, tmp_path: Path
+    selected: str, suffix: str, cutter: Cutter, tmp_path: Path
 ) -> None:
     source = make_source(
-        tmp_path / "s.ts",
+        tmp_path / f"s.{suffix}",
         seconds=30,
         sound=("-c:a", "aac"),
         filters=("-vf", f"select='{selected}'", "-fps_mode", "passthrough"),

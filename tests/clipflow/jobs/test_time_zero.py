@@ -54,7 +54,7 @@ def test_times_count_from_the_sound_where_it_begins_first(
                abs(abs(lag) - Fraction("0.2")) < Fraction(1, 100) for lag in lags)  # fmt: skip
 
 
-def test_a_caption_lights_when_its_word_is_heard(studio: Studio, tmp_path: Path) -> None:
+def test_a_caption_is_highlighted_while_its_word_is_said(studio: Studio, tmp_path: Path) -> None:
     # The click at 4 s is the word.
     words = [
         Word(text="before", start=3.2, end=3.6),
@@ -75,7 +75,7 @@ def test_a_caption_lights_when_its_word_is_heard(studio: Studio, tmp_path: Path)
     assert any(abs(change - float(heard)) <= 0.06 for change in changes)
 
 
-def test_the_first_picture_stands_from_the_beginning(cutter: Cutter, tmp_path: Path) -> None:
+def test_the_first_frame_is_shown_from_the_beginning(cutter: Cutter, tmp_path: Path) -> None:
     segment = cutter.cut(cutter.put(late_picture(tmp_path / "late.mov")), "0", "3")
     assert frame_numbers(segment) == list(range(30))
     times = frame_times(segment)
@@ -100,7 +100,7 @@ SLIDES = (
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "webm"])
-def test_a_picture_stands_until_the_next_one(suffix: str, cutter: Cutter, tmp_path: Path) -> None:
+def test_a_frame_is_shown_until_the_next_one(suffix: str, cutter: Cutter, tmp_path: Path) -> None:
     """A recording of a screen has frames only where it changes: at 0, 4.4, 22 and 22.4 s."""
     codecs: dict[str, tuple[Sequence[str], Sequence[str]]] = {
         "webm": (("-c:v", "libvpx-vp9", "-cpu-used", "8", "-g", "2"), ("-c:a", "libopus"))

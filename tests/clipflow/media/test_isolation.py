@@ -69,7 +69,7 @@ def test_a_decoder_that_crashes_is_a_refusal_of_its_source_and_others_go_on(
     assert "re-encode it" in refusal
 
 
-def test_a_decoder_that_is_killed_for_want_of_memory_is_tried_again(film: Path) -> None:
+def test_a_decoder_that_is_killed_for_lack_of_memory_is_retried(film: Path) -> None:
     with pytest.raises(MediaInterruptedError, match=r"film\.mp4: .*SIGKILL.*more memory") as caught:
         probe_source(CrashingSource(film, how=signal.SIGKILL))
     assert isinstance(caught.value, TransientError)

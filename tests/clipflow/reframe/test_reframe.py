@@ -81,7 +81,7 @@ def test_the_crop_jumps_on_the_frame_on_which_the_picture_cuts(tmp_path: Path, f
         assert all(abs(place[0] - (202 - 76) / 2) < 8 for place in found if place)
 
 
-def test_in_a_shot_without_a_face_the_crop_stands_in_the_middle(tmp_path: Path) -> None:
+def test_the_crop_is_in_the_middle_in_a_shot_without_a_face(tmp_path: Path) -> None:
     faces = [None] * 60 + [(520, 190)] * 60 + [None] * 60
     shown = [Shown(n / 30, n // 60, face) for n, face in enumerate(faces)]
     path = crop_path(Film(film(tmp_path / "some.mp4", shown)), UPRIGHT)

@@ -73,7 +73,7 @@ def test_a_video_without_a_picture_leaves_its_place_on_the_page(
     assert f"{results.keys.short(1)} has no poster" in caplog.text
 
 
-def test_a_page_that_a_person_put_there_is_left_alone(
+def test_a_page_that_a_person_uploaded_is_not_replaced(
     results: Results, caplog: pytest.LogCaptureFixture
 ) -> None:
     results.objects.put_text("mine", results.keys.page, {}, "text/html")

@@ -1,10 +1,10 @@
-"""Words that have no times get theirs from their neighbours."""
+"""Words without times get them from the words before and after them."""
 
 from clipflow.domain.transcript import PartialWord, fill_times, split_words
 from clipflow.speech.alignment import regroup
 
 
-def test_words_without_times_share_what_their_neighbours_leave() -> None:
+def test_words_without_times_share_the_time_between_other_words() -> None:
     recognized = [
         PartialWord("It"),
         PartialWord("costs", 1.0, 2.0, 0.9),

@@ -58,7 +58,7 @@ def test_a_file_that_is_not_the_published_one_is_not_loaded(package: Path) -> No
     assert "requirements-weights.lock" in error.value.remedy
 
 
-def test_a_package_that_lacks_a_part_is_passed_over(
+def test_an_incomplete_model_package_is_skipped(
     package: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (package / "model.bin.part2").unlink()
@@ -75,7 +75,7 @@ def test_a_folder_is_used_as_it_is(tmp_path: Path) -> None:
     assert tmp_path.exists()
 
 
-def test_offline_a_missing_model_is_one_line_that_says_what_to_run(tmp_path: Path) -> None:
+def test_offline_the_error_for_a_missing_model_names_the_command_to_run(tmp_path: Path) -> None:
     video = Path(__file__).parents[3] / "demo" / "sample" / "main.mp4"
     environment = os.environ | {
         "CLIPFLOW_WHISPER_MODEL": "small",

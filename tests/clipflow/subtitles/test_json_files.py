@@ -1,0 +1,111 @@
+"""Subtitles in the JSON of Whisper, WhisperX, whisper.cpp and Deepgram."""
+
+import json
+
+import pytest
+
+from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.transcript import LONGEST
+from tests.clipflow.subtitles.reading import read
+
+WORDS = [
+    {"word": " Bees", "start": 1.0, "end": 1.4, "probability": 0.91},
+    {"word": " dance", "start": 1.4, "end": 1.9, "probability": 0.4},
+    {"word": "-like", "start": 1.9, "end": 2.1, "probability": 0.8},
+]
+
+
+def test_the_json_of_whisper_keeps_its_words() -> None:
+    segment = {"id": 0, "start": 1.0, "end": 2.2, "text": " Bees dance-like", "words": WORDS}
+    transcript = read(json.dumps({"text": "", "segments": [segment], "language": "en"}))
+    spoken = [(word.text, word.start, word.end, word.score) for word in transcript.words]
+    assert spoken == [("Bees", 1.0, 1.4, 0.91), ("dance-like", 1.4, 2.1, 0.4)]
+    assert transcript.language == "en"
+    assert read(json.dumps({"segments": [segment]}), language="de").language == "de"
+
+
+def test_segments_without_words_share_their_time() -> None:
+    segments = [
+        {"start": 1.0, "end": 2.0, "text": " Bees dance.", "speaker": "A"},
+        {"start": 2.5, "end": 3.0, "text": " Yes.", "speaker": "B"},
+    ]
+    transcript = read(json.dumps({"segments": segments}), "original.json")
+    spoken = [(word.text, word.start, word.speaker) for word in transcript.words]
+    assert spoken == [("Bees", 1.0, "A"), ("dance.", 1.4, "A"), ("Yes.", 2.5, "B")]
+
+
+def test_the_json_of_whisperx_gives_words_without_times_what_is_left() -> None:
+    words = [
+        {"word": "In", "start": 1.0, "end": 1.2, "score": 0.9, "speaker": "SPEAKER_00"},
+        {"word": "1999", "speaker": "SPEAKER_00"},
+        {"word": "bees", "start": 2.0, "end": 2.4, "score": 0.7},
+    ]
+    segment = {"start": 1, "end": 2.4, "text": "In 1999 bees", "words": words, "speaker": "S1"}
+    transcript = read(json.dumps({"segments": [segment], "word_segments": words}))
+    spoken = [(word.text, word.start, word.end, word.speaker) for word in transcript.words]
+    assert spoken == [
+        ("In", 1.0, 1.2, "SPEAKER_00"),
+        ("1999", 1.2, 2.0, "SPEAKER_00"),
+        ("bees", 2.0, 2.4, "S1"),
+    ]
+
+
+def test_the_json_of_whisper_cpp_is_read() -> None:
+    segments = [
+        {"offsets": {"from": 1000, "to": 2000}, "text": " (speaker 0) Bees"},
+        {"offsets": {"from": 2000, "to": 3000}, "text": " [BLANK_AUDIO]"},
+    ]
+    transcript = read(json.dumps({"result": {"language": "en"}, "transcription": segments}))
+    assert [(word.text, word.speaker) for word in transcript.words] == [("Bees", "speaker 0")]
+
+
+def test_the_json_of_deepgram_has_punctuation_speakers_and_channels() -> None:
+    def channel(*words: tuple[str, float, int | None]) -> dict[str, object]:
+        rows = [
+            {"word": text.lower(), "punctuated_word": text, "start": at, "end": at + 0.5}
+            | {"confidence": 0.99}
+            | ({"speaker": speaker} if speaker is not None else {})
+            for text, at, speaker in words
+        ]
+        return {"alternatives": [{"transcript": "", "confidence": 1, "words": rows}]}
+
+    one = {"results": {"channels": [channel(("Hello.", 1.0, 0), ("Yes?", 2.0, 1))]}}
+    spoken = [(word.text, word.speaker) for word in read(json.dumps(one)).words]
+    assert spoken == [("Hello.", "Speaker 0"), ("Yes?", "Speaker 1")]
+    two = {"results": {"channels": [channel(("Hello.", 1.0, None)), channel(("So.", 0.5, None))]}}
+    spoken = [(word.text, word.speaker) for word in read(json.dumps(two)).words]
+    assert spoken == [("So.", "Channel 1"), ("Hello.", "Channel 0")]
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ({"segments": [{"start": -1, "end": 2, "text": "a"}]}, r"segments\.0\.start"),
+        ({"segments": [{"start": 0, "end": LONGEST + 1, "text": "a"}]}, r"segments\.0\.end"),
+        ({"results": {"channels": [{"alternatives": []}]}}, r"channels\.0\.alternatives"),
+        ({"transcription": [{"text": "a"}]}, r"transcription\.0\.offsets"),
+        ({"videos": []}, "is not the JSON of"),
+        ({"jobName": "a", "results": {"transcripts": [], "items": []}}, "is not the JSON of"),
+        ([{"word": "a", "start": 0}], "word 1 is not valid: end"),
+    ],
+)
+def test_invalid_json_is_rejected_with_its_field(value: object, fault: str) -> None:
+    with pytest.raises(InvalidInputError, match=rf"original\.json.*{fault}"):
+        read(json.dumps(value), "original.json")
+
+
+@pytest.mark.parametrize("kind", ["whisper", "clipflow", "deepgram"])
+def test_descriptions_of_sounds_in_json_are_not_words(kind: str) -> None:
+    texts = ["♪", "[bright", "music]", "Bees", "(laughs)", "dance.", ">>", "[Applause]", "♪Yes♪"]
+    words = [
+        {"word": f" {text}" if kind == "whisper" else text, "start": float(at), "end": at + 0.5}
+        for at, text in enumerate(texts)
+    ]
+    value: object = words
+    if kind == "whisper":
+        value = {"segments": [{"start": 0, "end": 9, "text": "", "words": words}]}
+    if kind == "deepgram":
+        value = {"results": {"channels": [{"alternatives": [{"words": words}]}]}}
+    transcript = read(json.dumps(value), "original.json")
+    spoken = [(word.text, word.start) for word in transcript.words]
+    assert spoken == [("Bees", 3.0), ("dance.", 5.0), ("Yes", 8.0)]

@@ -1,5 +1,6 @@
 """Result files in the folder of a user, and input files of a user."""
 
+import json
 import resource
 from pathlib import Path
 
@@ -111,6 +112,30 @@ def test_invalid_subtitles_are_rejected_before_any_upload(
     with pytest.raises(InvalidInputError, match=r"talk\.srt"):
         video.upload(ShortsConfig(segment_count=1), Attachments(subtitles=given))
     assert video.objects.head(video.keys.original) is None
+
+
+def test_a_style_and_a_brand_are_uploaded_with_their_files(
+    video: LocalVideo, tmp_path: Path
+) -> None:
+    style, brand = tmp_path / "style.json", tmp_path / "brand.json"
+    style.write_text('{"font": "own.ttf"}')
+    brand.write_text('{"logo": {"file": "logo.png"}, "music": {"file": "music.mp3"}}')
+    config = ShortsConfig(segment_count=1)
+    with pytest.raises(InvalidInputError, match=r"font: there is no file .*own\.ttf"):
+        video.upload(config, Attachments(style=style))
+    with pytest.raises(InvalidInputError, match=r"logo\.file: there is no file .*logo\.png"):
+        video.upload(config, Attachments(brand=brand))
+    assert video.objects.head(video.keys.original) is None
+    for name in ("own.ttf", "logo.png", "music.mp3"):
+        (tmp_path / name).write_text(name)
+    video.upload(config, Attachments(style=style, brand=brand))
+    stored = json.loads(video.objects.text(video.keys.config, 10_000))
+    text = json.loads(video.objects.text(stored["caption_style"], 10_000))
+    font = f"{stored['caption_style'].rpartition('/')[0]}/{text['font']}"
+    assert video.objects.text(font, 100) == "own.ttf"
+    assert video.objects.text(stored["brand"]["logo"]["file"], 100) == "logo.png"
+    assert video.objects.text(stored["brand"]["music"]["file"], 100) == "music.mp3"
+    assert ShortsConfig.read(stored, "the config").caption_style == stored["caption_style"]
 
 
 def test_a_file_whose_name_has_a_colon_is_a_file(

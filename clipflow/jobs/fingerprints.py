@@ -256,6 +256,11 @@ def of_short(
     )
 
 
+def of_short_thumbnail(short: ObjectHead, models: Models) -> str:
+    """The fingerprint of a short's thumbnail, which is a frame of `short`."""
+    return fingerprint(["thumbnail", short.etag, file_digest(str(models.face_model or ""))])
+
+
 def of_post(text: str) -> str:
     """The fingerprint of a short's text to post."""
     return fingerprint(["post", text])

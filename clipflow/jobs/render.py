@@ -37,6 +37,7 @@ from clipflow.jobs.segment import (
     video_metadata,
 )
 from clipflow.jobs.shorts import make_moment, plan_moment
+from clipflow.jobs.thumbnails import fetch_and_put_thumbnail, put_thumbnail, stored_thumbnail
 from clipflow.jobs.tighten import (
     SpokenMoment,
     Tightened,
@@ -116,6 +117,7 @@ def render(
     Raises the errors of reading, ffmpeg and storing.
     """
     key, moment = job.keys.short(job.number), job.moment
+    frame = job.keys.short_thumbnail(job.number)
     video = find_source([job.keys.original], objects)
     below = _background(job.config, objects)
     looks = chosen_looks(job.config, moment.hook_text, objects)
@@ -135,10 +137,12 @@ def render(
     )
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
-        stored = stored_short(job, head, objects)
+        made = stored_short(job, head, objects)
         # The list of what was taken out is part of a tightened short.
-        if stored.tightening or not job.config.tighten:
-            return stored
+        if made.tightening or not job.config.tighten:
+            thumbnail = stored_thumbnail(frame, head, objects, models)
+            thumbnail = thumbnail or fetch_and_put_thumbnail(frame, head, objects, machine, models)
+            return made.model_copy(update={"thumbnail": thumbnail})
     # The segment is missing if an earlier step could not cut it. The error then fails only this
     # short.
     planned = plan_moment(job.keys, job.config, job.number, moment, objects)
@@ -162,12 +166,14 @@ def render(
             store_tightening(job.keys, job.number, tightening, video.etag, made_from, objects)
         objects.upload(path, key, metadata)
         work.bytes_written = path.stat().st_size
-    head = objects.head(key)
-    if head is None:
-        raise MediaInterruptedError(
-            f"{job.label} of {job.keys.label} was stored, yet is not there."
-        )
-    return stored_short(job, head, objects).model_copy(update={"framing": framing})
+        stored = objects.head(key)
+        if stored is None:
+            raise MediaInterruptedError(
+                f"{job.label} of {job.keys.label} was stored, yet is not there."
+            )
+        thumbnail = put_thumbnail(frame, stored, path, objects, machine, models)
+    short = stored_short(job, stored, objects)
+    return short.model_copy(update={"framing": framing, "thumbnail": thumbnail})
 
 
 def stored_short(job: Render, head: ObjectHead, objects: ObjectStore) -> Short:

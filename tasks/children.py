@@ -43,8 +43,9 @@ from clipflow.jobs.clips import Cut, extract
 from clipflow.jobs.render import Render, stored_short
 from clipflow.jobs.segment import is_made_from
 from clipflow.jobs.shorts import read_moments
+from clipflow.jobs.thumbnails import stored_thumbnail
 from clipflow.jobs.transcription import SpeechWindow, is_transcribed
-from clipflow.settings import this_machine
+from clipflow.settings import models, this_machine
 from clipflow.storage.objects import object_store, shorts_store
 from clipflow.storage.records import record_store
 from tasks.child_requests import (
@@ -97,13 +98,15 @@ def extract_remote(cut: Cut, force: bool) -> ExtractOutput:
 def render_remote(request: Render, force: bool) -> Short:
     """Render one short on another machine and store it under its key."""
     run_child(render_child(request, force))
-    key = request.keys.short(request.number)
-    head = shorts_store().head(key)
+    key, objects = request.keys.short(request.number), shorts_store()
+    head = objects.head(key)
     if head is None:
         raise MediaInterruptedError(
             f"{request.label} of {request.keys.label} was made, but its object does not exist."
         )
-    return stored_short(request, head)
+    frame = request.keys.short_thumbnail(request.number)
+    thumbnail = stored_thumbnail(frame, head, objects, models())
+    return stored_short(request, head, objects).model_copy(update={"thumbnail": thumbnail})
 
 
 @task(name="prepare-video", task_run_name="prepare {keys.video_id}", **{**MEDIA, **_REMOTE})

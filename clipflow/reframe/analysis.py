@@ -147,7 +147,7 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
     analysis: Analysis | None = None
     times: list[float] = []
     due = last = 0.0
-    for (time, frame), following in _with_following(_seen_frames(film)):
+    for (time, frame), following in _with_following(seen_frames(film)):
         width, height = film.shown(frame)
         analysis = analysis or Analysis(width, height)
         times.append(time)
@@ -217,7 +217,7 @@ def _turn(film: Film, before: float, after: float) -> float:
     return (between[cut][0] + between[cut + 1][0]) / 2
 
 
-def _seen_frames(film: Film) -> Iterator[tuple[float, av.VideoFrame]]:
+def seen_frames(film: Film) -> Iterator[tuple[float, av.VideoFrame]]:
     """At least five frames a second of the film, if it has so many, with their times."""
     frames = decoded_frames(film, sparsely=True)
     listed = _listed_times(film)

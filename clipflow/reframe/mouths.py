@@ -34,6 +34,8 @@ _MESH_SHA256 = "2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493
 _MESH_SIDE, _MESH_POINTS = 192, 468
 # Numbers of points in the mesh: the forehead's top and the chin; the inner edges of the upper and
 # the lower lip, three times; their outer edges in the middle.
+# For each eye: its outer and inner corner, and the middle of its upper and of its lower lid.
+_EYES = ((33, 133, 159, 145), (263, 362, 386, 374))
 _TALL, _INNER_LIPS, _OUTER_LIPS = (10, 152), ((82, 87), (13, 14), (312, 317)), (0, 17)
 
 
@@ -96,20 +98,37 @@ class MouthLandmarks:
             for time, moved in lips
         ]
 
+    def eyes(self, aligned: Pixels) -> float:
+        """How open the less open eye is: its height in widths of it. `aligned` has a margin."""
+        points = self._points(aligned)
+
+        def length(one: int, other: int) -> float:
+            return float(np.linalg.norm(points[one] - points[other]))
+
+        return min(
+            length(upper, lower) / max(length(outer, inner), 1e-6)
+            for outer, inner, upper, lower in _EYES
+        )
+
     def _lips(self, aligned: Pixels) -> NDArray[np.float64]:
         """How far the lips' inner and outer edges are apart, in heights of the face."""
-        picture = cv2.cvtColor(cv2.resize(aligned, (_MESH_SIDE, _MESH_SIDE)), cv2.COLOR_GRAY2BGR)
-        self._net.setInput(cv2.dnn.blobFromImage(picture, 1 / 255))
-        answers: Any = self._net.forward(self._outputs)
-        # The other output says how sure it is that there is a face.
-        mesh = next(answer for answer in answers if answer.size == 3 * _MESH_POINTS)
-        points = mesh.reshape(_MESH_POINTS, 3)[:, :2]
+        points = self._points(aligned)
 
         def length(pair: tuple[int, int]) -> float:
             return float(np.linalg.norm(points[pair[0]] - points[pair[1]]))
 
         inner = sum(map(length, _INNER_LIPS)) / len(_INNER_LIPS)
         return np.array([inner, length(_OUTER_LIPS)]) / max(length(_TALL), 1e-6)
+
+    def _points(self, aligned: Pixels) -> NDArray[np.float64]:
+        """The points of the mesh in the plane of the picture: (468, 2)."""
+        picture = cv2.cvtColor(cv2.resize(aligned, (_MESH_SIDE, _MESH_SIDE)), cv2.COLOR_GRAY2BGR)
+        self._net.setInput(cv2.dnn.blobFromImage(picture, 1 / 255))
+        answers: Any = self._net.forward(self._outputs)
+        # The other output says how sure it is that there is a face.
+        mesh = next(answer for answer in answers if answer.size == 3 * _MESH_POINTS)
+        points: NDArray[np.float64] = mesh.reshape(_MESH_POINTS, 3)[:, :2]
+        return points
 
 
 class MouthModel:
@@ -174,6 +193,15 @@ def mouth_activity(model: Path | None) -> MouthActivity:
         return MouthModel(model)
     content = _packaged_mesh()
     return MouthLandmarks(content) if content else MouthMotion()
+
+
+def packaged_landmarks() -> MouthLandmarks | None:
+    """Landmarks by the packaged face mesh; None if it is not installed.
+
+    Raises NotInstalledError if it is another file.
+    """
+    content = _packaged_mesh()
+    return MouthLandmarks(content) if content else None
 
 
 @cache

@@ -6,7 +6,7 @@ A failed request raises `OutageError`.
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import httpx
@@ -28,6 +28,9 @@ from deployments.bridge.message import OutageError, RequestRejectedError
 from tasks.flow_runs import Job
 
 PAGE = 50  # the maximum number of events in one response of /events/filter
+# How far back events are read: messages are in the queue for so long, and Prefect Cloud returns no
+# events of a longer period.
+EVENTS_KEPT = timedelta(days=14)
 _RUNS_PAGE = 200  # the maximum number of flow runs in one response
 _NO_EVENT = UUID(int=0)
 _SWEPT_UNTIL = "clipflow_swept_until"
@@ -49,9 +52,14 @@ class Server:
     async def stored(self, ids: Collection[UUID]) -> set[UUID]:
         """The ids among these, at most `PAGE`, whose events the server has stored. Raises
         OutageError if it does not answer."""
-        # An empty list of ids would match every event. The filter's default period is the last 180
-        # days by this machine's clock, which is also the clock that `occurred` is taken from.
-        only = EventFilter(id=EventIDFilter(id=list(ids) or [_NO_EVENT]))
+        # An empty list of ids would match every event. The clock is this machine's, from which
+        # `occurred` is taken as well; the client's default of 180 days is more than Prefect Cloud
+        # allows.
+        now = datetime.now(UTC)
+        only = EventFilter(
+            id=EventIDFilter(id=list(ids) or [_NO_EVENT]),
+            occurred=EventOccurredFilter(since=now - EVENTS_KEPT, until=now),
+        )
         async with request_errors(self._timeout):
             page = await self._client.read_events(only, limit=PAGE)
         return {event.id for event in page.events} & set(ids)

@@ -261,8 +261,8 @@ def test_the_pages_text_has_the_numbers_of_its_tables() -> None:
     *_, plain, gpu = ways(p)
     first = limits(Clip(10), p)[0]
     assert f"takes {plain.minutes:.0f} minutes without a GPU and {gpu.minutes:.0f} with one" in text
-    assert f"for ${plain.usd:.2f} and ${gpu.usd:.2f} instead of $3.50" in text
-    assert f"it is taken as {document.minutes(p):.0f} minutes" in text
+    assert f"for ${plain.usd:.2f} and ${gpu.usd:.2f}. The document itself gives 30 minutes" in text
+    assert f"The comparison assumes {document.minutes(p):.0f} minutes" in text
     assert first.name.startswith("Prefect") and 2950 < first.jobs_a_day(p) < 3050
     assert "about 3 000 clips of 10 segments a day" in text
 

@@ -194,6 +194,43 @@ def test_a_short_is_cut_titled_refused_and_all_of_it_undone(review: Review) -> N
     assert review.said == []
 
 
+def test_texts_to_post_are_copied_and_a_framing_is_set_and_removed(review: Review) -> None:
+    page = review.open(
+        viewport={"width": 1280, "height": 900},
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    first = review.edits
+    description = page.get_by_label("Description").input_value()
+    assert description
+    page.get_by_role("button", name="Copy the description").click()
+    assert page.evaluate("navigator.clipboard.readText()") == description
+    tags = page.get_by_label("Hashtags")
+    chosen = tags.input_value()
+    assert re.fullmatch(r"#\w+( #\w+){0,4}", chosen)
+    tags.fill("#One, two #Three")
+    tags.press("Tab")
+    saved(page)
+    expect(tags).to_have_value("#One #two #Three")
+    page.get_by_text("Framing: whom or what").click()
+    page.get_by_label("Shows").select_option("place")
+    page.get_by_label("Across (%)").fill("25")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator("#framing-list li")).to_contain_text("the place 25 % across, 50 % down")
+    saved(page)
+    [edit] = review.edits["shorts"].values()
+    assert edit["hashtags"] == ["One", "two", "Three"]
+    assert [view["place"] for view in edit["framing"]] == [{"x": 0.25, "y": 0.5}]
+    page.locator("#framing-list").get_by_role("button", name="Remove").click()
+    saved(page)
+    # Emptied, they are those of the transcript again.
+    tags.fill("")
+    tags.press("Tab")
+    expect(tags).to_have_value(chosen)
+    saved(page)
+    assert review.edits == first
+    assert review.said == []
+
+
 def test_a_word_is_replaced_everywhere_and_an_end_is_dragged(review: Review) -> None:
     page = review.open(viewport={"width": 1280, "height": 900})
     first = review.edits

@@ -41,6 +41,7 @@ OBJECTS = {
         for kind in ("mp4", "srt", "json")
     ),
     *(f"videos-cropped-stacked/segment_{n}_cropped_stacked.mp4" for n in (1, 2)),
+    *(f"videos-cropped-stacked/segment_{n}_cropped_stacked.jpg" for n in (1, 2)),
 }
 
 
@@ -88,7 +89,7 @@ def test_a_long_video_becomes_shorts_and_the_objects_of_the_contract(warehouse: 
     schema = json.loads((ROOT / "docs/schemas/segment.schema.json").read_text())
     jsonschema.validate(post, schema, jsonschema.Draft202012Validator)
     best = record["shorts"][0]
-    for name in ("id", "title", "description", "hashtags", "s3Key"):
+    for name in ("id", "title", "description", "hashtags", "s3Key", "thumbnail"):
         assert post[name] == best[name]
     assert any(sentence in post["description"] for sentence in SENTENCES)
     assert 1 <= len(post["hashtags"]) <= 5
@@ -196,6 +197,7 @@ def test_a_failed_short_does_not_stop_others_and_is_the_only_one_made_by_the_nex
     assert record["processingError"]["code"] == "STORAGE_ERROR"
     assert OBJECTS - warehouse.names() == {
         "videos-cropped-stacked/segment_1_cropped_stacked.mp4",
+        "videos-cropped-stacked/segment_1_cropped_stacked.jpg",
         "important-segment-videos/segment_1.json",
     }
     proxy.faults, before = [], warehouse.made()
@@ -223,6 +225,7 @@ def test_a_moment_that_cannot_be_cut_does_not_fail_others(
     missing = {"important-segment-videos/segment_1.srt", best, "reframe/segment_1.json"}
     missing |= {"videos-cropped-stacked/segment_1_cropped_stacked.mp4"}
     missing |= {"important-segment-videos/segment_1.json"}
+    missing |= {"videos-cropped-stacked/segment_1_cropped_stacked.jpg"}
     assert OBJECTS - warehouse.names() == missing
     proxy.faults = []
     assert warehouse.generate().is_completed()

@@ -9,6 +9,7 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 
 from clipflow.domain.caption_styles import STYLE_NAMES
+from clipflow.domain.clips import ClipStatus
 from clipflow.domain.corrections import corrected, numbered_words
 from clipflow.domain.edits import Edits
 from clipflow.domain.errors import InvalidInputError
@@ -18,6 +19,7 @@ from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.timecode import parse_timecode
 from clipflow.domain.transcript import Transcript, joined
 from clipflow.jobs.edits import StoredEdits, store_edits, stored_edits, with_edits
+from clipflow.jobs.posts import with_texts
 from clipflow.jobs.shorts import read_config
 from clipflow.results.pages import UNCERTAIN
 from clipflow.storage.objects import ObjectStore
@@ -52,6 +54,7 @@ class ReviewedVideo:
             "styles": _styles(config, stored.edits),
             "config": {"layout": config.layout, "caption_style": config.caption_style},
             "hasSource": self.objects.head(self.keys.original) is not None,
+            "run": _running(record),
             **self._edited(stored, moments, transcript),
         }
 
@@ -127,6 +130,7 @@ class ReviewedVideo:
             "edits": stored.edits.document(),
             "etag": stored.etag,
             "times": {moment.id: [float(moment.start), float(moment.end)] for moment in moments},
+            "texts": _chosen_texts(chosen, stored.edits, transcript),
             "shown": _shown(transcript, stored.edits),
             "stale": stale_edits(stored.edits, transcript),
         }
@@ -136,6 +140,30 @@ def _styles(config: ShortsConfig, edits: Edits) -> list[str]:
     """The styles to choose from: the included ones, and those that the video uses."""
     used = [config.caption_style, *(edit.caption_style for edit in edits.shorts.values())]
     return [*STYLE_NAMES, *dict.fromkeys(s for s in used if s and s not in STYLE_NAMES)]
+
+
+def _chosen_texts(
+    chosen: Sequence[Moment], edits: Edits, transcript: Transcript
+) -> dict[str, dict[str, Any]]:
+    """Title, description and hashtags of each short without those that a person has written."""
+    spans = {
+        id: edit.model_copy(update={"title": None, "description": None, "hashtags": None})
+        for id, edit in edits.shorts.items()
+    }
+    own = edits.model_copy(update={"shorts": spans})
+    moments = with_texts(with_edits(chosen, own, transcript.words, "edits.json"), own, transcript)
+    return {
+        moment.id or "": moment.model_dump(
+            mode="json", include={"title", "description", "hashtags"}
+        )
+        for moment in moments
+    }
+
+
+def _running(record: Mapping[str, Any]) -> str | None:
+    """The run that is making the shorts now, if there is one."""
+    is_running = record.get("status") == ClipStatus.IN_PROGRESS
+    return str(record["flowRunId"]) if is_running else None
 
 
 def _shown(transcript: Transcript, edits: Edits) -> dict[int, str]:

@@ -11,8 +11,8 @@ import pytest
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import Transcript
 from clipflow.settings import Models, Transcriber
-from clipflow.speech.audio import RATE, sample_count
-from clipflow.speech.transcriber import transcribe
+from clipflow.speech.audio import RATE, sample_count, samples, split_evenly
+from clipflow.speech.transcriber import recognize_window, recognizer, transcribe
 from tests.clipflow.speech.conftest import word_errors
 
 pytestmark = pytest.mark.slow
@@ -65,6 +65,30 @@ def test_the_decoder_uses_its_memory_again(
     # With new pages for each step of the decoder there are 40 000 a second, and half of the CPU
     # time is spent on them. Alone, there are about 3 000; more after other tests.
     assert measured[1] < 20_000 * sample_count(sample_sound) / RATE
+
+
+def test_no_word_is_lost_or_repeated_where_speech_without_pauses_is_split(
+    sample_sound: Path,
+) -> None:
+    # Speech without pauses: of the sample, blocks of 30 ms that are quiet with both neighbours are
+    # left out.
+    sound = np.array(samples(sample_sound))
+    blocks = sound[: len(sound) // 480 * 480].reshape(-1, 480)
+    is_loud = np.sqrt(np.square(blocks.astype(float)).mean(axis=1)) > 150
+    continuous = blocks[np.convolve(is_loud, np.ones(3), "same") > 0].reshape(-1)[: 34 * RATE]
+    whisper = recognizer(Models())
+    whole = whisper.recognize(continuous, "en")
+    windows = split_evenly(continuous, 18 * RATE, 4 * RATE)
+    assert len(windows) >= 3
+    parted = [
+        word.text
+        for window in windows
+        for word in recognize_window(
+            whisper, continuous[window.start : window.stop], window.start, "en", 1
+        )
+    ]
+    assert len(parted) == len(whole)
+    assert word_errors(" ".join(word.text for word in whole), " ".join(parted)) <= 0.02
 
 
 @pytest.mark.parametrize("seconds", [0, 5])

@@ -1,6 +1,8 @@
 // The page: what is selected, and what the parts of the page do to the edits.
 
 import { readState } from "./api.js";
+import { bindCopying } from "./copy.js";
+import { FramingView } from "./framing.js";
 import { bindKeys } from "./keys.js";
 import { withValue } from "./merge.js";
 import { Player } from "./player.js";
@@ -25,6 +27,7 @@ class ReviewPage {
       decide: (decision) => this.decide(decision),
       moveTo: (edge, seconds) => this.moveTo(edge, seconds),
     });
+    this.framing = new FramingView((views) => this.setField("framing", views));
     this.rendering = new RenderView((message) => this.say(message));
     this.store.addEventListener("change", () => this.show());
     this.store.addEventListener("saved", () => this.show());
@@ -95,6 +98,7 @@ class ReviewPage {
     byId("why").textContent = short.error ?? short.why;
     byId("play-short").disabled = !short.video;
     this.fields.show(short, store);
+    this.framing.show(store.at("shorts", short.id, "framing") ?? [], this.times, short.id);
     this.transcript.show(this.state.words, this.span, store.shown);
     this.player.times = this.times;
   }
@@ -105,7 +109,8 @@ class ReviewPage {
 
   setField(field, value) {
     this.clearProblem();
-    const same = field === "title" && value === this.short.title;
+    const chosen = this.store.texts[this.selected][field];
+    const same = chosen !== undefined && JSON.stringify(value) === JSON.stringify(chosen);
     return this.store.set(["shorts", this.selected, field], same ? undefined : value);
   }
 
@@ -191,8 +196,12 @@ class ReviewPage {
     if (this.rendering.isRunning) return;
     this.clearProblem();
     await this.store.saving;
+    return this.watch(this.rendering.run());
+  }
+
+  /** Show a run until it ends, and then what it has made. */
+  async watch(run) {
     try {
-      const run = this.rendering.run();
       this.show();
       await run;
       this.load(await readState());
@@ -260,7 +269,9 @@ class ReviewPage {
 try {
   const page = new ReviewPage(await readState());
   page.bind();
+  bindCopying();
   byId("render").disabled = false;
+  if (page.state.run) page.watch(page.rendering.follow(page.state.run));
 } catch (error) {
   byId("problem").textContent = error.message;
   byId("problem").hidden = false;

@@ -16,7 +16,16 @@ export class RenderView {
     this.isRunning = true;
     try {
       this.show({ state: "Requested", message: "", steps: [] });
-      const { run } = await startRun();
+      return await this.follow((await startRun()).run);
+    } finally {
+      this.isRunning = false;
+    }
+  }
+
+  /** Show a run that exists until it ends; returns whether it succeeded. */
+  async follow(run) {
+    this.isRunning = true;
+    try {
       for (;;) {
         const progress = await readProgress(run);
         this.show(progress);

@@ -1,6 +1,6 @@
 // The list of shorts, and the fields of the one that is selected.
 
-const TEXTS = ["title", "hook", "description"];
+const TEXTS = ["title", "hook", "description", "hashtags"];
 const CHOICES = ["layout", "caption_style"];
 
 const clock = (seconds) => {
@@ -16,9 +16,16 @@ export function describe(short, store) {
     short.rendered && (Math.abs(short.rendered[0] - start) > 0.01 || Math.abs(short.rendered[1] - end) > 0.01);
   const made = short.error ? "failed" : isMoved ? "cut has changed" : short.video ? "rendered" : "not rendered";
   return {
-    title: store.at("shorts", short.id, "title") ?? short.title,
+    title: store.at("shorts", short.id, "title") ?? store.texts[short.id].title,
     state: `${clock(start)}–${clock(end)} · ${decision ?? made}`,
   };
+}
+
+/** The value of a field in the edits, of what a person has typed; undefined if it is empty. */
+function valueOf(name, text) {
+  if (name !== "hashtags") return text.trim() || undefined;
+  const tags = text.split(/[\s,]+/u).map((tag) => tag.replace(/^#+/u, ""));
+  return tags.some(Boolean) ? tags.filter(Boolean) : undefined;
 }
 
 export class ShortsList {
@@ -59,7 +66,7 @@ export class FieldsView {
     this.actions = actions;
     for (const name of TEXTS) {
       const input = this.input(name);
-      input.addEventListener("change", () => actions.set(name, input.value.trim() || undefined));
+      input.addEventListener("change", () => actions.set(name, valueOf(name, input.value)));
     }
     for (const [name, values] of [["layout", state.layouts], ["caption_style", state.styles]]) {
       const select = this.input(name);
@@ -89,7 +96,8 @@ export class FieldsView {
 
   show(short, store) {
     const edit = store.at("shorts", short.id) ?? {};
-    const values = { ...edit, title: edit.title ?? short.title };
+    const values = { ...store.texts[short.id], ...edit };
+    values.hashtags = values.hashtags.map((tag) => `#${tag}`).join(" ");
     for (const name of [...TEXTS, ...CHOICES]) this.fill(name, values[name] ?? "");
     const [start, end] = store.times[short.id];
     this.fill("begin", start.toFixed(1));

@@ -23,8 +23,8 @@ export class Store extends EventTarget {
   }
 
   /** What the server works out from the edits: times of shorts, texts of words, stale fields. */
-  derive({ times, shown, stale }) {
-    Object.assign(this, { times, shown, stale });
+  derive({ times, texts, shown, stale }) {
+    Object.assign(this, { times, texts, shown, stale });
   }
 
   get isSaved() {

@@ -23,6 +23,7 @@ def render_short(
     moment: dict[str, Any],
     force: bool = False,
     views: list[dict[str, Any]] | None = None,
+    restored: dict[str, str] | None = None,
 ) -> None:
     """Render short `number` of a video from one of its moments, and store it.
 
@@ -34,8 +35,9 @@ def render_short(
         moment: The moment: `start`, `end`, `score`, `why` and `title`.
         force: Make the short again even if one from the same inputs exists.
         views: The user's own framing: `start`, `end`, and `person` or `place`.
+        restored: What tightening leaves in, by its id, each with its word.
     """
     keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
-    request = render_of_child(keys, config, number, moment, views or [])
+    request = render_of_child(keys, config, number, moment, views or [], restored or {})
     with cancel_if_orphaned(keys):
         render(request, cores(), force)

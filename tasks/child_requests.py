@@ -90,7 +90,8 @@ def render_child(request: Render, force: bool) -> Child:
     config = request.config.model_dump(mode="json")
     moment = request.moment.model_dump(mode="json", exclude_none=True)
     views = [view.model_dump(mode="json", exclude_none=True) for view in request.views]
-    made_from = fingerprint([config, moment, views])
+    restored = dict(request.restored)
+    made_from = fingerprint([config, moment, views, restored])
     return Child(
         deployment=RENDER,
         name=f"{request.keys.video_id} {request.label}",
@@ -104,6 +105,7 @@ def render_child(request: Render, force: bool) -> Child:
             "number": request.number,
             "moment": moment,
             "views": views,
+            "restored": restored,
             "force": force,
         },
     )
@@ -115,6 +117,7 @@ def render_of_child(
     number: int,
     moment: dict[str, Any],
     views: list[dict[str, Any]],
+    restored: dict[str, str],
 ) -> Render:
     """The short that `render_child` has put into the child's parameters. Raises
     InvalidInputError."""
@@ -124,6 +127,7 @@ def render_of_child(
         number,
         Moment.read(moment, f"moment {number}"),
         tuple(View.read(view, "a view") for view in views),
+        restored,
     )
 
 

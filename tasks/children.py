@@ -98,15 +98,15 @@ def extract_remote(cut: Cut, force: bool) -> ExtractOutput:
 def render_remote(request: Render, force: bool) -> Short:
     """Render one short on another machine and store it under its key."""
     run_child(render_child(request, force))
-    key = request.keys.short(request.number)
-    head = shorts_store().head(key)
+    key, objects = request.keys.short(request.number), shorts_store()
+    head = objects.head(key)
     if head is None:
         raise MediaInterruptedError(
             f"{request.label} of {request.keys.label} was made, but its object does not exist."
         )
     frame = request.keys.short_thumbnail(request.number)
-    thumbnail = stored_thumbnail(frame, head, shorts_store(), models())
-    return stored_short(request, head).model_copy(update={"thumbnail": thumbnail})
+    thumbnail = stored_thumbnail(frame, head, objects, models())
+    return stored_short(request, head, objects).model_copy(update={"thumbnail": thumbnail})
 
 
 @task(name="prepare-video", task_run_name="prepare {keys.video_id}", **{**MEDIA, **_REMOTE})

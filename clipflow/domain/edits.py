@@ -22,12 +22,14 @@ from clipflow.domain.post_text import (
     more_than_blanks,
     one_line,
 )
+from clipflow.domain.removals import RemovalId
 from clipflow.domain.shorts import Decision, MomentId
 from clipflow.domain.transcript import Seconds, split_words
 
 # Bounds of one document. Ten hours of speech are about 100 000 words.
 MAX_BYTES = 4 << 20
 _MAX_WORDS, _MAX_REPLACEMENTS, _MAX_SHORTS, _MAX_VIEWS = 20_000, 500, 2000, 100
+_MAX_RESTORED = 1000
 # Characters of a word.
 _WORD = 100
 
@@ -107,6 +109,8 @@ class ShortEdit(StrictModel):
     layout: Layout | None = None
     caption_style: StyleName | None = None
     tighten: Annotated[bool, Field(strict=True)] | None = None
+    # What tightening leaves in, by its id, each with the word of that number in the transcript.
+    restored: dict[RemovalId, _Word] = Field(default_factory=dict, max_length=_MAX_RESTORED)
     framing: Annotated[tuple[View, ...], Field(max_length=_MAX_VIEWS)] = ()
 
 

@@ -141,6 +141,10 @@ class ShortsKeys:
         """What a short shows when, so that new captions need no new analysis of the picture."""
         return self._key(f"reframe/segment_{number}.json")
 
+    def tightening(self, number: int) -> str:
+        """What is taken out of a tightened short, and what a person has put back."""
+        return self._key(f"tightening/segment_{number}.json")
+
     def short(self, number: int) -> str:
         return self._key(f"videos-cropped-stacked/segment_{number}_cropped_stacked.mp4")
 

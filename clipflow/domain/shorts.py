@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -12,6 +13,7 @@ from clipflow.domain.errors import Failure, FailureCode, bounded_message
 from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.model import AudioTrack, Identifier, Model, ObjectKey
 from clipflow.domain.post_text import Description, bounded, more_than_blanks, one_line
+from clipflow.domain.removals import Tightening
 from clipflow.domain.timecode import SubtitleTime, Timecode, format_clock
 
 # A warning is given if the speaker's face is shown in a smaller share of the frames with speech.
@@ -75,6 +77,7 @@ class ShortsConfig(Model):
     language: LanguageTag | None = None
     speaker_tracks: Annotated[SpeakerTracks | None, Field(alias="speaker_tracks")] = None
     audio_track: Annotated[AudioTrack | None, Field(alias="audio_track")] = None
+    tighten: Annotated[bool, Field(strict=True)] = False
     # What to choose: in free words for a language model, by topic, from which part of the video,
     # and how long.
     instructions: Annotated[Description | None, Field(max_length=2000)] = None
@@ -229,6 +232,13 @@ class Short(Model):
     error: str | None = None
     code: FailureCode | None = None
     framing: Framing | None = None
+    tightening: Tightening | None = None
+
+    @property
+    def seconds(self) -> Fraction:
+        """The length of the video."""
+        saved = self.tightening.seconds if self.tightening else 0
+        return self.end - self.start - Fraction(str(saved))
 
     @classmethod
     def made(
@@ -239,16 +249,18 @@ class Short(Model):
         file_size: int,
         framing: Framing | None = None,
         etag: str | None = None,
+        tightening: Tightening | None = None,
     ) -> Self:
-        return cls(
+        made = cls(
             s3_key=s3_key,
             file_size=file_size,
             etag=etag,
-            duration=format_clock(moment.end - moment.start),
             status=ShortStatus.COMPLETE,
             framing=framing,
+            tightening=tightening,
             **{**dict(moment), "index": index},
         )
+        return made.model_copy(update={"duration": format_clock(made.seconds)})
 
     @classmethod
     def failed(cls, index: int, s3_key: str, moment: Moment, failure: Failure) -> Self:
@@ -287,6 +299,7 @@ class ShortPost(Model):
     start: SubtitleTime
     end: SubtitleTime
     duration: float
+    tightening: Tightening | None = None
 
     @classmethod
     def of(cls, short: Short, language: str | None) -> Self:
@@ -296,7 +309,8 @@ class ShortPost(Model):
             description=short.description or "",
             hashtags=short.hashtags or (),
             language=language,
-            duration=round(float(short.end - short.start), 3),
+            duration=round(float(short.seconds), 3),
+            tightening=short.tightening,
         )
 
 
@@ -329,6 +343,9 @@ def _smaller(short: Short, limit: int, *, has_layouts: bool) -> Short:
         changes["description"] = bounded(short.description, limit) if limit else None
     if short.framing and not has_layouts:
         changes["framing"] = short.framing.model_copy(update={"layouts": ()})
+    if short.tightening and not has_layouts:
+        saved = short.tightening.seconds
+        changes["tightening"] = Tightening(seconds=saved)
     return short.model_copy(update=changes)
 
 

@@ -199,10 +199,11 @@ def words_between(words: Sequence[Word], start: float, end: float) -> WordSpan:
 
 
 def config_of(config: ShortsConfig, edit: ShortEdit | None) -> ShortsConfig:
-    """The config of one short: the video's, with the layout and captions of its edit."""
+    """The config of one short: the video's, with the layout, captions and tightening of its
+    edit."""
     if edit is None:
         return config
-    changes = edit.model_dump(include={"layout", "caption_style"}, exclude_none=True)
+    changes = edit.model_dump(include={"layout", "caption_style", "tighten"}, exclude_none=True)
     return config.model_copy(update=changes)
 
 

@@ -44,6 +44,8 @@ _WITHOUT_EFFECT_ON_SHORTS = {
     "language",
     # The speakers are in the words.
     "speaker_tracks",
+    # What is left of the moment counts instead.
+    "tighten",
     # The content of the style counts, whatever it is called.
     "caption_style",
     # Its text counts instead.
@@ -64,6 +66,7 @@ _WITHOUT_EFFECT_ON_MOMENTS = {
     "brand",
     "speaker_tracks",
     "audio_track",
+    "tighten",
 }
 # Settings without effect on a transcript, and a secret.
 _WITHOUT_EFFECT_ON_TRANSCRIPTS = {
@@ -228,10 +231,12 @@ def of_short(
     models: Models,
     looks: Looks,
     views: Sequence[View] = (),
+    tightened: object = None,
 ) -> str:
     """The fingerprint of a rendered short.
 
     `words` are those of the moment with the user's corrections, `views` the user's own framing.
+    `tightened` is what decides about fillers and silences besides; None if they stay.
     """
     # `auto` may choose any layout.
     follows_faces = config.layout is Layout.AUTO or config.layout.people > 0
@@ -246,6 +251,7 @@ def of_short(
             follows_faces and file_digest(str(models.mouth_model or "")),
             looks.made_from(),
             *([view.model_dump() for view in views]),
+            *([{"tightened": tightened}] if tightened is not None else []),
         ]
     )
 

@@ -18,6 +18,7 @@ import ffmpeg as command
 
 from clipflow.captions.ass import burned_in
 from clipflow.domain.layouts import Content
+from clipflow.domain.timeline import Timeline
 from clipflow.jobs.brand import BrandParts, joined, with_logo, with_music
 from clipflow.media.encode import (
     CRF,
@@ -31,6 +32,7 @@ from clipflow.media.encode import (
     upright,
 )
 from clipflow.media.output_format import MATRICES, is_hdr, matrix_of, tone_map
+from clipflow.media.pieces import join_sound, keep_frames, kept_frames
 from clipflow.media.probe import Probe
 from clipflow.media.window import Window
 from clipflow.reframe.crop import FramePlan, Section, cropped
@@ -66,7 +68,8 @@ class Ingredients:
     """The inputs of a short of `size`: files on this machine, and the plan of its frames.
 
     `loudness` is that of the moment, in LUFS. `repeats` are the times, in seconds from its start,
-    at which a frame is repeated; the file at `clock` has a frame at each of them.
+    at which a frame is repeated; the file at `clock` has a frame at each of them. `timeline` is
+    what is left of the window, if it is tightened; `plan` and `repeats` are on its time.
     """
 
     window: Window
@@ -79,7 +82,19 @@ class Ingredients:
     fonts: Path | None = None
     repeats: tuple[Fraction, ...] = ()
     clock: Path | None = None
+    timeline: Timeline | None = None
     brand: BrandParts = field(default_factory=BrandParts)
+
+    @property
+    def frames(self) -> tuple[Fraction, ...]:
+        """The times at which the source's frames are shown, in seconds from the short's start."""
+        frames = self.window.frames
+        return kept_frames(frames, self.timeline) if self.timeline else frames
+
+    @property
+    def duration(self) -> Fraction:
+        """The length of the short in seconds, without intro and outro."""
+        return self.timeline.duration if self.timeline else self.window.span.duration
 
 
 def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
@@ -90,13 +105,15 @@ def render_command(made_of: Ingredients, path: Path, threads: int) -> list[str]:
     sound = audio_filters(
         content["a:0"] if window.has_audio else None, window, SAMPLE_RATE, "stereo"
     )
-    duration, brand = window.span.duration, made_of.brand
+    if made_of.timeline:
+        sound = join_sound(sound, made_of.timeline, SAMPLE_RATE)
+    duration, brand = made_of.duration, made_of.brand
     shown, heard = joined(
         _finished(_laid_out(_upright(content["v:0"], made_of), made_of), made_of),
         with_music(sound, made_of.loudness, brand.music, duration),
         brand,
         duration,
-        sorted((*window.frames, *made_of.repeats)),
+        sorted((*made_of.frames, *made_of.repeats)),
         made_of.size,
     )
     output = command.output(
@@ -132,13 +149,15 @@ def _finished(stream: Any, made_of: Ingredients) -> Any:
 def _repeated(stream: Any, made_of: Ingredients) -> Any:
     if made_of.clock is None:
         return stream
-    return repeated(stream, made_of.window.frames, made_of.repeats, made_of.clock)
+    return repeated(stream, made_of.frames, made_of.repeats, made_of.clock)
 
 
 def _upright(stream: Any, made_of: Ingredients) -> Any:
     """The moment's frames at their own times from zero, upright, with square pixels."""
     probe = made_of.probe
     stream = upright(stream, made_of.window, probe)
+    if made_of.timeline:
+        stream = keep_frames(stream, made_of.window.frames, made_of.timeline)
     return stream if probe.square else stream.filter("scale", probe.width, probe.height)
 
 
@@ -156,7 +175,7 @@ def _laid_out(stream: Any, made_of: Ingredients) -> Any:
     # `concat` adds an offset to the times of each part, which is subtracted here.
     offsets = "ld(0)"
     for _, first in reversed(sections):
-        start = f"{float(made_of.window.frames[first]):.6f}/TB"
+        start = f"{float(made_of.frames[first]):.6f}/TB"
         offsets = f"if(eq(N,{first}),PTS-{start},{offsets})"
     timed = joined.filter("setpts", f"st(0,{offsets});PTS-ld(0)")
     return timed.filter("settb", f"1/{TIMESCALE}")
@@ -164,7 +183,8 @@ def _laid_out(stream: Any, made_of: Ingredients) -> Any:
 
 def _first_frames(made_of: Ingredients) -> list[tuple[Section, int]]:
     """The sections that have frames, each with the number of its first frame."""
-    frames = [float(time - made_of.window.frames[0]) for time in made_of.window.frames]
+    shown = made_of.frames
+    frames = [float(time - shown[0]) for time in shown]
     starts: list[tuple[Section, int]] = []
     for section in made_of.plan.sections:
         first = bisect_left(frames, section.start) if starts else 0
@@ -182,8 +202,8 @@ def _length(start: tuple[Section, int]) -> float:
 
 def _panes(stream: Any, made_of: Ingredients, section: Section, first: int) -> Any:
     """The section's panes in one picture; `stream` begins with frame `first` of the moment."""
-    window, size = made_of.window, made_of.size
-    zero = float(window.frames[first] - window.frames[0])
+    frames, size = made_of.frames, made_of.size
+    zero = float(frames[first] - frames[0])
     panes = section.layout.panes
     boxes = iter(zip(section.crops, section.boxes(size), strict=True))
     pictures = sum(pane.content is Content.PICTURE for pane in panes)

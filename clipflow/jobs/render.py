@@ -1,8 +1,8 @@
 """Rendering of one short, with layout, crop and captions."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,10 +17,11 @@ from clipflow.domain.edits import Edits, View
 from clipflow.domain.errors import MediaInterruptedError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Content
+from clipflow.domain.removals import Tightening
 from clipflow.domain.safe_zones import CAPTIONS_HALF, Box, clear_line
 from clipflow.domain.shorts import Framing, Moment, Short, ShortsConfig
 from clipflow.domain.timecode import format_clock
-from clipflow.domain.transcript import Transcript
+from clipflow.domain.transcript import Word
 from clipflow.jobs import fingerprints, picture
 from clipflow.jobs.brand import BrandParts, fetch_brand
 from clipflow.jobs.edits import config_of, read_edits
@@ -37,6 +38,14 @@ from clipflow.jobs.segment import (
 )
 from clipflow.jobs.shorts import make_moment, plan_moment
 from clipflow.jobs.thumbnails import fetch_and_put_thumbnail, put_thumbnail, stored_thumbnail
+from clipflow.jobs.tighten import (
+    SpokenMoment,
+    Tightened,
+    still_restored,
+    store_tightening,
+    stored_tightening,
+    tighten,
+)
 from clipflow.jobs.transcription import read_transcript
 from clipflow.machine import Machine, encoded_bytes, encoder_slot, work_folder
 from clipflow.media import ffmpeg
@@ -44,9 +53,11 @@ from clipflow.media.encode import verify_frame_count
 from clipflow.media.fetching import fetch_window
 from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
 from clipflow.media.loudness import measure_loudness
+from clipflow.media.pieces import kept_frames
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span, Window
 from clipflow.reframe.crop import FramePlan
+from clipflow.reframe.tightened import tightened_plan
 from clipflow.settings import Models
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import portion
@@ -64,7 +75,8 @@ _FRAMING, _LONGEST_METADATA = "framing", 1400
 class Render:
     """One short to make; `number` counts from 1, best first.
 
-    `config`, `moment` and `views` include the user's edits.
+    `config`, `moment` and `views` include the user's edits. `restored` is what tightening leaves
+    in, by its id, each with its word.
     """
 
     keys: ShortsKeys
@@ -72,6 +84,7 @@ class Render:
     number: int
     moment: Moment
     views: tuple[View, ...] = ()
+    restored: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -90,9 +103,9 @@ def plan_renders(
     renders = []
     for place, moment in enumerate(moments, start=1):
         edit = edits.shorts.get(moment.id or "")
-        views = edit.framing if edit else ()
+        views, restored = (edit.framing, edit.restored) if edit else ((), {})
         number = moment.index or place
-        renders.append(Render(keys, config_of(config, edit), number, moment, views))
+        renders.append(Render(keys, config_of(config, edit), number, moment, views, restored))
     return renders
 
 
@@ -109,16 +122,27 @@ def render(
     below = _background(job.config, objects)
     looks = chosen_looks(job.config, moment.hook_text, objects)
     transcript = read_transcript(job.keys, objects)
-    shown = corrected(transcript, read_edits(job.keys, objects)).transcript
-    spoken = shown.within(float(moment.start), float(moment.end))
+    shown = corrected(transcript, read_edits(job.keys, objects))
+    spoken = SpokenMoment(moment, transcript, shown)
     made_from = fingerprints.of_short(
-        video, below, moment, spoken.words, job.config, models, looks, job.views
+        video,
+        below,
+        moment,
+        spoken.words,
+        job.config,
+        models,
+        looks,
+        job.views,
+        _tightened(job, spoken),
     )
     head = objects.head(key)
     if head and not force and is_made_from(head, made_from):
-        thumbnail = stored_thumbnail(frame, head, objects, models)
-        thumbnail = thumbnail or fetch_and_put_thumbnail(frame, head, objects, machine, models)
-        return stored_short(job, head).model_copy(update={"thumbnail": thumbnail})
+        made = stored_short(job, head, objects)
+        # The list of what was taken out is part of a tightened short.
+        if made.tightening or not job.config.tighten:
+            thumbnail = stored_thumbnail(frame, head, objects, models)
+            thumbnail = thumbnail or fetch_and_put_thumbnail(frame, head, objects, machine, models)
+            return made.model_copy(update={"thumbnail": thumbnail})
     # The segment is missing if an earlier step could not cut it. The error then fails only this
     # short.
     planned = plan_moment(job.keys, job.config, job.number, moment, objects)
@@ -126,18 +150,20 @@ def render(
     with span("render") as work, work_folder(machine.scratch, _needed(job)) as scratch:
         path = scratch / "short.mp4"
         with portion(0, _GATHERED):
-            recognized = transcript.within(float(moment.start), float(moment.end))
             sources = _Sources(video, below, looks, objects, force)
-            made_of = _gather(job, sources, recognized, spoken, models, scratch)
+            made_of, tightening = _gather(job, sources, spoken, models, scratch)
         with encoder_slot(machine), portion(_GATHERED, 1):
             _make(made_of, path, job, machine)
-        duration = made_of.window.span.duration + made_of.brand.duration
+        duration = made_of.duration + made_of.brand.duration
         width, height = made_of.size
         metadata = video_metadata(duration, f"{width}x{height}", 1, video.etag, made_from)
         framing = made_of.plan.framing
         metadata |= _framing_metadata(framing)
         if framing.warning:
             logger.warning("%s: %s", job.label, framing.warning)
+        if tightening is not None:
+            # Before the short, which refers to it by its fingerprint.
+            store_tightening(job.keys, job.number, tightening, video.etag, made_from, objects)
         objects.upload(path, key, metadata)
         work.bytes_written = path.stat().st_size
         stored = objects.head(key)
@@ -146,17 +172,29 @@ def render(
                 f"{job.label} of {job.keys.label} was stored, yet is not there."
             )
         thumbnail = put_thumbnail(frame, stored, path, objects, machine, models)
-    return stored_short(job, stored).model_copy(update={"framing": framing, "thumbnail": thumbnail})
+    short = stored_short(job, stored, objects)
+    return short.model_copy(update={"framing": framing, "thumbnail": thumbnail})
 
 
-def stored_short(job: Render, head: ObjectHead) -> Short:
+def stored_short(job: Render, head: ObjectHead, objects: ObjectStore) -> Short:
     """A finished short, from its object. Its framing lacks the layouts if they are too many for
     the object's metadata."""
-    framing = _stored_framing(head)
-    made = Short.made(job.number, head.key, job.moment, head.size, framing, head.etag)
+    number, framing, tightening = job.number, _stored_framing(head), None
+    if job.config.tighten:
+        tightening = stored_tightening(job.keys, number, head, objects)
+    made = Short.made(number, head.key, job.moment, head.size, framing, head.etag, tightening)
     # With its intro and outro.
     whole = head.metadata.get("duration-seconds")
     return made.model_copy(update={"duration": format_clock(Fraction(whole))}) if whole else made
+
+
+def _tightened(job: Render, spoken: SpokenMoment) -> object:
+    """What tightening depends on besides the words that are shown; None if nothing is taken out."""
+    if not job.config.tighten:
+        return None
+    words = spoken.recognized_words
+    restored = still_restored(job.restored, spoken.recognized.words)
+    return [[(word.start, word.end) for word in words], spoken.recognized.language, restored]
 
 
 def _framing_metadata(framing: Framing) -> dict[str, str]:
@@ -202,48 +240,67 @@ class _Sources:
 def _gather(
     job: Render,
     sources: _Sources,
-    recognized: Transcript,
-    spoken: Transcript,
+    spoken: SpokenMoment,
     models: Models,
     scratch: Path,
-) -> Ingredients:
-    """The inputs of ffmpeg, stored in `scratch`. `spoken` is `recognized` with corrections."""
+) -> tuple[Ingredients, Tightening | None]:
+    """The inputs of ffmpeg, stored in `scratch`, and what is taken out if it is tightened."""
     config, written = job.config, scratch / "captions.ass"
     below, objects = sources.below, sources.objects
     source = open_source(sources.video, objects)
     probe = probe_source(source, config.audio_track)
     span = span_within(Span(job.moment.start, job.moment.end), probe)
     window = fetch_window(source, probe, span, scratch / "window.nut")
-    plan = _stored_plan(job, sources, window, probe, recognized, models)
+    plan = _stored_plan(job, sources, window, probe, spoken.recognized_words, models)
+    tightened = _taken_out(job, window, spoken)
+    timeline = tightened.timeline if tightened and tightened.cuts else None
+    frames, duration = window.frames, span.duration
+    if timeline:
+        frames, duration = kept_frames(frames, timeline), timeline.duration
+        plan = tightened_plan(plan, timeline, window.frames[0], frames[0])
     style, size = sources.looks.style, config.aspect.size
     fonts = fetch_fonts(sources.looks, objects, scratch)
     centre = captions_line(plan, style, size)
-    again, clock = repeats(window.frames, span.duration), scratch / "clock.nut"
+    again, clock = repeats(frames, duration), scratch / "clock.nut"
     if again:
-        write_times(again, window.frames[0], clock)
-    times = sorted((*window.frames, *again))
+        write_times(again, frames[0], clock)
+    times = sorted((*frames, *again))
     taken = _caption_boxes(style, centre, size)
     brand = BrandParts()
     if sources.looks.brand:
         chosen, files = sources.looks.brand, sources.looks.files
-        brand = fetch_brand(chosen, files, size, taken, span.duration, len(times), objects, scratch)
+        brand = fetch_brand(chosen, files, size, taken, duration, len(times), objects, scratch)
     logo = [brand.logo.box] if brand.logo else []
     hook = placed_hook(sources.looks.hook, size, plan.lips, [*taken, *logo])
-    text = captions(spoken.words, times, style, centre, size, fonts.typeface, hook)
+    words = tightened.words if tightened else spoken.words
+    text = captions(words, times, style, centre, size, fonts.typeface, hook)
     written.write_text(text, encoding="utf-8")
-    return Ingredients(
+    origin, cuts = window.origin, tightened.cuts if tightened else ()
+    made_of = Ingredients(
         window=window,
         probe=probe,
         size=size,
         plan=plan,
-        background=_fetched(below, span.duration, objects, scratch) if below else None,
+        background=_fetched(below, duration, objects, scratch) if below else None,
         captions=written,
         fonts=fonts.folder,
-        loudness=measure_loudness(window.path, window.origin, window.origin + span.duration),
+        loudness=measure_loudness(window.path, origin, origin + span.duration, cuts),
         repeats=again,
         clock=clock if again else None,
+        timeline=timeline,
         brand=brand,
     )
+    if not config.tighten:
+        return made_of, None
+    return made_of, tightened.tightening if tightened else Tightening()
+
+
+def _taken_out(job: Render, window: Window, spoken: SpokenMoment) -> Tightened | None:
+    if not job.config.tighten:
+        return None
+    frames = sorted((*window.frames, *repeats(window.frames, window.span.duration)))
+    restored = still_restored(job.restored, spoken.recognized.words)
+    return tighten(window, spoken, frames, restored)
 
 
 # The places of captions, as shares of the height, for styles that choose one.
@@ -280,7 +337,7 @@ def _stored_plan(
     sources: _Sources,
     window: Window,
     probe: Probe,
-    recognized: Transcript,
+    recognized: Sequence[Word],
     models: Models,
 ) -> FramePlan:
     """The stored frame plan if it has the same fingerprint, else a new one.
@@ -289,7 +346,7 @@ def _stored_plan(
     """
     objects, key = sources.objects, job.keys.frame_plan(job.number)
     made_from = fingerprints.of_frame_plan(
-        sources.video, job.moment, recognized.words, job.config, models, job.views
+        sources.video, job.moment, recognized, job.config, models, job.views
     )
     if not sources.force and is_made_from(objects.head(key), made_from):
         return _plans.validate_json(objects.data(key, _LARGEST_PLAN_BYTES))
@@ -300,7 +357,7 @@ def _stored_plan(
 
 
 def _plan(
-    window: Window, probe: Probe, job: Render, recognized: Transcript, models: Models
+    window: Window, probe: Probe, job: Render, words: Sequence[Word], models: Models
 ) -> FramePlan:
     # Imported here because these modules import OpenCV, which no other step needs.
     from clipflow.reframe.analysis import Film
@@ -310,7 +367,7 @@ def _plan(
     size = (probe.width, probe.height)
     film = Film(window.path, size, probe.rotation, window.origin, end, probe.mirrored, probe.name)
     faces, mouths = models.face_model, models.mouth_model
-    config, words = job.config, recognized.words
+    config = job.config
     return plan_frames(
         film, config.rendered_layout, config.aspect, words, faces, mouths, _timed_views(job)
     )
@@ -346,13 +403,14 @@ def _fetched(
 def _make(made_of: Ingredients, path: Path, job: Render, machine: Machine) -> None:
     action = f"rendering short {job.label} of {job.keys.label}"
     window, pixels = made_of.window, _pixels(job.config)
-    brand, duration = made_of.brand, window.span.duration + made_of.brand.duration
-    count = len(window.frames) + len(made_of.repeats) + brand.frames
+    brand, duration = made_of.brand, made_of.duration + made_of.brand.duration
+    count = len(made_of.frames) + len(made_of.repeats) + brand.frames
     ffmpeg.run(
         picture.render_command(made_of, path, machine.threads),
         action,
         machine,
-        encode_timeout(pixels, duration),
+        # What is taken out is decoded too.
+        encode_timeout(pixels, window.span.duration + brand.duration),
         max_bytes=max_output_bytes(pixels, count, duration),
         duration=duration,
     )

@@ -1,14 +1,16 @@
 """Measuring loudness by EBU R 128 and normalizing it to the level of the platforms."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 from av.filter import Graph
 
+from clipflow.domain.timeline import TimeRange
 from clipflow.media.isolation import isolated
 
 # LUFS: the level to which YouTube, TikTok and Instagram turn down louder audio.
@@ -23,17 +25,22 @@ _LIMITER_RATE = 192_000
 
 
 def measure_loudness(
-    path: Path, start: Fraction = Fraction(0), end: Fraction | None = None
+    path: Path,
+    start: Fraction = Fraction(0),
+    end: Fraction | None = None,
+    cuts: Sequence[TimeRange] = (),
 ) -> float:
     """The integrated loudness in LUFS of the file at `path`, mixed to stereo.
 
-    Measures the audio frames at `start ≤ t < end`, in seconds. Returns -inf without audio and for
-    silence. Raises the errors of `isolated`.
+    Measures the audio frames at `start ≤ t < end`, in seconds, but for those in `cuts`, whose times
+    count from `start`. Returns -inf without audio and for silence. Raises the errors of `isolated`.
     """
-    return isolated(path.name, _measure_loudness, path, start, end)
+    return isolated(path.name, _measure_loudness, path, start, end, cuts)
 
 
-def _measure_loudness(path: Path, start: Fraction, end: Fraction | None) -> float:
+def _measure_loudness(
+    path: Path, start: Fraction, end: Fraction | None, cuts: Sequence[TimeRange]
+) -> float:
     loudness = "nan"
     with av.open(str(path)) as container:
         stream = container.streams.best("audio")
@@ -48,12 +55,45 @@ def _measure_loudness(path: Path, start: Fraction, end: Fraction | None) -> floa
         ).configure()
         for frame in container.decode(stream):
             time = (frame.pts or 0) * (frame.time_base or 0)
-            if time >= start and (end is None or time < end):
+            is_cut = any(cut.start <= time - start < cut.end for cut in cuts)
+            if time >= start and (end is None or time < end) and not is_cut:
                 graph.push(frame)
                 for measured in _pull_frames(graph):
                     loudness = measured.metadata.get("lavfi.r128.I", loudness)
     result = float(loudness)
     return -math.inf if math.isnan(result) else result
+
+
+# Decibels below full scale that stand for digital silence, and for no sound.
+_NO_SOUND = -120.0
+
+
+def measure_levels(path: Path, start: Fraction, end: Fraction, per_second: int) -> list[float]:
+    """The level of the file at `path` from `start` to `end` seconds: `per_second` times a second,
+    in decibels below full scale, all channels together. Raises the errors of `isolated`."""
+    return isolated(path.name, _measure_levels, path, start, end, per_second)
+
+
+def _measure_levels(path: Path, start: Fraction, end: Fraction, per_second: int) -> list[float]:
+    count = math.ceil((end - start) * per_second)
+    power, samples = np.zeros(count), np.zeros(count)
+    with av.open(str(path)) as container:
+        stream = container.streams.best("audio")
+        frames = container.decode(stream) if isinstance(stream, av.AudioStream) else ()
+        resampler = av.AudioResampler("fltp")
+        for frame in frames:
+            begins = float((frame.pts or 0) * (frame.time_base or 0) - start)
+            for part in resampler.resample(frame):
+                sound = part.to_ndarray()
+                places = ((begins + np.arange(sound.shape[1]) / part.sample_rate) * per_second) // 1
+                inside = (places >= 0) & (places < count)
+                chosen = places[inside].astype(np.int64)
+                squares = np.square(sound[:, inside], dtype=np.float64).mean(axis=0)
+                power += np.bincount(chosen, squares, minlength=count)
+                samples += np.bincount(chosen, minlength=count)
+                begins += part.samples / part.sample_rate
+    levels = 10 * np.log10(np.maximum(power / np.maximum(samples, 1), 1e-12))
+    return list(map(float, np.maximum(levels, _NO_SOUND)))
 
 
 def _pull_frames(graph: Graph) -> Iterator[Any]:

@@ -352,6 +352,18 @@ class Section:
         """The boxes of its people's panes in a short of `size`."""
         return person_boxes(self.layout, size, len(self.crops))
 
+    @property
+    def jumps(self) -> int:
+        """How often a crop jumps within the section, as at the picture's cuts."""
+        times = {
+            after.time
+            for crop in self.crops
+            for edge in (crop.x, crop.y)
+            for before, after in pairwise(edge)
+            if before.time == after.time and before.place != after.place
+        }
+        return len(times)
+
 
 @dataclass(frozen=True)
 class FramePlan:

@@ -1,7 +1,6 @@
 """What the sections of a short show: how well they frame the speakers, and where captions fit."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from clipflow.domain.layouts import Content
 from clipflow.domain.safe_zones import CAPTIONS_HALF, clear_line
@@ -50,7 +49,7 @@ def measure_framing(
     return Framing(
         speaker_in_frame=round(sum(seen) / len(seen), 3) if seen else None,
         confidence=round(sure / spoken, 3) if spoken and seen else None,
-        cuts=sum(_jumps(part) for part in sections) + len(sections) - 1,
+        cuts=sum(part.jumps for part in sections) + len(sections) - 1,
         layouts=tuple(
             LayoutSpan(start=round(part.start, 3), end=round(part.end, 3), layout=part.layout)
             for part in sections
@@ -67,18 +66,6 @@ def _holds(crop: CropPath, time: float, face: Face) -> bool:
         and top <= face.y - half
         and face.y + half <= top + crop.height
     )
-
-
-def _jumps(section: Section) -> int:
-    """How often a crop jumps within the section, as at the picture's cuts."""
-    times = {
-        after.time
-        for crop in section.crops
-        for edge in (crop.x, crop.y)
-        for before, after in pairwise(edge)
-        if before.time == after.time and before.place != after.place
-    }
-    return len(times)
 
 
 # How far lips reach from the mouth's middle, as a share of the face.

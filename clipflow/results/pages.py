@@ -21,6 +21,7 @@ from clipflow.domain.clips import ClipResult, Segment, in_play_order
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Short, ShortStatus
 from clipflow.domain.timecode import format_clock
+from clipflow.domain.timeline import Timeline, TimeRange
 from clipflow.domain.transcript import Transcript, Word, joined, lines
 from clipflow.subtitles.cues import vtt_text
 
@@ -201,7 +202,15 @@ def player_captions(transcript: Transcript, marks: MomentMarks, short: Short) ->
     if short.index not in marks.first:
         return None
     around = transcript.words[marks.first[short.index] : marks.last[short.index] + 1]
-    inside = Transcript(around).within(float(short.start), float(short.end))
+    removed = short.tightening.removed if short.tightening else ()
+    # A filler that is taken out has the middle of its word in what is.
+    spans = [(removal.start, removal.end) for removal in removed]
+    left = (w for w in around if not any(a <= (w.start + w.end) / 2 < b for a, b in spans))
+    inside = Transcript(tuple(left)).within(float(short.start), float(short.end))
+    if spans:
+        cuts = [TimeRange(*(Fraction(str(t)) - short.start for t in span)) for span in spans]
+        timeline = Timeline.without(cuts, short.end - short.start)
+        inside = Transcript(tuple(timeline.words(inside.words)))
     encoded = b64encode(vtt_text(inside).encode()).decode()
     return f"data:text/vtt;base64,{encoded}"
 
@@ -292,7 +301,7 @@ def _card(
     return ShortCard(
         short=short,
         title=" ".join(short.title.split()) or f"Short {short.index}",
-        duration=short.end - short.start,
+        duration=short.seconds,
         file=quote(short.s3_key.removeprefix(f"{keys.folder}/")),
         poster=poster,
         captions=player_captions(transcript, marks, short),

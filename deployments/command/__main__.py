@@ -289,6 +289,18 @@ def edit(
         list[str] | None,
         typer.Option(metavar="N=S-E:WHO", help="Show person WHO, or the place X,Y, from S to E."),
     ] = None,
+    tighten: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N=on", help="Take fillers and silences out of short N, or off."),
+    ] = None,
+    restore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N=ID", help="Put a filler or silence of short N back: 1=w17."),
+    ] = None,
+    remove: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N=ID", help="Take out again what --restore has put back."),
+    ] = None,
     approve: Numbers = None,
     refuse: Numbers = None,
     reset: Annotated[
@@ -327,6 +339,9 @@ def edit(
             reset=reset,
             replace=replace,
             word=word,
+            tighten=tighten,
+            restore=restore,
+            remove=remove,
         )
         from deployments.command.connect import connect
 

@@ -46,6 +46,8 @@ class Changes:
     views: tuple[tuple[str, View], ...]
     replacements: Mapping[str, str]
     words: Mapping[int, str]
+    # The name of a short, the id of a removal, and whether it is put back.
+    restored: tuple[tuple[str, str, bool], ...] = ()
 
     @classmethod
     def parse(
@@ -59,6 +61,9 @@ class Changes:
         reset: _Values,
         replace: _Values,
         word: _Values,
+        tighten: _Values = None,
+        restore: _Values = None,
+        remove: _Values = None,
     ) -> Self:
         """Read the options. Raises InvalidInputError, which names the option that is not valid.
 
@@ -75,6 +80,10 @@ class Changes:
             for decision, values in decisions.items()
             for name in values or ()
         ]
+        shorts += [
+            ShortChange(name, {"tighten": _switch(value)})
+            for name, value in _pairs(tighten, "--tighten", "N=on")
+        ]
         return cls(
             resets=tuple(reset or ()),
             shorts=tuple(shorts),
@@ -85,6 +94,10 @@ class Changes:
             ),
             replacements=dict(_pairs(replace, "--replace", "TEXT=TEXT")),
             words={_number(name): text for name, text in _pairs(word, "--word", "W=TEXT")},
+            restored=(
+                *((*pair, True) for pair in _pairs(restore, "--restore", "N=ID")),
+                *((*pair, False) for pair in _pairs(remove, "--remove", "N=ID")),
+            ),
         )
 
     def apply(self, edits: Edits, moments: Sequence[Moment], words: Sequence[Word]) -> Edits:
@@ -107,6 +120,13 @@ class Changes:
             fields = shorts.setdefault(_moment(name, moments).id or "", {})
             shown = view.model_dump(mode="json", exclude_none=True)
             fields["framing"] = [*fields.get("framing", []), shown]
+        for name, id, is_restored in self.restored:
+            fields = shorts.setdefault(_moment(name, moments).id or "", {})
+            kept = {**fields.get("restored", {})}
+            kept.pop(id, None)
+            if is_restored:
+                kept[id] = _removal_word(id, words)
+            fields["restored"] = kept or None
         document.setdefault("replacements", {}).update(self.replacements)
         for number, text in self.words.items():
             if number >= len(words):
@@ -165,6 +185,23 @@ def _view(value: str) -> View:
     except ValueError:
         why = "it is not START-END:PERSON, as 0:03-0:05:2, or START-END:X,Y, as 3-5:0.5,0.4"
     raise InvalidInputError(f"--framing: {value!r}: {why}.")
+
+
+def _switch(value: str) -> bool | None:
+    """Whether a short is tightened; None as the whole video is."""
+    switches = {"on": True, "off": False, "": None}
+    if value not in switches:
+        raise InvalidInputError(f"--tighten: {value!r} is not on or off.")
+    return switches[value]
+
+
+def _removal_word(id: str, words: Sequence[Word]) -> str:
+    """The word by which an edit of a removal is found to be for another transcript."""
+    kind, number = id[:1], id[1:]
+    is_number = number.isascii() and number.isdecimal() and len(number) < 8
+    if kind not in ("w", "p") or not is_number or int(number) >= len(words):
+        raise InvalidInputError(f"--restore: {id!r} is not the id of a removal, as w17 or p20.")
+    return words[int(number)].text
 
 
 def _number(text: str) -> int:

@@ -211,7 +211,7 @@ def _print_results(results: Results, output: Output) -> None:
 def _to_document(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     names = (
         *("id", "index", "s3Key", "start", "end", "title", "hook", "description", "hashtags"),
-        *("why", "duration", "fileSize", "thumbnail"),
+        *("why", "duration", "fileSize", "thumbnail", "tightening"),
     )
     return {
         "file": str(file),

@@ -28,6 +28,7 @@ WHOLE = {
             "layout": "split",
             "caption_style": "plain",
             "tighten": True,
+            "restored": {"w4": "uh", "p9": "end."},
             "framing": [
                 {"start": 1, "end": 2.5, "person": 2},
                 {"start": 3.0, "end": 4.0, "place": {"x": 0.25, "y": 0.5}},
@@ -81,6 +82,8 @@ def of_short(**fields: Any) -> dict[str, Any]:
         (of_short(title=7), f"shorts.{ID}.title"),
         (of_short(decision="maybe"), f"shorts.{ID}.decision"),
         (of_short(tighten="yes"), f"shorts.{ID}.tighten"),
+        (of_short(restored={"x1": "uh"}), f"shorts.{ID}.restored.x1"),
+        (of_short(restored={"w1": ""}), f"shorts.{ID}.restored.w1"),
         (of_short(layout="/etc/passwd"), f"shorts.{ID}.layout"),
         (of_short(span={"first": 5, "last": 4}), f"shorts.{ID}.span"),
         (of_short(span={"first": True, "last": 4}), f"shorts.{ID}.span.first"),

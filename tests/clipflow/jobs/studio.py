@@ -23,6 +23,7 @@ class Studio:
         self.keys = ShortsKeys("u", folder.name, "warehouse")
         self.framing: Framing | None = None
         self.short: Short | None = None
+        self.restored: dict[str, str] = {}
 
     def put(self, path: Path, words: Sequence[Word] = ()) -> None:
         """Store the video and its transcribed words."""
@@ -30,14 +31,13 @@ class Studio:
         self.objects.put_text(words_json(words), self.keys.words, {}, "application/json")
 
     def make(self, start: str, end: str, **config: Any) -> Path:
-        """Make the short of a moment, return its path, and set `framing` to its framing."""
+        """Make the short of a moment, return its path, and set `short` and `framing`."""
         moment = Moment(start=Fraction(start), end=Fraction(end), score=1, why="", title="")
         settings = ShortsConfig.read({"segment_count": 1, **config}, "the config")
         [planned] = plan_moments(self.keys, settings, [moment], self.objects)
         make_moment(planned, self.objects, a_machine(2), force=True)
-        short = render(
-            Render(self.keys, settings, 1, moment), self.objects, a_machine(2), Models(), force=True
-        )
+        job = Render(self.keys, settings, 1, moment, restored=self.restored)
+        short = render(job, self.objects, a_machine(2), Models(), force=True)
         self.framing, self.short = short.framing, short
         path = self.folder / "short.mp4"
         self.objects.download(short.s3_key, path)

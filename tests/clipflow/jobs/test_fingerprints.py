@@ -114,6 +114,8 @@ CONFIG_FIELDS: dict[str, tuple[Any, set[str]]] = {
     # The moments and the shorts are made from the words, which then have other speakers.
     "speaker_tracks": ({"Ada": 1, "Ben": 2}, {"transcript"}),
     "audio_track": (1, {"transcript", "short"}),
+    # By what it is decided from, which the job adds.
+    "tighten": (True, set()),
     # They are for a language model, and there is none.
     "instructions": ("Only jokes.", set()),
     "topics": (("clips",), {"moments"}),

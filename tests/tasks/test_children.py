@@ -73,9 +73,9 @@ def test_a_short_as_a_person_wants_it_is_unchanged_after_serialization() -> None
         {**texts, **times, "id": "m1-2", "index": 3, "score": 5, "decision": "approved"}, "it"
     )
     views = (View(start=1.5, end=2, person=2), View(start=3, end=4, place=Place(x=0.5, y=1.0)))
-    request = Render(keys, config, 3, moment, views)
+    request = Render(keys, config, 3, moment, views, {"w17": "um", "p20": "so"})
     parameters = json.loads(json.dumps(render_child(request, force=False).parameters))
-    names = ("config", "number", "moment", "views")
+    names = ("config", "number", "moment", "views", "restored")
     assert render_of_child(keys, **{name: parameters[name] for name in names}) == request
 
 

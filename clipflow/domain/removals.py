@@ -1,6 +1,5 @@
 """What is taken out of a tightened short, as its record and other documents have it."""
 
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -44,18 +43,3 @@ class Tightening(Model):
     removed: tuple[Removal, ...] = ()
     restored: tuple[Removal, ...] = ()
     seconds: float = 0
-
-    def spans(self) -> list[tuple[float, float]]:
-        """What is removed, in seconds of the video; neighbours that touch are one."""
-        return joined_spans([(removal.start, removal.end) for removal in self.removed])
-
-
-def joined_spans(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """`spans` in order, those that touch or overlap joined."""
-    joined: list[tuple[float, float]] = []
-    for start, end in sorted(spans):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
-        else:
-            joined.append((start, end))
-    return joined

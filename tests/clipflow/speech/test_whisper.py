@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.signal import butter, sosfilt
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import Transcript
@@ -56,6 +57,19 @@ def test_words_have_the_times_at_which_they_are_spoken(
     for start, end, _ in spoken:
         assert min(abs(start - at) for at in starts) < 0.3
         assert min(abs(end - at) for at in ends) < 0.3
+
+
+def test_speech_is_recognized_through_the_rumble_of_a_microphone(
+    sample_sound: Path, spoken: list[tuple[float, float, str]]
+) -> None:
+    quiet = np.array(samples(sample_sound)[: int(spoken[1][1] * RATE)], float) * 0.03
+    rumble = np.random.default_rng(0).normal(size=len(quiet))
+    rumble = sosfilt(butter(4, [10, 30], "bandpass", fs=RATE, output="sos"), rumble)
+    rumble *= 6000 / rumble.std()
+    sound = (quiet + rumble).clip(-32768, 32767).astype(np.int16)
+    words = recognizer(Models()).recognize(sound, "en")
+    said = " ".join(text for _, _, text in spoken[:2])
+    assert word_errors(said, " ".join(word.text for word in words)) <= 0.15
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the allocator of glibc is adjusted")

@@ -1,8 +1,9 @@
-"""How a short looks: the caption style that its config names, read and checked."""
+"""How a short looks: the caption style and brand that its config names, and where captions are."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipflow.captions.drawing import half_height
 from clipflow.captions.own_font import install_font
 from clipflow.captions.typefaces import FOLDER, Typeface, display_typeface
 from clipflow.domain.brands import MAX_BRAND_BYTES, Brand
@@ -11,16 +12,19 @@ from clipflow.domain.caption_styles import (
     MAX_STYLE_BYTES,
     STYLE_NAMES,
     CaptionStyle,
+    Position,
     beside,
     packaged_style,
     parse_style,
 )
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.model import parse_json
+from clipflow.domain.safe_zones import CAPTIONS_HALF, Box, clear_line
 from clipflow.domain.shorts import ShortsConfig
 from clipflow.jobs.brand import check_brand
 from clipflow.jobs.fingerprints import Looks
 from clipflow.machine import work_folder
+from clipflow.reframe.crop import FramePlan
 from clipflow.storage.objects import ObjectHead, ObjectStore
 
 _OWN_FONT = "own.font"
@@ -114,3 +118,28 @@ def _head(key: str, field: str, limit: int, objects: ObjectStore) -> ObjectHead:
     if head.size > limit:
         raise InvalidInputError(f"{field}: {key} is larger than {limit} bytes.")
     return head
+
+
+# The places of captions, as shares of the height, for styles that choose one.
+_LINES = {Position.UPPER: 0.2, Position.MIDDLE: 0.5, Position.LOWER: 0.68}
+
+
+def captions_line(plan: FramePlan, style: CaptionStyle | None, size: tuple[int, int]) -> int:
+    """The line on which a style centres captions, in pixels from the top."""
+    if style is None:
+        return plan.captions_centre
+    half, lips = half_height(style), [y for _, y in plan.lips]
+    if style.position is Position.AUTO:
+        if half <= CAPTIONS_HALF:
+            return plan.captions_centre
+        return clear_line(lips, plan.captions_centre, half, size, style.safe_zones)
+    wanted = _LINES[style.position] * size[1]
+    return clear_line((), wanted, half, size, style.safe_zones)
+
+
+def caption_boxes(style: CaptionStyle | None, centre: int, size: tuple[int, int]) -> list[Box]:
+    """The part of the picture in which a style's captions are; none without captions."""
+    if style is None:
+        return []
+    half = half_height(style)
+    return [Box(0, centre - half, size[0], centre + half)]

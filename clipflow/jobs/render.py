@@ -8,17 +8,15 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from clipflow.captions.drawing import captions, half_height
+from clipflow.captions.drawing import captions
 from clipflow.captions.hook import placed_hook
 from clipflow.domain.brands import LONGEST_PART
-from clipflow.domain.caption_styles import CaptionStyle, Position
 from clipflow.domain.corrections import corrected
 from clipflow.domain.edits import Edits, View
 from clipflow.domain.errors import MediaInterruptedError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Content
 from clipflow.domain.removals import Tightening
-from clipflow.domain.safe_zones import CAPTIONS_HALF, Box, clear_line
 from clipflow.domain.shorts import Framing, Moment, Short, ShortsConfig
 from clipflow.domain.timecode import format_clock
 from clipflow.domain.transcript import Word
@@ -26,7 +24,7 @@ from clipflow.jobs import fingerprints, picture
 from clipflow.jobs.brand import BrandParts, fetch_brand
 from clipflow.jobs.edits import config_of, read_edits
 from clipflow.jobs.fingerprints import Looks
-from clipflow.jobs.looks import chosen_looks, fetch_fonts
+from clipflow.jobs.looks import caption_boxes, captions_line, chosen_looks, fetch_fonts
 from clipflow.jobs.picture import Background, Ingredients, repeats, write_times
 from clipflow.jobs.segment import (
     checkpoint,
@@ -265,7 +263,7 @@ def _gather(
     if again:
         write_times(again, frames[0], clock)
     times = sorted((*frames, *again))
-    taken = _caption_boxes(style, centre, size)
+    taken = caption_boxes(style, centre, size)
     brand = BrandParts()
     if sources.looks.brand:
         chosen, files = sources.looks.brand, sources.looks.files
@@ -301,31 +299,6 @@ def _taken_out(job: Render, window: Window, spoken: SpokenMoment) -> Tightened |
     frames = sorted((*window.frames, *repeats(window.frames, window.span.duration)))
     restored = still_restored(job.restored, spoken.recognized.words)
     return tighten(window, spoken, frames, restored)
-
-
-# The places of captions, as shares of the height, for styles that choose one.
-_LINES = {Position.UPPER: 0.2, Position.MIDDLE: 0.5, Position.LOWER: 0.68}
-
-
-def captions_line(plan: FramePlan, style: CaptionStyle | None, size: tuple[int, int]) -> int:
-    """The line on which a style centres captions, in pixels from the top."""
-    if style is None:
-        return plan.captions_centre
-    half, lips = half_height(style), [y for _, y in plan.lips]
-    if style.position is Position.AUTO:
-        if half <= CAPTIONS_HALF:
-            return plan.captions_centre
-        return clear_line(lips, plan.captions_centre, half, size, style.safe_zones)
-    wanted = _LINES[style.position] * size[1]
-    return clear_line((), wanted, half, size, style.safe_zones)
-
-
-def _caption_boxes(style: CaptionStyle | None, centre: int, size: tuple[int, int]) -> list[Box]:
-    """The part of the picture in which a style's captions are; none without captions."""
-    if style is None:
-        return []
-    half = half_height(style)
-    return [Box(0, centre - half, size[0], centre + half)]
 
 
 _plans = TypeAdapter(FramePlan)

@@ -40,7 +40,7 @@ def put_thumbnail(
     A short does not fail because of its thumbnail: an error is logged, and the answer is None.
     """
     # Imported here, because it imports OpenCV, which no other step needs.
-    from clipflow.reframe.thumbnails import best_time
+    from clipflow.reframe.best_frame import best_time
 
     try:
         time = round(best_time(path, models.face_model), 3)

@@ -20,14 +20,25 @@ from deployments.command.options import (
     AudioTrack,
     Background,
     Debug,
+    Durations,
+    EditCaptions,
+    EditFraming,
+    EditLayout,
+    EditRemove,
+    EditRestore,
+    EditTighten,
+    EditTrim,
+    Instructions,
     JobId,
     Json,
     Language,
     Numbers,
     OfShort,
     Out,
+    Part,
     SpeakerTrack,
     Subtitles,
+    Topics,
     existing_file,
     existing_files,
     named_tracks,
@@ -65,22 +76,10 @@ def shorts(
         float | None,
         typer.Option(min=5, max=600, metavar="N", help="The approximate length of each: 60."),
     ] = None,
-    durations: Annotated[
-        str | None,
-        typer.Option(metavar="N-N", help="The shortest and the longest, in seconds: 20-60."),
-    ] = None,
-    part: Annotated[
-        str | None,
-        typer.Option("--range", metavar="SPAN", help="Only this part: 0:10:00-0:40:00."),
-    ] = None,
-    topic: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TEXT", help="What to look for. Repeat it for more."),
-    ] = None,
-    instructions: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="What to choose, for a language model."),
-    ] = None,
+    durations: Durations = None,
+    part: Part = None,
+    topic: Topics = None,
+    instructions: Instructions = None,
     layout: Annotated[
         Layout,
         typer.Option(parser=Layout, metavar="NAME", help=f"The picture: {', '.join(Layout)}."),
@@ -156,7 +155,7 @@ def shorts(
 
             parse_edits(edits.read_bytes(), str(edits))
         if style or brand:
-            from deployments.command.looks import read_brand, read_style
+            from deployments.command.look_files import read_brand, read_style
 
             if style:
                 read_style(style)
@@ -273,34 +272,13 @@ def edit(
         list[str] | None,
         typer.Option(metavar="N=TAGS", help="Of short N, with spaces between them: 1='a b'."),
     ] = None,
-    trim: Annotated[
-        list[str] | None,
-        typer.Option(metavar="N=S,E", help="Move short N's start and end: 1=0,-2.4 (seconds)."),
-    ] = None,
-    layout: Annotated[
-        list[str] | None,
-        typer.Option(metavar="N=NAME", help="Short N's picture, as of `clipflow shorts`."),
-    ] = None,
-    captions: Annotated[
-        list[str] | None,
-        typer.Option(metavar="N=NAME", help="Short N's captions, as of `clipflow shorts`."),
-    ] = None,
-    framing: Annotated[
-        list[str] | None,
-        typer.Option(metavar="N=S-E:WHO", help="Show person WHO, or the place X,Y, from S to E."),
-    ] = None,
-    tighten: Annotated[
-        list[str] | None,
-        typer.Option(metavar="N=on", help="Take fillers and silences out of short N, or off."),
-    ] = None,
-    restore: Annotated[
-        list[str] | None,
-        typer.Option(metavar="N=ID", help="Put a filler or silence of short N back: 1=w17."),
-    ] = None,
-    remove: Annotated[
-        list[str] | None,
-        typer.Option(metavar="N=ID", help="Take out again what --restore has put back."),
-    ] = None,
+    trim: EditTrim = None,
+    layout: EditLayout = None,
+    captions: EditCaptions = None,
+    framing: EditFraming = None,
+    tighten: EditTighten = None,
+    restore: EditRestore = None,
+    remove: EditRemove = None,
     approve: Numbers = None,
     refuse: Numbers = None,
     reset: Annotated[

@@ -135,6 +135,52 @@ OfShort = Annotated[
     list[str] | None,
     typer.Option(metavar="N=TEXT", help="That of short N; empty restores the chosen one."),
 ]
+# Options of `clipflow shorts` that `selection` reads.
+Durations = Annotated[
+    str | None,
+    typer.Option(metavar="N-N", help="The shortest and the longest, in seconds: 20-60."),
+]
+Part = Annotated[
+    str | None,
+    typer.Option("--range", metavar="SPAN", help="Only this part: 0:10:00-0:40:00."),
+]
+Topics = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEXT", help="What to look for. Repeat it for more."),
+]
+Instructions = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="What to choose, for a language model."),
+]
+# Options of `clipflow edit` for one short.
+EditTrim = Annotated[
+    list[str] | None,
+    typer.Option(metavar="N=S,E", help="Move short N's start and end: 1=0,-2.4 (seconds)."),
+]
+EditLayout = Annotated[
+    list[str] | None,
+    typer.Option(metavar="N=NAME", help="Short N's picture, as of `clipflow shorts`."),
+]
+EditCaptions = Annotated[
+    list[str] | None,
+    typer.Option(metavar="N=NAME", help="Short N's captions, as of `clipflow shorts`."),
+]
+EditFraming = Annotated[
+    list[str] | None,
+    typer.Option(metavar="N=S-E:WHO", help="Show person WHO, or the place X,Y, from S to E."),
+]
+EditTighten = Annotated[
+    list[str] | None,
+    typer.Option(metavar="N=on", help="Take fillers and silences out of short N, or off."),
+]
+EditRestore = Annotated[
+    list[str] | None,
+    typer.Option(metavar="N=ID", help="Put a filler or silence of short N back: 1=w17."),
+]
+EditRemove = Annotated[
+    list[str] | None,
+    typer.Option(metavar="N=ID", help="Take out again what --restore has put back."),
+]
 Numbers = Annotated[
     list[str] | None, typer.Option(metavar="N", help="Short N; repeat for other shorts.")
 ]

@@ -29,7 +29,7 @@ from deployments.command.files import (
     whole_file,
 )
 from deployments.command.follow import follow, start_shorts
-from deployments.command.looks import read_brand, read_style
+from deployments.command.look_files import read_brand, read_style
 from deployments.command.output import ExitCode, Output
 from deployments.command.prefect_api import JobRun
 

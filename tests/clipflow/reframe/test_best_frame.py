@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from clipflow.reframe.thumbnails import best_time
+from clipflow.reframe.best_frame import best_time
 
 PORTRAIT = Path(__file__).parents[3] / "demo" / "portrait.jpg"
 RATE, SIZE = 10, (360, 640)

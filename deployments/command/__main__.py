@@ -23,6 +23,7 @@ from deployments.command.options import (
     Durations,
     EditCaptions,
     EditFraming,
+    EditHashtags,
     EditLayout,
     EditRemove,
     EditRestore,
@@ -36,6 +37,8 @@ from deployments.command.options import (
     OfShort,
     Out,
     Part,
+    ReplaceText,
+    ReplaceWord,
     SpeakerTrack,
     Subtitles,
     Topics,
@@ -268,10 +271,7 @@ def edit(
     title: OfShort = None,
     hook: OfShort = None,
     description: OfShort = None,
-    hashtags: Annotated[
-        list[str] | None,
-        typer.Option(metavar="N=TAGS", help="Of short N, with spaces between them: 1='a b'."),
-    ] = None,
+    hashtags: EditHashtags = None,
     trim: EditTrim = None,
     layout: EditLayout = None,
     captions: EditCaptions = None,
@@ -284,14 +284,8 @@ def edit(
     reset: Annotated[
         list[str] | None, typer.Option(metavar="N", help="Remove all edits of short N.")
     ] = None,
-    replace: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TEXT=TEXT", help="Replace words everywhere: Jon=John."),
-    ] = None,
-    word: Annotated[
-        list[str] | None,
-        typer.Option(metavar="W=TEXT", help="Replace the word with the number W, from 0."),
-    ] = None,
+    replace: ReplaceText = None,
+    word: ReplaceWord = None,
     render: Annotated[
         bool, typer.Option("--render", help="Make the changed shorts, and download them.")
     ] = False,

@@ -152,7 +152,19 @@ Instructions = Annotated[
     str | None,
     typer.Option(metavar="TEXT", help="What to choose, for a language model."),
 ]
-# Options of `clipflow edit` for one short.
+# Options of `clipflow edit`.
+EditHashtags = Annotated[
+    list[str] | None,
+    typer.Option(metavar="N=TAGS", help="Of short N, with spaces between them: 1='a b'."),
+]
+ReplaceText = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEXT=TEXT", help="Replace words everywhere: Jon=John."),
+]
+ReplaceWord = Annotated[
+    list[str] | None,
+    typer.Option(metavar="W=TEXT", help="Replace the word with the number W, from 0."),
+]
 EditTrim = Annotated[
     list[str] | None,
     typer.Option(metavar="N=S,E", help="Move short N's start and end: 1=0,-2.4 (seconds)."),

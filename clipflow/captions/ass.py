@@ -1,6 +1,6 @@
 """ASS files: texts, colours, boxes and times as libass reads them, and its ffmpeg filter.
 
-No part of a text is read as a command: see `escaped`.
+`escaped` prevents libass from reading any part of a text as a command.
 
 ASS counts hundredths of a second, and ffmpeg passes libass the time of a frame truncated to whole
 milliseconds. A change at frame n is therefore written as the hundredth that is nearest to the
@@ -24,7 +24,7 @@ WIDTH, HEIGHT = 1080, 1920
 _STYLE = "Caption"
 # libass then derives the direction of each row from its text: right to left for Arabic and Hebrew.
 _DIRECTION_OF_TEXT = -1
-# A character without width. After a backslash it prevents that libass reads an ASS command.
+# A character without width. Inserted after a backslash, it keeps libass from reading a command.
 _WORD_JOINER = "\u2060"
 # Characters without width that set the direction of the row they begin.
 LEFT_TO_RIGHT, RIGHT_TO_LEFT = "\u200e", "\u200f"
@@ -115,7 +115,7 @@ def _family_of(character: str) -> str:
 
 
 def right_to_left_excess(text: str) -> int:
-    """The number of right-to-left letters minus that of left-to-right letters."""
+    """The number of right-to-left letters minus the number of left-to-right letters."""
     classes = Counter(map(bidirectional, text))
     return classes["R"] + classes["AL"] - classes["L"]
 

@@ -59,8 +59,11 @@ def states(group: Group, following: Group | None, clock: FrameClock) -> list[int
 
 @dataclass(frozen=True)
 class CaptionLook:
-    """What all captions of a short share. `font` is the style's own, None for the default one;
-    `runs_left` is whether most of the text is right-to-left."""
+    """The properties that all captions of a short have in common.
+
+    `font` is the style's own font, None for the default one; `runs_left` is whether most of the
+    text is right-to-left.
+    """
 
     style: CaptionStyle
     font: Typeface | None
@@ -88,7 +91,7 @@ def row_height(style: CaptionStyle) -> float:
 
 
 def half_height(style: CaptionStyle) -> int:
-    """How far captions reach from their centre, up or down, in pixels."""
+    """The distance from the centre of captions to their upper or lower edge, in pixels."""
     growth = _LARGEST_GROWTH if Emphasis.POP in style.emphasis else 1
     rows = growth * (ROW_HEIGHT / 2 + _OVERHANG) + (style.rows - 1) * row_height(style) / 2
     # A shadow is below its text, and soft; a row has room for an outline of the default width.
@@ -117,7 +120,7 @@ def captions(
         frame_times: the frames' sorted times in seconds from the first frame.
         centre_y: the vertical centre of the captions, in pixels from the top.
         font: the style's own font; None for the default one.
-        hook: what is shown above them at the beginning.
+        hook: the text that is shown above the captions at the beginning.
     """
     subtitles = empty_subtitles(size)
     if style and frame_times:
@@ -149,8 +152,11 @@ def log_left_out(missing: list[str]) -> None:
 def _events(
     group: Group, frames: list[int], clock: FrameClock, look: CaptionLook
 ) -> Iterator[pysubs2.SSAEvent]:
-    """What is drawn of a group. Where rows are drawn as a whole, one event for each state; each
-    starts when the previous one ends."""
+    """The events that draw a group.
+
+    If rows are drawn as a whole, there is one event for each state, and each starts when the
+    previous one ends.
+    """
     times = [10 * clock.hundredths(frame) for frame in frames]
     pitch = look.row_height * group.size
     middle = (len(group.rows) - 1) / 2
@@ -228,8 +234,8 @@ def _runs_left(group: Group, look: CaptionLook) -> bool:
     return _has_right_to_left(group) and (look.runs_left or right_to_left_excess(text) > 0)
 
 
-# How much a spoken word grows, at most, and the share of the space beside it, or of pixels where
-# nothing is beside it, that it may take.
+# The largest factor by which a spoken word grows; the share of the space beside it that it may take
+# up; and the pixels that it may take up if nothing is beside it.
 _LARGEST_GROWTH, _GROWTH_ROOM, _GROWTH_ALONE = 1.16, 0.45, 40.0
 # Milliseconds in which a word grows beyond its size, and then settles.
 _GROWING, _SETTLING = 80, 160
@@ -286,7 +292,7 @@ def _placed_word(
     lit = token if spoken and look.has(Emphasis.COLOUR) else None
     layers = _layers(group, look)
     if spoken and look.has(Emphasis.BOX):
-        # Its box sets it off already.
+        # Its box distinguishes the word already, so it needs no outline.
         layers = [(TEXT, _without_outline(layers[-1][1]), look.style.colours)]
     # The outline of a word that touches its neighbour would cover a part of it.
     elif (
@@ -382,7 +388,7 @@ def _row(
     return text
 
 
-# Letters from which a word is worth a colour: function words are shorter in most languages.
+# The fewest letters of a key word: function words are shorter in most languages.
 _KEY_LETTERS = 6
 
 

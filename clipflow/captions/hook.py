@@ -45,7 +45,7 @@ _SIZES, _ROWS = (72, 66, 60, 54, 48, 42, 38), 4
 _WIDEST = 960
 # The distance of rows, and the box around a row: in ems.
 _PITCH, _ACROSS, _DOWN, _RADIUS = 1.3, 0.34, 0.67, 0.22
-# Pixels between a hook and what it keeps clear of, and steps in which a place is looked for.
+# Pixels between a hook and anything that it must not cover, and the step of the search for a place.
 _GAP, _STEP = 24, 20
 # Milliseconds in which it appears and disappears.
 _FADE = 120
@@ -60,7 +60,7 @@ class Hook:
 
     @property
     def half_height(self) -> int:
-        """How far its boxes reach from its centre."""
+        """The distance from its centre to the upper or lower edge of its boxes, in pixels."""
         return round(self.size * ((len(self.rows) - 1) * _PITCH / 2 + _DOWN))
 
 
@@ -76,7 +76,7 @@ def fit_hook(text: str, size: tuple[int, int]) -> Hook | None:
     """The whole text in the largest size that fits a short of `size`; None without a text that the
     fonts can draw.
 
-    Rows are about equally wide. What is wider than a row is divided.
+    Rows are about equally wide. Words that are wider than a row are divided.
     """
     safe, middle = safe_box(size), size[0] // 2
     widest = min(_WIDEST, 2 * min(middle - safe.left, safe.right - middle))
@@ -99,8 +99,8 @@ def place_hook(
 ) -> int | None:
     """The vertical centre of a hook in a short of `size`; None if there is no room at all.
 
-    It is as high as possible over the fewest of `lips`, which are times and vertical places, and
-    never over what is `taken`, such as captions.
+    It is the highest place that covers the fewest of `lips`, which are times and vertical
+    positions, and none of the boxes in `taken`, such as those of captions.
     """
     box = safe_box(size)
     half = hook.half_height
@@ -119,7 +119,7 @@ def placed_hook(
     lips: Iterable[tuple[float, int]],
     taken: Sequence[Box] = (),
 ) -> PlacedHook | None:
-    """The hook of a text in its place; None, which is logged, if there is nothing to show."""
+    """The hook for a text, with its place; None, with a log line, if it cannot be shown."""
     hook = fit_hook(text, size) if text else None
     if hook is None:
         return None
@@ -131,12 +131,12 @@ def placed_hook(
 
 
 def _spans(centre: int, half: int) -> Box:
-    # As wide as any picture: a hook is beside nothing.
+    # Wider than any picture, because nothing may be beside a hook.
     return Box(0, centre - half - _GAP, 1 << 14, centre + half + _GAP)
 
 
 def hook_events(hook: Hook, size: tuple[int, int], centre: int, end: int) -> list[pysubs2.SSAEvent]:
-    """What is drawn of a hook from the first frame to `end` milliseconds."""
+    """The events that draw a hook from the first frame to `end` milliseconds."""
     middle = (len(hook.rows) - 1) / 2
     text = "".join(token.text for row in hook.rows for token in row)
     direction = RIGHT_TO_LEFT if right_to_left_excess(text) > 0 else LEFT_TO_RIGHT

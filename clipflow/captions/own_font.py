@@ -1,8 +1,8 @@
-"""A font of the user's own: checked, and rewritten so that a renderer gets a plain font.
+"""Checks a user's font file, and rewrites it as a plain font for the renderer.
 
-The renderer never gets the file itself. A copy with a name of clipflow's, one table of characters
-and the vertical metrics of the included fonts has the same outlines, and neither bitmaps, hints,
-variations nor programs.
+The renderer never reads the file itself. It reads a copy with the same outlines, which has a name
+given by clipflow, one table of characters and the vertical metrics of the included fonts, and no
+bitmaps, hints, variations or programs.
 """
 
 import resource
@@ -22,16 +22,17 @@ from clipflow.domain.errors import InvalidInputError
 from clipflow.media.isolation import isolated
 
 FAMILY = "Clipflow Own"
-# What the first four bytes of a file with one font are: TrueType, OpenType with CFF, Apple's own.
-# Collections and compressed fonts (WOFF) begin otherwise.
+# The first four bytes of a file with a single font: TrueType, OpenType with CFF, Apple's TrueType.
+# Collections and compressed fonts (WOFF) begin with other bytes.
 _SIGNATURES = (b"\0\1\0\0", b"OTTO", b"true")
 _NEEDED = ("head", "hhea", "maxp", "hmtx", "cmap", "name", "OS/2", "post")
 _OUTLINES = ({"glyf", "loca"}, {"CFF "})
 _KEPT = {*_NEEDED, "glyf", "loca", "CFF ", "GDEF", "GSUB", "GPOS"}
-# Limits of what reading a font may take: seconds, and bytes of memory. The largest fonts for
-# Chinese take a few seconds and some hundred megabytes.
+# The time in seconds and the memory in bytes that reading a font may take. The largest Chinese
+# fonts take a few seconds and some hundred megabytes.
 _SECONDS, _MEMORY = 30, 2 << 30
-# Characters of a table: Unicode has fewer than 300 000, and repeated ranges could claim billions.
+# The most characters of a table. Unicode has fewer, but a table with repeated ranges could have
+# billions.
 _MOST_CHARACTERS = 300_000
 _ASCENT, _DESCENT = 1.0, ROW_HEIGHT - 1.0
 
@@ -109,7 +110,7 @@ def _name(font: TTFont) -> None:
 
 
 def _level(font: TTFont) -> None:
-    """The vertical metrics and the weight of the included fonts."""
+    """Sets the vertical metrics and the weight of the included fonts."""
     ascent, descent = (round(part * font["head"].unitsPerEm) for part in (_ASCENT, _DESCENT))
     line, metrics = font["hhea"], font["OS/2"]
     line.ascent, line.descent, line.lineGap = ascent, -descent, 0
@@ -120,7 +121,7 @@ def _level(font: TTFont) -> None:
 
 @contextmanager
 def _limits() -> Iterator[None]:
-    """Bounds of time and memory, for a process that does only this."""
+    """Limits the time and the memory of this process, which does nothing else."""
     used = resource.getrlimit(resource.RLIMIT_AS)
     before = signal.signal(signal.SIGALRM, _timeout)
     signal.alarm(_SECONDS)
@@ -138,7 +139,7 @@ def _timeout(number: int, frame: FrameType | None) -> None:
 
 
 def _address_space() -> int:
-    """Bytes of address space that this process has already."""
+    """The bytes of address space that this process already uses."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     except OSError:

@@ -1,4 +1,4 @@
-"""`brand.json`: what all shorts of a brand have: a logo, an intro and an outro, and music."""
+"""`brand.json`: the logo, intro, outro and music that all shorts of a brand have in common."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from clipflow.domain.caption_styles import beside
 from clipflow.domain.model import ObjectKey, StrictModel, check_object_key
 
-# The largest file of a brand, and of its logo; the longest intro or outro in seconds.
+# The maximum size of a `brand.json` and of a logo in bytes; the longest intro or outro in seconds.
 MAX_BRAND_BYTES, MAX_LOGO_BYTES, LONGEST_PART = 64 << 10, 16 << 20, 30
 
 

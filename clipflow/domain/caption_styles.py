@@ -20,7 +20,7 @@ STYLES_FOLDER = Path(__file__).parents[1] / "captions" / "styles"
 FONTS_FOLDER = STYLES_FOLDER.parent / "fonts" / "bold"
 _FONT_PREFIX, _FONT_SUFFIXES = "display-", (".ttf", ".otf")
 DEFAULT_FONT = "sans"
-# The largest file of a style, and of a font: Chinese ones have 16 MB.
+# The maximum size of a style and of a font in bytes. Chinese fonts have up to 16 MB.
 MAX_STYLE_BYTES, MAX_FONT_BYTES = 64 << 10, 24 << 20
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}([0-9A-Fa-f]{2})?")
 
@@ -56,7 +56,7 @@ def _colour(value: str) -> str:
     return value.upper()
 
 
-# The name of a style that comes along, or the key of a `style.json`.
+# The name of an included style, or the key of a `style.json`.
 StyleName = Annotated[
     str,
     AfterValidator(_style),
@@ -64,7 +64,7 @@ StyleName = Annotated[
         {"anyOf": [{"enum": list(STYLE_NAMES)}, {"type": "string", "pattern": r"\.json$"}]}
     ),
 ]
-# The name of a font that comes along, or a file.
+# The name of an included font, or a font file.
 FontName = Annotated[
     str,
     AfterValidator(_font),
@@ -177,7 +177,7 @@ def packaged_style(name: str) -> CaptionStyle | None:
 
 
 def parse_style(text: bytes, name: str) -> CaptionStyle:
-    """A `style.json`. Raises InvalidInputError naming the fields that are not valid."""
+    """Parses a `style.json`. Raises InvalidInputError naming the fields that are not valid."""
     if len(text) > MAX_STYLE_BYTES:
         raise InvalidInputError(f"{name} is larger than {MAX_STYLE_BYTES} bytes.", _REMEDY)
     return CaptionStyle.read(parse_json(text, name, _REMEDY), name)

@@ -13,7 +13,7 @@ _CERTAIN = 1.0
 
 @dataclass(frozen=True)
 class CorrectedTranscript:
-    """The transcript as it is to be shown.
+    """The transcript as it is shown, with the corrections.
 
     `sources` has the number of the recognised word that each word comes from; `stale` the numbers
     of the corrections that are for another transcript, and are not applied.
@@ -27,8 +27,8 @@ class CorrectedTranscript:
 def corrected(recognized: Transcript, edits: Edits) -> CorrectedTranscript:
     """Apply the corrections and the replacements of `edits`.
 
-    A correction of one word takes precedence over replacements. What becomes of several words
-    shares their time by length; speakers stay.
+    A correction of one word takes precedence over replacements. The text that replaces several
+    words is divided over their time by the lengths of its words. Speakers are kept.
     """
     words = recognized.words
     texts, stale = _corrections(words, edits)
@@ -70,7 +70,8 @@ def _corrections(words: Sequence[Word], edits: Edits) -> tuple[Mapping[int, str]
 def corrected_text(text: str, words: Sequence[Word], numbers: range, edits: Edits) -> str:
     """A text about the words with these numbers, with their corrections and the replacements.
 
-    A correction of single words counts if they are corrected alike wherever they are said there.
+    The correction of a word applies if each occurrence of it among these words is corrected in the
+    same way.
     """
     texts, _ = _corrections(words, edits)
     own: dict[str, set[str | None]] = {}
@@ -122,7 +123,10 @@ def _rules(replacements: Mapping[str, str]) -> list[_Rule]:
 def _replaced(
     words: Sequence[Word], at: int, rules: Sequence[_Rule], kept: Mapping[int, str]
 ) -> tuple[int, list[Word]]:
-    """How many words are replaced from `at` on, and by which; the word itself if no rule fits."""
+    """The number of words that are replaced from `at` on, and their replacement.
+
+    Without a matching rule, that is the word itself.
+    """
     for rule in rules:
         count = len(rule.phrase)
         group = words[at : at + count]

@@ -109,7 +109,8 @@ class ShortEdit(StrictModel):
     layout: Layout | None = None
     caption_style: StyleName | None = None
     tighten: Annotated[bool, Field(strict=True)] | None = None
-    # What tightening leaves in, by its id, each with the word of that number in the transcript.
+    # Removals that tightening does not make, by id, each with the word of that number in the
+    # transcript.
     restored: dict[RemovalId, _Word] = Field(default_factory=dict, max_length=_MAX_RESTORED)
     framing: Annotated[tuple[View, ...], Field(max_length=_MAX_VIEWS)] = ()
 

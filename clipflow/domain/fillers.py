@@ -10,8 +10,8 @@ import re
 from functools import cache
 from unicodedata import category, normalize
 
-# Regular expressions of whole words in lower case, by ISO 639-1 code. Recognizers write the length
-# of a sound by repeated letters.
+# Regular expressions of whole words in lower case, by ISO 639-1 code. Recognisers repeat letters if
+# a sound is long.
 _FILLERS = {
     "cs": r"e{2,}|e+h+m+|e+m{2,}",
     "da": r"ø+h+m*|ø{2,}h*m*|e+h+m+",
@@ -34,7 +34,7 @@ _FILLERS = {
     "uk": r"е{2,}м*|ем{2,}",
     "zh": r"呃+",
 }
-# Without a known language: what is a filler in English, and a word in no other language.
+# Used if the language is unknown: the fillers of English that are not words in other languages.
 _ANYWHERE = r"u+m{2,}|u+h+m+|e+h+m+|e+rm+"
 
 

@@ -80,7 +80,7 @@ class ShortsKeys:
 
     @property
     def edits(self) -> str:
-        """What a person changes about words and shorts."""
+        """The changes that a person has made to words and shorts."""
         return self._key("edits.json")
 
     @property
@@ -138,18 +138,18 @@ class ShortsKeys:
         return self._key(f"important-segment-videos/segment_{number}.json")
 
     def frame_plan(self, number: int) -> str:
-        """What a short shows when, so that new captions need no new analysis of the picture."""
+        """The layouts and crops of a short, so that new captions need no new analysis."""
         return self._key(f"reframe/segment_{number}.json")
 
     def tightening(self, number: int) -> str:
-        """What is taken out of a tightened short, and what a person has put back."""
+        """The list of what is taken out of a tightened short, and of what a person has put back."""
         return self._key(f"tightening/segment_{number}.json")
 
     def short(self, number: int) -> str:
         return self._key(f"videos-cropped-stacked/segment_{number}_cropped_stacked.mp4")
 
     def short_thumbnail(self, number: int) -> str:
-        """A frame of the short, for its cover."""
+        """A frame of the short, for use as its cover."""
         return self._key(f"videos-cropped-stacked/segment_{number}_cropped_stacked.jpg")
 
     @property

@@ -7,10 +7,10 @@ from unicodedata import category, normalize
 
 from pydantic import AfterValidator, Field
 
-# Characters of a person's texts. A description is as long as YouTube's limit; a title is one line
-# of a phone or two.
+# The most characters of the texts that a person sets. For a description that is YouTube's limit; a
+# title takes one or two lines on a phone.
 _TITLE, _HOOK, _DESCRIPTION, _HASHTAG = 200, 200, 5000, 100
-# Hashtags of a person's; Instagram posts no more.
+# The most hashtags that a person may set, which is Instagram's limit.
 _MAX_HASHTAGS = 30
 # Characters of a description and the number of hashtags that clipflow writes. A feed shows about
 # 125 characters of a description, and YouTube the first three hashtags.
@@ -22,7 +22,7 @@ _REORDERING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
 # Unicode's categories of letters, marks and decimal digits, of which a hashtag consists.
 _OF_HASHTAGS = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Nd"}
-# Characters that join others, or keep them apart, and are not seen.
+# Invisible characters that join or separate others.
 _JOINERS = re.compile("[\u200b-\u200d\u2060\ufeff]")
 _ELLIPSIS = "…"
 
@@ -35,7 +35,7 @@ def one_line(value: str) -> str:
 
 
 def more_than_blanks(value: str) -> str:
-    """Raises ValueError if the text is blank."""
+    """Validates a text that is not blank. Raises ValueError."""
     if not value.strip():
         raise ValueError("a text has more than blanks")
     return value

@@ -1,4 +1,4 @@
-"""What is taken out of a tightened short, as its record and other documents have it."""
+"""The fillers and silences that are taken out of a tightened short, as documents list them."""
 
 from enum import StrEnum
 from typing import Annotated

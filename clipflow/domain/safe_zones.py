@@ -37,19 +37,22 @@ class Box:
 
 # Pixels of a picture of 1080x1920 that each platform's player covers: left, top, right, bottom.
 # The platforms publish numbers for advertisements only, whose buttons reach higher (Meta: 14 % at
-# the top, 35 % at the bottom, 6 % at the sides). For posts these are what guides for creators
-# agree on, with the larger number where they differ, as read on 2026-11-29:
+# the top, 35 % at the bottom, 6 % at the sides). For posts, some of these numbers are from guides
+# for creators, read on 2026-11-29:
 # houseofmarketers.com/guide-to-safe-zones-tiktok-facebook-instagram-stories-reels (TikTok: the
 # lower 20 % and the buttons at the right; Reels: 14 % at the top, 6 % at the sides) and
 # youraithumbnailgenerator.com/guides/youtube-shorts-safe-zones-complete-guide (Shorts: the lower
-# 25 %). The columns of buttons are 120 to 160 pixels wide in screenshots of all three.
+# 25 %). The others are estimates from general knowledge of the apps, without a source and not
+# measured: the width of the column of buttons at the right (140 to 160 pixels) on all three, the
+# top of TikTok and Shorts, the left side of TikTok and Shorts, and the bottom of Reels.
 _COVERED = {
     Platform.TIKTOK: (60, 130, 140, 384),
     Platform.REELS: (65, 270, 140, 384),
     Platform.SHORTS: (48, 180, 160, 480),
 }
 _TALL = (1080, 1920)
-# The share of each side that is left free in other shapes, over which players place nothing.
+# The margin on each side in pictures of other shapes, as a share of it. Players place no controls
+# over those.
 _MARGIN = 0.05
 
 

@@ -43,8 +43,8 @@ SpeakerTracks = Annotated[
 ]
 
 
-# Seconds: the bounds of a short's length, and how far the shortest and the longest are apart at
-# least. Between them speech must be divisible, and a sentence lasts about five seconds.
+# Seconds: the bounds of a short's length, and the smallest difference between the shortest and the
+# longest short. Within it speech must be divisible, and a sentence lasts about five seconds.
 SHORTEST, LONGEST, LEAST_LEEWAY = 1, 900, 5
 _Duration = Annotated[float, Field(ge=SHORTEST, le=LONGEST, allow_inf_nan=False)]
 Topic = Annotated[
@@ -78,8 +78,8 @@ class ShortsConfig(Model):
     speaker_tracks: Annotated[SpeakerTracks | None, Field(alias="speaker_tracks")] = None
     audio_track: Annotated[AudioTrack | None, Field(alias="audio_track")] = None
     tighten: Annotated[bool, Field(strict=True)] = False
-    # What to choose: in free words for a language model, by topic, from which part of the video,
-    # and how long.
+    # Which moments to choose: free text for a language model, topics, the part of the video, and
+    # the shortest and longest duration.
     instructions: Annotated[Description | None, Field(max_length=2000)] = None
     topics: Annotated[tuple[Topic, ...], Field(max_length=20)] = ()
     video_range: Annotated[
@@ -129,7 +129,8 @@ class ShortStatus(StrEnum):
     REFUSED = "Refused"
 
 
-# The first choosing's start and end in milliseconds, and a number where that id is taken.
+# The start and end that the moment had when it was first chosen, in milliseconds, followed by a
+# number if that id is taken.
 MomentId = Annotated[str, Field(pattern=r"^m[0-9]{1,12}-[0-9]{1,12}(-[0-9]{1,4})?$")]
 
 
@@ -166,7 +167,7 @@ class Moment(Model):
 
     @property
     def hook_text(self) -> str:
-        """What is shown over the first seconds: the hook, or without one the title."""
+        """The text that is shown over the first seconds: the hook, or without one the title."""
         return self.hook or self.title
 
 
@@ -326,14 +327,16 @@ class ShortsResult(Model):
 
 
 def smaller_results(result: ShortsResult) -> Iterator[ShortsResult]:
-    """The result with less and less text, for a record that has no room for all of it. Each short's
-    `segment_{n}.json` has its text as a whole."""
+    """Yields the result with ever less text, for a record that has no room for all of it.
+
+    `segment_{n}.json` of each short has the whole text.
+    """
     for limit, has_layouts in ((_SMALLER_DESCRIPTION, True), (0, False)):
         shorts = [_smaller(short, limit, has_layouts=has_layouts) for short in result.shorts or []]
         yield result.model_copy(update={"shorts": shorts})
 
 
-# Characters: what a feed shows of a description.
+# The number of characters of a description that a feed shows.
 _SMALLER_DESCRIPTION = 125
 
 
@@ -350,7 +353,7 @@ def _smaller(short: Short, limit: int, *, has_layouts: bool) -> Short:
 
 
 def result_message(shorts: Sequence[Short], requested: int, note: str = "") -> str:
-    """How many shorts were made and refused, for people, and a note."""
+    """A message for people: how many shorts were made and refused, and a note."""
     made, refused = (
         sum(short.status is status for short in shorts)
         for status in (ShortStatus.COMPLETE, ShortStatus.REFUSED)

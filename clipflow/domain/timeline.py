@@ -25,8 +25,10 @@ class TimeRange:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The kept pieces of a span: in order, not empty, apart from each other; in seconds from the
-    span's start. What is kept is shown without gaps, from time zero."""
+    """The kept pieces of a span, in order, separate and not empty, in seconds from its start.
+
+    In the shortened video they follow one another without gaps, from time zero.
+    """
 
     pieces: tuple[TimeRange, ...]
 
@@ -57,7 +59,7 @@ class Timeline:
         return sum((piece.duration for piece in self.pieces), Fraction(0))
 
     def at(self, time: Fraction) -> Fraction:
-        """The time in the shortened video; of what is left out, that of the join."""
+        """The time in the shortened video; for a time that is left out, the time of the join."""
         place = bisect_right(self.pieces, time, key=lambda piece: piece.start) - 1
         if place < 0:
             return Fraction(0)
@@ -74,5 +76,5 @@ class Timeline:
         ]
 
     def _seconds(self, time: float) -> float:
-        # To the microsecond: captions take these times from their decimal digits.
+        # Rounded to the microsecond, because captions read the decimal digits of these times.
         return round(float(self.at(Fraction(str(time)))), 6)

@@ -72,14 +72,14 @@ class Request:
 
 
 def requests(speech: Speech, count: int) -> list[Request]:
-    """Requests of about `WINDOW` words that cover all lines; each repeats the end of the last
+    """Requests of about `WINDOW` words that cover all lines; each repeats the end of the previous
     one."""
     runs = _windows([word_count(line) for line in speech.lines])
     return [Request((run,), _moment_count(speech, run, count)) for run in runs]
 
 
 def text_of(request: Request, speech: Speech, wishes: str = "") -> str:
-    """The prompt of a request, in which lines are numbered from 1; `wishes` are the owner's."""
+    """The prompt of a request, in which lines are numbered from 1; for `wishes` see `wishes_of`."""
     shown = "\n\n".join("\n".join(_numbered(speech, n) for n in run) for run in request.ranges)
     target = speech.target / 1000
     return (
@@ -91,7 +91,7 @@ def text_of(request: Request, speech: Speech, wishes: str = "") -> str:
 
 
 def wishes_of(brief: Brief) -> str:
-    """What the owner of the video wants, for a prompt; empty if nothing in particular."""
+    """The part of a prompt with the user's topics and instructions; empty if there are none."""
     topics = f"Prefer moments about: {'; '.join(brief.topics)}." if brief.topics else ""
     wishes = [part for part in (topics, brief.instructions) if part]
     if not wishes:
@@ -298,7 +298,7 @@ def _safe(text: str, said: str) -> str:
     """A text of the model's in one line, of bounded length; empty if it has an address or a handle
     that is not said in the moment.
 
-    Somebody in the video may have told the model to advertise it.
+    A speaker in the video may have tried to make the model advertise one.
     """
     line = bounded(plain_line(text))
     spoken = said.casefold()

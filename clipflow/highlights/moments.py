@@ -135,7 +135,7 @@ def _grown(speech: Speech, span: PieceRange) -> PieceRange | None:
 def _of_sentences(speech: Speech, span: PieceRange) -> PieceRange:
     """`span`, or the nearest one that begins and ends with a sentence and has a valid length.
 
-    Moving the beginning counts twice, because the choice is surer about it than about the end.
+    Moving the beginning costs twice as much, because the choice of the beginning is more reliable.
     """
     pieces = speech.pieces
     if pieces[span.first].opens and pieces[span.last].closes:
@@ -195,11 +195,11 @@ def carry_over(
     refused: Collection[str],
     limit: int,
 ) -> list[Moment]:
-    """The moments after a new choice, by their numbers.
+    """The moments after a new selection, by their numbers.
 
-    `previous` have ids and numbers. Those in `touched` stay as they are, also where they were not
-    chosen again; what was chosen instead takes the free numbers, best first, up to `limit` moments
-    in all. `refused` moments do not count towards the limit.
+    `previous` have ids and numbers. Those in `touched` are kept unchanged, even if they were not
+    selected again. The new moments get the free numbers, best first, up to `limit` moments in
+    total. `refused` moments do not count towards the limit.
     """
     kept = [moment for moment in previous if moment.id in touched]
     others = [moment for moment in previous if moment.id not in touched]

@@ -1,7 +1,7 @@
-"""A moment's description and hashtags, of what is said in it: nothing in them is invented.
+"""A moment's description and hashtags, taken from what is said in it without a language model.
 
-The description has whole sentences of the moment. The hashtags are its names and its terms, by
-their frequency in it and their rarity elsewhere in the talk (TF-IDF).
+The description consists of whole sentences of the moment. The hashtags are its names and terms,
+ranked by their frequency in it and their rarity elsewhere in the talk (TF-IDF).
 """
 
 import re
@@ -35,7 +35,7 @@ _NAME = 2.0
 # A term in more than this share of at least so many sentences is common in the language.
 _EVERYWHERE, _MANY_SENTENCES = 0.3, 20
 # Characters of a term in a script without spaces, and how often it must be said: without a
-# dictionary, only repetition tells a word from any other characters.
+# dictionary, only repetition distinguishes a word from other groups of characters.
 _UNSPACED_LENGTHS, _REPEATED = range(2, 6), 2
 # Runs of katakana, and of Han characters between kana, are words without repetition.
 _RUNS = re.compile(
@@ -43,12 +43,12 @@ _RUNS = re.compile(
 )
 _APOSTROPHES = re.compile("['’ʼ]")
 _ENGLISH = "en"
-# Written with a capital wherever it is said.
+# Words that are always written with a capital and are not names.
 _NEVER_NAMES = {"i"}
 # Characters of Chinese with which no term begins or ends. The list of stop words has many that do,
 # such as that of 人工智能.
 _CHINESE_PARTICLES = set("的了是在我你他她它们这那和就都也很不有吗呢吧啊个说要会与及或")
-# What of a word's end may differ between two forms of one term, in characters.
+# The most characters at the end of a word by which two forms of one term differ.
 _ENDING = 2
 
 
@@ -198,7 +198,7 @@ class Summarizer:
 @cache
 def _stop_words(language: str) -> frozenset[str]:
     """The common words of a language (ISO 639-1), in lower case; none for one without a list."""
-    # Whisper's names of Norwegian.
+    # Whisper has its own codes for Norwegian.
     language = {"no": "nb", "nn": "nb"}.get(language, language)
     if language not in LANGUAGE_MAPPING:
         return frozenset()
@@ -251,7 +251,7 @@ def _is_form_of(tag: str, others: Sequence[str]) -> bool:
 
 
 def _unspaced_runs(text: str) -> Iterator[str]:
-    """The runs of letters in scripts without spaces."""
+    """The uninterrupted sequences of letters in scripts without spaces."""
     for kind, group in groupby(text, lambda c: is_unspaced(c) and c.isalpha()):
         if kind:
             yield "".join(group)
@@ -269,8 +269,10 @@ def _repeated(lines: Sequence[Line]) -> Counter[str]:
 
 
 def _unspaced_terms(run: str, repeated: Counter[str]) -> Iterator[str]:
-    """The terms in a run of characters: of Han those that are repeated, and none that is only ever
-    said within a longer one."""
+    """The terms in a sequence of characters.
+
+    Terms in Han characters must be repeated, and not only as a part of one longer term.
+    """
     taken: set[int] = set()
     for match in _RUNS.finditer(run):
         yield match[0]

@@ -39,7 +39,7 @@ def topic_relevance(speech: Speech, topics: Sequence[str]) -> NDArray[np.float64
         words = terms(spread_words(split_words(topic), 0, 1))
         content = [word for word in words if word not in features.ENGLISH_STOP_WORDS] or words
         matches = np.array([[similarity(word, name) for name in names] for word in content])
-        # The rarest word of a phrase says most about it, and a piece with all of them comes first.
+        # A rare word of a phrase is more informative; a piece with all words of it comes first.
         found = weights @ (matches * vectorizer.idf_).sum(axis=0)
         best = float(found.max(initial=0.0))
         if best > 0:
@@ -52,7 +52,7 @@ def topic_relevance(speech: Speech, topics: Sequence[str]) -> NDArray[np.float64
 
 
 def similarity(one: str, other: str) -> float:
-    """How sure it is that two terms, in lower case, are forms of one word: from 0 to 1."""
+    """The certainty, from 0 to 1, that two terms in lower case are forms of one word."""
     if one == other:
         return 1.0
     short, long = sorted((one, other), key=len)

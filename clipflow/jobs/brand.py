@@ -1,4 +1,4 @@
-"""A brand in a short: its files on this machine, and what they add to ffmpeg's filters."""
+"""The brand of a short: fetches and checks its files, and adds them to ffmpeg's filters."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ from clipflow.storage.objects import ObjectHead, ObjectStore
 
 # A logo's greatest height, as a share of the picture's, and pixels between it and captions.
 _TALLEST, _GAP = 0.15, 16
-# The least and the most frames a second of an intro or outro, which has as many as the short: an
-# MP4 whose frames get slower than its first ones ends, for players, before its last frame.
+# The lowest and the highest frame rate of an intro or outro, which otherwise has that of the short.
+# If the frame rate of an MP4 falls below that of its beginning, players end before its last frame.
 _RATES = 24, 60
 _BT709 = Colour(1, 1, 1)
 
@@ -69,7 +69,7 @@ class VideoPart:
 
 @dataclass(frozen=True)
 class BrandParts:
-    """What a brand adds to a short; None for what it has not."""
+    """The parts that a brand adds to a short; None for each that it does not have."""
 
     logo: PlacedLogo | None = None
     music: MusicBed | None = None
@@ -127,7 +127,7 @@ def check_brand(
     objects: ObjectStore,
     folder: Path,
 ) -> None:
-    """Reads as much of a brand's files as shows that they can be used. Raises the errors of
+    """Reads the beginning of a brand's files, to check that they can be used. Raises the errors of
     `fetch_brand`."""
     without_parts = {
         field: head for field, head in heads.items() if field not in ("intro", "outro")
@@ -141,7 +141,7 @@ def check_brand(
 def place_logo(
     logo: Logo, size: tuple[int, int], own: tuple[int, int], captions: Sequence[Box]
 ) -> Box:
-    """Where a logo of `own` pixels is in a short of `size`: in its corner of the part that no
+    """The place of a logo of `own` pixels in a short of `size`: in its corner of the part that no
     platform covers, and not over `captions`."""
     safe, (width, height) = safe_box(size), own
     is_left = logo.corner in (Corner.TOP_LEFT, Corner.BOTTOM_LEFT)
@@ -156,7 +156,7 @@ def place_logo(
 
 
 def _even(place: int) -> int:
-    # In 4:2:0 a colour has two pixels.
+    # In 4:2:0, two pixels share one colour sample.
     return place // 2 * 2
 
 
@@ -233,7 +233,7 @@ def joined(
     """
     if not (parts.intro or parts.outro):
         return picture, sound
-    # Of a codec with hidden frames the number is an estimate.
+    # For codecs with hidden frames, the number of frames is an estimate.
     picture = picture.filter("tpad", stop=-1, stop_mode="clone").filter(
         "trim", end_frame=len(frames)
     )

@@ -21,7 +21,7 @@ from clipflow.storage.objects import ObjectStore
 
 logger = logging.getLogger(__name__)
 
-# What a person gives a short as it is.
+# The fields of a short that are used exactly as a person has set them.
 _OF_PERSON = {"title", "hook", "description", "hashtags", "decision"}
 # Each attempt loses only to another writer.
 _ATTEMPTS = 8
@@ -63,9 +63,9 @@ def read_edits(keys: ShortsKeys, objects: ObjectStore) -> Edits:
 
 
 def store_edits(keys: ShortsKeys, edits: Edits, etag: str | None, objects: ObjectStore) -> str:
-    """Store the edits in place of those with this ETag, None if there are none; the new ETag.
+    """Store the edits in place of those with this ETag, None for no edits; returns the new ETag.
 
-    Raises EditConflictError if others are stored by now.
+    Raises EditConflictError if others have been stored meanwhile.
     """
     text = json.dumps(edits.document(), ensure_ascii=False, indent=1)
     if len(text.encode()) > MAX_BYTES:
@@ -86,9 +86,9 @@ def store_edits(keys: ShortsKeys, edits: Edits, etag: str | None, objects: Objec
 def change_edits(
     keys: ShortsKeys, objects: ObjectStore, change: Callable[[Edits], Edits]
 ) -> StoredEdits:
-    """Change the newest edits, and again if somebody else is faster.
+    """Change the newest edits, and repeat that if another writer stores edits meanwhile.
 
-    Raises what `change` raises, and EditConflictError if others are always faster.
+    Raises what `change` raises, and EditConflictError after several conflicts.
     """
     for attempt in range(1, _ATTEMPTS + 1):
         before = stored_edits(keys, objects)
@@ -104,7 +104,7 @@ def change_edits(
 
 
 def overlay(stored: Edits, document: Mapping[str, Any], name: str) -> Edits:
-    """`stored` with every field of `document`, which wins where both have one."""
+    """`stored` with every field of `document`, which takes precedence if both have a field."""
     merged, _ = merge({}, document, stored.document())
     return Edits.read(merged, name)
 

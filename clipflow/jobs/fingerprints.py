@@ -44,13 +44,13 @@ _WITHOUT_EFFECT_ON_SHORTS = {
     "language",
     # The speakers are in the words.
     "speaker_tracks",
-    # What is left of the moment counts instead.
+    # The remaining parts of the moment are included instead.
     "tighten",
-    # The content of the style counts, whatever it is called.
+    # The content of the style is included instead of its name.
     "caption_style",
-    # Its text counts instead.
+    # The text of the hook is included instead.
     "hook",
-    # The content of its files counts instead of their keys.
+    # The content of the brand's files is included instead of their keys.
     "brand",
     *_SELECTION,
 }
@@ -160,7 +160,7 @@ def of_moments(
             config.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_MOMENTS | _SELECTION),
             model,
             [environment.get(name) for name in MODEL_SERVERS] if model else [],
-            # Moments that were chosen without them stay as they are.
+            # Left out if empty, so that the fingerprint of older moments stays valid.
             *([wanted] if wanted else []),
         ]
     )
@@ -184,8 +184,8 @@ def of_frame_plan(
     models: Models,
     views: Sequence[View] = (),
 ) -> str:
-    """Of what a short shows when. `words` are those recognised in the moment, of which only the
-    times and the speakers count; `views` are a person's own."""
+    """The fingerprint of a frame plan. Of `words`, those recognised in the moment, only the times
+    and the speakers are included; `views` are those that a person has set."""
     return fingerprint(
         [
             video.etag,
@@ -202,7 +202,7 @@ def of_frame_plan(
 
 @dataclass(frozen=True)
 class Looks:
-    """What a short looks like beside its layout: each with the content, or the ETag of its object.
+    """The looks of a short besides its layout, each by its content or the ETag of its object.
 
     Without a style there are no captions. `hook` is the text over the first seconds; `files` are
     the objects of the brand's files, by their fields.
@@ -217,7 +217,7 @@ class Looks:
     def made_from(self) -> list[object]:
         style = self.style and self.style.model_dump(mode="json")
         etags = {name: head.etag for name, head in self.files.items()}
-        # The content of files counts, whatever they are called.
+        # The ETags of the files are included instead of their names.
         brand = self.brand and self.brand.with_files(etags).model_dump(mode="json")
         return [style, self.font and self.font.etag, self.hook, brand]
 
@@ -236,7 +236,7 @@ def of_short(
     """The fingerprint of a rendered short.
 
     `words` are those of the moment with the user's corrections, `views` the user's own framing.
-    `tightened` is what decides about fillers and silences besides; None if they stay.
+    `tightened` has the other inputs of tightening; None if nothing is taken out.
     """
     # `auto` may choose any layout.
     follows_faces = config.layout is Layout.AUTO or config.layout.people > 0
@@ -275,8 +275,8 @@ def of_playlist(texts: Sequence[str], etags: Mapping[str, str]) -> str:
 def file_digest(name: str) -> str:
     """A digest of the content of a file or folder on this machine; empty if it does not exist.
 
-    Of each file it includes the size and the first and last megabyte. Models have gigabytes, and
-    different weights differ everywhere.
+    It includes the size and the first and last megabyte of each file. Models have gigabytes, and
+    two models with different weights differ in every part.
     """
     path = Path(name)
     if not name or not path.exists():

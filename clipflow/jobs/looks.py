@@ -1,4 +1,4 @@
-"""How a short looks: the caption style and brand that its config names, and where captions are."""
+"""The caption style, the fonts and the brand that a config names; and where captions stand."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +33,10 @@ _MAX_FILE_BYTES, _CHECKED_BYTES = 2 << 30, 64 << 20
 
 
 def chosen_looks(config: ShortsConfig, hook: str, objects: ObjectStore) -> Looks:
-    """What a short of this config looks like, from objects that exist. `hook` is its text, which is
-    shown if the config says so.
+    """The looks of a short with this config. `hook` is shown if the config enables it.
 
-    Raises InvalidInputError, which names the field of the config, if one is not valid or is not
-    there.
+    Raises InvalidInputError, which names the field of the config, if an object is not valid or does
+    not exist.
     """
     style = chosen_style(config.caption_style, objects)
     font = None
@@ -64,7 +63,7 @@ def _brand(chosen: Brand | str | None, objects: ObjectStore) -> Brand | None:
 
 
 def chosen_style(name: str, objects: ObjectStore) -> CaptionStyle | None:
-    """The style of a `caption_style`: one that comes along, or an object; None for no captions.
+    """The style of a `caption_style`: an included one, or an object; None for no captions.
 
     Raises InvalidInputError.
     """
@@ -93,7 +92,7 @@ class Fonts:
 
 
 def fetch_fonts(looks: Looks, objects: ObjectStore, folder: Path) -> Fonts:
-    """The fonts that draw a style; a folder of links and the user's own font within `folder`.
+    """The fonts of a style. For a user's font, `folder` gets a folder with it and all other fonts.
 
     Raises InvalidInputError if the user's own font cannot be used.
     """

@@ -68,8 +68,8 @@ class Ingredients:
     """The inputs of a short of `size`: files on this machine, and the plan of its frames.
 
     `loudness` is that of the moment, in LUFS. `repeats` are the times, in seconds from its start,
-    at which a frame is repeated; the file at `clock` has a frame at each of them. `timeline` is
-    what is left of the window, if it is tightened; `plan` and `repeats` are on its time.
+    at which a frame is repeated; the file at `clock` has a frame at each of them. `timeline` has
+    the parts of the window that remain if it is tightened; `plan` and `repeats` are on its time.
     """
 
     window: Window

@@ -18,8 +18,11 @@ _REQUESTS = 8
 
 
 def with_texts(moments: Sequence[Moment], edits: Edits, recognized: Transcript) -> list[Moment]:
-    """The moments with a description and hashtags each: a person's or the language model's, which
-    they have already, else from what is said in them, with its corrections."""
+    """The moments, each with a description and hashtags.
+
+    Those that a person or the language model has written are kept. Otherwise they are taken from
+    the corrected words of the moment.
+    """
     if all(each.description is not None and each.hashtags is not None for each in moments):
         return list(moments)
     summarizer = Summarizer(corrected(recognized, edits).transcript)

@@ -73,8 +73,8 @@ _FRAMING, _LONGEST_METADATA = "framing", 1400
 class Render:
     """One short to make; `number` counts from 1, best first.
 
-    `config`, `moment` and `views` include the user's edits. `restored` is what tightening leaves
-    in, by its id, each with its word.
+    `config`, `moment` and `views` include the user's edits. `restored` has the removals that
+    tightening does not make, by id, each with its word.
     """
 
     keys: ShortsKeys
@@ -181,13 +181,13 @@ def stored_short(job: Render, head: ObjectHead, objects: ObjectStore) -> Short:
     if job.config.tighten:
         tightening = stored_tightening(job.keys, number, head, objects)
     made = Short.made(number, head.key, job.moment, head.size, framing, head.etag, tightening)
-    # With its intro and outro.
+    # The duration with intro and outro.
     whole = head.metadata.get("duration-seconds")
     return made.model_copy(update={"duration": format_clock(Fraction(whole))}) if whole else made
 
 
 def _tightened(job: Render, spoken: SpokenMoment) -> object:
-    """What tightening depends on besides the words that are shown; None if nothing is taken out."""
+    """The inputs of tightening besides the words that are shown; None if nothing is taken out."""
     if not job.config.tighten:
         return None
     words = spoken.recognized_words
@@ -382,7 +382,7 @@ def _make(made_of: Ingredients, path: Path, job: Render, machine: Machine) -> No
         picture.render_command(made_of, path, machine.threads),
         action,
         machine,
-        # What is taken out is decoded too.
+        # The parts that are taken out are decoded too.
         encode_timeout(pixels, window.span.duration + brand.duration),
         max_bytes=max_output_bytes(pixels, count, duration),
         duration=duration,

@@ -44,7 +44,7 @@ def read_config(
 ) -> ShortsConfig:
     """Reads and validates the video's config, before any expensive work.
 
-    With a folder `scratch`, so are its caption style and that style's font. Raises
+    With a folder `scratch`, its caption style, fonts and brand are checked too. Raises
     SourceNotFoundError without a config or its background video, InvalidInputError if the config
     is invalid, and the errors of `probe_source` for the background video.
     """
@@ -135,7 +135,7 @@ def read_moments(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:
 
 
 def _previous_moments(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:
-    """The moments of the last choosing; none if there was none, or its file cannot be read."""
+    """The moments of the last selection; none if there was none, or its file cannot be read."""
     try:
         return read_moments(keys, objects) if objects.head(keys.moments) else []
     except InvalidInputError as error:
@@ -146,8 +146,8 @@ def _previous_moments(keys: ShortsKeys, objects: ObjectStore) -> list[Moment]:
 def edited_moments(
     keys: ShortsKeys, moments: list[Moment], edits: Edits, objects: ObjectStore
 ) -> list[Moment]:
-    """The moments as a person wants them. Raises InvalidInputError for a span that is too short
-    or too long."""
+    """The moments with the user's edits. Raises InvalidInputError for a span that is too short or
+    too long."""
     words = read_transcript(keys, objects).words if edits != Edits() else ()
     return with_edits(moments, edits, words, keys.edits)
 

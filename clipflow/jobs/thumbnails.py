@@ -37,7 +37,7 @@ def put_thumbnail(
 ) -> Thumbnail | None:
     """Stores the best frame of the short, whose file is at `path`.
 
-    A short does not fail because of its thumbnail: an error is logged, and the answer is None.
+    A short does not fail because of its thumbnail: an error is logged, and None is returned.
     """
     # Imported here, because it imports OpenCV, which no other step needs.
     from clipflow.reframe.best_frame import best_time
@@ -61,7 +61,7 @@ def put_thumbnail(
 def fetch_and_put_thumbnail(
     key: str, short: ObjectHead, objects: ObjectStore, machine: Machine, models: Models
 ) -> Thumbnail | None:
-    """As `put_thumbnail`, of a short that is stored, as by an earlier version."""
+    """Like `put_thumbnail`, for a short that is already stored, as by an older version."""
     with work_folder(machine.scratch, short.size + _NEEDED) as scratch:
         path = scratch / "short.mp4"
         objects.download(short.key, path)

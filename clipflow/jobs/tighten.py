@@ -55,7 +55,7 @@ class SpokenMoment:
 
 @dataclass(frozen=True)
 class Tightened:
-    """What is left of a window, the words that are shown in it, and the list of what is not."""
+    """The parts of a window that remain, the words that are shown in them, and the removals."""
 
     timeline: Timeline
     words: tuple[Word, ...]
@@ -64,7 +64,7 @@ class Tightened:
 
 
 def still_restored(restored: Mapping[str, str], words: Sequence[Word]) -> list[str]:
-    """The ids of what a person has put back, but for those that are for another transcript."""
+    """The ids of the removals that a person has put back, without those of another transcript."""
     numbers = {id: int(id[1:]) for id in restored}
     return sorted(
         id
@@ -76,7 +76,7 @@ def still_restored(restored: Mapping[str, str], words: Sequence[Word]) -> list[s
 def tighten(
     window: Window, spoken: SpokenMoment, frames: Sequence[Fraction], restored: Sequence[str]
 ) -> Tightened | None:
-    """What is left of the moment in `window`; None if nothing is taken out.
+    """The parts of the moment in `window` that remain; None if nothing is taken out.
 
     `frames` are the sorted times at which a frame is shown, in seconds from the moment's start.
     Raises the errors of `measure_levels`.
@@ -139,7 +139,7 @@ def store_tightening(
 def stored_tightening(
     keys: ShortsKeys, number: int, short: ObjectHead, objects: ObjectStore
 ) -> Tightening | None:
-    """The list of what is taken out of the stored short; None if it is not that short's."""
+    """The list of what is taken out of the stored short; None if the list is of another version."""
     key = keys.tightening(number)
     head = objects.head(key)
     if head is None or not is_made_from(head, short.metadata.get(MADE_FROM, "")):

@@ -40,11 +40,11 @@ from clipflow.telemetry.tracing import add_cpu_seconds
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Seconds after which a thread that waits for a process looks whether it was cancelled.
+# Seconds after which a thread that waits for a process checks whether it was cancelled.
 _POLL_SECONDS = 0.05
-# Seconds to start a process, which takes half a second of an idle core, and to learn how it ended.
+# Seconds to start a process, which takes half a second of an idle core, and to get its exit code.
 _START_SECONDS, _END_SECONDS = 120.0, 10.0
-# Signals that a process gets for what it did itself, rather than from another one.
+# Signals that are caused by a process itself and not by another one.
 _CRASHES = (
     *(signal.SIGABRT, signal.SIGBUS, signal.SIGFPE),
     *(signal.SIGILL, signal.SIGSEGV, signal.SIGSYS, signal.SIGTRAP),
@@ -54,10 +54,10 @@ _CRASHES = (
 def isolated(name: str, function: Callable[P, R], /, *arguments: P.args, **keywords: P.kwargs) -> R:
     """What `function` returns in a process of its own; the source `name` is for messages.
 
-    `function` is one of a module. Arguments, result and errors are pickled; functions among the
-    arguments that are not of a module, such as one that reads an object, are called in this process
-    and thread. So are progress and log records. If this thread is interrupted, the process is
-    killed.
+    `function` must be importable. Arguments, result and errors are pickled. Functions among the
+    arguments that are not importable, such as one that reads an object, are called in this process
+    and thread. Progress and log records are handled here too. If this thread is interrupted, the
+    process is killed.
 
     Raises what `function` raises, errors of PyAV as `source_errors` translates them,
     MediaRefusedError if the process crashes, and MediaInterruptedError if it is killed from
@@ -83,7 +83,8 @@ def isolated(name: str, function: Callable[P, R], /, *arguments: P.args, **keywo
 def fork_server_ahead() -> None:
     """Fork the fork server from this process, which has imported what calls need.
 
-    This saves the start of a Python, 0.4 s of a core. Only for a process without threads.
+    This saves the start of a Python interpreter, 0.4 s of CPU time. Call it only in a process
+    without threads.
     """
     _SERVER.fork_ahead()
 

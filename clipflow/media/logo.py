@@ -1,4 +1,4 @@
-"""Logos: an image of a user's own, decoded and scaled for the renderer."""
+"""Decodes and scales a user's logo for the renderer."""
 
 from io import BytesIO
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 from clipflow.domain.errors import InvalidInputError
 from clipflow.media.isolation import isolated
 
-# The format of an image by how it begins; WebP has its size in between.
+# The format of an image by its first bytes. WebP is not listed: its size is within these bytes.
 _FORMATS = ((b"\x89PNG\r\n\x1a\n", "png_pipe"), (b"\xff\xd8\xff", "jpeg_pipe"))
 _RIFF, _WEBP = b"RIFF", b"WEBP"
 # Pixels of an image's sides.

@@ -1,4 +1,4 @@
-"""Music: the sound of a user's own file on disk, and its mix below speech."""
+"""Music: fetches the sound of a user's file, and mixes it below speech."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -20,8 +20,8 @@ _FADE_IN, _FADE_OUT = 0.3, 1.5
 # The compressor's threshold as an amplitude, about -40 dB, and by how many decibels speech at the
 # target loudness is above it: the music is lower by that, less the part that the ratio leaves.
 _THRESHOLD, _ABOVE = 0.01, 23.0
-# Milliseconds in which it gets lower before a word is understood, and higher in a pause: shorter
-# than a pause between sentences, longer than one between words.
+# Milliseconds in which the music gets quieter, before a word is understood, and louder in a pause:
+# shorter than a pause between sentences, longer than one between words.
 _ATTACK, _RELEASE = 20, 350
 
 
@@ -70,7 +70,8 @@ def below_speech(
     """The mix of `speech`, which already has the target loudness, and the music.
 
     Args:
-        loudness: of the speech before that, in LUFS: without any, the music is as loud.
+        loudness: of the original speech, in LUFS. If it is silent, the music gets the target
+            loudness.
         music: a file of `fetch_music`; own: its loudness.
         how: the music's loudness in pauses, and the decibels by which it is lower under speech.
     """

@@ -59,7 +59,7 @@ def _runs(frames: Sequence[Fraction], timeline: Timeline) -> list[_Run]:
         begins_with_frame = first < end and frames[first] == piece.start
         held = first - 1
         if not begins_with_frame and held >= 0 and (not runs or runs[-1].last < held):
-            # The picture that stands when the piece begins was shown first in what is left out.
+            # The frame that is visible when the piece begins was first shown in a part left out.
             runs.append(_Run(held, held, start - frames[held]))
         if first < end:
             runs.append(_Run(first, end - 1, start - piece.start))

@@ -34,14 +34,14 @@ _CUT_SIDE, _FACE_SIDE, _LEAST_FACE_SIDE, _SIDE_STEP, _LARGE_FACE = 192, 480, 320
 _INTERVAL, _TWO_FACES, _FURTHER_FACE = 0.2, 0.12, 0.02
 # Seconds between two samples at most, where frames that were decoded are that near to each other.
 _LONGEST_INTERVAL = 0.25
-# Seconds between two decoded frames, above which too many are left out of the decoding: a weaker
-# way of leaving out is taken from there on, and above the second the frames between are decoded.
+# Seconds between two decoded frames. Above the first, the decoder skips fewer frames from there on;
+# above the second, the skipped frames between them are decoded.
 _WIDEST, _GAP = 0.15, 0.2
-# What a decoder may leave out, from most to nothing.
+# The frames that a decoder may skip, from most to none.
 _SKIPPING = ("BIDIR", "NONREF", "DEFAULT")
 # Times that differ by fewer seconds are taken as equal.
 _SAME_TIME = 1e-6
-# The largest faces that are kept of a crowd.
+# The number of faces that are kept of a crowd, the largest ones.
 _MOST_FACES = 8
 # The shortest shot and the longest flash, in seconds.
 _SHORTEST_SHOT, _LONGEST_FLASH = 0.4, 0.201

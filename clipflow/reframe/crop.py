@@ -331,7 +331,7 @@ def _polynomial(piece: CubicPiece) -> str:
 
 def _number(value: float) -> str:
     # A microsecond of time, and less than a tenth of a pixel over a piece of minutes. No exponent,
-    # since libavutil would take its `e` for a name.
+    # since libavutil would read its `e` as a name.
     text = f"{value:.6f}".rstrip("0").rstrip(".")
     return f"({text})" if text.startswith("-") else text
 

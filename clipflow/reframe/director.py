@@ -323,7 +323,7 @@ def _shown(shot: Shot, turns: Sequence[Turn]) -> list[tuple[float, float, FaceTr
         if spans and spans[-1][2] is track:
             continue
         if spans and begin - spans[-1][0] < SHORTEST:
-            # Too soon after the last change: what was to be shown so briefly is shown with this.
+            # Too soon after the last change, so the previous span is merged with this one.
             begin = spans.pop()[0]
             track = track if not spans or spans[-1][2] is track else None
             if spans and spans[-1][2] is track:

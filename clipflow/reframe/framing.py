@@ -1,4 +1,4 @@
-"""What the sections of a short show: how well they frame the speakers, and where captions fit."""
+"""Measures how well the sections of a short frame the speakers, and finds room for captions."""
 
 from collections.abc import Sequence
 

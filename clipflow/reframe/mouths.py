@@ -17,7 +17,7 @@ from clipflow.domain.errors import NotInstalledError
 from clipflow.reframe.faces import ALIGNED_HEIGHT, ALIGNED_WIDTH, Pixels
 from clipflow.reframe.people import FaceTrack
 
-# Times in seconds and how lively the mouth is at each, in order.
+# Times in seconds and the activity of the mouth at each, in order.
 Motion = Sequence[tuple[float, float]]
 
 # Rows and columns of an aligned face: between the lips, above them, and the forehead.
@@ -40,9 +40,9 @@ _TALL, _INNER_LIPS, _OUTER_LIPS = (10, 152), ((82, 87), (13, 14), (312, 317)), (
 
 
 class MouthActivity(Protocol):
-    """Measures how lively the mouth of a track is, from 0 on.
+    """Measures the activity of a track's mouth, from 0 on.
 
-    `speaking` is the activity below which a mouth is calm, whoever's it is.
+    `speaking` is the activity below which any mouth is calm.
     """
 
     @property
@@ -68,7 +68,7 @@ class MouthLandmarks:
     often. `content` is MediaPipe's face mesh as TFLite.
     """
 
-    # Both measures count in what they are where a mouth begins to speak.
+    # Both measures are divided by their value at which a mouth begins to speak.
     speaking = 1.0
     # In heights of the face, inner and outer edges of the lips together. With 0.006 to 0.018 the
     # same people are named.
@@ -125,7 +125,7 @@ class MouthLandmarks:
         picture = cv2.cvtColor(cv2.resize(aligned, (_MESH_SIDE, _MESH_SIDE)), cv2.COLOR_GRAY2BGR)
         self._net.setInput(cv2.dnn.blobFromImage(picture, 1 / 255))
         answers: Any = self._net.forward(self._outputs)
-        # The other output says how sure it is that there is a face.
+        # The other output is the confidence that there is a face.
         mesh = next(answer for answer in answers if answer.size == 3 * _MESH_POINTS)
         points: NDArray[np.float64] = mesh.reshape(_MESH_POINTS, 3)[:, :2]
         return points

@@ -203,7 +203,7 @@ def player_captions(transcript: Transcript, marks: MomentMarks, short: Short) ->
         return None
     around = transcript.words[marks.first[short.index] : marks.last[short.index] + 1]
     removed = short.tightening.removed if short.tightening else ()
-    # A filler that is taken out has the middle of its word in what is.
+    # A word is taken out if its middle is within a removal.
     spans = [(removal.start, removal.end) for removal in removed]
     left = (w for w in around if not any(a <= (w.start + w.end) / 2 < b for a, b in spans))
     inside = Transcript(tuple(left)).within(float(short.start), float(short.end))

@@ -1,7 +1,7 @@
-"""Tightening: which fillers and silences of a short are taken out.
+"""Tightening: decides which fillers and silences of a short are taken out.
 
-It is decided from the words and the level of the sound, on the times of the short's frames, so that
-what is kept begins and ends with a frame.
+The decision depends on the words and the level of the sound. Cuts are at the times of the short's
+frames, so that each kept piece begins and ends with a frame.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,23 +17,23 @@ from clipflow.domain.removals import Removal, RemovalKind
 from clipflow.domain.timeline import TimeRange
 from clipflow.domain.transcript import PAUSE, Word
 
-# Seconds. A longer silence is shortened to `KEPT_SILENCE`. It is the silence that ends a line of
-# the transcript: shorter ones are within a sentence and belong to the way in which a person speaks.
-# After 0.3 s a listener still hears that something new begins.
+# Seconds. A longer silence is shortened to `KEPT_SILENCE`. The limit is the silence that ends a
+# line of the transcript: shorter ones are within a sentence and part of a person's rhythm of
+# speech. After a silence of 0.3 s, a listener still notices that a new sentence begins.
 LONGEST_SILENCE, KEPT_SILENCE = Fraction(str(PAUSE)), Fraction(3, 10)
 # Seconds between a cut and a word that is kept: the median error of an aligner.
 MARGIN = Fraction(1, 50)
-# Seconds of the shortest cut, as a shorter one is a jump for nothing, and of the shortest piece
-# between two cuts, as a shorter one flashes by.
+# Seconds of the shortest cut, because a shorter one saves less than a visible jump is worth; and of
+# the shortest piece between two cuts, because a shorter one looks like a flash.
 SHORTEST_CUT, SHORTEST_PIECE = Fraction(1, 10), Fraction(2, 5)
-# Seconds beside a word in which a filler may be cut off that begins or ends with it.
+# Seconds beside a word in which its end is searched if a filler follows or precedes it directly.
 _REACH = Fraction(2, 25)
 # Levels are measured for every hundredth of a second, and averaged with two on both sides: together
 # longer than a period of the deepest voice.
 LEVELS_PER_SECOND = 100
 _AROUND = 2
-# Decibels by which a silence is quieter than the loud part of the words, at least, and by which the
-# place is, at which a filler is cut off a word.
+# Decibels by which the sound must be quieter than the loud part of the words: in a silence, and at
+# the place where a filler is separated from a word.
 _SILENCE, _DIP = 8.0, 3.0
 # The percentiles of the levels that are the noise, and the loud part of the words. Noise that is
 # quieter than `_RANGE` decibels below the words does not count, as digital silence has no level.
@@ -56,10 +56,10 @@ class SpokenWord:
 def spoken_words(
     words: Sequence[Word], shown: Mapping[int, str], span: TimeRange, language: str | None
 ) -> list[SpokenWord]:
-    """Those of the recognised `words` whose middle is in `span`, by their starts.
+    """Those of the recognised `words` whose middle is in `span`, sorted by their starts.
 
-    `shown` has the texts that a person has given, by the words' numbers. A word that was corrected
-    to anything but a filler is none; one that is hidden is what was recognised.
+    `shown` has the text that is shown for each word, by the words' numbers. A word that was
+    corrected to anything but a filler is not a filler; a hidden word counts as it was recognised.
     """
     found = []
     for number, word in enumerate(words):
@@ -75,7 +75,7 @@ def spoken_words(
 
 @dataclass(frozen=True)
 class Cut(TimeRange):
-    """What is taken out, from one frame to another, in seconds from the short's start."""
+    """One part that is taken out, from one frame to another, in seconds from the short's start."""
 
     kind: RemovalKind
     word: SpokenWord
@@ -183,7 +183,7 @@ def decide(
     loudness: Loudness,
     restored: Collection[str] = (),
 ) -> list[Cut]:
-    """What is taken out of a short, in order, without what is put back by its id.
+    """The cuts of a short, in order, without the removals that are put back by their ids.
 
     A filler is taken out if it can be cut off its neighbours: together with the silence around it,
     of which `KEPT_SILENCE` stays at most. A silence of more than `LONGEST_SILENCE` between two
@@ -202,7 +202,7 @@ def restorable(
     loudness: Loudness,
     restored: Collection[str],
 ) -> list[Cut]:
-    """What would be taken out besides, if it were not put back, in order."""
+    """The cuts that would be made in addition if no removal were put back, in order."""
     decision = _Decision(words, grid, loudness)
     found = [
         cut
@@ -227,7 +227,7 @@ class _Decision:
             impossible = impossible or _too_near(found, self._end)
             if not impossible:
                 return [cut for each in found for cut in each.cuts(self._grid)]
-            # What cannot be taken out stays, and is a word like others from then on.
+            # Fillers that cannot be taken out are kept, and count as words from then on.
             kept |= impossible
 
     def _found(self, kept: Collection[str]) -> tuple[list[_Found], set[str]]:
@@ -260,7 +260,7 @@ class _Decision:
                 reached, before = max(reached, word.end), word
 
     def _filler_cut(self, gap: _Gap, fillers: Sequence[SpokenWord]) -> _Found | None:
-        """The cut of the fillers of one gap, None if they run into what is beside them."""
+        """The cut of the fillers of one gap; None if they cannot be separated from other words."""
         begins, ends = fillers[0].start, max(word.end for word in fillers)
         start = self._start(gap, begins)
         end = self._stop(gap, ends)
@@ -269,7 +269,7 @@ class _Decision:
         return _Found(start, end, RemovalKind.FILLER, tuple(fillers))
 
     def _start(self, gap: _Gap, begins: Fraction) -> Fraction | None:
-        """Where a cut begins, of fillers that begin at a time."""
+        """The start of a cut of fillers that begin at `begins`; None if there is no quiet place."""
         loud = self._last_sound(gap.start, begins - _REACH)
         if gap.before is None and loud is None:
             return Fraction(0)
@@ -279,7 +279,7 @@ class _Decision:
         return self._quiet_place(places[::-1])
 
     def _stop(self, gap: _Gap, ends: Fraction) -> Fraction | None:
-        """Where a cut ends, of fillers that end at a time."""
+        """The end of a cut of fillers that end at `ends`; None if there is no quiet place."""
         loud = self._first_sound(ends + _REACH, gap.end)
         if gap.after is None and loud is None:
             return self._end
@@ -289,7 +289,7 @@ class _Decision:
         return self._quiet_place(places)
 
     def _quiet_place(self, places: Sequence[Fraction]) -> Fraction | None:
-        """The first silent one, else the quietest if it is a dip in the sound, else None."""
+        """The first silent place, else the quietest one if it is a dip in the sound, else None."""
         for place in places:
             if self._loudness.is_silent(place):
                 return place
@@ -297,7 +297,7 @@ class _Decision:
         return quietest if quietest is not None and self._loudness.is_dip(quietest) else None
 
     def _last_sound(self, start: Fraction, end: Fraction) -> Fraction | None:
-        """When the last sound between two times ends, such as laughter, which is no word."""
+        """The end of the last sound between two times that is not a word, such as laughter."""
         return max(self._sounds(start, end), default=None)
 
     def _first_sound(self, start: Fraction, end: Fraction) -> Fraction | None:
@@ -320,7 +320,7 @@ class _Decision:
 
 
 def _is_within(word: SpokenWord, gap: _Gap) -> bool:
-    """Whether the word is in the gap, but for what an aligner is wrong by."""
+    """Whether the word is in the gap, within the error of an aligner."""
     return gap.start - MARGIN <= word.start and word.end <= gap.end + MARGIN
 
 

@@ -142,14 +142,15 @@ class WhisperRecognizer:
 
 
 def _without_rumble(sound: Samples) -> Floats:
-    """The samples as floats, without frequencies below those of voices."""
+    """The samples as floats; without frequencies below those of voices if they are the louder."""
+    plain = floats(sound)
     if not len(sound):
-        return floats(sound)
+        return plain
     from scipy.signal import butter, sosfilt
 
     sections = butter(2, _LOWEST_FREQUENCY, "highpass", fs=RATE, output="sos")
-    filtered: Floats = sosfilt(sections, floats(sound)).astype(np.float32)
-    return filtered
+    filtered: Floats = sosfilt(sections, plain).astype(np.float32)
+    return filtered if np.dot(filtered, filtered) < np.dot(plain, plain) / 2 else plain
 
 
 def _reuse_freed_memory() -> None:

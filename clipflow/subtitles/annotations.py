@@ -30,7 +30,7 @@ _NAMED = re.compile(rf"{_BEFORE}([^\W\d_][^\s:：]*(?: [^\s:：]+){{0,3}}){_COLO
 _INSIDE = re.compile(rf"[\[(]\s{{0,3}}speaker[\s_-]{{0,3}}{_ID}\s{{0,3}}[\])]", re.IGNORECASE)
 # Broadcasters' sign for another speaker, and whisper.cpp's.
 _TURN = re.compile(r">{2,}|\[SPEAKER[ _]TURN\]", re.IGNORECASE)
-# What a name does not hold, and how long one is.
+# Characters that names do not have, and the length of the longest name.
 _NOT_IN_NAMES = re.compile(r"[!?,;\"“”«»<>{}=/\\]|\.\.|…")
 _LONGEST_NAME = 40
 # A name is a label if enough cues start with it: "Note:" occurs rarely.
@@ -102,7 +102,7 @@ def _name_of(row: str) -> str | None:
 
 
 def _is_name(text: str) -> bool:
-    """Whether it reads as one: short, every word with a capital, a number or no case at all."""
+    """Whether a text looks like a name: short, and no word begins with a lower-case letter."""
     if len(text) > _LONGEST_NAME or _NOT_IN_NAMES.search(text):
         return False
     return all(not word[0].islower() or word in ("de", "van", "von", "al") for word in text.split())
@@ -113,7 +113,10 @@ def _is_full(name: str, count: int) -> bool:
 
 
 def _compared(name: str) -> str:
-    """`Speaker 1` and `speaker 1` are one; `SPEAKER_01` may come from another count."""
+    """A name in the form in which names are compared.
+
+    `Speaker 1` and `speaker 1` are the same; `SPEAKER_01` may be numbered differently.
+    """
     return name.casefold()
 
 
@@ -133,7 +136,7 @@ _SOUNDS = """
 """
 # Longer text behind the name of a sound is a sentence: `(laughter is good for you)`.
 _MOST_WORDS = 3
-# What is in brackets is at most so long, in characters, so that reading takes its time.
+# The most characters in brackets, which bounds the time that a search takes.
 _LONGEST = 200
 # Not `[SPEAKER_00]` nor `[Marta]:`, which are labels.
 _NOT_ID = r"(?!\s*speaker[\s_-]{0,3}(?:\d{1,3}|[A-Z]|unknown|turn)\s*[\])])"

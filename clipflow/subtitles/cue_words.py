@@ -17,13 +17,14 @@ from clipflow.subtitles.cue_files import REMEDY, FileCue, is_only_times
 
 Value = TypeVar("Value")
 
-# Milliseconds: cues that begin closer together are said at once.
+# Milliseconds: cues that begin closer together are spoken at the same time.
 _AT_ONCE = 50
 # Milliseconds a letter takes where a cue does not say when it ends: some 15 are said in a second.
 _LETTER = 65
-# Milliseconds from a cue's end to the next one's start: rolling captions leave no gap to speak of.
+# Milliseconds from a cue's end to the next one's start: rolling captions have hardly any gap.
 _ROLLING_GAP = 100
-# Words that two cues share by chance, and by no chance: two people may both say "Yes, it is."
+# The words in common from which a cue repeats the one before. Fewer may be a coincidence: two
+# people may both say "Yes, it is."
 _FEW_SHARED = 3
 # Words: what rolling captions show at once is shorter.
 _MOST_SHARED = 100
@@ -31,7 +32,7 @@ _MOST_SHARED = 100
 _ROLLING_SHARE = 0.3
 # Cues in two scripts that make a file one in two languages, and their part of those with two rows.
 _FEWEST_PAIRS, _BOTH_SHARE = 2, 0.8
-# By Unicode's names of letters. A language that is not here is taken to be in Latin letters.
+# The first word of the Unicode names of a language's letters. Other languages count as Latin.
 _SCRIPT_OF_LANGUAGE = {
     **dict.fromkeys(("ar", "fa", "ur", "ps", "ug"), "ARABIC"),
     **dict.fromkeys(("be", "bg", "kk", "ky", "mk", "mn", "ru", "sr", "tg", "uk"), "CYRILLIC"),
@@ -105,7 +106,7 @@ def words_of_cues(cues: Sequence[FileCue], name: str, language: str | None = Non
 
     Where each cue has two rows in two scripts, one language below the other, only one is read:
     that of `language`, or else that of the first row. Raises InvalidInputError, with `name`, for a
-    row that says nothing but times, which were to be read and not to be said.
+    row that consists only of times, which are the times of a cue in a damaged file.
     """
     cleaned = [[_pieces(row) for row in _voiced_rows(cue)] for cue in cues]
     texts = [
@@ -215,7 +216,7 @@ def _row_words(
 ) -> Iterator[SaidWord]:
     """The words of one row, of whose pieces `text` is said.
 
-    `labels` knows who spoke before, and learns who does now.
+    `labels` has the speaker of the row before, and is updated.
     """
     begins, times, voices = 0, [], []
     for time, voice, part in pieces:
@@ -298,7 +299,7 @@ def _timed(turn: _Turn) -> Iterator[Word]:
     words, start, end = turn.words, turn.start, turn.end
     starts: list[tuple[int, int]] = [(0, start)]
     for place, known in enumerate(words):
-        # A time outside of its cue, or before the one in front of it, is damage.
+        # A time outside of its cue, or before the time of the word before it, is an error.
         if known.time is not None and max(start, starts[-1][1]) <= known.time <= end:
             if place == 0:
                 starts = []

@@ -16,9 +16,9 @@ from clipflow.domain.transcript import Transcript, Word, joined, lines, spread_w
 
 # Columns of a row, and rows of a cue: the usual limits of broadcasters' subtitle guides.
 COLUMNS, ROWS = 42, 2
-# Seconds that a cue stays where the next one leaves room for it, and those it stays in any case.
+# The shortest duration of a cue in seconds: if the next cue leaves room for it, and in any case.
 _LINGER, _SHORTEST = 0.7, 0.05
-# How much a break is worth that falls on a comma, and a second of silence there, in columns.
+# The value, in columns, of a break at a comma, and of each second of silence at a break.
 _COMMA, _SILENCE = 30, 40
 # A line of more words is damaged input, and is split in the middle.
 _MANY_WORDS = 120

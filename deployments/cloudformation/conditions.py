@@ -1,4 +1,4 @@
-"""Which resources of a template its conditions create, and the YAML of its functions. Pure."""
+"""Evaluates the conditions of a template, and loads the YAML of its functions. Pure functions."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -67,8 +67,8 @@ class Changes:
     ) -> Self:
         """Read the options. Raises InvalidInputError, which names the option that is not valid.
 
-        `texts` and `names` have by field what `--title`, `--layout` and the like were given;
-        `decisions` the shorts by decision.
+        `texts` and `names` have the values of options such as `--title` and `--layout`, by field;
+        `decisions` has the shorts by decision.
         """
         shorts = [
             ShortChange(name, {field: _value(field, value)})
@@ -156,7 +156,7 @@ def _pairs(values: _Values, option: str, form: str) -> list[tuple[str, str]]:
 
 
 def _value(field: str, text: str) -> Any:
-    """The value of a field, of the text of an option; None for an empty one."""
+    """The value of a field from the text of an option; None for an empty text."""
     return (text.split() or None) if field == "hashtags" else (text or None)
 
 
@@ -188,7 +188,7 @@ def _view(value: str) -> View:
 
 
 def _switch(value: str) -> bool | None:
-    """Whether a short is tightened; None as the whole video is."""
+    """Whether a short is tightened; None for the setting of the video."""
     switches = {"on": True, "off": False, "": None}
     if value not in switches:
         raise InvalidInputError(f"--tighten: {value!r} is not on or off.")
@@ -196,7 +196,7 @@ def _switch(value: str) -> bool | None:
 
 
 def _removal_word(id: str, words: Sequence[Word]) -> str:
-    """The word by which an edit of a removal is found to be for another transcript."""
+    """The word that shows whether an edit of a removal was made for this transcript."""
     kind, number = id[:1], id[1:]
     is_number = number.isascii() and number.isdecimal() and len(number) < 8
     if kind not in ("w", "p") or not is_number or int(number) >= len(words):

@@ -1,4 +1,4 @@
-"""Files of a user that say how shorts look: read, and uploaded beside a video."""
+"""Reads a user's style and brand files, and uploads them beside a video."""
 
 import hashlib
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class LocalStyle:
     font: Path | None
 
     def upload(self, folder: str, objects: ObjectStore) -> str:
-        """Uploads both below `folder`; the style's key, which depends on their content."""
+        """Uploads both below `folder`; returns the style's key, which depends on their content."""
         style = self.style
         if self.font:
             name = f"{content_id(self.font)}{self.font.suffix}"
@@ -37,8 +37,8 @@ class LocalStyle:
 
 
 def read_style(path: Path) -> LocalStyle:
-    """A style of this machine. Raises InvalidInputError if it is not valid, or its font is not
-    there or too large."""
+    """Reads a style file. Raises InvalidInputError if it is not valid, or its font does not exist
+    or is too large."""
     style = parse_style(path.read_bytes(), str(path))
     if style.is_packaged_font:
         return LocalStyle(path, style, None)
@@ -58,7 +58,7 @@ class LocalBrand:
     files: Mapping[str, Path]
 
     def upload(self, folder: str, objects: ObjectStore) -> dict[str, Any]:
-        """Uploads its files below `folder`; the brand with their keys, as it is in a config."""
+        """Uploads its files below `folder`; returns the brand with their keys, as in a config."""
         keys = {}
         for field, path in self.files.items():
             keys[field] = f"{folder}/brand/{content_id(path)}{path.suffix}"
@@ -67,8 +67,8 @@ class LocalBrand:
 
 
 def read_brand(path: Path) -> LocalBrand:
-    """A brand of this machine. Raises InvalidInputError if it is not valid, or a file that it names
-    is not there."""
+    """Reads a brand file. Raises InvalidInputError if it is not valid, or a file that it names does
+    not exist."""
     text = path.read_bytes()
     if len(text) > MAX_BRAND_BYTES:
         raise InvalidInputError(f"{path} is larger than {MAX_BRAND_BYTES} bytes.")

@@ -152,7 +152,7 @@ def _delete(account: Account, there: list[Template]) -> None:
 def _remove_automations(account: Account) -> None:
     """Delete clipflow's automations, which would act on runs that no worker starts any more.
 
-    A Prefect server that does not answer must not keep the stacks.
+    A Prefect server that does not answer must not prevent the deletion of the stacks.
     """
     if "PREFECT_API_URL" not in account.environment:
         return
@@ -222,8 +222,8 @@ def _later(every: Collection[Template]) -> dict[str, str]:
 def _service_linked_role(account: Account, dry_run: bool) -> None:
     """Create the role with which ECS manages network interfaces, if the account has none.
 
-    The first cluster that the console creates brings it; one that CloudFormation creates does not.
-    Without permission to read or create it, nothing is done: most accounts have it.
+    The console creates it with the first cluster of an account, but CloudFormation does not.
+    Without permission to read or create it, nothing is done, because most accounts have it.
     """
     iam = client("iam", account.environment)
     try:

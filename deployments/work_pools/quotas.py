@@ -1,6 +1,7 @@
-"""The limits of the work pools that an account's quotas of Fargate allow. Pure.
+"""The limits of the work pools that an account's quotas of Fargate allow. Pure functions.
 
-More runs at once than a quota allows would not fail, but each is refused and tried again.
+Runs above a quota would not fail: ECS would refuse to start each of them, and the worker would try
+again.
 """
 
 from collections.abc import Collection, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Which refusals of ECS to start a task may pass, and how long a worker waits after one. Pure."""
+"""Finds out whether ECS's refusal to start a task is temporary, and configures waiting times."""
 
 from collections.abc import Iterator
 

@@ -79,7 +79,7 @@ with warnings.catch_warnings():
             return result
 
         def _is_drought(self) -> bool:
-            """Whether Spot has refused every task for long enough; called at each refusal."""
+            """Whether Spot has refused every task for long enough. Called at each refusal."""
             now = time.monotonic()
             self._spot_refused_since = self._spot_refused_since or now
             return now - self._spot_refused_since >= self._settings.spot_patience

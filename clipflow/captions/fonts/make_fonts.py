@@ -23,7 +23,7 @@ from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
 
 MADE = Path(__file__).parent / "bold"
-# What the font is called here, after "Clipflow", and the file it is made of.
+# The name of each font after "Clipflow", and the file that it is made from.
 SOURCES = {
     "Sans": "NotoSans-Bold.ttf",
     "Arabic": "NotoSansArabic-Bold.ttf",
@@ -69,7 +69,7 @@ ROWS = (
 )
 HANGUL = range(0xAC00, 0xD7A4)
 SIGNS = range(0x2010, 0x2800)  # arrows, notes, ticks: the font with the most of them has these
-# Of the em, for every font: so that one size is one size, and a row is as high in any script.
+# In ems, equal for all fonts, so that a font size has the same row height in every script.
 ASCENT, DESCENT = 1.0, 0.3
 COPYRIGHT, FAMILY, STYLE, UNIQUE, FULL, VERSION, POSTSCRIPT, LICENCE, LICENCE_AT = (
     *range(7),
@@ -89,7 +89,7 @@ def make_display(sources: Path) -> None:
         font = TTFont(sources / file)
         reduce(font, set(font.getBestCmap()), name)
         rename(font, f"Clipflow {name.capitalize()}")
-        # A larger em makes smaller letters: one size then is one height of capitals in any font.
+        # A larger em makes letters smaller, so that capitals have the same height in every font.
         head = font["head"]
         head.unitsPerEm = 10 * round(font["OS/2"].sCapHeight / CAPITALS / 10)
         save(font, MADE / f"display-{name}.ttf")
@@ -106,7 +106,7 @@ def make_scripts(sources: Path) -> None:
 def save(font: Any, path: Path) -> None:
     level(font)
     address(font)
-    # The date of its making stays the source's, so that the same sources make the same file.
+    # The source's modification date is kept, so that the same sources result in the same file.
     font.recalcTimestamp = False
     font.save(path)
     print(f"{path.stat().st_size:>9,}  {path.name}  {len(font.getBestCmap())} characters")
@@ -132,7 +132,7 @@ def reduce(font: Any, characters: set[int], script: str) -> None:
 
 
 def rename(font: Any, family: str) -> None:
-    """A name of its own, as the licence requires, and no other font on a machine has it."""
+    """Give the font a name of its own, as the licence requires. No other installed font has it."""
     names = font["name"]
     kept = {key: names.getDebugName(key) for key in (COPYRIGHT, VERSION, LICENCE, LICENCE_AT)}
     names.names = []
@@ -150,7 +150,7 @@ def rename(font: Any, family: str) -> None:
 
 
 def level(font: Any) -> None:
-    """The same ascent and descent in every font, wherever a renderer may look for them."""
+    """Set the same ascent and descent in every table from which a renderer may read them."""
     ascent, descent = (round(part * font["head"].unitsPerEm) for part in (ASCENT, DESCENT))
     line, metrics = font["hhea"], font["OS/2"]
     line.ascent, line.descent, line.lineGap = ascent, -descent, 0
@@ -160,7 +160,7 @@ def level(font: Any) -> None:
 
 
 def address(font: Any) -> None:
-    """One table of characters: libass 0.17.1 reads the first, which may lack the emoji."""
+    """Leave one table of characters: libass 0.17.1 reads only the first, which may lack emoji."""
     tables = font["cmap"].tables
     font["cmap"].tables = [max(tables, key=lambda table: (table.platformID, len(table.cmap)))]
 

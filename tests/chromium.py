@@ -1,4 +1,4 @@
-"""The machine's Chromium, and the marks of tests that need it."""
+"""The path of the installed Chromium, and the pytest marks of tests that use it."""
 
 import shutil
 

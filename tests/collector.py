@@ -13,7 +13,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 @dataclass(frozen=True)
 class Collected:
-    """One span as it came; ids are hexadecimal, times are nanoseconds, `said` is its errors."""
+    """One received span.
+
+    Ids are hexadecimal, times are nanoseconds, and `outcome` is the text of its status and events.
+    """
 
     name: str
     trace_id: str
@@ -23,7 +26,7 @@ class Collected:
     attributes: dict[str, Any]
     began: int
     ended: int
-    said: str
+    outcome: str
 
     @property
     def is_flow(self) -> bool:
@@ -38,11 +41,11 @@ class Collector:
     spans: list[Collected] = field(default_factory=list)
 
     def named(self, name: str) -> list[Collected]:
-        """The spans whose name begins with the prefix."""
+        """The spans whose names begin with `name`."""
         return [span for span in self.spans if span.name.startswith(name)]
 
     def above(self, span: Collected) -> list[str]:
-        """The names of the span's ancestors, the nearest first."""
+        """The names of the span's ancestors, starting with its parent."""
         by_id = {each.span_id: each for each in self.spans}
         parent = by_id.get(span.parent_id)
         return [parent.name, *self.above(parent)] if parent else []
@@ -58,7 +61,7 @@ class Collector:
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
-    """Run a collector at its `endpoint`."""
+    """Run a collector, which listens at its `endpoint`."""
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):
@@ -93,7 +96,7 @@ def _collected(span: Any, service: str) -> Collected:
         attributes=_values(span.attributes),
         began=span.start_time_unix_nano,
         ended=span.end_time_unix_nano,
-        said="".join(map(str, [span.status, *span.events])),
+        outcome="".join(map(str, [span.status, *span.events])),
     )
 
 

@@ -1,4 +1,4 @@
-"""A local AWS and a Prefect server, each a real one, shared by the tests of a session."""
+"""Fixtures shared by all tests: a real local AWS, a real Prefect server and the whole stack."""
 
 import signal
 from collections.abc import Iterator
@@ -21,22 +21,23 @@ from tests.programs import AWS, PrefectServer, Program, free_port
 # The fixtures that start a server for the whole session.
 SERVICES = {"local_aws", "prefect_server", "stack"}
 
-# The time of an example depends on the load of the machine.
+# Examples have no deadline, because their duration depends on the load of the machine.
 hypothesis.settings.register_profile("clipflow", deadline=None)
 hypothesis.settings.load_profile("clipflow")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than cores, because many tests wait for a program."""
+    """Return the number of cores plus one, because many tests wait for a program."""
     return cores() + 1
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a server, and order the files.
+    """Mark the tests that need a server, and order the test files.
 
-    Those that take minutes come first. Those that need a server come last, since it stays until the
-    end and takes its share of the cores while it is idle."""
+    Files that take minutes come first. Files that need a server come last, because the server runs
+    until the end of the session and uses CPU time even while it is idle.
+    """
     for item in items:
         if SERVICES & set(getattr(item, "fixturenames", ())):
             item.add_marker("services")
@@ -74,7 +75,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
     server = PrefectServer(tmp_path_factory.mktemp("prefect"))
     server.start()
     yield server
-    # Flows that ran in this process log to the server from a thread of their own.
+    # Flows that ran in this process send their logs to the server from a background thread.
     APILogHandler().flush()
     server.stop(signal.SIGKILL)
 
@@ -88,7 +89,7 @@ def prefect_api(prefect_server: PrefectServer) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """The stack that `make up` runs, ready."""
+    """A running stack as `make up` starts it."""
     home = tmp_path_factory.mktemp("stack")
     with running_stack(home, free_port(), free_port()) as running:
         yield running

@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 
 @dataclass
 class Request:
-    """A request as seen by a fault: `PUT`, `/bucket/key`, and the DynamoDB operation, if any.
+    """A request that the proxy received: `PUT`, `/bucket/key`, and the DynamoDB operation, if any.
 
-    `range` is the header's `bytes=a-b` or nothing, `sent` how many bytes of a body it was given.
+    `range` is the value of the Range header (`bytes=a-b`) or empty. `sent` is the number of bytes
+    of the response body that were sent to the client.
     """
 
     method: str
@@ -26,10 +27,12 @@ class Request:
 
 @dataclass
 class Fault:
-    """`status` to each request that `hits`, `times` times or, where that is None, for good.
+    """A failure that is injected into the requests for which `hits` returns true.
 
-    With `after`, the true answer instead, its connection cut after so many bytes of the body; its
-    `Content-Length` is that of the whole body or, by `length`, of what is sent, or missing.
+    The proxy responds with `status` to the first `times` of them, or to all if `times` is None.
+    If `after` is set, it forwards the real response instead and closes the connection after that
+    many bytes of the body. `length` selects the `Content-Length` of this response: that of the
+    whole body, that of the bytes sent, or none.
     """
 
     hits: Callable[[Request], bool]
@@ -48,10 +51,10 @@ class Fault:
 
 
 class FaultyProxy:
-    """Listens on a port of its own at `url`; `faults` may be changed at any time.
+    """A proxy that listens at `url`; `faults` may be changed at any time.
 
-    `requests` are those it has seen, in order; headers of answers whose names begin with one of
-    `left_out` are not passed on.
+    `requests` has the requests received so far, in order. Response headers whose names begin with
+    one of `left_out` are not forwarded.
     """
 
     def __init__(self, target: str) -> None:
@@ -62,14 +65,14 @@ class FaultyProxy:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            # Otherwise a small body waits for the acknowledgement of its headers.
+            # With Nagle's algorithm a small body waits for the acknowledgement of its headers.
             disable_nagle_algorithm = True
 
             def log_message(self, *_: Any) -> None:
                 pass
 
             def handle_one_request(self) -> None:
-                # A client may go away in the middle of a body: ranges are often read in part.
+                # A client may disconnect in the middle of a body, as ranges are often read in part.
                 try:
                     super().handle_one_request()
                 except (ConnectionError, TimeoutError):
@@ -85,7 +88,7 @@ class FaultyProxy:
                 if fault and fault.after is None:
                     return self.answer(request, fault.status, {}, [fault.body], len(fault.body))
                 cut = fault.after if fault else None
-                # Also if the client disconnected during the response.
+                # Close the connection even if the client disconnects during the response.
                 with closing(http.client.HTTPConnection(address, timeout=60)) as upstream:
                     upstream.request(self.command, self.path, body, dict(self.headers))
                     reply = upstream.getresponse()

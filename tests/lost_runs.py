@@ -12,14 +12,14 @@ from tasks.recovery import RESTARTED_TAG
 
 
 def deployed(client: SyncPrefectClient, flow: str) -> UUID:
-    """A deployment of the flow without a work pool: nothing runs it but the test."""
+    """Create a deployment of the flow without a work pool, so that no worker runs it."""
     return client.create_deployment(client.create_flow_from_name(flow), "clipflow")
 
 
 def run_of(
     flow: str, parameters: dict[str, Any], state: State[None], tags: tuple[str, ...] = ()
 ) -> FlowRun:
-    """A run of the flow in `state`."""
+    """Create a run of the flow and set its state to `state`."""
     with get_client(sync_client=True) as client:
         run = client.create_flow_run_from_deployment(
             deployed(client, flow), parameters=parameters, tags=tags

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for a test: Debian's, on a loopback port, in a temporary folder."""
+"""A PostgreSQL server for tests, on a loopback port and with its data in a temporary folder."""
 
 import os
 import pwd
@@ -23,9 +23,12 @@ def programs() -> Path | None:
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[str]:
-    """Its address, as Prefect takes it. `folder` is that of its programs."""
+    """Run a server and yield its URL in the format of Prefect's database setting.
+
+    `folder` is the folder of the PostgreSQL programs.
+    """
     home = Path(tempfile.mkdtemp(prefix="clipflow-postgres-"))
-    who = _owner_of(home)
+    user = _owner_of(home)
     data, port = str(home / "data"), free_port()
     make = [str(folder / "initdb"), "-D", data, "-U", "prefect", "-A", "trust", "-E", "UTF8"]
     serve = [
@@ -35,9 +38,9 @@ def postgres(folder: Path) -> Iterator[str]:
     ]
     ready = [str(folder / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     try:
-        subprocess.run(make, check=True, capture_output=True, **who)
+        subprocess.run(make, check=True, capture_output=True, **user)
         with (home / "log").open("wb") as log:
-            server = subprocess.Popen(serve, stdout=log, stderr=log, **who)
+            server = subprocess.Popen(serve, stdout=log, stderr=log, **user)
         try:
             eventually(lambda: subprocess.run(ready, check=False).returncode == 0, 60)
             yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
@@ -49,7 +52,11 @@ def postgres(folder: Path) -> Iterator[str]:
 
 
 def _owner_of(home: Path) -> dict[str, Any]:
-    """The user to run it: PostgreSQL refuses root, and others cannot enter pytest's folders."""
+    """The arguments of `subprocess` that select the user of the server.
+
+    PostgreSQL refuses to run as root, so root runs it as `nobody`, which then owns `home`.
+    Other users cannot enter the temporary folders of pytest, so `home` is outside them.
+    """
     if os.getuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")

@@ -1,4 +1,4 @@
-"""Real programs that tests start: each on a loopback port of its own, each stopped by its pid."""
+"""Programs that tests start as child processes, and functions that wait for conditions."""
 
 import os
 import signal
@@ -43,7 +43,10 @@ def throughout(seconds: float, holds: Callable[[], object]) -> None:
 
 
 class Program:
-    """`python -m` of something, its output in a file; where it has a `health`, started means up."""
+    """A Python module that runs as a process, with its output in a log file.
+
+    If `health` is set, `start` waits until this URL responds successfully.
+    """
 
     def __init__(self, log: Path, command: str, env: dict[str, str], health: str = "") -> None:
         self._log = log
@@ -72,7 +75,7 @@ class Program:
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
-        """The program does nothing within the context."""
+        """Suspend the process within the context."""
         assert self._process
         stat = Path(f"/proc/{self._process.pid}/stat")
         self._process.send_signal(signal.SIGSTOP)
@@ -100,9 +103,10 @@ def free_port() -> int:
 
 
 class PrefectServer(Program):
-    """Prefect's server as the local stack runs it, its database in `home`, or the one given.
+    """Prefect's server, configured as in the local stack.
 
-    With Prefect's default settings, SQLite reports that it is busy when two clients write.
+    Its database is `database`, or SQLite in `home`. It is not started with Prefect's default
+    settings, because SQLite then reports that it is busy when two clients write.
     """
 
     def __init__(self, home: Path, database: str | None = None) -> None:

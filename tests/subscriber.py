@@ -1,4 +1,4 @@
-"""A receiver of clipflow's events: a queue of its own behind a rule on the default event bus."""
+"""A subscriber to clipflow's events: a queue that a rule of the default event bus sends them to."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from tests.programs import eventually
 
 
 class Subscriber:
-    """A queue that a rule of its own sends every event of clipflow to."""
+    """A new queue, and a new rule that sends every event of clipflow to it."""
 
     def __init__(self, url: str | None = None) -> None:
         self.sqs: Any = boto3.client("sqs", endpoint_url=url)
@@ -35,7 +35,7 @@ class Subscriber:
         return [e for e in self.received if name in map(e["detail"].get, named)]
 
     def wait_for(self, name: str, count: int) -> list[dict[str, Any]]:
-        """So many events of that episode or video."""
+        """Wait for exactly `count` events of this episode or video, and return them."""
         eventually(lambda: len(self.of(name)) >= count, 60)
         events = self.of(name)
         assert len(events) == count

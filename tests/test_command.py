@@ -1,4 +1,4 @@
-"""`clipflow shorts` with a file of a user, against the whole local stack."""
+"""`clipflow shorts` with a video file of the user, run against the whole local stack."""
 
 import json
 import os
@@ -54,11 +54,11 @@ def test_a_user_gets_shorts_of_a_file(stack: RunningStack, tmp_path: Path) -> No
         assert f"out/{name}" in said
         with av.open(str(tmp_path / "out" / name)) as container:
             assert container.streams.video[0].height == 1920
-    # A second time nothing is uploaded or made, and the same comes out.
+    # A second run uploads and renders nothing, and has the same result.
     again = command(stack, tmp_path, "shorts", talk.name, *wanted)
     said, _ = again.communicate(timeout=120)
     assert again.returncode == 0, said
-    # The run's page is the one that is there, not a second copy under the name of the record.
+    # `open` shows the existing results page and does not create a second copy of it.
     [job] = json.loads(
         typed("status", "--count", 1, "--json", folder=tmp_path, env=stack.env).stdout
     )["jobs"]

@@ -1,4 +1,4 @@
-"""The whole stack, from outside: an EventBridge event in, clip.mp4 and its record out."""
+"""End-to-end tests of the whole stack, from an EventBridge event to clip.mp4 and its record."""
 
 import json
 import os

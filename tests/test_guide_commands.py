@@ -1,4 +1,4 @@
-"""Every command of the README and the guides works: run here, by CI, by a test, or parsed."""
+"""Every command of the README and the guides works: it is run here, by CI or a test, or parsed."""
 
 import inspect
 import os
@@ -29,7 +29,7 @@ from tests import guides
 from tests.guides import Command
 from tests.programs import ROOT, eventually
 
-# Commands that run elsewhere, by pattern: in CI, or in the named test.
+# Patterns of commands that run in CI or in the named test.
 CI = ".ci/run"
 OPERATED = "tests/deployments/test_operate.py"
 ON_ONE_MACHINE = f"{OPERATED}::test_a_local_stack_is_operated_with_the_same_commands"
@@ -95,7 +95,7 @@ def parses_as_aws(line: str) -> None:
 
 
 def parses_as_prefect(line: str) -> None:
-    """Check the parameters of a deployment of ours, or the subcommand by Prefect's own help."""
+    """Check the parameters of a clipflow deployment, or that Prefect has the subcommand."""
     start = re.match(r"prefect deployment run ([\w-]+)/clipflow (.*)", line)
     if start:
         flow = next(flow for flow in (generate_clip, generate_shorts) if flow.name == start[1])

@@ -21,8 +21,8 @@ SEGMENTS = [
     {"startTime": 4, "endTime": 6},
 ]
 ENDED = {"COMPLETED", "FAILED", "CRASHED"}
-# Milliseconds, on a machine that is busy with other tests.
-PATIENCE = 60_000
+# The timeout in milliseconds, long enough for a machine that is busy with other tests.
+TIMEOUT = 60_000
 
 
 class Ui:
@@ -48,15 +48,16 @@ class Ui:
 
     def open(self, path: str) -> Page:
         page = self._browser.new_page(viewport={"width": 1600, "height": 1200})
-        page.set_default_timeout(PATIENCE)
-        page.goto(f"{self.home}{path}", timeout=PATIENCE)
+        page.set_default_timeout(TIMEOUT)
+        page.goto(f"{self.home}{path}", timeout=TIMEOUT)
         return page
 
 
-# A module's: while it is open there is an event loop in this thread, which Prefect would not like.
+# Of module scope, because an open Playwright has an event loop in this thread, which would
+# disturb Prefect in other modules.
 @pytest.fixture(scope="module")
 def ui(stack: RunningStack) -> Iterator[Ui]:
-    expect.set_options(timeout=PATIENCE)
+    expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield Ui(stack, browser)
@@ -107,7 +108,7 @@ def test_the_results_table_lists_each_segment_with_working_links(
     page.get_by_text("Artifacts", exact=True).first.click()
     page.get_by_text("clip-made", exact=True).click()
     expect(page.get_by_text("00:00:01-00:00:02")).to_be_visible()
-    # Text of a user is shown unchanged, without interpretation.
+    # Text of a user is shown as it is, and not interpreted as HTML or Markdown.
     expect(page.get_by_text("<b>the</b> *host*")).to_be_visible()
     links = page.get_by_role("link", name=re.compile("open|watch it|results page"))
     expect(links).to_have_count(4)

@@ -62,7 +62,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 
 
 def deploy_events(url: str) -> None:
-    """The rule and the queue of the observer, by prefect-aws's own template."""
+    """Deploy the event rule and the queue of the observer from the template of prefect-aws."""
     template = files("prefect_aws.templates.ecs").joinpath("events-only.json").read_text()
     parameters = {"WorkPoolName": "clipflow", "ExistingClusterArn": f"{ACCOUNT}:cluster/clipflow"}
     client = boto3.client("cloudformation", endpoint_url=url)
@@ -80,7 +80,7 @@ def deploy_events(url: str) -> None:
 
 @pytest.fixture(scope="package")
 def database() -> Iterator[str | None]:
-    """PostgreSQL if it is installed."""
+    """The URL of a PostgreSQL database; None, for SQLite, if PostgreSQL is not installed."""
     if folder := programs():
         with postgres(folder) as url:
             yield url
@@ -93,10 +93,10 @@ def database() -> Iterator[str | None]:
 def machines(
     account: dict[str, str], database: str | None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machines]:
-    """A cluster, its pools and their workers, everything deployed."""
+    """A cluster with its work pools, workers and deployments."""
     home = tmp_path_factory.mktemp("machines")
     path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
-    # The credentials stand for the task role. No flow needs the address of ECS.
+    # The credentials replace those of the task role. No flow needs the address of ECS.
     held = home / "held"
     inside = {
         "PATH": path,
@@ -165,7 +165,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def episode(machines: Machines, tmp_path: Path, sample: Path) -> Episode:
-    """A new one, with the sample as its main track."""
+    """A new episode with the sample as its main track."""
     made = Episode(tmp_path.name, record_store())
     made.put_main(sample)
     machines.ecs.forget()

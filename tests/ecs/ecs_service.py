@@ -46,7 +46,7 @@ class EcsService:
         self.tasks: dict[str, Task] = {}
         self.definitions: dict[str, dict[str, Any]] = {}
         self._logs, self._lock = logs, threading.RLock()
-        self._lives: list[threading.Thread] = []
+        self._threads: list[threading.Thread] = []
         self._events = boto3.client("events", endpoint_url=events_url, region_name="us-east-1")
 
     def of(self, flow: str) -> list[Task]:
@@ -63,7 +63,7 @@ class EcsService:
         self.tasks = {arn: task for arn, task in self.tasks.items() if task.status != "STOPPED"}
 
     def answer(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Raises Refused."""
+        """The response to an API call. Raises Refused with the error of a call that fails."""
         handler = getattr(self, f"_{operation}", None)
         if handler is None:
             raise Refused("UnknownOperationException", operation)
@@ -105,12 +105,12 @@ class EcsService:
         if reason := self._reason_against(task):
             return {"tasks": [], "failures": [{"reason": reason}]}
         self.tasks[arn] = task
-        self._lives.append(threading.Thread(target=self._live, args=(task,), daemon=True))
-        self._lives[-1].start()
+        self._threads.append(threading.Thread(target=self._live, args=(task,), daemon=True))
+        self._threads[-1].start()
         return {"tasks": [task.described()], "failures": []}
 
     def _reason_against(self, task: Task) -> str:
-        """The reason for which the task is not started; empty if it is."""
+        """The reason why the task cannot be started; empty if it can."""
         unavailable = "Capacity is unavailable at this time. Please try again later."
         if self.refusals.get(task.flow, 0) > 0:
             self.refusals[task.flow] -= 1
@@ -149,10 +149,10 @@ class EcsService:
             timer.start()
 
     def end(self) -> None:
-        """Stop every task, and send its last event while EventBridge is there to receive it."""
+        """Stop every task, and send its last event while EventBridge still runs."""
         for task in self.running():
             task.stop_requested.set()
-        while alive := [life for life in self._lives if life.is_alive()]:
+        while alive := [thread for thread in self._threads if thread.is_alive()]:
             for task in self.running():
                 task.kill()
             alive[0].join(0.5)

@@ -1,4 +1,4 @@
-"""Operations of the tests on the machines: starting, observing and pausing runs."""
+"""Functions that start, observe and pause runs on the machines of the simulated cluster."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""A clip made by many machines: its record and objects, and recovery when machines fail."""
+"""A clip made on several machines: its record and objects, and recovery when machines fail."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def frames(*starts: float) -> list[int]:
 
 
 def clip(machines: Machines, episode: Episode, force: bool = False) -> UUID:
-    """The run that makes the episode's clip."""
+    """Start a run that makes the episode's clip, and return its id."""
     keys = episode.keys
     return machines.start(
         "generate-clip/clipflow",
@@ -84,13 +84,13 @@ def test_a_segment_whose_machine_is_reclaimed_continues_as_the_same_run(
     episode.detect(*seconds(1))
     with machines.holding_ffmpeg():
         run_id = clip(machines, episode)
-        (taken,) = machines.at_work("extract-segment", 1)
-        machines.ecs.stop(taken)
-        eventually(lambda: taken.status == "STOPPED", 60)
+        (reclaimed,) = machines.at_work("extract-segment", 1)
+        machines.ecs.stop(reclaimed)
+        eventually(lambda: reclaimed.status == "STOPPED", 60)
         (other,) = machines.at_work("extract-segment", 1)
     assert machines.finished(run_id).state_name == "Completed"
-    assert machines.run_of(other).id == machines.run_of(taken).id
-    assert machines.run_of(taken).run_count == 2
+    assert machines.run_of(other).id == machines.run_of(reclaimed).id
+    assert machines.run_of(reclaimed).run_count == 2
     assert episode.history == MADE
 
 

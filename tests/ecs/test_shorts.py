@@ -1,4 +1,4 @@
-"""Shorts made by many machines: one prepares the video, each short has its own."""
+"""Shorts made on several machines: one prepares the video, and others render one short each."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def warehouse(machines: Machines, tmp_path: Path) -> Warehouse:
 def test_a_long_video_is_prepared_on_one_machine_and_each_short_rendered_on_another(
     machines: Machines, warehouse: Warehouse
 ) -> None:
-    # One of three rendering machines is lost, and the third renders its short.
+    # One rendering machine fails to start, and a third machine renders its short.
     machines.ecs.failing_starts["render-short"] = 1
     keys = warehouse.keys
     run_id = machines.start(
@@ -93,7 +93,7 @@ def test_windows_are_transcribed_on_several_machines_and_only_a_killed_one_again
     again = [task for task in machines.ecs.of("transcribe-window") if task not in (killed, *others)]
     assert [machines.run_of(task).name for task in again] == [machines.run_of(killed).name]
     assert {machines.state_of(task) for task in (*others, *again)} == {"Completed"}
-    # Every word is there once.
+    # The transcript has every word once.
     assert word_errors(said, warehouse.text("original.txt")) <= 0.1
 
 

@@ -66,7 +66,7 @@ class Flood:
 
 @contextmanager
 def observed(stack: RunningStack) -> Iterator[Flood]:
-    """Run all observers, each with its own clients."""
+    """Run all observers, each with its own clients, and yield a flood that has not started."""
     with ExitStack() as looking:
         asking, reading, scanning = (
             looking.enter_context(closing(Tenants(stack))) for _ in range(3)
@@ -111,7 +111,7 @@ def flood(flooded: Flood, folder: Path) -> None:
 
 
 def _request_failed_again(flooded: Flood) -> None:
-    """Request clips again that failed because their run was killed, as the remedy says."""
+    """Request failed clips again, as the remedy in their records recommends."""
     records = flooded.tenants.records()
     failed = {pk for (pk, _), record in records.items() if record["status"] == FAILED}
     flooded.failed_once = _count(flooded.tenants, FAILED)

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scale:
-    """Attributes:
-    kills_at_a_step: of one run each.
-    events: each delivered three times.
-    clips: of each event.
-    arriving: seconds over which the deliveries come; 0 is all at once.
-    kills: of any process, while the events are worked on.
-    between_kills: the fewest and the most seconds.
+    """The size of the fault tests.
+
+    Attributes:
+        kills_at_a_step: number of kills in the test that resumes runs; each kill stops one run.
+        events: number of different events; each is delivered three times.
+        clips: number of clips of each event.
+        arriving: seconds over which the deliveries are spread; 0 delivers all at once.
+        kills: number of processes of any kind killed while the events are processed.
+        between_kills: minimum and maximum seconds between two kills.
     """
 
     kills_at_a_step: int

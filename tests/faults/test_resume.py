@@ -37,8 +37,10 @@ SEGMENTS = [{"startTime": f"00:0{n % 3}.{n}", "endTime": f"00:0{n % 3}.{n + 3}"}
 
 
 class Kill(Fault):
-    """SIGKILL to a process that makes its `step`-th request of those that `hits`, which may be
-    done nevertheless."""
+    """Kills a process with SIGKILL at its `step`-th request among those for which `hits` is true.
+
+    If `done` is true, this request is still performed; otherwise it is refused.
+    """
 
     def __init__(
         self, step: int, done: bool, hits: Callable[[Request], bool] = lambda request: True
@@ -82,7 +84,7 @@ class Runs:
         return str(run.id)
 
     def again(self, run: str) -> None:
-        """Reschedule the run, as the supervisor of the local stack does after a worker died."""
+        """Reschedule the run, as the local stack's supervisor does when a worker has crashed."""
         with self._client() as client:
             client.set_flow_run_state(UUID(run), AwaitingRetry(), force=True)
 
@@ -162,7 +164,7 @@ def detected(records: RecordStore, source: Path) -> ClipKeys:
 
 
 def objects_of(keys: ClipKeys) -> dict[str, Any]:
-    """When each of its segments and the clip itself was made, and with which bytes."""
+    """The modification time and ETag of the clip and of each of its segments, by key."""
     found = aws.s3_client().list_objects_v2(
         Bucket=settings().bucket_name, Prefix=f"{keys.episode_id}/clips/"
     )

@@ -1,4 +1,4 @@
-"""No supervisor restarts processes, and S3, DynamoDB and SQS fail at random."""
+"""Recovery when no supervisor restarts processes and S3, DynamoDB and SQS fail at random."""
 
 import random
 import signal
@@ -54,7 +54,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def faults(seed: int) -> list[Fault]:
-    """Some requests are refused; others are performed, but their response is lost."""
+    """Faults that refuse some requests, and perform others but lose their responses."""
     rng = random.Random(seed)
 
     def sometimes(_request: Request) -> bool:
@@ -98,7 +98,7 @@ def test_a_record_whose_run_is_killed_leaves_in_progress_within_20_seconds(
 def test_a_record_whose_run_and_worker_are_killed_leaves_in_progress_within_2_minutes(
     machine: BareMachine, tenants: Tenants, source: Path
 ) -> None:
-    """When a worker is back, the clip is made without another event."""
+    """Also checks that the clip is made without another event once a worker runs again."""
     episode, run = at_work(machine, tenants, source)
     machine.worker.stop(signal.SIGKILL)
     kill(run)

@@ -1,4 +1,4 @@
-"""Observers that run in threads of their own and note violations of invariants."""
+"""Observers that check invariants in background threads and record each violation."""
 
 import io
 import statistics
@@ -38,7 +38,7 @@ class Watch:
 
 @contextmanager
 def watching(look: Callable[[], None], watch: Watch, every: float) -> Iterator[Watch]:
-    """Repeat a check in a thread. An exception of the check is noted as well."""
+    """Repeat a check in a thread. An exception of the check is recorded as a violation."""
     over = threading.Event()
 
     def turns() -> None:
@@ -110,8 +110,10 @@ class Histories(Watch):
 
 
 class Visitor(Watch):
-    """Requests the UI's page and the server's health. `away` has the times at which there was no
-    successful response within `timeout` seconds."""
+    """Requests the page of the UI and the health of the server.
+
+    `away` has the times at which there was no successful response within `timeout` seconds.
+    """
 
     def __init__(self, stack: RunningStack, timeout: float) -> None:
         super().__init__()

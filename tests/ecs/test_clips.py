@@ -130,11 +130,11 @@ def test_segments_wait_for_a_quota_and_for_throttling_to_pass(
     # One machine of 4 vCPU beside the one of the clip's run, of 1 vCPU.
     monkeypatch.setattr(machines.ecs, "quota", 5120)
     # More than the attempts of prefect-aws and boto3 together, which are three times five.
-    monkeypatch.setattr(machines.ecs, "throttled", 20)
+    monkeypatch.setattr(machines.ecs, "throttled", 16)
     with machines.holding_ffmpeg():
         run_id = clip(machines, episode)
         machines.at_work("extract-segment", 1)
-        eventually(lambda: machines.waiting_for_capacity("extract-segment") == 2, 120)
+        eventually(lambda: machines.waiting_for_capacity("extract-segment") == 2, 180)
     assert machines.finished(run_id).state_name == "Completed"
     tasks = machines.ecs.of("extract-segment")
     assert [machines.state_of(task) for task in tasks] == ["Completed"] * 3

@@ -24,6 +24,8 @@ _VOICE_DETECTION = {"min_silence_duration_ms": 500}
 # Hertz. Below it, voices have nothing that recognition needs. A microphone's rumble there makes the
 # voice detector take speech for silence: with 98 % of the energy below 40 Hz, all words were lost.
 _LOWEST_FREQUENCY = 80
+# Samples in which rumble is looked for, 2 s, and the power from which they count: -40 dBFS.
+_RUMBLE_BLOCK, _LOUD = 2 * RATE, 1e-4
 # Parameters of glibc's `mallopt`, from malloc.h, and the size in bytes of a model's largest array.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _LARGEST_ARRAY = 256 << 20
@@ -142,7 +144,8 @@ class WhisperRecognizer:
 
 
 def _without_rumble(sound: Samples) -> Floats:
-    """The samples as floats; without frequencies below those of voices if they are the louder."""
+    """The samples as floats; without frequencies below those of voices if these are anywhere most
+    of what is loud."""
     plain = floats(sound)
     if not len(sound):
         return plain
@@ -150,7 +153,12 @@ def _without_rumble(sound: Samples) -> Floats:
 
     sections = butter(2, _LOWEST_FREQUENCY, "highpass", fs=RATE, output="sos")
     filtered: Floats = sosfilt(sections, plain).astype(np.float32)
-    return filtered if np.dot(filtered, filtered) < np.dot(plain, plain) / 2 else plain
+    for start in range(0, len(plain), _RUMBLE_BLOCK):
+        before, after = (part[start : start + _RUMBLE_BLOCK] for part in (plain, filtered))
+        energy = np.dot(before, before)
+        if energy > _LOUD * len(before) and np.dot(after, after) < energy / 2:
+            return filtered
+    return plain
 
 
 def _reuse_freed_memory() -> None:

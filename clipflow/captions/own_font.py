@@ -34,6 +34,7 @@ _SECONDS, _MEMORY = 30, 2 << 30
 # The most characters of a table. Unicode has fewer, but a table with repeated ranges could have
 # billions.
 _MOST_CHARACTERS = 300_000
+# In ems, equal for all fonts, so that a font size has the same row height in every script.
 _ASCENT, _DESCENT = 1.0, ROW_HEIGHT - 1.0
 
 
@@ -94,7 +95,7 @@ def _rewrite(font: TTFont) -> None:
     font["cmap"].tables = [max(tables, key=lambda table: len(table.cmap))]
     font["cmap"].tables[0].cmap = characters
     _name(font)
-    _level(font)
+    set_vertical_metrics(font)
 
 
 def _name(font: TTFont) -> None:
@@ -109,8 +110,9 @@ def _name(font: TTFont) -> None:
         outlines.topDictIndex[0].FamilyName = outlines.topDictIndex[0].FullName = FAMILY
 
 
-def _level(font: TTFont) -> None:
-    """Sets the vertical metrics and the weight of the included fonts."""
+def set_vertical_metrics(font: TTFont) -> None:
+    """Sets the ascent and descent of clipflow's fonts, in every table from which a renderer may
+    read them, and their weight."""
     ascent, descent = (round(part * font["head"].unitsPerEm) for part in (_ASCENT, _DESCENT))
     line, metrics = font["hhea"], font["OS/2"]
     line.ascent, line.descent, line.lineGap = ascent, -descent, 0

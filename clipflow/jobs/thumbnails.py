@@ -27,7 +27,7 @@ def stored_thumbnail(
 ) -> Thumbnail | None:
     """The thumbnail that is stored for this short; None if there is none of it yet."""
     head = objects.head(key)
-    if head is None or not is_made_from(head, _made_from(short, models)):
+    if head is None or not is_made_from(head, fingerprints.of_short_thumbnail(short, models)):
         return None
     return Thumbnail(s3_key=key, time=float(head.metadata.get(_TIME, 0)))
 
@@ -50,7 +50,9 @@ def put_thumbnail(
             read = ["-ss", f"{max(0.0, time - 0.0005):.4f}", "-f", "mp4", "-i", str(path)]
             one = ["-frames:v", "1", "-update", "1", "-q:v", _QUALITY]
             ffmpeg.run([*read, *one, str(picture)], f"making {key}", machine, _DEADLINE)
-            metadata = checkpoint(short.etag, _made_from(short, models)) | {_TIME: str(time)}
+            metadata = checkpoint(short.etag, fingerprints.of_short_thumbnail(short, models)) | {
+                _TIME: str(time)
+            }
             objects.upload(picture, key, metadata, "image/jpeg")
     except ClipflowError as error:
         logger.warning("%s has no thumbnail: %s", short.key, redact(str(error)))
@@ -66,7 +68,3 @@ def fetch_and_put_thumbnail(
         path = scratch / "short.mp4"
         objects.download(short.key, path)
         return put_thumbnail(key, short, path, objects, machine, models)
-
-
-def _made_from(short: ObjectHead, models: Models) -> str:
-    return fingerprints.of_short_thumbnail(short, models)

@@ -22,6 +22,8 @@ from typing import Any
 from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
 
+from clipflow.captions.own_font import set_vertical_metrics
+
 MADE = Path(__file__).parent / "bold"
 # The name of each font after "Clipflow", and the file that it is made from.
 SOURCES = {
@@ -69,8 +71,6 @@ ROWS = (
 )
 HANGUL = range(0xAC00, 0xD7A4)
 SIGNS = range(0x2010, 0x2800)  # arrows, notes, ticks: the font with the most of them has these
-# In ems, equal for all fonts, so that a font size has the same row height in every script.
-ASCENT, DESCENT = 1.0, 0.3
 COPYRIGHT, FAMILY, STYLE, UNIQUE, FULL, VERSION, POSTSCRIPT, LICENCE, LICENCE_AT = (
     *range(7),
     13,
@@ -104,7 +104,7 @@ def make_scripts(sources: Path) -> None:
 
 
 def save(font: Any, path: Path) -> None:
-    level(font)
+    set_vertical_metrics(font)
     address(font)
     # The source's modification date is kept, so that the same sources result in the same file.
     font.recalcTimestamp = False
@@ -147,16 +147,6 @@ def rename(font: Any, family: str) -> None:
         outlines.fontNames = [postscript]
         outlines.topDictIndex[0].FamilyName = family
         outlines.topDictIndex[0].FullName = f"{family} Bold"
-
-
-def level(font: Any) -> None:
-    """Set the same ascent and descent in every table from which a renderer may read them."""
-    ascent, descent = (round(part * font["head"].unitsPerEm) for part in (ASCENT, DESCENT))
-    line, metrics = font["hhea"], font["OS/2"]
-    line.ascent, line.descent, line.lineGap = ascent, -descent, 0
-    metrics.sTypoAscender, metrics.sTypoDescender, metrics.sTypoLineGap = ascent, -descent, 0
-    metrics.usWinAscent, metrics.usWinDescent = ascent, descent
-    metrics.usWeightClass = 700
 
 
 def address(font: Any) -> None:

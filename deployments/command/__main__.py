@@ -132,8 +132,10 @@ def shorts(
     """Make captioned vertical shorts of a long video's best moments."""
     with command_output(as_json=as_json, debug=debug) as output:
         from clipflow.domain.shorts import ShortsConfig
+        from clipflow.jobs.edits import parse_edits
         from deployments.command.connect import connect
         from deployments.command.files import check_folder, check_video, short_files
+        from deployments.command.look_files import read_brand, read_style
 
         style = None if captions in STYLE_NAMES else Path(captions)
         values = {
@@ -153,22 +155,14 @@ def shorts(
             values["speaker_tracks"] = dict.fromkeys(tracks, 0)
         config = ShortsConfig.read(values, "the options")
         check_video(video, config.audio_track)
-        if edits:
-            from clipflow.jobs.edits import parse_edits
-
-            parse_edits(edits.read_bytes(), str(edits))
-        if style or brand:
-            from deployments.command.look_files import read_brand, read_style
-
-            if style:
-                read_style(style)
-            if brand:
-                read_brand(brand)
+        own_edits = parse_edits(edits.read_bytes(), str(edits)) if edits else None
+        own_style = read_style(style) if style else None
+        own_brand = read_brand(brand) if brand else None
         check_folder(out, short_files(video, count))
         with connect(output, may_start=True):
             from deployments.command.shorts import Attachments, make_shorts, write_debug_videos
 
-            attached = Attachments(background, subtitles, tracks, edits, style, brand)
+            attached = Attachments(background, subtitles, tracks, own_edits, own_style, own_brand)
             results = make_shorts(video, config, attached, out, force, output)
             if debug_framing:
                 write_debug_videos(video, config, results, output)

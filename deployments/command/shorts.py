@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from clipflow.domain.edits import Edits
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import ShortsConfig
 from clipflow.domain.timecode import parse_timecode
-from clipflow.jobs.edits import change_edits, overlay, parse_edits
+from clipflow.jobs.edits import change_edits, overlay
 from clipflow.jobs.transcription import read_transcript
 from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
@@ -29,7 +30,7 @@ from deployments.command.files import (
     whole_file,
 )
 from deployments.command.follow import follow, start_shorts
-from deployments.command.look_files import read_brand, read_style
+from deployments.command.look_files import LocalBrand, LocalStyle
 from deployments.command.output import ExitCode, Output
 from deployments.command.prefect_api import JobRun
 
@@ -39,14 +40,14 @@ _BY_COMMAND = {"given-to": "clipflow-shorts"}
 
 @dataclass(frozen=True)
 class Attachments:
-    """The files of a user that accompany a video; None for those that are not given."""
+    """What a user gives with a video: paths of files, or their content if it was checked."""
 
     background: Path | None = None
     subtitles: Path | None = None
     speaker_tracks: Mapping[str, int | Path] = field(default_factory=dict)
-    edits: Path | None = None
-    style: Path | None = None
-    brand: Path | None = None
+    edits: Edits | None = None
+    style: LocalStyle | None = None
+    brand: LocalBrand | None = None
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,12 @@ class LocalVideo:
         anything is uploaded, for a file that cannot be read.
         """
         edits, subtitles = attached.edits, attached.subtitles
-        changes = parse_edits(edits.read_bytes(), edits.name).document() if edits else None
         if subtitles:
             read_subtitles(subtitles.read_bytes(), subtitles.name, None)
-        style = read_style(attached.style) if attached.style else None
-        brand = read_brand(attached.brand) if attached.brand else None
         upload_once(self.objects, self.path, self.keys.original)
         self._upload_subtitles(subtitles)
-        if changes is not None:
+        if edits is not None:
+            changes = edits.document()
             change_edits(
                 self.keys, self.objects, lambda now: overlay(now, changes, self.keys.edits)
             )
@@ -94,9 +93,9 @@ class LocalVideo:
                 name: track if isinstance(track, int) else self._upload_track(track)
                 for name, track in attached.speaker_tracks.items()
             }
-        if style:
+        if style := attached.style:
             document["caption_style"] = style.upload(self.keys.folder, self.objects)
-        if brand:
+        if brand := attached.brand:
             document["brand"] = brand.upload(self.keys.folder, self.objects)
         self.objects.put_text(json.dumps(document), self.keys.config, {}, "application/json")
 

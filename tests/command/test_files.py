@@ -14,6 +14,7 @@ from clipflow.media.source import LocalSource
 from clipflow.storage.objects import ObjectStore
 from clipflow.storage.records import RecordStore
 from deployments.command.files import OutputManifest, download_results
+from deployments.command.look_files import read_brand, read_style
 from deployments.command.output import format_error
 from deployments.command.shorts import Attachments, LocalVideo
 from tests.made_media import make_source
@@ -122,13 +123,13 @@ def test_a_style_and_a_brand_are_uploaded_with_their_files(
     brand.write_text('{"logo": {"file": "logo.png"}, "music": {"file": "music.mp3"}}')
     config = ShortsConfig(segment_count=1)
     with pytest.raises(InvalidInputError, match=r"font: there is no file .*own\.ttf"):
-        video.upload(config, Attachments(style=style))
+        video.upload(config, Attachments(style=read_style(style)))
     with pytest.raises(InvalidInputError, match=r"logo\.file: there is no file .*logo\.png"):
-        video.upload(config, Attachments(brand=brand))
+        video.upload(config, Attachments(brand=read_brand(brand)))
     assert video.objects.head(video.keys.original) is None
     for name in ("own.ttf", "logo.png", "music.mp3"):
         (tmp_path / name).write_text(name)
-    video.upload(config, Attachments(style=style, brand=brand))
+    video.upload(config, Attachments(style=read_style(style), brand=read_brand(brand)))
     stored = json.loads(video.objects.text(video.keys.config, 10_000))
     text = json.loads(video.objects.text(stored["caption_style"], 10_000))
     font = f"{stored['caption_style'].rpartition('/')[0]}/{text['font']}"

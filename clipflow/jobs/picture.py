@@ -18,7 +18,7 @@ import ffmpeg as command
 
 from clipflow.captions.ass import burned_in
 from clipflow.domain.layouts import Content
-from clipflow.domain.timeline import Timeline
+from clipflow.domain.removals import Timeline
 from clipflow.jobs.brand import BrandParts, joined, with_logo, with_music
 from clipflow.jobs.tighten import join_sound, keep_frames, kept_frames
 from clipflow.media.encode import (

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from clipflow.domain.corrections import corrected
-from clipflow.domain.edits import Edits
+from clipflow.domain.edits import Edits, corrected
 from clipflow.domain.errors import ClipflowError, redact
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortPost, Thumbnail

@@ -11,8 +11,7 @@ from pydantic import TypeAdapter
 from clipflow.captions.drawing import captions
 from clipflow.captions.hook import placed_hook
 from clipflow.domain.brands import LONGEST_PART
-from clipflow.domain.corrections import corrected
-from clipflow.domain.edits import Edits, View
+from clipflow.domain.edits import Edits, View, corrected
 from clipflow.domain.errors import MediaInterruptedError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Content

@@ -13,11 +13,10 @@ from typing import Any
 
 import ffmpeg as command
 
-from clipflow.domain.corrections import CorrectedTranscript, numbered_words
+from clipflow.domain.edits import CorrectedTranscript, numbered_words
 from clipflow.domain.keys import ShortsKeys
-from clipflow.domain.removals import RemovalKind, Tightening
+from clipflow.domain.removals import RemovalKind, Tightening, Timeline, TimeRange
 from clipflow.domain.shorts import LayoutSpan, Moment
-from clipflow.domain.timeline import Timeline, TimeRange
 from clipflow.domain.transcript import Transcript, Word, joined
 from clipflow.jobs.segment import MADE_FROM, checkpoint, is_made_from
 from clipflow.media.encode import TIMESCALE, samples

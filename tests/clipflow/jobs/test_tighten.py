@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from clipflow.domain.removals import Removal
-from clipflow.domain.timeline import Timeline, TimeRange
+from clipflow.domain.removals import Removal, Timeline, TimeRange
 from clipflow.domain.transcript import Word
 from clipflow.jobs.tighten import CROSSFADE, join_sound
 from clipflow.media.loudness import measure_loudness

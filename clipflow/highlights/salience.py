@@ -258,8 +258,8 @@ def topic_relevance(speech: Speech, topics: Sequence[str]) -> NDArray[np.float64
 def similarity(one: str, other: str) -> float:
     """The certainty, from 0 to 1, that two terms in lower case are forms of one word.
 
-    Without a dictionary, they count as such if they have a long beginning in common, or one contains
-    the other, as in compounds.
+    Without a dictionary, they count as such if they have a long beginning in common, or one
+    contains the other, as in compounds.
     """
     if one == other:
         return 1.0

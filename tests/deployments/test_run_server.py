@@ -88,7 +88,7 @@ def test_decoders_are_forked_without_starting_a_python(
 
 
 @pytest.mark.parametrize(
-    "different", [{"CLIPFLOW_CORES": "7"}, {"PREFECT_LOGGING_LEVEL": "ERROR"}, {ADDRESS: "none"}]
+    "changed", [{"CLIPFLOW_CORES": "7"}, {"PREFECT_LOGGING_LEVEL": "ERROR"}, {ADDRESS: "none"}]
 )
 def test_a_run_whose_settings_differ_from_the_servers_starts_its_own_python(
     environment: dict[str, str], tmp_path: Path, changed: dict[str, str]

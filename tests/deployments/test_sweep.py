@@ -182,7 +182,7 @@ def test_a_crashed_run_that_was_not_handled_is_restarted(
 
 
 @pytest.mark.parametrize(
-    ("swept_ago", "started_again"), [(timedelta(hours=4), 1), (-TRIGGER_GRACE, 0)]
+    ("last_swept_ago", "started_again"), [(timedelta(hours=4), 1), (-TRIGGER_GRACE, 0)]
 )
 def test_a_new_bridge_sweeps_from_the_last_swept_time(
     last_swept_ago: timedelta,

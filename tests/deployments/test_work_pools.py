@@ -185,7 +185,7 @@ def test_settings_of_an_operator_are_kept(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "expected"),
     [
         ({"CLIPFLOW_IMAGE": "", "TABLE_NAME": ""}, ["CLIPFLOW_IMAGE", "TABLE_NAME"]),
         ({"CLIPFLOW_SUBNETS": "subnet-1"}, ["CLIPFLOW_VPC_ID"]),

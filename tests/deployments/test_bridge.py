@@ -55,7 +55,7 @@ def bridge(doorbell: Doorbell, prefect_server: PrefectServer, tmp_path: Path) ->
     program = Program(tmp_path / "log", "deployments.bridge", env)
     program.start()
     yield program
-    assert program.stop() == 0, program.said()
+    assert program.stop() == 0, program.output()
 
 
 def test_an_event_becomes_a_prefect_event(
@@ -72,7 +72,7 @@ def test_an_event_becomes_a_prefect_event(
         DETAIL["episodeId"],
     )
     eventually(doorbell.is_empty)
-    assert f"receives=1 event={id} tenant=tenant-123 episode=episode-456" in bridge.said()
+    assert f"receives=1 event={id} tenant=tenant-123 episode=episode-456" in bridge.output()
 
 
 def test_an_old_event_triggers_once_however_often_it_is_delivered(
@@ -133,7 +133,7 @@ def test_invalid_messages_go_to_the_dead_letter_queue_without_blocking_others(
     assert dead.keys() == invalid.keys()
     for body, reason in dead.items():
         assert invalid[body] in reason
-        assert f"{reason}\n" in bridge.said()
+        assert f"{reason}\n" in bridge.output()
 
 
 def spoken(text: str, **unknown: object) -> dict[str, object]:
@@ -220,15 +220,15 @@ def test_a_server_outage_loses_no_message_and_uses_no_receives(
     before = doorbell.ring(DETAIL)
     eventually(lambda: doorbell.waiting() == (0, 1))
     with prefect_server.killed():
-        eventually(lambda: "does not answer" in bridge.said())
+        eventually(lambda: "does not answer" in bridge.output())
         during = doorbell.ring(DETAIL)
         throughout(3, lambda: doorbell.waiting() == (1, 1))
     eventually(lambda: len(stored(prefect_server, before, during)) == 2, 30)
     eventually(doorbell.is_empty)
     for id in (before, during):
-        assert f"receives=1 event={id}" in bridge.said()
+        assert f"receives=1 event={id}" in bridge.output()
     # Each of the two clients of the server logs this once.
-    assert bridge.said().count("does not answer") <= 4, bridge.said()
+    assert bridge.output().count("does not answer") <= 4, bridge.output()
 
 
 def test_a_message_stays_in_flight_during_an_outage_until_shutdown(
@@ -365,7 +365,7 @@ def test_a_health_check_notices_a_bridge_that_hangs(
 
 
 def test_an_idle_bridge_stops_at_once(bridge: Program, doorbell: Doorbell) -> None:
-    eventually(lambda: f"queue={doorbell.name}" in bridge.said())
+    eventually(lambda: f"queue={doorbell.name}" in bridge.output())
     began = time.monotonic()
     assert bridge.stop() == 0
     # A long poll of the queue would take longer than this.

@@ -68,7 +68,7 @@ def test_webvtt_voice_tags_become_speakers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shown", "expected"),
+    ("text", "expected"),
     [
         ("[Music]", ""),
         ("[♪♪♪]", ""),

@@ -49,7 +49,7 @@ def test_an_ffmpeg_run_reports_its_cpu_time_and_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "wanted"),
+    ("variables", "expected"),
     [
         ({}, False),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}, True),

@@ -15,7 +15,7 @@ from prefect.states import Scheduled
 
 from clipflow.domain.errors import TransientError
 from clipflow.telemetry.logging import PREFECT_CHECKED
-from deployments.bridge.monitoring import POOLS, check
+from deployments.bridge.prefect_server import POOLS, check
 from tasks.flow_runs import GENERATE_CLIP
 from tests.lost_runs import deployed
 from tests.programs import PrefectServer, free_port

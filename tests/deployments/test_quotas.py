@@ -3,7 +3,7 @@
 import pytest
 
 from deployments.work_pools import WorkPool, work_pools
-from deployments.work_pools.quotas import limits
+from deployments.work_pools.capacity import limits
 
 
 def vcpu(pools: list[WorkPool], runs: dict[str, int], launch_type: str) -> float:

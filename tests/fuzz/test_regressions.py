@@ -19,7 +19,7 @@ from clipflow.domain.transcript import Transcript, Word, lines, read_words
 from clipflow.media.hls import parse_playlist
 from clipflow.media.probe import probe_source
 from clipflow.media.source import FileSource
-from clipflow.subtitles.cues import srt_text
+from clipflow.subtitles.cue_files import srt_text
 from clipflow.subtitles.reading import read_subtitles
 from tests.clipflow.captions.drawing import render_captions
 from tests.fuzz.test_entry_points import EVENT, TIMES

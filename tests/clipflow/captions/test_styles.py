@@ -11,10 +11,9 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.ttLib import TTFont
 
-from clipflow.captions import own_font
+from clipflow.captions import typefaces
 from clipflow.captions.drawing import half_height
-from clipflow.captions.own_font import install_font
-from clipflow.captions.typefaces import FOLDER
+from clipflow.captions.typefaces import FOLDER, install_font
 from clipflow.domain.caption_styles import (
     NO_CAPTIONS,
     STYLE_NAMES,
@@ -135,7 +134,7 @@ def test_a_font_of_a_user_is_renamed_and_has_the_metrics_of_the_others(tmp_path:
     file = BytesIO()
     font.save(file)
     typeface = install_font(file.getvalue(), "own.ttf", tmp_path / "own.ttf")
-    assert typeface.family == own_font.FAMILY and typeface.advances["A"] > 0.3
+    assert typeface.family == typefaces.OWN_FAMILY and typeface.advances["A"] > 0.3
     made = TTFont(tmp_path / "own.ttf")
     assert {str(record) for record in made["name"].names} == {"Bold", "Clipflow Own", "ClipflowOwn"}
     assert made["hhea"].ascent == made["head"].unitsPerEm

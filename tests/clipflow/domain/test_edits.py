@@ -6,8 +6,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from clipflow.domain.corrections import corrected
-from clipflow.domain.edits import Edits, merge
+from clipflow.domain.edits import Edits, corrected, merge
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.model import parse_json
 from clipflow.domain.transcript import Transcript, Word

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipflow.domain.fillers import is_filler
-from clipflow.domain.timeline import Timeline, TimeRange
+from clipflow.domain.removals import Timeline, TimeRange, is_filler
 from clipflow.domain.transcript import Word
 from clipflow.speech.tightening import (
     KEPT_SILENCE,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import Transcript, words_json
-from clipflow.subtitles.cues import srt_text, vtt_text
+from clipflow.subtitles.cue_files import srt_text, vtt_text
 from clipflow.subtitles.reading import read_subtitles
 from tests.clipflow.subtitles.reading import read, srt, start_of, text_of
 

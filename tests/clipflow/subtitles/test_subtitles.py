@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import Transcript, Word, read_words, words_json
-from clipflow.subtitles.cues import COLUMNS, ROWS, cues, srt_text, width
+from clipflow.subtitles.cue_files import COLUMNS, ROWS, cues, srt_text, width
 from clipflow.subtitles.reading import read_subtitles
 
 ARABIC = """\ufeff1\r

@@ -7,14 +7,7 @@ import pytest
 
 from benchmarks import speech
 from benchmarks.programs import ffmpeg
-from benchmarks.speech import (
-    Spoken,
-    Timed,
-    read_sample,
-    read_textgrid,
-    start_errors,
-    word_error_rate,
-)
+from benchmarks.speech import Spoken, Timed, read_sample, read_textgrid, start_errors, word_errors
 
 # The sample's first two lines end here, in seconds; the third starts half a second later.
 _TWO_LINES = 17.8
@@ -68,11 +61,11 @@ Object class = "TextGrid"
 def test_wrong_words_are_what_a_reader_would_call_wrong(
     said: str, recognized: str, wrong: int
 ) -> None:
-    assert word_error_rate(said, recognized)[0] == wrong
+    assert word_errors(said, recognized)[0] == wrong
 
 
 def test_the_share_is_of_the_words_that_are_said() -> None:
-    assert word_error_rate("um one clip one idea", "one clip, one tidy idea") == (1, 4)
+    assert word_errors("um one clip one idea", "one clip, one tidy idea") == (1, 4)
 
 
 def test_starts_are_compared_of_the_same_words() -> None:

@@ -19,7 +19,6 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
-from clipflow.media.audio_streams import audio_stream
 from clipflow.media.h264 import FieldPairs
 from clipflow.media.isolation import isolated
 from clipflow.media.joined_files import (
@@ -32,7 +31,7 @@ from clipflow.media.probe import Probe
 from clipflow.media.soundtrack import Soundtrack
 from clipflow.media.source import PlaylistSource, Source, unwrapped
 from clipflow.media.source_errors import source_errors
-from clipflow.media.video_streams import video_stream
+from clipflow.media.streams import audio_stream, video_stream
 from clipflow.media.window import (
     Span,
     Window,

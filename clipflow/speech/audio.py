@@ -21,7 +21,6 @@ from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.domain.transcript import LONGEST
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
-from clipflow.media.audio_streams import audio_stream, decode
 from clipflow.media.isolation import isolated
 from clipflow.media.joined_files import (
     CLOCK_TOLERANCE,
@@ -31,6 +30,7 @@ from clipflow.media.joined_files import (
 )
 from clipflow.media.probe import Probe, SoundProbe
 from clipflow.media.source import Source
+from clipflow.media.streams import audio_stream, decode
 from clipflow.speech.channels import ChannelLevels, StereoMeter
 from clipflow.telemetry.progress import report
 

@@ -21,8 +21,7 @@ from deployments.bridge.__main__ import BridgeSettings
 from deployments.cloudformation import templates
 from deployments.local_stack.stack_settings import StackSettings
 from deployments.work_pools import PoolSettings, WorkPool, work_pools
-from deployments.work_pools.quotas import QuotaSettings
-from deployments.work_pools.refusals import WorkerSettings
+from deployments.work_pools.capacity import QuotaSettings, WorkerSettings
 
 PAGE = Path(__file__).parent / "settings.md"
 Row = tuple[str, str, str]

@@ -12,11 +12,10 @@ from clipflow.domain.brands import LONGEST_PART, MAX_LOGO_BYTES, Brand, Corner, 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.safe_zones import Box, safe_box
 from clipflow.jobs.segment import open_source
+from clipflow.media.branding import RATE, below_speech, fetch_music, read_logo
 from clipflow.media.encode import TIMESCALE, audio_filters, input_options, samples, upright
 from clipflow.media.fetching import fetch_window
-from clipflow.media.logo import read_logo
 from clipflow.media.loudness import amplified, measure_loudness, normalize
-from clipflow.media.music import RATE, below_speech, fetch_music
 from clipflow.media.output_format import OutputFormat, convert
 from clipflow.media.probe import Colour, Probe, probe_source
 from clipflow.media.window import Span, Window

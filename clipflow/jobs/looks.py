@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipflow.captions.drawing import half_height
-from clipflow.captions.own_font import install_font
-from clipflow.captions.typefaces import FOLDER, Typeface, display_typeface
+from clipflow.captions.typefaces import FOLDER, Typeface, display_typeface, install_font
 from clipflow.domain.brands import MAX_BRAND_BYTES, Brand
 from clipflow.domain.caption_styles import (
     MAX_FONT_BYTES,

@@ -11,8 +11,7 @@ from pydantic import TypeAdapter
 from clipflow.captions.drawing import captions
 from clipflow.captions.hook import placed_hook
 from clipflow.domain.brands import LONGEST_PART
-from clipflow.domain.corrections import corrected
-from clipflow.domain.edits import Edits, View
+from clipflow.domain.edits import Edits, View, corrected
 from clipflow.domain.errors import MediaInterruptedError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Content
@@ -26,6 +25,7 @@ from clipflow.jobs.edits import config_of, read_edits
 from clipflow.jobs.fingerprints import Looks
 from clipflow.jobs.looks import caption_boxes, captions_line, chosen_looks, fetch_fonts
 from clipflow.jobs.picture import Background, Ingredients, repeats, write_times
+from clipflow.jobs.posts import fetch_and_put_thumbnail, put_thumbnail, stored_thumbnail
 from clipflow.jobs.segment import (
     checkpoint,
     find_source,
@@ -35,14 +35,15 @@ from clipflow.jobs.segment import (
     video_metadata,
 )
 from clipflow.jobs.shorts import make_moment, plan_moment
-from clipflow.jobs.thumbnails import fetch_and_put_thumbnail, put_thumbnail, stored_thumbnail
 from clipflow.jobs.tighten import (
     SpokenMoment,
     Tightened,
+    kept_frames,
     still_restored,
     store_tightening,
     stored_tightening,
     tighten,
+    tightened_plan,
 )
 from clipflow.jobs.transcription import read_transcript
 from clipflow.machine import Machine, encoded_bytes, encoder_slot, work_folder
@@ -51,11 +52,9 @@ from clipflow.media.encode import verify_frame_count
 from clipflow.media.fetching import fetch_window
 from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
 from clipflow.media.loudness import measure_loudness
-from clipflow.media.pieces import kept_frames
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span, Window
 from clipflow.reframe.crop import FramePlan
-from clipflow.reframe.tightened import tightened_plan
 from clipflow.settings import Models
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import portion

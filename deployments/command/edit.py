@@ -6,8 +6,7 @@ from typing import Any
 
 from prefect.client.orchestration import get_client
 
-from clipflow.domain.corrections import corrected, is_stale
-from clipflow.domain.edits import Edits
+from clipflow.domain.edits import Edits, corrected, is_stale
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment

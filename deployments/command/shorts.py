@@ -19,6 +19,8 @@ from clipflow.storage.objects import ObjectStore, shorts_store
 from clipflow.subtitles.reading import read_subtitles
 from deployments.command.files import (
     LOCAL,
+    LocalBrand,
+    LocalStyle,
     OutputManifest,
     Results,
     content_id,
@@ -31,7 +33,6 @@ from deployments.command.files import (
     whole_file,
 )
 from deployments.command.follow import follow, start_shorts
-from deployments.command.look_files import LocalBrand, LocalStyle
 from deployments.command.output import ExitCode, Output
 from deployments.command.prefect_api import JobRun
 

@@ -45,8 +45,8 @@ from clipflow.jobs.brand import BrandParts, PlacedLogo, place_logo
 from clipflow.jobs.picture import Background, Ingredients, render_command
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
+from clipflow.media.branding import read_logo
 from clipflow.media.fetching import fetch_window
-from clipflow.media.logo import read_logo
 from clipflow.media.loudness import measure_loudness
 from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource

@@ -40,7 +40,7 @@ from clipflow.media.ranges import LARGEST
 from clipflow.settings import Limits
 from deployments.bridge import prefect_server
 from deployments.bridge.consumer import Timings
-from deployments.work_pools import quotas, work_pools
+from deployments.work_pools import capacity, work_pools
 from tasks import children, recovery
 from tests.programs import ROOT
 
@@ -299,7 +299,7 @@ def test_the_largest_standing_costs_are_those_of_the_price_list() -> None:
 
 @pytest.mark.parametrize("count", [2, 40])
 def test_with_the_quotas_of_the_guide_every_clip_is_made(count: int) -> None:
-    runs = quotas.limits(work_pools(gpu=False, environment={}), on_demand=30, spot=40).runs
+    runs = capacity.limits(work_pools(gpu=False, environment={}), on_demand=30, spot=40).runs
     guide = replace(Parameters(), on_demand_vcpu=30, spot_vcpu=40, pool_limit=runs["media"])
     done = simulate(Clip(10), iter([0.0] * count), guide, seed=1)
     assert len(done.seconds) == count

@@ -13,8 +13,7 @@ from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.storage.objects import ObjectStore
 from clipflow.storage.records import RecordStore
-from deployments.command.files import OutputManifest, download_results
-from deployments.command.look_files import read_brand, read_style
+from deployments.command.files import OutputManifest, download_results, read_brand, read_style
 from deployments.command.output import format_error
 from deployments.command.shorts import Attachments, LocalVideo
 from tests.made_media import make_source

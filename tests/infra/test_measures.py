@@ -18,7 +18,7 @@ from clipflow.telemetry.logging import (
     SEGMENT_MADE,
     SWEEP_ENDED,
 )
-from deployments.bridge.monitoring import POOLS
+from deployments.bridge.prefect_server import POOLS
 from deployments.work_pools import work_pools
 from tests.infra.templates import resources
 

@@ -27,8 +27,7 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.storage.aws import error_code, storage_errors
 from clipflow.storage.objects import ObjectStore, shorts_store
 from deployments.command.edit import find_video, moments_and_transcript
-from deployments.command.open import open_address
-from deployments.command.output import Output, format_error
+from deployments.command.output import Output, format_error, open_address
 from deployments.command.prefect_api import recent_jobs
 from deployments.command.review.video import ReviewedVideo
 

@@ -10,8 +10,7 @@ from prefect.client.orchestration import get_client
 
 from clipflow.domain.caption_styles import STYLE_NAMES
 from clipflow.domain.clips import ClipStatus
-from clipflow.domain.corrections import corrected, numbered_words
-from clipflow.domain.edits import Edits
+from clipflow.domain.edits import Edits, corrected, numbered_words
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Layout

@@ -10,7 +10,7 @@ from clipflow.domain.errors import NoMomentsError
 from clipflow.domain.transcript import Transcript, Word
 from clipflow.highlights.moments import pick
 from clipflow.highlights.pieces import Brief
-from clipflow.highlights.topics import similarity
+from clipflow.highlights.salience import similarity
 from tests.clipflow.highlights.model_server import model_server
 from tests.clipflow.highlights.transcripts import sample, spread
 

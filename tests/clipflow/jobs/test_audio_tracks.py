@@ -12,12 +12,12 @@ import pytest
 
 from clipflow.domain.errors import InvalidInputError, MediaRefusedError
 from clipflow.domain.model import AudioTrack
-from clipflow.media.audio_streams import by_language
 from clipflow.media.fetching import fetch_window
 from clipflow.media.output_format import common_format
 from clipflow.media.probe import probe_sound, probe_source
 from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import LocalSource
+from clipflow.media.streams import by_language
 from clipflow.media.window import Span
 from clipflow.speech import audio
 from clipflow.speech.audio import RATE, samples

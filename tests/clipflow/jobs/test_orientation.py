@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from clipflow.media.video_streams import orientation
+from clipflow.media.streams import orientation
 from tests.clipflow.jobs.cutting import Cutter
 from tests.made_media import FFMPEG, make_source
 

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from clipflow.domain.removals import Removal
-from clipflow.domain.timeline import Timeline, TimeRange
+from clipflow.domain.removals import Removal, Timeline, TimeRange
 from clipflow.domain.transcript import Word
+from clipflow.jobs.tighten import CROSSFADE, join_sound
 from clipflow.media.loudness import measure_loudness
-from clipflow.media.pieces import CROSSFADE, join_sound
 from tests.clipflow.jobs.studio import Studio
 from tests.clipflow.jobs.test_render import pictures, whole, yellow
 from tests.made_media import FFMPEG, frame_numbers, frame_times, samples

@@ -4,10 +4,10 @@ from fractions import Fraction
 from itertools import pairwise
 
 from clipflow.domain.layouts import Layout
+from clipflow.domain.removals import Timeline, TimeRange
 from clipflow.domain.shorts import Framing
-from clipflow.domain.timeline import Timeline, TimeRange
+from clipflow.jobs.tighten import tightened_plan
 from clipflow.reframe.crop import CropPath, FramePlan, Knot, Section, plan_edge
-from clipflow.reframe.tightened import tightened_plan
 
 RATE, SIZE = 25, 400
 FRAMES = [Fraction(n, RATE) for n in range(10 * RATE)]

@@ -285,14 +285,14 @@ async def _shot_of_review(files: dict[str, str | bytes], part: str | None, path:
     async with async_playwright() as playwright:
         chromium = shutil.which("chromium")
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = await browser.new_page(viewport={"width": 1180, "height": 900})
+        page = await browser.new_page(viewport={"width": 1100, "height": 830})
         await page.route("**/*", answer)
         await page.goto(home)
         await page.wait_for_function("document.querySelector('#video').readyState >= 2")
         await page.evaluate("document.querySelector('#video').currentTime = 4")
         await page.wait_for_selector("#words .spoken")
         shown = page.locator(part) if part else page
-        await shown.screenshot(path=path, type="jpeg", quality=40)
+        await shown.screenshot(path=path, type="jpeg", quality=25)
         await browser.close()
 
 

@@ -11,7 +11,7 @@ from clipflow.jobs.transcription import plan_windows
 from clipflow.settings import Models
 from clipflow.speech import transcriber
 from clipflow.speech.audio import RATE
-from tests.clipflow.speech.conftest import SAMPLE, word_errors
+from tests.clipflow.speech.conftest import SAMPLE, word_error_rate
 from tests.ecs.machines import Machines
 from tests.flows.test_generate_shorts import MADE, OBJECTS
 from tests.flows.warehouse import CONFIG, Warehouse, subtitles
@@ -94,7 +94,7 @@ def test_windows_are_transcribed_on_several_machines_and_only_a_killed_one_again
     assert [machines.run_of(task).name for task in again] == [machines.run_of(killed).name]
     assert {machines.state_of(task) for task in (*others, *again)} == {"Completed"}
     # The transcript has every word once.
-    assert word_errors(said, warehouse.text("original.txt")) <= 0.1
+    assert word_error_rate(said, warehouse.text("original.txt")) <= 0.1
 
 
 def test_an_error_of_the_preparing_machine_is_in_the_record(

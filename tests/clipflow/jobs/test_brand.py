@@ -16,7 +16,7 @@ from clipflow.domain.errors import InvalidInputError, TerminalError
 from clipflow.domain.safe_zones import Box, safe_box
 from clipflow.domain.shorts import ShortsConfig
 from clipflow.domain.transcript import Word
-from clipflow.jobs.brand import place_logo
+from clipflow.jobs.brand import part_seconds, place_logo
 from clipflow.jobs.looks import check_looks
 from clipflow.media.loudness import measure_loudness
 from tests.clipflow.jobs.reading import run
@@ -92,6 +92,9 @@ def test_a_brand_is_in_one_render_with_exact_times(branded: Studio) -> None:
         assert abs(container.duration / 1e6 - 6.8) < 0.05
     record = branded.short
     assert record and record.duration == "00:00:06"
+    assert record.thumbnail and 1 <= record.thumbnail.time < 5.4
+    stored = branded.objects.head(branded.keys.short(1))
+    assert stored and part_seconds(stored) == pytest.approx((1, 1.4), abs=0.01)
 
     # The logo is in its corner of the short alone, in its colour; captions too.
     box = place_logo(Logo(file="x", corner="top_left"), (1080, 1920), (216, 108), [])

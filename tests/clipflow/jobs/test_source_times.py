@@ -142,6 +142,24 @@ def test_a_cut_across_the_end_of_a_short_first_recording_is_refused(
         cutter.cut(cutter.put(joined), "1", "6")
 
 
+@pytest.mark.parametrize("suffix", ["ogv", "wmv", "flv", "mov"])
+def test_a_cut_across_the_end_of_the_only_recording_that_is_read_is_refused(
+    suffix: str, cutter: Cutter, tmp_path: Path
+) -> None:
+    # Of these files, libavformat reads only the first recording, and the end was silent.
+    kinds: dict[str, dict[str, Any]] = {
+        "ogv": {"picture": ("-c:v", "libtheora"), "sound": ("-c:a", "libvorbis")},
+        "wmv": {"picture": ("-c:v", "wmv2"), "sound": ("-c:a", "wmav2")},
+    }
+    codecs = kinds.get(suffix, {"sound": ("-c:a", "aac")})
+    parts = [make_source(tmp_path / f"{n}.{suffix}", seconds=2, **codecs) for n in range(2)]
+    part, joined = parts[0], tmp_path / f"joined.{suffix}"
+    joined.write_bytes(b"".join(path.read_bytes() for path in parts))
+    assert len(frame_numbers(cutter.cut(cutter.put(part), "1", "2.7"))) == 25
+    with pytest.raises(MediaRefusedError, match="contains several joined recordings"):
+        cutter.cut(cutter.put(joined), "1", "2.7")
+
+
 def test_a_stream_past_the_wrap_of_its_clock_is_one_recording(
     cutter: Cutter, tmp_path: Path
 ) -> None:

@@ -16,11 +16,11 @@ from clipflow.jobs.tighten import CROSSFADE, join_sound
 from clipflow.media.loudness import measure_loudness
 from tests.clipflow.jobs.studio import Studio
 from tests.clipflow.jobs.test_render import pictures, whole, yellow
-from tests.made_media import FFMPEG, frame_numbers, frame_times, make_source, samples
+from tests.made_media import FFMPEG, frame_numbers, frame_times, samples
+from tests.spoken import RATE, make_spoken
 
 pytestmark = pytest.mark.slow
 
-RATE = 48_000
 SAID = [
     ("So", 0.2, 0.6),
     ("erm,", 0.9, 1.2),
@@ -31,23 +31,8 @@ SAID = [
 WORDS = [Word(text=text, start=start, end=end) for text, start, end in SAID]
 
 
-def talk(path: Path, rate: Fraction | int = 25, seconds: int = 5) -> Path:
-    """A source with numbered frames, a loud tone for each word, and a quiet one all the time."""
-    make_source(path, rate=rate, seconds=seconds, sound=None)
-    times = np.arange(seconds * RATE) / RATE
-    sound = 0.004 * np.sin(2 * np.pi * 310 * times)
-    for _, start, end in SAID:
-        spoken = (start <= times) & (times < end)
-        # Each tone swells and fades, as a syllable does.
-        swell = np.sin(np.pi * (times - start) / (end - start))
-        sound += np.where(spoken, 0.3 * swell * np.sin(2 * np.pi * 1000 * times), 0)
-    raw = path.with_suffix(".pcm")
-    raw.write_bytes((sound * 32767).astype("<i2").tobytes())
-    made = path.with_name(f"talk-{path.name}")
-    given = ["-i", str(path), "-f", "s16le", "-ar", str(RATE), "-ac", "1", "-i", str(raw)]
-    output = ["-c:v", "copy", "-c:a", "flac", "-strict", "-2", str(made)]
-    subprocess.run([FFMPEG, "-v", "error", "-y", *given, *output], check=True)
-    return made
+def talk(path: Path, rate: Fraction | int = 25) -> Path:
+    return make_spoken(path, WORDS, seconds=5, rate=rate)
 
 
 def removed(studio: Studio) -> dict[str, Removal]:

@@ -83,6 +83,21 @@ def test_the_first_frame_is_shown_from_the_beginning(cutter: Cutter, tmp_path: P
     assert abs(times[1] - Fraction("1.84")) < Fraction(1, 1000)
 
 
+@pytest.mark.parametrize("suffix", ["mov", "mkv", "ts"])
+def test_a_span_before_the_first_frame_shows_that_frame(
+    suffix: str, cutter: Cutter, tmp_path: Path
+) -> None:
+    head = cutter.put(late_picture(tmp_path / f"late.{suffix}", 3))
+    for start, end, heard in (("0", "0.8", 1), ("0.9", "1.7", 1)):
+        segment = cutter.cut(head, start, end)
+        assert frame_numbers(segment) == [0]
+        assert frame_times(segment)[0] < Fraction(1, 1000)
+        assert len(clicks(segment)) == heard
+    clip = cutter.stitch()[0]
+    assert frame_numbers(clip) == [0, 0]
+    assert frame_times(clip)[1] == pytest.approx(0.8, abs=0.001)
+
+
 def test_words_count_from_the_sound_where_it_begins_first(tmp_path: Path) -> None:
     source = LocalSource(late_picture(tmp_path / "late.mov"))
     sound = probe_sound(source)

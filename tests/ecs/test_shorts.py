@@ -54,7 +54,7 @@ def test_a_long_video_is_prepared_on_one_machine_and_each_short_rendered_on_anot
     heads = [warehouse.objects.head(short["s3Key"]) for short in shorts]
     assert [head and head.size for head in heads] == [short["fileSize"] for short in shorts]
     # The children have the brand.
-    assert [head and part_seconds(head) for head in heads] == [(1, 0), (1, 0)]
+    assert [round(part_seconds(head)[0]) for head in heads if head] == [1, 1]
     flows = [task.flow for task in machines.ecs.tasks.values()]
     assert sorted(flows) == ["generate-shorts", "prepare-video", *["render-short"] * 3]
 

@@ -52,8 +52,17 @@ def content_id(path: Path) -> str:
 
 
 def short_files(video: Path, count: int) -> list[str]:
-    """The names of the files to which shorts of a video and their page are downloaded."""
-    return [*(f"{video.stem}-{number}.mp4" for number in range(1, count + 1)), f"{video.stem}.html"]
+    """The names of the files to which shorts of a video, their thumbnails and page are
+    downloaded."""
+    names = [f"{video.stem}-{number}" for number in range(1, count + 1)]
+    return [*(f"{name}{suffix}" for name in names for suffix in (".mp4", ".jpg"))] + [
+        f"{video.stem}.html"
+    ]
+
+
+def thumbnail_file(short: Path) -> Path:
+    """The file to which the thumbnail of a short's file is downloaded."""
+    return short.with_suffix(".jpg")
 
 
 def clip_files(clip_id: str) -> list[str]:
@@ -219,7 +228,8 @@ class Results:
 
 
 def download_results(keys: ShortsKeys | ClipKeys, folder: Path, name: str) -> Results:
-    """Downloads a job's results as `name.mp4` or `name-1.mp4`, …, and its page as `name.html`.
+    """Downloads a job's results as `name.mp4` or `name-1.mp4`, …, and its page as `name.html`;
+    thumbnails have the names of their shorts, as `name-1.jpg`.
 
     Raises InvalidInputError if one of these files exists and does not belong to this job.
     """
@@ -235,11 +245,15 @@ def download_results(keys: ShortsKeys | ClipKeys, folder: Path, name: str) -> Re
     if not made:
         return Results([], None)
     manifest = OutputManifest(folder, keys)
-    manifest.check([*made, f"{name}.html"])
-    folder.mkdir(parents=True, exist_ok=True)
+    objects_of = {file: record["s3Key"] for file, record in made.items()}
     for file, record in made.items():
+        if thumbnail := record.get("thumbnail"):
+            objects_of[thumbnail_file(Path(file)).name] = thumbnail["s3Key"]
+    manifest.check([*objects_of, f"{name}.html"])
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, key in objects_of.items():
         with whole_file(folder / file) as path:
-            objects.download(record["s3Key"], path)
+            objects.download(key, path)
         manifest.add(file)
     files = {record["s3Key"]: file for file, record in made.items()}
     page = _download_page(objects, keys.page, files, folder / f"{name}.html")

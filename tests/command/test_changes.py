@@ -122,5 +122,5 @@ def test_restored_words_that_no_longer_apply_or_were_never_removed_are_reported(
     edits = Edits.read({"shorts": {FIRST: {"restored": restored}}}, "the edits")
     found = stale_edits(edits, Transcript(tuple(WORDS)))
     assert found == [f"shorts.{FIRST}.restored.{id}" for id in ("p5", "w900")]
-    shorts = [{"index": 1}, {"index": 2, "tightening": {"ignored": ["w3"]}}]
+    shorts: list[dict[str, Any]] = [{"index": 1}, {"index": 2, "tightening": {"ignored": ["w3"]}}]
     assert ignored_removals(shorts) == [(2, "w3")]

@@ -210,7 +210,7 @@ def test_a_chunk_that_cannot_be_read_is_an_error_and_not_a_gap(
     broken = chunks[1].name
     proxied_reader.proxy.faults = [Fault(lambda request: broken in request.path, **fault)]
     # Without this header, the rest of an interrupted response is not requested.
-    proxied_reader.proxy.left_out = ("accept-ranges",)
+    proxied_reader.proxy.omitted_headers = ("accept-ranges",)
     with pytest.raises(error, match=message) as raised:
         proxied_reader.read(head, probe, 1.5, 3.5)
     assert head.key in str(raised.value)

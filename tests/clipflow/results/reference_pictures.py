@@ -1,7 +1,7 @@
-"""Whether a page looks as it did: small pictures of it, compared with tolerance.
+"""Compares reduced screenshots of a page with reference pictures.
 
-All text is set in the font of the captions, which is the same on every machine, and pictures are
-made so small that a letter is a dot: what is left is where things are, how large, in which colour.
+All text is shown in the font of the captions, which is the same on every machine. Screenshots are
+reduced until a letter is a dot, so that only positions, sizes and colours are compared.
 """
 
 from base64 import b64encode
@@ -14,11 +14,12 @@ from playwright.sync_api import Page
 from clipflow.captions import typefaces
 
 REFERENCES = Path(__file__).with_name("screenshots")
-# One pixel of a picture for so many of the page, each way.
-_SMALLER = 8
-# A dot that differs by more than this, of 255, in any colour is another; so many may be, in parts.
-_NOTICED, _MOST = 24, 0.015
-# The fonts are there, and no player shows the ring by which it says that it is busy.
+# The factor by which screenshots are reduced in each direction.
+_REDUCTION = 8
+# The difference of a colour, out of 255, above which a pixel differs, and the share of pixels that
+# may differ.
+_TOLERANCE, _MAX_SHARE = 24, 0.015
+# Waits until the fonts are loaded and no player shows its loading indicator.
 _SETTLED = """async () => {
     await document.fonts.ready;
     const busy = (video) => video.networkState == HTMLMediaElement.NETWORK_LOADING;
@@ -29,7 +30,7 @@ _SETTLED = """async () => {
 
 
 def small_picture(page: Page) -> np.ndarray:
-    """What is seen of `page` without scrolling, small. The context must bypass the page's CSP."""
+    """A reduced screenshot of `page`, unscrolled. Its context must bypass the page's CSP."""
     font = b64encode((typefaces.FOLDER / "clipflow-sans.ttf").read_bytes()).decode()
     page.add_style_tag(
         content=f'@font-face {{ font-family: everywhere; src: url("data:font/ttf;base64,{font}") }}'
@@ -39,35 +40,36 @@ def small_picture(page: Page) -> np.ndarray:
     seen = cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_COLOR)
     assert seen is not None
     height, width = seen.shape[:2]
-    small = (width // _SMALLER, height // _SMALLER)
+    small = (width // _REDUCTION, height // _REDUCTION)
     return np.asarray(cv2.resize(seen, small, interpolation=cv2.INTER_AREA))
 
 
 def difference(name: str, seen: np.ndarray) -> float:
-    """The part of the picture that is not as in the reference `name`, from 0 to 1."""
+    """The share of pixels that differ from the reference picture `name`, from 0 to 1."""
     reference = cv2.imread(str(REFERENCES / f"{name}.png"))
     assert reference is not None, f"no screenshot {name}"
     if reference.shape != seen.shape:
         return 1.0
     apart = np.abs(reference.astype(int) - seen.astype(int)).max(axis=2)
-    return float((apart > _NOTICED).mean())
+    return float((apart > _TOLERANCE).mean())
 
 
-def looks_as_before(name: str, seen: np.ndarray, folder: Path) -> None:
-    """Fails where `seen` is not as the reference; then it is left in `folder`.
+def assert_matches_reference(name: str, seen: np.ndarray, folder: Path) -> None:
+    """Store `seen` in `folder`, and fail if it differs from the reference picture `name`.
 
-    If there is no reference, it becomes the reference and the test fails: check it and run again.
+    If there is no reference picture, `seen` becomes the reference and the test fails, so that the
+    new picture is checked before the test is run again.
     """
     reference = REFERENCES / f"{name}.png"
     if not reference.exists():
         REFERENCES.mkdir(exist_ok=True)
         cv2.imwrite(str(reference), seen)
-        raise AssertionError(f"{reference} is new: look at it")
+        raise AssertionError(f"{reference} is new: check it and run the test again")
     differs = difference(name, seen)
     cv2.imwrite(str(folder / f"{name}.png"), seen)
-    assert differs <= _MOST, f"{differs:.1%} of {name} is other than it was: see {folder}"
+    assert differs <= _MAX_SHARE, f"{differs:.1%} of {name} differs: see {folder}"
 
 
-def looks_broken(name: str, seen: np.ndarray) -> bool:
-    """Whether the comparison notices."""
-    return difference(name, seen) > _MOST
+def differs_from_reference(name: str, seen: np.ndarray) -> bool:
+    """Whether `seen` differs from the reference picture `name`."""
+    return difference(name, seen) > _MAX_SHARE

@@ -48,7 +48,7 @@ templates that read the settings.
 `make deploy` passes on the settings of flow runs, except secrets. You do not have to set values
 that it reads from its own stacks.
 """
-_LIST = "| setting | default | what |\n| --- | --- | --- |\n"
+_LIST = "| setting | default | description |\n| --- | --- | --- |\n"
 _SIZES = """
 ## The sizes of the work pools
 

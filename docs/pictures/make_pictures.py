@@ -227,7 +227,7 @@ _REMOVED = (
 
 
 def _state(moments: list[Moment], is_tightened: bool) -> dict[str, object]:
-    """What `clipflow review` answers for these moments, of which the first is rendered."""
+    """The response of `clipflow review` for these moments. The first one is rendered."""
     texts = {"title", "description", "hashtags"}
     shown = {"id", "index", "title", "why", "score"}
     shorts: list[dict[str, object]] = [

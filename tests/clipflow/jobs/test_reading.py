@@ -48,7 +48,7 @@ def is_of_source(request: Request) -> bool:
         ),
         pytest.param("five.plain.mp4", FRAGMENTED, 1.25, id="fragmented MP4 without"),
         pytest.param("five.mkv", [], 1.1, id="MKV"),
-        pytest.param("five.ts", [], 1.25, id="TS, of which a tenth is padding"),
+        pytest.param("five.ts", [], 1.25, id="TS, with a tenth of padding"),
     ],
 )
 def test_the_index_is_read_once_and_little_more_than_the_spans(

@@ -37,39 +37,39 @@ def small_picture(page: Page) -> np.ndarray:
         "*, ::before { font-family: everywhere !important; font-weight: 700 !important }"
     )
     page.evaluate(_SETTLED)
-    seen = cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_COLOR)
-    assert seen is not None
-    height, width = seen.shape[:2]
+    screenshot = cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_COLOR)
+    assert screenshot is not None
+    height, width = screenshot.shape[:2]
     small = (width // _REDUCTION, height // _REDUCTION)
-    return np.asarray(cv2.resize(seen, small, interpolation=cv2.INTER_AREA))
+    return np.asarray(cv2.resize(screenshot, small, interpolation=cv2.INTER_AREA))
 
 
-def difference(name: str, seen: np.ndarray) -> float:
+def difference(name: str, screenshot: np.ndarray) -> float:
     """The share of pixels that differ from the reference picture `name`, from 0 to 1."""
     reference = cv2.imread(str(REFERENCES / f"{name}.png"))
     assert reference is not None, f"no screenshot {name}"
-    if reference.shape != seen.shape:
+    if reference.shape != screenshot.shape:
         return 1.0
-    apart = np.abs(reference.astype(int) - seen.astype(int)).max(axis=2)
+    apart = np.abs(reference.astype(int) - screenshot.astype(int)).max(axis=2)
     return float((apart > _TOLERANCE).mean())
 
 
-def assert_matches_reference(name: str, seen: np.ndarray, folder: Path) -> None:
-    """Store `seen` in `folder`, and fail if it differs from the reference picture `name`.
+def assert_matches_reference(name: str, screenshot: np.ndarray, folder: Path) -> None:
+    """Store `screenshot` in `folder`, and fail if it differs from the reference picture `name`.
 
-    If there is no reference picture, `seen` becomes the reference and the test fails, so that the
-    new picture is checked before the test is run again.
+    If there is no reference picture, `screenshot` becomes the reference and the test fails, so that
+    the new picture is checked before the test is run again.
     """
     reference = REFERENCES / f"{name}.png"
     if not reference.exists():
         REFERENCES.mkdir(exist_ok=True)
-        cv2.imwrite(str(reference), seen)
+        cv2.imwrite(str(reference), screenshot)
         raise AssertionError(f"{reference} is new: check it and run the test again")
-    differs = difference(name, seen)
-    cv2.imwrite(str(folder / f"{name}.png"), seen)
+    differs = difference(name, screenshot)
+    cv2.imwrite(str(folder / f"{name}.png"), screenshot)
     assert differs <= _MAX_SHARE, f"{differs:.1%} of {name} differs: see {folder}"
 
 
-def differs_from_reference(name: str, seen: np.ndarray) -> bool:
-    """Whether `seen` differs from the reference picture `name`."""
-    return difference(name, seen) > _MAX_SHARE
+def differs_from_reference(name: str, screenshot: np.ndarray) -> bool:
+    """Whether `screenshot` differs from the reference picture `name`."""
+    return difference(name, screenshot) > _MAX_SHARE

@@ -263,15 +263,15 @@ def test_keyboard_focus_is_visible(browser: Browser, stored: Stored) -> None:
     focused = """() => {
         const here = document.activeElement;
         const style = getComputedStyle(here);
-        const seen = !here.matches(":focus") || style.outlineStyle == "solid";
-        return [here.tagName, seen];
+        const visible = !here.matches(":focus") || style.outlineStyle == "solid";
+        return [here.tagName, visible];
     }"""
     with opened(browser, stored.disk[0]) as page:
         reached = []
         while "SUMMARY" not in reached:
             page.keyboard.press("Tab")
-            tag, seen = page.evaluate(focused)
-            assert seen, tag
+            tag, is_visible = page.evaluate(focused)
+            assert is_visible, tag
             reached.append(tag)
             assert len(reached) < 40
         assert {"VIDEO", "A"} <= set(reached)

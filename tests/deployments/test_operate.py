@@ -136,7 +136,7 @@ def test_a_worker_is_listed_without_the_secrets_and_logs_that_exist() -> None:
 
 
 def test_all_missing_settings_are_listed_together() -> None:
-    assert missing(templates.read(), {}) == [
+    assert missing(templates.chosen({}), {}) == [
         "AWS_REGION",
         "CLIPFLOW_IMAGE",
         "CLIPFLOW_SUBNETS",

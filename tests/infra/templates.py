@@ -12,7 +12,16 @@ from tests.programs import ROOT
 
 FOLDER = ROOT / "infra"
 # In order of deployment: each template needs outputs of earlier ones.
-ORDER = ("data", "cluster", "roles", "bridge", "metrics", "alarms")
+ORDER = (
+    "data",
+    "cluster",
+    "prefect-data",
+    "roles",
+    "prefect-server",
+    "bridge",
+    "metrics",
+    "alarms",
+)
 
 
 def written(name: str) -> str:

@@ -38,6 +38,14 @@ SET = {
 }
 # These variables of the test's own environment must not reach the commands.
 OURS = re.compile(r"AWS_|CLIPFLOW_|PREFECT_|(BUCKET_NAME|TABLE_NAME|CONFIRM|DRY_RUN|RUN)$")
+# Those of a Prefect server of one's own. Here its address is that of the tests' server.
+OWN = {
+    "CLIPFLOW_PREFECT_SERVER": "own",
+    "CLIPFLOW_PREFECT_DOMAIN": "prefect.example.com",
+    "CLIPFLOW_PREFECT_CERTIFICATE_ARN": "arn:aws:acm:us-east-1:000000000000:certificate/1",
+    "CLIPFLOW_PREFECT_CLIENTS": "10.0.0.0/16",
+}
+PREFECT = {"clipflow-prefect-data", "clipflow-prefect-server"}
 INFRA = {"clipflow-data", "clipflow-cluster", "clipflow-roles", "clipflow-bridge"}
 WORKERS = {f"clipflow-worker-{name}" for name in ("marks", "media", "orchestrate", "prepare")}
 
@@ -116,7 +124,7 @@ def test_new_stacks_are_listed_without_the_resources_that_their_conditions_leave
             }
         }
 
-    key = {"UseTheMediaKey", "SendTraces"}
+    key = {"UseTheMediaKey", "SendTraces", "Address"}
     mail = {"Alarms", "AlarmsByMail", "OnlyAlarmsAreSent", "AlarmsKey"}
     assert left_out({}) == mail | key
     assert left_out({"CLIPFLOW_ALARM_EMAIL": "somebody@example.com"}) == key
@@ -220,11 +228,20 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     assert "quotas of 30 and 40 vCPU: marks 2, media 10, orchestrate 10, prepare 1" in planned
     # Neither an address for alarms nor a new secret was requested.
     assert not re.search("AWS::SNS::Topic|AWS::SecretsManager::Secret|WorkerLogGroup", planned)
+    assert "clipflow-prefect" not in planned
+    env |= OWN
+    planned = verb({**env, "DRY_RUN": "1"}, "deploy")
+    assert "Add    Database (AWS::RDS::DBInstance)" in planned
+    assert "Add    Balancer (AWS::ElasticLoadBalancingV2::LoadBalancer)" in planned
     assert stacks(aws) == {}
 
-    assert "Deployment 'generate-shorts/clipflow'" in verb(env, "deploy")
+    said = verb(env, "deploy")
+    assert "Deployment 'generate-shorts/clipflow'" in said
+    # The database is migrated before the server starts, and the server before what needs it.
+    steps = ("prefect-data: new", "database: migrated", "bridge: new", "worker-media: new")
+    assert sorted(steps, key=said.index) == list(steps)
     there = stacks(aws)
-    assert there.keys() >= INFRA | WORKERS
+    assert there.keys() >= INFRA | WORKERS | PREFECT
     assert set(there.values()) == {"CREATE_COMPLETE"}
     outputs = output_values(aws, "clipflow-data")
 
@@ -239,12 +256,16 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     assert "clipflow-bridge: changed" in planned
     assert "Modify Container (AWS::ECS::TaskDefinition)" in planned
     assert "clipflow-worker-media: changed" in planned
+    assert "Modify ApiContainer (AWS::ECS::TaskDefinition)" in planned
     shown = verb(env, "status")
+    assert "api  2 of 2 running" in shown
+    assert "database  available" in shown
     assert "clipflow-worker-prepare  CREATE_COMPLETE" in shown
     assert "clipflow-media  ecs, not_ready, 0 workers online, 0 runs waiting" in shown
 
     said = refused(env, "destroy")
     assert "clipflow-data's Media, clipflow-data's Records" in said
+    assert "a snapshot of clipflow-prefect-data's Database" in said
     assert stacks(aws) == there
 
     aws.client("s3").put_object(Bucket=outputs["BucketName"], Key="a", Body=b"picture")
@@ -255,6 +276,8 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     said = verb({**env, "CONFIRM": "yes"}, "destroy")
     assert "flow runs ended: 1" in said
     assert "automations deleted: 4" in said
+    (snapshot,) = aws.client("rds").describe_db_snapshots()["DBSnapshots"]
+    assert f"Kept: CLIPFLOW_PREFECT_SNAPSHOT={snapshot['DBSnapshotIdentifier']}" in said
     assert not set(stacks(aws).values()) - {"DELETE_COMPLETE"}
     assert f"BUCKET_NAME={outputs['BucketName']}" in said
 

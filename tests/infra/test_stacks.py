@@ -18,7 +18,9 @@ SECRET = f"arn:aws:secretsmanager:{ACCOUNT}:secret:prefect-abcdef"
 GIVEN = {
     "Image": "clipflow:1",
     "PrefectApiUrl": "https://prefect.example/api",
-    "PrefectAuthSecretArn": SECRET,
+    "PrefectClients": "10.0.0.0/16",
+    "PrefectDomain": "prefect.example.com",
+    "PrefectCertificateArn": f"arn:aws:acm:{ACCOUNT}:certificate/1",
     "RepositoryArns": f"arn:aws:ecr:{ACCOUNT}:repository/clipflow",
     "AlarmEmail": "somebody@example.com",
 }

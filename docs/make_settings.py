@@ -22,8 +22,7 @@ from deployments.cloudformation import templates
 from deployments.local_stack.stack_settings import StackSettings
 from deployments.operate.own_server import PrefectServerSettings
 from deployments.work_pools import PoolSettings, WorkPool, work_pools
-from deployments.work_pools.quotas import QuotaSettings
-from deployments.work_pools.refusals import WorkerSettings
+from deployments.work_pools.capacity import QuotaSettings, WorkerSettings
 
 PAGE = Path(__file__).parent / "settings.md"
 Row = tuple[str, str, str]

@@ -40,10 +40,10 @@ from clipflow.domain.errors import (
 from clipflow.domain.keys import RecordKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short
 from clipflow.jobs.clips import Cut, extract
+from clipflow.jobs.posts import stored_thumbnail
 from clipflow.jobs.render import Render, stored_short
 from clipflow.jobs.segment import is_made_from
 from clipflow.jobs.shorts import read_moments
-from clipflow.jobs.thumbnails import stored_thumbnail
 from clipflow.jobs.transcription import SpeechWindow, is_transcribed
 from clipflow.settings import models, this_machine
 from clipflow.storage.objects import object_store, shorts_store

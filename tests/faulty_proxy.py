@@ -27,26 +27,28 @@ class Request:
 
 @dataclass
 class Fault:
-    """A failure that is injected into the requests for which `hits` returns true.
+    """A failure that is injected into the requests for which `matches` returns true.
 
     The proxy responds with `status` to the first `times` of them, or to all if `times` is None.
     If `after` is set, it forwards the real response instead and closes the connection after that
     many bytes of the body. `length` selects the `Content-Length` of this response: that of the
-    whole body, that of the bytes sent, or none.
+    whole body, that of the bytes sent, or none. `count` is the number of requests into which the
+    failure has been injected.
     """
 
-    hits: Callable[[Request], bool]
+    matches: Callable[[Request], bool]
     times: int | None = None
     status: int = 503
     body: bytes = b"simulated failure"
     after: int | None = None
     length: Literal["whole", "sent", "missing"] = "whole"
-    seen: int = 0
+    count: int = 0
 
-    def strikes(self, request: Request) -> bool:
-        if not self.hits(request) or (self.times is not None and self.seen >= self.times):
+    def triggers(self, request: Request) -> bool:
+        """Whether the failure is injected into this request, which is counted if so."""
+        if not self.matches(request) or (self.times is not None and self.count >= self.times):
             return False
-        self.seen += 1
+        self.count += 1
         return True
 
 
@@ -84,7 +86,7 @@ class FaultyProxy:
                 request = Request(self.command, path, operation, span)
                 proxy.requests.append(request)
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                fault = next((fault for fault in proxy.faults if fault.strikes(request)), None)
+                fault = next((fault for fault in proxy.faults if fault.triggers(request)), None)
                 if fault and fault.after is None:
                     return self.answer(request, fault.status, {}, [fault.body], len(fault.body))
                 cut = fault.after if fault else None

@@ -90,11 +90,12 @@ class Program:
         finally:
             self._process.send_signal(signal.SIGCONT)
 
-    def said(self) -> str:
+    def output(self) -> str:
+        """Everything that the program has written to stdout and stderr so far."""
         return self._log.read_text()
 
     def _answers(self) -> bool:
-        assert self._process and self._process.poll() is None, self.said()
+        assert self._process and self._process.poll() is None, self.output()
         try:
             return httpx.get(self._health, timeout=2).is_success
         except httpx.TransportError:

@@ -65,7 +65,8 @@ def test_a_user_gets_shorts_of_a_file(stack: RunningStack, tmp_path: Path) -> No
     opened = typed("open", job["id"], folder=tmp_path, env={**stack.env, "BROWSER": "false"})
     assert opened.stdout.splitlines()[0] == (tmp_path / "out" / "my talk, day 1.html").as_uri()
     names = {path.name for path in (tmp_path / "out").glob("[!.]*")}
-    assert names == {"my talk, day 1-1.mp4", "my talk, day 1-2.mp4", "my talk, day 1.html"}
+    files = {f"my talk, day 1-{n}.{kind}" for n in (1, 2) for kind in ("mp4", "jpg")}
+    assert names == {*files, "my talk, day 1.html"}
 
 
 def test_too_little_speech_is_reported_without_mentioning_the_bucket(

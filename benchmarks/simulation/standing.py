@@ -1,8 +1,8 @@
-"""What an installation on AWS costs while nothing runs: the table of `docs/aws.md`.
+"""The standing costs of an installation on AWS, for the table of `docs/aws.md`.
 
     python -m benchmarks.simulation.standing
 
-Prices as in `prices.py`: us-east-1, list prices as known in January 2025, without a free tier.
+The prices are those of `prices.py`: list prices of January 2025 for us-east-1, without free tiers.
 """
 
 from collections.abc import Iterator
@@ -14,20 +14,20 @@ from deployments.work_pools import work_pools
 
 _DAY = 24 * HOUR
 _DAYS_OF_A_MONTH = 30
-# US dollars a month each.
+# US dollars per month for one of each.
 METRIC, ALARM, SECRET, KEY = 0.30, 0.10, 0.40, 1.00
-# US dollars an hour each.
+# US dollars per hour for one of each.
 NAT_GATEWAY, PUBLIC_ADDRESS = 0.045, 0.005
 BALANCER, BALANCER_CAPACITY_UNIT = 0.0225, 0.008
 POSTGRESQL, REDIS = 0.065, 0.016  # db.t4g.medium in one zone, cache.t4g.micro
 # US dollars a GB-month: gp3 of RDS. Backups of the same size are free.
 DATABASE_STORAGE = 0.115
 _DATABASE_GB = 20
-# Amazon ECS Container Insights: metrics of a cluster, of each service, of each task family.
+# Numbers of metrics of ECS Container Insights: per cluster, per service, per task family.
 _INSIGHTS = 13, 15, 10
 # The bridge receives once a second and sweeps every ten seconds.
 _RECEIVES, _SWEEPS = 86_400, 8_640
-# Two queries of an index in each sweep, half a read unit each if nothing is found.
+# Each sweep queries two indexes, with half a read unit each if nothing is found.
 _READS = 1.0
 
 
@@ -65,7 +65,7 @@ def parts() -> Iterator[Part]:
 
 
 def server() -> Iterator[Part]:
-    """The parts of a Prefect server of one's own."""
+    """The parts of a self-hosted Prefect server."""
     prices = Prices()
     found = {template.name: template for template in templates.read()}
     given = {
@@ -94,7 +94,7 @@ def server() -> Iterator[Part]:
 
 
 def table() -> str:
-    """The table in Markdown."""
+    """The table of all parts in Markdown."""
     ours, prefects = list(parts()), list(server())
     cloud, own = sum(part.usd for part in ours), sum(part.usd for part in [*ours, *prefects])
     rows = [

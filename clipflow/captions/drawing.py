@@ -32,7 +32,17 @@ from clipflow.captions.ass import (
     right_to_left_excess,
     with_opacity,
 )
-from clipflow.captions.groups import SHORT_GAP, Fit, Group, Token, groups, left_out, space, width
+from clipflow.captions.groups import (
+    SHORT_GAP,
+    Fit,
+    Group,
+    Token,
+    groups,
+    left_out,
+    space,
+    visual_order,
+    width,
+)
 from clipflow.captions.hook import SECONDS, PlacedHook, hook_events
 from clipflow.captions.typefaces import ROW_HEIGHT, Typeface
 from clipflow.domain.caption_styles import CaptionStyle, Emphasis, StyleColours
@@ -318,23 +328,6 @@ def pop_tags(grown: float) -> str:
         f"\\t(0,{_GROWING},\\fscx{peak}\\fscy{peak})"
         f"\\t({_GROWING},{_SETTLING},\\fscx{rest}\\fscy{rest})"
     )
-
-
-def visual_order(row: Sequence[Token], runs_left: bool) -> list[Token]:
-    """The words of a row from left to right, as Unicode's algorithm (UAX 9) orders whole words."""
-    runs: list[tuple[bool, list[Token]]] = []
-    for token in row:
-        classes = set(map(bidirectional, token.text))
-        is_left = bool(classes & {"R", "AL"})
-        is_neutral = not is_left and not classes & {"L", "EN", "AN"}
-        if is_neutral:
-            is_left = runs[-1][0] if runs else runs_left
-        if runs and runs[-1][0] == is_left:
-            runs[-1][1].append(token)
-        else:
-            runs.append((is_left, [token]))
-    ordered = [tokens[::-1] if is_left else tokens for is_left, tokens in runs]
-    return [token for part in (ordered[::-1] if runs_left else ordered) for token in part]
 
 
 def _are_spaced(one: Token, other: Token) -> bool:

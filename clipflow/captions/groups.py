@@ -274,3 +274,20 @@ def _token_words(token: Token) -> float:
 def _break_value(token: Token, following: Token) -> float:
     silence = min(SHORT_GAP, max(0.0, float(following.start - token.end)))
     return _PAUSE * silence + (_COMMA if token.text.endswith(_COMMAS) else 0.0)
+
+
+def visual_order(row: Sequence[Token], runs_left: bool) -> list[Token]:
+    """The words of a row from left to right, as Unicode's algorithm (UAX 9) orders whole words."""
+    runs: list[tuple[bool, list[Token]]] = []
+    for token in row:
+        classes = set(map(unicodedata.bidirectional, token.text))
+        is_left = bool(classes & {"R", "AL"})
+        is_neutral = not is_left and not classes & {"L", "EN", "AN"}
+        if is_neutral:
+            is_left = runs[-1][0] if runs else runs_left
+        if runs and runs[-1][0] == is_left:
+            runs[-1][1].append(token)
+        else:
+            runs.append((is_left, [token]))
+    ordered = [tokens[::-1] if is_left else tokens for is_left, tokens in runs]
+    return [token for part in (ordered[::-1] if runs_left else ordered) for token in part]

@@ -8,8 +8,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from clipflow.domain.corrections import CorrectedTranscript, corrected, corrected_text, is_stale
-from clipflow.domain.edits import MAX_BYTES, Edits, ShortEdit, WordSpan, merge
+from clipflow.domain.edits import (
+    MAX_BYTES,
+    CorrectedTranscript,
+    Edits,
+    ShortEdit,
+    WordSpan,
+    corrected,
+    corrected_text,
+    is_stale,
+    merge,
+)
 from clipflow.domain.errors import EditConflictError, InvalidInputError, SourceNotFoundError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import parse_json

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipflow.captions.drawing import half_height
-from clipflow.captions.own_font import install_font
-from clipflow.captions.typefaces import FOLDER, Typeface, display_typeface
+from clipflow.captions.typefaces import FOLDER, Typeface, display_typeface, install_font
 from clipflow.domain.brands import MAX_BRAND_BYTES, Brand
 from clipflow.domain.caption_styles import (
     MAX_FONT_BYTES,
@@ -55,11 +54,11 @@ def chosen_looks(config: ShortsConfig, hook: str, objects: ObjectStore) -> Looks
 def _brand(chosen: Brand | str | None, objects: ObjectStore) -> Brand | None:
     """The brand of a config, with the keys of its files. Raises InvalidInputError."""
     if not isinstance(chosen, str):
-        return chosen and chosen.keys(None)
+        return chosen and chosen.with_keys(None)
     head = _head(chosen, "brand", MAX_BRAND_BYTES, objects)
     text = objects.data(head.key, MAX_BRAND_BYTES)
     name = f"brand: {chosen}"
-    return Brand.read(parse_json(text, name, "Correct it."), name).keys(chosen)
+    return Brand.read(parse_json(text, name, "Correct it."), name).with_keys(chosen)
 
 
 def chosen_style(name: str, objects: ObjectStore) -> CaptionStyle | None:

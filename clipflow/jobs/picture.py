@@ -18,8 +18,9 @@ import ffmpeg as command
 
 from clipflow.captions.ass import burned_in
 from clipflow.domain.layouts import Content
-from clipflow.domain.timeline import Timeline
+from clipflow.domain.removals import Timeline
 from clipflow.jobs.brand import BrandParts, joined, with_logo, with_music
+from clipflow.jobs.tighten import join_sound, keep_frames, kept_frames
 from clipflow.media.encode import (
     CRF,
     PRESET,
@@ -32,7 +33,6 @@ from clipflow.media.encode import (
     upright,
 )
 from clipflow.media.output_format import MATRICES, is_hdr, matrix_of, tone_map
-from clipflow.media.pieces import join_sound, keep_frames, kept_frames
 from clipflow.media.probe import Probe
 from clipflow.media.window import Window
 from clipflow.reframe.crop import FramePlan, Section, cropped

@@ -11,8 +11,7 @@ from pydantic import TypeAdapter
 from clipflow.captions.drawing import captions
 from clipflow.captions.hook import placed_hook
 from clipflow.domain.brands import LONGEST_PART
-from clipflow.domain.corrections import corrected
-from clipflow.domain.edits import Edits, View
+from clipflow.domain.edits import Edits, View, corrected
 from clipflow.domain.errors import MediaInterruptedError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Content
@@ -26,6 +25,7 @@ from clipflow.jobs.edits import config_of, read_edits
 from clipflow.jobs.fingerprints import Looks
 from clipflow.jobs.looks import caption_boxes, captions_line, chosen_looks, fetch_fonts
 from clipflow.jobs.picture import Background, Ingredients, repeats, write_times
+from clipflow.jobs.posts import fetch_and_put_thumbnail, put_thumbnail, stored_thumbnail
 from clipflow.jobs.segment import (
     checkpoint,
     find_source,
@@ -35,14 +35,15 @@ from clipflow.jobs.segment import (
     video_metadata,
 )
 from clipflow.jobs.shorts import make_moment, plan_moment
-from clipflow.jobs.thumbnails import fetch_and_put_thumbnail, put_thumbnail, stored_thumbnail
 from clipflow.jobs.tighten import (
     SpokenMoment,
     Tightened,
+    kept_frames,
     still_restored,
     store_tightening,
     stored_tightening,
     tighten,
+    tightened_plan,
 )
 from clipflow.jobs.transcription import read_transcript
 from clipflow.machine import Machine, encoded_bytes, encoder_slot, work_folder
@@ -51,11 +52,9 @@ from clipflow.media.encode import verify_frame_count
 from clipflow.media.fetching import fetch_window
 from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
 from clipflow.media.loudness import measure_loudness
-from clipflow.media.pieces import kept_frames
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span, Window
 from clipflow.reframe.crop import FramePlan
-from clipflow.reframe.tightened import tightened_plan
 from clipflow.settings import Models
 from clipflow.storage.objects import ObjectHead, ObjectStore
 from clipflow.telemetry.progress import portion
@@ -156,7 +155,7 @@ def render(
         width, height = made_of.size
         metadata = video_metadata(duration, f"{width}x{height}", 1, video.etag, made_from)
         framing = made_of.plan.framing
-        metadata |= _framing_metadata(framing)
+        metadata |= _framing_metadata(framing) | made_of.brand.times
         if framing.warning:
             logger.warning("%s: %s", job.label, framing.warning)
         if tightening is not None:
@@ -288,9 +287,7 @@ def _gather(
         timeline=timeline,
         brand=brand,
     )
-    if not config.tighten:
-        return made_of, None
-    return made_of, tightened.tightening if tightened else Tightening()
+    return made_of, _listed(job, tightened) if config.tighten else None
 
 
 def _taken_out(job: Render, window: Window, spoken: SpokenMoment) -> Tightened | None:
@@ -299,6 +296,20 @@ def _taken_out(job: Render, window: Window, spoken: SpokenMoment) -> Tightened |
     frames = sorted((*window.frames, *repeats(window.frames, window.span.duration)))
     restored = still_restored(job.restored, spoken.recognized.words)
     return tighten(window, spoken, frames, restored)
+
+
+def _listed(job: Render, tightened: Tightened | None) -> Tightening:
+    """What is taken out, with all the ids that a person has put back without an effect."""
+    found = tightened.tightening if tightened else Tightening()
+    put_back = tightened.put_back if tightened else frozenset()
+    ignored = tuple(id for id in job.restored if id not in put_back)
+    if ignored:
+        logger.warning(
+            "%s: nothing with the id %s is taken out, so putting it back has no effect.",
+            job.label,
+            " or ".join(ignored),
+        )
+    return found.model_copy(update={"ignored": ignored})
 
 
 _plans = TypeAdapter(FramePlan)

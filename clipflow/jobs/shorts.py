@@ -32,7 +32,7 @@ from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span
 from clipflow.settings import Models
 from clipflow.storage.objects import ObjectHead, ObjectStore
-from clipflow.subtitles.cues import srt_text
+from clipflow.subtitles.cue_files import srt_text
 
 logger = logging.getLogger(__name__)
 

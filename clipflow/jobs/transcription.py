@@ -45,7 +45,7 @@ from clipflow.speech.transcriber import (
     transcribe,
 )
 from clipflow.storage.objects import ObjectHead, ObjectStore
-from clipflow.subtitles.cues import srt_text
+from clipflow.subtitles.cue_files import srt_text
 from clipflow.subtitles.reading import read_subtitles
 from clipflow.telemetry.progress import portion
 

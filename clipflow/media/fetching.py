@@ -19,15 +19,19 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
-from clipflow.media.audio_streams import audio_stream
 from clipflow.media.h264 import FieldPairs
 from clipflow.media.isolation import isolated
-from clipflow.media.joined_files import CLOCK_TOLERANCE, several_recordings
+from clipflow.media.joined_files import (
+    CLOCK_TOLERANCE,
+    check_end,
+    check_header,
+    several_recordings,
+)
 from clipflow.media.probe import Probe
 from clipflow.media.soundtrack import Soundtrack
 from clipflow.media.source import PlaylistSource, Source, unwrapped
 from clipflow.media.source_errors import source_errors
-from clipflow.media.video_streams import video_stream
+from clipflow.media.streams import audio_stream, video_stream
 from clipflow.media.window import (
     Span,
     Window,
@@ -43,8 +47,9 @@ _LEADS = (Fraction(1, 4), Fraction(10), Fraction(60))
 # Seconds at which the span begins in every window: larger than any lead, so that no packet before
 # the span has a negative time.
 ORIGIN = 1_000_000
-# Seconds by which a source may end before its declared end.
-_MAX_MISSING = Fraction(1)
+# Seconds by which a source may end before its declared end. If more than the second number are
+# missing, another file may follow.
+_MAX_MISSING, _MIN_MISSING = Fraction(1), Fraction(1, 10)
 # Seconds by which packets of different streams may be interleaved out of order in a container.
 _INTERLEAVING = 5
 # The same before the first picture: screen recorders write a picture only when the next one comes.
@@ -103,6 +108,9 @@ def _copy_packets(
         )
         with open_output(path, copy.picture, source.name) as output:
             copy.run(container, output)
+    if copy.ends_early and copy.missing > _MIN_MISSING:
+        check_header(source)
+        check_end(source, copy.position)
     return copy
 
 
@@ -139,9 +147,12 @@ class _Copy:
     expected: Fraction | None = None
     decodable: bool = False
     _frame_pts: list[int] = field(default_factory=list)
+    _has_picture: bool = False
     _has_audio: bool = False
     _reached_end: bool = False
     _lacks_lead: bool = False
+    # The first byte behind the packets that were read.
+    position: int = 0
     _finished_streams: set[int] = field(default_factory=set)
     _latest_end: Fraction = Fraction(0)
     _latest_dts: int | None = None
@@ -154,6 +165,16 @@ class _Copy:
     def is_complete(self) -> bool:
         """Whether the span is decodable and ends within the container."""
         return self.decodable and (self.to_end or not self._reached_end)
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether the source ended before the end of the span in all of its streams."""
+        return self._reached_end and self.to_end and not self._finished_streams
+
+    @property
+    def missing(self) -> Fraction:
+        """The seconds from the end of the last packet to the end of the span."""
+        return self.probe.start + self.span.end - self._latest_end
 
     def __post_init__(self) -> None:
         base, first = self.probe.time_base, self.probe.zero_pts
@@ -243,6 +264,7 @@ class _Copy:
                 late = packet.pts is not None and packet.pts * packet.time_base >= end
             # The caller shifts the times of the packets that it gets.
             packet_end = _end_time(packet)
+            self.position = max(self.position, (packet.pos or 0) + packet.size)
             self._latest_end = max(self._latest_end, packet_end)
             if not late:
                 yield packet
@@ -256,7 +278,9 @@ class _Copy:
             # A stream that ended earlier has no more packets, so the times of the other streams
             # show that the span is over, but for pictures that are stored late.
             waits_for_picture = is_delayed and self.picture.index not in self._finished_streams
-            allowed = _INTERLEAVING if self._latest_dts is not None else _SPARSE_INTERLEAVING
+            # A span before the first picture needs that picture, however late it is.
+            waits_for_picture |= self.from_start and not self._has_picture
+            allowed = _INTERLEAVING if self._has_picture else _SPARSE_INTERLEAVING
             if packet_end >= end + allowed and not waits_for_picture:
                 return
         self._reached_end = True
@@ -301,6 +325,7 @@ class _Copy:
                 f"{self.probe.name} has frames without presentation times.",
                 "Remux it to MP4.",
             )
+        self._has_picture = True
         if packet.dts is not None:
             back = (self._latest_dts or packet.dts) - packet.dts
             if back * packet.time_base > CLOCK_TOLERANCE:
@@ -319,10 +344,10 @@ class _Copy:
     def window(self, path: Path) -> Window:
         base, zero = self.probe.time_base, self.probe.start
         frames = tuple(pts * base - zero - self.span.start for pts in sorted(self._frame_pts))
-        missing = self.probe.start + self.span.end - self._latest_end
-        if not self._finished_streams and missing > _MAX_MISSING:
+        if not self._finished_streams and self.missing > _MAX_MISSING:
             raise MediaInterruptedError(
-                f"{self.probe.name} ended {float(missing):.1f} s before the end of {self.span}.",
+                f"{self.probe.name} ended {float(self.missing):.1f} s before the end of "
+                f"{self.span}.",
                 "The run retries it; if the error persists, the source is truncated.",
             )
         return Window(

@@ -1,8 +1,9 @@
 """Files that were concatenated byte by byte, which are refused rather than read in part.
 
 MP4, MOV, WAV, AVI, FLV, AIFF, TTA and ASF have one header for the whole file, so what follows the
-first file is ignored by libavformat without an error. In most other formats the clock of the
-packets starts again; MP3, AAC and AC-3 have none, and are read to their end.
+first file is ignored by libavformat without an error. The same applies to Ogg with two streams. In
+most other formats the clock of the packets starts again; MP3, AAC and AC-3 have none, and are read
+to their end.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,8 +28,8 @@ _RIFF_HEADER = 12
 # A file has a few boxes or chunks of RIFF; an AVI has one for each gigabyte.
 _MOST = 1000
 # The first bytes of formats whose length is known only once they have been read: FLV, AIFF, RF64,
-# TTA, ASF. The bytes behind the last packet in which they would be those of another file.
-_MAGIC = (b"FLV\x01", b"FORM", b"RF64", b"TTA1", b"0&\xb2u\x8ef\xcf\x11")
+# TTA, ASF, Ogg. The bytes behind the last packet in which they would be those of another file.
+_MAGIC = (b"FLV\x01", b"FORM", b"RF64", b"TTA1", b"0&\xb2u\x8ef\xcf\x11", b"OggS\x00\x02")
 _BEHIND = 1 << 16
 
 
@@ -43,6 +44,9 @@ _LAST_BYTES = 1 << 18
 _MAX_PACKETS = 3000
 # Seconds by which times may go back within one recording, because the container rounds them.
 CLOCK_TOLERANCE = 1
+
+
+_SECOND_HEADER = "a second header follows the first recording"
 
 
 def several_recordings(
@@ -75,20 +79,22 @@ def check_clock(container: InputContainer, picture: VideoStream, source: FileSou
         latest = dts
 
 
-def has_second_header(source: Source) -> bool:
-    """Whether another file follows the first one in `source`, found by the headers of its parts."""
+def check_header(source: Source) -> None:
+    """Raises MediaRefusedError if another file follows, found by the headers of all parts."""
     with _bytes_of(source) as (read, size):
-        return _follows_another(read, size)
+        if _follows_another(read, size):
+            raise several_recordings(source.name, _SECOND_HEADER)
 
 
-def is_followed(source: Source, end: int) -> bool:
-    """Whether another file begins behind byte `end` of `source`, the last one that was demuxed."""
+def check_end(source: Source, end: int) -> None:
+    """Raises MediaRefusedError if another file begins behind byte `end`, the last demuxed one."""
     with _bytes_of(source) as (read, size):
         begin = read(0, min(size, _BOX_HEADER))
         magic = next((magic for magic in _MAGIC if begin.startswith(magic)), None)
         if magic is None or size - end < len(magic):
-            return False
-        return magic in read(end, min(size, end + _BEHIND))
+            return
+        if magic in read(end, min(size, end + _BEHIND)):
+            raise several_recordings(source.name, _SECOND_HEADER)
 
 
 @contextmanager

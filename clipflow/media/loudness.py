@@ -10,7 +10,7 @@ import av
 import numpy as np
 from av.filter import Graph
 
-from clipflow.domain.timeline import TimeRange
+from clipflow.domain.removals import TimeRange
 from clipflow.media.isolation import isolated
 
 # LUFS: the level to which YouTube, TikTok and Instagram turn down louder audio.

@@ -12,22 +12,20 @@ from av.video.stream import VideoStream
 
 from clipflow.domain.errors import MediaRefusedError
 from clipflow.domain.model import AudioTrack
-from clipflow.media.audio_streams import (
-    audio_stream,
-    channel_count,
-    decode,
-    number_of,
-)
 from clipflow.media.h264 import ParameterSets, parameter_sets
 from clipflow.media.isolation import isolated
 from clipflow.media.joined_files import STREAM_FORMATS, check_clock
 from clipflow.media.source import FileSource, PlaylistSource, Source, stream_start
 from clipflow.media.source_errors import source_errors
-from clipflow.media.video_streams import (
+from clipflow.media.streams import (
+    audio_stream,
+    channel_count,
     check_picture_size,
+    decode,
     display_matrix,
     first_frame,
     has_video,
+    number_of,
     orientation,
     video_stream,
 )

@@ -20,8 +20,8 @@ from av.container import OutputContainer
 from av.packet import Packet
 
 from clipflow.domain.errors import MediaRefusedError
-from clipflow.media.audio_streams import decode
 from clipflow.media.probe import Probe
+from clipflow.media.streams import decode
 
 # Seconds by which a timestamp may differ from the time computed from the samples before it. A
 # larger difference is a gap, not a container's rounding.

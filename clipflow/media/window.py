@@ -80,7 +80,7 @@ def starting_with_picture(window: Window, name: str) -> Window:
 
     A picture is shown until the next one. A screen recording, for example, has frames only when the
     screen changes. If the span's first frame is late, the frame before it is moved to the span's
-    start; if there is none, the first frame itself is moved.
+    start; if there is none, the source's first frame is moved, also from behind the span.
 
     Raises InvalidInputError if no frame is shown in the span, or for less than a frame lasts.
     """
@@ -89,12 +89,12 @@ def starting_with_picture(window: Window, name: str) -> Window:
     with av.open(str(window.path)) as container:
         packets = video_packets(container)
         times = [Fraction((packet.pts or 0) * packet.time_base) for packet in packets]
-    first = min(window.frames, default=window.span.duration)
     before = [time for time in times if time < window.origin]
-    is_held = before and window.span.duration >= _SHORTEST_HOLD
+    is_held = times and window.span.duration >= _SHORTEST_HOLD
     if not is_held and not window.frames:
         raise InvalidInputError(f"{name}: no frame lies in {window.span}.")
-    shown = max(before) if before else window.origin + first
+    # Without a frame before the span or in it, the span is before the source's first frame.
+    shown = max(before) if before else min(times)
     moved = window.path.with_suffix(".moved")
     start = _move_frame(window.path, moved, shown, window.origin, name)
     moved.replace(window.path)

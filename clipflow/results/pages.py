@@ -19,11 +19,11 @@ from markupsafe import Markup
 
 from clipflow.domain.clips import ClipResult, Segment, in_play_order
 from clipflow.domain.keys import ClipKeys, ShortsKeys
+from clipflow.domain.removals import Timeline, TimeRange
 from clipflow.domain.shorts import Short, ShortStatus
 from clipflow.domain.timecode import format_clock
-from clipflow.domain.timeline import Timeline, TimeRange
 from clipflow.domain.transcript import Transcript, Word, joined, lines
-from clipflow.subtitles.cues import vtt_text
+from clipflow.subtitles.cue_files import vtt_text
 
 _LINK = re.compile(r'\b(src|href)="([^"]*)"')
 

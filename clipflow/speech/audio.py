@@ -21,16 +21,16 @@ from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
 from clipflow.domain.transcript import LONGEST
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
-from clipflow.media.audio_streams import audio_stream, decode
 from clipflow.media.isolation import isolated
 from clipflow.media.joined_files import (
     CLOCK_TOLERANCE,
-    has_second_header,
-    is_followed,
+    check_end,
+    check_header,
     several_recordings,
 )
 from clipflow.media.probe import Probe, SoundProbe
 from clipflow.media.source import Source
+from clipflow.media.streams import audio_stream, decode
 from clipflow.speech.channels import ChannelLevels, StereoMeter
 from clipflow.telemetry.progress import report
 
@@ -107,7 +107,6 @@ def _quietest(sound: Samples, first: int, last: int) -> int:
 logger = logging.getLogger(__name__)
 # Seconds by which a timestamp may differ from the samples counted: more is a gap, not rounding.
 _GAP = Fraction(1, 20)
-_EVIDENCE = "a second header follows the first recording"
 # Seconds by which a source may end before the end that it declares.
 _EARLY_END = 5
 # Some seconds of sound: reporting progress for each frame would take as long as decoding.
@@ -124,8 +123,7 @@ def extract(source: Source, probe: Probe | SoundProbe, path: Path) -> ChannelLev
     Raises MediaRefusedError if no sound can be decoded or the source is several recordings,
     MediaInterruptedError if it ends too early, and what `isolated` raises.
     """
-    if has_second_header(source):
-        raise several_recordings(probe.name, _EVIDENCE)
+    check_header(source)
     return isolated(source.name, _extract, source, probe, path)
 
 
@@ -178,8 +176,7 @@ def _frames(
             raise MediaRefusedError(
                 f"No sound of {probe.name} can be decoded.", "Re-encode its sound."
             )
-    if is_followed(source, position):
-        raise several_recordings(probe.name, _EVIDENCE)
+    check_end(source, position)
     _check_end(probe, reached)
 
 

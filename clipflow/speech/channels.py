@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from clipflow.domain.errors import MediaRefusedError
 from clipflow.domain.transcript import LONGEST, Word
-from clipflow.media.audio_streams import audio_stream, decode
 from clipflow.media.isolation import isolated
 from clipflow.media.probe import probe_sound
 from clipflow.media.source import Source
+from clipflow.media.streams import audio_stream, decode
 
 # Levels are taken of blocks of 50 ms, shorter than a word.
 LEVELS_PER_SECOND = 20

@@ -12,9 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from clipflow.domain.fillers import is_filler
-from clipflow.domain.removals import Removal, RemovalKind
-from clipflow.domain.timeline import TimeRange
+from clipflow.domain.removals import Removal, RemovalKind, TimeRange, is_filler
 from clipflow.domain.transcript import PAUSE, Word
 
 # Seconds. A longer silence is shortened to `KEPT_SILENCE`. The limit is the silence that ends a

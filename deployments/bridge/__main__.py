@@ -20,8 +20,7 @@ from clipflow.storage.records import record_store
 from clipflow.telemetry.logging import SWEEP_ENDED, emit_metric
 from clipflow.telemetry.tracing import configure
 from deployments.bridge.consumer import Consumer, Queue, Timings
-from deployments.bridge.monitoring import check_forever
-from deployments.bridge.prefect_server import Server
+from deployments.bridge.prefect_server import Server, check_forever
 from deployments.bridge.sweep import Sweep
 
 # Not `__name__`, because that is `__main__` here.

@@ -1,4 +1,7 @@
-"""The CloudFormation templates of clipflow as values, in the order in which they are deployed."""
+"""The CloudFormation templates of clipflow as values, in the order in which they are deployed.
+
+The short forms of functions are read as their long forms, and conditions are evaluated here.
+"""
 
 import json
 import re
@@ -11,9 +14,8 @@ from typing import Any, Self
 
 import yaml
 
-from deployments.cloudformation.conditions import TemplateLoader, holds
+from deployments.work_pools.capacity import WorkerSettings
 from deployments.work_pools.pools import WorkPool
-from deployments.work_pools.refusals import WorkerSettings
 
 INFRA = Path(__file__).parents[2] / "infra"
 STACKS = "clipflow"
@@ -286,3 +288,57 @@ def _patch_worker(container: dict[str, Any], environment: Mapping[str, str]) -> 
 
 def _is(value: bool) -> dict[str, list[str]]:
     return {"Fn::Equals": [str(value), str(True)]}
+
+
+# Expressions as JSON templates write them: {"Fn::Equals": [{"Ref": "Name"}, "value"]}.
+Expression = Any
+
+
+class TemplateLoader(yaml.SafeLoader):
+    """A YAML loader that turns the short forms of functions, as `!Ref`, into their long forms."""
+
+
+def _function(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    name = suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}"
+    match node:
+        case yaml.SequenceNode():
+            return {name: loader.construct_sequence(node, deep=True)}
+        case yaml.MappingNode():
+            return {name: loader.construct_mapping(node, deep=True)}
+        case yaml.ScalarNode():
+            return {name: loader.construct_scalar(node)}
+    raise TypeError(f"not a node: {node}")
+
+
+TemplateLoader.add_multi_constructor("!", _function)
+
+
+def holds(
+    condition: Expression, conditions: Mapping[str, Expression], parameters: Mapping[str, str]
+) -> bool:
+    """Whether the condition holds with these parameters.
+
+    A comparison with a function that only CloudFormation can evaluate does not hold.
+    """
+    match condition:
+        case {"Condition": name}:
+            return holds(conditions[name], conditions, parameters)
+        case {"Fn::Equals": [one, other]}:
+            values = _value(one, parameters), _value(other, parameters)
+            return None not in values and values[0] == values[1]
+        case {"Fn::Not": [inner]}:
+            return not holds(inner, conditions, parameters)
+        case {"Fn::And": inner}:
+            return all(holds(each, conditions, parameters) for each in inner)
+        case {"Fn::Or": inner}:
+            return any(holds(each, conditions, parameters) for each in inner)
+    raise ValueError(f"not a condition: {condition}")
+
+
+def _value(value: Expression, parameters: Mapping[str, str]) -> str | None:
+    match value:
+        case {"Ref": name}:
+            return parameters.get(name)
+        case dict():
+            return None
+    return str(value)

@@ -41,6 +41,7 @@ from deployments.command.options import (
     ReplaceWord,
     SpeakerTrack,
     Subtitles,
+    Tighten,
     Topics,
     existing_file,
     existing_files,
@@ -48,7 +49,7 @@ from deployments.command.options import (
     selection,
     style_name_or_file,
 )
-from deployments.command.output import CommandGroup, command_output
+from deployments.command.output import CommandGroup, command_output, open_address
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -109,6 +110,7 @@ def shorts(
     hook: Annotated[
         bool, typer.Option("--hook", help="The title over the first three seconds.")
     ] = False,
+    tighten: Tighten = False,
     language: Language = None,
     audio_track: AudioTrack = None,
     background: Background = None,
@@ -134,8 +136,13 @@ def shorts(
         from clipflow.domain.shorts import ShortsConfig
         from clipflow.jobs.edits import parse_edits
         from deployments.command.connect import connect
-        from deployments.command.files import check_folder, check_video, short_files
-        from deployments.command.look_files import read_brand, read_style
+        from deployments.command.files import (
+            check_folder,
+            check_video,
+            read_brand,
+            read_style,
+            short_files,
+        )
 
         style = None if captions in STYLE_NAMES else Path(captions)
         values = {
@@ -145,6 +152,7 @@ def shorts(
             # A file gets its key when it is uploaded.
             "caption_style": DEFAULT_STYLE if style else captions,
             "hook": hook,
+            "tighten": tighten,
             "language": language,
             "audio_track": audio_track,
         }
@@ -372,16 +380,13 @@ def open_page(
     """Open a job's page of results; without ID, the newest."""
     with command_output(as_json=as_json, debug=debug) as output:
         from deployments.command.connect import connect
-        from deployments.command.open import (
-            find_page,
-            local_page,
-            open_address,
-            run_address,
-        )
+        from deployments.command.files import local_page
 
         page = None if run else local_page(out, job)
         if page is None:
             with connect(output, may_start=False):
+                from deployments.command.status import find_page, run_address
+
                 if run:
                     open_address(run_address(job), output)
                     return

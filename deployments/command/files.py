@@ -1,4 +1,4 @@
-"""Local files: naming and uploading a video, and downloading results."""
+"""Local files: naming and uploading videos, styles and brands, and downloading results."""
 
 import hashlib
 import json
@@ -16,9 +16,11 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 from urllib.parse import quote
 
+from clipflow.domain.brands import MAX_BRAND_BYTES, Brand
+from clipflow.domain.caption_styles import MAX_FONT_BYTES, CaptionStyle, parse_style
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
-from clipflow.domain.model import AudioTrack
+from clipflow.domain.model import AudioTrack, parse_json
 from clipflow.domain.timecode import TimeSpan
 from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
@@ -50,8 +52,17 @@ def content_id(path: Path) -> str:
 
 
 def short_files(video: Path, count: int) -> list[str]:
-    """The names of the files to which shorts of a video and their page are downloaded."""
-    return [*(f"{video.stem}-{number}.mp4" for number in range(1, count + 1)), f"{video.stem}.html"]
+    """The names of the files to which shorts of a video, their thumbnails and page are
+    downloaded."""
+    names = [f"{video.stem}-{number}" for number in range(1, count + 1)]
+    return [*(f"{name}{suffix}" for name in names for suffix in (".mp4", ".jpg"))] + [
+        f"{video.stem}.html"
+    ]
+
+
+def thumbnail_file(short: Path) -> Path:
+    """The file to which the thumbnail of a short's file is downloaded."""
+    return short.with_suffix(".jpg")
 
 
 def clip_files(clip_id: str) -> list[str]:
@@ -198,6 +209,16 @@ class OutputManifest:
         return entries if isinstance(entries, dict) else {}
 
 
+def local_page(out: Path, name: str | None) -> Path | None:
+    """The path of the downloaded page `name`, or without a name of the newest one in the folder;
+    None if there is no such page."""
+    if name is not None:
+        path = out / f"{name}.html"
+        return path if "/" not in name and path.is_file() else None
+    pages = sorted(out.glob("*.html"), key=lambda path: path.stat().st_mtime)
+    return pages[-1] if pages else None
+
+
 @dataclass(frozen=True)
 class Results:
     """A job's downloaded files, each with the attributes of its record, and their results page."""
@@ -207,7 +228,8 @@ class Results:
 
 
 def download_results(keys: ShortsKeys | ClipKeys, folder: Path, name: str) -> Results:
-    """Downloads a job's results as `name.mp4` or `name-1.mp4`, …, and its page as `name.html`.
+    """Downloads a job's results as `name.mp4` or `name-1.mp4`, …, and its page as `name.html`;
+    thumbnails have the names of their shorts, as `name-1.jpg`.
 
     Raises InvalidInputError if one of these files exists and does not belong to this job.
     """
@@ -223,11 +245,15 @@ def download_results(keys: ShortsKeys | ClipKeys, folder: Path, name: str) -> Re
     if not made:
         return Results([], None)
     manifest = OutputManifest(folder, keys)
-    manifest.check([*made, f"{name}.html"])
-    folder.mkdir(parents=True, exist_ok=True)
+    objects_of = {file: record["s3Key"] for file, record in made.items()}
     for file, record in made.items():
+        if thumbnail := record.get("thumbnail"):
+            objects_of[thumbnail_file(Path(file)).name] = thumbnail["s3Key"]
+    manifest.check([*objects_of, f"{name}.html"])
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, key in objects_of.items():
         with whole_file(folder / file) as path:
-            objects.download(record["s3Key"], path)
+            objects.download(key, path)
         manifest.add(file)
     files = {record["s3Key"]: file for file, record in made.items()}
     page = _download_page(objects, keys.page, files, folder / f"{name}.html")
@@ -247,3 +273,69 @@ def _download_page(
     with whole_file(path) as written:
         written.write_text(replace_links(text, links), encoding="utf-8")
     return path
+
+
+@dataclass(frozen=True)
+class LocalStyle:
+    """A `style.json` of this machine, and the font file that it names, if it names one."""
+
+    path: Path
+    style: CaptionStyle
+    font: Path | None
+
+    def upload(self, folder: str, objects: ObjectStore) -> str:
+        """Uploads both below `folder`; returns the style's key, which depends on their content."""
+        style = self.style
+        if self.font:
+            name = f"{content_id(self.font)}{self.font.suffix}"
+            upload_once(objects, self.font, f"{folder}/styles/{name}")
+            style = style.model_copy(update={"font": name})
+        text = style.model_dump_json(indent=1)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        key = f"{folder}/styles/{digest}.json"
+        objects.put_text(text, key, {}, "application/json")
+        return key
+
+
+def read_style(path: Path) -> LocalStyle:
+    """Reads a style file. Raises InvalidInputError if it is not valid, or its font does not exist
+    or is too large."""
+    style = parse_style(path.read_bytes(), str(path))
+    if style.is_packaged_font:
+        return LocalStyle(path, style, None)
+    font = path.parent / style.font
+    if not font.is_file():
+        raise InvalidInputError(f"{path}: font: there is no file {font}.", "Put it there.")
+    if font.stat().st_size > MAX_FONT_BYTES:
+        raise InvalidInputError(f"{path}: font: {font} is larger than {MAX_FONT_BYTES >> 20} MiB.")
+    return LocalStyle(path, style, font)
+
+
+@dataclass(frozen=True)
+class LocalBrand:
+    """A `brand.json` of this machine, and the files that it names, by their fields."""
+
+    brand: Brand
+    files: Mapping[str, Path]
+
+    def upload(self, folder: str, objects: ObjectStore) -> dict[str, Any]:
+        """Uploads its files below `folder`; returns the brand with their keys, as in a config."""
+        keys = {}
+        for field, path in self.files.items():
+            keys[field] = f"{folder}/brand/{content_id(path)}{path.suffix}"
+            upload_once(objects, path, keys[field])
+        return self.brand.with_files(keys).model_dump(mode="json", exclude_none=True)
+
+
+def read_brand(path: Path) -> LocalBrand:
+    """Reads a brand file. Raises InvalidInputError if it is not valid, or a file that it names does
+    not exist."""
+    text = path.read_bytes()
+    if len(text) > MAX_BRAND_BYTES:
+        raise InvalidInputError(f"{path} is larger than {MAX_BRAND_BYTES} bytes.")
+    brand = Brand.read(parse_json(text, str(path), "Correct it."), str(path))
+    files = {field: path.parent / name for field, name in brand.files.items()}
+    for field, file in files.items():
+        if not file.is_file():
+            raise InvalidInputError(f"{path}: {field}: there is no file {file}.", "Put it there.")
+    return LocalBrand(brand, files)

@@ -2,8 +2,10 @@
 
 import codecs
 import json
+import os
 import sys
 import traceback
+import webbrowser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from enum import IntEnum
@@ -165,6 +167,30 @@ def command_output(*, as_json: bool, debug: bool) -> Iterator[Output]:
     output.write_document()
     if output.code != ExitCode.OK:
         raise typer.Exit(output.code)
+
+
+def open_address(address: str, output: Output) -> None:
+    """Prints the address and opens it in a browser."""
+    output.document["address"] = address
+    output.line(address)
+    with _stdout_to_stderr() if output.as_json else nullcontext():
+        opened = webbrowser.open(address)
+    output.document["opened"] = opened
+    if not opened:
+        output.line("No browser could be opened: open the address yourself.")
+
+
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Redirects stdout to stderr, so that a text browser's output is not mixed into the JSON."""
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 # ClickException. Typer bundles click and exports only this subclass of a subclass of it.

@@ -1,14 +1,18 @@
-"""`clipflow status`: the latest jobs with their progress, or the history of one job."""
+"""`clipflow status` and `clipflow open`: the latest jobs with their progress, the history of one,
+and the addresses of its page and its run."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
+from prefect.utilities.urls import url_for
 
-from deployments.command.files import read_record
+from clipflow.domain.errors import SourceNotFoundError
+from deployments.command.files import OutputManifest, download_results, read_record
 from deployments.command.output import Output
 from deployments.command.prefect_api import (
     JobRun,
@@ -73,6 +77,39 @@ def show_job(name_or_id: str, output: Output) -> None:
             output.line(f"Running: {step.name}{progress}")
     if failure:
         output.line(failure, "red")
+
+
+def find_page(name_or_id: str | None, out: Path) -> Path:
+    """The results page of a job in Prefect; without a name, of the newest job that has one.
+
+    Downloads the page and its files unless they are already there. Raises SourceNotFoundError if
+    there is no page.
+    """
+    with get_client(sync_client=True) as client:
+        jobs = [find_job(client, name_or_id)] if name_or_id else recent_jobs(client, 20)
+    for job in jobs:
+        # An earlier command may have downloaded it under the name of the local video file.
+        existing = OutputManifest(out, job.keys).page()
+        page = existing or download_results(job.keys, out, job.name).page
+        if page:
+            return page
+    raise SourceNotFoundError(
+        f"{name_or_id or 'None of the last jobs'} has no page of results.",
+        "See `clipflow status` for its progress; `--run` opens its run instead.",
+    )
+
+
+def run_address(name_or_id: str | None) -> str:
+    """The address of a job's run in the Prefect UI; without a name, of the newest. Raises
+    SourceNotFoundError."""
+    with get_client(sync_client=True) as client:
+        jobs = [find_job(client, name_or_id)] if name_or_id else recent_jobs(client, 1)
+    address = url_for("flow-run", obj_id=jobs[0].run.id) if jobs else None
+    if not address:
+        raise SourceNotFoundError(
+            "There is no run to open.", "Begin with `clipflow shorts talk.mp4`."
+        )
+    return address
 
 
 def _row(job: JobRun, steps: Sequence[Step]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from clipflow.domain.shorts import LanguageTag, SpeakerTracks
 from clipflow.domain.transcript import Transcript
 from clipflow.jobs.transcription import transcribe_file
 from clipflow.settings import models
-from clipflow.subtitles.cues import WRITERS
+from clipflow.subtitles.cue_files import WRITERS
 from clipflow.telemetry.progress import reporting_to
 from deployments.command.files import (
     OutputManifest,

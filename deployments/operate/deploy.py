@@ -21,7 +21,7 @@ from deployments.cloudformation.stacks import ChangeSet, Stacks, additions
 from deployments.cloudformation.templates import Template
 from deployments.operate import own_server
 from deployments.operate.account import client
-from deployments.work_pools import PoolSettings, WorkPool, quotas, work_pools
+from deployments.work_pools import PoolSettings, WorkPool, capacity, work_pools
 
 # The value that a dry run assumes for an output that a stack does not have yet.
 _LATER = "known-later"
@@ -268,7 +268,7 @@ def _limit_pools(account: Account) -> None:
     if found is None:
         return
     on_demand, spot = found
-    allowed = quotas.limits(account.pools(), on_demand, spot)
+    allowed = capacity.limits(account.pools(), on_demand, spot)
     for purpose, runs in allowed.runs.items():
         account.environment[f"CLIPFLOW_{purpose.upper()}_QUOTA_LIMIT"] = str(runs)
     shown = ", ".join(f"{purpose} {runs}" for purpose, runs in sorted(allowed.runs.items()))
@@ -280,7 +280,7 @@ def _limit_pools(account: Account) -> None:
 def _fargate_quotas(account: Account) -> tuple[float, float] | None:
     """The vCPU of Fargate on demand and on Spot, by settings or Service Quotas; None if unknown."""
     found = []
-    for code, setting in quotas.SETTINGS.items():
+    for code, setting in capacity.SETTINGS.items():
         given = account.environment.get(setting)
         try:
             found.append(float(given) if given else _quota(account, code))

@@ -24,7 +24,7 @@ from prefect_aws.workers.ecs_worker import ECSJobConfiguration, ECSWorkerResult
 from prefect_aws.workers.ecs_worker import ECSWorker as PrefectECSWorker
 
 from clipflow.telemetry.logging import LAUNCH_REFUSED, emit_metric
-from deployments.work_pools.refusals import WorkerSettings, refusal
+from deployments.work_pools.capacity import WorkerSettings, refusal
 from tasks.retries import AWAITING_CAPACITY
 
 _SPOT = "FARGATE_SPOT"

@@ -1,3 +1,5 @@
+"""Settings from environment variables: invalid choices, and the prefix of object keys."""
+
 import pytest
 
 from clipflow.domain.errors import InvalidInputError
@@ -15,8 +17,8 @@ def test_an_invalid_choice_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
         models.cache_clear()
 
 
-def test_no_key_begins_with_the_slash_of_its_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
-    named = {"BUCKET_NAME": "media", "TABLE_NAME": "records", "KEY_PREFIX": "/studio/"}
-    for name, value in named.items():
+def test_a_leading_slash_of_the_key_prefix_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = {"BUCKET_NAME": "media", "TABLE_NAME": "records", "KEY_PREFIX": "/studio/"}
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert ClipKeys("t", "e", "c", Settings().key_prefix).clip == "studio/e/clips/c/clip.mp4"

@@ -13,8 +13,7 @@ from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.storage.objects import ObjectStore
 from clipflow.storage.records import RecordStore
-from deployments.command.files import OutputManifest, download_results
-from deployments.command.look_files import read_brand, read_style
+from deployments.command.files import OutputManifest, download_results, read_brand, read_style
 from deployments.command.output import format_error
 from deployments.command.shorts import Attachments, LocalVideo
 from tests.made_media import make_source
@@ -36,6 +35,24 @@ def test_a_result_replaces_its_own_earlier_version(keys: ClipKeys, tmp_path: Pat
     for _ in range(2):
         results = download_results(keys, tmp_path, "talk")
     assert [path.read_text() for path, _ in results.made] == ["the clip"]
+
+
+def test_a_short_is_downloaded_with_its_thumbnail_and_neither_replaces_a_users_file(
+    objects: ObjectStore, records: RecordStore, tmp_path: Path
+) -> None:
+    keys = ShortsKeys("local", tmp_path.name, "warehouse")
+    objects.put_text("the short", keys.short(1), {}, "video/mp4")
+    objects.put_text("the picture", keys.short_thumbnail(1), {}, "image/jpeg")
+    thumbnail = {"s3Key": keys.short_thumbnail(1), "time": 2}
+    short = {"index": 1, "s3Key": keys.short(1), "fileSize": 9, "thumbnail": thumbnail}
+    other = {"index": 2, "s3Key": keys.short(1), "fileSize": 9}
+    records.table.put_item(Item={**keys.record, "shorts": [short, other]})
+    download_results(keys, tmp_path, "talk")
+    assert (tmp_path / "talk-1.jpg").read_text() == "the picture"
+    assert not (tmp_path / "talk-2.jpg").exists()
+    (tmp_path / "talk-1.jpg").write_text("a cover of my own")
+    with pytest.raises(InvalidInputError, match=r"talk-1\.jpg exists"):
+        download_results(keys, tmp_path, "talk")
 
 
 def test_a_result_does_not_replace_a_users_file(keys: ClipKeys, tmp_path: Path) -> None:

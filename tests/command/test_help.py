@@ -75,7 +75,7 @@ def test_every_command_and_option_is_in_the_reference() -> None:
         assert everywhere in reference
 
 
-@pytest.mark.parametrize("module", ["connect", "files", "open", "output", "transcribe"])
+@pytest.mark.parametrize("module", ["changes", "connect", "files", "output", "transcribe"])
 def test_code_before_the_connection_does_not_import_prefect(module: str) -> None:
     """Prefect reads PREFECT_API_URL when it is imported, and `connect` sets it."""
     code = f"import sys, deployments.command.{module}; print('prefect' in sys.modules)"

@@ -14,11 +14,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from clipflow.domain.transcript import words_json
 from deployments.local_stack import RunningStack
 from tests.chromium import CHROMIUM, IN_CHROMIUM
+from tests.clipflow.jobs.test_render import pictures, yellow
 from tests.command.typed import CLIPFLOW, shell, typed
-from tests.flows.warehouse import subtitles
-from tests.made_media import make_source
+from tests.made_media import frame_numbers, frame_times
+from tests.spoken import hesitant_words, make_spoken
 
 pytestmark = [*IN_CHROMIUM, pytest.mark.timeout(600)]
 OPTIONS = (
@@ -31,8 +33,12 @@ OPTIONS = (
     "--layout",
     "fit",
     "--captions",
-    "plain",
+    "karaoke",
+    "--tighten",
 )
+WORDS, SIZE = hesitant_words(), (352, 198)
+# The region of a short that shows the whole source.
+SHOWN = (0, 236, 1080, 608)
 # Milliseconds for one action on the page, while other tests use the cores, and for a rendering.
 TIMEOUT = 60_000
 RENDERED = 240_000
@@ -59,6 +65,11 @@ class Review:
         found = client.get_object(Bucket="clipflow-media", Key=f"{prefix}/{key}")
         return bytes(found["Body"].read())
 
+    def video(self, key: str, folder: Path) -> Path:
+        path = folder / f"{len([*folder.iterdir()])}.mp4"
+        path.write_bytes(self.object(key))
+        return path
+
     @property
     def edits(self) -> dict[str, Any]:
         prefix = f"klippers_warehouse/local/{self.name}"
@@ -83,10 +94,10 @@ class Review:
 def review(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Review]:
     folder: Path = tmp_path_factory.mktemp("review")
     # Its bytes make its name, so other tests of this stack have other ones.
-    make_source(folder / "talk.mp4", seconds=25, size=(352, 198), sound=("-c:a", "aac"))
-    (folder / "talk.srt").write_text(subtitles())
+    make_spoken(folder / "talk.mp4", WORDS, seconds=25, size=SIZE)
+    (folder / "talk.json").write_text(words_json(WORDS))
     made = typed(
-        *("shorts", "talk.mp4", "--subtitles", "talk.srt", *OPTIONS, "--json"),
+        *("shorts", "talk.mp4", "--subtitles", "talk.json", *OPTIONS, "--json"),
         folder=folder,
         env=stack.env,
     )
@@ -110,6 +121,17 @@ def review(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Ite
         assert served.wait(30) == 0
 
 
+# Records the state, the steps and the progress of a run whenever they change.
+FOLLOW = """() => {
+    window.followed = [];
+    const text = (id) => document.getElementById(id).textContent;
+    const record = () => window.followed.push(
+        [text("run-state"), text("run-steps"), document.getElementById("run-progress").value]);
+    const whole = { subtree: true, childList: true, attributes: true, characterData: true };
+    new MutationObserver(record).observe(document.getElementById("progress"), whole);
+}"""
+
+
 def word(page: Page, text: str) -> Any:
     return page.locator("#words button:not(.outside)", has_text=re.compile(f"^{text}$")).first
 
@@ -122,7 +144,8 @@ def test_a_word_is_corrected_and_the_new_video_shows_it(review: Review) -> None:
     page = review.open(viewport={"width": 1280, "height": 900})
     video = "videos-cropped-stacked/segment_{}_cropped_stacked.mp4"
     before = [review.object(video.format(n)) for n in (1, 2)]
-    shown = page.locator("#words button:not(.outside):not(.bracket)").all_inner_texts()
+    said = page.locator("#words button:not(.outside):not(.bracket):not(.taken-out)")
+    shown = said.all_inner_texts()
     chosen = max(shown, key=len)
 
     # Played, with the spoken word lit.
@@ -155,6 +178,77 @@ def test_a_word_is_corrected_and_the_new_video_shows_it(review: Review) -> None:
         }"""
     )
     assert played == len(after[0])
+    assert review.said == []
+
+
+def test_what_was_taken_out_is_put_back_and_the_new_video_has_it(
+    review: Review, tmp_path: Path
+) -> None:
+    page = review.open(viewport={"width": 1280, "height": 900})
+    other = review.open(viewport={"width": 1280, "height": 900})
+    files = {n: f"videos-cropped-stacked/segment_{n}_cropped_stacked.mp4" for n in (1, 2)}
+    before, second = review.video(files[1], tmp_path), review.object(files[2])
+    [removed] = json.loads(review.object("tightening/segment_1.json"))["removed"]
+    after = WORDS[removed["word"] + 1]
+
+    # The video that plays is the tightened one: its words are lit when they are said.
+    start = page.evaluate(
+        "fetch('api/state').then((r) => r.json()).then((s) => s.shorts[0].rendered[0])"
+    )
+    saved_seconds = removed["end"] - removed["start"]
+    seek = "(video, time) => { video.currentTime = time; }"
+    video, lit = page.locator("#video"), page.locator("#words .spoken")
+    video.evaluate(seek, after.start + 0.05 - start - saved_seconds)
+    expect(lit).to_have_text(after.text)
+    note = page.locator("#tightening-note")
+    expect(note).to_have_text(f"1 taken out: the short is {saved_seconds:.1f} seconds shorter.")
+    box = page.get_by_label("Take out filler words and long silences")
+    box.uncheck()
+    expect(page.locator("#removals li")).to_have_count(0)
+    saved(page)
+    [edit] = review.edits["shorts"].values()
+    assert edit == {"tighten": False}
+    box.check()
+
+    page.get_by_role("button", name=re.compile("^Put back filler erm,")).focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name=re.compile("^Take out filler erm,"))).to_be_focused()
+    expect(note).to_contain_text("Render again")
+    saved(page)
+    [edit] = review.edits["shorts"].values()
+    assert edit == {"restored": {removed["id"]: "erm,"}}
+
+    # The run is followed while it lasts, also by a page that is opened meanwhile.
+    page.evaluate(FOLLOW)
+    page.get_by_role("button", name="Render again").click()
+    expect(page.locator("#run-steps")).not_to_be_empty(timeout=RENDERED)
+    other.reload()
+    expect(other.locator("#progress")).to_be_visible()
+    for each in (page, other):
+        expect(each.locator("#run-state")).to_have_text("Completed", timeout=RENDERED)
+    followed = page.evaluate("window.followed")
+    assert [state for state, _, _ in followed][-1] == "Completed"
+    assert any(state == "Running" and "render" in steps.lower() for state, steps, _ in followed)
+    assert any(0 < value < 1 for _, _, value in followed)
+
+    made = review.video(files[1], tmp_path)
+    back = sorted(set(frame_numbers(made, SHOWN)) - set(frame_numbers(before, SHOWN)))
+    assert back == [
+        n for n in range(625) if removed["start"] - 0.001 <= n / 25 < removed["end"] - 0.001
+    ]
+    filler = WORDS[removed["word"]]
+    lights = [
+        float(t)
+        for t, picture in zip(frame_times(made), pictures(made), strict=True)
+        if yellow(picture)
+    ]
+    assert any(filler.start < start + time < filler.end for time in lights)
+    assert review.object(files[2]) == second
+    expect(note).to_contain_text("0 taken out")
+    video.evaluate(seek, after.start + 0.05 - start)
+    expect(lit).to_have_text(after.text)
+    page.get_by_role("button", name="Undo").click()
+    saved(page)
     assert review.said == []
 
 

@@ -1,8 +1,11 @@
-"""The local AWS with what only `infra/` needs of it: `python -m tests.deployments.emulated_aws`.
+"""The local AWS with additions for the templates of `infra/`.
 
-MiniStack 1.5 evaluates no metric math and knows no saved queries of Logs Insights. Here it creates
-alarms with metric math, which never ring, and saved queries, which cannot be read back. It also
-accepts the number of a service's tasks as a parameter, and ends a migration at once, successfully.
+    python -m tests.deployments.emulated_aws
+
+MiniStack 1.5 does not support metric math or saved queries of Logs Insights. With the additions, a
+stack can contain both: alarms with metric math are created but never go off, and saved queries are
+created but cannot be read. The number of a service's
+tasks may be a parameter. A migration of Prefect's database ends at once, successfully.
 """
 
 import json
@@ -20,7 +23,7 @@ _run_task = ecs._run_task
 
 
 def alarm_record(name: str, properties: dict[str, Any]) -> Any:
-    """The record of an alarm; one with metric math watches the first metric that it reads."""
+    """The record of an alarm. Metric math is replaced by the first metric that it reads."""
     if metrics := properties.get("Metrics"):
         read = next(each["MetricStat"] for each in metrics if "MetricStat" in each)
         named = {key: read["Metric"][key] for key in ("Namespace", "MetricName")}
@@ -40,7 +43,7 @@ def update_query(
 
 
 def delete_query(physical_id: str, properties: dict[str, Any]) -> None:
-    """Nothing is stored."""
+    """Do nothing, because creating a query stores nothing."""
 
 
 def create_service(logical_id: str, properties: dict[str, Any], stack: str) -> Any:

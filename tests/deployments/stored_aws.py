@@ -10,7 +10,7 @@ from tests.programs import AWS, Program, free_port
 
 
 class StoredAws(Program):
-    """The local AWS, with its objects and state in `home`."""
+    """A local AWS that stores its objects and state in `home`, so that they survive a restart."""
 
     def __init__(self, home: Path) -> None:
         port = free_port()
@@ -28,7 +28,7 @@ class StoredAws(Program):
         super().__init__(home / "log", command, env, f"{self.url}/_ministack/ready")
 
     def client(self, service: str) -> Any:
-        """A boto3 client."""
+        """A boto3 client of this AWS."""
         session: Any = boto3.Session(
             aws_access_key_id=AWS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=AWS["AWS_SECRET_ACCESS_KEY"],

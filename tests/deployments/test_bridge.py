@@ -20,11 +20,11 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from clipflow.domain.events import PREFECT_EVENT, SOURCE
 from deployments.bridge.consumer import Timings
 from tasks.flow_runs import BEGIN_CLIP_GENERATION
-from tests.deployments.doorbell import (
-    Doorbell,
-    carrying,
-    standing_in_front,
-    stored,
+from tests.deployments.event_queue import (
+    EventQueue,
+    prefect_proxy,
+    running_bridge,
+    stored_events,
 )
 from tests.envelopes import DETAIL, envelope
 from tests.infra.templates import resources
@@ -35,19 +35,21 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def doorbell(local_aws: str) -> Iterator[Doorbell]:
-    bell = Doorbell(local_aws, f"queue-{uuid4().hex[:8]}")
-    bell.install()
-    yield bell
-    bell.remove()
+def event_queue(local_aws: str) -> Iterator[EventQueue]:
+    queue = EventQueue(local_aws, f"queue-{uuid4().hex[:8]}")
+    queue.create()
+    yield queue
+    queue.delete()
 
 
 @pytest.fixture
-def bridge(doorbell: Doorbell, prefect_server: PrefectServer, tmp_path: Path) -> Iterator[Program]:
-    """Run the bridge as a program."""
+def bridge(
+    event_queue: EventQueue, prefect_server: PrefectServer, tmp_path: Path
+) -> Iterator[Program]:
+    """The bridge as a separate process. It must exit with code 0 when it is stopped."""
     env = {
-        "CLIPFLOW_QUEUE_NAME": doorbell.name,
-        "AWS_ENDPOINT_URL": doorbell.endpoint,
+        "CLIPFLOW_QUEUE_NAME": event_queue.name,
+        "AWS_ENDPOINT_URL": event_queue.endpoint,
         "PREFECT_API_URL": prefect_server.url,
         "PREFECT_HOME": str(tmp_path),
         "CLIPFLOW_BRIDGE_ALIVE_FILE": str(tmp_path / "alive"),
@@ -55,15 +57,15 @@ def bridge(doorbell: Doorbell, prefect_server: PrefectServer, tmp_path: Path) ->
     program = Program(tmp_path / "log", "deployments.bridge", env)
     program.start()
     yield program
-    assert program.stop() == 0, program.said()
+    assert program.stop() == 0, program.output()
 
 
 def test_an_event_becomes_a_prefect_event(
-    bridge: Program, doorbell: Doorbell, prefect_server: PrefectServer
+    bridge: Program, event_queue: EventQueue, prefect_server: PrefectServer
 ) -> None:
-    id = doorbell.ring(DETAIL)
-    eventually(lambda: stored(prefect_server, id))
-    (event,) = stored(prefect_server, id)
+    id = event_queue.put_event(DETAIL)
+    eventually(lambda: stored_events(prefect_server, id))
+    (event,) = stored_events(prefect_server, id)
     assert event["event"] == PREFECT_EVENT
     assert event["resource"]["prefect.resource.id"] == f"{SOURCE}.tenant-123.episode-456"
     assert json.loads(event["payload"]["detail"]) == DETAIL
@@ -71,12 +73,12 @@ def test_an_event_becomes_a_prefect_event(
         DETAIL["tenantId"],
         DETAIL["episodeId"],
     )
-    eventually(doorbell.is_empty)
-    assert f"receives=1 event={id} tenant=tenant-123 episode=episode-456" in bridge.said()
+    eventually(event_queue.is_empty)
+    assert f"receives=1 event={id} tenant=tenant-123 episode=episode-456" in bridge.output()
 
 
 def test_an_old_event_triggers_once_however_often_it_is_delivered(
-    bridge: Program, doorbell: Doorbell, prefect_server: PrefectServer
+    bridge: Program, event_queue: EventQueue, prefect_server: PrefectServer
 ) -> None:
     trigger = {
         "type": "event",
@@ -91,21 +93,21 @@ def test_an_old_event_triggers_once_however_often_it_is_delivered(
     # The server deletes events that are older than its retention of 7 days.
     old = envelope(timedelta(days=8), detail={"tenantId": "tenant-old", "episodeId": "episode"})
     for _ in range(5):
-        doorbell.send(json.dumps(old))
+        event_queue.send(json.dumps(old))
 
     def triggered() -> int:
-        question = {"filter": {"event": {"name": ["prefect.automation.triggered"]}}, "limit": 50}
-        return int(prefect_server.post("/events/filter", question).json()["total"])
+        query = {"filter": {"event": {"name": ["prefect.automation.triggered"]}}, "limit": 50}
+        return int(prefect_server.post("/events/filter", query).json()["total"])
 
-    eventually(lambda: triggered() and doorbell.is_empty())
+    eventually(lambda: triggered() and event_queue.is_empty())
     assert triggered() == 1
-    assert datetime.fromisoformat(stored(prefect_server, old["id"])[0]["occurred"]) > (
+    assert datetime.fromisoformat(stored_events(prefect_server, old["id"])[0]["occurred"]) > (
         datetime.now(UTC) - timedelta(minutes=1)
     )
 
 
 def test_invalid_messages_go_to_the_dead_letter_queue_without_blocking_others(
-    bridge: Program, doorbell: Doorbell, prefect_server: PrefectServer
+    bridge: Program, event_queue: EventQueue, prefect_server: PrefectServer
 ) -> None:
     deep = "[" * 400 + "]" * 400
     invalid = {
@@ -118,25 +120,29 @@ def test_invalid_messages_go_to_the_dead_letter_queue_without_blocking_others(
         json.dumps(
             envelope(detail={**DETAIL, "clips": [{"clipId": "c", "segments": []}]})
         ): "clips",
-        json.dumps(envelope(detail={**DETAIL, "clips": [spoken("a\0b")]})): "NUL",
-        json.dumps(envelope(detail={**DETAIL, "clips": [spoken("long" * 130_000)]})): "bytes",
+        json.dumps(envelope(detail={**DETAIL, "clips": [clip_with_text("a\0b")]})): "NUL",
+        json.dumps(
+            envelope(detail={**DETAIL, "clips": [clip_with_text("long" * 130_000)]})
+        ): "bytes",
         json.dumps(envelope(detail={**DETAIL, "note": "\ud800"})): "lone surrogate",
         json.dumps(envelope(detail={**DETAIL, "note": "deep"})).replace('"deep"', deep): "nested",
     }
-    good = []
+    valid = []
     for body in invalid:
-        doorbell.send(body)
-        good.append(doorbell.ring(DETAIL))
-    everything = len(invalid)
-    eventually(lambda: len(stored(prefect_server, *good)) == everything and doorbell.is_empty())
-    dead = doorbell.dead()
-    assert dead.keys() == invalid.keys()
-    for body, reason in dead.items():
+        event_queue.send(body)
+        valid.append(event_queue.put_event(DETAIL))
+    count = len(invalid)
+    eventually(
+        lambda: len(stored_events(prefect_server, *valid)) == count and event_queue.is_empty()
+    )
+    dead_letters = event_queue.dead_letters()
+    assert dead_letters.keys() == invalid.keys()
+    for body, reason in dead_letters.items():
         assert invalid[body] in reason
-        assert f"{reason}\n" in bridge.said()
+        assert f"{reason}\n" in bridge.output()
 
 
-def spoken(text: str, **unknown: object) -> dict[str, object]:
+def clip_with_text(text: str, **unknown: object) -> dict[str, object]:
     """A clip with one inline segment whose text is `text`."""
     segment = {"startTime": "00:00:01", "endTime": "00:00:02", "text": text}
     return {"clipId": "c-1", "segments": [segment], **unknown}
@@ -147,7 +153,7 @@ _TEMPLATE = {"__prefect_kind": "jinja", "template": "{{ 7 * 7 }}"}
 
 @pytest.fixture
 def triggered(prefect_server: PrefectServer) -> Iterator[None]:
-    """A server with the deployment of `begin-clip-generation` and the trigger of prefect.yaml."""
+    """Deploy `begin-clip-generation` on the server with its trigger from prefect.yaml."""
     (deployment, *_) = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     (trigger,) = deployment["triggers"]
     with (
@@ -177,28 +183,31 @@ def triggered(prefect_server: PrefectServer) -> Iterator[None]:
     ("detail", "kept"),
     [
         ({"meta": _TEMPLATE}, {}),
-        ({"clips": [spoken("{{ 7*7 }}", meta=_TEMPLATE)]}, {"clips": [spoken("{{ 7*7 }}")]}),
+        (
+            {"clips": [clip_with_text("{{ 7*7 }}", meta=_TEMPLATE)]},
+            {"clips": [clip_with_text("{{ 7*7 }}")]},
+        ),
         (
             {"clips": [{"clipId": "c-1", "meta": {"__prefect_kind": "json", "value": "{"}}]},
             {"clips": [{"clipId": "c-1"}]},
         ),
         ({"__prefect_kind": "workspace_variable", "variable_name": "secret"}, {}),
-        ({"clips": [spoken("x" * 300_000)]}, {"clips": [spoken("x" * 300_000)]}),
+        ({"clips": [clip_with_text("x" * 300_000)]}, {"clips": [clip_with_text("x" * 300_000)]}),
     ],
-    ids=["beside", "in a clip", "not even JSON", "a variable", "300 kB"],
+    ids=["unknown field", "field of a clip", "invalid JSON", "variable", "300 kB"],
 )
 @pytest.mark.usefixtures("bridge", "triggered")
 def test_templates_in_an_event_are_not_executed(
     detail: dict[str, object],
     kept: dict[str, object],
-    doorbell: Doorbell,
+    event_queue: EventQueue,
     prefect_server: PrefectServer,
 ) -> None:
-    whose = {"tenantId": "t-17", "episodeId": f"e-{uuid4().hex}"}
+    ids = {"tenantId": "t-17", "episodeId": f"e-{uuid4().hex}"}
     # EventBridge accepts 256 kB, but other senders may put larger messages into the queue.
-    doorbell.send(json.dumps(envelope(detail={**whose, **detail})))
-    behind = f"e-{uuid4().hex}"
-    doorbell.send(json.dumps(envelope(detail={**whose, "episodeId": behind})))
+    event_queue.send(json.dumps(envelope(detail={**ids, **detail})))
+    next_episode = f"e-{uuid4().hex}"
+    event_queue.send(json.dumps(envelope(detail={**ids, "episodeId": next_episode})))
 
     def requests(episode: str) -> list[dict[str, Any]]:
         runs = prefect_server.post("/flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC"}).json()
@@ -208,36 +217,36 @@ def test_templates_in_an_event_are_not_executed(
             if run["parameters"].get("episode_id") == episode
         ]
 
-    eventually(lambda: requests(whose["episodeId"]) and requests(behind), 30)
-    assert requests(whose["episodeId"]) == [{**whose, **kept}]
-    assert requests(behind) == [{**whose, "episodeId": behind}]
-    assert doorbell.dead() == {}
+    eventually(lambda: requests(ids["episodeId"]) and requests(next_episode), 30)
+    assert requests(ids["episodeId"]) == [{**ids, **kept}]
+    assert requests(next_episode) == [{**ids, "episodeId": next_episode}]
+    assert event_queue.dead_letters() == {}
 
 
 def test_a_server_outage_loses_no_message_and_uses_no_receives(
-    bridge: Program, doorbell: Doorbell, prefect_server: PrefectServer
+    bridge: Program, event_queue: EventQueue, prefect_server: PrefectServer
 ) -> None:
-    before = doorbell.ring(DETAIL)
-    eventually(lambda: doorbell.waiting() == (0, 1))
+    before = event_queue.put_event(DETAIL)
+    eventually(lambda: event_queue.message_counts() == (0, 1))
     with prefect_server.killed():
-        eventually(lambda: "does not answer" in bridge.said())
-        during = doorbell.ring(DETAIL)
-        throughout(3, lambda: doorbell.waiting() == (1, 1))
-    eventually(lambda: len(stored(prefect_server, before, during)) == 2, 30)
-    eventually(doorbell.is_empty)
+        eventually(lambda: "does not answer" in bridge.output())
+        during = event_queue.put_event(DETAIL)
+        throughout(3, lambda: event_queue.message_counts() == (1, 1))
+    eventually(lambda: len(stored_events(prefect_server, before, during)) == 2, 30)
+    eventually(event_queue.is_empty)
     for id in (before, during):
-        assert f"receives=1 event={id}" in bridge.said()
-    # Each of the two clients of the server logs this once.
-    assert bridge.said().count("does not answer") <= 4, bridge.said()
+        assert f"receives=1 event={id}" in bridge.output()
+    # The bridge has two clients of the server, and each logs an outage at most twice.
+    assert bridge.output().count("does not answer") <= 4, bridge.output()
 
 
 def test_a_message_stays_in_flight_during_an_outage_until_shutdown(
-    doorbell: Doorbell, prefect_server: PrefectServer
+    event_queue: EventQueue, prefect_server: PrefectServer
 ) -> None:
-    id = doorbell.ring(DETAIL)
+    id = event_queue.put_event(DETAIL)
     posts: list[str] = []
 
-    def away_after_the_first_question(path: str, body: str) -> int | None:
+    def unavailable_after_first_post(path: str, body: str) -> int | None:
         if path == "/api/events":
             posts.append(body)
         return 503 if posts else None
@@ -245,104 +254,110 @@ def test_a_message_stays_in_flight_during_an_outage_until_shutdown(
     timings = Timings(
         visibility=2, extend_below=1.5, first_delay=0.1, longest_delay=0.1, request_timeout=0.3
     )
-    with standing_in_front(prefect_server, away_after_the_first_question) as url:
-        with carrying(doorbell, url, timings):
+    with prefect_proxy(prefect_server, unavailable_after_first_post) as url:
+        with running_bridge(event_queue, url, timings):
             eventually(lambda: posts)
-            throughout(4, lambda: doorbell.waiting() == (0, 1))
-        assert doorbell.waiting() == (1, 0)
+            throughout(4, lambda: event_queue.message_counts() == (0, 1))
+        assert event_queue.message_counts() == (1, 0)
     assert id in posts[0]
-    assert doorbell.receives() == 1
+    assert event_queue.receive_count() == 1
 
 
 def test_an_event_accepted_but_not_stored_is_posted_again(
-    doorbell: Doorbell, prefect_server: PrefectServer, caplog: pytest.LogCaptureFixture
+    event_queue: EventQueue, prefect_server: PrefectServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     posts: list[str] = []
-    at_the_second: list[object] = []
+    at_second_post: list[object] = []
 
-    def swallow_the_first(path: str, body: str) -> int | None:
+    def drop_first_post(path: str, body: str) -> int | None:
         if path != "/api/events":
             return None
         posts.append(body)
         if len(posts) == 1:
             return 204
-        at_the_second.append(stored(prefect_server, json.loads(body)[0]["id"]))
-        at_the_second.append(doorbell.waiting())
+        at_second_post.append(stored_events(prefect_server, json.loads(body)[0]["id"]))
+        at_second_post.append(event_queue.message_counts())
         return None
 
     timings = Timings(repost_after=2)
     with (
-        standing_in_front(prefect_server, swallow_the_first) as url,
-        carrying(doorbell, url, timings),
+        prefect_proxy(prefect_server, drop_first_post) as url,
+        running_bridge(event_queue, url, timings),
     ):
-        id = doorbell.ring(DETAIL)
-        eventually(doorbell.is_empty)
-    assert at_the_second[:2] == [[], (0, 1)]
-    assert stored(prefect_server, id)
+        id = event_queue.put_event(DETAIL)
+        eventually(event_queue.is_empty)
+    assert at_second_post[:2] == [[], (0, 1)]
+    assert stored_events(prefect_server, id)
     assert f"not stored yet: event={id}" in caplog.text
 
 
 def test_a_redelivered_event_that_is_stored_is_not_posted_again(
-    doorbell: Doorbell, prefect_server: PrefectServer
+    event_queue: EventQueue, prefect_server: PrefectServer
 ) -> None:
-    # On SQLite, Prefect is blocked by a batch of events that it already has: nothing is stored for
-    # half a minute.
+    # On SQLite, a batch of events that are already stored blocks Prefect: for half a minute it
+    # stores no other event.
     posts: list[str] = []
 
-    def note(path: str, body: str) -> None:
+    def record_post(path: str, body: str) -> None:
         if path == "/api/events":
             posts.append(body)
 
     event = json.dumps(envelope())
-    with standing_in_front(prefect_server, note) as url, carrying(doorbell, url, Timings()):
+    with (
+        prefect_proxy(prefect_server, record_post) as url,
+        running_bridge(event_queue, url, Timings()),
+    ):
         for _ in range(2):
-            doorbell.send(event)
-            eventually(doorbell.is_empty)
+            event_queue.send(event)
+            eventually(event_queue.is_empty)
     assert len(posts) == 1
 
 
 def test_client_errors_dead_letter_a_message_and_server_errors_do_not(
-    doorbell: Doorbell, prefect_server: PrefectServer
+    event_queue: EventQueue, prefect_server: PrefectServer
 ) -> None:
-    troubles = [401, 403, 404, 429, 500]
+    transient_codes = [401, 403, 404, 429, 500]
 
-    def refuse_one(path: str, body: str) -> int | None:
+    def reject_one(path: str, body: str) -> int | None:
         if path == "/api/events":
-            return 422 if "refused" in body else troubles.pop() if troubles else None
+            return 422 if "refused" in body else transient_codes.pop() if transient_codes else None
         return None
 
     bodies = [json.dumps(envelope(detail={**DETAIL, "episodeId": name})) for name in ("a", "b")]
     refused = json.dumps(envelope(detail={**DETAIL, "episodeId": "refused"}))
     for body in (bodies[0], refused, bodies[1]):
-        doorbell.send(body)
+        event_queue.send(body)
     timings = Timings(first_delay=0.1, longest_delay=0.1, request_timeout=1)
-    with standing_in_front(prefect_server, refuse_one) as url, carrying(doorbell, url, timings):
-        eventually(doorbell.is_empty)
-    assert len(stored(prefect_server, *(json.loads(body)["id"] for body in bodies))) == 2
-    assert doorbell.dead() == {refused: "The Prefect server answers HTTP 422."}
-    assert not troubles
+    with (
+        prefect_proxy(prefect_server, reject_one) as url,
+        running_bridge(event_queue, url, timings),
+    ):
+        eventually(event_queue.is_empty)
+    assert len(stored_events(prefect_server, *(json.loads(body)["id"] for body in bodies))) == 2
+    assert event_queue.dead_letters() == {refused: "The Prefect server answers HTTP 422."}
+    assert not transient_codes
 
 
 def test_the_bridge_waits_for_its_queue_and_logs_a_remedy(
     local_aws: str, prefect_server: PrefectServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    doorbell = Doorbell(local_aws, f"late-{uuid4().hex[:8]}")
-    with carrying(doorbell, prefect_server.url, Timings(longest_delay=0.1)):
+    event_queue = EventQueue(local_aws, f"late-{uuid4().hex[:8]}")
+    with running_bridge(event_queue, prefect_server.url, Timings(longest_delay=0.1)):
         eventually(lambda: "set CLIPFLOW_QUEUE_NAME" in caplog.text)
-        doorbell.install()
+        event_queue.create()
         eventually(lambda: "working again" in caplog.text)
-    doorbell.remove()
+    event_queue.delete()
     assert sum(record.levelno >= logging.WARNING for record in caplog.records) <= 2
 
 
 def test_a_health_check_notices_a_bridge_that_hangs(
-    bridge: Program, doorbell: Doorbell, tmp_path: Path
+    bridge: Program, event_queue: EventQueue, tmp_path: Path
 ) -> None:
     alive = tmp_path / "alive"
     eventually(alive.exists)
-    ages = time.time() - 600
-    os.utime(alive, (ages, ages))
+    long_ago = time.time() - 600
+    os.utime(alive, (long_ago, long_ago))
     (definition,) = resources("bridge", "AWS::ECS::TaskDefinition").values()
     container, _ = definition["ContainerDefinitions"]
     kind, command = container["HealthCheck"]["Command"]
@@ -359,13 +374,13 @@ def test_a_health_check_notices_a_bridge_that_hangs(
 
     eventually(is_healthy)
     with bridge.suspended():
-        os.utime(alive, (ages, ages))
+        os.utime(alive, (long_ago, long_ago))
         assert not is_healthy()
     eventually(is_healthy)
 
 
-def test_an_idle_bridge_stops_at_once(bridge: Program, doorbell: Doorbell) -> None:
-    eventually(lambda: f"queue={doorbell.name}" in bridge.said())
+def test_an_idle_bridge_stops_at_once(bridge: Program, event_queue: EventQueue) -> None:
+    eventually(lambda: f"queue={event_queue.name}" in bridge.output())
     began = time.monotonic()
     assert bridge.stop() == 0
     # A long poll of the queue would take longer than this.

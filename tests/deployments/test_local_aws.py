@@ -1,4 +1,4 @@
-"""Improvements of the AWS of the local stack over plain MiniStack."""
+"""The AWS of the local stack reads ranges of large objects, and keeps records if it is killed."""
 
 import random
 import signal
@@ -23,7 +23,7 @@ def source() -> bytes:
 
 @pytest.fixture(scope="module")
 def aws(tmp_path_factory: pytest.TempPathFactory, source: bytes) -> Iterator[StoredAws]:
-    """A local AWS with one object."""
+    """A running local AWS with one object of 64 MiB."""
     aws = StoredAws(tmp_path_factory.mktemp("stored"))
     aws.start()
     aws.client("s3").create_bucket(Bucket=BUCKET)
@@ -37,10 +37,10 @@ def test_ranges_are_exact_and_use_constant_memory(aws: StoredAws, source: bytes)
     s3 = aws.client("s3")
 
     def read(start: int) -> bool:
-        got = s3.get_object(Bucket=BUCKET, Key=KEY, Range=f"bytes={start}-{start + 999_999}")
-        assert got["ContentRange"] == f"bytes {start}-{start + 999_999}/{SIZE}"
-        assert got["ContentType"] == "video/mp4"
-        return bool(got["Body"].read() == source[start : start + 1_000_000])
+        response = s3.get_object(Bucket=BUCKET, Key=KEY, Range=f"bytes={start}-{start + 999_999}")
+        assert response["ContentRange"] == f"bytes {start}-{start + 999_999}/{SIZE}"
+        assert response["ContentType"] == "video/mp4"
+        return bool(response["Body"].read() == source[start : start + 1_000_000])
 
     aws.forget_peak()
     before = aws.peak_memory()
@@ -62,21 +62,21 @@ def test_ranges_are_exact_and_use_constant_memory(aws: StoredAws, source: bytes)
 def test_ranges_of_every_form(
     aws: StoredAws, source: bytes, requested: str, expected: tuple[int, int]
 ) -> None:
-    got = aws.client("s3").get_object(Bucket=BUCKET, Key=KEY, Range=requested)
-    assert got["ResponseMetadata"]["HTTPStatusCode"] == 206
-    assert got["Body"].read() == source[slice(*expected)]
+    response = aws.client("s3").get_object(Bucket=BUCKET, Key=KEY, Range=requested)
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 206
+    assert response["Body"].read() == source[slice(*expected)]
 
 
 @pytest.mark.slow
 def test_a_client_may_disconnect_during_a_response(aws: StoredAws, source: bytes) -> None:
-    """ffmpeg disconnects at every seek. An empty object is answered as well."""
+    """ffmpeg disconnects at every seek. Also reads an empty object and a missing one."""
     s3 = aws.client("s3")
     url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": KEY})
     with httpx.Client() as client:
         for _ in range(5):
-            with client.stream("GET", url, headers={"Range": "bytes=0-"}) as answer:
-                assert answer.headers["Content-Length"] == str(SIZE)
-                assert next(answer.iter_bytes())[:8] == source[:8]
+            with client.stream("GET", url, headers={"Range": "bytes=0-"}) as response:
+                assert response.headers["Content-Length"] == str(SIZE)
+                assert next(response.iter_bytes())[:8] == source[:8]
     s3.put_object(Bucket=BUCKET, Key="empty", Body=b"")
     assert s3.get_object(Bucket=BUCKET, Key="empty")["Body"].read() == b""
     with pytest.raises(s3.exceptions.NoSuchKey):
@@ -101,8 +101,8 @@ def test_a_record_survives_a_kill(tmp_path: Path) -> None:
         BillingMode="PAY_PER_REQUEST",
     )
     dynamodb.put_item(TableName="records", Item=key)
-    saved = tmp_path / "state" / "dynamodb.json"
-    eventually(lambda: saved.exists() and "clip#one" in saved.read_text(), 10)
+    state_file = tmp_path / "state" / "dynamodb.json"
+    eventually(lambda: state_file.exists() and "clip#one" in state_file.read_text(), 10)
     aws.stop(signal.SIGKILL)
 
     aws.start()

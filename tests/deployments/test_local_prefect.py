@@ -1,4 +1,4 @@
-"""Improvements of the Prefect server of the local stack over a plain one on SQLite."""
+"""The Prefect server of the local stack handles concurrent writes on SQLite."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +19,8 @@ def api(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_writers_wait_for_each_other(api: str) -> None:
-    """A bare `prefect server start` answers some of these with 503."""
+def test_concurrent_writes_succeed(api: str) -> None:
+    """With `prefect server start` and its defaults, some of these requests fail with 503."""
     with httpx.Client(base_url=api, timeout=60) as client:
         flow = client.post("/flows/", json={"name": "f"}).json()["id"]
         body = {"name": "d", "flow_id": flow, "entrypoint": "f:f"}
@@ -32,7 +32,7 @@ def test_writers_wait_for_each_other(api: str) -> None:
                 client.post(f"/flow_runs/{made.json().get('id')}/set_state", json=body)
                 for body in ({"state": {"type": name}} for name in ("PENDING", "RUNNING"))
             ]
-            return {answer.status_code for answer in (made, *states)}
+            return {response.status_code for response in (made, *states)}
 
         with ThreadPoolExecutor(8) as callers:
             codes = set().union(*callers.map(run, range(40)))

@@ -1,4 +1,4 @@
-"""Starting and stopping the local stack, as a user sees it."""
+"""The local stack: starting, stopping, resuming, and the failure of each of its processes."""
 
 import json
 import os
@@ -23,7 +23,7 @@ KEY = {"pk": "tenant#episode", "sk": "clip#one"}
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Iterator[StackSettings]:
-    """A home and ports for one test. After the test, no process of its stack may be left."""
+    """The home and ports of a stack for one test. Fails if a process of it is left at the end."""
     settings = StackSettings.read(tmp_path / "home", free_port(), free_port())
     yield settings
     assert not processes_of(settings)
@@ -33,30 +33,32 @@ def settings(tmp_path: Path) -> Iterator[StackSettings]:
 def test_a_second_start_resumes_the_state_of_the_first(
     settings: StackSettings, tmp_path: Path
 ) -> None:
-    with up(settings) as stack:
+    with running(settings) as stack:
         stack.client("s3").put_object(Bucket="clipflow-media", Key="a/b.mp4", Body=b"picture")
         records = stack.resource("dynamodb").Table("clipflow-records")
         records.put_item(Item={**KEY, "status": "detected"})
         run = start_sleeper(stack, tmp_path)
-        eventually(lambda: starts(tmp_path) == 1, 60)
-    assert not processes_of(settings), "also what a flow run had started"
-    assert not list(settings.scratch.iterdir()), "and what it had on the disk"
+        eventually(lambda: count_starts(tmp_path) == 1, 60)
+    assert not processes_of(settings), "a process that a flow run had started is left"
+    assert not list(settings.scratch.iterdir()), (
+        "a file of a flow run is left in the scratch folder"
+    )
 
-    with up(settings) as stack:
-        got = stack.client("s3").get_object(Bucket="clipflow-media", Key="a/b.mp4")
-        assert got["Body"].read() == b"picture"
+    with running(settings) as stack:
+        response = stack.client("s3").get_object(Bucket="clipflow-media", Key="a/b.mp4")
+        assert response["Body"].read() == b"picture"
         records = stack.resource("dynamodb").Table("clipflow-records")
         assert records.get_item(Key=KEY)["Item"]["status"] == "detected"
 
-        eventually(lambda: starts(tmp_path) == 2, 60)
+        eventually(lambda: count_starts(tmp_path) == 2, 60)
         (tmp_path / "end").touch()
         eventually(lambda: request(stack, f"/flow_runs/{run}")["state"]["type"] == "COMPLETED", 60)
         for part in ("local_prefect", "local_stack.worker", "deployments.bridge"):
             kill(stack, part)
-        the_trigger_is_there_once_and_gives_its_types(stack)
+        assert_trigger_exists_once_and_keeps_types(stack)
 
 
-def the_trigger_is_there_once_and_gives_its_types(stack: RunningStack) -> None:
+def assert_trigger_exists_once_and_keeps_types(stack: RunningStack) -> None:
     clips = [{"clipId": "one", "segments": [{"startTime": "00:01", "endTime": 2.5}]}]
     details: list[dict[str, Any]] = [
         {"tenantId": "7", "episodeId": "null"},
@@ -67,15 +69,20 @@ def the_trigger_is_there_once_and_gives_its_types(stack: RunningStack) -> None:
         for detail in details
     }
     flow = {"flows": {"name": {"any_": ["begin-clip-generation"]}}}
-    eventually(lambda: answers(stack) and len(request(stack, "/flow_runs/filter", flow)) >= 2, 90)
-    given = [run["parameters"] for run in request(stack, "/flow_runs/filter", flow)]
+    eventually(
+        lambda: is_healthy(stack) and len(request(stack, "/flow_runs/filter", flow)) >= 2, 90
+    )
+    parameters = [run["parameters"] for run in request(stack, "/flow_runs/filter", flow)]
     # If the automation was slow, the sweep has started the same run once more.
-    assert {(run["tenant_id"], run["episode_id"]) for run in given} == {("7", "null"), ("7", "e")}
-    read = {
-        run["event_id"]: BeginClipGeneration.read(json.loads(run["request"]), "the request")
-        for run in given
+    assert {(run["tenant_id"], run["episode_id"]) for run in parameters} == {
+        ("7", "null"),
+        ("7", "e"),
     }
-    assert read == events
+    requests_read = {
+        run["event_id"]: BeginClipGeneration.read(json.loads(run["request"]), "the request")
+        for run in parameters
+    }
+    assert requests_read == events
     names = [automation["name"] for automation in request(stack, "/automations/filter", {})]
     assert sorted(names) == [
         "begin-clip-generation",
@@ -93,7 +100,7 @@ def test_a_port_in_use_is_reported_with_its_setting(settings: StackSettings, por
         listener.bind(("127.0.0.1", taken))
         listener.listen()
         with pytest.raises(StackError, match=f"port {taken} is taken.*CLIPFLOW_{port.upper()}"):
-            up(settings).__enter__()
+            running(settings).__enter__()
 
 
 @pytest.mark.slow
@@ -123,20 +130,24 @@ def test_a_killed_guard_leaves_no_processes(settings: StackSettings) -> None:
 def test_a_process_that_cannot_start_stops_the_stack_and_its_output_is_shown(
     settings: StackSettings,
 ) -> None:
-    """Here the server cannot start, because its database is not a database."""
+    """The server cannot start here, because the file of its database is not a database."""
     database = settings.home / "prefect" / "prefect.db"
     database.parent.mkdir(parents=True)
     database.write_text("no database, and longer than the header of one: " + "x" * 100)
     with pytest.raises(StackError, match=r"prefect ended by itself(.|\n)*not a database"):
-        up(settings).__enter__()
+        running(settings).__enter__()
 
 
-def up(settings: StackSettings) -> Any:
+def running(settings: StackSettings) -> Any:
+    """A context manager that runs the stack of these settings."""
     return running_stack(settings.home, settings.aws_port, settings.prefect_port)
 
 
 def start(settings: StackSettings, part: str) -> "subprocess.Popen[bytes]":
-    """A stack about to start `part`, and its guard, as in the background of a script."""
+    """Start a stack as a script does in the background, and wait until it starts `part`.
+
+    Returns the guard, which is the process that starts the supervisor and stops the stack with it.
+    """
     guard = subprocess.Popen(
         [sys.executable, "-m", "deployments.local_stack"],
         env={**os.environ, **settings.as_environment()},
@@ -150,12 +161,12 @@ def start(settings: StackSettings, part: str) -> "subprocess.Popen[bytes]":
 
 
 def processes_of(settings: StackSettings) -> set[int]:
-    """The processes with this home in their environment."""
-    mark = f"CLIPFLOW_HOME={settings.home}".encode()
+    """The ids of the processes of the stack, which have its home in their environment."""
+    marker = f"CLIPFLOW_HOME={settings.home}".encode()
     return {
         int(entry.name)
         for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and mark in environment_of(entry).split(b"\0")
+        if entry.name.isdigit() and marker in environment_of(entry).split(b"\0")
     }
 
 
@@ -180,19 +191,20 @@ def kill(stack: RunningStack, part: str) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def answers(stack: RunningStack) -> bool:
+def is_healthy(stack: RunningStack) -> bool:
     try:
         return bool(request(stack, "/health"))
     except httpx.TransportError:
         return False
 
 
-def starts(notes: Path) -> int:
-    path = notes / "starts"
+def count_starts(folder: Path) -> int:
+    """How often the flow of `sleeper.py` has started with this folder."""
+    path = folder / "starts"
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-def start_sleeper(stack: RunningStack, notes: Path) -> str:
+def start_sleeper(stack: RunningStack, folder: Path) -> str:
     """Start `tests.deployments.sleeper` in the stack's own pool and return the id of the run."""
     flow = request(stack, "/flows/", {"name": "sleeper"})
     deployment = {
@@ -202,7 +214,7 @@ def start_sleeper(stack: RunningStack, notes: Path) -> str:
         "work_pool_name": "clipflow-orchestrate",
         "work_queue_name": "media",
         "pull_steps": [],
-        "parameters": {"notes": str(notes)},
+        "parameters": {"folder": str(folder)},
     }
     made = request(stack, "/deployments/", deployment)
     return str(request(stack, f"/deployments/{made['id']}/create_flow_run", {})["id"])
@@ -220,7 +232,7 @@ def put_event(stack: RunningStack, detail: dict[str, Any]) -> str:
 
 
 def request(stack: RunningStack, path: str, body: object = None) -> Any:
-    """The response of the Prefect server."""
+    """The JSON response of the stack's Prefect server to a GET, or to a POST if there is a body."""
     method = "GET" if body is None else "POST"
     url = f"{stack.env['PREFECT_API_URL']}{path}"
     return httpx.request(method, url, json=body, timeout=20).raise_for_status().json()

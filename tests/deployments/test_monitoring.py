@@ -1,4 +1,4 @@
-"""What the bridge's checks report of a real Prefect server, and of none."""
+"""The bridge's checks of the Prefect server: late runs, pools without a worker, and outages."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from prefect.states import Scheduled
 
 from clipflow.domain.errors import TransientError
 from clipflow.telemetry.logging import PREFECT_CHECKED
-from deployments.bridge.monitoring import POOLS, check
+from deployments.bridge.prefect_server import POOLS, check
 from tasks.flow_runs import GENERATE_CLIP
 from tests.lost_runs import deployed
 from tests.programs import PrefectServer, free_port
@@ -23,8 +23,8 @@ from tests.programs import PrefectServer, free_port
 pytestmark = pytest.mark.slow
 
 
-def checked(caplog: pytest.LogCaptureFixture, url: str) -> dict[str, Any]:
-    """The fields of the line that a check of the server logs."""
+def log_fields_of_check(caplog: pytest.LogCaptureFixture, url: str) -> dict[str, Any]:
+    """Check the server at `url` once, and return the fields of the log line of this check."""
 
     async def once() -> None:
         async with get_client() as client:
@@ -43,7 +43,7 @@ def test_late_runs_and_pools_without_a_worker_are_reported(
 ) -> None:
     with temporary_settings({PREFECT_API_URL: prefect_server.url}):
         with get_client(sync_client=True) as client:
-            before = checked(caplog, prefect_server.url)
+            before = log_fields_of_check(caplog, prefect_server.url)
             for pool in POOLS:
                 client.create_work_pool(WorkPoolCreate(name=pool, type="process"), overwrite=True)
             with_workers = POOLS[:1]
@@ -54,7 +54,7 @@ def test_late_runs_and_pools_without_a_worker_are_reported(
             due = datetime.now(UTC) - timedelta(minutes=40)
             late: State[None] = Scheduled(scheduled_time=due, name="Late")
             client.set_flow_run_state(run.id, late, force=True)
-        found = checked(caplog, prefect_server.url)
+        found = log_fields_of_check(caplog, prefect_server.url)
         with get_client(sync_client=True) as client:
             client.delete_flow_run(run.id)
             # Other tests of this server deploy pools of these names and another type.
@@ -67,4 +67,4 @@ def test_late_runs_and_pools_without_a_worker_are_reported(
 
 def test_a_server_that_does_not_answer_is_an_outage(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(TransientError, match="does not answer"):
-        checked(caplog, f"http://127.0.0.1:{free_port()}/api")
+        log_fields_of_check(caplog, f"http://127.0.0.1:{free_port()}/api")

@@ -26,8 +26,8 @@ from deployments.work_pools import work_pools
 from tests.deployments.stored_aws import StoredAws
 from tests.programs import AWS, ROOT, PrefectServer, eventually
 
-# The settings of a user before the first `make deploy`, without the Prefect server.
-SET = {
+# The settings of a user before the first `make deploy`, except the address of the Prefect server.
+USER_SETTINGS = {
     **AWS,
     "CLIPFLOW_IMAGE": "clipflow:1",
     "CLIPFLOW_VPC_ID": "vpc-00000001",
@@ -36,10 +36,12 @@ SET = {
     "CLIPFLOW_FARGATE_VCPU": "30",
     "CLIPFLOW_FARGATE_SPOT_VCPU": "40",
 }
-# These variables of the test's own environment must not reach the commands.
-OURS = re.compile(r"AWS_|CLIPFLOW_|PREFECT_|(BUCKET_NAME|TABLE_NAME|CONFIRM|DRY_RUN|RUN)$")
-# Those of a Prefect server of one's own. Here its address is that of the tests' server.
-OWN = {
+# Variables of the test's own environment that must not reach the commands.
+REMOVED_VARIABLES = re.compile(
+    r"AWS_|CLIPFLOW_|PREFECT_|(BUCKET_NAME|TABLE_NAME|CONFIRM|DRY_RUN|RUN)$"
+)
+# A Prefect server in the account. Its address in the tests is that of another server.
+OWN_SERVER = {
     "CLIPFLOW_PREFECT_SERVER": "own",
     "CLIPFLOW_PREFECT_DOMAIN": "prefect.example.com",
     "CLIPFLOW_PREFECT_CERTIFICATE_ARN": "arn:aws:acm:us-east-1:000000000000:certificate/1",
@@ -50,8 +52,10 @@ INFRA = {"clipflow-data", "clipflow-cluster", "clipflow-roles", "clipflow-bridge
 WORKERS = {f"clipflow-worker-{name}" for name in ("marks", "media", "orchestrate", "prepare")}
 
 
-def operate(env: dict[str, str], *command: str) -> "subprocess.CompletedProcess[str]":
-    inherited = {name: value for name, value in os.environ.items() if not OURS.match(name)}
+def run_command(env: dict[str, str], *command: str) -> "subprocess.CompletedProcess[str]":
+    inherited = {
+        name: value for name, value in os.environ.items() if not REMOVED_VARIABLES.match(name)
+    }
     return subprocess.run(
         command,
         env={**inherited, **env},
@@ -63,19 +67,19 @@ def operate(env: dict[str, str], *command: str) -> "subprocess.CompletedProcess[
     )
 
 
-def verb(env: dict[str, str], *arguments: str) -> str:
-    """The output of a command that succeeds."""
-    ended = operate(env, sys.executable, "-m", "deployments.operate", *arguments)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
+def run_verb(env: dict[str, str], *arguments: str) -> str:
+    """The output of a verb of `deployments.operate` that succeeds."""
+    process = run_command(env, sys.executable, "-m", "deployments.operate", *arguments)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
-def refused(env: dict[str, str], *arguments: str) -> str:
-    """The output of a command that fails."""
-    ended = operate(env, sys.executable, "-m", "deployments.operate", *arguments)
-    assert ended.returncode == 2, ended.stdout + ended.stderr
-    assert "Traceback" not in ended.stderr
-    return ended.stdout
+def run_refused_verb(env: dict[str, str], *arguments: str) -> str:
+    """The output of a verb of `deployments.operate` that is refused with exit code 2."""
+    process = run_command(env, sys.executable, "-m", "deployments.operate", *arguments)
+    assert process.returncode == 2, process.stdout + process.stderr
+    assert "Traceback" not in process.stderr
+    return process.stdout
 
 
 @pytest.fixture
@@ -87,6 +91,7 @@ def aws(tmp_path: Path) -> Iterator[StoredAws]:
 
 
 def stacks(aws: StoredAws) -> dict[str, str]:
+    """The status of each CloudFormation stack, by name."""
     found = aws.client("cloudformation").describe_stacks()["Stacks"]
     return {stack["StackName"]: stack["StackStatus"] for stack in found}
 
@@ -210,8 +215,8 @@ def test_a_worker_may_read_its_secret_and_has_no_policy_without_one(setting: str
 
 @pytest.mark.slow
 def test_missing_settings_are_reported_before_any_change(aws: StoredAws) -> None:
-    said = refused({**AWS, "AWS_ENDPOINT_URL": aws.url}, "deploy")
-    assert "CLIPFLOW_IMAGE, CLIPFLOW_SUBNETS, CLIPFLOW_VPC_ID, PREFECT_API_URL" in said
+    output = run_refused_verb({**AWS, "AWS_ENDPOINT_URL": aws.url}, "deploy")
+    assert "CLIPFLOW_IMAGE, CLIPFLOW_SUBNETS, CLIPFLOW_VPC_ID, PREFECT_API_URL" in output
     assert stacks(aws) == {}
 
 
@@ -219,30 +224,30 @@ def test_missing_settings_are_reported_before_any_change(aws: StoredAws) -> None
 def test_an_account_is_deployed_inspected_and_destroyed(
     aws: StoredAws, prefect_server: PrefectServer
 ) -> None:
-    env = {**SET, "AWS_ENDPOINT_URL": aws.url, "PREFECT_API_URL": prefect_server.url}
+    env = {**USER_SETTINGS, "AWS_ENDPOINT_URL": aws.url, "PREFECT_API_URL": prefect_server.url}
 
-    planned = verb({**env, "DRY_RUN": "1"}, "deploy")
-    assert "Add    Records (AWS::DynamoDB::Table)" in planned
-    assert "clipflow-worker-media: new" in planned
-    assert "the service-linked role of ECS: new" in planned
-    assert "quotas of 30 and 40 vCPU: marks 2, media 10, orchestrate 10, prepare 1" in planned
+    plan = run_verb({**env, "DRY_RUN": "1"}, "deploy")
+    assert "Add    Records (AWS::DynamoDB::Table)" in plan
+    assert "clipflow-worker-media: new" in plan
+    assert "the service-linked role of ECS: new" in plan
+    assert "quotas of 30 and 40 vCPU: marks 2, media 10, orchestrate 10, prepare 1" in plan
     # Neither an address for alarms nor a new secret was requested.
-    assert not re.search("AWS::SNS::Topic|AWS::SecretsManager::Secret|WorkerLogGroup", planned)
-    assert "clipflow-prefect" not in planned
-    env |= OWN
-    planned = verb({**env, "DRY_RUN": "1"}, "deploy")
-    assert "Add    Database (AWS::RDS::DBInstance)" in planned
-    assert "Add    Balancer (AWS::ElasticLoadBalancingV2::LoadBalancer)" in planned
+    assert not re.search("AWS::SNS::Topic|AWS::SecretsManager::Secret|WorkerLogGroup", plan)
+    assert "clipflow-prefect" not in plan
+    env |= OWN_SERVER
+    plan = run_verb({**env, "DRY_RUN": "1"}, "deploy")
+    assert "Add    Database (AWS::RDS::DBInstance)" in plan
+    assert "Add    Balancer (AWS::ElasticLoadBalancingV2::LoadBalancer)" in plan
     assert stacks(aws) == {}
 
-    said = verb(env, "deploy")
-    assert "Deployment 'generate-shorts/clipflow'" in said
+    output = run_verb(env, "deploy")
+    assert "Deployment 'generate-shorts/clipflow'" in output
     # The database is migrated before the server starts, and the server before what needs it.
     steps = ("prefect-data: new", "database: migrated", "bridge: new", "worker-media: new")
-    assert sorted(steps, key=said.index) == list(steps)
-    there = stacks(aws)
-    assert there.keys() >= INFRA | WORKERS | PREFECT
-    assert set(there.values()) == {"CREATE_COMPLETE"}
+    assert sorted(steps, key=output.index) == list(steps)
+    deployed = stacks(aws)
+    assert deployed.keys() >= INFRA | WORKERS | PREFECT
+    assert set(deployed.values()) == {"CREATE_COMPLETE"}
     outputs = output_values(aws, "clipflow-data")
 
     path = "/aws-service-role/ecs.amazonaws.com/"
@@ -250,36 +255,36 @@ def test_an_account_is_deployed_inspected_and_destroyed(
 
     # A user who sets the name of the existing bucket keeps this bucket.
     changed = {**env, "BUCKET_NAME": outputs["BucketName"], "CLIPFLOW_IMAGE": "clipflow:2"}
-    planned = verb(changed, "deploy", "--dry-run")
-    assert "clipflow-data: unchanged" in planned
-    assert "service-linked role" not in planned
-    assert "clipflow-bridge: changed" in planned
-    assert "Modify Container (AWS::ECS::TaskDefinition)" in planned
-    assert "clipflow-worker-media: changed" in planned
-    assert "Modify ApiContainer (AWS::ECS::TaskDefinition)" in planned
-    shown = verb(env, "status")
-    assert "api  2 of 2 running" in shown
-    assert "database  available" in shown
-    assert "clipflow-worker-prepare  CREATE_COMPLETE" in shown
-    assert "clipflow-media  ecs, not_ready, 0 workers online, 0 runs waiting" in shown
+    plan = run_verb(changed, "deploy", "--dry-run")
+    assert "clipflow-data: unchanged" in plan
+    assert "service-linked role" not in plan
+    assert "clipflow-bridge: changed" in plan
+    assert "Modify Container (AWS::ECS::TaskDefinition)" in plan
+    assert "clipflow-worker-media: changed" in plan
+    assert "Modify ApiContainer (AWS::ECS::TaskDefinition)" in plan
+    status_output = run_verb(env, "status")
+    assert "api  2 of 2 running" in status_output
+    assert "database  available" in status_output
+    assert "clipflow-worker-prepare  CREATE_COMPLETE" in status_output
+    assert "clipflow-media  ecs, not_ready, 0 workers online, 0 runs waiting" in status_output
 
-    said = refused(env, "destroy")
-    assert "clipflow-data's Media, clipflow-data's Records" in said
-    assert "a snapshot of clipflow-prefect-data's Database" in said
-    assert stacks(aws) == there
+    output = run_refused_verb(env, "destroy")
+    assert "clipflow-data's Media, clipflow-data's Records" in output
+    assert "a snapshot of clipflow-prefect-data's Database" in output
+    assert stacks(aws) == deployed
 
     aws.client("s3").put_object(Bucket=outputs["BucketName"], Key="a", Body=b"picture")
     ecs, cluster = aws.client("ecs"), output_values(aws, "clipflow-cluster")["ClusterName"]
     machine = {"name": "prefect", "image": "clipflow:1", "memory": 128}
     ecs.register_task_definition(family="clipflow-media", containerDefinitions=[machine])
     ecs.run_task(cluster=cluster, taskDefinition="clipflow-media")
-    said = verb({**env, "CONFIRM": "yes"}, "destroy")
-    assert "flow runs ended: 1" in said
-    assert "automations deleted: 4" in said
+    output = run_verb({**env, "CONFIRM": "yes"}, "destroy")
+    assert "flow runs ended: 1" in output
+    assert "automations deleted: 4" in output
     (snapshot,) = aws.client("rds").describe_db_snapshots()["DBSnapshots"]
-    assert f"Kept: CLIPFLOW_PREFECT_SNAPSHOT={snapshot['DBSnapshotIdentifier']}" in said
+    assert f"Kept: CLIPFLOW_PREFECT_SNAPSHOT={snapshot['DBSnapshotIdentifier']}" in output
     assert not set(stacks(aws).values()) - {"DELETE_COMPLETE"}
-    assert f"BUCKET_NAME={outputs['BucketName']}" in said
+    assert f"BUCKET_NAME={outputs['BucketName']}" in output
 
 
 @pytest.mark.slow
@@ -291,10 +296,10 @@ def test_retained_resources_are_imported_by_the_next_stack(aws: StoredAws) -> No
     aws.client("dynamodb").put_item(TableName="records", Item=item)
     account.delete(data.stack)
 
-    both = account.prepare(data, {"TableName": "records", "BucketName": "studio-media"})
-    actions = {change.resource: change.action for change in both.changes}
+    change_set = account.prepare(data, {"TableName": "records", "BucketName": "studio-media"})
+    actions = {change.resource: change.action for change in change_set.changes}
     assert (actions["Media"], actions["Records"], actions["Events"]) == ("Import", "Import", "Add")
-    account.discard(both)
+    account.discard(change_set)
     # The local AWS plans to import a bucket, but then rejects its name as taken.
     account.execute(account.prepare(data, {"TableName": "records"}))
     assert aws.client("dynamodb").get_item(TableName="records", Key=item)["Item"] == item
@@ -338,8 +343,8 @@ def output_values(aws: StoredAws, stack: str) -> dict[str, str]:
 def test_the_containers_of_a_run_are_found_by_run_and_by_task(
     aws: StoredAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    named = {"CLIPFLOW_LOG_GROUP": "flows", "CLIPFLOW_BRIDGE_LOG_GROUP": "bridge"}
-    for name, value in {**AWS, "AWS_ENDPOINT_URL": aws.url, **named}.items():
+    log_groups = {"CLIPFLOW_LOG_GROUP": "flows", "CLIPFLOW_BRIDGE_LOG_GROUP": "bridge"}
+    for name, value in {**AWS, "AWS_ENDPOINT_URL": aws.url, **log_groups}.items():
         monkeypatch.setenv(name, value)
     began = datetime.now(UTC)
     logged = {"level": "INFO", "logger": "clipflow", "message": "cut", "run_id": "run-1"}
@@ -360,9 +365,9 @@ def test_the_containers_of_a_run_are_found_by_run_and_by_task(
         "exec format error",
         "INFO  cut",
     ]
-    said = "\n".join(DeployedResources().logs(minutes=5))
+    output = "\n".join(DeployedResources().logs(minutes=5))
     for text in ("a worker started", "the bridge started", "cut", "exec format error"):
-        assert text in said
+        assert text in output
 
 
 def put_log(aws: StoredAws, group: str, stream: str, message: str) -> None:
@@ -387,35 +392,38 @@ def test_a_local_stack_is_operated_with_the_same_commands(stack: RunningStack) -
     run = re.search(rf"Run (\S+): {stack.settings.prefect_url}/runs/flow-run/\1", started)
     assert run, started
     # The video does not exist, so the run is short.
-    eventually(lambda: "ReadConfigFailed" in line_of(verb(env, "runs"), run[1]), 90)
-    assert "begin-clip-generation" in verb(env, "runs")
-    assert "shorts_config.json" in verb(env, "logs", "--run", run[1])
-    assert "shorts_config.json" in verb(env, "logs", "--run", "video-of-operate")
-    assert "prefect" in verb(env, "logs")
+    eventually(lambda: "ReadConfigFailed" in line_with(run_verb(env, "runs"), run[1]), 90)
+    assert "begin-clip-generation" in run_verb(env, "runs")
+    assert "shorts_config.json" in run_verb(env, "logs", "--run", run[1])
+    assert "shorts_config.json" in run_verb(env, "logs", "--run", "video-of-operate")
+    assert "prefect" in run_verb(env, "logs")
 
-    shown = verb(env, "status")
-    assert "clipflow-data  CREATE_COMPLETE" in shown
-    assert re.search(r"clipflow-orchestrate  process, ready, [1-9]\d* workers online", shown)
-    assert re.search(r"clipflow-events-dlq  \d+ waiting, 0 in flight", shown)
-    assert "failed" in shown
+    status_output = run_verb(env, "status")
+    assert "clipflow-data  CREATE_COMPLETE" in status_output
+    assert re.search(
+        r"clipflow-orchestrate  process, ready, [1-9]\d* workers online", status_output
+    )
+    assert re.search(r"clipflow-events-dlq  \d+ waiting, 0 in flight", status_output)
+    assert "failed" in status_output
 
 
 @pytest.mark.slow
 def test_an_invalid_id_is_rejected_before_an_event_is_sent(stack: RunningStack) -> None:
     env = {**stack.settings.as_environment(), "TENANT_ID": "a/b", "EPISODE_ID": "e"}
-    assert "tenantId: an identifier is 1 to 128" in refused(env, "run-clips")
-    assert "There is no run nobody" in refused(
+    assert "tenantId: an identifier is 1 to 128" in run_refused_verb(env, "run-clips")
+    assert "There is no run nobody" in run_refused_verb(
         stack.settings.as_environment(), "logs", "--run", "nobody"
     )
 
 
 def make(env: dict[str, str], target: str, **arguments: str) -> str:
-    """Run `make` without its installation step, since this environment is installed."""
+    """The output of `make`, without its installation step, as this environment is installed."""
     given = [f"{name}={value}" for name, value in arguments.items()]
-    ended = operate(env, "make", "--old-file=.venv/.installed", target, *given)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
+    process = run_command(env, "make", "--old-file=.venv/.installed", target, *given)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
-def line_of(said: str, word: str) -> Any:
-    return next(line for line in said.splitlines() if word in line)
+def line_with(output: str, word: str) -> Any:
+    """The first line of the output that contains `word`."""
+    return next(line for line in output.splitlines() if word in line)

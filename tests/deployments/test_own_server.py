@@ -215,7 +215,7 @@ def migrate(
     command = " ".join([*container["Command"], "-r", revision])
     program = Program(Path(given["PREFECT_HOME"]) / f"{revision}.log", command, env)
     program.start()
-    assert program.wait(120) == 0, program.said()
+    assert program.wait(120) == 0, program.output()
 
 
 def part(task: str, home: Path, given: dict[str, str], port: int, health: str = "") -> Program:
@@ -252,7 +252,7 @@ def test_an_event_passes_through_redis_to_the_background_services(server: OwnSer
     # The services read new automations once a second or so.
     deadline = time.monotonic() + 60
     while not server.request("POST", "/flow_runs/filter", {}):
-        assert time.monotonic() < deadline, server.services.said()
+        assert time.monotonic() < deadline, server.services.output()
         event = {
             "id": str(uuid4()),
             "occurred": datetime.now(UTC).isoformat(),

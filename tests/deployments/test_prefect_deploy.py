@@ -36,7 +36,7 @@ POOLS = {
     "mark-failed/clipflow": "clipflow-marks",
 }
 # Prefixes of variables that would configure Prefect or clipflow.
-CONFIGURING = re.compile(r"AWS_|CLIPFLOW_|PREFECT_|(BUCKET_NAME|TABLE_NAME)$")
+CONFIGURATION_VARIABLES = re.compile(r"AWS_|CLIPFLOW_|PREFECT_|(BUCKET_NAME|TABLE_NAME)$")
 
 
 async def _create_ecs_pools() -> None:
@@ -65,26 +65,31 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PrefectSe
 
 
 def deploy(server: PrefectServer, *arguments: str) -> None:
-    """Deploys at a terminal, where Prefect asks for whatever `prefect.yaml` leaves open."""
-    env = {name: value for name, value in os.environ.items() if not CONFIGURING.match(name)}
-    terminal, own = pty.openpty()
+    """Run `prefect deploy` in a terminal, and fail if it prompts for a value.
+
+    Prefect prompts only in a terminal, for each value that `prefect.yaml` does not set.
+    """
+    env = {
+        name: value for name, value in os.environ.items() if not CONFIGURATION_VARIABLES.match(name)
+    }
+    terminal, child_side = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "prefect", "deploy", *arguments],
         env={**env, "PREFECT_API_URL": server.url},
         cwd=ROOT,
-        stdin=own,
-        stdout=own,
-        stderr=own,
+        stdin=child_side,
+        stdout=child_side,
+        stderr=child_side,
     )
-    os.close(own)
-    shown = b""
+    os.close(child_side)
+    output = b""
     try:
         # Linux reports the end of a terminal's last process as an error, macOS as no more bytes.
         with suppress(OSError):
             while chunk := os.read(terminal, 1 << 16):
-                shown += chunk
-                assert b"[y/n" not in shown, shown.decode()
-        assert process.wait(60) == 0, shown.decode()
+                output += chunk
+                assert b"[y/n" not in output, output.decode()
+        assert process.wait(60) == 0, output.decode()
     finally:
         process.kill()
         process.wait()
@@ -92,7 +97,7 @@ def deploy(server: PrefectServer, *arguments: str) -> None:
 
 
 def deployed(server: PrefectServer) -> dict[str, str]:
-    """The pool of each deployment."""
+    """The work pool of each deployment on the server, by `flow/deployment`."""
     flows = {flow["id"]: flow["name"] for flow in server.post("/flows/filter", {}).json()}
     found = server.post("/deployments/filter", {}).json()
     return {f"{flows[d['flow_id']]}/{d['name']}": d["work_pool_name"] for d in found}
@@ -105,7 +110,7 @@ def test_deploying_one_then_all_deployments(server: PrefectServer) -> None:
     assert deployed(server) == POOLS
 
 
-def test_a_deploy_keeps_up_to_date_automations(
+def test_a_deploy_does_not_replace_unchanged_automations_and_enables_disabled_ones(
     prefect_server: PrefectServer,
 ) -> None:
     async def put() -> None:

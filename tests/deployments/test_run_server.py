@@ -1,4 +1,4 @@
-"""A run in a forked process, as Prefect's worker sees it: output, exit code, signals, end."""
+"""The run server forks each run: output, exit code and signals, as Prefect's worker sees them."""
 
 import os
 import signal
@@ -18,7 +18,8 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="forks are made on Linux only"),
 ]
 
-# The program of a run: it prints whether Prefect was imported before, its process and its folder.
+# The program of a run. It prints whether Prefect was already imported, its process id, its folder
+# and the variable that names the test case.
 PROGRAM = """
 import os, signal, sys, time
 print("prefect" in sys.modules, os.getpid(), os.getcwd(), os.environ["PREFECT__RUN"], flush=True)
@@ -36,7 +37,7 @@ sys.exit(3)
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment of a run server and its clients."""
+    """The environment of a running run server and of its clients."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "program.py").write_text(PROGRAM)
     path = os.pathsep.join([str(ROOT), str(folder)])
@@ -48,7 +49,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 def test_a_run_has_its_own_environment_folder_output_and_exit_code(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    first, second = (start({**environment, "PREFECT__RUN": name}, tmp_path) for name in "ab")
+    first, second = (start_run({**environment, "PREFECT__RUN": name}, tmp_path) for name in "ab")
     for run, name in ((first, "a"), (second, "b")):
         imported, pid, folder, variable = run.communicate(timeout=60)[0].split()
         assert (imported, folder, variable) == ("True", str(tmp_path), name)
@@ -57,16 +58,16 @@ def test_a_run_has_its_own_environment_folder_output_and_exit_code(
 
 
 def test_signals_reach_the_run(environment: dict[str, str], tmp_path: Path) -> None:
-    with waiting(environment, tmp_path) as (run, _):
+    with waiting_run(environment, tmp_path) as (run, _):
         run.terminate()
         assert run.wait(timeout=60) == 7
 
 
 def test_the_run_and_its_client_end_together(environment: dict[str, str], tmp_path: Path) -> None:
-    with waiting(environment, tmp_path) as (run, pid):
+    with waiting_run(environment, tmp_path) as (run, pid):
         run.kill()
         eventually(lambda: not Path(f"/proc/{pid}").exists(), 60)
-    with waiting(environment, tmp_path) as (run, pid):
+    with waiting_run(environment, tmp_path) as (run, pid):
         os.kill(pid, signal.SIGKILL)
         assert run.wait(timeout=60) == -signal.SIGKILL
 
@@ -74,25 +75,25 @@ def test_the_run_and_its_client_end_together(environment: dict[str, str], tmp_pa
 def test_decoders_are_forked_without_starting_a_python(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    with start({**environment, "PREFECT__RUN": "decodes"}, tmp_path) as run:
+    with start_run({**environment, "PREFECT__RUN": "decodes"}, tmp_path) as run:
         assert run.stdout
         run.stdout.readline()
         fork_server = Path("/proc", run.stdout.readline().strip())
         assert b"run_server" in (fork_server / "cmdline").read_bytes()
         assert Path(fork_server, "fd/0").readlink() == Path("/dev/null")
-        # It shares the run's output, and has three sockets of its own when the call has ended.
+        # It shares the run's output, and has only its own three sockets when the call has ended.
         eventually(lambda: sockets_of(fork_server) == 3, 60)
         run.kill()
         eventually(lambda: not fork_server.exists(), 60)
 
 
 @pytest.mark.parametrize(
-    "different", [{"CLIPFLOW_CORES": "7"}, {"PREFECT_LOGGING_LEVEL": "ERROR"}, {ADDRESS: "none"}]
+    "changed", [{"CLIPFLOW_CORES": "7"}, {"PREFECT_LOGGING_LEVEL": "ERROR"}, {ADDRESS: "none"}]
 )
-def test_a_run_with_another_import_path_starts_its_own_python(
-    environment: dict[str, str], tmp_path: Path, different: dict[str, str]
+def test_a_run_whose_settings_differ_from_the_servers_starts_its_own_python(
+    environment: dict[str, str], tmp_path: Path, changed: dict[str, str]
 ) -> None:
-    run = start({**environment, **different, "PREFECT__RUN": "a"}, tmp_path)
+    run = start_run({**environment, **changed, "PREFECT__RUN": "a"}, tmp_path)
     imported, pid, *_ = run.communicate(timeout=60)[0].split()
     assert (imported, int(pid), run.returncode) == ("False", run.pid, 3)
 
@@ -103,7 +104,7 @@ def test_a_run_continues_without_the_run_server(
     other = {**environment, ADDRESS: str(tmp_path / "socket")}
     with ExitStack() as runs:
         with serving(other) as server:
-            run, _ = runs.enter_context(waiting(other, tmp_path))
+            run, _ = runs.enter_context(waiting_run(other, tmp_path))
             server.kill()
         run.terminate()
         assert run.wait(timeout=60) == 7
@@ -115,7 +116,7 @@ def sockets_of(process: Path) -> int:
 
 @contextmanager
 def serving(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A run server that has imported everything."""
+    """Start a run server, and wait until it has imported the modules that runs share."""
     command = [sys.executable, "-m", "deployments.local_stack.run_server"]
     with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE) as server:
         assert server.stdout and server.stdout.readline() == b"ready\n"
@@ -123,7 +124,7 @@ def serving(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
         server.terminate()
 
 
-def start(environment: dict[str, str], folder: Path) -> subprocess.Popen[str]:
+def start_run(environment: dict[str, str], folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         client_command([sys.executable, "-m", "program"]),
         env=environment,
@@ -134,11 +135,11 @@ def start(environment: dict[str, str], folder: Path) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def waiting(
+def waiting_run(
     environment: dict[str, str], folder: Path
 ) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A run that waits for a signal, and its own process."""
-    with start({**environment, "PREFECT__RUN": "waits"}, folder) as run:
+    """Start a run that waits for a signal. Yields its client and the process id of the run."""
+    with start_run({**environment, "PREFECT__RUN": "waits"}, folder) as run:
         assert run.stdout
         imported, pid, *_ = run.stdout.readline().split()
         assert imported == "True"

@@ -27,7 +27,7 @@ from deployments.bridge.prefect_server import PAGE
 from deployments.bridge.sweep import TRIGGER_GRACE, Sweep, SweepResult
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS
 from tasks.recovery import RESTARTED_TAG
-from tests.deployments.doorbell import standing_in_front, stored
+from tests.deployments.event_queue import prefect_proxy, stored_events
 from tests.lost_runs import deployed, run_of, second_runs
 from tests.programs import PrefectServer, eventually, free_port
 from tests.subscriber import Subscriber
@@ -39,7 +39,7 @@ LONG_AGO = timestamp(datetime.now(UTC) - timedelta(hours=1))
 def server(
     prefect_server: PrefectServer, records: RecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
-    # Runs of the tests end a moment before the sweep.
+    # The runs of these tests end only a moment before the sweep, which must handle them anyway.
     monkeypatch.setattr(sweep, "ENDED_RUN_GRACE", timedelta(0))
     monkeypatch.setattr(sweep, "TRIGGER_GRACE", timedelta(0))
     with temporary_settings({PREFECT_API_URL: prefect_server.url}):
@@ -47,7 +47,7 @@ def server(
             for flow in (BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS):
                 deployed(client, flow)
         # A first sweep reconciles what earlier tests left on this server and in this table.
-        turn(records)
+        run_sweep(records)
         yield
 
 
@@ -57,7 +57,7 @@ def keys() -> ClipKeys:
 
 
 class DeadLetters(dict[str, str]):
-    """A substitute for the dead-letter queue: the reason of each message, by body."""
+    """A fake of the dead-letter queue: the reason of each message, by its body."""
 
     async def add(self, body: str, reason: str) -> None:
         self[body] = reason
@@ -67,24 +67,24 @@ class DeadLetters(dict[str, str]):
         return [(body, reason) for body, reason in self.items() if episode in body]
 
 
-def turn(records: RecordStore, dead: DeadLetters | None = None) -> SweepResult:
-    dead_letters = DeadLetters() if dead is None else dead
+def run_sweep(records: RecordStore, dead_letters: DeadLetters | None = None) -> SweepResult:
+    dead_letters = DeadLetters() if dead_letters is None else dead_letters
 
-    async def once() -> SweepResult:
+    async def sweep_once() -> SweepResult:
         async with get_client() as client:
             return await Sweep(client, records, outbox(), 30, dead_letters.add).turn()
 
-    return asyncio.run(once())
+    return asyncio.run(sweep_once())
 
 
 def leave_in_progress(
-    records: RecordStore, keys: RecordKeys, owner: str, since: str = LONG_AGO
+    records: RecordStore, keys: RecordKeys, owner: str, updated_at: str = LONG_AGO
 ) -> None:
     records.table.put_item(
         Item={
             **keys.record,
             "status": "Generation in Progress",
-            "updatedAt": since,
+            "updatedAt": updated_at,
             "flowRunId": owner,
         }
     )
@@ -94,7 +94,7 @@ def record(records: RecordStore, keys: RecordKeys) -> dict[str, object]:
     return dict(plain(records.table.get_item(Key=keys.record)["Item"]))
 
 
-def ended(keys: ClipKeys, state: State[None], *tags: str) -> str:
+def run_in_state(keys: ClipKeys, state: State[None], *tags: str) -> str:
     parameters = {
         "tenant_id": keys.tenant_id,
         "episode_id": keys.episode_id,
@@ -105,9 +105,9 @@ def ended(keys: ClipKeys, state: State[None], *tags: str) -> str:
 
 
 def test_abandoned_work_is_restarted_once(keys: ClipKeys, records: RecordStore) -> None:
-    leave_in_progress(records, keys, owner=ended(keys, Crashed()))
-    assert turn(records).started_again == 1
-    turn(records)
+    leave_in_progress(records, keys, owner=run_in_state(keys, Crashed()))
+    assert run_sweep(records).started_again == 1
+    run_sweep(records)
     [second] = second_runs("episode_id", keys.episode_id)
     assert second.parameters["force"] is True
     # There may be no worker for the new run: until it claims the record, the error is kept.
@@ -115,8 +115,8 @@ def test_abandoned_work_is_restarted_once(keys: ClipKeys, records: RecordStore) 
 
 
 def test_a_cancelled_run_is_marked_and_not_restarted(keys: ClipKeys, records: RecordStore) -> None:
-    leave_in_progress(records, keys, owner=ended(keys, Cancelled()))
-    assert turn(records).marked == 1
+    leave_in_progress(records, keys, owner=run_in_state(keys, Cancelled()))
+    assert run_sweep(records).marked == 1
     assert record(records, keys)["processingError"]["code"] == "CANCELLED"  # type: ignore[index]
     assert not second_runs("episode_id", keys.episode_id)
 
@@ -124,14 +124,16 @@ def test_a_cancelled_run_is_marked_and_not_restarted(keys: ClipKeys, records: Re
 def test_a_record_owned_by_an_unknown_run_is_restarted(records: RecordStore) -> None:
     video = ShortsKeys("u", uuid4().hex, "any")
     leave_in_progress(records, video, owner=str(uuid4()))
-    turn(records)
+    run_sweep(records)
     [second] = second_runs("video_id", video.video_id)
     assert second.parameters == {"user_id": "u", "video_id": video.video_id}
 
 
 def test_a_restarted_run_that_crashes_is_marked(keys: ClipKeys, records: RecordStore) -> None:
-    leave_in_progress(records, keys, owner=ended(keys, Crashed(message="gone"), RESTARTED_TAG))
-    assert turn(records).marked == 1
+    leave_in_progress(
+        records, keys, owner=run_in_state(keys, Crashed(message="gone"), RESTARTED_TAG)
+    )
+    assert run_sweep(records).marked == 1
     item = record(records, keys)
     assert item["status"] == "Generation Failed"
     assert item["processingError"]["code"] == "CRASHED"  # type: ignore[index]
@@ -141,22 +143,22 @@ def test_a_second_run_that_never_claimed_the_record_is_marked(
     keys: ClipKeys, records: RecordStore
 ) -> None:
     leave_in_progress(records, keys, owner=str(uuid4()))
-    turn(records)
+    run_sweep(records)
     [second] = second_runs("episode_id", keys.episode_id)
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(second.id, Crashed(), force=True)
-    turn(records)
+    run_sweep(records)
     assert record(records, keys)["status"] == "Generation Failed"
 
 
 def test_an_active_run_is_not_changed(keys: ClipKeys, records: RecordStore) -> None:
-    before = turn(records).in_progress
+    before = run_sweep(records).in_progress
     # Older than the records of all other tests.
-    since = datetime.now(UTC) - timedelta(days=30)
-    leave_in_progress(records, keys, ended(keys, Running()), timestamp(since))
-    swept = turn(records)
-    assert swept.in_progress == before + 1
-    assert swept.oldest_seconds == pytest.approx(timedelta(days=30).total_seconds(), abs=120)
+    updated_at = datetime.now(UTC) - timedelta(days=30)
+    leave_in_progress(records, keys, run_in_state(keys, Running()), timestamp(updated_at))
+    result = run_sweep(records)
+    assert result.in_progress == before + 1
+    assert result.oldest_seconds == pytest.approx(timedelta(days=30).total_seconds(), abs=120)
     assert not second_runs("episode_id", keys.episode_id)
 
 
@@ -164,8 +166,8 @@ def test_a_run_that_ended_recently_is_left_to_hooks_and_automations(
     keys: ClipKeys, records: RecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweep, "ENDED_RUN_GRACE", timedelta(minutes=1))
-    leave_in_progress(records, keys, owner=ended(keys, Crashed()))
-    turn(records)
+    leave_in_progress(records, keys, owner=run_in_state(keys, Crashed()))
+    run_sweep(records)
     assert not second_runs("episode_id", keys.episode_id)
 
 
@@ -173,31 +175,31 @@ def test_a_crashed_run_that_was_not_handled_is_restarted(
     keys: ClipKeys, records: RecordStore
 ) -> None:
     records.table.put_item(Item={**keys.record, "status": "detected"})
-    ended(keys, Crashed())
-    turn(records)
-    turn(records)
+    run_in_state(keys, Crashed())
+    run_sweep(records)
+    run_sweep(records)
     assert len(second_runs("episode_id", keys.episode_id)) == 1
 
 
 @pytest.mark.parametrize(
-    ("swept_ago", "started_again"), [(timedelta(hours=4), 1), (-TRIGGER_GRACE, 0)]
+    ("last_swept_ago", "started_again"), [(timedelta(hours=4), 1), (-TRIGGER_GRACE, 0)]
 )
 def test_a_new_bridge_sweeps_from_the_last_swept_time(
-    swept_ago: timedelta,
+    last_swept_ago: timedelta,
     started_again: int,
     keys: ClipKeys,
     records: RecordStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # With the overlap, a bridge would find the run whatever time was kept.
+    # With an overlap, a new bridge would find the run whatever time is stored in the variable.
     monkeypatch.setattr(sweep, "OVERLAP", timedelta(0))
     records.table.put_item(Item={**keys.record, "status": "detected"})
-    ended(keys, Crashed())
+    run_in_state(keys, Crashed())
     with get_client(sync_client=True) as client:
-        [kept] = [v for v in client.read_variables() if v.name == "clipflow_swept_until"]
-        until = (datetime.now(UTC) - swept_ago).isoformat()
-        client.update_variable(VariableUpdate(name=kept.name, value=until))
-    turn(records)
+        [variable] = [v for v in client.read_variables() if v.name == "clipflow_swept_until"]
+        until = (datetime.now(UTC) - last_swept_ago).isoformat()
+        client.update_variable(VariableUpdate(name=variable.name, value=until))
+    run_sweep(records)
     assert len(second_runs("episode_id", keys.episode_id)) == started_again
 
 
@@ -213,15 +215,15 @@ def test_an_event_with_inline_clips_is_dead_lettered_when_its_second_run_crashes
         "request": json.dumps(detail),
         "event_id": str(event),
     }
-    dead = DeadLetters()
+    dead_letters = DeadLetters()
     run_of(BEGIN_CLIP_GENERATION, parameters, Crashed(message="gone"))
-    turn(records, dead)
-    assert not dead.of(episode)
+    run_sweep(records, dead_letters)
+    assert not dead_letters.of(episode)
     [second] = second_runs("episode_id", episode)
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(second.id, Crashed(message="gone again"), force=True)
-    turn(records, dead)
-    [(body, reason)] = dead.of(episode)
+    run_sweep(records, dead_letters)
+    [(body, reason)] = dead_letters.of(episode)
     assert "No record of c: " in reason and "gone again" in reason
     redriven = to_prefect_event(body)
     assert json.loads(redriven.payload["detail"]) == detail
@@ -233,31 +235,33 @@ def test_an_event_with_inline_clips_is_dead_lettered_when_its_second_run_crashes
 def test_an_event_whose_run_prefect_rejects_is_dead_lettered_without_blocking_others(
     prefect_server: PrefectServer, records: RecordStore, status: int
 ) -> None:
-    before, refused, behind = events = [uuid4() for _ in range(3)]
+    before, refused, after = events = [uuid4() for _ in range(3)]
     for event in events:
-        prefect_server.post("/events", [posting(event)])
+        prefect_server.post("/events", [event_body(event)])
         eventually(lambda event=event: is_stored(prefect_server, event))  # type: ignore[misc]
 
-    def refuse_one(path: str, body: str) -> int | None:
+    def reject_one(path: str, body: str) -> int | None:
         return status if "create_flow_run" in path and str(refused) in body else None
 
-    dead = DeadLetters()
+    dead_letters = DeadLetters()
     with (
-        standing_in_front(prefect_server, refuse_one) as url,
+        prefect_proxy(prefect_server, reject_one) as url,
         temporary_settings({PREFECT_API_URL: url}),
     ):
-        assert turn(records, dead).begun == 2
-    assert len(begun(before)) == len(begun(behind)) == 1
-    [(body, reason)] = dead.of(f"e-{refused}")
+        assert run_sweep(records, dead_letters).begun == 2
+    assert len(runs_of(before)) == len(runs_of(after)) == 1
+    [(body, reason)] = dead_letters.of(f"e-{refused}")
     assert str(status) in reason
     assert to_prefect_event(body).tenant_id == "t"
 
 
 def is_stored(server: PrefectServer, event: UUID) -> bool:
-    return bool(stored(server, str(event)))
+    """Whether the Prefect server has stored the event."""
+    return bool(stored_events(server, str(event)))
 
 
-def begun(event: UUID) -> list[FlowRun]:
+def runs_of(event: UUID) -> list[FlowRun]:
+    """The runs of `begin-clip-generation` that were started for this event."""
     wanted = FlowFilter(name=FlowFilterName(any_=[BEGIN_CLIP_GENERATION]))
     with get_client(sync_client=True) as client:
         runs: list[FlowRun] = client.read_flow_runs(flow_filter=wanted)
@@ -268,12 +272,12 @@ def test_an_event_without_a_run_gets_one(
     prefect_server: PrefectServer, records: RecordStore
 ) -> None:
     events = [uuid4() for _ in range(PAGE + 3)]
-    prefect_server.post("/events", [posting(event) for event in events])
+    prefect_server.post("/events", [event_body(event) for event in events])
     eventually(lambda: is_stored(prefect_server, events[-1]))
-    assert turn(records).begun == len(events)
-    assert turn(records).begun == 0
+    assert run_sweep(records).begun == len(events)
+    assert run_sweep(records).begun == 0
     for event in (events[0], events[-1]):
-        [run] = begun(event)
+        [run] = runs_of(event)
         assert run.parameters["tenant_id"] == "t"
 
 
@@ -284,23 +288,26 @@ def test_a_foreign_event_with_our_event_name_does_not_block_the_sweep(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     event = uuid4()
-    prefect_server.post("/events", [posting(event) | {"payload": {"hello": "world"}}])
-    leave_in_progress(records, keys, owner=ended(keys, Crashed()), since="2025-01-15T10:30:00")
+    prefect_server.post("/events", [event_body(event) | {"payload": {"hello": "world"}}])
+    leave_in_progress(
+        records, keys, owner=run_in_state(keys, Crashed()), updated_at="2025-01-15T10:30:00"
+    )
 
-    async def turns() -> None:
+    async def sweep_until_skipped() -> None:
         async with get_client() as client:
-            swept = Sweep(client, records, outbox(), 30, DeadLetters().add)
+            repeated = Sweep(client, records, outbox(), 30, DeadLetters().add)
             while "was not posted by the bridge" not in caplog.text:
-                await swept.turn()
-            await swept.turn()
+                await repeated.turn()
+            await repeated.turn()
 
-    asyncio.run(asyncio.wait_for(turns(), 20))
+    asyncio.run(asyncio.wait_for(sweep_until_skipped(), 20))
     assert caplog.text.count("was not posted by the bridge") == 1
-    assert not begun(event)
+    assert not runs_of(event)
     assert second_runs("episode_id", keys.episode_id)
 
 
-def posting(event: UUID) -> dict[str, object]:
+def event_body(event: UUID) -> dict[str, object]:
+    """A request for clips in the form in which the bridge posts it to the Prefect server."""
     return {
         "id": str(event),
         "occurred": datetime.now(UTC).isoformat(),
@@ -314,42 +321,42 @@ def test_events_of_a_run_that_was_killed_before_it_sent_them_are_sent(
     keys: ClipKeys, records: RecordStore, local_aws: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subscriber = Subscriber(local_aws)
-    at_once = timedelta(seconds=-2)
+    no_grace = timedelta(seconds=-2)
     with monkeypatch.context() as patch:
-        # What other tests have left.
-        patch.setattr(sweep, "UNSENT_EVENTS_GRACE", at_once)
-        turn(records)
+        # Send the events that other tests have left.
+        patch.setattr(sweep, "UNSENT_EVENTS_GRACE", no_grace)
+        run_sweep(records)
     records.claim(keys, "run-1", {})
     records.fail(keys, "run-1", Failure(FailureCode.FFMPEG_ERROR, "It broke."))
-    turn(records)
-    # Its own run may be about to send it.
+    run_sweep(records)
+    # Within the grace period, the run itself may be about to send its event.
     assert subscriber.of(keys.episode_id) == []
-    monkeypatch.setattr(sweep, "UNSENT_EVENTS_GRACE", at_once)
-    assert turn(records).events_sent == 1
+    monkeypatch.setattr(sweep, "UNSENT_EVENTS_GRACE", no_grace)
+    assert run_sweep(records).events_sent == 1
     [event] = subscriber.wait_for(keys.episode_id, 1)
     assert event["detail-type"] == "Clip Generation Failed"
-    assert turn(records).events_sent == 0
+    assert run_sweep(records).events_sent == 0
 
 
-def test_events_that_are_refused_stop_no_other_part_of_the_sweep(
+def test_events_that_cannot_be_sent_do_not_stop_other_parts_of_the_sweep(
     keys: ClipKeys, records: RecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweep, "UNSENT_EVENTS_GRACE", timedelta(seconds=-2))
-    turn(records)  # sends what other tests have left
+    run_sweep(records)  # sends the events that other tests have left
     records.claim(keys, "run-1", {})
     records.fail(keys, "run-1", Failure(FailureCode.FFMPEG_ERROR, "It broke."))
-    lost = ClipKeys("t", f"e-{uuid4().hex}", "c")
-    leave_in_progress(records, lost, owner=ended(lost, Crashed()))
-    closed = boto3.client("events", endpoint_url=f"http://127.0.0.1:{free_port()}")
+    lost_keys = ClipKeys("t", f"e-{uuid4().hex}", "c")
+    leave_in_progress(records, lost_keys, owner=run_in_state(lost_keys, Crashed()))
+    unreachable = boto3.client("events", endpoint_url=f"http://127.0.0.1:{free_port()}")
 
-    async def once() -> None:
+    async def sweep_once() -> None:
         async with get_client() as client:
             await Sweep(
-                client, records, replace(outbox(), client=closed), 30, DeadLetters().add
+                client, records, replace(outbox(), client=unreachable), 30, DeadLetters().add
             ).turn()
 
     with pytest.raises(StorageUnavailableError, match="unsent events"):
-        asyncio.run(once())
-    assert second_runs("episode_id", lost.episode_id)
-    # That of the lost run is among them.
-    assert turn(records).events_sent == 2
+        asyncio.run(sweep_once())
+    assert second_runs("episode_id", lost_keys.episode_id)
+    # One of them is the event of the lost run.
+    assert run_sweep(records).events_sent == 2

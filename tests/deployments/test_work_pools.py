@@ -1,4 +1,4 @@
-"""The ECS work pools: their task definitions, and the message for a missing setting."""
+"""The ECS work pools: task definitions, machine sizes, and messages for missing settings."""
 
 import asyncio
 import os
@@ -38,21 +38,24 @@ def account(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 def pool(kind: str, environment: dict[str, str], gpu: bool = False) -> WorkPool:
+    """The work pool of this kind, configured by the environment."""
     (found,) = [pool for pool in work_pools(gpu, environment) if pool.kind == kind]
     return found
 
 
 def template(pool: WorkPool) -> dict[str, Any]:
+    """The base job template of the pool."""
     default = ECSWorker.get_default_base_job_template()
     return base_job_template(pool, PoolSettings(), default, {"TABLE_NAME": "records"})
 
 
 def defaults(pool: WorkPool) -> dict[str, Any]:
+    """The default value of each variable of the pool's base job template."""
     properties = template(pool)["variables"]["properties"]
     return {name: schema.get("default") for name, schema in properties.items()}
 
 
-def test_each_pool_has_the_role_of_its_work(
+def test_each_pool_has_its_own_role_if_one_is_set(
     account: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kinds = ("orchestrate", "media", "prepare", "marks")
@@ -64,18 +67,18 @@ def test_each_pool_has_the_role_of_its_work(
     assert roles == [common, *(f"arn:aws:iam::1:role/{kind}" for kind in kinds[1:])]
 
 
-def test_with_a_collectors_image_each_run_sends_its_traces_to_x_ray(
+def test_with_a_collector_image_each_run_sends_traces_to_x_ray(
     account: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (alone,) = template(pool("media", account))["job_configuration"]["task_definition"][
-        "containerDefinitions"
-    ]
+    (container_without_collector,) = template(pool("media", account))["job_configuration"][
+        "task_definition"
+    ]["containerDefinitions"]
     assert "OTEL_EXPORTER_OTLP_ENDPOINT" not in defaults(pool("media", account))["env"]
     monkeypatch.setenv("CLIPFLOW_COLLECTOR_IMAGE", "registry/collector:1")
     run, collector = template(pool("media", account))["job_configuration"]["task_definition"][
         "containerDefinitions"
     ]
-    assert run == alone
+    assert run == container_without_collector
     assert (collector["image"], collector["essential"]) == ("registry/collector:1", False)
     endpoint = defaults(pool("media", account))["env"]["OTEL_EXPORTER_OTLP_ENDPOINT"]
     assert endpoint == "http://127.0.0.1:4318"
@@ -94,11 +97,11 @@ def test_segments_are_cut_on_spot_and_rescheduled_when_interrupted(
     definition = template(media)["job_configuration"]["task_definition"]
     assert definition["ephemeralStorage"] == {"sizeInGiB": 50}
     assert definition["containerDefinitions"][0]["stopTimeout"] == 120
-    # The values of prefect-aws are still there.
+    # The values of prefect-aws's own template are kept.
     assert definition["containerDefinitions"][0]["image"] == "{{ image }}"
 
 
-def test_the_environment_sizes_a_pool(account: dict[str, str]) -> None:
+def test_the_size_of_a_pool_is_configurable_by_the_environment(account: dict[str, str]) -> None:
     sizes = {"CLIPFLOW_MEDIA_CPU": "8192", "CLIPFLOW_MEDIA_MEMORY": "16384"}
     found = defaults(pool("media", {**account, **sizes}))
     assert (found["cpu"], found["memory"]) == (8192, 16384)
@@ -141,17 +144,17 @@ def test_keys_of_models_come_from_a_secret_to_the_machines_that_need_them(
     assert secrets("media") is secrets("orchestrate") is None
 
 
-def test_the_flows_get_every_setting_but_secrets_and_paths() -> None:
-    passed = {
+def test_flow_runs_get_all_settings_except_secrets_and_paths() -> None:
+    settings = {
         "TABLE_NAME": "records",
         "MAX_PARALLEL_SEGMENTS": "3",
         "OPENAI_BASE_URL": "https://models",
     }
-    ours = {"HF_TOKEN": "hf", "HOME": "/", "CLIPFLOW_FFMPEG": "/opt/ffmpeg"}
-    assert flows_environment({**passed, **ours}) == passed
+    excluded = {"HF_TOKEN": "hf", "HOME": "/", "CLIPFLOW_FFMPEG": "/opt/ffmpeg"}
+    assert flows_environment({**settings, **excluded}) == settings
 
 
-def create_here(name: str) -> None:
+def create_local_pool(name: str) -> None:
     async def create_one() -> None:
         async with get_client() as client:
             await provision.create_work_pool(client, name)
@@ -159,12 +162,12 @@ def create_here(name: str) -> None:
     asyncio.run(create_one())
 
 
-def create_there(name: str) -> None:
+def create_ecs_pool(name: str) -> None:
     create(pool("media", ACCOUNT).model_copy(update={"name": name}), PoolSettings())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("deploy", [create_here, create_there])
+@pytest.mark.parametrize("deploy", [create_local_pool, create_ecs_pool])
 def test_settings_of_an_operator_are_kept(
     deploy: Callable[[str], None], account: dict[str, str], prefect_server: PrefectServer
 ) -> None:
@@ -182,7 +185,7 @@ def test_settings_of_an_operator_are_kept(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "expected"),
     [
         ({"CLIPFLOW_IMAGE": "", "TABLE_NAME": ""}, ["CLIPFLOW_IMAGE", "TABLE_NAME"]),
         ({"CLIPFLOW_SUBNETS": "subnet-1"}, ["CLIPFLOW_VPC_ID"]),
@@ -190,21 +193,21 @@ def test_settings_of_an_operator_are_kept(
     ],
 )
 def test_missing_outputs_are_reported_and_nothing_is_changed(
-    change: dict[str, str], says: list[str]
+    change: dict[str, str], expected: list[str]
 ) -> None:
-    done = check({**ACCOUNT, **change})
+    done = run_check({**ACCOUNT, **change})
     assert done.returncode == 2
-    assert all(name in done.stderr for name in says)
+    assert all(name in done.stderr for name in expected)
 
 
 @pytest.mark.slow
 def test_pools_are_listed_when_no_output_is_missing() -> None:
-    done = check(ACCOUNT)
+    done = run_check(ACCOUNT)
     assert done.returncode == 0, done.stderr
     assert "clipflow-media: FARGATE_SPOT, 4096 CPU, 8192 MiB" in done.stdout
 
 
-def check(environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+def run_check(environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "deployments.work_pools", "--check"],
         cwd=ROOT,

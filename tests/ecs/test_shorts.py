@@ -7,11 +7,12 @@ import pytest
 
 from benchmarks.programs import ffmpeg
 from clipflow.domain.shorts import ShortsConfig
+from clipflow.jobs.brand import part_seconds
 from clipflow.jobs.transcription import plan_windows
 from clipflow.settings import Models
 from clipflow.speech import transcriber
 from clipflow.speech.audio import RATE
-from tests.clipflow.speech.conftest import SAMPLE, word_errors
+from tests.clipflow.speech.conftest import SAMPLE, word_error_rate
 from tests.ecs.machines import Machines
 from tests.flows.test_generate_shorts import MADE, OBJECTS
 from tests.flows.warehouse import CONFIG, Warehouse, subtitles
@@ -33,11 +34,14 @@ def warehouse(machines: Machines, tmp_path: Path) -> Warehouse:
 
 
 def test_a_long_video_is_prepared_on_one_machine_and_each_short_rendered_on_another(
-    machines: Machines, warehouse: Warehouse
+    machines: Machines, warehouse: Warehouse, tmp_path: Path
 ) -> None:
     # One rendering machine fails to start, and a third machine renders its short.
     machines.ecs.failing_starts["render-short"] = 1
     keys = warehouse.keys
+    intro = make_source(tmp_path / "i.mkv", size=(180, 320), seconds=1, sound=None)
+    warehouse.objects.upload(intro, "brands/i.mkv", {})
+    warehouse.put("shorts_config.json", {**CONFIG, "brand": {"intro": "brands/i.mkv"}})
     run_id = machines.start(
         "generate-shorts/clipflow", user_id=keys.user_id, video_id=keys.video_id
     )
@@ -49,6 +53,8 @@ def test_a_long_video_is_prepared_on_one_machine_and_each_short_rendered_on_anot
     assert [short["status"] for short in shorts] == ["Generation Complete"] * 2
     heads = [warehouse.objects.head(short["s3Key"]) for short in shorts]
     assert [head and head.size for head in heads] == [short["fileSize"] for short in shorts]
+    # The children have the brand.
+    assert [head and part_seconds(head) for head in heads] == [(1, 0), (1, 0)]
     flows = [task.flow for task in machines.ecs.tasks.values()]
     assert sorted(flows) == ["generate-shorts", "prepare-video", *["render-short"] * 3]
 
@@ -94,7 +100,7 @@ def test_windows_are_transcribed_on_several_machines_and_only_a_killed_one_again
     assert [machines.run_of(task).name for task in again] == [machines.run_of(killed).name]
     assert {machines.state_of(task) for task in (*others, *again)} == {"Completed"}
     # The transcript has every word once.
-    assert word_errors(said, warehouse.text("original.txt")) <= 0.1
+    assert word_error_rate(said, warehouse.text("original.txt")) <= 0.1
 
 
 def test_an_error_of_the_preparing_machine_is_in_the_record(

@@ -1,4 +1,4 @@
-"""Sizes of the fault tests: for CI, for the promises of docs/reliability.md, or for an hour."""
+"""Sizes of the fault tests: for CI, for the guarantees of docs/reliability.md, or for an hour."""
 
 import os
 from dataclasses import dataclass
@@ -12,21 +12,25 @@ class Scale:
         kills_at_a_step: number of kills in the test that resumes runs; each kill stops one run.
         events: number of different events; each is delivered three times.
         clips: number of clips of each event.
-        arriving: seconds over which the deliveries are spread; 0 delivers all at once.
+        arrival_seconds: seconds over which the deliveries are spread; 0 delivers all at once.
         kills: number of processes of any kind killed while the events are processed.
-        between_kills: minimum and maximum seconds between two kills.
+        seconds_between_kills: minimum and maximum seconds between two kills.
     """
 
     kills_at_a_step: int
     events: int
     clips: int
-    arriving: int
+    arrival_seconds: int
     kills: int
-    between_kills: tuple[int, int] = (4, 10)
+    seconds_between_kills: tuple[int, int] = (4, 10)
 
 
 SCALE = {
-    "ci": Scale(kills_at_a_step=10, events=8, clips=4, arriving=0, kills=6),
-    "full": Scale(50, events=200, clips=1, arriving=0, kills=40, between_kills=(10, 30)),
-    "hour": Scale(50, events=200, clips=1, arriving=3600, kills=140, between_kills=(10, 40)),
+    "ci": Scale(kills_at_a_step=10, events=8, clips=4, arrival_seconds=0, kills=6),
+    "full": Scale(
+        50, events=200, clips=1, arrival_seconds=0, kills=40, seconds_between_kills=(10, 30)
+    ),
+    "hour": Scale(
+        50, events=200, clips=1, arrival_seconds=3600, kills=140, seconds_between_kills=(10, 40)
+    ),
 }[os.environ.get("CLIPFLOW_FAULTS_SCALE", "ci")]

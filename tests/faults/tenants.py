@@ -14,6 +14,7 @@ from tests.made_media import make_source
 
 DETECTED, IN_PROGRESS = "detected", "Generation in Progress"
 COMPLETE, FAILED = "Generation Complete", "Generation Failed"
+# The status history of a clip that is made without any failure.
 MADE = [DETECTED, IN_PROGRESS, COMPLETE]
 
 
@@ -30,7 +31,10 @@ class Episode:
 
 
 class Tenants:
-    """All tenants with their clients. An instance must not be shared between threads."""
+    """Access of all tenants to the bucket, the table and the queues of a local stack.
+
+    An instance has its own AWS clients and must not be shared between threads.
+    """
 
     def __init__(self, stack: RunningStack) -> None:
         self.s3, self._sqs = stack.client("s3"), stack.client("sqs")
@@ -73,7 +77,7 @@ class Tenants:
         prefix = f"{episode.id}/clips/"
         return list(self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", []))
 
-    def waiting(self) -> dict[str, int]:
+    def message_counts(self) -> dict[str, int]:
         """The number of messages in each queue, including those in flight."""
         return {name: self._count(name) for name in (QUEUE, DEAD_LETTER_QUEUE)}
 
@@ -86,8 +90,8 @@ class Tenants:
         return str(self._sqs.get_queue_url(QueueName=name)["QueueUrl"])
 
 
-def event(episode: Episode, *clips: str) -> str:
-    """The message of one event for these clips, or for all that are due."""
+def event_message(episode: Episode, *clips: str) -> str:
+    """The body of an SQS message that requests these clips, or all clips that are due if none."""
     detail: dict[str, Any] = {"tenantId": episode.tenant, "episodeId": episode.id}
     if clips:
         detail["clips"] = [{"clipId": clip} for clip in clips]
@@ -95,6 +99,7 @@ def event(episode: Episode, *clips: str) -> str:
 
 
 def history(record: dict[str, Any]) -> list[str]:
+    """The statuses in the history of a record, in order."""
     return [entry["status"] for entry in record["statusHistory"]]
 
 

@@ -10,42 +10,43 @@ import pytest
 from deployments.local_stack import running_stack
 from deployments.local_stack.stack_settings import BUCKET
 from tests.faults.flood import SEGMENT, Flood, flood, observed
-from tests.faults.killing import BRIDGE, RUN, SERVER, kill, pids
+from tests.faults.processes import BRIDGE, RUN, SERVER, kill, pids
 from tests.faults.scale import SCALE
-from tests.faults.tenants import COMPLETE, Episode, event, history, tiny_source
+from tests.faults.tenants import COMPLETE, Episode, event_message, history, tiny_source
 from tests.programs import eventually, free_port
 
 pytestmark = [
     pytest.mark.faults,
     pytest.mark.slow,
-    pytest.mark.timeout(1500 + 20 * SCALE.events + SCALE.arriving),
+    pytest.mark.timeout(1500 + 20 * SCALE.events + SCALE.arrival_seconds),
 ]
 
 # Seconds until a killed Prefect server is up again.
-RESTART = 45
-ACCEPTED_TO_STARTED = 120
+RESTART_SECONDS = 45
+ACCEPTED_TO_STARTED_SECONDS = 120
 
 
 @pytest.fixture(scope="module")
 def flooded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flood]:
-    """The result of the flood."""
+    """The flood after all its clips are made; the stack is still running."""
     home = tmp_path_factory.mktemp("flooded")
-    with running_stack(home, free_port(), free_port()) as stack, observed(stack) as looked:
-        flood(looked, tmp_path_factory.mktemp("source"))
-        print(summary(looked))
-        yield looked
+    with running_stack(home, free_port(), free_port()) as stack, observed(stack) as flooded:
+        flood(flooded, tmp_path_factory.mktemp("source"))
+        print(summary(flooded))
+        yield flooded
 
 
 def summary(flooded: Flood) -> str:
+    """The measured numbers, which a person reads in the output of the test."""
     began = min(flooded.requested.values())
-    held = [round(held / 2**20) for held in flooded.memory.held]
+    samples = [round(sample / 2**20) for sample in flooded.memory.samples]
     lines = [
         f"{SCALE.events * SCALE.clips + 1} clips, settled after {flooded.all_done - began:.0f} s",
-        f"the other tenant's {flooded.small_done - max(flooded.requested.values()):.0f} s",
+        f"the other tenant's clip: {flooded.small_done - max(flooded.requested.values()):.0f} s",
         f"kills {[part for _, part in flooded.kills]}, {flooded.failed_once} clips failed once",
-        f"UI: {flooded.visitor.looks} visits, slowest {flooded.visitor.slowest:.1f} s",
-        f"{flooded.reader.looks} looks at the bucket, {flooded.histories.looks} at the table",
-        f"memory {held[:: max(1, len(held) // 12)]} MB, grows by {flooded.memory.growth:.2f}",
+        f"UI: {flooded.ui.checks} checks, slowest response {flooded.ui.slowest:.1f} s",
+        f"bucket: {flooded.reader.checks} checks, table: {flooded.histories.checks} checks",
+        f"memory {samples[:: max(1, len(samples) // 12)]} MB, growth {flooded.memory.growth:.2f}",
     ]
     return "\n".join(lines)
 
@@ -58,7 +59,7 @@ def test_every_accepted_event_starts_its_clips_within_2_minutes(flooded: Flood) 
     for episode in flooded.episodes:
         assert len(started[episode.id]) >= len(episode.clips)
         last = sorted(started[episode.id])[len(episode.clips) - 1]
-        assert last - flooded.requested[episode.id] < ACCEPTED_TO_STARTED
+        assert last - flooded.requested[episode.id] < ACCEPTED_TO_STARTED_SECONDS
 
 
 def test_every_clip_is_made_and_none_twice(flooded: Flood) -> None:
@@ -71,6 +72,7 @@ def test_every_clip_is_made_and_none_twice(flooded: Flood) -> None:
 
 
 def clips_of(seen: dict[str, Any]) -> list[Any]:
+    """The versions of each clip that was seen in the bucket."""
     return [versions for key, versions in list(seen.items()) if key.endswith("/clip.mp4")]
 
 
@@ -79,22 +81,24 @@ def test_only_clips_whose_own_run_was_killed_fail(flooded: Flood) -> None:
 
 
 def test_no_reader_sees_a_partial_object(flooded: Flood) -> None:
-    assert flooded.reader.looks > 20
-    assert not flooded.reader.wrong
+    assert flooded.reader.checks > 20
+    assert not flooded.reader.violations
 
 
 def test_no_history_entry_is_lost_duplicated_or_out_of_order(flooded: Flood) -> None:
-    assert flooded.histories.looks > 20
-    assert not flooded.histories.wrong
+    assert flooded.histories.checks > 20
+    assert not flooded.histories.violations
 
 
 def test_the_ui_answers_except_while_its_server_restarts(flooded: Flood) -> None:
-    assert flooded.visitor.looks > 20
+    assert flooded.ui.checks > 20
     killed = [at for at, part in flooded.kills if part == SERVER]
     assert not [
-        at for at in flooded.visitor.away if not any(0 < at - kill + 5 < RESTART for kill in killed)
+        at
+        for at in flooded.ui.outages
+        if not any(0 < at - kill + 5 < RESTART_SECONDS for kill in killed)
     ]
-    assert not flooded.visitor.wrong
+    assert not flooded.ui.violations
 
 
 def test_memory_is_flat(flooded: Flood) -> None:
@@ -102,10 +106,10 @@ def test_memory_is_flat(flooded: Flood) -> None:
 
 
 def test_another_tenant_waits_for_its_clip_less_than_the_flood_lasts(flooded: Flood) -> None:
-    own = flooded.small_done - max(flooded.requested.values())
-    whole = flooded.all_done - min(flooded.requested.values())
+    wait = flooded.small_done - max(flooded.requested.values())
+    total = flooded.all_done - min(flooded.requested.values())
     # Two servers are killed meanwhile, which takes most of the time of a small flood.
-    assert own < max(120, whole / 2)
+    assert wait < max(120, total / 2)
 
 
 def test_a_process_that_is_killed_repeatedly_is_restarted_each_time(
@@ -113,7 +117,7 @@ def test_a_process_that_is_killed_repeatedly_is_restarted_each_time(
 ) -> None:
     killed: set[int] = set()
 
-    def kills_another() -> bool:
+    def kill_new_process() -> bool:
         new = set(pids(flooded.stack.settings.home, BRIDGE)) - killed
         for pid in new:
             kill(pid)
@@ -121,15 +125,15 @@ def test_a_process_that_is_killed_repeatedly_is_restarted_each_time(
         return bool(new)
 
     for _ in range(4):
-        eventually(kills_another, 30)
+        eventually(kill_new_process, 30)
     episode = Episode("late", ["clip"])
     flooded.tenants.detect(episode, tiny_source(tmp_path / "main.mp4"), SEGMENT)
-    flooded.tenants.deliver(event(episode))
+    flooded.tenants.deliver(event_message(episode))
     eventually(lambda: flooded.tenants.record(episode, "clip")["status"] == COMPLETE, 120)
 
 
 def test_table_queue_bucket_and_server_agree_after_the_flood(flooded: Flood) -> None:
-    eventually(lambda: not any(flooded.tenants.waiting().values()))
+    eventually(lambda: not any(flooded.tenants.message_counts().values()))
     pages = flooded.tenants.s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
     sizes = {entry["Key"]: entry["Size"] for page in pages for entry in page["Contents"]}
     records = flooded.tenants.records().values()
@@ -137,12 +141,12 @@ def test_table_queue_bucket_and_server_agree_after_the_flood(flooded: Flood) -> 
         key: size for key, size in sizes.items() if key.endswith("/clip.mp4")
     }
 
-    def alive() -> list[str]:
+    def unfinished_runs() -> list[str]:
         flows = ("begin-clip-generation", "generate-clip", "mark-failed")
         states = [run["state_type"] for flow in flows for run in flooded.runs(flow)]
         return [s for s in states if s not in ("COMPLETED", "FAILED", "CRASHED")]
 
-    eventually(lambda: not alive(), 150)
+    eventually(lambda: not unfinished_runs(), 150)
 
 
 def test_scratch_is_empty_after_the_flood(flooded: Flood) -> None:

@@ -37,26 +37,27 @@ SEGMENTS = [{"startTime": f"00:0{n % 3}.{n}", "endTime": f"00:0{n % 3}.{n + 3}"}
 
 
 class Kill(Fault):
-    """Kills a process with SIGKILL at its `step`-th request among those for which `hits` is true.
+    """Kills a process with SIGKILL at its `step`-th request for which `matches` returns true.
 
-    If `done` is true, this request is still performed; otherwise it is refused.
+    If `forwarded` is true, this request is still forwarded to AWS; otherwise it is refused. With
+    step 0, no process is killed. `count` is the number of matching requests so far.
     """
 
     def __init__(
-        self, step: int, done: bool, hits: Callable[[Request], bool] = lambda request: True
+        self, step: int, forwarded: bool, matches: Callable[[Request], bool] = lambda request: True
     ) -> None:
-        super().__init__(hits)
-        self.step, self.done = step, done
+        super().__init__(matches)
+        self.step, self.forwarded = step, forwarded
         self.process: subprocess.Popen[bytes] | None = None
 
-    def strikes(self, request: Request) -> bool:
-        if not self.hits(request):
+    def triggers(self, request: Request) -> bool:
+        if not self.matches(request):
             return False
-        self.seen += 1
-        if self.process is None or self.seen != self.step:
+        self.count += 1
+        if self.process is None or self.count != self.step:
             return False
         self.process.kill()
-        return not self.done
+        return not self.forwarded
 
 
 class Runs:
@@ -83,19 +84,19 @@ class Runs:
             run = client.create_flow_run_from_deployment(self._deployment, parameters=parameters)
         return str(run.id)
 
-    def again(self, run: str) -> None:
+    def reschedule(self, run: str) -> None:
         """Reschedule the run, as the local stack's supervisor does when a worker has crashed."""
         with self._client() as client:
             client.set_flow_run_state(UUID(run), AwaitingRetry(), force=True)
 
     @contextmanager
     def _client(self) -> Iterator[SyncPrefectClient]:
-        here = temporary_settings({PREFECT_API_URL: self._server.url})
-        with here, get_client(sync_client=True) as client:
+        settings_of_server = temporary_settings({PREFECT_API_URL: self._server.url})
+        with settings_of_server, get_client(sync_client=True) as client:
             yield client
 
-    def killed(self, run: str, kill: Kill) -> bool:
-        """Whether the process of the run was killed; otherwise it has succeeded."""
+    def is_killed(self, run: str, kill: Kill) -> bool:
+        """Execute the run and return whether its process was killed; otherwise it has succeeded."""
         env = os.environ | LOGGING
         env |= {"PREFECT__FLOW_RUN_ID": run, "PREFECT_API_URL": self._server.url}
         env |= {"AWS_ENDPOINT_URL": self._proxy.url, "CLIPFLOW_SCRATCH": str(self.scratch)}
@@ -120,18 +121,19 @@ def test_finished_work_is_not_repeated_after_kills(
     runs: Runs, records: RecordStore, tmp_path: Path
 ) -> None:
     source, rng = tiny_source(tmp_path / "main.mp4"), random.Random(7)
-    whole = Kill(0, done=True)
-    assert not runs.killed(runs.create(detected(records, source)), whole)
+    uninterrupted = Kill(0, forwarded=True)
+    assert not runs.is_killed(runs.create(detect_clip(records, source)), uninterrupted)
     kills = 0
     while kills < SCALE.kills_at_a_step:
-        keys = detected(records, source)
+        keys = detect_clip(records, source)
         run, finished = runs.create(keys), dict[str, Any]()
-        while runs.killed(run, Kill(rng.randint(1, whole.seen), done=rng.random() < 0.5)):
+        steps = uninterrupted.count
+        while runs.is_killed(run, Kill(rng.randint(1, steps), forwarded=rng.random() < 0.5)):
             kills += 1
             now = objects_of(keys)
-            assert finished.items() <= now.items(), "what was finished has changed"
+            assert finished.items() <= now.items(), "a finished object has changed"
             finished = now
-            runs.again(run)
+            runs.reschedule(run)
         assert finished.items() <= objects_of(keys).items()
         assert len(objects_of(keys)) == len(SEGMENTS) + 1
         assert history(records.table.get_item(Key=keys.record)["Item"]) == MADE
@@ -142,10 +144,11 @@ def test_the_next_run_removes_scratch_folders_of_killed_runs(
 ) -> None:
     source = tiny_source(tmp_path / "main.mp4")
     for name in ("segments/3.mp4", "clip.mp4"):
-        at_its_put = Kill(1, done=False, hits=partial(is_put_of, name))
-        assert runs.killed(runs.create(detected(records, source)), at_its_put)
+        at_upload = Kill(1, forwarded=False, matches=partial(is_put_of, name))
+        assert runs.is_killed(runs.create(detect_clip(records, source)), at_upload)
         assert list(runs.scratch.iterdir())
-    assert not runs.killed(runs.create(detected(records, source)), Kill(0, done=True))
+    no_kill = Kill(0, forwarded=True)
+    assert not runs.is_killed(runs.create(detect_clip(records, source)), no_kill)
     assert not list(runs.scratch.iterdir())
 
 
@@ -153,7 +156,8 @@ def is_put_of(name: str, request: Request) -> bool:
     return request.method == "PUT" and request.path.endswith(name)
 
 
-def detected(records: RecordStore, source: Path) -> ClipKeys:
+def detect_clip(records: RecordStore, source: Path) -> ClipKeys:
+    """Store a source and the record of a detected clip, and return the keys of the clip."""
     keys = ClipKeys("t", f"resumed-{uuid4().hex[:8]}", "c")
     key = f"{keys.episode_id}/tracks/main.mp4"
     aws.s3_client().upload_file(str(source), settings().bucket_name, key)

@@ -1,13 +1,18 @@
 """A person's edits of a video: what is made again because of them, and what is not."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clipflow.domain.transcript import words_json
+from clipflow.jobs.brand import part_seconds
 from clipflow.reframe import director
 from tests.faulty_proxy import FaultyProxy
 from tests.flows.warehouse import CONFIG, Warehouse
+from tests.made_media import make_source
+from tests.spoken import hesitant_words, make_spoken
 
 pytestmark = pytest.mark.slow
 
@@ -106,6 +111,73 @@ def test_only_what_changed_is_made_again(warehouse: Warehouse, counter: Counter)
     again = warehouse.record["shorts"]
     assert [(s["index"], s["id"]) for s in again][:2] == [(1, first["id"]), (2, second["id"])]
     assert again[1]["end"] == moved["end"]
+
+
+def test_what_is_put_back_renders_its_short_alone_and_what_does_not_exist_is_reported(
+    warehouse: Warehouse, counter: Counter, tmp_path: Path
+) -> None:
+    words = hesitant_words()
+    warehouse.put("original.mp4", make_spoken(tmp_path / "talk.mp4", words, seconds=25))
+    warehouse.delete("original.srt")
+    warehouse.put("original.json", words_json(words))
+    looks = {"layout": "crop", "aspect": "1:1", "caption_style": "none", "tighten": True}
+    warehouse.put("shorts_config.json", {**CONFIG, **looks})
+    assert warehouse.generate().is_completed()
+    assert counter.work == ([1, 2], 2)
+    first, second = warehouse.record["shorts"]
+    [removed] = first["tightening"]["removed"]
+    assert (removed["kind"], removed["text"]) == ("filler", "erm,")
+    page = warehouse.text("index.html")
+    assert page.count("<summary>1 taken out, ") == 2
+    assert f"<code>{removed['id']}</code>" in page
+
+    # The word after it is no filler.
+    no_filler = removed["word"] + 1
+    restored = {removed["id"]: "erm,", f"w{no_filler}": words[no_filler].text, "p3": "another"}
+    warehouse.put("edits.json", {"shorts": {first["id"]: {"restored": restored}}})
+    counter.reset()
+    assert warehouse.generate().is_completed()
+    assert counter.work == ([1], 0)
+    back, same = warehouse.record["shorts"]
+    assert same == second
+    assert back["tightening"] == {
+        "removed": [],
+        "restored": [removed],
+        "ignored": [f"w{no_filler}", "p3"],
+        "seconds": 0,
+    }
+    assert back["fileSize"] > first["fileSize"]
+    assert warehouse.text("index.html").count("<summary>1 taken out, ") == 1
+
+
+def test_a_bad_style_fails_its_short_alone_and_that_of_the_video_before_any_work(
+    warehouse: Warehouse, counter: Counter, tmp_path: Path
+) -> None:
+    intro = make_source(tmp_path / "i.mkv", size=(180, 320), seconds=1, sound=None)
+    warehouse.objects.upload(intro, "brands/i.mkv", {})
+    looks: dict[str, Any] = {"layout": "fit", "aspect": "1:1", "caption_style": "none"}
+    looks["brand"] = {"intro": "brands/i.mkv"}
+    warehouse.put("style.json", {"size": "large"})
+    bad = f"{warehouse.keys.folder}/style.json"
+    warehouse.put("shorts_config.json", {**CONFIG, **looks, "caption_style": bad})
+    assert warehouse.generate().name == "ReadConfigFailed"
+    field = f"caption_style: {bad} is not valid: size"
+    assert field in warehouse.record["processingError"]["message"]
+    assert "original.words.json" not in warehouse.names()
+
+    # The ids of the shorts are known once they are chosen.
+    warehouse.put("shorts_config.json", {**CONFIG, **looks})
+    assert warehouse.generate().is_completed()
+    ids = [short["id"] for short in warehouse.record["shorts"]]
+    head = warehouse.objects.head(warehouse.keys.short(2))
+    assert head and part_seconds(head) == (1, 0)
+    warehouse.put("edits.json", {"shorts": {ids[1]: {"caption_style": bad}}})
+    counter.reset()
+    assert warehouse.generate().name == "ChildTasksFailed"
+    assert counter.work == ([], 0)
+    good, failed = warehouse.record["shorts"]
+    assert (good["status"], failed["code"]) == ("Generation Complete", "VALIDATION_ERROR")
+    assert field in failed["error"]
 
 
 FEWER = {"segment_count": 1, "target_short_video_duration_in_seconds": 5}

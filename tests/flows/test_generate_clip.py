@@ -199,7 +199,7 @@ def test_a_short_storage_outage_is_retried(episode: Episode, proxy: FaultyProxy)
         Fault(is_update, times=4),
     ]
     assert episode.generate().is_completed()
-    assert all(fault.seen == 4 for fault in proxy.faults)
+    assert all(fault.count == 4 for fault in proxy.faults)
     assert episode.history == MADE
 
 
@@ -225,7 +225,7 @@ def test_a_record_that_cannot_be_written_fails_the_run_and_is_taken_over_later(
 ) -> None:
     episode.detect(*SEGMENTS)
     claimed = Fault(is_update, times=1)
-    claimed.strikes = lambda request: is_update(request) and episode.history != ["detected"]  # type: ignore[method-assign]
+    claimed.triggers = lambda request: is_update(request) and episode.history != ["detected"]  # type: ignore[method-assign]
     proxy.faults = [claimed]
     assert episode.generate().is_failed()
     assert episode.history == MADE[:2]

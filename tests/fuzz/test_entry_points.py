@@ -30,7 +30,7 @@ from clipflow.highlights.moments import pick
 from clipflow.highlights.pieces import Brief
 from clipflow.media.hls import Playlist, parse_playlist
 from clipflow.storage.records import _decimals, plain
-from clipflow.subtitles.cues import srt_text
+from clipflow.subtitles.cue_files import srt_text
 from clipflow.subtitles.reading import read_subtitles
 from tests.fuzz.hostile import NASTY_TEXTS, anything, corrupted, number, text
 

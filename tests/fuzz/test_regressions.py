@@ -19,9 +19,9 @@ from clipflow.domain.transcript import Transcript, Word, lines, read_words
 from clipflow.media.hls import parse_playlist
 from clipflow.media.probe import probe_source
 from clipflow.media.source import FileSource
-from clipflow.subtitles.cues import srt_text
+from clipflow.subtitles.cue_files import srt_text
 from clipflow.subtitles.reading import read_subtitles
-from tests.clipflow.captions.drawing import drawn
+from tests.clipflow.captions.drawing import render_captions
 from tests.fuzz.test_entry_points import EVENT, TIMES
 from tests.made_media import make_source
 
@@ -221,4 +221,4 @@ def test_captions_are_drawn_from_a_scratch_folder_with_special_characters(tmp_pa
     folder = tmp_path / 'it\'s 100%: [a],b;c=d {e} \\ "f"'
     folder.mkdir()
     word = Word.model_validate({"word": "{\\an8}H\\Nello}", "start": 0, "end": 1})
-    assert all(frame.ink.any() for frame in drawn([word], TIMES[:3], folder))
+    assert all(frame.ink.any() for frame in render_captions([word], TIMES[:3], folder))

@@ -1,4 +1,4 @@
-"""`infra/README.md` describes every template, and names settings that Prefect has."""
+"""`infra/README.md` describes every template, and names only settings that exist in Prefect."""
 
 import re
 

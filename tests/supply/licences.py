@@ -1,4 +1,4 @@
-"""`python -m tests.supply.licences` writes docs/licences.md: each locked distribution's licence.
+"""Writes docs/licences.md, the licences of locked packages: `python -m tests.supply.licences`.
 
 The licence is read from the distribution's metadata. Distributions that are locked for another
 platform are not installed and therefore not listed.
@@ -57,7 +57,7 @@ def locked() -> set[str]:
 
 
 def licence_of(metadata: PackageMetadata) -> str:
-    """The SPDX expression of the distribution, its classifiers, or its licence's first line."""
+    """The licence: the SPDX expression, the classifiers, or the first line of the licence text."""
     name = normalized(metadata["Name"])
     if "License-Expression" in metadata:
         return metadata["License-Expression"]

@@ -6,6 +6,7 @@ from tests.supply.licences import REASONS, TABLE, is_copyleft, licences
 
 
 def listed() -> dict[str, str]:
+    """The licences in the table of docs/licences.md, by distribution."""
     rows = re.findall(r"^\| ([a-z0-9-]+) \| (.+?) \|", TABLE.read_text(), re.M)
     return {name: said for name, said in rows if name not in ("distribution", "---")}
 
@@ -13,7 +14,7 @@ def listed() -> dict[str, str]:
 def test_each_locked_distribution_is_listed_with_the_licence_it_has() -> None:
     found, known = licences(), listed()
     new = {name: said for name, said in found.items() if known.get(name) != said}
-    assert not new, "read these licences, then run: python -m tests.supply.licences"
+    assert not new, "review these licences, then run: python -m tests.supply.licences"
 
 
 def test_each_distribution_has_a_licence_and_copyleft_has_a_reason() -> None:

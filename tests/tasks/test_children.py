@@ -10,6 +10,7 @@ from prefect import flow, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Cancelled, Crashed, Running
 
+from clipflow.domain.brands import Brand
 from clipflow.domain.clips import ExtractInput, Segment
 from clipflow.domain.edits import Place, View
 from clipflow.domain.errors import (
@@ -66,7 +67,9 @@ def test_a_plan_is_unchanged_after_serialization(tmp_path: Path) -> None:
 
 def test_a_short_as_a_person_wants_it_is_unchanged_after_serialization() -> None:
     keys = ShortsKeys("u", "v", "warehouse")
-    config = ShortsConfig.read({"segment_count": 3, "layout": "split"}, "the config")
+    brand = {"logo": {"file": "logo.png", "corner": "top_left"}, "intro": "i.mp4"}
+    looks = {"brand": brand, "caption_style": "looks/style.json", "tighten": True}
+    config = ShortsConfig.read({"segment_count": 3, "layout": "split", **looks}, "the config")
     texts = {"title": "<i>", "hook": "كل", "description": "Two\nlines", "why": ""}
     times = {"start": "00:00:01,250", "end": "00:00:09,000"}
     moment = Moment.read(
@@ -76,7 +79,9 @@ def test_a_short_as_a_person_wants_it_is_unchanged_after_serialization() -> None
     request = Render(keys, config, 3, moment, views, {"w17": "um", "p20": "so"})
     parameters = json.loads(json.dumps(render_child(request, force=False).parameters))
     names = ("config", "number", "moment", "views", "restored")
-    assert render_of_child(keys, **{name: parameters[name] for name in names}) == request
+    there = render_of_child(keys, **{name: parameters[name] for name in names})
+    assert there == request
+    assert there.config.brand == Brand.read(brand, "the brand")
 
 
 def ended(error: BaseException) -> FlowRun:

@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from clipflow.machine import cores
 from deployments.local_stack import RunningStack
 from tasks.dispatch import BULK_QUEUE
-from tests.faults.killing import processes_of
+from tests.faults.processes import processes_of
 from tests.faults.tenants import COMPLETE, FAILED, Episode, Tenants
 from tests.made_media import make_source
 

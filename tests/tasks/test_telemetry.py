@@ -30,10 +30,10 @@ def test_a_run_that_is_killed_has_logged_and_exported_everything(
         env["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.endpoint
         run = Program(tmp_path / "log", "tests.tasks.killed_run", env)
         run.start()
-        eventually(lambda: '"waiting"' in run.said(), 60)
+        eventually(lambda: '"waiting"' in run.output(), 60)
         assert run.stop() == -signal.SIGTERM
 
-    lines = [json.loads(line) for line in run.said().splitlines()]
+    lines = [json.loads(line) for line in run.output().splitlines()]
     assert {"timestamp", "level", "logger", "message"} <= set.intersection(*map(set, lines))
     of_run = [
         line for line in lines if line["logger"] in ("prefect.flow_runs", "prefect.task_runs")
@@ -43,7 +43,7 @@ def test_a_run_that_is_killed_has_logged_and_exported_everything(
     assert lines[-1]["message"].startswith("Finished in state Crashed")
     given = [line for line in lines if line["message"].startswith("reading")]
     assert [line["step"] for line in given] == ["read main.mp4"] * 2
-    assert "secret" not in run.said() and "a.mp4?" in run.said()
+    assert "secret" not in run.output() and "a.mp4?" in run.output()
 
     assert {line["trace_id"] for line in of_run} == {s.trace_id for s in collector.spans}
     (step,) = collector.named("read main.mp4")

@@ -22,7 +22,7 @@ from typing import Any
 from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
 
-from clipflow.captions.own_font import set_vertical_metrics
+from clipflow.captions.typefaces import set_vertical_metrics
 
 MADE = Path(__file__).parent / "bold"
 # The name of each font after "Clipflow", and the file that it is made from.

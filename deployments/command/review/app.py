@@ -27,8 +27,7 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.storage.aws import error_code, storage_errors
 from clipflow.storage.objects import ObjectStore, shorts_store
 from deployments.command.edit import find_video, moments_and_transcript
-from deployments.command.open import open_address
-from deployments.command.output import Output, format_error
+from deployments.command.output import Output, format_error, open_address
 from deployments.command.prefect_api import recent_jobs
 from deployments.command.review.video import ReviewedVideo
 
@@ -96,7 +95,7 @@ def _listening(port: int) -> socket.socket:
 
 
 _FOLDER = Path(__file__).parent
-_PAGES = Environment(
+PAGES = Environment(
     loader=FileSystemLoader(_FOLDER / "templates"), autoescape=True, undefined=StrictUndefined
 )
 # Of a document as JSON with its ETag; escapes may make a text six times as long.
@@ -117,7 +116,7 @@ def review_app(video: ReviewedVideo, token: str, port: int) -> ASGIApp:
 def _add_pages(page: FastAPI, video: ReviewedVideo) -> None:
     @page.get("/")
     def index() -> HTMLResponse:
-        return HTMLResponse(_PAGES.get_template("review.html").render(name=video.keys.video_id))
+        return HTMLResponse(PAGES.get_template("review.html").render(name=video.keys.video_id))
 
     @page.get("/media/short/{number}")
     def short(

@@ -1,4 +1,4 @@
-"""Both ffmpegs, on a machine that has no font at all."""
+"""Fixtures that run caption tests without the machine's fonts, and with both ffmpegs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ def _without_fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=PROGRAMS)
 def _each_ffmpeg(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The ffmpeg that is found first, and the one that comes with imageio-ffmpeg."""
+    """Use the ffmpeg that is found first, and then that of imageio-ffmpeg."""
     if PROGRAMS[request.param]:
         monkeypatch.setenv("CLIPFLOW_FFMPEG", PROGRAMS[request.param])
     yield

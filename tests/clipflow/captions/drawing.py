@@ -1,4 +1,4 @@
-"""Captions drawn by a real ffmpeg on plain grey, and what of them can be seen in each frame."""
+"""Renders captions on a plain grey picture, and measures what each frame shows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _TIMESCALE = 90_000
 _GREY = 80
 
 
-def said(text: str, at: float = 0.0, each: float = 0.4) -> list[Word]:
+def words_of(text: str, at: float = 0.0, each: float = 0.4) -> list[Word]:
     """The words of `text`, one after the other without a pause."""
     return [
         Word(text=word, start=round(at + n * each, 3), end=round(at + (n + 1) * each, 3))
@@ -33,8 +33,8 @@ def said(text: str, at: float = 0.0, each: float = 0.4) -> list[Word]:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One frame: where it is not grey, in pixels, and where it is yellow, in twos of pixels."""
+class DrawnFrame:
+    """A frame's pixels that are not grey, and its pixels that are yellow at half the resolution."""
 
     time: Fraction
     ink: NDArray[np.bool_]
@@ -42,24 +42,25 @@ class Seen:
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """Left, top, right, bottom of what is drawn."""
+        """Left, top, right and bottom of all that is drawn."""
         rows, columns = np.nonzero(self.ink)
         return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
 
-    def lies_as(self, other: "Seen") -> bool:
-        """Whether the same words stand at the same place, in whatever colours.
+    def has_text_of(self, other: "DrawnFrame") -> bool:
+        """Whether both frames show the same words at the same place, in any colours.
 
-        Where white or yellow blends into the outline, some pixels are as bright as the grey.
+        Up to 5 % of the pixels may differ: where white or yellow blends into the outline, some
+        are as bright as the grey.
         """
         return self.box == other.box and int((self.ink != other.ink).sum()) < 0.05 * self.ink.sum()
 
     @property
-    def lit(self) -> float:
-        """The middle of the highlighted word, in pixels from the left."""
+    def highlight_x(self) -> float:
+        """The centre of the highlighted word, in pixels from the left."""
         return 2 * float(np.nonzero(self.yellow)[1].mean())
 
 
-def drawn(
+def render_captions(
     words: Sequence[Word],
     times: Sequence[Fraction],
     folder: Path,
@@ -68,8 +69,8 @@ def drawn(
     hook: PlacedHook | None = None,
     size: tuple[int, int] = (1080, 1920),
     centre: int = CENTRE_Y,
-) -> list[Seen]:
-    """A short with its frames at `times` and the captions of `words`, as a viewer sees it."""
+) -> list[DrawnFrame]:
+    """Render frames at `times` with the captions of `words`, and decode them."""
     ass_path, made = folder / name, folder / "made.nut"
     stamps = [round(time * _TIMESCALE) for time in times]
     shown = [Fraction(stamp, _TIMESCALE) for stamp in stamps]
@@ -92,13 +93,13 @@ def drawn(
     )
     ffmpeg.run([*map(str, command.get_args(output))], "drawing captions", a_machine(), 120)
     with av.open(str(made)) as container:
-        frames = [_seen(frame, size) for frame in container.decode(video=0)]
+        frames = [_measured(frame, size) for frame in container.decode(video=0)]
     assert [frame.time for frame in frames] == shown
     return frames
 
 
 def _stamp(stamps: list[int], first: int) -> str:
-    """An expression of ffmpeg's for frame N's timestamp: halved, for it nests only so deep."""
+    """An ffmpeg expression of frame N's timestamp, as a binary tree: ffmpeg limits the nesting."""
     if len(stamps) == 1:
         return str(stamps[0])
     half = len(stamps) // 2
@@ -106,7 +107,7 @@ def _stamp(stamps: list[int], first: int) -> str:
     return f"if(lt(N,{first + half}),{low},{high})"
 
 
-def _seen(frame: av.VideoFrame, size: tuple[int, int]) -> Seen:
+def _measured(frame: av.VideoFrame, size: tuple[int, int]) -> DrawnFrame:
     assert frame.pts is not None and frame.time_base is not None
     planes = frame.to_ndarray(format="yuv420p")
     width, height = size
@@ -115,4 +116,4 @@ def _seen(frame: av.VideoFrame, size: tuple[int, int]) -> Seen:
     blue = np.frombuffer(bytes(plane), np.uint8).reshape(-1, plane.line_size)[
         : height // 2, : width // 2
     ]
-    return Seen(frame.pts * frame.time_base, abs(luma - luma[0, 0]) > 8, blue < 80)
+    return DrawnFrame(frame.pts * frame.time_base, abs(luma - luma[0, 0]) > 8, blue < 80)

@@ -1,4 +1,4 @@
-"""The title over a short's first seconds: all of it, within the safe part, over no mouth."""
+"""The hook, a title over a short's first seconds: complete, in the safe area, over no mouth."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +10,7 @@ from clipflow.captions.groups import clean
 from clipflow.captions.hook import PlacedHook, fit_hook, place_hook, placed_hook
 from clipflow.domain.layouts import Aspect
 from clipflow.domain.safe_zones import Box, safe_box
-from tests.clipflow.captions.drawing import drawn
+from tests.clipflow.captions.drawing import render_captions
 
 TEXTS = [
     "Nobody tells you this about building alone",
@@ -24,7 +24,7 @@ TALL = Aspect.TALL.size
 
 @pytest.mark.parametrize("aspect", list(Aspect))
 @pytest.mark.parametrize("text", TEXTS)
-def test_all_of_a_text_is_in_its_rows_whatever_the_picture(text: str, aspect: Aspect) -> None:
+def test_the_rows_contain_the_whole_text_in_every_aspect(text: str, aspect: Aspect) -> None:
     hook = fit_hook(text, aspect.size)
     assert hook
     shown = "".join(token.text for row in hook.rows for token in row)
@@ -41,7 +41,7 @@ def test_a_short_text_is_large_and_a_long_one_smaller() -> None:
     assert fit_hook(" \u200b", TALL) is None
 
 
-def test_it_is_over_no_mouth_of_the_first_seconds_and_over_nothing_that_is_taken() -> None:
+def test_a_hook_covers_no_mouth_and_no_other_overlay() -> None:
     hook = fit_hook("Two words", TALL)
     assert hook
     high = place_hook(hook, TALL, [])
@@ -56,14 +56,14 @@ def test_it_is_over_no_mouth_of_the_first_seconds_and_over_nothing_that_is_taken
 
 
 @pytest.mark.slow
-def test_it_is_seen_for_three_seconds_within_the_safe_part(tmp_path: Path) -> None:
+def test_a_hook_is_visible_for_three_seconds_within_the_safe_area(tmp_path: Path) -> None:
     times = [Fraction(n, 25) for n in (0, 3, 30, 74, 75, 76, 90)]
     for text in TEXTS:
         hook = fit_hook(text, TALL)
         assert hook
         centre = place_hook(hook, TALL, [])
         assert centre
-        frames = drawn([], times, tmp_path, hook=PlacedHook(hook, centre))
+        frames = render_captions([], times, tmp_path, hook=PlacedHook(hook, centre))
         assert [bool(frame.ink.any()) for frame in frames[1:]] == [True] * 3 + [False] * 3
         box, safe = frames[2].box, safe_box(TALL)
         assert safe.left <= box[0] and box[2] <= safe.right, text

@@ -11,10 +11,9 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.ttLib import TTFont
 
-from clipflow.captions import own_font
+from clipflow.captions import typefaces
 from clipflow.captions.drawing import half_height
-from clipflow.captions.own_font import install_font
-from clipflow.captions.typefaces import FOLDER
+from clipflow.captions.typefaces import FOLDER, install_font
 from clipflow.domain.caption_styles import (
     NO_CAPTIONS,
     STYLE_NAMES,
@@ -26,7 +25,7 @@ from clipflow.domain.caption_styles import (
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.layouts import Aspect
 from clipflow.domain.safe_zones import clear_line, safe_box
-from tests.clipflow.captions.drawing import drawn, said
+from tests.clipflow.captions.drawing import render_captions, words_of
 
 NAMES = [name for name in STYLE_NAMES if name != NO_CAPTIONS]
 TEXT = "Pneumonoultramicroscopicsilicovolcanoconiosis 人工智能的未来发展 gjpqy 12345 مرحبا بكم"
@@ -38,8 +37,8 @@ def test_at_least_eight_styles_are_included() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("aspect", list(Aspect))
-def test_no_style_leaves_the_safe_part_of_the_picture(aspect: Aspect, tmp_path: Path) -> None:
-    words, size = said(TEXT, each=0.5), aspect.size
+def test_every_style_stays_in_the_safe_area_of_the_picture(aspect: Aspect, tmp_path: Path) -> None:
+    words, size = words_of(TEXT, each=0.5), aspect.size
     times = [Fraction(n, 5) for n in range(round(words[-1].end * 5))]
     safe = safe_box(size)
     for name in NAMES:
@@ -47,7 +46,7 @@ def test_no_style_leaves_the_safe_part_of_the_picture(aspect: Aspect, tmp_path: 
         assert style
         # As low as a style may be.
         centre = clear_line((), size[1], half_height(style), size)
-        frames = drawn(words, times, tmp_path, name, size=size, centre=centre)
+        frames = render_captions(words, times, tmp_path, name, size=size, centre=centre)
         boxes = [frame.box for frame in frames if frame.ink.any()]
         assert len(boxes) >= len(words)
         left, top, right, bottom = (
@@ -63,11 +62,11 @@ def test_the_spoken_word_has_a_box_and_the_others_stay_where_they_are(tmp_path: 
     style = CaptionStyle.model_validate(
         {"emphasis": ["box"], "colours": {"spoken_box": "#FFE600"}, "font": "montserrat"}
     )
-    words = said("one two three", each=0.4)
-    frames = drawn(words, [Fraction(n, 5) for n in range(6)], tmp_path, style)
+    words = words_of("one two three", each=0.4)
+    frames = render_captions(words, [Fraction(n, 5) for n in range(6)], tmp_path, style)
     first, second, third = frames[1], frames[3], frames[5]
-    assert first.lit < second.lit - 40 < third.lit - 80
-    # The box is as high as capitals and their space, and as wide as the word.
+    assert first.highlight_x < second.highlight_x - 40 < third.highlight_x - 80
+    # The box is as high as a capital letter with its padding, and as wide as the word.
     rows, columns = np.nonzero(second.yellow)
     assert 60 < 2 * (rows.max() - rows.min()) < 110
     assert 100 < 2 * (columns.max() - columns.min()) < 300
@@ -80,7 +79,7 @@ def test_the_spoken_word_has_a_box_and_the_others_stay_where_they_are(tmp_path: 
 def test_the_spoken_word_grows_for_a_moment(tmp_path: Path) -> None:
     style = CaptionStyle.model_validate({"emphasis": ["pop"], "words": 1})
     times = [Fraction(n, 50) for n in range(24)]
-    frames = drawn([*said("grows", each=0.5)], times, tmp_path, style)
+    frames = render_captions([*words_of("grows", each=0.5)], times, tmp_path, style)
     heights = [frame.box[3] - frame.box[1] for frame in frames]
     assert heights[4] > heights[0] + 4
     assert heights[0] < heights[-1] < heights[4]
@@ -89,13 +88,12 @@ def test_the_spoken_word_grows_for_a_moment(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_capitals_and_the_key_word_are_drawn(tmp_path: Path) -> None:
     plain: dict[str, Any] = {"emphasis": [], "colours": {"key": "#FFE600"}}
+    words, times = words_of("we saw 12 apples"), [Fraction(1, 5)]
     small, large, key = (
-        drawn(said("we saw 12 apples"), [Fraction(1, 5)], tmp_path, CaptionStyle(**plain, **more))[
-            0
-        ]
+        render_captions(words, times, tmp_path, CaptionStyle(**plain, **more))[0]
         for more in ({}, {"case": "upper"}, {"key_words": True})
     )
-    assert large.box[3] - large.box[1] > 0 and not small.lies_as(large)
+    assert large.box[3] - large.box[1] > 0 and not small.has_text_of(large)
     assert key.yellow.any() and not small.yellow.any()
 
 
@@ -118,10 +116,10 @@ HOSTILE: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_style_is_refused_by_field(name: str) -> None:
+def test_an_invalid_style_is_refused_with_the_name_of_the_field(name: str) -> None:
     text, field = HOSTILE[name]
     if not field:
-        # It is the name of a file, which is never a part of what is drawn.
+        # The font is read as the name of a file, which is not part of what is drawn.
         assert parse_style(text.encode(), "style.json").font.startswith("{")
         return
     with pytest.raises(InvalidInputError, match=field):
@@ -136,7 +134,7 @@ def test_a_font_of_a_user_is_renamed_and_has_the_metrics_of_the_others(tmp_path:
     file = BytesIO()
     font.save(file)
     typeface = install_font(file.getvalue(), "own.ttf", tmp_path / "own.ttf")
-    assert typeface.family == own_font.FAMILY and typeface.advances["A"] > 0.3
+    assert typeface.family == typefaces.OWN_FAMILY and typeface.advances["A"] > 0.3
     made = TTFont(tmp_path / "own.ttf")
     assert {str(record) for record in made["name"].names} == {"Bold", "Clipflow Own", "ClipflowOwn"}
     assert made["hhea"].ascent == made["head"].unitsPerEm
@@ -150,7 +148,7 @@ def _without(tag: str) -> bytes:
     return file.getvalue()
 
 
-def _torn() -> bytes:
+def _corrupt() -> bytes:
     whole = bytearray((FOLDER / "display-bangers.ttf").read_bytes())
     whole[200:] = b"\xff" * (len(whole) - 200)
     return bytes(whole)
@@ -171,18 +169,18 @@ FONTS = {
     "WOFF": b"wOF2" + bytes(100),
     "no outlines": _without("glyf"),
     "no characters": _without_characters(),
-    "torn": _torn(),
+    "corrupt": _corrupt(),
     "empty": b"",
     "large": b"\0\1\0\0" + bytes(25 << 20),
 }
 
 
 @pytest.mark.parametrize("name", FONTS)
-def test_what_is_no_usable_font_is_refused_by_name(name: str, tmp_path: Path) -> None:
+def test_an_unusable_font_is_refused_with_its_name(name: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"^caption_style: font: own\.ttf"):
         install_font(FONTS[name], "caption_style: font: own.ttf", tmp_path / "own.ttf")
 
 
-def test_each_emphasis_of_the_schema_is_in_a_style_that_comes_along() -> None:
+def test_each_emphasis_of_the_schema_is_used_by_an_included_style() -> None:
     styles = [style for name in NAMES if (style := packaged_style(name))]
     assert {emphasis for style in styles for emphasis in style.emphasis} == set(Emphasis)

@@ -1,3 +1,5 @@
+"""Events and records of clips: which fields are read, and the errors that name invalid ones."""
+
 import json
 
 import pytest
@@ -31,7 +33,7 @@ def test_an_identifier_that_could_leave_its_prefix_is_refused(name: object) -> N
         BeginClipGeneration.read({"tenantId": name, "episodeId": "e"}, "the event")
 
 
-def test_only_the_contracts_own_names_are_read() -> None:
+def test_only_the_field_names_of_the_contract_are_read() -> None:
     with pytest.raises(InvalidInputError, match="tenantId: Field required"):
         BeginClipGeneration.read({"tenant_id": "t", "episodeId": "e"}, "the event")
 
@@ -48,7 +50,7 @@ def test_only_the_contracts_own_names_are_read() -> None:
         ("c", "clips.0"),
     ],
 )
-def test_the_field_at_fault_is_named(bad: object, field: str) -> None:
+def test_the_invalid_field_is_named(bad: object, field: str) -> None:
     with pytest.raises(InvalidInputError, match=field):
         BeginClipGeneration.read({"tenantId": "t", "episodeId": "e", "clips": [bad]}, "the event")
 
@@ -62,13 +64,13 @@ def test_a_clip_requested_twice_must_be_the_same() -> None:
         BeginClipGeneration.read({**head, "clips": [clip, other]}, "the event")
 
 
-def test_segments_play_by_order_and_else_as_listed() -> None:
+def test_segments_are_sorted_by_order_and_otherwise_kept_as_listed() -> None:
     listed = [segment(text="a", order=2), segment(text="b"), segment(text="c", order=0)]
     played = in_play_order([Segment.read(s, "it") for s in listed])
     assert [s.text for s in played] == ["c", "b", "a"]
 
 
-def test_a_records_segments_are_read_only_when_they_are_needed() -> None:
+def test_a_records_segments_are_validated_only_when_they_are_needed() -> None:
     record = ClipRecord.read({"segments": [segment("x")], "status": "detected"}, "the record")
     with pytest.raises(InvalidInputError, match=r"the record of clip c .*segments\.0\.startTime"):
         record.complete_request(ClipRequest(clip_id="c"))
@@ -76,7 +78,7 @@ def test_a_records_segments_are_read_only_when_they_are_needed() -> None:
         ClipRecord().complete_request(ClipRequest(clip_id="c"))
 
 
-def test_the_extractors_answer_has_the_documents_names() -> None:
+def test_an_extracted_segments_output_has_the_field_names_of_the_contract() -> None:
     output = ExtractOutput(
         episode_id="episode-456",
         clip_id="clip-789",

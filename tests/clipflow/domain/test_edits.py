@@ -6,8 +6,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from clipflow.domain.corrections import corrected
-from clipflow.domain.edits import Edits, merge
+from clipflow.domain.edits import Edits, corrected, merge
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.model import parse_json
 from clipflow.domain.transcript import Transcript, Word
@@ -42,11 +41,11 @@ def read(document: Any) -> Edits:
     return Edits.read(parse_json(json.dumps(document), "edits.json"), "edits.json")
 
 
-def test_a_whole_document_is_read_and_written() -> None:
+def test_a_complete_document_is_read_and_written() -> None:
     assert json.loads(json.dumps(read(WHOLE).document())) == WHOLE
 
 
-def test_the_schema_accepts_and_refuses_the_same() -> None:
+def test_the_schema_accepts_and_refuses_the_same_documents() -> None:
     schema = json.loads(make_schemas.schemas()["docs/schemas/edits.schema.json"])
     jsonschema.validate(WHOLE, schema)
     for document in ({"colour": "red"}, {"version": 2}, of_short(title="x" * 201)):
@@ -97,7 +96,9 @@ def of_short(**fields: Any) -> dict[str, Any]:
         (of_short(framing=[{"start": 0, "end": 1, "person": 1}] * 101), "framing"),
     ],
 )
-def test_a_hostile_document_is_refused_by_field(document: Any, field: str) -> None:
+def test_an_invalid_document_is_refused_with_the_name_of_the_field(
+    document: Any, field: str
+) -> None:
     with pytest.raises(InvalidInputError) as refused:
         read(document)
     assert field in refused.value.message
@@ -130,20 +131,20 @@ def transcript(text: str) -> Transcript:
     )
 
 
-def shown(text: str, **edits: Any) -> list[str]:
+def corrected_texts(text: str, **edits: Any) -> list[str]:
     return [word.text for word in corrected(transcript(text), read(edits)).transcript.words]
 
 
-def test_a_word_is_corrected_only_if_it_is_the_one_that_was_meant() -> None:
+def test_a_word_is_corrected_only_if_its_original_text_matches() -> None:
     words = {"1": {"original": "Jon", "text": "John"}, "2": {"original": "said", "text": "says"}}
     found = corrected(transcript("and Jon spoke"), read({"words": words}))
     assert found.transcript.text == "and John spoke"
     assert found.stale == (2,)
     assert [word.score for word in found.transcript.words] == [0.4, 1.0, 0.4]
-    assert shown("and Jon", words={"9": {"original": "x", "text": "y"}}) == ["and", "Jon"]
+    assert corrected_texts("and Jon", words={"9": {"original": "x", "text": "y"}}) == ["and", "Jon"]
 
 
-def test_a_word_becomes_several_or_none_in_its_own_time() -> None:
+def test_a_corrected_word_may_become_several_or_none_within_its_time() -> None:
     words = {"0": {"original": "NewYork", "text": "New York"}, "1": {"original": "uh", "text": ""}}
     found = corrected(transcript("NewYork uh calls"), read({"words": words}))
     assert [word.text for word in found.transcript.words] == ["New", "York", "calls"]
@@ -155,7 +156,7 @@ def test_a_word_becomes_several_or_none_in_its_own_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "replacements", "expected"),
+    ("text", "replacements", "expected"),
     [
         ("Jon, jon (Jon).", {"Jon": "John"}, "John, jon (John)."),
         ("Hello hello!", {"hello": "hi"}, "Hi hi!"),
@@ -166,11 +167,11 @@ def test_a_word_becomes_several_or_none_in_its_own_time() -> None:
     ],
 )
 def test_a_phrase_is_replaced_everywhere(
-    said: str, replacements: dict[str, str], expected: str
+    text: str, replacements: dict[str, str], expected: str
 ) -> None:
-    assert shown(said, replacements=replacements) == expected.split()
+    assert corrected_texts(text, replacements=replacements) == expected.split()
 
 
 def test_a_correction_of_one_word_takes_precedence_over_replacements() -> None:
     words = {"1": {"original": "Jon", "text": "Jon"}}
-    assert shown("Jon Jon", words=words, replacements={"Jon": "John"}) == ["John", "Jon"]
+    assert corrected_texts("Jon Jon", words=words, replacements={"Jon": "John"}) == ["John", "Jon"]

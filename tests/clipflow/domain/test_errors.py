@@ -1,3 +1,5 @@
+"""Errors between processes, and the failures that are stored in records."""
+
 import pickle
 
 from clipflow.domain.errors import (
@@ -9,12 +11,12 @@ from clipflow.domain.errors import (
 )
 
 
-def test_an_error_survives_the_way_between_processes() -> None:
+def test_an_error_can_be_pickled_for_another_process() -> None:
     error = pickle.loads(pickle.dumps(MediaRefusedError("It broke.", "Fix it.")))
     assert (type(error), str(error)) == (MediaRefusedError, "It broke. Fix it.")
 
 
-def test_a_failure_shows_no_presigned_query() -> None:
+def test_a_failures_message_has_no_presigned_query() -> None:
     error = StorageUnavailableError(
         "http://s3/b/k.mp4?X-Amz-Signature=abc&X-Amz-Credential=d failed."
     )
@@ -31,7 +33,7 @@ def test_a_failures_message_is_bounded_and_keeps_both_ends() -> None:
     assert message.endswith("end")
 
 
-def test_a_defect_of_ours_is_an_internal_error() -> None:
+def test_an_unexpected_exception_is_an_internal_error() -> None:
     failure = Failure.of(KeyError("x"))
     assert failure.code is FailureCode.INTERNAL_ERROR
     assert "KeyError" in failure.message

@@ -1,4 +1,4 @@
-"""The largest event that is converted to a Prefect event, in bytes."""
+"""The limit of an event's size, in bytes."""
 
 import json
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""JSON as editors save it, and how a shape's wrong fields are named."""
+"""JSON in each encoding that editors use, and the error that names invalid fields."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_a_byte_order_mark_in_front_of_text_is_not_part_of_it() -> None:
     assert parse_json("\ufeff[1]", "the list") == [1]
 
 
-def test_all_wrong_fields_are_named_at_once() -> None:
+def test_all_invalid_fields_are_named_in_one_error() -> None:
     text = '{"segment_count": "2", "layout": "sideways", "caption_style": 3}'
     with pytest.raises(InvalidInputError) as caught:
         ShortsConfig.read(parse_json(text, "the config"), "the config")

@@ -1,3 +1,5 @@
+"""Times in every accepted notation, and the reasons for which others are rejected."""
+
 from decimal import Decimal
 from fractions import Fraction
 
@@ -32,7 +34,7 @@ from clipflow.domain.timecode import format_clock, format_timecode, parse_timeco
         (" 00:00:01 ", 1),
     ],
 )
-def test_each_way_of_writing_a_time_is_exact(written: object, seconds: Fraction) -> None:
+def test_each_notation_of_a_time_is_parsed_exactly(written: object, seconds: Fraction) -> None:
     assert parse_timecode(written) == seconds
 
 
@@ -58,7 +60,7 @@ def test_an_invalid_time_is_rejected(written: object) -> None:
         ("soon", "is not a time"),
     ],
 )
-def test_a_refused_time_has_its_reason(written: str, reason: str) -> None:
+def test_the_error_for_an_invalid_time_names_the_reason(written: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         parse_timecode(written)
 
@@ -69,5 +71,5 @@ def test_a_formatted_time_can_be_parsed(seconds: Fraction) -> None:
     assert parse_timecode(format_timecode(milliseconds)) == milliseconds
 
 
-def test_a_records_duration_drops_what_is_left_of_a_second() -> None:
+def test_a_records_duration_is_rounded_down_to_whole_seconds() -> None:
     assert format_clock(Fraction("135.5")) == "00:02:15"

@@ -1,4 +1,4 @@
-"""Where a trace stands, as others write it."""
+"""Trace contexts, read from `traceparent` and X-Ray headers and from events."""
 
 from uuid import UUID
 
@@ -24,7 +24,7 @@ BODY = (
         "Self=1-1-1;Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=00f067aa0ba902b7",
     ],
 )
-def test_a_header_names_its_sender(header: str) -> None:
+def test_a_trace_header_is_parsed(header: str) -> None:
     assert TraceContext.read(header) == CALLER
 
 
@@ -33,9 +33,9 @@ def test_a_trace_that_is_not_sampled_stays_unsampled() -> None:
         f"00-{CALLER.trace_id}-{CALLER.span_id}-00",
         "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=00f067aa0ba902b7;Sampled=0",
     ):
-        place = TraceContext.read(header)
-        assert place and not place.sampled
-        assert event_trace_context(EVENT, place).traceparent.endswith("-00")
+        context = TraceContext.read(header)
+        assert context and not context.sampled
+        assert event_trace_context(EVENT, context).traceparent.endswith("-00")
 
 
 @pytest.mark.parametrize(
@@ -46,13 +46,13 @@ def test_an_invalid_header_is_ignored(header: object) -> None:
     assert TraceContext.read(header) is None
 
 
-def test_an_events_trace_is_named_by_its_id() -> None:
-    place = event_trace_context(EVENT)
-    assert place.trace_id == EVENT.hex
-    assert TraceContext.read(place.traceparent) == place == event_trace_context(EVENT)
+def test_the_trace_id_of_an_event_is_its_own_id() -> None:
+    context = event_trace_context(EVENT)
+    assert context.trace_id == EVENT.hex
+    assert TraceContext.read(context.traceparent) == context == event_trace_context(EVENT)
 
 
-def test_an_event_with_a_caller_is_in_its_trace() -> None:
+def test_an_event_continues_the_trace_of_its_caller() -> None:
     in_detail = BODY % f', "traceparent": "{CALLER.traceparent}"'
     header = "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736;Parent=00f067aa0ba902b7;Sampled=1"
     for event in (
@@ -61,9 +61,9 @@ def test_an_event_with_a_caller_is_in_its_trace() -> None:
         to_prefect_event(BODY % "", header),
         to_prefect_event(BODY % ', "traceparent": "nonsense"', header),
     ):
-        place = TraceContext.read(event.resource[TRACEPARENT])
-        assert place == event_trace_context(EVENT, CALLER)
-        assert place.trace_id == CALLER.trace_id and place.span_id != CALLER.span_id
+        context = TraceContext.read(event.resource[TRACEPARENT])
+        assert context == event_trace_context(EVENT, CALLER)
+        assert context.trace_id == CALLER.trace_id and context.span_id != CALLER.span_id
     assert (
         to_prefect_event(BODY % "").resource[TRACEPARENT] == event_trace_context(EVENT).traceparent
     )

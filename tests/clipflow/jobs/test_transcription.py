@@ -21,7 +21,7 @@ from clipflow.settings import Models
 from clipflow.speech import transcriber
 from clipflow.speech.audio import RATE
 from clipflow.storage.objects import ObjectStore
-from tests.clipflow.speech.conftest import SAMPLE, word_errors
+from tests.clipflow.speech.conftest import SAMPLE, word_error_rate
 from tests.made_media import a_machine, make_source
 
 pytestmark = pytest.mark.slow
@@ -83,7 +83,7 @@ def test_each_word_occurs_once_and_only_a_lost_window_is_transcribed_again(
     lines = json.loads((SAMPLE / "conversation.json").read_text())
     expected_text = " ".join(line["text"] for line in lines)
     # No word is lost or repeated where two windows meet.
-    assert word_errors(expected_text, " ".join(word.text for word in transcript.words)) <= 0.05
+    assert word_error_rate(expected_text, " ".join(word.text for word in transcript.words)) <= 0.05
     assert talk.plan() == []
 
 

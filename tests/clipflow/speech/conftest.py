@@ -1,4 +1,4 @@
-"""The demo's sample: its sound, and the words that are spoken in it."""
+"""Fixtures of the demo's sample: its sound, and the lines that are spoken in it."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from clipflow.media.source import LocalSource
 from clipflow.speech import audio
 from clipflow.speech.audio import RATE, SAMPLE_BYTES
 
-# The part of the sample that is used: all of it takes longer and adds nothing.
+# The part of the sample that is used: the whole sample takes longer and tests nothing more.
 SECONDS = 64
 SAMPLE = Path(__file__).parents[3] / "demo" / "sample"
 
@@ -43,10 +43,10 @@ def spoken() -> list[tuple[float, float, str]]:
     return [line for line in whole if line[1] < SECONDS]
 
 
-def word_errors(said: str, recognized: str) -> float:
-    """The words to insert, leave out or replace to make one of the other, per word said."""
-    expected = plain_words(said)
-    return edit_distance(expected, plain_words(recognized)) / len(expected)
+def word_error_rate(expected: str, recognized: str) -> float:
+    """The insertions, deletions and substitutions per expected word."""
+    words = plain_words(expected)
+    return edit_distance(words, plain_words(recognized)) / len(words)
 
 
 def plain_words(text: str) -> list[str]:

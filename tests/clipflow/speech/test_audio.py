@@ -1,4 +1,4 @@
-"""The sound on disk lies on the video's own time line."""
+"""Extracted sound has the times of the video, and is split in its pauses."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +41,7 @@ def clicks(sound: Path) -> list[float]:
         ),
     ],
 )
-def test_a_click_is_heard_when_it_is_seen(
+def test_clicks_in_the_extracted_sound_have_the_times_of_the_video(
     tmp_path: Path,
     name: str,
     offset: float,
@@ -60,8 +60,8 @@ def test_a_click_is_heard_when_it_is_seen(
         output=PASSTHROUGH,
     )
     expected = [first + second for second in range(8) if second not in missing]
-    heard = clicks(extracted(path))
-    assert heard == pytest.approx(expected, abs=0.003)
+    found = clicks(extracted(path))
+    assert found == pytest.approx(expected, abs=0.003)
 
 
 def test_a_source_that_ends_too_early_is_tried_again(tmp_path: Path) -> None:
@@ -72,10 +72,10 @@ def test_a_source_that_ends_too_early_is_tried_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".ts", ".mkv"])
-def test_recordings_joined_by_cat_are_refused_instead_of_losing_sound(
+def test_concatenated_recordings_are_refused_instead_of_losing_sound(
     tmp_path: Path, suffix: str
 ) -> None:
-    # The first one is too short for the clock to be seen starting anew when the file is probed.
+    # Probing reads too little of the file to see that the timestamps restart after the first part.
     parts = [
         make_source(tmp_path / f"{seconds}{suffix}", seconds=seconds, sound=("-c:a", "aac"))
         for seconds in (2, 30)
@@ -89,7 +89,7 @@ def test_recordings_joined_by_cat_are_refused_instead_of_losing_sound(
 @pytest.mark.parametrize(
     "suffix", [".mp4", ".mov", ".wav", ".avi", ".flv", ".aiff", ".tta", ".asf"]
 )
-def test_files_whose_readers_stop_after_the_first_one_are_refused_if_joined(
+def test_joined_files_are_refused_where_the_demuxer_reads_only_the_first(
     tmp_path: Path, suffix: str
 ) -> None:
     codecs = {".mp4": "aac", ".mov": "aac", ".flv": "aac", ".asf": "wmav2", ".tta": "tta"}
@@ -104,7 +104,7 @@ def test_files_whose_readers_stop_after_the_first_one_are_refused_if_joined(
         audio.extract(joined, probe_sound(joined), tmp_path / "sound")
 
 
-def test_a_long_sound_is_parted_where_it_is_quiet() -> None:
+def test_a_long_sound_is_split_where_it_is_quiet() -> None:
     sound = np.full(25 * RATE, 1000, np.int16)
     sound[9 * RATE : 10 * RATE] = 0
     sound[17 * RATE : 18 * RATE] = 0

@@ -69,8 +69,8 @@ def test_the_louder_channel_determines_the_speaker(
     assert levels.have_a_voice_each()
     again = ChannelLevels.read(levels.written(), 2)
     words = [Word(text=str(at), start=at + 0.3, end=at + 0.8) for at in range(8)]
-    said_by = [word.speaker for word in again.assign(words)]
-    assert said_by == [f"SPEAKER_0{at // 2 % 2}" for at in range(8)]
+    speakers = [word.speaker for word in again.assign(words)]
+    assert speakers == [f"SPEAKER_0{at // 2 % 2}" for at in range(8)]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
@@ -78,7 +78,7 @@ def test_ordinary_stereo_has_no_voice_for_each_channel(
     turns: tuple[NDArray[np.float64], NDArray[np.float64]], tmp_path: Path, share: float
 ) -> None:
     first, second = turns
-    # 0: everything on the left; 0.3: two voices a little apart; 1: a copy of mono.
+    # 0: all on the left channel; 0.3: two voices panned a little apart; 1: mono on both channels.
     left, right = first + second, (first + second) * share
     if share == 0.3:
         left, right = first + share * second, second + share * first
@@ -92,13 +92,13 @@ def voices(sample_sound: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]
     return spoken[: 30 * RATE], spoken[30 * RATE : 60 * RATE]
 
 
-def test_voices_recorded_apart_are_found_where_both_speak_at_once(
+def test_voices_on_separate_channels_are_detected_even_if_both_speak_at_once(
     voices: tuple[NDArray[np.float64], NDArray[np.float64]], tmp_path: Path
 ) -> None:
     assert levels_of(*voices, tmp_path).have_a_voice_each()
 
 
-def test_two_microphones_in_one_room_are_not_one_voice_each(
+def test_two_microphones_in_one_room_are_not_a_channel_per_speaker(
     voices: tuple[NDArray[np.float64], NDArray[np.float64]], tmp_path: Path
 ) -> None:
     """Both voices reach both microphones, at different times and with the room's echoes."""
@@ -115,7 +115,7 @@ def test_two_microphones_in_one_room_are_not_one_voice_each(
     assert not levels_of(channels[0], channels[1], tmp_path).have_a_voice_each()
 
 
-def test_a_hum_beside_a_voice_is_no_second_voice(
+def test_a_hum_on_the_other_channel_is_not_a_second_voice(
     voices: tuple[NDArray[np.float64], NDArray[np.float64]], tmp_path: Path
 ) -> None:
     voice = voices[0]
@@ -124,7 +124,7 @@ def test_a_hum_beside_a_voice_is_no_second_voice(
 
 
 @pytest.mark.skipif(not MATERIAL, reason="CLIPFLOW_MATERIAL names no folder of real recordings")
-def test_a_real_recording_of_a_voice_on_each_channel(tmp_path: Path) -> None:
+def test_a_real_recording_with_a_channel_per_speaker_is_detected(tmp_path: Path) -> None:
     path = Path(str(MATERIAL)) / "speech" / "fw-stereo_diarization.wav"
     assert levels_in(path, tmp_path).have_a_voice_each()
 
@@ -191,12 +191,12 @@ def test_the_track_of_a_speaker_determines_the_speaker(
 
 
 @pytest.mark.slow
-def test_a_transcript_has_the_names_of_those_who_have_a_track(
+def test_words_have_the_name_given_for_the_track_of_their_speaker(
     two_tracks: tuple[Path, Path, Path],
     conversation: list[tuple[str, float, float, str]],
     tmp_path: Path,
 ) -> None:
-    # The first two speakers' first words, as that takes long enough.
+    # Only as much as contains both speakers, because recognition is slow.
     short = tmp_path / "short.mkv"
     ffmpeg("-i", str(two_tracks[2]), "-t", "17", "-map", "0", "-c", "copy", str(short))
     tracks: dict[str, int | Path] = {"Ada": two_tracks[0], "Ben": 2}
@@ -205,7 +205,7 @@ def test_a_transcript_has_the_names_of_those_who_have_a_track(
     assert turns == ["Ben", "Ada"]
 
 
-def test_a_track_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_track_names_it(tmp_path: Path) -> None:
     path = tmp_path / "one.wav"
     write_wave(path, np.zeros(RATE, np.int16))
     source = LocalSource(path)

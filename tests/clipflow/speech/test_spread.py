@@ -29,7 +29,7 @@ def test_without_any_time_words_share_the_span_by_their_lengths() -> None:
     assert [(word.start, word.end) for word in words] == [(1.0, 1.5), (1.5, 3.0)]
 
 
-def test_characters_are_put_together_again_as_words() -> None:
+def test_aligned_characters_are_joined_into_words() -> None:
     found = [
         PartialWord("用", 0.0, 0.5, 0.5),
         PartialWord("T", 0.5, 0.7, 0.4),

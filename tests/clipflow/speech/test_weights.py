@@ -16,7 +16,7 @@ PARTS = (b"the first half, ", b"the second")
 
 
 class Loaded:
-    """What is loaded instead of a model: the files in the folder, read."""
+    """Stands in for a model: reads the files of its folder."""
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
@@ -43,7 +43,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("package")
-def test_a_file_in_parts_is_put_together_and_removed_again() -> None:
+def test_a_file_in_parts_is_joined_and_removed_after_loading() -> None:
     loaded = find_weights("base").load(Loaded)
     assert loaded.files == {"model.bin": b"".join(PARTS)}
     assert not loaded.folder.exists()

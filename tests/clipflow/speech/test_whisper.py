@@ -1,4 +1,4 @@
-"""Whisper recognises the demo's sample."""
+"""Recognition of the demo's sample, of silence and of noise by Whisper."""
 
 import re
 import resource
@@ -14,14 +14,14 @@ from clipflow.domain.transcript import Transcript
 from clipflow.settings import Models, Transcriber
 from clipflow.speech.audio import RATE, sample_count, samples, split_evenly
 from clipflow.speech.transcriber import recognize_window, recognizer, transcribe
-from tests.clipflow.speech.conftest import word_errors
+from tests.clipflow.speech.conftest import word_error_rate
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def measured(sample_sound: Path) -> tuple[Transcript, int]:
-    """What is said in the sample, and the pages of memory that came new from the system."""
+    """The sample's transcript, and the number of page faults while it was recognized."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     transcript = transcribe(sample_sound, None, Models())
     return transcript, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
@@ -32,24 +32,24 @@ def transcript(measured: tuple[Transcript, int]) -> Transcript:
     return measured[0]
 
 
-def test_it_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whisper_is_the_default_transcriber(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CLIPFLOW_TRANSCRIBER", raising=False)
     assert Models().transcriber is Transcriber.WHISPER
 
 
-def test_a_conversation_is_understood(
+def test_the_sample_is_recognized_with_few_word_errors(
     transcript: Transcript, spoken: list[tuple[float, float, str]]
 ) -> None:
-    said = " ".join(text for _, _, text in spoken)
-    # The last line that is spoken whole may be followed by the beginning of another.
+    expected = " ".join(text for _, _, text in spoken)
+    # The sound may end within a further line, whose words are not compared.
     words = [word for word in transcript.words if word.end < spoken[-1][1] + 0.5]
-    assert word_errors(said, " ".join(word.text for word in words)) <= 0.035
+    assert word_error_rate(expected, " ".join(word.text for word in words)) <= 0.035
     assert transcript.language == "en"
     assert all(word.score is not None and 0 <= word.score <= 1 for word in transcript.words)
     assert not re.search(r"[<>()\[\]+]", transcript.text)
 
 
-def test_words_have_the_times_at_which_they_are_spoken(
+def test_recognized_words_have_the_times_of_the_speech(
     transcript: Transcript, spoken: list[tuple[float, float, str]]
 ) -> None:
     starts, ends = ([getattr(word, of) for word in transcript.words] for of in ("start", "end"))
@@ -68,24 +68,25 @@ def test_speech_is_recognized_through_the_rumble_of_a_microphone(
     rumble *= 6000 / rumble.std()
     sound = (quiet + rumble).clip(-32768, 32767).astype(np.int16)
     words = recognizer(Models()).recognize(sound, "en")
-    said = " ".join(text for _, _, text in spoken[:2])
-    assert word_errors(said, " ".join(word.text for word in words)) <= 0.15
+    expected = " ".join(text for _, _, text in spoken[:2])
+    assert word_error_rate(expected, " ".join(word.text for word in words)) <= 0.15
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the allocator of glibc is adjusted")
-def test_the_decoder_uses_its_memory_again(
+def test_the_decoder_reuses_its_memory(
     measured: tuple[Transcript, int], sample_sound: Path
 ) -> None:
-    # With new pages for each step of the decoder there are 40 000 a second, and half of the CPU
-    # time is spent on them. Alone, there are about 3 000; more after other tests.
+    # If each step of the decoder allocates new pages, there are 40 000 page faults per second of
+    # sound, which take half of the CPU time. With reuse there are about 3 000 if this test runs
+    # alone, and more after other tests.
     assert measured[1] < 20_000 * sample_count(sample_sound) / RATE
 
 
 def test_no_word_is_lost_or_repeated_where_speech_without_pauses_is_split(
     sample_sound: Path,
 ) -> None:
-    # Speech without pauses: of the sample, blocks of 30 ms that are quiet with both neighbours are
-    # left out.
+    # Blocks of 30 ms that are quiet and have quiet neighbours are left out of the sample, so that
+    # its speech has no pauses.
     sound = np.array(samples(sample_sound))
     blocks = sound[: len(sound) // 480 * 480].reshape(-1, 480)
     is_loud = np.sqrt(np.square(blocks.astype(float)).mean(axis=1)) > 150
@@ -94,15 +95,15 @@ def test_no_word_is_lost_or_repeated_where_speech_without_pauses_is_split(
     whole = whisper.recognize(continuous, "en")
     windows = split_evenly(continuous, 18 * RATE, 4 * RATE)
     assert len(windows) >= 3
-    parted = [
+    joined = [
         word.text
         for window in windows
         for word in recognize_window(
             whisper, continuous[window.start : window.stop], window.start, "en", 1
         )
     ]
-    assert len(parted) == len(whole)
-    assert word_errors(" ".join(word.text for word in whole), " ".join(parted)) <= 0.02
+    assert len(joined) == len(whole)
+    assert word_error_rate(" ".join(word.text for word in whole), " ".join(joined)) <= 0.02
 
 
 @pytest.mark.parametrize("seconds", [0, 5])

@@ -1,6 +1,6 @@
-"""WhisperX for real, with models so small that the test makes them.
+"""WhisperX with tiny models that the tests make.
 
-Skipped where the extra is not installed, but for what a person then reads.
+Skipped where the extra is not installed, except for the error message that a user then gets.
 """
 
 from collections.abc import Iterator
@@ -18,16 +18,16 @@ from clipflow.speech.audio import RATE, Samples, read_samples
 from clipflow.speech.transcriber import detect_language, recognizer, transcribe
 from clipflow.speech.weights import find_weights
 from clipflow.speech.whisperx import align_segment, assign_speakers, diarize, load_alignment_model
-from tests.clipflow.speech.conftest import word_errors
+from tests.clipflow.speech.conftest import word_error_rate
 
 LINE = "It costs 42 dollars, and more."
-# Those whom WhisperX is made of warn of each other.
+# The libraries that WhisperX uses emit warnings about each other.
 pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture(autouse=True)
 def chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """WhisperX is chosen."""
+    """Select WhisperX by the environment."""
     monkeypatch.setenv("CLIPFLOW_TRANSCRIBER", "whisperx")
     for name in ("CLIPFLOW_WHISPER_MODEL", "CLIPFLOW_WHISPERX_ALIGN_MODEL", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
@@ -36,7 +36,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """WhisperX, on a machine without a network and without models."""
-    # Set before anything of Hugging Face's is imported, which reads them then.
+    # The libraries of Hugging Face read these variables when they are imported.
     with pytest.MonkeyPatch.context() as patch:
         home = str(tmp_path_factory.mktemp("home"))
         for name in ("HF_HOME", "TORCH_HOME", "NLTK_DATA"):
@@ -48,7 +48,7 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folders(offline: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A Whisper that always writes LINE, and an aligner."""
+    """The folders of a Whisper that always writes LINE, and of an aligner."""
     from tests.clipflow.speech.tiny_models import make_aligner, make_whisper
 
     folder = tmp_path_factory.mktemp("models")
@@ -102,7 +102,7 @@ def test_each_word_of_a_long_sound_has_a_time(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("base")
-def test_real_weights_from_a_folder_recognise_what_is_said(
+def test_real_weights_from_a_folder_recognise_the_first_line(
     sample_sound: Path, spoken: list[tuple[float, float, str]], tmp_path: Path
 ) -> None:
     lines = spoken[:1]
@@ -111,11 +111,11 @@ def test_real_weights_from_a_folder_recognise_what_is_said(
     sound.write_bytes(sample_sound.read_bytes()[: round((lines[-1][1] + 0.3) * RATE) * 2])
     transcript = transcribe(sound, None, Models())
     assert transcript.language == "en"
-    said = " ".join(text for _, _, text in lines)
-    assert word_errors(said, " ".join(word.text for word in transcript.words)) == 0
+    expected = " ".join(text for _, _, text in lines)
+    assert word_error_rate(expected, " ".join(word.text for word in transcript.words)) == 0
     starts = [word.start for word in transcript.words]
     assert starts == sorted(starts)
-    # The tiny aligner knows no speech: where it puts a word inside the line means nothing.
+    # The tiny aligner is not trained, so the position of a word within the line means nothing.
     [(start, end, _)] = lines
     assert all(start - 1 < word.start <= word.end < end + 1 for word in transcript.words)
 
@@ -141,7 +141,7 @@ def test_an_unsupported_language_is_rejected(sample_sound: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("offline")
 def test_a_missing_model_is_named(sample_sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # No package carries this one.
+    # No package contains this model.
     monkeypatch.setenv("CLIPFLOW_WHISPER_MODEL", "large-v3")
     with pytest.raises(NotInstalledError, match="Whisper model large-v3") as caught:
         transcribe(sample_sound, "en", Models())
@@ -181,7 +181,7 @@ def test_each_word_has_the_speaker_of_its_turn() -> None:
 
 
 class FakeLanguageDetector:
-    """Takes what is loud for Arabic, and silence for Norwegian, as Whisper is wont to."""
+    """Detects Arabic in loud sound and Norwegian in silence, as Whisper often does."""
 
     def detect_language(self, sound: Samples) -> tuple[str, float]:
         return ("ar" if np.abs(sound).max() > 2000 else "nn"), 1.0

@@ -1,7 +1,6 @@
-"""A Whisper that writes a fixed line, and an aligner that knows letters: tiny, else random.
+"""Makes tiny models: a Whisper that writes the same line for any sound, and a random aligner.
 
-The Whisper's decoder is reduced to its position embeddings, each of which points to the token that
-comes next; it writes the same line for any sound.
+The Whisper's decoder is reduced to its position embeddings, each of which selects the next token.
 """
 
 import json
@@ -33,14 +32,13 @@ _SPECIAL = [
 
 
 def make_whisper(folder: Path, words: Sequence[str]) -> Path:
-    """An English CTranslate2 model in `folder` that writes `words`."""
+    """Make an English CTranslate2 model in `folder` that writes `words` for any sound."""
     raw = folder / "raw"
     tokenizer = _tokenizer(words)
-    # Words of the vocabulary, each of which has an id.
     ids = tokenizer.get_vocab()
-    said = [ids[f"Ġ{word}"] for word in words]
-    # The text follows the last of two tokens of prompt.
-    _says(tokenizer.get_vocab_size(), [0, *said, ids["<|endoftext|>"]], raw)
+    line = [ids[f"Ġ{word}"] for word in words]
+    # The prompt has two tokens, and the text follows the second.
+    _save_whisper(tokenizer.get_vocab_size(), [0, *line, ids["<|endoftext|>"]], raw)
     tokenizer.save(str(raw / "tokenizer.json"))
     tokens = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>"}
     (raw / "tokenizer_config.json").write_text(json.dumps(tokens))
@@ -62,7 +60,7 @@ def _tokenizer(words: Sequence[str]) -> Tokenizer:
     return tokenizer
 
 
-def _says(size: int, tokens: Sequence[int], folder: Path) -> None:
+def _save_whisper(size: int, tokens: Sequence[int], folder: Path) -> None:
     torch.manual_seed(1)
     sizes = {
         f"{side}_{what}": size
@@ -91,7 +89,7 @@ def _says(size: int, tokens: Sequence[int], folder: Path) -> None:
 
 
 def make_aligner(folder: Path) -> Path:
-    """A wav2vec2 model that knows the letters from a to z."""
+    """Make an untrained wav2vec2 model of the letters from a to z in `folder`."""
     torch.manual_seed(1)
     letters = ["<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefghijklmnopqrstuvwxyz'"]
     folder.mkdir()

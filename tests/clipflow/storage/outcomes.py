@@ -1,4 +1,4 @@
-"""What tests write into records: the result of a clip, and a failure."""
+"""The result of a clip and the failure that tests write into records."""
 
 from clipflow.domain.clips import ClipResult
 from clipflow.domain.errors import Failure, FailureCode

@@ -1,4 +1,4 @@
-"""Where a person opens an object: never with a secret, never for an hour only."""
+"""Addresses of objects for browsers: without credentials, and without an expiry."""
 
 import pytest
 
@@ -30,7 +30,7 @@ KEY = "a b/clips/c#1/clip.mp4"
         ),
     ],
 )
-def test_an_object_has_an_address_for_browsers(
+def test_an_object_has_an_address_that_a_browser_can_open(
     environment: dict[str, str], url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ENDPOINT_URL", "AWS_REGION", "CLIPFLOW_PUBLIC_URL"):

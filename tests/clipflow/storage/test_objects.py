@@ -84,7 +84,7 @@ def test_a_body_shorter_than_head_says_is_read_again(
     for read in reads:
         proxy.faults = [Fault(is_read, times=2, after=10_000, length=length)]
         assert read() == bytes(100_000)
-        assert proxy.faults[0].seen == 2
+        assert proxy.faults[0].count == 2
     for read in reads[:2]:
         proxy.faults = [Fault(is_read, after=10_000, length=length)]
         with pytest.raises(StorageUnavailableError, match=r"(?i)(reading|downloading) "):
@@ -127,7 +127,7 @@ def test_a_permanent_s3_error_is_not_retried(
             read()
         assert isinstance(raised.value, TerminalError)
         assert Failure.of(raised.value).code == "STORAGE_ERROR"
-    assert proxy.faults[0].seen == len(reads)
+    assert proxy.faults[0].count == len(reads)
     proxy.faults = [Fault(lambda request: request.method == "HEAD", status=403, body=b"")]
     with pytest.raises(StorageRefusedError, match="Requester Pays"):
         store.head(KEY)

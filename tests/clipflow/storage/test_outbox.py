@@ -45,7 +45,7 @@ def shorts(keys: ShortsKeys, etags: dict[int, str]) -> ShortsResult:
     return ShortsResult(segment_count=len(made), shorts=made)
 
 
-def kinds(events: list[dict[str, Any]]) -> list[str]:
+def detail_types(events: list[dict[str, Any]]) -> list[str]:
     for event in events:
         stored = json.loads((ROOT / event_schema(DetailType(event["detail-type"]))).read_text())
         Draft202012Validator(stored).validate(event["detail"])
@@ -69,7 +69,7 @@ def test_a_finished_clip_is_announced_with_the_attributes_of_its_record(
     assert unsent(outbox(), clip)
     assert outbox().send(clip) == 1
     [event] = subscriber.wait_for(clip.episode_id, 1)
-    assert kinds([event]) == ["Clip Generation Complete"]
+    assert detail_types([event]) == ["Clip Generation Complete"]
     detail, record = event["detail"], attributes(records, clip)
     assert (detail["tenantId"], detail["clipId"], detail["flowRunId"]) == ("t", "c", "run-1")
     assert detail["time"] == record["updatedAt"]
@@ -80,7 +80,7 @@ def test_a_finished_clip_is_announced_with_the_attributes_of_its_record(
     assert outbox().send(clip) == 0
 
 
-def test_failures_are_announced_also_of_a_record_that_no_run_has_claimed(
+def test_the_failure_of_a_record_that_no_run_has_claimed_is_announced_too(
     records: RecordStore, subscriber: Subscriber, clip: ClipKeys
 ) -> None:
     records.table.put_item(Item={**clip.record, "status": "detected"})
@@ -90,7 +90,7 @@ def test_failures_are_announced_also_of_a_record_that_no_run_has_claimed(
     # The first run's event was not sent before the second run ended.
     assert outbox().send(clip) == 2
     events = subscriber.wait_for(clip.episode_id, 2)
-    assert kinds(events) == ["Clip Generation Failed"] * 2
+    assert detail_types(events) == ["Clip Generation Failed"] * 2
     assert {event["detail"]["flowRunId"] for event in events} == {"run-1", "run-2"}
     assert events[0]["detail"]["error"] == {"code": "FFMPEG_ERROR", "message": "It broke."}
 
@@ -107,7 +107,7 @@ def test_only_shorts_that_are_new_are_announced_one_by_one(
     records.fail(video, "run-2", FAILURE, failed)
     outbox().send(video)
     events = subscriber.wait_for(video.video_id, 5)
-    rendered = [e["detail"] for e in events if kinds([e]) == ["Short Rendered"]]
+    rendered = [e["detail"] for e in events if detail_types([e]) == ["Short Rendered"]]
     assert sorted((each["index"], each["etag"]) for each in rendered) == [
         (1, "a"),
         (2, "b"),
@@ -128,14 +128,14 @@ def test_two_hundred_shorts_are_announced(
     assert len(subscriber.wait_for(video.video_id, 201)) == 201
 
 
-def test_what_eventbridge_does_not_take_stays_and_is_sent_later(
+def test_events_that_eventbridge_rejects_are_kept_and_sent_later(
     records: RecordStore, subscriber: Subscriber, clip: ClipKeys
 ) -> None:
     records.claim(clip, "run-1", {})
     records.complete(clip, "run-1", RESULT)
 
     class Refusing:
-        """EventBridge while it throttles."""
+        """An EventBridge that throttles every event."""
 
         def put_events(self, **_: Any) -> dict[str, Any]:
             return {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "ThrottlingException"}]}
@@ -145,7 +145,7 @@ def test_what_eventbridge_does_not_take_stays_and_is_sent_later(
     with pytest.raises(StorageUnavailableError, match="ThrottlingException"):
         Outbox(box.table, refusing, box.bus).send(clip)
     assert unsent(box, clip)
-    # A later run of the same clip adds its own.
+    # A later run of the same clip adds its own event.
     records.claim(clip, "run-2")
     records.complete(clip, "run-2", RESULT)
     assert box.send(clip) == 2
@@ -153,7 +153,7 @@ def test_what_eventbridge_does_not_take_stays_and_is_sent_later(
     assert len({event["detail"]["eventId"] for event in events}) == 2
 
 
-def test_events_that_are_added_while_others_are_sent_stay(
+def test_events_that_are_added_while_others_are_sent_are_kept(
     records: RecordStore, subscriber: Subscriber, clip: ClipKeys
 ) -> None:
     records.claim(clip, "run-1", {})
@@ -161,7 +161,7 @@ def test_events_that_are_added_while_others_are_sent_stay(
     box = outbox()
 
     class Interrupting:
-        """EventBridge, which takes so long that another run ends meanwhile."""
+        """An EventBridge that is so slow that another run ends before it replies."""
 
         def put_events(self, **arguments: Any) -> Any:
             records.claim(clip, "run-2")

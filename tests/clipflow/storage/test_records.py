@@ -1,4 +1,4 @@
-"""The record against the local DynamoDB."""
+"""Claims, completion and failure of records in the local DynamoDB."""
 
 import re
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def statuses(records: RecordStore, keys: ClipKeys) -> list[str]:
     return [entry["status"] for entry in read(records, keys)["statusHistory"]]
 
 
-def test_a_complete_record_has_just_the_fields_of_the_contract(
+def test_a_complete_record_has_exactly_the_fields_of_the_contract(
     records: RecordStore, keys: ClipKeys, detected: Write
 ) -> None:
     before = detected(segments=[{"startTime": "00:00:01", "endTime": "00:00:02"}], title="kept")
@@ -114,7 +114,7 @@ def test_a_record_without_a_history_gets_one(records: RecordStore, keys: ClipKey
     assert statuses(records, keys) == ["Generation in Progress", "Generation Failed"]
 
 
-def test_only_one_of_many_runs_gets_the_record(
+def test_only_one_of_many_runs_claims_the_record(
     records: RecordStore, keys: ClipKeys, detected: Write
 ) -> None:
     detected()
@@ -204,7 +204,7 @@ def test_due_clips_are_neither_complete_nor_in_progress(records: RecordStore) ->
     assert records.due_clips("t", "due") == ["a", "b", "c"]
 
 
-def test_a_shorts_framing_has_the_names_of_the_contract(records: RecordStore) -> None:
+def test_a_shorts_framing_has_the_field_names_of_the_contract(records: RecordStore) -> None:
     keys = ShortsKeys("u", "framing", "warehouse")
     framing = Framing(
         speaker_in_frame=0.75,
@@ -253,7 +253,7 @@ def test_the_texts_of_two_hundred_shorts_fit_into_one_record(records: RecordStor
     found = records.shorts(keys)
     assert [one["index"] for one in found] == list(range(1, 201))
     assert all(one["hashtags"] == ["人工智能"] * 5 for one in found)
-    # With fewer there is room for all of it.
+    # The texts of fewer shorts are stored in full.
     fewer = ShortsKeys("u", "fewer", "klippers_warehouse")
     assert records.claim(fewer, "b", {}).granted
     records.complete(fewer, "b", ShortsResult(segment_count=20, shorts=shorts[:20]))

@@ -8,7 +8,7 @@ def read(text: str, name: str = "original.srt", language: str | None = None) -> 
     return read_subtitles(text.encode(), name, language)
 
 
-def said(transcript: Transcript) -> str:
+def text_of(transcript: Transcript) -> str:
     return " ".join(word.text for word in transcript.words)
 
 

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from clipflow.domain.errors import InvalidInputError
-from tests.clipflow.subtitles.reading import read, said, srt
+from tests.clipflow.subtitles.reading import read, srt, text_of
 
 
-def test_labels_become_speakers_and_are_never_said() -> None:
+def test_labels_become_speakers_and_are_not_words() -> None:
     transcript = read(
         srt(
             ("00:00:01,000", "00:00:03,000", "[SPEAKER_00]: Who taught you to dive?"),
@@ -19,7 +19,7 @@ def test_labels_become_speakers_and_are_never_said() -> None:
             ("00:00:12,200", "00:00:14,000", "- BOB: Twice: at 10:30 and http://a.example"),
         )
     )
-    assert said(transcript) == (
+    assert text_of(transcript) == (
         "Who taught you to dive? My aunt did, in a quarry. A quarry? It was deep. And cold. "
         "It still is. Really? Twice: at 10:30 and http://a.example"
     )
@@ -41,7 +41,7 @@ def test_names_at_the_start_of_many_cues_are_labels() -> None:
         ("00:00:07.000", "00:00:09.000", "Ingrid Moen: Note: the lake is closed."),
     )
     transcript = read(meeting)
-    assert said(transcript) == "Can everybody hear me? Yes. Note: the lake is closed."
+    assert text_of(transcript) == "Can everybody hear me? Yes. Note: the lake is closed."
     assert [word.speaker for word in transcript.words][3:6] == ["Ingrid Moen"] + [
         "Tomasz",
         "Ingrid Moen",
@@ -51,16 +51,16 @@ def test_names_at_the_start_of_many_cues_are_labels() -> None:
         ("00:00:04,000", "00:00:06,000", "It froze in a night."),
         ("00:00:07,000", "00:00:09,000", "Nobody had a boat out."),
     )
-    assert said(read(talk)).startswith("Remember: the lake")
+    assert text_of(read(talk)).startswith("Remember: the lake")
 
 
-def test_voices_are_speakers() -> None:
+def test_webvtt_voice_tags_become_speakers() -> None:
     teams = (
         "WEBVTT\n\n3f2c/12-0\n00:00:01.000 --> 00:00:03.000\n<v Ingrid Moen>Can you\nhear me?</v>\n"
         "\n3f2c/13-0\n00:00:03.000 --> 00:00:05.000\n<v.loud Tom &amp; Ann>Yes.</v> <v Bo>No.</v>\n"
     )
-    spoken = [(word.text, word.speaker) for word in read(teams).words]
-    assert spoken == [
+    words = [(word.text, word.speaker) for word in read(teams).words]
+    assert words == [
         *((text, "Ingrid Moen") for text in ("Can", "you", "hear", "me?")),
         ("Yes.", "Tom & Ann"),
         ("No.", "Bo"),
@@ -68,7 +68,7 @@ def test_voices_are_speakers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shown", "expected"),
+    ("text", "expected"),
     [
         ("[Music]", ""),
         ("[♪♪♪]", ""),
@@ -91,7 +91,7 @@ def test_voices_are_speakers() -> None:
         ("(Смех) Да.", "Да."),
         ("（笑）そうです。", "そうです。"),
         ("【拍手】", ""),
-        # What is said in brackets and asterisks.
+        # Spoken words that are in brackets or between asterisks.
         ("the bees (which nobody minded)", "the bees (which nobody minded)"),
         ("the lake\n(frozen in 1990)\nwas deep", "the lake (frozen in 1990) was deep"),
         ("the United Nations (UN)", "the United Nations (UN)"),
@@ -101,20 +101,20 @@ def test_voices_are_speakers() -> None:
         ("an open [bracket", "an open [bracket"),
     ],
 )
-def test_descriptions_of_sounds_are_not_said(shown: str, expected: str) -> None:
+def test_descriptions_of_sounds_are_not_words(text: str, expected: str) -> None:
     cues = srt(
         ("00:00:01,000", "00:00:03,000", "Before."),
-        ("00:00:04,000", "00:00:06,000", shown),
+        ("00:00:04,000", "00:00:06,000", text),
         ("00:00:07,000", "00:00:09,000", "After."),
     )
-    assert said(read(cues)).replace(" ", "") == f"Before.{expected}After.".replace(" ", "")
+    assert text_of(read(cues)).replace(" ", "") == f"Before.{expected}After.".replace(" ", "")
     segments = [
         {"start": 1, "end": 3, "text": " Before."},
-        {"start": 4, "end": 6, "text": f" {shown}"},
+        {"start": 4, "end": 6, "text": f" {text}"},
         {"start": 7, "end": 9, "text": " After."},
     ]
     as_json = read(json.dumps({"segments": segments}), "original.json")
-    assert said(as_json).replace(" ", "") == f"Before.{expected}After.".replace(" ", "")
+    assert text_of(as_json).replace(" ", "") == f"Before.{expected}After.".replace(" ", "")
 
 
 def test_descriptions_of_sounds_keep_the_words_around_them_and_their_times() -> None:
@@ -129,6 +129,6 @@ def test_descriptions_of_sounds_keep_the_words_around_them_and_their_times() -> 
     assert [(word.text, word.speaker) for word in label.words] == [("No.", "MARTA")]
 
 
-def test_a_file_of_sounds_alone_is_refused() -> None:
+def test_a_file_with_only_descriptions_of_sounds_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="no words that are spoken"):
         read(srt(("00:00:01,000", "00:00:03,000", "[Music]")))

@@ -18,8 +18,8 @@ WORDS = [
 def test_the_json_of_whisper_keeps_its_words() -> None:
     segment = {"id": 0, "start": 1.0, "end": 2.2, "text": " Bees dance-like", "words": WORDS}
     transcript = read(json.dumps({"text": "", "segments": [segment], "language": "en"}))
-    spoken = [(word.text, word.start, word.end, word.score) for word in transcript.words]
-    assert spoken == [("Bees", 1.0, 1.4, 0.91), ("dance-like", 1.4, 2.1, 0.4)]
+    found = [(word.text, word.start, word.end, word.score) for word in transcript.words]
+    assert found == [("Bees", 1.0, 1.4, 0.91), ("dance-like", 1.4, 2.1, 0.4)]
     assert transcript.language == "en"
     assert read(json.dumps({"segments": [segment]}), language="de").language == "de"
 
@@ -30,11 +30,11 @@ def test_segments_without_words_share_their_time() -> None:
         {"start": 2.5, "end": 3.0, "text": " Yes.", "speaker": "B"},
     ]
     transcript = read(json.dumps({"segments": segments}), "original.json")
-    spoken = [(word.text, word.start, word.speaker) for word in transcript.words]
-    assert spoken == [("Bees", 1.0, "A"), ("dance.", 1.4, "A"), ("Yes.", 2.5, "B")]
+    found = [(word.text, word.start, word.speaker) for word in transcript.words]
+    assert found == [("Bees", 1.0, "A"), ("dance.", 1.4, "A"), ("Yes.", 2.5, "B")]
 
 
-def test_the_json_of_whisperx_gives_words_without_times_what_is_left() -> None:
+def test_words_without_times_in_whisperx_json_fill_the_gaps() -> None:
     words = [
         {"word": "In", "start": 1.0, "end": 1.2, "score": 0.9, "speaker": "SPEAKER_00"},
         {"word": "1999", "speaker": "SPEAKER_00"},
@@ -42,8 +42,8 @@ def test_the_json_of_whisperx_gives_words_without_times_what_is_left() -> None:
     ]
     segment = {"start": 1, "end": 2.4, "text": "In 1999 bees", "words": words, "speaker": "S1"}
     transcript = read(json.dumps({"segments": [segment], "word_segments": words}))
-    spoken = [(word.text, word.start, word.end, word.speaker) for word in transcript.words]
-    assert spoken == [
+    found = [(word.text, word.start, word.end, word.speaker) for word in transcript.words]
+    assert found == [
         ("In", 1.0, 1.2, "SPEAKER_00"),
         ("1999", 1.2, 2.0, "SPEAKER_00"),
         ("bees", 2.0, 2.4, "S1"),
@@ -70,11 +70,11 @@ def test_the_json_of_deepgram_has_punctuation_speakers_and_channels() -> None:
         return {"alternatives": [{"transcript": "", "confidence": 1, "words": rows}]}
 
     one = {"results": {"channels": [channel(("Hello.", 1.0, 0), ("Yes?", 2.0, 1))]}}
-    spoken = [(word.text, word.speaker) for word in read(json.dumps(one)).words]
-    assert spoken == [("Hello.", "Speaker 0"), ("Yes?", "Speaker 1")]
+    found = [(word.text, word.speaker) for word in read(json.dumps(one)).words]
+    assert found == [("Hello.", "Speaker 0"), ("Yes?", "Speaker 1")]
     two = {"results": {"channels": [channel(("Hello.", 1.0, None)), channel(("So.", 0.5, None))]}}
-    spoken = [(word.text, word.speaker) for word in read(json.dumps(two)).words]
-    assert spoken == [("So.", "Channel 1"), ("Hello.", "Channel 0")]
+    found = [(word.text, word.speaker) for word in read(json.dumps(two)).words]
+    assert found == [("So.", "Channel 1"), ("Hello.", "Channel 0")]
 
 
 @pytest.mark.parametrize(
@@ -107,5 +107,5 @@ def test_descriptions_of_sounds_in_json_are_not_words(kind: str) -> None:
     if kind == "deepgram":
         value = {"results": {"channels": [{"alternatives": [{"words": words}]}]}}
     transcript = read(json.dumps(value), "original.json")
-    spoken = [(word.text, word.start) for word in transcript.words]
-    assert spoken == [("Bees", 3.0), ("dance.", 5.0), ("Yes", 8.0)]
+    found = [(word.text, word.start) for word in transcript.words]
+    assert found == [("Bees", 3.0), ("dance.", 5.0), ("Yes", 8.0)]

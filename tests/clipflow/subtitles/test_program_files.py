@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import Transcript, words_json
-from clipflow.subtitles.cues import srt_text, vtt_text
+from clipflow.subtitles.cue_files import srt_text, vtt_text
 from clipflow.subtitles.reading import read_subtitles
-from tests.clipflow.subtitles.reading import read, said, srt, start_of
+from tests.clipflow.subtitles.reading import read, srt, start_of, text_of
 
 ROLLING_SRT = srt(
     ("00:00:02,000", "00:00:04,100", "she kept the bees behind the school"),
@@ -42,15 +42,15 @@ behind the school
 """
 
 
-def test_rolling_subrip_is_said_once() -> None:
+def test_words_that_rolling_subrip_repeats_are_read_once() -> None:
     transcript = read(ROLLING_SRT)
     expected = "she kept the bees behind the school no and nobody minded until the picnic"
-    assert said(transcript) == expected
+    assert text_of(transcript) == expected
     assert start_of(transcript, "no") == 4.11
     assert start_of(transcript, "until") == 7.01
 
 
-def test_rolling_webvtt_is_said_once_at_the_times_of_its_words() -> None:
+def test_words_that_rolling_webvtt_repeats_are_read_once_at_their_times() -> None:
     transcript = read(ROLLING_VTT, "original.vtt")
     assert [(word.text, word.start) for word in transcript.words] == [
         ("she", 2.0),
@@ -62,14 +62,14 @@ def test_rolling_webvtt_is_said_once_at_the_times_of_its_words() -> None:
     ]
 
 
-def test_captions_that_grow_word_by_word_are_said_once() -> None:
+def test_captions_that_grow_word_by_word_are_read_once() -> None:
     text = ["we", "walked", "out", "on", "the", "ice", "at", "dawn"]
     cues = [
         (f"00:00:0{n}.000", f"00:00:0{n + 1}.000", " ".join(text[: n + 1]))
         for n in range(len(text))
     ]
     transcript = read("WEBVTT\n\n" + srt(*cues))
-    assert said(transcript) == " ".join(text)
+    assert text_of(transcript) == " ".join(text)
     assert start_of(transcript, "ice") == 5.0
 
 
@@ -81,7 +81,7 @@ def test_repeated_words_are_kept() -> None:
         ("00:00:04,000", "00:00:05,000", "what I mean is that it never rained again."),
         ("00:00:05,000", "00:00:06,000", "Go on."),
     ]
-    assert said(read(srt(*cues))) == " ".join(text for _, _, text in cues)
+    assert text_of(read(srt(*cues))) == " ".join(text for _, _, text in cues)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_repeated_words_are_kept() -> None:
         ("00:00:04.000000", 4.0),
     ],
 )
-def test_times_may_lack_their_hours_or_their_milliseconds(start: str, seconds: float) -> None:
+def test_hours_and_milliseconds_of_times_are_optional(start: str, seconds: float) -> None:
     assert start_of(read(f"1\n{start} --> 00:00:09\nhello there\n"), "hello") == seconds
 
 
@@ -138,37 +138,37 @@ def test_joined_files_have_byte_order_marks_in_the_middle() -> None:
         "\ufeff1\r\n00:00:01,000 --> 00:00:02,000\r\none ends\r\n\r\n"
         "\ufeff2\r\n00:00:03,000 --> 00:00:04,000\r\ntwo begins\r\n"
     )
-    assert said(read(text)) == "one ends two begins"
+    assert text_of(read(text)) == "one ends two begins"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 def test_every_unicode_encoding_is_read(encoding: str) -> None:
     text = "1\n00:00:01,000 --> 00:00:02,000\nétait là\n"
-    assert said(read_subtitles(text.encode(encoding), "original.srt")) == "était là"
+    assert text_of(read_subtitles(text.encode(encoding), "original.srt")) == "était là"
 
 
-def test_a_number_at_the_end_of_a_cue_is_said() -> None:
+def test_a_number_at_the_end_of_a_cue_is_a_word() -> None:
     text = (
         "00:00:01,000 --> 00:00:02,000\nit was in\n2024\n\n"
         "00:00:03,000 --> 00:00:04,000\nroom\n101\n"
         "00:00:05,000 --> 00:00:06,000\nthe end\n7\n"
     )
-    assert said(read(text)) == "it was in 2024 room 101 the end 7"
+    assert text_of(read(text)) == "it was in 2024 room 101 the end 7"
 
 
-def test_cues_without_an_empty_line_between_them_have_their_numbers() -> None:
+def test_cue_numbers_are_not_words_if_no_empty_line_precedes_them() -> None:
     text = (
         "1\n00:00:01,000 --> 00:00:02,000\nit was\n2\n00:00:03,000 --> 00:00:04,000\nin 1999\n"
         "3\n00:00:05,000 --> 00:00:06,000\nor so\n"
     )
-    assert said(read(text)) == "it was in 1999 or so"
+    assert text_of(read(text)) == "it was in 1999 or so"
 
 
 def test_double_line_ends_and_blank_rows_do_not_split_cues() -> None:
     doubled = srt(("00:00:01,000", "00:00:02,000", "one\ntwo")).replace("\n", "\r\r\n")
-    assert said(read(doubled)) == "one two"
+    assert text_of(read(doubled)) == "one two"
     blank = "1\n00:00:01,000 --> 00:00:02,000\n\nthree\n \nfour\n\n2\n00:03 --> 00:04\n\nfive\n"
-    assert said(read(blank)) == "three four five"
+    assert text_of(read(blank)) == "three four five"
 
 
 BILINGUAL = srt(
@@ -187,17 +187,17 @@ BILINGUAL = srt(
         ("el", "The bees came back. All of them. 2024."),
     ],
 )
-def test_of_two_languages_in_two_scripts_one_is_read(language: str | None, expected: str) -> None:
-    assert said(read(BILINGUAL, language=language)) == expected
+def test_only_one_language_of_bilingual_cues_is_read(language: str | None, expected: str) -> None:
+    assert text_of(read(BILINGUAL, language=language)) == expected
 
 
-def test_a_name_in_another_script_is_no_other_language() -> None:
+def test_a_name_in_another_script_is_not_a_second_language() -> None:
     text = srt(
         ("00:00:01,000", "00:00:03,000", "iPhone 15\nを買いました"),
         ("00:00:04,000", "00:00:06,000", "とても\nいいです"),
         ("00:00:07,000", "00:00:09,000", "毎日\n使っています"),
     )
-    assert said(read(text)).startswith("iPhone 15 を")
+    assert text_of(read(text)).startswith("iPhone 15 を")
 
 
 @pytest.mark.parametrize("write", [srt_text, vtt_text, lambda t: words_json(t.words)])
@@ -210,7 +210,7 @@ def test_written_subtitles_can_be_read(write: object) -> None:
     )
     assert callable(write)
     again = read(write(transcript))
-    assert "".join(said(again).split()) == "".join(said(transcript).split())
+    assert "".join(text_of(again).split()) == "".join(text_of(transcript).split())
     for before, after in zip(transcript.words, again.words, strict=False):
         assert after.speaker in (None, before.speaker)
 
@@ -260,7 +260,7 @@ PARTS = [
         ["", "1\n00:00:01,000 --> 00:00:09,000\nso ", "WEBVTT\n\n00:01 --> 00:09\nso "]
     ),
 )
-def test_a_hostile_file_is_refused_or_its_words_have_no_times_and_no_labels(
+def test_any_file_is_refused_or_its_words_contain_no_times_and_no_labels(
     text: str, begin: str
 ) -> None:
     refusal, transcript = "", Transcript(())
@@ -276,7 +276,8 @@ def test_a_hostile_file_is_refused_or_its_words_have_no_times_and_no_labels(
     for word in transcript.words:
         assert word.text.strip() and "-->" not in word.text and "\ufeff" not in word.text
         assert "SPEAKER_00" not in word.text and "ANN:" not in word.text
-    # What was read can be written and read again; times that are said may fill a row of their own.
-    if "00:00" in said(transcript):
+    # What was read can be written and read again. Words that look like times are excepted: one may
+    # be written on a row of its own, and is then read as the times of a cue.
+    if "00:00" in text_of(transcript):
         return
     assert read(srt_text(transcript)).words and read(vtt_text(transcript)).words

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import Transcript, Word, read_words, words_json
-from clipflow.subtitles.cues import COLUMNS, ROWS, cues, srt_text, width
+from clipflow.subtitles.cue_files import COLUMNS, ROWS, cues, srt_text, width
 from clipflow.subtitles.reading import read_subtitles
 
 ARABIC = """\ufeff1\r
@@ -46,7 +46,7 @@ def test_tags_and_line_ends_are_not_words() -> None:
         ("one <00:00:01.500><c>two</c>", "one two"),
     ],
 )
-def test_only_tags_are_left_out_of_what_is_said(written: str, read: str) -> None:
+def test_only_tags_are_removed_from_the_text(written: str, read: str) -> None:
     content = f"1\n00:00:01,000 --> 00:00:03,000\n{written}\n"
     assert " ".join(texts(read_subtitles(content.encode(), "original.srt"))) == read
 
@@ -64,7 +64,7 @@ def test_webvtt_without_hours_is_read() -> None:
     ]
 
 
-def test_chinese_is_parted_into_characters_with_their_punctuation() -> None:
+def test_chinese_is_split_into_characters_with_their_punctuation() -> None:
     content = "1\n00:00:00,000 --> 00:00:02,000\n你好，「世界」！\n我用iPhone\n"
     transcript = read_subtitles(content.encode("utf-16"), "original.srt")
     assert texts(transcript) == ["你", "好，", "「世", "界」！", "我", "用", "iPhone"]
@@ -72,7 +72,7 @@ def test_chinese_is_parted_into_characters_with_their_punctuation() -> None:
     assert transcript.words[-1].end == 2
 
 
-def test_cues_in_any_order_that_overlap_become_one_time_line() -> None:
+def test_unordered_and_overlapping_cues_become_one_timeline() -> None:
     content = (
         "00:00:05.000 --> 00:00:04.000\nlast in\n2024\n\n"
         "2\n00:00:02,000 --> 00:00:09,000\nsecond one\n\n"
@@ -81,8 +81,8 @@ def test_cues_in_any_order_that_overlap_become_one_time_line() -> None:
         "4\n00:00:06,000 --> 00:00:07,000\nin\n2024\n"
     )
     words = read_subtitles(content.encode(), "original.srt").words
-    said_in_turn = " ".join(word.text for word in words)
-    assert said_in_turn == "first second one - both last in 2024 in 2024"
+    text = " ".join(word.text for word in words)
+    assert text == "first second one - both last in 2024 in 2024"
     assert all(before.end <= after.start for before, after in pairwise(words))
     assert words[0].end == 2.0
 
@@ -97,7 +97,7 @@ def test_unreadable_subtitles_are_rejected(content: bytes) -> None:
     assert caught.value.remedy
 
 
-def said(text: str, seconds_each: float = 0.4, start: float = 0.0) -> list[Word]:
+def words_of(text: str, seconds_each: float = 0.4, start: float = 0.0) -> list[Word]:
     return [
         Word(text=word, start=start + place * seconds_each, end=start + (place + 1) * seconds_each)
         for place, word in enumerate(text.split())
@@ -105,19 +105,19 @@ def said(text: str, seconds_each: float = 0.4, start: float = 0.0) -> list[Word]
 
 
 def test_a_cue_ends_with_a_sentence_and_at_a_pause() -> None:
-    words = [*said("One clip, one idea. Then"), *said("something else", start=9.0)]
+    words = [*words_of("One clip, one idea. Then"), *words_of("something else", start=9.0)]
     shown = cues(Transcript(tuple(words)))
     assert [cue.text for cue in shown] == ["One clip, one idea.", "Then", "something else"]
-    # Alone for long enough to be read, since there is room for it.
+    # It is shown alone until it can be read, because the next cue begins much later.
     assert shown[1].end - shown[1].start == pytest.approx(0.7)
 
 
-def test_rows_are_even_and_a_comma_is_a_good_place_to_break() -> None:
+def test_rows_have_similar_lengths_and_break_after_a_comma() -> None:
     text = (
         "When the title comes easily, the idea is clear, and when it does not come at all, "
         "you keep looking for another one"
     )
-    first, second = cues(Transcript(tuple(said(text, 0.1))))
+    first, second = cues(Transcript(tuple(words_of(text, 0.1))))
     assert first.text.endswith(",")
     assert first.text.replace("\n", " ") + " " + second.text.replace("\n", " ") == text
     upper, lower = map(len, second.text.split("\n")) if "\n" in second.text else (0, 0)
@@ -141,7 +141,9 @@ WORDS = st.lists(
 
 
 @given(WORDS)
-def test_cues_keep_every_word_and_their_bounds(spoken: list[tuple[str, float, float, str]]) -> None:
+def test_cues_contain_every_word_and_respect_their_limits(
+    spoken: list[tuple[str, float, float, str]],
+) -> None:
     words, time = [], 0.0
     for text, pause, length, speaker in spoken:
         time += pause
@@ -166,7 +168,7 @@ def bare(text: str) -> str:
 
 
 def test_written_subtitles_round_trip() -> None:
-    words = tuple(said("Rule three is about {real} scissors, 世界 شكرا."))
+    words = tuple(words_of("Rule three is about {real} scissors, 世界 شكرا."))
     again = read_subtitles(srt_text(Transcript(words)).encode(), "transcript.srt")
     assert bare("".join(texts(again))) == "Rulethreeisabout{real}scissors,世界شكرا."
 

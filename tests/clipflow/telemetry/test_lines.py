@@ -52,7 +52,7 @@ def test_a_line_with_unserializable_values_is_written() -> None:
     assert (line["value"], line["half"]) == ("{1}", "\ud800")
 
 
-def test_a_measured_line_has_its_fields(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_line_of_a_metric_has_its_fields(caplog: pytest.LogCaptureFixture) -> None:
     emit_metric(RECORD_FAILED, "clip c failed", job="clips", code="TIMEOUT", clip_id="c")
     (record,) = caplog.records
     line = formatted(record.message, fields=vars(record)["fields"])
@@ -60,6 +60,6 @@ def test_a_measured_line_has_its_fields(caplog: pytest.LogCaptureFixture) -> Non
     assert (line["clip_id"], line["message"]) == ("c", "clip c failed")
 
 
-def test_a_measured_line_without_a_required_field_raises() -> None:
+def test_a_metric_without_a_required_field_raises() -> None:
     with pytest.raises(TypeError, match="segment_made lacks bytes, bytes_read"):
         emit_metric(SEGMENT_MADE, "made", seconds=1, cpu_seconds=1, cut_way="smart")

@@ -49,7 +49,7 @@ def test_an_ffmpeg_run_reports_its_cpu_time_and_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "wanted"),
+    ("variables", "expected"),
     [
         ({}, False),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}, True),
@@ -59,12 +59,12 @@ def test_an_ffmpeg_run_reports_its_cpu_time_and_bytes(tmp_path: Path) -> None:
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, False),
     ],
 )
-def test_the_standard_variables_enable_spans(variables: dict[str, str], wanted: bool) -> None:
-    assert is_enabled(variables) == wanted
+def test_the_standard_variables_enable_spans(variables: dict[str, str], expected: bool) -> None:
+    assert is_enabled(variables) == expected
 
 
 @pytest.mark.slow
-def test_without_a_collector_the_sdk_is_not_even_imported() -> None:
+def test_without_a_collector_the_sdk_is_not_imported() -> None:
     script = "import flows.generate_clip, sys; print('opentelemetry.sdk' in sys.modules)"
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
-    assert said.stdout.split()[-1] == b"False"
+    completed = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert completed.stdout.split()[-1] == b"False"

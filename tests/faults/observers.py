@@ -16,7 +16,7 @@ import httpx
 
 from deployments.local_stack import RunningStack
 from deployments.local_stack.stack_settings import BUCKET
-from tests.faults.killing import memory
+from tests.faults.processes import resident_bytes
 from tests.faults.tenants import COMPLETE, DETECTED, FAILED, IN_PROGRESS, Tenants
 
 # Permitted transitions in a history. A run may take over a record from a run that has ended.
@@ -29,37 +29,40 @@ NEXT = {
 
 
 @dataclass
-class Watch:
-    """The findings of one observer: the number of checks, and each violation."""
+class Observer:
+    """The number of checks that an observer has made, and the violations that it has found."""
 
-    looks: int = 0
-    wrong: list[str] = field(default_factory=list)
+    checks: int = 0
+    violations: list[str] = field(default_factory=list)
 
 
 @contextmanager
-def watching(look: Callable[[], None], watch: Watch, every: float) -> Iterator[Watch]:
-    """Repeat a check in a thread. An exception of the check is recorded as a violation."""
-    over = threading.Event()
+def observing(check: Callable[[], None], observer: Observer, interval: float) -> Iterator[Observer]:
+    """Repeat `check` in a thread, every `interval` seconds, and record the results in `observer`.
 
-    def turns() -> None:
-        while not over.wait(every):
+    An exception of the check is recorded as a violation.
+    """
+    stopped = threading.Event()
+
+    def run() -> None:
+        while not stopped.wait(interval):
             try:
-                look()
-                watch.looks += 1
+                check()
+                observer.checks += 1
             # Any exception in the thread must be reported to the test.
             except Exception as error:  # noqa: BLE001
-                watch.wrong.append(f"{type(error).__name__}: {error}")
+                observer.violations.append(f"{type(error).__name__}: {error}")
 
-    thread = threading.Thread(target=turns)
+    thread = threading.Thread(target=run)
     thread.start()
     try:
-        yield watch
+        yield observer
     finally:
-        over.set()
+        stopped.set()
         thread.join()
 
 
-class Reader(Watch):
+class ObjectObserver(Observer):
     """Reads each object of a clip when it appears, and again when it is replaced."""
 
     def __init__(self, tenants: Tenants) -> None:
@@ -67,7 +70,7 @@ class Reader(Watch):
         self._s3 = tenants.s3
         self.versions: dict[str, set[tuple[object, str]]] = {}
 
-    def look(self) -> None:
+    def check(self) -> None:
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
         for page in pages:
             for entry in page.get("Contents", []):
@@ -81,12 +84,12 @@ class Reader(Watch):
         answer = self._s3.get_object(Bucket=BUCKET, Key=key)
         body = answer["Body"].read()
         if not body or len(body) != answer["ContentLength"]:
-            self.wrong.append(f"{key}: {len(body)} bytes of {answer['ContentLength']}")
+            self.violations.append(f"{key}: {len(body)} bytes of {answer['ContentLength']}")
         elif key.endswith(".mp4") and not _frames(body):
-            self.wrong.append(f"{key}: no picture")
+            self.violations.append(f"{key}: no picture")
 
 
-class Histories(Watch):
+class HistoryObserver(Observer):
     """Checks that each history only grows, in a valid order, and ends with the record's status."""
 
     def __init__(self, tenants: Tenants) -> None:
@@ -94,34 +97,34 @@ class Histories(Watch):
         self._tenants = tenants
         self._seen: dict[tuple[str, str], list[Any]] = {}
 
-    def look(self) -> None:
+    def check(self) -> None:
         for key, record in self._tenants.records().items():
             entries, before = record["statusHistory"], self._seen.get(key, [])
             if entries[: len(before)] != before:
-                self.wrong.append(f"{key}: {before} became {entries}")
+                self.violations.append(f"{key}: {before} became {entries}")
             statuses = [entry["status"] for entry in entries]
             pairs = pairwise(statuses)
             if statuses[-1] != record["status"] or any(b not in NEXT[a] for a, b in pairs):
-                self.wrong.append(f"{key} is {record['status']}: {statuses}")
+                self.violations.append(f"{key} is {record['status']}: {statuses}")
             times = [entry["timestamp"] for entry in entries]
             if times != sorted(times):
-                self.wrong.append(f"{key}: {times}")
+                self.violations.append(f"{key}: {times}")
             self._seen[key] = entries
 
 
-class Visitor(Watch):
+class UiObserver(Observer):
     """Requests the page of the UI and the health of the server.
 
-    `away` has the times at which there was no successful response within `timeout` seconds.
+    `outages` has the times at which there was no successful response within `timeout` seconds.
     """
 
     def __init__(self, stack: RunningStack, timeout: float) -> None:
         super().__init__()
         self._url, self._timeout = stack.settings.prefect_url, timeout
-        self.away: list[float] = []
+        self.outages: list[float] = []
         self.slowest = 0.0
 
-    def look(self) -> None:
+    def check(self) -> None:
         for path in ("/", "/api/health"):
             began = time.monotonic()
             try:
@@ -130,25 +133,28 @@ class Visitor(Watch):
                 ).raise_for_status()
                 self.slowest = max(self.slowest, time.monotonic() - began)
             except httpx.HTTPError:
-                self.away.append(began)
+                self.outages.append(began)
 
 
-class Memory(Watch):
-    """Observes the resident memory of the whole stack, in bytes."""
+class MemoryObserver(Observer):
+    """Measures the resident memory of all processes of the stack.
+
+    `samples` has the measured bytes, one sample for each check.
+    """
 
     def __init__(self, home: Path) -> None:
         super().__init__()
         self._home = home
-        self.held: list[int] = []
+        self.samples: list[int] = []
 
-    def look(self) -> None:
-        self.held.append(memory(self._home))
+    def check(self) -> None:
+        self.samples.append(resident_bytes(self._home))
 
     @property
     def growth(self) -> float:
         """The median of the last third divided by that of the second third."""
-        third = len(self.held) // 3
-        middle, last = self.held[third : 2 * third], self.held[2 * third :]
+        third = len(self.samples) // 3
+        middle, last = self.samples[third : 2 * third], self.samples[2 * third :]
         return statistics.median(last) / statistics.median(middle)
 
 

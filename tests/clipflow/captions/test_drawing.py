@@ -1,4 +1,4 @@
-"""What viewers see: captions on real frames, drawn by both ffmpegs, no font on the machine."""
+"""Captions in decoded frames, rendered by both ffmpegs without any font of the machine."""
 
 import shutil
 from fractions import Fraction
@@ -12,7 +12,7 @@ from clipflow.captions import ass
 from clipflow.captions.groups import groups
 from clipflow.captions.typefaces import FOLDER
 from clipflow.domain.transcript import Word
-from tests.clipflow.captions.drawing import CENTRE_Y, drawn, said
+from tests.clipflow.captions.drawing import CENTRE_Y, render_captions, words_of
 
 pytestmark = pytest.mark.slow
 both_ffmpegs = pytest.mark.usefixtures("_each_ffmpeg")
@@ -22,43 +22,46 @@ STEPS = {
     "25": [Fraction(1, 25)],
     "30": [Fraction(1, 30)],
     "60": [Fraction(1, 60)],
-    # As telephones record: mostly 30 a second, some frames late, some close together.
+    # As phones record: mostly 30 frames a second, some late and some close together.
     "variable": [Fraction(n, 90_000) for n in (3003, 2997, 6100, 1500, 3000, 1437, 9001, 2700)],
 }
-# Starts on frames, a hair before and after them, and between them; the last two in one frame.
+# In seconds: on a frame, less than a millisecond before or after one, and between frames. The last
+# two are within one frame.
 STARTS = (0.12, 0.334, 0.4, 0.5005, 0.734, 0.735)
-GONE_BY = 0.9
+LAST_END = 0.9
 
 
 @both_ffmpegs
 @pytest.mark.parametrize("rate", STEPS)
-def test_each_word_lights_up_with_its_frame_and_nothing_flickers(rate: str, tmp_path: Path) -> None:
+def test_each_word_is_highlighted_from_its_frame_without_flicker(rate: str, tmp_path: Path) -> None:
     times = list(islice(accumulate(cycle(STEPS[rate]), initial=Fraction(0)), 64))
     times = [Fraction(round(time * 90_000), 90_000) for time in times if time < 1.1]
-    ends = (*STARTS[1:], GONE_BY)
+    ends = (*STARTS[1:], LAST_END)
     words = [
         Word(text=text, start=start, end=end)
         for text, start, end in zip(("one", "two", "33", "ü", "hm", "x"), STARTS, ends, strict=True)
     ]
     assert len(groups(words)) == 2
 
-    frames = drawn(words, times, tmp_path)
+    frames = render_captions(words, times, tmp_path)
 
-    turn = {frame.time: sum(Fraction(str(s)) <= frame.time for s in STARTS) for frame in frames}
-    up = [frame for frame in frames if turn[frame.time] and frame.time < Fraction(str(GONE_BY))]
-    assert all(bool(frame.ink.any()) == (frame in up) for frame in frames)
+    started = {frame.time: sum(Fraction(str(s)) <= frame.time for s in STARTS) for frame in frames}
+    visible = [
+        frame for frame in frames if started[frame.time] and frame.time < Fraction(str(LAST_END))
+    ]
+    assert all(bool(frame.ink.any()) == (frame in visible) for frame in frames)
     first_words = len(groups(words)[0].tokens)
-    for one, next_one in pairwise(up):
-        if turn[one.time] == turn[next_one.time]:
+    for one, next_one in pairwise(visible):
+        if started[one.time] == started[next_one.time]:
             assert np.array_equal(one.yellow, next_one.yellow)
-        elif turn[one.time] <= first_words < turn[next_one.time]:
-            assert not one.lies_as(next_one)
+        elif started[one.time] <= first_words < started[next_one.time]:
+            assert not one.has_text_of(next_one)
         else:
-            assert one.lies_as(next_one)
-            assert next_one.lit > one.lit + 20
+            assert one.has_text_of(next_one)
+            assert next_one.highlight_x > one.highlight_x + 20
 
 
-NASTY = [
+HOSTILE = [
     "Pneumonoultramicroscopicsilicovolcanoconiosis",
     "W" * 45 + " jj",
     "internationalization misunderstandings responsibilities characteristically sesquipedalian",
@@ -77,23 +80,23 @@ NASTY = [
 @both_ffmpegs
 def test_nothing_is_drawn_outside_the_safe_box(tmp_path: Path) -> None:
     words: list[Word] = []
-    for text in NASTY:
-        words += said(text, at=words[-1].end + 1 if words else 0)
+    for text in HOSTILE:
+        words += words_of(text, at=words[-1].end + 1 if words else 0)
     times = [Fraction(n, 5) for n in range(round(words[-1].end * 5))]
 
-    frames = drawn(words, times, tmp_path)
+    frames = render_captions(words, times, tmp_path)
 
     assert sum(frame.ink.any() for frame in frames) >= 2 * len(words) - 2
     for frame in frames:
         if frame.ink.any():
-            said_then = [word.text for word in words if word.start <= frame.time <= word.end]
+            current = [word.text for word in words if word.start <= frame.time <= word.end]
             left, top, right, bottom = frame.box
-            assert left >= 160 and right <= 920, said_then
-            assert abs(left + right - 1080) <= 60, said_then
-            assert top >= CENTRE_Y - 125 and bottom <= CENTRE_Y + 125, said_then
+            assert left >= 160 and right <= 920, current
+            assert abs(left + right - 1080) <= 60, current
+            assert top >= CENTRE_Y - 125 and bottom <= CENTRE_Y + 125, current
 
 
-# Two characters that look different; tofu would look the same.
+# Two characters of each script that look different. Boxes for missing glyphs would look the same.
 SCRIPTS = {
     "digits": "0 8",
     "accents": "é ô",
@@ -138,7 +141,7 @@ def test_every_script_is_drawn(tmp_path: Path) -> None:
         Word(text=text, start=2 * n, end=2 * n + 1)
         for n, text in enumerate(" ".join(SCRIPTS.values()).split(" "))
     ]
-    frames = drawn(words, [Fraction(2 * n) for n in range(len(words))], tmp_path)
+    frames = render_captions(words, [Fraction(2 * n) for n in range(len(words))], tmp_path)
 
     for name, one, other in zip(SCRIPTS, frames[::2], frames[1::2], strict=True):
         assert one.ink.sum() > 500 and other.ink.sum() > 500, name
@@ -146,50 +149,58 @@ def test_every_script_is_drawn(tmp_path: Path) -> None:
 
 
 @both_ffmpegs
-def test_right_to_left_is_read_from_the_right_and_arabic_letters_join(tmp_path: Path) -> None:
-    words = [*said("سلام على العالم", each=1), *said("ببب", 4, 1), *said("ب\u200cب\u200cب", 6, 1)]
+def test_right_to_left_text_is_read_from_the_right_and_arabic_letters_join(
+    tmp_path: Path,
+) -> None:
+    words = [*words_of("سلام على العالم", each=1), *words_of("ببب", 4, 1)]
+    words += words_of("ب\u200cب\u200cب", 6, 1)
+    words += words_of("YouTube هو موقع.", 8, 1)
 
-    words += said("YouTube هو موقع.", 8, 1)
+    frames = render_captions(words, [Fraction(n) for n in range(11)], tmp_path)
 
-    frames = drawn(words, [Fraction(n) for n in range(11)], tmp_path)
-
-    assert frames[0].lit > frames[1].lit > frames[2].lit
-    assert frames[0].lies_as(frames[2])
-    assert frames[8].lit > frames[9].lit > frames[10].lit
+    assert frames[0].highlight_x > frames[1].highlight_x > frames[2].highlight_x
+    assert frames[0].has_text_of(frames[2])
+    assert frames[8].highlight_x > frames[9].highlight_x > frames[10].highlight_x
     joined, apart = (frames[n].box[2] - frames[n].box[0] for n in (4, 6))
     assert joined < apart * 0.8
 
 
 @both_ffmpegs
 def test_text_that_resembles_a_command_is_drawn_as_text(tmp_path: Path) -> None:
-    plain, command = said("x", each=1), said(r"{\pos(0,0)}x", at=2, each=1)
+    plain, command = words_of("x", each=1), words_of(r"{\pos(0,0)}x", at=2, each=1)
 
-    letter, _, whole = drawn([*plain, *command], [Fraction(n) for n in range(3)], tmp_path)
+    letter, _, whole = render_captions(
+        [*plain, *command], [Fraction(n) for n in range(3)], tmp_path
+    )
 
     assert whole.box[2] - whole.box[0] > 6 * (letter.box[2] - letter.box[0])
 
 
-def test_without_captions_nothing_is_drawn_and_plain_ones_light_up_no_word(tmp_path: Path) -> None:
-    words, times = said("plain words"), [Fraction(n, 5) for n in range(4)]
+def test_plain_captions_highlight_no_word_and_without_captions_nothing_is_drawn(
+    tmp_path: Path,
+) -> None:
+    words, times = words_of("plain words"), [Fraction(n, 5) for n in range(4)]
 
-    none = drawn(words, times, tmp_path, "none")
-    plain = drawn(words, times, tmp_path, "plain")
-    karaoke = drawn(words, times, tmp_path)
+    none = render_captions(words, times, tmp_path, "none")
+    plain = render_captions(words, times, tmp_path, "plain")
+    karaoke = render_captions(words, times, tmp_path)
 
     assert not any(frame.ink.any() for frame in none)
     assert not any(frame.yellow.any() for frame in plain)
     assert all(frame.yellow.any() for frame in karaoke)
-    assert all(plain[0].lies_as(frame) for frame in (*plain, *karaoke))
+    assert all(plain[0].has_text_of(frame) for frame in (*plain, *karaoke))
 
 
 @both_ffmpegs
-def test_folders_may_be_called_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words, times = said("anything"), [Fraction(0)]
-    expected = drawn(words, times, tmp_path)
+def test_paths_may_contain_special_characters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, times = words_of("anything"), [Fraction(0)]
+    expected = render_captions(words, times, tmp_path)
     odd = tmp_path / 'it\'s a "b": c, d=[e];\\f %g'
     shutil.copytree(FOLDER, odd / "fonts, ours")
     monkeypatch.setattr(ass, "FOLDER", odd / "fonts, ours")
 
-    frames = drawn(words, times, odd, name="a: 'b', \"c\";[d]=\\e.ass")
+    frames = render_captions(words, times, odd, name="a: 'b', \"c\";[d]=\\e.ass")
 
     assert np.array_equal(expected[0].ink, frames[0].ink) and frames[0].ink.any()

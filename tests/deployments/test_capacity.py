@@ -1,13 +1,13 @@
-"""The limits of the work pools that quotas of Fargate allow."""
+"""The concurrency limits of work pools that are computed from the vCPU quotas of Fargate."""
 
 import pytest
 
 from deployments.work_pools import WorkPool, work_pools
-from deployments.work_pools.quotas import limits
+from deployments.work_pools.capacity import limits
 
 
 def vcpu(pools: list[WorkPool], runs: dict[str, int], launch_type: str) -> float:
-    """The vCPU of all runs that the limits allow at once."""
+    """The vCPU that the pools of this launch type use when each has as many runs as allowed."""
     return sum(
         runs[pool.purpose] * pool.cpu / 1024 for pool in pools if pool.launch_type == launch_type
     )
@@ -35,5 +35,5 @@ def test_the_quota_of_a_new_account_is_reported_and_stops_no_clip() -> None:
     assert "CLIPFLOW_PREPARE_CPU" in found.notes[0]
 
 
-def test_pools_on_instances_of_ones_own_have_no_limit() -> None:
+def test_a_pool_on_ec2_instances_has_no_limit() -> None:
     assert "prepare" not in limits(work_pools(gpu=True, environment={}), 30, 40).runs

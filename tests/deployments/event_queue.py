@@ -1,4 +1,4 @@
-"""A rule and queue that feed the bridge, and a proxy between it and the Prefect server."""
+"""The queue that the bridge reads, a bridge in this process, and a proxy of the Prefect server."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
 
-class Doorbell:
+class EventQueue:
     """An EventBridge rule, the queue behind it, and the queue's dead-letter queue."""
 
     def __init__(self, endpoint: str, name: str) -> None:
@@ -31,22 +31,22 @@ class Doorbell:
         self._sqs: SQSClient = boto3.client("sqs", endpoint_url=endpoint)
         self._events: EventBridgeClient = boto3.client("events", endpoint_url=endpoint)
 
-    def install(self) -> None:
+    def create(self) -> None:
         self._dead = self._sqs.create_queue(QueueName=f"{self.name}-dlq")["QueueUrl"]
-        redrive = {"deadLetterTargetArn": self._arn(self._dead), "maxReceiveCount": "5"}
+        redrive_policy = {"deadLetterTargetArn": self._arn(self._dead), "maxReceiveCount": "5"}
         self._queue = self._sqs.create_queue(
-            QueueName=self.name, Attributes={"RedrivePolicy": json.dumps(redrive)}
+            QueueName=self.name, Attributes={"RedrivePolicy": json.dumps(redrive_policy)}
         )["QueueUrl"]
         pattern = {"source": [SOURCE], "detail-type": [DETAIL_TYPE]}
         self._events.put_rule(Name=self.name, EventPattern=json.dumps(pattern))
         target = {"Id": "queue", "Arn": self._arn(self._queue)}
         self._events.put_targets(Rule=self.name, Targets=[target])  # type: ignore[list-item]
 
-    def remove(self) -> None:
+    def delete(self) -> None:
         self._events.remove_targets(Rule=self.name, Ids=["queue"])
         self._events.delete_rule(Name=self.name)
 
-    def ring(self, detail: object) -> str:
+    def put_event(self, detail: object) -> str:
         """Send an event with PutEvents and return its id."""
         entry = {"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail)}
         return self._events.put_events(Entries=[entry])["Entries"][0]["EventId"]  # type: ignore[list-item]
@@ -54,16 +54,17 @@ class Doorbell:
     def send(self, body: str) -> None:
         self._sqs.send_message(QueueUrl=self._queue, MessageBody=body)
 
-    def waiting(self) -> tuple[int, int]:
+    def message_counts(self) -> tuple[int, int]:
         """The number of visible messages and of messages in flight."""
         count = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["All"])
         visible = count["Attributes"]["ApproximateNumberOfMessages"]
         return int(visible), int(count["Attributes"]["ApproximateNumberOfMessagesNotVisible"])
 
     def is_empty(self) -> bool:
-        return self.waiting() == (0, 0)
+        """Whether no message is visible or in flight."""
+        return self.message_counts() == (0, 0)
 
-    def dead(self) -> dict[str, str]:
+    def dead_letters(self) -> dict[str, str]:
         """The messages of the dead-letter queue: the reason of each, by body."""
         bodies: dict[str, str] = {}
         while messages := self._sqs.receive_message(
@@ -73,7 +74,7 @@ class Doorbell:
                 bodies[m["Body"]] = m["MessageAttributes"]["reason"]["StringValue"]
         return bodies
 
-    def receives(self) -> int:
+    def receive_count(self) -> int:
         """How often the only visible message has been received so far."""
         (message,) = self._sqs.receive_message(
             QueueUrl=self._queue, MessageSystemAttributeNames=["ApproximateReceiveCount"]
@@ -86,11 +87,11 @@ class Doorbell:
 
 
 @contextmanager
-def carrying(doorbell: Doorbell, api_url: str, timings: Timings) -> Iterator[None]:
-    """Run the bridge in this process, with timings of its own."""
+def running_bridge(event_queue: EventQueue, api_url: str, timings: Timings) -> Iterator[None]:
+    """Run the bridge in a thread of this process, with other timings than in production."""
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
     settings = BridgeSettings.model_validate(
-        {"CLIPFLOW_QUEUE_NAME": doorbell.name, "AWS_ENDPOINT_URL": doorbell.endpoint}
+        {"CLIPFLOW_QUEUE_NAME": event_queue.name, "AWS_ENDPOINT_URL": event_queue.endpoint}
     )
 
     def run() -> None:
@@ -108,31 +109,31 @@ def carrying(doorbell: Doorbell, api_url: str, timings: Timings) -> Iterator[Non
 
 
 @contextmanager
-def standing_in_front(
-    server: PrefectServer, answer: Callable[[str, str], int | None]
+def prefect_proxy(
+    server: PrefectServer, respond: Callable[[str, str], int | None]
 ) -> Iterator[str]:
-    """Run a proxy that forwards each request unless `answer(path, body)` returns a status."""
+    """Run a proxy that forwards each request unless `respond(path, body)` returns a status."""
 
     class Handler(BaseHTTPRequestHandler):
-        def pass_on(self) -> None:
+        def forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if status := answer(self.path, body.decode()):
+            if status := respond(self.path, body.decode()):
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
-            answered = httpx.request(
+            response = httpx.request(
                 self.command,
                 server.url + self.path.removeprefix("/api"),
                 content=body,
                 headers={"Content-Type": "application/json"},
             )
-            self.send_response(answered.status_code)
-            self.send_header("Content-Length", str(len(answered.content)))
+            self.send_response(response.status_code)
+            self.send_header("Content-Length", str(len(response.content)))
             self.end_headers()
-            self.wfile.write(answered.content)
+            self.wfile.write(response.content)
 
-        do_POST = do_GET = do_PATCH = pass_on
+        do_POST = do_GET = do_PATCH = forward
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -145,7 +146,8 @@ def standing_in_front(
             listener.shutdown()
 
 
-def stored(server: PrefectServer, *ids: str) -> list[dict[str, Any]]:
-    question = {"filter": {"id": {"id": ids}}, "limit": 50}
-    events: list[dict[str, Any]] = server.post("/events/filter", question).json()["events"]
+def stored_events(server: PrefectServer, *ids: str) -> list[dict[str, Any]]:
+    """The events with these ids that the Prefect server has stored."""
+    query = {"filter": {"id": {"id": ids}}, "limit": 50}
+    events: list[dict[str, Any]] = server.post("/events/filter", query).json()["events"]
     return events

@@ -1,4 +1,4 @@
-"""A machine without a supervisor, whose AWS is behind a proxy that injects faults."""
+"""The programs of the local stack without its supervisor, and with faults between them and AWS."""
 
 import asyncio
 import os
@@ -20,14 +20,18 @@ from deployments.local_stack.stack_settings import (
     client_environment,
     part_environment,
 )
-from tests.faults.killing import kill, processes_of
+from tests.faults.processes import kill, processes_of
 from tests.faulty_proxy import FaultyProxy
 from tests.programs import AWS, ROOT, Program, eventually, free_port
 
 
 @dataclass(frozen=True)
-class BareMachine:
-    """A running machine. Clients use `stack`, which bypasses the proxy."""
+class UnsupervisedMachine:
+    """The running programs of a machine on which no supervisor restarts them.
+
+    The bridge and the worker reach AWS through `proxy`. Clients in tests use `stack`, which
+    bypasses it.
+    """
 
     stack: RunningStack
     proxy: FaultyProxy
@@ -40,52 +44,52 @@ class BareMachine:
 
 
 @contextmanager
-def bare_machine(home: Path) -> Iterator[BareMachine]:
-    """Run the programs of `make up` without its supervisor."""
+def unsupervised_machine(home: Path) -> Iterator[UnsupervisedMachine]:
+    """Start the programs that `make up` starts, and kill all of them at the end."""
     settings = StackSettings.read(home, free_port(), free_port())
     env = part_environment(settings, os.environ) | settings.as_environment()
     settings.logs.mkdir(parents=True)
     settings.scratch.mkdir()
-    with ExitStack() as ending:
-        ending.callback(_end, home)
+    with ExitStack() as cleanup:
+        cleanup.callback(_kill_all, home)
         for part, health in (
-            (_local("aws", settings, env), f"{settings.aws_url}/_ministack/ready"),
-            (_local("prefect", settings, env), f"{settings.prefect_url}/api/health"),
+            (_local_program("aws", settings, env), f"{settings.aws_url}/_ministack/ready"),
+            (_local_program("prefect", settings, env), f"{settings.prefect_url}/api/health"),
         ):
-            _start(part, ending, health)
-        proxy = ending.enter_context(FaultyProxy(settings.aws_url).running())
-        behind = env | {"AWS_ENDPOINT_URL": proxy.url}
-        _set_up(settings, env)
+            _start(part, cleanup, health)
+        proxy = cleanup.enter_context(FaultyProxy(settings.aws_url).running())
+        proxied_env = env | {"AWS_ENDPOINT_URL": proxy.url}
+        _deploy(settings, env)
         worker = "deployments.local_stack.worker"
         parts = [
-            Program(settings.logs / f"{name}.log", command, behind)
+            Program(settings.logs / f"{name}.log", command, proxied_env)
             for name, command in (("bridge", "deployments.bridge"), ("worker", worker))
         ]
         for part in parts:
-            _start(part, ending)
+            _start(part, cleanup)
         stack = RunningStack(settings, client_environment(settings), os.getpid())
-        yield BareMachine(stack, proxy, *parts)
+        yield UnsupervisedMachine(stack, proxy, *parts)
 
 
-def _local(name: str, settings: StackSettings, env: dict[str, str]) -> Program:
+def _local_program(name: str, settings: StackSettings, env: dict[str, str]) -> Program:
     return Program(settings.logs / f"{name}.log", f"deployments.local_stack.local_{name}", env)
 
 
-def _start(program: Program, ending: ExitStack, health: str = "") -> None:
-    ending.callback(program.stop, signal.SIGKILL)
+def _start(program: Program, cleanup: ExitStack, health: str = "") -> None:
+    cleanup.callback(program.stop, signal.SIGKILL)
     program.start()
     # The first start creates the Prefect database.
-    eventually(lambda: not health or _answers(health), 180)
+    eventually(lambda: not health or _is_healthy(health), 180)
 
 
-def _answers(url: str) -> bool:
+def _is_healthy(url: str) -> bool:
     try:
         return httpx.get(url, timeout=2).is_success
     except httpx.TransportError:
         return False
 
 
-def _set_up(settings: StackSettings, env: dict[str, str]) -> None:
+def _deploy(settings: StackSettings, env: dict[str, str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in AWS.items():
             patch.setenv(name, value)
@@ -98,7 +102,7 @@ def _set_up(settings: StackSettings, env: dict[str, str]) -> None:
     )
 
 
-def _end(home: Path) -> None:
+def _kill_all(home: Path) -> None:
     for pid in processes_of(home):
         kill(pid)
     eventually(lambda: not processes_of(home))

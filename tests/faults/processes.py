@@ -1,4 +1,4 @@
-"""Finding, measuring and killing the processes of a stack."""
+"""Functions that find, measure and kill the processes of a local stack."""
 
 import os
 import signal
@@ -16,11 +16,11 @@ SERVER, WORKER, BRIDGE, RUN = (
 
 def processes_of(home: Path) -> dict[int, str]:
     """The command of each process that has this home in its environment."""
-    mark = f"CLIPFLOW_HOME={home}".encode()
+    marker = f"CLIPFLOW_HOME={home}".encode()
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # owned by another user, or has ended
-            if mark in (entry / "environ").read_bytes().split(b"\0"):
+            if marker in (entry / "environ").read_bytes().split(b"\0"):
                 found[int(entry.name)] = _command(entry)
     return found
 
@@ -36,7 +36,7 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def run_in(pid: int) -> str:
+def flow_run_of(pid: int) -> str:
     """The id of the flow run in a process; empty without a run or if the process has ended."""
     with suppress(OSError):
         for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
@@ -45,7 +45,7 @@ def run_in(pid: int) -> str:
     return ""
 
 
-def memory(home: Path) -> int:
+def resident_bytes(home: Path) -> int:
     """Resident bytes of all processes of the stack; shared memory counts for each process."""
     page, total = os.sysconf("SC_PAGE_SIZE"), 0
     for pid in processes_of(home):

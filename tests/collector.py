@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 class Collected:
     """One received span.
 
-    Ids are hexadecimal, times are nanoseconds, and `outcome` is the text of its status and events.
+    Ids are hexadecimal, and times are nanoseconds.
     """
 
     name: str
@@ -26,7 +26,6 @@ class Collected:
     attributes: dict[str, Any]
     began: int
     ended: int
-    outcome: str
 
     @property
     def is_flow(self) -> bool:
@@ -96,7 +95,6 @@ def _collected(span: Any, service: str) -> Collected:
         attributes=_values(span.attributes),
         began=span.start_time_unix_nano,
         ended=span.end_time_unix_nano,
-        outcome="".join(map(str, [span.status, *span.events])),
     )
 
 

@@ -8,8 +8,10 @@ import pytest
 from clipflow.domain.edits import Edits
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.shorts import Moment
-from clipflow.domain.transcript import Word
+from clipflow.domain.transcript import Transcript, Word
 from deployments.command.changes import Changes
+from deployments.command.edit import stale_edits
+from deployments.command.shorts import ignored_removals
 
 WORDS = [Word(text=f"w{n}", start=n, end=n + 0.6) for n in range(60)]
 MOMENTS = [
@@ -112,3 +114,12 @@ def test_a_change_that_is_not_valid_is_refused(options: dict[str, Any], says: st
     with pytest.raises(InvalidInputError) as refused:
         changed(**options)
     assert says in str(refused.value)
+
+
+def test_a_removal_that_was_put_back_for_another_transcript_or_in_vain_is_reported() -> None:
+    restored = {"w3": "w3", "p5": "another", "w900": "w900"}
+    edits = Edits.read({"shorts": {FIRST: {"restored": restored}}}, "the edits")
+    found = stale_edits(edits, Transcript(tuple(WORDS)))
+    assert found == [f"shorts.{FIRST}.restored.{id}" for id in ("p5", "w900")]
+    shorts = [{"index": 1}, {"index": 2, "tightening": {"ignored": ["w3"]}}]
+    assert ignored_removals(shorts) == [(2, "w3")]

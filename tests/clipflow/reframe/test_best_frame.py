@@ -1,4 +1,4 @@
-"""The best frame of a short: sharp, well exposed, in no transition, with or without a face."""
+"""The best frame of a short: sharp, well exposed, outside transitions, with or without a face."""
 
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def test_no_frame_of_an_intro_or_outro_is_chosen(tmp_path: Path, portrait: np.nd
     assert 1.5 <= best_time(path, None, intro=1.5, outro=1.5) < 3
 
 
-def test_a_picture_without_a_face_is_in_no_transition(tmp_path: Path) -> None:
+def test_without_a_face_the_best_frame_is_outside_transitions(tmp_path: Path) -> None:
     one, other = cv2.GaussianBlur(pattern(), (0, 0), 2), plain(5)
     fade = [cv2.addWeighted(other, 1 - n / 10, one, n / 10, 0) for n in range(10)]
     pictures = [other] * 10 + fade + [one] * 15 + fade[::-1] + [other] * 10

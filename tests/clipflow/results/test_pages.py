@@ -149,6 +149,10 @@ def test_captions_are_webvtt_and_their_text_is_no_markup() -> None:
     assert (
         text == "WEBVTT\n\n00:00:00.000 --> 00:00:04.500\n<v a>&lt;i&gt;One&lt;/i&gt; &amp; two.\n"
     )
+    # A brand's intro is before the moment.
+    uri = player_captions(Transcript(tuple(said)), MomentMarks.of(said, [short]), short, 1.5)
+    text = b64decode((uri or "").removeprefix("data:text/vtt;base64,")).decode()
+    assert "00:00:01.500 --> 00:00:06.000" in text
     assert "<track" not in page(made(1, 1, start=Fraction(100), end=Fraction(110)))
 
 

@@ -121,5 +121,5 @@ def test_a_removal_that_was_put_back_for_another_transcript_or_in_vain_is_report
     edits = Edits.read({"shorts": {FIRST: {"restored": restored}}}, "the edits")
     found = stale_edits(edits, Transcript(tuple(WORDS)))
     assert found == [f"shorts.{FIRST}.restored.{id}" for id in ("p5", "w900")]
-    shorts = [{"index": 1}, {"index": 2, "tightening": {"ignored": ["w3"]}}]
+    shorts: list[dict[str, Any]] = [{"index": 1}, {"index": 2, "tightening": {"ignored": ["w3"]}}]
     assert ignored_removals(shorts) == [(2, "w3")]

@@ -20,6 +20,7 @@ from clipflow.telemetry.tracing import PROPAGATED_SETTINGS
 from deployments.bridge.__main__ import BridgeSettings
 from deployments.cloudformation import templates
 from deployments.local_stack.stack_settings import StackSettings
+from deployments.operate.own_server import PrefectServerSettings
 from deployments.work_pools import PoolSettings, WorkPool, work_pools
 from deployments.work_pools.capacity import QuotaSettings, WorkerSettings
 
@@ -36,6 +37,7 @@ _CLASSES: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("The work pools on AWS", PoolSettings),
     ("The workers on AWS", WorkerSettings),
     ("Quotas of the account", QuotaSettings),
+    ("The Prefect server on AWS", PrefectServerSettings),
 )
 _HEAD = """\
 # Settings

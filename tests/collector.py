@@ -16,6 +16,7 @@ class Collected:
     """One received span.
 
     Ids are hexadecimal, times are nanoseconds, and `outcome` is the text of its status and events.
+    It is read as a part of the span's `repr`, where a test looks for secrets.
     """
 
     name: str

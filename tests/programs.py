@@ -73,6 +73,11 @@ class Program:
             self._process.kill()
             self._process.wait()
 
+    def wait(self, seconds: float) -> int:
+        """Wait until the program ends by itself, and return its exit code."""
+        assert self._process
+        return self._process.wait(seconds)
+
     @contextmanager
     def suspended(self) -> Iterator[None]:
         """Suspend the process within the context."""

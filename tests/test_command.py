@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from deployments.local_stack import RunningStack
-from tests.command.typed import typed
+from tests.command.cli import run_clipflow
 from tests.flows.warehouse import subtitles
 from tests.made_media import make_source
 from tests.programs import ROOT, eventually
@@ -60,9 +60,9 @@ def test_a_user_gets_shorts_of_a_file(stack: RunningStack, tmp_path: Path) -> No
     assert again.returncode == 0, output
     # `open` shows the existing results page and does not create a second copy of it.
     [job] = json.loads(
-        typed("status", "--count", 1, "--json", folder=tmp_path, env=stack.env).stdout
+        run_clipflow("status", "--count", 1, "--json", folder=tmp_path, env=stack.env).stdout
     )["jobs"]
-    opened = typed("open", job["id"], folder=tmp_path, env={**stack.env, "BROWSER": "false"})
+    opened = run_clipflow("open", job["id"], folder=tmp_path, env={**stack.env, "BROWSER": "false"})
     assert opened.stdout.splitlines()[0] == (tmp_path / "out" / "my talk, day 1.html").as_uri()
     names = {path.name for path in (tmp_path / "out").glob("[!.]*")}
     files = {f"my talk, day 1-{n}.{kind}" for n in (1, 2) for kind in ("mp4", "jpg")}

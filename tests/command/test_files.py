@@ -1,7 +1,9 @@
 """Files of `clipflow`: results in the folder of a user, and files that a user provides."""
 
 import json
+import os
 import resource
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,13 @@ from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.storage.objects import ObjectStore
 from clipflow.storage.records import RecordStore
-from deployments.command.files import OutputManifest, download_results, read_brand, read_style
+from deployments.command.files import (
+    OutputManifest,
+    download_results,
+    read_brand,
+    read_style,
+    remove_results,
+)
 from deployments.command.output import format_error
 from deployments.command.shorts import Attachments, LocalVideo
 from tests.made_media import make_source
@@ -74,6 +82,28 @@ def test_a_result_of_another_video_is_not_replaced(keys: ClipKeys, tmp_path: Pat
     download_results(keys, tmp_path, "talk")
     with pytest.raises(InvalidInputError):
         OutputManifest(tmp_path, ShortsKeys("local", "another", "")).check(["talk.mp4"])
+
+
+def test_results_in_a_copied_folder_are_still_clipflows(keys: ClipKeys, tmp_path: Path) -> None:
+    """A copy has other modification times, so the content decides."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    download_results(keys, before, "talk")
+    shutil.copytree(before, after, copy_function=shutil.copyfile)
+    os.utime(after / "talk.mp4", ns=(1, 1))
+    [(path, _)] = download_results(keys, after, "talk").made
+    path.write_text("THE CLIP")
+    with pytest.raises(InvalidInputError):
+        download_results(keys, after, "talk")
+
+
+def test_only_unchanged_results_are_removed(keys: ClipKeys, tmp_path: Path) -> None:
+    """`make demo` removes what an earlier demo has left, for whichever job that was."""
+    [(path, _)] = download_results(keys, tmp_path, "talk").made
+    own, page = tmp_path / "own.mp4", tmp_path / "talk.html"
+    own.write_text("the only copy")
+    page.write_text("a page with notes of mine")
+    assert remove_results(tmp_path, [path.name, page.name, own.name, "none"]) == [page, own]
+    assert sorted(tmp_path.glob("[!.]*")) == [own, page]
 
 
 def test_a_name_of_the_maximum_length_works(keys: ClipKeys, tmp_path: Path) -> None:

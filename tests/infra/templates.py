@@ -12,7 +12,16 @@ from tests.programs import ROOT
 
 FOLDER = ROOT / "infra"
 # The templates in the order of their deployment. Each needs outputs of earlier ones.
-ORDER = ("data", "cluster", "roles", "bridge", "metrics", "alarms")
+ORDER = (
+    "data",
+    "cluster",
+    "prefect-data",
+    "roles",
+    "prefect-server",
+    "bridge",
+    "metrics",
+    "alarms",
+)
 
 
 def template_text(name: str) -> str:

@@ -8,13 +8,13 @@ which makes all of them positive. Later steps read this file only, never the net
 # PyAV's Packet takes a type argument for the type checker only.
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from io import BytesIO
-from itertools import islice
+from itertools import groupby, islice
 from math import ceil, lcm
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,20 @@ class Window:
     has_audio: bool
     is_last: bool = False
     sizes_vary: bool = False
+
+
+def distinct_times(times: Sequence[Fraction], end: Fraction) -> tuple[Fraction, ...]:
+    """The sorted times, of which equal ones are spread evenly up to the next one, or to `end`.
+
+    Some muxers give two pictures the same time, for example at the border of two chunks. Both
+    pictures are kept, and an MP4 needs times that increase.
+    """
+    found: list[Fraction] = []
+    for time, group in groupby(times):
+        count = len(list(group))
+        after = next(iter(times[len(found) + count :]), end)
+        found += [time + (after - time) * place / count for place in range(count)]
+    return tuple(found)
 
 
 # Seconds. If the first frame of a span comes later, the picture shown at the span's start is added.

@@ -168,15 +168,16 @@ def test_matroska_that_begins_late_lasts_no_longer(cutter: Cutter, tmp_path: Pat
     assert frame_numbers(cutter.cut(head, "2", "4")) == list(range(50, 100))
 
 
-@pytest.mark.parametrize("offset", ["-0.5"])
+@pytest.mark.parametrize("b_frames", ["0", "2"])
 def test_matroska_that_begins_before_zero_is_whole(
-    offset: str, cutter: Cutter, tmp_path: Path
+    b_frames: str, cutter: Cutter, tmp_path: Path
 ) -> None:
-    whole = make_source(tmp_path / "whole.mp4", seconds=6, clicks=True, sound=AAC, picture=X264)
-    options = ("-output_ts_offset", offset, "-avoid_negative_ts", "disabled")
+    picture = (*X264[:-1], b_frames)
+    whole = make_source(tmp_path / "whole.mp4", seconds=6, clicks=True, sound=AAC, picture=picture)
+    options = ("-output_ts_offset", "-0.5", "-avoid_negative_ts", "disabled")
     head = cutter.put(remuxed(whole, tmp_path / "early.mkv", options))
     # If no packet before zero has a time, the source begins at zero.
-    segment = cutter.cut(head, "1", "3")
+    segment = cutter.cut(head, "0.09", "2.09")
     shown = frame_numbers(segment)
     assert len(shown) == 50
     assert shown == list(range(shown[0], shown[0] + 50))

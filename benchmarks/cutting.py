@@ -1,36 +1,36 @@
-"""The cost of cutting 45 s at minute 15, compared with alternatives, and of late and early cuts."""
+"""Benchmark of cutting: the cost of 45 s at minute 15 and of alternatives, and of a late cut."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.measure import Cost, Finding, side_by_side
+from benchmarks.measure import Cost, Finding, median_costs
 from benchmarks.programs import ffmpeg, run, smartcut
 from benchmarks.sources import Sources
 from benchmarks.warehouse import Warehouse
 from clipflow.media.window import Span
 
-DOCUMENT, INPUT_SEEK, STREAM_COPY = "decoded from the start", "sought first", "stream copy"
+DOCUMENT, INPUT_SEEK, STREAM_COPY = "decoded from the start", "input seek", "stream copy"
 SMARTCUT, OURS, LATE, EARLY = "smartcut", "ours", "late", "early"
 _FAST = ("-c:v", "libx264", "-preset", "fast", "-crf", "23", "-c:a", "aac")
 
 
-def measured(sources: Sources, stock: Warehouse, rounds: int) -> list[Finding]:
-    """The cost of clipflow's cut, as its ratio to the cost of each alternative."""
+def benchmark(sources: Sources, bucket: Warehouse, rounds: int) -> list[Finding]:
+    """Cut with clipflow and with each alternative, and compare the costs."""
     extent = sources.extent
-    stock.link(sources.short, "short.mp4")
-    ways = usual_ways(sources.short, extent.cut, stock.folder)
-    ways[OURS] = lambda: stock.cut("short.mp4", [extent.cut])
-    costs = side_by_side(ways, rounds)
-    stock.link(sources.long, "long.mp4")
+    bucket.link(sources.short, "short.mp4")
+    ways = alternatives(sources.short, extent.cut, bucket.folder)
+    ways[OURS] = lambda: bucket.cut("short.mp4", [extent.cut])
+    costs = median_costs(ways, rounds)
+    bucket.link(sources.long, "long.mp4")
     ways = {
-        EARLY: lambda: stock.cut("long.mp4", [extent.early]),
-        LATE: lambda: stock.cut("long.mp4", [extent.late]),
+        EARLY: lambda: bucket.cut("long.mp4", [extent.early]),
+        LATE: lambda: bucket.cut("long.mp4", [extent.late]),
     }
-    return findings(costs) + late_against_early(side_by_side(ways, rounds))
+    return findings(costs) + late_vs_early(median_costs(ways, rounds))
 
 
-def usual_ways(source: Path, span: Span, folder: Path) -> dict[str, Callable[[], object]]:
-    """The alternatives to compare with: each writes a file of `span` into `folder`."""
+def alternatives(source: Path, span: Span, folder: Path) -> dict[str, Callable[[], object]]:
+    """The alternatives to compare with, by name; each writes a file of `span` into `folder`."""
     start, length = ("-ss", str(float(span.start))), ("-t", str(float(span.duration)))
     given, made = ("-i", str(source)), str(folder / "usual.mp4")
     ways: dict[str, Callable[[], object]] = {
@@ -45,7 +45,7 @@ def usual_ways(source: Path, span: Span, folder: Path) -> dict[str, Callable[[],
 
 
 def findings(costs: dict[str, Cost]) -> list[Finding]:
-    """Our processor time as a share of each other way's."""
+    """The CPU time of clipflow's cut, divided by that of each alternative."""
     named = {
         DOCUMENT: ("cut/vs-document", 0.08, ""),
         INPUT_SEEK: ("cut/vs-input-seek", 0.22, ""),
@@ -54,15 +54,14 @@ def findings(costs: dict[str, Cost]) -> list[Finding]:
     }
     ours = costs[OURS]
     return [
-        Finding(
-            name, ours.processor / other.processor, target, f"ours {ours}; {way} {other}{remark}"
-        )
+        Finding(name, ours.cpu / other.cpu, target, f"ours {ours}; {way} {other}{remark}")
         for way, (name, target, remark) in named.items()
         if (other := costs.get(way))
     ]
 
 
-def late_against_early(costs: dict[str, Cost]) -> list[Finding]:
+def late_vs_early(costs: dict[str, Cost]) -> list[Finding]:
+    """The CPU time of a cut late in the source, divided by that of the same cut early in it."""
     late, early = costs[LATE], costs[EARLY]
     detail = f"late {late}; early {early}"
-    return [Finding("cut/late-vs-early", late.processor / early.processor, 1.1, detail)]
+    return [Finding("cut/late-vs-early", late.cpu / early.cpu, 1.1, detail)]

@@ -1,8 +1,9 @@
-"""How often a short shows the face of the person who speaks, how often its crop cuts, and the cost.
+"""Benchmark of framing: how often a short shows the speaker's face and how often it cuts; its cost.
 
-Talking heads come from the folder that the environment variable CLIPFLOW_MATERIAL names, `video/`
-in it; without it nothing is measured. Two of them are put side by side, and the sound is that of
-one at a time, so the truth of who speaks is known. The other one is of a `Kind`.
+The recordings of talking heads are in the folder `video/` of the folder that the environment
+variable CLIPFLOW_MATERIAL names; without it nothing is measured. Two recordings are placed side by
+side with the sound of one at a time, so the speaker is known at any time. `Kind` is the behaviour
+of the other head.
 """
 
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from benchmarks.measure import Finding, spent
+from benchmarks.measure import Finding, cpu_seconds
 from benchmarks.programs import ffmpeg
 from clipflow.domain.layouts import Aspect, Content, Layout
 from clipflow.domain.transcript import Word
@@ -26,11 +27,12 @@ from clipflow.reframe.director import SHORTEST, plan_frames
 from clipflow.reframe.faces import Face, FaceDetector
 from clipflow.settings import models
 
-# Pixels of a half of a film, and its frames a second.
+# Size of each half of a film in pixels, and frames per second of the film.
 _WIDTH, _HEIGHT, _RATE = 640, 720, 25
-# A face is searched for again in every so many frames, by which the plan is judged.
+# To score a plan, faces are detected again in every second frame.
 _EVERY = 2
-# Percent of frames, cuts for each turn of the talk, CPU-seconds for a second: the most allowed.
+# Upper limits: percent of frames, cuts per turn of the conversation, CPU-seconds per second of
+# video.
 TARGETS = {
     "one-head-missed-percent": 2.0,
     "two-heads-missed-percent": 3.0,
@@ -43,19 +45,22 @@ TARGETS = {
 
 
 class Kind(StrEnum):
-    """The behaviour of the head that is not speaking."""
+    """The behaviour of the head whose sound is not in the film."""
 
-    LISTENING = "listening"  # moves as it does in a pause
-    FROZEN = "frozen"  # stands still
-    TALKING = "talking"  # keeps talking, so that mouths do not show who is speaking
-    GRIMACING = "grimacing"  # is another one, whose mouth moves and who never speaks
+    LISTENING = "listening"  # moves as in a pause of its speech
+    FROZEN = "frozen"  # does not move
+    TALKING = "talking"  # continues to talk, so moving mouths do not show who speaks
+    GRIMACING = "grimacing"  # moves its mouth without speaking
 
 
 @dataclass(frozen=True)
 class Head:
-    """A file of one talking head, the filters that fill half of a film with it, and a pause in it.
+    """A recording of one talking head.
 
-    `pause` is a span of seconds without speech.
+    Attributes:
+        file: name of the file.
+        filters: ffmpeg filters that make it as large as half of a film.
+        pause: start and end, in seconds, of a span without speech.
     """
 
     file: str
@@ -65,7 +70,7 @@ class Head:
 
 _TALL = f"crop=960:1080:60:{{}},scale={_WIDTH}:{_HEIGHT}"
 _SMALL = f"crop=256:288,scale={_WIDTH}:{_HEIGHT}"
-# Its face would fill the half, so it stands in front of a blurred copy of itself.
+# The face would fill the half, so the picture is smaller, over a blurred copy of itself.
 _INSET = (
     f"split[a][b];[a]scale={_WIDTH}:{_HEIGHT},boxblur=20[c];[b]scale=-2:400[d];"
     "[c][d]overlay=(W-w)/2:(H-h)/2"
@@ -77,7 +82,7 @@ GRID = tuple(Head(f"grid-{name}.mpg", _SMALL) for name in ("bbaf2n", "lbbc2a", "
 GRIMACES = tuple(Head(f"lp-{name}.mp4", _INSET) for name in ("d0", "d3", "d9"))
 TALKERS = (RUSSIAN, PORTUGUESE, ENGLISH)
 FACELESS = "intel-bottle-detection.mp4"
-# Seconds of each turn, that of the head on the left first: no head has more sound than its turns.
+# Seconds of each turn; the left head begins. The turns of a head are not longer than its recording.
 _TALKS = {
     (PORTUGUESE, ENGLISH): (5.0, 4.0, 6.0, 6.0, 2.5, 5.0),
     (ENGLISH, RUSSIAN): (4.0, 3.0, 5.0, 4.0, 6.0, 2.5),
@@ -90,7 +95,7 @@ _TALKS = {
 
 @dataclass(frozen=True)
 class SpeechTurn:
-    """Speech of `start ≤ t < end` seconds by the head on the left, or by that on the right."""
+    """A span in which one head speaks, the left or the right one: `start ≤ t < end` seconds."""
 
     is_left: bool
     start: float
@@ -99,7 +104,7 @@ class SpeechTurn:
 
 @dataclass(frozen=True)
 class Conversation:
-    """A film of one or two heads, what is said in it, and who says it."""
+    """A film of one or two heads, with its words and the turns of its speakers."""
 
     name: str
     path: Path
@@ -115,8 +120,17 @@ class Conversation:
 
 @dataclass
 class Score:
-    """Counts of frames with speech: all, those that miss the speaker, and those with one face
-    shown, of which some show only the other's, or both."""
+    """The score of a plan, or the sum of several.
+
+    Attributes:
+        frames: frames with speech and a detected speaker.
+        missed: those of them in which the short does not show the speaker's whole face.
+        alone: those of them in which the short shows one person's crop.
+        wrong: those of `alone` in which this person is not the speaker, or not the only one shown.
+        turns: changes of the speaker.
+        cuts: jumps of the crop and changes of the layout.
+        early: cuts that are less than the shortest permitted time after the previous one.
+    """
 
     frames: int = 0
     missed: int = 0
@@ -127,13 +141,13 @@ class Score:
     early: int = 0
 
     def add(self, other: "Score") -> None:
-        """Count what `other` counted, too."""
+        """Add the counts of another score."""
         for name, value in asdict(other).items():
             setattr(self, name, getattr(self, name) + value)
 
 
 def score(conversation: Conversation, plan: FramePlan) -> Score:
-    """How well a plan does, judged by faces found again in the film."""
+    """The score of a plan, from faces that are detected again in the film."""
     found = Score(turns=len(conversation.turns) - 1)
     for time, faces in _faces(conversation.path):
         turn = next((t for t in conversation.turns if t.start <= time < t.end), None)
@@ -176,7 +190,7 @@ def _shows(plan: FramePlan, time: float, face: Face) -> bool:
 
 
 def _changes(plan: FramePlan) -> Iterator[float]:
-    """When the crop jumps or the layout changes."""
+    """The times, in order, at which the crop jumps or the layout changes."""
     times = {section.start for section in plan.sections[1:]}
     for section in plan.sections:
         for crop in section.crops:
@@ -199,38 +213,41 @@ def _faces(path: Path) -> Iterator[tuple[float, list[Face]]]:
                 yield float(frame.time or 0) - first, [face.scaled(1 / ratio) for face in faces]
 
 
-class Studio:
-    """Makes the films in `folder`, out of the heads in `material`, and transcribes each once."""
+class FilmMaker:
+    """Composes the films in `folder` from the recordings in `material`.
+
+    Each recording is transcribed once.
+    """
 
     def __init__(self, material: Path, folder: Path) -> None:
         self._material, self._folder = material, folder
         self._words: dict[str, Sequence[Word]] = {}
 
     def conversations(self) -> Iterator[Conversation]:
-        """Two heads, by turns."""
+        """Films of two heads that speak in turns."""
         for (left, right), turns in _TALKS.items():
-            yield self._film(left, right, Kind.LISTENING, turns)
-            yield self._film(left, right, Kind.FROZEN, turns)
-            # Both go on, so there is less for each turn.
+            yield self._make_film(left, right, Kind.LISTENING, turns)
+            yield self._make_film(left, right, Kind.FROZEN, turns)
+            # Both recordings play all the time, so the turns have to be shorter.
             fewer = [turn / 2 for turn in turns] if len(turns) > 2 else turns[:1]
-            yield self._film(left, right, Kind.TALKING, fewer)
+            yield self._make_film(left, right, Kind.TALKING, fewer)
 
-    def beside_grimaces(self) -> Iterator[Conversation]:
-        """One head that speaks, beside one that does not."""
+    def beside_grimacing_heads(self) -> Iterator[Conversation]:
+        """Films of a head that speaks beside one that only moves its mouth."""
         for talker in TALKERS:
             for other, seconds in zip(GRIMACES, (3.0, 9.0, 9.0), strict=True):
-                yield self._film(talker, other, Kind.GRIMACING, [seconds])
+                yield self._make_film(talker, other, Kind.GRIMACING, [seconds])
 
     def one_head(self) -> Iterator[Conversation]:
-        """The files of the material as they are."""
+        """The recordings themselves, as films of one head."""
         for head in (*TALKERS, *GRID):
             path = self._material / head.file
-            words = tuple(self._said(head))
+            words = tuple(self._words_of(head))
             yield Conversation(
                 head.file, path, words, (SpeechTurn(True, 0.0, words[-1].end),), False
             )
 
-    def _said(self, head: Head) -> Sequence[Word]:
+    def _words_of(self, head: Head) -> Sequence[Word]:
         from clipflow.jobs.transcription import transcribe_file
 
         if head.file not in self._words:
@@ -246,7 +263,9 @@ class Studio:
             ffmpeg("-i", source, "-an", "-vf", filters, *_ENCODED, str(path))
         return path
 
-    def _film(self, left: Head, right: Head, kind: Kind, turns: Sequence[float]) -> Conversation:
+    def _make_film(
+        self, left: Head, right: Head, kind: Kind, turns: Sequence[float]
+    ) -> Conversation:
         parts: dict[bool, list[str]] = {True: [], False: []}
         words: list[Word] = []
         spans: list[SpeechTurn] = []
@@ -254,14 +273,14 @@ class Studio:
         now, is_left = 0.0, True
         for length in turns:
             for side, head in ((True, left), (False, right)):
-                goes_on = side is is_left or kind in (Kind.TALKING, Kind.GRIMACING)
+                is_moving = side is is_left or kind in (Kind.TALKING, Kind.GRIMACING)
                 parts[side].append(
                     _part(used[side], length)
-                    if goes_on
+                    if is_moving
                     else _silent_part(head, kind, used[side], length)
                 )
             since = used[is_left]
-            words += _moved(self._said(left if is_left else right), since, length, now)
+            words += _shifted_words(self._words_of(left if is_left else right), since, length, now)
             spans.append(SpeechTurn(is_left, now, now + length))
             for side in (True, False):
                 used[side] += length if side is is_left or kind is Kind.TALKING else 0.0
@@ -288,7 +307,7 @@ def _silent_part(head: Head, kind: Kind, at: float, length: float) -> str:
         last = max(0.0, at - 1 / _RATE)
         return f"{_part(last, 1 / _RATE)},loop=-1:1:0,setpts=N/{_RATE}/TB,{cut}"
     start, end = head.pause
-    # Slowly, as people move who listen: there and back, again and again.
+    # Three times slower, forwards and backwards in a loop, as a listener moves.
     frames = 6 * int((end - start) * _RATE)
     there = f"{_part(start, end - start)},setpts=3*PTS,fps={_RATE},split[x][y]"
     back = f"[y]reverse[z];[x][z]concat,loop=-1:{frames}:0,setpts=N/{_RATE}/TB"
@@ -296,7 +315,7 @@ def _silent_part(head: Head, kind: Kind, at: float, length: float) -> str:
 
 
 def _chain(number: int, parts: Sequence[str]) -> str:
-    """The parts of input `number` one after the other, as `h` and the number."""
+    """A filter graph that concatenates the parts of input `number` and outputs `h` + `number`."""
     names = [f"{number}_{place}" for place in range(len(parts))]
     split = f"[{number}:v]split={len(parts)}" + "".join(f"[s{name}]" for name in names)
     cut = []
@@ -308,8 +327,8 @@ def _chain(number: int, parts: Sequence[str]) -> str:
     return ";".join([split, *cut, f"{joined}concat=n={len(parts)},fps={_RATE},setsar=1[h{number}]"])
 
 
-def _moved(words: Sequence[Word], since: float, length: float, to: float) -> Iterator[Word]:
-    """The words of `length` seconds from `since` on, as they are said from `to` on."""
+def _shifted_words(words: Sequence[Word], since: float, length: float, to: float) -> Iterator[Word]:
+    """The words of the `length` seconds after `since`, shifted so that `since` becomes `to`."""
     for word in words:
         if since <= (word.start + word.end) / 2 < since + length:
             start = max(to, word.start - since + to)
@@ -317,15 +336,15 @@ def _moved(words: Sequence[Word], since: float, length: float, to: float) -> Ite
             yield word.model_copy(update={"start": start, "end": end})
 
 
-def measured(folder: Path) -> list[Finding]:
-    """Rows for the material; none if it is not available. `folder` is for the films."""
+def benchmark(folder: Path) -> list[Finding]:
+    """Score the plans of all films, which are made in `folder`; empty without CLIPFLOW_MATERIAL."""
     if not (material := os.environ.get("CLIPFLOW_MATERIAL")):
         return []
     videos = Path(material, "video")
-    studio = Studio(videos, folder)
+    studio = FilmMaker(videos, folder)
     alone, alone_cost = _totals(studio.one_head())
     two, cost_of_two = _totals(studio.conversations())
-    beside, _ = _totals(studio.beside_grimaces())
+    beside, _ = _totals(studio.beside_grimacing_heads())
     two.add(beside)
     faceless = plan_frames(Film(videos / FACELESS), Layout.AUTO, Aspect.TALL, [])
     cropped = sum(s.end - s.start for s in faceless.sections if s.layout is not Layout.FIT)
@@ -345,18 +364,18 @@ def measured(folder: Path) -> list[Finding]:
 
 
 def _totals(conversations: Iterator[Conversation]) -> tuple[Score, float]:
-    """The sum of the scores, and CPU-seconds of looking and deciding for a second of film."""
-    total, processor, seconds = Score(), 0.0, 0.0
+    """The sum of the scores, and the CPU-seconds of planning per second of film."""
+    total, cpu, seconds = Score(), 0.0, 0.0
     for made in conversations:
-        before = spent()
+        before = cpu_seconds()
         plan = plan_frames(Film(made.path), Layout.AUTO, Aspect.TALL, made.words)
-        processor += spent() - before
+        cpu += cpu_seconds() - before
         found = score(made, plan)
         total.add(found)
         seconds += made.seconds
         if found.missed or found.early:
             print(f"{made.name}: {found}", file=sys.stderr)
-    return total, processor / seconds
+    return total, cpu / seconds
 
 
 def _percent(part: int, whole: int) -> float:

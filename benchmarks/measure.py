@@ -1,7 +1,7 @@
-"""Measures costs: processor seconds of this process and its ended children, and wall time.
+"""Measures costs: CPU time of this process and its ended children, wall time, and memory.
 
-Other programs on the machine affect wall time, and hardly affect processor time. Targets are
-therefore about processor time, and every ratio compares two costs that were measured together.
+Other programs on the machine affect wall time, and hardly affect CPU time. Targets are therefore
+about CPU time, and every ratio compares two costs that were measured together.
 """
 
 import resource
@@ -15,21 +15,25 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of the processor, user and system together, and of the clock on the wall."""
+    """CPU time, user and system together, and wall time, both in seconds."""
 
-    processor: float
+    cpu: float
     wall: float
 
     def __str__(self) -> str:
-        return f"{self.processor:.1f} s CPU, {self.wall:.1f} s wall"
+        return f"{self.cpu:.1f} s CPU, {self.wall:.1f} s wall"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One measured number; `target` is its upper limit, None without a target.
+    """One measured number.
 
-    `name` is `topic/what`; `ratio` is a ratio unless the name has another unit. `holds` is whether
-    further conditions of the target are met.
+    Attributes:
+        name: `topic/what`.
+        ratio: the number; a ratio unless the name ends with another unit.
+        target: its upper limit; None without a target.
+        detail: what the number was computed from, for people.
+        holds: whether further conditions of the target are met.
     """
 
     name: str
@@ -40,26 +44,28 @@ class Finding:
 
     @property
     def missed(self) -> bool:
+        """Whether there is a target that is not met."""
         return self.target is not None and (self.ratio > self.target or not self.holds)
 
 
-def spent() -> float:
-    """Seconds of processor time, of this process and of the children it has waited for."""
+def cpu_seconds() -> float:
+    """CPU time in seconds of this process and of the children for which it has waited."""
     who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, who))
 
 
 def cost(way: Callable[[], object]) -> Cost:
     """The cost of one call."""
-    wall, processor = time.monotonic(), spent()
+    wall, cpu = time.monotonic(), cpu_seconds()
     way()
-    return Cost(spent() - processor, time.monotonic() - wall)
+    return Cost(cpu_seconds() - cpu, time.monotonic() - wall)
 
 
-def own_peak() -> float:
-    """This process's largest resident memory, in MB.
+def peak_memory_mb() -> float:
+    """The peak resident memory of this process, in MB.
 
-    `getrusage` also knows what its parent had when it was made; Linux reports the process's own.
+    On Linux, `getrusage` includes the memory of the parent at the time of the fork, so the value is
+    read from /proc instead.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -69,15 +75,18 @@ def own_peak() -> float:
     return largest / 2**20 if sys.platform == "darwin" else largest / 1024
 
 
-def middle(costs: list[Cost]) -> Cost:
-    """The median of each number separately."""
-    return Cost(median(c.processor for c in costs), median(c.wall for c in costs))
+def median_cost(costs: list[Cost]) -> Cost:
+    """The median CPU time and the median wall time."""
+    return Cost(median(c.cpu for c in costs), median(c.wall for c in costs))
 
 
-def side_by_side(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, Cost]:
-    """The median cost of each way. Every round runs all of them, so that they share its weather."""
+def median_costs(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, Cost]:
+    """The median cost of each alternative, by name.
+
+    Each round runs all of them, so that other load on the machine affects all of them.
+    """
     found: dict[str, list[Cost]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
             found[name].append(cost(way))
-    return {name: middle(costs) for name, costs in found.items()}
+    return {name: median_cost(costs) for name, costs in found.items()}

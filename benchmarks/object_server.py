@@ -1,10 +1,11 @@
-"""A server with the part of S3 that the product uses, for the files of a folder; counts read bytes.
+"""A server of the S3 operations that clipflow uses. It serves a folder and counts the bytes read.
 
     python -m benchmarks.object_server FOLDER
 
-It prints its URL. A bucket is a folder in FOLDER, a key a path in it; metadata are beside it, an
-upload in parts in a folder of its own. The sources are several GB: they are linked here and read
-from there. `GET /_read` returns the bytes sent of each key since the previous such request.
+It prints its URL. A bucket is a folder in FOLDER, and a key is a path in it. Metadata are stored in
+a file beside the object, and the parts of a multipart upload in a folder beside it. Sources of
+several GB are symbolic links. `GET /_read` returns the bytes sent of each key since the previous
+such request.
 """
 
 import hashlib
@@ -21,12 +22,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 _META, _PARTS = ".meta", ".parts"
 _CHUNK = 1 << 16
-# A small socket buffer: what is in it when the reader hangs up was counted, but not read.
+# The socket buffer is small, because bytes in it are counted as read even if the client
+# disconnects.
 _SEND_BUFFER = 1 << 16
 
 
 class ObjectServer(ThreadingHTTPServer):
-    """Serves `folder` on a loopback port of its own."""
+    """Serves `folder` on a free port of the loopback interface."""
 
     daemon_threads = True
 
@@ -41,7 +43,7 @@ class ObjectServer(ThreadingHTTPServer):
             self._sent[key] += length
 
     def counted(self) -> dict[str, int]:
-        """Bytes sent by `/bucket/key`, forgotten with this."""
+        """The bytes sent of each `/bucket/key`; resets the counts."""
         with self._lock:
             sent, self._sent = self._sent, Counter()
         return dict(sent)
@@ -55,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def handle_one_request(self) -> None:
-        # A reader of ranges hangs up in the middle of a body, as a matter of course.
+        # Clients that read ranges often disconnect in the middle of a body.
         try:
             super().handle_one_request()
         except (ConnectionError, TimeoutError):
@@ -115,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
             file.seek(first)
             while first < end:
                 chunk = file.read(min(_CHUNK, end - first))
-                # Counted first: the reader of the last byte may request the counts at once.
+                # Counted before it is sent: after the last byte, the client may request the counts.
                 self.server.count(key, len(chunk))
                 self.wfile.write(chunk)
                 first += len(chunk)
@@ -141,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         body: bytes | None = b"",
         length: int | None = None,
     ) -> None:
-        """A head, and `body`; None if the caller sends its `length` bytes."""
+        """Send the headers and `body`. If it is None, the caller sends `length` bytes itself."""
         self.send_response_only(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
@@ -153,13 +155,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def etag(path: Path) -> str:
-    """Another one for other bytes, without reading them."""
+    """An ETag from the size and modification time of the file, so that the file is not read."""
     stat = path.stat()
     return hashlib.md5(f"{stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()
 
 
 def requested_range(header: str | None, size: int) -> tuple[int, int]:
-    """The first byte, and the one after the last, that a Range header requests."""
+    """The positions of the first requested byte and of the byte after the last one."""
     if not header:
         return 0, size
     first, _, last = header.removeprefix("bytes=").partition("-")
@@ -182,7 +184,7 @@ def main() -> None:
     server = ObjectServer(Path(sys.argv[1]))
     print(f"http://127.0.0.1:{server.server_port}", flush=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    # The process that started this one holds the other end of its input: both end together.
+    # stdin is closed when the process that started this one ends, so that both end together.
     sys.stdin.read()
 
 

@@ -1,8 +1,9 @@
-"""The overhead of Prefect per segment: a flow of trivial tasks, on a real server.
+"""Benchmark of orchestration: the overhead of Prefect per segment, in a flow of trivial tasks.
 
     python -m benchmarks.orchestration COUNT
 
-is the flow's own process, which talks to the server that PREFECT_API_URL names and prints seconds.
+is the process of the flow run. It uses the server of PREFECT_API_URL, and prints its CPU time and
+wall time in seconds.
 """
 
 import sys
@@ -14,8 +15,8 @@ from benchmarks.sources import Extent
 from tests.programs import Program, free_port
 
 
-def measured(extent: Extent, folder: Path) -> list[Finding]:
-    """Milliseconds a segment for each count of segments; the last one is the claim."""
+def benchmark(extent: Extent, folder: Path) -> list[Finding]:
+    """Milliseconds per segment for each number of segments; the largest one has the target."""
     home = folder / "prefect"
     home.mkdir()
     url = f"http://127.0.0.1:{(port := free_port())}/api"
@@ -53,12 +54,12 @@ def findings(costs: dict[int, Cost]) -> list[Finding]:
 
 def _in_a_process(count: int, env: dict[str, str]) -> Cost:
     printed = run(sys.executable, "-m", "benchmarks.orchestration", str(count), env=env).stdout
-    processor, wall = map(float, printed.split())
-    return Cost(processor, wall)
+    cpu, wall = map(float, printed.split())
+    return Cost(cpu, wall)
 
 
 def main(count: int) -> None:
-    # Here, because Prefect reads its settings when it is imported.
+    # Imported here, because Prefect reads its settings at import.
     from prefect import flow, task
     from prefect.futures import as_completed
     from prefect.task_runners import ThreadPoolTaskRunner
@@ -75,12 +76,12 @@ def main(count: int) -> None:
         futures = [segment.submit(index) for index in range(number)]
         return sum(1 for future in as_completed(futures) if future.result() is not None)
 
-    # What a process does once is not a segment's: the first run of all opens connections.
+    # The first run opens connections, which is done once per process and not once per segment.
     segments(1)
     made: list[int] = []
-    spent = cost(lambda: made.append(segments(count)))
+    total = cost(lambda: made.append(segments(count)))
     assert made == [count]
-    print(spent.processor, spent.wall)
+    print(total.cpu, total.wall)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The programs that are measured or compared with."""
+"""Functions that find and run the programs that are measured, or compared with."""
 
 import os
 import shutil
@@ -16,12 +16,15 @@ CORES = 2
 
 
 def ffmpeg(*arguments: str) -> None:
-    """Run the product's ffmpeg. Raises CalledProcessError."""
+    """Run the ffmpeg that clipflow uses. Raises CalledProcessError if it fails."""
     run(executable(), "-nostdin", "-v", "error", "-y", *arguments)
 
 
 def run(*command: str, env: Mapping[str, str] | None = None) -> CompletedProcess[str]:
-    """Its output. Raises CalledProcessError with the end of it as a note."""
+    """Run a command and capture its output.
+
+    Raises CalledProcessError if it fails, with the end of its stderr as a note.
+    """
     whole = {**os.environ, **(env or {})}
     try:
         return subprocess.run(command, check=True, capture_output=True, text=True, env=whole)
@@ -31,8 +34,8 @@ def run(*command: str, env: Mapping[str, str] | None = None) -> CompletedProcess
 
 
 @cache
-def with_vmaf() -> str | None:
-    """An ffmpeg that has libvmaf, if one is at hand."""
+def ffmpeg_with_vmaf() -> str | None:
+    """The path of an ffmpeg that has libvmaf; None if there is none."""
     for program in (executable(), str(imageio_ffmpeg.get_ffmpeg_exe())):
         if " libvmaf " in run(program, "-hide_banner", "-filters").stdout:
             return program
@@ -41,12 +44,15 @@ def with_vmaf() -> str | None:
 
 @cache
 def smartcut() -> str | None:
-    """PyPI's `smartcut`, if it is installed: it needs another PyAV, so it has its own venv."""
+    """The path of PyPI's `smartcut`; None if it is not on the PATH.
+
+    It needs another version of PyAV than clipflow, so it has to be installed in another venv.
+    """
     return shutil.which("smartcut")
 
 
 def cpu_name() -> str:
-    """The processor's own words."""
+    """The model name of the CPU."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -1,4 +1,4 @@
-"""The bytes read from a source, with its index, for each byte of the segments' own packets."""
+"""Benchmark of reading: bytes read from a source per byte of the packets of its segments."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -12,33 +12,35 @@ from benchmarks.warehouse import Warehouse
 from clipflow.media.window import Span
 
 
-def measured(sources: Sources, stock: Warehouse) -> list[Finding]:
-    """A run of five segments of each source."""
+def benchmark(sources: Sources, bucket: Warehouse) -> list[Finding]:
+    """Cut five segments of each source, and compare the bytes read with the bytes needed."""
     extent = sources.extent
     spans = list(extent.read)
     later = spread(spans, extent.long - extent.short)
     return [
-        _read("bytes/20min", 1.15, sources.short, spans, stock),
-        _read("bytes/2h", 1.35, sources.long, later, stock),
+        _read("bytes/20min", 1.15, sources.short, spans, bucket),
+        _read("bytes/2h", 1.35, sources.long, later, bucket),
     ]
 
 
 def spread(spans: Sequence[Span], seconds: int) -> list[Span]:
-    """The spans, each moved further than the one before and the last by `seconds` at most.
+    """The spans at equal distances over a longer source; the last is moved by at most `seconds`.
 
-    Whole blocks, so that each begins where it did in its group of pictures.
+    Each is moved by whole blocks of the source, so its position in its group of pictures is kept.
     """
     step = seconds // (len(spans) - 1) // BLOCK_SECONDS * BLOCK_SECONDS
     moved = enumerate(spans)
     return [Span(span.start + n * step, span.end + n * step) for n, span in moved]
 
 
-def _read(name: str, target: float, path: Path, spans: Sequence[Span], stock: Warehouse) -> Finding:
+def _read(
+    name: str, target: float, path: Path, spans: Sequence[Span], bucket: Warehouse
+) -> Finding:
     key = "read.mp4"
-    stock.link(path, key)
-    stock.bytes_read(key)
-    stock.cut(key, spans)
-    read, own = stock.bytes_read(key), sum(packet_bytes(path, span) for span in spans)
+    bucket.link(path, key)
+    bucket.bytes_read(key)
+    bucket.cut(key, spans)
+    read, own = bucket.bytes_read(key), sum(packet_bytes(path, span) for span in spans)
     detail = (
         f"{read / 1e6:.1f} MB read for {len(spans)} segments of {own / 1e6:.1f} MB in all; "
         f"the index is {index_bytes(path) / 1e6:.1f} MB"
@@ -47,9 +49,9 @@ def _read(name: str, target: float, path: Path, spans: Sequence[Span], stock: Wa
 
 
 def packet_bytes(path: Path, span: Span) -> int:
-    """Of the packets, picture and sound, that are shown in `span`."""
+    """The total size of the video and audio packets that are presented in `span`."""
     with av.open(str(path)) as container:
-        # A second earlier, because a container's sound may lie before its picture's keyframe.
+        # A second earlier, because the audio of the same time may be stored before the keyframe.
         container.seek(int(max(Fraction(0), span.start - 1) * av.time_base), backward=True)
         total = 0
         for packet in container.demux():

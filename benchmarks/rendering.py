@@ -1,8 +1,9 @@
-"""The cost of a short, compared with four, three and two encodes of the same picture, and a floor.
+"""Benchmark of rendering: the cost of a short, compared with alternatives and with a lower bound.
 
-Every alternative makes the same 1080x1920 short of the same seconds: cut, cropped, stacked on the
-same background, with the same captions. The quality of each, compared with the same picture made
-without loss, shows whether the comparison is fair.
+The alternatives encode the picture two, three or four times. Each makes the same 1080x1920 short of
+the same seconds: cut, cropped, stacked on the same background, with the same captions. The quality
+of each is measured against a lossless render of the same short, to show whether the comparison is
+fair.
 """
 
 import re
@@ -11,8 +12,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from benchmarks.measure import Cost, Finding, side_by_side
-from benchmarks.programs import CORES, ffmpeg, run, with_vmaf
+from benchmarks.measure import Cost, Finding, median_costs
+from benchmarks.programs import CORES, ffmpeg, ffmpeg_with_vmaf, run
 from benchmarks.sources import RATE, Sources
 from benchmarks.warehouse import Warehouse
 from clipflow.captions.drawing import captions
@@ -29,8 +30,8 @@ _USUAL = ("-c:v", "libx264", "-preset", "medium", "-crf", "23", "-pix_fmt", "yuv
 _LOSSLESS = ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "0", "-pix_fmt", "yuv420p")
 _STACK = "[0:v]{crop}pad=1080:1920:0:0[a];[a][1:v]overlay=y=960:shortest=1{captions}"
 _WORD_SECONDS = 0.5
-# Whole numbers: times that are rounded pair a frame with the one before. And one colour for all, or
-# ffmpeg converts a picture without a colour tag.
+# Frames are compared by number, because rounded times would pair a frame with its predecessor. All
+# get the same colour tags, because ffmpeg would convert a picture without them.
 _COUNTED = (
     f"settb=1/{RATE},setpts=N,"
     "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
@@ -38,8 +39,11 @@ _COUNTED = (
 
 
 @dataclass(frozen=True)
-class Usual:
-    """The usual ways: each writes a file of `span` of `source` into `folder`."""
+class Alternatives:
+    """Renders the short in other ways. Each method writes a file into `folder`.
+
+    `span` is the rendered part of `source`, and `size` is the size of the source in pixels.
+    """
 
     source: Path
     background: Path
@@ -59,22 +63,22 @@ class Usual:
         stacked = self._stacked(cropped, "stacked.mp4", "", "")
         return self._filtered(stacked, "four.mp4", self._captions.lstrip(","))
 
-    def without_loss(self) -> Path:
-        """What all of them mean: one pass, and nothing lost in it."""
+    def lossless(self) -> Path:
+        """The reference of the quality: one pass with a lossless encoder."""
         graph = _STACK.format(crop=f"{self._crop},", captions=self._captions)
         path, filters = self.folder / "lossless.mp4", ("-filter_complex", graph)
         ffmpeg(*self._span, *self._inputs(self.source), *filters, *_LOSSLESS, "-an", str(path))
         return path
 
     def decode(self) -> None:
-        """Only what is shown: the source from the keyframe before the span on, the background."""
+        """Only decode: the source from the keyframe before the span on, and the background."""
         null = ("-map", "0:v", "-f", "null", "-")
         ffmpeg(*self._span, "-i", str(self.source), *null)
         ffmpeg("-t", str(float(self.span.duration)), "-i", str(self.background), *null)
 
     @property
     def words(self) -> list[Word]:
-        """Two words a second, in seconds of the source."""
+        """Generated words for the captions, two per second; times in seconds of the source."""
         start = float(self.span.start)
         count = int(float(self.span.duration) / _WORD_SECONDS)
         times = [start + n * _WORD_SECONDS for n in range(count)]
@@ -86,7 +90,7 @@ class Usual:
 
     @property
     def _crop(self) -> str:
-        # Without a face, the product's crop is in the middle, on an even pixel.
+        # clipflow's crop of a picture without faces: in the middle, at an even pixel.
         width, height = self.size
         wide = 2 * round(height * Fraction(9, 8) / 2)
         left = 2 * round((width - wide) // 2 * 2 / 4 + 0.01)
@@ -126,8 +130,8 @@ class Usual:
 
 
 @dataclass(frozen=True)
-class Likeness:
-    """The similarity of two pictures: SSIM, up to 1, and VMAF, up to 100, if it is available."""
+class Similarity:
+    """The similarity of two videos: SSIM, up to 1, and VMAF, up to 100, if it is available."""
 
     ssim: float
     vmaf: float | None
@@ -135,27 +139,27 @@ class Likeness:
     def __str__(self) -> str:
         return f"SSIM {self.ssim:.4f}" + ("" if self.vmaf is None else f", VMAF {self.vmaf:.1f}")
 
-    def __ge__(self, other: "Likeness") -> bool:
-        """By VMAF, which models what people see, if it is known; otherwise by SSIM."""
+    def __ge__(self, other: "Similarity") -> bool:
+        """Compares VMAF, which models human perception, if both have it; otherwise SSIM."""
         if self.vmaf is None or other.vmaf is None:
             return self.ssim >= other.ssim - 0.0005
         return self.vmaf >= other.vmaf - 0.1
 
 
-def likeness(made: Path, meant: Path) -> Likeness:
-    """Frame by frame, by their numbers."""
-    program = with_vmaf()
-    ssim = _compared(executable(), "ssim", made, meant, r"All:([\d.]+)")
+def similarity(made: Path, expected: Path) -> Similarity:
+    """The similarity of `made` to `expected`, whose frames are paired by number."""
+    program = ffmpeg_with_vmaf()
+    ssim = _measure(executable(), "ssim", made, expected, r"All:([\d.]+)")
     vmaf = None
     if program:
-        how = f"libvmaf=n_threads={CORES}"
-        vmaf = _compared(program, how, made, meant, r"VMAF score: ([\d.]+)")
-    return Likeness(ssim, vmaf)
+        comparison = f"libvmaf=n_threads={CORES}"
+        vmaf = _measure(program, comparison, made, expected, r"VMAF score: ([\d.]+)")
+    return Similarity(ssim, vmaf)
 
 
-def _compared(program: str, how: str, made: Path, meant: Path, pattern: str) -> float:
-    graph = f"[0:v]{_COUNTED}[a];[1:v]{_COUNTED}[b];[a][b]{how}"
-    inputs = ("-i", str(made), "-i", str(meant))
+def _measure(program: str, comparison: str, made: Path, expected: Path, pattern: str) -> float:
+    graph = f"[0:v]{_COUNTED}[a];[1:v]{_COUNTED}[b];[a][b]{comparison}"
+    inputs = ("-i", str(made), "-i", str(expected))
     command = (program, "-nostdin", "-hide_banner", *inputs, "-lavfi", graph, "-f", "null", "-")
     text = run(*command).stderr
     found = re.search(pattern, text)
@@ -163,56 +167,57 @@ def _compared(program: str, how: str, made: Path, meant: Path, pattern: str) -> 
     return float(found[1])
 
 
-def measured(sources: Sources, stock: Warehouse, rounds: int) -> list[Finding]:
-    """Ours against each usual way, and against the floor."""
+def benchmark(sources: Sources, bucket: Warehouse, rounds: int) -> list[Finding]:
+    """Render with clipflow and with each alternative, and compare costs and quality."""
     span = sources.extent.moment
-    usual = Usual(sources.short, sources.background, span, sources.extent.size, stock.folder)
-    stock.link(sources.short, "talk.mp4")
-    stock.link(sources.background, "background.mp4")
+    alternatives = Alternatives(
+        sources.short, sources.background, span, sources.extent.size, bucket.folder
+    )
+    bucket.link(sources.short, "talk.mp4")
+    bucket.link(sources.background, "background.mp4")
     made: dict[str, Path] = {}
 
     def ours() -> Path:
-        return stock.short("talk.mp4", span, usual.words, "background.mp4")
+        return bucket.short("talk.mp4", span, alternatives.words, "background.mp4")
 
     def recording(way: Callable[[], Path]) -> Callable[[], None]:
         return lambda: made.update({way.__name__: way()})
 
-    lossless = usual.without_loss()
+    lossless = alternatives.lossless()
     raw = lossless.with_suffix(".yuv")
     ffmpeg("-i", str(lossless), "-f", "rawvideo", str(raw))
-    shorts = (ours, usual.two_encodes, usual.three_encodes, usual.four_encodes)
+    shorts = (ours, alternatives.two_encodes, alternatives.three_encodes, alternatives.four_encodes)
     ways: dict[str, Callable[[], object]] = {way.__name__: recording(way) for way in shorts}
-    ways |= {"decode": usual.decode, "encode": lambda: encode(raw)}
-    costs = side_by_side(ways, rounds)
-    likenesses = {name: likeness(path, lossless) for name, path in made.items()}
+    ways |= {"decode": alternatives.decode, "encode": lambda: encode(raw)}
+    costs = median_costs(ways, rounds)
+    similarities = {name: similarity(path, lossless) for name, path in made.items()}
     raw.unlink()
-    return [*against_usual(costs, likenesses), against_floor(costs)]
+    return [*vs_alternatives(costs, similarities), vs_floor(costs)]
 
 
 def encode(raw: Path) -> None:
-    """The final frames alone, as our x264 is set."""
+    """Only encode the final frames, with clipflow's x264 settings."""
     given = ("-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", "1080x1920", "-r", str(RATE))
     ours = [part for name, value in ENCODER.items() for part in (f"-{name}", str(value))]
-    how = (*ours, "-threads", str(CORES))
-    ffmpeg(*given, "-i", str(raw), *how, "-f", "null", "-")
+    ffmpeg(*given, "-i", str(raw), *ours, "-threads", str(CORES), "-f", "null", "-")
 
 
-def against_usual(costs: dict[str, Cost], likenesses: dict[str, Likeness]) -> list[Finding]:
+def vs_alternatives(costs: dict[str, Cost], similarities: dict[str, Similarity]) -> list[Finding]:
     targets = {"four_encodes": 0.2, "three_encodes": None, "two_encodes": None}
-    ours, like = costs["ours"], likenesses["ours"]
+    ours, similarity = costs["ours"], similarities["ours"]
     return [
         Finding(
             f"render/vs-{way.replace('_', '-')}",
-            ours.processor / costs[way].processor,
+            ours.cpu / costs[way].cpu,
             target,
-            f"ours {ours}, {like}; {way.replace('_', ' ')} {costs[way]}, {likenesses[way]}",
-            holds=like >= likenesses[way],
+            f"ours {ours}, {similarity}; {way.replace('_', ' ')} {costs[way]}, {similarities[way]}",
+            holds=similarity >= similarities[way],
         )
         for way, target in targets.items()
     ]
 
 
-def against_floor(costs: dict[str, Cost]) -> Finding:
-    floor = costs["decode"].processor + costs["encode"].processor
+def vs_floor(costs: dict[str, Cost]) -> Finding:
+    floor = costs["decode"].cpu + costs["encode"].cpu
     detail = f"ours {costs['ours']}; decoding {costs['decode']}, encoding {costs['encode']}"
-    return Finding("render/vs-floor", costs["ours"].processor / floor, 1.25, detail)
+    return Finding("render/vs-floor", costs["ours"].cpu / floor, 1.25, detail)

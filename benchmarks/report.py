@@ -1,4 +1,4 @@
-"""The findings as a table, as `bench.json` and, if matplotlib is installed, as plots."""
+"""Writes the findings as a table, as `bench.json` and, if matplotlib is installed, as plots."""
 
 import importlib.util
 import json
@@ -14,7 +14,7 @@ from benchmarks.measure import Finding
 
 
 def table(findings: Sequence[Finding]) -> Table:
-    """One row a finding; what misses its target is marked."""
+    """A table with a row for each finding, which shows whether the target is met."""
     shown = Table("measured", "value", "target", "", "of what")
     for finding in findings:
         target = "" if finding.target is None else f"≤ {finding.target:g}"
@@ -29,7 +29,7 @@ def _mark(finding: Finding) -> str:
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """A list of `{name, ratio, target, detail}`; `target` is null if there is none."""
+    """The JSON list of `{name, ratio, target, detail}`; `target` is null if there is none."""
     rows = []
     for finding in findings:
         row = asdict(finding)
@@ -40,7 +40,7 @@ def as_json(findings: Sequence[Finding]) -> str:
 
 
 def write(findings: Sequence[Finding], folder: Path, console: Console) -> None:
-    """Show the table, and put `bench.json` and the plots into `folder`."""
+    """Print the table, and write `bench.json` and the plots into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     console.print(table(findings))
     (folder / "bench.json").write_text(as_json(findings), encoding="utf-8")
@@ -52,7 +52,7 @@ def write(findings: Sequence[Finding], folder: Path, console: Console) -> None:
 
 
 def plot(findings: Sequence[Finding], path: Path) -> None:
-    """Bars of a topic's findings, and a line where each target is."""
+    """Plot the findings of a topic as bars, with a line at each target."""
     from matplotlib.figure import Figure  # type: ignore[import-not-found, unused-ignore]
 
     figure = Figure(figsize=(8, 1.2 + 0.5 * len(findings)), layout="constrained")
@@ -70,5 +70,5 @@ def plot(findings: Sequence[Finding], path: Path) -> None:
     axes.margins(x=0.15)
     if max(values) > 50 * min(values):
         axes.set_xscale("log")
-    axes.set_title("black: the target, which a green bar does not pass")
+    axes.set_title("black line: target; green bar: target met")
     figure.savefig(path, dpi=120)

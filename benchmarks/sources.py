@@ -1,7 +1,8 @@
-"""The sources: made by ffmpeg, the same on every run, and left in a folder for the next one.
+"""The sources of the benchmarks, which ffmpeg generates once and which are kept in a folder.
 
-A source of hours is a block of four closed groups of pictures, encoded once and repeated by copy:
-it costs no more to make than the block, and to decode as much as any other of its length.
+A long source is a block of four closed groups of pictures that is encoded once and repeated by
+stream copy. Making it costs no more than the block, and decoding it as much as any other source of
+its length.
 """
 
 import os
@@ -16,20 +17,30 @@ from clipflow.media.window import Span
 RATE, GOP_SECONDS, GOPS = 30, 8, 4
 BLOCK_SECONDS = GOP_SECONDS * GOPS
 _GOP = GOP_SECONDS * RATE
-# Closed groups of one length, whatever the picture does.
+# Closed groups of equal length, independent of the content.
 _CLOSED = f"keyint={_GOP}:min-keyint={_GOP}:scenecut=0:open-gop=0"
 _BT709 = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709")
 _H264 = ("-c:v", "libx264", "-preset", "fast", "-crf", "23", "-pix_fmt", "yuv420p", *_BT709)
-# 1080p of this makes 7 Mbit/s, which is what a good recording has.
+# With this noise, 1080p has 7 Mbit/s, like a good recording.
 _NOISE = "noise=alls=6:allf=t"
 
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is measured. Sizes in pixels, lengths and times in seconds.
+    """The sizes and times of a whole run of the benchmarks, in pixels and seconds.
 
-    `cut` and `early` begin and `late` begins in the middle of a group of pictures, `early` and
-    `late` at the same place of the repeated block, so that their pictures are the same.
+    `cut`, `early` and `late` begin in the middle of a group of pictures. `early` and `late` begin
+    at the same position of the repeated block, so their pictures are the same.
+
+    Attributes:
+        short: length of the shorter source.
+        long: length of the longer source.
+        cut: the span that is cut from the shorter source.
+        early: a span near the start of the longer source.
+        late: a span near the end of the longer source.
+        read: the spans whose reads are counted.
+        moment: the span that is rendered as a short.
+        mapped: numbers of tasks of the flow that measures orchestration.
     """
 
     name: str
@@ -81,24 +92,24 @@ QUICK = Extent(
 
 @dataclass(frozen=True)
 class Sources:
-    """Files in `folder`; each is made when it is first requested."""
+    """The source files in `folder`. Each is generated when it is first used."""
 
     folder: Path
     extent: Extent
 
     @property
     def short(self) -> Path:
-        """The one of twenty minutes."""
+        """The shorter source: twenty minutes, or less with `--quick`."""
         return self._repeated(self.extent.short)
 
     @property
     def long(self) -> Path:
-        """The one of two hours."""
+        """The longer source: two hours, or less with `--quick`."""
         return self._repeated(self.extent.long)
 
     @property
     def background(self) -> Path:
-        """A video of a stack's lower half."""
+        """The background video, which is the lower half of a stacked short."""
         seconds = int(self.extent.moment.duration) + 1
         path = self.folder / f"background-{seconds}s.mp4"
         picture = f"mandelbrot=s=1080x960:r={RATE}:maxiter=200,trim=duration={seconds}"
@@ -122,7 +133,7 @@ class Sources:
 
 
 def _made(path: Path, *arguments: str) -> Path:
-    """The file at `path`, made by ffmpeg unless it is there; never a half of it."""
+    """The file at `path`. If it does not exist, ffmpeg makes it, completely or not at all."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}{path.suffix}")

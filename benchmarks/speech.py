@@ -1,14 +1,14 @@
-"""How well each transcriber recognises speech, and at what cost.
+"""Benchmark of transcription: word errors, errors of word times, CPU time and memory.
 
     python -m benchmarks.speech TRANSCRIBER FILE…
 
-is the process of one transcriber: it prints the words of each file, what they took and the peak of
-its memory, as JSON.
+is the process of one transcriber. It prints JSON: the words of each file, the CPU time of each, and
+its peak memory.
 
-The demo's sample is always transcribed. Where the environment variable CLIPFLOW_MATERIAL names a
-folder with real speech, that is too: `speech/texts.json` in it has rows `{file, language, text}`,
-and beside a sound with word times made by hand is a TextGrid of the same name, as Praat and the
-Montreal Forced Aligner write it.
+The demo's sample is always transcribed. If the environment variable CLIPFLOW_MATERIAL names a
+folder with real speech, this is transcribed, too: `speech/texts.json` in it has rows
+`{file, language, text}`. A recording with annotated word times has a TextGrid of the same name
+beside it, in the format of Praat and the Montreal Forced Aligner.
 """
 
 import json
@@ -25,7 +25,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from unittest.mock import patch
 
-from benchmarks.measure import Finding, cost, own_peak
+from benchmarks.measure import Finding, cost, peak_memory_mb
 from benchmarks.programs import ffmpeg, run
 from clipflow.domain.errors import NotInstalledError
 from clipflow.domain.transcript import Transcript, Word
@@ -33,12 +33,13 @@ from clipflow.media.probe import probe_sound
 from clipflow.media.source import LocalSource
 
 _SAMPLE = Path(__file__).parents[1] / "demo" / "sample"
-# How often the sample is repeated where time and memory are measured: to 9 minutes, nearly the
-# longest window of a transcript (`transcriber.WINDOW`). What is longer goes window by window.
+# Time and memory are measured with the sample repeated to 9 minutes, nearly the longest window
+# (`transcriber.WINDOW`). Longer recordings are transcribed window by window.
 REPEATS = 3
-# What is measured, and the value of CLIPFLOW_TRANSCRIBER for it.
+# The value of CLIPFLOW_TRANSCRIBER for each measured transcriber.
 _TRANSCRIBERS = {"whisper": "whisper", "whisper-unaligned": "whisper", "whisperx": "whisperx"}
-# Of the default one: percent of words, milliseconds, CPU-seconds for a second of sound, MB.
+# Upper limits for the default transcriber: percent of words, milliseconds, CPU-seconds per second
+# of sound, MB.
 TARGETS = {
     "sample-words-wrong-percent": 3.5,
     "real-words-wrong-percent": 5.0,
@@ -48,7 +49,7 @@ TARGETS = {
     "peak-mb": 700.0,
 }
 
-# Hesitation, which Whisper leaves out as people do who write subtitles.
+# Hesitations, which Whisper omits, as subtitles usually do.
 _FILLERS = {"uh", "um", "hmm", "mm"}
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 # One spelling for each word that is written in several ways.
@@ -59,67 +60,69 @@ _SPELLINGS = {
     "alright": "all right",
     **{str(number): name for number, name in enumerate(_NUMBERS)},
 }
-# An interval of a TextGrid in its short form, a line each: when it begins and ends, and its text.
+# An interval of a TextGrid in its short form: its start, its end and its text, each on a line.
 _INTERVAL = re.compile(r'^([\d.]+)\n[\d.]+\n"(.*)"$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Timed:
-    """A word, and when it starts, in seconds."""
+class TimedWord:
+    """A word and its start in seconds."""
 
     text: str
     start: float
 
 
 @dataclass(frozen=True)
-class Spoken:
-    """A file to transcribe: what is said in it, and when, where that is known."""
+class Recording:
+    """A file to transcribe, with its correct text and the annotated times of its words, if any."""
 
     path: Path
     text: str
-    times: tuple[Timed, ...] = ()
+    times: tuple[TimedWord, ...] = ()
 
 
-# A file, and the words that a transcriber found in it.
-Recognized = tuple[Spoken, Sequence[Word]]
+# A recording, and the words that a transcriber recognised in it.
+Recognized = tuple[Recording, Sequence[Word]]
 
 
 @dataclass(frozen=True)
-class Transcribed:
-    """What a transcriber made of files, in their order.
+class TranscriberRun:
+    """The result of a process that transcribed files, in their order.
 
-    `processor` is in CPU-seconds for each file, `peak` the process's largest memory, in MB.
+    `cpu` is the CPU-seconds of each file, and `peak` is the peak memory of the process in MB.
     """
 
     files: tuple[Recognized, ...]
-    processor: tuple[float, ...]
+    cpu: tuple[float, ...]
     peak: float
 
 
-def measured(folder: Path, repeats: int = REPEATS) -> list[Finding]:
-    """Rows for every transcriber at hand; `folder` is for temporary files."""
+def benchmark(folder: Path, repeats: int = REPEATS) -> list[Finding]:
+    """Measure every available transcriber; `folder` is for temporary files."""
     sample = read_sample()
     longest = sample if repeats == 1 else _repeated(sample, repeats, folder)
-    return compared(sample, real_speech(), longest)
+    return compare_transcribers(sample, real_recordings(), longest)
 
 
-def compared(sample: Spoken, real: Sequence[Spoken], longest: Spoken) -> list[Finding]:
-    """Rows for every transcriber that is installed and has its models.
+def compare_transcribers(
+    sample: Recording, real: Sequence[Recording], longest: Recording
+) -> list[Finding]:
+    """The findings of every transcriber that is installed and has its models.
 
-    Time is taken for `longest`, which may be the sample, and memory for all together.
+    CPU time is that of `longest`, which may be the sample; peak memory is that of all files.
     """
     files = [*real, sample] if longest is sample else [*real, sample, longest]
     seconds = float(probe_sound(LocalSource(longest.path)).duration or 0)
     findings = []
     for name in available():
         try:
-            done = _transcribed(name, files)
+            done = _run_transcriber(name, files)
         except NotInstalledError as error:
-            print(f"{name} is left out: {error}", file=sys.stderr)
+            print(f"{name} is skipped: {error}", file=sys.stderr)
             continue
         findings += [
-            *_words_wrong(name, done.files[len(real)], done.files[: len(real)]),
-            *_word_starts(name, done.files[: len(real)]),
+            *_word_error_rates(name, done.files[len(real)], done.files[: len(real)]),
+            *_word_start_errors(name, done.files[: len(real)]),
             *_costs(name, done, seconds),
         ]
     return findings
@@ -136,15 +139,15 @@ def _finding(name: str, what: str, value: float, detail: str) -> Finding:
     return Finding(f"speech/{name}/{what}", value, target, detail)
 
 
-def _words_wrong(name: str, sample: Recognized, real: Sequence[Recognized]) -> list[Finding]:
-    found = [_finding(name, "sample-words-wrong-percent", *_share_wrong([sample]))]
+def _word_error_rates(name: str, sample: Recognized, real: Sequence[Recognized]) -> list[Finding]:
+    found = [_finding(name, "sample-words-wrong-percent", *_word_error_rate([sample]))]
     if real:
-        found.append(_finding(name, "real-words-wrong-percent", *_share_wrong(real)))
+        found.append(_finding(name, "real-words-wrong-percent", *_word_error_rate(real)))
     return found
 
 
-def _share_wrong(files: Sequence[Recognized]) -> tuple[float, str]:
-    """The percentage of words that are wrong, and how many they are of how many."""
+def _word_error_rate(files: Sequence[Recognized]) -> tuple[float, str]:
+    """The word error rate in percent, and a text with the numbers of errors and of words."""
     counts = [
         word_errors(spoken.text, " ".join(word.text for word in words)) for spoken, words in files
     ]
@@ -152,8 +155,8 @@ def _share_wrong(files: Sequence[Recognized]) -> tuple[float, str]:
     return 100 * wrong / said, f"{wrong} of {said} words"
 
 
-def _word_starts(name: str, real: Sequence[Recognized]) -> list[Finding]:
-    """Nothing if no file has word times made by hand."""
+def _word_start_errors(name: str, real: Sequence[Recognized]) -> list[Finding]:
+    """The errors of word starts; no findings if no file has annotated word times."""
     errors = [
         1000 * error
         for spoken, words in real
@@ -161,37 +164,37 @@ def _word_starts(name: str, real: Sequence[Recognized]) -> list[Finding]:
     ]
     if len(errors) < 2:
         return []
-    detail = f"of {len(errors)} words with times made by hand"
+    detail = f"of {len(errors)} words with annotated times"
     return [
         _finding(name, "word-starts-median-ms", median(errors), detail),
         _finding(name, "word-starts-90th-percentile-ms", quantiles(errors, n=10)[-1], detail),
     ]
 
 
-def _costs(name: str, done: Transcribed, seconds: float) -> list[Finding]:
-    processor = done.processor[-1]
-    took = f"{processor:.1f} s CPU for {seconds:.0f} s of sound, loading the model included"
+def _costs(name: str, done: TranscriberRun, seconds: float) -> list[Finding]:
+    cpu = done.cpu[-1]
+    took = f"{cpu:.1f} s CPU for {seconds:.0f} s of sound, loading the model included"
     return [
-        _finding(name, "cpu-seconds-per-second", processor / seconds, took),
+        _finding(name, "cpu-seconds-per-second", cpu / seconds, took),
         _finding(name, "peak-mb", done.peak, f"of the process, with {seconds:.0f} s of sound"),
     ]
 
 
-def plain_words(text: str) -> list[str]:
-    """The words of an English text in one spelling, without case, punctuation and hesitation."""
+def normalized_words(text: str) -> list[str]:
+    """The words of an English text in one spelling, without case, punctuation and hesitations."""
     words = re.findall(r"[a-z0-9']+", text.lower().replace("’", "'"))
     spelled = (_SPELLINGS.get(word, word).split() for word in words if word not in _FILLERS)
     return [word for several in spelled for word in several]
 
 
 def word_errors(said: str, recognized: str) -> tuple[int, int]:
-    """The fewest words to insert, leave out or replace between two texts, and the words said."""
-    expected = plain_words(said)
-    return edit_distance(expected, plain_words(recognized)), len(expected)
+    """The number of errors in the recognised text, and the number of words in the correct text."""
+    expected = normalized_words(said)
+    return edit_distance(expected, normalized_words(recognized)), len(expected)
 
 
 def edit_distance(expected: Sequence[str], found: Sequence[str]) -> int:
-    """The fewest words to insert, leave out or replace that make one of the other."""
+    """The Levenshtein distance: the fewest words to insert, delete or replace."""
     row = list(range(len(found) + 1))
     for place, word in enumerate(expected, 1):
         diagonal, row[0] = row[0], place
@@ -201,8 +204,8 @@ def edit_distance(expected: Sequence[str], found: Sequence[str]) -> int:
     return row[-1]
 
 
-def start_errors(truth: Sequence[Timed], found: Sequence[Timed]) -> list[float]:
-    """How far from the truth each word starts that is in both, in seconds."""
+def start_errors(truth: Sequence[TimedWord], found: Sequence[TimedWord]) -> list[float]:
+    """The absolute error of the start of each word that is in both sequences, in seconds."""
     matcher = SequenceMatcher(
         None, [word.text for word in truth], [word.text for word in found], autojunk=False
     )
@@ -213,27 +216,31 @@ def start_errors(truth: Sequence[Timed], found: Sequence[Timed]) -> list[float]:
     ]
 
 
-def _timed(words: Sequence[Word]) -> list[Timed]:
-    return [Timed(text, word.start) for word in words for text in plain_words(word.text)[:1]]
+def _timed(words: Sequence[Word]) -> list[TimedWord]:
+    return [
+        TimedWord(text, word.start) for word in words for text in normalized_words(word.text)[:1]
+    ]
 
 
-def read_textgrid(path: Path) -> tuple[Timed, ...]:
-    """The words of the first tier of a TextGrid in its short form, without hesitation."""
+def read_textgrid(path: Path) -> tuple[TimedWord, ...]:
+    """The words of the first tier of a TextGrid in its short form, without hesitations."""
     tier = path.read_text(encoding="utf-8").split('"IntervalTier"')[1]
     intervals = (match.groups() for match in _INTERVAL.finditer(tier))
     return tuple(
-        Timed(text, float(start)) for start, said in intervals for text in plain_words(said)[:1]
+        TimedWord(text, float(start))
+        for start, said in intervals
+        for text in normalized_words(said)[:1]
     )
 
 
-def read_sample() -> Spoken:
-    """The demo's sample."""
+def read_sample() -> Recording:
+    """The demo's sample and its text."""
     lines = json.loads((_SAMPLE / "conversation.json").read_text(encoding="utf-8"))
-    return Spoken(_SAMPLE / "main.mp4", " ".join(line["text"] for line in lines))
+    return Recording(_SAMPLE / "main.mp4", " ".join(line["text"] for line in lines))
 
 
-def real_speech() -> list[Spoken]:
-    """The English files of CLIPFLOW_MATERIAL; none if it is not set."""
+def real_recordings() -> list[Recording]:
+    """The English recordings of CLIPFLOW_MATERIAL; none if it is not set."""
     if not (material := os.environ.get("CLIPFLOW_MATERIAL")):
         return []
     folder = Path(material, "speech")
@@ -243,19 +250,19 @@ def real_speech() -> list[Spoken]:
             path = folder / row["file"]
             grid = path.with_suffix(".TextGrid")
             times = read_textgrid(grid) if grid.exists() else ()
-            found.append(Spoken(path, row["text"], times))
+            found.append(Recording(path, row["text"], times))
     return found
 
 
-def _repeated(spoken: Spoken, repeats: int, folder: Path) -> Spoken:
+def _repeated(spoken: Recording, repeats: int, folder: Path) -> Recording:
     made = folder / "repeated.m4a"
     source = ("-stream_loop", str(repeats - 1), "-i", str(spoken.path))
     ffmpeg(*source, "-map", "0:a", "-c", "copy", str(made))
-    return Spoken(made, " ".join([spoken.text] * repeats))
+    return Recording(made, " ".join([spoken.text] * repeats))
 
 
-def _transcribed(name: str, files: Sequence[Spoken]) -> Transcribed:
-    """Raises NotInstalledError if the transcriber has no model."""
+def _run_transcriber(name: str, files: Sequence[Recording]) -> TranscriberRun:
+    """Run a transcriber in a separate process. Raises NotInstalledError if its model is missing."""
     paths = [str(spoken.path) for spoken in files]
     environment = {"CLIPFLOW_TRANSCRIBER": _TRANSCRIBERS[name]}
     printed = run(sys.executable, "-m", "benchmarks.speech", name, *paths, env=environment).stdout
@@ -264,11 +271,11 @@ def _transcribed(name: str, files: Sequence[Spoken]) -> Transcribed:
         raise NotInstalledError(answer["missing"], answer["remedy"])
     words = [[Word.model_validate(word) for word in found] for found in answer["words"]]
     recognized = tuple(zip(files, words, strict=True))
-    return Transcribed(recognized, tuple(answer["processor"]), answer["peak"])
+    return TranscriberRun(recognized, tuple(answer["cpu"]), answer["peak"])
 
 
 def main(name: str, *paths: str) -> None:
-    # What a flow run of the product has in memory besides.
+    # The modules that a flow run also has in memory.
     import flows.generate_shorts  # noqa: F401
     from clipflow.jobs.transcription import transcribe_file
     from clipflow.settings import models
@@ -286,8 +293,8 @@ def main(name: str, *paths: str) -> None:
             print(json.dumps({"missing": str(error), "remedy": error.remedy}))
             return
     words = [[word.model_dump() for word in one.words] for one in transcripts]
-    processor = [one.processor for one in costs]
-    print(json.dumps({"words": words, "processor": processor, "peak": own_peak()}))
+    cpu = [one.cpu for one in costs]
+    print(json.dumps({"words": words, "cpu": cpu, "peak": peak_memory_mb()}))
 
 
 if __name__ == "__main__":

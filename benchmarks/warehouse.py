@@ -1,6 +1,6 @@
-"""The bucket of a benchmark, the product's settings for it, and the product's own functions.
+"""The bucket of a benchmark, clipflow's settings for it, and the measured functions of clipflow.
 
-This is the only module that calls the measured functions of the product.
+This is the only module that calls the measured functions.
 """
 
 import json
@@ -41,7 +41,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Warehouse:
-    """A bucket whose objects are files in `folder`, served at `url`."""
+    """A bucket whose objects are files in `folder` and which is served at `url`."""
 
     folder: Path
     url: str
@@ -54,19 +54,19 @@ class Warehouse:
         return self.folder / _BUCKET / key
 
     def link(self, path: Path, key: str) -> None:
-        """The file at `path` as an object, without copying it."""
+        """Add the file at `path` to the bucket as a symbolic link, without copying it."""
         there = self.file(key)
         there.parent.mkdir(parents=True, exist_ok=True)
         there.unlink(missing_ok=True)
         there.symlink_to(path.resolve())
 
     def bytes_read(self, key: str) -> int:
-        """Of the object, since the last such request for any."""
+        """The bytes read of the object since the previous call for any object."""
         with urllib.request.urlopen(f"{self.url}/_read") as answer:
             return int(json.load(answer).get(f"/{_BUCKET}/{key}", 0))
 
     def cut(self, key: str, spans: Sequence[Span]) -> list[Path]:
-        """A run that makes a segment of each span: the object probed once, then `make_segment`."""
+        """Cut the spans as a run does: probe the object once, and make a segment of each span."""
         head = self.objects.head(key)
         assert head, key
         known = probe_source(open_source(head, self.objects))
@@ -78,7 +78,7 @@ class Warehouse:
         return made
 
     def short(self, key: str, span: Span, words: Sequence[Word], background: str) -> Path:
-        """A stacked short with karaoke captions, from its source."""
+        """Render a stacked short with karaoke captions, as a run does."""
         keys = ShortsKeys("user", "video", "warehouse")
         self.link(self.file(key), keys.original)
         self.objects.put_text(words_json(words), keys.words, {}, "application/json")
@@ -92,7 +92,7 @@ class Warehouse:
 
 @contextmanager
 def warehouse(folder: Path) -> Iterator[Warehouse]:
-    """An empty bucket in `folder`, which the settings of this process name while it is there."""
+    """Serve an empty bucket in `folder`, and configure this process to use it."""
     (folder / _BUCKET).mkdir(parents=True)
     command = [sys.executable, "-m", "benchmarks.object_server", str(folder)]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -101,17 +101,17 @@ def warehouse(folder: Path) -> Iterator[Warehouse]:
     try:
         url = server.stdout.readline().strip()
         os.environ.update(_SETTINGS, AWS_ENDPOINT_URL=url, CLIPFLOW_SCRATCH=str(folder))
-        _forget()
+        _clear_cached_settings()
         yield Warehouse(folder, url)
     finally:
         os.environ.clear()
         os.environ.update(before)
-        _forget()
+        _clear_cached_settings()
         server.stdin.close()
         server.wait(20)
         server.stdout.close()
 
 
-def _forget() -> None:
+def _clear_cached_settings() -> None:
     for cached in (settings, aws.s3_client, aws.records_table):
         cached.cache_clear()

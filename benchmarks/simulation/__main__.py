@@ -1,9 +1,9 @@
-"""`python -m benchmarks.simulation`: a busy day of jobs, with their times and their bill.
+"""Simulates a busy day of jobs with their times and costs: `python -m benchmarks.simulation`.
 
---clips 1000 --segments 5             so many clips a day
---video 60 --shorts 5 --seconds 60    a video of so many minutes; with --gpu, transcribed by one
---set provisioning=30 --set api_cores=4
---page                                docs/scale.md and its plot, as they are now
+--clips 1000 --segments 5                1000 clips of 5 segments per day
+--video 60 --shorts 5 --seconds 60       videos of 60 minutes, 5 shorts of 60 s; with --gpu on a GPU
+--set provisioning=30 --set api_cores=4  other values of parameters
+--page                                   updates docs/scale.md and its plot
 """
 
 import argparse
@@ -39,15 +39,15 @@ def arguments() -> argparse.ArgumentParser:
 def _pair(text: str) -> tuple[str, float]:
     name, _, value = text.partition("=")
     if unknown({name}):
-        raise argparse.ArgumentTypeError(f"{name} is no parameter: see docs/scale.md")
+        raise argparse.ArgumentTypeError(f"there is no parameter {name}: see docs/scale.md")
     return name, float(value)
 
 
 def report(job: SimulatedJob, a_day: float, count: int, p: Parameters, seed: int) -> Iterator[str]:
-    """Times, the bill of one job, and how full everything is in the busy hours."""
+    """Lines with the times of the jobs, the bill of one job, and the usage of each resource."""
     done = busy_day(job, a_day, count, p, seed)
     yield f"{job}, {a_day:g} a day, {len(done.seconds)} simulated"
-    yield f"  {done.percentile(0.5) / 60:8.1f} minutes in the middle"
+    yield f"  {done.percentile(0.5) / 60:8.1f} minutes at the median"
     yield f"  {done.percentile(0.95) / 60:8.1f} minutes at the 95th percentile"
     used = done.used()
     for name, usd in bill(used, Prices()).items():
@@ -67,10 +67,10 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Raises ValueError for numbers that nothing can be simulated with."""
+    """Simulate and print, or update the page. Raises ValueError for invalid numbers."""
     p = replace(Parameters(), **dict(options.set))
     if options.page:
-        # Here, because matplotlib is only there for those who develop.
+        # Imported here, because matplotlib is installed only for development.
         from benchmarks.simulation.page import draw
 
         PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), p), encoding="utf-8")

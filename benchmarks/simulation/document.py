@@ -1,10 +1,10 @@
 """The video of the reference document: five shorts, 70 minutes sequentially, 30 in parallel, $3.50.
 
-The document does not give the video's length. Its parent takes 10 to 30 minutes and each child 5 to
-15, all on 16 vCPU and 64 GB. With the middle of both, 20 + 5 × 10 are its 70 minutes, and 20 + 10
-its 30, so these times are used. The video is simulated with the length for which clipflow's own
-preparation takes the same 20 minutes on a machine without a GPU. The comparison therefore does not
-depend on an assumption about the speed of transcription.
+The document does not state the length of the video. Its parent task takes 10 to 30 minutes and each
+child task 5 to 15, all on 16 vCPU and 64 GB. With the means of both, 20 + 5 × 10 are its 70
+minutes, and 20 + 10 its 30, so these times are used. The video is simulated with the length for
+which clipflow's own preparation takes the same 20 minutes on a machine without a GPU. The
+comparison therefore does not depend on an assumption about the speed of transcription.
 """
 
 from benchmarks.simulation.jobs import Video, prepare
@@ -19,13 +19,13 @@ MACHINE = SimulatedMachine("the document's", "FARGATE", 16, 64, 0)
 
 
 def list_price(prices: Prices) -> float:
-    """US dollars of its machines for its times, at Fargate's price. The document pays more."""
+    """The list price, in US dollars, of the document's machines for its times. It states more."""
     busy = 60 * (PARENT_MINUTES + SHORTS * CHILD_MINUTES)
     return cost(MACHINE.used(busy), prices)
 
 
 def minutes(p: Parameters) -> float:
-    """The video's length, as explained above."""
+    """The length of the video in minutes, as explained above."""
     machine = machines()["prepare"]
 
     def takes(minutes: float) -> float:

@@ -9,24 +9,24 @@ from typing import Protocol
 
 from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Prices, Usage, cost
-from benchmarks.simulation.world import Process, SimulatedMachine, World, at_most, machines
+from benchmarks.simulation.world import Process, SimulatedMachine, World, machines, run_limited
 
 
 @dataclass(frozen=True)
 class SimulatedStep:
-    """So many seconds, of which `used` is what is paid for besides the machine."""
+    """The duration of a step in seconds, and its billed usage except the machine's."""
 
     seconds: float
     used: Usage
 
 
 def transfer(mb: float, p: Parameters) -> float:
-    """Seconds between S3 and one machine."""
+    """The seconds that a transfer between S3 and one machine takes."""
     return mb / p.s3_mb
 
 
 def requests(read_mb: float, written_mb: float, p: Parameters) -> Usage:
-    """Of S3; at least one each way."""
+    """The requests to S3, at least one GET and one PUT."""
     gets = max(1, ceil(read_mb / p.s3_request_mb))
     return Usage(s3_gets=gets, s3_puts=max(1, ceil(written_mb / p.s3_part_mb)))
 
@@ -36,21 +36,21 @@ def media_mb(seconds: float, p: Parameters) -> float:
 
 
 def extract(p: Parameters) -> SimulatedStep:
-    """One segment read, cut and put: only its two ends are encoded, however long it is."""
+    """Read, cut and upload one segment. Only its two ends are encoded, whatever its length."""
     made = media_mb(p.segment_seconds, p)
     read = made * p.read_factor
     return SimulatedStep(p.extract_wall + transfer(read + made, p), requests(read, made, p))
 
 
 def stitch(segments: int, p: Parameters) -> SimulatedStep:
-    """Every segment read, the sound encoded, the clip put."""
+    """Read every segment, encode the audio, and upload the clip."""
     seconds = segments * p.segment_seconds
     size = media_mb(seconds, p)
     return SimulatedStep(p.stitch_factor * seconds + transfer(2 * size, p), requests(size, size, p))
 
 
 def render(seconds: float, machine: SimulatedMachine, p: Parameters) -> SimulatedStep:
-    """One short of so many seconds: as large a part of the cores is busy as of two."""
+    """Render one short, with the same share of busy cores as was measured on two cores."""
     cores = machine.vcpu * p.render_cores / 2
     read, made = media_mb(seconds, p) * p.read_factor, seconds * p.short_mbit / 8
     wall = p.render_cpu * seconds / cores + transfer(read + made, p)
@@ -60,7 +60,7 @@ def render(seconds: float, machine: SimulatedMachine, p: Parameters) -> Simulate
 def prepare(
     minutes: float, shorts: int, seconds: float, machine: SimulatedMachine, p: Parameters
 ) -> SimulatedStep:
-    """A video of so many minutes transcribed, its moments chosen, a segment of each cut."""
+    """Transcribe a video, choose its moments, and cut a segment for each."""
     gpu = machine.capacity == "EC2"
     transcribed = 60 * minutes / (p.transcribe_factor_gpu if gpu else p.transcribe_factor)
     read = media_mb(60 * minutes, p)
@@ -73,15 +73,15 @@ def prepare(
 
 @dataclass(frozen=True)
 class Clip:
-    """So many segments of an episode, requested by an event of its own."""
+    """A clip of some segments of an episode, requested by its own event."""
 
     segments: int
 
     def process(self, world: World) -> Process:
         orchestrate = machines()["orchestrate"]
-        yield from world.pause(world.carried())
-        yield from world.on(orchestrate, _starting(world))
-        yield from world.on(orchestrate, self._made(world))
+        yield from world.pause(world.event_delay())
+        yield from world.run_on(orchestrate, _starting(world))
+        yield from world.run_on(orchestrate, self._made(world))
 
     def _made(self, world: World) -> Process:
         p = world.p
@@ -94,7 +94,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Video:
-    """A video of so many minutes, and so many shorts; `gpu` is whether a GPU transcribes it."""
+    """A video of some minutes, and its shorts; `gpu` is whether a GPU transcribes it."""
 
     minutes: float
     shorts: int
@@ -102,8 +102,8 @@ class Video:
     gpu: bool = False
 
     def process(self, world: World) -> Process:
-        yield from world.pause(world.call(world.p.start_calls))
-        yield from world.on(machines()["orchestrate"], self._made(world))
+        yield from world.pause(world.api_seconds(world.p.start_calls))
+        yield from world.run_on(machines()["orchestrate"], self._made(world))
 
     def _made(self, world: World) -> Process:
         p, kind = world.p, "prepare-gpu" if self.gpu else "prepare"
@@ -115,48 +115,48 @@ class Video:
 
 
 def _starting(world: World) -> Process:
-    yield from world.pause(world.call(world.p.start_calls))
+    yield from world.pause(world.api_seconds(world.p.start_calls))
 
 
 def _children(world: World, kind: str, step: SimulatedStep, count: int) -> Process:
     world.consumed += step.used * count
     machine, cap = machines()[kind], int(world.p.children_at_once)
     parts = (world.child(machine, step.seconds) for _ in range(count))
-    yield from at_most(world.env, cap, parts)
+    yield from run_limited(world.env, cap, parts)
 
 
 DAY, HOUR = 86400.0, 3600.0
 
 
 class SimulatedJob(Protocol):
-    """A request, and the work that it takes."""
+    """A requested job; `process` simulates its work."""
 
     def process(self, world: World) -> Process: ...
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of jobs: how long each took, in seconds, and the world they leave behind."""
+    """The results of a simulation: the seconds that each job took, and the state of the world."""
 
     seconds: list[float]
     world: World
 
     def percentile(self, part: float) -> float:
-        """The time within which so large a part of the jobs was done."""
+        """The seconds within which this share of the jobs was done."""
         ordered = sorted(self.seconds)
         return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
     def used(self) -> Usage:
-        """By one job, on the mean."""
+        """The mean usage of one job."""
         return self.world.used() * (1 / len(self.seconds))
 
     def cost(self, prices: Prices) -> float:
-        """US dollars of one job, on the mean, without costs that do not depend on jobs."""
+        """The mean cost of one job in US dollars, without costs that do not depend on jobs."""
         return cost(self.used(), prices)
 
 
 def rate(second: float, jobs_a_day: float, p: Parameters) -> float:
-    """Jobs a second at a second of the day, which begins with its busy hours."""
+    """The arrival rate, in jobs per second, at a second of the day, which starts busy."""
     mean = jobs_a_day / DAY
     if second % DAY < p.busy_hours * HOUR:
         return mean * p.peak_factor
@@ -164,9 +164,9 @@ def rate(second: float, jobs_a_day: float, p: Parameters) -> float:
 
 
 def arrivals(jobs_a_day: float, p: Parameters, seed: int) -> Iterator[float]:
-    """When jobs come, without end: independent of each other, and more often in the busy hours.
+    """Endless arrival times of jobs: a Poisson process with a higher rate in the busy hours.
 
-    Raises ValueError if more than all of a day's jobs would come in its busy hours.
+    Raises ValueError if the busy hours would have more jobs than the whole day.
     """
     if not 0 < p.busy_hours < 24 or not 1 <= p.peak_factor <= 24 / p.busy_hours:
         raise ValueError(f"{p.busy_hours} busy hours cannot have {p.peak_factor} times the mean.")
@@ -178,18 +178,18 @@ def arrivals(jobs_a_day: float, p: Parameters, seed: int) -> Iterator[float]:
 
 
 def simulate(job: SimulatedJob, times: Iterator[float], p: Parameters, seed: int) -> Outcome:
-    """A job at each of the times, all of them to their end.
+    """Start a job at each of the times, and simulate until all of them have ended.
 
-    Raises ValueError if they wait forever for each other, or for more than there is.
+    Raises ValueError if jobs wait for each other, or for more than a quota has.
     """
-    world, seconds, begun = World(p, seed), list[float](), 0
+    world, seconds, started = World(p, seed), list[float](), 0
     for time in times:
         world.env.process(_timed(job, world, seconds, time))
-        begun += 1
+        started += 1
     world.env.run()
-    if len(seconds) < begun:
+    if len(seconds) < started:
         raise ValueError(
-            f"{begun - len(seconds)} of {begun} jobs wait for each other: raise quotas."
+            f"{started - len(seconds)} of {started} jobs wait for each other: raise quotas."
         )
     return Outcome(seconds, world)
 
@@ -197,7 +197,7 @@ def simulate(job: SimulatedJob, times: Iterator[float], p: Parameters, seed: int
 def busy_day(
     job: SimulatedJob, jobs_a_day: float, count: int, p: Parameters, seed: int = 1
 ) -> Outcome:
-    """The first `count` jobs from where the busy hours begin, however many days they take."""
+    """Simulate the first `count` jobs from the start of the busy hours."""
     return simulate(job, islice(arrivals(jobs_a_day, p, seed), count), p, seed)
 
 

@@ -1,4 +1,4 @@
-"""Writes the tables and the plot of docs/scale.md; its text is written by hand."""
+"""Generates the tables and the plot of docs/scale.md. The text of the page is not generated."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ from benchmarks.simulation.results import (
     changes,
     grid,
     limits,
-    one_alone,
+    mean_job,
     others,
     ways,
 )
@@ -33,9 +33,9 @@ _MADE = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def filled(text: str, p: Parameters) -> str:
-    """The page's text, each table as the simulation gives it now.
+    """The text of the page with each table replaced by the current results of the simulation.
 
-    Raises KeyError for a table that there is not.
+    Raises KeyError for an unknown table.
     """
     return _MADE.sub(lambda found: found[1] + markdown(rows(found[2], p)) + found[3], text)
 
@@ -52,7 +52,7 @@ def _numeric(text: str) -> bool:
 
 
 def rows(name: str, p: Parameters) -> Iterator[tuple[str, ...]]:
-    """A table of the page, its head first. Raises KeyError for one that there is not."""
+    """The rows of a table of the page, its header first. Raises KeyError for an unknown table."""
     return {
         "parameters": _parameters,
         "prices": lambda _: _prices(),
@@ -87,14 +87,16 @@ def _times(p: Parameters) -> Iterator[tuple[str, ...]]:
 
 
 def _time(cell: Cell) -> str:
-    times = "piles up" if cell.piles_up else f"{cell.middle / 60:.1f} / {cell.late / 60:.1f}"
+    times = (
+        "piles up" if cell.overflows else f"{cell.median / 60:.1f} / {cell.percentile_95 / 60:.1f}"
+    )
     return f"{times} ({100 * cell.filled:.0f} %)"
 
 
 def _costs(p: Parameters) -> Iterator[tuple[str, ...]]:
     yield "segments", "$ a clip", *(f"with standing costs, {_spaced(n)} a day" for n in A_DAY)
     for segments in SEGMENTS:
-        _, usd = one_alone(Clip(segments), p)
+        _, usd = mean_job(Clip(segments), p)
         whole = (f"{usd + p.standing_usd / a_day:.4f}" for a_day in A_DAY)
         yield str(segments), f"{usd:.4f}", *whole
 
@@ -147,7 +149,7 @@ def _others(p: Parameters) -> Iterator[tuple[str, ...]]:
     }
     yield "if", *(f"{name}: {unit}" for name in jobs for unit in ("minutes", "$"))
     for name, other in others(p).items():
-        found = (one_alone(job, other) for job in jobs.values())
+        found = (mean_job(job, other) for job in jobs.values())
         yield name, *(text for m, usd in found for text in (f"{m:.1f}", f"{usd:.4f}"))
 
 
@@ -155,12 +157,12 @@ def _spaced(number: float) -> str:
     return f"{number:,.0f}".replace(",", " ")
 
 
-# Some limits are equal: a line over another lets it be seen.
+# Different styles, so that equal limits, whose lines overlap, are all visible.
 LINES = ("-", "-", "-", "--", ":")
 
 
 def draw(p: Parameters, path: Path) -> None:
-    """Four pictures in one PNG."""
+    """Draw the four plots of the page into one PNG."""
     # Imported only here: it takes longer than a small simulation.
     from matplotlib.figure import Figure
 
@@ -169,32 +171,32 @@ def draw(p: Parameters, path: Path) -> None:
     above, below = parts
     times, fills = above.subplots(1, 2)
     _draw_times(times, grid(p))
-    _fills(fills, p)
+    _draw_limits(fills, p)
     minutes, dollars = below.subplots(1, 2, sharey=True)
     made = ways(p)
     _bars(minutes, made, [way.minutes for way in made], "minutes a video", "%.0f")
     _bars(dollars, made, [way.usd for way in made], "$ a video", "%.2f")
-    # Without a version of matplotlib, so that equal numbers are an equal file.
+    # Without the version of matplotlib, so that the file changes only if the numbers change.
     figure.savefig(path, dpi=72, metadata={"Software": None})
 
 
 def _draw_times(axes: "Axes", cells: list[Cell]) -> None:
     for number, segments in enumerate(SEGMENTS):
-        row = [c for c in cells if c.segments == segments and not c.piles_up]
+        row = [c for c in cells if c.segments == segments and not c.overflows]
         days, colour = [c.a_day for c in row], f"C{number}"
-        late, middle = ([c.late / 60 for c in row], [c.middle / 60 for c in row])
-        axes.plot(days, middle, "o-", color=colour, label=f"{segments} segments")
-        axes.fill_between(days, middle, late, color=colour, alpha=0.3)
+        percentile_95, median = ([c.percentile_95 / 60 for c in row], [c.median / 60 for c in row])
+        axes.plot(days, median, "o-", color=colour, label=f"{segments} segments")
+        axes.fill_between(days, median, percentile_95, color=colour, alpha=0.3)
         if len(row) < len(A_DAY):
-            axes.plot(A_DAY[len(row)], middle[-1], "x", color=colour, markersize=9)
+            axes.plot(A_DAY[len(row)], median[-1], "x", color=colour, markersize=9)
     axes.set(xscale="log", yscale="log", xlabel="clips a day", ylabel="minutes a clip")
     axes.set_title("Time: median to 95th percentile; ×: work piles up")
-    # A band above what is drawn, for the legend.
+    # Space for the legend above the lines.
     axes.set_ylim(2, 60)
     axes.legend(loc="upper center", ncols=3, fontsize=9)
 
 
-def _fills(axes: "Axes", p: Parameters) -> None:
+def _draw_limits(axes: "Axes", p: Parameters) -> None:
     found = [{limit.name: limit for limit in limits(Clip(n), p)} for n in SEGMENTS]
     for name in found[-1]:
         days = [one[name].jobs_a_day(p) for one in found]
@@ -209,7 +211,7 @@ def _bars(axes: "Axes", made: list[Way], values: list[float], what: str, form: s
     colours = ["tab:gray" if "document" in way.name else "tab:green" for way in made]
     bars = axes.barh([way.name for way in made], values, color=colours)
     axes.bar_label(bars, fmt=form, padding=3)
-    if not axes.yaxis_inverted():  # the other's is this one's
+    if not axes.yaxis_inverted():  # both plots share this axis
         axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.set_title(f"{what}, {document.SHORTS} shorts")

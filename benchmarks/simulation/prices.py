@@ -1,4 +1,4 @@
-"""The billed usage and its prices."""
+"""The usage that AWS bills, and its prices."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -13,7 +13,7 @@ def priced(usd: float, per: float, what: str) -> Any:
 
 @dataclass(frozen=True)
 class Usage:
-    """What was used; times in seconds, of all machines together. Adds up."""
+    """Billed usage; times are seconds of all machines together. Can be added and multiplied."""
 
     fargate_vcpu: float = 0.0
     fargate_gb: float = 0.0
@@ -39,12 +39,15 @@ class Usage:
 
 @dataclass(frozen=True)
 class Prices:
-    """US dollars a unit of usage: us-east-1, Linux on x86, list prices as known in January 2025,
-    without a free tier, a savings plan or tax. Every field is one of `Usage`."""
+    """US dollars per unit of each field of `Usage`.
+
+    These are list prices of January 2025 for us-east-1 and Linux on x86, without free tiers,
+    savings plans and tax.
+    """
 
     fargate_vcpu: float = priced(0.04048, HOUR, "Fargate, a vCPU-hour")
     fargate_gb: float = priced(0.004445, HOUR, "Fargate, a GB-hour of memory")
-    # Spot's price moves: it is published as a discount of up to 70 %, and here it is that.
+    # The price of Spot varies. AWS publishes a discount of up to 70 %, which is used here.
     spot_vcpu: float = priced(0.012144, HOUR, "Fargate Spot, a vCPU-hour (70 % less)")
     spot_gb: float = priced(0.0013335, HOUR, "Fargate Spot, a GB-hour of memory (70 % less)")
     disk_gb: float = priced(0.000111, HOUR, "Fargate, a GB-hour of disk beyond 20 GB")
@@ -55,16 +58,16 @@ class Prices:
     table_reads: float = priced(0.125, 1e6, "DynamoDB on demand, a million reads of 4 KB")
     queue_requests: float = priced(0.40, 1e6, "SQS, a million requests")
     events: float = priced(1.00, 1e6, "EventBridge, a million custom events")
-    log_gb: float = priced(0.50, 1, "CloudWatch Logs, a GB taken in")
+    log_gb: float = priced(0.50, 1, "CloudWatch Logs, a GB ingested")
     nat_gb: float = priced(0.045, 1, "NAT gateway, a GB")
 
 
 def bill(usage: Usage, prices: Prices) -> dict[str, float]:
-    """US dollars for each kind of usage."""
+    """The cost of each kind of usage in US dollars."""
     names = [each.name for each in fields(Usage)]
     return {name: getattr(usage, name) * getattr(prices, name) for name in names}
 
 
 def cost(usage: Usage, prices: Prices) -> float:
-    """US dollars."""
+    """The cost of all usage in US dollars."""
     return sum(bill(usage, prices).values())

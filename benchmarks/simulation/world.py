@@ -1,4 +1,4 @@
-"""The resources that runs share: machines, quotas, Prefect and the queue; and starting a run."""
+"""The resources that simulated runs share: machines, quotas, workers, Prefect's API, the bridge."""
 
 import random
 from collections.abc import Generator, Iterator
@@ -14,17 +14,17 @@ from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Usage
 from deployments.work_pools import work_pools
 
-# What a process of SimPy's yields: a timeout, or a request that may have to wait.
+# A process of SimPy. It yields timeouts, and requests that may have to wait.
 Process: TypeAlias = Generator[Event, Any, None]
 
 
 class Quota:
-    """So many units of something. Requests for more than is free wait in their order.
+    """A number of units that runs hold for a while. Requests wait in order until units are free.
 
     Attributes:
-        size: units in all.
-        of: what they are, for messages.
-        busy: unit-seconds held so far, up to the last change.
+        size: number of all units.
+        of: name of the units, for messages.
+        busy: unit-seconds held up to the last change.
     """
 
     def __init__(self, env: Environment, size: int, of: str = "units") -> None:
@@ -34,18 +34,18 @@ class Quota:
 
     @property
     def free(self) -> int:
-        """Units that are not held."""
+        """The number of units that are not held."""
         return self.size - self._held
 
-    def take(self, units: int = 1) -> Process:
-        """Wait for `units` and hold them. Raises ValueError for more than there will ever be."""
+    def acquire(self, units: int = 1) -> Process:
+        """Wait for `units` and hold them. Raises ValueError if there are not so many in total."""
         if units > self.size:
             raise ValueError(f"{units} of {self.size} {self.of} would be waited for forever.")
         yield self._units.get(units)
         self._hold(units)
 
-    def give(self, units: int = 1) -> None:
-        """Give back what its holder took."""
+    def release(self, units: int = 1) -> None:
+        """Release units that were acquired."""
         self._hold(-units)
         self._units.put(units)
 
@@ -58,9 +58,9 @@ class Quota:
 
 @dataclass
 class ServerQueue:
-    """Servers that work through requests in their order. The end of each is known when it comes.
+    """Servers that process requests in order. The end of a request is known when it arrives.
 
-    `busy` counts seconds of work so far.
+    `busy` is the seconds of work so far.
     """
 
     servers: int
@@ -71,7 +71,7 @@ class ServerQueue:
         self._free_at = [0.0] * self.servers
 
     def wait(self, now: float, work: float) -> float:
-        """Seconds until `work` seconds that come now are done."""
+        """The seconds until a request that arrives now and takes `work` seconds is done."""
         begin = max(now, self._free_at[0])
         heapreplace(self._free_at, begin + work)
         self.busy += work
@@ -80,7 +80,10 @@ class ServerQueue:
 
 @dataclass
 class TokenBucket:
-    """At most `burst` at once, and `rate` a second in the long run; full at the beginning."""
+    """A rate limit: at most `burst` at once, and `rate` per second in the long run.
+
+    It is full at the start. `taken` is the number of tokens taken so far.
+    """
 
     rate: float
     burst: int
@@ -88,20 +91,20 @@ class TokenBucket:
     _full_at: float = 0.0
 
     def wait(self, now: float) -> float:
-        """Seconds until there is a token for one who comes now, behind all who came before."""
+        """The seconds until a request that arrives now gets a token, after all earlier requests."""
         self.taken += 1
         self._full_at = max(self._full_at, now) + 1 / self.rate
         return max(0.0, self._full_at - self.burst / self.rate - now)
 
 
-# Fargate is paid by the second, and a minute at least; 20 GB of disk come with it.
+# Fargate is billed by the second, for at least one minute, and includes 20 GB of disk.
 SHORTEST_BILLED = 60.0
 FREE_DISK_GB = 20
 
 
 @dataclass(frozen=True)
 class SimulatedMachine:
-    """One task's. `capacity` is FARGATE, FARGATE_SPOT or EC2; memory and disk in GB."""
+    """The machine of one ECS task. `capacity` is FARGATE, FARGATE_SPOT or EC2."""
 
     kind: str
     capacity: str
@@ -110,7 +113,7 @@ class SimulatedMachine:
     disk_gb: float
 
     def used(self, seconds: float) -> Usage:
-        """What is paid for a task that is there for so long, its image's pull included."""
+        """The billed usage of a task that exists for so long, including the pull of its image."""
         billed = max(seconds, SHORTEST_BILLED)
         if self.capacity == "EC2":
             return Usage(gpu_machine=billed)
@@ -123,7 +126,7 @@ class SimulatedMachine:
 
 @cache
 def machines() -> dict[str, SimulatedMachine]:
-    """By kind, with the defaults of the product's work pools."""
+    """The machines of clipflow's work pools with their default sizes, by kind."""
     pools = {pool.kind: pool for gpu in (False, True) for pool in work_pools(gpu, environment={})}
     return {
         kind: SimulatedMachine(
@@ -133,27 +136,27 @@ def machines() -> dict[str, SimulatedMachine]:
     }
 
 
-# The kind of machine whose pool has a limit.
+# The kind of machine whose work pool has a concurrency limit.
 LIMITED = "media"
 _WITHOUT_LIMIT = 1 << 40
-# Seconds over which the API's load is a mean, and the most that it counts as.
+# The load of the API is a mean over so many seconds, and counts as at most this share of its cores.
 _LOAD_SECONDS, _HIGHEST_LOAD = 60.0, 0.95
 
 
 class World:
-    """One account and one Prefect server.
+    """One AWS account and one Prefect server.
 
     Attributes:
-        consumed: what jobs used besides machines.
-        billed: seconds that are paid for, by kind of machine.
-        looked: seconds that parents spent waiting for children, all children together.
-        handed: runs handed to a machine, by its kind.
+        consumed: usage of the jobs without that of machines.
+        billed: billed seconds, by kind of machine.
+        waited: seconds for which parents waited for children, in total over all children.
+        submitted: number of runs submitted to a machine, by its kind.
     """
 
     def __init__(self, p: Parameters, seed: int) -> None:
         self.p, self.env, self.random = p, Environment(), random.Random(seed)
-        self.consumed, self.looked = Usage(), 0.0
-        self.billed, self.handed = dict[str, float](), dict[str, int]()
+        self.consumed, self.waited = Usage(), 0.0
+        self.billed, self.submitted = dict[str, float](), dict[str, int]()
         self.pool = Quota(self.env, int(p.pool_limit) or _WITHOUT_LIMIT)
         quotas = {"FARGATE": p.on_demand_vcpu, "FARGATE_SPOT": p.spot_vcpu}
         self.vcpu = {
@@ -168,72 +171,72 @@ class World:
         self.workers: dict[str, ServerQueue] = {}
         self._waiting, self._load, self._called = 0, 0.0, 0.0
 
-    def call(self, calls: float) -> float:
-        """Seconds until Prefect has answered so many calls, one after the other.
+    def api_seconds(self, calls: float) -> float:
+        """The seconds until Prefect has responded to so many sequential calls.
 
-        Parents that look at their children wait for the answer before they look again. So they
-        never stop other calls; but where they are many, each call is answered after theirs:
-        waiting · look = (look_seconds + answer) · what calls leave of the server.
+        Parents that poll their children wait for a response before they poll again, so polling
+        never blocks other calls. With many parents, each call waits for their polls: waiting · poll
+        = (poll_seconds + response) · share of the server that calls leave free.
         """
         p, now = self.p, self.env.now
         work = calls * p.call_ms / 1000
         self._load *= exp((self._called - now) / _LOAD_SECONDS)
         self._load, self._called = self._load + work / _LOAD_SECONDS, now
         left = p.api_cores - min(self._load, _HIGHEST_LOAD * p.api_cores)
-        answer = max(0.0, self._waiting * p.look_ms / 1000 / left - p.look_seconds)
+        answer = max(0.0, self._waiting * p.poll_ms / 1000 / left - p.poll_seconds)
         return self.api.wait(now, work) + calls * answer
 
-    def carried(self) -> float:
-        """Seconds from an event in the queue to the run it requests."""
+    def event_delay(self) -> float:
+        """The seconds from an event in the queue to the run that it requests."""
         self.consumed += Usage(events=1, queue_requests=3)
         polled = self.random.uniform(0, self.p.bridge_poll)
         taken = self.bridge.wait(self.env.now, 1 / self.p.bridge_events)
         return polled + taken + self.p.event_seconds
 
     def pause(self, seconds: float) -> Process:
-        """Let so much time pass."""
+        """Let simulated time pass."""
         yield self.env.timeout(seconds)
 
     def child(self, machine: SimulatedMachine, seconds: float) -> Process:
-        """A run that another waits for; on Spot it may be lost, and is then made again."""
-        begun = self.env.now
+        """A child run for which its parent waits. On Spot it may be interrupted and repeated."""
+        started = self.env.now
         self._waiting += 1
-        yield from self.pause(self.call(self.p.start_calls))
+        yield from self.pause(self.api_seconds(self.p.start_calls))
         left = seconds
         while left:
             spot = machine.capacity == "FARGATE_SPOT" and self.p.spot_losses > 0
             lost = self.random.expovariate(self.p.spot_losses / 3600) if spot else seconds
-            yield from self.on(machine, self.pause(min(seconds, lost)))
+            yield from self.run_on(machine, self.pause(min(seconds, lost)))
             left = seconds if lost < seconds else 0
         self._waiting -= 1
-        self.looked += self.env.now - begun
+        self.waited += self.env.now - started
 
-    def on(self, machine: SimulatedMachine, work: Process) -> Process:
-        """A run from where it is scheduled to its end: a worker, a machine, its process, `work`."""
+    def run_on(self, machine: SimulatedMachine, work: Process) -> Process:
+        """A run from its scheduling to its end: worker, machine, process start, and `work`."""
         p, limited = self.p, machine.kind == LIMITED
         yield from self.pause(self.random.uniform(0, p.worker_poll))
         if limited:
-            yield from self.pool.take()
+            yield from self.pool.acquire()
         quota = self.vcpu.get(machine.capacity)
         if quota:
-            yield from quota.take(int(machine.vcpu))
-        yield from self.pause(self._handed_over(machine))
+            yield from quota.acquire(int(machine.vcpu))
+        yield from self.pause(self._launch_delay(machine))
         slower = exp(self.random.gauss(0, p.cold_start_spread))
         yield from self.pause((p.provisioning if quota else p.gpu_launch) * slower)
-        begun = self.env.now
+        started = self.env.now
         yield from self.pause(p.pull * slower + p.process_start)
-        yield from self.pause(self.call(p.run_calls))
+        yield from self.pause(self.api_seconds(p.run_calls))
         yield from work
-        paid = self.env.now - begun + (0 if quota else p.gpu_launch + p.gpu_idle)
+        paid = self.env.now - started + (0 if quota else p.gpu_launch + p.gpu_idle)
         self._pay(machine, paid)
         if quota:
-            quota.give(int(machine.vcpu))
+            quota.release(int(machine.vcpu))
         if limited:
-            self.pool.give()
+            self.pool.release()
 
-    def _handed_over(self, machine: SimulatedMachine) -> float:
+    def _launch_delay(self, machine: SimulatedMachine) -> float:
         now = self.env.now
-        self.handed[machine.kind] = self.handed.get(machine.kind, 0) + 1
+        self.submitted[machine.kind] = self.submitted.get(machine.kind, 0) + 1
         worker = self.workers.setdefault(machine.kind, ServerQueue(1))
         waits = [worker.wait(now, 1 / self.p.worker_runs), self.runtask.wait(now)]
         if machine.capacity in self.launches:
@@ -245,26 +248,26 @@ class World:
         self.billed[machine.kind] = self.billed.get(machine.kind, 0.0) + billed
 
     def used(self) -> Usage:
-        """All that is paid for so far."""
-        runs, used = sum(self.handed.values()), self.consumed
+        """All billed usage so far."""
+        runs, used = sum(self.submitted.values()), self.consumed
         for kind, seconds in self.billed.items():
             used += machines()[kind].used(seconds)
         return used + Usage(
-            table_reads=self.looked / self.p.watch_seconds,
+            table_reads=self.waited / self.p.owner_check_seconds,
             log_gb=runs * self.p.log_kb / 1e6,
             nat_gb=runs * self.p.image_gb * self.p.nat_share,
         )
 
 
-def at_most(env: Environment, cap: int, parts: Iterator[Process]) -> Process:
-    """All `parts`, `cap` of them at a time; ends with the last of them."""
+def run_limited(env: Environment, cap: int, parts: Iterator[Process]) -> Process:
+    """Run all `parts`, at most `cap` at a time; ends when the last one ends."""
     places = Quota(env, cap)
     for part in parts:
-        yield from places.take()
-        env.process(_placed(part, places))
-    yield from places.take(cap)
+        yield from places.acquire()
+        env.process(_with_slot(part, places))
+    yield from places.acquire(cap)
 
 
-def _placed(part: Process, places: Quota) -> Process:
+def _with_slot(part: Process, places: Quota) -> Process:
     yield from part
-    places.give()
+    places.release()

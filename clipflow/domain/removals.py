@@ -46,11 +46,13 @@ class Removal(Model):
 class Tightening(Model):
     """What is taken out of a short, and what a person has put back; both in order.
 
-    `seconds` is how much shorter the short is.
+    `ignored` has the ids that a person has put back, yet nothing with this id is taken out of the
+    short; `seconds` is how much shorter the short is.
     """
 
     removed: tuple[Removal, ...] = ()
     restored: tuple[Removal, ...] = ()
+    ignored: tuple[RemovalId, ...] = ()
     seconds: float = 0
 
 

@@ -27,6 +27,8 @@ _TALLEST, _GAP = 0.15, 16
 # If the frame rate of an MP4 falls below that of its beginning, players end before its last frame.
 _RATES = 24, 60
 _BT709 = Colour(1, 1, 1)
+# The names of the durations of intro and outro in the metadata of a short's object.
+_INTRO, _OUTRO = "intro-seconds", "outro-seconds"
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,15 @@ class BrandParts:
         return sum(parts, Fraction(0))
 
     @property
+    def times(self) -> dict[str, str]:
+        """The seconds of intro and outro as metadata of the short's object, without those that it
+        does not have."""
+        parts = {_INTRO: self.intro, _OUTRO: self.outro}
+        return {
+            name: f"{float(part.window.span.duration):.6f}" for name, part in parts.items() if part
+        }
+
+    @property
     def frames(self) -> int:
         """The number of frames of intro and outro."""
         return sum(part.frame_count for part in (self.intro, self.outro) if part)
@@ -117,6 +128,11 @@ def fetch_brand(
         if field in heads
     }
     return BrandParts(logo, music, parts.get("intro"), parts.get("outro"))
+
+
+def part_seconds(short: ObjectHead) -> tuple[float, float]:
+    """The seconds of the intro and the outro of a stored short; 0 for those it does not have."""
+    return float(short.metadata.get(_INTRO, 0)), float(short.metadata.get(_OUTRO, 0))
 
 
 def check_brand(

@@ -12,6 +12,7 @@ from clipflow.domain.shorts import Moment, Short, ShortPost, Thumbnail
 from clipflow.domain.transcript import Transcript
 from clipflow.highlights.summaries import Summarizer
 from clipflow.jobs import fingerprints
+from clipflow.jobs.brand import part_seconds
 from clipflow.jobs.segment import checkpoint, is_made_from
 from clipflow.machine import Machine, work_folder
 from clipflow.media import ffmpeg
@@ -41,7 +42,7 @@ def stored_thumbnail(
 def put_thumbnail(
     key: str, short: ObjectHead, path: Path, objects: ObjectStore, machine: Machine, models: Models
 ) -> Thumbnail | None:
-    """Stores the best frame of the short, whose file is at `path`.
+    """Stores the best frame of the short, whose file is at `path`, without its intro and outro.
 
     A short does not fail because of its thumbnail: an error is logged, and None is returned.
     """
@@ -49,7 +50,8 @@ def put_thumbnail(
     from clipflow.reframe.best_frame import best_time
 
     try:
-        time = round(best_time(path, models.face_model), 3)
+        intro, outro = part_seconds(short)
+        time = round(best_time(path, models.face_model, intro, outro), 3)
         with work_folder(machine.scratch, _NEEDED) as scratch:
             picture = scratch / "thumbnail.jpg"
             # Half a millisecond earlier, since the time is rounded.

@@ -155,7 +155,7 @@ def render(
         width, height = made_of.size
         metadata = video_metadata(duration, f"{width}x{height}", 1, video.etag, made_from)
         framing = made_of.plan.framing
-        metadata |= _framing_metadata(framing)
+        metadata |= _framing_metadata(framing) | made_of.brand.times
         if framing.warning:
             logger.warning("%s: %s", job.label, framing.warning)
         if tightening is not None:
@@ -287,9 +287,7 @@ def _gather(
         timeline=timeline,
         brand=brand,
     )
-    if not config.tighten:
-        return made_of, None
-    return made_of, tightened.tightening if tightened else Tightening()
+    return made_of, _listed(job, tightened) if config.tighten else None
 
 
 def _taken_out(job: Render, window: Window, spoken: SpokenMoment) -> Tightened | None:
@@ -298,6 +296,20 @@ def _taken_out(job: Render, window: Window, spoken: SpokenMoment) -> Tightened |
     frames = sorted((*window.frames, *repeats(window.frames, window.span.duration)))
     restored = still_restored(job.restored, spoken.recognized.words)
     return tighten(window, spoken, frames, restored)
+
+
+def _listed(job: Render, tightened: Tightened | None) -> Tightening:
+    """What is taken out, with all the ids that a person has put back without an effect."""
+    found = tightened.tightening if tightened else Tightening()
+    put_back = tightened.put_back if tightened else frozenset()
+    ignored = tuple(id for id in job.restored if id not in put_back)
+    if ignored:
+        logger.warning(
+            "%s: nothing with the id %s is taken out, so putting it back has no effect.",
+            job.label,
+            " or ".join(ignored),
+        )
+    return found.model_copy(update={"ignored": ignored})
 
 
 _plans = TypeAdapter(FramePlan)

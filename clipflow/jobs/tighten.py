@@ -65,12 +65,16 @@ class SpokenMoment:
 
 @dataclass(frozen=True)
 class Tightened:
-    """The parts of a window that remain, the words that are shown in them, and the removals."""
+    """The parts of a window that remain, the words that are shown in them, and the removals.
+
+    `put_back` has the ids of the removals that a person has put back and that would be made.
+    """
 
     timeline: Timeline
     words: tuple[Word, ...]
     tightening: Tightening
     cuts: tuple[Cut, ...]
+    put_back: frozenset[str]
 
 
 def still_restored(restored: Mapping[str, str], words: Sequence[Word]) -> list[str]:
@@ -86,10 +90,11 @@ def still_restored(restored: Mapping[str, str], words: Sequence[Word]) -> list[s
 def tighten(
     window: Window, spoken: SpokenMoment, frames: Sequence[Fraction], restored: Sequence[str]
 ) -> Tightened | None:
-    """The parts of the moment in `window` that remain; None if nothing is taken out.
+    """The parts of the moment in `window` that remain; None if nothing is or could be taken out.
 
     `frames` are the sorted times at which a frame is shown, in seconds from the moment's start.
-    Raises the errors of `measure_levels`.
+    `restored` are the ids of removals that a person has put back. Raises the errors of
+    `measure_levels`.
     """
     span = TimeRange(window.span.start, window.span.end)
     words = spoken_words(
@@ -102,25 +107,22 @@ def tighten(
     loudness, grid = Loudness(levels, words), [*frames, span.duration]
     cuts = decide(words, grid, loudness, restored)
     back = restorable(words, grid, loudness, restored)
-    if not cuts and not back:
+    # Fillers beside each other may be possible to take out only together.
+    known = {cut.id for cut in (*back, *(decide(words, grid, loudness) if restored else ()))}
+    if not cuts and not known:
         return None
     timeline = Timeline.without(cuts, span.duration)
     fillers = [cut.word.number for cut in cuts if cut.kind is RemovalKind.FILLER]
     return Tightened(
         timeline,
         tuple(timeline.words(spoken.words_without(fillers))),
-        _tightening(cuts, back, span.start, span.duration - timeline.duration),
+        Tightening(
+            removed=tuple(cut.removal(span.start) for cut in cuts),
+            restored=tuple(cut.removal(span.start) for cut in back),
+            seconds=round(float(span.duration - timeline.duration), 3),
+        ),
         tuple(cuts),
-    )
-
-
-def _tightening(
-    cuts: Sequence[Cut], back: Sequence[Cut], start: Fraction, saved: Fraction
-) -> Tightening:
-    return Tightening(
-        removed=tuple(cut.removal(start) for cut in cuts),
-        restored=tuple(cut.removal(start) for cut in back),
-        seconds=round(float(saved), 3),
+        frozenset(restored) & known,
     )
 
 

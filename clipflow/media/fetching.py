@@ -113,7 +113,7 @@ def _copy_packets(
         )
         with open_output(path, copy.picture, source.name) as output:
             copy.run(container, output)
-    if copy.ends_early and copy.missing > _MIN_MISSING:
+    if copy.position and copy.ends_early and copy.missing > _MIN_MISSING:
         check_header(source)
         check_end(source, copy.position)
     return copy
@@ -258,11 +258,14 @@ class _Copy:
         All are set back, so that each may be later than the one before, and no later than the
         packet's presentation.
         """
-        dts = packet.pts if packet.dts is None else packet.dts
-        if dts is None:
+        if packet.dts is None and self._written_dts is not None:
+            packet.dts = self._written_dts
+        elif (dts := packet.pts if packet.dts is None else packet.dts) is not None:
+            packet.dts = dts - round(_REORDERING / packet.time_base)
+        else:
             return
-        dts -= round(_REORDERING / packet.time_base)
-        packet.dts = dts if self._written_dts is None else max(dts, self._written_dts + 1)
+        if self._written_dts is not None:
+            packet.dts = max(packet.dts, self._written_dts + 1)
         self._written_dts = packet.dts
 
     def _packets_until_end(

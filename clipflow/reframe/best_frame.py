@@ -20,6 +20,8 @@ _INTERVAL, _MOST = 0.5, 120
 # The longer side of the picture that is looked at, in pixels, and of the one that frames are
 # compared in.
 _SIDE, _COMPARED_SIDE = 640, 64
+# Seconds beside an intro and outro without candidates, because their frames are at rounded times.
+_BESIDE = 0.1
 # The share of the picture's width from which a face counts as large.
 _LARGE = 0.35
 # The weight of a frame without a face, if others have one.
@@ -47,12 +49,13 @@ class Candidate:
     change: float = 0.0
 
 
-def best_time(path: Path, face_model: Path | None) -> float:
+def best_time(path: Path, face_model: Path | None, intro: float = 0, outro: float = 0) -> float:
     """The time of the best frame of the short at `path`, in seconds after its first frame.
 
-    Raises MediaRefusedError if it has no frame that can be decoded.
+    Frames of the first `intro` and the last `outro` seconds are not considered. Raises
+    MediaRefusedError if it has no frame that can be decoded.
     """
-    found = _candidates(Film(path), FaceDetector(face_model))
+    found = _candidates(Film(path), FaceDetector(face_model), intro, outro)
     if not found:
         raise MediaRefusedError(f"{path.name} has no frame that can be decoded.")
     ranked = sorted(((_quality(each, found), each) for each in found), key=lambda pair: -pair[0])
@@ -63,14 +66,18 @@ def best_time(path: Path, face_model: Path | None) -> float:
     return max(ranked, key=lambda pair: pair[0])[1].time
 
 
-def _candidates(film: Film, detector: FaceDetector) -> list[Candidate]:
+def _candidates(film: Film, detector: FaceDetector, intro: float, outro: float) -> list[Candidate]:
     times = film.packet_times
     length = float(times[-1] - times[0]) if times else 0.0
     interval = max(_INTERVAL, length / _MOST)
+    start = intro + _BESIDE if intro else 0.0
+    end = length - outro - _BESIDE if outro else length
     found: list[Candidate] = []
     small: list[tuple[float, Pixels]] = []
     due = 0.0
     for time, frame in seen_frames(film):
+        if not start <= time <= end:
+            continue
         side = max(film.shown(frame))
         small.append((time, film.scaled(frame, _COMPARED_SIDE / side)))
         if time >= due:

@@ -41,6 +41,7 @@ from deployments.command.options import (
     ReplaceWord,
     SpeakerTrack,
     Subtitles,
+    Tighten,
     Topics,
     existing_file,
     existing_files,
@@ -109,6 +110,7 @@ def shorts(
     hook: Annotated[
         bool, typer.Option("--hook", help="The title over the first three seconds.")
     ] = False,
+    tighten: Tighten = False,
     language: Language = None,
     audio_track: AudioTrack = None,
     background: Background = None,
@@ -150,6 +152,7 @@ def shorts(
             # A file gets its key when it is uploaded.
             "caption_style": DEFAULT_STYLE if style else captions,
             "hook": hook,
+            "tighten": tighten,
             "language": language,
             "audio_track": audio_track,
         }

@@ -14,6 +14,7 @@ from clipflow.domain.transcript import Transcript
 from clipflow.jobs.edits import StoredEdits, change_edits, with_edits
 from clipflow.jobs.posts import with_texts
 from clipflow.jobs.shorts import read_moments
+from clipflow.jobs.tighten import still_restored
 from clipflow.jobs.transcription import read_transcript
 from clipflow.storage.objects import ObjectStore, shorts_store
 from deployments.command.changes import Changes
@@ -70,7 +71,12 @@ def stale_edits(edits: Edits, transcript: Transcript) -> list[str]:
         for id, edit in edits.shorts.items()
         if edit.span and is_stale(edit.span, transcript.words)
     ]
-    return words + spans
+    restored = [
+        f"shorts.{id}.restored.{removal}"
+        for id, edit in edits.shorts.items()
+        for removal in edit.restored.keys() - still_restored(edit.restored, transcript.words)
+    ]
+    return words + spans + sorted(restored)
 
 
 def _print(

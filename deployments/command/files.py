@@ -46,14 +46,21 @@ def plain_name(text: str) -> str:
 
 def content_id(path: Path) -> str:
     """An identifier derived from the file's name and content; the same file has the same one."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"{plain_name(path.stem)}-{digest[:8]}".lstrip("-")
+    return f"{plain_name(path.stem)}-{_sha256(path)[:8]}".lstrip("-")
 
 
 def short_files(video: Path, count: int) -> list[str]:
-    """The names of the files to which shorts of a video and their page are downloaded."""
-    return [*(f"{video.stem}-{number}.mp4" for number in range(1, count + 1)), f"{video.stem}.html"]
+    """The names of the files to which shorts of a video, their thumbnails and page are
+    downloaded."""
+    names = [f"{video.stem}-{number}" for number in range(1, count + 1)]
+    return [*(f"{name}{suffix}" for name in names for suffix in (".mp4", ".jpg"))] + [
+        f"{video.stem}.html"
+    ]
+
+
+def thumbnail_file(short: Path) -> Path:
+    """The file to which the thumbnail of a short's file is downloaded."""
+    return short.with_suffix(".jpg")
 
 
 def clip_files(clip_id: str) -> list[str]:
@@ -157,7 +164,7 @@ class OutputManifest:
     """The list of the files in a folder that clipflow has written, so that it replaces no others.
 
     A JSON file in the folder lists each file that clipflow has written there, with its job, its
-    size and its modification time.
+    size, its modification time and its SHA-256.
     """
 
     def __init__(self, folder: Path, job: RecordKeys | str) -> None:
@@ -169,7 +176,8 @@ class OutputManifest:
         entries = self._read()
         for name in names:
             path = self._folder / name
-            if path.exists() and entries.get(name) != self._entry(path):
+            entry = entries.get(name, [])
+            if path.exists() and not (entry[:1] == [self._job] and _is_unchanged(path, entry)):
                 raise InvalidInputError(
                     f"{path} exists, and was not made by this command.",
                     "Move it, or name another folder with --out.",
@@ -185,19 +193,50 @@ class OutputManifest:
 
     def add(self, name: str) -> None:
         """Records the file with that name, in its current state, as a file of this job."""
-        entries = self._read() | {name: self._entry(self._folder / name)}
+        path = self._folder / name
+        now = path.stat()
+        entry = [self._job, now.st_size, now.st_mtime_ns, _sha256(path)]
+        entries = self._read() | {name: entry}
         (self._folder / _MANIFEST).write_text(json.dumps(entries, indent=1), encoding="utf-8")
 
-    def _entry(self, path: Path) -> list[object]:
-        now = path.stat()
-        return [self._job, now.st_size, now.st_mtime_ns]
-
     def _read(self) -> dict[str, list[object]]:
-        try:
-            entries = json.loads((self._folder / _MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return entries if isinstance(entries, dict) else {}
+        return _read_manifest(self._folder)
+
+
+def _read_manifest(folder: Path) -> dict[str, list[object]]:
+    try:
+        entries = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return entries if isinstance(entries, dict) else {}
+
+
+def _is_unchanged(path: Path, entry: list[object]) -> bool:
+    """Whether the file is as clipflow wrote it, by its entry in the manifest.
+
+    A copy of a folder has other modification times, so the content decides then; entries of
+    earlier releases do not have its hash.
+    """
+    now = path.stat()
+    if entry[1:2] != [now.st_size]:
+        return False
+    return entry[2:3] == [now.st_mtime_ns] or entry[3:4] == [_sha256(path)]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove_results(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Removes the files with these names that clipflow has written, for whichever job, and nobody
+    has changed since. Returns those that remain."""
+    entries = _read_manifest(folder)
+    there = [path for name in names if (path := folder / name).exists()]
+    for path in there:
+        if _is_unchanged(path, entries.get(path.name, [])):
+            path.unlink()
+    return [path for path in there if path.exists()]
 
 
 def local_page(out: Path, name: str | None) -> Path | None:
@@ -219,7 +258,8 @@ class Results:
 
 
 def download_results(keys: ShortsKeys | ClipKeys, folder: Path, name: str) -> Results:
-    """Downloads a job's results as `name.mp4` or `name-1.mp4`, …, and its page as `name.html`.
+    """Downloads a job's results as `name.mp4` or `name-1.mp4`, …, and its page as `name.html`;
+    thumbnails have the names of their shorts, as `name-1.jpg`.
 
     Raises InvalidInputError if one of these files exists and does not belong to this job.
     """
@@ -235,11 +275,15 @@ def download_results(keys: ShortsKeys | ClipKeys, folder: Path, name: str) -> Re
     if not made:
         return Results([], None)
     manifest = OutputManifest(folder, keys)
-    manifest.check([*made, f"{name}.html"])
-    folder.mkdir(parents=True, exist_ok=True)
+    objects_of = {file: record["s3Key"] for file, record in made.items()}
     for file, record in made.items():
+        if thumbnail := record.get("thumbnail"):
+            objects_of[thumbnail_file(Path(file)).name] = thumbnail["s3Key"]
+    manifest.check([*objects_of, f"{name}.html"])
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, key in objects_of.items():
         with whole_file(folder / file) as path:
-            objects.download(record["s3Key"], path)
+            objects.download(key, path)
         manifest.add(file)
     files = {record["s3Key"]: file for file, record in made.items()}
     page = _download_page(objects, keys.page, files, folder / f"{name}.html")

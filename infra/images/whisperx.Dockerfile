@@ -20,18 +20,18 @@ COPY requirements-image-whisperx.lock ./
 RUN --mount=type=secret,id=netrc,target=/root/.netrc \
     UV_DEFAULT_INDEX="${PACKAGE_INDEX}" uv pip sync --no-cache --require-hashes --no-build \
     --compile-bytecode --python /opt/clipflow/venv/bin/python requirements-image-whisperx.lock
-# Under a name that does not change with Python's version.
+# A path that does not depend on the version of Python.
 RUN ln -s "$(echo /opt/clipflow/venv/lib/python*/site-packages/nvidia)" /opt/clipflow/venv/nvidia
 
 FROM packages AS models
 # A size (large-v3, small) or a name on Hugging Face's hub.
 ARG WHISPER_MODEL=large-v3
-# The languages whose words get exact times, as codes of two letters, separated by commas.
+# The languages whose words are aligned, as two-letter codes, separated by commas.
 ARG LANGUAGES=en
 # One alignment model for all of these languages, instead of the default of each.
 ARG ALIGN_MODEL=""
 # A mirror of Hugging Face's hub. The default alignment model for English is from torch and not on the
-# hub: with a mirror, name one of the hub's models in ALIGN_MODEL.
+# hub, so a build with a mirror needs a model of the hub in ALIGN_MODEL.
 ARG MODEL_MIRROR=""
 ENV PATH=/opt/clipflow/venv/bin:$PATH \
     PYTHONPATH=/opt/clipflow/code \

@@ -1,4 +1,4 @@
-"""The smallest run of the suite, and the correctness of its measurements."""
+"""The benchmarks: a run of the smallest one, and the functions that measure."""
 
 import json
 import subprocess
@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.measure import Cost, Finding, cost, middle
+from benchmarks.measure import Cost, Finding, cost, median_cost
 from benchmarks.reading import packet_bytes
-from benchmarks.rendering import likeness
+from benchmarks.rendering import similarity
 from benchmarks.report import as_json
 from benchmarks.warehouse import warehouse
 from clipflow.media.ffmpeg import executable
@@ -34,29 +34,29 @@ def test_the_smallest_run_reports_its_findings(tmp_path: Path) -> None:
 def test_bytes_are_counted_as_they_are_read(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(bytes(range(250)) * 1000)
-    with warehouse(tmp_path / "objects") as stock:
-        stock.link(source, "a/source")
-        head = stock.objects.head("a/source")
+    with warehouse(tmp_path / "objects") as bucket:
+        bucket.link(source, "a/source")
+        head = bucket.objects.head("a/source")
         assert head and head.size == 250_000
-        answer = httpx.get(stock.objects.url("a/source"), headers={"Range": "bytes=1000-1999"})
+        answer = httpx.get(bucket.objects.url("a/source"), headers={"Range": "bytes=1000-1999"})
         assert answer.status_code == 206 and answer.content == bytes(range(250)) * 4
-        assert stock.bytes_read("a/source") == 1000
-        assert stock.bytes_read("a/source") == 0
+        assert bucket.bytes_read("a/source") == 1000
+        assert bucket.bytes_read("a/source") == 0
 
 
 @pytest.mark.slow
-def test_an_object_in_parts_comes_back_whole(tmp_path: Path) -> None:
+def test_a_multipart_upload_is_downloaded_unchanged(tmp_path: Path) -> None:
     path, back = tmp_path / "large", tmp_path / "back"
     path.write_bytes(bytes(range(256)) * (80 << 10))
-    with warehouse(tmp_path / "objects") as stock:
-        stock.objects.upload(path, "large", {"made-from": "this"})
-        head = stock.objects.head("large")
+    with warehouse(tmp_path / "objects") as bucket:
+        bucket.objects.upload(path, "large", {"made-from": "this"})
+        head = bucket.objects.head("large")
         assert head and head.metadata == {"made-from": "this"}
-        stock.objects.download("large", back)
+        bucket.objects.download("large", back)
     assert back.read_bytes() == path.read_bytes()
 
 
-def test_a_segment_owns_the_packets_shown_in_it(tmp_path: Path) -> None:
+def test_packets_of_adjacent_spans_add_up(tmp_path: Path) -> None:
     source = make_source(tmp_path / "source.mp4", seconds=8, sound=("-c:a", "aac"))
     halves = [Span(Fraction(0), Fraction(4)), Span(Fraction(4), Fraction(8))]
     both = packet_bytes(source, Span(Fraction(0), Fraction(8)))
@@ -65,24 +65,24 @@ def test_a_segment_owns_the_packets_shown_in_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_picture_equals_itself_in_any_time_base(tmp_path: Path) -> None:
+def test_a_video_is_identical_to_a_copy_with_another_time_base(tmp_path: Path) -> None:
     source = make_source(tmp_path / "source.mp4", seconds=2, rate=30, sound=None)
     other = tmp_path / "other.mp4"
     copy = [executable(), "-v", "error", "-i", str(source), "-c", "copy"]
     subprocess.run([*copy, "-video_track_timescale", "90000", str(other)], check=True)
-    assert likeness(other, source).ssim == 1
+    assert similarity(other, source).ssim == 1
 
 
 def test_cpu_time_of_child_processes_is_counted() -> None:
     busy = "sum(range(4_000_000))"
-    assert cost(lambda: subprocess.run([sys.executable, "-c", busy], check=True)).processor > 0.02
+    assert cost(lambda: subprocess.run([sys.executable, "-c", busy], check=True)).cpu > 0.02
 
 
-def test_the_median_of_each_number_counts() -> None:
-    assert middle([Cost(1, 9), Cost(2, 7), Cost(5, 8)]) == Cost(2, 8)
+def test_medians_of_cpu_and_wall_time_are_independent() -> None:
+    assert median_cost([Cost(1, 9), Cost(2, 7), Cost(5, 8)]) == Cost(2, 8)
 
 
-def test_a_smaller_number_at_a_lower_quality_misses_the_target() -> None:
+def test_a_lower_cost_at_a_lower_quality_misses_the_target() -> None:
     finding = Finding("render/vs-four-encodes", 0.1, 0.2, "ours", holds=False)
     assert finding.missed
     assert json.loads(as_json([finding]))[0]["detail"] == "ours (at a lower quality)"

@@ -1,4 +1,4 @@
-"""The simulation compared with manual calculations, and its page with its results."""
+"""The simulation compared with manual calculations, and docs/scale.md with its results."""
 
 from dataclasses import fields, replace
 from itertools import islice
@@ -25,7 +25,7 @@ from benchmarks.simulation.jobs import (
 from benchmarks.simulation.page import PAGE, PLOT, filled
 from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Prices, Usage, bill, cost
-from benchmarks.simulation.results import limits, one_alone, piles_up, ways
+from benchmarks.simulation.results import limits, mean_job, overflows, ways
 from benchmarks.simulation.world import (
     Process,
     Quota,
@@ -48,40 +48,43 @@ from tests.programs import ROOT
 PLAIN = replace(
     Parameters(), worker_poll=0, bridge_poll=0, cold_start_spread=0, spot_losses=0, call_ms=0
 )
-# From a run's scheduling to its own work: the worker's hand-over, the machine, the process.
+# Seconds from the scheduling of a run to its own work: worker, machine, process.
 START = 1 / PLAIN.worker_runs + PLAIN.provisioning + PLAIN.pull + PLAIN.process_start
-CARRIED = 1 / PLAIN.bridge_events + PLAIN.event_seconds
-# A worker that hands over any number at once, so that children of one wave are one time.
+EVENT_DELAY = 1 / PLAIN.bridge_events + PLAIN.event_seconds
+# A worker that submits any number of runs at once, so that all children of a wave start together.
 AT_ONCE = replace(PLAIN, worker_runs=1e9, launch_rate=1e9, runtask_rate=1e9)
 
 
-def alone(job: Clip | Video, p: Parameters) -> float:
+def seconds_alone(job: Clip | Video, p: Parameters) -> float:
+    """The seconds that a job takes when no other job runs."""
     [seconds] = simulate(job, iter([0.0]), p, seed=1).seconds
     return seconds
 
 
 def test_a_clip_alone_takes_the_sum_of_its_steps() -> None:
     child = START + extract(PLAIN).seconds
-    steps = [CARRIED, START, START, child, stitch(1, PLAIN).seconds]
-    assert alone(Clip(1), PLAIN) == pytest.approx(sum(steps))
+    steps = [EVENT_DELAY, START, START, child, stitch(1, PLAIN).seconds]
+    assert seconds_alone(Clip(1), PLAIN) == pytest.approx(sum(steps))
 
 
 def test_a_video_alone_takes_the_sum_of_its_steps() -> None:
     transcribes = prepare(60, 1, 30, machines()["prepare"], PLAIN).seconds
     renders = render(30, machines()["media"], PLAIN).seconds
-    assert alone(Video(60, 1, 30), PLAIN) == pytest.approx(3 * START + transcribes + renders)
+    assert seconds_alone(Video(60, 1, 30), PLAIN) == pytest.approx(
+        3 * START + transcribes + renders
+    )
 
 
 @pytest.mark.parametrize(("segments", "cap", "waves"), [(7, 1, 7), (100, 10, 10), (11, 10, 2)])
-def test_segments_come_in_waves_of_the_cap(segments: int, cap: int, waves: int) -> None:
+def test_segments_are_cut_in_waves_of_the_limit(segments: int, cap: int, waves: int) -> None:
     p = replace(AT_ONCE, children_at_once=cap)
     start = START - 1 / PLAIN.worker_runs
-    steps = [CARRIED, 2 * start, stitch(segments, p).seconds]
+    steps = [EVENT_DELAY, 2 * start, stitch(segments, p).seconds]
     expected = sum(steps) + waves * (start + extract(p).seconds)
-    assert alone(Clip(segments), p) == pytest.approx(expected, abs=1e-3)
+    assert seconds_alone(Clip(segments), p) == pytest.approx(expected, abs=1e-3)
 
 
-def test_a_pool_limit_of_one_is_a_cap_for_all_clips() -> None:
+def test_a_pool_limit_of_one_applies_to_all_clips_together() -> None:
     p = replace(AT_ONCE, pool_limit=1)
     done = simulate(Clip(4), iter([0.0, 0.0]), p, seed=1)
     child = START - 1 / PLAIN.worker_runs + extract(p).seconds
@@ -94,9 +97,9 @@ def test_every_clip_ends_and_releases_its_resources() -> None:
     done = busy_day(Clip(12), 2000, 100, p, seed=3)
     world = done.world
     assert len(done.seconds) == 100
-    assert world.handed["orchestrate"] == 200
+    assert world.submitted["orchestrate"] == 200
     # Lost runs are submitted once more.
-    assert 1200 < world.handed["media"] == world.launches["FARGATE_SPOT"].taken < 1600
+    assert 1200 < world.submitted["media"] == world.launches["FARGATE_SPOT"].taken < 1600
     for gate in (world.pool, *world.vcpu.values()):
         assert gate.free == gate.size and gate.busy > 0
 
@@ -131,26 +134,26 @@ def test_arrivals_beyond_a_limit_queue_up() -> None:
     p, clip = replace(Parameters(), spot_vcpu=40), Clip(5)
     [quota] = [limit for limit in limits(clip, p) if limit.name == "Spot vCPU quota"]
     within, beyond = quota.jobs_a_day(p) / 2, quota.jobs_a_day(p) * 2
-    assert not piles_up(clip, within, p) and piles_up(clip, beyond, p)
+    assert not overflows(clip, within, p) and overflows(clip, beyond, p)
     calm, crowded = (busy_day(clip, a_day, 150, p).seconds for a_day in (within, beyond))
     assert sum(calm[-30:]) < 1.5 * sum(calm[:30])
     assert sum(crowded[-30:]) > 3 * sum(crowded[:30])
 
 
 def test_frequent_polling_slows_the_api_without_stopping_it() -> None:
-    often = replace(Parameters(), look_ms=600)
+    often = replace(Parameters(), poll_ms=600)
     [slow], [fast] = (
         simulate(Clip(10), iter([0.0]), p, seed=1).seconds for p in (often, Parameters())
     )
     assert fast + 60 < slow < fast + 1000
 
 
-def test_an_hour_of_the_documents_machine_by_hand() -> None:
+def test_the_price_of_an_hour_of_the_documents_machine() -> None:
     # 16 · 0.04048 + 64 · 0.004445
     assert cost(document.MACHINE.used(3600), Prices()) == pytest.approx(0.93216)
 
 
-def test_a_bill_by_hand() -> None:
+def test_a_bill_equals_a_manual_calculation() -> None:
     used = Usage(spot_vcpu=4 * 1800, spot_gb=8 * 1800, s3_puts=3000, log_gb=0.1, nat_gb=2)
     # 4 · 0.5 · 0.012144 + 8 · 0.5 · 0.0013335 + 3 · 0.005 + 0.1 · 0.5 + 2 · 0.045
     assert cost(used, Prices()) == pytest.approx(0.024288 + 0.005334 + 0.015 + 0.05 + 0.09)
@@ -158,7 +161,7 @@ def test_a_bill_by_hand() -> None:
     assert cost(used + used, Prices()) == pytest.approx(cost(used * 2, Prices()))
 
 
-def test_fargate_is_paid_for_a_minute_at_least_and_for_disk_beyond_20_gb() -> None:
+def test_fargate_bills_at_least_a_minute_and_disk_above_20_gb() -> None:
     spot = SimulatedMachine("any", "FARGATE_SPOT", 4, 8, 50)
     assert spot.used(10) == spot.used(60) == Usage(spot_vcpu=240, spot_gb=480, disk_gb=1800)
     assert SimulatedMachine("any", "FARGATE", 1, 2, 0).used(90) == Usage(
@@ -166,19 +169,21 @@ def test_fargate_is_paid_for_a_minute_at_least_and_for_disk_beyond_20_gb() -> No
     )
 
 
-def test_more_never_costs_less() -> None:
+def test_larger_jobs_cost_more() -> None:
     p = Parameters()
     for jobs in (
         [Clip(segments) for segments in (1, 2, 5, 10, 40)],
         [Video(minutes, 5, 60) for minutes in (10, 30, 90)],
         [Video(30, shorts, 60) for shorts in (1, 5, 20)],
     ):
-        costs = [one_alone(job, p)[1] for job in jobs]
+        costs = [mean_job(job, p)[1] for job in jobs]
         assert costs == sorted(costs) and costs[0] < costs[-1]
-    assert one_alone(Clip(5), replace(p, nat_share=1))[1] > 10 * one_alone(Clip(5), p)[1]
+    assert mean_job(Clip(5), replace(p, nat_share=1))[1] > 10 * mean_job(Clip(5), p)[1]
 
 
-def test_the_documents_times_are_its_steps_and_its_price_is_not() -> None:
+def test_the_documents_times_are_the_sum_of_its_steps_and_its_price_exceeds_the_list_price() -> (
+    None
+):
     parent, child = document.PARENT_MINUTES, document.CHILD_MINUTES
     assert parent + document.SHORTS * child == document.ONE_BY_ONE_MINUTES
     assert parent + child == document.AT_ONCE_MINUTES
@@ -191,7 +196,7 @@ def test_the_documents_times_are_its_steps_and_its_price_is_not() -> None:
 
 def test_an_unsatisfiable_request_is_reported() -> None:
     with pytest.raises(ValueError, match="16 of 8 vCPU of FARGATE"):
-        alone(Video(30, 5, 60), replace(PLAIN, on_demand_vcpu=8))
+        seconds_alone(Video(30, 5, 60), replace(PLAIN, on_demand_vcpu=8))
     # Each run holds one vCPU while it waits for sixteen.
     with pytest.raises(ValueError, match="wait for each other"):
         simulate(Video(30, 5, 60), (0.0 for _ in range(8)), replace(PLAIN, on_demand_vcpu=20), 1)
@@ -204,10 +209,10 @@ def test_requests_are_served_in_order_of_arrival() -> None:
     quota = Quota(env, 2)
 
     def user(name: str, units: int, seconds: float) -> Process:
-        yield from quota.take(units)
+        yield from quota.acquire(units)
         went.append(name)
         yield env.timeout(seconds)
-        quota.give(units)
+        quota.release(units)
 
     for name, units in (("one", 1), ("both", 2), ("one more", 1)):
         env.process(user(name, units, 10))
@@ -215,7 +220,7 @@ def test_requests_are_served_in_order_of_arrival() -> None:
     assert went == ["one", "both", "one more"] and env.now == 30 and quota.busy == 40
 
 
-def test_servers_work_in_turn_and_tokens_come_back_at_their_rate() -> None:
+def test_servers_work_in_order_and_tokens_are_refilled_at_their_rate() -> None:
     line = ServerQueue(2)
     assert [line.wait(0, 3) for _ in range(5)] == [3, 3, 6, 6, 9]
     assert line.wait(100, 1) == 1 and line.busy == 16
@@ -225,15 +230,15 @@ def test_servers_work_in_turn_and_tokens_come_back_at_their_rate() -> None:
 
 
 def test_every_number_has_a_source() -> None:
-    whence = ("measured", "documented: ", "the product: ", "assumed")
+    sources = ("measured", "documented: ", "the product: ", "assumed")
     for each in fields(Parameters):
-        assert each.metadata["source"].startswith(whence), each.name
+        assert each.metadata["source"].startswith(sources), each.name
     assert [each.name for each in fields(Prices)] == [each.name for each in fields(Usage)]
 
 
 def test_product_settings_equal_those_of_the_product() -> None:
     p, timings = Parameters(), Timings()
-    assert (p.look_seconds, p.watch_seconds) == (
+    assert (p.poll_seconds, p.owner_check_seconds) == (
         children.POLL_SECONDS,
         recovery.OWNER_CHECK_SECONDS,
     )
@@ -256,7 +261,7 @@ def test_other_inputs_are_reported_with_their_bill() -> None:
     assert sum(usd) == pytest.approx(whole, abs=1e-5)
 
 
-def test_the_pages_text_has_the_numbers_of_its_tables() -> None:
+def test_the_text_of_the_page_has_the_numbers_of_its_tables() -> None:
     text, p = " ".join(PAGE.read_text(encoding="utf-8").split()), Parameters()
     *_, plain, gpu = ways(p)
     first = limits(Clip(10), p)[0]
@@ -276,9 +281,9 @@ def test_the_tables_of_the_page_match_the_current_simulation() -> None:
 
 
 def test_scale_is_a_topic_of_the_benchmarks_and_needs_no_media(tmp_path: Path) -> None:
-    sources, stock = Sources(tmp_path / "none", QUICK), Warehouse(tmp_path / "none", "no address")
+    sources, bucket = Sources(tmp_path / "none", QUICK), Warehouse(tmp_path / "none", "no address")
     assert "scale" in TOPICS
-    found = topics(sources, stock, rounds=1)["scale"]()
+    found = topics(sources, bucket, rounds=1)["scale"]()
     assert {finding.name.partition("/")[0] for finding in found} == {"scale"}
     assert len(found) == 6 and not any(finding.missed for finding in found)
     assert list(tmp_path.iterdir()) == []
@@ -289,16 +294,20 @@ def test_the_table_of_standing_costs_is_up_to_date() -> None:
     assert standing.table() in (ROOT / "docs" / "aws.md").read_text(), remedy
 
 
-def test_the_largest_standing_costs_are_those_of_the_price_list() -> None:
+def test_the_largest_standing_costs_equal_the_price_list() -> None:
     usd = {part.what: part.usd for part in [*standing.parts(), *standing.server()]}
     # Four tasks of half a vCPU and 1 GB for a day: 4 * 24 * (0.5 * 0.04048 + 0.004445).
     assert usd["4 workers of 0.5 vCPU and 1 GB"] == pytest.approx(2.3698, abs=1e-4)
     assert usd["a NAT gateway with its address"] == pytest.approx(1.20)
-    assert 8 < sum(usd.values()) < 11
+    # Two containers of the API for a day: 2 * 24 * (0.04048 + 2 * 0.004445), and the services.
+    assert usd[next(what for what in usd if what.startswith("Prefect: 2 APIs"))] == pytest.approx(
+        2.3698 + 24 * (0.5 * 0.04048 + 0.004445), abs=1e-4
+    )
+    assert sum(usd.values()) == pytest.approx(11.93, abs=0.01)
 
 
 @pytest.mark.parametrize("count", [2, 40])
-def test_with_the_quotas_of_the_guide_every_clip_is_made(count: int) -> None:
+def test_every_clip_is_made_with_the_quotas_of_the_guide(count: int) -> None:
     runs = capacity.limits(work_pools(gpu=False, environment={}), on_demand=30, spot=40).runs
     guide = replace(Parameters(), on_demand_vcpu=30, spot_vcpu=40, pool_limit=runs["media"])
     done = simulate(Clip(10), iter([0.0] * count), guide, seed=1)

@@ -1,4 +1,4 @@
-"""The speech benchmark's measures: wrong words, and errors of word starts."""
+"""The speech benchmark: word errors, errors of word starts, and a run with each transcriber."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,14 @@ import pytest
 
 from benchmarks import speech
 from benchmarks.programs import ffmpeg
-from benchmarks.speech import Spoken, Timed, read_sample, read_textgrid, start_errors, word_errors
+from benchmarks.speech import (
+    Recording,
+    TimedWord,
+    read_sample,
+    read_textgrid,
+    start_errors,
+    word_errors,
+)
 
 # The sample's first two lines end here, in seconds; the third starts half a second later.
 _TWO_LINES = 17.8
@@ -58,29 +65,39 @@ Object class = "TextGrid"
         ("one clip", "", 2),
     ],
 )
-def test_wrong_words_are_what_a_reader_would_call_wrong(
+def test_word_errors_ignore_hesitations_and_spelling(
     said: str, recognized: str, wrong: int
 ) -> None:
     assert word_errors(said, recognized)[0] == wrong
 
 
-def test_the_share_is_of_the_words_that_are_said() -> None:
+def test_word_errors_are_counted_relative_to_the_spoken_words() -> None:
     assert word_errors("um one clip one idea", "one clip, one tidy idea") == (1, 4)
 
 
-def test_starts_are_compared_of_the_same_words() -> None:
-    truth = [Timed("the", 1.0), Timed("sick", 1.5), Timed("corpus", 2.0), Timed("the", 9.0)]
-    found = [Timed("the", 1.25), Timed("corpus", 1.5), Timed("is", 3.0), Timed("the", 9.0)]
+def test_starts_are_compared_only_for_words_in_both() -> None:
+    truth = [
+        TimedWord("the", 1.0),
+        TimedWord("sick", 1.5),
+        TimedWord("corpus", 2.0),
+        TimedWord("the", 9.0),
+    ]
+    found = [
+        TimedWord("the", 1.25),
+        TimedWord("corpus", 1.5),
+        TimedWord("is", 3.0),
+        TimedWord("the", 9.0),
+    ]
     assert start_errors(truth, found) == [0.25, 0.5, 0.0]
 
 
 def test_word_times_are_read_from_a_textgrid(tmp_path: Path) -> None:
     path = tmp_path / "a.TextGrid"
     path.write_text(_TEXTGRID)
-    assert read_textgrid(path) == (Timed("i'm", 0.5), Timed("here", 1.25))
+    assert read_textgrid(path) == (TimedWord("i'm", 0.5), TimedWord("here", 1.25))
 
 
-def test_real_speech_is_what_the_folder_has_in_english(
+def test_real_speech_is_read_from_the_folder_if_it_is_english(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "speech"
@@ -92,14 +109,14 @@ def test_real_speech_is_what_the_folder_has_in_english(
     (folder / "texts.json").write_text(json.dumps(rows))
     (folder / "a.TextGrid").write_text(_TEXTGRID)
     monkeypatch.setenv("CLIPFLOW_MATERIAL", str(tmp_path))
-    [found] = speech.real_speech()
+    [found] = speech.real_recordings()
     assert found.path == folder / "a.wav" and found.text == "i'm here" and len(found.times) == 2
     monkeypatch.delenv("CLIPFLOW_MATERIAL")
-    assert speech.real_speech() == []
+    assert speech.real_recordings() == []
 
 
 @pytest.mark.slow
-def test_whisper_is_measured_with_alignment_and_without(
+def test_whisper_is_measured_with_and_without_alignment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(speech, "available", lambda: ["whisper", "whisper-unaligned"])
@@ -107,8 +124,8 @@ def test_whisper_is_measured_with_alignment_and_without(
     sample = read_sample()
     ffmpeg("-i", str(sample.path), "-t", str(_TWO_LINES), "-vn", "-c", "copy", str(cut))
     text = sample.text.partition("I like rules.")[0]
-    spoken = Spoken(cut, text, (Timed("welcome", 1.0), Timed("thank", 10.107)))
-    findings = {one.name: one for one in speech.compared(spoken, [spoken], spoken)}
+    spoken = Recording(cut, text, (TimedWord("welcome", 1.0), TimedWord("thank", 10.107)))
+    findings = {one.name: one for one in speech.compare_transcribers(spoken, [spoken], spoken)}
     assert set(findings) == {
         f"speech/{name}/{what}"
         for name in ("whisper", "whisper-unaligned")
@@ -126,11 +143,11 @@ def test_whisper_is_measured_with_alignment_and_without(
 
 
 @pytest.mark.slow
-def test_a_transcriber_without_its_model_is_left_out(
+def test_a_transcriber_without_its_model_is_skipped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(speech, "available", lambda: ["whisper"])
     monkeypatch.setenv("CLIPFLOW_WHISPER_MODEL", "no-such-model")
     sample = read_sample()
-    assert speech.compared(sample, [], sample) == []
+    assert speech.compare_transcribers(sample, [], sample) == []
     assert "no-such-model" in capsys.readouterr().err

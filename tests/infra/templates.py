@@ -1,4 +1,4 @@
-"""The templates of `infra/`: listing, parsing and deploying them."""
+"""Functions that list, parse and deploy the templates of `infra/`."""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -11,15 +11,25 @@ from botocore.exceptions import ClientError
 from tests.programs import ROOT
 
 FOLDER = ROOT / "infra"
-# In order of deployment: each template needs outputs of earlier ones.
-ORDER = ("data", "cluster", "roles", "bridge", "metrics", "alarms")
+# The templates in the order of their deployment. Each needs outputs of earlier ones.
+ORDER = (
+    "data",
+    "cluster",
+    "prefect-data",
+    "roles",
+    "prefect-server",
+    "bridge",
+    "metrics",
+    "alarms",
+)
 
 
-def written(name: str) -> str:
+def template_text(name: str) -> str:
+    """The text of a template."""
     return (FOLDER / f"{name}.yaml").read_text()
 
 
-def composed(text: str) -> yaml.Node:
+def parse_nodes(text: str) -> yaml.Node:
     """The YAML nodes of a template, with tags and line numbers."""
     node = yaml.compose(text)
     assert node
@@ -37,8 +47,8 @@ def plain(node: yaml.Node) -> Any:
 
 
 def resources(name: str, kind: str) -> dict[str, Any]:
-    """Properties of the template's resources of one kind, by their names in it."""
-    found = plain(composed(written(name)))["Resources"]
+    """The properties of the template's resources of one type, by logical id."""
+    found = plain(parse_nodes(template_text(name)))["Resources"]
     return {key: value["Properties"] for key, value in found.items() if value["Type"] == kind}
 
 
@@ -55,6 +65,7 @@ def pairs(node: yaml.Node) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
 
 
 def scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
+    """Every scalar in `node` at any depth."""
     match node:
         case yaml.ScalarNode():
             yield node
@@ -69,20 +80,22 @@ def scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
 
 @cache
 def parameters(name: str) -> frozenset[str]:
-    return frozenset(plain(composed(written(name)))["Parameters"])
+    """The names of the parameters of a template."""
+    return frozenset(plain(parse_nodes(template_text(name)))["Parameters"])
 
 
 def deploy(
     client: Any, name: str, known: Mapping[str, str], prefix: str = "clipflow"
 ) -> tuple[str, dict[str, str]]:
-    """Deploy stack `{prefix}-{name}` with those of `known` that are its parameters: its status,
-    empty if there was nothing to do; and its outputs. Fails if it does not come up.
+    """Deploy the stack `{prefix}-{name}`, and return its status and its outputs.
 
-    `client` is boto3's of CloudFormation."""
+    `client` is a boto3 client of CloudFormation. Values in `known` that are not parameters of the
+    template are ignored. The status is empty if there was nothing to update.
+    """
     stack = f"{prefix}-{name}"
     request = {
         "StackName": stack,
-        "TemplateBody": written(name),
+        "TemplateBody": template_text(name),
         "Parameters": [
             {"ParameterKey": key, "ParameterValue": known[key]}
             for key in sorted(parameters(name) & known.keys())
@@ -101,7 +114,7 @@ def deploy(
 
 
 def _change(client: Any, request: dict[str, Any]) -> str:
-    """Create or update the stack; returns the name of the waiter."""
+    """Start to create or update the stack, and return the name of the waiter for it."""
     try:
         client.describe_stacks(StackName=request["StackName"])
     except ClientError:
@@ -112,7 +125,7 @@ def _change(client: Any, request: dict[str, Any]) -> str:
 
 
 def described(client: Any, stack: str, by: str) -> dict[str, str]:
-    """The stack's outputs, by their `OutputKey` or, those that have one, their `Description`."""
+    """The outputs of the stack, by `OutputKey` or by `Description` (only those that have one)."""
     (found,) = client.describe_stacks(StackName=stack)["Stacks"]
     return {
         output[by]: output["OutputValue"] for output in found.get("Outputs", []) if output.get(by)
@@ -120,4 +133,5 @@ def described(client: Any, stack: str, by: str) -> dict[str, str]:
 
 
 def templates() -> list[Path]:
+    """The files of all templates."""
     return sorted(FOLDER.glob("*.yaml"))

@@ -1,4 +1,4 @@
-"""Each alarm rings in the outage that it is for, and in no other case.
+"""Each alarm goes off in the outage that it is for, and in no other case.
 
 The log lines are those of the product; filters and alarms are read from the templates.
 """
@@ -21,7 +21,7 @@ from clipflow.telemetry.logging import (
     MetricEvent,
     emit_metric,
 )
-from tests.infra.alarms import ALARMS, OURS, Metric, of_lines, rings
+from tests.infra.cloudwatch import ALARMS, OWN_NAMESPACE, Metric, is_in_alarm, points_of_lines
 
 NOW = 1_000_000.0
 MINUTE, HOUR = 60.0, 3600.0
@@ -43,7 +43,7 @@ def line(caplog: pytest.LogCaptureFixture) -> Callable[..., dict[str, Any]]:
 
 
 class Account:
-    """Points of the metrics of a day, as log lines and AWS services make them."""
+    """The points of all metrics, which log lines and queues add."""
 
     def __init__(self, line: Callable[..., dict[str, Any]]) -> None:
         self.points: dict[Metric, list[tuple[float, float]]] = {}
@@ -51,7 +51,7 @@ class Account:
 
     def logs(self, group: str, metric: MetricEvent, times: Iterator[float], **values: Any) -> None:
         lines = [(at, self._line(metric, **values)) for at in times]
-        for name, points in of_lines(group, lines).items():
+        for name, points in points_of_lines(group, lines).items():
             self.points.setdefault(name, []).extend(points)
 
     def flows(self, metric: MetricEvent, times: Iterator[float], **values: Any) -> None:
@@ -64,12 +64,13 @@ class Account:
         points = self.points.setdefault(("AWS/SQS", metric, (name,)), [])
         points.extend((at, value) for at in times)
 
-    def ringing(self) -> set[str]:
-        return {name for name in ALARMS if rings(name, self.points, NOW)}
+    def alarms(self) -> set[str]:
+        """The names of the alarms that are in the state ALARM."""
+        return {name for name in ALARMS if is_in_alarm(name, self.points, NOW)}
 
 
 def every(seconds: float, since: float = 4 * HOUR, until: float = 0) -> Iterator[float]:
-    """Times before NOW, from `since` to `until` seconds before it."""
+    """Times at this interval, from `since` to `until` seconds before NOW."""
     return iter([NOW - at for at in _down(since, until, seconds)])
 
 
@@ -82,118 +83,120 @@ def _down(since: float, until: float, step: float) -> Iterator[float]:
 
 @pytest.fixture
 def account(line: Callable[..., dict[str, Any]]) -> Account:
-    """An account in which nothing but the bridge runs, as at night."""
+    """An account in which only the bridge runs, and reports that nothing is wrong."""
     made = Account(line)
     made.bridge(SWEEP_ENDED, every(MINUTE), in_progress=0, oldest_seconds=0, **SWEPT)
     made.bridge(PREFECT_CHECKED, every(MINUTE), late_seconds=0, pools_without_worker=0)
     return made
 
 
-def test_no_alarm_rings_while_nothing_is_wrong(account: Account) -> None:
-    assert account.ringing() == set()
+def test_no_alarm_goes_off_while_nothing_is_wrong(account: Account) -> None:
+    assert account.alarms() == set()
     account.flows(RECORD_COMPLETE, every(MINUTE), **CLIP, seconds=30, bytes=1)
     account.queue("QueueName", "ApproximateAgeOfOldestMessage", every(MINUTE), 10)
     for pool in POOLS:
         queue = f"clipflow-{pool}-ecs-events"
         account.queue(queue, "ApproximateAgeOfOldestMessage", every(MINUTE), 2)
         account.queue(f"{queue}-dlq", "ApproximateNumberOfMessagesVisible", every(MINUTE), 0)
-    assert account.ringing() == set()
+    assert account.alarms() == set()
 
 
-def test_failing_clips_ring_at_one_an_hour(account: Account) -> None:
+def test_failing_clips_raise_an_alarm_at_one_clip_an_hour(account: Account) -> None:
     account.flows(RECORD_COMPLETE, every(HOUR, 24 * HOUR, 2 * HOUR), **CLIP, seconds=30, bytes=1)
     account.flows(RECORD_FAILED, every(HOUR, 2 * HOUR), **CLIP, code="STORAGE_ERROR")
-    assert account.ringing() == {"TooManyFail"}
+    assert account.alarms() == {"TooManyFail"}
 
 
-def test_failing_clips_ring_within_half_an_hour_at_one_a_minute(account: Account) -> None:
+def test_failing_clips_raise_an_alarm_within_half_an_hour_at_one_clip_a_minute(
+    account: Account,
+) -> None:
     outage = 26 * MINUTE
     account.flows(RECORD_COMPLETE, every(MINUTE, 4 * HOUR, outage), **CLIP, seconds=30, bytes=1)
     account.flows(RECORD_FAILED, every(MINUTE, outage), job="shorts", code="FFMPEG_ERROR")
-    assert account.ringing() == {"TooManyFail"}
+    assert account.alarms() == {"TooManyFail"}
 
 
 def test_lost_runs_count_as_failures(account: Account) -> None:
     account.bridge(RECORD_FAILED, every(10 * MINUTE, HOUR), **CLIP, code="CRASHED")
-    assert account.ringing() == {"TooManyFail"}
+    assert account.alarms() == {"TooManyFail"}
 
 
-def test_a_single_failure_does_not_ring(account: Account) -> None:
+def test_a_single_failure_raises_no_alarm(account: Account) -> None:
     account.flows(RECORD_FAILED, every(HOUR, HOUR), **CLIP, code="FFMPEG_ERROR")
-    assert account.ringing() == set()
+    assert account.alarms() == set()
 
 
-def test_one_failure_in_ten_does_not_ring(account: Account) -> None:
+def test_one_failure_in_ten_raises_no_alarm(account: Account) -> None:
     account.flows(RECORD_COMPLETE, every(MINUTE), **CLIP, seconds=30, bytes=1)
     account.flows(RECORD_FAILED, every(10 * MINUTE), **CLIP, code="FFMPEG_ERROR")
-    assert account.ringing() == set()
+    assert account.alarms() == set()
 
 
-def test_a_stuck_record_rings(account: Account) -> None:
+def test_a_stuck_record_raises_an_alarm(account: Account) -> None:
     account.bridge(SWEEP_ENDED, every(MINUTE), in_progress=1, oldest_seconds=8000, **SWEPT)
-    assert account.ringing() == {"InProgressTooLong"}
+    assert account.alarms() == {"InProgressTooLong"}
 
 
-def test_a_bridge_that_does_not_run_rings(line: Callable[..., dict[str, Any]]) -> None:
+def test_a_bridge_that_does_not_run_raises_an_alarm(line: Callable[..., dict[str, Any]]) -> None:
     silent = Account(line)
     silent.bridge(
         SWEEP_ENDED, every(MINUTE, 4 * HOUR, 16 * MINUTE), in_progress=0, oldest_seconds=0, **SWEPT
     )
-    assert silent.ringing() == {"BridgeIsSilent"}
+    assert silent.alarms() == {"BridgeIsSilent"}
 
 
-def test_events_that_wait_and_events_that_are_dead_ring(account: Account) -> None:
+def test_waiting_events_and_dead_letters_raise_alarms(account: Account) -> None:
     account.queue("QueueName", "ApproximateAgeOfOldestMessage", every(MINUTE), 400)
-    assert account.ringing() == {"EventsWait"}
+    assert account.alarms() == {"EventsWait"}
     account.queue("DeadLetterQueueName", "ApproximateNumberOfMessagesVisible", every(MINUTE), 1)
-    assert account.ringing() == {"EventsWait", "EventsAreDead"}
+    assert account.alarms() == {"EventsWait", "EventsAreDead"}
 
 
-def test_late_runs_ring(account: Account) -> None:
+def test_late_runs_raise_an_alarm(account: Account) -> None:
     account.bridge(PREFECT_CHECKED, every(MINUTE), late_seconds=1900, pools_without_worker=0)
-    assert account.ringing() == {"RunsAreLate"}
+    assert account.alarms() == {"RunsAreLate"}
 
 
-def test_a_pool_without_a_worker_rings_and_a_worker_that_restarts_does_not(
+def test_a_pool_without_a_worker_raises_an_alarm_and_a_restarting_worker_does_not(
     line: Callable[..., dict[str, Any]],
 ) -> None:
     account = Account(line)
     account.bridge(SWEEP_ENDED, every(MINUTE), in_progress=0, oldest_seconds=0, **SWEPT)
     without = {"late_seconds": 0, "pools_without_worker": 1}
     account.bridge(PREFECT_CHECKED, every(MINUTE, 10 * MINUTE), **without)
-    assert account.ringing() == {"NoWorkerOnline"}
+    assert account.alarms() == {"NoWorkerOnline"}
     account.bridge(PREFECT_CHECKED, every(MINUTE, MINUTE), late_seconds=0, pools_without_worker=0)
-    assert account.ringing() == set()
+    assert account.alarms() == set()
 
 
-def test_a_prefect_server_that_does_not_answer_rings(account: Account) -> None:
+def test_a_prefect_server_that_does_not_respond_raises_an_alarm(account: Account) -> None:
     account.bridge(PREFECT_FAILED, every(MINUTE, 10 * MINUTE), reason="no answer")
-    assert account.ringing() == {"PrefectFails"}
+    assert account.alarms() == {"PrefectFails"}
 
 
-def test_a_prefect_server_that_restarts_does_not_ring(account: Account) -> None:
+def test_a_prefect_server_that_restarts_raises_no_alarm(account: Account) -> None:
     account.bridge(PREFECT_FAILED, every(MINUTE, 3 * MINUTE), reason="no answer")
-    assert account.ringing() == set()
+    assert account.alarms() == set()
 
 
-def test_refused_launches_ring_if_they_go_on(account: Account) -> None:
+def test_refused_launches_raise_an_alarm_if_they_continue(account: Account) -> None:
     refusals = {"pool": "clipflow-media", "reason": "Capacity is unavailable"}
     account.flows(LAUNCH_REFUSED, every(MINUTE, 10 * MINUTE), **refusals)
-    assert account.ringing() == set()
+    assert account.alarms() == set()
     account.flows(LAUNCH_REFUSED, every(MINUTE, 30 * MINUTE), **refusals)
-    assert account.ringing() == {"LaunchesAreRefused"}
+    assert account.alarms() == {"LaunchesAreRefused"}
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_each_observer_that_lags_or_fails_rings(account: Account, pool: str) -> None:
+def test_each_observer_that_lags_or_fails_raises_an_alarm(account: Account, pool: str) -> None:
     queue = f"clipflow-{pool}-ecs-events"
     account.queue(queue, "ApproximateAgeOfOldestMessage", every(MINUTE), 400)
-    assert account.ringing() == {"ObserversLag"}
+    assert account.alarms() == {"ObserversLag"}
     account.queue(f"{queue}-dlq", "ApproximateNumberOfMessagesVisible", every(MINUTE), 1)
-    assert account.ringing() == {"ObserversLag", "ObserversFail"}
+    assert account.alarms() == {"ObserversLag", "ObserversFail"}
 
 
-def test_the_outage_of_every_alarm_is_tested() -> None:
+def test_every_alarm_is_tested() -> None:
     assert set(ALARMS) == {
         "TooManyFail",
         "InProgressTooLong",
@@ -208,6 +211,6 @@ def test_the_outage_of_every_alarm_is_tested() -> None:
         "ObserversFail",
     }
     assert {metric["Namespace"] for metric in ALARMS.values() if "Namespace" in metric} == {
-        OURS,
+        OWN_NAMESPACE,
         "AWS/SQS",
     }

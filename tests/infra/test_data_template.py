@@ -1,4 +1,4 @@
-"""`infra/data.yaml`, deployed for real into the local AWS."""
+"""`infra/data.yaml`, deployed into the local AWS: stored data, encryption, expiry and queues."""
 
 import json
 import re
@@ -29,6 +29,7 @@ def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StoredAws]:
 
 
 def changed(tmp_path: Path, old: str, new: str) -> Path:
+    """A copy of the template in which `old` is replaced by `new`."""
     path = tmp_path / "changed.yaml"
     path.write_text(TEMPLATE.read_text().replace(old, new))
     assert path.read_text() != TEMPLATE.read_text()
@@ -130,7 +131,7 @@ def test_only_objects_with_the_tag_of_a_segment_expire() -> None:
     assert segments["ExpirationInDays"] == "SegmentDays"
 
 
-def test_only_our_events_reach_the_queue(aws: StoredAws) -> None:
+def test_only_events_of_the_configured_source_and_type_reach_the_queue(aws: StoredAws) -> None:
     url = deploy_data(aws.url)["QueueUrl"]
     entries = [
         entry("somebody.else", "Begin Clip Generation", 1),
@@ -192,6 +193,7 @@ def put_record(aws: StoredAws, name: str, status: str, updated_at: str) -> None:
 
 
 def is_stored(aws: StoredAws) -> bool:
+    """Whether the object and the record that a test stored are still there."""
     body = aws.client("s3").get_object(Bucket="clipflow-media", Key="a")["Body"].read()
     item = aws.client("dynamodb").get_item(TableName="clipflow-records", Key=KEY)
     return bool(body == b"picture" and item["Item"] == KEY)

@@ -1,6 +1,6 @@
-"""The Dockerfiles of the images: they install what a flow needs and nothing else.
+"""The Dockerfiles: they install what a flow needs and nothing else, and the installation works.
 
-The tests run the install step of an image in a clean virtual environment, without an engine.
+No container engine is needed: the install step is run in a clean virtual environment.
 """
 
 import os
@@ -28,18 +28,19 @@ BIN = Path(sys.executable).parent
 
 
 def instructions(path: Path) -> list[str]:
-    """The instructions, one per line, without comments."""
+    """The instructions of a Dockerfile, each on one line, without comments."""
     text = "\n".join(line for line in path.read_text().splitlines() if not line.startswith("#"))
     return [line.strip() for line in text.replace("\\\n", " ").splitlines() if line.strip()]
 
 
 def copied(path: Path) -> list[str]:
-    """The files that it copies from this repository."""
+    """The files that a Dockerfile copies from this repository."""
     taken = [line.split()[1:-1] for line in instructions(path) if line.startswith("COPY ")]
     return [source for sources in taken if "--from" not in sources[0] for source in sources]
 
 
 def pins(lock: str) -> set[str]:
+    """The pinned distributions of a lock file, as `name==version`."""
     found = re.findall(r"^([a-z0-9._-]+==[^ ;\\]+)", (ROOT / lock).read_text(), re.MULTILINE)
     assert found
     return set(found)
@@ -75,7 +76,7 @@ def test_a_container_is_not_root_and_has_a_health_check() -> None:
     assert not [line for line in other if line.startswith(("USER ", "HEALTHCHECK "))]
 
 
-def test_a_build_sees_only_what_it_copies() -> None:
+def test_the_build_context_has_only_files_that_are_copied() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     let_in = {line.removeprefix("!") for line in ignored if line.startswith("!")}
     assert "*" in ignored
@@ -103,17 +104,17 @@ def test_images_and_make_install_with_the_same_uv() -> None:
 
 @pytest.fixture(scope="module")
 def container(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a process in the simulated container; `CODE` is its folder."""
+    """The environment of a process in the simulated container; its working folder is `CODE`."""
     root = tmp_path_factory.mktemp("container")
     dockerfile = FOLDER / "clipflow.Dockerfile"
     (step,) = [line for line in instructions(dockerfile) if "uv pip sync" in line]
     command = step[step.index("UV_DEFAULT_INDEX") :].replace(VENV, str(root / "venv"))
-    # Unlike an image, this uses the cache of the machine, which makes it fast.
+    # Use the cache of this machine and compile nothing, unlike in an image, to be fast.
     for slow in ("--no-cache ", "--compile-bytecode "):
         command = command.replace(slow, "")
     command = command.replace('"${PACKAGE_INDEX}"', "$UV_DEFAULT_INDEX")
-    ours = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
-    clean = {name: value for name, value in os.environ.items() if name not in ours}
+    removed = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+    clean = {name: value for name, value in os.environ.items() if name not in removed}
     for line in (f"uv venv --python {sys.executable} {root / 'venv'}", command):
         ended = subprocess.run(
             ["/bin/sh", "-c", line],
@@ -145,7 +146,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 def run(container: dict[str, str], command: str, **more: str) -> str:
-    """The output of a command that succeeds."""
+    """Run a command in the simulated container, and return its output; it must succeed."""
     ended = subprocess.run(
         command.split(),
         env={**container, **more},

@@ -1,4 +1,4 @@
-"""Metrics, alarms and queries of CloudWatch use only fields that are logged."""
+"""Metric filters, alarms and saved queries of CloudWatch use only fields that are logged."""
 
 import json
 import re
@@ -22,7 +22,8 @@ from deployments.bridge.prefect_server import POOLS
 from deployments.work_pools import work_pools
 from tests.infra.templates import resources
 
-# The measured log lines, by log group. The bridge marks the record of a flow run that crashed.
+# The metric events that each log group receives. The bridge also marks records of crashed flow
+# runs.
 WRITTEN = {
     "FlowsLogGroup": (RECORD_COMPLETE, RECORD_FAILED, SEGMENT_MADE, LAUNCH_REFUSED),
     "BridgeLogGroup": (SWEEP_ENDED, RECORD_FAILED, PREFECT_CHECKED, PREFECT_FAILED),
@@ -49,7 +50,7 @@ def transformation(name: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_a_metric_filter_reads_only_fields_that_are_logged(name: str) -> None:
-    """Each filter is in the log group of its log line."""
+    """Also checks that the filter belongs to the log group that receives its event."""
     pattern, value = FILTERS[name]["FilterPattern"], transformation(name)["MetricValue"]
     fields = MEASURED[FILTERS[name]["LogGroupName"]][event_of(pattern)]
     assert set(re.findall(r"\$\.(\w+)", pattern + value)) <= {"event", *fields}
@@ -87,7 +88,7 @@ def test_alarms_and_dashboard_use_only_existing_metrics() -> None:
 
 
 def metrics_watched() -> Iterator[str]:
-    """Metrics of clipflow that an alarm reads."""
+    """The metrics of clipflow that alarms read."""
     for alarm in ALARMS.values():
         for metric in metrics_read(alarm) or [alarm]:
             if metric["Namespace"] == "Namespace":
@@ -95,7 +96,7 @@ def metrics_watched() -> Iterator[str]:
 
 
 def metrics_read(alarm: dict[str, Any]) -> list[dict[str, Any]]:
-    """The metrics that the alarm's metric math reads."""
+    """The metrics that the metric math of an alarm reads."""
     reads = [each.get("MetricStat") for each in alarm.get("Metrics", [])]
     return [stat["Metric"] for stat in reads if stat]
 
@@ -109,7 +110,7 @@ def test_every_pools_observer_is_watched() -> None:
 
 
 def metrics_shown() -> Iterator[str]:
-    """Metrics of clipflow on the dashboard, where `.` repeats the value of the line before."""
+    """The metrics of clipflow on the dashboard, in which `.` repeats the value of the row above."""
     (dashboard,) = resources("alarms", "AWS::CloudWatch::Dashboard").values()
     widgets: list[dict[str, Any]] = json.loads(dashboard["DashboardBody"])["widgets"]
     for widget in widgets:
@@ -120,7 +121,7 @@ def metrics_shown() -> Iterator[str]:
                 yield rest[0]
 
 
-# The words of the language of Logs Insights that the queries use.
+# The keywords and functions of Logs Insights that the queries use.
 KEYWORDS = {
     *("filter", "fields", "stats", "sort", "limit", "by", "as", "asc", "desc", "in"),
     *("bin", "count", "avg", "sum", "coalesce"),

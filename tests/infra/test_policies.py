@@ -1,17 +1,20 @@
-"""A small linter for policies in the templates: each `*` needs a comment with its reason."""
+"""A linter for the policies in the templates: each `*` needs a comment with its reason."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.infra.templates import ORDER, composed, pairs, scalars, templates
+from tests.infra.templates import ORDER, pairs, parse_nodes, scalars, templates
 
-SPOKEN_OF = ("Action", "NotAction", "Resource", "NotResource", "Principal")
+# The elements of a policy statement in which a `*` needs a reason.
+CHECKED_ELEMENTS = ("Action", "NotAction", "Resource", "NotResource", "Principal")
 
 
 def unexplained(text: str) -> list[str]:
-    """The lines that allow a `*` in an action, a resource or a principal without a comment: right
-    above the key, or between the key and the `*`, or on its line."""
+    """The lines with a `*` in an action, a resource or a principal that has no comment.
+
+    The comment may be directly above the key, between the key and the `*`, or on the same line.
+    """
     lines = text.splitlines()
     return [
         lines[wildcard].strip()
@@ -22,11 +25,11 @@ def unexplained(text: str) -> list[str]:
 
 
 def wildcards(text: str) -> set[tuple[int, int]]:
-    """The line numbers of wildcards, each with the line number of its key before it."""
+    """The line numbers of the key and of the value of each wildcard."""
     return {
         (key.start_mark.line, scalar.start_mark.line)
-        for key, value in pairs(composed(text))
-        if key.value in SPOKEN_OF
+        for key, value in pairs(parse_nodes(text))
+        if key.value in CHECKED_ELEMENTS
         for scalar in scalars(value)
         if "*" in scalar.value
     }
@@ -43,7 +46,7 @@ def test_every_wildcard_has_a_reason(template: Path) -> None:
 
 @pytest.mark.parametrize("template", templates(), ids=lambda path: path.name)
 def test_no_statement_uses_a_negated_element(template: Path) -> None:
-    keys = {key.value for key, _ in pairs(composed(template.read_text()))}
+    keys = {key.value for key, _ in pairs(parse_nodes(template.read_text()))}
     assert not keys & {"NotAction", "NotResource", "NotPrincipal"}
 
 

@@ -1,4 +1,4 @@
-"""Permissions of the roles of `infra/roles.yaml`, evaluated by the IAM of the local AWS."""
+"""The permissions of the roles of `infra/roles.yaml`, simulated by the IAM of the local AWS."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,13 +36,13 @@ GIVEN = {
 
 @dataclass(frozen=True)
 class Roles:
-    """The roles of one stack, by the names of its outputs."""
+    """The roles of a deployed stack. A role is named by the output that has its ARN."""
 
     iam: Any
     outputs: dict[str, str]
 
     def allow(self, role: str, action: str, resource: str) -> bool:
-        """Whether IAM allows the action."""
+        """Whether IAM allows the role to perform the action on the resource."""
         answer = self.iam.simulate_principal_policy(
             PolicySourceArn=self.outputs[role], ActionNames=[action], ResourceArns=[resource]
         )
@@ -63,8 +63,8 @@ def roles(aws: StoredAws) -> Roles:
 
 
 @pytest.fixture(scope="module")
-def wider(aws: StoredAws) -> Roles:
-    """Roles of an account with every parameter given."""
+def custom_roles(aws: StoredAws) -> Roles:
+    """The roles of a stack in which every parameter is set."""
     given = {
         "KeyPrefix": "studio/{tenantId}/",
         "Sources": "recordings/*",
@@ -79,7 +79,7 @@ def wider(aws: StoredAws) -> Roles:
     )
 
 
-MAY = [
+ALLOWED = [
     ("TaskRoleArn", "s3:ListBucket", MEDIA),
     ("TaskRoleArn", "s3:GetObject", f"{MEDIA}/episode/tracks/main.mp4"),
     ("TaskRoleArn", "s3:GetObject", f"{MEDIA}/tenant/episode/tracks/host/0001.ts"),
@@ -125,7 +125,7 @@ MAY = [
     ("ExecutionRoleArn", "secretsmanager:GetSecretValue", SECRET),
     ("ExecutionRoleArn", "ecr:BatchGetImage", REPOSITORY),
 ]
-MAY_NOT = [
+DENIED = [
     ("TaskRoleArn", "s3:PutObject", f"{MEDIA}/episode/tracks/main.mp4"),
     ("TaskRoleArn", "s3:GetObject", f"{MEDIA}/somebody/else.mp4"),
     ("TaskRoleArn", "s3:DeleteObject", f"{MEDIA}/episode/clips/c-1/clip.mp4"),
@@ -160,12 +160,12 @@ MAY_NOT = [
 ]
 
 
-@pytest.mark.parametrize(("role", "action", "resource"), MAY)
+@pytest.mark.parametrize(("role", "action", "resource"), ALLOWED)
 def test_a_role_may_do_its_work(roles: Roles, role: str, action: str, resource: str) -> None:
     assert roles.allow(role, action, resource)
 
 
-@pytest.mark.parametrize(("role", "action", "resource"), MAY_NOT)
+@pytest.mark.parametrize(("role", "action", "resource"), DENIED)
 def test_a_role_may_do_nothing_else(roles: Roles, role: str, action: str, resource: str) -> None:
     assert not roles.allow(role, action, resource)
 
@@ -175,7 +175,7 @@ def test_events_are_sent_under_clipflows_own_source_only(roles: Roles, role: str
     bus = f"arn:aws:events:{HERE}:event-bus/default"
     assert roles.allow(role, "events:PutEvents", bus)
     assert not roles.allow(role, "events:PutEvents", f"{bus}-2")
-    # The local IAM evaluates no condition of a request.
+    # The local IAM does not evaluate conditions of requests, so the policy is read.
     name = roles.outputs[role].rpartition("/")[2]
     [policy] = roles.iam.list_role_policies(RoleName=name)["PolicyNames"]
     document = roles.iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
@@ -183,30 +183,36 @@ def test_events_are_sent_under_clipflows_own_source_only(roles: Roles, role: str
     assert sending["Condition"] == {"ForAllValues:StringEquals": {"events:source": "clipflow"}}
 
 
-def test_a_key_prefix_with_the_tenant_limits_where_clips_are_written(wider: Roles) -> None:
+def test_a_key_prefix_with_the_tenant_limits_where_clips_are_written(
+    custom_roles: Roles,
+) -> None:
     clip = "episode/clips/c-1/clip.mp4"
-    assert wider.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/studio/tenant/{clip}")
-    assert not wider.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/another/tenant/{clip}")
+    assert custom_roles.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/studio/tenant/{clip}")
+    assert not custom_roles.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/another/tenant/{clip}")
 
 
-def test_sources_warehouse_and_models_are_those_of_the_parameters(wider: Roles) -> None:
-    assert wider.allow("TaskRoleArn", "s3:GetObject", f"{MEDIA}/recordings/a.mp4")
-    assert not wider.allow("TaskRoleArn", "s3:GetObject", f"{MEDIA}/episode/tracks/main.mp4")
-    assert wider.allow("TaskRoleArn", "s3:PutObject", "arn:aws:s3:::warehouse/videos/u/v/a.mp4")
-    assert wider.allow("TaskRoleArn", "s3:ListBucket", "arn:aws:s3:::warehouse")
-    assert not wider.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/videos/u/v/a.mp4")
-    assert wider.allow("PrepareRoleArn", "bedrock:InvokeModel", f"{MODEL}-2")
-    assert not wider.allow("PrepareRoleArn", "bedrock:InvokeModel", f"{MODEL}-3")
+def test_parameters_select_the_sources_the_warehouse_and_the_models(
+    custom_roles: Roles,
+) -> None:
+    assert custom_roles.allow("TaskRoleArn", "s3:GetObject", f"{MEDIA}/recordings/a.mp4")
+    assert not custom_roles.allow("TaskRoleArn", "s3:GetObject", f"{MEDIA}/episode/tracks/main.mp4")
+    assert custom_roles.allow(
+        "TaskRoleArn", "s3:PutObject", "arn:aws:s3:::warehouse/videos/u/v/a.mp4"
+    )
+    assert custom_roles.allow("TaskRoleArn", "s3:ListBucket", "arn:aws:s3:::warehouse")
+    assert not custom_roles.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/videos/u/v/a.mp4")
+    assert custom_roles.allow("PrepareRoleArn", "bedrock:InvokeModel", f"{MODEL}-2")
+    assert not custom_roles.allow("PrepareRoleArn", "bedrock:InvokeModel", f"{MODEL}-3")
     for role in ("TaskRoleArn", "MediaRoleArn", "MarksRoleArn"):
-        assert not wider.allow(role, "bedrock:InvokeModel", f"{MODEL}-2")
-    assert wider.allow("ExecutionRoleArn", "secretsmanager:GetSecretValue", f"{SECRET}-2")
+        assert not custom_roles.allow(role, "bedrock:InvokeModel", f"{MODEL}-2")
+    assert custom_roles.allow("ExecutionRoleArn", "secretsmanager:GetSecretValue", f"{SECRET}-2")
 
 
 @pytest.mark.parametrize("role", ["MediaRoleArn", "PrepareRoleArn"])
 def test_machines_that_decode_media_read_only_the_owner_of_a_record(
     roles: Roles, role: str
 ) -> None:
-    """Reads the policy: the local IAM evaluates no condition of a request."""
+    """Reads the policy, because the local IAM does not evaluate conditions of requests."""
     [reading] = [s for s in statements(roles, role) if "dynamodb" in str(s["Action"])]
     assert reading["Action"] == "dynamodb:GetItem"
     assert reading["Condition"] == {
@@ -216,7 +222,7 @@ def test_machines_that_decode_media_read_only_the_owner_of_a_record(
 
 
 def statements(roles: Roles, role: str) -> list[dict[str, Any]]:
-    """The statements of the role's own policy."""
+    """The statements of the inline policy of the role."""
     name = roles.outputs[role].rpartition("/")[2]
     [policy] = roles.iam.list_role_policies(RoleName=name)["PolicyNames"]
     document = roles.iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
@@ -238,8 +244,8 @@ def test_a_key_of_the_media_bucket_is_used_only_through_s3() -> None:
     }
 
 
-def test_a_worker_passes_the_flow_runs_roles_only(roles: Roles) -> None:
-    """Reads the policy: the local IAM does not evaluate iam:PassedToService."""
+def test_a_worker_can_pass_only_the_roles_of_flow_runs(roles: Roles) -> None:
+    """Reads the policy, because the local IAM does not evaluate iam:PassedToService."""
     limits = roles.outputs["WorkerLimitsArn"]
     version = roles.iam.get_policy(PolicyArn=limits)["Policy"]["DefaultVersionId"]
     found = roles.iam.get_policy_version(PolicyArn=limits, VersionId=version)["PolicyVersion"]
@@ -257,4 +263,5 @@ def test_a_worker_passes_the_flow_runs_roles_only(roles: Roles) -> None:
 
 
 def listed(value: str | list[str]) -> list[str]:
+    """A list of strings, from a policy element that is a string or a list of strings."""
     return [value] if isinstance(value, str) else value

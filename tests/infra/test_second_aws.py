@@ -1,13 +1,14 @@
-"""The templates and the data path on moto, a second local AWS.
+"""The templates and the data path on moto, a second local AWS beside MiniStack.
 
-What only one of the two local AWS does:
+Limitations of the two:
 
-- moto 5.2 creates no alarms, topic policies or saved queries by CloudFormation, fails for a
-  container that a condition leaves out, and a stack that a change set creates has no outputs. So
-  `alarms.yaml`, `bridge.yaml` and `make deploy` are tested on MiniStack.
-- MiniStack 1.5 creates no alarms with metric math and no saved queries; `emulated_aws.py` helps.
-- Neither evaluates metric math, metric filters of JSON or the conditions of IAM policies, and
-  neither has the quotas of Fargate.
+- moto 5.2 does not create alarms, topic policies or saved queries in a stack, fails if a condition
+  omits a container, and returns no outputs of a stack that a change set created. Therefore
+  `alarms.yaml`, `bridge.yaml` and `make deploy` are tested only on MiniStack.
+- MiniStack 1.5 does not create alarms with metric math or saved queries; `emulated_aws.py` adds
+  them.
+- Neither evaluates metric math, metric filters of JSON log lines or the conditions of IAM policies,
+  and neither has the quotas of Fargate.
 """
 
 import json
@@ -33,7 +34,7 @@ SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prefect-abcdef"
 
 
 class Moto(Program):
-    """moto's server."""
+    """The server of moto as a separate process."""
 
     def __init__(self, home: Path) -> None:
         port = free_port()
@@ -58,7 +59,7 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
 
 @pytest.fixture(scope="module")
 def outputs(moto: Moto) -> dict[str, str]:
-    """The outputs of all stacks, each deployed with those of the ones before."""
+    """The outputs of all stacks, each of which is deployed with the outputs of earlier ones."""
     subnets = moto.client("ec2").describe_subnets()["Subnets"]
     known = {
         "Image": "clipflow:1",
@@ -101,7 +102,9 @@ def test_an_event_reaches_the_queue(moto: Moto, outputs: dict[str, str]) -> None
     assert [event["detail"] for event in received] == [detail]
 
 
-def test_a_record_is_owned_finished_and_found(moto: Moto, outputs: dict[str, str]) -> None:
+def test_a_record_is_claimed_failed_and_found_in_progress(
+    moto: Moto, outputs: dict[str, str]
+) -> None:
     resource: Any = boto3.resource("dynamodb", endpoint_url=moto.url)
     records = RecordStore(resource.Table(outputs["TableName"]))
     keys = ClipKeys("t", "e", "c")

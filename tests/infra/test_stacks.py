@@ -1,4 +1,4 @@
-"""Every template of `infra/`, deployed into the local AWS and read back with boto3."""
+"""Every template of `infra/`, deployed into the local AWS and inspected with boto3."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -19,6 +19,9 @@ GIVEN = {
     "Image": "clipflow:1",
     "PrefectApiUrl": "https://prefect.example/api",
     "PrefectAuthSecretArn": SECRET,
+    "PrefectClients": "10.0.0.0/16",
+    "PrefectDomain": "prefect.example.com",
+    "PrefectCertificateArn": f"arn:aws:acm:{ACCOUNT}:certificate/1",
     "RepositoryArns": f"arn:aws:ecr:{ACCOUNT}:repository/clipflow",
     "AlarmEmail": "somebody@example.com",
 }
@@ -33,7 +36,13 @@ CHANGES = {
 
 @dataclass(frozen=True)
 class Account:
-    """Deployed stacks: the `given` parameters and the outputs. `client` creates boto3 clients."""
+    """The deployed stacks.
+
+    Attributes:
+        client: creates a boto3 client of a service.
+        given: parameters that were set by the user.
+        stacks: outputs of each stack, by the name of its template.
+    """
 
     client: Callable[[str], Any]
     given: dict[str, str]
@@ -64,13 +73,17 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 def deploy_all(
     client: Callable[[str], Any], given: dict[str, str], prefix: str = "clipflow"
 ) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """Deploy all stacks, each with the outputs of earlier ones; return statuses and outputs."""
+    """Deploy all stacks, each with the outputs of earlier ones unless `given`
+    has another value.
+
+    Returns the status and the outputs of each stack.
+    """
     statuses: dict[str, str] = {}
     stacks: dict[str, dict[str, str]] = {}
     known = dict(given)
     for name in ORDER:
         statuses[name], stacks[name] = deploy(client("cloudformation"), name, known, prefix)
-        known |= stacks[name]
+        known = stacks[name] | known
     return statuses, stacks
 
 
@@ -98,12 +111,12 @@ def test_an_update_changes_only_the_given_parameters(account: Account) -> None:
         for stack, outputs in stacks.items()
         for name, value in outputs.items()
         if before.stacks[stack][name] != value
-    } == {"Namespace", "TaskDefinitionArn"}
+    } == {"Namespace", "PrefectMigrationArn", "TaskDefinitionArn"}
     assert client("s3").get_object(Bucket=bucket, Key="a")["Body"].read() == b"picture"
     assert client("dynamodb").get_item(TableName=table, Key=key)["Item"] == key
-    assert kept_days(after)[after.output("FlowsLogGroup")] == 90
-    assert running(after)["taskDefinition"] == after.output("TaskDefinitionArn")
-    assert container(after)["image"] == "clipflow:2"
+    assert retention_days(after)[after.output("FlowsLogGroup")] == 90
+    assert bridge_service(after)["taskDefinition"] == after.output("TaskDefinitionArn")
+    assert bridge_container(after)["image"] == "clipflow:2"
     assert {each["Namespace"] for each in alarms(after)} == {"clipflow-two", "AWS/SQS"}
     assert len(alarms(after)) == 11
 
@@ -130,13 +143,13 @@ def test_stack_outputs_cover_the_work_pool_settings(
 
 
 def test_the_bridge_runs_as_a_service(account: Account) -> None:
-    service = running(account)
+    service = bridge_service(account)
     assert (service["desiredCount"], service["runningCount"]) == (1, 1)
     assert service["deploymentConfiguration"]["deploymentCircuitBreaker"] == {
         "enable": True,
         "rollback": True,
     }
-    found = container(account)
+    found = bridge_container(account)
     assert found["command"] == ["python", "-m", "deployments.bridge"]
     assert {each["name"]: each["value"] for each in found["environment"]} == {
         "AWS_REGION": "us-east-1",
@@ -150,7 +163,7 @@ def test_the_bridge_runs_as_a_service(account: Account) -> None:
 
 
 def test_secrets_are_passed_to_the_bridge_by_arn() -> None:
-    """Reads the template: the local ECS does not return secrets."""
+    """Reads the template, because the local ECS does not return secrets."""
     (definition,) = resources("bridge", "AWS::ECS::TaskDefinition").values()
     found, _ = definition["ContainerDefinitions"]
     assert [chosen for _, chosen, _ in found["Secrets"]] == [
@@ -159,9 +172,9 @@ def test_secrets_are_passed_to_the_bridge_by_arn() -> None:
     ]
 
 
-def test_logs_are_kept_for_a_while_and_measured(account: Account) -> None:
+def test_log_groups_have_a_retention_period_and_metric_filters(account: Account) -> None:
     groups = {account.output("FlowsLogGroup"), account.output("BridgeLogGroup")}
-    assert {kept_days(account)[group] for group in groups} == {30}
+    assert {retention_days(account)[group] for group in groups} == {30}
     for group in groups:
         filters = account.client("logs").describe_metric_filters(logGroupName=group)
         measured = [each["metricTransformations"][0] for each in filters["metricFilters"]]
@@ -179,7 +192,7 @@ def test_every_alarm_is_on_the_dashboard_and_notifies_the_topic(account: Account
     assert set(first["properties"]["alarms"]) == {each["AlarmArn"] for each in found}
 
 
-def test_without_an_address_there_is_no_topic(account: Account) -> None:
+def test_without_an_email_address_no_topic_is_created(account: Account) -> None:
     known = {name: value for outputs in account.stacks.values() for name, value in outputs.items()}
     _, outputs = deploy(account.client("cloudformation"), "alarms", known, "quiet")
     assert "AlarmTopicArn" not in outputs
@@ -187,19 +200,22 @@ def test_without_an_address_there_is_no_topic(account: Account) -> None:
     assert [each["AlarmActions"] for each in alarms(quiet)] == [[]] * 11
 
 
-def kept_days(account: Account) -> dict[str, int]:
+def retention_days(account: Account) -> dict[str, int]:
+    """The retention of each log group in days."""
     groups = account.client("logs").describe_log_groups()["logGroups"]
     return {group["logGroupName"]: group["retentionInDays"] for group in groups}
 
 
-def running(account: Account) -> dict[str, Any]:
+def bridge_service(account: Account) -> dict[str, Any]:
+    """The description of the bridge's ECS service."""
     (service,) = account.client("ecs").describe_services(
         cluster=account.output("ClusterName"), services=[account.output("ServiceName")]
     )["services"]
     return dict(service)
 
 
-def container(account: Account) -> dict[str, Any]:
+def bridge_container(account: Account) -> dict[str, Any]:
+    """The container definition of the bridge."""
     answer = account.client("ecs").describe_task_definition(
         taskDefinition=account.output("TaskDefinitionArn")
     )

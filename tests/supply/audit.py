@@ -1,7 +1,7 @@
-"""`python -m tests.supply.audit [lock …]`: known vulnerabilities of locked dependencies.
+"""Reports known vulnerabilities of locked dependencies: `python -m tests.supply.audit [lock …]`.
 
 The exit code is 1 if `docs/security.md` does not mention one of them. If the service cannot be
-reached, or knows none of the distributions, a message is printed and the exit code is 0.
+reached, or has data of none of the distributions, a message is printed and the exit code is 0.
 """
 
 import json
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-ANSWERS = ROOT / "docs" / "security.md"
+ASSESSMENTS = ROOT / "docs" / "security.md"
 LOCKS = ("requirements.lock", "requirements-image.lock")
 
 
-def audited(lock: Path) -> Any:
-    """The findings of pip-audit for `lock`; None if the service cannot be reached."""
+def audit(lock: Path) -> Any:
+    """The dependencies in the output of pip-audit; None if its service cannot be reached."""
     options = ["--disable-pip", "--require-hashes", "--progress-spinner", "off", "--format", "json"]
     command = [sys.executable, "-m", "pip_audit", "--requirement", str(lock), *options]
     run = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
@@ -27,13 +27,13 @@ def audited(lock: Path) -> Any:
         return None
 
 
-def unanswered(dependencies: Any, answers: str) -> list[str]:
-    """A line for each vulnerability of which no id occurs in `answers`."""
+def open_vulnerabilities(dependencies: Any, assessments: str) -> list[str]:
+    """A line for each vulnerability none of whose ids occurs in `assessments`."""
     return [
-        f"{one['name']} {one['version']}: {found['id']}, mended in {found['fix_versions'] or '-'}"
+        f"{one['name']} {one['version']}: {found['id']}, fixed in {found['fix_versions'] or '-'}"
         for one in dependencies
         for found in one.get("vulns", ())
-        if not any(name in answers for name in (found["id"], *found.get("aliases", ())))
+        if not any(name in assessments for name in (found["id"], *found.get("aliases", ())))
     ]
 
 
@@ -41,12 +41,12 @@ def main(locks: list[str]) -> int:
     """Audit each lock file and return the exit code."""
     worst = 0
     for lock in [ROOT / name for name in locks or LOCKS if (ROOT / name).exists()]:
-        dependencies = audited(lock)
+        dependencies = audit(lock)
         known = [one for one in dependencies or () if "skip_reason" not in one]
         if not known:
             print(f"{lock.name}: NOT AUDITED, the vulnerability service cannot be reached.")
             continue
-        findings = unanswered(known, ANSWERS.read_text())
+        findings = open_vulnerabilities(known, ASSESSMENTS.read_text())
         print(f"{lock.name}: {len(known)} of {len(dependencies)} audited, {len(findings)} open.")
         print("".join(f"  {line}\n" for line in findings), end="")
         worst = max(worst, bool(findings))

@@ -1,6 +1,6 @@
-"""How the audit evaluates findings. Tests do not contact the vulnerability service."""
+"""The audit's evaluation of findings. The tests do not contact the vulnerability service."""
 
-from tests.supply.audit import unanswered
+from tests.supply.audit import open_vulnerabilities
 
 FOUND = [
     {"name": "sound", "version": "1", "vulns": []},
@@ -13,5 +13,5 @@ FOUND = [
 
 
 def test_a_finding_is_open_until_one_of_its_ids_is_documented() -> None:
-    assert unanswered(FOUND, "") == ["hurt 2: PYSEC-1, mended in ['3']"]
-    assert unanswered(FOUND, "CVE-2026-1 concerns Windows only.") == []
+    assert open_vulnerabilities(FOUND, "") == ["hurt 2: PYSEC-1, fixed in ['3']"]
+    assert open_vulnerabilities(FOUND, "CVE-2026-1 concerns Windows only.") == []

@@ -95,7 +95,7 @@ def _listening(port: int) -> socket.socket:
 
 
 _FOLDER = Path(__file__).parent
-_PAGES = Environment(
+PAGES = Environment(
     loader=FileSystemLoader(_FOLDER / "templates"), autoescape=True, undefined=StrictUndefined
 )
 # Of a document as JSON with its ETag; escapes may make a text six times as long.
@@ -116,7 +116,7 @@ def review_app(video: ReviewedVideo, token: str, port: int) -> ASGIApp:
 def _add_pages(page: FastAPI, video: ReviewedVideo) -> None:
     @page.get("/")
     def index() -> HTMLResponse:
-        return HTMLResponse(_PAGES.get_template("review.html").render(name=video.keys.video_id))
+        return HTMLResponse(PAGES.get_template("review.html").render(name=video.keys.video_id))
 
     @page.get("/media/short/{number}")
     def short(

@@ -14,14 +14,17 @@ from clipflow.domain.edits import Edits, corrected, numbered_words
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Layout
+from clipflow.domain.removals import Tightening
 from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.timecode import parse_timecode
 from clipflow.domain.transcript import Transcript, joined
+from clipflow.jobs.brand import part_seconds
 from clipflow.jobs.edits import StoredEdits, store_edits, stored_edits, with_edits
 from clipflow.jobs.posts import with_texts
 from clipflow.jobs.shorts import read_config
+from clipflow.jobs.tighten import stored_tightening
 from clipflow.results.pages import UNCERTAIN
-from clipflow.storage.objects import ObjectStore
+from clipflow.storage.objects import ObjectHead, ObjectStore
 from deployments.command.edit import moments_and_transcript, stale_edits
 from deployments.command.files import read_record
 from deployments.command.follow import start_shorts
@@ -51,7 +54,9 @@ class ReviewedVideo:
             "shorts": [self._short(moment, record) for moment in moments],
             "layouts": list(Layout),
             "styles": _styles(config, stored.edits),
-            "config": {"layout": config.layout, "caption_style": config.caption_style},
+            "config": config.model_dump(
+                mode="json", by_alias=False, include={"layout", "caption_style", "tighten"}
+            ),
             "hasSource": self.objects.head(self.keys.original) is not None,
             "run": _running(record),
             **self._edited(stored, moments, transcript),
@@ -119,7 +124,25 @@ class ReviewedVideo:
             "rendered": [_seconds(rendered[name]) for name in ("start", "end")]
             if rendered and is_made
             else None,
+            # Seconds before the moment begins in the video.
+            "intro": part_seconds(head)[0] if head else 0,
+            "tightening": self._tightening(moment, rendered, head) if rendered and head else None,
         }
+
+    def _tightening(
+        self, moment: Moment, rendered: Mapping[str, Any], head: ObjectHead
+    ) -> dict[str, Any] | None:
+        """What is taken out of the rendered short, and what was put back; None if it is not
+        tightened."""
+        listed = rendered.get("tightening")
+        if listed is None:
+            return None
+        whole = Tightening.model_validate(listed)
+        if whole.seconds and not whole.removed:
+            # The record has no room for the list.
+            found = stored_tightening(self.keys, moment.index or 0, head, self.objects)
+            whole = found or whole
+        return whole.model_dump(mode="json")
 
     def _edited(
         self, stored: StoredEdits, chosen: Sequence[Moment], transcript: Transcript

@@ -39,7 +39,7 @@ def model_server(*replies: Reply) -> Iterator[ModelServer]:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
-            # Retries of the client then take no time.
+            # The client then retries without a delay.
             self.send_header("retry-after-ms", "1")
             self.end_headers()
             self.wfile.write(content)

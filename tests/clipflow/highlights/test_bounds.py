@@ -23,10 +23,10 @@ EXACT = 1e-9
 def speech(draw: st.DrawFn, unit: int, overlap: int) -> tuple[list[Word], Brief]:
     """Words in units of so many microseconds, which overlap by at most so many milliseconds."""
     gaps = st.integers(-overlap, 50) | st.just(0) | st.integers(0, 300) | st.integers(0, 6000)
-    said = st.tuples(gaps, st.integers(0, 900), st.sampled_from(["so", "so", "so", "so."]))
+    parts = st.tuples(gaps, st.integers(0, 900), st.sampled_from(["so", "so", "so", "so."]))
     words: list[Word] = []
     last = end = draw(st.integers(0, 5000)) * 1000
-    for gap, length, text in draw(st.lists(said, min_size=30, max_size=120)):
+    for gap, length, text in draw(st.lists(parts, min_size=30, max_size=120)):
         last = start = max(last, end + gap * unit)
         end = max(end, start + length * unit)
         words.append(Word(text=text, start=start / 1e6, end=(start + length * unit) / 1e6))
@@ -35,13 +35,13 @@ def speech(draw: st.DrawFn, unit: int, overlap: int) -> tuple[list[Word], Brief]
 
 
 def picked(words: list[Word], brief: Brief, data: st.DataObject) -> list[Moment]:
-    said = Speech.of(words, brief)
-    if not said.pieces:
+    talk = Speech.of(words, brief)
+    if not talk.pieces:
         return []
-    piece = st.integers(0, len(said.pieces) - 1)
+    piece = st.integers(0, len(talk.pieces) - 1)
     spans = st.tuples(piece, piece).map(lambda two: PieceRange(min(two), max(two)))
     liked = data.draw(st.lists(st.tuples(spans, st.integers(0, 100)), min_size=3, max_size=12))
-    return moments(said, [Choice(s, score, "", "") for s, score in liked], brief.count)
+    return moments(talk, [Choice(s, score, "", "") for s, score in liked], brief.count)
 
 
 def is_inside(time: Fraction, words: list[Word], by: float) -> bool:
@@ -51,10 +51,10 @@ def is_inside(time: Fraction, words: list[Word], by: float) -> bool:
 @pytest.mark.slow
 @settings(deadline=None)
 @given(speech(unit=1000, overlap=0), st.data())
-def test_moments_respect_length_bounds_start_in_pauses_and_hardly_overlap(
-    said: tuple[list[Word], Brief], data: st.DataObject
+def test_moments_respect_length_limits_start_in_pauses_and_barely_overlap(
+    talk: tuple[list[Word], Brief], data: st.DataObject
 ) -> None:
-    words, brief = said
+    words, brief = talk
     found = picked(words, brief, data)
     target = Fraction(brief.target_seconds)
 
@@ -80,10 +80,10 @@ def test_moments_respect_length_bounds_start_in_pauses_and_hardly_overlap(
 @pytest.mark.slow
 @settings(deadline=None)
 @given(speech(unit=997, overlap=50), st.data())
-def test_words_that_overlap_a_little_are_hardly_cut(
-    said: tuple[list[Word], Brief], data: st.DataObject
+def test_words_that_overlap_a_little_are_barely_cut(
+    talk: tuple[list[Word], Brief], data: st.DataObject
 ) -> None:
-    words, brief = said
+    words, brief = talk
     for moment in picked(words, brief, data):
         assert not is_inside(moment.start, words, BLUR)
         assert not is_inside(moment.end, words, BLUR)
@@ -92,10 +92,10 @@ def test_words_that_overlap_a_little_are_hardly_cut(
 def test_a_line_longer_than_the_maximum_is_split_between_words() -> None:
     words = spread(0, 14.9, None, "never a full stop " * 12)
     brief = Brief(5, 5, 15)
-    said = Speech.of(words, brief)
-    assert len(said.lines) == 1
+    talk = Speech.of(words, brief)
+    assert len(talk.lines) == 1
     found = moments(
-        said, [Choice(PieceRange(n, n), 50, "", "") for n in range(len(said.pieces))], 5
+        talk, [Choice(PieceRange(n, n), 50, "", "") for n in range(len(talk.pieces))], 5
     )
     assert len(found) > 2
     assert not any(is_inside(time, words, EXACT) for m in found for time in (m.start, m.end))
@@ -103,14 +103,14 @@ def test_a_line_longer_than_the_maximum_is_split_between_words() -> None:
 
 def test_a_short_choice_is_extended_on_both_sides_and_a_long_one_keeps_its_start() -> None:
     words = [word for at in range(20) for word in spread(at * 4, at * 4 + 3.5, None, "One two.")]
-    said = Speech.of(words, Brief(1, 20, 80))
-    [grown] = moments(said, [Choice(PieceRange(5, 5), 50, "", "")], 1)
+    talk = Speech.of(words, Brief(1, 20, 80))
+    [grown] = moments(talk, [Choice(PieceRange(5, 5), 50, "", "")], 1)
     assert grown.start < 20 and grown.end > 23.5
-    [shrunk] = moments(said, [Choice(PieceRange(5, 19), 50, "", "")], 1)
+    [shrunk] = moments(talk, [Choice(PieceRange(5, 19), 50, "", "")], 1)
     assert 19.7 < shrunk.start < 20 and 47 < shrunk.end <= shrunk.start + 30
 
 
-def test_a_choice_with_too_little_speech_around_it_is_no_moment() -> None:
+def test_a_choice_with_too_little_speech_around_it_is_not_a_moment() -> None:
     words = spread(2, 8, None, "All that is said here.")
-    said = Speech.of(words, Brief(3, 60, 600))
-    assert moments(said, [Choice(PieceRange(0, 0), 50, "", "")], 3) == []
+    talk = Speech.of(words, Brief(3, 60, 600))
+    assert moments(talk, [Choice(PieceRange(0, 0), 50, "", "")], 3) == []

@@ -1,4 +1,4 @@
-"""Moments by a language model: a server on this machine, and pydantic-ai's own models for tests."""
+"""Moments chosen by a language model: by a local server, and by pydantic-ai's test models."""
 
 import asyncio
 import json
@@ -35,9 +35,9 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
-def named(first: int, last: int, score: float = 90, **more: Any) -> dict[str, Any]:
-    said = {"why": "It is one idea.", "title": "A title"}
-    return {"first_line": first, "last_line": last, "score": score} | said | more
+def chosen(first: int, last: int, score: float = 90, **more: Any) -> dict[str, Any]:
+    texts = {"why": "It is one idea.", "title": "A title"}
+    return {"first_line": first, "last_line": last, "score": score} | texts | more
 
 
 def picked(
@@ -54,11 +54,11 @@ def spans(found: list[Moment]) -> list[tuple[float, float]]:
 
 
 @pytest.mark.parametrize("name", ["openai-chat:small", "openai:small", "ollama:small"])
-def test_moments_chosen_by_the_model_are_fitted_to_the_bounds(
+def test_moments_chosen_by_the_model_are_adjusted_to_the_length_limits(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    one_line, overlapping = named(46, 46, 70), named(10, 14, 60)
-    answer = [one_line, named(9, 13, 95, title="One clip, one idea"), overlapping]
+    one_line, overlapping = chosen(46, 46, 70), chosen(10, 14, 60)
+    answer = [one_line, chosen(9, 13, 95, title="One clip, one idea"), overlapping]
     found, server = picked(monkeypatch, answer, name=name)
     assert spans(found) == [(20.656, 36.744), (128.688, 138.446)]
     assert (found[0].score, found[0].title) == (95, "One clip, one idea")
@@ -76,7 +76,7 @@ def test_the_models_description_and_hashtags_are_bounded_and_normalised(
         "description": "One clip,\n one idea. " * 30,
         "hashtags": ["#One Idea", "clips!", "CLIPS", "人工智能", "123", "a.b", "Titles", "more"],
     }
-    [moment], _ = picked(monkeypatch, [named(9, 13, 95, **text)])
+    [moment], _ = picked(monkeypatch, [chosen(9, 13, 95, **text)])
     assert moment.title == "One idea"
     assert moment.description is not None
     assert moment.description.startswith("One clip, one idea. One clip")
@@ -87,11 +87,11 @@ def test_the_models_description_and_hashtags_are_bounded_and_normalised(
 @pytest.mark.parametrize(
     "advertised", ["Buy at https://evil.example/x now", "See evil.com", "Write to @evil"]
 )
-def test_addresses_that_nobody_said_are_not_posted(
+def test_addresses_that_are_not_in_the_transcript_are_removed(
     monkeypatch: pytest.MonkeyPatch, advertised: str
 ) -> None:
     text = {"title": advertised, "description": advertised, "hashtags": ["one", "two"]}
-    [moment], _ = picked(monkeypatch, [named(9, 13, 95, **text)])
+    [moment], _ = picked(monkeypatch, [chosen(9, 13, 95, **text)])
     assert "evil" not in moment.model_dump_json().lower()
     assert moment.title == "The first rule is, one clip, one idea"
     assert (moment.description, moment.hashtags) == (None, None)
@@ -100,7 +100,7 @@ def test_addresses_that_nobody_said_are_not_posted(
 def test_unknown_lines_are_reported_to_the_model_and_corrected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found, server = picked(monkeypatch, [named(9, 99)], [named(13, 9)], [named(9, 13)])
+    found, server = picked(monkeypatch, [chosen(9, 99)], [chosen(13, 9)], [chosen(9, 13)])
     assert spans(found) == [(20.656, 36.744)]
     assert "within one of: 1 to 61" in json.dumps(server.requests[1])
     assert len(server.requests) == 3
@@ -111,7 +111,7 @@ def test_unknown_lines_are_reported_to_the_model_and_corrected(
     [
         "The best moment is at 00:20, where they speak of one idea.",
         [{"start": "00:00:20", "end": "00:00:36", "score": 90, "why": "", "title": "x"}],
-        [named(9, 99)],
+        [chosen(9, 99)],
     ],
     ids=["prose", "times", "lines not shown"],
 )
@@ -127,7 +127,7 @@ def test_an_unusable_answer_is_requested_three_times(
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "said"),
+    ("status", "kind", "message"),
     [
         (429, ModelUnavailableError, "HTTP 429"),
         (500, ModelUnavailableError, "HTTP 500"),
@@ -140,9 +140,9 @@ def test_an_unusable_answer_is_requested_three_times(
     ],
 )
 def test_an_http_error_is_retryable_or_terminal_by_its_status(
-    monkeypatch: pytest.MonkeyPatch, status: int, kind: type[ClipflowError], said: str
+    monkeypatch: pytest.MonkeyPatch, status: int, kind: type[ClipflowError], message: str
 ) -> None:
-    with pytest.raises(kind, match=said) as caught:
+    with pytest.raises(kind, match=message) as caught:
         picked(monkeypatch, status)
     assert caught.value.remedy
     assert KEY not in str(caught.value) and "Bearer" not in str(caught.value)
@@ -151,7 +151,7 @@ def test_an_http_error_is_retryable_or_terminal_by_its_status(
 
 
 def test_a_transient_server_error_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
-    found, server = picked(monkeypatch, 500, [named(9, 13)])
+    found, server = picked(monkeypatch, 500, [chosen(9, 13)])
     assert len(found) == 1 and len(server.requests) == 2
 
 
@@ -165,7 +165,7 @@ def test_an_unreachable_server_is_a_transient_error(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("gpt-of-mine", "Unknown model: gpt-of-mine. Set"),
         ("nobody:gpt", "Unknown model"),
@@ -175,16 +175,16 @@ def test_an_unreachable_server_is_a_transient_error(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_a_misconfigured_model_names_what_is_missing(
-    monkeypatch: pytest.MonkeyPatch, name: str, said: str
+    monkeypatch: pytest.MonkeyPatch, name: str, message: str
 ) -> None:
-    with pytest.raises(ModelRefusedError, match=said) as caught:
+    with pytest.raises(ModelRefusedError, match=message) as caught:
         pick(sample(), BRIEF, name)
     assert "CLIPFLOW_HIGHLIGHT_MODEL" in caught.value.remedy
 
 
 def test_the_output_schema_works_with_pydantic_ais_test_model() -> None:
     speech = Speech.of(sample().words, BRIEF)
-    answer = TestModel(custom_output_args={"moments": [named(9, 13, title="word " * 30)]})
+    answer = TestModel(custom_output_args={"moments": [chosen(9, 13, title="word " * 30)]})
     [choice] = language_model.choices(speech, Brief(3, 15), answer)
     assert (choice.span.first, choice.span.last) == (8, 12)
     assert choice.title == "Word word word word word word word word word word word word…"[:60]
@@ -207,9 +207,12 @@ def test_a_long_talk_is_sent_in_windows_and_the_best_moments_are_ranked_again() 
         assert isinstance(part, UserPromptPart)
         shown.append(str(part.content))
         numbers = [int(n) for n in re.findall(r"^(\d+) \[", shown[-1], re.MULTILINE)]
-        moments = [named(n, n + 4, 50 + at) for at, n in enumerate(numbers[:50:10])]
+        moments = [chosen(n, n + 4, 50 + at) for at, n in enumerate(numbers[:50:10])]
         if len(shown) == len(language_model.requests(speech, 5)) + 1:
-            moments = [named(numbers[0], numbers[4], 99), named(numbers[5], numbers[9], 80)]
+            moments = [
+                chosen(numbers[0], numbers[4], 99),
+                chosen(numbers[5], numbers[9], 80),
+            ]
         return ModelResponse([ToolCallPart(info.output_tools[0].name, {"moments": moments})])
 
     found = language_model.choices(speech, Brief(5, 15), FunctionModel(answer))
@@ -234,5 +237,5 @@ def test_a_model_that_never_answers_times_out(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_scores_from_0_to_1_are_scaled_to_100(monkeypatch: pytest.MonkeyPatch) -> None:
-    found, _ = picked(monkeypatch, [named(9, 13, 0.9), named(46, 48, 0.25)])
+    found, _ = picked(monkeypatch, [chosen(9, 13, 0.9), chosen(46, 48, 0.25)])
     assert [moment.score for moment in found] == [90, 25]

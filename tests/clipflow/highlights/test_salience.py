@@ -1,4 +1,4 @@
-"""Moments without a language model: the demo's talk, other scripts, and 90 minutes."""
+"""Moments chosen without a language model: in the sample, in other scripts, in long talks."""
 
 import random
 import time
@@ -31,22 +31,22 @@ ARABIC = [
 ]
 
 
-def of(words: list[Word], brief: Brief, language: str | None = None) -> list[Moment]:
+def pick_from(words: list[Word], brief: Brief, language: str | None = None) -> list[Moment]:
     return pick(Transcript(tuple(words), language), brief)
 
 
 def talk(paragraphs: list[str], *, by_character: bool = False) -> list[Word]:
-    """The paragraphs over and over, each said in ten seconds with a second of silence."""
+    """The paragraphs three times, each spoken in ten seconds after a second of silence."""
     words = []
     for at, text in enumerate(paragraphs * 3):
-        parted = " ".join(text) if by_character else text
-        words += spread(at * 11 + 1, at * 11 + 11, None, parted)
+        spaced = " ".join(text) if by_character else text
+        words += spread(at * 11 + 1, at * 11 + 11, None, spaced)
     return words
 
 
 def share_in_natural(moment: Moment) -> float:
-    said = sample_lines()
-    spans = [(said[first][0], said[last][1]) for first, last in NATURAL]
+    lines = sample_lines()
+    spans = [(lines[first][0], lines[last][1]) for first, last in NATURAL]
     shared = [min(float(moment.end), end) - max(float(moment.start), start) for start, end in spans]
     return max(shared) / float(moment.end - moment.start)
 
@@ -60,18 +60,18 @@ def test_the_best_three_moments_of_the_sample_lie_in_its_labelled_moments() -> N
 
 
 def test_without_punctuation_or_speakers_moments_mostly_lie_in_labelled_moments() -> None:
-    heard = [
+    unpunctuated = [
         Word(text=word.text.lower().strip(".,?"), start=word.start, end=word.end)
         for word in sample().words
     ]
-    found = of(heard, Brief(3, 15, SAMPLE_SECONDS))
+    found = pick_from(unpunctuated, Brief(3, 15, SAMPLE_SECONDS))
     assert [share_in_natural(moment) > 0.6 for moment in found] == [True] * 3
 
 
 @pytest.mark.parametrize("language", ["en-US", "EN"])
 def test_equivalent_language_codes_give_the_same_moments(language: str) -> None:
     words, brief = list(sample().words), Brief(8, 15, SAMPLE_SECONDS)
-    assert of(words, brief, language) == of(words, brief, "en")
+    assert pick_from(words, brief, language) == pick_from(words, brief, "en")
 
 
 def test_there_are_no_more_moments_than_fit_into_the_talk() -> None:
@@ -87,14 +87,14 @@ def test_fillers_and_silences_are_not_moments() -> None:
     for at in range(60):
         words += spread(until + 2 + at * 10, until + 10 + at * 10, "host", fillers)
     words.append(Word(text="Bye.", start=until + 900, end=until + 901))
-    found = of(words, Brief(50, 30, until + 1000))
+    found = pick_from(words, Brief(50, 30, until + 1000))
     assert 4 <= len(found) <= 8
     # The last moment of the talk may extend into the following text.
     assert all(moment.start < until - 5 for moment in found)
 
 
 @pytest.mark.parametrize(
-    ("words", "language", "said"),
+    ("words", "language", "term"),
     [
         (talk(CHINESE, by_character=True), "zh", "肥料"),
         (talk(CHINESE), "zh", "肥料"),
@@ -102,16 +102,16 @@ def test_fillers_and_silences_are_not_moments() -> None:
     ],
     ids=["Chinese, a word a character", "Chinese, a word a line", "Arabic"],
 )
-def test_other_scripts_are_understood(words: list[Word], language: str, said: str) -> None:
-    found = of(words, Brief(3, 15, 140), language)
+def test_moments_are_found_in_other_scripts(words: list[Word], language: str, term: str) -> None:
+    found = pick_from(words, Brief(3, 15, 140), language)
     assert len(found) == 3
-    assert any(said in moment.why + moment.title for moment in found)
+    assert any(term in moment.why + moment.title for moment in found)
     assert all(0 < len(moment.title) <= TITLE_LIMIT for moment in found)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", [15, 60, 600])
-def test_ninety_minutes_take_seconds(target: float) -> None:
+def test_ninety_minutes_take_less_than_twenty_seconds(target: float) -> None:
     chance = random.Random(7)
     vocabulary = [f"w{n}" for n in range(3000)]
     likely = [1 / (n + 1) for n in range(3000)]
@@ -121,7 +121,7 @@ def test_ninety_minutes_take_seconds(target: float) -> None:
         start = (words[-1].end if words else 0.0) + chance.random()
         words += spread(start, start + text.count(" ") * 0.3 + 0.3, None, text)
     before = time.monotonic()
-    found = of(words, Brief(200, target, words[-1].end))
+    found = pick_from(words, Brief(200, target, words[-1].end))
     assert time.monotonic() - before < 20
     assert len(found) >= 4500 / (1.5 * target) / 2
 
@@ -129,14 +129,14 @@ def test_ninety_minutes_take_seconds(target: float) -> None:
 def test_a_short_video_is_one_moment_and_a_silent_one_has_none() -> None:
     words = spread(2, 8, None, "All that is said here.")
     for duration in (20, None):
-        [moment] = of(words, Brief(5, 60, duration))
+        [moment] = pick_from(words, Brief(5, 60, duration))
         assert (moment.start, moment.end) == (Fraction("1.75"), Fraction("8.35"))
         assert moment.title == "All that is said here"
-    assert of(words, Brief(5, 60, 600)) == []
+    assert pick_from(words, Brief(5, 60, 600)) == []
     with pytest.raises(NoMomentsError, match="nothing is said") as caught:
-        of([Word(text=" ", start=1, end=2)], Brief(5, 60, 20))
+        pick_from([Word(text=" ", start=1, end=2)], Brief(5, 60, 20))
     assert caught.value.remedy
-    assert of(spread(0, 8, None, "… — !"), Brief(1, 5, 20)) == []
+    assert pick_from(spread(0, 8, None, "… — !"), Brief(1, 5, 20)) == []
 
 
 def test_titles_end_with_a_whole_word() -> None:

@@ -1,4 +1,4 @@
-"""Moments begin and end with sentences, and titles are whole ones, on talks of several kinds."""
+"""Moments begin and end with sentences, and titles are whole clauses, in several kinds of talks."""
 
 import pytest
 
@@ -44,12 +44,12 @@ def talk(texts: list[str], until: float = 180) -> list[Word]:
     at = 0.5
     while at < until:
         for text in texts:
-            said = spread(at, at + 0.06 * len(text), None, text)
-            half = len(said) // 2
-            words += said[:half]
+            spoken = spread(at, at + 0.06 * len(text), None, text)
+            half = len(spoken) // 2
+            words += spoken[:half]
             words += [
                 word.model_copy(update={"start": word.start + 0.8, "end": word.end + 0.8})
-                for word in said[half:]
+                for word in spoken[half:]
             ]
             at = words[-1].end + 0.3
     return words
@@ -79,11 +79,11 @@ def test_abbreviations_and_pauses_do_not_end_a_sentence() -> None:
     assert [line.text for line in sentences(words, "en")] == [*HOUSES, *BREAD]
 
 
-def test_a_short_clause_is_no_title_beside_a_longer_one() -> None:
-    said = spread(
+def test_a_longer_clause_is_preferred_as_the_title() -> None:
+    spoken = spread(
         0, 4, None, "That sounds strict, what if the story needs a long introduction to it?"
     )
-    assert title_of([said], [1.0]) == "What if the story needs a long introduction to it?"
+    assert title_of([spoken], [1.0]) == "What if the story needs a long introduction to it?"
     thanks = spread(4, 5, None, "Thank you.")
     short = spread(0, 4, None, "That sounds strict, " + "endless " * 20 + "talk.")
     assert title_of([short, thanks], [1.0, 1.0]) == "That sounds strict"

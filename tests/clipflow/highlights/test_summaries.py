@@ -1,4 +1,4 @@
-"""Descriptions and hashtags of moments: only of what is said, whole sentences, no common words."""
+"""Descriptions and hashtags of moments: sentences and terms of the transcript, no common words."""
 
 import re
 
@@ -12,7 +12,7 @@ from clipflow.highlights.summaries import Summarizer
 from tests.clipflow.highlights.transcripts import sample
 
 
-def said(text: str, language: str | None) -> Summarizer:
+def summarizer_of(text: str, language: str | None) -> Summarizer:
     return Summarizer(
         Transcript(tuple(spread_words(split_words(text), 0, len(text) / 20)), language)
     )
@@ -66,7 +66,7 @@ def test_a_description_has_whole_sentences_of_the_moment_in_their_order() -> Non
 def test_hashtags_are_names_and_terms_of_any_language(
     language: str, text: str, tags: set[str]
 ) -> None:
-    found = set(said(text, language).hashtags(0, 60))
+    found = set(summarizer_of(text, language).hashtags(0, 60))
     assert tags <= found
     assert all(hashtag(tag) == tag for tag in found)
     common = {"think", "that", "you", "know", "going", "say", "they", "didn", "don", "avec", "nous"}
@@ -78,6 +78,6 @@ def test_speech_without_sentences_is_cut_between_words() -> None:
     description = Summarizer(Transcript(tuple(words))).description(0, 60)
     assert description.endswith("…")
     assert len(description) <= 300
-    assert said("um yeah so okay and then the", "en").description(0, 60)
+    assert summarizer_of("um yeah so okay and then the", "en").description(0, 60)
     assert Summarizer(Transcript((), "en")).description(0, 60) == ""
     assert Summarizer(Transcript((), "en")).hashtags(0, 60) == ()

@@ -23,8 +23,8 @@ def sample_lines() -> list[tuple[float, float, str, str]]:
 
 
 def sample() -> Transcript:
-    said = [word for line in sample_lines() for word in spread(*line)]
-    return Transcript(tuple(said), "en")
+    words = [word for line in sample_lines() for word in spread(*line)]
+    return Transcript(tuple(words), "en")
 
 
 def spread(start: float, end: float, speaker: str | None, text: str) -> list[Word]:

@@ -55,11 +55,11 @@ def proxied_reader(local_aws: str, objects: ObjectStore, tmp_path: Path) -> Iter
     BLOCK_CACHE.clear()
     with FaultyProxy(local_aws).running() as proxy, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", proxy.url)
-        _clear()
+        _clear_caches()
         yield ProxiedReader(objects, proxy, tmp_path)
-    _clear()
+    _clear_caches()
 
 
-def _clear() -> None:
+def _clear_caches() -> None:
     for cached in (settings, aws.s3_client, aws.records_table, aws.events_client):
         cached.cache_clear()

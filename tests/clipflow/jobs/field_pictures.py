@@ -1,6 +1,6 @@
-"""A generated H.264 stream of field pictures (PAFF), which no encoder at hand writes.
+"""Generates an H.264 stream of field pictures (PAFF), which ffmpeg's encoders do not write.
 
-Each frame is two fields, each of them an access unit of its own. All macroblocks are uncompressed
+Each frame is two fields, and each field is an access unit. All macroblocks are uncompressed
 (I_PCM). Frames show their numbers as those of `tests.made_media` do.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.made_media import BITS
 
 WIDTH, HEIGHT = 16 * BITS, 192
-# Every so many frames an IDR picture begins a group.
+# The number of frames from one IDR picture to the next.
 GROUP = 25
 _MB = 16
 _WHITE, _BLACK = 0xEB, 0x10
@@ -34,13 +34,13 @@ class _Writer:
         return self
 
     def aligned(self, fill: str = "0") -> bytes:
-        """The bytes so far, the last one filled up."""
+        """The bytes so far; the last one is padded with `fill`."""
         text = "".join(self._bits)
         self._bits = [text + fill * (-len(text) % 8)]
         return int(self._bits[0], 2).to_bytes(len(self._bits[0]) // 8, "big")
 
     def unit(self, header: int, middle: bytes = b"") -> bytes:
-        """The NAL unit with start code and trailing bits, without emulations of a start code."""
+        """The NAL unit with start code, trailing bits and emulation prevention bytes."""
         payload = self.aligned() + middle + b"\x80" if middle else self.fixed(1, 1).aligned()
         safe, zeros = bytearray(), 0
         for byte in payload:

@@ -35,7 +35,7 @@ class Reading:
     requests: list[Request]
 
     @property
-    def own(self) -> int:
+    def packet_bytes(self) -> int:
         return sum(len(data) for *_, data in self.packets)
 
     @property

@@ -1,4 +1,4 @@
-"""Which sound of a source is cut and transcribed, and layouts of channels of every kind."""
+"""Which audio track of a source is cut and transcribed, and channel layouts of all kinds."""
 
 import subprocess
 import sys
@@ -52,7 +52,7 @@ def tone_of_clip(path: Path, folder: Path, track: AudioTrack | None = None) -> i
 
 
 def tone_of_speech(path: Path, folder: Path, track: AudioTrack | None = None) -> int:
-    """The tone in what would be transcribed."""
+    """The tone in the sound that is transcribed."""
     source = LocalSource(path)
     audio.extract(source, probe_sound(source, track), folder / "sound.raw")
     return tone(np.asarray(samples(folder / "sound.raw")), RATE)
@@ -99,14 +99,14 @@ LANGUAGES += ["-metadata:s:a:2", "language=fra"]
 
 
 @pytest.mark.parametrize("container", ["mp4", "mkv", "ts"])
-def test_a_track_is_named_by_its_number_or_its_language(container: str, tmp_path: Path) -> None:
+def test_a_track_is_selected_by_its_number_or_its_language(container: str, tmp_path: Path) -> None:
     path = with_tracks(tmp_path / f"three.{container}", 3, LANGUAGES)
     for track, expected in ((2, 2), ("de", 1), ("deu", 1), ("fr-CA", 2), ("EN", 0), (None, 0)):
         assert tone_of_clip(path, tmp_path, track) == TONES[expected], track
     assert tone_of_speech(path, tmp_path, "fre") == TONES[2]
-    for absent in (3, "it"):
+    for missing in (3, "it"):
         with pytest.raises(InvalidInputError, match=r"no audio track .*it has 0 \(eng\), 1 \(ger"):
-            probe_source(LocalSource(path), absent)
+            probe_source(LocalSource(path), missing)
     silent = with_tracks(tmp_path / f"none.{container}", 0, [])
     with pytest.raises(InvalidInputError, match="it has no sound"):
         probe_source(LocalSource(silent), "de")
@@ -120,7 +120,7 @@ def test_languages_of_every_kind_of_code_are_matched() -> None:
     assert by_language([None, "eng"], "xx") == []
 
 
-# In QuickTime's order, not libavutil's own: a list of channels that PyAV frees twice.
+# Channels in QuickTime's order instead of libavutil's are an explicit list, which PyAV frees twice.
 CUSTOM = ("FR+FL+FC+LFE+BL+BR+SL+SR", "FL+FR+LFE+FC+BC+SL+SR", "FR+FL")
 NATIVE = ("6.1", "7.1", "7.1(wide)", "5.1", "hexadecagonal", "mono")
 READ = """
@@ -151,7 +151,7 @@ def with_layout(path: Path, layout: str, codec: str) -> Path:
 
 
 def test_a_mov_with_channels_in_any_order_is_cut_and_transcribed(tmp_path: Path) -> None:
-    """In a process of its own, which a defect of PyAV aborts: exit code 134."""
+    """Run in another process, because the defect of PyAV aborts it with exit code 134."""
     layouts = [*((layout, "pcm_s16le") for layout in CUSTOM + NATIVE), ("7.1", "pcm_s24le")]
     paths = [
         with_layout(tmp_path / f"{number}.mov", *layout) for number, layout in enumerate(layouts)
@@ -182,11 +182,11 @@ def test_one_of_several_mono_tracks_is_cut(tmp_path: Path) -> None:
     assert tone_of_clip(tracks, tmp_path, 3) == TONES[3]
 
 
-def test_a_track_of_an_unknown_codec_is_passed_over_unless_it_is_named(tmp_path: Path) -> None:
+def test_a_track_of_an_unknown_codec_is_skipped_unless_it_is_selected(tmp_path: Path) -> None:
     path = with_tracks(tmp_path / "two.mkv", 2, LANGUAGES[:4])
     content = path.read_bytes()
     path.write_bytes(content.replace(b"A_AAC", b"A_XXX", 1))
     assert tone_of_clip(path, tmp_path) == TONES[1]
-    for named in (0, "en"):
+    for selected in (0, "en"):
         with pytest.raises(MediaRefusedError, match="can be decoded"):
-            probe_source(LocalSource(path), named)
+            probe_source(LocalSource(path), selected)

@@ -16,7 +16,7 @@ from clipflow.domain.errors import InvalidInputError, TerminalError
 from clipflow.domain.safe_zones import Box, safe_box
 from clipflow.domain.shorts import ShortsConfig
 from clipflow.domain.transcript import Word
-from clipflow.jobs.brand import place_logo
+from clipflow.jobs.brand import part_seconds, place_logo
 from clipflow.jobs.looks import check_looks
 from clipflow.media.loudness import measure_loudness
 from tests.clipflow.jobs.reading import run
@@ -27,7 +27,7 @@ from tests.made_media import frame_numbers, frame_times, make_source
 pytestmark = pytest.mark.slow
 
 SPOKEN = [Word(text=word, start=n, end=n + 1) for n, word in enumerate(["one", "two", "three"])]
-# Speech in the first and the third second and a half, and a pause between them.
+# A tone instead of speech, until 1.5 s and from 3 s on, with a pause between.
 _SPEECH = "aevalsrc='0.3*sin(2*PI*300*t)*(lt(t,1.5)+gt(t,3))':s=48000:d=4.5"
 _TONE = "sine=f=3000:r=44100:d=1"
 
@@ -76,7 +76,7 @@ def test_a_brand_is_in_one_render_with_exact_times(branded: Studio) -> None:
     brand = {**files, "logo": logo, "music": music}
     short = branded.make("0", "4.4", layout="fit", brand=brand)
 
-    # All frames of the three, at the short's rate, each at its own time.
+    # All frames of intro, short and outro, at the short's rate, each at its own time.
     times = frame_times(short)
     wanted = [Fraction(n, 25) for n in range(25 + 110 + 35)]
     assert len(times) == len(wanted)
@@ -92,8 +92,11 @@ def test_a_brand_is_in_one_render_with_exact_times(branded: Studio) -> None:
         assert abs(container.duration / 1e6 - 6.8) < 0.05
     record = branded.short
     assert record and record.duration == "00:00:06"
+    assert record.thumbnail and 1 <= record.thumbnail.time < 5.4
+    stored = branded.objects.head(branded.keys.short(1))
+    assert stored and part_seconds(stored) == pytest.approx((1, 1.4), abs=0.01)
 
-    # The logo is in its corner of the short alone, in its colour; captions too.
+    # The logo is in its corner in its colour, only during the short. So are the captions.
     box = place_logo(Logo(file="x", corner="top_left"), (1080, 1920), (216, 108), [])
     seen = list(pictures(short))
     for number, picture in enumerate(seen):
@@ -101,8 +104,8 @@ def test_a_brand_is_in_one_render_with_exact_times(branded: Studio) -> None:
         is_red = bool(np.all(np.abs(inside.mean(axis=0) - (255, 0, 0)) < 12))
         assert is_red == (25 <= number < 135), number
     with av.open(str(short)) as container:
-        lit = [yellow(frame) for frame in container.decode(video=0)]
-    assert not any(lit[:25]) and all(lit[27:98]) and not any(lit[135:])
+        highlighted = [yellow(frame) for frame in container.decode(video=0)]
+    assert not any(highlighted[:25]) and all(highlighted[27:98]) and not any(highlighted[135:])
 
     # The music is lower under speech than in the pause, and all of it at the platforms' level.
     speech, pause = level(short, 1.6, 2.4, 3000), level(short, 3.1, 3.9, 3000)
@@ -123,7 +126,7 @@ def test_a_brand_without_speech_has_its_music_at_full_level(
 
 @pytest.mark.parametrize("corner", ["top_left", "top_right", "bottom_left", "bottom_right"])
 @pytest.mark.parametrize("size", [(1080, 1920), (1080, 1080), (1920, 1080)])
-def test_a_logo_is_in_the_safe_part_and_over_no_captions(
+def test_a_logo_is_in_the_safe_area_and_covers_no_captions(
     corner: Any, size: tuple[int, int]
 ) -> None:
     captions = [Box(0, size[1] - 400, size[0], size[1] - 180)]
@@ -135,7 +138,11 @@ def test_a_logo_is_in_the_safe_part_and_over_no_captions(
 
 HOSTILE: dict[str, tuple[dict[str, Any], bytes, str]] = {
     "no image": ({"logo": {"file": "x.png"}}, b"<svg onload=alert(1)/>", "logo.file"),
-    "a torn image": ({"logo": {"file": "x.png"}}, b"\x89PNG\r\n\x1a\n" + b"\0" * 80, "logo.file"),
+    "a corrupt image": (
+        {"logo": {"file": "x.png"}},
+        b"\x89PNG\r\n\x1a\n" + b"\0" * 80,
+        "logo.file",
+    ),
     "a playlist": ({"intro": "x.mp4"}, b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "x.mp4"),
     "no music": (
         {"music": {"file": "x.mp3"}},
@@ -149,7 +156,7 @@ HOSTILE: dict[str, tuple[dict[str, Any], bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_brand_is_refused_by_field_before_any_work(
+def test_an_invalid_brand_is_refused_by_field_before_any_work(
     name: str, studio: Studio, tmp_path: Path
 ) -> None:
     brand, data, field = HOSTILE[name]
@@ -165,7 +172,7 @@ def check(brand: Any, studio: Studio, folder: Path) -> None:
     check_looks(config, studio.objects, folder)
 
 
-def test_a_brand_is_named_by_its_key_and_its_files_are_beside_it(branded: Studio) -> None:
+def test_a_brand_can_be_the_key_of_an_object_with_its_files_beside_it(branded: Studio) -> None:
     text = '{"logo": {"file": "logo.webp"}, "intro": "brand/i.mp4"}'
     branded.objects.put_text(text, "brand/brand.json", {}, "application/json")
     check("brand/brand.json", branded, branded.folder)

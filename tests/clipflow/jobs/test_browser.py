@@ -60,11 +60,11 @@ class Site:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
-    def seen(self, name: str) -> str:
+    def seek_report(self, name: str) -> str:
         """Chromium's report of the video `name` after a seek to 1.5 s."""
         return self._report_of(name, PAGE, "seen")
 
-    def played(self, name: str) -> str:
+    def play_report(self, name: str) -> str:
         """Chromium's report of the video `name` after it has played to its end."""
         return self._report_of(name, PLAYING, "played")
 
@@ -103,8 +103,8 @@ def test_a_clip_and_a_segment_play_in_chromium(cutter: Cutter, site: Site, tmp_p
     segment = cutter.cut(head, "1", "3")
     cutter.cut(head, "5", "6")
     clip, _ = cutter.stitch()
-    assert site.seen(segment.name) == "2 1.5 320 180 with sound"
-    assert site.seen(clip.name) == "3 1.5 320 180 with sound"
+    assert site.seek_report(segment.name) == "2 1.5 320 180 with sound"
+    assert site.seek_report(clip.name) == "3 1.5 320 180 with sound"
 
 
 def test_copied_segments_play_in_chromium_to_the_end(
@@ -120,7 +120,7 @@ def test_copied_segments_play_in_chromium_to_the_end(
     cutter.cut(head, "0.52", "1.52")
     assert [cutting.way for cutting in cutter.results] == ["copied", "copied", "encoded"]
     clip, _ = cutter.stitch()
-    assert site.seen(segment.name) == "6 1.5 320 180 with sound"
-    assert site.seen(clip.name) == "11 1.5 320 180 with sound"
-    assert site.played(segment.name).startswith("6 150 ")
-    assert site.played(clip.name).startswith("11 275 ")
+    assert site.seek_report(segment.name) == "6 1.5 320 180 with sound"
+    assert site.seek_report(clip.name) == "11 1.5 320 180 with sound"
+    assert site.play_report(segment.name).startswith("6 150 ")
+    assert site.play_report(clip.name).startswith("11 275 ")

@@ -40,7 +40,7 @@ def test_the_slower_of_two_editors_gets_a_conflict_and_loses_nothing(
         with pytest.raises(EditConflictError, match="somebody else"):
             store_edits(keys, theirs, etag, objects)
     assert stored_edits(keys, objects).edits == ours
-    # A write that is sent again because its answer was lost is no conflict.
+    # A write that is repeated because its response was lost is not a conflict.
     assert store_edits(keys, ours, None, objects) == first
     assert store_edits(keys, theirs, first, objects) != first
     assert stored_edits(keys, objects).edits == theirs
@@ -67,7 +67,7 @@ def test_changes_that_are_made_at_the_same_time_are_all_kept(
     assert set(stored_edits(keys, objects).edits.words) == {"0", "1", "2", "3"}
 
 
-def test_a_file_of_edits_is_laid_over_those_that_are_stored() -> None:
+def test_a_file_of_edits_overrides_stored_edits_field_by_field() -> None:
     stored = Edits.read(
         {"shorts": {ID: {"title": "Old", "hook": "Stays"}}, "replacements": {"a": "b"}}, "it"
     )
@@ -101,15 +101,17 @@ def test_a_span_of_another_transcript_is_not_applied(caplog: pytest.LogCaptureFi
     assert f"shorts.{ID}.span is for another transcript" in caplog.text
 
 
-def test_an_unknown_id_is_logged_and_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_edit_of_an_unknown_short_is_logged_and_ignored(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     document = edits(**{"m7-8": "Nothing"})
     assert with_edits([MOMENT], document, WORDS, "edits.json") == [MOMENT]
     assert "names no short of this video: m7-8" in caplog.text
 
 
-def test_texts_follow_corrections_of_their_words_and_a_persons_own_stay() -> None:
-    said = "Today Jon Smith meets the clip flow people in the the Lisbon office. It rains there."
-    words = spread_words(said.split(), 0, 12)
+def test_texts_follow_corrections_of_words_except_texts_that_a_user_wrote() -> None:
+    text = "Today Jon Smith meets the clip flow people in the the Lisbon office. It rains there."
+    words = spread_words(text.split(), 0, 12)
     moment = Moment(
         id=ID,
         index=1,

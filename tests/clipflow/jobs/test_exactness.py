@@ -15,7 +15,7 @@ from tests.clipflow.jobs.reading import run
 from tests.made_media import (
     FFMPEG,
     clicks,
-    copy_turned,
+    copy_rotated,
     flashes,
     frame_numbers,
     frame_times,
@@ -83,13 +83,13 @@ def test_the_sound_begins_and_ends_with_the_span_to_the_sample(
     source = make_source(tmp_path / name, seconds=14, sound=codec, sample_rate=sample_rate)
     head = cutter.put(source)
     for start, end in SPANS:
-        rate, heard = samples(cutter.cut(head, start, end))
+        rate, sound = samples(cutter.cut(head, start, end))
         first = round(Fraction(start) * rate)
         assert rate == sample_rate
-        assert 0 <= len(heard) - (Fraction(end) - Fraction(start)) * rate < 1
-        assert list(heard[:100]) == [n % 65536 - 32768 for n in range(first, first + 100)]
-        last = first + len(heard) - 1
-        assert heard[-1] == last % 65536 - 32768
+        assert 0 <= len(sound) - (Fraction(end) - Fraction(start)) * rate < 1
+        assert list(sound[:100]) == [n % 65536 - 32768 for n in range(first, first + 100)]
+        last = first + len(sound) - 1
+        assert sound[-1] == last % 65536 - 32768
 
 
 @pytest.mark.parametrize(
@@ -105,15 +105,16 @@ def test_sound_and_picture_stay_together_over_many_joins(
     name: str, made: dict[str, Any], cutter: Cutter, tmp_path: Path
 ) -> None:
     head = cutter.put(make_source(tmp_path / name, seconds=14, clicks=True, **made))
-    # Lengths that are whole in neither frames nor samples, each span with a second in its middle.
+    # No duration is a whole number of frames or samples, and each span has a click in its middle.
     spans = [(f"{n % 12 + 0.503:.3f}", f"{n % 12 + 1.6017:.4f}") for n in range(23)]
     clip = cutter.clip_of(head, spans)
-    heard, seen = clicks(clip), flashes(clip)
-    assert len(heard) == len(seen) == 23
-    assert max(abs(h - s) for h, s in zip(heard, seen, strict=True)) < Fraction(1, 1000)
+    click_times, flash_times = clicks(clip), flashes(clip)
+    assert len(click_times) == len(flash_times) == 23
+    apart = [abs(c - f) for c, f in zip(click_times, flash_times, strict=True)]
+    assert max(apart) < Fraction(1, 1000)
     lengths = [Fraction(end) - Fraction(start) for start, end in spans]
     expected = [sum(lengths[:n]) + Fraction("0.497") for n in range(23)]
-    assert max(abs(s - e) for s, e in zip(seen, expected, strict=True)) < Fraction(1, 1000)
+    assert max(abs(f - e) for f, e in zip(flash_times, expected, strict=True)) < Fraction(1, 1000)
     with av.open(str(clip)) as container:
         sound = container.streams.audio[0]
         assert abs((sound.duration or 0) - sum(lengths, Fraction(0)) * sound.rate) <= 1
@@ -129,7 +130,7 @@ def test_sound_that_begins_late_stays_late(cutter: Cutter, tmp_path: Path) -> No
         assert len(late) == 3
 
 
-def test_sound_that_a_container_stores_later_than_its_picture_is_heard(
+def test_sound_that_a_container_stores_later_than_its_picture_is_not_lost(
     cutter: Cutter, tmp_path: Path
 ) -> None:
     # A transport stream stores a packet of up to 0.7 s of sound when it is full, so sound from
@@ -138,9 +139,9 @@ def test_sound_that_a_container_stores_later_than_its_picture_is_heard(
     tone = ("-f", "lavfi", "-i", "testsrc2=s=64x64:r=25", "-f", "lavfi", "-i", "sine=f=50")
     picture = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-bf", "0")
     run(*tone, "-t", "4", *picture, "-c:a", "aac", "-b:a", "16k", str(path))
-    rate, heard = samples(cutter.cut(cutter.put(path), "0.5", "1.99"))
-    loud = [place for place, value in enumerate(heard) if abs(value) > 500]
-    assert len(heard) - loud[-1] < rate // 50
+    rate, sound = samples(cutter.cut(cutter.put(path), "0.5", "1.99"))
+    loud = [place for place, value in enumerate(sound) if abs(value) > 500]
+    assert len(sound) - loud[-1] < rate // 50
 
 
 def test_a_gap_in_the_sound_is_silent_and_shifts_nothing(cutter: Cutter, tmp_path: Path) -> None:
@@ -157,13 +158,13 @@ def test_a_gap_in_the_sound_is_silent_and_shifts_nothing(cutter: Cutter, tmp_pat
 def test_tracks_of_different_size_rate_and_sound_make_one_clip(
     cutter: Cutter, tmp_path: Path
 ) -> None:
-    heard: dict[str, Any] = {"seconds": 6, "clicks": True, "sound": ("-c:a", "aac")}
+    audible: dict[str, Any] = {"seconds": 6, "clicks": True, "sound": ("-c:a", "aac")}
     other: dict[str, Any] = {"sample_rate": 44100, "channels": 2}
-    wide = cutter.put(make_source(tmp_path / "wide.mp4", size=(640, 360), **heard))
+    wide = cutter.put(make_source(tmp_path / "wide.mp4", size=(640, 360), **audible))
     tall = cutter.put(
         make_source(tmp_path / "tall.mkv", size=(200, 320), rate=NTSC, seconds=6, sound=None)
     )
-    small = cutter.put(make_source(tmp_path / "small.ts", rate=60, **heard, **other))
+    small = cutter.put(make_source(tmp_path / "small.ts", rate=60, **audible, **other))
     target = common_format([cutter.probe(head) for head in (wide, tall, small)])
     assert (target.resolution, target.sample_rate, target.layout) == ("640x360", 48000, "stereo")
     parts = [(small, "1.5", "3.5"), (tall, "2", "3"), (wide, "3.5", "5.25")]
@@ -200,12 +201,12 @@ def test_a_variable_frame_rate_keeps_its_times(cutter: Cutter, tmp_path: Path) -
     assert frame_times(segment) == [Fraction(n, 25) - Fraction("2.02") for n in wanted]
 
 
-def test_a_phones_rotation_is_honoured(cutter: Cutter, tmp_path: Path) -> None:
+def test_a_phones_rotation_is_applied(cutter: Cutter, tmp_path: Path) -> None:
     upright = make_source(tmp_path / "upright.mp4", size=(200, 320), seconds=2, sound=None)
-    lying, phone = tmp_path / "lying.mp4", tmp_path / "phone.mp4"
+    sideways, phone = tmp_path / "sideways.mp4", tmp_path / "phone.mp4"
     run = [FFMPEG, "-v", "error", "-y"]
-    subprocess.run([*run, "-i", str(upright), "-vf", "transpose=cclock", str(lying)], check=True)
-    copy_turned(lying, phone, -90)
+    subprocess.run([*run, "-i", str(upright), "-vf", "transpose=cclock", str(sideways)], check=True)
+    copy_rotated(sideways, phone, -90)
     head = cutter.put(phone)
     assert (cutter.probe(head).width, cutter.probe(head).height) == (200, 320)
     assert frame_numbers(cutter.cut(head, "1", "1.2")) == [25, 26, 27, 28, 29]
@@ -287,6 +288,6 @@ def test_a_truncated_source_is_not_accepted(cutter: Cutter, tmp_path: Path) -> N
 def test_a_very_low_frame_rate_is_cut(cutter: Cutter, tmp_path: Path) -> None:
     source = make_source(tmp_path / "slides.mp4", rate=Fraction(1, 5), seconds=20, sound=None)
     segment = cutter.cut(cutter.put(source), "4", "20")
-    # The first one is shown from 0 to 5 s.
+    # The first slide is shown from 0 to 5 s.
     assert frame_numbers(segment) == [0, 1, 2, 3]
     assert frame_times(segment) == [0, 1, 6, 11]

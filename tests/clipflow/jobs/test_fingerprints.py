@@ -1,4 +1,4 @@
-"""Which setting and which input makes which product anew."""
+"""Which settings and inputs change the fingerprint of which product."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,7 +33,7 @@ MUSIC = ObjectHead("music.mp3", "music", 1, {})
 SUBTITLES = ObjectHead("original.srt", "subtitles", 1, {})
 MOMENT = Moment.read({"start": 1, "end": 2, "score": 3, "why": "", "title": ""}, "a moment")
 CONFIG = ShortsConfig.model_validate({"segment_count": 3})
-# All of them set, so that each of them has a value to differ from.
+# Every setting with its default, regardless of the environment in which the tests run.
 MODELS = Models.model_construct(
     **{name: field.get_default() for name, field in Models.model_fields.items()}
 )
@@ -47,12 +47,12 @@ def products(
     supplied: ObjectHead | None = None,
     words: ObjectHead = WORDS,
     background: ObjectHead | None = BACKGROUND,
-    said: str = "hello",
+    text: str = "hello",
     environment: dict[str, str] | None = None,
     looks: Looks | None = None,
 ) -> dict[str, str]:
     """The fingerprint of each of a video's products."""
-    spoken = [Word.model_construct(text=said, start=0.0, end=1.0)]
+    spoken = [Word.model_construct(text=text, start=0.0, end=1.0)]
     return {
         "transcript": fingerprints.of_transcript(
             video,
@@ -81,7 +81,7 @@ def products(
     }
 
 
-def anew(before: dict[str, str], after: dict[str, str]) -> set[str]:
+def changed_products(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {name for name in before if before[name] != after[name]}
 
 
@@ -90,7 +90,7 @@ MODEL_SETTINGS: dict[str, list[tuple[Models, Any, set[str]]]] = {
     "transcriber": [(MODELS, Transcriber.WHISPERX, {"transcript"})],
     "whisper_model": [(MODELS, "another", {"transcript"})],
     "whisperx_align_model": [(WHISPERX, "another", {"transcript"}), (MODELS, "another", set())],
-    # Only whether there is one: the transcript is the same for another token.
+    # Only whether there is a token counts, because the transcript does not depend on its value.
     "hugging_face_token": [
         (WHISPERX, SecretStr("token"), {"transcript"}),
         (MODELS, SecretStr("token"), set()),
@@ -111,12 +111,12 @@ CONFIG_FIELDS: dict[str, tuple[Any, set[str]]] = {
     "hook": (True, {"short"}),
     "brand": (Brand(music=Music(file="music.mp3")), {"short"}),
     "language": ("de", {"transcript", "moments"}),
-    # The moments and the shorts are made from the words, which then have other speakers.
+    # Moments and shorts depend on the words, and therefore change with their speakers.
     "speaker_tracks": ({"Ada": 1, "Ben": 2}, {"transcript"}),
     "audio_track": (1, {"transcript", "short"}),
-    # By what it is decided from, which the job adds.
+    # The job adds the cuts to the fingerprint of a short, if it is tightened.
     "tighten": (True, set()),
-    # They are for a language model, and there is none.
+    # Instructions are for a language model, and none is configured.
     "instructions": ("Only jokes.", set()),
     "topics": (("clips",), {"moments"}),
     "video_range": ((Fraction(60), Fraction(90)), {"moments"}),
@@ -124,26 +124,26 @@ CONFIG_FIELDS: dict[str, tuple[Any, set[str]]] = {
 }
 
 
-def test_every_setting_of_the_models_and_every_field_of_the_config_is_tried() -> None:
+def test_every_setting_of_the_models_and_every_field_of_the_config_is_tested() -> None:
     assert MODEL_SETTINGS.keys() == Models.model_fields.keys()
     assert CONFIG_FIELDS.keys() == ShortsConfig.model_fields.keys()
 
 
 @pytest.mark.parametrize("setting", MODEL_SETTINGS)
-def test_a_setting_makes_anew_what_depends_on_it_and_nothing_else(setting: str) -> None:
+def test_a_setting_changes_only_the_products_that_depend_on_it(setting: str) -> None:
     for models, value, expected in MODEL_SETTINGS[setting]:
         changed = models.model_copy(update={setting: value})
-        assert anew(products(models), products(changed)) == expected
+        assert changed_products(products(models), products(changed)) == expected
 
 
 @pytest.mark.parametrize("field", CONFIG_FIELDS)
-def test_a_field_of_the_config_makes_anew_what_depends_on_it_and_nothing_else(field: str) -> None:
+def test_a_field_of_the_config_changes_only_the_products_that_depend_on_it(field: str) -> None:
     value, expected = CONFIG_FIELDS[field]
     changed = CONFIG.model_copy(update={field: value})
-    assert anew(products(), products(config=changed)) == expected
+    assert changed_products(products(), products(config=changed)) == expected
 
 
-def test_an_input_makes_anew_what_is_made_from_it() -> None:
+def test_an_input_changes_only_the_products_that_depend_on_it() -> None:
     everything = {"transcript", "moments", "short"}
     before = products()
     for changed, expected in (
@@ -153,12 +153,12 @@ def test_an_input_makes_anew_what_is_made_from_it() -> None:
         (products(words=replace(WORDS, metadata={"language": "de"})), {"moments"}),
         (products(background=replace(BACKGROUND, etag="b")), {"short"}),
         (products(background=None), {"short"}),
-        (products(said="goodbye"), {"short"}),
+        (products(text="goodbye"), {"short"}),
     ):
-        assert anew(before, changed) == expected
+        assert changed_products(before, changed) == expected
 
 
-def test_styles_count_by_their_content_and_not_by_their_keys() -> None:
+def test_a_short_depends_on_the_content_of_its_style_and_not_on_keys() -> None:
     style, brand = packaged_style("punch"), Brand(music=Music(file="music.mp3"))
     looks = Looks(style, FONT, "hook", brand, {"music.file": MUSIC})
     before = products(looks=looks)
@@ -172,10 +172,10 @@ def test_styles_count_by_their_content_and_not_by_their_keys() -> None:
         (replace(looks, brand=Brand(music=Music(file="moved.mp3"))), set()),
         (replace(looks, brand=Brand(music=Music(file="music.mp3", level=-30))), {"short"}),
     ):
-        assert anew(before, products(looks=changed)) == expected
+        assert changed_products(before, products(looks=changed)) == expected
 
 
-def test_another_window_of_the_sound_or_another_language_has_other_words() -> None:
+def test_the_words_of_a_window_depend_on_its_span_and_its_language() -> None:
     transcript = products()["transcript"]
     before = fingerprints.of_speech_window(transcript, 0, 100, "en")
     for changed in (
@@ -188,22 +188,22 @@ def test_another_window_of_the_sound_or_another_language_has_other_words() -> No
     assert fingerprints.of_speech_window(transcript, 0, 100, "en") == before
 
 
-def test_another_video_under_the_same_subtitles_has_other_moments() -> None:
+def test_another_video_with_the_same_subtitles_changes_the_moments() -> None:
     supplied = products(supplied=SUBTITLES)
     replaced = products(supplied=SUBTITLES, video=replace(VIDEO, etag="b"))
-    assert anew(supplied, replaced) >= {"transcript", "moments"}
+    assert changed_products(supplied, replaced) >= {"transcript", "moments"}
 
 
 @pytest.mark.parametrize("server", fingerprints.MODEL_SERVERS)
-def test_another_server_of_language_models_makes_other_moments(server: str) -> None:
+def test_another_model_server_changes_the_moments(server: str) -> None:
     models = MODELS.model_copy(update={"highlight_model": "openai:model"})
     there = products(models, environment={server: "http://there"})
-    assert anew(products(models), there) == {"moments"}
-    # Without a model none is called.
-    assert anew(products(), products(environment={server: "http://there"})) == set()
+    assert changed_products(products(models), there) == {"moments"}
+    # Without a language model, no server is called.
+    assert changed_products(products(), products(environment={server: "http://there"})) == set()
 
 
-def test_the_content_of_a_model_counts_and_its_place_does_not(tmp_path: Path) -> None:
+def test_a_models_digest_depends_on_its_content_and_not_on_its_path(tmp_path: Path) -> None:
     model, moved = tmp_path / "model", tmp_path / "moved"
     for folder in (model, moved):
         folder.mkdir()
@@ -221,24 +221,24 @@ def test_the_content_of_a_model_counts_and_its_place_does_not(tmp_path: Path) ->
     ("transcriber", "setting"),
     [(name, setting) for name, each in TRANSCRIBERS.items() for setting in each.model_settings],
 )
-def test_a_folder_of_a_model_that_is_replaced_makes_another_transcript(
+def test_a_replaced_model_folder_changes_the_transcript(
     transcriber: Transcriber, setting: str, tmp_path: Path
 ) -> None:
     (tmp_path / "weights.bin").write_bytes(b"one")
     models = MODELS.model_copy(update={"transcriber": transcriber, setting: str(tmp_path)})
     before = products(models)
     (tmp_path / "weights.bin").write_bytes(b"other")
-    assert anew(before, products(models)) == {"transcript"}
+    assert changed_products(before, products(models)) == {"transcript"}
 
 
 def test_a_layout_without_a_crop_does_not_depend_on_the_face_model() -> None:
     fit = Layout.FIT
     config = CONFIG.model_copy(update={"layout": fit})
     with_model = MODELS.model_copy(update={"face_model": Path(__file__)})
-    assert anew(products(config=config), products(with_model, config)) == set()
+    assert changed_products(products(config=config), products(with_model, config)) == set()
 
 
-def test_a_segment_is_made_from_its_span_its_source_and_its_format() -> None:
+def test_a_segment_depends_on_its_span_its_source_and_its_format() -> None:
     span = Span(Fraction(1), Fraction(2))
     target = OutputFormat(640, 360, Colour(), 48000, 2, "3.1")
     before = fingerprints.of_segment(VIDEO, span, target)
@@ -252,7 +252,7 @@ def test_a_segment_is_made_from_its_span_its_source_and_its_format() -> None:
         assert changed != before
 
 
-def test_a_clip_is_made_from_its_spans_in_their_order_and_not_from_what_is_noted_of_them() -> None:
+def test_a_clip_depends_on_its_spans_in_their_order_and_not_on_their_notes() -> None:
     one = Segment.read({"startTime": 1, "endTime": 2}, "a segment")
     two = Segment.read({"startTime": 3, "endTime": 4}, "a segment")
     before = fingerprints.of_clip([(one, VIDEO), (two, VIDEO)])
@@ -280,7 +280,7 @@ def _replace_media_playlist(put: Callable[[str, str], None]) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("storage")
 @pytest.mark.parametrize("change", [_replace_chunk, _replace_media_playlist])
-def test_what_a_playlist_names_is_part_of_its_source(
+def test_the_etag_of_a_playlist_depends_on_all_objects_that_it_names(
     change: Callable[[Callable[[str, str], None]], None],
 ) -> None:
     objects = object_store()

@@ -1,4 +1,4 @@
-"""Interlaced sources: every frame is there, and no frame shows two times at once."""
+"""Interlaced sources: every frame is present, and none combines fields of two times."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +19,7 @@ PRORES = ("-c:v", "prores_ks", "-flags", "+ildct")
 
 
 def interlaced(path: Path, codec: tuple[str, ...], first: str = "top") -> Path:
-    """Two seconds with 50 fields each, in which a picture moves."""
+    """Write two seconds of a moving picture, with 50 fields a second."""
     moving = "testsrc2=s=320x240:r=50:d=2,scroll=h=0.02"
     fields = f"tinterlace=interleave_{first},format=yuv420p"
     field_order = ("-field_order", "tt" if first == "top" else "bb")
@@ -31,7 +31,7 @@ def interlaced(path: Path, codec: tuple[str, ...], first: str = "top") -> Path:
 def combing(path: Path) -> list[float]:
     """How much each frame's rows differ from the mean of the rows above and below.
 
-    Where two fields of a moving picture are woven, every row differs from both neighbours.
+    Where two fields of a moving picture are interleaved, every row differs from both neighbours.
     """
     found = []
     with av.open(str(path)) as container:
@@ -69,7 +69,7 @@ def test_a_clip_is_deinterlaced(
 @pytest.mark.parametrize(
     ("name", "codec"),
     [
-        ("untold.mkv", ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "0")),
+        ("undeclared.mkv", ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "0")),
         ("jpeg.mov", ("-c:v", "mjpeg", "-q:v", "2", "-pix_fmt", "yuvj420p")),
         ("huff.mkv", ("-c:v", "huffyuv", "-pix_fmt", "yuv422p")),
         ("ffv1.mkv", ("-c:v", "ffv1")),

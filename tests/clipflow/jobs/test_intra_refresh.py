@@ -1,4 +1,4 @@
-"""Sources without whole pictures: each is refreshed part by part, as recorders of screens do."""
+"""Sources with a periodic intra refresh instead of keyframes, as screen recorders write them."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ REFRESHED = ("-c:v", "libx264", "-preset", "veryfast", "-x264-params", "intra-re
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
-def test_a_cut_begins_with_a_picture_that_is_refreshed(
+def test_a_cut_begins_with_a_completely_refreshed_picture(
     suffix: str, cutter: Cutter, tmp_path: Path
 ) -> None:
     source = make_source(

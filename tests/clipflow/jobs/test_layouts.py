@@ -1,4 +1,4 @@
-"""Layouts as a viewer sees them: shorts of made films, decoded again and searched for faces."""
+"""Layouts in rendered shorts of generated videos, verified by detecting faces in every frame."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -21,7 +21,7 @@ from tests.made_media import frame_times
 pytestmark = pytest.mark.slow
 
 WIDE = (1280, 720)
-# Pixels of a short to one of the picture in which faces are detected again.
+# Pixels of a short per pixel of the reduced picture in which faces are detected.
 REDUCED = 3
 
 
@@ -34,7 +34,7 @@ def words(start: float, end: float) -> list[Word]:
 
 
 def sway(place: tuple[float, float], time: float) -> tuple[float, float]:
-    """A head that is not still, as a photograph's would be."""
+    """The place of a head that moves a little, unlike one in a photograph."""
     return place[0] + 6 * sin(5 * time), place[1] + 3 * sin(7 * time)
 
 
@@ -46,7 +46,7 @@ def people(time: float, scene: int, *places: tuple[float, float], side: int = 15
 
 
 def pictures(short: Path) -> list[Pixels]:
-    """Every frame, in BGR and smaller."""
+    """Every frame in BGR, reduced by `REDUCED`."""
     with av.open(str(short)) as container:
         return [
             np.asarray(
@@ -60,7 +60,7 @@ def pictures(short: Path) -> list[Pixels]:
 
 
 def whole_faces(picture: Pixels, detector: FaceDetector) -> list[Face]:
-    """The faces of which no part is outside the picture, from the top, in pixels of the short."""
+    """The faces that are completely in the picture, from the top, in pixels of the short."""
     height, width = picture.shape[:2]
     found = [
         face.scaled(REDUCED)
@@ -79,7 +79,7 @@ def counts(shown: Sequence[Pixels]) -> list[int]:
 def test_several_layouts_in_one_pass_keep_every_frame_at_its_own_time(
     studio: Studio, tmp_path: Path
 ) -> None:
-    # Frames at times that no rate explains.
+    # Frames at irregular times.
     gaps = [0.03 + 0.02 * (n % 7 == 3) + 0.011 * (n % 3) for n in range(170)]
     times = np.cumsum(gaps) - gaps[0]
     first, second = 55, 110
@@ -112,9 +112,7 @@ def test_several_layouts_in_one_pass_keep_every_frame_at_its_own_time(
         assert counts(all_pictures[begins:ends]) == counts([all_pictures[n]]) * (ends - begins)
 
 
-def test_a_grid_shows_four_people_in_the_places_that_they_have(
-    studio: Studio, tmp_path: Path
-) -> None:
+def test_a_grid_shows_four_people_in_a_quarter_each(studio: Studio, tmp_path: Path) -> None:
     places = [(180, 300), (490, 330), (800, 310), (1110, 330)]
     studio.put(
         film(tmp_path / "four.mp4", [people(n / 30, 0, *places) for n in range(90)], WIDE),
@@ -145,7 +143,7 @@ def test_a_screen_is_shown_whole_above_the_face_in_its_corner(
     for picture in pictures(short)[::15]:
         faces = whole_faces(picture, detector)
         assert faces[-1].y > 0.45 * 1920
-        # As large as a talking head is.
+        # The face is enlarged to the size of a talking head.
         assert faces[-1].size > 200
 
 
@@ -161,25 +159,25 @@ def test_a_talking_head_is_whole_in_every_aspect_and_no_caption_is_on_the_mouth(
         assert (picture.shape[1] * REDUCED, picture.shape[0] * REDUCED) == aspect.size
         [face] = whole_faces(picture, detector)
         assert face.mouth
-        lit = lit_rows(picture)
-        assert len(lit)
+        highlighted = highlighted_rows(picture)
+        assert len(highlighted)
         assert (
-            lit.min() > face.mouth[1] + 0.1 * face.size
-            or lit.max() < face.mouth[1] - 0.1 * face.size
+            highlighted.min() > face.mouth[1] + 0.1 * face.size
+            or highlighted.max() < face.mouth[1] - 0.1 * face.size
         )
 
 
-def lit_rows(picture: Pixels) -> NDArray[np.intp]:
-    """The rows of the short in which a spoken word is lit, in pixels."""
+def highlighted_rows(picture: Pixels) -> NDArray[np.intp]:
+    """The rows of the short in which a spoken word is highlighted, in pixels."""
     blue, green, red = (picture[..., channel].astype(int) for channel in range(3))
-    lit = (blue < 70) & (green > 160) & (red > 200)
-    return REDUCED * np.flatnonzero(lit.any(axis=1))
+    highlighted = (blue < 70) & (green > 160) & (red > 200)
+    return REDUCED * np.flatnonzero(highlighted.any(axis=1))
 
 
-def test_the_share_of_frames_with_the_whole_face_is_what_a_viewer_counts(
+def test_the_share_of_frames_with_the_whole_face_matches_the_rendered_frames(
     studio: Studio, tmp_path: Path
 ) -> None:
-    # Sits, and then swings so far and so fast that no crop follows.
+    # The face rests, and then moves so far and so fast that the crop cannot follow it.
     shown = [
         people(n / 30, 0, (640 + (200 * sin(3 * (n / 30 - 3)) if n >= 90 else 0), 330))
         for n in range(180)

@@ -1,4 +1,4 @@
-"""Styles, fonts and hooks in rendered shorts: from objects, checked, and made again by content."""
+"""Styles, fonts and hooks in shorts: read from objects, checked, rendered again if they change."""
 
 import json
 from fractions import Fraction
@@ -58,7 +58,7 @@ def test_another_style_draws_the_captions_again_on_the_same_crop(
         raise AssertionError
 
     monkeypatch.setattr(rendering, "_plan", analysed_again)
-    # The same, and a title that is not shown: nothing is rendered.
+    # With the same style, and another title that is not shown, nothing is rendered.
     titled = moment.model_copy(update={"title": "Another"})
     assert make(styled, titled, **look).etag == first.etag
     put(styled, "looks/style.json", {**STYLE, "size": 90})
@@ -90,9 +90,9 @@ def test_the_title_is_shown_for_three_seconds_and_rendered_again_if_it_changes(
         ({"font": "bad.ttf"}, b"\0\1\0\0 not a font", r"caption_style: font: looks/bad\.ttf"),
         ({"font": "bad.ttf"}, b"<script>", r"caption_style: font: looks/bad\.ttf"),
     ],
-    ids=["a field", "no font", "a torn font", "markup"],
+    ids=["a field", "no font", "a corrupt font", "markup"],
 )
-def test_a_style_that_cannot_be_used_fails_by_name_before_and_at_rendering(
+def test_an_invalid_style_fails_by_name_before_and_during_rendering(
     document: Any, font: bytes | None, field: str, styled: Studio, tmp_path: Path
 ) -> None:
     put(styled, "looks/bad.json", document)
@@ -104,7 +104,7 @@ def test_a_style_that_cannot_be_used_fails_by_name_before_and_at_rendering(
     )
     with pytest.raises(InvalidInputError, match=field):
         check_looks(config, styled.objects, tmp_path)
-    # As the style of one short's edits, it fails that short alone.
+    # As the style in the edits of one short, it fails only that short.
     moment = Moment(start=Fraction(0), end=Fraction(2), score=1, why="", title="")
     with pytest.raises(InvalidInputError, match=field):
         make(styled, moment, caption_style="looks/bad.json")

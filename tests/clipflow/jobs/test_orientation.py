@@ -34,7 +34,7 @@ MATRICES = {
 def with_matrix(source: Path, path: Path, values: tuple[int, int, int, int]) -> Path:
     """The same MP4 with another display matrix in its video track's header (`tkhd`)."""
     data = bytearray(source.read_bytes())
-    # Behind the type: version and flags, two times, id, reserved, duration, then 16 more bytes.
+    # After the type: version and flags, two times, id, reserved, duration, then 16 more bytes.
     place = data.index(b"tkhd") + 4 + 4 + 20 + 16
     a, b, c, d = values
     last = 1 << 30 if any(values) else 0
@@ -62,8 +62,8 @@ def test_a_clip_shows_what_ffmpeg_shows(
         picture: tuple[str, ...] = ("-c:v", "prores")
     else:
         picture = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "10", "-bf", "0")
-    # Brighter to the right, and with the first frame's light lower half: no two ways of turning it
-    # look the same.
+    # The first frame is brighter on the right and in its lower half, so that each orientation looks
+    # different.
     ramp = ("-vf", "geq=lum='lum(X,Y)/2+X/4+16'")
     plain = make_source(
         tmp_path / "plain.mov",

@@ -127,8 +127,8 @@ def test_the_metadata_of_finished_objects_has_properties_and_fingerprint(
         "source-etag": origin.etag,
         "pipeline-version": "4",
     }
-    answer = objects.client.head_object(Bucket=objects.bucket, Key=clip.keys.clip)
-    assert answer["ContentType"] == "video/mp4"
+    response = objects.client.head_object(Bucket=objects.bucket, Key=clip.keys.clip)
+    assert response["ContentType"] == "video/mp4"
 
 
 def test_a_segments_metadata_has_the_way_it_was_cut(

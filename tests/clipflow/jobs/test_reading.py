@@ -1,4 +1,4 @@
-"""Reading from S3: the index is read once, then little more than the span; and failures."""
+"""Reading sources from S3: the number and size of requests, and failures."""
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +25,7 @@ from tests.faulty_proxy import Fault, Request
 from tests.made_media import make_hls, make_source
 from tests.programs import AWS
 
-# The lead of a window lies within the two seconds before, so a keyframe lies in the first of them.
+# In seconds. Each span begins 0.1 s after a keyframe, so that the shortest lead has a keyframe.
 SPANS = ((62.1, 107.1), (130.1, 175.1), (222.1, 267.1))
 FRAGMENTED = ["-movflags", "frag_keyframe+empty_moov+default_base_moof"]
 
@@ -36,7 +36,7 @@ def is_of_source(request: Request) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "options", "most"),
+    ("name", "options", "max_ratio"),
     [
         pytest.param("five-end.mp4", [], 1.1, id="MP4, index at the end"),
         pytest.param("five-front.mp4", ["-movflags", "+faststart"], 1.1, id="MP4, at the front"),
@@ -48,13 +48,13 @@ def is_of_source(request: Request) -> bool:
         ),
         pytest.param("five.plain.mp4", FRAGMENTED, 1.25, id="fragmented MP4 without"),
         pytest.param("five.mkv", [], 1.1, id="MKV"),
-        pytest.param("five.ts", [], 1.25, id="TS, of which a tenth is padding"),
+        pytest.param("five.ts", [], 1.25, id="TS, with a tenth of padding"),
     ],
 )
 def test_the_index_is_read_once_and_little_more_than_the_spans(
     name: str,
     options: list[str],
-    most: float,
+    max_ratio: float,
     five_minutes: Path,
     proxied_reader: ProxiedReader,
     caplog: pytest.LogCaptureFixture,
@@ -63,13 +63,13 @@ def test_the_index_is_read_once_and_little_more_than_the_spans(
     probe = proxied_reader.probe(head)
     readings = [proxied_reader.read(head, probe, *span) for span in SPANS]
     sent = sum(request.sent for request in proxied_reader.proxy.requests)
-    assert sent <= most * sum(reading.own for reading in readings)
+    assert sent <= max_ratio * sum(reading.packet_bytes for reading in readings)
     assert max(len(reading.requests) for reading in readings) <= 16
     assert "read from its start" not in caplog.text
-    # The same once more needs no index: what is read is the span alone.
+    # Reading a span again needs no index, but only the packets of the span.
     again = proxied_reader.read(head, probe, *SPANS[1])
     assert again.packets == readings[1].packets
-    assert again.sent <= 1.15 * again.own
+    assert again.sent <= 1.15 * again.packet_bytes
 
 
 @pytest.mark.slow
@@ -87,7 +87,7 @@ def test_the_index_of_two_hours_is_read_once_for_five_segments(
     readings = [proxied_reader.read(head, probe, start, start + 45) for start in starts]
     later = proxied_reader.proxy.requests[opening:]
     assert all(extent(request).start >= index for request in later)
-    assert sum(r.sent for r in later) <= 1.15 * sum(reading.own for reading in readings)
+    assert sum(r.sent for r in later) <= 1.15 * sum(reading.packet_bytes for reading in readings)
     assert len(later) <= 10
 
 
@@ -109,7 +109,7 @@ def test_two_threads_that_open_a_source_at_once_read_its_index_once(
 
 
 @pytest.mark.slow
-def test_a_source_without_an_index_is_read_from_its_start_and_the_log_says_so(
+def test_a_source_without_an_index_is_read_from_its_start_which_is_logged(
     five_minutes: Path, proxied_reader: ProxiedReader, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = remuxed(
@@ -124,7 +124,7 @@ def test_a_source_without_an_index_is_read_from_its_start_and_the_log_says_so(
 
 
 @pytest.mark.slow
-def test_a_source_replaced_between_two_reads_is_never_mixed(
+def test_a_source_that_is_replaced_between_two_reads_is_an_error(
     five_minutes: Path, proxied_reader: ProxiedReader
 ) -> None:
     head = proxied_reader.put(five_minutes)
@@ -180,7 +180,7 @@ def test_a_permanent_storage_failure_names_the_source_and_no_credentials(
     with pytest.raises(StorageUnavailableError, match=f"reading {head.key} failed") as raised:
         proxied_reader.read(head, probe, *SPANS[0])
     assert "X-Amz" not in str(raised.value)
-    # Nothing of it stays: the same thread reads on when storage is back.
+    # The failure has no lasting effect: the same thread can read once storage is available.
     proxied_reader.proxy.faults = []
     assert proxied_reader.read(head, probe, *SPANS[0]).packets
 
@@ -209,8 +209,8 @@ def test_a_chunk_that_cannot_be_read_is_an_error_and_not_a_gap(
     probe = proxied_reader.probe(head)
     broken = chunks[1].name
     proxied_reader.proxy.faults = [Fault(lambda request: broken in request.path, **fault)]
-    # Without it, what is missing is not requested again.
-    proxied_reader.proxy.left_out = ("accept-ranges",)
+    # Without this header, the rest of an interrupted response is not requested.
+    proxied_reader.proxy.omitted_headers = ("accept-ranges",)
     with pytest.raises(error, match=message) as raised:
         proxied_reader.read(head, probe, 1.5, 3.5)
     assert head.key in str(raised.value)
@@ -233,7 +233,7 @@ def test_storage_that_does_not_answer_raises_deadline_exceeded() -> None:
             ObjectStore(client, "bucket").part(ObjectHead("it.mp4", "e", 9, {}), 0, 9)
 
 
-def test_a_playlist_under_another_name_opens_nothing(proxied_reader: ProxiedReader) -> None:
+def test_a_playlist_with_the_name_of_a_video_opens_no_file(proxied_reader: ProxiedReader) -> None:
     secret = proxied_reader.folder / "secret.ts"
     secret.write_bytes(b"\x47" + bytes(187))
     path = proxied_reader.folder / "it.mp4"

@@ -18,7 +18,7 @@ from tests.made_media import FFMPEG, clicks, frame_numbers, frame_times, make_so
 
 pytestmark = pytest.mark.slow
 
-# Seconds that one picture of a short is shown at most, with rounding.
+# In seconds: the longest time for which a short shows one picture, with rounding.
 LONGEST = Fraction(1, 25) + Fraction(1, 1000)
 NTSC = Fraction(30000, 1001)
 VARIABLE = ("-vf", "select='not(mod(n,7))+not(mod(n,5))'", "-fps_mode", "passthrough")
@@ -57,8 +57,8 @@ def test_every_frame_is_shown_once_at_its_own_time(
     assert frame_numbers(short, whole(*size)) == wanted
     for shown, number in zip(frame_times(short), wanted, strict=True):
         assert abs(shown - (number / Fraction(rate) - Fraction("0.5"))) < Fraction(1, 10_000)
-    heard = [round(float(time), 2) for time in clicks(short)]
-    assert heard == [n + 0.5 for n in range(seconds - 1)]
+    click_times = [round(float(time), 2) for time in clicks(short)]
+    assert click_times == [n + 0.5 for n in range(seconds - 1)]
 
 
 def test_a_variable_frame_rate_keeps_its_times(studio: Studio, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_variable_frame_rate_keeps_its_times(studio: Studio, tmp_path: Path) -
     short = studio.make("1", "5", layout="blur", caption_style="none")
     wanted = [n for n in range(25, 125) if n % 7 == 0 or n % 5 == 0]
     times, numbers = frame_times(short), frame_numbers(short, whole(320, 180))
-    # Each is repeated until the next one comes, and begins when it does in the source.
+    # Each frame is repeated until the next one, and begins at its time in the source.
     begun = {number: times[numbers.index(number)] for number in numbers}
     assert begun == {number: Fraction(number, 25) - 1 for number in wanted}
     assert numbers == sorted(numbers)
@@ -77,7 +77,7 @@ def test_a_variable_frame_rate_keeps_its_times(studio: Studio, tmp_path: Path) -
     ("rate", "container"),
     [(Fraction(1, 2), "mp4"), (5, "mkv"), (NTSC / 2, "mp4"), (12, "ts")],
 )
-def test_every_word_is_lit_however_few_frames_the_source_has(
+def test_every_word_is_highlighted_at_low_frame_rates_of_the_source(
     rate: Fraction | int, container: str, studio: Studio, tmp_path: Path
 ) -> None:
     words = [
@@ -89,16 +89,22 @@ def test_every_word_is_lit_however_few_frames_the_source_has(
     times = frame_times(short)
     assert len(times) >= 25 * (4 - Fraction(1, 10))
     assert max(later - time for time, later in pairwise(times)) < LONGEST
-    lit = {float(time): yellow(frame) for time, frame in zip(times, pictures(short), strict=True)}
+    highlighted = {
+        float(time): yellow(frame) for time, frame in zip(times, pictures(short), strict=True)
+    }
     for word in words:
         assert all(
-            places for time, places in lit.items() if word.start + 0.04 < time < word.end - 0.04
+            places
+            for time, places in highlighted.items()
+            if word.start + 0.04 < time < word.end - 0.04
         )
-    assert len({lit[min(t for t in lit if t >= word.start + 0.05)] for word in words}) == len(words)
-    assert not any(places for time, places in lit.items() if time < 1.05 or time > 3.3)
+    assert len(
+        {highlighted[min(t for t in highlighted if t >= word.start + 0.05)] for word in words}
+    ) == len(words)
+    assert not any(places for time, places in highlighted.items() if time < 1.05 or time > 3.3)
 
 
-def test_a_film_of_24_frames_a_second_keeps_them(studio: Studio, tmp_path: Path) -> None:
+def test_24_frames_a_second_are_kept(studio: Studio, tmp_path: Path) -> None:
     studio.put(made(tmp_path / "film.mkv", seconds=3, rate=Fraction(24000, 1001)))
     short = studio.make("1", "2.5", layout="blur", caption_style="none")
     wanted = [n for n in range(72) if 1 <= n * Fraction(1001, 24000) < Fraction("2.5")]
@@ -106,7 +112,9 @@ def test_a_film_of_24_frames_a_second_keeps_them(studio: Studio, tmp_path: Path)
 
 
 @pytest.mark.parametrize("layout", list(Layout))
-def test_a_layout_fills_the_phones_picture(layout: Layout, studio: Studio, tmp_path: Path) -> None:
+def test_every_layout_fills_the_whole_picture(
+    layout: Layout, studio: Studio, tmp_path: Path
+) -> None:
     white = ("-vf", "lutyuv=y=235:u=128:v=128")
     studio.put(made(tmp_path / "white.mp4", seconds=2, filters=white))
     short = studio.make("0", "2", layout=layout, caption_style="none")
@@ -165,8 +173,8 @@ def test_auto_with_a_background_is_a_stack_and_loops_a_short_background(
     studio.objects.upload(background, "below.mov", {})
     studio.put(made(tmp_path / "source.mp4", seconds=8, rate=30))
     short = studio.make("0", "7", background_video="below.mov", caption_style="none")
-    seen = [luma(short, time, 1440) > 128 for time in (0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5)]
-    assert seen == [True, False] * 3 + [True]
+    is_bright = [luma(short, time, 1440) > 128 for time in (0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5)]
+    assert is_bright == [True, False] * 3 + [True]
     assert studio.framing and {span.layout for span in studio.framing.layouts} == {Layout.STACK}
     assert len(frame_times(short)) == 210
 
@@ -186,10 +194,10 @@ def test_speech_has_the_loudness_of_the_platforms(
 
 def test_silence_stays_silent(studio: Studio, tmp_path: Path) -> None:
     studio.put(made(tmp_path / "mute.mp4", seconds=2, sound=None))
-    _, heard = samples(studio.make("0", "2"))
-    assert len(heard) >= 2 * 48_000
-    # Of 32768: what the AAC encoder makes of nothing.
-    assert max(map(abs, heard)) <= 1
+    _, sound = samples(studio.make("0", "2"))
+    assert len(sound) >= 2 * 48_000
+    # Out of 32768: the AAC encoder adds a little noise to digital silence.
+    assert max(map(abs, sound)) <= 1
 
 
 TEXTS = {
@@ -202,25 +210,25 @@ TEXTS = {
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 @pytest.mark.parametrize("layout", [Layout.STACK, Layout.CROP])
-def test_each_word_is_lit_while_it_is_spoken(
+def test_each_word_is_highlighted_while_it_is_spoken(
     text: list[str], layout: Layout, studio: Studio, tmp_path: Path
 ) -> None:
     words = [Word(text=word, start=2 + 0.4 * n, end=2.36 + 0.4 * n) for n, word in enumerate(text)]
     studio.put(made(tmp_path / "source.mp4", seconds=8, rate=30), words)
     short = studio.make("1", "7", layout=layout)
-    lit = [yellow(frame) for frame in pictures(short)]
+    highlighted = [yellow(frame) for frame in pictures(short)]
     begins, ends = 30, 30 + round(30 * (0.4 * len(text)))
-    assert not any(lit[:begins])
-    assert all(lit[begins : ends - 1])
+    assert not any(highlighted[:begins])
+    assert all(highlighted[begins : ends - 1])
     # The columns of the highlighted word change with each word.
-    places = [lit[begins + round(12 * n) + 5] for n in range(len(text))]
+    places = [highlighted[begins + round(12 * n) + 5] for n in range(len(text))]
     assert len(set(places)) > 1
-    left, right = min(p[0] for p in lit if p), max(p[1] for p in lit if p)
+    left, right = min(p[0] for p in highlighted if p), max(p[1] for p in highlighted if p)
     assert left >= 160
     assert right <= 920
 
 
-def test_plain_captions_light_no_word(studio: Studio, tmp_path: Path) -> None:
+def test_plain_captions_highlight_no_word(studio: Studio, tmp_path: Path) -> None:
     words = [Word(text="plain", start=0.5, end=1.5), Word(text="text", start=1.5, end=2.0)]
     studio.put(made(tmp_path / "source.mp4", seconds=3), words)
     short = studio.make("0", "3", caption_style="plain")

@@ -1,4 +1,4 @@
-"""Sources whose picture changes its size on the way, as recordings of browsers and WebRTC do."""
+"""Sources whose picture changes its size midway, as recordings of browsers and WebRTC do."""
 
 import subprocess
 from pathlib import Path
@@ -16,7 +16,7 @@ H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-bf", "0")
 KINDS = [(VP8, "webm"), (VP9, "webm"), (H264, "ts")]
 NAMES = ["VP8", "VP9", "H.264"]
 SMALL, LARGE = (320, 180), (640, 360)
-# In the shape of the lower pane of a stack.
+# Sizes with the aspect ratio of the lower pane of a stack.
 HALF, WHOLE = (288, 256), (576, 512)
 
 

@@ -28,7 +28,7 @@ from tests.made_media import (
 def put_hls(
     cutter: Cutter, folder: Path, source: Path, seconds: str = "2", options: Sequence[str] = ()
 ) -> ObjectHead:
-    """The playlist of `source` in the store, with whole seconds declared for its chunks."""
+    """Store the HLS chunks of `source` and a playlist that declares whole seconds for them."""
     playlist, chunks = make_hls(source, folder, "mpegts", seconds, options)
     text = re.sub(
         r"#EXTINF:([\d.]+)", lambda m: f"#EXTINF:{ceil(float(m[1]))}", playlist.read_text()
@@ -144,7 +144,7 @@ def test_video_that_ends_before_its_audio_keeps_its_last_frames(
 
 @pytest.mark.parametrize("suffix", ["ts", "mpg"])
 @pytest.mark.parametrize("seconds", [(10, 10), (20, 3), (3, 3)])
-def test_recordings_joined_byte_by_byte_are_refused_as_such(
+def test_concatenated_recordings_are_refused_with_the_reason(
     suffix: str, seconds: tuple[int, int], cutter: Cutter, tmp_path: Path
 ) -> None:
     kinds: dict[str, dict[str, Any]] = {
@@ -167,7 +167,7 @@ def test_recordings_joined_byte_by_byte_are_refused_as_such(
 def test_a_cut_across_the_end_of_a_short_first_recording_is_refused(
     cutter: Cutter, tmp_path: Path
 ) -> None:
-    # The first recording is so short that no check of the file's clock falls into it.
+    # The first recording is so short that no check of the file's timestamps falls into it.
     joined = tmp_path / "joined.ts"
     for number, length in enumerate((3, 60)):
         path = make_source(tmp_path / f"{number}.ts", seconds=length, sound=("-c:a", "aac"))

@@ -1,3 +1,5 @@
+"""The source of a segment: its own key, its speaker's track, or the main track."""
+
 from typing import Any
 
 import pytest
@@ -44,7 +46,7 @@ NOT_READY: dict[str, dict[str, Any]] = {
 }
 
 
-def test_a_track_that_is_not_ready_fails_only_what_is_cut_from_it() -> None:
+def test_a_track_that_is_not_ready_fails_only_segments_that_use_it() -> None:
     choice = SourceChoice(None, {n: read_track(item, n) for n, item in NOT_READY.items()}, ["m"])
     assert choice.candidates(segment(speaker="host")) == ["main.mov"]
     assert choice.candidates(segment()) == ["main.mov"]

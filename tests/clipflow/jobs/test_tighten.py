@@ -1,5 +1,4 @@
-"""Tightened shorts: the frames and samples that remain, the joins, the captions, what is put
-back."""
+"""Tightened shorts: their frames and samples, joins, captions and restored words."""
 
 import subprocess
 from fractions import Fraction
@@ -16,38 +15,23 @@ from clipflow.jobs.tighten import CROSSFADE, join_sound
 from clipflow.media.loudness import measure_loudness
 from tests.clipflow.jobs.studio import Studio
 from tests.clipflow.jobs.test_render import pictures, whole, yellow
-from tests.made_media import FFMPEG, frame_numbers, frame_times, make_source, samples
+from tests.made_media import FFMPEG, frame_numbers, frame_times, samples
+from tests.spoken import RATE, make_spoken
 
 pytestmark = pytest.mark.slow
 
-RATE = 48_000
-SAID = [
+SPOKEN = [
     ("So", 0.2, 0.6),
     ("erm,", 0.9, 1.2),
     ("we", 1.5, 1.9),
     ("go", 3.3, 3.9),
     ("on.", 3.95, 4.4),
 ]
-WORDS = [Word(text=text, start=start, end=end) for text, start, end in SAID]
+WORDS = [Word(text=text, start=start, end=end) for text, start, end in SPOKEN]
 
 
-def talk(path: Path, rate: Fraction | int = 25, seconds: int = 5) -> Path:
-    """A source with numbered frames, a loud tone for each word, and a quiet one all the time."""
-    make_source(path, rate=rate, seconds=seconds, sound=None)
-    times = np.arange(seconds * RATE) / RATE
-    sound = 0.004 * np.sin(2 * np.pi * 310 * times)
-    for _, start, end in SAID:
-        spoken = (start <= times) & (times < end)
-        # Each tone swells and fades, as a syllable does.
-        swell = np.sin(np.pi * (times - start) / (end - start))
-        sound += np.where(spoken, 0.3 * swell * np.sin(2 * np.pi * 1000 * times), 0)
-    raw = path.with_suffix(".pcm")
-    raw.write_bytes((sound * 32767).astype("<i2").tobytes())
-    made = path.with_name(f"talk-{path.name}")
-    given = ["-i", str(path), "-f", "s16le", "-ar", str(RATE), "-ac", "1", "-i", str(raw)]
-    output = ["-c:v", "copy", "-c:a", "flac", "-strict", "-2", str(made)]
-    subprocess.run([FFMPEG, "-v", "error", "-y", *given, *output], check=True)
-    return made
+def talk(path: Path, rate: Fraction | int = 25) -> Path:
+    return make_spoken(path, WORDS, seconds=5, rate=rate)
 
 
 def removed(studio: Studio) -> dict[str, Removal]:
@@ -57,7 +41,7 @@ def removed(studio: Studio) -> dict[str, Removal]:
 
 
 @pytest.mark.parametrize("rate", [25, Fraction(30000, 1001)])
-def test_a_filler_and_a_silence_are_taken_out_to_the_frame(
+def test_a_filler_and_a_silence_are_cut_to_the_frame(
     rate: Fraction | int, studio: Studio, tmp_path: Path
 ) -> None:
     studio.put(talk(tmp_path / "source.mp4", rate), WORDS)
@@ -77,16 +61,16 @@ def test_a_filler_and_a_silence_are_taken_out_to_the_frame(
         and not any(a - tolerance <= time < b - tolerance for a, b in spans)
     ]
     assert frame_numbers(short, whole(320, 180)) == wanted
-    # Without gaps: each frame is shown at its number's time.
+    # There are no gaps: each frame is shown at the time of its position.
     for place, time in enumerate(frame_times(short)):
         assert abs(time - place / Fraction(rate)) < tolerance
-    heard = samples(short)[1]
-    assert abs(len(heard) - len(wanted) * RATE / Fraction(rate)) < RATE / Fraction(rate) + 1024
+    sound = samples(short)[1]
+    assert abs(len(sound) - len(wanted) * RATE / Fraction(rate)) < RATE / Fraction(rate) + 1024
     assert abs(measure_loudness(short) + 14) < 0.5
 
 
 def test_every_sample_that_is_kept_is_in_its_place(tmp_path: Path) -> None:
-    """The ramp's value tells the number of each sample; only the crossfades have others."""
+    """The ramp's value is the number of each sample, except in the crossfades."""
     ramp = (np.arange(4 * RATE) % 65536 - 32768).astype("<i2")
     source, made = tmp_path / "ramp.pcm", tmp_path / "joined.pcm"
     source.write_bytes(ramp.tobytes())
@@ -116,44 +100,45 @@ def test_a_join_does_not_click(studio: Studio, tmp_path: Path) -> None:
     for cut in removed(studio).values():
         joins.append(round((cut.start - saved) * RATE))
         saved += cut.end - cut.start
-    # A click is a step: energy far above the quiet tone of 310 Hz that goes on through the join.
+    # A click is a step: it has energy at frequencies far above the quiet tone of 310 Hz, which
+    # continues through the join.
     quiet = above_a_kilohertz(sound[joins[1] - 6000 : joins[1] - 3000])
     for join in joins:
         assert above_a_kilohertz(sound[join - 1500 : join + 1500]) < 4 * quiet + 30
 
 
 def above_a_kilohertz(sound: NDArray[np.float64]) -> float:
-    """The largest change of the sound after everything below 1.5 kHz is taken out."""
+    """The largest amplitude of the sound above 1.5 kHz."""
     spectrum = np.fft.rfft(sound * np.hanning(len(sound)))
     frequencies = np.fft.rfftfreq(len(sound), 1 / RATE)
     return float(np.abs(np.fft.irfft(np.where(frequencies < 1500, 0, spectrum))).max())
 
 
-def test_captions_light_on_the_new_time_and_what_is_put_back_is_there_again(
+def test_captions_follow_the_shortened_time_and_a_filler_can_be_restored(
     studio: Studio, tmp_path: Path
 ) -> None:
     studio.put(talk(tmp_path / "source.mp4"), WORDS)
-    lit = lit_at(studio.make("0", "4.8", layout="fit", tighten=True))
+    highlights = highlights_of(studio.make("0", "4.8", layout="fit", tighten=True))
     cuts = removed(studio)
     saved = cuts["w1"].end - cuts["w1"].start
-    assert is_lit(lit, 1.5 - saved, 1.9 - saved)
+    assert is_highlighted(highlights, 1.5 - saved, 1.9 - saved)
     saved += cuts["p3"].end - cuts["p3"].start
-    assert is_lit(lit, 3.3 - saved, 4.4 - saved)
+    assert is_highlighted(highlights, 3.3 - saved, 4.4 - saved)
     assert studio.short
     assert abs(float(studio.short.seconds) - (4.8 - saved)) < 0.001
 
     studio.restored = {"w1": "erm,", "p3": "another word"}
     short = studio.make("0", "4.8", layout="fit", tighten=True)
-    # The pause was for another transcript, so it stays out.
+    # The pause is restored for another transcript's word, so it stays cut.
     assert [*removed(studio)] == ["p3"]
     assert [back.id for back in studio.short.tightening.restored] == ["w1"]  # type: ignore[union-attr]
     assert set(range(22, 30)) <= set(frame_numbers(short, whole(320, 180)))
 
 
-def lit_at(path: Path) -> dict[float, bool]:
+def highlights_of(path: Path) -> dict[float, bool]:
     shown = zip(frame_times(path), pictures(path), strict=True)
     return {float(time): yellow(frame) is not None for time, frame in shown}
 
 
-def is_lit(lit: dict[float, bool], start: float, end: float) -> bool:
-    return all(is_on for time, is_on in lit.items() if start + 0.05 < time < end - 0.05)
+def is_highlighted(highlights: dict[float, bool], start: float, end: float) -> bool:
+    return all(is_on for time, is_on in highlights.items() if start + 0.05 < time < end - 0.05)

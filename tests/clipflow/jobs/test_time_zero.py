@@ -1,4 +1,4 @@
-"""Where a source's times begin and end, and which picture is shown where it has no new frame."""
+"""Where the times of a source begin and end, and which frame is shown between its frames."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -54,7 +54,7 @@ def test_times_count_from_the_sound_where_it_begins_first(
                abs(abs(lag) - Fraction("0.2")) < Fraction(1, 100) for lag in lags)  # fmt: skip
 
 
-def test_a_caption_is_highlighted_while_its_word_is_said(studio: Studio, tmp_path: Path) -> None:
+def test_a_caption_is_highlighted_while_its_word_is_spoken(studio: Studio, tmp_path: Path) -> None:
     # The click at 4 s is the word.
     words = [
         Word(text="before", start=3.2, end=3.6),
@@ -63,8 +63,8 @@ def test_a_caption_is_highlighted_while_its_word_is_said(studio: Studio, tmp_pat
     ]
     studio.put(late_picture(tmp_path / "late.mov"), words)
     short = studio.make("3", "5.5", layout="fit", aspect="16:9")
-    heard = clicks(short)[1]
-    assert abs(heard - 1) < Fraction(1, 20)
+    click = clicks(short)[1]
+    assert abs(click - 1) < Fraction(1, 20)
     places = [yellow(frame) for frame in pictures(short)]
     times = frame_times(short)
     changes = [
@@ -72,7 +72,7 @@ def test_a_caption_is_highlighted_while_its_word_is_said(studio: Studio, tmp_pat
         for time, place, last in zip(times[1:], places[1:], places, strict=False)
         if place and place != last
     ]
-    assert any(abs(change - float(heard)) <= 0.06 for change in changes)
+    assert any(abs(change - float(click)) <= 0.06 for change in changes)
 
 
 def test_the_first_frame_is_shown_from_the_beginning(cutter: Cutter, tmp_path: Path) -> None:
@@ -88,11 +88,11 @@ def test_a_span_before_the_first_frame_shows_that_frame(
     suffix: str, cutter: Cutter, tmp_path: Path
 ) -> None:
     head = cutter.put(late_picture(tmp_path / f"late.{suffix}", 3))
-    for start, end, heard in (("0", "0.8", 1), ("0.9", "1.7", 1)):
+    for start, end, count in (("0", "0.8", 1), ("0.9", "1.7", 1)):
         segment = cutter.cut(head, start, end)
         assert frame_numbers(segment) == [0]
         assert frame_times(segment)[0] < Fraction(1, 1000)
-        assert len(clicks(segment)) == heard
+        assert len(clicks(segment)) == count
     clip = cutter.stitch()[0]
     assert frame_numbers(clip) == [0, 0]
     assert frame_times(clip)[1] == pytest.approx(0.8, abs=0.001)
@@ -147,7 +147,7 @@ def test_a_source_lasts_as_long_as_its_sound(suffix: str, cutter: Cutter, tmp_pa
     duration = cutter.probe(head).duration
     assert duration
     assert abs(duration - 8) < Fraction(1, 10)
-    # The last picture stands while the sound goes on.
+    # The last frame is shown while the sound continues.
     assert frame_numbers(cutter.cut(head, "3.5", "7")) == list(range(88, 100))
     assert len(clicks(cutter.folder / "segment-0.mp4")) >= 3
     segment = cutter.cut(head, "5.5", "7.5")
@@ -155,7 +155,9 @@ def test_a_source_lasts_as_long_as_its_sound(suffix: str, cutter: Cutter, tmp_pa
     assert len(clicks(segment)) == 2
 
 
-def test_matroska_that_begins_late_lasts_no_longer(cutter: Cutter, tmp_path: Path) -> None:
+def test_the_duration_of_matroska_excludes_the_time_before_its_start(
+    cutter: Cutter, tmp_path: Path
+) -> None:
     whole = make_source(tmp_path / "whole.mp4", seconds=6, clicks=True, sound=AAC)
     late = remuxed(whole, tmp_path / "late.mkv", ("-output_ts_offset", "36000"))
     head = cutter.put(late)
@@ -169,7 +171,7 @@ def test_matroska_that_begins_late_lasts_no_longer(cutter: Cutter, tmp_path: Pat
 
 
 @pytest.mark.parametrize("b_frames", ["0", "2"])
-def test_matroska_that_begins_before_zero_is_whole(
+def test_matroska_that_begins_before_zero_is_cut_completely(
     b_frames: str, cutter: Cutter, tmp_path: Path
 ) -> None:
     picture = (*X264[:-1], b_frames)

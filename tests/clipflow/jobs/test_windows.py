@@ -70,11 +70,11 @@ def test_a_codec_that_no_window_supports_is_refused_with_its_name(
         cutter.cut(cutter.put(source), "0", "0.5")
 
 
-def damage(source: Path, those: slice, **stream: int) -> None:
-    """Overwrite those packets of the stream with zeros."""
+def damage(source: Path, selected: slice, **stream: int) -> None:
+    """Overwrite the selected packets of the stream with zeros."""
     data = source.read_bytes()
     with av.open(str(source)) as container:
-        packets = [bytes(packet) for packet in container.demux(**stream)][those]
+        packets = [bytes(packet) for packet in container.demux(**stream)][selected]
     for packet in packets:
         data = data.replace(packet, bytes(len(packet)))
     source.write_bytes(data)

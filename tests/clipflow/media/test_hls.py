@@ -61,13 +61,13 @@ AUDIO_ONLY = '#EXT-X-STREAM-INF:BANDWIDTH=96000,CODECS="mp4a.40.2"\naudio.m3u8\n
         "BANDWIDTH=90000",
     ],
 )
-def test_a_variant_of_sound_alone_is_not_chosen(picture: str) -> None:
+def test_an_audio_only_variant_is_not_chosen(picture: str) -> None:
     video = f"#EXT-X-STREAM-INF:{picture}\nlow.m3u8\n"
     for text in (AUDIO_ONLY + video, video + AUDIO_ONLY):
         assert parse_playlist(f"#EXTM3U\n{text}", "e/hls/index.m3u8") == "e/hls/low.m3u8"
 
 
-def test_a_variant_with_its_sound_in_it_is_chosen_before_one_without() -> None:
+def test_a_variant_that_contains_its_sound_is_preferred() -> None:
     media = '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="en"'
     text = f'#EXTM3U\n{media},URI="en.m3u8"\n'
     apart = '#EXT-X-STREAM-INF:BANDWIDTH=900,RESOLUTION=2x2,AUDIO="a"\nhigh.m3u8\n'
@@ -75,7 +75,7 @@ def test_a_variant_with_its_sound_in_it_is_chosen_before_one_without() -> None:
     assert parse_playlist(text + apart + whole, "e/i.m3u8") == "e/low.m3u8"
     with pytest.raises(InvalidInputError, match="sound in separate playlists"):
         parse_playlist(text + apart, "e/i.m3u8")
-    # The rendition without a URI is in the chunks.
+    # A rendition without a URI is contained in the chunks.
     assert parse_playlist(f"#EXTM3U\n{media}\n{apart}", "e/i.m3u8") == "e/high.m3u8"
 
 
@@ -110,7 +110,7 @@ def test_other_queries_of_one_object_are_refused_and_of_several_ignored() -> Non
     assert "#EXT-X-BYTERANGE:10000@10700" in text
 
 
-def test_a_master_playlist_leads_to_its_best_variant() -> None:
+def test_a_master_playlist_is_resolved_to_its_best_variant() -> None:
     text = (
         "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=100\nlow/i.m3u8\n"
         "#EXT-X-STREAM-INF:BANDWIDTH=900\nhigh/i.m3u8\n"
@@ -127,7 +127,7 @@ def test_a_master_playlist_leads_to_its_best_variant() -> None:
         (media().replace("5.ts", "5.ts\n#EXT-X-DISCONTINUITY"), "discontinuity"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_cut_exactly_is_refused(text: str, why: str) -> None:
+def test_a_playlist_that_cannot_be_cut_exactly_is_refused(text: str, why: str) -> None:
     with pytest.raises(InvalidInputError, match=why):
         parse_playlist(text, "e/hls/index.m3u8")
 

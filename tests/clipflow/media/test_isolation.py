@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CrashingSource(LocalSource):
-    """A source that crashes the process that opens it: by what the signal `how` is for."""
+    """A source that crashes the process that opens it, with the signal `how`."""
 
     how: int = signal.SIGABRT
 
@@ -50,9 +50,7 @@ def film(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("how", [signal.SIGABRT, signal.SIGSEGV])
-def test_a_decoder_that_crashes_is_a_refusal_of_its_source_and_others_go_on(
-    how: signal.Signals, film: Path
-) -> None:
+def test_a_crash_of_a_decoder_fails_only_its_own_source(how: signal.Signals, film: Path) -> None:
     sources = [LocalSource(film), CrashingSource(film.with_name("bad.mp4"), how=how)] * 3
 
     def outcome(source: LocalSource) -> str:
@@ -75,7 +73,7 @@ def test_a_decoder_that_is_killed_for_lack_of_memory_is_retried(film: Path) -> N
     assert isinstance(caught.value, TransientError)
 
 
-def _talk(number: int) -> tuple[int, int]:
+def _log_and_report(number: int) -> tuple[int, int]:
     logger.warning("frame %d is damaged", number)
     report(0.5)
     return number, os.getpid()
@@ -84,7 +82,7 @@ def _talk(number: int) -> tuple[int, int]:
 def test_log_lines_and_progress_come_from_the_process(caplog: pytest.LogCaptureFixture) -> None:
     shares: list[float] = []
     with reporting_to(shares.append):
-        number, pid = isolated("it", _talk, 7)
+        number, pid = isolated("it", _log_and_report, 7)
     assert (number, shares) == (7, [0.5])
     assert pid != os.getpid()
     assert [(r.name, r.getMessage()) for r in caplog.records] == [
@@ -109,7 +107,7 @@ def test_errors_keep_their_type_and_fields() -> None:
     assert "in _fail" in "".join(failed.value.__notes__)
 
 
-def test_what_reading_raises_is_raised_and_ends_the_process(film: Path) -> None:
+def test_an_exception_while_reading_is_raised_and_ends_the_process(film: Path) -> None:
     content = film.read_bytes()
 
     class CancelledReadError(BaseException):
@@ -121,7 +119,7 @@ def test_what_reading_raises_is_raised_and_ends_the_process(film: Path) -> None:
     with pytest.raises(CancelledReadError):
         probe_source(FileSource("far.mp4", "1", len(content), fetch))
     assert not _children_of_fork_server()
-    # The object's blocks are not locked for ever.
+    # No lock on the object's blocks is left, so that it can be read again.
     source = FileSource("far.mp4", "1", len(content), lambda start, end: content[start:end])
     assert probe_source(source).width == 64
 
@@ -150,7 +148,7 @@ def test_a_cancelled_thread_leaves_no_process_behind(tmp_path: Path) -> None:
     )
     thread.join(20)
     assert ended == [KeyboardInterrupt]
-    _wait_for_the_end(pid)
+    _wait_until_ended(pid)
 
 
 _PROGRAM = """
@@ -169,16 +167,16 @@ def test_a_killed_run_leaves_no_process_behind(tmp_path: Path) -> None:
     server = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     run.kill()
     run.wait()
-    _wait_for_the_end(pid)
-    _wait_for_the_end(server)
+    _wait_until_ended(pid)
+    _wait_until_ended(server)
 
 
 def test_a_killed_fork_server_is_started_again(film: Path) -> None:
-    _, pid = isolated("it", _talk, 1)
+    _, pid = isolated("it", _log_and_report, 1)
     server = isolated("it", os.getppid)
     assert server not in (pid, os.getpid())
     os.kill(server, signal.SIGKILL)
-    _wait_for_the_end(server, reaped=False)
+    _wait_until_ended(server, reaped=False)
     assert probe_source(LocalSource(film)).width == 64
 
 
@@ -200,7 +198,7 @@ def _written(path: Path) -> int:
     return int(path.read_text())
 
 
-def _wait_for_the_end(pid: int, *, reaped: bool = True) -> None:
+def _wait_until_ended(pid: int, *, reaped: bool = True) -> None:
     deadline = time.monotonic() + 20
     stat = Path(f"/proc/{pid}/stat")
     while stat.exists():

@@ -16,7 +16,7 @@ from tests.clipflow.jobs.cutting import Cutter
 from tests.made_media import (
     FFMPEG,
     clicks,
-    copy_turned,
+    copy_rotated,
     flashes,
     frame_numbers,
     frame_times,
@@ -193,7 +193,7 @@ def test_a_variable_frame_rate_keeps_its_times_when_copied(cutter: Cutter, tmp_p
     assert frame_times(segment) == [Fraction(n, 25) - Fraction("2.02") for n in wanted]
 
 
-def test_an_edit_list_is_honoured(cutter: Cutter, tmp_path: Path) -> None:
+def test_an_edit_list_is_applied(cutter: Cutter, tmp_path: Path) -> None:
     whole = make_source(tmp_path / "whole.mp4", seconds=14, picture=PYRAMID, sound=AAC, clicks=True)
     edited = tmp_path / "edited.mp4"
     trim = [FFMPEG, "-v", "error", "-ss", "1.2", "-i", str(whole), "-c", "copy"]
@@ -266,9 +266,9 @@ def test_a_source_whose_parameter_sets_change_is_not_copied(cutter: Cutter, tmp_
 
 
 def test_a_rotated_picture_is_not_copied(cutter: Cutter, tmp_path: Path) -> None:
-    lying, phone = tmp_path / "lying.mp4", tmp_path / "phone.mp4"
-    make_source(lying, seconds=6, picture=GROUPS, sound=None)
-    copy_turned(lying, phone, -90)
+    sideways, phone = tmp_path / "sideways.mp4", tmp_path / "phone.mp4"
+    make_source(sideways, seconds=6, picture=GROUPS, sound=None)
+    copy_rotated(sideways, phone, -90)
     cutter.cut(cutter.put(phone), "1", "5")
     assert "turned by" in cutter.results[0].label
 

@@ -1,7 +1,7 @@
-"""Films with a face at places that are known, and where a rendering shows it.
+"""Makes videos with a face at known positions, and finds the face in rendered frames.
 
 `face.jpg` is a part of NASA's portrait of Eileen Collins (https://flic.kr/p/r9qvLn), which is in
-the public domain, as scikit-image has it (`skimage.data.astronaut`).
+the public domain. It is taken from scikit-image (`skimage.data.astronaut`).
 """
 
 import subprocess
@@ -47,7 +47,7 @@ def film(
     size: tuple[int, int] = (640, 360),
     options: dict[str, str] | None = None,
 ) -> Path:
-    """The frames as H.264 in MP4."""
+    """Write the frames to `path` as H.264 in MP4."""
     scenes = {frame.scene: _scene(frame.scene, size) for frame in frames}
     with av.open(str(path), "w", format="mp4") as container:
         how = options or {"preset": "ultrafast"}
@@ -70,7 +70,7 @@ def portrait() -> Pixels:
 
 
 def _scene(number: int, size: tuple[int, int]) -> Pixels:
-    """Soft patches of colour, of another kind for each number; plain grey for a negative one."""
+    """Blurred patches of colour, different for each number; plain grey for a negative number."""
     if number < 0:
         return np.full((size[1], size[0], 3), 128, np.uint8)
     patches = np.random.default_rng(number).integers(40, 215, (5, 8, 3), np.uint8)
@@ -97,10 +97,13 @@ def _put(picture: Pixels, x: float, y: float, side: int) -> None:
 
 
 def rendered(
-    video: Path, path: CropPath, program: str, options: Sequence[str] = (), **given: Any
+    video: Path, path: CropPath, program: str, options: Sequence[str] = (), **input_options: Any
 ) -> Pixels:
-    """The cropped film's frames in grey, as (frames, height, width). `given` goes to the input."""
-    stream = cropped(command.input(str(video), **given)["v:0"], path)
+    """The frames of the video, cropped, in grey: (frames, height, width).
+
+    `input_options` are options of the input, `options` those of the output.
+    """
+    stream = cropped(command.input(str(video), **input_options)["v:0"], path)
     raw = video.with_suffix(".grey")
     output = command.output(
         stream, str(raw), format="rawvideo", pix_fmt="gray", fps_mode="passthrough"
@@ -111,7 +114,7 @@ def rendered(
 
 
 def faces_in(frames: Pixels) -> list[tuple[int, int] | None]:
-    """The left upper corner of the whole face in each frame; None if it is not whole."""
+    """The upper left corner of the face in each frame; None if it is not completely visible."""
     left, top, width, height = FACE
     grey = cv2.cvtColor(portrait(), cv2.COLOR_BGR2GRAY)[top : top + height, left : left + width]
     found: list[tuple[int, int] | None] = []

@@ -1,4 +1,4 @@
-"""The best frame of a short: sharp, well exposed, in no transition, with or without a face."""
+"""The best frame of a short: sharp, well exposed, outside transitions, with or without a face."""
 
 from pathlib import Path
 
@@ -47,7 +47,14 @@ def test_the_sharp_face_is_chosen(tmp_path: Path, portrait: np.ndarray) -> None:
     assert 3.5 <= best_time(film(tmp_path / "a.mp4", pictures), None) < 5
 
 
-def test_a_picture_without_a_face_is_in_no_transition(tmp_path: Path) -> None:
+def test_no_frame_of_an_intro_or_outro_is_chosen(tmp_path: Path, portrait: np.ndarray) -> None:
+    blurred = cv2.GaussianBlur(portrait, (0, 0), 5)
+    path = film(tmp_path / "c.mp4", [portrait] * 15 + [blurred] * 15 + [portrait] * 15)
+    assert not 1.5 <= best_time(path, None) < 3
+    assert 1.5 <= best_time(path, None, intro=1.5, outro=1.5) < 3
+
+
+def test_without_a_face_the_best_frame_is_outside_transitions(tmp_path: Path) -> None:
     one, other = cv2.GaussianBlur(pattern(), (0, 0), 2), plain(5)
     fade = [cv2.addWeighted(other, 1 - n / 10, one, n / 10, 0) for n in range(10)]
     pictures = [other] * 10 + fade + [one] * 15 + fade[::-1] + [other] * 10

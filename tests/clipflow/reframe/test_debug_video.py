@@ -1,4 +1,4 @@
-"""The video that shows the framing's reasons, by its pixels."""
+"""The debug video of a framing: the colours of its pixels where boxes are expected."""
 
 from math import sin
 from pathlib import Path
@@ -15,13 +15,13 @@ from tests.clipflow.reframe.films import FACE, Shown, film
 
 
 def is_near(picture: Pixels, x: float, y: float, color: tuple[int, int, int]) -> bool:
-    """Whether a pixel about there has the colour, as far as H.264 keeps it."""
+    """Whether a pixel near this position has the colour, within the precision of H.264."""
     across, down = slice(round(x) - 7, round(x) + 8), slice(round(y) - 7, round(y) + 8)
     away = np.abs(picture[max(0, down.start) : down.stop, across].astype(int) - color).max(axis=2)
     return bool(away.min() < 60)
 
 
-def test_the_speakers_box_and_the_crop_are_drawn_where_they_are(tmp_path: Path) -> None:
+def test_the_speakers_box_and_the_crop_are_drawn_at_their_positions(tmp_path: Path) -> None:
     x, y = 400, 180
     shown = [Shown(n / 30, -1, (x + 3 * sin(n / 5), y)) for n in range(60)]
     source, target = film(tmp_path / "source.mp4", shown), tmp_path / "framing.mp4"
@@ -35,7 +35,7 @@ def test_the_speakers_box_and_the_crop_are_drawn_where_they_are(tmp_path: Path) 
     left, top = crop.at(1.0)
     assert is_near(picture, left, top + crop.height / 2, CROP)
     assert is_near(picture, left + crop.width - 1, top + crop.height / 2, CROP)
-    # The detector's box is about that of the face, and its sides are yellow.
+    # The detector's box is close to that of the face, and its sides are yellow.
     sides = picture[y].astype(int)
     yellow = np.flatnonzero(np.abs(sides - SPEAKER).max(axis=1) < 60)
     assert abs(yellow.min() - (x - FACE[2] / 2)) < 25

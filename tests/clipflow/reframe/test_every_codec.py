@@ -12,7 +12,7 @@ from clipflow.reframe.faces import FaceDetector
 from tests.clipflow.reframe.films import Shown, film
 
 SECONDS = 2.5
-# Each codec with what makes its frames depend on each other as far apart as it allows.
+# Each codec with the options that let its frames refer to frames as distant as it allows.
 CODECS = {
     "hevc-open-groups": ("libx265", "-x265-params", "open-gop=1:bframes=8:keyint=60:log-level=0"),
     "hevc-one-reference": ("libx265", "-x265-params", "bframes=16:ref=1:keyint=250:log-level=0"),
@@ -26,7 +26,7 @@ CODECS = {
 
 
 @pytest.mark.parametrize("name", CODECS)
-def test_a_face_is_seen_five_times_a_second(name: str, tmp_path: Path) -> None:
+def test_a_face_is_detected_five_times_a_second(name: str, tmp_path: Path) -> None:
     shown = [Shown(n / 30, 1, (200 + 2 * n, 110), 60) for n in range(round(30 * SECONDS))]
     made = film(tmp_path / "made.mp4", shown, (480, 272), {"preset": "ultrafast", "crf": "10"})
     source = tmp_path / "source.mkv"

@@ -1,4 +1,4 @@
-"""The measures of a mouth: the packaged landmarks, and a tiny model of the user's own as ONNX."""
+"""Activity of mouths, measured by the packaged landmarks or by a user's ONNX model."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ _FLOAT = 1
 
 
 def field(number: int, value: int | str | bytes) -> bytes:
-    """A field of a protocol buffer, as ONNX is written in."""
+    """A field of a protocol buffer, which is the format of ONNX files."""
     if isinstance(value, int):
         return varint(number << 3) + varint(value)
     content = value.encode() if isinstance(value, str) else value
@@ -38,7 +38,7 @@ def declared(name: str, *sides: int | str) -> bytes:
 
 
 def brightness(height: int = 80) -> bytes:
-    """The model whose answer is the mean of each face."""
+    """An ONNX model that outputs the mean brightness of each face."""
     axes = field(1, "axes") + field(20, 7) + field(8, 1) + field(8, 2)
     kept = field(1, "keepdims") + field(20, 2) + field(3, 0)
     node = field(1, "faces") + field(2, "activity") + field(4, "ReduceMean")
@@ -49,19 +49,22 @@ def brightness(height: int = 80) -> bytes:
     return field(1, 8) + field(7, graph) + field(8, field(2, 13))
 
 
-def lit(seen: Face, bright: bool) -> Face:
-    assert seen.aligned is not None
-    aligned = seen.aligned.copy()
-    # The model's only question; to the measure without a model nothing moves.
+def with_brightness(detected: Face, bright: bool) -> Face:
+    assert detected.aligned is not None
+    aligned = detected.aligned.copy()
+    # Only the model can tell which face speaks, by its brightness, because nothing moves.
     aligned[:] = 250 if bright else 20
-    return Face(seen.x, seen.y, seen.size, seen.mouth, aligned)
+    return Face(detected.x, detected.y, detected.size, detected.mouth, aligned)
 
 
-def test_a_model_of_the_users_own_names_the_speaker(tmp_path: Path) -> None:
+def test_a_users_mouth_model_selects_the_speaker(tmp_path: Path) -> None:
     path = tmp_path / "mouth.onnx"
     path.write_bytes(brightness())
     samples = [
-        FaceSample(n / 8, (lit(face(480, 0, 1), n < 40), lit(face(1440, 0, 2), n >= 40)))
+        FaceSample(
+            n / 8,
+            (with_brightness(face(480, 0, 1), n < 40), with_brightness(face(1440, 0, 2), n >= 40)),
+        )
         for n in range(80)
     ]
     analysis = Analysis(1920, 1080, samples, [(0.0, 10.0)])
@@ -82,7 +85,7 @@ def test_an_invalid_model_file_is_reported(content: bytes | None, tmp_path: Path
     assert "(faces, 80, 64)" in refused.value.remedy
 
 
-def test_a_model_of_other_faces_is_named(tmp_path: Path) -> None:
+def test_a_mouth_model_with_another_input_size_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mouth.onnx"
     path.write_bytes(brightness(height=32))
     samples = [FaceSample(n / 8, (face(480, 0, 1), face(1440, 0, 2))) for n in range(24)]

@@ -11,7 +11,7 @@ from clipflow.reframe.faces import FaceDetector, Pixels
 from clipflow.reframe.people import Shot, find_people
 from demo.make_two_shot import SIZE, half
 
-# Samples a second, as where several faces are seen.
+# Samples a second, as the analysis takes them where several faces are visible.
 RATE = 8
 
 
@@ -64,7 +64,7 @@ def test_a_person_keeps_the_same_number_after_a_cut_to_another() -> None:
     assert [track.person for track in third.tracks] == [host, guest]
 
 
-def test_two_people_who_pass_each_other_are_not_exchanged() -> None:
+def test_two_people_who_pass_each_other_are_not_swapped() -> None:
     pictures = []
     for n in range(33):
         picture = np.full((SIZE[1], SIZE[0], 3), 128, np.uint8)

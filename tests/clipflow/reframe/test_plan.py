@@ -1,4 +1,4 @@
-"""Paths as numbers: what every path keeps to, and how long its expression may be."""
+"""Crop paths: their limits of speed and acceleration, and the length of their expressions."""
 
 import subprocess
 from fractions import Fraction
@@ -21,22 +21,23 @@ from clipflow.reframe.crop import (
 )
 from tests.clipflow.reframe.films import FFMPEGS
 
-SIZE, ROOM = 600, 1320
+SIZE, MAX_OFFSET = 600, 1320
 steps = st.lists(st.floats(-300, 300), min_size=1, max_size=60).map(lambda walk: walk * 3)
 
 
 @settings(deadline=None)
 @given(steps)
-def test_no_face_makes_the_crop_hurry_or_leave_the_picture(walk: list[float]) -> None:
+def test_the_crop_keeps_its_limits_and_stays_in_the_picture(walk: list[float]) -> None:
     wanted = [
-        (0.1 + 0.2 * n, float(x)) for n, x in enumerate(np.clip(660 + np.cumsum(walk), 0, ROOM))
+        (0.1 + 0.2 * n, float(x))
+        for n, x in enumerate(np.clip(660 + np.cumsum(walk), 0, MAX_OFFSET))
     ]
     end = wanted[-1][0] + 0.1
     knots = plan_edge(wanted, 0.0, end, SIZE, 0.22 * SIZE)
     assert (knots[0].time, knots[0].speed, knots[-1].speed) == (0.0, 0.0, 0.0)
     step = 0.02
     edge = np.array([place(knots, time) for time in np.arange(0, end, step)])
-    assert -1e-3 <= edge.min() <= edge.max() <= ROOM + 1e-3
+    assert -1e-3 <= edge.min() <= edge.max() <= MAX_OFFSET + 1e-3
     assert np.abs(np.diff(edge, prepend=edge[0])).max() / step <= FASTEST * SIZE + 1
     if len(edge) > 2:
         assert np.abs(np.diff(edge, 2)).max() / step**2 <= HARDEST * SIZE + 1
@@ -51,7 +52,7 @@ def test_ten_minutes_of_cuts_and_moves_fit_into_one_argument(ffmpeg: str) -> Non
     picture = command.input("color=size=1920x1080:rate=10:duration=1", format="lavfi")
     output = command.output(cropped(picture["v:0"], path), "-", format="null")
     arguments = [str(argument) for argument in command.get_args(output)]
-    # What Linux takes in one argument is 131072 bytes.
+    # Linux accepts up to 131072 bytes in one argument.
     assert max(map(len, arguments)) < 131_072
     subprocess.run([ffmpeg, "-nostdin", "-v", "error", *arguments], check=True)
 

@@ -1,4 +1,4 @@
-"""Whole films: watched, planned, and rendered by real ffmpegs."""
+"""Crops of whole videos: analysed, planned, and rendered by both ffmpegs."""
 
 from collections.abc import Callable
 from math import sin
@@ -16,13 +16,13 @@ from clipflow.reframe.faces import FaceDetector
 from tests.clipflow.reframe.films import FACE, FFMPEGS, Shown, faces_in, film, rendered
 
 UPRIGHT, WIDE = Layout.CROP, Layout.STACK
-# What a shell, a filter graph and an expression each take for something else.
+# Characters that have a meaning in a shell, in a filter graph or in an expression.
 AWKWARD = "it's [a], b;c:d=%d \\e.mp4"
 both = pytest.mark.parametrize("ffmpeg", FFMPEGS, ids=["path", "pypi"])
 
 
 def crop_path(film: Film, layout: Layout, face_model: Path | None = None) -> CropPath:
-    """The crop of a film in which one layout is wanted and nobody is heard to speak."""
+    """The crop of a video for one layout and a transcript without words."""
     [section] = plan_frames(film, layout, Aspect.TALL, [], face_model).sections
     return section.crops[0]
 
@@ -32,13 +32,13 @@ def shot(seconds: float, place: Callable[[float], tuple[float, float] | None]) -
 
 
 def walk(time: float) -> tuple[float, float]:
-    """Sits for two seconds, walks from left to right in six, sits again."""
+    """A face that rests for two seconds, moves from left to right in six, and rests again."""
     return 100 + 440 * min(max((time - 2) / 6, 0), 1), 170
 
 
 @pytest.mark.slow
 @both
-def test_a_walking_face_stays_in_a_crop_that_moves_softly(tmp_path: Path, ffmpeg: str) -> None:
+def test_a_walking_face_stays_in_a_crop_that_moves_smoothly(tmp_path: Path, ffmpeg: str) -> None:
     shown = shot(10, walk)
     video = film(tmp_path / AWKWARD, shown)
     path = crop_path(Film(video), UPRIGHT)
@@ -51,8 +51,8 @@ def test_a_walking_face_stays_in_a_crop_that_moves_softly(tmp_path: Path, ffmpeg
         for frame, place in zip(shown, found, strict=True)
     ]
     assert np.nanmax(np.abs(lefts - np.array([path.at(frame.time)[0] for frame in shown]))) <= 1.5
-    # Over a fifth of a second, in which rounding of three places to 2 px and finding them to 1 px
-    # adds (2 · 1.5 + 3) px / (0.2 s)² at most.
+    # The acceleration over a fifth of a second. Its three positions are rounded to 2 px and found
+    # to 1 px, which adds at most (2 · 1.5 + 3) px / (0.2 s)².
     step = 6
     edge = np.array(lefts)
     change = (edge[2 * step :] - 2 * edge[step:-step] + edge[: -2 * step]) / (step / 30) ** 2
@@ -63,7 +63,7 @@ def test_a_walking_face_stays_in_a_crop_that_moves_softly(tmp_path: Path, ffmpeg
 @pytest.mark.slow
 @both
 def test_the_crop_jumps_on_the_frame_on_which_the_picture_cuts(tmp_path: Path, ffmpeg: str) -> None:
-    # Frames come at times that no rate explains, and the segment's clock does not begin at zero.
+    # The times of frames are irregular, and those of the segment do not begin at zero.
     times = np.cumsum([0.02 + 0.03 * (n % 7 == 3) + 0.011 * (n % 3) for n in range(160)])
     cut = 83
     shown = [
@@ -77,11 +77,11 @@ def test_the_crop_jumps_on_the_frame_on_which_the_picture_cuts(tmp_path: Path, f
         assert len(found) == len(shown)
         assert len(set(found[:cut])) == len(set(found[cut:])) == 1
         assert None not in found
-        # Both are in the middle, as far as the picture's border lets them.
+        # Both faces are centred, as far as the border of the picture allows.
         assert all(abs(place[0] - (202 - 76) / 2) < 8 for place in found if place)
 
 
-def test_the_crop_is_in_the_middle_in_a_shot_without_a_face(tmp_path: Path) -> None:
+def test_the_crop_is_centred_in_a_shot_without_a_face(tmp_path: Path) -> None:
     faces = [None] * 60 + [(520, 190)] * 60 + [None] * 60
     shown = [Shown(n / 30, n // 60, face) for n, face in enumerate(faces)]
     path = crop_path(Film(film(tmp_path / "some.mp4", shown)), UPRIGHT)
@@ -113,7 +113,7 @@ def test_a_portrait_is_followed_up_and_down(tmp_path: Path, ffmpeg: str) -> None
 
 
 @pytest.mark.slow
-def test_of_two_faces_the_larger_one_is_followed_to_the_end(tmp_path: Path) -> None:
+def test_the_larger_of_two_faces_is_followed_to_the_end(tmp_path: Path) -> None:
     pair = [Shown(n / 30, 0, (100, 180), 50, ((480, 180, 90),)) for n in range(150)]
     video = film(tmp_path / "pair.mp4", pair)
     path = crop_path(Film(video), UPRIGHT)
@@ -121,7 +121,7 @@ def test_of_two_faces_the_larger_one_is_followed_to_the_end(tmp_path: Path) -> N
     assert len({path.at(n / 30) for n in range(150)}) == 1
 
 
-def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_the_error_for_an_unreadable_video_or_model_names_it(tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
     with pytest.raises(MediaRefusedError, match=r"broken\.mp4 cannot be read"):
@@ -132,7 +132,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"preset": "veryfast", "bf": "3", "sc_threshold": "0"}])
-def test_cuts_are_found_to_the_last_frame_and_flashes_are_none(
+def test_cuts_are_found_to_the_frame_and_flashes_are_not_cuts(
     tmp_path: Path, options: dict[str, str]
 ) -> None:
     scenes = [0] * 3 + [1] * 40 + [2] * 2 + [1] * 40 + [3] * 30 + [4]

@@ -1,4 +1,4 @@
-"""Whose face is shown when: two faces of which one opens its mouth, as data without a video."""
+"""Which face is shown when, for generated samples of faces that open their mouths."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ def face(x: float, opening: int, seed: int) -> Face:
 
 
 def samples(speaks: Sequence[bool | None]) -> list[FaceSample]:
-    """Eight samples a second; for each second, whether the left one speaks, None: both."""
+    """Eight samples a second; for each second, whether the left face speaks, or None if both do."""
     found = []
     for n in range(8 * len(speaks)):
         left = speaks[n // 8]
@@ -54,7 +54,7 @@ def test_the_crop_cuts_to_the_speaker_and_an_unclear_shot_shows_both() -> None:
 
 
 def new_layout(*panes: Pane) -> Layout:
-    """What one more member of `Layout` would be; an enum cannot be extended."""
+    """A layout like another member of `Layout`, which as an enum cannot be extended."""
     layout = str.__new__(Layout, "new")
     layout._name_, layout._value_ = "NEW", "new"
     layout.panes, layout.captions = panes, 0.5
@@ -89,7 +89,7 @@ def test_a_new_layout_for_one_person_keeps_its_shape_without_a_face() -> None:
     assert [part.layout for part in plan.sections] == [layout]
 
 
-def test_changes_are_never_sooner_than_the_shortest() -> None:
+def test_every_section_has_the_minimum_duration() -> None:
     analysis = Analysis(1920, 1080, samples([True, False] * 5), [(0.0, 10.0)])
     plan = direct(analysis, Layout.AUTO, Aspect.TALL, words(10))
     starts = [part.start for part in plan.sections]
@@ -103,7 +103,7 @@ def test_without_a_face_the_whole_picture_is_shown() -> None:
 
 
 @pytest.mark.parametrize("aspect", [Aspect.TALL, Aspect.WIDE])
-def test_captions_are_over_no_mouth_of_the_whole_picture(aspect: Aspect) -> None:
+def test_captions_cover_no_mouth_if_the_whole_picture_is_shown(aspect: Aspect) -> None:
     width, height = aspect.size
     mouth = round(0.64 * height)
     close = replace(face(width / 2, 0, 1), y=mouth - 90, size=400, mouth=(width / 2, mouth))
@@ -135,7 +135,7 @@ def test_people_fill_the_picture_row_by_row_and_each_pane_shows_less_than_all(
 
 
 def restless(left: Sequence[int], right: Sequence[int]) -> Analysis:
-    """Two faces that open their mouths so far in each second, both of them all the time."""
+    """Two faces whose mouths open by these amounts in each second, in every second sample."""
     seen = [
         FaceSample(
             n / 8,
@@ -147,29 +147,29 @@ def restless(left: Sequence[int], right: Sequence[int]) -> Analysis:
 
 
 def by_turns(*speakers: str) -> list[Word]:
-    """A word in each second, and who says it."""
+    """One word a second, each with its speaker."""
     return [
         word.model_copy(update={"speaker": speaker})
         for word, speaker in zip(words(len(speakers)), speakers, strict=True)
     ]
 
 
-def test_the_transcripts_speakers_decide_where_no_mouth_is_calm() -> None:
-    # Each moves a little more while the speaker of that face speaks: too little to be sure of.
+def test_the_transcripts_speakers_decide_where_both_mouths_move() -> None:
+    # Each mouth moves a little more while its speaker speaks, but too little to decide by.
     analysis = restless([60] * 5 + [45] * 5, [45] * 5 + [60] * 5)
     unnamed = direct(analysis, Layout.AUTO, Aspect.TALL, words(10), MouthMotion())
     assert [part.layout for part in unnamed.sections] == [Layout.SPLIT]
-    said = by_turns(*["SPEAKER_00"] * 5, *["SPEAKER_01"] * 5)
-    plan = direct(analysis, Layout.AUTO, Aspect.TALL, said, MouthMotion())
+    spoken = by_turns(*["SPEAKER_00"] * 5, *["SPEAKER_01"] * 5)
+    plan = direct(analysis, Layout.AUTO, Aspect.TALL, spoken, MouthMotion())
     assert {part.layout for part in plan.sections} == {Layout.CROP}
     crop = plan.sections[0].crops[0]
     assert crop.at(2)[0] < 480 < crop.at(2)[0] + crop.width < 1440
     assert 480 < crop.at(8)[0] < 1440 < crop.at(8)[0] + crop.width
 
 
-def test_one_face_does_not_speak_for_two_of_the_transcripts_speakers() -> None:
-    # The right one moves evenly; the left one more for two of the three speakers than for another.
+def test_a_face_is_not_assigned_to_two_of_the_transcripts_speakers() -> None:
+    # The right mouth moves evenly; the left one moves more for two of the three speakers.
     analysis = restless([60] * 6 + [40] * 3, [50] * 9)
-    said = by_turns(*["SPEAKER_00"] * 3, *["SPEAKER_01"] * 3, *["SPEAKER_02"] * 3)
-    plan = direct(analysis, Layout.AUTO, Aspect.TALL, said, MouthMotion())
+    spoken = by_turns(*["SPEAKER_00"] * 3, *["SPEAKER_01"] * 3, *["SPEAKER_02"] * 3)
+    plan = direct(analysis, Layout.AUTO, Aspect.TALL, spoken, MouthMotion())
     assert [part.layout for part in plan.sections] == [Layout.SPLIT]

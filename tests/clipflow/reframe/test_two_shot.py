@@ -1,4 +1,4 @@
-"""The demo's two-shot: the right one of two people is shown, as the sample's script knows it."""
+"""The demo's two-shot: the person who speaks according to the sample's script is shown."""
 
 from fractions import Fraction
 
@@ -9,7 +9,7 @@ from clipflow.reframe.crop import CropPath
 from clipflow.reframe.director import SHORTEST, plan_frames
 from demo.make_two_shot import SIZE, TWO_SHOT, Line, lines
 
-# Two answers of the host, one of them with both mouths open, and what the guest says between.
+# In seconds: two lines of the host, during one of which both mouths open, and the guest's between.
 _START, _END = Fraction(36), Fraction(54)
 
 
@@ -24,18 +24,18 @@ def spoken(line: Line) -> list[Word]:
 
 
 def shows(crop: CropPath, time: float, at: float, reach: float) -> bool:
-    """Whether the crop holds all within `reach` of `at`; less than all where that is negative."""
+    """Whether the crop contains all columns within `reach` of `at`; any, if `reach` is negative."""
     left = crop.at(time)[0]
     return left <= at - reach and at + reach <= left + crop.width
 
 
 def test_the_speaker_is_shown_alone_and_both_where_both_open_their_mouths() -> None:
-    said = [line for line in lines() if line.end > _START + 1 and line.start < _END - 1]
-    words = [word for line in said for word in spoken(line) if 0 <= word.start < _END - _START]
+    script = [line for line in lines() if line.end > _START + 1 and line.start < _END - 1]
+    words = [word for line in script for word in spoken(line) if 0 <= word.start < _END - _START]
     film = Film(TWO_SHOT, start=_START, end=_END)
     plan = plan_frames(film, Layout.AUTO, Aspect.TALL, words)
     assert [part.layout for part in plan.sections] == [Layout.SPLIT, Layout.CROP]
-    together, guest = said[0], said[1]
+    together, guest = script[0], script[1]
     assert together.together and guest.speaker == "guest"
     both, alone = plan.sections
     assert abs(both.end - (guest.start - float(_START))) < 0.5

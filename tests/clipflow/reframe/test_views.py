@@ -26,10 +26,10 @@ def test_a_person_is_shown_by_number_from_the_left() -> None:
     left, right = (centre(View(start=3.0, end=6.0, person=number), 4.5)[1] for number in (1, 2))
     assert left < right - 300
     view = View(start=3.0, end=6.0, person=2)
-    # Before and after it, what is found is shown.
+    # Before and after the view, the crop is that of the analysis.
     assert centre(view, 1.0)[1] == pytest.approx(left, abs=60)
     assert centre(view, 8.0)[1] == pytest.approx(left, abs=60)
-    # Who is not seen is replaced by the last one who is.
+    # A number above that of the people selects the last person.
     assert centre(View(start=3.0, end=6.0, person=9), 4.5)[1] == right
 
 

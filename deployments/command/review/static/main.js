@@ -9,6 +9,7 @@ import { Player } from "./player.js";
 import { RenderView } from "./render.js";
 import { FieldsView, ShortsList, describe } from "./shorts.js";
 import { Store } from "./store.js";
+import { TighteningView, takenOut } from "./tightening.js";
 import { TranscriptView } from "./transcript.js";
 
 const byId = (id) => document.getElementById(id);
@@ -28,6 +29,10 @@ class ReviewPage {
       moveTo: (edge, seconds) => this.moveTo(edge, seconds),
     });
     this.framing = new FramingView((views) => this.setField("framing", views));
+    this.tightening = new TighteningView({
+      set: (isOn) => this.tighten(isOn),
+      putBack: (removal, isBack) => this.putBack(removal, isBack),
+    });
     this.rendering = new RenderView((message) => this.say(message));
     this.store.addEventListener("change", () => this.show());
     this.store.addEventListener("saved", () => this.show());
@@ -86,21 +91,50 @@ class ReviewPage {
 
   show() {
     const { store, short } = this;
+    const { config } = this.state;
     byId("saved").textContent = store.isSaved ? "All changes are saved" : "Saving";
     byId("undo").disabled = !store.history.length;
     byId("render").disabled = this.rendering.isRunning;
-    byId("stale").hidden = !store.stale.length;
+    byId("stale").hidden = !this.stale.length;
     byId("stale").textContent =
-      `Not applied, since the transcript is another by now: ${store.stale.join(", ")}.`;
-    this.list.show(this.state.shorts, this.selected, store);
+      `Not applied, because the transcript or the short has changed: ${this.stale.join(", ")}.`;
+    this.list.show(this.state.shorts, this.selected, store, config);
     if (!short) return;
-    byId("heading").textContent = `${short.index}. ${describe(short, store).title}`;
+    byId("heading").textContent = `${short.index}. ${describe(short, store, config).title}`;
     byId("why").textContent = short.error ?? short.why;
     byId("play-short").disabled = !short.video;
     this.fields.show(short, store);
     this.framing.show(store.at("shorts", short.id, "framing") ?? [], this.times, short.id);
-    this.transcript.show(this.state.words, this.span, store.shown);
-    this.player.times = this.times;
+    const edit = store.at("shorts", short.id) ?? {};
+    this.tightening.show(short, edit, config);
+    const removed = takenOut(short, edit, config);
+    const fillers = removed.filter(({ kind }) => kind === "filler").map(({ word }) => word);
+    this.transcript.show(this.state.words, this.span, store.shown, new Set(fillers));
+    Object.assign(this.player, { times: this.times, skipped: removed });
+  }
+
+  /** The fields of the edits that have no effect, also those that a rendering has found. */
+  get stale() {
+    const ignored = this.state.shorts.flatMap((short) =>
+      (short.tightening?.ignored ?? [])
+        .filter((id) => this.store.at("shorts", short.id, "restored", id) !== undefined)
+        .map((id) => `shorts.${short.id}.restored.${id}`),
+    );
+    return [...new Set([...this.store.stale, ...ignored])];
+  }
+
+  tighten(isOn) {
+    this.clearProblem();
+    const value = isOn === this.state.config.tighten ? undefined : isOn;
+    return this.store.set(["shorts", this.selected, "tighten"], value);
+  }
+
+  /** Put back what tightening takes out, or take it out again, and play the place. */
+  async putBack({ id, word, start, end }, isBack) {
+    this.clearProblem();
+    const value = isBack ? this.state.words[word][0] : undefined;
+    await this.store.set(["shorts", this.selected, "restored", id], value);
+    if (this.state.hasSource) this.player.hearAround(start, end);
   }
 
   showVideo() {
@@ -260,6 +294,7 @@ class ReviewPage {
       [["a"], "Approve", () => this.decide("approved")],
       [["x"], "Refuse", () => this.decide("refused")],
       [["t"], "Go to the title", () => byId("title").focus()],
+      [["f"], "Take out fillers and silences, or not", () => byId("tighten").click()],
       [["u"], "Undo", () => this.undo()],
       [["r"], "Render again", () => this.render()],
     ]);

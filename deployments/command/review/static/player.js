@@ -1,6 +1,8 @@
 // The short as it was rendered, or the same span of the source as it is cut now; in seconds of the
 // source's time.
 
+import { SourceTimeline, Timeline } from "./timeline.js";
+
 // Seconds that are played after a beginning or an end was moved.
 const PREVIEW_SECONDS = 2.5;
 
@@ -9,7 +11,9 @@ export class Player {
     this.video = video;
     this.says = says;
     this.onTime = onTime;
-    this.offset = 0;
+    this.timeline = new SourceTimeline();
+    // Spans of the source that are skipped while it plays.
+    this.skipped = [];
     this.until = Infinity;
     this.address = null;
     video.addEventListener("play", () => this.follow());
@@ -24,7 +28,7 @@ export class Player {
   /** Show another short; `times` are where it begins and ends now. */
   show(short, times, hasSource) {
     Object.assign(this, { short, times, hasSource });
-    if (short.video) this.use(short.video, short.rendered[0], "The short as it was rendered");
+    if (short.video) this.useShort();
     else if (hasSource) this.useSource();
     else {
       this.video.removeAttribute("src");
@@ -36,13 +40,14 @@ export class Player {
   }
 
   get time() {
-    return this.offset + this.video.currentTime;
+    return this.timeline.sourceTime(this.video.currentTime);
   }
 
   playShort() {
     if (!this.short.video) return;
-    this.use(this.short.video, this.short.rendered[0], "The short as it was rendered");
-    this.playFrom(this.short.rendered[0]);
+    this.useShort();
+    // Before the moment, there may be an intro.
+    this.playFrom(-Infinity);
   }
 
   playCut() {
@@ -55,6 +60,11 @@ export class Player {
 
   hearEnd() {
     this.playRange(Math.max(this.times[1] - PREVIEW_SECONDS, this.times[0]), this.times[1]);
+  }
+
+  /** Play the source from a second before a span to a second after it. */
+  hearAround(start, end) {
+    this.playRange(Math.max(start - 1, this.times[0]), Math.min(end + 1, this.times[1]));
   }
 
   /** Play a span of the source, or of the short if there is no source. */
@@ -70,7 +80,7 @@ export class Player {
   }
 
   seek(time) {
-    const at = Math.max(0, time - this.offset);
+    const at = this.timeline.videoTime(time);
     if (this.video.readyState > 0) this.video.currentTime = at;
     else this.video.addEventListener("loadedmetadata", () => (this.video.currentTime = at), { once: true });
   }
@@ -83,15 +93,21 @@ export class Player {
 
   useSource() {
     const before = this.address;
-    this.use("media/source", 0, "The source, as it is cut now");
+    this.use("media/source", new SourceTimeline(), "The source, as it is cut now");
     if (before !== this.address) this.seek(this.times[0]);
   }
 
-  use(address, offset, says) {
+  useShort() {
+    const { video, rendered, intro, tightening } = this.short;
+    const timeline = new Timeline(rendered, intro, tightening?.removed);
+    this.use(video, timeline, "The short as it was rendered");
+  }
+
+  use(address, timeline, says) {
     this.says.textContent = says;
     if (this.address === address) return;
     this.address = address;
-    this.offset = offset;
+    this.timeline = timeline;
     this.video.src = address;
   }
 
@@ -101,10 +117,18 @@ export class Player {
   }
 
   report() {
+    this.skip();
     if (this.time >= this.until) {
       this.until = Infinity;
       this.video.pause();
     }
     this.onTime(this.time);
+  }
+
+  /** What is taken out is not played of the source either. */
+  skip() {
+    if (this.timeline instanceof Timeline || this.video.paused || this.video.seeking) return;
+    const inside = this.skipped.find(({ start, end }) => start <= this.time && this.time < end);
+    if (inside) this.video.currentTime = inside.end;
   }
 }

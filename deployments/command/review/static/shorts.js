@@ -1,5 +1,7 @@
 // The list of shorts, and the fields of the one that is selected.
 
+import { hasOtherTightening } from "./tightening.js";
+
 const TEXTS = ["title", "hook", "description", "hashtags"];
 const CHOICES = ["layout", "caption_style"];
 
@@ -9,14 +11,18 @@ const clock = (seconds) => {
 };
 
 /** The title and the state of a short, from its edits and its rendered video. */
-export function describe(short, store) {
-  const decision = store.at("shorts", short.id, "decision");
+export function describe(short, store, config) {
+  const edit = store.at("shorts", short.id) ?? {};
+  const { decision } = edit;
   const [start, end] = store.times[short.id];
   const isMoved =
-    short.rendered && (Math.abs(short.rendered[0] - start) > 0.01 || Math.abs(short.rendered[1] - end) > 0.01);
+    short.rendered &&
+    (Math.abs(short.rendered[0] - start) > 0.01 ||
+      Math.abs(short.rendered[1] - end) > 0.01 ||
+      hasOtherTightening(short, edit, config));
   const made = short.error ? "failed" : isMoved ? "cut has changed" : short.video ? "rendered" : "not rendered";
   return {
-    title: store.at("shorts", short.id, "title") ?? store.texts[short.id].title,
+    title: edit.title ?? store.texts[short.id].title,
     state: `${clock(start)}–${clock(end)} · ${decision ?? made}`,
   };
 }
@@ -34,11 +40,11 @@ export class ShortsList {
     this.onSelect = onSelect;
   }
 
-  show(shorts, selected, store) {
+  show(shorts, selected, store, config) {
     const focused = document.activeElement?.dataset?.short;
     this.element.replaceChildren(
       ...shorts.map((short) => {
-        const { title, state } = describe(short, store);
+        const { title, state } = describe(short, store, config);
         const item = document.createElement("li");
         const button = document.createElement("button");
         button.type = "button";

@@ -17,9 +17,10 @@ export class TranscriptView {
     });
   }
 
-  /** `words` are [text, start, end, isUncertain]; `shown` the texts of those that have another. */
-  show(words, span, shown) {
-    Object.assign(this, { words, span });
+  /** `words` are [text, start, end, isUncertain]; `shown` the texts of those that have another;
+   *  `takenOut` the numbers of the fillers that are taken out. */
+  show(words, span, shown, takenOut) {
+    Object.assign(this, { words, span, takenOut });
     const focused = document.activeElement?.dataset?.word;
     const parts = [];
     this.buttons.clear();
@@ -48,6 +49,10 @@ export class TranscriptView {
       button.append(unseen(" (uncertain)"));
     }
     if (other === "") button.append(unseen(" (not shown)"));
+    if (this.takenOut.has(number)) {
+      button.classList.add("taken-out");
+      button.append(unseen(" (taken out)"));
+    }
     this.buttons.set(number, button);
     return button;
   }

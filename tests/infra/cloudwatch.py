@@ -1,6 +1,6 @@
-"""CloudWatch as far as `infra/` uses it: metric filters, metric math, and the state of alarms.
+"""An emulation of the CloudWatch features that `infra/` uses: metric filters, metric math, alarms.
 
-The local AWS evaluates neither filters of JSON nor metric math.
+The local AWS evaluates neither metric filters of JSON log lines nor metric math.
 """
 
 import ast
@@ -15,10 +15,11 @@ from tests.infra.templates import resources
 Metric = tuple[str, str, tuple[str, ...]]
 # The values of each metric, with their times in seconds.
 Points = Mapping[Metric, list[tuple[float, float]]]
-OURS = "Namespace"
+# `!Ref Namespace` in the templates, which is the namespace of clipflow's own metrics.
+OWN_NAMESPACE = "Namespace"
 FILTERS = resources("metrics", "AWS::Logs::MetricFilter")
 ALARMS = resources("alarms", "AWS::CloudWatch::Alarm")
-# The defaults of the parameters that are thresholds.
+# The default values of the parameters that are thresholds of alarms.
 THRESHOLDS = {
     "FailurePercent": 20,
     "OldestEventSeconds": 300,
@@ -27,13 +28,13 @@ THRESHOLDS = {
 }
 
 
-def of_lines(group: str, lines: Iterable[tuple[float, Mapping[str, Any]]]) -> Points:
-    """The points that a log group's metric filters make of lines, given with their times."""
+def points_of_lines(group: str, lines: Iterable[tuple[float, Mapping[str, Any]]]) -> Points:
+    """The points that the metric filters of a log group create from log lines and their times."""
     points: dict[Metric, list[tuple[float, float]]] = defaultdict(list)
     for at, line in lines:
         for properties in FILTERS.values():
             (made,) = properties["MetricTransformations"]
-            metric = (OURS, made["MetricName"], ())
+            metric = (OWN_NAMESPACE, made["MetricName"], ())
             if properties["LogGroupName"] != group:
                 continue
             if _matches(properties["FilterPattern"], line):
@@ -51,7 +52,7 @@ def _matches(pattern: str, line: Mapping[str, Any]) -> bool:
     return all(line.get(field) == value for field, value in terms)
 
 
-def rings(name: str, points: Points, now: float) -> bool:
+def is_in_alarm(name: str, points: Points, now: float) -> bool:
     """Whether the alarm is in the state ALARM at `now`."""
     alarm = ALARMS[name]
     metrics = alarm.get("Metrics") or [
@@ -85,7 +86,7 @@ def rings(name: str, points: Points, now: float) -> bool:
 
 
 def _value(metrics: list[dict[str, Any]], points: Points, start: float, end: float) -> float | None:
-    """The value of the metric or expression that the alarm watches, in one period."""
+    """The value of the alarm's metric or expression in one period; None without data."""
     by_id = {each["Id"]: each for each in metrics}
     (watched,) = [each for each in metrics if each.get("ReturnData") != "false"]
 
@@ -94,7 +95,7 @@ def _value(metrics: list[dict[str, Any]], points: Points, start: float, end: flo
         if "Expression" in each:
             read = set(re.findall(r"[a-z_]+", each["Expression"])) & by_id.keys()
             names = {name: of(name) for name in read}
-            return evaluated(each["Expression"], names)
+            return evaluate(each["Expression"], names)
         metric = each["MetricStat"]["Metric"]
         dimensions = tuple(it["Value"] for it in metric.get("Dimensions", []))
         there = points.get((metric["Namespace"], metric["MetricName"], dimensions), [])
@@ -111,7 +112,7 @@ def _statistic(name: str, values: list[float]) -> float | None:
 
 
 class _Conditional(ast.NodeTransformer):
-    """Turns `IF(a, b, c)` into `b if a else c`, of which only one side is evaluated."""
+    """Replaces `IF(a, b, c)` by `b if a else c`, so that only one of b and c is evaluated."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
@@ -121,8 +122,8 @@ class _Conditional(ast.NodeTransformer):
         return node
 
 
-def evaluated(expression: str, names: Mapping[str, float | None]) -> float | None:
-    """The value of an expression of metric math; None where a metric in it has no data."""
+def evaluate(expression: str, names: Mapping[str, float | None]) -> float | None:
+    """The value of an expression of metric math; None if a metric in it has no data."""
     tree = ast.fix_missing_locations(_Conditional().visit(ast.parse(expression, mode="eval")))
 
     def fill(value: float | None, default: float) -> float:

@@ -35,6 +35,7 @@ from clipflow.media.source import PlaylistSource, Source, unwrapped
 from clipflow.media.source_errors import source_errors
 from clipflow.media.streams import audio_stream, video_stream
 from clipflow.media.window import (
+    REORDERING,
     Span,
     Window,
     distinct_times,
@@ -62,8 +63,6 @@ _SPARSE_INTERLEAVING = 60
 _DELAYED_FORMATS = ("mpegts", "mpeg", "hls", "matroska,webm", "flv")
 # Codecs whose tag names the pixel format for the decoder.
 _CODECS_WITH_TAGS = ("utvideo",)
-# Seconds; no frame is decoded earlier than this before it is shown.
-_REORDERING = Fraction(2)
 # Seconds of audio before the span: enough for a resampler to converge.
 _RESAMPLER_LEAD = Fraction(1, 4)
 
@@ -261,7 +260,7 @@ class _Copy:
         if packet.dts is None and self._written_dts is not None:
             packet.dts = self._written_dts
         elif (dts := packet.pts if packet.dts is None else packet.dts) is not None:
-            packet.dts = dts - round(_REORDERING / packet.time_base)
+            packet.dts = dts - round(REORDERING / packet.time_base)
         else:
             return
         if self._written_dts is not None:

@@ -83,6 +83,8 @@ def distinct_times(times: Sequence[Fraction], end: Fraction) -> tuple[Fraction, 
     return tuple(found)
 
 
+# Seconds. Few frames are decoded earlier than this before they are shown.
+REORDERING = Fraction(2)
 # Seconds. If the first frame of a span comes later, the picture shown at the span's start is added.
 _MAX_FIRST_FRAME_DELAY = Fraction(1, 4)
 # Seconds. A shorter span without a frame of its own lies between two frames and is invalid.
@@ -121,7 +123,7 @@ def _move_frame(path: Path, moved: Path, shown: Fraction, target: Fraction, name
 
     Returns its exact time, which is at most one unit of the stream's time base later.
     """
-    start = target
+    start, decoded = target, None
     with av.open(str(path)) as given:
         picture = given.streams.video[0]
         with open_output(moved, picture, name) as output:
@@ -133,6 +135,11 @@ def _move_frame(path: Path, moved: Path, shown: Fraction, target: Fraction, name
                 if packet.pts is None:
                     continue
                 if packet.stream_index == picture.index:
+                    # libavformat would derive a missing decoding time from the time after the move.
+                    if packet.dts is None:
+                        early = packet.pts - round(REORDERING / packet.time_base)
+                        packet.dts = early if decoded is None else decoded + 1
+                    decoded = packet.dts
                     # A frame must be decoded before it is shown, even if it is now shown earlier.
                     if shown > target and packet.dts is not None:
                         packet.dts -= ceil((shown - target) / packet.time_base)

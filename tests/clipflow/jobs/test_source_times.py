@@ -83,7 +83,8 @@ def test_two_frames_with_the_same_time_are_both_kept(
     with av.open(str(whole)) as given, av.open(str(path), "w") as output:
         stream = output.add_stream_from_template(given.streams.video[0], opaque=True)
         for number, packet in enumerate(p for p in given.demux(video=0) if p.pts is not None):
-            packet.pts += packet.duration if number == 35 else 0
+            if number == 35:
+                packet.pts = (packet.pts or 0) + (packet.duration or 0)
             packet.stream = stream
             output.mux(packet)
     head = cutter.put(path)

@@ -142,8 +142,8 @@ def test_a_frame_is_shown_until_the_next_one_in_a_format_with_few_decoding_times
     suffix: str, codec: str, cutter: Cutter, tmp_path: Path
 ) -> None:
     # The frames are shown at 0, 1.6 and 3.6 s, and the second one is decoded last.
-    picture = ("-c:v", codec, "-preset", "ultrafast", "-g", "50", "-bf", "2")
-    picture += ("-x265-params", "bframes=2") if codec == "libx265" else ()
+    picture = ["-c:v", codec, "-preset", "ultrafast", "-g", "50", "-bf", "2"]
+    picture += ["-x265-params", "bframes=2"] if codec == "libx265" else []
     filters = ("-vf", "select='eq(n,0)+eq(n,40)+eq(n,90)'", "-fps_mode", "passthrough")
     head = cutter.put(
         make_source(

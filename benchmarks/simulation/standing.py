@@ -95,13 +95,16 @@ def server() -> Iterator[Part]:
 
 def table() -> str:
     """The table of all parts in Markdown."""
-    ours, prefects = list(parts()), list(server())
-    cloud, own = sum(part.usd for part in ours), sum(part.usd for part in [*ours, *prefects])
+    installation_parts, server_parts = list(parts()), list(server())
+    with_cloud, with_server = (
+        sum(part.usd for part in installation_parts),
+        sum(part.usd for part in [*installation_parts, *server_parts]),
+    )
     rows = [
-        *ours,
-        Part("**in total, with Prefect Cloud**, without its price", cloud),
-        *prefects,
-        Part("**in total, with a Prefect server of your own**", own),
+        *installation_parts,
+        Part("**in total, with Prefect Cloud**, without its price", with_cloud),
+        *server_parts,
+        Part("**in total, with a Prefect server of your own**", with_server),
     ]
     lines = [f"| {part.what} | {part.usd:.2f} |" for part in rows]
     return "\n".join(["| part | $ a day |", "| --- | ---: |", *lines])

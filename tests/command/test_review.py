@@ -193,9 +193,7 @@ def test_a_word_is_corrected_and_the_new_video_shows_it(review: Review) -> None:
     assert review.browser_messages == []
 
 
-def test_what_was_taken_out_is_put_back_and_the_new_video_has_it(
-    review: Review, tmp_path: Path
-) -> None:
+def test_a_removed_word_is_restored_and_is_in_the_new_video(review: Review, tmp_path: Path) -> None:
     page = review.open(viewport={"width": 1280, "height": 900})
     other = review.open(viewport={"width": 1280, "height": 900})
     files = {n: f"videos-cropped-stacked/segment_{n}_cropped_stacked.mp4" for n in (1, 2)}

@@ -118,7 +118,7 @@ Resources:
 
 
 def test_new_stacks_are_listed_without_the_resources_that_their_conditions_leave_out() -> None:
-    def left_out(environment: dict[str, str]) -> set[str]:
+    def omitted_resources(environment: dict[str, str]) -> set[str]:
         return {
             name
             for template in templates.read()
@@ -129,11 +129,13 @@ def test_new_stacks_are_listed_without_the_resources_that_their_conditions_leave
             }
         }
 
-    key = {"UseTheMediaKey", "SendTraces", "Address"}
-    mail = {"Alarms", "AlarmsByMail", "OnlyAlarmsAreSent", "AlarmsKey"}
-    assert left_out({}) == mail | key
-    assert left_out({"CLIPFLOW_ALARM_EMAIL": "somebody@example.com"}) == key
-    assert left_out({"CLIPFLOW_EXISTING_CLUSTER": "studio"}) == mail | key | {"Cluster"}
+    other_conditions = {"UseTheMediaKey", "SendTraces", "Address"}
+    alarm_resources = {"Alarms", "AlarmsByMail", "OnlyAlarmsAreSent", "AlarmsKey"}
+    assert omitted_resources({}) == alarm_resources | other_conditions
+    assert omitted_resources({"CLIPFLOW_ALARM_EMAIL": "somebody@example.com"}) == other_conditions
+    assert omitted_resources(
+        {"CLIPFLOW_EXISTING_CLUSTER": "studio"}
+    ) == alarm_resources | other_conditions | {"Cluster"}
 
 
 def test_a_worker_is_listed_without_the_secrets_and_logs_that_exist() -> None:

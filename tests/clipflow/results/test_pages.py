@@ -11,7 +11,8 @@ import pytest
 
 from clipflow.domain.clips import ClipResult, Segment
 from clipflow.domain.keys import ClipKeys, ShortsKeys
-from clipflow.domain.shorts import Short
+from clipflow.domain.layouts import Layout
+from clipflow.domain.shorts import Framing, LayoutSpan, Short
 from clipflow.domain.transcript import Transcript, Word
 from clipflow.results.pages import (
     MomentMarks,
@@ -53,6 +54,25 @@ def test_a_page_links_videos_by_relative_paths() -> None:
     text = clip_page(CLIP, [segment], result, {})
     assert 'src="clip.mp4"' in text
     assert "1920 × 1080" in text and "900 kB" in text and ">1:00:03<" in text
+
+
+def test_the_framing_of_a_short_is_listed_with_its_warning() -> None:
+    spans = (
+        LayoutSpan(start=0.0, end=3.2, layout=Layout.SPLIT),
+        LayoutSpan(start=3.2, end=9.0, layout=Layout.CROP),
+    )
+    framing = Framing(speaker_in_frame=0.981, confidence=0.49, cuts=1, layouts=spans)
+    text = page(made(1, 1).model_copy(update={"framing": framing}))
+    shown = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", text))
+    assert "Framing: the speaker's face is whole in 98 % of the frames" in shown
+    assert "split 0:00–0:03" in shown and "crop 0:03–0:09" in shown
+    assert (
+        "1 cut of the crop or the layout" in shown and "Confidence about who speaks: 49 %" in shown
+    )
+    assert "certain" not in shown
+    unsure = framing.model_copy(update={"confidence": 0.09})
+    assert "not certain" in page(made(1, 1).model_copy(update={"framing": unsure}))
+    assert "Framing" not in page(made(1, 1))
 
 
 def test_no_page_loads_external_resources() -> None:

@@ -52,6 +52,7 @@ RUN_BY = {
     r"make (status|runs|logs|run-clips|run-shorts)( [A-Z_]+=\S+)*": ON_ONE_MACHINE,
     r"make (deploy|destroy)( [A-Z_]+=\S+)*": ACCOUNT,
     r"make (image|push|image push)": IMAGES,
+    r"make image BUILD=.*": IMAGES,
     r"make image-whisperx BUILD=.*": IMAGES,
 }
 # Commands of other programs, which are not checked.
@@ -59,6 +60,8 @@ FOREIGN = (
     r"git pull",
     r"git checkout v1",
     r"docker push \S+",
+    r"docker buildx imagetools inspect .*",
+    r"aws cloudformation deploy .*",
     r"aws ecr get-login-password \| docker login .*",
     r"aws s3 (cp|rb) .*",
 )
@@ -140,7 +143,7 @@ PARSED: dict[str, Callable[[str], None]] = {
     r"prefect .*": parses_as_prefect,
     r"for pool in [a-z ]+; do prefect .*; done": parses_as_prefect,
     r"export .*": parses_as_export,
-    r"(ecr|out)\(\) \{ aws .*; \}": parses_as_aws,
+    r"(ecr|out|own)\(\) \{ aws .*; \}": parses_as_aws,
     r"aws .*": parses_as_aws,
 }
 

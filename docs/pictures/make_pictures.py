@@ -1,9 +1,9 @@
-"""Make the guides' pictures from the demo's sample, by clipflow's own code.
+"""Make the pictures of the guides from the demo's sample, with clipflow itself.
 
     python -m docs.pictures.make_pictures [NAME …]
 
-Needs what clipflow needs, and Chromium for the page of results. What it writes is committed: run it
-after a change of how shorts, captions or the page look.
+Needs Chromium for the results page. The pictures are committed. Run this after a change of the
+appearance of shorts, captions or the page.
 """
 
 import asyncio
@@ -64,13 +64,13 @@ from deployments.command.review import app as review_page
 FOLDER = Path(__file__).parent
 SAMPLE = FOLDER.parents[1] / "demo" / "sample"
 TALK, GUEST = LocalSource(SAMPLE / "two-shot.mp4"), LocalSource(SAMPLE / "guest.mp4")
-# What is rendered for one picture, and where in it the picture is taken, in seconds.
+# The span that is rendered for a picture, and the time of the picture in it, in seconds.
 _SPAN, _AT = Span(Fraction(21), Fraction(24)), 1.7
-# The host speaks, and then the guest.
+# A span in which the host speaks, and then the guest.
 _CHANGE = Span(Fraction(7), Fraction(13))
 _WIDTH = 270
 _DEADLINE = 300.0
-# Seconds of a short on the page of results.
+# The duration of a short on the results page, in seconds.
 _SECONDS = 15
 
 
@@ -101,13 +101,13 @@ LOOKS = {
 PAGE, STYLES = "results-page.jpg", "captions.jpg"
 REVIEW, REMOVALS = "review-page.jpg", "review-tightening.jpg"
 PICTURES = (*LOOKS, PAGE, STYLES, REVIEW, REMOVALS)
-# What the styles are shown with, and the seconds at which the third word is spoken.
+# The text in which the styles are shown, and the time of the picture, in the third word.
 _SHOWN, _SHOWN_AT = "Nobody tells you about the 3 rules", 0.95
 _EACH, _ROW, _COLUMNS = 0.4, 300, 3
 
 
 def words() -> tuple[Word, ...]:
-    """What is said in the sample."""
+    """The words of the sample."""
     lines = json.loads((SAMPLE / "conversation.json").read_text())
     return tuple(
         word.model_copy(update={"speaker": line["speaker"]})
@@ -121,22 +121,22 @@ def words() -> tuple[Word, ...]:
 
 
 def render(look: Look, scratch: Path) -> Path:
-    """A short of the sample, as `clipflow.jobs.render` makes it of an object."""
-    known, span = probe_source(TALK), look.span
-    window = fetch_window(TALK, known, span, scratch / "window.nut")
-    said = Transcript(words()).within(float(span.start), float(span.end))
+    """Render a short of the sample, as `clipflow.jobs.render` does for an object."""
+    probe, span = probe_source(TALK), look.span
+    window = fetch_window(TALK, probe, span, scratch / "window.nut")
+    transcript = Transcript(words()).within(float(span.start), float(span.end))
     written = scratch / "captions.ass"
     end = window.origin + span.duration
-    film = Film(window.path, (known.width, known.height), known.rotation, window.origin, end)
-    plan = plan_frames(film, look.layout, Aspect.TALL, said.words)
+    film = Film(window.path, (probe.width, probe.height), probe.rotation, window.origin, end)
+    plan = plan_frames(film, look.layout, Aspect.TALL, transcript.words)
     style, centre, size = packaged_style(look.style), plan.captions_centre, Aspect.TALL.size
     taken = [Box(0, centre - 110, size[0], centre + 110)]
     hook = placed_hook(look.hook, size, plan.lips, taken)
     font = display_typeface(style.font) if style else None
-    written.write_text(captions(said.words, window.frames, style, centre, size, font, hook))
-    made_of = Ingredients(
+    written.write_text(captions(transcript.words, window.frames, style, centre, size, font, hook))
+    ingredients = Ingredients(
         window=window,
-        probe=known,
+        probe=probe,
         size=Aspect.TALL.size,
         plan=plan,
         background=_below(look.background, span.duration, scratch) if look.background else None,
@@ -146,7 +146,7 @@ def render(look: Look, scratch: Path) -> Path:
     )
     short = scratch / "short.mp4"
     machine = Machine(scratch, limits().ffmpeg, threads=2)
-    ffmpeg.run(render_command(made_of, short, threads=2), "rendering", machine, _DEADLINE)
+    ffmpeg.run(render_command(ingredients, short, threads=2), "rendering", machine, _DEADLINE)
     return short
 
 
@@ -165,12 +165,12 @@ def _placed(logo: Logo, taken: list[Box], scratch: Path) -> PlacedLogo:
 
 
 def _below(source: LocalSource, duration: Fraction, scratch: Path) -> Background:
-    known, span = probe_source(source), Span(Fraction(0), duration)
-    return Background(fetch_window(source, known, span, scratch / "below.nut"), known)
+    probe, span = probe_source(source), Span(Fraction(0), duration)
+    return Background(fetch_window(source, probe, span, scratch / "below.nut"), probe)
 
 
 def picture(look: Look, path: Path) -> None:
-    """One frame of a short, small."""
+    """Write one reduced frame of a short to `path`."""
     with tempfile.TemporaryDirectory() as folder:
         short = render(look, Path(folder))
         scale = ["-vf", f"scale={_WIDTH}:-2", "-frames:v", "1", "-q:v", "4", "-bitexact"]
@@ -178,7 +178,7 @@ def picture(look: Look, path: Path) -> None:
 
 
 def picture_of_page(path: Path) -> None:
-    """The page of results of three shorts, as a browser shows it."""
+    """Write a screenshot of the results page of three shorts to `path`."""
     transcript, moments = Transcript(words(), "en"), picked()
     keys = ShortsKeys("me", "talk", "shorts")
     with tempfile.TemporaryDirectory() as folder:
@@ -192,7 +192,7 @@ def picture_of_page(path: Path) -> None:
 
 
 def _shown(moment: Moment, folder: Path) -> tuple[int, str]:
-    """Bytes of the moment's short, and its poster."""
+    """The size of the moment's short in bytes, and its poster."""
     short = render(replace(Look(Layout.AUTO), span=Span(moment.start, moment.end)), folder)
     return short.stat().st_size, poster(
         LocalSource(short), _WIDTH, Machine(folder, limits().ffmpeg)
@@ -227,7 +227,7 @@ _REMOVED = (
 
 
 def _state(moments: list[Moment], is_tightened: bool) -> dict[str, object]:
-    """What `clipflow review` answers for these moments, of which the first is rendered."""
+    """The response of `clipflow review` for these moments. The first one is rendered."""
     texts = {"title", "description", "hashtags"}
     shown = {"id", "index", "title", "why", "score"}
     shorts: list[dict[str, object]] = [
@@ -303,7 +303,7 @@ def picked() -> list[Moment]:
 
 
 def picture_of_styles(path: Path) -> None:
-    """The same words in each caption style, on the same picture."""
+    """Write a picture of the same words in each caption style to `path`."""
     spoken = [
         Word(text=word, start=number * _EACH, end=(number + 1) * _EACH)
         for number, word in enumerate(_SHOWN.split())
@@ -349,7 +349,7 @@ def _ffmpeg(*arguments: str) -> None:
 
 
 def make(path: Path) -> None:
-    """The picture of that name. Raises KeyError if there is none."""
+    """Make the picture that has the name of `path`. Raises KeyError if there is none."""
     makers: dict[str, Callable[[Path], None]] = {PAGE: picture_of_page, STYLES: picture_of_styles}
     makers |= dict.fromkeys((REVIEW, REMOVALS), picture_of_review)
     maker = makers.get(path.name) or (lambda at: picture(LOOKS[path.name], at))
@@ -357,7 +357,7 @@ def make(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    # Nothing is stored; but the settings, which say where scratch is, want both.
+    # Nothing is stored, but the settings require both variables.
     os.environ |= {"BUCKET_NAME": "none", "TABLE_NAME": "none"}
     for name in sys.argv[1:] or PICTURES:
         make(FOLDER / name)

@@ -1,4 +1,4 @@
-"""How often the worker of the local stack polls its pools."""
+"""The poll interval of the local stack's worker, which depends on the activity of runs."""
 
 from deployments.local_stack.worker import ACTIVE_SECONDS, IDLE_SECONDS, Activity
 
@@ -16,7 +16,7 @@ def test_pools_are_polled_rarely_until_a_run_changes_its_state() -> None:
     activity = Activity(clock)
 
     def polls(seconds: float) -> int:
-        """How many polls there are if one is considered every 0.1 s."""
+        """The number of polls in this time, if the worker checks every 0.1 s whether one is due."""
         polled = clock.seconds
         count = 0
         for _ in range(round(seconds * 10)):

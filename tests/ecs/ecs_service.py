@@ -105,7 +105,7 @@ class EcsService:
         if reason := self._refusal_reason(task):
             return {"tasks": [], "failures": [{"reason": reason}]}
         self.tasks[arn] = task
-        self._threads.append(threading.Thread(target=self._live, args=(task,), daemon=True))
+        self._threads.append(threading.Thread(target=self._run, args=(task,), daemon=True))
         self._threads[-1].start()
         return {"tasks": [task.described()], "failures": []}
 
@@ -157,10 +157,10 @@ class EcsService:
                 task.kill()
             alive[0].join(0.5)
 
-    def _live(self, task: Task) -> None:
+    def _run(self, task: Task) -> None:
         self._send_event(task)
         time.sleep(self.launching)
-        self._move(task, "PENDING")
+        self._set_status(task, "PENDING")
         time.sleep(self.launching)
         image = self.images.get(task.definition["containerDefinitions"][0]["image"])
         if image is None or self._fails_to_start(task):
@@ -169,7 +169,7 @@ class EcsService:
         with tempfile.TemporaryDirectory(prefix="ecs-", ignore_cleanup_errors=True) as scratch:
             if not task.stop_requested.is_set():
                 task.start(image, scratch, self._logs / f"{task.flow}-{task.arn[-8:]}.log")
-                self._move(task, "RUNNING")
+                self._set_status(task, "RUNNING")
                 assert task.process
                 code = task.process.wait()
                 task.exit_code = code if code >= 0 else 128 - code
@@ -185,9 +185,9 @@ class EcsService:
     def _end(self, task: Task, code: str, reason: str) -> None:
         if not task.stop_code:
             task.stop_code, task.reason = code, reason
-        self._move(task, "STOPPED")
+        self._set_status(task, "STOPPED")
 
-    def _move(self, task: Task, status: str) -> None:
+    def _set_status(self, task: Task, status: str) -> None:
         task.status = status
         self._send_event(task)
 

@@ -85,7 +85,7 @@ def spoken(
 def test_windows_are_transcribed_on_several_machines_and_only_a_killed_one_is_repeated(
     machines: Machines, spoken: tuple[Warehouse, str]
 ) -> None:
-    warehouse, said = spoken
+    warehouse, text = spoken
     keys = warehouse.keys
     with machines.paused_ffmpeg():
         run_id = machines.start(
@@ -100,7 +100,7 @@ def test_windows_are_transcribed_on_several_machines_and_only_a_killed_one_is_re
     assert [machines.run_of(task).name for task in again] == [machines.run_of(killed).name]
     assert {machines.state_of(task) for task in (*others, *again)} == {"Completed"}
     # The transcript has every word once.
-    assert word_error_rate(said, warehouse.text("original.txt")) <= 0.1
+    assert word_error_rate(text, warehouse.text("original.txt")) <= 0.1
 
 
 def test_an_error_of_the_preparing_machine_is_in_the_record(

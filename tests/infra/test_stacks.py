@@ -11,6 +11,7 @@ import pytest
 from deployments.work_pools import PoolSettings
 from tests.deployments.stored_aws import StoredAws
 from tests.infra.templates import ORDER, deploy, described, resources
+from tests.programs import ROOT
 
 pytestmark = pytest.mark.slow
 ACCOUNT = "us-east-1:000000000000"
@@ -19,6 +20,9 @@ GIVEN = {
     "Image": "clipflow:1",
     "PrefectApiUrl": "https://prefect.example/api",
     "PrefectAuthSecretArn": SECRET,
+    "PrefectClients": "10.0.0.0/16",
+    "PrefectDomain": "prefect.example.com",
+    "PrefectCertificateArn": f"arn:aws:acm:{ACCOUNT}:certificate/1",
     "RepositoryArns": f"arn:aws:ecr:{ACCOUNT}:repository/clipflow",
     "AlarmEmail": "somebody@example.com",
 }
@@ -70,7 +74,8 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 def deploy_all(
     client: Callable[[str], Any], given: dict[str, str], prefix: str = "clipflow"
 ) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """Deploy all stacks, each with the outputs of earlier ones.
+    """Deploy all stacks, each with the outputs of earlier ones unless `given`
+    has another value.
 
     Returns the status and the outputs of each stack.
     """
@@ -79,7 +84,7 @@ def deploy_all(
     known = dict(given)
     for name in ORDER:
         statuses[name], stacks[name] = deploy(client("cloudformation"), name, known, prefix)
-        known |= stacks[name]
+        known = stacks[name] | known
     return statuses, stacks
 
 
@@ -107,7 +112,7 @@ def test_an_update_changes_only_the_given_parameters(account: Account) -> None:
         for stack, outputs in stacks.items()
         for name, value in outputs.items()
         if before.stacks[stack][name] != value
-    } == {"Namespace", "TaskDefinitionArn"}
+    } == {"Namespace", "PrefectMigrationArn", "TaskDefinitionArn"}
     assert client("s3").get_object(Bucket=bucket, Key="a")["Body"].read() == b"picture"
     assert client("dynamodb").get_item(TableName=table, Key=key)["Item"] == key
     assert retention_days(after)[after.output("FlowsLogGroup")] == 90
@@ -224,3 +229,20 @@ def alarms(account: Account) -> list[dict[str, Any]]:
     prefix = account.output("DashboardName") + "-"
     found = account.client("cloudwatch").describe_alarms(AlarmNamePrefix=prefix)
     return list(found["MetricAlarms"])
+
+
+def test_the_repository_scans_images_and_deletes_old_ones(account: Account) -> None:
+    body = (ROOT / "infra" / "images" / "repository.yaml").read_text()
+    cloudformation = account.client("cloudformation")
+    cloudformation.create_stack(StackName="clipflow-repository", TemplateBody=body)
+    cloudformation.get_waiter("stack_create_complete").wait(
+        StackName="clipflow-repository", WaiterConfig={"Delay": 0.1, "MaxAttempts": 600}
+    )
+    ecr = account.client("ecr")
+    (repository,) = ecr.describe_repositories(repositoryNames=["clipflow"])["repositories"]
+    assert repository["imageScanningConfiguration"] == {"scanOnPush": True}
+    assert repository["imageTagMutability"] == "IMMUTABLE"
+    policy = json.loads(ecr.get_lifecycle_policy(repositoryName="clipflow")["lifecyclePolicyText"])
+    counts = {rule["selection"]["tagStatus"]: rule["selection"] for rule in policy["rules"]}
+    assert counts["untagged"]["countNumber"] == 7
+    assert (counts["any"]["countType"], counts["any"]["countNumber"]) == ("imageCountMoreThan", 20)

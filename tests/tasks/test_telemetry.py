@@ -52,7 +52,7 @@ def test_a_run_that_is_killed_has_logged_and_exported_everything(
     assert flow.attributes["clipflow.clip_id"] == "c-1"
     tries = [(s.attributes["clipflow.retries"], s.parent_id) for s in collector.named("reading")]
     assert tries == [(0, step.span_id), (1, step.span_id)]
-    assert collector.above(step) == [flow.name]
+    assert collector.ancestors(step) == [flow.name]
     assert "secret" not in repr(collector) and "StorageUnavailableError" in repr(collector)
 
 

@@ -12,8 +12,9 @@ from typing import TypeVar
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import LONGEST, Word, split_words, spread_words
-from clipflow.subtitles.annotations import SpeakerLabels, without_sounds
 from clipflow.subtitles.cue_files import REMEDY, FileCue, is_only_times
+from clipflow.subtitles.sound_descriptions import without_sounds
+from clipflow.subtitles.speaker_labels import SpeakerLabels
 
 Value = TypeVar("Value")
 
@@ -112,10 +113,11 @@ def words_of_cues(cues: Sequence[FileCue], name: str, language: str | None = Non
     texts = [
         without_sounds(["".join(text for _, _, text in row) for row in rows]) for rows in cleaned
     ]
-    labels = SpeakerLabels.of([row for rows in texts for row in rows])
+    labels = SpeakerLabels.of(texts)
     kept = _rows_of_one_language(texts, language)
     shown = []
     for cue, rows, said_in, numbers in zip(cues, cleaned, texts, kept, strict=True):
+        labels.begin_cue()
         said = tuple(tuple(_row_words(rows[n], said_in[n], labels)) for n in numbers)
         for row in said:
             if is_only_times(" ".join(word.text for word in row)):

@@ -74,7 +74,7 @@ class TimedWord:
 
 @dataclass(frozen=True)
 class Recording:
-    """A file to transcribe, with its correct text and, if annotated, the times of its words."""
+    """A file to transcribe, with its correct text and the annotated times of its words, if any."""
 
     path: Path
     text: str
@@ -164,7 +164,7 @@ def _word_start_errors(name: str, real: Sequence[Recognized]) -> list[Finding]:
     ]
     if len(errors) < 2:
         return []
-    detail = f"of {len(errors)} words with times made by hand"
+    detail = f"of {len(errors)} words with annotated times"
     return [
         _finding(name, "word-starts-median-ms", median(errors), detail),
         _finding(name, "word-starts-90th-percentile-ms", quantiles(errors, n=10)[-1], detail),

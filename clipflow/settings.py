@@ -7,7 +7,7 @@ from tempfile import gettempdir
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.model import describe_errors
@@ -142,6 +142,9 @@ class FanOut(BaseSettings):
 class Models(BaseSettings):
     """The models that recognise speech, find faces and choose moments."""
 
+    # A variable that is set and empty means the default, as everywhere in a shell.
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
     transcriber: Transcriber = Field(
         default=Transcriber.WHISPER,
         validation_alias="CLIPFLOW_TRANSCRIBER",
@@ -152,7 +155,7 @@ class Models(BaseSettings):
         default="base",
         validation_alias="CLIPFLOW_WHISPER_MODEL",
         description="The Whisper model of either program: a size (`base`, `small`,"
-        " `large-v3-turbo`), a name on Hugging Face's hub or a folder.",
+        " `large-v3-turbo`), a name on Hugging Face's hub or a folder (`./base`, `/models/base`).",
     )
     whisperx_align_model: str | None = Field(
         default=None,

@@ -1,14 +1,14 @@
-"""Make the demo's sample: a talk of three minutes, as two cameras would have recorded it.
+"""Make the demo's sample: a talk of three minutes, recorded by two simulated cameras.
 
     python demo/make_sample.py
 
 Reads `conversation.toml` and writes into `sample/`: `main.mp4` (the programme, both voices),
-`guest.mp4` (the guest's camera: only the guest's voice, same time line) and `conversation.json`
+`guest.mp4` (the guest's camera: only the guest's voice, same timeline) and `conversation.json`
 (`[{speaker, startTime, endTime, text}]`, the times of each spoken line as `HH:MM:SS.mmm`).
 
 Needs Python 3.11, any sans font, and an ffmpeg >= 5 with flite (speech), drawtext with fontconfig,
-and libx264, as Debian's is. What it writes is committed, so that no one else needs these: run it
-only after changing the conversation or the picture.
+and libx264, such as Debian's. The output is committed, so that nobody else needs these. Run the
+script only after a change of the conversation or the picture.
 """
 
 import json
@@ -27,15 +27,15 @@ SAMPLE = Path(__file__).parent / "sample"
 SPEECH = ("-f", "s16le", "-ar", "16000", "-ac", "1")  # what flite speaks
 BYTES_PER_MS = 16 * 2
 LEAD_IN_MS, LEAD_OUT_MS, PAUSE_MS = 1000, 1500, 600
-# Neutral greys: a tinted dark field breaks into visible blocks at this bit rate.
+# Neutral greys, because a tinted dark area shows visible blocks at this bit rate.
 BACKGROUND, RAIL_COLOR, MUTED, TEXT = "0x141414", "0x2b2b2b", "0x868686", "0xf4f4f4"
 RAIL = "y=692:h=8:t=fill"
-CAPTION_COLUMNS = 42  # all text stays in the middle 810 pixels, which a vertical short keeps
+CAPTION_COLUMNS = 42  # all text is in the middle 810 pixels, which a vertical short shows
 
 
 @dataclass(frozen=True)
 class Line:
-    """One spoken line; `start` and `end` in milliseconds, `sound` fills the span exactly."""
+    """One spoken line: `start` and `end` in milliseconds, and the `sound` of exactly this span."""
 
     speaker: str
     text: str
@@ -46,12 +46,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Track:
-    """One camera: its look, whose voices it carries, and how it is encoded."""
+    """One camera: its appearance, the speakers whose voices it records, and its encoding."""
 
     name: str
     about: str
     accent: str
-    speakers: list[str]  # who sits before this camera first
+    speakers: list[str]  # the person in front of this camera is the first
     size: str
     frame_rate: int
     keyframe_every: int
@@ -59,27 +59,27 @@ class Track:
 
 
 def quoted(value: str) -> str:
-    """A filter option's value: escaped for the option, then quoted for the graph."""
+    """The value of a filter option, escaped for the option and quoted for the filter graph."""
     escaped = re.sub(r"([\\':])", r"\\\1", value)
     return "'" + escaped.replace("'", r"'\''") + "'"
 
 
 def balanced_rows(text: str) -> list[str]:
-    """As few rows as `CAPTION_COLUMNS` allows, of nearly the same length."""
+    """The text in as few rows of `CAPTION_COLUMNS` as possible, of similar lengths."""
     fewest = len(textwrap.wrap(text, CAPTION_COLUMNS))
     widths = range(len(text) // fewest, CAPTION_COLUMNS + 1)
     return next(rows for width in widths if len(rows := textwrap.wrap(text, width)) == fewest)
 
 
 def speech_arguments(text: str, voice: str, gain_db: float) -> list[str]:
-    """Speaks `text` to stdout, keeping 40 ms of flite's own silence at either end."""
+    """The arguments that make ffmpeg speak `text` to stdout, with 40 ms of silence at both ends."""
     trim = "silenceremove=start_periods=1:start_threshold=-50dB:start_silence=0.04"
     speech = f"flite=text={quoted(text)}:voice={voice},volume={gain_db}dB"
     return ["-f", "lavfi", "-i", f"{speech},{trim},areverse,{trim},areverse", *SPEECH, "-"]
 
 
 def track_sound(track: Track, lines: Sequence[Line], total: int) -> bytes:
-    """What the track's speakers say in `total` milliseconds, silence elsewhere."""
+    """The speech of the track's speakers in `total` milliseconds, with silence elsewhere."""
     sound = bytearray(total * BYTES_PER_MS)
     for line in lines:
         if line.speaker in track.speakers:
@@ -88,13 +88,13 @@ def track_sound(track: Track, lines: Sequence[Line], total: int) -> bytes:
 
 
 def draw(text: str, size: int, color: str, baseline: int, *options: str) -> str:
-    """A row of text, centred unless the `options` hold an x."""
+    """A filter that draws a row of text, centred unless `options` contain an x."""
     look = f"font=sans:fontsize={size}:fontcolor={color}:y={baseline}-max_glyph_a"
     return ":".join((f"drawtext=text={quoted(text)}", look, "x=(w-text_w)/2", *options))
 
 
 def clock_filters(track: Track) -> list[str]:
-    """Running time and frame number, counted in whole frames: exact on every one."""
+    """Filters that draw the running time and the frame number, exact in every frame."""
     rate = track.frame_rate
     units = [f"%{{eif:mod(floor(n/{rate * unit}),60):d:2}}" for unit in (3600, 60, 1)]
     thousandths = f".%{{eif:round(mod(n,{rate})*1000/{rate}):d:3}}"
@@ -106,10 +106,13 @@ def clock_filters(track: Track) -> list[str]:
 
 
 def line_filters(line: Line, track: Track, total: int) -> list[str]:
-    """The line's stretch of the rail and, while it is said, its words; dimmed where not heard."""
-    heard, own = line.speaker in track.speakers, line.speaker == track.speakers[0]
-    label = line.speaker.upper() + ("" if heard else " (not on this track)")
-    label_color, text_color = (track.accent, TEXT) if heard else (MUTED, MUTED)
+    """Filters that draw the line's part of the rail, and its words while they are spoken.
+
+    The words are dimmed if the track does not have the speaker's voice.
+    """
+    is_audible, own = line.speaker in track.speakers, line.speaker == track.speakers[0]
+    label = line.speaker.upper() + ("" if is_audible else " (not on this track)")
+    label_color, text_color = (track.accent, TEXT) if is_audible else (MUTED, MUTED)
     span = f"x=iw*{line.start / total:.5f}:w=iw*{(line.end - line.start) / total:.5f}"
     shown = f"expansion=none:enable='gte(t,{line.start / 1000})*lt(t,{line.end / 1000})'"
     rows = enumerate(balanced_rows(line.text))
@@ -121,7 +124,7 @@ def line_filters(line: Line, track: Track, total: int) -> list[str]:
 
 
 def picture_graph(track: Track, lines: Sequence[Line], total: int) -> str:
-    """The track's picture over `total` milliseconds, laid out on 1280x720 and then scaled."""
+    """The filter graph of the track's picture: `total` milliseconds of 1280x720, then scaled."""
     clip = f"rate={track.frame_rate}:duration={total / 1000}"
     pill = f"box=1:boxcolor={track.accent}:boxborderw=12"
     filters = [
@@ -140,13 +143,13 @@ def picture_graph(track: Track, lines: Sequence[Line], total: int) -> str:
 
 
 def encode_arguments(track: Track, graph: str, target: Path) -> list[str]:
-    """Encodes the picture's `graph` and the sound on stdin."""
+    """The arguments with which ffmpeg encodes the picture of `graph` and the sound on stdin."""
     color = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709")
     return [
         *(*SPEECH, "-i", "-", "-filter_complex", graph),
         *("-c:v", "libx264", "-preset", "veryslow", "-level", "4.0", "-crf", "35"),
         *("-g", str(track.keyframe_every), "-sc_threshold", "0", *color, "-color_range", "tv"),
-        # The wide search finds each new digit elsewhere in the picture, which saves a tenth.
+        # A wide motion search finds a new digit elsewhere in the picture, which saves a tenth.
         *("-x264-params", "me=umh:merange=64"),
         *("-c:a", "aac", *track.sound_options, "-movflags", "+faststart"),
         *("-fflags", "+bitexact", "-flags", "+bitexact", "-y", str(target)),
@@ -154,13 +157,13 @@ def encode_arguments(track: Track, graph: str, target: Path) -> list[str]:
 
 
 def run_ffmpeg(arguments: Sequence[str], stdin: bytes = b"") -> bytes:
-    """ffmpeg's stdout; what it complains about goes to the terminal."""
+    """Run ffmpeg and return its stdout. Its messages are printed to stderr."""
     command = ["ffmpeg", "-v", "error", *arguments]
     return subprocess.run(command, input=stdin, stdout=subprocess.PIPE, check=True).stdout
 
 
 def spoken_lines(script: dict[str, Any]) -> list[Line]:
-    """Speaks every line of the script and places it on the time line."""
+    """Synthesize every line of the script, one after the other."""
     lines: list[Line] = []
     start = LEAD_IN_MS
     for entry in script["line"]:
@@ -174,7 +177,7 @@ def spoken_lines(script: dict[str, Any]) -> list[Line]:
 
 
 def record(line: Line) -> dict[str, str]:
-    """The line as `conversation.json` holds it."""
+    """The entry of the line in `conversation.json`."""
     start, end = (
         datetime.fromtimestamp(at / 1000, UTC).time().isoformat("milliseconds")
         for at in (line.start, line.end)

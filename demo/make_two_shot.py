@@ -3,13 +3,13 @@
     python -m demo.make_two_shot
 
 Reads `conversation.toml`, and `main.mp4` and `conversation.json` of `sample/`, and writes
-`two-shot.mp4` there: the sound of `main.mp4`, packet for packet, and a picture in which each
-speaker's mouth opens with it. During a line with `together = true` both mouths do. What it writes
-is committed; run it after `make_sample.py`.
+`two-shot.mp4` there: the sound of `main.mp4`, copied, and a picture in which the mouth of each
+speaker opens with it. During a line with `together = true` both mouths open. The output is
+committed. Run this after `make_sample.py`.
 
 `portrait.jpg` is NASA's portrait of Eileen Collins (https://flic.kr/p/r9qvLn), which is in the
-public domain, as scikit-image has it (`skimage.data.astronaut`). The other speaker is the same
-portrait, mirrored and in other colours.
+public domain. It is taken from scikit-image (`skimage.data.astronaut`). The other speaker is the
+same portrait, mirrored and in other colours.
 """
 
 import json
@@ -38,33 +38,33 @@ Values = NDArray[np.float32]
 
 RATE, SIZE = 25, (1280, 720)
 LEFT_TO_RIGHT = ("host", "guest")
-# How far a mouth opens is rounded to one of so many steps.
+# The number of steps to which the opening of a mouth is rounded.
 _STEPS = 12
 # In pixels of the portrait: the line under the upper teeth, where the jaw parts, half of the
 # mouth's width and its middle, the chin, and how far a mouth opens.
 _TEETH, _HALF, _MIDDLE, _CHIN, _WIDEST = 147.0, 21.0, 221.0, 178.0, 9.0
 # The inside of a mouth, in blue, green and red.
 _INSIDE = np.array([38, 30, 62], np.float32)
-# Waves a second and pixels by which a head sways, across and down.
+# The swaying of a head, across and down: its frequency in Hz and its amplitude in pixels.
 _SWAY = ((0.23, 5.0), (0.31, 3.0))
 _SOUND_RATE = 16_000
 
 
 @dataclass(frozen=True)
 class Line:
-    """Speech of `start ≤ t < end` seconds by `speaker`; by both where it is said `together`."""
+    """Speech at `start ≤ t < end` seconds by `speaker`, or by both if `together`."""
 
     speaker: str
     start: float
     end: float
     together: bool
 
-    def is_said_by(self, speaker: str) -> bool:
+    def is_spoken_by(self, speaker: str) -> bool:
         return self.together or speaker == self.speaker
 
 
 def lines() -> list[Line]:
-    """The lines of the talk: the truth of who speaks when."""
+    """The lines of the talk with their speakers and times."""
     script = tomllib.loads((FOLDER / "conversation.toml").read_text(encoding="utf-8"))["line"]
     timed = json.loads((SAMPLE / "conversation.json").read_text(encoding="utf-8"))
     return [
@@ -79,7 +79,7 @@ def lines() -> list[Line]:
 
 
 def loudness(path: Path) -> Values:
-    """How loud the sound is in each frame, from 0 to 1."""
+    """The loudness of the sound in each frame, from 0 to 1."""
     command = ["-v", "error", "-i", str(path), "-ac", "1", "-ar", str(_SOUND_RATE)]
     raw = subprocess.run(
         [executable(), *command, "-f", "s16le", "-"], stdout=subprocess.PIPE, check=True
@@ -112,13 +112,13 @@ def host_portrait() -> Pixels:
 
 @cache
 def opened(speaker: str, step: int) -> Pixels:
-    """The speaker's portrait with its mouth opened, from 0, closed, to `_STEPS`."""
+    """The speaker's portrait with the mouth opened by `step`, from 0 (closed) to `_STEPS`."""
     portrait, opening = _PORTRAITS[speaker](), step / _STEPS
     middle = middle_of(speaker)
     height, width = portrait.shape[:2]
     down, across = np.mgrid[0:height, 0:width].astype(np.float32)
     beside = np.clip(np.abs(across - middle) / (1.9 * _HALF), 0, 1)
-    # All of the jaw goes down, and the skin beside it a little; nothing below the neck.
+    # The whole jaw moves down, the skin beside it a little, and nothing below the neck.
     reach = np.cos(beside * np.pi / 2) ** 2 * np.clip((_CHIN + 14 - down) / 14, 0, 1)
     drop = opening * _WIDEST * reach
     below = down > _TEETH
@@ -134,12 +134,12 @@ _PORTRAITS = {"host": host_portrait, "guest": guest_portrait}
 
 
 def middle_of(speaker: str) -> float:
-    """Where the face's middle is in the portrait."""
+    """The middle of the face in the portrait, in pixels from the left."""
     return 511 - _MIDDLE if speaker == "host" else _MIDDLE
 
 
 def half(speaker: str, opening: float, time: float) -> Pixels:
-    """Half of the picture: the speaker, swaying, the mouth opened by a share of the widest."""
+    """Half of the picture: the swaying speaker, with the mouth opened by `opening`, from 0 to 1."""
     portrait, middle = opened(speaker, round(_STEPS * opening)), middle_of(speaker)
     phase = 2.0 * (speaker == "guest")
     across, down = (reach * sin(6.283 * waves * time + phase) for waves, reach in _SWAY)
@@ -168,7 +168,7 @@ def main() -> None:
                 time = number / RATE
                 line = next((one for one in talk if one.start <= time < one.end), None)
                 halves = [
-                    half(who, float(loud) * bool(line and line.is_said_by(who)), time)
+                    half(who, float(loud) * bool(line and line.is_spoken_by(who)), time)
                     for who in LEFT_TO_RIGHT
                 ]
                 picture = av.VideoFrame.from_ndarray(np.hstack(halves), "bgr24")

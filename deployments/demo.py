@@ -22,6 +22,7 @@ from rich.console import Console
 from clipflow.domain.clips import ClipStatus
 from clipflow.domain.timecode import parse_timecode
 from clipflow.media.loudness import TARGET, measure_loudness
+from deployments.command.files import clip_files, remove_results, short_files
 from deployments.local_stack import RunningStack, StackError, running_stack
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +48,10 @@ console = Console()
 
 def main() -> int:
     """Runs the demo; returns the exit code, which is 0 only if all results are correct."""
+    # Each demo has an episode of its own, so the command would not replace an earlier one's files.
+    if others := remove_results(OUT, [*_clip_results(), *_short_results()]):
+        console.print(f"{others[0]} exists, and was not made by clipflow. Move it.", markup=False)
+        return 1
     console.print("Starting the local stack …")
     try:
         with running_stack() as stack:
@@ -66,7 +71,7 @@ def make_clips(stack: RunningStack) -> bool:
     files = {clip: OUT / f"{clip}.mp4" for clip in CLIPS}
     episode = Episode(stack, f"episode-{datetime.now(UTC):%Y%m%d-%H%M%S}")
     episode.put()
-    made = _clipflow(stack, files.values(), "clips", "--tenant", TENANT, "--episode", episode.id)
+    made = _clipflow(stack, "clips", "--tenant", TENANT, "--episode", episode.id)
     return made and _report(
         f"{clip}: {fault}"
         for clip, file in files.items()
@@ -78,7 +83,7 @@ def make_shorts(stack: RunningStack) -> bool:
     """Makes shorts of the same conversation; returns whether all are correct."""
     files = [OUT / f"{TALK.stem}-{number}.mp4" for number in range(1, SHORTS_COUNT + 1)]
     options = ["--count", str(SHORTS_COUNT), "--seconds", str(SHORTS_SECONDS)]
-    made = _clipflow(stack, files, "shorts", str(TALK.relative_to(ROOT)), *options)
+    made = _clipflow(stack, "shorts", str(TALK.relative_to(ROOT)), *options)
     return made and _report(
         f"{file.name}: {fault}"
         for file in files
@@ -176,10 +181,16 @@ def _stream_checks(container: InputContainer) -> dict[str, bool]:
     }
 
 
-def _clipflow(stack: RunningStack, makes: Iterable[Path], *arguments: str) -> bool:
-    """Runs `clipflow` after deleting the files of an earlier demo; returns whether it succeeded."""
-    for file in makes:
-        file.unlink(missing_ok=True)
+def _clip_results() -> list[str]:
+    return [name for clip in CLIPS for name in clip_files(clip)]
+
+
+def _short_results() -> list[str]:
+    return short_files(TALK, SHORTS_COUNT)
+
+
+def _clipflow(stack: RunningStack, *arguments: str) -> bool:
+    """Runs `clipflow`; returns whether it succeeded."""
     console.print(f"$ clipflow {' '.join(arguments)}", markup=False, soft_wrap=True)
     command = [sys.executable, "-m", "deployments.command", *arguments, "--out", str(OUT)]
     ended = subprocess.run(command, cwd=ROOT, env={**os.environ, **stack.env}, check=False)

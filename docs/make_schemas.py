@@ -2,7 +2,7 @@
 
     python -m docs.make_schemas
 
-After a change of one of their classes, run this; a test fails until then.
+Run this after a change of one of their classes. A test fails until then.
 """
 
 import json
@@ -50,7 +50,7 @@ def _text(schema: dict[str, Any], title: str) -> str:
     dialect = "https://json-schema.org/draft/2020-12/schema"
     for definition in schema.get("$defs", {}).values():
         if "enum" in definition:
-            # Written for those who read the class, not for those who write the document.
+            # The docstring of the class is for developers, and not for authors of the document.
             definition.pop("description", None)
     return json.dumps({"$schema": dialect, **schema, "title": title}, indent=2) + "\n"
 

@@ -1,8 +1,8 @@
-"""Write `settings.md`: every setting, from the class or the template that reads it.
+"""Write `settings.md` from the classes and the templates that read the settings.
 
     python -m docs.make_settings
 
-After adding a setting with its description there, run this; a test fails until then.
+Run this after a setting was added or changed. A test fails until then.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,6 +20,7 @@ from clipflow.telemetry.tracing import PROPAGATED_SETTINGS
 from deployments.bridge.__main__ import BridgeSettings
 from deployments.cloudformation import templates
 from deployments.local_stack.stack_settings import StackSettings
+from deployments.operate.own_server import PrefectServerSettings
 from deployments.work_pools import PoolSettings, WorkPool, work_pools
 from deployments.work_pools.capacity import QuotaSettings, WorkerSettings
 
@@ -36,6 +37,7 @@ _CLASSES: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("The work pools on AWS", PoolSettings),
     ("The workers on AWS", WorkerSettings),
     ("Quotas of the account", QuotaSettings),
+    ("The Prefect server on AWS", PrefectServerSettings),
 )
 _HEAD = """\
 # Settings
@@ -48,7 +50,7 @@ templates that read the settings.
 `make deploy` passes on the settings of flow runs, except secrets. You do not have to set values
 that it reads from its own stacks.
 """
-_LIST = "| setting | default | what |\n| --- | --- | --- |\n"
+_LIST = "| setting | default | description |\n| --- | --- | --- |\n"
 _SIZES = """
 ## The sizes of the work pools
 
@@ -75,14 +77,14 @@ part of OpenTelemetry's specification, and its SDK also reads others:
 
 
 class NamesOnly(yaml.SafeLoader):
-    """YAML whose intrinsic functions are left out: only parameters are read."""
+    """A YAML loader that ignores intrinsic functions, because only parameters are read."""
 
 
 NamesOnly.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
 def page() -> str:
-    """The whole page, as it should be now."""
+    """The current content of the page."""
     parts = [_HEAD]
     for title, kind in _CLASSES:
         parts.append(
@@ -95,7 +97,7 @@ def page() -> str:
 
 
 def variables() -> set[str]:
-    """Every setting that the classes know."""
+    """The names of all settings of the classes."""
     return {
         str(field.validation_alias) for _, kind in _CLASSES for field in kind.model_fields.values()
     }
@@ -110,7 +112,7 @@ def _table(rows: Iterable[Row]) -> str:
 
 
 def _row(field: FieldInfo) -> Row:
-    """Raises TypeError for a setting without a description."""
+    """The row of a setting. Raises TypeError if it has no description."""
     if not field.description:
         raise TypeError(f"{field.validation_alias} has no description.")
     default = "must be set" if field.is_required() else _default(field.default)

@@ -3,7 +3,7 @@
     python -m docs.make_states
 
 The diagram of a record evaluates the conditions in `clipflow/domain/transitions.py`; that of a run
-is read from the body of its flow. After a change of either, run this; a test fails until then.
+is read from the body of its flow. Run this after a change of either. A test fails until then.
 """
 
 import ast
@@ -82,7 +82,7 @@ _JOBS = (
 
 
 def page() -> str:
-    """The whole page, as it should be now."""
+    """The current content of the page."""
     parts = [_HEAD.format(record=diagram(record_edges()))]
     for flow, text in _JOBS:
         parts.append(_JOB.format(name=flow.name, text=text, diagram=diagram(flow_edges(flow))))

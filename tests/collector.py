@@ -16,6 +16,7 @@ class Collected:
     """One received span.
 
     Ids are hexadecimal, times are nanoseconds, and `outcome` is the text of its status and events.
+    It is read as a part of the span's `repr`, where a test looks for secrets.
     """
 
     name: str
@@ -44,13 +45,13 @@ class Collector:
         """The spans whose names begin with `name`."""
         return [span for span in self.spans if span.name.startswith(name)]
 
-    def above(self, span: Collected) -> list[str]:
+    def ancestors(self, span: Collected) -> list[str]:
         """The names of the span's ancestors, starting with its parent."""
         by_id = {each.span_id: each for each in self.spans}
         parent = by_id.get(span.parent_id)
-        return [parent.name, *self.above(parent)] if parent else []
+        return [parent.name, *self.ancestors(parent)] if parent else []
 
-    def take(self, body: bytes) -> None:
+    def store(self, body: bytes) -> None:
         """Store the spans of one export."""
         request = ExportTraceServiceRequest.FromString(body)
         for resource in request.resource_spans:
@@ -69,7 +70,7 @@ def collecting() -> Iterator[Collector]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             assert self.path == "/v1/traces"
             packed = self.headers.get("Content-Encoding") == "gzip"
-            collector.take(gzip.decompress(body) if packed else body)
+            collector.store(gzip.decompress(body) if packed else body)
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()

@@ -41,13 +41,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SERVICES & set(getattr(item, "fixturenames", ())):
             item.add_marker("services")
-    turns: dict[Path, int] = {}
+    ranks: dict[Path, int] = {}
     for item in items:
-        turns[item.path] = max(_turn(item), turns.get(item.path, 0))
-    items.sort(key=lambda item: turns[item.path])
+        ranks[item.path] = max(_rank(item), ranks.get(item.path, 0))
+    items.sort(key=lambda item: ranks[item.path])
 
 
-def _turn(item: pytest.Item) -> int:
+def _rank(item: pytest.Item) -> int:
     needed = getattr(item, "fixturenames", ())
     if any(map(item.get_closest_marker, ("ecs", "faults"))):
         return 0

@@ -56,13 +56,13 @@ class FaultyProxy:
     """A proxy that listens at `url`; `faults` may be changed at any time.
 
     `requests` has the requests received so far, in order. Response headers whose names begin with
-    one of `left_out` are not forwarded.
+    one of `omitted_headers` are not forwarded.
     """
 
     def __init__(self, target: str) -> None:
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
-        self.left_out: tuple[str, ...] = ()
+        self.omitted_headers: tuple[str, ...] = ()
         address = urlsplit(target).netloc
 
         class Handler(BaseHTTPRequestHandler):
@@ -88,7 +88,7 @@ class FaultyProxy:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 fault = next((fault for fault in proxy.faults if fault.triggers(request)), None)
                 if fault and fault.after is None:
-                    return self.answer(request, fault.status, {}, [fault.body], len(fault.body))
+                    return self.respond(request, fault.status, {}, [fault.body], len(fault.body))
                 cut = fault.after if fault else None
                 # Close the connection even if the client disconnects during the response.
                 with closing(http.client.HTTPConnection(address, timeout=60)) as upstream:
@@ -101,9 +101,9 @@ class FaultyProxy:
                         parts = iter([sent])
                         length = {"whole": length, "sent": len(sent), "missing": None}[fault.length]
                         self.close_connection = True
-                    self.answer(request, reply.status, dict(reply.headers), parts, length)
+                    self.respond(request, reply.status, dict(reply.headers), parts, length)
 
-            def answer(
+            def respond(
                 self,
                 request: Request,
                 status: int,
@@ -113,8 +113,8 @@ class FaultyProxy:
             ) -> None:
                 self.send_response_only(status)
                 for name, value in headers.items():
-                    left_out = ("content-length", "transfer-encoding", "connection")
-                    if not name.lower().startswith((*left_out, *proxy.left_out)):
+                    omitted = ("content-length", "transfer-encoding", "connection")
+                    if not name.lower().startswith((*omitted, *proxy.omitted_headers)):
                         self.send_header(name, value)
                 if length is None:
                     self.send_header("Connection", "close")

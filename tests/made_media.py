@@ -196,14 +196,14 @@ def frames_in(start: str, end: str, rate: Fraction | int) -> list[int]:
     return [n for n in range(20_000) if Fraction(start) <= n / Fraction(rate) < Fraction(end)]
 
 
-def copy_turned(source: Path, path: Path, degrees: int) -> Path:
+def copy_rotated(source: Path, path: Path, degrees: int) -> Path:
     """Copy the packets of `source` with a display matrix that rotates them, as phones do."""
-    with av.open(str(source)) as given, av.open(str(path), "w") as turned:
-        stream = turned.add_stream_from_template(given.streams.video[0])
+    with av.open(str(source)) as original, av.open(str(path), "w") as rotated:
+        stream = rotated.add_stream_from_template(original.streams.video[0])
         stream.set_display_rotation(degrees)
-        for packet in (p for p in given.demux(video=0) if p.pts is not None):
+        for packet in (p for p in original.demux(video=0) if p.pts is not None):
             packet.stream = stream
-            turned.mux(packet)
+            rotated.mux(packet)
     return path
 
 

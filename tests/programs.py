@@ -61,7 +61,7 @@ class Program:
                 self._command, stdout=log, stderr=log, env=self._env, cwd=ROOT
             )
         if self._health:
-            eventually(self._answers, 120)
+            eventually(self._is_healthy, 120)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Stop the program and return its exit code."""
@@ -72,6 +72,11 @@ class Program:
         finally:
             self._process.kill()
             self._process.wait()
+
+    def wait(self, seconds: float) -> int:
+        """Wait until the program ends by itself, and return its exit code."""
+        assert self._process
+        return self._process.wait(seconds)
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
@@ -89,7 +94,7 @@ class Program:
         """Everything that the program has written to stdout and stderr so far."""
         return self._log.read_text()
 
-    def _answers(self) -> bool:
+    def _is_healthy(self) -> bool:
         assert self._process and self._process.poll() is None, self.output()
         try:
             return httpx.get(self._health, timeout=2).is_success

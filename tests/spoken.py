@@ -1,4 +1,4 @@
-"""Sources whose sound follows words: what is said is loud, and everything else is quiet."""
+"""Sources whose sound is loud during given words and quiet otherwise."""
 
 import subprocess
 from collections.abc import Sequence
@@ -22,8 +22,7 @@ def make_spoken(
     rate: Fraction | int = 25,
     size: tuple[int, int] = (320, 180),
 ) -> Path:
-    """A source at `path` with numbered frames, a loud tone for each word, and a quiet one all the
-    time."""
+    """Make a source at `path` with numbered frames, a loud tone for each word, and a quiet tone."""
     silent = path.with_stem(f"{path.stem}-silent")
     make_source(silent, rate=rate, seconds=seconds, size=size, sound=None)
     times = np.arange(seconds * RATE) / RATE
@@ -35,24 +34,24 @@ def make_spoken(
         sound += np.where(spoken, 0.3 * swell * np.sin(2 * np.pi * 1000 * times), 0)
     raw = path.with_suffix(".pcm")
     raw.write_bytes((sound * 32767).astype("<i2").tobytes())
-    given = ["-i", str(silent), "-f", "s16le", "-ar", str(RATE), "-ac", "1", "-i", str(raw)]
+    inputs = ["-i", str(silent), "-f", "s16le", "-ar", str(RATE), "-ac", "1", "-i", str(raw)]
     output = ["-c:v", "copy", "-c:a", "flac", "-strict", "-2", str(path)]
-    subprocess.run([FFMPEG, "-v", "error", "-y", *given, *output], check=True)
+    subprocess.run([FFMPEG, "-v", "error", "-y", *inputs, *output], check=True)
     return path
 
 
 def hesitant_words() -> list[Word]:
-    """`SENTENCES` as in `subtitles`, each with an "erm," in its middle that can be taken out."""
+    """The words of `SENTENCES`, with the filler "erm," in the middle of each sentence."""
     words = []
     for number, sentence in enumerate(SENTENCES):
-        said = sentence.split()
-        said.insert(len(said) // 2, "erm,")
-        # There is more silence beside it than beside other words.
-        slot = 5 / (len(said) + 1)
+        texts = sentence.split()
+        texts.insert(len(texts) // 2, "erm,")
+        # The filler has more silence around it than other words.
+        slot = 5 / (len(texts) + 1)
         begins = 6 * number + 0.5
-        for text in said:
-            width, lasts = (2 * slot, 0.6 * slot) if text == "erm," else (slot, 0.8 * slot)
-            start = begins + (width - lasts) / 2
-            words.append(Word(text=text, start=round(start, 3), end=round(start + lasts, 3)))
+        for text in texts:
+            width, duration = (2 * slot, 0.6 * slot) if text == "erm," else (slot, 0.8 * slot)
+            start = begins + (width - duration) / 2
+            words.append(Word(text=text, start=round(start, 3), end=round(start + duration, 3)))
             begins += width
     return words

@@ -17,9 +17,9 @@ class Subscriber:
         events: Any = boto3.client("events", endpoint_url=url)
         name = f"subscriber-{uuid4().hex}"
         self.url = self.sqs.create_queue(QueueName=name)["QueueUrl"]
-        answer = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])
+        response = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])
         events.put_rule(Name=name, EventPattern=json.dumps({"source": ["clipflow"]}))
-        target = {"Id": "queue", "Arn": answer["Attributes"]["QueueArn"]}
+        target = {"Id": "queue", "Arn": response["Attributes"]["QueueArn"]}
         events.put_targets(Rule=name, Targets=[target])
         self.received: list[dict[str, Any]] = []
 

@@ -54,7 +54,7 @@ def test_the_diagrams_of_states_are_up_to_date() -> None:
     assert make_states.PAGE.read_text() == make_states.page(), "python -m docs.make_states"
 
 
-def test_every_status_and_every_state_of_the_code_is_drawn() -> None:
+def test_every_status_and_every_state_is_in_the_diagrams() -> None:
     text = make_states.page()
     ends = re.findall(r"(\w+) --> \[\*\]", text)
     assert set(ends) == {"Completed", "Failed", "AlreadyMade", "AlreadyInProgress", *FailedState}
@@ -76,17 +76,17 @@ def test_strings_continued_on_the_next_line_do_not_join_two_words() -> None:
 def test_the_schemas_are_up_to_date() -> None:
     root = make_schemas.ROOT
     files = [file for folder in make_schemas.FOLDERS for file in (root / folder).iterdir()]
-    there = {str(file.relative_to(root)): file.read_text() for file in files}
-    assert there == make_schemas.schemas(), "python -m docs.make_schemas"
+    existing = {str(file.relative_to(root)): file.read_text() for file in files}
+    assert existing == make_schemas.schemas(), "python -m docs.make_schemas"
 
 
 def test_every_picture_is_generated_used_and_small() -> None:
     files = [path for path in make_pictures.FOLDER.glob("*.*") if path.suffix != ".py"]
-    there = {path.name: path.stat().st_size for path in files}
-    assert set(there) == set(make_pictures.PICTURES)
-    assert max(there.values()) < 60_000 and sum(there.values()) < 500_000
+    existing = {path.name: path.stat().st_size for path in files}
+    assert set(existing) == set(make_pictures.PICTURES)
+    assert max(existing.values()) < 60_000 and sum(existing.values()) < 500_000
     shown = "".join(page.read_text() for page in guides.GUIDES)
-    assert [name for name in there if f"pictures/{name}" not in shown] == []
+    assert [name for name in existing if f"pictures/{name}" not in shown] == []
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from tests.programs import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-MADE = ["detected", "Generation in Progress", "Generation Complete"]
+COMPLETE_HISTORY = ["detected", "Generation in Progress", "Generation Complete"]
 SEGMENTS = [
     {"startTime": "00:00:05", "endTime": "00:00:06", "order": 1},
     {"startTime": "00:00:01.52", "endTime": "00:00:02", "order": 0},
@@ -24,8 +24,8 @@ SEGMENTS = [
 FRAMES = [*range(38, 50), *range(125, 150)]
 
 
-class Outside:
-    """Access of a user: clients of S3, DynamoDB, EventBridge and SQS, and the Prefect API."""
+class UserAccess:
+    """What a user can access: S3, DynamoDB, EventBridge and SQS, and the Prefect API."""
 
     def __init__(self, stack: RunningStack) -> None:
         self.stack = stack
@@ -58,7 +58,7 @@ class Outside:
     def history(self, episode_id: str, clip: str) -> list[str]:
         return [entry["status"] for entry in self.record(episode_id, clip)["statusHistory"]]
 
-    def becomes(self, episode_id: str, clip: str, status: str) -> None:
+    def wait_for_status(self, episode_id: str, clip: str, status: str) -> None:
         eventually(lambda: self.record(episode_id, clip)["status"] == status, 120)
 
     def runs(self, name: str) -> list[dict[str, Any]]:
@@ -69,8 +69,8 @@ class Outside:
     def waiting(self, queue: str) -> int:
         url = self.sqs.get_queue_url(QueueName=queue)["QueueUrl"]
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
-        return sum(int(answer["Attributes"][name]) for name in names)
+        response = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
+        return sum(int(response["Attributes"][name]) for name in names)
 
 
 def _key(episode_id: str, clip: str) -> dict[str, str]:
@@ -78,8 +78,8 @@ def _key(episode_id: str, clip: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def outside(stack: RunningStack) -> Outside:
-    return Outside(stack)
+def user(stack: RunningStack) -> UserAccess:
+    return UserAccess(stack)
 
 
 @pytest.fixture(scope="module")
@@ -89,46 +89,44 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_event_makes_the_clips_that_are_due(
-    outside: Outside, source: Path, tmp_path: Path
+    user: UserAccess, source: Path, tmp_path: Path
 ) -> None:
-    episode_id = outside.episode(source, "one", "two")
-    outside.put_event(episode_id)
+    episode_id = user.episode(source, "one", "two")
+    user.put_event(episode_id)
     for clip in ("one", "two"):
-        outside.becomes(episode_id, clip, "Generation Complete")
-        assert outside.history(episode_id, clip) == MADE
-        record = outside.record(episode_id, clip)
+        user.wait_for_status(episode_id, clip, "Generation Complete")
+        assert user.history(episode_id, clip) == COMPLETE_HISTORY
+        record = user.record(episode_id, clip)
         assert record["s3Key"] == f"{episode_id}/clips/{clip}/clip.mp4"
         assert (record["duration"], float(record["durationSeconds"])) == ("00:00:01", 1.48)
-        outside.s3.download_file("clipflow-media", record["s3Key"], str(tmp_path / "clip.mp4"))
+        user.s3.download_file("clipflow-media", record["s3Key"], str(tmp_path / "clip.mp4"))
         assert frame_numbers(tmp_path / "clip.mp4") == FRAMES
-    assert len(outside.runs(episode_id)) == 1
-    eventually(lambda: outside.runs(episode_id)[0]["state_type"] == "COMPLETED")
+    assert len(user.runs(episode_id)) == 1
+    eventually(lambda: user.runs(episode_id)[0]["state_type"] == "COMPLETED")
     # All clips are complete, so the run of the next event ends in a named state without work.
-    outside.put_event(episode_id)
-    eventually(
-        lambda: "NothingToGenerate" in {r["state_name"] for r in outside.runs(episode_id)}, 60
-    )
+    user.put_event(episode_id)
+    eventually(lambda: "NothingToGenerate" in {r["state_name"] for r in user.runs(episode_id)}, 60)
 
 
-def test_an_event_sent_five_times_makes_its_clip_once(outside: Outside, source: Path) -> None:
+def test_an_event_sent_five_times_makes_its_clip_once(user: UserAccess, source: Path) -> None:
     clip = f"clip-{uuid4().hex[:6]}"
-    episode_id = outside.episode(source, clip)
+    episode_id = user.episode(source, clip)
     for _ in range(5):
-        outside.put_event(episode_id, clips=[{"clipId": clip}])
-    eventually(lambda: len(outside.runs(clip)) == 5, 120)
+        user.put_event(episode_id, clips=[{"clipId": clip}])
+    eventually(lambda: len(user.runs(clip)) == 5, 120)
     finished = ("COMPLETED", "FAILED", "CRASHED")
-    eventually(lambda: all(run["state_type"] in finished for run in outside.runs(clip)), 120)
-    assert outside.history(episode_id, clip) == MADE
-    others = [run["state_name"] for run in outside.runs(clip) if run["state_name"] != "Completed"]
+    eventually(lambda: all(run["state_type"] in finished for run in user.runs(clip)), 120)
+    assert user.history(episode_id, clip) == COMPLETE_HISTORY
+    others = [run["state_name"] for run in user.runs(clip) if run["state_name"] != "Completed"]
     assert len(others) == 4
     assert set(others) <= {"AlreadyMade", "AlreadyInProgress"}
 
 
 def test_malformed_events_are_dead_lettered_without_blocking_others(
-    outside: Outside, source: Path
+    user: UserAccess, source: Path
 ) -> None:
-    episode_id = outside.episode(source, "good")
-    before = outside.waiting("clipflow-events-dlq")
+    episode_id = user.episode(source, "good")
+    before = user.waiting("clipflow-events-dlq")
     bad = [
         {},
         {"tenantId": "t"},
@@ -137,27 +135,31 @@ def test_malformed_events_are_dead_lettered_without_blocking_others(
         {"tenantId": "t", "episodeId": episode_id, "clips": [{"clipId": "good", "segments": []}]},
     ]
     for detail in bad:
-        outside.put_detail(json.dumps(detail))
-    outside.put_event(episode_id)
-    outside.becomes(episode_id, "good", "Generation Complete")
-    eventually(lambda: outside.waiting("clipflow-events-dlq") == before + len(bad))
-    eventually(lambda: outside.waiting("clipflow-events") == 0)
+        user.put_detail(json.dumps(detail))
+    user.put_event(episode_id)
+    user.wait_for_status(episode_id, "good", "Generation Complete")
+    eventually(lambda: user.waiting("clipflow-events-dlq") == before + len(bad))
+    eventually(lambda: user.waiting("clipflow-events") == 0)
 
 
 def test_a_killed_run_fails_its_record_and_the_next_event_makes_the_clip(
-    outside: Outside, source: Path
+    user: UserAccess, source: Path
 ) -> None:
     many = [{"startTime": n % 7, "endTime": n % 7 + 1} for n in range(60)]
-    episode_id = outside.episode(source, "long", segments=many)
-    outside.put_event(episode_id)
-    outside.becomes(episode_id, "long", "Generation in Progress")
-    os.kill(_process_of(outside.record(episode_id, "long")["flowRunId"]), signal.SIGKILL)
-    outside.becomes(episode_id, "long", "Generation Failed")
-    assert outside.record(episode_id, "long")["processingError"]["code"] == "CRASHED"
-    outside.put_event(episode_id)
-    outside.becomes(episode_id, "long", "Generation Complete")
-    assert outside.history(episode_id, "long") == [*MADE[:2], "Generation Failed", *MADE[1:]]
-    assert outside.record(episode_id, "long")["segmentCount"] == 60
+    episode_id = user.episode(source, "long", segments=many)
+    user.put_event(episode_id)
+    user.wait_for_status(episode_id, "long", "Generation in Progress")
+    os.kill(_process_of(user.record(episode_id, "long")["flowRunId"]), signal.SIGKILL)
+    user.wait_for_status(episode_id, "long", "Generation Failed")
+    assert user.record(episode_id, "long")["processingError"]["code"] == "CRASHED"
+    user.put_event(episode_id)
+    user.wait_for_status(episode_id, "long", "Generation Complete")
+    assert user.history(episode_id, "long") == [
+        *COMPLETE_HISTORY[:2],
+        "Generation Failed",
+        *COMPLETE_HISTORY[1:],
+    ]
+    assert user.record(episode_id, "long")["segmentCount"] == 60
 
 
 def _process_of(run_id: str) -> int:

@@ -140,7 +140,7 @@ PARSED: dict[str, Callable[[str], None]] = {
     r"prefect .*": parses_as_prefect,
     r"for pool in [a-z ]+; do prefect .*; done": parses_as_prefect,
     r"export .*": parses_as_export,
-    r"(ecr|out)\(\) \{ aws .*; \}": parses_as_aws,
+    r"(ecr|out|own)\(\) \{ aws .*; \}": parses_as_aws,
     r"aws .*": parses_as_aws,
 }
 

@@ -1,4 +1,4 @@
-"""Runs and their artifacts in the UI of Prefect, in a real Chromium."""
+"""Runs and their artifacts in the UI of Prefect, in Chromium."""
 
 import re
 from collections.abc import Iterator
@@ -33,8 +33,8 @@ class Ui:
         self._browser = browser
 
     def api(self, method: str, path: str, body: object = None) -> Any:
-        answer = httpx.request(method, f"{self.home}/api{path}", json=body, timeout=30)
-        return answer.raise_for_status().json()
+        response = httpx.request(method, f"{self.home}/api{path}", json=body, timeout=30)
+        return response.raise_for_status().json()
 
     def deployment(self, flow: str) -> str:
         return str(self.api("GET", f"/deployments/name/{flow}/clipflow")["id"])
@@ -126,12 +126,12 @@ def test_the_results_table_lists_each_segment_with_working_links(
 
 def test_a_failed_run_shows_the_error_and_a_remedy(ui: Ui, runs: tuple[str, str]) -> None:
     page = ui.open(f"/runs/flow-run/{runs[1]}")
-    said = "There is no source at nowhere.mp4. Upload it, or correct the key."
-    expect(page.get_by_text(said).last).to_be_visible()
+    message = "There is no source at nowhere.mp4. Upload it, or correct the key."
+    expect(page.get_by_text(message).last).to_be_visible()
     page.get_by_text("Details", exact=True).first.click()
     expect(page.get_by_text("There is no source at nowhere.mp4.").first).to_be_visible()
     state = ui.api("GET", f"/flow_runs/{runs[1]}")["state"]
-    assert (state["name"], state["message"]) == ("Failed", said)
+    assert (state["name"], state["message"]) == ("Failed", message)
 
 
 def test_the_form_of_a_run_has_help_and_rejects_invalid_parameters(ui: Ui) -> None:

@@ -11,12 +11,12 @@ from deployments.local_stack import running_stack
 from tests.collector import Collected, Collector, collecting
 from tests.made_media import make_source
 from tests.programs import eventually, free_port
-from tests.test_end_to_end import SEGMENTS, Outside
+from tests.test_end_to_end import SEGMENTS, UserAccess
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-class Made:
+class TracedClip:
     """One clip made by one event: its spans, and the output of the worker and the bridge."""
 
     def __init__(self, collector: Collector, episode_id: str, logs: Path) -> None:
@@ -36,22 +36,22 @@ def _lines(log: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TracedClip]:
     home = tmp_path_factory.mktemp("traced")
     source = make_source(home / "main.mp4", seconds=8, sound=("-c:a", "aac"))
     with collecting() as collector, pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
         with running_stack(home / "stack", free_port(), free_port()) as stack:
-            outside = Outside(stack)
-            episode_id = outside.episode(source, "one")
-            outside.put_event(episode_id)
-            outside.becomes(episode_id, "one", "Generation Complete")
+            user = UserAccess(stack)
+            episode_id = user.episode(source, "one")
+            user.put_event(episode_id)
+            user.wait_for_status(episode_id, "one", "Generation Complete")
             eventually(lambda: collector.named("event") and collector.named("one"), 30)
             logs = stack.logs
-        yield Made(collector, episode_id, logs)
+        yield TracedClip(collector, episode_id, logs)
 
 
-def test_all_spans_are_in_the_trace_named_by_the_event_id(made: Made) -> None:
+def test_all_spans_are_in_the_trace_named_by_the_event_id(made: TracedClip) -> None:
     (trace_id,) = {span.trace_id for span in made.collector.spans}
     (forwarded,) = [line for line in made.lines if line["message"].startswith("forwarded")]
     assert f"event={_dashed(trace_id)} " in forwarded["message"]
@@ -59,41 +59,45 @@ def test_all_spans_are_in_the_trace_named_by_the_event_id(made: Made) -> None:
     assert {span.service for span in made.collector.spans} == {"clipflow"}
 
 
-def test_a_step_is_a_child_of_its_flow_and_the_flow_of_the_event(made: Made) -> None:
+def test_a_step_is_a_child_of_its_flow_and_the_flow_of_the_event(made: TracedClip) -> None:
     event, begin, clip = made.one("event"), made.one(made.episode_id), made.one("one")
     assert [span for span in made.collector.spans if not span.parent_id] == [event]
     assert begin.parent_id == event.span_id
     assert clip.parent_id == begin.span_id
     cuts = made.collector.named("ffmpeg cutting")
-    assert sorted(made.collector.above(cut) for cut in cuts) == [
+    assert sorted(made.collector.ancestors(cut) for cut in cuts) == [
         ["segment", name, "one", made.episode_id, "event"]
         for name in ("extract 0: 00:00:01.52-00:00:02", "extract 1: 00:00:05-00:00:06")
     ]
-    stitching = [made.collector.above(span) for span in made.collector.named("stitch")]
+    stitching = [made.collector.ancestors(span) for span in made.collector.named("stitch")]
     assert ["stitch", "one", made.episode_id, "event"] in stitching
 
 
-def test_spans_have_the_costs_of_the_work_and_its_owner(made: Made) -> None:
+def test_spans_have_the_costs_of_the_work_and_its_owner(made: TracedClip) -> None:
     ids = {"tenant_id": "t", "episode_id": made.episode_id, "clip_id": "one"}
-    whose = {f"clipflow.{name}": value for name, value in ids.items()}
+    owner_ids = {f"clipflow.{name}": value for name, value in ids.items()}
     for span in made.collector.named("segment"):
-        took = span.attributes
-        assert whose.items() <= took.items()
-        assert took["clipflow.step"].startswith("extract ")
-        assert took["clipflow.cut_way"] == "encoded" and took["clipflow.retries"] == 0
-        assert took["clipflow.bytes_read"] > 1000 and took["clipflow.bytes_written"] > 1000
+        attributes = span.attributes
+        assert owner_ids.items() <= attributes.items()
+        assert attributes["clipflow.step"].startswith("extract ")
+        assert attributes["clipflow.cut_way"] == "encoded" and attributes["clipflow.retries"] == 0
+        assert (
+            attributes["clipflow.bytes_read"] > 1000 and attributes["clipflow.bytes_written"] > 1000
+        )
         # The CPU time of ffmpeg is at most the duration of the step on each of 64 cores.
-        assert 0.01 < took["clipflow.cpu_seconds"] < 64 * (span.ended - span.began) / 1e9
+        assert 0.01 < attributes["clipflow.cpu_seconds"] < 64 * (span.ended - span.began) / 1e9
     for span in (made.one("one"), *made.collector.named("ffmpeg")):
-        assert whose.items() <= span.attributes.items()
+        assert owner_ids.items() <= span.attributes.items()
     for cut in made.collector.named("ffmpeg cutting"):
-        took = cut.attributes
-        assert took["clipflow.bytes_read"] > 1000 and took["clipflow.bytes_written"] > 1000
+        attributes = cut.attributes
+        assert (
+            attributes["clipflow.bytes_read"] > 1000 and attributes["clipflow.bytes_written"] > 1000
+        )
     step = made.one("extract 0").attributes
     assert (step["clipflow.clip_id"], step["clipflow.retries"]) == ("one", 0)
 
 
-def test_metrics_can_be_derived_from_the_log_lines(made: Made) -> None:
+def test_metrics_can_be_derived_from_the_log_lines(made: TracedClip) -> None:
     measured = {name: [line for line in made.lines if line.get("event") == name] for name in NAMES}
     assert {name: len(lines) for name, lines in measured.items()} == NAMES
     (complete,) = measured["record_complete"]
@@ -111,7 +115,7 @@ def test_metrics_can_be_derived_from_the_log_lines(made: Made) -> None:
 NAMES = {"record_complete": 1, "segment_made": len(SEGMENTS), "record_failed": 0}
 
 
-def test_every_log_line_of_a_run_has_its_ids(made: Made) -> None:
+def test_every_log_line_of_a_run_has_its_ids(made: TracedClip) -> None:
     of_clip = [line for line in made.lines if line.get("clip_id") == "one"]
     assert len(of_clip) > 10
     (run_id,) = {line["run_id"] for line in of_clip if line["logger"] == "prefect.flow_runs"}

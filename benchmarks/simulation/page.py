@@ -1,4 +1,4 @@
-"""Writes the tables and the plot of docs/scale.md; its text is written by hand."""
+"""Generates the tables and the plot of docs/scale.md. The text of the page is not generated."""
 
 import re
 from collections.abc import Iterable, Iterator

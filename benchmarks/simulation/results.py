@@ -15,7 +15,7 @@ WITH_POLLS = "Prefect API, including polls of children"
 
 @dataclass(frozen=True)
 class Limit:
-    """A shared resource, of which one job needs `needed`, and `available` is there per second.
+    """A shared resource: the amount that one job needs, and the amount available per second.
 
     If it is `hard`, work queues up without bound when it is fully used; otherwise jobs only get
     slower.

@@ -20,6 +20,9 @@ METRIC, ALARM, SECRET, KEY = 0.30, 0.10, 0.40, 1.00
 NAT_GATEWAY, PUBLIC_ADDRESS = 0.045, 0.005
 BALANCER, BALANCER_CAPACITY_UNIT = 0.0225, 0.008
 POSTGRESQL, REDIS = 0.065, 0.016  # db.t4g.medium in one zone, cache.t4g.micro
+# US dollars a GB-month: gp3 of RDS. Backups of the same size are free.
+DATABASE_STORAGE = 0.115
+_DATABASE_GB = 20
 # Numbers of metrics of ECS Container Insights: per cluster, per service, per task family.
 _INSIGHTS = 13, 15, 10
 # The bridge receives once a second and sweeps every ten seconds.
@@ -64,22 +67,44 @@ def parts() -> Iterator[Part]:
 def server() -> Iterator[Part]:
     """The parts of a self-hosted Prefect server."""
     prices = Prices()
-    machines = _machine(1, 2, prices) + _machine(0.5, 1, prices)
-    yield Part("Prefect: its API, 1 vCPU and 2 GB; its services, 0.5 vCPU and 1 GB", machines)
-    yield Part("Prefect: PostgreSQL, db.t4g.medium in one zone", 24 * POSTGRESQL)
-    yield Part("Prefect: Redis, cache.t4g.micro", 24 * REDIS)
+    found = {template.name: template for template in templates.read()}
+    given = {
+        name: it.default
+        for stack in (templates.PREFECT_DATA, templates.PREFECT_SERVER)
+        for name, it in found[stack].parameters.items()
+    }
+    apis = int(given["PrefectApiTasks"] or 0)
+    machines = apis * _machine(1, 2, prices) + _machine(0.5, 1, prices)
+    what = f"{apis} APIs of 1 vCPU and 2 GB, its services of 0.5 vCPU and 1 GB"
+    yield Part(f"Prefect: {what}", machines)
+    database, redis = given["PrefectDatabaseClass"], given["PrefectRedisType"]
+    storage = _monthly(_DATABASE_GB * DATABASE_STORAGE)
+    yield Part(
+        f"Prefect: PostgreSQL, {database} in one zone, {_DATABASE_GB} GB",
+        24 * POSTGRESQL + storage,
+    )
+    yield Part(f"Prefect: Redis, {redis}", 24 * REDIS)
+    yield Part("Prefect: two secrets", _monthly(2 * SECRET))
+    _, service, family = _INSIGHTS
+    insights = 2 * (service + family)
+    yield Part(
+        f"Prefect: Container Insights, about {insights} metrics", _monthly(insights * METRIC)
+    )
     yield Part("Prefect: a load balancer", 24 * (BALANCER + BALANCER_CAPACITY_UNIT))
 
 
 def table() -> str:
     """The table of all parts in Markdown."""
-    ours, prefects = list(parts()), list(server())
-    cloud, own = sum(part.usd for part in ours), sum(part.usd for part in [*ours, *prefects])
+    installation_parts, server_parts = list(parts()), list(server())
+    with_cloud, with_server = (
+        sum(part.usd for part in installation_parts),
+        sum(part.usd for part in [*installation_parts, *server_parts]),
+    )
     rows = [
-        *ours,
-        Part("**in total, with Prefect Cloud**, without its price", cloud),
-        *prefects,
-        Part("**in total, with a Prefect server of your own**", own),
+        *installation_parts,
+        Part("**in total, with Prefect Cloud**, without its price", with_cloud),
+        *server_parts,
+        Part("**in total, with a Prefect server of your own**", with_server),
     ]
     lines = [f"| {part.what} | {part.usd:.2f} |" for part in rows]
     return "\n".join(["| part | $ a day |", "| --- | ---: |", *lines])

@@ -94,6 +94,10 @@ class Brand(StrictModel):
             }
         )
 
-    def keys(self, document: str | None) -> "Brand":
-        """The brand with the keys of its files, as the object at the key `document` names them."""
+    def with_keys(self, document: str | None) -> "Brand":
+        """The brand with the keys of its files, as the object at the key `document` names them.
+
+        It is not called `keys`: an object with a method of that name counts as a mapping in
+        `dict()`, by which Prefect looks into the parameters of tasks.
+        """
         return self.with_files({f: beside(document, name) for f, name in self.files.items()})

@@ -7,7 +7,7 @@ there, so that an edit which was made for another transcript is noticed. Shorts 
 merged field by field.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Self
 from unicodedata import category
@@ -98,6 +98,17 @@ class View(StrictModel):
         if (self.person is None) == (self.place is None):
             raise ValueError("a view has either person or place")
         return self
+
+
+def views_within(views: Iterable[View], start: float, end: float) -> list[View]:
+    """The views that are in the short from `start` to `end`, with times from its start."""
+    inside = (view for view in views if view.start < end and view.end > start)
+    return [
+        view.model_copy(
+            update={"start": max(view.start, start) - start, "end": min(view.end, end) - start}
+        )
+        for view in inside
+    ]
 
 
 class ShortEdit(StrictModel):

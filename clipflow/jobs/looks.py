@@ -54,11 +54,11 @@ def chosen_looks(config: ShortsConfig, hook: str, objects: ObjectStore) -> Looks
 def _brand(chosen: Brand | str | None, objects: ObjectStore) -> Brand | None:
     """The brand of a config, with the keys of its files. Raises InvalidInputError."""
     if not isinstance(chosen, str):
-        return chosen and chosen.keys(None)
+        return chosen and chosen.with_keys(None)
     head = _head(chosen, "brand", MAX_BRAND_BYTES, objects)
     text = objects.data(head.key, MAX_BRAND_BYTES)
     name = f"brand: {chosen}"
-    return Brand.read(parse_json(text, name, "Correct it."), name).keys(chosen)
+    return Brand.read(parse_json(text, name, "Correct it."), name).with_keys(chosen)
 
 
 def chosen_style(name: str, objects: ObjectStore) -> CaptionStyle | None:

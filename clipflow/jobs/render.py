@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from clipflow.captions.drawing import captions
 from clipflow.captions.hook import placed_hook
 from clipflow.domain.brands import LONGEST_PART
-from clipflow.domain.edits import Edits, View, corrected
+from clipflow.domain.edits import Edits, View, corrected, views_within
 from clipflow.domain.errors import MediaInterruptedError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Content
@@ -353,20 +353,14 @@ def _plan(
     faces, mouths = models.face_model, models.mouth_model
     config = job.config
     return plan_frames(
-        film, config.rendered_layout, config.aspect, words, faces, mouths, _timed_views(job)
+        film,
+        config.rendered_layout,
+        config.aspect,
+        words,
+        faces,
+        mouths,
+        views_within(job.views, float(job.moment.start), float(job.moment.end)),
     )
-
-
-def _timed_views(job: Render) -> list[View]:
-    """The views that are in the short, with times from its start."""
-    start, end = float(job.moment.start), float(job.moment.end)
-    inside = (view for view in job.views if view.start < end and view.end > start)
-    return [
-        view.model_copy(
-            update={"start": max(view.start, start) - start, "end": min(view.end, end) - start}
-        )
-        for view in inside
-    ]
 
 
 def _pixels(config: ShortsConfig) -> int:

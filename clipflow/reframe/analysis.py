@@ -7,7 +7,7 @@ frames is located by decoding the frames between them.
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -39,6 +39,9 @@ _LONGEST_INTERVAL = 0.25
 _WIDEST, _GAP = 0.15, 0.2
 # The frames that a decoder may skip, from most to none.
 _SKIPPING = ("BIDIR", "NONREF", "DEFAULT")
+# Seconds before a wanted frame from which the file is decoded: one after the other until that frame
+# is found, None for the file's start.
+_LEADS = (0.0, 5.0, None)
 # Times that differ by fewer seconds are taken as equal.
 _SAME_TIME = 1e-6
 # The number of faces that are kept of a crowd, the largest ones.
@@ -212,6 +215,9 @@ def _turn(film: Film, before: float, after: float) -> float:
         (time, film.scaled(frame, _CUT_SIDE / max(film.shown(frame))).astype(np.int16))
         for time, frame in decoded_frames(film, since=before, until=after)
     ]
+    # Some containers have no index, and begin later than they are asked to.
+    if len(between) < 2:
+        return (before + after) / 2
     changes = [np.abs(b[1] - a[1]).mean() for a, b in pairwise(between)]
     cut = int(np.argmax(changes))
     return (between[cut][0] + between[cut + 1][0]) / 2
@@ -250,7 +256,28 @@ def decoded_frames(
 
     `sparsely` skips frames that refer to frames on both sides, which saves more than half of the
     work. Behind a long row of such frames, fewer are skipped.
+
+    Containers without an index, such as MPEG-TS, may seek too far: the film is then opened again
+    and decoded from earlier on.
     """
+    before = bisect_left(_listed_times(film), since - _SAME_TIME)
+    first = next(iter(_listed_times(film)[before : before + 1]), inf)
+    for lead in _LEADS:
+        frames = _decoded_frames(film, since, until, lead, sparsely=sparsely)
+        shown = next(frames, None)
+        if lead is None or (shown and shown[0] <= first + _SAME_TIME):
+            if shown:
+                yield shown
+                yield from frames
+            return
+        frames.close()
+
+
+def _decoded_frames(
+    film: Film, since: float, until: float, lead: float | None, *, sparsely: bool
+) -> Generator[tuple[float, av.VideoFrame]]:
+    """As `decoded_frames`, from `lead` seconds before `since`, or from the file's start if it is
+    None."""
     zero = film.first_time
     try:
         with _opened(film) as container:
@@ -263,7 +290,8 @@ def decoded_frames(
             }
             skipping = list(_SKIPPING if sparsely else _SKIPPING[-1:])
             stream.codec_context.skip_frame = skipping[0]
-            container.seek(int((zero + since) * av.time_base))
+            if lead is not None:
+                container.seek(int((zero + since - lead) * av.time_base))
             last = inf
             for frame in container.decode(stream):
                 time = float(_time(frame) - zero)

@@ -8,6 +8,7 @@ import av
 import cv2
 import numpy as np
 
+from clipflow.domain.edits import View
 from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.transcript import Word
 from clipflow.media.isolation import isolated
@@ -37,14 +38,16 @@ def write_debug_video(
     words: Sequence[Word],
     face_model: Path | None = None,
     mouth_model: Path | None = None,
+    views: Sequence[View] = (),
 ) -> FramePlan:
     """Writes `film` with its faces and crops drawn to `path`, as H.264 in MP4 without sound.
 
     A box around each face has the person's number and the mouth's activity, as a share of that at
     which a mouth speaks; the active speaker's is yellow. Crops are green boxes. Returns the plan.
-    Words have their times from the film's first frame. Raises what `plan_frames` raises.
+    Words and `views` have their times from the film's first frame. Raises what `plan_frames`
+    raises.
     """
-    arguments = film, path, layout, aspect, words, face_model, mouth_model
+    arguments = film, path, layout, aspect, words, face_model, mouth_model, views
     return isolated(film.label, _write_debug_video, *arguments)
 
 
@@ -56,10 +59,11 @@ def _write_debug_video(
     words: Sequence[Word],
     face_model: Path | None,
     mouth_model: Path | None,
+    views: Sequence[View],
 ) -> FramePlan:
     mouths = mouth_activity(mouth_model)
     analysis = analyze(film, FaceDetector(face_model))
-    plan = direct(analysis, layout, aspect, words, mouths)
+    plan = direct(analysis, layout, aspect, words, mouths, views)
     shots = find_people(analysis)
     turns = find_speakers(shots, words, mouths)
     activity = {track: mouths(track) for shot in shots for track in shot.tracks}

@@ -194,9 +194,12 @@ def shown_lines(transcript: Transcript, marks: MomentMarks) -> list[ShownLine]:
     return shown
 
 
-def player_captions(transcript: Transcript, marks: MomentMarks, short: Short) -> str | None:
+def player_captions(
+    transcript: Transcript, marks: MomentMarks, short: Short, intro: float = 0
+) -> str | None:
     """A short's words as WebVTT in a data: URI, for its player; None if it has no words.
 
+    `intro` are the seconds of a brand's intro, after which the moment begins.
     It is not a separate file, because browsers do not let a page on a disk read other files.
     """
     if short.index not in marks.first:
@@ -211,6 +214,9 @@ def player_captions(transcript: Transcript, marks: MomentMarks, short: Short) ->
         cuts = [TimeRange(*(Fraction(str(t)) - short.start for t in span)) for span in spans]
         timeline = Timeline.without(cuts, short.end - short.start)
         inside = Transcript(tuple(timeline.words(inside.words)))
+    if intro:
+        # `within` subtracts the start.
+        inside = inside.within(-intro, float(short.end - short.start))
     encoded = b64encode(vtt_text(inside).encode()).decode()
     return f"data:text/vtt;base64,{encoded}"
 
@@ -270,16 +276,29 @@ class ShortCard:
 
 
 def shorts_page(
-    keys: ShortsKeys, shorts: Sequence[Short], transcript: Transcript, posters: Mapping[str, str]
+    keys: ShortsKeys,
+    shorts: Sequence[Short],
+    transcript: Transcript,
+    posters: Mapping[str, str],
+    intros: Mapping[str, float] = {},
 ) -> str:
     """The page of a video's shorts, for `keys.page`.
 
     Its links to the shorts are relative, so the page works on a disk and in a bucket that is served
     as a site. At a presigned URL it shows no videos, since each of them would need its own.
-    `posters` are data: URIs by the key of their short.
+    `posters` are data: URIs, and `intros` seconds before the moment, by the key of their short.
     """
     marks = MomentMarks.of(transcript.words, shorts)
-    cards = [_card(keys, short, transcript, marks, posters.get(short.s3_key)) for short in shorts]
+    cards = [
+        _card(
+            keys,
+            short,
+            posters.get(short.s3_key),
+            player_captions(transcript, marks, short, intros.get(short.s3_key, 0)),
+            marks,
+        )
+        for short in shorts
+    ]
     made = [card for card in cards if card.is_made]
     return render(
         "shorts.html",
@@ -296,7 +315,7 @@ def shorts_page(
 
 
 def _card(
-    keys: ShortsKeys, short: Short, transcript: Transcript, marks: MomentMarks, poster: str | None
+    keys: ShortsKeys, short: Short, poster: str | None, captions: str | None, marks: MomentMarks
 ) -> ShortCard:
     return ShortCard(
         short=short,
@@ -304,6 +323,6 @@ def _card(
         duration=short.seconds,
         file=quote(short.s3_key.removeprefix(f"{keys.folder}/")),
         poster=poster,
-        captions=player_captions(transcript, marks, short),
+        captions=captions,
         anchor=f"moment-{short.index}" if short.index in marks.first else None,
     )

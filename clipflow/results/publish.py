@@ -10,6 +10,7 @@ from clipflow.domain.clips import ClipResult, Segment
 from clipflow.domain.errors import ClipflowError, redact
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Short
+from clipflow.jobs.brand import part_seconds
 from clipflow.jobs.edits import read_corrected
 from clipflow.jobs.fingerprints import fingerprint
 from clipflow.jobs.segment import checkpoint, is_made_from, is_ours, open_source
@@ -41,11 +42,13 @@ def put_shorts_page(
     """
     transcript = read_corrected(keys, objects).transcript
     videos = [short.s3_key for short in shorts if short.is_made]
+    heads = _heads(videos, objects)
+    intros = {head.key: part_seconds(head)[0] for head in heads}
 
     def page(posters: Mapping[str, str]) -> str:
-        return shorts_page(keys, shorts, transcript, posters)
+        return shorts_page(keys, shorts, transcript, posters, intros)
 
-    return _put(keys.page, page, videos, _SHORT_WIDTH, objects, machine)
+    return _put(keys.page, page, heads, len(videos), _SHORT_WIDTH, objects, machine)
 
 
 def put_clip_page(
@@ -61,13 +64,24 @@ def put_clip_page(
     def page(posters: Mapping[str, str]) -> str:
         return clip_page(keys, segments, made, posters)
 
-    return _put(keys.page, page, [made.s3_key], _CLIP_WIDTH, objects, machine)
+    heads = _heads([made.s3_key], objects)
+    return _put(keys.page, page, heads, 1, _CLIP_WIDTH, objects, machine)
+
+
+def _heads(videos: Sequence[str], objects: ObjectStore) -> list[ObjectHead]:
+    return [head for head in map(objects.head, videos) if head]
 
 
 def _put(
-    key: str, page: Page, videos: list[str], width: int, objects: ObjectStore, machine: Machine
+    key: str,
+    page: Page,
+    heads: list[ObjectHead],
+    count: int,
+    width: int,
+    objects: ObjectStore,
+    machine: Machine,
 ) -> dict[str, str]:
-    heads = [head for head in map(objects.head, videos) if head]
+    """Stores the page of `count` videos, of which `heads` are there."""
     etags = fingerprint([head.etag for head in heads])
     # Posters depend only on the videos, so the fingerprint needs no posters.
     made_from = fingerprint([page({}), etags])
@@ -78,7 +92,7 @@ def _put(
         logger.warning("%s was not made by clipflow and is not replaced.", key)
         return {}
     posters = _posters(heads, width, objects, machine)
-    if len(posters) < len(videos):
+    if len(posters) < count:
         # With a different fingerprint, the next run makes the page again.
         made_from = fingerprint([made_from, list(posters)])
     objects.put_text(page(posters), key, checkpoint(etags, made_from), "text/html")

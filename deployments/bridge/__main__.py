@@ -86,15 +86,17 @@ async def sweep_forever(client: PrefectClient, queue: Queue, timings: Timings) -
     except InvalidInputError as error:
         logger.warning("no sweep for lost runs and events: %s", error)
         return
-    outage = ""
+    outage, limited = "", 0.0
     while True:
-        await asyncio.sleep(timings.sweep_interval)
+        await asyncio.sleep(max(timings.sweep_interval, limited))
+        limited = 0.0
         try:
             found = await sweep.turn()
         except TransientError as error:
             if str(error) != outage:
                 logger.warning("not swept: %s", error)
             outage = str(error)
+            limited = timings.pause(getattr(error, "retry_after", 0.0))
         except Exception:
             logger.exception("not swept, by a defect in clipflow")
         else:

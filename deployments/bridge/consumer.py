@@ -43,9 +43,14 @@ class Timings:
     extend_below: float = 35  # longer than a turn and its delay take if every request times out
     first_delay: float = 0.5
     longest_delay: float = 10
+    longest_retry_after: float = 25  # less than `extend_below`, so that no message gets visible
     sweep_interval: float = 10  # a lost heartbeat is noticed after 95 s; docs promise two minutes
     check_interval: float = 60  # of the checks whose results are metrics
     shutdown_grace: float = 2  # for the current turn to end when the bridge is stopped
+
+    def pause(self, retry_after: float) -> float:
+        """The pause after a response with this Retry-After."""
+        return min(retry_after, self.longest_retry_after)
 
 
 class Queue:
@@ -172,7 +177,7 @@ class Consumer:
                 outage = str(error)
                 for message in self._in_flight.values():
                     message.post_at = 0  # a server that restarts has lost the events not yet stored
-                await self._pause(delay)
+                await self._pause(max(delay, self._timings.pause(error.retry_after)))
                 delay = min(2 * delay, self._timings.longest_delay)
             else:
                 if outage:

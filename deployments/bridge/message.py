@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
 
 class OutageError(TransientError):
-    """The queue or the server is not available at the moment."""
+    """The queue or the server is not available at the moment.
+
+    Attributes:
+        retry_after: for how many seconds the server wants no further request, as Prefect Cloud does
+            if the limit of an account's plan is reached; 0 if it says nothing.
+    """
+
+    retry_after: float = 0
 
 
 class RequestRejectedError(OutageError):

@@ -103,7 +103,9 @@ class Server:
             )
 
     async def requests(self, since: datetime, until: datetime) -> AsyncIterator[Event]:
-        """The stored events that request clips and occurred between `since` and `until`."""
+        """The stored events that request clips and occurred between `since` and `until`, at most
+        `EVENTS_KEPT` before it: a longer outage must not make every later query invalid."""
+        since = max(since, until - EVENTS_KEPT)
         only = EventFilter(
             event=EventNameFilter(name=[PREFECT_EVENT]),
             occurred=EventOccurredFilter(since=since, until=until),
@@ -174,7 +176,9 @@ async def request_errors(seconds: float) -> AsyncIterator[None]:
         # The error's own text is not used: it has the server's response, which repeats the request.
         status = error.response.status_code
         kind = RequestRejectedError if status in _REJECTED else OutageError
-        raise kind(f"The Prefect server answers HTTP {status}.") from None
+        outage = kind(f"The Prefect server answers HTTP {status}.")
+        outage.retry_after = _seconds(error.response.headers.get("Retry-After", ""))
+        raise outage from None
     except ObjectNotFound as error:
         raise OutageError(
             "The Prefect server has no such deployment: deploy prefect.yaml."
@@ -183,6 +187,11 @@ async def request_errors(seconds: float) -> AsyncIterator[None]:
         raise OutageError(f"The Prefect server does not answer: {type(error).__name__}.") from None
     except ValueError as error:
         raise OutageError("The server at PREFECT_API_URL is not a Prefect server.") from error
+
+
+def _seconds(retry_after: str) -> float:
+    """The value of a Retry-After header in seconds; 0 for a date or nothing."""
+    return float(retry_after) if retry_after.isdecimal() else 0
 
 
 def _is_uuid(text: str) -> bool:

@@ -19,6 +19,9 @@ from deployments.work_pools.pools import WorkPool
 
 INFRA = Path(__file__).parents[2] / "infra"
 STACKS = "clipflow"
+# The stacks of a Prefect server of one's own; the second one uses what the first one creates.
+PREFECT_DATA, PREFECT_SERVER = "prefect-data", "prefect-server"
+OWN_SERVER = "CLIPFLOW_PREFECT_SERVER"
 # Settings without the prefix of all others.
 _WITHOUT_PREFIX = {"BUCKET_NAME", "TABLE_NAME"}
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
@@ -50,6 +53,7 @@ class Template:
         conditions: by name, each condition's expression.
         conditional: by name of a resource, the name of the condition that creates it.
         kept: the resources that outlive the stack, whatever its parameters.
+        snapshots: the resources of which a snapshot outlives the stack.
     """
 
     name: str
@@ -61,6 +65,7 @@ class Template:
     conditions: dict[str, Any]
     conditional: dict[str, str]
     kept: frozenset[str]
+    snapshots: frozenset[str]
 
     @property
     def stack(self) -> str:
@@ -85,6 +90,9 @@ class Template:
                 for key, resource in resources.items()
                 if str(resource.get("DeletionPolicy", "")).startswith("Retain")
                 and "Condition" not in resource
+            ),
+            frozenset(
+                key for key, it in resources.items() if it.get("DeletionPolicy") == "Snapshot"
             ),
         )
 
@@ -126,6 +134,15 @@ def read(folder: Path = INFRA) -> list[Template]:
     """
     found = {path.stem: path.read_text() for path in sorted(folder.glob("*.yaml"))}
     return in_order(Template.parse(name, body) for name, body in found.items())
+
+
+def chosen(environment: Mapping[str, str]) -> list[Template]:
+    """The templates that `make deploy` deploys with these settings, in order.
+
+    Those of a Prefect server are among them if CLIPFLOW_PREFECT_SERVER is `own`.
+    """
+    own = environment.get(OWN_SERVER) == "own"
+    return [it for it in read() if own or it.name not in (PREFECT_DATA, PREFECT_SERVER)]
 
 
 def in_order(templates: Iterable[Template]) -> list[Template]:

@@ -46,9 +46,7 @@ def plain_name(text: str) -> str:
 
 def content_id(path: Path) -> str:
     """An identifier derived from the file's name and content; the same file has the same one."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"{plain_name(path.stem)}-{digest[:8]}".lstrip("-")
+    return f"{plain_name(path.stem)}-{_sha256(path)[:8]}".lstrip("-")
 
 
 def short_files(video: Path, count: int) -> list[str]:
@@ -166,7 +164,7 @@ class OutputManifest:
     """The list of the files in a folder that clipflow has written, so that it replaces no others.
 
     A JSON file in the folder lists each file that clipflow has written there, with its job, its
-    size and its modification time.
+    size, its modification time and its SHA-256.
     """
 
     def __init__(self, folder: Path, job: RecordKeys | str) -> None:
@@ -178,7 +176,8 @@ class OutputManifest:
         entries = self._read()
         for name in names:
             path = self._folder / name
-            if path.exists() and entries.get(name) != self._entry(path):
+            entry = entries.get(name, [])
+            if path.exists() and not (entry[:1] == [self._job] and _is_unchanged(path, entry)):
                 raise InvalidInputError(
                     f"{path} exists, and was not made by this command.",
                     "Move it, or name another folder with --out.",
@@ -194,19 +193,50 @@ class OutputManifest:
 
     def add(self, name: str) -> None:
         """Records the file with that name, in its current state, as a file of this job."""
-        entries = self._read() | {name: self._entry(self._folder / name)}
+        path = self._folder / name
+        now = path.stat()
+        entry = [self._job, now.st_size, now.st_mtime_ns, _sha256(path)]
+        entries = self._read() | {name: entry}
         (self._folder / _MANIFEST).write_text(json.dumps(entries, indent=1), encoding="utf-8")
 
-    def _entry(self, path: Path) -> list[object]:
-        now = path.stat()
-        return [self._job, now.st_size, now.st_mtime_ns]
-
     def _read(self) -> dict[str, list[object]]:
-        try:
-            entries = json.loads((self._folder / _MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return entries if isinstance(entries, dict) else {}
+        return _read_manifest(self._folder)
+
+
+def _read_manifest(folder: Path) -> dict[str, list[object]]:
+    try:
+        entries = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return entries if isinstance(entries, dict) else {}
+
+
+def _is_unchanged(path: Path, entry: list[object]) -> bool:
+    """Whether the file is as clipflow wrote it, by its entry in the manifest.
+
+    A copy of a folder has other modification times, so the content decides then; entries of
+    earlier releases do not have its hash.
+    """
+    now = path.stat()
+    if entry[1:2] != [now.st_size]:
+        return False
+    return entry[2:3] == [now.st_mtime_ns] or entry[3:4] == [_sha256(path)]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove_results(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Removes the files with these names that clipflow has written, for whichever job, and nobody
+    has changed since. Returns those that remain."""
+    entries = _read_manifest(folder)
+    there = [path for name in names if (path := folder / name).exists()]
+    for path in there:
+        if _is_unchanged(path, entries.get(path.name, [])):
+            path.unlink()
+    return [path for path in there if path.exists()]
 
 
 def local_page(out: Path, name: str | None) -> Path | None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from clipflow.domain.edits import Edits
+from clipflow.domain.edits import Edits, views_within
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import ShortsConfig
 from clipflow.domain.timecode import parse_timecode
-from clipflow.jobs.edits import change_edits, overlay
+from clipflow.jobs.edits import change_edits, config_of, overlay, read_edits
 from clipflow.jobs.transcription import read_transcript
 from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
@@ -159,7 +159,10 @@ def run_shorts(keys: ShortsKeys, name: str, out: Path, force: bool, output: Outp
 
 
 def write_debug_videos(path: Path, config: ShortsConfig, results: Results, output: Output) -> None:
-    """Writes `talk-1.framing.mp4` beside each short: its source with faces and crops drawn."""
+    """Writes `talk-1.framing.mp4` beside each short: its source with faces and crops drawn.
+
+    The layout and the views are those of the stored edits, as in the short itself.
+    """
     # Imported here, because it imports OpenCV, which no other command needs.
     from clipflow.reframe.analysis import Film
     from clipflow.reframe.debug_video import write_debug_video
@@ -167,6 +170,7 @@ def write_debug_videos(path: Path, config: ShortsConfig, results: Results, outpu
     video = LocalVideo.of(path)
     probe = probe_source(LocalSource(path))
     transcript = read_transcript(video.keys, video.objects)
+    edits = read_edits(video.keys, video.objects)
     written = []
     for file, record in results.made:
         start, end = (parse_timecode(record[name]) for name in ("start", "end"))
@@ -174,16 +178,20 @@ def write_debug_videos(path: Path, config: ShortsConfig, results: Results, outpu
         span = probe.start + start, probe.start + end
         film = Film(path, size, probe.rotation, *span, probe.mirrored)
         words = transcript.within(float(start), float(end)).words
+        edit = edits.shorts.get(record.get("id") or "")
+        own = config_of(config, edit)
+        views = views_within(edit.framing if edit else (), float(start), float(end))
         target = file.with_suffix(".framing.mp4")
         with output.spinner(f"Writing {target.name}"), whole_file(target) as part:
             write_debug_video(
                 film,
                 part,
-                config.rendered_layout,
-                config.aspect,
+                own.rendered_layout,
+                own.aspect,
                 words,
                 models().face_model,
                 models().mouth_model,
+                views,
             )
         written.append(str(target))
         output.line(f"Framing: {relative_path(target)}")
@@ -228,7 +236,7 @@ def ignored_removals(shorts: Iterable[Mapping[str, Any]]) -> list[tuple[int, str
 def _to_document(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     names = (
         *("id", "index", "s3Key", "start", "end", "title", "hook", "description", "hashtags"),
-        *("why", "duration", "fileSize", "thumbnail", "tightening"),
+        *("why", "duration", "fileSize", "thumbnail", "tightening", "framing"),
     )
     return {
         "file": str(file),

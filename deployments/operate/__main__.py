@@ -47,15 +47,17 @@ def destroy(confirm: Annotated[str, typer.Option(envvar="CONFIRM", help="yes")] 
 @app.command()
 def status() -> None:
     """Show the stacks, work pools, queues, records in progress, and runs by state."""
-    _default_to_local_stack()
+    _choose_server()
     from prefect.client.orchestration import get_client
 
-    from deployments.operate import runs
+    from deployments.operate import own_server, runs
     from deployments.operate.account import DeployedResources
 
     with _one_line_errors(), get_client(sync_client=True) as prefect:
         resources = DeployedResources()
         _section("stacks", resources.stacks.items())
+        if server := list(own_server.parts(resources)):
+            _section("Prefect's server", server)
         _section("work pools", runs.pools(prefect))
         _section("queues", resources.queues())
         working = resources.in_progress()
@@ -72,7 +74,7 @@ def last_runs(
     ] = 20,
 ) -> None:
     """List the last runs, newest first, one line each."""
-    _default_to_local_stack()
+    _choose_server()
     from prefect.client.orchestration import get_client
 
     from deployments.operate import runs
@@ -91,7 +93,7 @@ def run_shorts(
     ] = False,
 ) -> None:
     """Start a run that makes the shorts of a stored video."""
-    _default_to_local_stack()
+    _choose_server()
     from prefect.client.orchestration import get_client
 
     from deployments.operate import runs
@@ -108,7 +110,7 @@ def run_clips(
     episode_id: Annotated[str, typer.Option(envvar="EPISODE_ID")],
 ) -> None:
     """Request the clips of an episode, with the event that a detector sends."""
-    _default_to_local_stack()
+    _choose_server()
     from deployments.operate.account import request_clips
 
     with _one_line_errors():
@@ -124,7 +126,7 @@ def logs(
     ] = 15,
 ) -> None:
     """Show the logs of a run and its containers; without RUN, the latest logs of all containers."""
-    on_one_machine = _default_to_local_stack()
+    on_one_machine = _choose_server()
     from deployments.operate.account import DeployedResources
 
     with _one_line_errors():
@@ -167,12 +169,22 @@ def _section(title: str, rows: object) -> None:
         console.print(f"  {name}  {value}".rstrip())
 
 
-def _default_to_local_stack() -> bool:
-    """Use the stack of `make up` if no Prefect server is set; returns whether it is used.
+def _choose_server() -> bool:
+    """Use the account's own Prefect server, or the stack of `make up`, if no server is set; returns
+    whether that stack is used.
 
     Call it before importing Prefect, which reads the environment when it is imported.
     """
     if "PREFECT_API_URL" in os.environ:
+        return False
+    if os.environ.get("CLIPFLOW_PREFECT_SERVER") == "own":
+        with _one_line_errors():
+            from prefect.context import refresh_global_settings_context
+
+            from deployments.operate import own_server
+
+            os.environ.update(own_server.connection(os.environ))
+            refresh_global_settings_context()
         return False
     os.environ.update(client_environment(StackSettings.read()))
     return True

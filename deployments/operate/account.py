@@ -63,7 +63,7 @@ class DeployedResources:
         }
 
     @cached_property
-    def _outputs(self) -> dict[str, str]:
+    def outputs(self) -> dict[str, str]:
         """The variables that the outputs of the deployed stacks set."""
         found: dict[str, str] = {}
         stacks = Stacks(client("cloudformation"))
@@ -76,7 +76,7 @@ class DeployedResources:
     def name(self, variable: str) -> str:
         """The value of `variable`, from the environment or the stacks' outputs. Raises
         InvalidInputError if neither has it."""
-        value = os.environ.get(variable) or self._outputs.get(variable)
+        value = os.environ.get(variable) or self.outputs.get(variable)
         if not value:
             raise InvalidInputError(
                 f"{variable} is not set, and no stack has it as an output.",
@@ -118,12 +118,15 @@ class DeployedResources:
         ]
 
     def logs(self, minutes: int) -> Iterator[str]:
-        """The log lines of flow runs, workers and the bridge in the last `minutes`, by time.
+        """The log lines of flow runs, workers, the bridge and the Prefect server in the account, of
+        the last `minutes`, by time.
 
         Raises InvalidInputError if there is no log group, as on one machine.
         """
         since = datetime.now(UTC) - timedelta(minutes=minutes)
         groups = [self.name("CLIPFLOW_LOG_GROUP"), self.name("CLIPFLOW_BRIDGE_LOG_GROUP")]
+        if own := self.outputs.get("CLIPFLOW_PREFECT_LOG_GROUP"):
+            groups.append(own)
         events = (_log_events(group, since) for group in groups)
         for event in heapq.merge(*events, key=lambda event: int(event["timestamp"])):
             yield f"{_line(event)}  [{event['logStreamName']}]"

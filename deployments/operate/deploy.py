@@ -19,6 +19,7 @@ from clipflow.domain.model import describe_errors
 from deployments.cloudformation import templates
 from deployments.cloudformation.stacks import ChangeSet, Stacks, additions
 from deployments.cloudformation.templates import Template
+from deployments.operate import own_server
 from deployments.operate.account import client
 from deployments.work_pools import PoolSettings, WorkPool, capacity, work_pools
 
@@ -30,6 +31,7 @@ _POOL_OR_DEPLOYMENT = re.compile(
     r"^[a-z-]+ +\S+: \S+, .* MiB$|Deployment '\S+' successfully created"
 )
 _BRIDGE = "bridge"
+_AUTH = "PREFECT_API_AUTH_STRING"
 _ECS = "ecs.amazonaws.com"
 _CLUSTER = "CLIPFLOW_ECS_CLUSTER"
 _GPU = "CLIPFLOW_GPU_CAPACITY_PROVIDER"
@@ -59,6 +61,12 @@ class Account:
         except ValidationError as error:
             raise InvalidInputError(describe_errors(error)) from None
 
+    def templates(self) -> list[Template]:
+        """The templates to deploy. Raises InvalidInputError if CLIPFLOW_PREFECT_SERVER has another
+        value than `own`."""
+        own_server.check(self.environment)
+        return templates.chosen(self.environment)
+
     def read_outputs(self, template: Template) -> None:
         """Reads the outputs of the template's stack, and adds them to the environment."""
         found = self.stacks.outputs(template.stack)
@@ -73,7 +81,7 @@ def deploy(account: Account, dry_run: bool) -> None:
     Raises InvalidInputError for missing settings, before anything is changed; NotDeployedError and
     TerminalError if a stack or the work pools are not deployed.
     """
-    every = templates.read()
+    every = account.templates()
     if lacking := missing(every, account.environment):
         raise InvalidInputError(
             f"Not set: {', '.join(lacking)}.",
@@ -107,7 +115,7 @@ def missing(every: Collection[Template], environment: Mapping[str, str]) -> list
         for field in PoolSettings.model_fields.values()
         if field.is_required()
     }
-    needed = (pools - outputs) | _REQUIRED | templates.missing(every, environment)
+    needed = (pools - outputs) | (_REQUIRED - outputs) | templates.missing(every, environment)
     return sorted(name for name in needed if not environment.get(name))
 
 
@@ -122,6 +130,7 @@ def destroy(account: Account, confirmed: bool) -> None:
         account.console.print("There is nothing to destroy.")
         return
     kept = [f"{t.stack}'s {name}" for t in there for name in sorted(t.kept)]
+    kept += [f"a snapshot of {t.stack}'s {name}" for t in there for name in sorted(t.snapshots)]
     account.console.print(f"Deleted: {', '.join(t.stack for t in reversed(there))}")
     account.console.print(f"Kept:    {', '.join(kept) or 'nothing'}")
     if not confirmed:
@@ -135,8 +144,14 @@ def destroy(account: Account, confirmed: bool) -> None:
         families = [f"clipflow-{pool.kind}" for pool in account.pools()]
         ended = end_flow_runs(client("ecs", account.environment), cluster, families)
         account.console.print(f"flow runs ended: {ended}")
-    _remove_automations(account)
+    own = any(template.name == templates.PREFECT_DATA for template in there)
+    _remove_automations(account, own)
+    if own:
+        own_server.allow_deletion(account.outputs, account.environment)
     _delete(account, [template for template in there if template not in started])
+    if own:
+        for name in own_server.snapshots(account.outputs, account.environment)[-1:]:
+            account.console.print(f"Kept: CLIPFLOW_PREFECT_SNAPSHOT={name}")
     for name in ("BUCKET_NAME", "TABLE_NAME"):
         if name in account.environment:
             account.console.print(f"Kept: {name}={account.environment[name]}")
@@ -149,7 +164,7 @@ def _delete(account: Account, there: list[Template]) -> None:
         account.console.print(f"{template.stack}: deleted")
 
 
-def _remove_automations(account: Account) -> None:
+def _remove_automations(account: Account, own: bool) -> None:
     """Delete clipflow's automations, which would act on runs that no worker starts any more.
 
     A Prefect server that does not answer must not prevent the deletion of the stacks.
@@ -159,8 +174,11 @@ def _remove_automations(account: Account) -> None:
     from deployments.automations import remove_automations
 
     try:
-        removed = asyncio.run(remove_automations())
-    except (httpx.HTTPError, RuntimeError) as error:
+        if own:
+            account.environment[_AUTH] = own_server.auth_string(account.environment)
+        with own_server.connected(account.environment):
+            removed = asyncio.run(remove_automations())
+    except (httpx.HTTPError, ClientError, RuntimeError) as error:
         account.console.print(f"The automations were not deleted: {error}")
     else:
         account.console.print(f"automations deleted: {removed}")
@@ -186,10 +204,17 @@ def _deploy_template(
     change_set = account.stacks.prepare(template, arguments)
     _print_changes(account.console, change_set)
     if not dry_run:
+        if template.name == templates.PREFECT_SERVER and change_set.changes:
+            # Before any container of the new image starts; those of the old one keep serving.
+            own_server.migrate(account.outputs, account.environment)
+            account.console.print("Prefect's database: migrated")
         account.stacks.execute(change_set)
     elif change_set.changes:
         account.stacks.discard(change_set)
     account.read_outputs(template)
+    if template.name == templates.PREFECT_SERVER and not dry_run:
+        account.environment[_AUTH] = own_server.auth_string(account.environment)
+        own_server.wait_until_it_answers(account.outputs, account.environment["PREFECT_API_URL"])
 
 
 def _is_known(template: Template, arguments: Mapping[str, str]) -> bool:
@@ -279,7 +304,7 @@ def _work_pools(account: Account, dry_run: bool) -> None:
     account.console.print("work pools and deployments")
     environment: dict[str, Any] = {**os.environ, **account.environment}
     if dry_run:
-        environment = {**_later(templates.read()), **environment}
+        environment = {**_later(account.templates()), **environment}
     command = [sys.executable, "-m", "deployments.work_pools", *(["--check"] if dry_run else [])]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     for line in ended.stdout.splitlines():

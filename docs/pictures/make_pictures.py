@@ -1,9 +1,9 @@
-"""Make the guides' pictures from the demo's sample, by clipflow's own code.
+"""Make the pictures of the guides from the demo's sample, with clipflow itself.
 
     python -m docs.pictures.make_pictures [NAME …]
 
-Needs what clipflow needs, and Chromium for the page of results. What it writes is committed: run it
-after a change of how shorts, captions or the page look.
+Needs Chromium for the results page. The pictures are committed. Run this after a change of the
+appearance of shorts, captions or the page.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from playwright.async_api import async_playwright
+from playwright.async_api import Route, async_playwright
 
 from clipflow.captions.drawing import captions
 from clipflow.captions.hook import placed_hook
@@ -33,8 +33,10 @@ from clipflow.domain.caption_styles import (
     STYLE_NAMES,
     packaged_style,
 )
+from clipflow.domain.edits import Edits
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Aspect, Layout
+from clipflow.domain.removals import Removal, RemovalKind, Tightening
 from clipflow.domain.safe_zones import Box
 from clipflow.domain.shorts import Moment, Short
 from clipflow.domain.timecode import parse_timecode
@@ -43,6 +45,7 @@ from clipflow.highlights.moments import pick
 from clipflow.highlights.pieces import Brief
 from clipflow.jobs.brand import BrandParts, PlacedLogo, place_logo
 from clipflow.jobs.picture import Background, Ingredients, render_command
+from clipflow.jobs.posts import with_texts
 from clipflow.machine import Machine
 from clipflow.media import ffmpeg
 from clipflow.media.branding import read_logo
@@ -56,17 +59,18 @@ from clipflow.reframe.director import plan_frames
 from clipflow.results.pages import shorts_page
 from clipflow.results.publish import poster
 from clipflow.settings import limits
+from deployments.command.review import app as review_page
 
 FOLDER = Path(__file__).parent
 SAMPLE = FOLDER.parents[1] / "demo" / "sample"
 TALK, GUEST = LocalSource(SAMPLE / "two-shot.mp4"), LocalSource(SAMPLE / "guest.mp4")
-# What is rendered for one picture, and where in it the picture is taken, in seconds.
+# The span that is rendered for a picture, and the time of the picture in it, in seconds.
 _SPAN, _AT = Span(Fraction(21), Fraction(24)), 1.7
-# The host speaks, and then the guest.
+# A span in which the host speaks, and then the guest.
 _CHANGE = Span(Fraction(7), Fraction(13))
 _WIDTH = 270
 _DEADLINE = 300.0
-# Seconds of a short on the page of results.
+# The duration of a short on the results page, in seconds.
 _SECONDS = 15
 
 
@@ -95,14 +99,15 @@ LOOKS = {
     "layout-auto-guest.jpg": Look(Layout.AUTO, span=_CHANGE, at=5.0),
 }
 PAGE, STYLES = "results-page.jpg", "captions.jpg"
-PICTURES = (*LOOKS, PAGE, STYLES)
-# What the styles are shown with, and the seconds at which the third word is spoken.
+REVIEW, REMOVALS = "review-page.jpg", "review-tightening.jpg"
+PICTURES = (*LOOKS, PAGE, STYLES, REVIEW, REMOVALS)
+# The text in which the styles are shown, and the time of the picture, in the third word.
 _SHOWN, _SHOWN_AT = "Nobody tells you about the 3 rules", 0.95
 _EACH, _ROW, _COLUMNS = 0.4, 300, 3
 
 
 def words() -> tuple[Word, ...]:
-    """What is said in the sample."""
+    """The words of the sample."""
     lines = json.loads((SAMPLE / "conversation.json").read_text())
     return tuple(
         word.model_copy(update={"speaker": line["speaker"]})
@@ -116,22 +121,22 @@ def words() -> tuple[Word, ...]:
 
 
 def render(look: Look, scratch: Path) -> Path:
-    """A short of the sample, as `clipflow.jobs.render` makes it of an object."""
-    known, span = probe_source(TALK), look.span
-    window = fetch_window(TALK, known, span, scratch / "window.nut")
-    said = Transcript(words()).within(float(span.start), float(span.end))
+    """Render a short of the sample, as `clipflow.jobs.render` does for an object."""
+    probe, span = probe_source(TALK), look.span
+    window = fetch_window(TALK, probe, span, scratch / "window.nut")
+    transcript = Transcript(words()).within(float(span.start), float(span.end))
     written = scratch / "captions.ass"
     end = window.origin + span.duration
-    film = Film(window.path, (known.width, known.height), known.rotation, window.origin, end)
-    plan = plan_frames(film, look.layout, Aspect.TALL, said.words)
+    film = Film(window.path, (probe.width, probe.height), probe.rotation, window.origin, end)
+    plan = plan_frames(film, look.layout, Aspect.TALL, transcript.words)
     style, centre, size = packaged_style(look.style), plan.captions_centre, Aspect.TALL.size
     taken = [Box(0, centre - 110, size[0], centre + 110)]
     hook = placed_hook(look.hook, size, plan.lips, taken)
     font = display_typeface(style.font) if style else None
-    written.write_text(captions(said.words, window.frames, style, centre, size, font, hook))
-    made_of = Ingredients(
+    written.write_text(captions(transcript.words, window.frames, style, centre, size, font, hook))
+    ingredients = Ingredients(
         window=window,
-        probe=known,
+        probe=probe,
         size=Aspect.TALL.size,
         plan=plan,
         background=_below(look.background, span.duration, scratch) if look.background else None,
@@ -141,7 +146,7 @@ def render(look: Look, scratch: Path) -> Path:
     )
     short = scratch / "short.mp4"
     machine = Machine(scratch, limits().ffmpeg, threads=2)
-    ffmpeg.run(render_command(made_of, short, threads=2), "rendering", machine, _DEADLINE)
+    ffmpeg.run(render_command(ingredients, short, threads=2), "rendering", machine, _DEADLINE)
     return short
 
 
@@ -160,12 +165,12 @@ def _placed(logo: Logo, taken: list[Box], scratch: Path) -> PlacedLogo:
 
 
 def _below(source: LocalSource, duration: Fraction, scratch: Path) -> Background:
-    known, span = probe_source(source), Span(Fraction(0), duration)
-    return Background(fetch_window(source, known, span, scratch / "below.nut"), known)
+    probe, span = probe_source(source), Span(Fraction(0), duration)
+    return Background(fetch_window(source, probe, span, scratch / "below.nut"), probe)
 
 
 def picture(look: Look, path: Path) -> None:
-    """One frame of a short, small."""
+    """Write one reduced frame of a short to `path`."""
     with tempfile.TemporaryDirectory() as folder:
         short = render(look, Path(folder))
         scale = ["-vf", f"scale={_WIDTH}:-2", "-frames:v", "1", "-q:v", "4", "-bitexact"]
@@ -173,10 +178,8 @@ def picture(look: Look, path: Path) -> None:
 
 
 def picture_of_page(path: Path) -> None:
-    """The page of results of three shorts, as a browser shows it."""
-    transcript = Transcript(words(), "en")
-    duration = float(probe_source(TALK).duration or 0)
-    moments = pick(transcript, Brief(3, _SECONDS, duration))
+    """Write a screenshot of the results page of three shorts to `path`."""
+    transcript, moments = Transcript(words(), "en"), picked()
     keys = ShortsKeys("me", "talk", "shorts")
     with tempfile.TemporaryDirectory() as folder:
         shorts, posters = [], {}
@@ -189,15 +192,118 @@ def picture_of_page(path: Path) -> None:
 
 
 def _shown(moment: Moment, folder: Path) -> tuple[int, str]:
-    """Bytes of the moment's short, and its poster."""
+    """The size of the moment's short in bytes, and its poster."""
     short = render(replace(Look(Layout.AUTO), span=Span(moment.start, moment.end)), folder)
     return short.stat().st_size, poster(
         LocalSource(short), _WIDTH, Machine(folder, limits().ffmpeg)
     )
 
 
+def picture_of_review(path: Path) -> None:
+    """The page of `clipflow review` with the first of three shorts, or its list of removals."""
+    numbered = (
+        moment.model_copy(update={"id": f"m{number}-{number}", "index": number})
+        for number, moment in enumerate(picked(), 1)
+    )
+    moments = with_texts(list(numbered), Edits(), Transcript(words(), "en"))
+    span = Span(moments[0].start, moments[0].end)
+    with tempfile.TemporaryDirectory() as folder:
+        short = render(replace(Look(Layout.AUTO), span=span), Path(folder))
+        is_tightened = path.name == REMOVALS
+        files: dict[str, str | bytes] = {
+            "api/state": json.dumps(_state(moments, is_tightened)),
+            "media/short/1": short.read_bytes(),
+        }
+        part = "#tightening" if is_tightened else None
+        asyncio.run(_shot_of_review(files, part, path))
+
+
+# The sample has neither fillers nor long silences.
+_REMOVED = (
+    Removal(id="w31", kind=RemovalKind.FILLER, word=31, text="um,", start=23.4, end=24.0),
+    Removal(id="p40", kind=RemovalKind.SILENCE, word=40, text="A", start=28.1, end=29.0),
+    Removal(id="w52", kind=RemovalKind.FILLER, word=52, text="uh", start=33.2, end=33.6),
+)
+
+
+def _state(moments: list[Moment], is_tightened: bool) -> dict[str, object]:
+    """The response of `clipflow review` for these moments. The first one is rendered."""
+    texts = {"title", "description", "hashtags"}
+    shown = {"id", "index", "title", "why", "score"}
+    shorts: list[dict[str, object]] = [
+        {**moment.model_dump(mode="json", include=shown), "status": None, "error": None}
+        | {"video": None, "rendered": None, "intro": 0, "tightening": None}
+        for moment in moments
+    ]
+    times = {moment.id: [float(moment.start), float(moment.end)] for moment in moments}
+    first: dict[str, object] = {"video": "media/short/1", "rendered": times[moments[0].id]}
+    if is_tightened:
+        first["tightening"] = Tightening(removed=_REMOVED).model_dump(mode="json")
+    shorts[0] |= first
+    # One of them is shown as put back.
+    back = {_REMOVED[1].id: _REMOVED[1].text} if is_tightened else {}
+    spoken = [[w.text, w.start, w.end, number % 23 == 7] for number, w in enumerate(words())]
+    return {
+        "name": "talk",
+        "language": "en",
+        "words": spoken,
+        "shorts": shorts,
+        "layouts": list(Layout),
+        "styles": list(STYLE_NAMES),
+        "config": {"layout": "auto", "caption_style": DEFAULT_STYLE, "tighten": is_tightened},
+        "hasSource": True,
+        "run": None,
+        "edits": {"version": 1, "shorts": {moments[0].id: {"restored": back}} if back else {}},
+        "etag": "1",
+        "times": times,
+        "texts": {m.id: m.model_dump(mode="json", include=texts) for m in moments},
+        "shown": {},
+        "stale": [],
+    }
+
+
+async def _shot_of_review(files: dict[str, str | bytes], part: str | None, path: Path) -> None:
+    home = "http://127.0.0.1/"
+    static = Path(review_page.__file__).parent / "static"
+    page_text = review_page.PAGES.get_template("review.html").render(name="talk")
+
+    async def answer(route: Route) -> None:
+        name = route.request.url.removeprefix(home).partition("?")[0]
+        content = files.get(name, page_text)
+        if isinstance(content, bytes):
+            # A browser seeks only where it may ask for a range.
+            first = int(route.request.headers.get("range", "bytes=0-")[6:].partition("-")[0])
+            headers = {"Content-Range": f"bytes {first}-{len(content) - 1}/{len(content)}"}
+            headers |= {"Accept-Ranges": "bytes", "Content-Type": "video/mp4"}
+            await route.fulfill(status=206, headers=headers, body=content[first:])
+        elif name.startswith("static/"):
+            await route.fulfill(path=static / name.removeprefix("static/"))
+        else:
+            kind = "application/json" if name in files else "text/html"
+            await route.fulfill(body=content, content_type=kind)
+
+    async with async_playwright() as playwright:
+        chromium = shutil.which("chromium")
+        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = await browser.new_page(viewport={"width": 1100, "height": 830})
+        await page.route("**/*", answer)
+        await page.goto(home)
+        await page.wait_for_function("document.querySelector('#video').readyState >= 2")
+        await page.evaluate("document.querySelector('#video').currentTime = 4")
+        await page.wait_for_selector("#words .spoken")
+        shown = page.locator(part) if part else page
+        await shown.screenshot(path=path, type="jpeg", quality=25)
+        await browser.close()
+
+
+def picked() -> list[Moment]:
+    """The three best moments of the sample."""
+    duration = float(probe_source(TALK).duration or 0)
+    return pick(Transcript(words(), "en"), Brief(3, _SECONDS, duration))
+
+
 def picture_of_styles(path: Path) -> None:
-    """The same words in each caption style, on the same picture."""
+    """Write a picture of the same words in each caption style to `path`."""
     spoken = [
         Word(text=word, start=number * _EACH, end=(number + 1) * _EACH)
         for number, word in enumerate(_SHOWN.split())
@@ -243,14 +349,15 @@ def _ffmpeg(*arguments: str) -> None:
 
 
 def make(path: Path) -> None:
-    """The picture of that name. Raises KeyError if there is none."""
+    """Make the picture that has the name of `path`. Raises KeyError if there is none."""
     makers: dict[str, Callable[[Path], None]] = {PAGE: picture_of_page, STYLES: picture_of_styles}
+    makers |= dict.fromkeys((REVIEW, REMOVALS), picture_of_review)
     maker = makers.get(path.name) or (lambda at: picture(LOOKS[path.name], at))
     maker(path)
 
 
 if __name__ == "__main__":
-    # Nothing is stored; but the settings, which say where scratch is, want both.
+    # Nothing is stored, but the settings require both variables.
     os.environ |= {"BUCKET_NAME": "none", "TABLE_NAME": "none"}
     for name in sys.argv[1:] or PICTURES:
         make(FOLDER / name)

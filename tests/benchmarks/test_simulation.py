@@ -299,7 +299,11 @@ def test_the_largest_standing_costs_equal_the_price_list() -> None:
     # Four tasks of half a vCPU and 1 GB for a day: 4 * 24 * (0.5 * 0.04048 + 0.004445).
     assert usd["4 workers of 0.5 vCPU and 1 GB"] == pytest.approx(2.3698, abs=1e-4)
     assert usd["a NAT gateway with its address"] == pytest.approx(1.20)
-    assert 8 < sum(usd.values()) < 11
+    # Two containers of the API for a day: 2 * 24 * (0.04048 + 2 * 0.004445), and the services.
+    assert usd[next(what for what in usd if what.startswith("Prefect: 2 APIs"))] == pytest.approx(
+        2.3698 + 24 * (0.5 * 0.04048 + 0.004445), abs=1e-4
+    )
+    assert sum(usd.values()) == pytest.approx(11.93, abs=0.01)
 
 
 @pytest.mark.parametrize("count", [2, 40])

@@ -1,4 +1,4 @@
-"""Parsing of spans as typed by a user, and the clip names derived from them."""
+"""The option `--cut`: how spans are parsed, and the clip ids that are derived from them."""
 
 from fractions import Fraction
 from pathlib import Path

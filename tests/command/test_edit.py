@@ -1,4 +1,4 @@
-"""`clipflow shorts --edits` and `clipflow edit` against the whole local stack."""
+"""`clipflow shorts --edits` and `clipflow edit` with a running local stack."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deployments.local_stack import RunningStack
-from tests.command.typed import typed
+from tests.command.cli import run_clipflow
 from tests.flows.warehouse import subtitles
 from tests.made_media import make_source
 
@@ -16,10 +16,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 OPTIONS = ("--count", 2, "--seconds", 6, "--aspect", "1:1", "--layout", "fit")
 
 
-def test_a_person_edits_shorts_by_a_file_and_by_options(
-    stack: RunningStack, tmp_path: Path
-) -> None:
-    # Its bytes make its name, so other tests of this stack have other ones.
+def test_shorts_are_edited_by_a_file_and_by_options(stack: RunningStack, tmp_path: Path) -> None:
+    # The id of a video is derived from its content, so each test of this stack has another video.
     make_source(tmp_path / "talk.mp4", seconds=25, size=(336, 188), sound=("-c:a", "aac"))
     (tmp_path / "talk.srt").write_text(subtitles())
     (tmp_path / "bad.json").write_text('{"shorts": {"m1-2": {"title": 7}}}')
@@ -27,12 +25,12 @@ def test_a_person_edits_shorts_by_a_file_and_by_options(
     shorts = ("shorts", "talk.mp4", "--subtitles", "talk.srt", *OPTIONS, "--json")
 
     def run(*arguments: object, code: int = 0) -> dict[str, Any]:
-        ended = typed(*arguments, folder=tmp_path, env=stack.env)
+        ended = run_clipflow(*arguments, folder=tmp_path, env=stack.env)
         assert ended.returncode == code, ended.stderr
         return dict(json.loads(ended.stdout))
 
-    refused = run(*shorts, "--edits", "bad.json", code=2)["error"]
-    assert "bad.json is not valid: shorts.m1-2.title" in refused["message"]
+    error_document = run(*shorts, "--edits", "bad.json", code=2)["error"]
+    assert "bad.json is not valid: shorts.m1-2.title" in error_document["message"]
     made = run(*shorts, "--edits", "edits.json")
     assert made["error"] is None
     name, prefix = made["name"], f"klippers_warehouse/local/{made['name']}"
@@ -51,7 +49,7 @@ def test_a_person_edits_shorts_by_a_file_and_by_options(
     assert edited["moments"][1]["title"] == "Another"
     assert edited["edits"]["replacements"] == {"clip": "Zanzibar"}
     assert (edited["stale"], edited["job"], edited["name"]) == ([], "edit", name)
-    # Nothing was rendered yet.
+    # Nothing is rendered before `--render` is given.
     assert [short["title"] for short in made["shorts"]] != ["Another"]
     rendered = run("edit", name, "--render", "--json")
     [short] = rendered["shorts"]

@@ -1,4 +1,4 @@
-"""Errors of the command, as text and as JSON. No stack runs in these tests."""
+"""Error messages of `clipflow`, as text and as JSON, on a machine without a running stack."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deployments.command.output import Output
-from tests.command.typed import Ended, typed
+from tests.command.cli import CompletedCommand, run_clipflow
 from tests.made_media import make_source
 from tests.programs import free_port
 
@@ -18,27 +18,28 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of two seconds."""
     return make_source(
         tmp_path_factory.mktemp("talk") / "talk.mp4", seconds=2, sound=("-c:a", "aac")
     )
 
 
-def one_line(ended: Ended) -> str:
-    """The content of stderr, which must be one line."""
+def only_stderr_line(ended: CompletedCommand) -> str:
+    """The output to stderr, which must be exactly one line."""
     [line] = ended.stderr.splitlines()
     return line
 
 
-def nowhere(folder: Path) -> dict[str, str]:
-    """A machine on which no stack runs."""
+def environment_without_stack(folder: Path) -> dict[str, str]:
+    """Environment variables with a home and a port at which no stack runs."""
     return {"CLIPFLOW_PREFECT_PORT": str(free_port()), "CLIPFLOW_HOME": str(folder / "home")}
 
 
 def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     for command in (("shorts",), ("clips", "--cut", "0-1")):
-        ended = typed(*command, "nope.mp4", folder=tmp_path)
+        ended = run_clipflow(*command, "nope.mp4", folder=tmp_path)
         assert ended.returncode == 2
-        assert "'nope.mp4' does not exist" in one_line(ended)
+        assert "'nope.mp4' does not exist" in only_stderr_line(ended)
         assert ended.stdout == ""
 
 
@@ -55,7 +56,7 @@ def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
 def test_invalid_clip_spans_are_a_usage_error(
     arguments: tuple[str, ...], message: str, talk: Path
 ) -> None:
-    ended = typed("clips", talk.name, *arguments, folder=talk.parent)
+    ended = run_clipflow("clips", talk.name, *arguments, folder=talk.parent)
     assert ended.returncode == 2
     assert message in ended.stderr
     assert ended.stdout == ""
@@ -76,12 +77,12 @@ def test_invalid_clip_spans_are_a_usage_error(
 def test_usage_errors_are_available_as_json(
     arguments: tuple[str, ...], message: str, talk: Path
 ) -> None:
-    ended = typed(*arguments, "--json", folder=talk.parent)
+    ended = run_clipflow(*arguments, "--json", folder=talk.parent)
     error = json.loads(ended.stdout)["error"]
     assert error["exit"] == ended.returncode == 2
     assert message in error["message"]
     assert re.fullmatch(r"See `clipflow( [a-z]+)? --help`\.", error["remedy"])
-    assert one_line(ended) == f"{error['message']} {error['remedy']}"
+    assert only_stderr_line(ended) == f"{error['message']} {error['remedy']}"
 
 
 @pytest.mark.parametrize("command", [("shorts",), ("clips", "--cut", "0-1")])
@@ -97,9 +98,11 @@ def test_file_errors_are_reported_before_a_stack_is_started(
         ((".",), 2, "is a directory"),
         ((talk, "--out", "notes.mp4/out"), 2, "notes.mp4/out cannot be written: Not a directory."),
     ):
-        ended = typed(*command, *arguments, folder=tmp_path, env=nowhere(tmp_path))
+        ended = run_clipflow(
+            *command, *arguments, folder=tmp_path, env=environment_without_stack(tmp_path)
+        )
         assert (ended.returncode, ended.stdout) == (code, "")
-        assert message in one_line(ended)
+        assert message in only_stderr_line(ended)
 
 
 def test_an_invalid_result_name_is_reported_before_a_stack_is_started(
@@ -107,37 +110,46 @@ def test_an_invalid_result_name_is_reported_before_a_stack_is_started(
 ) -> None:
     long = tmp_path / f"{'語' * 83}.mp4"
     long.symlink_to(talk)
-    ended = typed("shorts", long.name, "--count", "10", folder=tmp_path, env=nowhere(tmp_path))
+    ended = run_clipflow(
+        "shorts",
+        long.name,
+        "--count",
+        "10",
+        folder=tmp_path,
+        env=environment_without_stack(tmp_path),
+    )
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert "is too long for a file name: it has 256 bytes" in one_line(ended)
+    assert "is too long for a file name: it has 256 bytes" in only_stderr_line(ended)
 
 
 def test_without_arguments_the_help_is_shown(tmp_path: Path) -> None:
-    ended = typed(folder=tmp_path)
+    ended = run_clipflow(folder=tmp_path)
     assert ended.returncode == 2
     assert "Examples" in ended.stdout + ended.stderr
 
 
 def test_without_a_stack_status_and_open_say_how_to_start_one(tmp_path: Path) -> None:
     for command in ("status", "open"):
-        ended = typed(command, folder=tmp_path, env=nowhere(tmp_path))
+        ended = run_clipflow(command, folder=tmp_path, env=environment_without_stack(tmp_path))
         assert ended.returncode == 3
-        assert "`make up`" in one_line(ended)
+        assert "`make up`" in only_stderr_line(ended)
         assert ended.stdout == ""
 
 
 def test_errors_are_available_as_json(tmp_path: Path) -> None:
-    ended = typed("status", "--json", folder=tmp_path, env=nowhere(tmp_path))
+    ended = run_clipflow(
+        "status", "--json", folder=tmp_path, env=environment_without_stack(tmp_path)
+    )
     error = json.loads(ended.stdout)["error"]
     assert error["exit"] == ended.returncode == 3
-    assert one_line(ended) == f"{error['message']} {error['remedy']}"
+    assert only_stderr_line(ended) == f"{error['message']} {error['remedy']}"
 
 
 def test_an_unreachable_prefect_server_is_named_without_its_password(talk: Path) -> None:
     url = f"http://user:secret@127.0.0.1:{free_port()}/api"
     env = {"PREFECT_API_URL": url, "TABLE_NAME": "t", "BUCKET_NAME": "b"}
     for debug in ((), ("--debug",)):
-        ended = typed("shorts", talk.name, *debug, folder=talk.parent, env=env)
+        ended = run_clipflow("shorts", talk.name, *debug, folder=talk.parent, env=env)
         assert ended.returncode == 3
         assert "No Prefect server answers at http://127.0.0.1" in ended.stderr
         assert "secret" not in ended.stderr
@@ -146,25 +158,27 @@ def test_an_unreachable_prefect_server_is_named_without_its_password(talk: Path)
 
 def test_a_missing_setting_is_a_usage_error(talk: Path) -> None:
     env = {"PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api"}
-    ended = typed("clips", talk.name, "--cut", "0-1", folder=talk.parent, env=env)
+    ended = run_clipflow("clips", talk.name, "--cut", "0-1", folder=talk.parent, env=env)
     assert ended.returncode == 2
-    assert "TABLE_NAME" in one_line(ended)
+    assert "TABLE_NAME" in only_stderr_line(ended)
 
 
 def test_a_local_stack_that_does_not_start_reports_why(talk: Path, tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where a folder is to be")
-    ended = typed("shorts", talk.name, folder=talk.parent, env=nowhere(tmp_path))
+    ended = run_clipflow(
+        "shorts", talk.name, folder=talk.parent, env=environment_without_stack(tmp_path)
+    )
     assert ended.returncode == 3
-    assert "does not come up" in one_line(ended)
+    assert "does not come up" in only_stderr_line(ended)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
         env = {"CLIPFLOW_HOME": str(tmp_path / "free"), "CLIPFLOW_AWS_PORT": str(port)}
         env |= {"CLIPFLOW_PREFECT_PORT": str(free_port())}
-        ended = typed("shorts", talk.name, folder=talk.parent, env=env)
+        ended = run_clipflow("shorts", talk.name, folder=talk.parent, env=env)
     assert ended.returncode == 3
-    assert f"port {port} is taken" in one_line(ended)
+    assert f"port {port} is taken" in only_stderr_line(ended)
 
 
 def test_an_open_page_needs_no_stack(tmp_path: Path) -> None:
@@ -174,14 +188,14 @@ def test_an_open_page_needs_no_stack(tmp_path: Path) -> None:
     browser = tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
     browser.chmod(0o755)
-    env = {**nowhere(tmp_path), "BROWSER": f"{browser} %s"}
+    env = {**environment_without_stack(tmp_path), "BROWSER": f"{browser} %s"}
     for name in ((), ("talk",)):
-        ended = typed("open", *name, folder=tmp_path, env=env)
+        ended = run_clipflow("open", *name, folder=tmp_path, env=env)
         assert ended.returncode == 0, ended.stderr
         address = (out / "talk.html").as_uri()
         assert (tmp_path / "opened").read_text().strip() == address
         (tmp_path / "opened").unlink()
-    ended = typed("open", folder=tmp_path, env={**env, "BROWSER": "false"})
+    ended = run_clipflow("open", folder=tmp_path, env={**env, "BROWSER": "false"})
     assert (ended.returncode, ended.stdout.splitlines()[0]) == (0, address)
     assert "open the address yourself" in ended.stdout
 
@@ -189,7 +203,7 @@ def test_an_open_page_needs_no_stack(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
 def test_json_keeps_names_in_any_encoding(encoding: str, tmp_path: Path) -> None:
     env = {"PYTHONIOENCODING": encoding}
-    ended = typed("shorts", "Gespräch ✓.mp4", "--json", folder=tmp_path, env=env)
+    ended = run_clipflow("shorts", "Gespräch ✓.mp4", "--json", folder=tmp_path, env=env)
     assert "'Gespräch ✓.mp4'" in json.loads(ended.stdout)["error"]["message"]
 
 
@@ -203,8 +217,8 @@ def test_json_keeps_a_name_that_is_not_unicode(capsys: pytest.CaptureFixture[str
 def test_output_of_a_text_browser_is_not_in_the_json(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "talk.html").write_text("<!doctype html>")
-    env = {**nowhere(tmp_path), "BROWSER": "echo seen %s"}
-    ended = typed("open", "--json", folder=tmp_path, env=env)
+    env = {**environment_without_stack(tmp_path), "BROWSER": "echo seen %s"}
+    ended = run_clipflow("open", "--json", folder=tmp_path, env=env)
     document = json.loads(ended.stdout)
     assert document["opened"] is True
     assert f"seen {document['address']}" in ended.stderr

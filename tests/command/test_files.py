@@ -1,7 +1,9 @@
-"""Result files in the folder of a user, and input files of a user."""
+"""Files of `clipflow`: results in the folder of a user, and files that a user provides."""
 
 import json
+import os
 import resource
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,13 @@ from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
 from clipflow.storage.objects import ObjectStore
 from clipflow.storage.records import RecordStore
-from deployments.command.files import OutputManifest, download_results, read_brand, read_style
+from deployments.command.files import (
+    OutputManifest,
+    download_results,
+    read_brand,
+    read_style,
+    remove_results,
+)
 from deployments.command.output import format_error
 from deployments.command.shorts import Attachments, LocalVideo
 from tests.made_media import make_source
@@ -56,11 +64,11 @@ def test_a_short_is_downloaded_with_its_thumbnail_and_neither_replaces_a_users_f
 
 
 def test_a_result_does_not_replace_a_users_file(keys: ClipKeys, tmp_path: Path) -> None:
-    own = tmp_path / "talk.mp4"
-    own.write_text("the only copy")
+    user_file = tmp_path / "talk.mp4"
+    user_file.write_text("the only copy")
     with pytest.raises(InvalidInputError, match=r"talk\.mp4 exists.* Move it, or .* --out"):
         download_results(keys, tmp_path, "talk")
-    assert own.read_text() == "the only copy"
+    assert user_file.read_text() == "the only copy"
 
 
 def test_an_edited_result_is_not_replaced(keys: ClipKeys, tmp_path: Path) -> None:
@@ -74,6 +82,28 @@ def test_a_result_of_another_video_is_not_replaced(keys: ClipKeys, tmp_path: Pat
     download_results(keys, tmp_path, "talk")
     with pytest.raises(InvalidInputError):
         OutputManifest(tmp_path, ShortsKeys("local", "another", "")).check(["talk.mp4"])
+
+
+def test_results_in_a_copied_folder_are_still_clipflows(keys: ClipKeys, tmp_path: Path) -> None:
+    """A copy has other modification times, so the content decides."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    download_results(keys, before, "talk")
+    shutil.copytree(before, after, copy_function=shutil.copyfile)
+    os.utime(after / "talk.mp4", ns=(1, 1))
+    [(path, _)] = download_results(keys, after, "talk").made
+    path.write_text("THE CLIP")
+    with pytest.raises(InvalidInputError):
+        download_results(keys, after, "talk")
+
+
+def test_only_unchanged_results_are_removed(keys: ClipKeys, tmp_path: Path) -> None:
+    """`make demo` removes what an earlier demo has left, for whichever job that was."""
+    [(path, _)] = download_results(keys, tmp_path, "talk").made
+    own, page = tmp_path / "own.mp4", tmp_path / "talk.html"
+    own.write_text("the only copy")
+    page.write_text("a page with notes of mine")
+    assert remove_results(tmp_path, [path.name, page.name, own.name, "none"]) == [page, own]
+    assert sorted(tmp_path.glob("[!.]*")) == [own, page]
 
 
 def test_a_name_of_the_maximum_length_works(keys: ClipKeys, tmp_path: Path) -> None:
@@ -96,7 +126,9 @@ def test_a_full_disk_is_reported_with_the_file(keys: ClipKeys, tmp_path: Path) -
     assert list(tmp_path.glob("*")) == []
 
 
-def test_the_page_of_a_job_is_found_under_any_name(keys: ClipKeys, tmp_path: Path) -> None:
+def test_the_page_of_a_job_is_found_whatever_the_name_of_its_results(
+    keys: ClipKeys, tmp_path: Path
+) -> None:
     page = download_results(keys, tmp_path, "my own name").page
     assert OutputManifest(tmp_path, keys).page() == page
     assert OutputManifest(tmp_path, ClipKeys("local", "another", "clip")).page() is None
@@ -108,9 +140,9 @@ def video(storage: None, tmp_path: Path) -> LocalVideo:
 
 
 def test_subtitles_apply_only_to_their_run(video: LocalVideo, tmp_path: Path) -> None:
-    given, config = tmp_path / "talk.srt", ShortsConfig(segment_count=1)
-    given.write_text(SUBTITLES)
-    video.upload(config, Attachments(subtitles=given))
+    subtitles, config = tmp_path / "talk.srt", ShortsConfig(segment_count=1)
+    subtitles.write_text(SUBTITLES)
+    video.upload(config, Attachments(subtitles=subtitles))
     assert video.objects.data(video.keys.subtitles, 1000) == SUBTITLES.encode()
     video.upload(config, Attachments())
     assert video.objects.head(video.keys.subtitles) is None
@@ -125,10 +157,10 @@ def test_subtitles_of_a_user_are_kept(video: LocalVideo) -> None:
 def test_invalid_subtitles_are_rejected_before_any_upload(
     video: LocalVideo, tmp_path: Path
 ) -> None:
-    given = tmp_path / "talk.srt"
-    given.write_bytes("1\n00:00:01,000 --> 00:00:02,000\nCaf\xe9.\n".encode("latin-1"))
+    subtitles = tmp_path / "talk.srt"
+    subtitles.write_bytes("1\n00:00:01,000 --> 00:00:02,000\nCaf\xe9.\n".encode("latin-1"))
     with pytest.raises(InvalidInputError, match=r"talk\.srt"):
-        video.upload(ShortsConfig(segment_count=1), Attachments(subtitles=given))
+        video.upload(ShortsConfig(segment_count=1), Attachments(subtitles=subtitles))
     assert video.objects.head(video.keys.original) is None
 
 
@@ -160,7 +192,7 @@ def test_a_file_whose_name_has_a_colon_is_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     talk = make_source(tmp_path / "talk.mp4", seconds=1, sound=None)
-    # The processes that decode are forked from one that starts here, in another folder.
+    # This starts the server process from which decoding processes are forked, in another folder.
     probe_source(LocalSource(talk))
     talk.rename(tmp_path / "12:30 talk.mp4")
     monkeypatch.chdir(tmp_path)

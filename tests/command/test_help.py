@@ -1,4 +1,4 @@
-"""The help, the completion and the documentation of `clipflow`, without any stack."""
+"""The help, the shell completion and the reference of `clipflow`, without a running stack."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from deployments.command.__main__ import app
-from tests.command.typed import typed
+from tests.command.cli import run_clipflow
 from tests.programs import ROOT
 
 COMMANDS = ("shorts", "clips", "transcribe", "edit", "review", "status", "open")
@@ -18,7 +18,7 @@ COMMANDS = ("shorts", "clips", "transcribe", "edit", "review", "status", "open")
 def test_help_fits_a_narrow_terminal_and_has_examples(
     command: tuple[str, ...], tmp_path: Path
 ) -> None:
-    ended = typed(*command, "--help", folder=tmp_path, env={"COLUMNS": "60"})
+    ended = run_clipflow(*command, "--help", folder=tmp_path, env={"COLUMNS": "60"})
     assert ended.returncode == 0
     lines = ended.stdout.splitlines()
     assert max(map(len, lines)) <= 60
@@ -31,8 +31,8 @@ def test_help_fits_a_narrow_terminal_and_has_examples(
 def test_help_and_completion_import_no_heavy_module() -> None:
     heavy = {"prefect", "av", "cv2", "boto3", "numpy", "httpx"}
     code = f"import sys, deployments.command.__main__; print({heavy} & set(sys.modules))"
-    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert ran.stdout.strip() == "set()", ran.stderr
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert process.stdout.strip() == "set()", process.stderr
 
 
 def test_completion_offers_the_commands(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_completion_offers_the_commands(tmp_path: Path) -> None:
         "COMP_WORDS": "clipflow ",
         "COMP_CWORD": "1",
     }
-    ended = typed(folder=tmp_path, env=completion)
+    ended = run_clipflow(folder=tmp_path, env=completion)
     assert set(COMMANDS) <= set(ended.stdout.split())
 
 
@@ -51,7 +51,7 @@ def test_completion_can_be_installed(tmp_path: Path) -> None:
         "SHELL": "/bin/bash",
         "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
     }
-    ended = typed("--install-completion", "bash", folder=tmp_path, env=home)
+    ended = run_clipflow("--install-completion", "bash", folder=tmp_path, env=home)
     assert ended.returncode == 0, ended.stderr
     assert "clipflow" in (tmp_path / ".bashrc").read_text()
 
@@ -71,13 +71,13 @@ def test_every_command_and_option_is_in_the_reference() -> None:
                 "debug",
             ):
                 assert f"`{option.opts[-1]}" in section, f"{name} {option.opts}"
-    for everywhere in ("`--json`", "`--debug`", "`--help`", "--install-completion"):
-        assert everywhere in reference
+    for option in ("`--json`", "`--debug`", "`--help`", "--install-completion"):
+        assert option in reference
 
 
 @pytest.mark.parametrize("module", ["changes", "connect", "files", "output", "transcribe"])
 def test_code_before_the_connection_does_not_import_prefect(module: str) -> None:
     """Prefect reads PREFECT_API_URL when it is imported, and `connect` sets it."""
     code = f"import sys, deployments.command.{module}; print('prefect' in sys.modules)"
-    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert ran.stdout.strip() == "False", ran.stderr
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert process.stdout.strip() == "False", process.stderr

@@ -1,4 +1,4 @@
-"""`clips`, `status` and `open` against the whole local stack, with text and JSON output."""
+"""`clipflow clips`, `status` and `open` with a running local stack, as text and as JSON."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import pytest
 
 from clipflow.domain.keys import ClipKeys
 from deployments.local_stack import RunningStack
-from tests.command.typed import CLIPFLOW, typed, typed_in_terminal
+from tests.command.cli import CLIPFLOW, run_clipflow, run_in_terminal
 from tests.made_media import frame_numbers, make_source
 from tests.programs import eventually
 
@@ -25,14 +25,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of eight seconds; its name and its folder's name have a space."""
     path = tmp_path_factory.mktemp("my talks") / "my talk.mp4"
     return make_source(path, seconds=8, sound=("-c:a", "aac"))
 
 
 @pytest.fixture(scope="module")
 def made(stack: RunningStack, talk: Path) -> dict[str, Any]:
-    """The JSON for a clip of two spans, the later one first."""
-    ended = typed(
+    """The JSON of a clip that was made of two spans, the later one first."""
+    ended = run_clipflow(
         *("clips", talk.name, "--cut", "00:05-00:06", "--cut", "1.52-2", "--json"),
         folder=talk.parent,
         env=stack.env,
@@ -73,7 +74,7 @@ def test_the_page_beside_a_clip_plays_that_clip(made: dict[str, Any], talk: Path
 def test_status_lists_recent_jobs_one_per_line(
     made: dict[str, Any], stack: RunningStack, tmp_path: Path
 ) -> None:
-    ended = typed("status", folder=tmp_path, env=stack.env)
+    ended = run_clipflow("status", folder=tmp_path, env=stack.env)
     assert (ended.returncode, ended.stderr) == (0, "")
     [line] = [line for line in ended.stdout.splitlines() if made["clipId"] in line]
     id, job, _, state, steps, age, failure = line.split("\t")
@@ -88,12 +89,12 @@ def test_status_of_one_job_shows_its_history(
     made: dict[str, Any], stack: RunningStack, tmp_path: Path
 ) -> None:
     for id in (made["runId"][:8], made["clipId"]):
-        ended = typed("status", id, "--json", folder=tmp_path, env=stack.env)
+        ended = run_clipflow("status", id, "--json", folder=tmp_path, env=stack.env)
         document = json.loads(ended.stdout)
         history = [entry["status"] for entry in document["history"]]
         assert history == ["Generation in Progress", "Generation Complete"]
         assert document["runId"] == made["runId"]
-    ended = typed("status", "nobody", folder=tmp_path, env=stack.env)
+    ended = run_clipflow("status", "nobody", folder=tmp_path, env=stack.env)
     assert ended.returncode == 2
     assert ended.stderr == "There is no job nobody. `clipflow status` lists the last ones.\n"
 
@@ -102,12 +103,12 @@ def test_open_downloads_the_page_of_a_job_from_another_folder(
     made: dict[str, Any], stack: RunningStack, tmp_path: Path
 ) -> None:
     env = {**stack.env, "BROWSER": "false"}
-    ended = typed("open", made["runId"][:8], "--json", folder=tmp_path, env=env)
+    ended = run_clipflow("open", made["runId"][:8], "--json", folder=tmp_path, env=env)
     page = tmp_path / "out" / f"{made['clipId']}.html"
     assert json.loads(ended.stdout)["address"] == page.as_uri()
     with av.open(str(page.with_suffix(".mp4"))) as container:
         assert container.streams.video[0].frames == 37
-    ended = typed("open", made["clipId"], "--run", folder=tmp_path, env=env)
+    ended = run_clipflow("open", made["clipId"], "--run", folder=tmp_path, env=env)
     assert ended.stdout.splitlines()[0].endswith(f"/runs/flow-run/{made['runId']}")
 
 
@@ -117,7 +118,7 @@ def test_failed_clips_of_an_episode_are_named_and_others_downloaded(
     good, bad = f"good-{uuid4().hex[:6]}", f"bad-{uuid4().hex[:6]}"
     episode = put_episode(stack, talk, {good: (0, 1), bad: (5, 60)})
     arguments = ("clips", "--tenant", "t", "--episode", episode)
-    code, screen, document = typed_in_terminal(
+    code, screen, document = run_in_terminal(
         *arguments, "--json", folder=tmp_path, env=stack.env, columns=60
     )
     document = json.loads(document)
@@ -133,13 +134,13 @@ def test_failed_clips_of_an_episode_are_named_and_others_downloaded(
     assert line == f"{bad}: {clips[bad]['failure']}"
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen)
     assert line in " ".join(shown.split())
-    ended = typed("status", bad, folder=tmp_path, env=stack.env)
+    ended = run_clipflow("status", bad, folder=tmp_path, env=stack.env)
     assert ended.stdout.splitlines()[-1] == clips[bad]["failure"]
 
 
 def test_an_episode_without_due_clips_succeeds(stack: RunningStack, tmp_path: Path) -> None:
     arguments = ("clips", "--tenant", "t", "--episode", f"empty-{uuid4().hex[:6]}")
-    ended = typed(*arguments, folder=tmp_path, env=stack.env)
+    ended = run_clipflow(*arguments, folder=tmp_path, env=stack.env)
     assert ended.returncode == 0
     assert "has no clip to make" in ended.stdout
 
@@ -162,9 +163,9 @@ def test_ctrl_c_cancels_a_clip_that_has_not_started(
         while "Requested" not in running.stdout.readline():
             assert running.poll() is None
         running.send_signal(signal.SIGINT)
-        said = running.stdout.read()
+        output = running.stdout.read()
     assert running.returncode == 130
-    assert "Cancelling" in said
+    assert "Cancelling" in output
 
     def runs(flow: str) -> list[dict[str, Any]]:
         body = {"flows": {"name": {"any_": [flow]}}}
@@ -177,7 +178,7 @@ def test_ctrl_c_cancels_a_clip_that_has_not_started(
             for run in runs("begin-clip-generation")
         )
 
-    # The clip ends with the command, and its event, which comes later, starts no other run.
+    # The run of the clip is cancelled, and its event, which is handled later, starts no other run.
     for _ in range(2):
         [run] = [run for run in runs("generate-clip") if run["name"] == name]
         assert run["state"]["name"] == "Cancelled"

@@ -1,4 +1,4 @@
-"""`clipflow review` in a real Chromium: what an editor does, down to the bytes of the new video."""
+"""`clipflow review` in Chromium: what a user edits, the stored edits, and the rendered videos."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from clipflow.domain.transcript import words_json
 from deployments.local_stack import RunningStack
 from tests.chromium import CHROMIUM, IN_CHROMIUM
 from tests.clipflow.jobs.test_render import pictures, yellow
-from tests.command.typed import CLIPFLOW, shell, typed
+from tests.command.cli import CLIPFLOW, run_clipflow, user_environment
 from tests.made_media import frame_numbers, frame_times
 from tests.spoken import hesitant_words, make_spoken
 
@@ -39,9 +39,9 @@ OPTIONS = (
 WORDS, SIZE = hesitant_words(), (352, 198)
 # The region of a short that shows the whole source.
 SHOWN = (0, 236, 1080, 608)
-# Milliseconds for one action on the page, while other tests use the cores, and for a rendering.
+# Timeouts in milliseconds, for one action on the page and for rendering, while other tests run.
 TIMEOUT = 60_000
-RENDERED = 240_000
+RENDER_TIMEOUT = 240_000
 PHONE: dict[str, Any] = {
     "viewport": {"width": 375, "height": 812},
     "is_mobile": True,
@@ -57,46 +57,52 @@ class Review:
     name: str
     stack: RunningStack
     browser: Browser
-    said: list[str] = field(default_factory=list)
+    browser_messages: list[str] = field(default_factory=list)
 
     def object(self, key: str) -> bytes:
+        """The content of an object in the video's folder."""
         prefix = f"klippers_warehouse/local/{self.name}"
         client = self.stack.client("s3")
         found = client.get_object(Bucket="clipflow-media", Key=f"{prefix}/{key}")
         return bytes(found["Body"].read())
 
     def video(self, key: str, folder: Path) -> Path:
+        """Download an object in the video's folder to a new file in `folder`."""
         path = folder / f"{len([*folder.iterdir()])}.mp4"
         path.write_bytes(self.object(key))
         return path
 
     @property
     def edits(self) -> dict[str, Any]:
+        """The stored document of edits; an empty one if there is none."""
         prefix = f"klippers_warehouse/local/{self.name}"
         listed = self.stack.client("s3").list_objects_v2(Bucket="clipflow-media", Prefix=prefix)
         is_there = any(each["Key"] == f"{prefix}/edits.json" for each in listed["Contents"])
         return dict(json.loads(self.object("edits.json"))) if is_there else {"version": 1}
 
     def open(self, **context: Any) -> Page:
-        """The page; whatever the browser complains about is kept in `said`."""
+        """Open the page. Console messages, errors and dialogs are added to `browser_messages`."""
         page = self.browser.new_context(**context).new_page()
-        page.on("console", lambda message: self.said.append(message.text))
-        page.on("pageerror", lambda error: self.said.append(str(error)))
-        page.on("dialog", lambda dialog: self.said.append(dialog.message))
+        page.on("console", lambda message: self.browser_messages.append(message.text))
+        page.on("pageerror", lambda error: self.browser_messages.append(str(error)))
+        page.on("dialog", lambda dialog: self.browser_messages.append(dialog.message))
         page.set_default_timeout(TIMEOUT)
         page.goto(self.address)
         expect(page.locator("#saved")).to_have_text("All changes are saved")
         return page
 
 
-# A module's: while it is open there is an event loop in this thread, which Prefect would not like.
+# Its scope is the module, so that it is closed before tests of other modules: Playwright's event
+# loop runs in this thread while it is open, and Prefect's synchronous client fails in such a
+# thread.
 @pytest.fixture(scope="module")
 def review(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Review]:
+    """A running `clipflow review` of a video with two shorts, and a browser."""
     folder: Path = tmp_path_factory.mktemp("review")
-    # Its bytes make its name, so other tests of this stack have other ones.
+    # The id of a video is derived from its content, so each test of this stack has another video.
     make_spoken(folder / "talk.mp4", WORDS, seconds=25, size=SIZE)
     (folder / "talk.json").write_text(words_json(WORDS))
-    made = typed(
+    made = run_clipflow(
         *("shorts", "talk.mp4", "--subtitles", "talk.json", *OPTIONS, "--json"),
         folder=folder,
         env=stack.env,
@@ -107,18 +113,22 @@ def review(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Ite
     expect.set_options(timeout=TIMEOUT)
     with (
         subprocess.Popen(
-            command, cwd=folder, env={**shell(), **stack.env}, stdout=subprocess.PIPE, text=True
-        ) as served,
+            command,
+            cwd=folder,
+            env={**user_environment(), **stack.env},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process,
         sync_playwright() as playwright,
     ):
-        assert served.stdout
-        address = served.stdout.readline().strip()
+        assert process.stdout
+        address = process.stdout.readline().strip()
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", address)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield Review(address, name, stack, browser)
         browser.close()
-        os.kill(served.pid, signal.SIGINT)
-        assert served.wait(30) == 0
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(30) == 0
 
 
 # Records the state, the steps and the progress of a run whenever they change.
@@ -133,10 +143,12 @@ FOLLOW = """() => {
 
 
 def word(page: Page, text: str) -> Any:
+    """The button of the first word of the short with this text."""
     return page.locator("#words button:not(.outside)", has_text=re.compile(f"^{text}$")).first
 
 
-def saved(page: Page) -> None:
+def expect_saved(page: Page) -> None:
+    """Wait until the page shows that all changes are saved."""
     expect(page.locator("#saved")).to_have_text("All changes are saved")
 
 
@@ -144,33 +156,33 @@ def test_a_word_is_corrected_and_the_new_video_shows_it(review: Review) -> None:
     page = review.open(viewport={"width": 1280, "height": 900})
     video = "videos-cropped-stacked/segment_{}_cropped_stacked.mp4"
     before = [review.object(video.format(n)) for n in (1, 2)]
-    said = page.locator("#words button:not(.outside):not(.bracket):not(.taken-out)")
-    shown = said.all_inner_texts()
+    spoken_words = page.locator("#words button:not(.outside):not(.bracket):not(.taken-out)")
+    shown = spoken_words.all_inner_texts()
     chosen = max(shown, key=len)
 
-    # Played, with the spoken word lit.
+    # While the short plays, the spoken word is highlighted.
     page.get_by_role("button", name="Play the short").click()
     expect(page.locator("#words .spoken")).to_have_count(1)
     page.locator("#video").evaluate("video => video.pause()")
 
-    # By keyboard alone: the word, its text, Enter.
+    # A word is corrected with the keyboard only.
     word(page, chosen).focus()
     page.keyboard.press("Enter")
     expect(page.locator("#word-text")).to_be_focused()
     page.keyboard.type("<b>Zanzibar</b>")
     page.keyboard.press("Enter")
     expect(page.locator("#words .changed").first).to_have_text("<b>Zanzibar</b>")
-    saved(page)
+    expect_saved(page)
     [correction] = review.edits["words"].values()
     assert correction == {"original": chosen, "text": "<b>Zanzibar</b>"}
 
     page.get_by_role("button", name="Render again").click()
-    expect(page.locator("#run-state")).to_have_text("Completed", timeout=RENDERED)
+    expect(page.locator("#run-state")).to_have_text("Completed", timeout=RENDER_TIMEOUT)
     expect(page.locator("#run-message")).to_have_text("2 of 2 shorts made.")
     assert "<b>Zanzibar</b>" in review.object("important-segment-videos/segment_1.srt").decode()
     after = [review.object(video.format(n)) for n in (1, 2)]
     assert (after[0] != before[0], after[1] == before[1]) == (True, True)
-    # The page plays the new one.
+    # The page plays the new video.
     played = page.evaluate(
         """async () => {
             const bytes = await (await fetch(document.querySelector("#video").src)).arrayBuffer();
@@ -178,12 +190,10 @@ def test_a_word_is_corrected_and_the_new_video_shows_it(review: Review) -> None:
         }"""
     )
     assert played == len(after[0])
-    assert review.said == []
+    assert review.browser_messages == []
 
 
-def test_what_was_taken_out_is_put_back_and_the_new_video_has_it(
-    review: Review, tmp_path: Path
-) -> None:
+def test_a_removed_word_is_restored_and_is_in_the_new_video(review: Review, tmp_path: Path) -> None:
     page = review.open(viewport={"width": 1280, "height": 900})
     other = review.open(viewport={"width": 1280, "height": 900})
     files = {n: f"videos-cropped-stacked/segment_{n}_cropped_stacked.mp4" for n in (1, 2)}
@@ -191,7 +201,7 @@ def test_what_was_taken_out_is_put_back_and_the_new_video_has_it(
     [removed] = json.loads(review.object("tightening/segment_1.json"))["removed"]
     after = WORDS[removed["word"] + 1]
 
-    # The video that plays is the tightened one: its words are lit when they are said.
+    # The tightened video plays, and each of its words is highlighted while it is spoken.
     start = page.evaluate(
         "fetch('api/state').then((r) => r.json()).then((s) => s.shorts[0].rendered[0])"
     )
@@ -205,7 +215,7 @@ def test_what_was_taken_out_is_put_back_and_the_new_video_has_it(
     box = page.get_by_label("Take out filler words and long silences")
     box.uncheck()
     expect(page.locator("#removals li")).to_have_count(0)
-    saved(page)
+    expect_saved(page)
     [edit] = review.edits["shorts"].values()
     assert edit == {"tighten": False}
     box.check()
@@ -214,18 +224,18 @@ def test_what_was_taken_out_is_put_back_and_the_new_video_has_it(
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name=re.compile("^Take out filler erm,"))).to_be_focused()
     expect(note).to_contain_text("Render again")
-    saved(page)
+    expect_saved(page)
     [edit] = review.edits["shorts"].values()
     assert edit == {"restored": {removed["id"]: "erm,"}}
 
-    # The run is followed while it lasts, also by a page that is opened meanwhile.
+    # Every open page shows the running job, including a page that is opened while it runs.
     page.evaluate(FOLLOW)
     page.get_by_role("button", name="Render again").click()
-    expect(page.locator("#run-steps")).not_to_be_empty(timeout=RENDERED)
+    expect(page.locator("#run-steps")).not_to_be_empty(timeout=RENDER_TIMEOUT)
     other.reload()
     expect(other.locator("#progress")).to_be_visible()
     for each in (page, other):
-        expect(each.locator("#run-state")).to_have_text("Completed", timeout=RENDERED)
+        expect(each.locator("#run-state")).to_have_text("Completed", timeout=RENDER_TIMEOUT)
     followed = page.evaluate("window.followed")
     assert [state for state, _, _ in followed][-1] == "Completed"
     assert any(state == "Running" and "render" in steps.lower() for state, steps, _ in followed)
@@ -248,11 +258,11 @@ def test_what_was_taken_out_is_put_back_and_the_new_video_has_it(
     video.evaluate(seek, after.start + 0.05 - start)
     expect(lit).to_have_text(after.text)
     page.get_by_role("button", name="Undo").click()
-    saved(page)
-    assert review.said == []
+    expect_saved(page)
+    assert review.browser_messages == []
 
 
-def test_a_short_is_cut_titled_refused_and_all_of_it_undone(review: Review) -> None:
+def test_changes_of_a_short_are_stored_and_can_be_undone(review: Review) -> None:
     page = review.open(**PHONE)
     first = review.edits
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -265,10 +275,10 @@ def test_a_short_is_cut_titled_refused_and_all_of_it_undone(review: Review) -> N
     page.get_by_label("End (seconds)").fill(str(end - 1.2))
     page.get_by_label("End (seconds)").press("Tab")
     expect(page.locator("#plays")).to_have_text("The source, as it is cut now")
-    saved(page)
+    expect_saved(page)
     assert float(page.get_by_label("End (seconds)").input_value()) < end
     page.locator("#video").evaluate("video => video.pause()")
-    # The other end by the keyboard, on its bracket.
+    # The start is moved with the keyboard, on its bracket.
     begin = page.get_by_label("Beginning (seconds)").input_value()
     page.locator("[data-edge=first]").press("ArrowRight")
     expect(page.get_by_label("Beginning (seconds)")).not_to_have_value(begin)
@@ -277,15 +287,15 @@ def test_a_short_is_cut_titled_refused_and_all_of_it_undone(review: Review) -> N
         "aria-pressed", "true"
     )
     page.get_by_label("Layout").select_option("crop")
-    saved(page)
+    expect_saved(page)
     [edit] = review.edits["shorts"].values()
     assert {*edit} == {"title", "span", "decision", "layout"}
     for _ in range(5):
         page.get_by_role("button", name="Undo").tap()
-        saved(page)
+        expect_saved(page)
     expect(page.get_by_role("button", name="Undo")).to_be_disabled()
     assert review.edits == first
-    assert review.said == []
+    assert review.browser_messages == []
 
 
 def test_texts_to_post_are_copied_and_a_framing_is_set_and_removed(review: Review) -> None:
@@ -303,26 +313,26 @@ def test_texts_to_post_are_copied_and_a_framing_is_set_and_removed(review: Revie
     assert re.fullmatch(r"#\w+( #\w+){0,4}", chosen)
     tags.fill("#One, two #Three")
     tags.press("Tab")
-    saved(page)
+    expect_saved(page)
     expect(tags).to_have_value("#One #two #Three")
     page.get_by_text("Framing: whom or what").click()
     page.get_by_label("Shows").select_option("place")
     page.get_by_label("Across (%)").fill("25")
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator("#framing-list li")).to_contain_text("the place 25 % across, 50 % down")
-    saved(page)
+    expect_saved(page)
     [edit] = review.edits["shorts"].values()
     assert edit["hashtags"] == ["One", "two", "Three"]
     assert [view["place"] for view in edit["framing"]] == [{"x": 0.25, "y": 0.5}]
     page.locator("#framing-list").get_by_role("button", name="Remove").click()
-    saved(page)
-    # Emptied, they are those of the transcript again.
+    expect_saved(page)
+    # If the field is emptied, it shows the hashtags from the transcript again.
     tags.fill("")
     tags.press("Tab")
     expect(tags).to_have_value(chosen)
-    saved(page)
+    expect_saved(page)
     assert review.edits == first
-    assert review.said == []
+    assert review.browser_messages == []
 
 
 def test_a_word_is_replaced_everywhere_and_an_end_is_dragged(review: Review) -> None:
@@ -336,7 +346,7 @@ def test_a_word_is_replaced_everywhere_and_an_end_is_dragged(review: Review) -> 
     page.get_by_role("button", name="Save").click()
     for place in places:
         expect(words.nth(place)).to_have_text("film")
-    saved(page)
+    expect_saved(page)
     assert review.edits["replacements"] == {"clip": "film"}
 
     inside = page.locator("#words button:not(.outside):not(.bracket)")
@@ -347,29 +357,29 @@ def test_a_word_is_replaced_everywhere_and_an_end_is_dragged(review: Review) -> 
     page.mouse.up()
     expect(inside).to_have_count(count - 2)
     expect(page.get_by_label("End (seconds)")).not_to_have_value(end)
-    # It is heard at once: the last seconds before the new end.
+    # The page plays the last seconds before the new end at once.
     expect(page.locator("#plays")).to_have_text("The source, as it is cut now")
-    saved(page)
+    expect_saved(page)
     for _ in range(2):
         page.get_by_role("button", name="Undo").click()
-        saved(page)
+        expect_saved(page)
     assert review.edits == first
-    assert review.said == []
+    assert review.browser_messages == []
 
 
-def test_two_editors_lose_nothing_of_each_other(review: Review) -> None:
+def test_concurrent_edits_of_two_users_are_merged_or_resolved(review: Review) -> None:
     one, other = (review.open(viewport={"width": 1280, "height": 900}) for _ in range(2))
     one.get_by_label("Title").fill("Title of one")
     one.get_by_label("Title").press("Tab")
-    saved(one)
-    # Another field: merged without a question.
+    expect_saved(one)
+    # A change of another field is merged without a dialog.
     other.get_by_label("Hook").fill("Hook of the other")
     other.get_by_label("Hook").press("Tab")
     expect(other.locator("#heading")).to_contain_text("Title of one")
-    saved(other)
+    expect_saved(other)
     [edit] = review.edits["shorts"].values()
     assert (edit["title"], edit["hook"]) == ("Title of one", "Hook of the other")
-    # The same field: a dialog asks the slower user, and nothing is stored before the answer.
+    # A change of the same field opens a dialog, and is not stored before the user has chosen.
     one.get_by_label("Hook").fill("Hook of one")
     one.get_by_label("Hook").press("Tab")
     dialog = one.get_by_role("dialog", name="Somebody else has changed the same")
@@ -377,16 +387,16 @@ def test_two_editors_lose_nothing_of_each_other(review: Review) -> None:
     assert review.edits["shorts"].popitem()[1]["hook"] == "Hook of the other"
     dialog.get_by_role("button", name="Theirs").click()
     expect(one.get_by_label("Hook")).to_have_value("Hook of the other")
-    saved(one)
-    # A conflict is an answer of 409, which the browser logs as it does every refusal.
-    assert all("409" in line for line in review.said)
-    review.said.clear()
+    expect_saved(one)
+    # The server responds with 409 to a conflict, and the browser logs every error response.
+    assert all("409" in line for line in review.browser_messages)
+    review.browser_messages.clear()
 
 
-def test_the_page_is_accessible_and_shows_its_keys(review: Review) -> None:
+def test_the_page_is_accessible_and_lists_its_keyboard_shortcuts(review: Review) -> None:
     for scheme in ("light", "dark"):
         page = review.open(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
-        # axe is injected by the browser's debugger, which the page's policy does not concern.
+        # axe is injected by the debugger of the browser, to which the page's policy does not apply.
         found = Axe().run(page)
         assert found.violations_count == 0, found.generate_report()
         page.keyboard.press("?")

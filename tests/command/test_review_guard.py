@@ -1,4 +1,4 @@
-"""The addresses of `clipflow review`: who may use them, and videos by range."""
+"""The server of `clipflow review`: access control, content security policy and range requests."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def client(objects: ObjectStore, tmp_path: Path) -> TestClient:
     return TestClient(app, base_url=HOME, raise_server_exceptions=False)
 
 
-def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
+def test_the_page_loads_nothing_from_other_origins(client: TestClient) -> None:
     page = client.get("/secret/")
     assert page.status_code == 200
     policy = page.headers["content-security-policy"]
@@ -37,11 +37,11 @@ def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/api/state", "/static/main.js", "/wrong/", "/secre/api/state", "//secret/"]
 )
-def test_without_the_token_there_is_nothing(path: str, client: TestClient) -> None:
+def test_without_the_token_every_path_is_not_found(path: str, client: TestClient) -> None:
     assert client.get(f"{HOME}{path}").status_code == 404
 
 
-def test_a_name_that_is_rebound_to_loopback_is_refused(client: TestClient) -> None:
+def test_an_unknown_host_header_is_refused_to_prevent_dns_rebinding(client: TestClient) -> None:
     for host in ("evil.example:8080", "127.0.0.1:9090", ""):
         assert client.get("/secret/", headers={"Host": host}).status_code == 421
     assert client.get("/secret/", headers={"Host": "localhost:8080"}).status_code == 200

@@ -1,4 +1,4 @@
-"""Commands that run at once without `make up` share one local stack; the last one stops it."""
+"""Concurrent commands without `make up` share one local stack, which the last one stops."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.command.typed import CLIPFLOW, shell
+from tests.command.cli import CLIPFLOW, user_environment
 from tests.made_media import make_source
 from tests.programs import eventually, free_port
 
@@ -20,7 +20,7 @@ Command = subprocess.Popen[str]
 
 
 class Commands:
-    """Runs `clipflow clips` in several folders of a machine without a running stack."""
+    """Starts `clipflow clips` in several folders of a machine on which no stack runs."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -32,13 +32,13 @@ class Commands:
         self._talk = make_source(folder / "talk.mp4", seconds=8, sound=("-c:a", "aac"))
 
     def start(self, name: str, *cuts: str) -> Command:
-        here = self._folder / name
-        here.mkdir()
+        folder = self._folder / name
+        folder.mkdir()
         options = [option for cut in cuts for option in ("--cut", cut)]
         command = subprocess.Popen(
             [CLIPFLOW, "clips", str(self._talk), *options, "--name", name],
-            cwd=here,
-            env={**shell(), **self._ports, "PYTHONUNBUFFERED": "1"},
+            cwd=folder,
+            env={**user_environment(), **self._ports, "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -47,20 +47,20 @@ class Commands:
         return command
 
     def stacks(self) -> list[Path]:
-        """The homes of all stacks that were started."""
+        """The log of each stack that a command has started."""
         return list(self._folder.glob("*/.clipflow/logs/stack.log"))
 
     def clip(self, name: str) -> Path:
         return self._folder / name / "out" / f"{name}.mp4"
 
-    def a_stack_answers(self) -> bool:
+    def is_stack_running(self) -> bool:
         url = f"http://127.0.0.1:{self._ports['CLIPFLOW_PREFECT_PORT']}/api/health"
         try:
             return httpx.get(url, timeout=5).is_success
         except httpx.TransportError:
             return False
 
-    def end(self) -> None:
+    def stop_all(self) -> None:
         for command in self._started:
             command.send_signal(signal.SIGTERM)
             command.communicate(timeout=120)
@@ -70,11 +70,12 @@ class Commands:
 def commands(tmp_path: Path) -> Iterator[Commands]:
     commands = Commands(tmp_path)
     yield commands
-    commands.end()
-    eventually(lambda: not commands.a_stack_answers(), 120)
+    commands.stop_all()
+    eventually(lambda: not commands.is_stack_running(), 120)
 
 
 def read_until(command: Command, text: str) -> None:
+    """Read the output of the command up to a line that contains `text`."""
     assert command.stdout
     lines = []
     while text not in (line := command.stdout.readline()):
@@ -83,18 +84,20 @@ def read_until(command: Command, text: str) -> None:
 
 
 def test_concurrent_commands_share_a_stack_that_the_last_one_stops(commands: Commands) -> None:
-    first, same_moment = commands.start("first", "0-1"), commands.start("same", "1-2")
+    first, simultaneous = commands.start("first", "0-1"), commands.start("same", "1-2")
     time.sleep(3)
-    soon_after = commands.start("soon", "2-3")
+    later = commands.start("soon", "2-3")
     read_until(first, "Requested")
     longest = commands.start("longest", *(f"{n / 4}-{n / 4 + 3}" for n in range(16)))
-    for command in (first, same_moment, soon_after):
-        said, _ = command.communicate(timeout=300)
-        assert command.returncode == 0, said
-    assert longest.poll() is None, "it outlives the one that started the stack"
-    said, _ = longest.communicate(timeout=300)
-    assert longest.returncode == 0, said
-    assert not commands.a_stack_answers(), "the last one to end waits until the stack has stopped"
+    for command in (first, simultaneous, later):
+        output, _ = command.communicate(timeout=300)
+        assert command.returncode == 0, output
+    assert longest.poll() is None, "the longest command ended before the one that started the stack"
+    output, _ = longest.communicate(timeout=300)
+    assert longest.returncode == 0, output
+    assert not commands.is_stack_running(), (
+        "the last command did not wait until the stack had stopped"
+    )
     assert len(commands.stacks()) == 1
     for name in ("first", "same", "soon", "longest"):
         assert commands.clip(name).exists()
@@ -103,7 +106,7 @@ def test_concurrent_commands_share_a_stack_that_the_last_one_stops(commands: Com
 def test_a_stack_whose_only_command_is_killed_stops(commands: Commands) -> None:
     only = commands.start("only", "0-1")
     read_until(only, "Requested")
-    assert commands.a_stack_answers()
+    assert commands.is_stack_running()
     os.kill(only.pid, signal.SIGKILL)
     only.wait()
-    eventually(lambda: not commands.a_stack_answers(), 120)
+    eventually(lambda: not commands.is_stack_running(), 120)

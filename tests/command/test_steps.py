@@ -1,4 +1,4 @@
-"""Steps with their progress, from Prefect, and their display on a terminal and in a pipe."""
+"""The steps of a run: how they are read from Prefect, and displayed in a terminal and in a pipe."""
 
 import io
 from uuid import uuid4
@@ -16,6 +16,7 @@ from tests.programs import PrefectServer, eventually
 
 
 def step(name: str, state: StateType, progress: float | None = None) -> Step:
+    """A step of a run of its own."""
     return Step(uuid4(), uuid4(), name, state, progress)
 
 
@@ -30,14 +31,14 @@ def transcribe() -> None:
 
 
 @flow
-def prepare() -> None:
+def child() -> None:
     transcribe()
 
 
 @flow
-def whole() -> None:
+def parent() -> None:
     upload()
-    prepare()
+    child()
 
 
 @pytest.mark.slow
@@ -45,7 +46,7 @@ def test_steps_of_a_run_include_those_of_its_children_with_progress(
     prefect_server: PrefectServer,
 ) -> None:
     with temporary_settings({PREFECT_API_URL: prefect_server.url}):
-        run_id = whole(return_state=True).state_details.flow_run_id
+        run_id = parent(return_state=True).state_details.flow_run_id
         assert run_id
         with get_client(sync_client=True) as client:
             # Task runs reach the server as events, a moment after they ended.

@@ -1,4 +1,4 @@
-"""`clipflow transcribe` as a person types it, on a machine on which no stack runs."""
+"""`clipflow transcribe`, on a machine on which no stack runs."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from clipflow.domain.transcript import read_words
 from clipflow.media import ffmpeg
 from clipflow.subtitles.reading import read_subtitles
-from tests.command.typed import typed
+from tests.command.cli import run_clipflow
 from tests.made_media import make_source
 from tests.programs import ROOT
 
@@ -24,7 +24,7 @@ def run_ffmpeg(*arguments: object) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Some seconds of speech as a video and as sound alone, and a file without sound."""
+    """A video and an audio file of 12 seconds of speech, and a video without sound."""
     folder = tmp_path_factory.mktemp("recordings")
     run_ffmpeg("-i", SAMPLE, "-t", 12, "-c", "copy", folder / "talk.mp4")
     run_ffmpeg("-i", SAMPLE, "-t", 12, "-vn", folder / "voice.flac")
@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_video_and_an_audio_file_get_four_files_each(folder: Path) -> None:
-    ended = typed("transcribe", "talk.mp4", "voice.flac", "--language", "en", folder=folder)
+    ended = run_clipflow("transcribe", "talk.mp4", "voice.flac", "--language", "en", folder=folder)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert {path.name for path in (folder / "out").glob("[!.]*")} == {
         f"{stem}{suffix}"
@@ -54,7 +54,7 @@ def test_a_video_and_an_audio_file_get_four_files_each(folder: Path) -> None:
 
 
 def test_a_file_that_fails_is_named_and_the_others_are_written(folder: Path) -> None:
-    ended = typed(
+    ended = run_clipflow(
         *("transcribe", "silent.mp4", "voice.flac", "--language", "en", "--out", "some", "--json"),
         folder=folder,
     )
@@ -82,7 +82,7 @@ def test_input_that_cannot_be_transcribed_is_rejected_before_any_work(folder: Pa
         (("voice.flac", "--out", "talk.mp4/out"), "talk.mp4/out cannot be written"),
         (("voice.flac", "gone.wav"), "'gone.wav' does not exist"),
     ):
-        ended = typed("transcribe", *arguments, folder=folder)
+        ended = run_clipflow("transcribe", *arguments, folder=folder)
         assert (ended.returncode, ended.stdout) == (2, "")
         [line] = ended.stderr.splitlines()
         assert message in line

@@ -4,16 +4,22 @@
 
 MiniStack 1.5 does not support metric math or saved queries of Logs Insights. With the additions, a
 stack can contain both: alarms with metric math are created but never go off, and saved queries are
-created but cannot be read.
+created but cannot be read. The number of a service's
+tasks may be a parameter. A migration of Prefect's database ends at once, successfully.
 """
 
+import json
 from typing import Any
 
+from ministack.services import ecs
 from ministack.services.cloudformation import provisioners
 
 from deployments.local_stack.local_aws import main
 
 _record = provisioners._cw_metric_alarm_record
+_create_service = provisioners._ecs_service_create
+_update_service = provisioners._ecs_service_update
+_run_task = ecs._run_task
 
 
 def alarm_record(name: str, properties: dict[str, Any]) -> Any:
@@ -40,7 +46,33 @@ def delete_query(physical_id: str, properties: dict[str, Any]) -> None:
     """Do nothing, because creating a query stores nothing."""
 
 
+def create_service(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
+    return _create_service(logical_id, numbered(properties), stack)
+
+
+def update_service(id: str, old: dict[str, Any], new: dict[str, Any], stack: str) -> Any:
+    return _update_service(id, numbered(old), numbered(new), stack)
+
+
+def numbered(properties: dict[str, Any]) -> dict[str, Any]:
+    """The properties of a service, with its number of tasks as a number."""
+    return {**properties, "DesiredCount": int(properties.get("DesiredCount", 1))}
+
+
+def run_task(request: dict[str, Any]) -> Any:
+    status, headers, body = _run_task(request)
+    if "-migration" in request["taskDefinition"]:
+        for task in json.loads(body)["tasks"]:
+            ecs._stop_task({"cluster": request["cluster"], "task": task["taskArn"]})
+    return status, headers, body
+
+
 if __name__ == "__main__":
+    provisioners._RESOURCE_HANDLERS["AWS::ECS::Service"] |= {
+        "create": create_service,
+        "update": update_service,
+    }
+    ecs._ACTION_MAP["RunTask"] = run_task
     provisioners._cw_metric_alarm_record = alarm_record
     provisioners._RESOURCE_HANDLERS["AWS::Logs::QueryDefinition"] = {
         "create": create_query,

@@ -75,7 +75,7 @@ class EventQueue:
         return bodies
 
     def receive_count(self) -> int:
-        """How often the only visible message has been received so far."""
+        """The number of times that the only visible message has been received so far."""
         (message,) = self._sqs.receive_message(
             QueueUrl=self._queue, MessageSystemAttributeNames=["ApproximateReceiveCount"]
         )["Messages"]

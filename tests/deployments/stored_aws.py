@@ -36,7 +36,7 @@ class StoredAws(Program):
         )
         return session.client(service, endpoint_url=self.url)
 
-    def forget_peak(self) -> None:
+    def reset_peak_memory(self) -> None:
         """Reset the peak of its memory."""
         (self._proc / "clear_refs").write_text("5")
 

@@ -42,7 +42,7 @@ def test_ranges_are_exact_and_use_constant_memory(aws: StoredAws, source: bytes)
         assert response["ContentType"] == "video/mp4"
         return bool(response["Body"].read() == source[start : start + 1_000_000])
 
-    aws.forget_peak()
+    aws.reset_peak_memory()
     before = aws.peak_memory()
     with ThreadPoolExecutor(8) as readers:
         assert all(readers.map(read, range(0, SIZE - 1_000_000, 3_000_000)))

@@ -199,7 +199,7 @@ def is_healthy(stack: RunningStack) -> bool:
 
 
 def count_starts(folder: Path) -> int:
-    """How often the flow of `sleeper.py` has started with this folder."""
+    """The number of times that the flow of `sleeper.py` has started with this folder."""
     path = folder / "starts"
     return len(path.read_text().splitlines()) if path.exists() else 0
 

@@ -40,6 +40,14 @@ USER_SETTINGS = {
 REMOVED_VARIABLES = re.compile(
     r"AWS_|CLIPFLOW_|PREFECT_|(BUCKET_NAME|TABLE_NAME|CONFIRM|DRY_RUN|RUN)$"
 )
+# A Prefect server in the account. Its address in the tests is that of another server.
+OWN_SERVER = {
+    "CLIPFLOW_PREFECT_SERVER": "own",
+    "CLIPFLOW_PREFECT_DOMAIN": "prefect.example.com",
+    "CLIPFLOW_PREFECT_CERTIFICATE_ARN": "arn:aws:acm:us-east-1:000000000000:certificate/1",
+    "CLIPFLOW_PREFECT_CLIENTS": "10.0.0.0/16",
+}
+PREFECT = {"clipflow-prefect-data", "clipflow-prefect-server"}
 INFRA = {"clipflow-data", "clipflow-cluster", "clipflow-roles", "clipflow-bridge"}
 WORKERS = {f"clipflow-worker-{name}" for name in ("marks", "media", "orchestrate", "prepare")}
 
@@ -110,7 +118,7 @@ Resources:
 
 
 def test_new_stacks_are_listed_without_the_resources_that_their_conditions_leave_out() -> None:
-    def left_out(environment: dict[str, str]) -> set[str]:
+    def omitted_resources(environment: dict[str, str]) -> set[str]:
         return {
             name
             for template in templates.read()
@@ -121,11 +129,13 @@ def test_new_stacks_are_listed_without_the_resources_that_their_conditions_leave
             }
         }
 
-    key = {"UseTheMediaKey", "SendTraces"}
-    mail = {"Alarms", "AlarmsByMail", "OnlyAlarmsAreSent", "AlarmsKey"}
-    assert left_out({}) == mail | key
-    assert left_out({"CLIPFLOW_ALARM_EMAIL": "somebody@example.com"}) == key
-    assert left_out({"CLIPFLOW_EXISTING_CLUSTER": "studio"}) == mail | key | {"Cluster"}
+    other_conditions = {"UseTheMediaKey", "SendTraces", "Address"}
+    alarm_resources = {"Alarms", "AlarmsByMail", "OnlyAlarmsAreSent", "AlarmsKey"}
+    assert omitted_resources({}) == alarm_resources | other_conditions
+    assert omitted_resources({"CLIPFLOW_ALARM_EMAIL": "somebody@example.com"}) == other_conditions
+    assert omitted_resources(
+        {"CLIPFLOW_EXISTING_CLUSTER": "studio"}
+    ) == alarm_resources | other_conditions | {"Cluster"}
 
 
 def test_a_worker_is_listed_without_the_secrets_and_logs_that_exist() -> None:
@@ -141,7 +151,7 @@ def test_a_worker_is_listed_without_the_secrets_and_logs_that_exist() -> None:
 
 
 def test_all_missing_settings_are_listed_together() -> None:
-    assert missing(templates.read(), {}) == [
+    assert missing(templates.chosen({}), {}) == [
         "AWS_REGION",
         "CLIPFLOW_IMAGE",
         "CLIPFLOW_SUBNETS",
@@ -225,11 +235,20 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     assert "quotas of 30 and 40 vCPU: marks 2, media 10, orchestrate 10, prepare 1" in plan
     # Neither an address for alarms nor a new secret was requested.
     assert not re.search("AWS::SNS::Topic|AWS::SecretsManager::Secret|WorkerLogGroup", plan)
+    assert "clipflow-prefect" not in plan
+    env |= OWN_SERVER
+    plan = run_verb({**env, "DRY_RUN": "1"}, "deploy")
+    assert "Add    Database (AWS::RDS::DBInstance)" in plan
+    assert "Add    Balancer (AWS::ElasticLoadBalancingV2::LoadBalancer)" in plan
     assert stacks(aws) == {}
 
-    assert "Deployment 'generate-shorts/clipflow'" in run_verb(env, "deploy")
+    output = run_verb(env, "deploy")
+    assert "Deployment 'generate-shorts/clipflow'" in output
+    # The database is migrated before the server starts, and the server before what needs it.
+    steps = ("prefect-data: new", "database: migrated", "bridge: new", "worker-media: new")
+    assert sorted(steps, key=output.index) == list(steps)
     deployed = stacks(aws)
-    assert deployed.keys() >= INFRA | WORKERS
+    assert deployed.keys() >= INFRA | WORKERS | PREFECT
     assert set(deployed.values()) == {"CREATE_COMPLETE"}
     outputs = output_values(aws, "clipflow-data")
 
@@ -244,12 +263,16 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     assert "clipflow-bridge: changed" in plan
     assert "Modify Container (AWS::ECS::TaskDefinition)" in plan
     assert "clipflow-worker-media: changed" in plan
+    assert "Modify ApiContainer (AWS::ECS::TaskDefinition)" in plan
     status_output = run_verb(env, "status")
+    assert "api  2 of 2 running" in status_output
+    assert "database  available" in status_output
     assert "clipflow-worker-prepare  CREATE_COMPLETE" in status_output
     assert "clipflow-media  ecs, not_ready, 0 workers online, 0 runs waiting" in status_output
 
     output = run_refused_verb(env, "destroy")
     assert "clipflow-data's Media, clipflow-data's Records" in output
+    assert "a snapshot of clipflow-prefect-data's Database" in output
     assert stacks(aws) == deployed
 
     aws.client("s3").put_object(Bucket=outputs["BucketName"], Key="a", Body=b"picture")
@@ -260,6 +283,8 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     output = run_verb({**env, "CONFIRM": "yes"}, "destroy")
     assert "flow runs ended: 1" in output
     assert "automations deleted: 4" in output
+    (snapshot,) = aws.client("rds").describe_db_snapshots()["DBSnapshots"]
+    assert f"Kept: CLIPFLOW_PREFECT_SNAPSHOT={snapshot['DBSnapshotIdentifier']}" in output
     assert not set(stacks(aws).values()) - {"DELETE_COMPLETE"}
     assert f"BUCKET_NAME={outputs['BucketName']}" in output
 

@@ -72,7 +72,7 @@ def test_the_run_and_its_client_end_together(environment: dict[str, str], tmp_pa
         assert run.wait(timeout=60) == -signal.SIGKILL
 
 
-def test_decoders_are_forked_without_starting_a_python(
+def test_decoders_are_forked_and_start_no_new_python(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     with start_run({**environment, "PREFECT__RUN": "decodes"}, tmp_path) as run:

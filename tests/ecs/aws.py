@@ -1,6 +1,7 @@
-"""MiniStack whose EventBridge also accepts events of AWS services: `python -m tests.ecs.aws`.
+"""A MiniStack whose PutEvents also accepts events of AWS services: `python -m tests.ecs.aws`.
 
-PutEvents rejects a source that begins with `aws.`, as AWS does, but ECS does not use PutEvents.
+As in AWS, PutEvents rejects sources that begin with `aws.`. The simulated ECS needs it, because it
+has no other way to send its events.
 """
 
 from ministack.app import main

@@ -1,4 +1,4 @@
-"""A simulated ECS cluster: the ECS workers and observer of prefect-aws, and an account."""
+"""Fixtures: a simulated ECS cluster with the real ECS workers and observer of prefect-aws."""
 
 import os
 import signal
@@ -22,19 +22,20 @@ from deployments.local_stack import provision
 from deployments.local_stack.stack_settings import BUCKET, TABLE
 from tests.ecs.ecs_service import EcsService, serving
 from tests.ecs.ecs_task import ACCOUNT
-from tests.ecs.machines import Machines, held_ffmpeg
+from tests.ecs.machines import Machines, pausable_ffmpeg
 from tests.flows.conftest import Episode
 from tests.made_media import make_source
 from tests.postgres import postgres, programs
 from tests.programs import AWS, ROOT, PrefectServer, Program, free_port
 
 WORKERS = ("orchestrate", "media", "prepare", "marks")
+# The maximum number of concurrent child runs of a run.
 AT_ONCE = 3
 
 
 @pytest.fixture(scope="package")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """S3, DynamoDB, SQS, EventBridge, EC2 and ECS, and the environment to connect to them."""
+    """Start the simulated AWS services, and return the environment to connect to them."""
     home = tmp_path_factory.mktemp("account")
     url = f"http://127.0.0.1:{(port := free_port())}"
     env = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1"}
@@ -93,18 +94,19 @@ def database() -> Iterator[str | None]:
 def machines(
     account: dict[str, str], database: str | None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machines]:
-    """A cluster with its work pools, workers and deployments."""
+    """A running cluster with its work pools, workers and deployments."""
     home = tmp_path_factory.mktemp("machines")
     path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
-    # The credentials replace those of the task role. No flow needs the address of ECS.
-    held = home / "held"
-    inside = {
+    # Containers get these credentials instead of those of a task role, and no address of ECS, which
+    # flow runs do not use.
+    pause_file = home / "pause"
+    image_environment = {
         "PATH": path,
         "PYTHONPATH": str(ROOT),
-        "CLIPFLOW_FFMPEG": str(held_ffmpeg(home / "ffmpeg", held)),
+        "CLIPFLOW_FFMPEG": str(pausable_ffmpeg(home / "ffmpeg", pause_file)),
         "CLIPFLOW_FFMPEG_DEADLINE_SECONDS": "300",
     }
-    images = {"clipflow:test": {**AWS, **inside}}
+    images = {"clipflow:test": {**AWS, **image_environment}}
     service = EcsService(account["AWS_ENDPOINT_URL"], images, home)
     server = PrefectServer(home, database)
     env = {
@@ -132,11 +134,12 @@ def machines(
         stack.enter_context(serving(service, port))
         for worker in workers:
             stack.enter_context(running(worker))
-        yield Machines(service, object_store(), held)
+        yield Machines(service, object_store(), pause_file)
 
 
 @contextmanager
 def running(program: Program) -> Iterator[None]:
+    """Start a program, and kill it at the end."""
     program.start()
     try:
         yield
@@ -146,6 +149,7 @@ def running(program: Program) -> Iterator[None]:
 
 
 def command(module: str, env: dict[str, str]) -> None:
+    """Run a Python module that must succeed."""
     done = subprocess.run(
         [sys.executable, "-m", *module.split()],
         cwd=ROOT,
@@ -159,6 +163,7 @@ def command(module: str, env: dict[str, str]) -> None:
 
 @pytest.fixture(scope="package")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A source of 8 seconds for clips."""
     path = tmp_path_factory.mktemp("sample") / "main.mp4"
     return make_source(path, seconds=8, sound=("-c:a", "aac"), clicks=True)
 
@@ -168,5 +173,5 @@ def episode(machines: Machines, tmp_path: Path, sample: Path) -> Episode:
     """A new episode with the sample as its main track."""
     made = Episode(tmp_path.name, record_store())
     made.put_main(sample)
-    machines.ecs.forget()
+    machines.ecs.remove_stopped()
     return made

@@ -19,22 +19,22 @@ import boto3
 from tests.ecs.ecs_task import ACCOUNT, Task
 
 
-class Refused(Exception):
-    """An error response that botocore raises, with code and message."""
+class ApiError(Exception):
+    """An error response of the API, with its code and message; botocore raises it in the client."""
 
 
 class EcsService:
     """A cluster of unlimited capacity, except for the failures that a test configures.
 
     Attributes:
-        images: the environment inside each image.
-        quota: CPU units of the tasks that may exist at once; None for no limit.
+        images: the environment variables of each image.
+        quota: maximum CPU units of all tasks that exist at the same time; None for no limit.
         has_spot: whether Fargate Spot has capacity.
-        throttled: how many further RunTask calls are throttled.
-        refusals: how many further RunTask calls are refused for lack of capacity, by flow.
-        failing_starts: how many further tasks are accepted but fail to start, by flow.
-        launching: seconds in each state before a container runs. Fargate takes more; with none the
-            observer would receive a task's start and end at the same time, in any order.
+        throttled: number of the next RunTask calls that are throttled.
+        refusals: number of the next RunTask calls that are refused for lack of capacity, by flow.
+        failing_starts: number of the next tasks that are accepted but fail to start, by flow.
+        launching: seconds in each state before a container runs. Fargate takes longer. With 0, the
+            observer could receive the end of a task before its start.
         definitions: every registered revision, by family and number.
     """
 
@@ -58,15 +58,15 @@ class EcsService:
         tasks = self.of(flow) if flow else list(self.tasks.values())
         return [task for task in tasks if task.status != "STOPPED"]
 
-    def forget(self) -> None:
-        """Remove stopped tasks."""
+    def remove_stopped(self) -> None:
+        """Remove the stopped tasks from `tasks`."""
         self.tasks = {arn: task for arn, task in self.tasks.items() if task.status != "STOPPED"}
 
     def answer(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The response to an API call. Raises Refused with the error of a call that fails."""
+        """The response to an API call. Raises ApiError with the error of a call that fails."""
         handler = getattr(self, f"_{operation}", None)
         if handler is None:
-            raise Refused("UnknownOperationException", operation)
+            raise ApiError("UnknownOperationException", operation)
         with self._lock:
             return dict(handler(body))
 
@@ -88,28 +88,28 @@ class EcsService:
         wanted = body["taskDefinition"].rpartition("/")[2]
         found = [name for name in self.definitions if wanted in (name, name.rpartition(":")[0])]
         if not found:
-            raise Refused("ClientException", "Unable to describe task definition.")
+            raise ApiError("ClientException", "Unable to describe task definition.")
         return {"taskDefinition": self.definitions[found[-1]]}
 
     def _RunTask(self, body: dict[str, Any]) -> dict[str, Any]:
         definition = self._DescribeTaskDefinition(body)["taskDefinition"]
         if len(json.dumps(body["overrides"])) > 8192:
-            raise Refused("InvalidParameterException", "Container Overrides length exceeds 8192")
+            raise ApiError("InvalidParameterException", "Container Overrides length exceeds 8192")
         if not body.get("networkConfiguration", {}).get("awsvpcConfiguration", {}).get("subnets"):
-            raise Refused("InvalidParameterException", "Network Configuration must be provided")
+            raise ApiError("InvalidParameterException", "Network Configuration must be provided")
         arn = f"{ACCOUNT}:task/{body['cluster']}/{uuid.uuid4().hex}"
         task = Task(body, definition, arn)
         if self.throttled > 0:
             self.throttled -= 1
-            raise Refused("ThrottlingException", "Rate exceeded")
-        if reason := self._reason_against(task):
+            raise ApiError("ThrottlingException", "Rate exceeded")
+        if reason := self._refusal_reason(task):
             return {"tasks": [], "failures": [{"reason": reason}]}
         self.tasks[arn] = task
-        self._threads.append(threading.Thread(target=self._live, args=(task,), daemon=True))
+        self._threads.append(threading.Thread(target=self._run, args=(task,), daemon=True))
         self._threads[-1].start()
         return {"tasks": [task.described()], "failures": []}
 
-    def _reason_against(self, task: Task) -> str:
+    def _refusal_reason(self, task: Task) -> str:
         """The reason why the task cannot be started; empty if it can."""
         unavailable = "Capacity is unavailable at this time. Please try again later."
         if self.refusals.get(task.flow, 0) > 0:
@@ -132,12 +132,12 @@ class EcsService:
     def _StopTask(self, body: dict[str, Any]) -> dict[str, Any]:
         task = self.tasks.get(body["task"])
         if task is None:
-            raise Refused("InvalidParameterException", "The referenced task was not found.")
+            raise ApiError("InvalidParameterException", "The referenced task was not found.")
         self.stop(task, body.get("reason", "Task stopped by user"))
         return {"task": task.described()}
 
-    def stop(self, task: Task, reason: str = "Spot capacity is taken back.") -> None:
-        """Send SIGTERM to pid 1 of the task, and SIGKILL to all of it after the stop timeout."""
+    def stop(self, task: Task, reason: str = "Spot capacity was reclaimed.") -> None:
+        """Send SIGTERM to pid 1, and SIGKILL to all processes after the stop timeout."""
         with self._lock:
             if not task.stop_code:
                 task.stop_code, task.reason = "UserInitiated", reason
@@ -148,8 +148,8 @@ class EcsService:
             timer.daemon = True
             timer.start()
 
-    def end(self) -> None:
-        """Stop every task, and send its last event while EventBridge still runs."""
+    def stop_all(self) -> None:
+        """Kill every task, and wait until its last event is sent, while EventBridge still runs."""
         for task in self.running():
             task.stop_requested.set()
         while alive := [thread for thread in self._threads if thread.is_alive()]:
@@ -157,10 +157,10 @@ class EcsService:
                 task.kill()
             alive[0].join(0.5)
 
-    def _live(self, task: Task) -> None:
+    def _run(self, task: Task) -> None:
         self._send_event(task)
         time.sleep(self.launching)
-        self._move(task, "PENDING")
+        self._set_status(task, "PENDING")
         time.sleep(self.launching)
         image = self.images.get(task.definition["containerDefinitions"][0]["image"])
         if image is None or self._fails_to_start(task):
@@ -169,7 +169,7 @@ class EcsService:
         with tempfile.TemporaryDirectory(prefix="ecs-", ignore_cleanup_errors=True) as scratch:
             if not task.stop_requested.is_set():
                 task.start(image, scratch, self._logs / f"{task.flow}-{task.arn[-8:]}.log")
-                self._move(task, "RUNNING")
+                self._set_status(task, "RUNNING")
                 assert task.process
                 code = task.process.wait()
                 task.exit_code = code if code >= 0 else 128 - code
@@ -185,9 +185,9 @@ class EcsService:
     def _end(self, task: Task, code: str, reason: str) -> None:
         if not task.stop_code:
             task.stop_code, task.reason = code, reason
-        self._move(task, "STOPPED")
+        self._set_status(task, "STOPPED")
 
-    def _move(self, task: Task, status: str) -> None:
+    def _set_status(self, task: Task, status: str) -> None:
         task.status = status
         self._send_event(task)
 
@@ -203,7 +203,7 @@ class EcsService:
 
 @contextmanager
 def serving(service: EcsService, port: int) -> Iterator[str]:
-    """Serve the API and yield its address. Processes that still run at the end are killed."""
+    """Serve the API and yield its address. At the end, processes that still run are killed."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -213,7 +213,7 @@ def serving(service: EcsService, port: int) -> Iterator[str]:
             try:
                 operation = self.headers["X-Amz-Target"].rpartition(".")[2]
                 status, answer = 200, service.answer(operation, body)
-            except Refused as error:
+            except ApiError as error:
                 status, answer = 400, {"__type": error.args[0], "message": error.args[1]}
             data = json.dumps(answer).encode()
             self.send_response(status)
@@ -232,4 +232,4 @@ def serving(service: EcsService, port: int) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
-        service.end()
+        service.stop_all()

@@ -1,4 +1,4 @@
-"""One task of Amazon ECS, whose container is a process with its child processes."""
+"""A simulated ECS task, whose container is a local process with its child processes."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ class Task:
 
     @property
     def cpu(self) -> int:
-        """CPU units, of which 1024 are a vCPU."""
+        """The CPU units of the task; 1024 units are one vCPU."""
         return int(self.definition["cpu"])
 
     @property
@@ -46,6 +46,7 @@ class Task:
         return any(each["capacityProvider"] == "FARGATE_SPOT" for each in providers)
 
     def described(self) -> dict[str, Any]:
+        """The task as DescribeTasks and events return it."""
         container = {"name": self._container["name"], "lastStatus": self.status}
         if self.exit_code is not None:
             container["exitCode"] = self.exit_code
@@ -70,7 +71,7 @@ class Task:
         return float(self._container.get("stopTimeout", 30))
 
     def start(self, image: dict[str, str], scratch: str, log: Path) -> None:
-        """Start the process with the environment of the image and the task only."""
+        """Start the process with only the environment of the image and of the task."""
         (override,) = self.request["overrides"]["containerOverrides"]
         given = {entry["name"]: entry["value"] for entry in override["environment"]}
         inside = {"HOME": scratch, "TMPDIR": scratch, "ECS_TASK_ARN": self.arn}

@@ -1,4 +1,4 @@
-"""Functions that start, observe and pause runs on the machines of the simulated cluster."""
+"""Starts, observes and pauses flow runs on the simulated ECS cluster."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,13 +29,17 @@ from tests.programs import eventually
 
 @dataclass
 class Machines:
-    """Access to the services of the account and to Prefect."""
+    """Access to the simulated cluster, to its storage and to Prefect.
+
+    Every ffmpeg of the cluster waits while `pause_file` exists.
+    """
 
     ecs: EcsService
     objects: ObjectStore
-    held: Path
+    pause_file: Path
 
     def start(self, deployment: str, **parameters: Any) -> UUID:
+        """Start a run of the deployment, and return its id."""
         run: Any = run_deployment(deployment, parameters=parameters, timeout=0, as_subflow=False)
         return UUID(str(run.id))
 
@@ -59,7 +63,7 @@ class Machines:
         return self.run(run_id)
 
     def waiting_for_capacity(self, flow: str) -> int:
-        """How many runs of the flow wait because ECS refused to start their tasks."""
+        """The number of runs of the flow that wait because ECS refused to start their tasks."""
         only = FlowRunFilter(
             state=FlowRunFilterState(name=FlowRunFilterStateName(any_=[AWAITING_CAPACITY]))
         )
@@ -68,33 +72,34 @@ class Machines:
             return client.count_flow_runs(flow_run_filter=only, flow_filter=flows)
 
     def run_of(self, task: Task) -> FlowRun:
+        """The flow run that the task executes."""
         return self.run(task.tags[FLOW_RUN_ID])
 
     def state_of(self, task: Task) -> str:
         return self.state(UUID(task.tags[FLOW_RUN_ID]))
 
     @contextmanager
-    def holding_ffmpeg(self) -> Iterator[None]:
+    def paused_ffmpeg(self) -> Iterator[None]:
         """Pause every ffmpeg of all machines within the context."""
-        self.held.touch()
+        self.pause_file.touch()
         try:
             yield
         finally:
-            self.held.unlink(missing_ok=True)
+            self.pause_file.unlink(missing_ok=True)
 
-    def at_work(self, flow: str, count: int) -> list[Task]:
-        """Wait until so many runs of the flow are running, and return its tasks."""
+    def running_tasks(self, flow: str, count: int) -> list[Task]:
+        """Wait until `count` runs of the flow are running, and return their ECS tasks."""
 
-        def working() -> list[Task]:
+        def running() -> list[Task]:
             return [task for task in self.ecs.running(flow) if self.state_of(task) == "Running"]
 
-        eventually(lambda: len(working()) == count, 120)
-        return working()
+        eventually(lambda: len(running()) == count, 120)
+        return running()
 
 
-def held_ffmpeg(path: Path, held: Path) -> Path:
-    """An ffmpeg that waits as long as the file `held` exists."""
-    wait = f"while [ -e '{held}' ]; do sleep 0.2; done"
+def pausable_ffmpeg(path: Path, pause_file: Path) -> Path:
+    """Write a script to `path` that runs ffmpeg as soon as `pause_file` does not exist."""
+    wait = f"while [ -e '{pause_file}' ]; do sleep 0.2; done"
     path.write_text(f"#!/bin/sh\n{wait}\nexec '{ffmpeg.executable()}' \"$@\"\n")
     path.chmod(0o755)
     return path

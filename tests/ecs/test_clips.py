@@ -1,4 +1,4 @@
-"""A clip made on several machines: its record and objects, and recovery when machines fail."""
+"""A clip whose segments are cut on several machines, which may fail or be unavailable."""
 
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,13 @@ MADE = ["detected", "Generation in Progress", "Generation Complete"]
 
 
 def seconds(*starts: float) -> list[dict[str, Any]]:
-    """A segment of one second from each start."""
+    """Segments of one second with these starts."""
     times = [(f"00:00:{start:06.3f}", f"00:00:{start + 1:06.3f}") for start in starts]
     return [{"startTime": start, "endTime": end} for start, end in times]
 
 
 def frames(*starts: float) -> list[int]:
+    """The numbers of the source's frames in these segments."""
     return [frame for s in starts for frame in range(round(25 * s), round(25 * (s + 1)))]
 
 
@@ -66,12 +67,12 @@ def test_a_segment_whose_machine_is_killed_is_cut_on_another(
     machines: Machines, episode: Episode
 ) -> None:
     episode.detect(*seconds(1, 4))
-    with machines.holding_ffmpeg():
+    with machines.paused_ffmpeg():
         run_id = clip(machines, episode)
-        killed, other = machines.at_work("extract-segment", 2)
+        killed, other = machines.running_tasks("extract-segment", 2)
         killed.kill()
         eventually(lambda: machines.state_of(killed) == "Crashed", 60)
-        machines.at_work("extract-segment", 2)
+        machines.running_tasks("extract-segment", 2)
     assert machines.finished(run_id).state_name == "Completed"
     assert machines.state_of(other) == "Completed"
     assert len(machines.ecs.of("extract-segment")) == 3
@@ -82,12 +83,12 @@ def test_a_segment_whose_machine_is_reclaimed_continues_as_the_same_run(
     machines: Machines, episode: Episode
 ) -> None:
     episode.detect(*seconds(1))
-    with machines.holding_ffmpeg():
+    with machines.paused_ffmpeg():
         run_id = clip(machines, episode)
-        (reclaimed,) = machines.at_work("extract-segment", 1)
+        (reclaimed,) = machines.running_tasks("extract-segment", 1)
         machines.ecs.stop(reclaimed)
         eventually(lambda: reclaimed.status == "STOPPED", 60)
-        (other,) = machines.at_work("extract-segment", 1)
+        (other,) = machines.running_tasks("extract-segment", 1)
     assert machines.finished(run_id).state_name == "Completed"
     assert machines.run_of(other).id == machines.run_of(reclaimed).id
     assert machines.run_of(reclaimed).run_count == 2
@@ -127,13 +128,13 @@ def test_segments_wait_for_a_quota_and_for_throttling_to_pass(
     machines: Machines, episode: Episode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     episode.detect(*seconds(1, 3, 5))
-    # One machine of 4 vCPU beside the one of the clip's run, of 1 vCPU.
+    # The quota allows one machine of 4 vCPU beside the machine of the clip's run, which has 1 vCPU.
     monkeypatch.setattr(machines.ecs, "quota", 5120)
-    # More than the attempts of prefect-aws and boto3 together, which are three times five.
+    # One more than the attempts of prefect-aws (3) times those of boto3 (5).
     monkeypatch.setattr(machines.ecs, "throttled", 16)
-    with machines.holding_ffmpeg():
+    with machines.paused_ffmpeg():
         run_id = clip(machines, episode)
-        machines.at_work("extract-segment", 1)
+        machines.running_tasks("extract-segment", 1)
         eventually(lambda: machines.waiting_for_capacity("extract-segment") == 2, 180)
     assert machines.finished(run_id).state_name == "Completed"
     tasks = machines.ecs.of("extract-segment")
@@ -165,9 +166,9 @@ def test_machines_that_never_start_fail_the_record(machines: Machines, episode: 
 
 def test_a_cancelled_clip_leaves_no_machine_running(machines: Machines, episode: Episode) -> None:
     episode.detect(*seconds(1, 4))
-    with machines.holding_ffmpeg():
+    with machines.paused_ffmpeg():
         run_id = clip(machines, episode)
-        tasks = machines.at_work("extract-segment", 2)
+        tasks = machines.running_tasks("extract-segment", 2)
         machines.cancel(run_id)
         eventually(lambda: not machines.ecs.running(), 60)
     assert machines.state(run_id) == "Cancelled"
@@ -180,7 +181,7 @@ def test_a_clip_cancelled_before_its_machines_start_leaves_none_running(
 ) -> None:
     episode.detect(*seconds(1, 4))
     run_id = clip(machines, episode)
-    (parent,) = machines.at_work("generate-clip", 1)
+    (parent,) = machines.running_tasks("generate-clip", 1)
     monkeypatch.setattr(machines.ecs, "launching", 4)
     eventually(lambda: len(machines.ecs.running("extract-segment")) == 2, 60)
     machines.cancel(run_id)
@@ -191,9 +192,9 @@ def test_a_clip_cancelled_before_its_machines_start_leaves_none_running(
 
 def test_segments_of_a_run_whose_machine_is_lost_stop(machines: Machines, episode: Episode) -> None:
     episode.detect(*seconds(1, 4))
-    with machines.holding_ffmpeg():
+    with machines.paused_ffmpeg():
         run_id = clip(machines, episode)
-        machines.at_work("extract-segment", 2)
+        machines.running_tasks("extract-segment", 2)
         (parent,) = machines.ecs.of("generate-clip")
         parent.kill()
         eventually(lambda: machines.state(run_id) == "Crashed", 60)
@@ -204,13 +205,13 @@ def test_a_run_whose_machine_is_reclaimed_continues_with_its_running_segments(
     machines: Machines, episode: Episode
 ) -> None:
     episode.detect(*seconds(1, 4))
-    with machines.holding_ffmpeg():
+    with machines.paused_ffmpeg():
         run_id = clip(machines, episode)
-        tasks = machines.at_work("extract-segment", 2)
+        tasks = machines.running_tasks("extract-segment", 2)
         (parent,) = machines.ecs.of("generate-clip")
         machines.ecs.stop(parent)
         eventually(lambda: parent.status == "STOPPED", 60)
-        machines.at_work("generate-clip", 1)
+        machines.running_tasks("generate-clip", 1)
     assert machines.finished(run_id).state_name == "Completed"
     assert machines.ecs.of("extract-segment") == tasks
     assert episode.history == MADE
@@ -220,15 +221,15 @@ def test_segments_of_a_run_whose_machine_is_lost_are_taken_over_by_the_next_run(
     machines: Machines, episode: Episode
 ) -> None:
     episode.detect(*seconds(1, 4))
-    with machines.holding_ffmpeg():
+    with machines.paused_ffmpeg():
         lost = clip(machines, episode)
-        tasks = machines.at_work("extract-segment", 2)
+        tasks = machines.running_tasks("extract-segment", 2)
         machines.ecs.of("generate-clip")[0].kill()
         eventually(lambda: machines.state(lost) == "Crashed", 60)
         run_id = clip(machines, episode)
         eventually(lambda: episode.record["flowRunId"] == str(run_id), 60)
     assert machines.finished(run_id).state_name == "Completed"
     assert machines.ecs.of("extract-segment") == tasks
-    # The loss may be recorded before or after the next run.
+    # The failure of the lost run may be recorded before or after the claim of the next run.
     statuses = [status for status in episode.history if status != "Generation Failed"]
     assert statuses == [*MADE[:2], *MADE[1:]]

@@ -1,4 +1,7 @@
-"""An episode in the local AWS, behind a proxy that injects faults; flows run in this process."""
+"""Fixtures: an episode and a long video in the local AWS, behind a proxy that injects faults.
+
+The flows run in the process of the test.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,28 +27,31 @@ from tests.programs import PrefectServer, eventually
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A source of 8 seconds for clips."""
     path = tmp_path_factory.mktemp("sample") / "main.mp4"
     return make_source(path, seconds=8, sound=("-c:a", "aac"), clicks=True)
 
 
 @pytest.fixture
 def proxy(local_aws: str, storage: None) -> Iterator[FaultyProxy]:
+    """A proxy of the local AWS, through which this process connects to it."""
     with FaultyProxy(local_aws).running() as faulty, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", faulty.url)
-        clear()
+        clear_cached_settings()
         yield faulty
-    clear()
+    clear_cached_settings()
 
 
-def clear() -> None:
+def clear_cached_settings() -> None:
+    """Make the next use of the settings and of the AWS clients read the environment again."""
     for cached in (settings, aws.s3_client, aws.records_table, aws.events_client):
         cached.cache_clear()
 
 
 def stored_task_runs(run_id: str, last: set[str]) -> list[TaskRun]:
-    """The task runs of a flow run, once the server has stored one of the `last` and all have ended.
+    """Wait until all task runs of a flow run have ended, including one named in `last`.
 
-    Prefect stores task runs a moment after they end.
+    Returns them. The Prefect server stores a task run a moment after it has ended.
     """
     only = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(run_id)]))
     with get_client(sync_client=True) as client:
@@ -73,10 +79,12 @@ class Episode:
         self.records.table.put_item(Item={**self.keys.record, **item, **attributes})
 
     def put_main(self, path: Path) -> None:
+        """Store the file as the main track of the episode."""
         key = f"{self.keys.episode_id}/tracks/main.mp4"
         aws.s3_client().upload_file(str(path), settings().bucket_name, key)
 
     def generate(self, **more: Any) -> State[Any]:
+        """Run `generate-clip` in this process, and return its final state."""
         state = generate_clip(
             self.keys.tenant_id, self.keys.episode_id, self.keys.clip_id, return_state=True, **more
         )
@@ -93,6 +101,7 @@ class Episode:
 
     @property
     def history(self) -> list[str]:
+        """The statuses in the history of the record, in order."""
         return [entry["status"] for entry in self.record["statusHistory"]]
 
 
@@ -103,6 +112,7 @@ def episode(
     tmp_path: Path,
     sample: Path,
 ) -> Iterator[Episode]:
+    """A new episode whose main track is the sample, without a record of its clip."""
     with temporary_settings({PREFECT_API_URL: prefect_server.url}):
         made = Episode(tmp_path.name, record_store())
         made.put_main(sample)
@@ -111,6 +121,7 @@ def episode(
 
 @pytest.fixture(scope="session")
 def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A source of 25 seconds for shorts."""
     path = tmp_path_factory.mktemp("talk") / "original.mp4"
     return make_source(path, seconds=25, sound=("-c:a", "aac"), clicks=True)
 
@@ -119,6 +130,7 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def warehouse(
     proxy: FaultyProxy, prefect_server: PrefectServer, tmp_path: Path, talk: Path
 ) -> Iterator[Warehouse]:
+    """A new video with subtitles and a config for two shorts."""
     with temporary_settings({PREFECT_API_URL: prefect_server.url}):
         made = Warehouse(tmp_path.name)
         made.put("original.mp4", talk)

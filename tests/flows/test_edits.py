@@ -1,4 +1,4 @@
-"""A person's edits of a video: what is made again because of them, and what is not."""
+"""Edits of a video by a user: what the next run makes again, and what it reuses."""
 
 import json
 from pathlib import Path
@@ -17,20 +17,20 @@ from tests.spoken import hesitant_words, make_spoken
 pytestmark = pytest.mark.slow
 
 
-class Counter:
-    """Counts the shorts that are rendered, and the pictures that are analysed."""
+class WorkCounter:
+    """Counts the shorts that are rendered, and the moments whose framing is planned."""
 
     def __init__(self, proxy: FaultyProxy, patch: pytest.MonkeyPatch) -> None:
         self._proxy = proxy
         self._analyses = 0
         plan_frames = director.plan_frames
 
-        def counted(*arguments: Any) -> Any:
+        def counting_plan_frames(*arguments: Any) -> Any:
             self._analyses += 1
             return plan_frames(*arguments)
 
-        # It analyses the picture in a process of its own.
-        patch.setattr(director, "plan_frames", counted)
+        # Counts calls in this process; the function itself decodes in another process.
+        patch.setattr(director, "plan_frames", counting_plan_frames)
 
     def reset(self) -> None:
         self._proxy.requests.clear()
@@ -38,26 +38,26 @@ class Counter:
 
     @property
     def work(self) -> tuple[list[int], int]:
-        """The numbers of the shorts that were rendered, and how many pictures were analysed."""
+        """The numbers of the rendered shorts, and how many moments had their framing planned."""
         puts = [r.path for r in self._proxy.requests if r.method == "PUT"]
         shorts = [n for n in (1, 2, 3) if any(f"segment_{n}_cropped_" in put for put in puts)]
         return shorts, self._analyses
 
 
 @pytest.fixture
-def counter(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> Counter:
-    return Counter(proxy, monkeypatch)
+def work_counter(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> WorkCounter:
+    return WorkCounter(proxy, monkeypatch)
 
 
-def test_only_what_changed_is_made_again(warehouse: Warehouse, counter: Counter) -> None:
+def test_only_what_changed_is_made_again(warehouse: Warehouse, work_counter: WorkCounter) -> None:
     warehouse.put("shorts_config.json", {**CONFIG, "layout": "crop", "aspect": "1:1"})
 
     def work(edits: dict[str, Any]) -> tuple[list[int], int]:
         warehouse.put("edits.json", edits)
-        counter.reset()
+        work_counter.reset()
         state = warehouse.generate()
         assert state.is_completed(), state.message
-        return counter.work
+        return work_counter.work
 
     assert work({}) == ([1, 2], 2)
     first, second = warehouse.record["shorts"]
@@ -73,9 +73,11 @@ def test_only_what_changed_is_made_again(warehouse: Warehouse, counter: Counter)
     assert found["decision"] == "approved"
     assert "&lt;b&gt;Another" in warehouse.text("index.html")
 
-    # A word of the first short: its captions alone.
+    # A corrected word of the first short changes only the captions of this short.
     words = json.loads(warehouse.text("original.words.json"))
-    number = next(n for n, word in enumerate(words) if word["start"] > seconds(first["start"]) + 1)
+    number = next(
+        n for n, word in enumerate(words) if word["start"] > parse_seconds(first["start"]) + 1
+    )
     correction = {"original": words[number]["word"], "text": "Zanzibar"}
     edits = {"shorts": shorts, "words": {str(number): correction}}
     assert work(edits) == ([1], 0)
@@ -84,18 +86,22 @@ def test_only_what_changed_is_made_again(warehouse: Warehouse, counter: Counter)
     assert "Zanzibar" not in warehouse.text("original.words.json")
     assert work(edits) == ([], 0)
 
-    # The second short loses its last words.
-    last = max(n for n, word in enumerate(words) if word["end"] <= seconds(second["end"]))
-    begin = min(n for n, word in enumerate(words) if word["start"] >= seconds(second["start"]))
-    span = {"first": begin, "last": last - 2, "last_word": words[last - 2]["word"]}
+    # The second short is trimmed by its last two words.
+    last_word = max(
+        n for n, word in enumerate(words) if word["end"] <= parse_seconds(second["end"])
+    )
+    first_word = min(
+        n for n, word in enumerate(words) if word["start"] >= parse_seconds(second["start"])
+    )
+    span = {"first": first_word, "last": last_word - 2, "last_word": words[last_word - 2]["word"]}
     edits["shorts"] = {**shorts, second["id"]: {"span": span}}
     assert work(edits) == ([2], 1)
     moved = warehouse.record["shorts"][1]
     assert moved["id"] == second["id"]
-    ends = seconds(moved["end"])
-    assert words[last - 2]["end"] <= ends <= words[last - 1]["start"]
+    end = parse_seconds(moved["end"])
+    assert words[last_word - 2]["end"] <= end <= words[last_word - 1]["start"]
 
-    # Refused: not rendered, not even anew, and shown as such.
+    # A refused short is not rendered again, and the record and the page show it as refused.
     edits["shorts"][first["id"]]["decision"] = "refused"
     edits["words"] = {}
     assert work(edits) == ([], 0)
@@ -105,7 +111,8 @@ def test_only_what_changed_is_made_again(warehouse: Warehouse, counter: Counter)
     assert "Refused" in warehouse.text("index.html")
     assert warehouse.history[-1] == "Generation Complete"
 
-    # Another choosing, of fewer and shorter moments, renumbers and drops neither.
+    # When fewer and shorter moments are chosen, edited shorts keep their numbers and are not
+    # dropped.
     warehouse.put("shorts_config.json", {**CONFIG, "layout": "crop", "aspect": "1:1"} | FEWER)
     assert work(edits)[0] in ([], [3])
     again = warehouse.record["shorts"]
@@ -113,8 +120,8 @@ def test_only_what_changed_is_made_again(warehouse: Warehouse, counter: Counter)
     assert again[1]["end"] == moved["end"]
 
 
-def test_what_is_put_back_renders_its_short_alone_and_what_does_not_exist_is_reported(
-    warehouse: Warehouse, counter: Counter, tmp_path: Path
+def test_restored_words_render_only_their_short_and_unknown_ids_are_reported(
+    warehouse: Warehouse, work_counter: WorkCounter, tmp_path: Path
 ) -> None:
     words = hesitant_words()
     warehouse.put("original.mp4", make_spoken(tmp_path / "talk.mp4", words, seconds=25))
@@ -123,7 +130,7 @@ def test_what_is_put_back_renders_its_short_alone_and_what_does_not_exist_is_rep
     looks = {"layout": "crop", "aspect": "1:1", "caption_style": "none", "tighten": True}
     warehouse.put("shorts_config.json", {**CONFIG, **looks})
     assert warehouse.generate().is_completed()
-    assert counter.work == ([1, 2], 2)
+    assert work_counter.work == ([1, 2], 2)
     first, second = warehouse.record["shorts"]
     [removed] = first["tightening"]["removed"]
     assert (removed["kind"], removed["text"]) == ("filler", "erm,")
@@ -131,13 +138,13 @@ def test_what_is_put_back_renders_its_short_alone_and_what_does_not_exist_is_rep
     assert page.count("<summary>1 taken out, ") == 2
     assert f"<code>{removed['id']}</code>" in page
 
-    # The word after it is no filler.
+    # The next word is not a filler word, so it was not removed and cannot be restored.
     no_filler = removed["word"] + 1
     restored = {removed["id"]: "erm,", f"w{no_filler}": words[no_filler].text, "p3": "another"}
     warehouse.put("edits.json", {"shorts": {first["id"]: {"restored": restored}}})
-    counter.reset()
+    work_counter.reset()
     assert warehouse.generate().is_completed()
-    assert counter.work == ([1], 0)
+    assert work_counter.work == ([1], 0)
     back, same = warehouse.record["shorts"]
     assert same == second
     assert back["tightening"] == {
@@ -150,8 +157,8 @@ def test_what_is_put_back_renders_its_short_alone_and_what_does_not_exist_is_rep
     assert warehouse.text("index.html").count("<summary>1 taken out, ") == 1
 
 
-def test_a_bad_style_fails_its_short_alone_and_that_of_the_video_before_any_work(
-    warehouse: Warehouse, counter: Counter, tmp_path: Path
+def test_an_invalid_style_of_a_short_fails_only_it_and_that_of_the_video_fails_before_any_work(
+    warehouse: Warehouse, work_counter: WorkCounter, tmp_path: Path
 ) -> None:
     intro = make_source(tmp_path / "i.mkv", size=(180, 320), seconds=1, sound=None)
     warehouse.objects.upload(intro, "brands/i.mkv", {})
@@ -170,11 +177,11 @@ def test_a_bad_style_fails_its_short_alone_and_that_of_the_video_before_any_work
     assert warehouse.generate().is_completed()
     ids = [short["id"] for short in warehouse.record["shorts"]]
     head = warehouse.objects.head(warehouse.keys.short(2))
-    assert head and part_seconds(head) == (1, 0)
+    assert head and part_seconds(head) == pytest.approx((1, 0), abs=0.01)
     warehouse.put("edits.json", {"shorts": {ids[1]: {"caption_style": bad}}})
-    counter.reset()
+    work_counter.reset()
     assert warehouse.generate().name == "ChildTasksFailed"
-    assert counter.work == ([], 0)
+    assert work_counter.work == ([], 0)
     good, failed = warehouse.record["shorts"]
     assert (good["status"], failed["code"]) == ("Generation Complete", "VALIDATION_ERROR")
     assert field in failed["error"]
@@ -183,13 +190,13 @@ def test_a_bad_style_fails_its_short_alone_and_that_of_the_video_before_any_work
 FEWER = {"segment_count": 1, "target_short_video_duration_in_seconds": 5}
 
 
-def seconds(time: str) -> float:
+def parse_seconds(time: str) -> float:
     hours, minutes, rest = time.replace(",", ".").split(":")
     return int(hours) * 3600 + int(minutes) * 60 + float(rest)
 
 
 @pytest.mark.parametrize(
-    ("edits", "says", "state"),
+    ("edits", "expected", "state"),
     [
         ("{", "edits.json is not JSON", "ReadConfigFailed"),
         (
@@ -205,10 +212,10 @@ def seconds(time: str) -> float:
     ],
 )
 def test_invalid_edits_fail_before_any_work_and_name_the_field(
-    warehouse: Warehouse, edits: Any, says: str, state: str
+    warehouse: Warehouse, edits: Any, expected: str, state: str
 ) -> None:
     warehouse.put("edits.json", edits)
     assert warehouse.generate().name == state
-    assert says in warehouse.record["processingError"]["message"]
+    assert expected in warehouse.record["processingError"]["message"]
     assert warehouse.record["processingError"]["code"] == "VALIDATION_ERROR"
     assert "original.words.json" not in warehouse.names()

@@ -1,4 +1,4 @@
-"""`generate-clip`: its record, objects and task runs; and each way in which it fails."""
+"""`generate-clip`: its record, objects, task runs and events, and each way in which it fails."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +40,7 @@ def is_put_of(name: str, request: Request) -> bool:
     return request.method in ("PUT", "POST") and request.path.endswith(name)
 
 
-def is_update(request: Request) -> bool:
+def is_record_update(request: Request) -> bool:
     return request.operation == "UpdateItem"
 
 
@@ -63,7 +63,7 @@ def test_a_clip_is_made_and_its_task_runs_are_named(episode: Episode, tmp_path: 
     assert wanted <= {run.name for run in episode.task_runs()}
 
 
-def test_the_end_of_a_clip_is_announced_even_if_eventbridge_is_away_at_first(
+def test_the_event_of_a_finished_clip_is_sent_later_if_eventbridge_is_unavailable(
     episode: Episode, proxy: FaultyProxy, local_aws: str
 ) -> None:
     subscriber = Subscriber(local_aws)
@@ -101,12 +101,12 @@ def test_a_clip_that_another_run_is_making_is_left_to_that_run(episode: Episode)
 
     other_run()
     assert episode.history == MADE[:2]
-    # That run has ended and its claim is still in the record.
+    # The other run has ended, but the record still has its claim.
     assert episode.generate().is_completed()
     assert episode.history == [*MADE[:2], *MADE[1:]]
 
 
-def test_a_newer_request_for_a_clip_is_made_after_the_run_that_is_making_it(
+def test_a_newer_request_for_a_clip_is_started_after_the_run_that_is_making_it(
     episode: Episode,
 ) -> None:
     episode.detect(*SEGMENTS)
@@ -132,7 +132,7 @@ def test_a_newer_request_for_a_clip_is_made_after_the_run_that_is_making_it(
 
 
 @pytest.mark.parametrize(("force", "started"), [(False, 0), (True, 1)])
-def test_a_queued_request_that_only_repeats_what_was_made_is_not_started(
+def test_a_queued_request_for_an_identical_clip_is_not_started(
     episode: Episode, force: bool, started: int
 ) -> None:
     episode.detect(*SEGMENTS)
@@ -152,13 +152,14 @@ def test_a_queued_request_that_only_repeats_what_was_made_is_not_started(
 
 
 def run_id() -> str:
+    """The id of the flow run in which it is called."""
     from prefect import runtime
 
     return str(runtime.flow_run.get_id())
 
 
 @pytest.mark.parametrize(
-    ("segment", "code", "said"),
+    ("segment", "code", "expected"),
     [
         ({"startTime": 1, "endTime": 2, "sourceKey": "no/x.mp4"}, "SOURCE_NOT_FOUND", "no/x.mp4"),
         ({"startTime": 1, "endTime": 90}, "VALIDATION_ERROR", "which lasts 00:00:08"),
@@ -167,13 +168,13 @@ def run_id() -> str:
     ],
 )  # fmt: skip
 def test_terminal_errors_fail_the_record_without_retries(
-    segment: dict[str, object], code: str, said: str, episode: Episode
+    segment: dict[str, object], code: str, expected: str, episode: Episode
 ) -> None:
     episode.detect(segment)
     assert episode.generate().is_failed()
     error = episode.record["processingError"]
     assert error["code"] == code
-    assert said in error["message"]
+    assert expected in error["message"]
     assert episode.history == ["detected", "Generation in Progress", "Generation Failed"]
     assert episode.record["statusHistory"][-1]["error"] == error["message"]
     assert all(run.run_count == 1 for run in episode.task_runs())
@@ -196,7 +197,7 @@ def test_a_short_storage_outage_is_retried(episode: Episode, proxy: FaultyProxy)
     proxy.faults = [
         Fault(lambda r: is_put_of("segments/1.mp4", r), times=4),
         Fault(lambda r: r.method == "GET" and r.path.endswith("main.mp4"), times=4),
-        Fault(is_update, times=4),
+        Fault(is_record_update, times=4),
     ]
     assert episode.generate().is_completed()
     assert all(fault.count == 4 for fault in proxy.faults)
@@ -224,9 +225,13 @@ def test_a_record_that_cannot_be_written_fails_the_run_and_is_taken_over_later(
     episode: Episode, proxy: FaultyProxy
 ) -> None:
     episode.detect(*SEGMENTS)
-    claimed = Fault(is_update, times=1)
-    claimed.triggers = lambda request: is_update(request) and episode.history != ["detected"]  # type: ignore[method-assign]
-    proxy.faults = [claimed]
+
+    def is_update_after_the_claim(request: Request) -> bool:
+        return is_record_update(request) and episode.history != ["detected"]
+
+    update_fault = Fault(is_record_update, times=1)
+    update_fault.triggers = is_update_after_the_claim  # type: ignore[method-assign]
+    proxy.faults = [update_fault]
     assert episode.generate().is_failed()
     assert episode.history == MADE[:2]
     proxy.faults = []
@@ -236,6 +241,7 @@ def test_a_record_that_cannot_be_written_fails_the_run_and_is_taken_over_later(
 
 @pytest.fixture
 def hanging_ffmpeg(tmp_path: Path) -> Iterator[Path]:
+    """An ffmpeg that never ends, with a deadline of half a second."""
     path = tmp_path / "hanging"
     path.write_text("#!/bin/sh\nexec sleep 600\n")
     path.chmod(0o755)

@@ -46,7 +46,8 @@ OBJECTS = {
 
 
 @pytest.fixture
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_retry_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry tasks without a delay."""
     for task in (render_short, choose_moments):
         monkeypatch.setattr(task, "retry_delay_seconds", [0, 0])
 
@@ -84,7 +85,7 @@ def test_a_long_video_becomes_shorts_and_the_objects_of_the_contract(warehouse: 
         assert "00:00:03" <= short["duration"] <= "00:00:09"
     subtitled = warehouse.text("important-segment-videos/segment_1.srt")
     assert any(sentence[:20] in subtitled for sentence in SENTENCES)
-    # What is posted with it is of what is said in it.
+    # The description and hashtags for a post are from the words of the short.
     post = json.loads(warehouse.text("important-segment-videos/segment_1.json"))
     schema = json.loads((ROOT / "docs/schemas/segment.schema.json").read_text())
     jsonschema.validate(post, schema, jsonschema.Draft202012Validator)
@@ -94,9 +95,9 @@ def test_a_long_video_becomes_shorts_and_the_objects_of_the_contract(warehouse: 
     assert any(sentence in post["description"] for sentence in SENTENCES)
     assert 1 <= len(post["hashtags"]) <= 5
     # Existing objects are not made again.
-    before = warehouse.made()
+    before = warehouse.versions()
     assert warehouse.generate().is_completed()
-    assert warehouse.made() == before
+    assert warehouse.versions() == before
 
 
 def test_a_run_has_its_tags_and_a_table_of_shorts(warehouse: Warehouse) -> None:
@@ -118,7 +119,7 @@ def test_a_run_has_its_tags_and_a_table_of_shorts(warehouse: Warehouse) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "says"),
+    ("config", "expected"),
     [
         (None, "There is no object"),
         ("{", "is not JSON"),
@@ -135,7 +136,7 @@ def test_a_run_has_its_tags_and_a_table_of_shorts(warehouse: Warehouse) -> None:
     ],
 )
 def test_an_invalid_config_fails_before_any_work(
-    warehouse: Warehouse, config: Any, says: str, tmp_path: Path
+    warehouse: Warehouse, config: Any, expected: str, tmp_path: Path
 ) -> None:
     if config is None:
         warehouse.delete("shorts_config.json")
@@ -145,45 +146,45 @@ def test_an_invalid_config_fails_before_any_work(
     warehouse.objects.upload(sound, "u/sound.m4a", {})
     state = warehouse.generate()
     assert (state.name, state.is_failed()) == ("ReadConfigFailed", True)
-    assert says in str(state.message)
+    assert expected in str(state.message)
     assert warehouse.history == FAILED
     assert warehouse.record["failedState"] == "ReadConfigFailed"
-    assert says in warehouse.record["processingError"]["message"]
+    assert expected in warehouse.record["processingError"]["message"]
     assert "original.words.json" not in warehouse.names()
 
 
 @pytest.mark.parametrize(
-    ("sound", "says"), [(None, "has no sound"), (("-c:a", "aac"), "nothing is said")]
+    ("sound", "expected"), [(None, "has no sound"), (("-c:a", "aac"), "nothing is said")]
 )
 def test_a_video_without_speech_fails_the_parent_task(
-    warehouse: Warehouse, sound: tuple[str, ...] | None, says: str, tmp_path: Path
+    warehouse: Warehouse, sound: tuple[str, ...] | None, expected: str, tmp_path: Path
 ) -> None:
     video = make_source(tmp_path / "silent.mp4", seconds=3, sound=sound)
     warehouse.put("original.mp4", video)
     warehouse.delete("original.srt")
     state = warehouse.generate()
     assert state.name == "ParentTaskFailed"
-    assert says in str(state.message)
+    assert expected in str(state.message)
     assert warehouse.record["failedState"] == "ParentTaskFailed"
 
 
 def test_audio_is_extracted_once_for_repeated_transcriptions(
     warehouse: Warehouse, proxy: FaultyProxy
 ) -> None:
-    def read() -> int:
+    def source_reads() -> int:
         return sum(r.method == "GET" and "original.mp4" in r.path for r in proxy.requests)
 
     config = ShortsConfig.read({"segment_count": 1}, "the config")
     warehouse.delete("original.srt")
     plan_windows(warehouse.keys, config, warehouse.objects, a_machine(), models(), force=False)
-    once = read()
-    assert once > 0
+    first_count = source_reads()
+    assert first_count > 0
     plan_windows(warehouse.keys, config, warehouse.objects, a_machine(), models(), force=False)
-    assert read() == once
+    assert source_reads() == first_count
     assert "transcript/window_1.flac" in warehouse.names()
 
 
-@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.usefixtures("no_retry_delays")
 def test_a_failed_short_does_not_stop_others_and_is_the_only_one_made_by_the_next_run(
     warehouse: Warehouse, proxy: FaultyProxy
 ) -> None:
@@ -200,15 +201,15 @@ def test_a_failed_short_does_not_stop_others_and_is_the_only_one_made_by_the_nex
         "videos-cropped-stacked/segment_1_cropped_stacked.jpg",
         "important-segment-videos/segment_1.json",
     }
-    proxy.faults, before = [], warehouse.made()
+    proxy.faults, before = [], warehouse.versions()
     before.pop("index.html")  # The page names the short that failed.
     assert warehouse.generate().is_completed()
-    assert before.items() <= warehouse.made().items()
+    assert before.items() <= warehouse.versions().items()
     assert warehouse.history == [*FAILED, *MADE]
     assert not {"failedState", "processingError"} & set(warehouse.record)
 
 
-@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.usefixtures("no_retry_delays")
 def test_a_moment_that_cannot_be_cut_does_not_fail_others(
     warehouse: Warehouse, proxy: FaultyProxy
 ) -> None:
@@ -220,7 +221,7 @@ def test_a_moment_that_cannot_be_cut_does_not_fail_others(
     assert [s["status"] for s in record["shorts"]] == ["Generation Failed", "Generation Complete"]
     error = record["shorts"][0]["error"]
     assert best in error
-    # The page names it, and the thumbnail shows the best remaining moment.
+    # The page names the failed moment, and the thumbnail shows the best remaining one.
     assert best in warehouse.text("index.html")
     missing = {"important-segment-videos/segment_1.srt", best, "reframe/segment_1.json"}
     missing |= {"videos-cropped-stacked/segment_1_cropped_stacked.mp4"}
@@ -248,14 +249,14 @@ def test_fewer_moments_than_requested_make_fewer_shorts(warehouse: Warehouse) ->
 def test_a_language_model_chooses_the_moments(
     warehouse: Warehouse, use_model: Callable[[str], None]
 ) -> None:
-    named = {
+    chosen_moment = {
         "first_line": 3,
         "last_line": 3,
         "score": 88,
         "why": "It is short.",
         "title": "Silence",
     }
-    with model_server([named]) as server:
+    with model_server([chosen_moment]) as server:
         use_model(server.url)
         assert warehouse.generate().is_completed()
         assert SENTENCES[2] in json.dumps(server.requests)
@@ -265,9 +266,9 @@ def test_a_language_model_chooses_the_moments(
     assert "00:00:17,500" < short["end"] < "00:00:18,500"
 
 
-@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.usefixtures("no_retry_delays")
 @pytest.mark.parametrize(
-    ("reply", "says"),
+    ("reply", "expected"),
     [
         (429, "429"),
         ("Sure! Here are the best moments of your talk.", "did not return moments"),
@@ -275,15 +276,15 @@ def test_a_language_model_chooses_the_moments(
         (401, "OPENAI_API_KEY"),
     ],
 )
-def test_a_language_model_without_a_usable_answer_fails_the_parent_task(
-    reply: Reply, says: str, warehouse: Warehouse, use_model: Callable[[str], None]
+def test_an_unusable_response_of_a_language_model_fails_the_parent_task(
+    reply: Reply, expected: str, warehouse: Warehouse, use_model: Callable[[str], None]
 ) -> None:
     with model_server(reply) as server:
         use_model(server.url)
         state = warehouse.generate()
-        tries = len(server.requests)
+        attempts = len(server.requests)
     assert state.name == "ParentTaskFailed"
-    assert says in str(state.message)
+    assert expected in str(state.message)
     assert "sk-secret" not in str(state.message)
-    assert (tries > 4) is (reply != 401)
+    assert (attempts > 4) is (reply != 401)
     assert warehouse.record["failedState"] == "ParentTaskFailed"

@@ -1,4 +1,4 @@
-"""A long video in the local warehouse, and methods to run `generate-shorts` for it."""
+"""A long video in the local warehouse, for tests of `generate-shorts`."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ CONFIG = {"segment_count": 2, "target_short_video_duration_in_seconds": 6}
 
 
 def subtitles() -> str:
-    """Four sentences of five seconds, a second of silence after each."""
+    """Subtitles with four sentences of five seconds, each followed by a second of silence."""
     cues = (
         f"{n + 1}\n00:00:{6 * n:02},500 --> 00:00:{6 * n + 5:02},500\n{text}\n"
         for n, text in enumerate(SENTENCES)
@@ -30,13 +30,14 @@ def subtitles() -> str:
 
 
 class Warehouse:
-    """One video's folder and record."""
+    """The folder and the record of one video, and a method to run `generate-shorts` for it."""
 
     def __init__(self, video_id: str) -> None:
         self.keys = ShortsKeys("u", video_id, "klippers_warehouse")
         self.objects = shorts_store()
 
     def put(self, name: str, content: Path | str | dict[str, Any]) -> None:
+        """Store a file, a text or a JSON document under this name in the video's folder."""
         body = json.dumps(content) if isinstance(content, dict) else content
         data = body.read_bytes() if isinstance(body, Path) else body.encode()
         self.objects.client.put_object(
@@ -49,10 +50,11 @@ class Warehouse:
         )
 
     def generate(self, **more: Any) -> State[Any]:
+        """Run `generate-shorts` in this process, and return its final state."""
         return generate_shorts("u", self.keys.video_id, return_state=True, **more)
 
-    def made(self) -> dict[str, str]:
-        """The objects in the folder, each with its time of modification and its content."""
+    def versions(self) -> dict[str, str]:
+        """The modification time and ETag of each object in the video's folder, by name."""
         folder = f"{self.keys.folder}/"
         listed = self.objects.client.list_objects_v2(Bucket=self.objects.bucket, Prefix=folder)
         return {
@@ -61,9 +63,11 @@ class Warehouse:
         }
 
     def names(self) -> set[str]:
-        return set(self.made())
+        """The names of the objects in the video's folder."""
+        return set(self.versions())
 
     def text(self, name: str) -> str:
+        """The content of an object in the video's folder."""
         return self.objects.text(f"{self.keys.folder}/{name}", 1 << 20)
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-NASTY_TEXTS = (
+HOSTILE_TEXTS = (
     "",
     " ",
     ".",
@@ -46,7 +46,7 @@ NASTY_TEXTS = (
     "clip#x",
     "true",
 )
-NASTY_NUMBERS = (
+EXTREME_NUMBERS = (
     0,
     -1,
     1,
@@ -71,18 +71,18 @@ _CHARACTERS = "aZ09._-/\\{}[]():;,'\"<>&%$#@*+=~`|!? \t\n\0\x7fäß中あ😀\u0
 
 def text(chance: Random) -> str:
     if chance.random() < 0.6:
-        return chance.choice(NASTY_TEXTS)
+        return chance.choice(HOSTILE_TEXTS)
     return "".join(chance.choices(_CHARACTERS, k=chance.randrange(30)))
 
 
 def number(chance: Random) -> float:
     if chance.random() < 0.6:
-        return chance.choice(NASTY_NUMBERS)
+        return chance.choice(EXTREME_NUMBERS)
     return chance.choice((chance.uniform(-10, 1e6), chance.randrange(-5, 10**12)))
 
 
 def anything(chance: Random, depth: int = 3) -> Any:
-    """Any JSON, not all of it what JSON's standard allows."""
+    """A random JSON value, which may contain values that the JSON standard does not allow."""
     kind = chance.randrange(6 if depth else 4)
     if kind == 4:
         return [anything(chance, depth - 1) for _ in range(chance.randrange(4))]
@@ -92,18 +92,18 @@ def anything(chance: Random, depth: int = 3) -> Any:
 
 
 def corrupted(valid: Any, chance: Random) -> Any:
-    """`valid`, JSON that is accepted, with one to three of its values replaced, lost or doubled."""
+    """`valid`, an accepted JSON value, with one to three values replaced, removed or duplicated."""
     if chance.random() < 0.05:
         return anything(chance)
     value = copy.deepcopy(valid)
     for _ in range(chance.randint(1, 3)):
         places = list(_places(value))
         if places:
-            _spoil(*chance.choice(places), chance)
+            _corrupt_value(*chance.choice(places), chance)
     return value
 
 
-def _spoil(holder: Any, name: Any, chance: Random) -> None:
+def _corrupt_value(holder: Any, name: Any, chance: Random) -> None:
     match chance.choice(("other", "text", "number", "text", "number", "lost", "doubled")):
         case "other":
             holder[name] = anything(chance)

@@ -187,13 +187,13 @@ def test_every_input_is_confined() -> None:
 def test_an_output_that_exceeds_its_size_limit_is_an_error(tmp_path: Path) -> None:
     made = tmp_path / "made.nut"
     endless = ["-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=25"]
-    bound = 80 << 20
+    limit = 80 << 20
     with pytest.raises(MediaRefusedError, match=r"making noise: ffmpeg wrote more than 80 MiB"):
         ffmpeg.run(
             [*endless, "-c:v", "rawvideo", str(made)],
             "making noise",
             a_machine(),
             60,
-            max_bytes=bound,
+            max_bytes=limit,
         )
-    assert made.stat().st_size <= bound
+    assert made.stat().st_size <= limit

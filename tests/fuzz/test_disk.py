@@ -101,7 +101,7 @@ def test_work_waits_for_the_space_that_other_work_has_reserved(root: Path) -> No
             order.append("second begins")
 
     with work_folder(root, free * 2 // 3) as folder:
-        # So that the space is there once the first has ended.
+        # The file is small, so that the space is available once the first work has ended.
         with (folder / "window.nut").open("wb") as file:
             file.truncate(1)
         thread = threading.Thread(target=second)

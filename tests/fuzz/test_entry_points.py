@@ -32,7 +32,7 @@ from clipflow.media.hls import Playlist, parse_playlist
 from clipflow.storage.records import _decimals, plain
 from clipflow.subtitles.cue_files import srt_text
 from clipflow.subtitles.reading import read_subtitles
-from tests.fuzz.hostile import NASTY_TEXTS, anything, corrupted, number, text
+from tests.fuzz.hostile import HOSTILE_TEXTS, anything, corrupted, number, text
 
 # Seconds that one input may take, on a busy machine.
 DEADLINE = 10.0
@@ -226,7 +226,15 @@ TAGS = (
 
 
 def a_playlist(chance: Random) -> None:
-    uris = ("0.ts", "a/b.ts", "0.ts?x=1", "a b.ts", "#x", chance.choice(NASTY_TEXTS), text(chance))
+    uris = (
+        "0.ts",
+        "a/b.ts",
+        "0.ts?x=1",
+        "a b.ts",
+        "#x",
+        chance.choice(HOSTILE_TEXTS),
+        text(chance),
+    )
     lines = [
         chance.choice(TAGS) if chance.random() < 0.6 else chance.choice(uris)
         for _ in range(chance.randrange(10))

@@ -1,4 +1,4 @@
-"""Fuzzing of probe, plan and cut with damaged media and a real ffmpeg: cut or refused, in time."""
+"""Fuzzing of probing and cutting with damaged media: each is cut or refused in time."""
 
 import struct
 import time
@@ -57,7 +57,7 @@ def undamaged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def damaged(data: bytes, chance: Random) -> bytes:
-    """`data` with flips, gaps, lying sizes or a cut, in its header more often than elsewhere."""
+    """`data` with random damage such as flipped bits or wrong sizes, mostly in its header."""
     result = bytearray(data)
     for _ in range(chance.choice((1, 1, 2, 8))):
         reach = min(len(result), chance.choice((64, 1500, len(data))))
@@ -66,10 +66,10 @@ def damaged(data: bytes, chance: Random) -> bytes:
             case "flip":
                 result[at] ^= 1 << chance.randrange(8)
             case "size":
-                lie = chance.choice(
+                wrong_size = chance.choice(
                     (0, 1, 7, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, chance.getrandbits(32))
                 )
-                result[at : at + 4] = struct.pack(">I", lie)
+                result[at : at + 4] = struct.pack(">I", wrong_size)
             case "zero":
                 result[at : at + 32] = bytes(len(result[at : at + 32]))
             case "cut":
@@ -110,18 +110,18 @@ def test_damaged_media_is_cut_or_refused(
 ) -> None:
     base = undamaged["ts" if kind == "m3u8" else kind]
     assert cut(opened(kind, base, store), tmp_path) == 5
-    ends: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     for seed in range(EACH):
         began = time.monotonic()
         try:
             cut(opened(kind, damaged(base, Random(f"{kind} {seed}")), store), tmp_path)
-            ends["cut"] += 1
+            outcomes["cut"] += 1
         except ClipflowError as error:
-            ends[type(error).__name__] += 1
+            outcomes[type(error).__name__] += 1
         except BaseException as error:
             error.add_note(f"damaged(base, Random('{kind} {seed}'))")
             raise
         assert time.monotonic() - began < 6 * DEADLINE
     # Damage that never has an effect, or is always fatal, would test little.
-    assert 0 < ends["cut"] < EACH
+    assert 0 < outcomes["cut"] < EACH
     assert not [path for path in tmp_path.iterdir() if path.is_dir() and path.name != "store"]

@@ -44,12 +44,12 @@ def with_credentials(storage: None, prefect_server: PrefectServer) -> Iterator[N
     ):
         p.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
         p.setenv("AWS_SESSION_TOKEN", TOKEN)
-        clear()
+        clear_caches()
         yield
-    clear()
+    clear_caches()
 
 
-def clear() -> None:
+def clear_caches() -> None:
     for cached in (settings, aws.s3_client, aws.records_table, aws.events_client):
         cached.cache_clear()
 
@@ -116,7 +116,7 @@ def test_a_failure_shows_no_secret(
     }
 
 
-def test_the_search_would_find_a_presigned_address(with_credentials: None) -> None:
+def test_the_search_finds_a_presigned_url(with_credentials: None) -> None:
     address = aws.s3_client().generate_presigned_url(
         "get_object", Params={"Bucket": "b", "Key": "k"}
     )

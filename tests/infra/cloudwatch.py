@@ -95,7 +95,7 @@ def _value(metrics: list[dict[str, Any]], points: Points, start: float, end: flo
         if "Expression" in each:
             read = set(re.findall(r"[a-z_]+", each["Expression"])) & by_id.keys()
             names = {name: of(name) for name in read}
-            return evaluated(each["Expression"], names)
+            return evaluate(each["Expression"], names)
         metric = each["MetricStat"]["Metric"]
         dimensions = tuple(it["Value"] for it in metric.get("Dimensions", []))
         there = points.get((metric["Namespace"], metric["MetricName"], dimensions), [])
@@ -122,7 +122,7 @@ class _Conditional(ast.NodeTransformer):
         return node
 
 
-def evaluated(expression: str, names: Mapping[str, float | None]) -> float | None:
+def evaluate(expression: str, names: Mapping[str, float | None]) -> float | None:
     """The value of an expression of metric math; None if a metric in it has no data."""
     tree = ast.fix_missing_locations(_Conditional().visit(ast.parse(expression, mode="eval")))
 

@@ -12,7 +12,16 @@ from tests.programs import ROOT
 
 FOLDER = ROOT / "infra"
 # The templates in the order of their deployment. Each needs outputs of earlier ones.
-ORDER = ("data", "cluster", "roles", "bridge", "metrics", "alarms")
+ORDER = (
+    "data",
+    "cluster",
+    "prefect-data",
+    "roles",
+    "prefect-server",
+    "bridge",
+    "metrics",
+    "alarms",
+)
 
 
 def template_text(name: str) -> str:
@@ -20,7 +29,7 @@ def template_text(name: str) -> str:
     return (FOLDER / f"{name}.yaml").read_text()
 
 
-def composed(text: str) -> yaml.Node:
+def parse_nodes(text: str) -> yaml.Node:
     """The YAML nodes of a template, with tags and line numbers."""
     node = yaml.compose(text)
     assert node
@@ -39,7 +48,7 @@ def plain(node: yaml.Node) -> Any:
 
 def resources(name: str, kind: str) -> dict[str, Any]:
     """The properties of the template's resources of one type, by logical id."""
-    found = plain(composed(template_text(name)))["Resources"]
+    found = plain(parse_nodes(template_text(name)))["Resources"]
     return {key: value["Properties"] for key, value in found.items() if value["Type"] == kind}
 
 
@@ -72,7 +81,7 @@ def scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
 @cache
 def parameters(name: str) -> frozenset[str]:
     """The names of the parameters of a template."""
-    return frozenset(plain(composed(template_text(name)))["Parameters"])
+    return frozenset(plain(parse_nodes(template_text(name)))["Parameters"])
 
 
 def deploy(

@@ -113,8 +113,8 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     for slow in ("--no-cache ", "--compile-bytecode "):
         command = command.replace(slow, "")
     command = command.replace('"${PACKAGE_INDEX}"', "$UV_DEFAULT_INDEX")
-    ours = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
-    clean = {name: value for name, value in os.environ.items() if name not in ours}
+    removed = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+    clean = {name: value for name, value in os.environ.items() if name not in removed}
     for line in (f"uv venv --python {sys.executable} {root / 'venv'}", command):
         ended = subprocess.run(
             ["/bin/sh", "-c", line],

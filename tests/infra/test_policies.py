@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.templates import ORDER, composed, pairs, scalars, templates
+from tests.infra.templates import ORDER, pairs, parse_nodes, scalars, templates
 
 # The elements of a policy statement in which a `*` needs a reason.
 CHECKED_ELEMENTS = ("Action", "NotAction", "Resource", "NotResource", "Principal")
@@ -28,7 +28,7 @@ def wildcards(text: str) -> set[tuple[int, int]]:
     """The line numbers of the key and of the value of each wildcard."""
     return {
         (key.start_mark.line, scalar.start_mark.line)
-        for key, value in pairs(composed(text))
+        for key, value in pairs(parse_nodes(text))
         if key.value in CHECKED_ELEMENTS
         for scalar in scalars(value)
         if "*" in scalar.value
@@ -46,7 +46,7 @@ def test_every_wildcard_has_a_reason(template: Path) -> None:
 
 @pytest.mark.parametrize("template", templates(), ids=lambda path: path.name)
 def test_no_statement_uses_a_negated_element(template: Path) -> None:
-    keys = {key.value for key, _ in pairs(composed(template.read_text()))}
+    keys = {key.value for key, _ in pairs(parse_nodes(template.read_text()))}
     assert not keys & {"NotAction", "NotResource", "NotPrincipal"}
 
 

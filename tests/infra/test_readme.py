@@ -11,7 +11,7 @@ README = (FOLDER / "README.md").read_text()
 
 
 def test_every_template_is_described_in_the_order_of_deployment() -> None:
-    assert re.findall(r"^\| `(\w+)\.yaml`", README, re.MULTILINE) == list(ORDER)
+    assert re.findall(r"^\| `([\w-]+)\.yaml`", README, re.MULTILINE) == list(ORDER)
 
 
 def test_server_settings_in_the_readme_exist_in_prefect(monkeypatch: pytest.MonkeyPatch) -> None:

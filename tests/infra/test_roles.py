@@ -63,7 +63,7 @@ def roles(aws: StoredAws) -> Roles:
 
 
 @pytest.fixture(scope="module")
-def wider(aws: StoredAws) -> Roles:
+def custom_roles(aws: StoredAws) -> Roles:
     """The roles of a stack in which every parameter is set."""
     given = {
         "KeyPrefix": "studio/{tenantId}/",
@@ -183,23 +183,29 @@ def test_events_are_sent_under_clipflows_own_source_only(roles: Roles, role: str
     assert sending["Condition"] == {"ForAllValues:StringEquals": {"events:source": "clipflow"}}
 
 
-def test_a_key_prefix_with_the_tenant_limits_where_clips_are_written(wider: Roles) -> None:
+def test_a_key_prefix_with_the_tenant_limits_where_clips_are_written(
+    custom_roles: Roles,
+) -> None:
     clip = "episode/clips/c-1/clip.mp4"
-    assert wider.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/studio/tenant/{clip}")
-    assert not wider.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/another/tenant/{clip}")
+    assert custom_roles.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/studio/tenant/{clip}")
+    assert not custom_roles.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/another/tenant/{clip}")
 
 
-def test_parameters_select_the_sources_the_warehouse_and_the_models(wider: Roles) -> None:
-    assert wider.allow("TaskRoleArn", "s3:GetObject", f"{MEDIA}/recordings/a.mp4")
-    assert not wider.allow("TaskRoleArn", "s3:GetObject", f"{MEDIA}/episode/tracks/main.mp4")
-    assert wider.allow("TaskRoleArn", "s3:PutObject", "arn:aws:s3:::warehouse/videos/u/v/a.mp4")
-    assert wider.allow("TaskRoleArn", "s3:ListBucket", "arn:aws:s3:::warehouse")
-    assert not wider.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/videos/u/v/a.mp4")
-    assert wider.allow("PrepareRoleArn", "bedrock:InvokeModel", f"{MODEL}-2")
-    assert not wider.allow("PrepareRoleArn", "bedrock:InvokeModel", f"{MODEL}-3")
+def test_parameters_select_the_sources_the_warehouse_and_the_models(
+    custom_roles: Roles,
+) -> None:
+    assert custom_roles.allow("TaskRoleArn", "s3:GetObject", f"{MEDIA}/recordings/a.mp4")
+    assert not custom_roles.allow("TaskRoleArn", "s3:GetObject", f"{MEDIA}/episode/tracks/main.mp4")
+    assert custom_roles.allow(
+        "TaskRoleArn", "s3:PutObject", "arn:aws:s3:::warehouse/videos/u/v/a.mp4"
+    )
+    assert custom_roles.allow("TaskRoleArn", "s3:ListBucket", "arn:aws:s3:::warehouse")
+    assert not custom_roles.allow("TaskRoleArn", "s3:PutObject", f"{MEDIA}/videos/u/v/a.mp4")
+    assert custom_roles.allow("PrepareRoleArn", "bedrock:InvokeModel", f"{MODEL}-2")
+    assert not custom_roles.allow("PrepareRoleArn", "bedrock:InvokeModel", f"{MODEL}-3")
     for role in ("TaskRoleArn", "MediaRoleArn", "MarksRoleArn"):
-        assert not wider.allow(role, "bedrock:InvokeModel", f"{MODEL}-2")
-    assert wider.allow("ExecutionRoleArn", "secretsmanager:GetSecretValue", f"{SECRET}-2")
+        assert not custom_roles.allow(role, "bedrock:InvokeModel", f"{MODEL}-2")
+    assert custom_roles.allow("ExecutionRoleArn", "secretsmanager:GetSecretValue", f"{SECRET}-2")
 
 
 @pytest.mark.parametrize("role", ["MediaRoleArn", "PrepareRoleArn"])

@@ -1,7 +1,7 @@
 """Reports known vulnerabilities of locked dependencies: `python -m tests.supply.audit [lock …]`.
 
 The exit code is 1 if `docs/security.md` does not mention one of them. If the service cannot be
-reached, or knows none of the distributions, a message is printed and the exit code is 0.
+reached, or has data of none of the distributions, a message is printed and the exit code is 0.
 """
 
 import json

@@ -61,8 +61,10 @@ def licence_of(metadata: PackageMetadata) -> str:
     name = normalized(metadata["Name"])
     if "License-Expression" in metadata:
         return metadata["License-Expression"]
-    said = [line for line in metadata.get_all("Classifier") or [] if line.startswith("License ::")]
-    if exact := [line.split(" :: ")[-1] for line in said if line.count("::") > 1]:
+    classifiers = [
+        line for line in metadata.get_all("Classifier") or [] if line.startswith("License ::")
+    ]
+    if exact := [line.split(" :: ")[-1] for line in classifiers if line.count("::") > 1]:
         return " / ".join(exact)
     given = "".join(metadata.get_all("License") or [])
     first = given.strip().partition("\n")[0]
@@ -83,7 +85,9 @@ def is_copyleft(name: str, licence: str) -> bool:
 
 def table(found: dict[str, str]) -> str:
     """The text of docs/licences.md."""
-    rows = (f"| {name} | {said} | {REASONS.get(name, '')} |\n" for name, said in found.items())
+    rows = (
+        f"| {name} | {licence} | {REASONS.get(name, '')} |\n" for name, licence in found.items()
+    )
     return _HEAD + "".join(rows)
 
 

@@ -1,24 +1,24 @@
-"""A flow of one step that succeeds the second time, then waits to be ended."""
+"""Runs a flow whose task succeeds at the second attempt, and which then waits for a signal."""
 
 import signal
 
 from prefect import flow, get_run_logger, task
 
-import flows  # noqa: F401 - for spans, as every flow of ours
+import flows  # noqa: F401 - configures tracing, as for every flow of clipflow
 from clipflow.domain.errors import StorageUnavailableError
 from clipflow.telemetry.tracing import span
 
 SECRET = "https://bucket/a.mp4?X-Amz-Signature=secret"
-tries: list[int] = []
+attempts: list[int] = []
 
 
 @task(name="read", task_run_name="read {name}", retries=1)
 def read(name: str) -> None:
-    tries.append(1)
+    attempts.append(1)
     with span("reading") as work:
         work.bytes_read = 7
         get_run_logger().warning("reading %s as %s", SECRET, name)
-        if len(tries) == 1:
+        if len(attempts) == 1:
             raise StorageUnavailableError(f"Reading {SECRET} failed.")
 
 

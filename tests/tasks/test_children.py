@@ -1,4 +1,4 @@
-"""Child runs: their parameters, the error that a parent sees, and when they are orphaned."""
+"""Child runs: their parameters, their errors in the parent, and when they are no longer needed."""
 
 import json
 from fractions import Fraction
@@ -60,12 +60,12 @@ def test_a_plan_is_unchanged_after_serialization(tmp_path: Path) -> None:
     plan = SegmentPlan("e/clips/c/segments/3.mp4", head, source, span, common_format([source]))
     parameters = extract_child(Cut(request, plan), force=False).parameters
     names = ("tenant_id", "episode_id", "clip_id", "segment", "index")
-    there = cut_of_child({name: parameters[name] for name in names}, parameters["plan"])
-    assert there == Cut(request, plan)
-    assert there.plan.fingerprint == plan.fingerprint
+    child_cut = cut_of_child({name: parameters[name] for name in names}, parameters["plan"])
+    assert child_cut == Cut(request, plan)
+    assert child_cut.plan.fingerprint == plan.fingerprint
 
 
-def test_a_short_as_a_person_wants_it_is_unchanged_after_serialization() -> None:
+def test_an_edited_short_is_unchanged_after_serialization() -> None:
     keys = ShortsKeys("u", "v", "warehouse")
     brand = {"logo": {"file": "logo.png", "corner": "top_left"}, "intro": "i.mp4"}
     looks = {"brand": brand, "caption_style": "looks/style.json", "tighten": True}
@@ -79,13 +79,13 @@ def test_a_short_as_a_person_wants_it_is_unchanged_after_serialization() -> None
     request = Render(keys, config, 3, moment, views, {"w17": "um", "p20": "so"})
     parameters = json.loads(json.dumps(render_child(request, force=False).parameters))
     names = ("config", "number", "moment", "views", "restored")
-    there = render_of_child(keys, **{name: parameters[name] for name in names})
-    assert there == request
-    assert there.config.brand == Brand.read(brand, "the brand")
+    parsed = render_of_child(keys, **{name: parameters[name] for name in names})
+    assert parsed == request
+    assert parsed.config.brand == Brand.read(brand, "the brand")
 
 
-def ended(error: BaseException) -> FlowRun:
-    """The run of a flow that raised the error, as stored by Prefect."""
+def run_that_raised(error: BaseException) -> FlowRun:
+    """Run a flow that raises the error, and return its flow run as stored by Prefect."""
 
     @flow(name="child", flow_run_name="child")
     def child() -> None:
@@ -101,7 +101,7 @@ def read(run_id: UUID | None) -> FlowRun:
         return client.read_flow_run(run_id)
 
 
-def test_a_child_that_is_deleted_in_the_ui_is_lost_to_its_parent() -> None:
+def test_a_child_that_is_deleted_in_the_ui_counts_as_lost() -> None:
     run = run_of("extract-segment", {}, Running())
     group = ChildRunGroup()
     with get_client(sync_client=True) as client:
@@ -114,7 +114,7 @@ def test_a_child_that_is_deleted_in_the_ui_is_lost_to_its_parent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "seen"),
+    ("raised", "expected"),
     [
         (
             InvalidInputError("It is:\nwrong.", "Correct it."),
@@ -124,34 +124,34 @@ def test_a_child_that_is_deleted_in_the_ui_is_lost_to_its_parent() -> None:
     ],
 )
 def test_a_childs_error_keeps_its_type_and_message_in_the_parent(
-    raised: ClipflowError, seen: ClipflowError
+    raised: ClipflowError, expected: ClipflowError
 ) -> None:
-    run = ended(raised)
+    run = run_that_raised(raised)
     error = error_of(run, run.state)
-    assert type(error) is type(seen)
-    assert str(error) == str(seen)
+    assert type(error) is type(expected)
+    assert str(error) == str(expected)
 
 
 def test_a_defect_in_a_child_is_not_retried() -> None:
-    run = ended(KeyError("x"))
+    run = run_that_raised(KeyError("x"))
     error = error_of(run, run.state)
     assert type(error) is TerminalError
     assert "KeyError" in str(error)
 
 
 @pytest.mark.parametrize(
-    ("state", "kind", "code"),
+    ("state", "error_type", "code"),
     [
         (Crashed(message="out of memory"), MachineLostError, FailureCode.CRASHED),
         (Cancelled(message="by a person"), StoppedError, FailureCode.CANCELLED),
     ],
 )
 def test_a_lost_or_cancelled_child_is_reported_as_such(
-    state: State[None], kind: type[ClipflowError], code: FailureCode
+    state: State[None], error_type: type[ClipflowError], code: FailureCode
 ) -> None:
-    run = ended(KeyError("x"))
+    run = run_that_raised(KeyError("x"))
     error = error_of(run, state)
-    assert type(error) is kind
+    assert type(error) is error_type
     assert error.code is code
     assert state.message and state.message in str(error)
 
@@ -161,14 +161,17 @@ def keys(records: RecordStore) -> ClipKeys:
     return ClipKeys("t", f"e-{uuid4().hex}", "c")
 
 
-def owned_by(run: FlowRun, keys: ClipKeys, records: RecordStore) -> None:
+def claim_record(run: FlowRun, keys: ClipKeys, records: RecordStore) -> None:
+    """Make the run the owner of the record."""
     assert records.claim(keys, str(run.id), {"segments": []}).granted
 
 
-def in_state(state: State[None]) -> FlowRun:
+def parent_in_state(state: State[None]) -> FlowRun:
+    """A flow run in this state, which is never executed."""
+
     @flow(name="parent")
     def parent() -> None:
-        """Never run."""
+        """Do nothing."""
 
     with get_client(sync_client=True) as client:
         run = client.create_flow_run(parent)
@@ -177,21 +180,21 @@ def in_state(state: State[None]) -> FlowRun:
 
 
 @pytest.mark.parametrize(
-    ("state", "wanted"),
+    ("state", "needed"),
     [(Running(), True), (Crashed(), True), (Cancelled(), False)],
     ids=lambda value: getattr(value, "name", str(value)),
 )
 def test_a_child_is_needed_while_its_owner_is_active_or_has_just_crashed(
-    state: State[None], wanted: bool, keys: ClipKeys, records: RecordStore
+    state: State[None], needed: bool, keys: ClipKeys, records: RecordStore
 ) -> None:
-    owned_by(in_state(state), keys, records)
-    assert is_needed(keys) is wanted
+    claim_record(parent_in_state(state), keys, records)
+    assert is_needed(keys) is needed
 
 
-def test_a_child_is_not_wanted_once_its_owner_has_been_gone_for_long(
+def test_a_child_is_not_needed_when_its_owner_ended_long_ago(
     keys: ClipKeys, records: RecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owned_by(in_state(Crashed()), keys, records)
+    claim_record(parent_in_state(Crashed()), keys, records)
     monkeypatch.setattr("tasks.recovery.ADOPTION_GRACE", 0 * ADOPTION_GRACE)
     assert not is_needed(keys)
 
@@ -203,12 +206,12 @@ def test_a_parent_that_fails_cancels_children_of_its_own_record_only(
     parameters = {"n": keys.episode_id}
     child = run_of("extract-segment", parameters, Running(), (record_tag(keys),))
     if not owned:
-        owned_by(in_state(Running()), keys, records)
+        claim_record(parent_in_state(Running()), keys, records)
 
     @flow(name="parent")
     def parent() -> None:
         if owned:
-            owned_by(this_run(), keys, records)
+            claim_record(this_run(), keys, records)
         with child_run_group(keys):
             raise MachineLostError("A segment's machine was lost.")
 
@@ -216,5 +219,5 @@ def test_a_parent_that_fails_cancels_children_of_its_own_record_only(
     assert read(child.id).state_name == ("Cancelling" if owned else "Running")
 
 
-def test_a_child_without_an_owner_is_not_wanted(keys: ClipKeys) -> None:
+def test_a_child_without_an_owner_is_not_needed(keys: ClipKeys) -> None:
     assert not is_needed(keys)

@@ -1,4 +1,4 @@
-"""A process that starts the clips of one event drains the other pending runs."""
+"""`begin-clip-generation`: its process also executes the other pending runs of the flow."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -26,8 +26,8 @@ def deployments(prefect_api: None, records: RecordStore) -> None:
         deployed(client, GENERATE_CLIP)
 
 
-def pending(*clips: str, state: State[None] | None = None, **more: Any) -> FlowRun:
-    """A run in `state` that starts these clips of its own episode."""
+def create_run(*clips: str, state: State[None] | None = None, **more: Any) -> FlowRun:
+    """Create a run, scheduled by default, that starts these clips of a new episode."""
     parameters = {
         "tenant_id": f"t-{uuid4().hex}",
         "episode_id": f"e-{uuid4().hex}",
@@ -37,8 +37,8 @@ def pending(*clips: str, state: State[None] | None = None, **more: Any) -> FlowR
     return run_of(BEGIN_CLIP_GENERATION, {**parameters, **more}, state or Scheduled())
 
 
-def work_on(run: FlowRun) -> None:
-    """Run it in this process."""
+def execute(run: FlowRun) -> None:
+    """Execute the run in this process."""
     run_flow(begin_clip_generation, flow_run=run)
 
 
@@ -50,16 +50,17 @@ def state_of(run: FlowRun) -> State[None]:
 
 
 def runs_for(clip: str) -> list[FlowRun]:
+    """The flow runs that were created for the clip, which are named after it."""
     with get_client(sync_client=True) as client:
         return client.read_flow_runs(
             flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[clip]))
         )
 
 
-def test_the_clips_of_pending_runs_are_started_by_a_process_that_runs_already() -> None:
+def test_a_running_process_starts_the_clips_of_pending_runs() -> None:
     one, two, three = (f"c-{uuid4().hex}" for _ in range(3))
-    first, second = pending(one), pending(two, three, force=True)
-    work_on(first)
+    first, second = create_run(one), create_run(two, three, force=True)
+    execute(first)
     assert state_of(second).is_completed()
     assert (state_of(second).message or "").startswith("2 clips started in the process of e-")
     for clip, by in ((one, first), (two, second), (three, second)):
@@ -82,44 +83,47 @@ def test_templates_in_the_text_of_an_event_are_not_rendered(drained: bool) -> No
         "clips": [{"clipId": clip, "segments": [segment | TEMPLATE], **TEMPLATE}],
         **TEMPLATE,
     }
-    run = pending(clips=None, request=json.dumps(detail), **ids)
-    work_on(pending("any") if drained else run)
+    run = create_run(clips=None, request=json.dumps(detail), **ids)
+    execute(create_run("any") if drained else run)
     assert state_of(run).is_completed()
     (made,) = runs_for(clip)
-    [given] = made.parameters["segments"]
-    assert (given["text"], given["notes"]) == (segment["text"], segment["notes"])
+    [segment_parameters] = made.parameters["segments"]
+    assert (segment_parameters["text"], segment_parameters["notes"]) == (
+        segment["text"],
+        segment["notes"],
+    )
     assert "49" not in json.dumps(made.parameters["segments"])
 
 
 @pytest.mark.parametrize("text", ["{", "[]", json.dumps({"tenantId": "t", "episodeId": "other"})])
-def test_a_request_that_is_not_the_runs_own_starts_nothing(text: str) -> None:
-    run = pending(clips=None, request=text)
+def test_a_request_that_does_not_match_the_run_starts_nothing(text: str) -> None:
+    run = create_run(clips=None, request=text)
     with pytest.raises(InvalidInputError):
-        work_on(run)
+        execute(run)
     assert state_of(run).is_failed()
 
 
 def test_a_pending_run_without_due_clips_ends_in_a_named_state() -> None:
-    nothing = pending(clips=None)
-    work_on(pending("any"))
-    assert state_of(nothing).name == "NothingToGenerate"
+    run_without_clips = create_run(clips=None)
+    execute(create_run("any"))
+    assert state_of(run_without_clips).name == "NothingToGenerate"
 
 
-def test_a_drained_run_starts_nothing_twice_in_its_own_process() -> None:
+def test_a_drained_run_does_not_start_its_clips_again_in_its_own_process() -> None:
     clip = f"c-{uuid4().hex}"
-    late = pending(clip)
-    work_on(pending("any"))
-    work_on(late)
-    assert state_of(late).is_completed()
+    drained_run = create_run(clip)
+    execute(create_run("any"))
+    execute(drained_run)
+    assert state_of(drained_run).is_completed()
     assert len(runs_for(clip)) == 1
 
 
 def test_a_clip_continues_the_trace_of_its_own_event() -> None:
     clip = f"c-{uuid4().hex}"
-    late = pending(clip)
-    work_on(pending("any"))
-    place = event_trace_context(UUID(late.parameters["event_id"]))
-    assert runs_for(clip)[0].labels["__OTEL_TRACEPARENT"] == place.traceparent
+    drained_run = create_run(clip)
+    execute(create_run("any"))
+    trace = event_trace_context(UUID(drained_run.parameters["event_id"]))
+    assert runs_for(clip)[0].labels["__OTEL_TRACEPARENT"] == trace.traceparent
 
 
 @pytest.mark.parametrize(
@@ -129,13 +133,13 @@ def test_a_clip_continues_the_trace_of_its_own_event() -> None:
         (Scheduled(scheduled_time=datetime.now(UTC) + timedelta(hours=1)), {}),
         (Scheduled(), {"tenant_id": "a#b"}),
     ],
-    ids=["a worker has it", "not yet due", "its own run says what is wrong"],
+    ids=["submitted by a worker", "not yet due", "invalid, so it fails by itself"],
 )
 def test_runs_that_are_not_due_or_not_valid_are_not_changed(
     state: State[None], more: dict[str, object]
 ) -> None:
     clip = f"c-{uuid4().hex}"
-    other = pending(clip, state=state, **more)
-    work_on(pending("any"))
+    other = create_run(clip, state=state, **more)
+    execute(create_run("any"))
     assert state_of(other).type == state.type
     assert not runs_for(clip)

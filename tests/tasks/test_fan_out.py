@@ -1,4 +1,4 @@
-"""Encoders are bounded per machine: four clips at once on a local stack, half in each queue."""
+"""The number of concurrent encoders is limited per machine, across runs and work queues."""
 
 import time
 from contextlib import closing
@@ -19,11 +19,11 @@ from tests.made_media import make_source
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
-# Long enough to encode that the runs overlap, though their processes start one after the other.
+# Encoding takes long enough for the runs to overlap, although their processes start in sequence.
 SEGMENTS = [{"startTime": n, "endTime": n + 10} for n in range(8)]
 
 
-def start(episode: Episode, clip: str, queue: str | None) -> UUID:
+def start_clip(episode: Episode, clip: str, queue: str | None) -> UUID:
     parameters = {"tenant_id": episode.tenant, "episode_id": episode.id, "clip_id": clip}
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name("generate-clip/clipflow")
@@ -38,7 +38,7 @@ def read(run_id: UUID) -> FlowRun:
 
 
 def encoders(home: Path) -> int:
-    """The stack's ffmpeg processes that encode pictures now; stitching only copies them."""
+    """The number of ffmpeg processes of the stack that encode video; stitching only copies it."""
     return sum(" libx264 " in command for command in processes_of(home).values())
 
 
@@ -53,7 +53,7 @@ def test_four_runs_at_once_have_no_more_encoders_than_cores(
     ):
         episode = tenants.detect(Episode("fan-out", clips), source, SEGMENTS)
         queues = [None, BULK_QUEUE, None, BULK_QUEUE]
-        run_ids = [start(episode, *each) for each in zip(clips, queues, strict=True)]
+        run_ids = [start_clip(episode, *each) for each in zip(clips, queues, strict=True)]
         counts = [0]
         statuses = [""]
         while not all(status in (COMPLETE, FAILED) for status in statuses):

@@ -1,4 +1,4 @@
-"""Progress as the run's own page shows it, from a real Prefect server."""
+"""Progress artifacts of a run, which the Prefect UI shows on the page of the run."""
 
 import time
 from collections.abc import Callable
@@ -24,8 +24,8 @@ from tests.programs import eventually
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
 
 
-def run_of(work: Callable[[], None]) -> tuple[State[Any], UUID]:
-    """A flow of one task, which works."""
+def run_task(work: Callable[[], None]) -> tuple[State[Any], UUID]:
+    """Run a flow with one task that calls `work`, and return its final state and its id."""
 
     @task
     def step() -> None:
@@ -40,27 +40,27 @@ def run_of(work: Callable[[], None]) -> tuple[State[Any], UUID]:
     return state, state.state_details.flow_run_id
 
 
-def bars(run: UUID) -> list[Artifact]:
-    """The run's progress artifacts, without the one that Prefect makes of an error."""
+def progress_artifacts(run: UUID) -> list[Artifact]:
+    """The progress artifacts of the run, without the artifact that Prefect creates for an error."""
     with get_client(sync_client=True) as client:
         only = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
         found = client.read_artifacts(artifact_filter=only)
         return [one for one in found if one.type == "progress"]
 
 
-def work_for(seconds: float, upto: float = 1.0) -> None:
-    """Report progress far more often than a bar is updated."""
+def work_for(seconds: float, up_to: float = 1.0) -> None:
+    """Report progress up to `up_to`, much more often than a bar is updated."""
     began = time.monotonic()
-    while (gone := time.monotonic() - began) < seconds:
-        report(upto * gone / seconds)
+    while (elapsed := time.monotonic() - began) < seconds:
+        report(up_to * elapsed / seconds)
         time.sleep(0.001)
 
 
 def test_a_bar_moves_once_a_second_and_is_full_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    updated: list[float] = []
+    percents: list[float] = []
 
     def record(artifact: UUID, percent: float, words: str) -> Any:
-        updated.append(percent)
+        percents.append(percent)
         return update_progress_artifact(artifact, percent, words)
 
     monkeypatch.setattr("tasks.run_page.update_progress_artifact", record)
@@ -69,12 +69,12 @@ def test_a_bar_moves_once_a_second_and_is_full_at_the_end(monkeypatch: pytest.Mo
         with progress_bar("transcript", "what is said in video talk"):
             work_for(3.5)
 
-    state, run = run_of(work)
+    state, run = run_task(work)
     assert state.is_completed()
-    [bar] = bars(run)
+    [bar] = progress_artifacts(run)
     assert (bar.key, bar.data, bar.description) == ("transcript", 100, "what is said in video talk")
     assert bar.task_run_id
-    assert len(updated) <= 4 and updated[-1] == 100 and updated == sorted(updated)
+    assert len(percents) <= 4 and percents[-1] == 100 and percents == sorted(percents)
 
 
 def test_work_of_less_than_a_second_has_no_bar() -> None:
@@ -82,17 +82,17 @@ def test_work_of_less_than_a_second_has_no_bar() -> None:
         with progress_bar("segment", "segment 0"):
             report(0.5)
 
-    assert bars(run_of(work)[1]) == []
+    assert progress_artifacts(run_task(work)[1]) == []
 
 
 def test_the_bar_of_failed_work_keeps_its_value() -> None:
     def work() -> None:
         with progress_bar("segment", "segment 0"):
-            work_for(2.5, upto=0.4)
+            work_for(2.5, up_to=0.4)
             raise MediaRefusedError("No frames.")
 
-    state, run = run_of(work)
-    [bar] = bars(run)
+    state, run = run_task(work)
+    [bar] = progress_artifacts(run)
     assert state.is_failed() and 0 < float(str(bar.data)) <= 40
 
 
@@ -102,8 +102,8 @@ def test_work_continues_when_its_bar_cannot_be_stored() -> None:
         with progress_bar("No Key", "segment 0"):
             work_for(2.5)
 
-    state, run = run_of(work)
-    assert state.is_completed() and bars(run) == []
+    state, run = run_task(work)
+    assert state.is_completed() and progress_artifacts(run) == []
     only = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
     with get_client(sync_client=True) as client:
 
@@ -114,7 +114,7 @@ def test_work_continues_when_its_bar_cannot_be_stored() -> None:
         eventually(lambda: warnings() == 1)
 
 
-def test_parts_are_counted_in_words() -> None:
+def test_a_bar_of_parts_describes_how_many_are_done() -> None:
     def work() -> None:
         with count_bar(3, "segments") as advance:
             advance()
@@ -122,5 +122,5 @@ def test_parts_are_counted_in_words() -> None:
             time.sleep(1.5)
             advance()
 
-    [bar] = bars(run_of(work)[1])
+    [bar] = progress_artifacts(run_task(work)[1])
     assert (bar.key, bar.data, bar.description) == ("segments", 100, "3 of 3 segments")

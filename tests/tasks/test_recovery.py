@@ -1,4 +1,4 @@
-"""`mark-failed`: records and work of a run that ended, for each way in which it can."""
+"""`mark-failed`: what happens to the record of a run, for each way in which the run can end."""
 
 from uuid import uuid4
 
@@ -18,8 +18,12 @@ RESULT = ClipResult(
     s3_key="k", file_size=1, duration="00:00:01", duration_seconds=1, resolution="2x2",
     segment_count=1,
 )  # fmt: skip
-REFUSED = "Flow run encountered an exception: InvalidInputError: startTime: wrong. Correct it."
-OUTAGE = "Flow run encountered an exception: StorageUnavailableError: DynamoDB did not answer."
+INVALID_INPUT_MESSAGE = (
+    "Flow run encountered an exception: InvalidInputError: startTime: wrong. Correct it."
+)
+OUTAGE_MESSAGE = (
+    "Flow run encountered an exception: StorageUnavailableError: DynamoDB did not answer."
+)
 SEGMENTS = [{"startTime": 0, "endTime": 1}]
 
 
@@ -39,7 +43,7 @@ def record(records: RecordStore, keys: RecordKeys) -> dict[str, object]:
     return dict(plain(records.table.get_item(Key=keys.record).get("Item", {})))
 
 
-def ended(keys: ClipKeys, state: State[None], *tags: str) -> FlowRun:
+def run_in_state(keys: ClipKeys, state: State[None], *tags: str) -> FlowRun:
     parameters = {
         "tenant_id": keys.tenant_id, "episode_id": keys.episode_id, "clip_id": keys.clip_id
     }  # fmt: skip
@@ -57,8 +61,8 @@ def reconcile(run: FlowRun) -> str | None:
         (Crashed(name="HeartbeatLost", message="silence"), "CRASHED"),
         (Cancelled(message="by a person"), "CANCELLED"),
         (Failed(name="TimedOut", message="Flow run exceeded timeout of 2.0 second(s)"), "TIMEOUT"),
-        (Failed(message=REFUSED), "VALIDATION_ERROR"),
-        (Failed(message=OUTAGE), "STORAGE_ERROR"),
+        (Failed(message=INVALID_INPUT_MESSAGE), "VALIDATION_ERROR"),
+        (Failed(message=OUTAGE_MESSAGE), "STORAGE_ERROR"),
         (Failed(message="Flow run encountered an exception: KeyError: 'x'"), "INTERNAL_ERROR"),
     ],
     ids=lambda value: getattr(value, "name", str(value)),
@@ -67,7 +71,7 @@ def test_the_record_of_its_owner_shows_how_the_run_ended(
     state: State[None], code: str, keys: ClipKeys, records: RecordStore
 ) -> None:
     detect(records, keys)
-    run = ended(keys, state)
+    run = run_in_state(keys, state)
     assert records.claim(keys, str(run.id)).granted
     assert reconcile(run) == Reconciled.MARKED
     item = record(records, keys)
@@ -80,19 +84,19 @@ def test_the_record_of_its_owner_shows_how_the_run_ended(
 
 def test_the_result_of_a_newer_run_is_kept(keys: ClipKeys, records: RecordStore) -> None:
     detect(records, keys)
-    lost, newer = ended(keys, Crashed()), str(uuid4())
-    assert records.claim(keys, str(lost.id)).granted
-    assert records.claim(keys, newer, dead_owner=str(lost.id)).granted
-    assert reconcile(lost) == Reconciled.NOTHING_TO_DO
-    records.complete(keys, newer, RESULT)
+    lost_run, newer_run = run_in_state(keys, Crashed()), str(uuid4())
+    assert records.claim(keys, str(lost_run.id)).granted
+    assert records.claim(keys, newer_run, dead_owner=str(lost_run.id)).granted
+    assert reconcile(lost_run) == Reconciled.NOTHING_TO_DO
+    records.complete(keys, newer_run, RESULT)
     item = record(records, keys)
-    assert reconcile(lost) == Reconciled.NOTHING_TO_DO
+    assert reconcile(lost_run) == Reconciled.NOTHING_TO_DO
     assert record(records, keys) == item
 
 
 def test_a_run_that_completed_needs_no_mark(keys: ClipKeys, records: RecordStore) -> None:
     detect(records, keys)
-    assert reconcile(ended(keys, Completed())) == Reconciled.NOTHING_TO_DO
+    assert reconcile(run_in_state(keys, Completed())) == Reconciled.NOTHING_TO_DO
     assert record(records, keys)["status"] == "detected"
 
 
@@ -100,11 +104,11 @@ def test_a_record_never_claimed_by_a_lost_run_is_restarted_once_and_then_marked(
     keys: ClipKeys, records: RecordStore
 ) -> None:
     detect(records, keys)
-    first = ended(keys, Crashed())
+    first = run_in_state(keys, Crashed())
     assert [reconcile(first), reconcile(first)] == [Reconciled.STARTED_AGAIN] * 2
     [second] = second_runs("episode_id", keys.episode_id)
     assert second.parameters == first.parameters and second.state and second.state.is_scheduled()
-    assert reconcile(ended(keys, Crashed(), RESTARTED_TAG)) == Reconciled.MARKED
+    assert reconcile(run_in_state(keys, Crashed(), RESTARTED_TAG)) == Reconciled.MARKED
     item = record(records, keys)
     assert item["processingError"]["code"] == "CRASHED"  # type: ignore[index]
     assert [entry["status"] for entry in item["statusHistory"]] == ["Generation Failed"]  # type: ignore[attr-defined]
@@ -116,11 +120,13 @@ def test_a_failed_record_that_was_requested_again_is_started_again_too(
     records.table.put_item(
         Item={**keys.record, "status": "Generation Failed", "flowRunId": str(uuid4())}
     )
-    assert reconcile(ended(keys, Crashed())) == Reconciled.STARTED_AGAIN
+    assert reconcile(run_in_state(keys, Crashed())) == Reconciled.STARTED_AGAIN
     assert len(second_runs("episode_id", keys.episode_id)) == 1
 
 
-def test_an_events_own_run_is_started_again_whatever_the_records_say(records: RecordStore) -> None:
+def test_the_run_of_an_event_is_restarted_whatever_the_status_of_the_records(
+    records: RecordStore,
+) -> None:
     parameters = {"tenant_id": "t", "episode_id": f"e-{uuid4().hex}", "event_id": str(uuid4())}
     assert (
         reconcile(run_of(BEGIN_CLIP_GENERATION, parameters, Crashed())) == Reconciled.STARTED_AGAIN
@@ -131,18 +137,20 @@ def test_an_events_own_run_is_started_again_whatever_the_records_say(records: Re
     )
 
 
-@pytest.mark.parametrize("state", [Cancelled(), Failed(message=REFUSED)], ids=["cancelled", "bad"])
+@pytest.mark.parametrize(
+    "state", [Cancelled(), Failed(message=INVALID_INPUT_MESSAGE)], ids=["cancelled", "bad"]
+)
 def test_terminal_failures_are_marked_without_a_restart(
     state: State[None], keys: ClipKeys, records: RecordStore
 ) -> None:
     detect(records, keys)
-    assert reconcile(ended(keys, state)) == Reconciled.MARKED
+    assert reconcile(run_in_state(keys, state)) == Reconciled.MARKED
     assert record(records, keys)["status"] == "Generation Failed"
     assert not second_runs("episode_id", keys.episode_id)
 
 
 def test_no_record_is_created(keys: ClipKeys, records: RecordStore) -> None:
-    assert reconcile(ended(keys, Cancelled())) == Reconciled.NOTHING_TO_DO
+    assert reconcile(run_in_state(keys, Cancelled())) == Reconciled.NOTHING_TO_DO
     assert not record(records, keys)
 
 

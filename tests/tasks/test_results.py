@@ -1,4 +1,4 @@
-"""A results page that cannot be put is logged, and does not fail the job."""
+"""A results page that cannot be stored is logged, and does not fail the job."""
 
 from fractions import Fraction
 from uuid import UUID
@@ -32,13 +32,13 @@ def test_a_job_is_complete_with_or_without_its_page(objects: ObjectStore) -> Non
     assert (state.is_completed(), state.result()) == (True, "made")
     run = state.state_details.flow_run_id
     with get_client(sync_client=True) as client:
-        eventually(lambda: f"{keys.page} could not be stored" in logged(client, run))
+        eventually(lambda: f"{keys.page} could not be stored" in log_text(client, run))
     objects.put_text(words_json([]), keys.words, {}, "application/json")
     assert job() == "made"
     assert "A title" in objects.text(keys.page, 1 << 20)
 
 
-def logged(client: SyncPrefectClient, run: UUID | None) -> str:
-    """The run's log so far."""
+def log_text(client: SyncPrefectClient, run: UUID | None) -> str:
+    """All messages that the run has logged so far."""
     only = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]) if run else None)
     return "\n".join(log.message for log in client.read_logs(only))

@@ -1,4 +1,4 @@
-"""The tables of results that the Prefect UI shows."""
+"""The artifacts of results that the Prefect UI shows: tables, summaries and the contact sheet."""
 
 import re
 from base64 import b64decode

@@ -1,4 +1,4 @@
-"""Log lines and spans of a run's process: to a file, a terminal, and a collector when killed."""
+"""Log lines and spans of a flow run's process, also when it is killed."""
 
 import json
 import os
@@ -41,8 +41,8 @@ def test_a_run_that_is_killed_has_logged_and_exported_everything(
     assert {line["run_id"] for line in of_run} == {of_run[0]["run_id"]}
     assert all(IDS.items() <= line.items() for line in of_run)
     assert lines[-1]["message"].startswith("Finished in state Crashed")
-    given = [line for line in lines if line["message"].startswith("reading")]
-    assert [line["step"] for line in given] == ["read main.mp4"] * 2
+    reading_lines = [line for line in lines if line["message"].startswith("reading")]
+    assert [line["step"] for line in reading_lines] == ["read main.mp4"] * 2
     assert "secret" not in run.output() and "a.mp4?" in run.output()
 
     assert {line["trace_id"] for line in of_run} == {s.trace_id for s in collector.spans}
@@ -52,32 +52,35 @@ def test_a_run_that_is_killed_has_logged_and_exported_everything(
     assert flow.attributes["clipflow.clip_id"] == "c-1"
     tries = [(s.attributes["clipflow.retries"], s.parent_id) for s in collector.named("reading")]
     assert tries == [(0, step.span_id), (1, step.span_id)]
-    assert collector.above(step) == [flow.name]
+    assert collector.ancestors(step) == [flow.name]
     assert "secret" not in repr(collector) and "StorageUnavailableError" in repr(collector)
 
 
 @pytest.mark.slow
-def test_a_terminal_stays_readable() -> None:
+def test_log_lines_in_a_terminal_are_not_json() -> None:
     script = "import logging; from prefect import flow; logging.error('it is late')"
-    ours, theirs = pty.openpty()
+    terminal, child_side = pty.openpty()
     env = {**os.environ, **LOGGING}
-    subprocess.run([sys.executable, "-c", script], env=env, stderr=theirs, check=True)
-    os.close(theirs)
-    said = os.read(ours, 4096).decode()
-    os.close(ours)
-    assert "root - it is late" in said
-    assert "{" not in said
+    subprocess.run([sys.executable, "-c", script], env=env, stderr=child_side, check=True)
+    os.close(child_side)
+    output = os.read(terminal, 4096).decode()
+    os.close(terminal)
+    assert "root - it is late" in output
+    assert "{" not in output
 
 
-def test_a_run_is_below_the_span_of_its_event() -> None:
+def test_the_parent_span_of_a_run_is_that_of_its_event() -> None:
     event_id = uuid4()
-    elsewhere = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
-    given = {"event_id": str(event_id), "traceparent": elsewhere.traceparent}
-    assert event_trace(given) == elsewhere
-    assert event_trace({**given, "traceparent": ""}) == event_trace_context(event_id)
+    remote_trace = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
+    parameters = {"event_id": str(event_id), "traceparent": remote_trace.traceparent}
+    assert event_trace(parameters) == remote_trace
+    assert event_trace({**parameters, "traceparent": ""}) == event_trace_context(event_id)
     assert event_trace({"event_id": None}) is None
 
 
-def test_other_machines_get_the_collector_but_no_key() -> None:
-    given = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_SERVICE_NAME": "clips"}
-    assert flows_environment({**given, "OTEL_EXPORTER_OTLP_HEADERS": "key=secret"}) == given
+def test_other_machines_get_the_address_of_the_collector_but_not_its_key() -> None:
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+        "OTEL_SERVICE_NAME": "clips",
+    }
+    assert flows_environment({**variables, "OTEL_EXPORTER_OTLP_HEADERS": "key=secret"}) == variables

@@ -15,7 +15,7 @@ from tests.clipflow.jobs.reading import run
 from tests.made_media import (
     FFMPEG,
     clicks,
-    copy_turned,
+    copy_rotated,
     flashes,
     frame_numbers,
     frame_times,
@@ -206,7 +206,7 @@ def test_a_phones_rotation_is_applied(cutter: Cutter, tmp_path: Path) -> None:
     sideways, phone = tmp_path / "sideways.mp4", tmp_path / "phone.mp4"
     run = [FFMPEG, "-v", "error", "-y"]
     subprocess.run([*run, "-i", str(upright), "-vf", "transpose=cclock", str(sideways)], check=True)
-    copy_turned(sideways, phone, -90)
+    copy_rotated(sideways, phone, -90)
     head = cutter.put(phone)
     assert (cutter.probe(head).width, cutter.probe(head).height) == (200, 320)
     assert frame_numbers(cutter.cut(head, "1", "1.2")) == [25, 26, 27, 28, 29]

@@ -48,7 +48,7 @@ def is_of_source(request: Request) -> bool:
         ),
         pytest.param("five.plain.mp4", FRAGMENTED, 1.25, id="fragmented MP4 without"),
         pytest.param("five.mkv", [], 1.1, id="MKV"),
-        pytest.param("five.ts", [], 1.25, id="TS, of which a tenth is padding"),
+        pytest.param("five.ts", [], 1.25, id="TS, with a tenth of padding"),
     ],
 )
 def test_the_index_is_read_once_and_little_more_than_the_spans(
@@ -210,7 +210,7 @@ def test_a_chunk_that_cannot_be_read_is_an_error_and_not_a_gap(
     broken = chunks[1].name
     proxied_reader.proxy.faults = [Fault(lambda request: broken in request.path, **fault)]
     # Without this header, the rest of an interrupted response is not requested.
-    proxied_reader.proxy.left_out = ("accept-ranges",)
+    proxied_reader.proxy.omitted_headers = ("accept-ranges",)
     with pytest.raises(error, match=message) as raised:
         proxied_reader.read(head, probe, 1.5, 3.5)
     assert head.key in str(raised.value)

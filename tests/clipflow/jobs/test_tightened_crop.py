@@ -20,7 +20,7 @@ CUTS = [
 
 
 def edge(start: float, end: float, *places: float) -> tuple[Knot, ...]:
-    """The path of something that stands at each place for an equal part of the time."""
+    """The path of a crop whose subject is at each place for an equal part of the time."""
     times = [start + n * (end - start) / 60 for n in range(60)]
     wanted = [(time, places[n * len(places) // 60]) for n, time in enumerate(times)]
     return tuple(plan_edge(wanted, start, end, SIZE, SIZE / 10))

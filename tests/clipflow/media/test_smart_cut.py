@@ -16,7 +16,7 @@ from tests.clipflow.jobs.cutting import Cutter
 from tests.made_media import (
     FFMPEG,
     clicks,
-    copy_turned,
+    copy_rotated,
     flashes,
     frame_numbers,
     frame_times,
@@ -268,7 +268,7 @@ def test_a_source_whose_parameter_sets_change_is_not_copied(cutter: Cutter, tmp_
 def test_a_rotated_picture_is_not_copied(cutter: Cutter, tmp_path: Path) -> None:
     sideways, phone = tmp_path / "sideways.mp4", tmp_path / "phone.mp4"
     make_source(sideways, seconds=6, picture=GROUPS, sound=None)
-    copy_turned(sideways, phone, -90)
+    copy_rotated(sideways, phone, -90)
     cutter.cut(cutter.put(phone), "1", "5")
     assert "turned by" in cutter.results[0].label
 

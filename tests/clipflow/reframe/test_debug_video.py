@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from clipflow.domain.edits import Place, View
 from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.transcript import Word
 from clipflow.reframe.analysis import Film
@@ -19,6 +20,19 @@ def is_near(picture: Pixels, x: float, y: float, color: tuple[int, int, int]) ->
     across, down = slice(round(x) - 7, round(x) + 8), slice(round(y) - 7, round(y) + 8)
     away = np.abs(picture[max(0, down.start) : down.stop, across].astype(int) - color).max(axis=2)
     return bool(away.min() < 60)
+
+
+def test_a_users_view_is_drawn(tmp_path: Path) -> None:
+    shown = [Shown(n / 30, -1, (400 + 3 * sin(n / 5), 180)) for n in range(30)]
+    source, target = film(tmp_path / "source.mp4", shown), tmp_path / "framing.mp4"
+    view = View(start=0.0, end=1.0, place=Place(x=0.2, y=0.5))
+    plan = write_debug_video(Film(source), target, Layout.CROP, Aspect.TALL, [], views=[view])
+    [crop] = plan.sections[0].crops
+    assert abs(crop.at(0.5)[0] + crop.width / 2 - 0.2 * 640) <= 2
+    with av.open(str(target)) as container:
+        picture = next(container.decode(video=0)).to_ndarray(format="bgr24")
+    drawn = np.asarray(picture, np.uint8)
+    assert is_near(drawn, crop.at(0.0)[0] + crop.width - 1, 180, CROP)
 
 
 def test_the_speakers_box_and_the_crop_are_drawn_at_their_positions(tmp_path: Path) -> None:

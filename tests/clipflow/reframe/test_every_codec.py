@@ -40,3 +40,14 @@ def test_a_face_is_detected_five_times_a_second(name: str, tmp_path: Path) -> No
     assert len(times) >= 5 * SECONDS
     gaps = [after - before for before, after in pairwise([0.0, *times, SECONDS])]
     assert max(gaps) <= 0.25 + 1e-6
+
+
+def test_a_stream_without_an_index_is_analysed_from_its_first_frame(tmp_path: Path) -> None:
+    shown = [Shown(n / 30, int(n >= 55), (200, 110), 60) for n in range(75)]
+    made = film(tmp_path / "made.mp4", shown, (480, 272), {"preset": "ultrafast", "crf": "10"})
+    source = tmp_path / "source.ts"
+    options = ("-c:v", "libx264", "-bf", "4", "-x264-params", "open-gop=1:keyint=50:scenecut=0")
+    subprocess.run([ffmpeg.executable(), "-v", "error", "-i", made, *options, source], check=True)
+    analysis = analyze(Film(source), FaceDetector())
+    assert len(analysis.samples) >= 5 * SECONDS and analysis.samples[0].time < 0.1
+    assert [round(start * 30 + 0.5) for start, _ in analysis.shots] == [0, 55]

@@ -49,12 +49,12 @@ def brightness(height: int = 80) -> bytes:
     return field(1, 8) + field(7, graph) + field(8, field(2, 13))
 
 
-def with_brightness(seen: Face, bright: bool) -> Face:
-    assert seen.aligned is not None
-    aligned = seen.aligned.copy()
+def with_brightness(detected: Face, bright: bool) -> Face:
+    assert detected.aligned is not None
+    aligned = detected.aligned.copy()
     # Only the model can tell which face speaks, by its brightness, because nothing moves.
     aligned[:] = 250 if bright else 20
-    return Face(seen.x, seen.y, seen.size, seen.mouth, aligned)
+    return Face(detected.x, detected.y, detected.size, detected.mouth, aligned)
 
 
 def test_a_users_mouth_model_selects_the_speaker(tmp_path: Path) -> None:

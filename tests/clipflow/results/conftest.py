@@ -1,4 +1,4 @@
-"""Results in the local S3: two shorts and a clip of colour bars, and a short that failed."""
+"""Fixtures of results in the local S3: two shorts, a short that failed, and a clip."""
 
 import subprocess
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from tests.made_media import a_machine
 WHY = "It says in one sentence what the talk keeps coming back to."
 TITLES = ("One clip holds one idea", "Begin with the good part", "Leave some silence in")
 FAILURE = Failure(FailureCode.STORAGE_ERROR, "uploading short 3 failed: SlowDown. Wait a while.")
-SAID = (
+LINES = (
     ("host", "So what is the first rule of all your rules?"),
     ("guest", "One clip holds one idea, and nothing else."),
     ("guest", "When the title comes easily, the idea is clear."),
@@ -30,14 +30,14 @@ SAID = (
     ("guest", "Begin with the good part, and explain it afterwards."),
     ("guest", "Leave some silence in, for that is a part of speech."),
 )
-# Seconds of each line of those.
+# The duration of each line in seconds.
 PACE = 5
 
 
-def words(said: Sequence[tuple[str, str]] = SAID) -> list[Word]:
-    """Each line's words at an even pace, with half a second of silence after the line."""
+def words(lines: Sequence[tuple[str, str]] = LINES) -> list[Word]:
+    """The words of the lines, evenly spaced, with half a second of silence after each line."""
     made = []
-    for line, (speaker, text) in enumerate(said):
+    for line, (speaker, text) in enumerate(lines):
         texts = text.split()
         step = (PACE - 0.5) / len(texts)
         for place, one in enumerate(texts):
@@ -60,13 +60,13 @@ def moment(line: int, **more: Any) -> Moment:
 
 @dataclass
 class Results:
-    """One video's shorts, the last of them failed, and one clip; each with its page."""
+    """The shorts of a video, the last one failed, and a clip, with their results pages."""
 
     objects: ObjectStore
     name: str
     short: Path
     clip: Path
-    said: list[Word] = field(default_factory=words)
+    spoken: list[Word] = field(default_factory=words)
     titles: Sequence[str] = TITLES
     why: str = WHY
     failure: Failure = FAILURE
@@ -81,7 +81,7 @@ class Results:
                 },
                 "a segment",
             )
-            for line, (speaker, text) in enumerate(SAID[:2])
+            for line, (speaker, text) in enumerate(LINES[:2])
         ]
     )
 
@@ -113,15 +113,15 @@ class Results:
         )
 
     def put(self) -> "Results":
-        """The videos, the words and both pages."""
+        """Store the videos, the words and both pages."""
         for number in (1, 2):
             self.objects.upload(self.short, self.keys.short(number), {})
         self.objects.upload(self.clip, self.clip_keys.clip, {})
-        self.objects.put_text(words_json(self.said), self.keys.words, {}, "application/json")
-        return self.show()
+        self.objects.put_text(words_json(self.spoken), self.keys.words, {}, "application/json")
+        return self.store_pages()
 
-    def show(self) -> "Results":
-        """Both pages."""
+    def store_pages(self) -> "Results":
+        """Store both pages."""
         put_shorts_page(self.keys, self.shorts, self.objects, a_machine())
         put_clip_page(self.clip_keys, self.segments, self.made, self.objects, a_machine())
         return self
@@ -129,8 +129,8 @@ class Results:
     def text(self, key: str) -> str:
         return self.objects.text(key, 1 << 24)
 
-    def bring(self, folder: Path) -> tuple[Path, Path]:
-        """Both pages in `folder`, with the videos beside them as they lie in the bucket."""
+    def download(self, folder: Path) -> tuple[Path, Path]:
+        """Download both pages and their videos to `folder`, with their keys as paths."""
         shorts = [self.keys.page, *(self.keys.short(number) for number in (1, 2))]
         for key in [*shorts, self.clip_keys.page, self.clip_keys.clip]:
             path = folder / key
@@ -141,7 +141,7 @@ class Results:
 
 @pytest.fixture(scope="session")
 def bars(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two seconds of colour bars with a tone: upright, and lying."""
+    """Two videos of two seconds, colour bars with a tone: a portrait and a landscape one."""
     folder = tmp_path_factory.mktemp("bars")
     return _bars(folder / "short.mp4", "270x480"), _bars(folder / "clip.mp4", "640x360")
 
@@ -157,5 +157,5 @@ def _bars(path: Path, size: str) -> Path:
 
 @pytest.fixture
 def results(objects: ObjectStore, bars: tuple[Path, Path], tmp_path: Path) -> Results:
-    """Of a name of its own, not yet put."""
+    """Results with a unique name, which are not stored yet."""
     return Results(objects, tmp_path.name, *bars)

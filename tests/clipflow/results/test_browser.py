@@ -1,4 +1,4 @@
-"""The page in a real Chromium: from disk and from S3, on a phone, by keyboard, in the dark."""
+"""Results pages in Chromium: from disk and S3, on a phone, by keyboard, in both colour schemes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,11 @@ from clipflow.results.pages import shorts_page
 from clipflow.storage.objects import object_store
 from tests.chromium import CHROMIUM, IN_CHROMIUM
 from tests.clipflow.results.conftest import TITLES, Results, moment, words
-from tests.clipflow.results.looks import looks_as_before, looks_broken, small_picture
+from tests.clipflow.results.reference_pictures import (
+    assert_matches_reference,
+    differs_from_reference,
+    small_picture,
+)
 
 pytestmark = IN_CHROMIUM
 
@@ -47,7 +51,8 @@ CAPTIONS = """async (video) => {
 }"""
 
 
-# A module's: while it is open there is an event loop in this thread, which Prefect would not like.
+# Of module scope, because an open Playwright has an event loop in this thread, which would
+# disturb Prefect in other modules.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
@@ -55,8 +60,8 @@ def browser() -> Iterator[Browser]:
 
 
 @dataclass
-class Shown:
-    """Results in the bucket, and where the page of shorts and that of the clip can be opened."""
+class Stored:
+    """Stored results, and the addresses of the page of shorts and the page of the clip."""
 
     results: Results
     disk: tuple[str, str]
@@ -64,35 +69,37 @@ class Shown:
 
 
 @pytest.fixture(scope="module")
-def shown(
+def stored(
     storage: None, local_aws: str, bars: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Shown:
+) -> Stored:
     made = Results(object_store(), "talk-1", *bars).put()
-    shorts, clip = made.bring(tmp_path_factory.mktemp("disk"))
+    shorts, clip = made.download(tmp_path_factory.mktemp("disk"))
     bucket = f"{local_aws}/{made.objects.bucket}"
     served = (f"{bucket}/{made.keys.page}", f"{bucket}/{made.clip_keys.page}")
-    return Shown(made, (shorts.as_uri(), clip.as_uri()), served)
+    return Stored(made, (shorts.as_uri(), clip.as_uri()), served)
 
 
 @contextmanager
 def opened(browser: Browser, address: str, **context: Any) -> Iterator[Page]:
     """The page at `address`; fails on console messages, dialogs and failed requests."""
     with browser.new_context(**context) as browser_context:
-        page, said = browser_context.new_page(), list[str]()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("dialog", lambda dialog: said.append(dialog.message))
-        page.on("requestfailed", lambda request: said.append(f"{request.url} {request.failure}"))
+        page, messages = browser_context.new_page(), list[str]()
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("dialog", lambda dialog: messages.append(dialog.message))
+        page.on(
+            "requestfailed", lambda request: messages.append(f"{request.url} {request.failure}")
+        )
         page.goto(address)
         yield page
-        assert said == []
+        assert messages == []
 
 
 @pytest.mark.parametrize("way", ["disk", "S3"])
 def test_every_video_plays_and_the_console_stays_empty(
-    way: str, browser: Browser, shown: Shown
+    way: str, browser: Browser, stored: Stored
 ) -> None:
-    shorts, clip = shown.disk if way == "disk" else shown.served
+    shorts, clip = stored.disk if way == "disk" else stored.served
     with opened(browser, shorts) as page:
         videos = page.locator("video").all()
         assert [video.evaluate(PLAYED) for video in videos] == [[270, 480], [270, 480]]
@@ -101,38 +108,40 @@ def test_every_video_plays_and_the_console_stays_empty(
         assert page.locator("video").evaluate(PLAYED) == [640, 360]
 
 
-def test_a_download_has_a_descriptive_name(browser: Browser, shown: Shown) -> None:
+def test_a_download_has_a_descriptive_name(browser: Browser, stored: Stored) -> None:
     with browser.new_context() as browser_context:
         page = browser_context.new_page()
-        page.goto(shown.served[0])
+        page.goto(stored.served[0])
         with page.expect_download() as download:
             page.get_by_role("link", name=f"Download {TITLES[1]}").click()
         assert download.value.suggested_filename == "talk-1-2.mp4"
-        assert Path(download.value.path()).read_bytes() == shown.results.short.read_bytes()
+        assert Path(download.value.path()).read_bytes() == stored.results.short.read_bytes()
 
 
-def test_shorts_and_their_transcript_link_to_each_other(browser: Browser, shown: Shown) -> None:
-    with opened(browser, shown.disk[0], **PHONE) as page:
+def test_shorts_and_their_transcript_link_to_each_other(browser: Browser, stored: Stored) -> None:
+    with opened(browser, stored.disk[0], **PHONE) as page:
         card = page.get_by_role("article", name=TITLES[1])
         assert page.locator("details").get_attribute("open") is None
         card.get_by_role("link", name="in the transcript").click()
         moment = page.locator("mark", has=page.locator(":target"))
         assert moment.inner_text().startswith(f"Short 2 {TITLES[1]}, and explain it")
-        assert is_seen(page, "mark:has(:target)")
+        assert is_on_screen(page, "mark:has(:target)")
         moment.get_by_role("link", name="Short 2").click()
         assert page.locator("article:target h3").inner_text() == TITLES[1]
-        assert is_seen(page, "article:target")
+        assert is_on_screen(page, "article:target")
 
 
-def is_seen(page: Page, selector: str) -> bool:
-    """Whether its beginning is on the screen."""
+def is_on_screen(page: Page, selector: str) -> bool:
+    """Whether the top of the element is on the screen."""
     box = page.locator(selector).bounding_box()
     height = page.evaluate("innerHeight")
     return box is not None and 0 <= box["y"] < height
 
 
-def test_a_screen_reader_finds_landmarks_headings_and_names(browser: Browser, shown: Shown) -> None:
-    shorts, clip = shown.disk
+def test_a_screen_reader_finds_landmarks_headings_and_names(
+    browser: Browser, stored: Stored
+) -> None:
+    shorts, clip = stored.disk
     with opened(browser, shorts) as page:
         for landmark in ("banner", "main", "contentinfo"):
             assert page.get_by_role(landmark).count() == 1
@@ -145,7 +154,7 @@ def test_a_screen_reader_finds_landmarks_headings_and_names(browser: Browser, sh
         ]
         failed = page.get_by_role("article", name=TITLES[2])
         assert "Not made" in failed.inner_text()
-        assert shown.results.failure.message in failed.inner_text()
+        assert stored.results.failure.message in failed.inner_text()
         assert failed.get_by_role("link", name="Download").count() == 0
     with opened(browser, clip) as page:
         items = page.get_by_role("listitem").all_inner_texts()
@@ -156,11 +165,11 @@ def test_a_screen_reader_finds_landmarks_headings_and_names(browser: Browser, sh
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", [DESK, PHONE], ids=["desk", "phone"])
 def test_axe_finds_no_violations(
-    screen: dict[str, Any], scheme: str, browser: Browser, shown: Shown
+    screen: dict[str, Any], scheme: str, browser: Browser, stored: Stored
 ) -> None:
     rules = {"rules": {"target-size": {"enabled": True}}, "resultTypes": ["violations"]}
-    for address in shown.disk:
-        # axe is a script, which the page itself would not let in.
+    for address in stored.disk:
+        # axe is a script, which the page's Content-Security-Policy would block.
         context = {**screen, "color_scheme": scheme, "bypass_csp": True}
         with opened(browser, address, **context) as page:
             page.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
@@ -172,11 +181,13 @@ def test_axe_finds_no_violations(
 def test_axe_finds_no_violations_with_words_marked_as_uncertain(
     scheme: str, browser: Browser, tmp_path: Path
 ) -> None:
-    said = [word.model_copy(update={"score": 0.3}) for word in words()]
+    spoken = [word.model_copy(update={"score": 0.3}) for word in words()]
     keys = ShortsKeys("u", "talk-1", "warehouse")
     short = Short.made(1, keys.short(1), moment(1), 4_200_000)
     path = tmp_path / "index.html"
-    path.write_text(shorts_page(keys, [short], Transcript(tuple(said), "en"), {}), encoding="utf-8")
+    path.write_text(
+        shorts_page(keys, [short], Transcript(tuple(spoken), "en"), {}), encoding="utf-8"
+    )
     context = {**PHONE, "color_scheme": scheme, "bypass_csp": True}
     with opened(browser, path.as_uri(), **context) as page:
         page.locator("details").evaluate("one => one.open = true")
@@ -191,10 +202,10 @@ def test_any_text_is_escaped_and_fits_the_screen(
     results.titles = (MARKUP, "W" * 200, f"</title><style>*{{display:none}}</style>{MARKUP}")
     results.why = f"</p>{MARKUP}"
     results.failure = Failure(FailureCode.INTERNAL_ERROR, f"{MARKUP} {'/long' * 300} </article>")
-    results.said = words([("<b>host</b>", f"</mark>{MARKUP} said."), ("guest", MARKUP)] * 3)
-    spoken = {"startTime": 0, "endTime": 2, "speaker": "<b>host</b>", "text": f"</ol>{MARKUP}"}
-    results.segments = [Segment.read(spoken, "a segment")]
-    shorts, clip = results.put().bring(tmp_path)
+    results.spoken = words([("<b>host</b>", f"</mark>{MARKUP} said."), ("guest", MARKUP)] * 3)
+    fields = {"startTime": 0, "endTime": 2, "speaker": "<b>host</b>", "text": f"</ol>{MARKUP}"}
+    results.segments = [Segment.read(fields, "a segment")]
+    shorts, clip = results.put().download(tmp_path)
     for screen in (PHONE, NARROW, DESK):
         with opened(browser, shorts.as_uri(), **screen) as page:
             page.locator("summary").click()
@@ -203,15 +214,15 @@ def test_any_text_is_escaped_and_fits_the_screen(
             assert results.failure.message in page.locator(".missing").inner_text()
             assert f"</mark>{MARKUP} said." in page.locator(".transcript p").first.inner_text()
             assert page.locator("script, img, .transcript b b").count() == 0
-            assert sticks_out(page) == []
+            assert overflowing_elements(page) == []
         with opened(browser, clip.as_uri(), **screen) as page:
             assert page.locator(".said").inner_text() == f"</ol>{MARKUP}"
             assert page.locator("script, img").count() == 0
-            assert sticks_out(page) == []
+            assert overflowing_elements(page) == []
 
 
-def test_an_injected_script_does_not_run(browser: Browser, shown: Shown, tmp_path: Path) -> None:
-    page_text = shown.results.text(shown.results.keys.page)
+def test_an_injected_script_does_not_run(browser: Browser, stored: Stored, tmp_path: Path) -> None:
+    page_text = stored.results.text(stored.results.keys.page)
     forged = '<script>document.title = "forged"</script><img src=x onerror="document.title = 1">'
     (tmp_path / "page.html").write_text(page_text.replace("<main>", f"<main>{forged}"))
     with browser.new_context() as browser_context:
@@ -221,7 +232,7 @@ def test_an_injected_script_does_not_run(browser: Browser, shown: Shown, tmp_pat
         assert page.title() == "talk-1 · shorts"
 
 
-def sticks_out(page: Page) -> list[str]:
+def overflowing_elements(page: Page) -> list[str]:
     """The elements that make the page wider than the screen."""
     wider = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
         [...document.querySelectorAll("*")]
@@ -231,9 +242,9 @@ def sticks_out(page: Page) -> list[str]:
 
 
 def test_on_a_phone_shorts_are_stacked_and_touch_targets_are_large(
-    browser: Browser, shown: Shown
+    browser: Browser, stored: Stored
 ) -> None:
-    shorts, _ = shown.disk
+    shorts, _ = stored.disk
     boxes = "all => all.map(one => one.getBoundingClientRect().toJSON())"
     with opened(browser, shorts, **PHONE) as page:
         cards = page.locator("article").evaluate_all(boxes)
@@ -247,20 +258,20 @@ def test_on_a_phone_shorts_are_stacked_and_touch_targets_are_large(
         assert all(abs(box["height"] / box["width"] - 16 / 9) < 0.01 for box in players)
 
 
-def test_keyboard_focus_is_visible(browser: Browser, shown: Shown) -> None:
-    # Between a player's own controls the focus is inside it, where the browser shows it.
+def test_keyboard_focus_is_visible(browser: Browser, stored: Stored) -> None:
+    # Within a player, the focus is on one of its controls, which the browser highlights.
     focused = """() => {
         const here = document.activeElement;
         const style = getComputedStyle(here);
-        const seen = !here.matches(":focus") || style.outlineStyle == "solid";
-        return [here.tagName, seen];
+        const visible = !here.matches(":focus") || style.outlineStyle == "solid";
+        return [here.tagName, visible];
     }"""
-    with opened(browser, shown.disk[0]) as page:
+    with opened(browser, stored.disk[0]) as page:
         reached = []
         while "SUMMARY" not in reached:
             page.keyboard.press("Tab")
-            tag, seen = page.evaluate(focused)
-            assert seen, tag
+            tag, is_visible = page.evaluate(focused)
+            assert is_visible, tag
             reached.append(tag)
             assert len(reached) < 40
         assert {"VIDEO", "A"} <= set(reached)
@@ -286,16 +297,16 @@ MISTAKES = (
 
 @pytest.mark.parametrize("name", LOOKS)
 def test_the_pages_match_their_reference_pictures(
-    name: str, browser: Browser, shown: Shown, tmp_path: Path
+    name: str, browser: Browser, stored: Stored, tmp_path: Path
 ) -> None:
     which, screen, scheme = LOOKS[name]
     context = {**screen, "color_scheme": scheme, "bypass_csp": True}
-    with opened(browser, shown.disk[which], **context) as page:
-        looks_as_before(name, small_picture(page), tmp_path)
+    with opened(browser, stored.disk[which], **context) as page:
+        assert_matches_reference(name, small_picture(page), tmp_path)
 
 
-def test_a_broken_page_differs_from_its_reference_picture(browser: Browser, shown: Shown) -> None:
+def test_a_broken_page_differs_from_its_reference_picture(browser: Browser, stored: Stored) -> None:
     for mistake in MISTAKES:
-        with opened(browser, shown.disk[0], **DESK, bypass_csp=True) as page:
+        with opened(browser, stored.disk[0], **DESK, bypass_csp=True) as page:
             page.add_style_tag(content=mistake)
-            assert looks_broken("shorts-desk-light", small_picture(page)), mistake
+            assert differs_from_reference("shorts-desk-light", small_picture(page)), mistake

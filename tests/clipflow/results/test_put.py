@@ -1,4 +1,4 @@
-"""A page in the bucket: beside what it shows, with posters, put again only when that changed."""
+"""Storing results pages: beside their videos, with posters, and again only after a change."""
 
 import logging
 import re
@@ -29,51 +29,53 @@ def test_each_page_is_stored_beside_its_videos_with_posters(results: Results) ->
     results.put()
     assert sizes(results.text(results.keys.page)) == [(270, 480), (270, 480)]
     assert sizes(results.text(results.clip_keys.page)) == [(640, 360)]
-    answer = results.objects.client.get_object(Bucket=results.objects.bucket, Key=results.keys.page)
-    assert answer["ContentType"] == "text/html; charset=utf-8"
-    # So that two hundred shorts make a page of a few megabytes.
+    response = results.objects.client.get_object(
+        Bucket=results.objects.bucket, Key=results.keys.page
+    )
+    assert response["ContentType"] == "text/html; charset=utf-8"
+    # At this size, the page of two hundred shorts has a few megabytes.
     assert len(results.text(results.keys.page)) < 120_000
 
 
-def test_a_page_is_put_again_only_when_something_on_it_changed(results: Results) -> None:
-    def is_put() -> bool:
-        """Whether the page is put, by a note in the metadata of what was there before."""
+def test_a_page_is_stored_again_only_if_its_content_changed(results: Results) -> None:
+    def is_stored_again() -> bool:
+        """Whether the page is stored again, which removes a note from its metadata."""
         head = results.objects.head(results.keys.page)
         assert head
         noted = {**head.metadata, "note": "before"}
         results.objects.put_text(results.text(head.key), head.key, noted, "text/html")
-        results.show()
+        results.store_pages()
         head = results.objects.head(results.keys.page)
         return head is not None and "note" not in head.metadata
 
     results.put()
-    assert not is_put()
+    assert not is_stored_again()
     results.titles = ("Another title", *results.titles[1:])
-    assert is_put()
+    assert is_stored_again()
     assert "Another title" in results.text(results.keys.page)
-    assert not is_put()
-    # The same short, made anew.
+    assert not is_stored_again()
+    # Another video under the key of the same short.
     results.objects.upload(results.clip, results.keys.short(1), {})
-    assert is_put()
-    results.said = words([("host", "Something else was heard.")])
+    assert is_stored_again()
+    results.spoken = words([("host", "Something else was heard.")])
     results.put()
     assert "Something else" in results.text(results.keys.page)
 
 
-def test_a_video_without_a_picture_leaves_its_place_on_the_page(
+def test_a_video_without_a_poster_is_still_on_the_page(
     results: Results, caplog: pytest.LogCaptureFixture
 ) -> None:
     results.put()
     results.objects.put_text("no video", results.keys.short(1), {}, "video/mp4")
     with caplog.at_level(logging.WARNING):
-        results.show()
+        results.store_pages()
     page = results.text(results.keys.page)
     assert sizes(page) == [(270, 480)]
     assert page.count("<video") == 2
     assert f"{results.keys.short(1)} has no poster" in caplog.text
 
 
-def test_a_page_that_a_person_uploaded_is_not_replaced(
+def test_a_page_that_a_user_uploaded_is_not_replaced(
     results: Results, caplog: pytest.LogCaptureFixture
 ) -> None:
     results.objects.put_text("mine", results.keys.page, {}, "text/html")

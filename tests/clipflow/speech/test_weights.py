@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,18 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the names of a model's files, and the content that is looked at."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "model.bin").write_bytes(b"own")
+    (folder / "config.json").write_text("{}")
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "vocabulary.txt").write_text("a\n<|notimestamps|>\n")
+    return folder
+
+
 @pytest.mark.usefixtures("package")
 def test_a_file_in_parts_is_joined_and_removed_after_loading() -> None:
     loaded = find_weights("base").load(Loaded)
@@ -59,20 +72,72 @@ def test_a_file_that_is_not_the_published_one_is_not_loaded(package: Path) -> No
 
 
 def test_an_incomplete_model_package_is_skipped(
-    package: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    package: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (package / "model.bin.part2").unlink()
-    cached = tmp_path / "cached"
-    cached.mkdir()
-    monkeypatch.setattr(weights, "_from_hub", lambda _name: str(cached))
-    assert find_weights("base").load(Loaded).folder == cached
+    monkeypatch.setattr(weights, "_from_hub", lambda _name: str(folder))
+    assert find_weights("base").load(Loaded).folder == folder
 
 
-def test_a_folder_is_used_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "model.bin").write_bytes(b"own")
-    loaded = find_weights(str(tmp_path)).load(Loaded)
-    assert loaded.files == {"model.bin": b"own"}
-    assert tmp_path.exists()
+def test_a_folder_is_used_as_it_is(folder: Path) -> None:
+    loaded = find_weights(str(folder)).load(Loaded)
+    assert loaded.folder == folder
+    assert loaded.files["model.bin"] == b"own"
+
+
+@pytest.mark.usefixtures("package")
+def test_a_size_is_not_a_folder_of_the_working_directory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.rename(folder.with_name("base"))
+    monkeypatch.chdir(folder.parent)
+    assert find_weights("base").load(Loaded).files == {"model.bin": b"".join(PARTS)}
+    assert find_weights("./base").load(Loaded).files["model.bin"] == b"own"
+
+
+@pytest.mark.parametrize("name", ["/no/such/model", "./no/model", "~/no-such-model", "a/b/c"])
+def test_a_folder_that_does_not_exist_is_not_looked_for_on_the_hub(name: str) -> None:
+    with pytest.raises(NotInstalledError, match=f"There is no folder {name}"):
+        find_weights(name)
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:2])
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "reason"),
+    [
+        ("model.bin", Path.unlink, "it has no model.bin"),
+        ("config.json", Path.unlink, "it has no config.json"),
+        ("config.json", lambda path: path.write_text("{"), "Expecting property name"),
+        ("vocabulary.txt", Path.unlink, "it has no vocabulary"),
+        ("vocabulary.txt", _truncate, "its vocabulary is incomplete"),
+    ],
+)
+def test_a_damaged_folder_is_named_with_what_is_wrong(
+    folder: Path, file: str, damage: Callable[[Path], object], reason: str
+) -> None:
+    damage(folder / file)
+    with pytest.raises(NotInstalledError, match=reason) as error:
+        find_weights(str(folder)).load(Loaded)
+    assert str(folder) in str(error.value)
+    assert "CLIPFLOW_WHISPER_MODEL" in error.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "reason"), [(True, "EOF while parsing"), (False, "it has no tokenizer")]
+)
+def test_a_tokenizer_that_cannot_be_read_is_named(
+    folder: Path, *, tokenizer: bool, reason: str
+) -> None:
+    def kind(_: str) -> None:
+        raise Exception("EOF while parsing")  # noqa: TRY002  # as the package tokenizers does
+
+    if not tokenizer:
+        (folder / "tokenizer.json").unlink()
+    with pytest.raises(NotInstalledError, match=reason):
+        find_weights(str(folder)).load(kind)
 
 
 def test_offline_the_error_for_a_missing_model_names_the_command_to_run(tmp_path: Path) -> None:

@@ -80,9 +80,11 @@ class SpeakerLabels:
         is_capitals = sum(row.isupper() for row in rows) > len(rows) / 2
         names = _names(leads, is_capitals)
         signs = sum(len(_TURN.findall(row)) for row in rows)
-        known = [lead and (lead.is_certain or _compared(lead.name) in names) for lead in leads]
-        speakers = {lead.name for lead, is_known in zip(leads, known, strict=True) if is_known}
-        begins_labelled = bool(known and known[0]) and len(speakers) > 1
+        known = [
+            lead.name if lead and (lead.is_certain or _compared(lead.name) in names) else None
+            for lead in leads
+        ]
+        begins_labelled = bool(known and known[0]) and len({*known} - {None}) > 1
         return cls(
             names,
             _names_after_turns(rows, signs, is_capitals),
@@ -210,7 +212,8 @@ def _names_after_turns(rows: Sequence[str], signs: int, is_capitals: bool) -> fr
     return frozenset(
         _compared(name)
         for name in after
-        if (are_many and len(after) >= _FEWEST) or (name.isupper() and (are_many or not is_capitals))
+        if (are_many and len(after) >= _FEWEST)
+        or (name.isupper() and (are_many or not is_capitals))
     )
 
 

@@ -88,7 +88,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/cfn-lint infra/*.yaml
+	$(BIN)/cfn-lint infra/*.yaml infra/images/*.yaml
 	$(BIN)/hadolint infra/images/*.Dockerfile
 
 image:

@@ -52,6 +52,7 @@ RUN_BY = {
     r"make (status|runs|logs|run-clips|run-shorts)( [A-Z_]+=\S+)*": ON_ONE_MACHINE,
     r"make (deploy|destroy)( [A-Z_]+=\S+)*": ACCOUNT,
     r"make (image|push|image push)": IMAGES,
+    r"make image BUILD=.*": IMAGES,
     r"make image-whisperx BUILD=.*": IMAGES,
 }
 # Commands of other programs, which are not checked.
@@ -59,6 +60,8 @@ FOREIGN = (
     r"git pull",
     r"git checkout v1",
     r"docker push \S+",
+    r"docker buildx imagetools inspect .*",
+    r"aws cloudformation deploy .*",
     r"aws ecr get-login-password \| docker login .*",
     r"aws s3 (cp|rb) .*",
 )

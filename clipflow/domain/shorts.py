@@ -1,11 +1,12 @@
 """Shorts: the config of a video, its moments, and the shorts made of them."""
 
+import re
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from clipflow.domain.brands import Brand, BrandKey
 from clipflow.domain.caption_styles import DEFAULT_STYLE, StyleName
@@ -31,8 +32,19 @@ class FailedState(StrEnum):
     CHILD_TASKS = "ChildTasksFailed"
 
 
+_TAG = r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8}){0,3}$"
+
+
+def _language_tag(text: str) -> str:
+    if not re.fullmatch(_TAG, text):
+        raise ValueError("a language is a tag such as en or pt-BR")
+    return text
+
+
 # A BCP 47 tag, such as `en` or `pt-BR`.
-LanguageTag = Annotated[str, Field(pattern=r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8}){0,3}$")]
+LanguageTag = Annotated[
+    str, AfterValidator(_language_tag), WithJsonSchema({"type": "string", "pattern": _TAG})
+]
 
 
 # The audio of each speaker, by name: the number of one of the video's audio tracks, from 0, or the

@@ -35,6 +35,14 @@ _LEAST_SECONDS = 1.0
 # channel's own quietest tenth, which excludes a constant hum.
 _QUIET, _OVER_NOISE = 0.1, 2.0
 
+# The sound of a channel is no voice if its level in the pauses between words is more than this
+# share of its level in the words that it is the loudest in: -8 dB. Music and traffic go on in the
+# pauses. They can be judged if there are so many seconds of pauses. The level is that of the
+# quietest quarter, since some of what seems a pause is speech that was not recognised.
+_PAUSE_SHARE, _LEAST_PAUSES, _QUIETEST = 0.4, 2.0, 25
+# Seconds beside a word that may still be speech.
+_WORD_MARGIN = 0.25
+
 Levels = NDArray[np.float32]
 # The speakers of two channels, named as WhisperX names speakers.
 CHANNELS: tuple[str, ...] = ("SPEAKER_00", "SPEAKER_01")
@@ -79,18 +87,43 @@ class ChannelLevels:
     def assign(self, words: Sequence[Word], names: Sequence[str] = CHANNELS) -> list[Word]:
         """`words`, each with the name of the channel on which it is loudest as its speaker.
 
-        A word that is on none of them keeps the speaker it has.
+        A word that is on none of them keeps the speaker it has. All words keep it if the names are
+        CHANNELS, so that nobody has said that each has a voice, and one has a sound of another
+        kind, like music.
         """
+        if tuple(names) == CHANNELS and not self._are_voices(words):
+            return list(words)
         return [
             word.model_copy(update={"speaker": self._speaker(word, names) or word.speaker})
             for word in words
         ]
 
+    def _are_voices(self, words: Sequence[Word]) -> bool:
+        """Whether each channel is much quieter in pauses than in the words it is loudest in."""
+        is_pause = np.ones(len(self.rows), bool)
+        loudest = np.full(len(self.rows), -1)
+        for word in words:
+            blocks = _blocks(word.start, word.end)
+            loudest[blocks] = np.square(self.rows[blocks]).sum(axis=0).argmax()
+            is_pause[_blocks(max(0, word.start - _WORD_MARGIN), word.end + _WORD_MARGIN)] = False
+        if is_pause.sum() < _LEAST_PAUSES * LEVELS_PER_SECOND:
+            return True
+        between = np.percentile(self.rows[is_pause], _QUIETEST, axis=0)
+        return all(
+            between[column] <= _PAUSE_SHARE * np.median(self.rows[loudest == column, column])
+            for column in range(self.rows.shape[1])
+            if (loudest == column).any()
+        )
+
     def _speaker(self, word: Word, names: Sequence[str]) -> str | None:
-        first = int(word.start * LEVELS_PER_SECOND)
-        last = max(first + 1, int(np.ceil(word.end * LEVELS_PER_SECOND)))
-        energy = np.square(self.rows[first:last]).sum(axis=0)
+        energy = np.square(self.rows[_blocks(word.start, word.end)]).sum(axis=0)
         return names[int(energy.argmax())] if energy.any() else None
+
+
+def _blocks(start: float, end: float) -> slice:
+    """The rows of the time from `start` to `end` in seconds, at least one."""
+    first = int(start * LEVELS_PER_SECOND)
+    return slice(first, max(first + 1, int(np.ceil(end * LEVELS_PER_SECOND))))
 
 
 # Two channels are compared at this sample rate, in windows of so many samples: speech is mostly

@@ -100,7 +100,7 @@ def transcribe(sound: Path, language: str | None, models: Models) -> Transcript:
     not know, NotInstalledError if a package or a model is missing.
     """
     code = requested_language(language)
-    chosen = recognizer(models, cores())
+    chosen = shared_recognizer(models)
     code = code or detect_language(chosen, sound)
     if code is None:
         return Transcript((), None)

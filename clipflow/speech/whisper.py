@@ -42,7 +42,7 @@ def whisper_language(tag: str) -> str:
     if code not in _LANGUAGE_CODES:
         raise InvalidInputError(
             f"Whisper does not know the language {tag!r}.",
-            "Leave it out to have it detected, or put an original.srt beside the video.",
+            "Leave it out to have the language detected.",
         )
     return code
 

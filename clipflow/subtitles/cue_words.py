@@ -12,8 +12,9 @@ from typing import TypeVar
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import LONGEST, Word, split_words, spread_words
-from clipflow.subtitles.annotations import SpeakerLabels, without_sounds
 from clipflow.subtitles.cue_files import REMEDY, FileCue, is_only_times
+from clipflow.subtitles.sound_descriptions import without_sounds
+from clipflow.subtitles.speaker_labels import SpeakerLabels
 
 Value = TypeVar("Value")
 
@@ -30,6 +31,9 @@ _FEW_SHARED = 3
 _MOST_SHARED = 100
 # The part of a file's neighbouring cues that must repeat each other for it to be rolling captions.
 _ROLLING_SHARE = 0.3
+# Captions that grow word by word, or have rows of two words, share fewer words with the cue before.
+# They are recognised by how many cues show all of the one before and more.
+_FEWEST_GROWN, _GROWN_SHARE = 3, 0.5
 # Cues in two scripts that make a file one in two languages, and their part of those with two rows.
 _FEWEST_PAIRS, _BOTH_SHARE = 2, 0.8
 # The first word of the Unicode names of a language's letters. Other languages count as Latin.
@@ -49,19 +53,32 @@ _SCRIPT_OF_LANGUAGE = {
     "te": "TELUGU",
     "th": "THAI",
 }
-# SubRip's, WebVTT's and ASS's tags: anything else in <…> or {…} is said.
+# The tags of SubRip, WebVTT, ASS and HTML. Anything else in <…> is spoken (`List<String>`), unless
+# it has an attribute or is closed in the same row.
+_INLINE_NAMES = """
+    a abbr b bdi bdo big c cite code del dfn em font i ins kbd lang mark q rp rt ruby s samp small
+    span strike strong sub sup time tt u var
+"""
+_BLOCK_NAMES = """
+    article aside blockquote body br center dd div dl dt figure footer h1 h2 h3 h4 h5 h6 head header
+    hr html li main nav ol p pre section table tbody td tfoot th thead tr ul
+"""
+_INLINE, _BLOCKS = frozenset(_INLINE_NAMES.split()), frozenset(_BLOCK_NAMES.split())
 _TAG = re.compile(
-    r"< {0,3}/? {0,3}(?:(?:[biusc]|ruby|rt)(?:\.[^\s<>]*+)?|(?:font|span|lang)(?:[.\s][^<>]*+)?)"
-    r" {0,3}>|\{\\[^{}]*+\}",
+    r"< {0,3}(?P<end>/?) {0,3}(?P<name>[a-z][a-z0-9-]{0,15})(?:\.[^\s<>]*+)?"
+    r"(?P<rest>\s[^<>]*+)?/? {0,3}>|\{\\[^{}]*+\}",
     re.IGNORECASE,
 )
+# Tags that may have anything behind their name; the others have attributes, unlike `a <b and b> c`.
+_FREE = ("font", "span", "lang")
+_ATTRIBUTES = re.compile(r"(?:\s+[\w:-]+\s*=\s*(?:\"[^\"]*+\"|'[^']*+'|[^\s\"'>]++))*+\s*/?\s*")
 # WebVTT's time of the words behind it, and the beginning and end of a voice.
 _MARK = re.compile(
     r"<((?:\d{1,4}:)?\d{1,2}:\d{2}[.,]\d{1,3})>|<v(?:\.[^\s<>]*+)?(?:\s([^<>]*+))?>|(</v>)",
     re.IGNORECASE | re.ASCII,
 )
-# Line ends and wide blanks of HTML and ASS; in a path \N is none.
-_BLANK = re.compile(r"<[bB][rR] {0,3}/?>|\\[Nh]")
+# Line ends and wide blanks of ASS; in a path \N is none.
+_BLANK = re.compile(r"\\[Nh]")
 _PATH = re.compile(r"(?<!\S)(?:[A-Za-z]:\\|\\\\)\S*")
 _ENTITY = re.compile(r"&(?:#\d+|#x[\da-f]+|[a-z][a-z\d]*);", re.IGNORECASE)
 
@@ -112,10 +129,11 @@ def words_of_cues(cues: Sequence[FileCue], name: str, language: str | None = Non
     texts = [
         without_sounds(["".join(text for _, _, text in row) for row in rows]) for rows in cleaned
     ]
-    labels = SpeakerLabels.of([row for rows in texts for row in rows])
+    labels = SpeakerLabels.of(texts)
     kept = _rows_of_one_language(texts, language)
     shown = []
     for cue, rows, said_in, numbers in zip(cues, cleaned, texts, kept, strict=True):
+        labels.begin_cue()
         said = tuple(tuple(_row_words(rows[n], said_in[n], labels)) for n in numbers)
         for row in said:
             if is_only_times(" ".join(word.text for word in row)):
@@ -203,12 +221,31 @@ def _milliseconds(clock: str) -> int:
 
 def _plain(text: str) -> str:
     """`text` without tags, and with what its entities mean."""
-    text = _TAG.sub("", text)
+    text = _without_tags(text)
     blank = "".join(
         part if _PATH.fullmatch(part) else _BLANK.sub(" ", part)
         for part in re.split(r"(\s+)", text)
     )
     return _ENTITY.sub(lambda found: html.unescape(found[0]), blank)
+
+
+def _without_tags(text: str) -> str:
+    """`text` without tags; those of paragraphs and the like become blanks."""
+    if "<" not in text and "{" not in text:
+        return text
+    closed = {found["name"].lower() for found in _TAG.finditer(text) if found["end"]}
+
+    def instead(found: re.Match[str]) -> str:
+        if found["name"] is None:
+            return ""
+        name, rest = found["name"].lower(), found["rest"] or ""
+        is_known = name in _INLINE or name in _BLOCKS or name in closed
+        has_attributes = bool(_ATTRIBUTES.fullmatch(rest))
+        if name not in _FREE and not (has_attributes and (is_known or "=" in rest)):
+            return found[0]
+        return " " if name in _BLOCKS else ""
+
+    return _TAG.sub(instead, text)
 
 
 def _row_words(
@@ -245,8 +282,10 @@ def _last_until(at: int, values: Sequence[tuple[int, Value]]) -> tuple[int, Valu
 def _said_once(shown: Sequence[_Shown]) -> list[_Shown]:
     """`shown` without what rolling captions repeat of the cue before."""
     pairs = [(one, other) for one, other in pairwise(shown) if _follows(one, other)]
-    evident = [_repeated(one, other) >= _FEW_SHARED for one, other in pairs]
-    if not pairs or sum(evident) < max(1, _ROLLING_SHARE * len(pairs)):
+    evident = sum(_repeated(one, other) >= _FEW_SHARED for one, other in pairs)
+    grown = sum(_grows(one, other) for one, other in pairs)
+    grows = grown >= max(_FEWEST_GROWN, _GROWN_SHARE * len(pairs))
+    if not grows and evident < max(1, _ROLLING_SHARE * len(pairs)):
         return list(shown)
     said = list(shown[:1])
     for before, one in pairwise(shown):
@@ -257,6 +296,13 @@ def _said_once(shown: Sequence[_Shown]) -> list[_Shown]:
 
 def _follows(before: _Shown, one: _Shown) -> bool:
     return before.start < one.start <= before.end + _ROLLING_GAP
+
+
+def _grows(before: _Shown, one: _Shown) -> bool:
+    """Whether `one` shows all of `before`, or its last rows, and more: a word, or another row."""
+    count = _repeated(before, one)
+    whole_rows = {sum(map(len, one.rows[:rows])) for rows in range(1, len(one.rows))}
+    return 0 < count < len(one.texts) and (count == len(before.texts) or count in whole_rows)
 
 
 def _repeated(before: _Shown, one: _Shown) -> int:

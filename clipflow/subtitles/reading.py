@@ -29,9 +29,9 @@ from clipflow.domain.transcript import (
     fill_times,
     read_words,
 )
-from clipflow.subtitles.annotations import said_parts
 from clipflow.subtitles.cue_files import REMEDY, FileCue, parse_cues
 from clipflow.subtitles.cue_words import words_of_cues
+from clipflow.subtitles.sound_descriptions import said_parts
 
 # An object or a list of objects: `{1}{25}` and `[00:01]` begin subtitles of other kinds.
 _JSON = re.compile(r"\s*(?:\{\s*[\"}]|\[\s*[{\]])")

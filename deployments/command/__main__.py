@@ -161,7 +161,7 @@ def shorts(
         if tracks:
             # Files get their keys when they are uploaded.
             values["speaker_tracks"] = dict.fromkeys(tracks, 0)
-        config = ShortsConfig.read(values, "the options")
+        config = ShortsConfig.read(values, "An option")
         check_video(video, config.audio_track)
         own_edits = parse_edits(edits.read_bytes(), str(edits)) if edits else None
         own_style = read_style(style) if style else None

@@ -46,13 +46,19 @@ def existing_files(paths: list[Path]) -> list[Path]:
 
 
 def _speaker_tracks(values: list[str]) -> list[str]:
-    """Checks that each is NAME=NUMBER or NAME=FILE, and that such a file can be read."""
+    """Checks that each is NAME=NUMBER or NAME=FILE, that such a file can be read, and that there
+    are two speakers."""
     for value in values:
         name, separator, track = value.partition("=")
         if not (name and separator and track):
             raise typer.BadParameter(f"{value!r} is not NAME=FILE or NAME=NUMBER.")
         if not track.isdecimal():
             existing_file(Path(track))
+    names = {value.partition("=")[0] for value in values}
+    if len(names) < len(values):
+        raise typer.BadParameter("Each speaker has one track, and a name is given twice.")
+    if len(names) == 1:
+        raise typer.BadParameter("It is given for each speaker, and there are at least two.")
     return values
 
 

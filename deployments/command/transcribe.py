@@ -56,7 +56,7 @@ def transcribe_files(
         "audioTrack": audio_track,
         "speakerTracks": dict.fromkeys(speaker_tracks, 0) or None,
     }
-    options = _Options.read(values, "the options")
+    options = _Options.read(values, "An option")
     if speaker_tracks and len(paths) > 1:
         raise InvalidInputError(
             "--speaker-track is for one file, and there are several.",

@@ -77,7 +77,9 @@ def test_input_that_cannot_be_transcribed_is_rejected_before_any_work(folder: Pa
     for arguments, message in (
         (("voice.flac", "list.m3u8"), "is an HLS playlist"),
         (("voice.flac", "other/voice.mp3"), "would have transcripts of the same name"),
-        (("voice.flac", "--language", "English!"), "language"),
+        (("voice.flac", "--language", "English!"), "language: a language is a tag such as en"),
+        (("voice.flac", "--speaker-track", "Ada=0"), "at least two"),
+        (("voice.flac", *2 * ("--speaker-track", "Ada=0")), "a name is given twice"),
         (("voice.flac", "--out", "own"), "own/voice.txt exists"),
         (("voice.flac", "--out", "talk.mp4/out"), "talk.mp4/out cannot be written"),
         (("voice.flac", "gone.wav"), "'gone.wav' does not exist"),

@@ -11,6 +11,7 @@ import pytest
 from deployments.work_pools import PoolSettings
 from tests.deployments.stored_aws import StoredAws
 from tests.infra.templates import ORDER, deploy, described, resources
+from tests.programs import ROOT
 
 pytestmark = pytest.mark.slow
 ACCOUNT = "us-east-1:000000000000"
@@ -228,3 +229,20 @@ def alarms(account: Account) -> list[dict[str, Any]]:
     prefix = account.output("DashboardName") + "-"
     found = account.client("cloudwatch").describe_alarms(AlarmNamePrefix=prefix)
     return list(found["MetricAlarms"])
+
+
+def test_the_repository_scans_images_and_deletes_old_ones(account: Account) -> None:
+    body = (ROOT / "infra" / "images" / "repository.yaml").read_text()
+    cloudformation = account.client("cloudformation")
+    cloudformation.create_stack(StackName="clipflow-repository", TemplateBody=body)
+    cloudformation.get_waiter("stack_create_complete").wait(
+        StackName="clipflow-repository", WaiterConfig={"Delay": 0.1, "MaxAttempts": 600}
+    )
+    ecr = account.client("ecr")
+    (repository,) = ecr.describe_repositories(repositoryNames=["clipflow"])["repositories"]
+    assert repository["imageScanningConfiguration"] == {"scanOnPush": True}
+    assert repository["imageTagMutability"] == "IMMUTABLE"
+    policy = json.loads(ecr.get_lifecycle_policy(repositoryName="clipflow")["lifecyclePolicyText"])
+    counts = {rule["selection"]["tagStatus"]: rule["selection"] for rule in policy["rules"]}
+    assert counts["untagged"]["countNumber"] == 7
+    assert (counts["any"]["countType"], counts["any"]["countNumber"]) == ("imageCountMoreThan", 20)

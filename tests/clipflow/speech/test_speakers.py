@@ -73,6 +73,21 @@ def test_the_louder_channel_determines_the_speaker(
     assert speakers == [f"SPEAKER_0{at // 2 % 2}" for at in range(8)]
 
 
+def test_music_on_the_other_channel_says_no_words(
+    turns: tuple[NDArray[np.float64], NDArray[np.float64]], tmp_path: Path
+) -> None:
+    """The channels are independent, and the music is the louder one in some of the words."""
+    voice, random = turns[0], np.random.default_rng(2)
+    music = random.normal(0, 4000, len(voice)) * (1 + 0.4 * np.sin(np.arange(len(voice)) / RATE))
+    levels = levels_of(voice, music, tmp_path)
+    assert levels.have_a_voice_each()
+    starts = [turn + offset for turn in range(0, 20, 4) for offset in (0.2, 0.8, 1.4)]
+    words = [Word(text="word", start=start, end=start + 0.5) for start in starts]
+    assert {word.speaker for word in levels.assign(words)} == {None}
+    # A track that is said to be a speaker's is believed.
+    assert {word.speaker for word in levels.assign(words, ("Ada", "Ben"))} == {"Ada", "Ben"}
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_ordinary_stereo_has_no_voice_for_each_channel(
     turns: tuple[NDArray[np.float64], NDArray[np.float64]], tmp_path: Path, share: float

@@ -73,6 +73,35 @@ def test_captions_that_grow_word_by_word_are_read_once() -> None:
     assert start_of(transcript, "ice") == 5.0
 
 
+def build_up(text: str, words: int) -> list[str]:
+    """Captions that show the first word of each line of `words` words, then two, and so on."""
+    spoken = text.split()
+    return [" ".join(spoken[n - n % words : n + 1]) for n in range(len(spoken))]
+
+
+@pytest.mark.parametrize("words", [2, 3, 4])
+def test_short_captions_that_build_up_word_by_word_are_read_once(words: int) -> None:
+    spoken = "salt batteries are very cheap indeed and they never ever catch fire"
+    shown = build_up(spoken, words)
+    cues = [(f"00:00:{n:02},000", f"00:00:{n + 1:02},000", text) for n, text in enumerate(shown)]
+    transcript = read(srt(*cues))
+    assert text_of(transcript) == spoken
+    assert [word.start for word in transcript.words] == list(range(12))
+
+
+def test_rolling_captions_with_rows_of_two_words_are_read_once() -> None:
+    rows = ["we can", "go to", "the old", "harbour and", "see it"]
+    shown = [rows[0], *("\n".join(pair) for pair in pairwise(rows))]
+    cues = [(f"00:00:0{n},000", f"00:00:0{n + 1},000", text) for n, text in enumerate(shown)]
+    assert text_of(read(srt(*cues))) == " ".join(rows)
+
+
+def test_answers_that_begin_with_the_question_are_kept() -> None:
+    shown = ["Why?", "Why? Because.", "So it was.", "And then?", "And then it broke.", "Oh.", "Oh."]
+    cues = [(f"00:00:0{n},000", f"00:00:0{n + 1},000", text) for n, text in enumerate(shown)]
+    assert text_of(read(srt(*cues))) == " ".join(shown)
+
+
 def test_repeated_words_are_kept() -> None:
     cues = [
         ("00:00:01,000", "00:00:02,000", "No."),

@@ -44,6 +44,10 @@ def test_tags_and_line_ends_are_not_words() -> None:
         (r"{\an7}{\i1}\h\hone\Ntwo{\i0}", "one two"),
         ("< b >one</B><br/><c.yellow.big>two</c> <v Ann>three</v>", "one two three"),
         ("one <00:00:01.500><c>two</c>", "one two"),
+        ("<em>one</em> <strong>two</STRONG><p>three</p>", "one two three"),
+        ('<div class="x">one</div><h1 id=y>two</h1><hr/>three', "one two three"),
+        ("<marker>one</marker> <mytag role='x'>two", "one two"),
+        ("one <3 </3 a<b and b>c <- two", "one <3 </3 a<b and b>c <- two"),
     ],
 )
 def test_only_tags_are_removed_from_the_text(written: str, read: str) -> None:

@@ -204,6 +204,15 @@ def test_the_contract_lists_every_layout_and_caption_style(
     assert sorted(re.findall(r"`([\w-]+)`", listed)) == sorted(choices)
 
 
+def test_the_map_names_every_module() -> None:
+    folders = ("clipflow", "tasks", "flows", "deployments")
+    modules = [path for folder in folders for path in (ROOT / folder).rglob("[!_]*.py")]
+    text = (ROOT / "docs" / "map.md").read_text()
+    assert len(modules) > 100
+    unnamed = [m for m in modules if not re.search(rf"(?<![a-z_]){m.stem}\.py", text)]
+    assert [str(path.relative_to(ROOT)) for path in unnamed] == []
+
+
 def test_a_change_is_one_sentence_on_one_line() -> None:
     for line in (ROOT / "CHANGELOG.md").read_text().splitlines():
         assert re.fullmatch(r"(#+ .*|- .*[.]|[A-Z].*[.]|)", line), line

@@ -202,7 +202,9 @@ def trim(stream: Any, window: Window) -> Any:
         start_pts=round((origin + frames[0]) * TIMESCALE) - _TRIM_TOLERANCE,
         end_pts=round((origin + frames[-1]) * TIMESCALE) + _TRIM_TOLERANCE,
     )
-    return stream.filter("setpts", f"PTS-{round(origin * TIMESCALE)}")
+    time = f"PTS-{round(origin * TIMESCALE)}"
+    # Two frames with the same time are both kept, in their order.
+    return stream.filter("setpts", f"if(isnan(PREV_OUTPTS),{time},max({time},PREV_OUTPTS+1))")
 
 
 def rotate(stream: Any, source: Probe) -> Any:

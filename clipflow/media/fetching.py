@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 from av.audio.stream import AudioStream
+from av.codec import CodecContext
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
@@ -33,8 +35,10 @@ from clipflow.media.source import PlaylistSource, Source, unwrapped
 from clipflow.media.source_errors import source_errors
 from clipflow.media.streams import audio_stream, video_stream
 from clipflow.media.window import (
+    REORDERING,
     Span,
     Window,
+    distinct_times,
     is_decodable,
     open_output,
     sizes_vary,
@@ -57,8 +61,8 @@ _SPARSE_INTERLEAVING = 60
 # Formats in which a picture may be stored far behind the sound of its time: libavformat finds its
 # end only when the next picture begins, or there is no index and an encoder returned it late.
 _DELAYED_FORMATS = ("mpegts", "mpeg", "hls", "matroska,webm", "flv")
-# Seconds; no frame is decoded earlier than this before it is shown.
-_REORDERING = Fraction(2)
+# Codecs whose tag names the pixel format for the decoder.
+_CODECS_WITH_TAGS = ("utvideo",)
 # Seconds of audio before the span: enough for a resampler to converge.
 _RESAMPLER_LEAD = Fraction(1, 4)
 
@@ -108,7 +112,7 @@ def _copy_packets(
         )
         with open_output(path, copy.picture, source.name) as output:
             copy.run(container, output)
-    if copy.ends_early and copy.missing > _MIN_MISSING:
+    if copy.position and copy.ends_early and copy.missing > _MIN_MISSING:
         check_header(source)
         check_end(source, copy.position)
     return copy
@@ -124,6 +128,24 @@ def _seek(container: InputContainer, probe: Probe, begin: Fraction) -> bool:
                 container.seek(offset, stream=stream, backward=True)
                 return True
     return False
+
+
+def _shown_order(packets: list[Packet[Any]], picture: VideoStream) -> list[int]:
+    """The indices of `packets` in the order in which a decoder shows their pictures."""
+    if not packets:
+        return []
+    decoder = cast(VideoCodecContext, CodecContext.create(picture.codec_context.codec, "r"))
+    decoder.extradata = picture.codec_context.extradata
+    shown: list[int] = []
+    for place, packet in [*enumerate(packets), (0, None)]:
+        copy: Packet[Any] | None = None
+        if packet is not None:
+            copy = Packet(bytes(packet))
+            copy.pts = copy.dts = place
+        with suppress(av.error.FFmpegError):
+            shown += [frame.pts for frame in decoder.decode(copy) if frame.pts is not None]
+    # Without a picture, the order does not matter.
+    return [*shown, *(place for place in range(len(packets)) if place not in shown)]
 
 
 def _end_time(packet: Packet[Any]) -> Fraction:
@@ -194,6 +216,9 @@ class _Copy:
         copy = output.add_stream_from_template(self.picture, opaque=True)
         # A MOV would store the display matrix, and ffmpeg would apply it a second time.
         copy.set_display_rotation(0)
+        # NUT would store the first tag of the codec, which is that of another pixel format.
+        if self.picture.codec_context.name in _CODECS_WITH_TAGS:
+            copy.codec_context.codec_tag = self.picture.codec_context.codec_tag
         self._corrects_decoding_times = output.format.name == "nut"
         track = self._soundtrack(audio, output) if audio else None
         self._has_audio = audio is not None
@@ -232,11 +257,14 @@ class _Copy:
         All are set back, so that each may be later than the one before, and no later than the
         packet's presentation.
         """
-        dts = packet.pts if packet.dts is None else packet.dts
-        if dts is None:
+        if packet.dts is None and self._written_dts is not None:
+            packet.dts = self._written_dts
+        elif (dts := packet.pts if packet.dts is None else packet.dts) is not None:
+            packet.dts = dts - round(REORDERING / packet.time_base)
+        else:
             return
-        dts -= round(_REORDERING / packet.time_base)
-        packet.dts = dts if self._written_dts is None else max(dts, self._written_dts + 1)
+        if self._written_dts is not None:
+            packet.dts = max(packet.dts, self._written_dts + 1)
         self._written_dts = packet.dts
 
     def _packets_until_end(
@@ -299,14 +327,22 @@ class _Copy:
                     untimed.append(packet)
                 continue
             if is_picture and untimed is not None:
-                first = packet.pts if packet.dts is None else packet.dts
-                step = packet.duration or round(1 / self.probe.frame_rate / packet.time_base)
-                for place, early in enumerate(untimed):
-                    early.time_base = packet.time_base
-                    early.pts = early.dts = (first or 0) - step * (len(untimed) - place)
-                    yield early
+                yield from self._with_times(untimed, packet)
                 untimed = None
             yield packet
+
+    def _with_times(self, untimed: list[Packet[Any]], timed: Packet[Any]) -> list[Packet[Any]]:
+        """The packets before `timed` with times before it and before zero, in the order shown."""
+        first = (timed.pts if timed.dts is None else timed.dts) or 0
+        step = timed.duration or round(1 / self.probe.frame_rate / timed.time_base)
+        # Packets with times, which are all after zero, may be shown before `timed`.
+        first -= step * (max(0, first) // step)
+        shown = _shown_order(untimed, self.picture)
+        for place, packet in enumerate(untimed):
+            packet.time_base = timed.time_base
+            packet.pts = first - step * (len(untimed) - shown.index(place))
+            packet.dts = first - step * (len(untimed) - place)
+        return untimed
 
     def _unwrap(self, packet: Packet[Any]) -> None:
         """Undo a wraparound of the clock, so that times count from the start of the source."""
@@ -343,7 +379,7 @@ class _Copy:
 
     def window(self, path: Path) -> Window:
         base, zero = self.probe.time_base, self.probe.start
-        frames = tuple(pts * base - zero - self.span.start for pts in sorted(self._frame_pts))
+        times = [pts * base - zero - self.span.start for pts in sorted(self._frame_pts)]
         if not self._finished_streams and self.missing > _MAX_MISSING:
             raise MediaInterruptedError(
                 f"{self.probe.name} ended {float(self.missing):.1f} s before the end of "
@@ -354,7 +390,7 @@ class _Copy:
             path=path,
             span=self.span,
             origin=zero + self.span.start + self._shift,
-            frames=frames,
+            frames=distinct_times(times, self.span.duration),
             # VP8 has packets that are never shown, so packets cannot be counted as frames.
             frames_are_packets=self.picture.codec_context.name != "vp8",
             has_audio=self._has_audio,

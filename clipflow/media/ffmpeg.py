@@ -27,6 +27,7 @@ from clipflow.domain.errors import (
     MediaRefusedError,
 )
 from clipflow.machine import LARGEST_PICTURE, Machine
+from clipflow.media.isolation import CRASH_SIGNALS
 from clipflow.telemetry.progress import is_observed, report
 from clipflow.telemetry.tracing import add_cpu_seconds, span
 
@@ -203,6 +204,11 @@ def _error(action: str, status: int, log: str, limit: int) -> ClipflowError:
         return MediaRefusedError(
             f"{action}: ffmpeg wrote more than {limit >> 20} MiB, and was stopped.",
             "A valid span is never this large: check the source's times and size.",
+        )
+    if -status in CRASH_SIGNALS:
+        return MediaRefusedError(
+            f"{action}: ffmpeg crashed ({signal.Signals(-status).name}). {log}",
+            "The source's content makes it fail: re-encode it with another program.",
         )
     # ffmpeg exits with 255 on SIGTERM and SIGINT; a negative status is a signal it cannot handle.
     if status < 0 or status == 255:

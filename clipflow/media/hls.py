@@ -73,6 +73,8 @@ def lines_of(chunk: Chunk, before: Chunk, address: Callable[[str], str]) -> list
 LARGEST_PLAYLIST_BYTES = 8 << 20
 # Characters in a line; libavformat reads only a quarter of this.
 _MAX_LINE = 1 << 14
+# The duration of a chunk that RFC 8216bis and Apple recommend, in seconds.
+_USUAL_SECONDS = 6
 # The longest duration that a chunk may declare, in seconds.
 _MAX_CHUNK_SECONDS = 86_400
 # Characters that end a line for some parsers only, so that two parsers would see different lines.
@@ -238,6 +240,7 @@ def _playlist(content: m3u8.M3U8, key: str) -> Playlist:
     chunks: list[Chunk] = []
     starts, total, offset = [], Fraction(0), 0
     in_queries = _ranges_in_queries(content.segments, key)
+    undeclared = _undeclared_seconds(content)
     for place, segment in enumerate(content.segments):
         what = f"{key}: chunk {place}"
         declared = segment.byterange or in_queries.get(place)
@@ -245,7 +248,7 @@ def _playlist(content: m3u8.M3U8, key: str) -> Playlist:
         header = segment.init_section
         chunk = Chunk(
             media,
-            _seconds(segment.duration, what),
+            _seconds(segment.duration, what) or undeclared,
             _header(header, what) if header else None,
             _key(segment.key, what),
         )
@@ -258,6 +261,13 @@ def _playlist(content: m3u8.M3U8, key: str) -> Playlist:
     if not 0 <= number < 1 << 63:
         raise InvalidInputError(f"{key} has an invalid media sequence number.")
     return Playlist(key, tuple(chunks), tuple(starts), number)
+
+
+def _undeclared_seconds(content: m3u8.M3U8) -> Fraction:
+    """The estimated length of each chunk in a playlist that declares 0 for all of them."""
+    if any(segment.duration for segment in content.segments):
+        return Fraction(0)
+    return Fraction(content.target_duration or _USUAL_SECONDS)
 
 
 def _seconds(given: float | None, what: str) -> Fraction:

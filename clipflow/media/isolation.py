@@ -45,7 +45,7 @@ _POLL_SECONDS = 0.05
 # Seconds to start a process, which takes half a second of an idle core, and to get its exit code.
 _START_SECONDS, _END_SECONDS = 120.0, 10.0
 # Signals that are caused by a process itself and not by another one.
-_CRASHES = (
+CRASH_SIGNALS = (
     *(signal.SIGABRT, signal.SIGBUS, signal.SIGFPE),
     *(signal.SIGILL, signal.SIGSEGV, signal.SIGSYS, signal.SIGTRAP),
 )
@@ -155,7 +155,7 @@ def _death(name: str, ended: socket.socket) -> ClipflowError:
     except (OSError, EOFError, ValueError):
         code = None
     how = signal.Signals(-code).name if code and code < 0 else f"exit code {code}"
-    if code is not None and -code in _CRASHES:
+    if code is not None and -code in CRASH_SIGNALS:
         return MediaRefusedError(
             f"{name}: the decoder crashed ({how}).",
             "Its content makes libavcodec fail: re-encode it with another program.",

@@ -8,13 +8,13 @@ which makes all of them positive. Later steps read this file only, never the net
 # PyAV's Packet takes a type argument for the type checker only.
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from io import BytesIO
-from itertools import islice
+from itertools import groupby, islice
 from math import ceil, lcm
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,22 @@ class Window:
     sizes_vary: bool = False
 
 
+def distinct_times(times: Sequence[Fraction], end: Fraction) -> tuple[Fraction, ...]:
+    """The sorted times, of which equal ones are spread evenly up to the next one, or to `end`.
+
+    Some muxers give two pictures the same time, for example at the border of two chunks. Both
+    pictures are kept, and an MP4 needs times that increase.
+    """
+    found: list[Fraction] = []
+    for time, group in groupby(times):
+        count = len(list(group))
+        after = next(iter(times[len(found) + count :]), end)
+        found += [time + (after - time) * place / count for place in range(count)]
+    return tuple(found)
+
+
+# Seconds. Few frames are decoded earlier than this before they are shown.
+REORDERING = Fraction(2)
 # Seconds. If the first frame of a span comes later, the picture shown at the span's start is added.
 _MAX_FIRST_FRAME_DELAY = Fraction(1, 4)
 # Seconds. A shorter span without a frame of its own lies between two frames and is invalid.
@@ -107,7 +123,7 @@ def _move_frame(path: Path, moved: Path, shown: Fraction, target: Fraction, name
 
     Returns its exact time, which is at most one unit of the stream's time base later.
     """
-    start = target
+    start, decoded = target, None
     with av.open(str(path)) as given:
         picture = given.streams.video[0]
         with open_output(moved, picture, name) as output:
@@ -119,6 +135,11 @@ def _move_frame(path: Path, moved: Path, shown: Fraction, target: Fraction, name
                 if packet.pts is None:
                     continue
                 if packet.stream_index == picture.index:
+                    # libavformat would derive a missing decoding time from the time after the move.
+                    if packet.dts is None:
+                        early = packet.pts - round(REORDERING / packet.time_base)
+                        packet.dts = early if decoded is None else decoded + 1
+                    decoded = packet.dts
                     # A frame must be decoded before it is shown, even if it is now shown earlier.
                     if shown > target and packet.dts is not None:
                         packet.dts -= ceil((shown - target) / packet.time_base)

@@ -7,6 +7,7 @@ again.
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 from pydantic import Field
@@ -98,14 +99,18 @@ _CODES = {
     "Throttling",
     "TooManyRequestsException",
 }
-# Parts of the reasons in RunTask's `failures`, and of messages with other error codes, in lower
-# case. The last two are of instances: their CPU, memory or GPUs are in use, or their agent is not
-# connected.
-_REASONS = (
+# Parts of the reasons for which a task ends before its container starts, in lower case.
+_NO_CAPACITY = (
     "capacity is unavailable",
     "reached the limit on the number of",
     "no capacity",
     "insufficient free addresses",
+)
+# Parts of the reasons in RunTask's `failures`, and of messages with other error codes, in lower
+# case. The last two are of instances: their CPU, memory or GPUs are in use, or their agent is not
+# connected.
+_REASONS = (
+    *_NO_CAPACITY,
     "rate exceeded",
     "resource:",
     "agent",
@@ -147,6 +152,42 @@ def refusal(error: BaseException) -> str | None:
             if any(part in reason for part in _REASONS):
                 return str(cause)
     return None
+
+
+def capacity_loss(task: Mapping[str, Any]) -> str | None:
+    """The reason for which a stopped task ended if that was lack of capacity, else None.
+
+    `task` is the detail of the event of ECS. It was accepted, but Spot took its capacity back, or
+    the capacity was used up before its container started.
+    """
+    reason = str(task.get("stoppedReason", ""))
+    lost = any(part in reason.lower() for part in _NO_CAPACITY)
+    if task.get("stopCode") == "SpotInterruption" or (
+        task.get("stopCode") == "TaskFailedToStart" and lost
+    ):
+        return reason or "Spot capacity was taken back."
+    return None
+
+
+class SpotDrought:
+    """Decides when tasks of a pool on Spot are started on demand. Times are seconds of one clock.
+
+    `patience` is for how long Spot has to refuse every task before that.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._since: float | None = None
+
+    def refused(self, now: float) -> bool:
+        """Records a refusal; returns whether the task should be started on demand."""
+        if self._since is None:
+            self._since = now
+        return now - self._since >= self._patience
+
+    def ended(self) -> None:
+        """Records that Spot has accepted a task."""
+        self._since = None
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,9 +1,11 @@
 """`python -m deployments.work_pools.worker --pool NAME`: the ECS worker of a pool.
 
-It is prefect-aws's worker, started by Prefect's command with the given options, with two changes:
+It is prefect-aws's worker, started by Prefect's command with the given options, with three changes:
 
 - A run whose task ECS refuses for lack of capacity, by a quota or by throttling waits and is tried
   again. prefect-aws 0.7 tries for five seconds and then marks the run as Crashed.
+- A run whose task was accepted, and then ended for lack of capacity before it started, does the
+  same. prefect-aws marks it as Crashed.
 - In a pool on Fargate Spot, tasks are started on demand once Spot has refused all of them for some
   minutes.
 """
@@ -14,17 +16,21 @@ import time
 import warnings
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import anyio.abc
+from prefect import get_client
 from prefect.cli import app
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Scheduled
 from prefect.utilities.engine import propose_state
+from prefect_aws.observers import ecs
 from prefect_aws.workers.ecs_worker import ECSJobConfiguration, ECSWorkerResult
 from prefect_aws.workers.ecs_worker import ECSWorker as PrefectECSWorker
 
 from clipflow.telemetry.logging import LAUNCH_REFUSED, emit_metric
-from deployments.work_pools.capacity import WorkerSettings, refusal
+from deployments.work_pools.capacity import SpotDrought, WorkerSettings, capacity_loss, refusal
 from tasks.retries import AWAITING_CAPACITY
 
 _SPOT = "FARGATE_SPOT"
@@ -39,7 +45,7 @@ with warnings.catch_warnings():
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             self._settings = WorkerSettings()
-            self._spot_refused_since: float | None = None
+            self._drought = SpotDrought(self._settings.spot_patience)
 
         async def run(
             self,
@@ -71,31 +77,57 @@ with warnings.catch_warnings():
             try:
                 result = await super().run(flow_run, configuration, task_status)
             except Exception as error:
-                if refusal(error) is None or not self._is_drought():
+                if refusal(error) is None or not self._drought.refused(time.monotonic()):
                     raise
                 self.get_flow_run_logger(flow_run).warning("Spot refuses it: %s", error)
                 return await super().run(flow_run, on_demand(configuration), task_status)
-            self._spot_refused_since = None
+            self._drought.ended()
             return result
 
-        def _is_drought(self) -> bool:
-            """Whether Spot has refused every task for long enough. Called at each refusal."""
-            now = time.monotonic()
-            self._spot_refused_since = self._spot_refused_since or now
-            return now - self._spot_refused_since >= self._settings.spot_patience
-
         async def _put_back(self, flow_run: FlowRun, reason: str) -> None:
-            # Random, because runs are often refused together.
-            seconds = random.uniform(0.5, 1.5) * self._settings.capacity_wait
-            message = f"ECS starts no task now; it is tried again in {seconds:.0f} s. {reason}"
-            state: State[Any] = Scheduled(
-                scheduled_time=datetime.now(UTC) + timedelta(seconds=seconds),
-                name=AWAITING_CAPACITY,
-                message=message,
-            )
+            message = await wait_for_capacity(self.client, flow_run.id, reason, self._settings)
             emit_metric(LAUNCH_REFUSED, message, pool=self._work_pool_name, reason=reason)
             self.get_flow_run_logger(flow_run).warning(message)
-            await propose_state(self.client, state, flow_run_id=flow_run.id)
+
+
+async def wait_for_capacity(
+    client: PrefectClient, flow_run: UUID, reason: str, settings: WorkerSettings
+) -> str:
+    """Schedules the run again in some seconds; returns the message of its state."""
+    # Random, because runs are often refused together.
+    seconds = random.uniform(0.5, 1.5) * settings.capacity_wait
+    message = f"ECS starts no task now; it is tried again in {seconds:.0f} s. {reason}"
+    state: State[Any] = Scheduled(
+        scheduled_time=datetime.now(UTC) + timedelta(seconds=seconds),
+        name=AWAITING_CAPACITY,
+        message=message,
+    )
+    await propose_state(client, state, flow_run_id=flow_run)
+    return message
+
+
+async def put_back_or_crash(event: dict[str, Any], tags: dict[str, str]) -> None:
+    """Handles the end of a task: a run that lost its capacity before it started is put back.
+
+    prefect-aws would mark it as Crashed, which uses one of the few attempts of its parent.
+    """
+    reason = capacity_loss(event["detail"])
+    if reason:
+        async with get_client() as client:
+            run = await client.read_flow_run(UUID(tags["prefect.io/flow-run-id"]))
+            if run.state and run.state.is_pending():
+                message = await wait_for_capacity(client, run.id, reason, WorkerSettings())
+                emit_metric(LAUNCH_REFUSED, message, pool=run.work_pool_name or "", reason=reason)
+                return
+    await ecs.mark_runs_as_crashed(event, tags)
+
+
+def observe_capacity() -> None:
+    """Lets the observer of prefect-aws call `put_back_or_crash`. Raises ValueError if its handler
+    does not exist any more."""
+    handlers = ecs.ecs_observer.event_handlers["task"]
+    index = [handler for handler, _ in handlers].index(ecs.mark_runs_as_crashed)
+    handlers[index] = handlers[index]._replace(handler=put_back_or_crash)
 
 
 def is_on_spot(configuration: ECSJobConfiguration) -> bool:
@@ -110,6 +142,7 @@ def on_demand(configuration: ECSJobConfiguration) -> ECSJobConfiguration:
 
 def main() -> None:
     """Runs `prefect worker start` with this worker and the options of the command line."""
+    observe_capacity()
     sys.argv = ["prefect", "worker", "start", "--type", PrefectECSWorker.type, *sys.argv[1:]]
     app()
 

@@ -259,6 +259,13 @@ def test_a_removed_word_is_restored_and_is_in_the_new_video(review: Review, tmp_
     expect(lit).to_have_text(after.text)
     page.get_by_role("button", name="Undo").click()
     expect_saved(page)
+    # Taken out again, it is skipped while the source plays, here at a speed of zero.
+    page.get_by_role("button", name="Play the new cut").click()
+    expect(page.locator("#plays")).to_have_text("The source, as it is cut now")
+    inside = (removed["start"] + removed["end"]) / 2
+    video.evaluate("(v, time) => { v.playbackRate = 0; v.currentTime = time; }", inside)
+    skipped = "time => document.querySelector('#video').currentTime > time"
+    page.wait_for_function(skipped, arg=removed["end"] - 0.01)
     assert review.browser_messages == []
 
 

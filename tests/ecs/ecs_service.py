@@ -33,6 +33,7 @@ class EcsService:
         throttled: number of the next RunTask calls that are throttled.
         refusals: number of the next RunTask calls that are refused for lack of capacity, by flow.
         failing_starts: number of the next tasks that are accepted but fail to start, by flow.
+        lost_starts: the same for tasks that end for lack of capacity before they start.
         launching: seconds in each state before a container runs. Fargate takes longer. With 0, the
             observer could receive the end of a task before its start.
         definitions: every registered revision, by family and number.
@@ -40,6 +41,7 @@ class EcsService:
 
     def __init__(self, events_url: str, images: dict[str, dict[str, str]], logs: Path) -> None:
         self.images, self.refusals, self.failing_starts = images, dict[str, int](), dict[str, int]()
+        self.lost_starts: dict[str, int] = {}
         self.quota: int | None = None
         self.has_spot, self.throttled = True, 0
         self.launching = 0.7
@@ -162,8 +164,11 @@ class EcsService:
         time.sleep(self.launching)
         self._set_status(task, "PENDING")
         time.sleep(self.launching)
+        if self._takes_one(self.lost_starts, task):
+            self._end(task, "TaskFailedToStart", "Capacity is unavailable at this time.")
+            return
         image = self.images.get(task.definition["containerDefinitions"][0]["image"])
-        if image is None or self._fails_to_start(task):
+        if image is None or self._takes_one(self.failing_starts, task):
             self._end(task, "TaskFailedToStart", "CannotPullContainerError: no such image")
             return
         with tempfile.TemporaryDirectory(prefix="ecs-", ignore_cleanup_errors=True) as scratch:
@@ -176,11 +181,12 @@ class EcsService:
                 task.kill()
             self._end(task, "EssentialContainerExited", "Essential container in task exited")
 
-    def _fails_to_start(self, task: Task) -> bool:
+    def _takes_one(self, left: dict[str, int], task: Task) -> bool:
+        """Whether some are left for the task's flow; takes one of them."""
         with self._lock:
-            left = self.failing_starts.get(task.flow, 0)
-            self.failing_starts[task.flow] = max(0, left - 1)
-            return left > 0
+            found = left.get(task.flow, 0)
+            left[task.flow] = max(0, found - 1)
+            return found > 0
 
     def _end(self, task: Task, code: str, reason: str) -> None:
         if not task.stop_code:

@@ -8,6 +8,7 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 
 from tests.ecs.conftest import AT_ONCE
+from tests.ecs.ecs_task import FLOW_RUN_ID
 from tests.ecs.machines import Machines
 from tests.flows.conftest import Episode
 from tests.made_media import frame_numbers
@@ -115,12 +116,15 @@ def test_machines_that_do_not_start_are_requested_again(
     episode.detect(*seconds(1, 4))
     machines.ecs.failing_starts["extract-segment"] = 1
     machines.ecs.refusals["extract-segment"] = 2
+    # More than a run's attempts: capacity that is lost before a task starts uses none of them.
+    machines.ecs.lost_starts["extract-segment"] = 5
     assert machines.finished(clip(machines, episode)).state_name == "Completed"
-    assert sorted(map(machines.state_of, machines.ecs.of("extract-segment"))) == [
-        "Completed",
-        "Completed",
-        "Crashed",
-    ]
+    runs = {
+        task.tags[FLOW_RUN_ID]: machines.state_of(task)
+        for task in machines.ecs.of("extract-segment")
+    }
+    assert sorted(runs.values()) == ["Completed", "Completed", "Crashed"]
+    assert len(machines.ecs.of("extract-segment")) == 3 + 5
     assert episode.history == MADE
 
 

@@ -3,8 +3,9 @@
 Limitations of the two:
 
 - moto 5.2 does not create alarms, topic policies or saved queries in a stack, fails if a condition
-  omits a container, and returns no outputs of a stack that a change set created. Therefore
-  `alarms.yaml`, `bridge.yaml` and `make deploy` are tested only on MiniStack.
+  omits a container, returns no outputs of a stack that a change set created, and does not know the
+  address of a database or of Redis in a stack. Therefore `alarms.yaml`, `bridge.yaml`,
+  `prefect-data.yaml` and `make deploy` are tested only on MiniStack.
 - MiniStack 1.5 does not create alarms with metric math or saved queries; `emulated_aws.py` adds
   them.
 - Neither evaluates metric math, metric filters of JSON log lines or the conditions of IAM policies,
@@ -29,7 +30,7 @@ from tests.infra.templates import ORDER, deploy
 from tests.programs import AWS, Program, eventually, free_port
 
 pytestmark = pytest.mark.slow
-ONLY_MINISTACK = {"alarms", "bridge"}
+ONLY_MINISTACK = {"alarms", "bridge", "prefect-data"}
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prefect-abcdef"
 
 
@@ -61,10 +62,17 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
 def outputs(moto: Moto) -> dict[str, str]:
     """The outputs of all stacks, each of which is deployed with the outputs of earlier ones."""
     subnets = moto.client("ec2").describe_subnets()["Subnets"]
+    group = moto.client("ec2").describe_security_groups()["SecurityGroups"][0]["GroupId"]
+    certificate = moto.client("acm").request_certificate(DomainName="prefect.example.com")
     known = {
         "Image": "clipflow:1",
         "PrefectApiUrl": "https://prefect.example/api",
         "PrefectAuthSecretArn": SECRET,
+        **dict.fromkeys(("PrefectDatabaseHost", "PrefectRedisHost", "PrefectLogGroup"), "x"),
+        **dict.fromkeys(("PrefectPasswordSecretArn", "PrefectExecutionRoleArn"), SECRET),
+        **dict.fromkeys(("PrefectBalancerGroup", "PrefectServerGroup"), group),
+        "PrefectDomain": "prefect.example.com",
+        "PrefectCertificateArn": certificate["CertificateArn"],
         "VpcId": subnets[0]["VpcId"],
         "Subnets": ",".join(subnet["SubnetId"] for subnet in subnets),
     }

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from clipflow.domain.errors import MediaRefusedError
@@ -16,6 +18,7 @@ from tests.made_media import (
     clicks,
     flashes,
     frame_numbers,
+    frame_times,
     frames_in,
     make_hls,
     make_source,
@@ -57,6 +60,39 @@ def test_hls_is_cut_by_the_times_in_its_chunks(
     assert frame_numbers(segment) == frames_in(start, end, 25)
     apart = [abs(h - s) for h, s in zip(clicks(segment), flashes(segment), strict=True)]
     assert max(apart) < Fraction(1, 1000)
+
+
+def test_hls_that_declares_no_lengths_is_cut(cutter: Cutter, tmp_path: Path) -> None:
+    source = make_source(tmp_path / "s.ts", seconds=8, sound=("-c:a", "aac"))
+    playlist, chunks = make_hls(source, tmp_path, "mpegts", "2")
+    playlist.write_text(re.sub(r"#EXTINF:[\d.]+", "#EXTINF:0", playlist.read_text()))
+    for chunk in chunks:
+        cutter.put(chunk)
+    segment = cutter.cut(cutter.put(playlist), "4.5", "6.3")
+    assert frame_numbers(segment) == frames_in("4.5", "6.3", 25)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_two_frames_with_the_same_time_are_both_kept(
+    codec: str, cutter: Cutter, tmp_path: Path
+) -> None:
+    # Some muxers write them at the border of two chunks.
+    picture = ("-c:v", codec, "-g", "10", "-bf", "0", "-q:v", "2")
+    whole = make_source(tmp_path / "whole.mp4", seconds=3, picture=picture, sound=None)
+    path = tmp_path / "s.mp4"
+    with av.open(str(whole)) as given, av.open(str(path), "w") as output:
+        stream = output.add_stream_from_template(given.streams.video[0], opaque=True)
+        for number, packet in enumerate(p for p in given.demux(video=0) if p.pts is not None):
+            if number == 35:
+                packet.pts = (packet.pts or 0) + (packet.duration or 0)
+            packet.stream = stream
+            output.mux(packet)
+    head = cutter.put(path)
+    assert frame_numbers(cutter.cut(head, "1", "2")) == list(range(25, 50))
+    clip = cutter.stitch()[0]
+    assert frame_numbers(clip) == list(range(25, 50))
+    times = frame_times(clip)
+    assert [(a, b) for a, b in pairwise(times) if not a < b] == []
 
 
 @pytest.mark.parametrize("has_ends", [True, False])

@@ -137,6 +137,23 @@ def test_a_frame_is_shown_until_the_next_one(suffix: str, cutter: Cutter, tmp_pa
     assert begun == pytest.approx([0, 2, 18, 20, 20.4, 22], abs=0.01)
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [("flv", "libx264"), ("mkv", "libx265")])
+def test_a_frame_is_shown_until_the_next_one_in_a_format_with_few_decoding_times(
+    suffix: str, codec: str, cutter: Cutter, tmp_path: Path
+) -> None:
+    # The frames are shown at 0, 1.6 and 3.6 s, and the second one is decoded last.
+    picture = ["-c:v", codec, "-preset", "ultrafast", "-g", "50", "-bf", "2"]
+    picture += ["-x265-params", "bframes=2"] if codec == "libx265" else []
+    filters = ("-vf", "select='eq(n,0)+eq(n,40)+eq(n,90)'", "-fps_mode", "passthrough")
+    head = cutter.put(
+        make_source(
+            tmp_path / f"s.{suffix}", seconds=6, picture=picture, sound=AAC, filters=filters
+        )
+    )
+    spans = [("0.5", "1.5"), ("1.7", "3.5"), ("4", "5.5")]
+    assert [frame_numbers(cutter.cut(head, *span)) for span in spans] == [[0], [40], [90]]
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "mov"])
 def test_a_source_lasts_as_long_as_its_sound(suffix: str, cutter: Cutter, tmp_path: Path) -> None:
     whole = make_source(tmp_path / "whole.mp4", seconds=8, clicks=True, sound=AAC)
@@ -170,15 +187,16 @@ def test_the_duration_of_matroska_excludes_the_time_before_its_start(
     assert frame_numbers(cutter.cut(head, "2", "4")) == list(range(50, 100))
 
 
-@pytest.mark.parametrize("offset", ["-0.5"])
+@pytest.mark.parametrize("b_frames", ["0", "2"])
 def test_matroska_that_begins_before_zero_is_cut_completely(
-    offset: str, cutter: Cutter, tmp_path: Path
+    b_frames: str, cutter: Cutter, tmp_path: Path
 ) -> None:
-    whole = make_source(tmp_path / "whole.mp4", seconds=6, clicks=True, sound=AAC, picture=X264)
-    options = ("-output_ts_offset", offset, "-avoid_negative_ts", "disabled")
+    picture = (*X264[:-1], b_frames)
+    whole = make_source(tmp_path / "whole.mp4", seconds=6, clicks=True, sound=AAC, picture=picture)
+    options = ("-output_ts_offset", "-0.5", "-avoid_negative_ts", "disabled")
     head = cutter.put(remuxed(whole, tmp_path / "early.mkv", options))
     # If no packet before zero has a time, the source begins at zero.
-    segment = cutter.cut(head, "1", "3")
+    segment = cutter.cut(head, "0.09", "2.09")
     shown = frame_numbers(segment)
     assert len(shown) == 50
     assert shown == list(range(shown[0], shown[0] + 50))

@@ -80,6 +80,11 @@ def test_an_ffmpeg_stopped_by_a_signal_raises_a_transient_error(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tie a child to its parent")
+def test_an_ffmpeg_that_crashes_is_a_refusal_of_its_source(fake_ffmpeg: FakeFfmpeg) -> None:
+    with pytest.raises(MediaRefusedError, match=r"cutting x: ffmpeg crashed \(SIGSEGV\)"):
+        ffmpeg.run([], "cutting x", fake_ffmpeg("kill -SEGV $$"), timeout=60)
+
+
 def test_ffmpeg_dies_with_a_killed_parent(fake_ffmpeg: FakeFfmpeg, tmp_path: Path) -> None:
     child = tmp_path / "child"
     machine = fake_ffmpeg(f"echo $$ > {child}; exec sleep 600")

@@ -41,6 +41,21 @@ def test_a_portrait_on_a_wall_is_not_a_person() -> None:
     assert [track.faces[0].x < 240 for track in shot.tracks] == [True]
 
 
+def test_a_portrait_on_a_wall_is_not_a_person_before_a_camera_that_shakes() -> None:
+    wall, noise = half("guest", 0.0, 0.0), np.random.default_rng(1)
+    pictures = []
+    for n in range(24):
+        picture = np.hstack([talking("host", n / RATE), wall])
+        shift = np.array([[1, 0, 9 * np.sin(2.1 * n)], [0, 1, 7 * np.cos(1.3 * n)]])
+        shaken = cv2.warpAffine(
+            picture, shift, picture.shape[1::-1], borderMode=cv2.BORDER_REPLICATE
+        )
+        grainy = shaken + noise.normal(0, 8, shaken.shape)
+        pictures.append(np.asarray(np.clip(grainy, 0, 255), np.uint8))
+    [shot] = people(pictures)
+    assert [track.faces[0].x < 240 for track in shot.tracks] == [True]
+
+
 @pytest.mark.parametrize("seconds", [1, 2])
 def test_a_person_hidden_for_a_while_keeps_one_track(seconds: int) -> None:
     away = range(8, 8 + RATE * seconds)

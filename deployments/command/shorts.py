@@ -147,7 +147,7 @@ def run_shorts(keys: ShortsKeys, name: str, out: Path, force: bool, output: Outp
     run = follow(lambda: start_shorts(keys, force), output)[keys.video_id]
     job = JobRun(run, keys)
     results = download_results(keys, out, name)
-    _print_results(results, output)
+    print_results(results, output)
     state = run.state
     message = state.message or "" if state else ""
     output.document |= {"runId": str(run.id), "state": job.state, "message": message}
@@ -198,7 +198,8 @@ def write_debug_videos(path: Path, config: ShortsConfig, results: Results, outpu
     output.document["debugFraming"] = written
 
 
-def _print_results(results: Results, output: Output) -> None:
+def print_results(results: Results, output: Output) -> None:
+    """Prints the shorts and the page, and adds them to the document."""
     made = [_to_document(file, record) for file, record in results.made]
     output.document |= {"page": str(results.page) if results.page else None, "shorts": made}
     if made:

@@ -6,24 +6,29 @@ import resource
 import shutil
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import ShortsConfig
+from clipflow.domain.transcript import words_json
 from clipflow.media.probe import probe_source
 from clipflow.media.source import LocalSource
+from clipflow.reframe.debug_video import CROP
 from clipflow.storage.objects import ObjectStore
 from clipflow.storage.records import RecordStore
 from deployments.command.files import (
     OutputManifest,
+    Results,
     download_results,
     read_brand,
     read_style,
     remove_results,
 )
-from deployments.command.output import format_error
-from deployments.command.shorts import Attachments, LocalVideo
+from deployments.command.output import Output, format_error
+from deployments.command.shorts import Attachments, LocalVideo, print_results, write_debug_videos
 from tests.made_media import make_source
 
 SUBTITLES = "1\n00:00:01,000 --> 00:00:02,000\nHello there.\n"
@@ -146,6 +151,32 @@ def test_subtitles_apply_only_to_their_run(video: LocalVideo, tmp_path: Path) ->
     assert video.objects.data(video.keys.subtitles, 1000) == SUBTITLES.encode()
     video.upload(config, Attachments())
     assert video.objects.head(video.keys.subtitles) is None
+
+
+def test_a_debug_video_has_the_layout_and_the_view_of_the_shorts_edit(
+    video: LocalVideo, tmp_path: Path
+) -> None:
+    edit = {"layout": "crop", "framing": [{"start": 0, "end": 1, "place": {"x": 0.1, "y": 0.5}}]}
+    edits = {"version": 1, "shorts": {"m0-1000": edit}}
+    video.objects.put_text(json.dumps(edits), video.keys.edits, {}, "application/json")
+    video.objects.put_text(words_json([]), video.keys.words, {}, "application/json")
+    config = ShortsConfig.read({"segment_count": 1, "layout": "fit"}, "the config")
+    record = {"id": "m0-1000", "start": "00:00:00", "end": "00:00:01"}
+    results = Results([(tmp_path / "talk-1.mp4", record)], None)
+    write_debug_videos(video.path, config, results, Output(as_json=True))
+    with av.open(str(tmp_path / "talk-1.framing.mp4")) as container:
+        picture = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+    # The right edge of a crop of 9:16 at the left of 320x180, which `fit` has not.
+    away = np.abs(picture[60:150] - np.array(CROP[::-1])).max(axis=2).mean(axis=0)
+    assert abs(int(away.argmin()) - 100) <= 4 and away.min() < 60
+
+
+def test_the_document_of_a_short_has_its_framing(tmp_path: Path) -> None:
+    framing = {"speakerInFrame": 0.98, "confidence": 0.5, "cuts": 0, "layouts": []}
+    output = Output(as_json=True)
+    record = {"index": 1, "start": "0", "end": "1", "score": 1, "title": "", "framing": framing}
+    print_results(Results([(tmp_path / "talk-1.mp4", record)], None), output)
+    assert output.document["shorts"][0]["framing"] == framing
 
 
 def test_subtitles_of_a_user_are_kept(video: LocalVideo) -> None:

@@ -165,7 +165,8 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
             last = time
             sample = looks.at(time, frame)
             analysis.samples.append(sample)
-            if not analysis.stills or time - analysis.stills[-1].time >= _STILL_INTERVAL:
+            stills = analysis.stills
+            if is_cut or not stills or time - stills[-1].time >= _STILL_INTERVAL - _SAME_TIME:
                 analysis.stills.append(_still(film, time, frame))
             pause = _interval(len(sample.faces))
             # Counted from when this sample was due, so that frames that come late make no fewer.

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, pairwise
 from statistics import median
 
 import cv2
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clipflow.reframe.analysis import Analysis, FaceSample
 from clipflow.reframe.faces import Face, Pixels
-from clipflow.reframe.text import text_share
+from clipflow.reframe.text import Still, text_share
 
 # Seconds without a detection after which a face is a new one: in general, and if it reappears where
 # it was.
@@ -41,6 +41,12 @@ _NOISE = 300.0
 # Seconds between two pictures of a face that are compared, how many pairs at most, and which
 # percentiles are taken of the blocks and of the pairs.
 _APART, _PAIRS, _BLOCKS_AT, _PAIRS_AT = 0.35, 10, 98, 80
+# How far a face moves at least that is no picture if the camera stands, in pixels of the picture in
+# which it is detected. Measured: pictures on slides and walls 0.3 to 1.1, whatever their size.
+_SWAY = 1.6
+# The camera stands if no larger share of the pixels further from faces than this number of their
+# sizes changes by more, of 255, from one still to the next.
+_BODY, _MOVED, _STANDS = 1.5, 0.1, 6
 # The side of a block, and the margin of a face that is not compared, in pixels.
 _BLOCK, _MARGIN = 8, 8
 # The number of samples whose median is a face's place: errors of half a second are ignored.
@@ -63,6 +69,8 @@ class FaceTrack:
     times: list[float] = field(default_factory=list)
     faces: list[Face] = field(default_factory=list)
     person: int = 0
+    # Whether it is a person, not a picture on a wall or a slide.
+    is_alive: bool = True
 
     @cached_property
     def size(self) -> float:
@@ -92,7 +100,23 @@ class FaceTrack:
         return np.asarray(low / max(float(np.linalg.norm(low)), 1e-6), np.float32)
 
     @cached_property
-    def is_alive(self) -> bool:
+    def sharpness(self) -> float:
+        """The face's usual size in the pictures in which it was detected; 0 if not known."""
+        return median(face.sharpness for face in self.faces)
+
+    @property
+    def sways(self) -> bool:
+        """Whether the face moves in the picture, by more than the errors of the detector."""
+        places = np.array([(face.x, face.y) for face in self.faces])
+        if len(places) < _SIGHTINGS:
+            return False
+        means = np.mean([places[n : len(places) - 2 + n] for n in range(3)], axis=0)
+        low, high = np.percentile(means, [10, 90], axis=0)
+        seen = self.sharpness or self.size
+        return float((high - low).max()) / self.size * seen >= _SWAY
+
+    @cached_property
+    def changes(self) -> bool:
         """Whether the face changes in itself, unlike that in a picture, however the camera moves.
 
         True if that cannot be said.
@@ -108,8 +132,7 @@ class FaceTrack:
             other = next(later, None)
             change = None if other is None else _change(known[first][1], other)
             changes += [] if change is None else [change]
-        sharpness = median(face.sharpness for face in self.faces)
-        bound = max(_ALIVE, _NOISE / sharpness if sharpness else 0.0)
+        bound = max(_ALIVE, _NOISE / self.sharpness if self.sharpness else 0.0)
         return not changes or float(np.percentile(changes, _PAIRS_AT)) >= bound
 
     def during(self, start: float, end: float) -> list[tuple[float, Face]]:
@@ -164,9 +187,12 @@ def find_people(analysis: Analysis) -> list[Shot]:
         # A shot's end lies between two frames, or is the last one.
         samples = [sample for sample in analysis.samples if start <= sample.time <= end]
         tracks = [track for track in _tracks(samples) if _is_real(track, samples)]
+        stills = [still for still in analysis.stills if start <= still.time <= end]
+        stands = _camera_stands(stills, tracks, max(analysis.width, analysis.height))
+        for track in tracks:
+            track.is_alive = track.changes or (stands and track.sways)
         people = _without_bystanders(tracks, samples)
         people.sort(key=lambda track: median(face.x for face in track.faces))
-        stills = [still for still in analysis.stills if start <= still.time <= end]
         shots.append(Shot(start, end, tuple(people), text_share(stills)))
     _identify(shots)
     return shots
@@ -201,6 +227,28 @@ def _is_real(track: FaceTrack, samples: Sequence[FaceSample]) -> bool:
     between = [sample for sample in samples if track.times[0] <= sample.time <= track.times[-1]]
     enough = min(_SIGHTINGS, len(samples))
     return len(track.times) >= max(enough, _CONSTANT * len(between))
+
+
+def _camera_stands(stills: Sequence[Still], tracks: Sequence[FaceTrack], longest: int) -> bool:
+    """Whether nearly all of the picture around the faces stands still. Not known of one still."""
+    if len(stills) < 2:
+        return False
+    ratio = max(stills[0].picture.shape) / longest
+    around = np.ones(stills[0].picture.shape, np.bool_)
+    for track in tracks:
+        for face in track.faces:
+            reach = _BODY * face.size
+            left, top, right, bottom = (
+                max(0, round(at * ratio))
+                for at in (face.x - reach, face.y - reach, face.x + reach, face.y + reach)
+            )
+            around[top:bottom, left:right] = False
+    changes = [
+        np.abs(after.picture.astype(np.int16) - before.picture)[around] > _STANDS
+        for before, after in pairwise(stills)
+    ]
+    moved = [float(change.mean()) if change.size else 1.0 for change in changes]
+    return median(moved) <= _MOVED
 
 
 def _without_bystanders(

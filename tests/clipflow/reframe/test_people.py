@@ -79,6 +79,20 @@ def test_a_person_keeps_the_same_number_after_a_cut_to_another() -> None:
     assert [track.person for track in third.tracks] == [host, guest]
 
 
+def test_a_person_who_looks_different_keeps_the_number_before_the_same_camera() -> None:
+    both = [np.hstack([talking("host", n / RATE), talking("guest", n / 8)]) for n in range(16)]
+    # The light on the guest comes from one side only.
+    width = SIZE[0] // 2
+    light = np.interp(np.arange(width), [0.42 * width, 0.58 * width], [0.2, 1.3])[None, :, None]
+    lit = [
+        np.hstack([talking("host", n / RATE), np.clip(talking("guest", n / 8) * light, 0, 255)])
+        for n in range(16)
+    ]
+    other = [np.hstack([blank(), talking("host", n / RATE)]) for n in range(16)]
+    first, _, third = people([*both, *other, *np.asarray(lit, np.uint8)], 1.95, 3.95)
+    assert [track.person for track in third.tracks] == [track.person for track in first.tracks]
+
+
 def test_two_people_who_pass_each_other_are_not_swapped() -> None:
     pictures = []
     for n in range(33):

@@ -12,7 +12,7 @@ from typing import TypeVar
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import LONGEST, Word, is_unspaced, split_words, spread_words
 from clipflow.subtitles.cue_files import REMEDY, FileCue, is_only_times
-from clipflow.subtitles.markup import Piece, pieces_of, voiced_rows
+from clipflow.subtitles.markup import TextPiece, pieces_of, voiced_rows
 from clipflow.subtitles.sound_descriptions import without_sounds
 from clipflow.subtitles.speaker_labels import SpeakerLabels
 
@@ -226,7 +226,7 @@ def _script_of_letter(word: str) -> str | None:
     return "CJK" if name in ("HIRAGANA", "KATAKANA", "HALFWIDTH", "FULLWIDTH") else name
 
 
-def _row_words(pieces: Sequence[Piece], text: str, labels: SpeakerLabels) -> Iterator[SaidWord]:
+def _row_words(pieces: Sequence[TextPiece], text: str, labels: SpeakerLabels) -> Iterator[SaidWord]:
     """The words of one row, of whose pieces `text` is said.
 
     `labels` has the speaker of the row before, and is updated.

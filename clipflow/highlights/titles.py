@@ -83,7 +83,8 @@ def _until_pause(words: Sequence[Word]) -> Sequence[Word]:
 
 
 def _as_title(words: Sequence[Word]) -> str:
-    text = joined(words)
+    # The dash of a dialogue is part of its first word.
+    text = joined(words).lstrip("-–— ")
     # A clause ends with a comma, and a title needs no full stop, except after "U.S.".
     bare = text.rstrip(_LOOSE_ENDS)
     if text.startswith(bare + ".") and (is_abbreviation(words[-1]) or "." in bare.split()[-1]):

@@ -6,7 +6,7 @@ frames is located by decoding the frames between them.
 """
 
 from bisect import bisect_left, bisect_right
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -17,18 +17,29 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
-from scenedetect import FrameTimecode
-from scenedetect.detectors import AdaptiveDetector
 
 from clipflow.domain.errors import MediaRefusedError
 from clipflow.machine import LARGEST_PICTURE
+from clipflow.reframe.cuts import Cuts
 from clipflow.reframe.faces import Face, FaceDetector, Pixels
+from clipflow.reframe.text import STILL_SIDE, Still
 
 # The longer side in pixels of pictures in which cuts and faces are detected. For large faces,
 # smaller pictures are used, in which the faces still have the size of aligned ones.
 _CUT_SIDE, _FACE_SIDE, _LEAST_FACE_SIDE, _SIDE_STEP, _LARGE_FACE = 192, 480, 320, 64, 56
+# Faces below this size in pixels of the picture of `_FACE_SIDE` are often missed there, and are
+# looked for in a larger one: of 43 to 59 of 1280 pixels, one in ten is found at 480, all at 960.
+_SMALL_FACE, _SEARCH_SIDE = 30, 960
+# Seconds between two searches in the larger picture: in general, and if a small face was lost. None
+# is needed beside a face of this share of the picture's shorter side.
+_SEARCH, _SEARCH_LOST, _CLOSE = 1.0, 0.4, 0.2
+# How far from a small face the next sample looks for it, in sizes of it.
+_NEAR = 2.2
+# Seconds between two stills.
+_STILL_INTERVAL = 1.0
 # Seconds between two samples, on average; where several mouths are compared, less: so much for two
 # faces, and so much more for each further one, since each takes time to measure.
 _INTERVAL, _TWO_FACES, _FURTHER_FACE = 0.2, 0.12, 0.02
@@ -46,13 +57,6 @@ _LEADS = (0.0, 5.0, None)
 _SAME_TIME = 1e-6
 # The number of faces that are kept of a crowd, the largest ones.
 _MOST_FACES = 8
-# The shortest shot and the longest flash, in seconds.
-_SHORTEST_SHOT, _LONGEST_FLASH = 0.4, 0.201
-# The largest difference between the pictures before and after a flash, of 255, and how many pixels
-# are skipped to measure it.
-_SAME, _SPARSE = 16, 8
-# The cut detector counts frames and wants a rate as well; any will do.
-_RATE = 30.0
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ class FaceSample:
 
 @dataclass
 class Analysis:
-    """The picture's size, the samples of its faces, and its shots as spans of seconds, in order.
+    """The picture's size, the samples of its faces, its shots as spans of seconds, and stills.
 
     Seconds count from the first frame. Two shots meet between two frames, so that no rounding of
     times matters; the last one ends with the last frame.
@@ -139,6 +143,7 @@ class Analysis:
     height: int
     samples: list[FaceSample] = field(default_factory=list)
     shots: list[tuple[float, float]] = field(default_factory=list)
+    stills: list[Still] = field(default_factory=list)
 
 
 def analyze(film: Film, detector: FaceDetector) -> Analysis:
@@ -146,7 +151,7 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
 
     Raises MediaRefusedError if it cannot be read or has no frame.
     """
-    cuts = Cuts()
+    cuts, looks = Cuts(), _Looks(film, detector)
     analysis: Analysis | None = None
     times: list[float] = []
     due = last = 0.0
@@ -158,8 +163,10 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
         is_due = time >= due - _SAME_TIME or following - last > _LONGEST_INTERVAL + _SAME_TIME
         if is_cut or is_due:
             last = time
-            sample = _sample(film, detector, time, frame, _side(analysis))
+            sample = looks.at(time, frame)
             analysis.samples.append(sample)
+            if not analysis.stills or time - analysis.stills[-1].time >= _STILL_INTERVAL:
+                analysis.stills.append(_still(film, time, frame))
             pause = _interval(len(sample.faces))
             # Counted from when this sample was due, so that frames that come late make no fewer.
             due = max(due, time - pause) + pause
@@ -170,6 +177,12 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
     turns = [_turn(film, times[cut - 1], times[cut]) for cut in cuts.finish(times)]
     analysis.shots = list(zip([0.0, *turns], [*turns, times[-1]], strict=True))
     return analysis
+
+
+def _still(film: Film, time: float, frame: av.VideoFrame) -> Still:
+    ratio = min(1.0, STILL_SIDE / max(film.shown(frame)))
+    grey = cv2.cvtColor(film.scaled(frame, ratio), cv2.COLOR_BGR2GRAY)
+    return Still(time, np.asarray(grey, np.uint8))
 
 
 def _interval(faces: int) -> float:
@@ -189,24 +202,68 @@ def _with_following(
         yield waiting, waiting[0]
 
 
-def _side(analysis: Analysis) -> int:
-    """The longer side, in pixels, of the picture in which the next sample's faces are detected.
+class _Looks:
+    """Looks for faces in frames, in pictures as large as the faces that were found last need."""
 
-    The larger the smallest face of the last sample is, the smaller the picture may be.
-    """
-    faces = analysis.samples[-1].faces if analysis.samples else ()
-    if not faces:
-        return _FACE_SIDE
-    needed = _LARGE_FACE * max(analysis.width, analysis.height) / min(face.size for face in faces)
-    return min(_FACE_SIDE, max(_LEAST_FACE_SIDE, _SIDE_STEP * ceil(needed / _SIDE_STEP)))
+    def __init__(self, film: Film, detector: FaceDetector) -> None:
+        self._film, self._detector = film, detector
+        self._faces: tuple[Face, ...] = ()
+        self._searched = -inf
+
+    def at(self, time: float, frame: av.VideoFrame) -> FaceSample:
+        shown = self._film.shown(frame)
+        longest = max(shown)
+        small = self._faces and self._faces[-1].size * _FACE_SIDE < _SMALL_FACE * longest
+        faces = self._followed(frame) if small else self._found(frame, self._side(longest))
+        # A search in a large picture costs four times as much, so it is not for each frame.
+        is_lost = bool(small) and len(faces) < len(self._faces)
+        is_close = bool(faces) and faces[0].size >= _CLOSE * min(shown)
+        since = time - self._searched
+        if since >= (_SEARCH_LOST if is_lost else _SEARCH) - _SAME_TIME and not is_close:
+            self._searched = time
+            found = self._found(frame, _SEARCH_SIDE)
+            faces = found if len(found) >= len(faces) else faces
+        self._faces = faces
+        return FaceSample(time, faces)
+
+    def _side(self, longest: int) -> int:
+        """The longer side of the picture: the larger the smallest face is, the smaller."""
+        if not self._faces:
+            return _FACE_SIDE
+        needed = _LARGE_FACE * longest / self._faces[-1].size
+        return min(_FACE_SIDE, max(_LEAST_FACE_SIDE, _SIDE_STEP * ceil(needed / _SIDE_STEP)))
+
+    def _found(self, frame: av.VideoFrame, side: int) -> tuple[Face, ...]:
+        ratio = min(1.0, side / max(self._film.shown(frame)))
+        faces = self._detector.detect(self._film.scaled(frame, ratio))[:_MOST_FACES]
+        return tuple(face.scaled(1 / ratio) for face in faces)
+
+    def _followed(self, frame: av.VideoFrame) -> tuple[Face, ...]:
+        """The faces near those that were found last, in a part of a large picture around each."""
+        ratio = min(1.0, _SEARCH_SIDE / max(self._film.shown(frame)))
+        picture = self._film.scaled(frame, ratio)
+        found: list[Face] = []
+        for last in self._faces:
+            reach = _NEAR * last.size * ratio
+            left, top = (max(0, round(at * ratio - reach)) for at in (last.x, last.y))
+            right, bottom = (round(at * ratio + reach) for at in (last.x, last.y))
+            part = picture[top:bottom, left:right]
+            if not part.size:
+                continue
+            # A larger face is found in a smaller picture too, which costs less.
+            smaller = min(1.0, _LARGE_FACE / (last.size * ratio))
+            part = np.asarray(
+                cv2.resize(part, None, fx=smaller, fy=smaller, interpolation=cv2.INTER_AREA)
+            )
+            for face in self._detector.detect(part, round(smaller * min(picture.shape[:2]))):
+                there = face.scaled(1 / smaller).moved(left, top).scaled(1 / ratio)
+                if not any(_is_same_face(there, other) for other in found):
+                    found.append(there)
+        return tuple(sorted(found, key=lambda face: face.size, reverse=True)[:_MOST_FACES])
 
 
-def _sample(
-    film: Film, detector: FaceDetector, time: float, frame: av.VideoFrame, side: int
-) -> FaceSample:
-    ratio = min(1.0, side / max(film.shown(frame)))
-    faces = detector.detect(film.scaled(frame, ratio))[:_MOST_FACES]
-    return FaceSample(time, tuple(face.scaled(1 / ratio) for face in faces))
+def _is_same_face(one: Face, other: Face) -> bool:
+    return max(abs(one.x - other.x), abs(one.y - other.y)) < max(one.size, other.size) / 2
 
 
 def _turn(film: Film, before: float, after: float) -> float:
@@ -331,73 +388,3 @@ def _listed_times(film: Film) -> list[float]:
 
 def _time(shown: Any) -> Fraction:
     return Fraction((shown.pts or 0) * shown.time_base)
-
-
-@dataclass(frozen=True)
-class _Change:
-    """The number of a frame that is unlike the one before, and a few pixels of both."""
-
-    number: int
-    before: Pixels
-    after: Pixels
-
-
-class Cuts:
-    """Detects which of a film's frames, fed one by one, are the first of a new shot.
-
-    A frame is one if it differs from the one before far more than its neighbours do, so a moving
-    camera causes none.
-    """
-
-    def __init__(self) -> None:
-        self._detector = AdaptiveDetector(min_scene_len=1)
-        # The detector compares a frame with this number on either side. A film may begin or end
-        # right at a cut, so its first and last pictures are repeated.
-        self._margin = self._detector.event_buffer_length
-        self._recent: deque[Pixels] = deque(maxlen=self._margin + 2)
-        self._fed = 0
-        self._changes: list[_Change] = []
-
-    def feed(self, picture: Pixels) -> bool:
-        """Add the next picture, in BGR; returns whether there was a cut a few frames ago."""
-        if not self._fed:
-            self._show(picture, self._margin)
-        return self._show(picture)
-
-    def finish(self, times: Sequence[float]) -> list[int]:
-        """The numbers, from 0, of new shots' first frames. There must have been a frame.
-
-        `times` are the frames', in seconds.
-        """
-        self._show(self._last, self._margin)
-        cuts: list[int] = []
-        for change in _without_flashes(self._changes, times):
-            if not cuts or times[change.number] - times[cuts[-1]] >= _SHORTEST_SHOT:
-                cuts.append(change.number)
-        return cuts
-
-    def _show(self, picture: Pixels, times: int = 1) -> bool:
-        self._last = picture
-        before = len(self._changes)
-        for number in range(self._fed, self._fed + times):
-            self._recent.append(picture[::_SPARSE, ::_SPARSE].copy())
-            found = self._detector.process_frame(FrameTimecode(number, _RATE), picture)
-            self._changes += [
-                _Change(cut.frame_num - self._margin, self._recent[0], self._recent[1])
-                for cut in found
-            ]
-        self._fed += times
-        return len(self._changes) > before
-
-
-def _without_flashes(changes: list[_Change], times: Sequence[float]) -> list[_Change]:
-    """`changes` without pairs of a change and its reversal shortly after."""
-    kept: list[_Change] = []
-    for change in changes:
-        if kept and times[change.number] - times[kept[-1].number] <= _LONGEST_FLASH:
-            difference = np.abs(change.after.astype(np.int16) - kept[-1].before)
-            if difference.mean() < _SAME:
-                kept.pop()
-                continue
-        kept.append(change)
-    return kept

@@ -53,6 +53,9 @@ _NARROWEST, _CORNER = 2.0, 3.2
 # A face up to this size, as a share of the picture's height, and this near to a corner, as a share
 # of its sides, belongs to a screen recording.
 _SMALL_FACE, _NEAR_CORNER = 0.17, 0.33
+# The share of the picture from which text is what is shown: slides and screens have 0.3 and more,
+# rooms and stages 0.05 at most.
+_TEXT = 0.12
 # The number of steps in which a crop is narrowed to exclude other people.
 _STEPS = 12
 
@@ -125,7 +128,7 @@ class _Director:
 
     def _section(self, start: float, end: float, speaker: FaceTrack | None, shot: Shot) -> Section:
         tracks = [track for track in shot.tracks if track.times[0] <= end + SHORTEST]
-        layout, people = self._chosen(speaker, tracks)
+        layout, people = self._chosen(speaker, tracks, shot.text)
         boxes = person_boxes(layout, self.size, len(people))
         crops = tuple(
             self._crop(box, person, shot, (start, end), layout)
@@ -186,13 +189,13 @@ class _Director:
         return CropPath(*size, x, y)
 
     def _chosen(
-        self, speaker: FaceTrack | None, tracks: Sequence[FaceTrack]
+        self, speaker: FaceTrack | None, tracks: Sequence[FaceTrack], text: float
     ) -> tuple[Layout, list[FaceTrack | None]]:
         """The layout, and whom its panes show; None stands for the picture's middle."""
         largest = max(tracks, key=lambda track: track.weight, default=None)
         layout = self.layout
         if layout is Layout.AUTO:
-            layout = self._automatic(speaker, tracks)
+            layout = self._automatic(speaker, tracks, text)
         if not tracks:
             # A crop on one person is kept for its shape, even if no one is seen.
             is_crop = layout.people == 1 and not layout.has(Content.PICTURE)
@@ -205,14 +208,22 @@ class _Director:
             return layout, [track for track in tracks if track in shown]
         return layout, [speaker or largest] if layout.people else []
 
-    def _automatic(self, speaker: FaceTrack | None, tracks: Sequence[FaceTrack]) -> Layout:
+    def _automatic(
+        self, speaker: FaceTrack | None, tracks: Sequence[FaceTrack], text: float
+    ) -> Layout:
         shown = [speaker] if speaker else tracks
+        # A photograph, as on a slide, is shown with what is around it.
+        if not any(track.is_alive for track in shown):
+            return Layout.FIT
         widest, _ = largest_box(
             self.analysis.width, self.analysis.height, Fraction(self.size[0], self.size[1])
         )
         # A face that is wider than any crop would be cut off on both sides.
         if not shown or max(track.size for track in shown) > widest:
             return Layout.FIT
+        # A crop would cut through the text.
+        if text >= _TEXT:
+            return Layout.SCREEN if len(shown) == 1 else Layout.FIT
         if len(tracks) == 1:
             return Layout.SCREEN if self._is_beside_screen(tracks[0]) else Layout.CROP
         if speaker:
@@ -258,7 +269,7 @@ class _Director:
     ) -> int:
         """The greatest width of a crop on `person` that shows none of the others' faces."""
         if layout is Layout.SCREEN:
-            return max(2, min(widest, even(_CORNER * person.size)))
+            widest = max(2, min(widest, even(_CORNER * person.size)))
         # As narrow as a head allows across and down.
         narrowest = min(float(widest), _NARROWEST * person.size * max(1.0, float(aspect)))
         others = [track for track in shot.tracks if track is not person]

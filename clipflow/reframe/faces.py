@@ -48,6 +48,13 @@ class Face:
     mouth: tuple[float, float] | None = None
     aligned: Pixels | None = None
     with_margin: Pixels | None = None
+    # The size in pixels of the picture in which it was detected; 0 if that is not known.
+    sharpness: float = 0.0
+
+    def moved(self, x: float, y: float) -> "Face":
+        """The same face, further to the right and below by `x` and `y` pixels."""
+        mouth = (self.mouth[0] + x, self.mouth[1] + y) if self.mouth else None
+        return replace(self, x=self.x + x, y=self.y + y, mouth=mouth)
 
     def scaled(self, factor: float) -> "Face":
         """The same face in a picture `factor` times as large."""
@@ -77,12 +84,15 @@ class FaceDetector:
                 "Name a YuNet model that OpenCV 4 reads, or leave the setting out.",
             ) from None
 
-    def detect(self, picture: Pixels) -> list[Face]:
-        """The faces in a BGR picture, the largest first."""
+    def detect(self, picture: Pixels, side: int | None = None) -> list[Face]:
+        """The faces in a BGR picture, the largest first.
+
+        `side` is the shorter side of the whole picture if `picture` is a part of it.
+        """
         height, width = picture.shape[:2]
         self._net.setInputSize((width, height))
         found: Any = self._net.detect(picture)[1]
-        smallest = _SMALLEST * min(width, height)
+        smallest = _SMALLEST * (side or min(width, height))
         faces = [_face(row, picture) for row in ([] if found is None else found)]
         kept = [face for face in faces if face.size >= smallest]
         return sorted(kept, key=lambda face: face.size, reverse=True)
@@ -121,6 +131,7 @@ def _face(row: NDArray[np.float32], picture: Pixels) -> Face:
         (float(mouth[0]), float(mouth[1])),
         aligned[_INNER],
         aligned,
+        (width + height) / 2,
     )
 
 

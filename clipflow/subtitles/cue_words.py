@@ -1,18 +1,18 @@
 """Converts cues to words with times and speakers, without tags, labels and repetitions."""
 
-import html
 import re
 import unicodedata
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeVar
 
 from clipflow.domain.errors import InvalidInputError
-from clipflow.domain.transcript import LONGEST, Word, split_words, spread_words
+from clipflow.domain.transcript import LONGEST, Word, is_unspaced, split_words, spread_words
 from clipflow.subtitles.cue_files import REMEDY, FileCue, is_only_times
+from clipflow.subtitles.markup import Piece, pieces_of, voiced_rows
 from clipflow.subtitles.sound_descriptions import without_sounds
 from clipflow.subtitles.speaker_labels import SpeakerLabels
 
@@ -24,6 +24,8 @@ _AT_ONCE = 50
 _LETTER = 65
 # Milliseconds from a cue's end to the next one's start: rolling captions have hardly any gap.
 _ROLLING_GAP = 100
+# Milliseconds: rolling captions show the same text again for a shorter time while they move.
+_SHORTEST_SAID = 500
 # The words in common from which a cue repeats the one before. Fewer may be a coincidence: two
 # people may both say "Yes, it is."
 _FEW_SHARED = 3
@@ -53,34 +55,15 @@ _SCRIPT_OF_LANGUAGE = {
     "te": "TELUGU",
     "th": "THAI",
 }
-# The tags of SubRip, WebVTT, ASS and HTML. Anything else in <…> is spoken (`List<String>`), unless
-# it has an attribute or is closed in the same row.
-_INLINE_NAMES = """
-    a abbr b bdi bdo big c cite code del dfn em font i ins kbd lang mark q rp rt ruby s samp small
-    span strike strong sub sup time tt u var
-"""
-_BLOCK_NAMES = """
-    article aside blockquote body br center dd div dl dt figure footer h1 h2 h3 h4 h5 h6 head header
-    hr html li main nav ol p pre section table tbody td tfoot th thead tr ul
-"""
-_INLINE, _BLOCKS = frozenset(_INLINE_NAMES.split()), frozenset(_BLOCK_NAMES.split())
-_TAG = re.compile(
-    r"< {0,3}(?P<end>/?) {0,3}(?P<name>[a-z][a-z0-9-]{0,15})(?:\.[^\s<>]*+)?"
-    r"(?P<rest>\s[^<>]*+)?/? {0,3}>|\{\\[^{}]*+\}",
-    re.IGNORECASE,
-)
-# Tags that may have anything behind their name; the others have attributes, unlike `a <b and b> c`.
-_FREE = ("font", "span", "lang")
-_ATTRIBUTES = re.compile(r"(?:\s+[\w:-]+\s*=\s*(?:\"[^\"]*+\"|'[^']*+'|[^\s\"'>]++))*+\s*/?\s*")
-# WebVTT's time of the words behind it, and the beginning and end of a voice.
-_MARK = re.compile(
-    r"<((?:\d{1,4}:)?\d{1,2}:\d{2}[.,]\d{1,3})>|<v(?:\.[^\s<>]*+)?(?:\s([^<>]*+))?>|(</v>)",
-    re.IGNORECASE | re.ASCII,
-)
-# Line ends and wide blanks of ASS; in a path \N is none.
-_BLANK = re.compile(r"\\[Nh]")
-_PATH = re.compile(r"(?<!\S)(?:[A-Za-z]:\\|\\\\)\S*")
-_ENTITY = re.compile(r"&(?:#\d+|#x[\da-f]+|[a-z][a-z\d]*);", re.IGNORECASE)
+# whisper.cpp's label, in front of the blank with which a word begins.
+_CPP_LABEL = re.compile(r"\(speaker [\d?]+\)")
+# The part of a file's rows that must begin with a blank for those without one to continue a word:
+# where each row is one word or less (a word may have five parts), and where rows are longer.
+_BLANKS_OF_WORDS, _BLANKS_OF_ROWS = 0.2, 0.8
+# Milliseconds between two parts of a word.
+_WORD_GAP = 20
+# Marks that are not spoken where they are alone: dashes of a dialogue, and French punctuation.
+_MARKS = re.compile(r"[-–—…!?:;«»¿¡]+")
 
 
 @dataclass(frozen=True)
@@ -125,7 +108,8 @@ def words_of_cues(cues: Sequence[FileCue], name: str, language: str | None = Non
     that of `language`, or else that of the first row. Raises InvalidInputError, with `name`, for a
     row that consists only of times, which are the times of a cue in a damaged file.
     """
-    cleaned = [[_pieces(row) for row in _voiced_rows(cue)] for cue in cues]
+    cues = _with_whole_words(cues)
+    cleaned = [[pieces_of(row) for row in voiced_rows(cue)] for cue in cues]
     texts = [
         without_sounds(["".join(text for _, _, text in row) for row in rows]) for rows in cleaned
     ]
@@ -134,7 +118,9 @@ def words_of_cues(cues: Sequence[FileCue], name: str, language: str | None = Non
     shown = []
     for cue, rows, said_in, numbers in zip(cues, cleaned, texts, kept, strict=True):
         labels.begin_cue()
-        said = tuple(tuple(_row_words(rows[n], said_in[n], labels)) for n in numbers)
+        said = tuple(
+            tuple(_without_bare_marks(_row_words(rows[n], said_in[n], labels))) for n in numbers
+        )
         for row in said:
             if is_only_times(" ".join(word.text for word in row)):
                 raise InvalidInputError(f"{name}, {cue.place}: its text is only times.", REMEDY)
@@ -142,6 +128,64 @@ def words_of_cues(cues: Sequence[FileCue], name: str, language: str | None = Non
     shown.sort(key=lambda one: one.start)
     turns = _turns(_said_once([one for one in shown if one.rows]))
     return [word for turn in turns for word in _timed(turn)]
+
+
+def _with_whole_words(cues: Sequence[FileCue]) -> list[FileCue]:
+    """`cues`, of which none begins within a word.
+
+    whisper.cpp may split a word between two cues. Its rows begin with a blank where a word does,
+    which is considered only if the rows of the file as a whole have such blanks.
+    """
+    shown = [cue for cue in cues if cue.rows]
+    texts = [_CPP_LABEL.sub("", cue.rows[0], count=1) for cue in shown if len(cue.rows) == 1]
+    blanks = sum(text[:1].isspace() for text in texts)
+    single = sum(len(text.split()) == 1 for text in texts)
+    least = _BLANKS_OF_WORDS if single > _BLANKS_OF_ROWS * len(shown) else _BLANKS_OF_ROWS
+    if blanks < max(1, least * len(shown)):
+        return list(cues)
+    whole: list[FileCue] = []
+    for cue in shown:
+        row = cue.rows[0] if len(cue.rows) == 1 else ""
+        text = _CPP_LABEL.sub("", row, count=1)
+        first, _, rest = text.partition(" ")
+        if (
+            not first
+            or not whole
+            or not 0 <= cue.start - whole[-1].end <= _WORD_GAP
+            or first[0].isspace()
+            or is_unspaced(first[0])
+            or (rest and first[0].isupper())
+        ):
+            whole.append(cue)
+            continue
+        before = whole[-1]
+        end = cue.start + (cue.end - cue.start) * len(first) // len(text) if rest else cue.end
+        rows = (*before.rows[:-1], before.rows[-1] + first)
+        whole[-1] = replace(before, end=end, rows=rows)
+        if rest:
+            label = row[: len(row) - len(text)]
+            whole.append(replace(cue, start=end, rows=(f"{label} {rest}",)))
+    return whole
+
+
+def _without_bare_marks(words: Iterable[SaidWord]) -> list[SaidWord]:
+    """`words` with dashes and other marks that stand alone attached to a word.
+
+    The dash in front of a dialogue's row is drawn with the word behind it, `?` with the one before.
+    """
+    found: list[SaidWord] = []
+    marks: list[SaidWord] = []
+    for word in words:
+        if not _MARKS.fullmatch(word.text):
+            text = " ".join([*(mark.text for mark in marks), word.text])
+            time = next((one.time for one in [*marks, word] if one.time is not None), None)
+            found.append(replace(word, text=text, time=time))
+            marks = []
+        elif found and found[-1].speaker == word.speaker:
+            found[-1] = replace(found[-1], text=f"{found[-1].text} {word.text}")
+        else:
+            marks.append(word)
+    return [*found, *marks]
 
 
 def _rows_of_one_language(texts: Sequence[Sequence[str]], language: str | None) -> list[list[int]]:
@@ -182,75 +226,7 @@ def _script_of_letter(word: str) -> str | None:
     return "CJK" if name in ("HIRAGANA", "KATAKANA", "HALFWIDTH", "FULLWIDTH") else name
 
 
-def _voiced_rows(cue: FileCue) -> list[str]:
-    """The cue's rows, each with the speaker that continues from the row before."""
-    rows, voice = [], ""
-    for row in cue.rows:
-        rows.append(voice + row)
-        for match in _MARK.finditer(row):
-            if match[1] is None:
-                voice = "" if match[3] else match[0]
-    return rows
-
-
-def _pieces(row: str) -> list[tuple[int | None, str | None, str]]:
-    """The row's text without tags, in pieces: each with its own time and the voice that says it."""
-    pieces: list[tuple[int | None, str | None, str]] = []
-    time, voice, at = None, None, 0
-    for match in [*_MARK.finditer(row), None]:
-        text = _plain(row[at : match.start() if match else len(row)])
-        if text:
-            pieces.append((time, voice, text))
-            time = None
-        if match is None:
-            break
-        at = match.end()
-        if match[1]:
-            time = _milliseconds(match[1])
-        else:
-            voice = " ".join(_plain(match[2] or "").split()) or None
-    return pieces
-
-
-def _milliseconds(clock: str) -> int:
-    *hours, minutes, seconds = re.split(r"[:]", clock.replace(",", "."))
-    whole, _, decimals = seconds.partition(".")
-    total = (int(hours[0]) if hours else 0) * 3600 + int(minutes) * 60 + int(whole)
-    return total * 1000 + int(decimals.ljust(3, "0"))
-
-
-def _plain(text: str) -> str:
-    """`text` without tags, and with what its entities mean."""
-    text = _without_tags(text)
-    blank = "".join(
-        part if _PATH.fullmatch(part) else _BLANK.sub(" ", part)
-        for part in re.split(r"(\s+)", text)
-    )
-    return _ENTITY.sub(lambda found: html.unescape(found[0]), blank)
-
-
-def _without_tags(text: str) -> str:
-    """`text` without tags; those of paragraphs and the like become blanks."""
-    if "<" not in text and "{" not in text:
-        return text
-    closed = {found["name"].lower() for found in _TAG.finditer(text) if found["end"]}
-
-    def instead(found: re.Match[str]) -> str:
-        if found["name"] is None:
-            return ""
-        name, rest = found["name"].lower(), found["rest"] or ""
-        is_known = name in _INLINE or name in _BLOCKS or name in closed
-        has_attributes = bool(_ATTRIBUTES.fullmatch(rest))
-        if name not in _FREE and not (has_attributes and (is_known or "=" in rest)):
-            return found[0]
-        return " " if name in _BLOCKS else ""
-
-    return _TAG.sub(instead, text)
-
-
-def _row_words(
-    pieces: Sequence[tuple[int | None, str | None, str]], text: str, labels: SpeakerLabels
-) -> Iterator[SaidWord]:
+def _row_words(pieces: Sequence[Piece], text: str, labels: SpeakerLabels) -> Iterator[SaidWord]:
     """The words of one row, of whose pieces `text` is said.
 
     `labels` has the speaker of the row before, and is updated.
@@ -282,7 +258,8 @@ def _last_until(at: int, values: Sequence[tuple[int, Value]]) -> tuple[int, Valu
 def _said_once(shown: Sequence[_Shown]) -> list[_Shown]:
     """`shown` without what rolling captions repeat of the cue before."""
     pairs = [(one, other) for one, other in pairwise(shown) if _follows(one, other)]
-    evident = sum(_repeated(one, other) >= _FEW_SHARED for one, other in pairs)
+    alike = [(one, other) for one, other in pairs if _repeated(one, other) >= _FEW_SHARED]
+    evident = 0 if _is_refrain(alike) else len(alike)
     grown = sum(_grows(one, other) for one, other in pairs)
     grows = grown >= max(_FEWEST_GROWN, _GROWN_SHARE * len(pairs))
     if not grows and evident < max(1, _ROLLING_SHARE * len(pairs)):
@@ -296,6 +273,14 @@ def _said_once(shown: Sequence[_Shown]) -> list[_Shown]:
 
 def _follows(before: _Shown, one: _Shown) -> bool:
     return before.start < one.start <= before.end + _ROLLING_GAP
+
+
+def _is_refrain(alike: Sequence[tuple[_Shown, _Shown]]) -> bool:
+    """Whether the cues that are alike all have one text, which is said several times."""
+    texts = {one.texts for pair in alike for one in pair}
+    return len(texts) == 1 and all(
+        one.end - one.start >= _SHORTEST_SAID for pair in alike for one in pair
+    )
 
 
 def _grows(before: _Shown, one: _Shown) -> bool:

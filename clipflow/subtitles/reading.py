@@ -6,14 +6,17 @@ itself:
 | program | words | text |
 | --- | --- | --- |
 | Whisper | `segments[].words[]`: `word` with its blank, `probability` | `segments[]` |
+| OpenAI | `words[]`: `word`; the text of `segments[]` has their punctuation | `segments[]` |
 | WhisperX | `segments[].words[]`: `word`, `score`, `speaker`; times may be missing | `segments[]` |
-| whisper.cpp | | `transcription[]`: `text`, `offsets` in milliseconds |
+| whisper.cpp | `transcription[].tokens[]`: `text`, `p`, `offsets` in ms | `transcription[]` |
 | Deepgram | `results.channels[].alternatives[0].words[]`: `punctuated_word`, `confidence` | |
 | clipflow | a list: `word`, `start`, `end`, `score`, `speaker` | |
 """
 
 import re
 from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
+from itertools import count
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -28,10 +31,13 @@ from clipflow.domain.transcript import (
     Word,
     fill_times,
     read_words,
+    split_words,
+    spread_words,
 )
 from clipflow.subtitles.cue_files import REMEDY, FileCue, parse_cues
 from clipflow.subtitles.cue_words import words_of_cues
 from clipflow.subtitles.sound_descriptions import said_parts
+from clipflow.subtitles.speaker_labels import speaker_name
 
 # An object or a list of objects: `{1}{25}` and `[00:01]` begin subtitles of other kinds.
 _JSON = re.compile(r"\s*(?:\{\s*[\"}]|\[\s*[{\]])")
@@ -81,8 +87,10 @@ _TAG = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 
 
 def _as_text(value: object) -> object:
-    """Deepgram's speakers are numbers."""
-    is_number = isinstance(value, int) and not isinstance(value, bool)
+    """Deepgram's speakers are numbers, and whisper.cpp's are digits or `?`."""
+    if isinstance(value, str) and not value.isdigit():
+        return speaker_name(value)
+    is_number = isinstance(value, int | str) and not isinstance(value, bool)
     return f"Speaker {value}" if is_number else value
 
 
@@ -123,7 +131,9 @@ class _Segment(_Shape):
 
 
 class _Whisper(_Shape):
-    segments: list[_Segment]
+    segments: list[_Segment] = []
+    words: list[_JsonWord] = []
+    text: str = ""
     language: str | None = None
 
 
@@ -132,9 +142,17 @@ class _Offsets(_Shape):
     end: Annotated[int, Field(alias="to", ge=0, le=LONGEST * 1000)]
 
 
+class _CppToken(_Shape):
+    text: str
+    offsets: _Offsets | None = None
+    p: Score = None
+
+
 class _CppSegment(_Shape):
     offsets: _Offsets
     text: str
+    speaker: Speaker = None
+    tokens: list[_CppToken] = []
 
 
 class _CppResult(_Shape):
@@ -178,7 +196,8 @@ def read_transcript_json(text: str, name: str, language: str | None = None) -> T
         return Transcript(tuple(w.model_copy(update={"text": part}) for w, part in own), language)
     fields = value if isinstance(value, dict) else {}
     try:
-        if "segments" in fields:
+        # OpenAI's may have `words` only; AssemblyAI's `words` have other units and no `duration`.
+        if "segments" in fields or {"words", "text", "duration"} <= fields.keys():
             return _of_whisper(_Whisper.model_validate(value), name, language)
         if "transcription" in fields:
             return _of_whisper_cpp(_WhisperCpp.model_validate(value), name, language)
@@ -194,12 +213,59 @@ def read_transcript_json(text: str, name: str, language: str | None = None) -> T
 
 def _of_whisper(found: _Whisper, name: str, language: str | None) -> Transcript:
     tag = language or _tag(found.language)
-    if not any(segment.words for segment in found.segments):
-        cues = [_cue(n, s.start, s.end, s.text) for n, s in enumerate(found.segments, 1)]
+    segments = found.segments
+    if found.words and not any(segment.words for segment in segments):
+        segments = _with_words(segments, found.words, found.text)
+    if not any(segment.words for segment in segments):
+        cues = [_cue(n, s.start, s.end, s.text) for n, s in enumerate(segments, 1)]
         words = words_of_cues(cues, name, tag)
-        return Transcript(tuple(_spoken_by(words, found.segments)), tag)
-    timed = [word for segment in found.segments for word in _words_of_segment(segment)]
+        return Transcript(tuple(_spoken_by(words, segments)), tag)
+    timed = [word for segment in segments for word in _words_of_segment(segment)]
     return Transcript(_in_turn(timed), tag)
+
+
+def _with_words(
+    segments: Sequence[_Segment], words: Sequence[_JsonWord], text: str
+) -> list[_Segment]:
+    """The segments with the words of their texts, each with the time of the same one of `words`.
+
+    OpenAI's `words` have no punctuation, but the texts do. A word that only a text has gets no
+    time. Without segments, one has the whole `text`.
+    """
+    timed = [
+        part
+        for word in words
+        if word.start is not None and word.end is not None
+        for part in spread_words(split_words(word.text), word.start, word.end)
+    ]
+    if not segments and timed:
+        segments = [_Segment(start=timed[0].start, end=timed[-1].end, text=text)]
+    texts = [split_words(segment.text) for segment in segments]
+    spoken = [_bare(word) for one in texts for word in one]
+    matcher = SequenceMatcher(None, spoken, [_bare(word.text) for word in timed])
+    known = {
+        block.a + n: timed[block.b + n]
+        for block in matcher.get_matching_blocks()
+        for n in range(block.size)
+    }
+    place = count()
+    return [
+        segment.model_copy(
+            update={"words": [_json_word(word, known.get(next(place))) for word in one]}
+        )
+        for segment, one in zip(segments, texts, strict=True)
+    ]
+
+
+def _json_word(text: str, timed: Word | None) -> _JsonWord:
+    if timed is None:
+        return _JsonWord(word=text)
+    return _JsonWord(word=text, start=timed.start, end=timed.end)
+
+
+def _bare(text: str) -> str:
+    """`text` in the form in which words are compared: letters and digits only."""
+    return "".join(filter(str.isalnum, text.casefold())) or text
 
 
 def _cue(number: int, start: float, end: float, text: str) -> FileCue:
@@ -222,7 +288,9 @@ def _spoken_by(words: Sequence[Word], segments: Sequence[_Segment]) -> Iterator[
 
 def _words_of_segment(segment: _Segment) -> list[Word]:
     """Its words with all their times; a word that begins without a blank continues the last one."""
-    known = _said(segment.words or ())
+    # WhisperX has no words for a segment that it cannot align.
+    words = segment.words or [_JsonWord(word=word) for word in split_words(segment.text)]
+    known = _said(words)
     joins = any(word.text[0].isspace() for word, _ in known)
     parts: list[PartialWord] = []
     speakers: list[str | None] = []
@@ -241,12 +309,62 @@ def _words_of_segment(segment: _Segment) -> list[Word]:
 
 
 def _of_whisper_cpp(found: _WhisperCpp, name: str, language: str | None) -> Transcript:
-    tag = language or _tag(found.result.language)
-    cues = [
-        _cue(n, one.offsets.start / 1000, one.offsets.end / 1000, one.text)
-        for n, one in enumerate(found.transcription, 1)
+    segments = [
+        _Segment(
+            start=one.offsets.start / 1000,
+            end=one.offsets.end / 1000,
+            text=one.text,
+            speaker=one.speaker,
+            words=words,
+        )
+        for one, words in zip(found.transcription, _cpp_words(found.transcription), strict=True)
+        # Without words, its tokens continue the word of the segment before.
+        if words or words is None
     ]
-    return Transcript(tuple(words_of_cues(cues, name, tag)), tag)
+    return _of_whisper(_Whisper(segments=segments, language=found.result.language), name, language)
+
+
+def _cpp_words(segments: Sequence[_CppSegment]) -> list[list[_JsonWord] | None]:
+    """The words that each segment's tokens form; None if the tokens are not its text.
+
+    A token that begins without a blank continues a word, also that of the segment before.
+    """
+    found: list[list[_JsonWord] | None] = []
+    last: list[_JsonWord] | None = None
+    for segment in segments:
+        # Special tokens, such as [_BEG_] and [_TT_50], are not text.
+        tokens = [token for token in segment.tokens if not token.text.startswith("[_")]
+        if not tokens or "".join(token.text for token in tokens).split() != segment.text.split():
+            found.append(None)
+            last = None
+            continue
+        words: list[_JsonWord] = []
+        for token in tokens:
+            end = token.offsets.end / 1000 if token.offsets else None
+            text = token.text.strip()
+            before = last[-1] if last and text and not token.text[0].isspace() else None
+            if (
+                last
+                and before
+                and len(split_words(before.word + text)) == len(split_words(before.word))
+            ):
+                last[-1] = before.model_copy(
+                    update={
+                        "word": before.word + text,
+                        "end": end,
+                        "probability": _lower(before.probability, token.p),
+                    }
+                )
+            elif text:
+                start = token.offsets.start / 1000 if token.offsets else None
+                words.append(_JsonWord(word=text, start=start, end=end, probability=token.p))
+                last = words
+        found.append(words)
+    return found
+
+
+def _lower(one: float | None, other: float | None) -> float | None:
+    return min((value for value in (one, other) if value is not None), default=None)
 
 
 def _of_deepgram(found: _Deepgram, language: str | None) -> Transcript:

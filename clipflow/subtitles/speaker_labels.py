@@ -34,6 +34,8 @@ _INSIDE = re.compile(rf"[\[(]\s{{0,3}}{_ID}\s{{0,3}}[\])]", re.IGNORECASE)
 # Broadcasters' sign for another speaker, and whisper.cpp's.
 _TURN = re.compile(r">{2,}|\[SPEAKER[ _]TURN\]", re.IGNORECASE)
 _FIRST_TURN = re.compile(rf"{_BEFORE}(?:{_TURN.pattern})", re.IGNORECASE)
+# The dash of a dialogue; `—and so on` continues a sentence.
+_DASH = re.compile(r"\s*[-–—](?:\s|(?=([^\W\d_])))")
 # Characters that names do not have, and the longest name, in characters and in words.
 _NOT_IN_NAMES = re.compile(r"[!?,;\"“”«»<>{}=/\\]|\.\.|…")
 _LONGEST_NAME, _MOST_WORDS = 40, 4
@@ -98,6 +100,9 @@ class SpeakerLabels:
 
     def parts(self, row: str) -> Iterator[tuple[str | None, int, str]]:
         """The row without labels, in parts: who says each, where it begins in the row, its text."""
+        dash = _DASH.match(row)
+        if dash and not (dash[1] and dash[1].islower()):
+            self.speaker = None
         at, names = 0, self.names
         for match in [*_TURN.finditer(row), None]:
             end = match.start() if match else len(row)
@@ -132,7 +137,8 @@ class SpeakerLabels:
 def speaker_name(label: str) -> str | None:
     """The name in a label; None if the label says that the speaker is unknown."""
     name = " ".join(label.split())
-    return None if not name or re.fullmatch(_UNKNOWN, name, re.IGNORECASE) else name
+    is_unknown = re.fullmatch(rf"\?|{_UNKNOWN}", name, re.IGNORECASE)
+    return None if not name or is_unknown else name
 
 
 def _certain_label(row: str, at: int, end: int) -> re.Match[str] | None:

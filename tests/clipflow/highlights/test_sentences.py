@@ -79,6 +79,33 @@ def test_abbreviations_and_pauses_do_not_end_a_sentence() -> None:
     assert [line.text for line in sentences(words, "en")] == [*HOUSES, *BREAD]
 
 
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("fr", "Une batterie coûtait env. 3 millions, c.-à-d. plus qu'une maison. M. Dupont rit."),
+        ("fr", "C'est Mme. Weiss, c.à.d. Anna, en déc. avec Mgr. Roy. Il est 9 h."),
+        ("de", "Hrn. Huber sah z.B. Anna, ca. Zehn Leute, u.a. Meyer. Im Okt. kam er."),
+        ("es", "Vino D. Luis, p.ej. a comprar aprox. diez panes. Se fue."),
+        ("it", "Il sig. Rossi e l'avv. Bianchi, nel 40 a.C. in Italia. Poi dormì."),
+        ("pt", "A Profa. Ana pagou no máx. Dez reais. Saiu."),
+        ("nl", "Er was bijv. Anna, d.w.z. mevr. Bos, o.a. met brood. Zij ging."),
+        ("pl", "To jest tzw. Wawel, tj. zamek, m.in. dr. Nowak. Poszedł."),
+        ("ru", "Это напр. Анна, т.е. она, на ул. Мира. Он ушёл."),
+        ("en", "Ms. Lind came at approx. nine p.m. from the U.S. and left. It was 9 p.m. We ate."),
+    ],
+)
+def test_abbreviations_of_other_languages_do_not_end_a_sentence(language: str, text: str) -> None:
+    found = [line.text for line in sentences(spread(0, 9, None, text), language)]
+    whole = {"de": 2, "en": 3}.get(language, 2)
+    assert len(found) == whole and " ".join(found) == text
+    assert found[-1] == text[-len(found[-1]) :] and len(found[-1].split()) <= 5
+
+
+def test_a_title_does_not_begin_with_the_dash_of_a_dialogue() -> None:
+    words = [Word(text=text, start=n, end=n + 1) for n, text in enumerate(["- Where", "is", "it?"])]
+    assert title_of([words], [1.0]) == "Where is it?"
+
+
 def test_a_longer_clause_is_preferred_as_the_title() -> None:
     spoken = spread(
         0, 4, None, "That sounds strict, what if the story needs a long introduction to it?"

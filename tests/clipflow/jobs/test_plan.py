@@ -125,7 +125,7 @@ def test_the_metadata_of_finished_objects_has_properties_and_fingerprint(
         "resolution": "320x180",
         "segment-count": "1",
         "source-etag": origin.etag,
-        "pipeline-version": "4",
+        "pipeline-version": "5",
     }
     response = objects.client.head_object(Bucket=objects.bucket, Key=clip.keys.clip)
     assert response["ContentType"] == "video/mp4"

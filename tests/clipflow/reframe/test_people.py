@@ -41,6 +41,21 @@ def test_a_portrait_on_a_wall_is_not_a_person() -> None:
     assert [track.faces[0].x < 240 for track in shot.tracks] == [True]
 
 
+def test_a_portrait_on_a_wall_is_not_a_person_before_a_camera_that_shakes() -> None:
+    wall, noise = half("guest", 0.0, 0.0), np.random.default_rng(1)
+    pictures = []
+    for n in range(24):
+        picture = np.hstack([talking("host", n / RATE), wall])
+        shift = np.array([[1, 0, 9 * np.sin(2.1 * n)], [0, 1, 7 * np.cos(1.3 * n)]])
+        shaken = cv2.warpAffine(
+            picture, shift, picture.shape[1::-1], borderMode=cv2.BORDER_REPLICATE
+        )
+        grainy = shaken + noise.normal(0, 8, shaken.shape)
+        pictures.append(np.asarray(np.clip(grainy, 0, 255), np.uint8))
+    [shot] = people(pictures)
+    assert [track.faces[0].x < 240 for track in shot.tracks] == [True]
+
+
 @pytest.mark.parametrize("seconds", [1, 2])
 def test_a_person_hidden_for_a_while_keeps_one_track(seconds: int) -> None:
     away = range(8, 8 + RATE * seconds)
@@ -62,6 +77,20 @@ def test_a_person_keeps_the_same_number_after_a_cut_to_another() -> None:
     assert host != guest
     assert [track.person for track in second.tracks] == [guest]
     assert [track.person for track in third.tracks] == [host, guest]
+
+
+def test_a_person_who_looks_different_keeps_the_number_before_the_same_camera() -> None:
+    both = [np.hstack([talking("host", n / RATE), talking("guest", n / 8)]) for n in range(16)]
+    # The light on the guest comes from one side only.
+    width = SIZE[0] // 2
+    light = np.interp(np.arange(width), [0.42 * width, 0.58 * width], [0.2, 1.3])[None, :, None]
+    lit = [
+        np.hstack([talking("host", n / RATE), np.clip(talking("guest", n / 8) * light, 0, 255)])
+        for n in range(16)
+    ]
+    other = [np.hstack([blank(), talking("host", n / RATE)]) for n in range(16)]
+    first, _, third = people([*both, *other, *np.asarray(lit, np.uint8)], 1.95, 3.95)
+    assert [track.person for track in third.tracks] == [track.person for track in first.tracks]
 
 
 def test_two_people_who_pass_each_other_are_not_swapped() -> None:

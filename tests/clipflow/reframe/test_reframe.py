@@ -140,3 +140,14 @@ def test_cuts_are_found_to_the_frame_and_flashes_are_not_cuts(
     video = film(tmp_path / "cuts.mp4", shown, options=options)
     shots = analyze(Film(video), FaceDetector()).shots
     assert [round(start * 30 + 0.5) for start, _ in shots[1:]] == [3, 85, 115]
+
+
+def test_a_small_face_that_walks_is_found_in_every_sample(tmp_path: Path) -> None:
+    shown = [Shown(n / 30, 0, (300 + 5 * n, 380), 46) for n in range(90)]
+    video = film(tmp_path / "stage.mp4", shown, (1280, 720))
+    samples = analyze(Film(video), FaceDetector()).samples
+    found = [sample for sample in samples if sample.faces]
+    assert len(found) >= 0.9 * len(samples)
+    for sample in found:
+        assert len(sample.faces) == 1
+        assert abs(sample.faces[0].x - (300 + 150 * sample.time)) < 12

@@ -15,10 +15,12 @@ from clipflow.reframe.faces import ALIGNED_HEIGHT, ALIGNED_WIDTH, Face
 from clipflow.reframe.mouths import MouthMotion
 
 
-def face(x: float, opening: int, seed: int) -> Face:
+def face(x: float, opening: int, seed: int, moves: int = 0) -> Face:
     noise = np.random.default_rng(seed).integers(90, 160, (ALIGNED_HEIGHT, ALIGNED_WIDTH))
     aligned = noise.astype(np.uint8)
     aligned[58:70, 24:40] = 120 - opening
+    # The cheek moves in either case, as nothing does in a picture on a wall.
+    aligned[54:70, 44:56] = 90 + 70 * moves
     return Face(x, 400, 200, (x, 460), aligned)
 
 
@@ -29,7 +31,7 @@ def samples(speaks: Sequence[bool | None]) -> list[FaceSample]:
         left = speaks[n // 8]
         moved = 60 * (n % 2)
         opens = (moved if left in (True, None) else 0, moved if left in (False, None) else 0)
-        faces = face(480, opens[0], 1), face(1440, opens[1], 2)
+        faces = face(480, opens[0], 1, n % 2), face(1440, opens[1], 2, n % 2)
         found.append(FaceSample(n / 8, faces))
     return found
 

@@ -59,6 +59,91 @@ def test_the_json_of_whisper_cpp_is_read() -> None:
     assert [(word.text, word.speaker) for word in transcript.words] == [("Bees", "speaker 0")]
 
 
+def test_the_speakers_of_whisper_cpp_json_are_read() -> None:
+    segments = [
+        {"offsets": {"from": n * 1000, "to": n * 1000 + 900}, "text": text, "speaker": speaker}
+        for n, (text, speaker) in enumerate([(" Bees.", "0"), (" Yes?", "1"), (" No.", "?")])
+    ]
+    transcript = read(json.dumps({"transcription": segments}))
+    found = [(word.text, word.speaker) for word in transcript.words]
+    assert found == [("Bees.", "Speaker 0"), ("Yes?", "Speaker 1"), ("No.", None)]
+
+
+def cpp_segment(*tokens: tuple[str, int, int]) -> dict[str, object]:
+    rows = [
+        {"text": text, "offsets": {"from": start, "to": end}, "p": 0.9 - 0.1 * place}
+        for place, (text, start, end) in enumerate(tokens)
+    ]
+    start = {"text": "[_BEG_]", "offsets": {"from": 0, "to": 0}, "p": 0.5}
+    text = "".join(text for text, _, _ in tokens)
+    return {"offsets": {"from": 0, "to": 3000}, "text": text, "tokens": [start, *rows]}
+
+
+def test_the_tokens_of_whisper_cpp_are_the_times_of_words() -> None:
+    segments = [
+        cpp_segment((" The", 100, 300), (" har", 1300, 1500)),
+        # Each segment of `-ml 1` is one token.
+        cpp_segment(("bour", 1500, 1900)),
+        cpp_segment((".", 1900, 1950), ("港", 2000, 2200), ("口", 2200, 2400)),
+    ]
+    transcript = read(json.dumps({"transcription": segments}))
+    assert [(word.text, word.start, word.end) for word in transcript.words] == [
+        ("The", 0.1, 0.3),
+        ("harbour.", 1.3, 1.95),
+        ("港", 2.0, 2.2),
+        ("口", 2.2, 2.4),
+    ]
+    assert transcript.words[0].score == 0.9
+
+
+@pytest.mark.parametrize("has_segments", [True, False])
+def test_the_words_of_openai_json_have_the_punctuation_of_its_text(has_segments: bool) -> None:
+    words = [
+        {"word": word, "start": start, "end": start + 0.2}
+        for word, start in [
+            ("The", 0.1),
+            ("harbour", 1.3),
+            ("is", 1.9),
+            ("old", 2.2),
+            ("isnt", 3.5),
+        ]
+    ]
+    value = {"task": "transcribe", "duration": 4.0, "words": words}
+    value["text"] = "The harbour is old. Isn't it?"
+    if has_segments:
+        value["segments"] = [
+            {"start": 0.0, "end": 3.0, "text": " The harbour is old."},
+            {"start": 3.0, "end": 4.0, "text": " Isn't it?"},
+        ]
+    found = [(word.text, word.start) for word in read(json.dumps(value)).words]
+    times = [
+        ("The", 0.1),
+        ("harbour", 1.3),
+        ("is", 1.9),
+        ("old.", 2.2),
+        ("Isn't", 3.5),
+        ("it?", 3.7),
+    ]
+    assert found == times
+
+
+def test_a_segment_without_words_beside_others_is_read() -> None:
+    segments = [
+        {
+            "start": 1.0,
+            "end": 2.0,
+            "text": "Bees",
+            "words": [{"word": "Bees", "start": 1, "end": 2}],
+        },
+        {"start": 2.0, "end": 3.0, "text": "2024 it", "words": []},
+    ]
+    assert [word.text for word in read(json.dumps({"segments": segments})).words] == [
+        "Bees",
+        "2024",
+        "it",
+    ]
+
+
 def test_the_json_of_deepgram_has_punctuation_speakers_and_channels() -> None:
     def channel(*words: tuple[str, float, int | None]) -> dict[str, object]:
         rows = [

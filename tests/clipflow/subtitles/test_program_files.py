@@ -96,6 +96,53 @@ def test_rolling_captions_with_rows_of_two_words_are_read_once() -> None:
     assert text_of(read(srt(*cues))) == " ".join(rows)
 
 
+def test_words_that_whisper_cpp_splits_are_joined() -> None:
+    parts = [" The", " har", "bour", ".", " U", ".", "S", ".", " is"]
+    cues = [(f"00:00:0{n},000", f"00:00:0{n + 1},000", text) for n, text in enumerate(parts)]
+    words = [(word.text, word.start, word.end) for word in read(srt(*cues)).words]
+    assert words == [("The", 0, 1), ("harbour.", 1, 4), ("U.S.", 4, 8), ("is", 8, 9)]
+    rows = [" The", " harbour is o", "ld and", " very big", " indeed", " it is"]
+    cues = [(f"00:00:0{n},000", f"00:00:0{n + 1},000", text) for n, text in enumerate(rows)]
+    assert text_of(read(srt(*cues))) == "The harbour is old and very big indeed it is"
+    # Without a blank in front of most rows, each row begins with a word.
+    plain = [(start, end, text.strip()) for start, end, text in cues]
+    assert "o ld" in text_of(read(srt(*plain)))
+
+
+def test_marks_that_stand_alone_have_no_time_of_their_own() -> None:
+    transcript = read(
+        srt(
+            ("00:00:01,000", "00:00:02,000", "MARTA: Ready.\n- Where is it ?\n– Over there…"),
+            ("00:00:03,000", "00:00:04,000", "MARTA: « Bien ! »"),
+            ("00:00:05,000", "00:00:06,000", "MARTA: — that is 5 % & more —"),
+        )
+    )
+    found = [(word.text, word.speaker) for word in transcript.words]
+    assert found[:6] == [
+        ("Ready.", "MARTA"),
+        ("- Where", None),
+        ("is", None),
+        ("it ?", None),
+        ("– Over", None),
+        ("there…", None),
+    ]
+    assert [text for text, _ in found[6:]] == [
+        "« Bien ! »",
+        "— that",
+        "is",
+        "5",
+        "%",
+        "&",
+        "more —",
+    ]
+
+
+def test_a_sentence_that_is_said_three_times_is_kept() -> None:
+    shown = ["Yes we can.", "Yes we can.", "Yes we can.", "And we will."]
+    cues = [(f"00:00:0{n},000", f"00:00:0{n + 1},000", text) for n, text in enumerate(shown)]
+    assert text_of(read(srt(*cues))) == " ".join(shown)
+
+
 def test_answers_that_begin_with_the_question_are_kept() -> None:
     shown = ["Why?", "Why? Because.", "So it was.", "And then?", "And then it broke.", "Oh.", "Oh."]
     cues = [(f"00:00:0{n},000", f"00:00:0{n + 1},000", text) for n, text in enumerate(shown)]

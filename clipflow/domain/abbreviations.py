@@ -1,0 +1,48 @@
+"""Abbreviations whose full stop never ends a sentence, which the sentence splitter does not know.
+
+The splitter (sentencex) has lists for many languages, in which common titles, months and words such
+as the French "c.-à-d." are missing. Only those are here that something always follows, and that are
+no words themselves: after "etc." a sentence may end.
+"""
+
+import re
+
+_WORDS = {
+    "de": """
+        Abs. Aufl. Bd. Dez. Dipl. Frl. Hrn. Hrsg. Kap. Okt. Tel. ca. dt. engl. evtl. exkl. geb.
+        gest. inkl. bspw. max. med. min. zzgl.
+    """,
+    "en": "Ms. Vol. approx. vol.",
+    "es": "D. Dña. aprox. art. ca. cap. ej. máx. mín. núm. pág. tel. vol.",
+    "fr": """
+        Dr. J.-C. M. MM. Me. Mgr. Mlle. Mme. Pr. St. Ste. apr. av. bd. chap. déc. env. fig. févr.
+        janv. juill. max. min. no. nov. oct. vol.
+    """,
+    "it": """
+        S. arch. art. avv. ca. cap. dott. es. geom. ing. max. min. pag. pagg. prof. rag. sig. tel.
+        vol.
+    """,
+    "nl": "bijv. ca. evt. excl. incl. ing. ir. max. mevr. min. mw. prof. resp.",
+    "pl": "al. dr. godz. inż. mgr. nr. ok. pl. por. prof. str. tj. tzw. ul. wg. św.",
+    "pt": "Av. Profa. aprox. art. cap. máx. mín. núm. obs. pág. tel. vol.",
+    "ru": "акад. доц. им. напр. проф. рис. св. ул.",
+}
+_OF_LANGUAGE = {language: frozenset(words.split()) for language, words in _WORDS.items()}
+# "i.e.", "c.-à-d.", "z.B.", "m.in.": short parts, of which at least one has a full stop inside.
+_DOTTED = re.compile(r"(?=[^.]+\.[^.]+\.)[^\W\d_]{1,3}(?:(?:\.-?|-)[^\W\d_]{1,2})+\.")
+# A sentence may end with these.
+_FINAL = frozenset(("a.m.", "p.m.", "н.э.", "n.v.t."))
+
+
+def never_ends_sentence(language: str, word: str, following: str) -> bool:
+    """Whether the full stop at the end of `word`, which `following` follows, ends no sentence.
+
+    `language` is an ISO 639-1 code.
+    """
+    bare = word.lstrip("\"'“‘«»„([")
+    if bare in _OF_LANGUAGE.get(language, ()):
+        return True
+    if not _DOTTED.fullmatch(bare):
+        return False
+    is_lower = bare.islower() and bare not in _FINAL
+    return is_lower or following[:1].islower()

@@ -1,0 +1,73 @@
+"""Slides, screens and photographs: what is shown is more than a face."""
+
+from math import sin
+
+import cv2
+import numpy as np
+import pytest
+
+from clipflow.domain.layouts import Aspect, Layout
+from clipflow.domain.transcript import Word
+from clipflow.reframe.analysis import Analysis, FaceSample
+from clipflow.reframe.director import direct
+from clipflow.reframe.faces import FaceDetector, Pixels
+from clipflow.reframe.text import Still
+from demo.make_two_shot import half
+
+SIZE, RATE, SECONDS = (640, 360), 5, 3
+WORDS = [Word(text="word", start=n / 2 + 0.1, end=n / 2 + 0.4) for n in range(2 * SECONDS)]
+
+
+def slide() -> Pixels:
+    page = np.full((SIZE[1], SIZE[0], 3), 245, np.uint8)
+    for row in range(12):
+        text = "revenue grows with new customers in every region"
+        cv2.putText(
+            page, text, (10, 40 + 26 * row), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 30, 1, cv2.LINE_AA
+        )
+    return page
+
+
+def room() -> Pixels:
+    patches = np.random.default_rng(3).integers(40, 200, (5, 8, 3), np.uint8)
+    return np.asarray(cv2.resize(patches, SIZE, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def with_face(ground: Pixels, left: int, time: float, speaks: bool) -> Pixels:
+    opening, moment = (abs(sin(9 * time)), time) if speaks else (0.0, 0.0)
+    face = cv2.resize(half("host", opening, moment), (160, 180), interpolation=cv2.INTER_AREA)
+    picture = ground.copy()
+    picture[90:270, left : left + 160] = face
+    return picture
+
+
+def layouts(ground: Pixels, *lefts: int, speaks: bool = True) -> list[Layout]:
+    """The layouts of a short with a face at each place before `ground`."""
+    detector, samples, stills = FaceDetector(), [], []
+    for n in range(RATE * SECONDS):
+        picture = ground
+        for left in lefts:
+            picture = with_face(picture, left, n / RATE, speaks)
+        samples.append(FaceSample(n / RATE, tuple(detector.detect(picture))))
+        if n % RATE == 0:
+            stills.append(Still(n / RATE, np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))))
+    assert all(len(sample.faces) == len(lefts) for sample in samples)
+    shots = [(0.0, samples[-1].time)]
+    plan = direct(Analysis(*SIZE, samples, shots, stills), Layout.AUTO, Aspect.TALL, WORDS)
+    return [part.layout for part in plan.sections]
+
+
+@pytest.mark.parametrize("left", [10, 240, 470])
+def test_a_presenter_before_a_slide_is_shown_with_all_of_the_slide(left: int) -> None:
+    assert layouts(slide(), left) == [Layout.SCREEN]
+    assert layouts(room(), left) == [Layout.CROP]
+
+
+def test_two_who_speak_at_once_before_a_slide_are_shown_with_it() -> None:
+    assert layouts(slide(), 10, 470) == [Layout.FIT]
+
+
+@pytest.mark.parametrize("lefts", [(240,), (10, 470)])
+def test_photographs_are_shown_with_what_is_around_them(lefts: tuple[int, ...]) -> None:
+    assert layouts(slide(), *lefts, speaks=False) == [Layout.FIT]
+    assert layouts(room(), *lefts, speaks=False) == [Layout.FIT]

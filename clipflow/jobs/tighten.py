@@ -25,8 +25,8 @@ from clipflow.media.window import Window
 from clipflow.reframe.crop import CropPath, FramePlan, Knot, Section
 from clipflow.speech.tightening import (
     LEVELS_PER_SECOND,
-    Cut,
     Loudness,
+    PlannedRemoval,
     decide,
     restorable,
     spoken_words,
@@ -73,7 +73,7 @@ class Tightened:
     timeline: Timeline
     words: tuple[Word, ...]
     tightening: Tightening
-    cuts: tuple[Cut, ...]
+    cuts: tuple[PlannedRemoval, ...]
     put_back: frozenset[str]
 
 

@@ -36,6 +36,7 @@ from clipflow.speech.audio import RATE, SAMPLE_BYTES, read_samples, sample_count
 from clipflow.speech.channels import CHANNELS, ChannelLevels, Track, own_track, track_levels
 from clipflow.speech.transcriber import (
     detect_language,
+    in_requested_script,
     recognize_window,
     release_recognizers,
     requested_language,
@@ -179,6 +180,7 @@ def join_windows(
     for window in windows:
         key = keys.window_words(window.number)
         words += read_words(objects.text(key, _LARGEST_TRANSCRIPT_BYTES), key)
+    words = in_requested_script(words, config.language)
     speakers = windows[0].speakers
     if words and speakers:
         content = objects.data(keys.channel_levels, _LARGEST_LEVELS_BYTES)

@@ -72,7 +72,7 @@ def spoken_words(
 
 
 @dataclass(frozen=True)
-class Cut(TimeRange):
+class PlannedRemoval(TimeRange):
     """One part that is taken out, from one frame to another, in seconds from the short's start."""
 
     kind: RemovalKind
@@ -162,7 +162,7 @@ class _Found(TimeRange):
     kind: RemovalKind
     words: tuple[SpokenWord, ...]
 
-    def cuts(self, grid: Sequence[Fraction]) -> list[Cut]:
+    def cuts(self, grid: Sequence[Fraction]) -> list[PlannedRemoval]:
         """A cut for each filler, together the whole."""
         turns = [
             next(time for time in grid if time >= (one.end + other.start) / 2)
@@ -170,7 +170,7 @@ class _Found(TimeRange):
         ]
         edges = [self.start, *(min(max(t, self.start), self.end) for t in turns), self.end]
         return [
-            Cut(start, end, self.kind, word)
+            PlannedRemoval(start, end, self.kind, word)
             for (start, end), word in zip(pairwise(edges), self.words, strict=True)
         ]
 
@@ -180,7 +180,7 @@ def decide(
     grid: Sequence[Fraction],
     loudness: Loudness,
     restored: Collection[str] = (),
-) -> list[Cut]:
+) -> list[PlannedRemoval]:
     """The cuts of a short, in order, without the removals that are put back by their ids.
 
     A filler is taken out if it can be cut off its neighbours: together with the silence around it,
@@ -199,7 +199,7 @@ def restorable(
     grid: Sequence[Fraction],
     loudness: Loudness,
     restored: Collection[str],
-) -> list[Cut]:
+) -> list[PlannedRemoval]:
     """The cuts that would be made in addition if no removal were put back, in order."""
     decision = _Decision(words, grid, loudness)
     found = [
@@ -218,7 +218,7 @@ class _Decision:
         self._words, self._grid, self._loudness = words, grid, loudness
         self._end = grid[-1]
 
-    def cuts(self, restored: Collection[str]) -> list[Cut]:
+    def cuts(self, restored: Collection[str]) -> list[PlannedRemoval]:
         kept = set(restored)
         while True:
             found, impossible = self._found(kept)

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
@@ -26,6 +27,12 @@ WINDOW, _LEEWAY = 10 * 60 * RATE, 60 * RATE
 _EXCERPT, _EXCERPTS, _MOST_TRIED = 30 * RATE, 5, 64
 # The sum of probabilities that ends the vote early: two clear excerpts.
 _SURE = 1.8
+# The languages that are written in Simplified or Traditional Chinese, and the script of a tag that
+# names a region instead of a script, as in CLDR's likely subtags.
+_CHINESE = ("zh", "yue")
+_REGION_SCRIPTS = {"cn": "hans", "sg": "hans", "my": "hans"} | dict.fromkeys(
+    ("tw", "hk", "mo"), "hant"
+)
 
 
 class Recognizer(Protocol):
@@ -111,6 +118,7 @@ def transcribe(sound: Path, language: str | None, models: Models) -> Transcript:
             words += recognize_window(
                 chosen, read_samples(sound, window), window.start, code, cores()
             )
+    words = in_requested_script(words, language)
     if words:
         words = separate_speakers(words, sound, models)
     return Transcript(tuple(words), code if words or language else None)
@@ -119,6 +127,48 @@ def transcribe(sound: Path, language: str | None, models: Models) -> Transcript:
 def requested_language(tag: str | None) -> str | None:
     """The language of a tag, as the recognisers call it. Raises InvalidInputError."""
     return whisper_language(tag) if tag else None
+
+
+def in_requested_script(words: list[Word], tag: str | None) -> list[Word]:
+    """`words` in the Chinese script that the requested language's tag names, with the same times.
+
+    Whisper has one language for all of written Chinese, and chooses the script by itself. `zh-CN`,
+    `zh-SG` and `zh-Hans` are Simplified; `zh-TW`, `zh-HK`, `zh-MO` and `zh-Hant` are Traditional,
+    with the characters of Hong Kong or else of Taiwan. Words of another tag are returned unchanged.
+    """
+    conversion = _script_conversion(tag)
+    if not words or not conversion:
+        return words
+    # Imported late, because most flows do not need it.
+    from opencc import OpenCC
+
+    convert = OpenCC(conversion).convert
+    # All at once: what a character becomes depends on its neighbours, and Whisper's Chinese words
+    # are single characters. These conversions exchange one character for one.
+    text = "".join(word.text for word in words)
+    converted = convert(text)
+    if len(converted) != len(text):
+        return [word.model_copy(update={"text": convert(word.text)}) for word in words]
+    characters = iter(converted)
+    return [
+        word.model_copy(update={"text": "".join(islice(characters, len(word.text)))})
+        for word in words
+    ]
+
+
+def _script_conversion(tag: str | None) -> str | None:
+    """OpenCC's name of the conversion into the script of a tag; None if it names none."""
+    language, *subtags = (tag or "").lower().split("-")
+    if language not in _CHINESE:
+        return None
+    scripts = [subtag for subtag in subtags if subtag in ("hans", "hant")]
+    scripts += [_REGION_SCRIPTS[subtag] for subtag in subtags if subtag in _REGION_SCRIPTS]
+    if not scripts:
+        return None
+    if scripts[0] == "hans":
+        # From Taiwan's variants, which include those of Traditional Chinese in general.
+        return "tw2s"
+    return "s2hk" if {"hk", "mo"} & set(subtags) else "s2tw"
 
 
 def separate_speakers(words: list[Word], sound: Path, models: Models) -> list[Word]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import LONGEST, Word, is_unspaced, split_words, spread_words
 from clipflow.subtitles.cue_files import REMEDY, FileCue, is_only_times
-from clipflow.subtitles.markup import Piece, pieces_of, voiced_rows
+from clipflow.subtitles.markup import TextPiece, pieces_of, voiced_rows
 from clipflow.subtitles.sound_descriptions import without_sounds
 from clipflow.subtitles.speaker_labels import SpeakerLabels
 
@@ -24,6 +24,8 @@ _AT_ONCE = 50
 _LETTER = 65
 # Milliseconds from a cue's end to the next one's start: rolling captions have hardly any gap.
 _ROLLING_GAP = 100
+# Milliseconds: rolling captions show the same text again for a shorter time while they move.
+_SHORTEST_SAID = 500
 # The words in common from which a cue repeats the one before. Fewer may be a coincidence: two
 # people may both say "Yes, it is."
 _FEW_SHARED = 3
@@ -224,7 +226,7 @@ def _script_of_letter(word: str) -> str | None:
     return "CJK" if name in ("HIRAGANA", "KATAKANA", "HALFWIDTH", "FULLWIDTH") else name
 
 
-def _row_words(pieces: Sequence[Piece], text: str, labels: SpeakerLabels) -> Iterator[SaidWord]:
+def _row_words(pieces: Sequence[TextPiece], text: str, labels: SpeakerLabels) -> Iterator[SaidWord]:
     """The words of one row, of whose pieces `text` is said.
 
     `labels` has the speaker of the row before, and is updated.
@@ -256,7 +258,8 @@ def _last_until(at: int, values: Sequence[tuple[int, Value]]) -> tuple[int, Valu
 def _said_once(shown: Sequence[_Shown]) -> list[_Shown]:
     """`shown` without what rolling captions repeat of the cue before."""
     pairs = [(one, other) for one, other in pairwise(shown) if _follows(one, other)]
-    evident = sum(_repeated(one, other) >= _FEW_SHARED for one, other in pairs)
+    alike = [(one, other) for one, other in pairs if _repeated(one, other) >= _FEW_SHARED]
+    evident = 0 if _is_refrain(alike) else len(alike)
     grown = sum(_grows(one, other) for one, other in pairs)
     grows = grown >= max(_FEWEST_GROWN, _GROWN_SHARE * len(pairs))
     if not grows and evident < max(1, _ROLLING_SHARE * len(pairs)):
@@ -270,6 +273,14 @@ def _said_once(shown: Sequence[_Shown]) -> list[_Shown]:
 
 def _follows(before: _Shown, one: _Shown) -> bool:
     return before.start < one.start <= before.end + _ROLLING_GAP
+
+
+def _is_refrain(alike: Sequence[tuple[_Shown, _Shown]]) -> bool:
+    """Whether the cues that are alike all have one text, which is said several times."""
+    texts = {one.texts for pair in alike for one in pair}
+    return len(texts) == 1 and all(
+        one.end - one.start >= _SHORTEST_SAID for pair in alike for one in pair
+    )
 
 
 def _grows(before: _Shown, one: _Shown) -> bool:

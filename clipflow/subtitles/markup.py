@@ -37,7 +37,7 @@ _PATH = re.compile(r"(?<!\S)(?:[A-Za-z]:\\|\\\\)\S*")
 _ENTITY = re.compile(r"&(?:#\d+|#x[\da-f]+|[a-z][a-z\d]*);", re.IGNORECASE)
 
 
-class Piece(NamedTuple):
+class TextPiece(NamedTuple):
     """Text of a row without tags; its time, in milliseconds, and its voice if tags give them."""
 
     time: int | None
@@ -56,14 +56,14 @@ def voiced_rows(cue: FileCue) -> list[str]:
     return rows
 
 
-def pieces_of(row: str) -> list[Piece]:
+def pieces_of(row: str) -> list[TextPiece]:
     """The row's text without tags, in pieces: each with its own time and the voice that says it."""
-    pieces: list[Piece] = []
+    pieces: list[TextPiece] = []
     time, voice, at = None, None, 0
     for match in [*_MARK.finditer(row), None]:
         text = _plain(row[at : match.start() if match else len(row)])
         if text:
-            pieces.append(Piece(time, voice, text))
+            pieces.append(TextPiece(time, voice, text))
             time = None
         if match is None:
             break

@@ -46,14 +46,14 @@ _PREPARING = 0.7
 
 
 @dataclass(frozen=True)
-class Limits:
+class PoolLimits:
     """The runs at once of each pool, by purpose, and what an operator should know about them."""
 
     runs: Mapping[str, int]
     notes: tuple[str, ...] = ()
 
 
-def limits(pools: Collection[WorkPool], on_demand: float, spot: float) -> Limits:
+def limits(pools: Collection[WorkPool], on_demand: float, spot: float) -> PoolLimits:
     """The limits for quotas in vCPU. Pools on instances of your own have none.
 
     Each pool can run at least one machine, so that a small quota delays work and stops none.
@@ -73,7 +73,7 @@ def limits(pools: Collection[WorkPool], on_demand: float, spot: float) -> Limits
         left -= found["prepare"] * prepare.cpu
     if orchestrate and orchestrate.launch_type == "FARGATE":
         found["orchestrate"] = max(1, left // orchestrate.cpu)
-    return Limits(found, tuple(_notes(by_purpose, left, spot)))
+    return PoolLimits(found, tuple(_notes(by_purpose, left, spot)))
 
 
 def _notes(pools: Mapping[str, WorkPool], left: int, spot: float) -> Iterator[str]:

@@ -68,6 +68,19 @@ def test_a_file_that_fails_is_named_and_the_others_are_written(folder: Path) -> 
     assert document["job"] == "transcribe"
 
 
+def test_a_model_that_cannot_be_loaded_is_the_error_of_the_whole_document(folder: Path) -> None:
+    ended = run_clipflow(
+        *("transcribe", "voice.flac", "talk.mp4", "--out", "none", "--json"),
+        folder=folder,
+        env={"CLIPFLOW_WHISPER_MODEL": str(folder / "no-model")},
+    )
+    document = json.loads(ended.stdout)
+    assert ended.returncode == document["error"]["exit"] == 1
+    assert "no-model" in document["error"]["message"]
+    assert "Correct the setting" in document["error"]["remedy"]
+    assert document["transcripts"] == []
+
+
 def test_input_that_cannot_be_transcribed_is_rejected_before_any_work(folder: Path) -> None:
     (folder / "list.m3u8").write_text("#EXTM3U\n")
     (folder / "other").mkdir(exist_ok=True)

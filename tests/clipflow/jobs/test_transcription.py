@@ -9,6 +9,7 @@ import pytest
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import ShortsConfig
+from clipflow.domain.transcript import Word, words_json
 from clipflow.jobs import transcription
 from clipflow.jobs.transcription import (
     SpeechWindow,
@@ -99,6 +100,25 @@ def two_seconds(objects: ObjectStore, tmp_path: Path) -> ShortsKeys:
 ONE_SHORT = ShortsConfig.read({"segment_count": 1}, "the config")
 CUE = "WEBVTT\n\n00:00.500 --> 00:01.500\nHello there\n"
 LINES = json.dumps({"segments": [{"start": 0.5, "end": 1.5, "text": "Hello there"}]})
+
+
+def test_joined_windows_are_in_the_script_of_the_configs_language(
+    two_seconds: ShortsKeys, objects: ObjectStore
+) -> None:
+    plans = []
+    for language, recognized, text in (("zh-CN", "頭髮", "头发"), ("zh-TW", "头发", "頭髮")):
+        config = ShortsConfig(segment_count=1, language=language)
+        windows = plan_windows(two_seconds, config, objects, a_machine(), Models(), force=False)
+        words = [Word(text=each, start=at, end=at + 0.5) for at, each in enumerate(recognized)]
+        objects.put_text(words_json(words), two_seconds.window_words(1), {}, "application/json")
+        join_windows(two_seconds, config, windows, objects, a_machine(), Models())
+        transcript = read_transcript(two_seconds, objects)
+        assert (transcript.text, transcript.language) == (text, "zh")
+        assert objects.text(two_seconds.text, 100) == text
+        plans += windows
+    # The requested script is part of the fingerprint, though Whisper is given the same language.
+    assert [window.language for window in plans] == ["zh", "zh"]
+    assert plans[0].made_from != plans[1].made_from
 
 
 @pytest.mark.parametrize(("name", "content"), [("original.vtt", CUE), ("original.json", LINES)])

@@ -17,8 +17,8 @@ from clipflow.speech.tightening import (
     MARGIN,
     SHORTEST_CUT,
     SHORTEST_PIECE,
-    Cut,
     Loudness,
+    PlannedRemoval,
     SpokenWord,
     decide,
     restorable,
@@ -50,14 +50,14 @@ def cuts_of(
     *,
     sounds: Sequence[tuple[float, float]] = (),
     restored: Sequence[str] = (),
-) -> list[Cut]:
+) -> list[PlannedRemoval]:
     """The cuts of words that are loud from their start to their end, besides other `sounds`."""
     loud = [*((start, end) for _, start, end in timed), *sounds]
     words = spoken(timed, seconds)
     return decide(words, frames(seconds), Loudness(levels(loud, seconds), words), restored)
 
 
-def times(cuts: Sequence[Cut]) -> dict[str, tuple[float, float]]:
+def times(cuts: Sequence[PlannedRemoval]) -> dict[str, tuple[float, float]]:
     return {cut.id: (float(cut.start), float(cut.end)) for cut in cuts}
 
 

@@ -137,6 +137,12 @@ def test_marks_that_stand_alone_have_no_time_of_their_own() -> None:
     ]
 
 
+def test_a_sentence_that_is_said_three_times_is_kept() -> None:
+    shown = ["Yes we can.", "Yes we can.", "Yes we can.", "And we will."]
+    cues = [(f"00:00:0{n},000", f"00:00:0{n + 1},000", text) for n, text in enumerate(shown)]
+    assert text_of(read(srt(*cues))) == " ".join(shown)
+
+
 def test_answers_that_begin_with_the_question_are_kept() -> None:
     shown = ["Why?", "Why? Because.", "So it was.", "And then?", "And then it broke.", "Oh.", "Oh."]
     cues = [(f"00:00:0{n},000", f"00:00:0{n + 1},000", text) for n, text in enumerate(shown)]

@@ -42,7 +42,8 @@ def whisper_language(tag: str) -> str:
     if code not in _LANGUAGE_CODES:
         raise InvalidInputError(
             f"Whisper does not know the language {tag!r}.",
-            "Leave it out to have the language detected.",
+            "Leave it out to have the language detected. A video of shorts may also have an"
+            " original.srt beside it.",
         )
     return code
 

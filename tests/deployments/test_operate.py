@@ -393,8 +393,10 @@ def test_a_local_stack_is_operated_with_the_same_commands(stack: RunningStack) -
     started = make(env, "run-shorts", USER_ID="user-1", VIDEO_ID="video-of-operate")
     run = re.search(rf"Run (\S+): {stack.settings.prefect_url}/runs/flow-run/\1", started)
     assert run, started
-    # The video does not exist, so the run is short.
-    eventually(lambda: "ReadConfigFailed" in line_with(run_verb(env, "runs"), run[1]), 90)
+    # The video does not exist, so the run is short. The name of the run of mark-failed that follows
+    # contains this run's id, too.
+    line = f"generate-shorts/video-of-operate  {run[1]}"
+    eventually(lambda: "ReadConfigFailed" in line_with(run_verb(env, "runs"), line), 90)
     assert "begin-clip-generation" in run_verb(env, "runs")
     assert "shorts_config.json" in run_verb(env, "logs", "--run", run[1])
     assert "shorts_config.json" in run_verb(env, "logs", "--run", "video-of-operate")

@@ -278,7 +278,7 @@ def file_digest(name: str) -> str:
     It includes the size and the first and last megabyte of each file. Models have gigabytes, and
     two models with different weights differ in every part.
     """
-    path = Path(name)
+    path = Path(name).expanduser()
     if not name or not path.exists():
         return ""
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]

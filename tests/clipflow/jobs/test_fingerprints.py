@@ -203,13 +203,18 @@ def test_another_model_server_changes_the_moments(server: str) -> None:
     assert changed_products(products(), products(environment={server: "http://there"})) == set()
 
 
-def test_a_models_digest_depends_on_its_content_and_not_on_its_path(tmp_path: Path) -> None:
+def test_a_models_digest_depends_on_its_content_and_not_on_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, moved = tmp_path / "model", tmp_path / "moved"
     for folder in (model, moved):
         folder.mkdir()
         (folder / "weights.bin").write_bytes(bytes(3 << 20))
         (folder / "config.json").write_text("{}")
     assert fingerprints.file_digest(str(model)) == fingerprints.file_digest(str(moved))
+    # The transcribers load a model from such a path, too.
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert fingerprints.file_digest("~/model") == fingerprints.file_digest(str(model))
     (model / "weights.bin").write_bytes(bytes((3 << 20) - 1) + b"1")
     changed = fingerprints.file_digest(str(model))
     assert changed != fingerprints.file_digest(str(moved))

@@ -119,6 +119,8 @@ def test_a_record_whose_run_is_cancelled_without_a_worker_leaves_in_progress_wit
     with client_of(machine) as client:
         client.set_flow_run_state(owner, Cancelling())
     assert failure_code_within(tenants, episode, within=120) == "CANCELLED"
+    # For the next test.
+    machine.worker.start()
 
 
 def test_a_run_marked_crashed_while_it_works_stops(

@@ -94,6 +94,15 @@ class Limits(BaseSettings):
         description="The largest number of segments, shorts or windows of audio that a run"
         " processes at once. On one machine, cores and memory limit it further.",
     )
+    machine_cpu_seconds: float = Field(
+        default=90,
+        ge=0,
+        validation_alias="CLIPFLOW_MACHINE_CPU_SECONDS",
+        description="With `CLIPFLOW_FAN_OUT=remote`, the estimated CPU seconds of cutting that are"
+        " worth another machine. A clip that needs less is cut where its run is. The segments of a"
+        " longer one are divided over as many machines as this allows. With `0`, each segment has"
+        " a machine of its own.",
+    )
     ffmpeg: str | None = Field(
         default=None,
         validation_alias="CLIPFLOW_FFMPEG",
@@ -129,9 +138,9 @@ class FanOut(BaseSettings):
         default=Placement.LOCAL,
         validation_alias="CLIPFLOW_FAN_OUT",
         description="`local`: a run cuts its segments, prepares its video and renders its shorts in"
-        " its own process. `remote`: each of these, and each window of a long video's audio, is"
-        " a separate flow run, in the work pools `clipflow-media` and `clipflow-prepare`. The"
-        " work pools on AWS set `remote`.",
+        " its own process. `remote`: groups of a clip's segments, the preparation, each window of a"
+        " long video's audio and each short are separate flow runs, in the work pools"
+        " `clipflow-media` and `clipflow-prepare`. The work pools on AWS set `remote`.",
     )
 
     @property

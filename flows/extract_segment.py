@@ -1,8 +1,9 @@
-"""The flow that cuts one segment of a clip, usually on another machine."""
+"""The flows that cut one or several segments of a clip, usually on another machine."""
 
 from typing import Annotated, Any
 
 from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from clipflow.domain.keys import ClipKeys
@@ -10,6 +11,7 @@ from clipflow.domain.model import Identifier
 from clipflow.machine import cores
 from tasks.child_requests import cut_of_child
 from tasks.clips import extract_segment as extract
+from tasks.fan_out import extract_here, local_concurrency
 from tasks.recovery import cancel_if_orphaned
 
 
@@ -38,3 +40,32 @@ def extract_segment(
     cut = cut_of_child({**ids, "segment": segment, "index": index}, plan)
     with cancel_if_orphaned(ClipKeys(tenant_id, episode_id, clip_id)):
         extract(cut, cores(), force)
+
+
+@flow(
+    name="extract-segments",
+    task_runner=ThreadPoolTaskRunner(max_workers=local_concurrency()),  # type: ignore[arg-type]
+)
+def extract_segments(
+    tenant_id: Identifier,
+    episode_id: Identifier,
+    clip_id: Identifier,
+    cuts: list[dict[str, Any]],
+    force: bool = False,
+) -> None:
+    """Cut several segments of a clip, and store each of them.
+
+    Args:
+        tenant_id: The tenant.
+        episode_id: The episode.
+        clip_id: The clip.
+        cuts: For each segment its `segment`, `index` and `plan`, as for `extract-segment`.
+        force: Make the segments again even if those from the same inputs exist.
+    """
+    ids = {"tenant_id": tenant_id, "episode_id": episode_id, "clip_id": clip_id}
+    group = [
+        cut_of_child({**ids, "segment": cut["segment"], "index": cut["index"]}, cut["plan"])
+        for cut in cuts
+    ]
+    with cancel_if_orphaned(ClipKeys(tenant_id, episode_id, clip_id)):
+        extract_here(group, force=force)

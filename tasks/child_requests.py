@@ -13,13 +13,14 @@ from clipflow.domain.clips import ExtractInput
 from clipflow.domain.edits import View
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, ShortsConfig
-from clipflow.jobs.clips import Cut
+from clipflow.jobs.clips import Cut, CutGroup
 from clipflow.jobs.fingerprints import fingerprint
 from clipflow.jobs.render import Render
 from clipflow.jobs.segment import SegmentPlan
 from clipflow.jobs.transcription import SpeechWindow
 
 EXTRACT = "extract-segment/clipflow"
+EXTRACT_GROUP = "extract-segments/clipflow"
 RENDER = "render-short/clipflow"
 PREPARE = "prepare-video/clipflow"
 TRANSCRIBE = "transcribe-window/clipflow"
@@ -57,27 +58,36 @@ def record_tag(record: RecordKeys) -> str:
     return "/".join(record.record.values())
 
 
-def extract_child(cut: Cut, force: bool) -> Child:
-    """The child run that cuts a segment, with the plan of the clip's run.
+def extract_child(group: CutGroup, force: bool) -> Child:
+    """The child run that cuts segments, with the plan of the clip's run.
 
     The plan is passed as a parameter, because a new plan could have a different format: the source
     may be replaced meanwhile, and the format depends on all sources of the clip.
     """
-    request = cut.request
-    keys = ClipKeys(request.tenant_id, request.episode_id, request.clip_id)
+    first = group.cuts[0].request
+    clip = {
+        "tenant_id": first.tenant_id,
+        "episode_id": first.episode_id,
+        "clip_id": first.clip_id,
+    }
+    cuts = [_cut_parameters(cut) for cut in group.cuts]
+    is_alone = len(cuts) == 1
     return Child(
-        deployment=EXTRACT,
-        name=f"{request.clip_id} {cut.label}",
-        record=keys,
-        part=f"segment-{request.index}-{cut.plan.fingerprint}{_forced_suffix(force)}",
+        deployment=EXTRACT if is_alone else EXTRACT_GROUP,
+        name=f"{first.clip_id} {group.label}",
+        record=ClipKeys(**clip),
+        part=f"segment-{first.index}-{group.fingerprint}{_forced_suffix(force)}",
         once=force,
-        parameters={
-            **request.model_dump(mode="json", by_alias=False, exclude={"segment"}),
-            "segment": request.segment.model_dump(mode="json", exclude_none=True),
-            "plan": _plans.dump_python(cut.plan, mode="json"),
-            "force": force,
-        },
+        parameters={**clip, **(cuts[0] if is_alone else {"cuts": cuts}), "force": force},
     )
+
+
+def _cut_parameters(cut: Cut) -> dict[str, Any]:
+    return {
+        "segment": cut.request.segment.model_dump(mode="json", exclude_none=True),
+        "index": cut.request.index,
+        "plan": _plans.dump_python(cut.plan, mode="json"),
+    }
 
 
 def cut_of_child(request: dict[str, Any], plan: dict[str, Any]) -> Cut:

@@ -39,14 +39,14 @@ from clipflow.domain.errors import (
 )
 from clipflow.domain.keys import RecordKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short
-from clipflow.jobs.clips import Cut, extract
+from clipflow.jobs.clips import Cut, CutGroup, extract
 from clipflow.jobs.posts import stored_thumbnail
 from clipflow.jobs.render import Render, stored_short
 from clipflow.jobs.segment import is_made_from
 from clipflow.jobs.shorts import read_moments
 from clipflow.jobs.transcription import SpeechWindow, is_transcribed
 from clipflow.settings import models, this_machine
-from clipflow.storage.objects import object_store, shorts_store
+from clipflow.storage.objects import ObjectStore, object_store, shorts_store
 from clipflow.storage.records import record_store
 from tasks.child_requests import (
     Child,
@@ -80,18 +80,23 @@ _REMOTE: dict[str, Any] = {
 }
 
 
-@task(name="extract-segment", task_run_name="extract {cut.label}", **{**MEDIA, **_REMOTE})
-def extract_remote(cut: Cut, force: bool) -> ExtractOutput:
-    """Cut one segment on another machine, exact to the frame, and store it under its key."""
-    objects, key, made_from = object_store(), cut.plan.key, cut.plan.fingerprint
-    if force or not is_made_from(objects.head(key), made_from):
-        run_child(extract_child(cut, force))
-    if not is_made_from(objects.head(key), made_from):
-        raise MediaInterruptedError(
-            f"{cut.label} of {cut.request.clip_id} was made, but its object does not exist."
-        )
-    # The segment exists by now, so this only reads its metadata.
-    return extract(cut, objects, this_machine())
+@task(name="extract-segments", task_run_name="extract {group.label}", **{**MEDIA, **_REMOTE})
+def extract_remote(group: CutGroup, force: bool) -> list[ExtractOutput]:
+    """Cut segments on another machine, exact to the frame, and store each under its key."""
+    objects = object_store()
+    if force or not all(_is_cut(cut, objects) for cut in group.cuts):
+        run_child(extract_child(group, force))
+    for cut in group.cuts:
+        if not _is_cut(cut, objects):
+            raise MediaInterruptedError(
+                f"{cut.label} of {cut.request.clip_id} was made, but its object does not exist."
+            )
+    # The segments exist by now, so this only reads their metadata.
+    return [extract(cut, objects, this_machine()) for cut in group.cuts]
+
+
+def _is_cut(cut: Cut, objects: ObjectStore) -> bool:
+    return is_made_from(objects.head(cut.plan.key), cut.plan.fingerprint)
 
 
 @task(name="render-short", task_run_name="render {request.label}", **{**CHILD, **_REMOTE})

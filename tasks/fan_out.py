@@ -14,7 +14,8 @@ from clipflow.domain.edits import Edits
 from clipflow.domain.errors import Failure
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsConfig
-from clipflow.jobs.clips import Cut
+from clipflow.jobs.clips import Cut, CutGroup
+from clipflow.jobs.cost import cut_cpu_seconds, divide
 from clipflow.jobs.render import Render, plan_renders
 from clipflow.jobs.shorts import PlannedMoment
 from clipflow.jobs.transcription import SpeechWindow
@@ -46,13 +47,36 @@ def local_concurrency() -> int:
 
 
 def extract_all(cuts: list[Cut], *, force: bool) -> list[ExtractOutput]:
-    """Cuts every segment of a clip; returns them in order. Raises the first error immediately."""
-    if fan_out().is_remote:
-        clip = cuts[0].request
-        with child_run_group(ClipKeys(clip.tenant_id, clip.episode_id, clip.clip_id)):
-            return _results([extract_remote.submit(cut, force) for cut in cuts])
+    """Cuts every segment of a clip; returns them in order. Raises the first error immediately.
+
+    Other machines do it only if the work is worth their start: see `clipflow/jobs/cost.py`.
+    """
+    groups = _groups(cuts) if fan_out().is_remote else []
+    if not groups:
+        return extract_here(cuts, force=force)
+    clip = cuts[0].request
+    with child_run_group(ClipKeys(clip.tenant_id, clip.episode_id, clip.clip_id)):
+        made = _results([extract_remote.submit(group, force) for group in groups])
+    by_index = {
+        cut.request.index: output
+        for group, outputs in zip(groups, made, strict=True)
+        for cut, output in zip(group.cuts, outputs, strict=True)
+    }
+    return [by_index[cut.request.index] for cut in cuts]
+
+
+def extract_here(cuts: list[Cut], *, force: bool) -> list[ExtractOutput]:
+    """Cuts the segments in this process; returns them in order. Raises the first error
+    immediately."""
     threads = _threads(len(cuts))
     return _results([extract_segment.submit(cut, threads, force) for cut in cuts])
+
+
+def _groups(cuts: list[Cut]) -> list[CutGroup]:
+    """The segments for each other machine; none if all are cut in this process."""
+    costs = [cut_cpu_seconds(cut.plan) for cut in cuts]
+    divided = divide(costs, limits().machine_cpu_seconds, limits().max_parallel_segments)
+    return [CutGroup(tuple(cuts[number] for number in numbers)) for numbers in divided]
 
 
 def prepare(

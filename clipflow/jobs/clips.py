@@ -111,6 +111,27 @@ class Cut:
         return f"{self.request.index}: {self.plan.span}"
 
 
+@dataclass(frozen=True)
+class CutGroup:
+    """Segments of a clip that one machine makes."""
+
+    cuts: tuple[Cut, ...]
+
+    @property
+    def label(self) -> str:
+        """The name in the UI: that of a single segment, or `segments 0, 2, 5`."""
+        if len(self.cuts) == 1:
+            return self.cuts[0].label
+        return f"segments {', '.join(str(cut.request.index) for cut in self.cuts)}"
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest that is equal for the same segments with the same inputs."""
+        if len(self.cuts) == 1:
+            return self.cuts[0].plan.fingerprint
+        return fingerprints.fingerprint([cut.plan.fingerprint for cut in self.cuts])
+
+
 def source_clip(
     keys: ClipKeys,
     segments: Sequence[Segment],

@@ -32,6 +32,7 @@ POOLS = {
     "prepare-video/clipflow": "clipflow-prepare",
     "transcribe-window/clipflow": "clipflow-media",
     "extract-segment/clipflow": "clipflow-media",
+    "extract-segments/clipflow": "clipflow-media",
     "render-short/clipflow": "clipflow-media",
     "mark-failed/clipflow": "clipflow-marks",
 }

@@ -115,6 +115,8 @@ def machines(
         "PREFECT_HOME": str(home),
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "MAX_PARALLEL_SEGMENTS": str(AT_ONCE),
+        # A machine for each segment, however short it is.
+        "CLIPFLOW_MACHINE_CPU_SECONDS": "0",
         "CLIPFLOW_IMAGE": "clipflow:test",
         "CLIPFLOW_CAPACITY_WAIT_SECONDS": "3",
         "CLIPFLOW_SPOT_PATIENCE_SECONDS": "5",

@@ -1,6 +1,6 @@
 """Starts, observes and pauses flow runs on the simulated ECS cluster."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +38,17 @@ class Machines:
     objects: ObjectStore
     pause_file: Path
 
-    def start(self, deployment: str, **parameters: Any) -> UUID:
-        """Start a run of the deployment, and return its id."""
-        run: Any = run_deployment(deployment, parameters=parameters, timeout=0, as_subflow=False)
+    def start(
+        self, deployment: str, environment: Mapping[str, str] | None = None, **parameters: Any
+    ) -> UUID:
+        """Start a run of the deployment with additional environment variables; return its id."""
+        run: Any = run_deployment(
+            deployment,
+            parameters=parameters,
+            job_variables={"env": dict(environment or {})},
+            timeout=0,
+            as_subflow=False,
+        )
         return UUID(str(run.id))
 
     def run(self, run_id: UUID | str) -> FlowRun:

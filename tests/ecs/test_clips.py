@@ -1,5 +1,7 @@
 """A clip whose segments are cut on several machines, which may fail or be unavailable."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -7,6 +9,7 @@ from uuid import UUID
 import pytest
 from prefect.client.schemas.objects import FlowRun
 
+from clipflow.storage.objects import ObjectStore
 from tests.ecs.conftest import AT_ONCE
 from tests.ecs.ecs_task import FLOW_RUN_ID
 from tests.ecs.machines import Machines
@@ -30,16 +33,26 @@ def frames(*starts: float) -> list[int]:
     return [frame for s in starts for frame in range(round(25 * s), round(25 * (s + 1)))]
 
 
-def clip(machines: Machines, episode: Episode, force: bool = False) -> UUID:
+def clip(
+    machines: Machines,
+    episode: Episode,
+    force: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> UUID:
     """Start a run that makes the episode's clip, and return its id."""
     keys = episode.keys
     return machines.start(
         "generate-clip/clipflow",
+        environment,
         tenant_id=keys.tenant_id,
         episode_id=keys.episode_id,
         clip_id=keys.clip_id,
         force=force,
     )
+
+
+def stored_at(objects: ObjectStore, key: str) -> datetime:
+    return objects.client.head_object(Bucket=objects.bucket, Key=key)["LastModified"]
 
 
 def most_at_once(runs: list[FlowRun]) -> int:
@@ -78,6 +91,38 @@ def test_a_segment_whose_machine_is_killed_is_cut_on_another(
     assert machines.state_of(other) == "Completed"
     assert len(machines.ecs.of("extract-segment")) == 3
     assert episode.history == MADE
+
+
+def test_short_segments_share_machines_or_are_cut_by_the_clips_own_run(
+    machines: Machines, episode: Episode, tmp_path: Path
+) -> None:
+    starts, keys, objects = (5, 1, 3.52, 0), episode.keys, machines.objects
+    episode.detect(*seconds(*starts))
+    two_machines = {"CLIPFLOW_MACHINE_CPU_SECONDS": "2"}
+    with machines.paused_ffmpeg():
+        run_id = clip(machines, episode, environment=two_machines)
+        killed, other = machines.running_tasks("extract-segments", 2)
+        killed.kill()
+        eventually(lambda: machines.state_of(killed) == "Crashed", 60)
+    assert machines.finished(run_id).state_name == "Completed"
+    again = [t for t in machines.ecs.of("extract-segments") if t not in (killed, other)]
+    assert [machines.run_of(task).name for task in again] == [machines.run_of(killed).name]
+    assert machines.run_of(killed).name in {"c segments 0, 2", "c segments 1, 3"}
+    objects.download(keys.clip, tmp_path / "clip.mp4")
+    assert frame_numbers(tmp_path / "clip.mp4") == frames(*starts)
+
+    # Only what is missing is made again, in either way.
+    kept = [keys.segment(number) for number in (0, 1, 3)]
+    times = [stored_at(objects, key) for key in kept]
+    in_place = {"CLIPFLOW_MACHINE_CPU_SECONDS": "90"}
+    for environment in (two_machines, in_place):
+        for key in (keys.clip, keys.segment(2)):
+            objects.client.delete_object(Bucket=objects.bucket, Key=key)
+        run = machines.finished(clip(machines, episode, environment=environment))
+        assert run.state_name == "Completed"
+        assert objects.head(keys.clip) and objects.head(keys.segment(2))
+        assert [stored_at(objects, key) for key in kept] == times
+        assert len(machines.ecs.of("extract-segments")) == 4
 
 
 def test_a_segment_whose_machine_is_reclaimed_continues_as_the_same_run(

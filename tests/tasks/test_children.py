@@ -1,6 +1,7 @@
 """Child runs: their parameters, their errors in the parent, and when they are no longer needed."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -24,7 +25,7 @@ from clipflow.domain.errors import (
 )
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, ShortsConfig
-from clipflow.jobs.clips import Cut
+from clipflow.jobs.clips import Cut, CutGroup
 from clipflow.jobs.render import Render
 from clipflow.jobs.segment import SegmentPlan
 from clipflow.media.output_format import common_format
@@ -49,20 +50,37 @@ from tests.made_media import make_source
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
-def test_a_plan_is_unchanged_after_serialization(tmp_path: Path) -> None:
+def planned_cut(folder: Path) -> Cut:
+    """A cut with values that JSON does not have."""
     # A container clock that is coarser than a sample, and a frame rate that is not an integer.
-    path = make_source(tmp_path / "main.mkv", rate=Fraction(30000, 1001), seconds=3)
+    path = make_source(folder / "main.mkv", rate=Fraction(30000, 1001), seconds=3)
     source = probe_source(LocalSource(path))
     segment = Segment.read({"startTime": "00:00:01.033", "endTime": 2}, "a segment")
     request = ExtractInput(tenant_id="t", episode_id="e", clip_id="c", segment=segment, index=3)
     head = ObjectHead("e/tracks/main.mkv", "e", 10, {})
     span = Span(segment.start_time, segment.end_time)
     plan = SegmentPlan("e/clips/c/segments/3.mp4", head, source, span, common_format([source]))
-    parameters = extract_child(Cut(request, plan), force=False).parameters
+    return Cut(request, plan)
+
+
+def test_a_plan_is_unchanged_after_serialization(tmp_path: Path) -> None:
+    cut = planned_cut(tmp_path)
+    parameters = extract_child(CutGroup((cut,)), force=False).parameters
     names = ("tenant_id", "episode_id", "clip_id", "segment", "index")
     child_cut = cut_of_child({name: parameters[name] for name in names}, parameters["plan"])
-    assert child_cut == Cut(request, plan)
-    assert child_cut.plan.fingerprint == plan.fingerprint
+    assert child_cut == cut
+    assert child_cut.plan.fingerprint == cut.plan.fingerprint
+
+
+def test_segments_with_other_inputs_are_another_part(tmp_path: Path) -> None:
+    cut = planned_cut(tmp_path)
+    other = replace(cut, plan=replace(cut.plan, span=Span(Fraction(0), Fraction(1))))
+    parts = [
+        extract_child(CutGroup(cuts), force=False).part
+        for cuts in ((cut,), (cut, other), (cut, other), (other, cut), (cut, cut))
+    ]
+    assert parts[1] == parts[2]
+    assert len(set(parts)) == 4
 
 
 def test_an_edited_short_is_unchanged_after_serialization() -> None:

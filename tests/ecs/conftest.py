@@ -119,7 +119,7 @@ def machines(
         "CLIPFLOW_MACHINE_CPU_SECONDS": "0",
         "CLIPFLOW_IMAGE": "clipflow:test",
         "CLIPFLOW_CAPACITY_WAIT_SECONDS": "3",
-        "CLIPFLOW_SPOT_PATIENCE_SECONDS": "5",
+        "CLIPFLOW_SPOT_TIMEOUT_SECONDS": "5",
         "CLIPFLOW_ECS_CLUSTER": "clipflow",
         "CLIPFLOW_TASK_ROLE_ARN": "arn:aws:iam::000000000000:role/flows",
         "CLIPFLOW_EXECUTION_ROLE_ARN": "arn:aws:iam::000000000000:role/execution",

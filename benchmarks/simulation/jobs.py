@@ -1,7 +1,7 @@
 """The steps of clips and videos, and the simulation of jobs that arrive during a day."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import ceil
@@ -10,6 +10,7 @@ from typing import Protocol
 from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Prices, Usage, cost
 from benchmarks.simulation.world import Process, SimulatedMachine, World, machines, run_limited
+from clipflow.jobs.cost import divide
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,18 @@ def media_mb(seconds: float, p: Parameters) -> float:
     return seconds * p.source_mbit / 8
 
 
-def extract(p: Parameters) -> SimulatedStep:
-    """Read, cut and upload one segment. Only its two ends are encoded, whatever its length."""
+def extract(segments: int, machine: SimulatedMachine, p: Parameters) -> SimulatedStep:
+    """Read, cut and upload segments on one machine, one on each core at a time.
+
+    Only the two ends of a segment are encoded, whatever its length.
+    """
     made = media_mb(p.segment_seconds, p)
     read = made * p.read_factor
-    return SimulatedStep(p.extract_wall + transfer(read + made, p), requests(read, made, p))
+    waves = ceil(segments / min(machine.vcpu, p.children_at_once))
+    # With one core, decoder and encoder do not overlap.
+    each = p.extract_wall if machine.vcpu > 1 else max(p.extract_wall, p.extract_cpu)
+    wall = waves * each + segments * transfer(read + made, p)
+    return SimulatedStep(wall, requests(read, made, p) * segments)
 
 
 def stitch(segments: int, p: Parameters) -> SimulatedStep:
@@ -86,7 +94,15 @@ class Clip:
     def _made(self, world: World) -> Process:
         p = world.p
         world.consumed += Usage(table_writes=p.table_writes, table_reads=4)
-        yield from _children(world, "media", extract(p), self.segments)
+        costs = [p.extract_cpu] * self.segments
+        groups = divide(costs, p.machine_cpu_seconds, int(p.children_at_once))
+        if groups:
+            cuts = [extract(len(group), machines()["media"], p) for group in groups]
+            yield from _children(world, "media", cuts)
+        else:
+            cut = extract(self.segments, machines()["orchestrate"], p)
+            world.consumed += cut.used
+            yield from world.pause(cut.seconds)
         joined = stitch(self.segments, p)
         world.consumed += joined.used
         yield from world.pause(joined.seconds)
@@ -109,20 +125,22 @@ class Video:
         p, kind = world.p, "prepare-gpu" if self.gpu else "prepare"
         world.consumed += Usage(table_writes=p.table_writes, table_reads=4)
         prepared = prepare(self.minutes, self.shorts, self.seconds, machines()[kind], p)
-        yield from _children(world, kind, prepared, 1)
+        yield from _children(world, kind, [prepared])
         made = render(self.seconds, machines()["media"], p)
-        yield from _children(world, "media", made, self.shorts)
+        yield from _children(world, "media", [made] * self.shorts)
 
 
 def _starting(world: World) -> Process:
     yield from world.pause(world.api_seconds(world.p.start_calls))
 
 
-def _children(world: World, kind: str, step: SimulatedStep, count: int) -> Process:
-    world.consumed += step.used * count
+def _children(world: World, kind: str, steps: Sequence[SimulatedStep]) -> Process:
+    for step in steps:
+        world.consumed += step.used
     machine, cap = machines()[kind], int(world.p.children_at_once)
-    parts = (world.child(machine, step.seconds) for _ in range(count))
-    yield from run_limited(world.env, cap, parts)
+    parts = (world.child(machine, step.seconds) for step in steps)
+    with world.polling():
+        yield from run_limited(world.env, cap, parts)
 
 
 DAY, HOUR = 86400.0, 3600.0

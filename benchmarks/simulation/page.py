@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
+from math import isinf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 PLOT = PAGE.with_name("scale.png")
+# The number of jobs a day that fill a resource that they do not need.
+_UNLIMITED = "–"
 _MADE = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -48,7 +51,7 @@ def markdown(table: Iterable[tuple[str, ...]]) -> str:
 
 
 def _numeric(text: str) -> bool:
-    return not text or text[0].isdigit() or text.startswith("piles up")
+    return not text or text[0].isdigit() or text == _UNLIMITED or text.startswith("piles up")
 
 
 def rows(name: str, p: Parameters) -> Iterator[tuple[str, ...]]:
@@ -154,7 +157,7 @@ def _others(p: Parameters) -> Iterator[tuple[str, ...]]:
 
 
 def _spaced(number: float) -> str:
-    return f"{number:,.0f}".replace(",", " ")
+    return _UNLIMITED if isinf(number) else f"{number:,.0f}".replace(",", " ")
 
 
 # Different styles, so that equal limits, whose lines overlap, are all visible.

@@ -73,6 +73,9 @@ class Parameters:
     extract_wall: float = parameter(
         12.2, "s", "measured: cut/vs-document, on two cores; four not faster"
     )
+    extract_cpu: float = parameter(
+        13.2, "CPU-s", "the product: its estimate for that segment; measured once: 9.9 for 30 s"
+    )
     read_factor: float = parameter(1.15, "× a segment's bytes", "measured: bytes/2h")
     stitch_factor: float = parameter(
         0.015, "s a second of clip", "measured once: ffmpeg's AAC encoder, 4.5 s for 300 s"
@@ -100,6 +103,9 @@ class Parameters:
 
     # Limits
     children_at_once: float = parameter(10, "children a run", "the product: MAX_PARALLEL_SEGMENTS")
+    machine_cpu_seconds: float = parameter(
+        90, "CPU-s", "the product: CLIPFLOW_MACHINE_CPU_SECONDS, what is worth another machine"
+    )
     pool_limit: float = parameter(
         250, "runs, 0 for none", "assumed: set on the media pool, for what its quota allows"
     )

@@ -81,7 +81,7 @@ def _call_seconds(one: Outcome, p: Parameters) -> float:
 
 
 def _poll_seconds(one: Outcome, p: Parameters) -> float:
-    return one.world.waited / p.poll_seconds * p.poll_ms / 1000
+    return one.world.polled / p.poll_seconds * p.poll_ms / 1000
 
 
 SEGMENTS = (1, 5, 10, 30, 100)
@@ -164,15 +164,15 @@ def ways(p: Parameters) -> list[Way]:
 
 def changes(p: Parameters) -> dict[str, Parameters]:
     """Changes that remove the first bottlenecks, each including the previous ones."""
-    together = replace(p, poll_seconds=p.poll_seconds * p.children_at_once)
-    four = replace(together, api_cores=4)
-    quota = replace(four, spot_vcpu=4000, pool_limit=1000)
+    four = replace(p, api_cores=4)
+    workers = replace(four, worker_runs=4 * p.worker_runs)
     return {
         "none": p,
-        "a parent polls all its children at once": together,
-        "and four server processes": four,
-        "and 4 000 vCPU of Spot": quota,
-        "and four workers to each pool": replace(quota, worker_runs=4 * p.worker_runs),
+        "four server processes": four,
+        "and four workers to each pool": workers,
+        "and four times the Spot quota": replace(
+            workers, spot_vcpu=4 * p.spot_vcpu, pool_limit=4 * p.pool_limit
+        ),
     }
 
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from heapq import heapreplace
@@ -150,12 +151,13 @@ class World:
         consumed: usage of the jobs without that of machines.
         billed: billed seconds, by kind of machine.
         waited: seconds for which parents waited for children, in total over all children.
+        polled: seconds for which parents polled, each for all of its children at once.
         submitted: number of runs submitted to a machine, by its kind.
     """
 
     def __init__(self, p: Parameters, seed: int) -> None:
         self.p, self.env, self.random = p, Environment(), random.Random(seed)
-        self.consumed, self.waited = Usage(), 0.0
+        self.consumed, self.waited, self.polled = Usage(), 0.0, 0.0
         self.billed, self.submitted = dict[str, float](), dict[str, int]()
         self.pool = Quota(self.env, int(p.pool_limit) or _WITHOUT_LIMIT)
         quotas = {"FARGATE": p.on_demand_vcpu, "FARGATE_SPOT": p.spot_vcpu}
@@ -169,13 +171,13 @@ class World:
         self.runtask = TokenBucket(p.runtask_rate, int(p.runtask_rate))
         self.bridge, self.api = ServerQueue(1), ServerQueue(int(p.api_cores))
         self.workers: dict[str, ServerQueue] = {}
-        self._waiting, self._load, self._called = 0, 0.0, 0.0
+        self._parents, self._load, self._called = 0, 0.0, 0.0
 
     def api_seconds(self, calls: float) -> float:
         """The seconds until Prefect has responded to so many sequential calls.
 
         Parents that poll their children wait for a response before they poll again, so polling
-        never blocks other calls. With many parents, each call waits for their polls: waiting · poll
+        never blocks other calls. With many parents, each call waits for their polls: parents · poll
         = (poll_seconds + response) · share of the server that calls leave free.
         """
         p, now = self.p, self.env.now
@@ -183,7 +185,7 @@ class World:
         self._load *= exp((self._called - now) / _LOAD_SECONDS)
         self._load, self._called = self._load + work / _LOAD_SECONDS, now
         left = p.api_cores - min(self._load, _HIGHEST_LOAD * p.api_cores)
-        answer = max(0.0, self._waiting * p.poll_ms / 1000 / left - p.poll_seconds)
+        answer = max(0.0, self._parents * p.poll_ms / 1000 / left - p.poll_seconds)
         return self.api.wait(now, work) + calls * answer
 
     def event_delay(self) -> float:
@@ -197,10 +199,18 @@ class World:
         """Let simulated time pass."""
         yield self.env.timeout(seconds)
 
+    @contextmanager
+    def polling(self) -> Iterator[None]:
+        """The time in which one parent polls its children."""
+        started = self.env.now
+        self._parents += 1
+        yield
+        self._parents -= 1
+        self.polled += self.env.now - started
+
     def child(self, machine: SimulatedMachine, seconds: float) -> Process:
         """A child run for which its parent waits. On Spot it may be interrupted and repeated."""
         started = self.env.now
-        self._waiting += 1
         yield from self.pause(self.api_seconds(self.p.start_calls))
         left = seconds
         while left:
@@ -208,7 +218,6 @@ class World:
             lost = self.random.expovariate(self.p.spot_losses / 3600) if spot else seconds
             yield from self.run_on(machine, self.pause(min(seconds, lost)))
             left = seconds if lost < seconds else 0
-        self._waiting -= 1
         self.waited += self.env.now - started
 
     def run_on(self, machine: SimulatedMachine, work: Process) -> Process:

@@ -44,10 +44,10 @@ from deployments.work_pools import capacity, work_pools
 from tasks import children, recovery
 from tests.programs import ROOT
 
+# A machine for each segment, however short it is.
+SPREAD = replace(Parameters(), machine_cpu_seconds=0)
 # Inputs without randomness, and an API without latency.
-PLAIN = replace(
-    Parameters(), worker_poll=0, bridge_poll=0, cold_start_spread=0, spot_losses=0, call_ms=0
-)
+PLAIN = replace(SPREAD, worker_poll=0, bridge_poll=0, cold_start_spread=0, spot_losses=0, call_ms=0)
 # Seconds from the scheduling of a run to its own work: worker, machine, process.
 START = 1 / PLAIN.worker_runs + PLAIN.provisioning + PLAIN.pull + PLAIN.process_start
 EVENT_DELAY = 1 / PLAIN.bridge_events + PLAIN.event_seconds
@@ -62,9 +62,21 @@ def seconds_alone(job: Clip | Video, p: Parameters) -> float:
 
 
 def test_a_clip_alone_takes_the_sum_of_its_steps() -> None:
-    child = START + extract(PLAIN).seconds
+    child = START + extract(1, machines()["media"], PLAIN).seconds
     steps = [EVENT_DELAY, START, START, child, stitch(1, PLAIN).seconds]
     assert seconds_alone(Clip(1), PLAIN) == pytest.approx(sum(steps))
+
+
+def test_short_segments_are_cut_in_place_and_longer_ones_in_groups() -> None:
+    p = replace(PLAIN, machine_cpu_seconds=90)
+    # 6 · 13.2 is less than 90; 20 · 13.2 is enough for two machines, with ten segments each.
+    here = extract(6, machines()["orchestrate"], p).seconds
+    steps = [EVENT_DELAY, START, START, here, stitch(6, p).seconds]
+    assert seconds_alone(Clip(6), p) == pytest.approx(sum(steps))
+    there = START + extract(10, machines()["media"], p).seconds
+    steps = [EVENT_DELAY, START, START, there, stitch(20, p).seconds]
+    # The second machine is submitted after the first one.
+    assert seconds_alone(Clip(20), p) == pytest.approx(sum(steps) + 1 / p.worker_runs)
 
 
 def test_a_video_alone_takes_the_sum_of_its_steps() -> None:
@@ -80,20 +92,20 @@ def test_segments_are_cut_in_waves_of_the_limit(segments: int, cap: int, waves: 
     p = replace(AT_ONCE, children_at_once=cap)
     start = START - 1 / PLAIN.worker_runs
     steps = [EVENT_DELAY, 2 * start, stitch(segments, p).seconds]
-    expected = sum(steps) + waves * (start + extract(p).seconds)
+    expected = sum(steps) + waves * (start + extract(1, machines()["media"], p).seconds)
     assert seconds_alone(Clip(segments), p) == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_pool_limit_of_one_applies_to_all_clips_together() -> None:
     p = replace(AT_ONCE, pool_limit=1)
     done = simulate(Clip(4), iter([0.0, 0.0]), p, seed=1)
-    child = START - 1 / PLAIN.worker_runs + extract(p).seconds
+    child = START - 1 / PLAIN.worker_runs + extract(1, machines()["media"], p).seconds
     assert max(done.seconds) > 8 * child
     assert done.world.pool.busy == pytest.approx(8 * child, abs=1e-3)
 
 
 def test_every_clip_ends_and_releases_its_resources() -> None:
-    p = replace(Parameters(), spot_losses=20, spot_vcpu=80, pool_limit=15)
+    p = replace(SPREAD, spot_losses=20, spot_vcpu=80, pool_limit=15)
     done = busy_day(Clip(12), 2000, 100, p, seed=3)
     world = done.world
     assert len(done.seconds) == 100
@@ -122,7 +134,7 @@ def test_clips_arrive_at_the_configured_rate_and_mostly_in_busy_hours() -> None:
 
 
 def test_a_busy_day_uses_the_predicted_capacity() -> None:
-    p, clip, a_day = replace(Parameters(), peak_factor=1), Clip(5), 3000
+    p, clip, a_day = replace(SPREAD, peak_factor=1), Clip(5), 3000
     done = busy_day(clip, a_day, 300, p)
     lasted = 300 * DAY / a_day
     [quota] = [limit for limit in limits(clip, p) if limit.name == "Spot vCPU quota"]
@@ -131,7 +143,7 @@ def test_a_busy_day_uses_the_predicted_capacity() -> None:
 
 
 def test_arrivals_beyond_a_limit_queue_up() -> None:
-    p, clip = replace(Parameters(), spot_vcpu=40), Clip(5)
+    p, clip = replace(SPREAD, spot_vcpu=40), Clip(5)
     [quota] = [limit for limit in limits(clip, p) if limit.name == "Spot vCPU quota"]
     within, beyond = quota.jobs_a_day(p) / 2, quota.jobs_a_day(p) * 2
     assert not overflows(clip, within, p) and overflows(clip, beyond, p)
@@ -141,7 +153,7 @@ def test_arrivals_beyond_a_limit_queue_up() -> None:
 
 
 def test_frequent_polling_slows_the_api_without_stopping_it() -> None:
-    often = replace(Parameters(), poll_ms=600)
+    often = replace(Parameters(), poll_ms=6000)
     [slow], [fast] = (
         simulate(Clip(10), iter([0.0]), p, seed=1).seconds for p in (often, Parameters())
     )
@@ -244,6 +256,7 @@ def test_product_settings_equal_those_of_the_product() -> None:
     )
     assert p.bridge_poll == timings.poll and p.bridge_events == prefect_server.PAGE / 5
     assert p.children_at_once == Limits.model_fields["max_parallel_segments"].default
+    assert p.machine_cpu_seconds == Limits.model_fields["machine_cpu_seconds"].default
     assert p.s3_request_mb == LARGEST >> 20
     assert {kind: machine.vcpu for kind, machine in machines().items()} == {
         "marks": 0.5,
@@ -268,8 +281,8 @@ def test_the_text_of_the_page_has_the_numbers_of_its_tables() -> None:
     assert f"takes {plain.minutes:.0f} minutes without a GPU and {gpu.minutes:.0f} with one" in text
     assert f"for ${plain.usd:.2f} and ${gpu.usd:.2f}. The document itself gives 30 minutes" in text
     assert f"The comparison assumes {document.minutes(p):.0f} minutes" in text
-    assert first.name.startswith("Prefect") and 2950 < first.jobs_a_day(p) < 3050
-    assert "about 3 000 clips of 10 segments a day" in text
+    assert first.name.startswith("Prefect") and 13_500 < first.jobs_a_day(p) < 14_500
+    assert "about 14 000 clips of 10 segments a day" in text
 
 
 @pytest.mark.slow

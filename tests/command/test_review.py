@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from clipflow.domain.transcript import words_json
 from deployments.local_stack import RunningStack
@@ -372,6 +372,89 @@ def test_a_word_is_replaced_everywhere_and_an_end_is_dragged(review: Review) -> 
         expect_saved(page)
     assert review.edits == first
     assert review.browser_messages == []
+
+
+def test_a_change_that_cannot_be_stored_is_shown_as_unsaved_and_stored_later(
+    review: Review,
+) -> None:
+    page = review.open(viewport={"width": 1280, "height": 900})
+    first = review.edits
+    page.route("**/api/edits", lambda route: route.abort())
+    title = page.get_by_label("Title")
+    title.fill("Written while nobody listens")
+    title.press("Tab")
+    expect(page.locator("#saved")).to_have_text("Not saved: trying again")
+    expect(page.get_by_role("alert")).to_contain_text("clipflow review does not answer")
+    # Nothing is rendered without what could not be stored.
+    page.get_by_role("button", name="Render again").click()
+    expect(page.locator("#saved")).to_have_text("Not saved: trying again")
+    expect(page.locator("#progress")).to_be_hidden()
+    page.unroute("**/api/edits")
+    expect_saved(page)
+    expect(page.get_by_role("alert")).to_be_hidden()
+    assert review.edits["shorts"].popitem()[1]["title"] == "Written while nobody listens"
+    page.get_by_role("button", name="Undo").click()
+    expect_saved(page)
+    assert review.edits == first
+    # The browser logs requests that fail.
+    review.browser_messages.clear()
+
+
+def test_only_the_change_that_is_refused_is_taken_back(review: Review) -> None:
+    page = review.open(viewport={"width": 1280, "height": 900})
+    first = review.edits
+    held: list[Route] = []
+    page.route("**/api/edits", held.append)
+    page.get_by_label("Title").fill("Turned \u202earound")
+    page.get_by_label("Title").press("Tab")
+    page.get_by_label("Hook").fill("Written before the answer")
+    page.get_by_label("Hook").press("Tab")
+    expect(page.locator("#saved")).to_have_text("Saving")
+    page.unroute("**/api/edits")
+    held[0].continue_()
+    expect(page.get_by_role("alert")).to_contain_text("title")
+    expect_saved(page)
+    [edit] = review.edits["shorts"].values()
+    assert edit == {"hook": "Written before the answer"}
+    expect(page.get_by_label("Title")).not_to_have_value(re.compile("around"))
+    page.get_by_role("button", name="Undo").click()
+    expect_saved(page)
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+    assert review.edits == first
+    # The browser logs requests that fail.
+    review.browser_messages.clear()
+
+
+def test_what_is_changed_while_a_run_ends_is_kept(review: Review) -> None:
+    page = review.open(viewport={"width": 1280, "height": 900})
+    first = review.edits
+    run = "00000000-0000-0000-0000-000000000000"
+    over = {"state": "Completed", "isOver": True, "hasFailed": False, "message": "", "steps": []}
+    page.route("**/api/render", lambda route: route.fulfill(json={"run": run}))
+    page.route("**/api/progress/*", lambda route: route.fulfill(json=over))
+    states: list[Route] = []
+    page.route("**/api/state", states.append)
+    with page.expect_request("**/api/state"):
+        page.get_by_role("button", name="Render again").click()
+    before = states[0].fetch()
+    page.unroute("**/api/state")
+    saves: list[Route] = []
+    page.route("**/api/edits", saves.append)
+    page.get_by_label("Hook").fill("Written while the run ended")
+    with page.expect_request("**/api/edits"):
+        page.get_by_label("Hook").press("Tab")
+    # The page gets a state from before the change while the change is on its way.
+    with page.expect_response("**/api/state"):
+        states[0].fulfill(response=before)
+    page.unroute("**/api/edits")
+    saves[0].continue_()
+    expect_saved(page)
+    expect(page.get_by_label("Hook")).to_have_value("Written while the run ended")
+    [edit] = review.edits["shorts"].values()
+    assert edit == {"hook": "Written while the run ended"}
+    page.get_by_role("button", name="Undo").click()
+    expect_saved(page)
+    assert review.edits == first
 
 
 def test_concurrent_edits_of_two_users_are_merged_or_resolved(review: Review) -> None:

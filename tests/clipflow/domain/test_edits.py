@@ -74,6 +74,7 @@ def of_short(**fields: Any) -> dict[str, Any]:
         ({"shorts": {f"m{n}-{n}": {} for n in range(2001)}}, "shorts"),
         (of_short(title="x" * 10_000), f"shorts.{ID}.title"),
         (of_short(title=" "), f"shorts.{ID}.title"),
+        (of_short(title="\u200b \u2060"), f"shorts.{ID}.title"),
         (of_short(title="two\nlines"), f"shorts.{ID}.title"),
         (of_short(title="a\u202ereversed"), f"shorts.{ID}.title"),
         (of_short(hook="a\u0000b"), f"shorts.{ID}.hook"),

@@ -374,6 +374,20 @@ def test_a_word_is_replaced_everywhere_and_an_end_is_dragged(review: Review) -> 
     assert review.browser_messages == []
 
 
+def hold(page: Page, pattern: str) -> list[Route]:
+    """Hold the next request to an address; it is in the list once the page has sent it."""
+    held: list[Route] = []
+    page.route(pattern, lambda route: held.append(route), times=1)
+    return held
+
+
+def first_of(held: list[Route], page: Page) -> Route:
+    """Wait for the held request."""
+    while not held:
+        page.wait_for_timeout(20)
+    return held[0]
+
+
 def test_a_change_that_cannot_be_stored_is_shown_as_unsaved_and_stored_later(
     review: Review,
 ) -> None:
@@ -403,15 +417,13 @@ def test_a_change_that_cannot_be_stored_is_shown_as_unsaved_and_stored_later(
 def test_only_the_change_that_is_refused_is_taken_back(review: Review) -> None:
     page = review.open(viewport={"width": 1280, "height": 900})
     first = review.edits
-    held: list[Route] = []
-    page.route("**/api/edits", held.append)
+    held = hold(page, "**/api/edits")
     page.get_by_label("Title").fill("Turned \u202earound")
     page.get_by_label("Title").press("Tab")
     page.get_by_label("Hook").fill("Written before the answer")
     page.get_by_label("Hook").press("Tab")
     expect(page.locator("#saved")).to_have_text("Saving")
-    page.unroute("**/api/edits")
-    held[0].continue_()
+    first_of(held, page).continue_()
     expect(page.get_by_role("alert")).to_contain_text("title")
     expect_saved(page)
     [edit] = review.edits["shorts"].values()
@@ -432,22 +444,18 @@ def test_what_is_changed_while_a_run_ends_is_kept(review: Review) -> None:
     over = {"state": "Completed", "isOver": True, "hasFailed": False, "message": "", "steps": []}
     page.route("**/api/render", lambda route: route.fulfill(json={"run": run}))
     page.route("**/api/progress/*", lambda route: route.fulfill(json=over))
-    states: list[Route] = []
-    page.route("**/api/state", states.append)
-    with page.expect_request("**/api/state"):
-        page.get_by_role("button", name="Render again").click()
-    before = states[0].fetch()
-    page.unroute("**/api/state")
-    saves: list[Route] = []
-    page.route("**/api/edits", saves.append)
+    states = hold(page, "**/api/state")
+    page.get_by_role("button", name="Render again").click()
+    state = first_of(states, page)
+    before = state.fetch()
+    saves = hold(page, "**/api/edits")
     page.get_by_label("Hook").fill("Written while the run ended")
-    with page.expect_request("**/api/edits"):
-        page.get_by_label("Hook").press("Tab")
+    page.get_by_label("Hook").press("Tab")
+    save = first_of(saves, page)
     # The page gets a state from before the change while the change is on its way.
     with page.expect_response("**/api/state"):
-        states[0].fulfill(response=before)
-    page.unroute("**/api/edits")
-    saves[0].continue_()
+        state.fulfill(response=before)
+    save.continue_()
     expect_saved(page)
     expect(page.get_by_label("Hook")).to_have_value("Written while the run ended")
     [edit] = review.edits["shorts"].values()
@@ -478,6 +486,12 @@ def test_concurrent_edits_of_two_users_are_merged_or_resolved(review: Review) ->
     dialog.get_by_role("button", name="Theirs").click()
     expect(one.get_by_label("Hook")).to_have_value("Hook of the other")
     expect_saved(one)
+    # Undoing the first change of the short keeps what the other user has changed in it.
+    for _ in range(2):
+        one.get_by_role("button", name="Undo").click()
+        expect_saved(one)
+    expect(one.get_by_role("button", name="Undo")).to_be_disabled()
+    assert review.edits["shorts"].popitem()[1] == {"hook": "Hook of the other"}
     # The server responds with 409 to a conflict, and the browser logs every error response.
     assert all("409" in line for line in review.browser_messages)
     review.browser_messages.clear()

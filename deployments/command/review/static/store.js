@@ -60,7 +60,7 @@ export class Store extends EventTarget {
     const step = this.history.pop();
     if (!step) return Promise.resolve();
     // What others have changed since then stays.
-    this.edits = merge(step.after, step.before, this.edits).merged;
+    this.edits = merge(step.after, this.edits, step.before).merged;
     return this.save();
   }
 
@@ -119,7 +119,7 @@ export class Store extends EventTarget {
   takeBack(sent, steps, error) {
     const from = Math.min(this.storedSteps, steps);
     this.history.splice(from, steps - from);
-    this.edits = this.edits === sent ? this.stored : merge(sent, this.stored, this.edits).merged;
+    this.edits = this.edits === sent ? this.stored : merge(sent, this.edits, this.stored).merged;
     this.problem(error);
     this.emit("change");
   }

@@ -35,6 +35,16 @@ def test_a_description_has_whole_sentences_of_the_moment_in_their_order() -> Non
         assert all(tag.casefold() in spoken.casefold() for tag in tags)
 
 
+def test_titles_and_descriptions_have_no_fillers() -> None:
+    text = "Um, so uh the glacier moves, um. It carries whole houses."
+    talk = Transcript(tuple(spread_words(split_words(text), 0, 5)), "en")
+    assert Summarizer(talk).description(0, 5) == ("So the glacier moves. It carries whole houses.")
+    [moment] = pick(talk, Brief(1, 20))
+    assert moment.title in ("So the glacier moves", "It carries whole houses")
+    # Nothing else was said.
+    assert summarizer_of("Um, uh.", "en").description(0, 1) == "Um, uh."
+
+
 @pytest.mark.parametrize(
     ("language", "text", "tags"),
     [

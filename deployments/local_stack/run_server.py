@@ -26,6 +26,7 @@ from prefect.settings import Settings, get_current_settings
 
 import flows
 from clipflow.media.isolation import fork_server_ahead
+from clipflow.storage.aws import load_service_models
 from deployments.local_stack.run_client import ACCEPTED, ADDRESS
 
 # The modules that Prefect imports only when a run starts.
@@ -45,6 +46,7 @@ def main() -> int:
         importlib.import_module(f"flows.{module.name}")
     for name in _PREFECT:
         importlib.import_module(name)
+    load_service_models()
     Path(os.environ[ADDRESS]).unlink(missing_ok=True)
     if threading.active_count() > 1:
         # A fork would lose them. Tracing, for example, exports spans from a thread of its own.

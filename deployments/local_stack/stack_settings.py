@@ -181,7 +181,7 @@ def part_environment(settings: StackSettings, inherited: Mapping[str, str]) -> d
         # Without a worker to end it, a cancelled run is Cancelled by the server; after 300 s by
         # default. A worker kills a process 30 s after its SIGTERM.
         "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": "60",
-        # With the default of 10 a run waits 5 s on average before its worker sees it.
-        "PREFECT_WORKER_QUERY_SECONDS": "0.4",
+        # The least time between two polls of a pool; `worker.py` decides when one is due.
+        "PREFECT_WORKER_QUERY_SECONDS": "0.1",
         "PREFECT_WORKER_PREFETCH_SECONDS": "1",
     }

@@ -68,7 +68,7 @@ test-fast: $(INSTALLED)
 	@exec $(PYTEST) $(FAST) $(TESTS)
 
 test-faults: $(INSTALLED)
-	@exec $(PYTEST) tests/faults
+	@exec $(PYTEST) --maxprocesses 2 tests/faults
 
 coverage: $(INSTALLED)
 	@exec $(PYTEST) --cov=clipflow --cov=tasks --cov=flows --cov=deployments --cov-report=term:skip-covered \

@@ -30,7 +30,7 @@ STACK_FILES = {
     "tests/command/test_edit.py",
     "tests/command/test_jobs.py",
     "tests/command/test_review.py",
-    "tests/deployments/test_operate.py",
+    "tests/deployments/test_operate_local_stack.py",
     "tests/tasks/test_fan_out.py",
     "tests/test_command.py",
     "tests/test_end_to_end.py",

@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: a real local AWS, a real Prefect server and the whole stack."""
 
 import signal
+from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -68,7 +69,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Files that take minutes come first: the tests on ECS, those of faults, and those that use the
     stack. Files that need a Prefect server come last, because the server runs until the end of the
-    session and uses CPU time even while it is idle.
+    session and uses CPU time even while it is idle. Of each kind, the file with the most slow tests
+    comes first, so that no worker begins with it when the others are done.
     """
     for item in items:
         names = getattr(item, "fixturenames", ())
@@ -77,9 +79,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "stack" in names and not _is_in_stack_file(item):
             raise pytest.UsageError(f"{item.path} uses `stack`: add it to STACK_FILES.")
     ranks: dict[Path, int] = {}
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     for item in items:
         ranks[item.path] = max(_rank(item), ranks.get(item.path, 0))
-    items.sort(key=lambda item: ranks[item.path])
+    items.sort(key=lambda item: (ranks[item.path], -slow[item.path]))
 
 
 def _rank(item: pytest.Item) -> int:

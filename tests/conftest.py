@@ -79,7 +79,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "stack" in names and not _is_in_stack_file(item):
             raise pytest.UsageError(f"{item.path} uses `stack`: add it to STACK_FILES.")
     ranks: dict[Path, int] = {}
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    slow = Counter(
+        item.path for item in items if any(map(item.get_closest_marker, ("slow", "services")))
+    )
     for item in items:
         ranks[item.path] = max(_rank(item), ranks.get(item.path, 0))
     items.sort(key=lambda item: (ranks[item.path], -slow[item.path]))

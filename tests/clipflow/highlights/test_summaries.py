@@ -22,14 +22,16 @@ def test_a_description_has_whole_sentences_of_the_moment_in_their_order() -> Non
     talk = sample()
     summarizer = Summarizer(talk)
     spoken = " ".join(talk.text.split())
-    for moment in pick(talk, Brief(5, 20, 180.1)):
+    found = pick(talk, Brief(5, 20, 180.1))
+    assert len(found) == 5
+    for moment in found:
         start, end = float(moment.start), float(moment.end)
         description = summarizer.description(start, end)
         inside = " ".join(talk.within(start, end).text.split())
         assert inside.startswith(description.split(". ")[0])
         assert len(description) <= 300
         places = [inside.index(part) for part in re.findall(r"[^.?!]+[.?!]", description)]
-        assert places == sorted(places)
+        assert places and places == sorted(places)
         tags = summarizer.hashtags(start, end)
         assert 3 <= len(tags) <= 5
         assert all(tag.casefold() in spoken.casefold() for tag in tags)

@@ -71,7 +71,8 @@ def _page(picture: Pixels) -> NDArray[np.bool_]:
     """
     blocks = _blocks(picture).astype(np.int16)
     dark, light = np.percentile(blocks, [2, 98], axis=2)
-    is_even, colour = light - dark <= _EVEN, np.median(blocks, axis=2)
+    is_even = np.asarray(light - dark <= _EVEN, np.bool_)
+    colour = np.median(blocks, axis=2)
     if not is_even.any():
         return is_even
     usual = np.bincount(np.rint(colour[is_even]).astype(np.int64)).argmax()

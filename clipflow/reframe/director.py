@@ -104,7 +104,8 @@ def direct(
     director = _Director(analysis, layout, aspect.size)
     chosen = [part for shot in shots for part in director.shot(shot, turns)]
     sections = _joined(director.viewed(chosen, shots, views))
-    lips = find_lips(sections, shots, (analysis.width, analysis.height), aspect.size)
+    whole = analysis.width, analysis.height
+    lips = find_lips(sections, analysis.samples, whole, aspect.size)
     return FramePlan(
         tuple(sections),
         measure_framing(sections, shots, turns, [sample.time for sample in analysis.samples]),

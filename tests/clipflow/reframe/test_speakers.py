@@ -116,7 +116,7 @@ def test_captions_cover_no_mouth_if_the_whole_picture_is_shown(aspect: Aspect) -
 
 def test_captions_cover_no_mouth_of_a_picture_in_the_picture() -> None:
     # 1248 of 1920 is the line of captions, in the lower part of the picture.
-    small = replace(face(1700, 0, 1), y=1030, size=60, mouth=(1700, 1045))
+    small = replace(face(1700, 0, 1), y=1035, size=40, mouth=(1700, 1045))
     analysis = Analysis(
         1920, 1080, [FaceSample(n / 5, (face(600, 0, 2), small)) for n in range(20)], [(0, 4)]
     )

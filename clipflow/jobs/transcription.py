@@ -85,9 +85,9 @@ class SpeechWindow:
 
     @property
     def label(self) -> str:
-        """The name in the UI: `2 · 00:10:03-00:19:58`."""
+        """The name in the UI: `2: 00:10:03-00:19:58`."""
         begin, end = (Fraction(sample // RATE) for sample in (self.first, self.last))
-        return f"{self.number} · {format_clock(begin)}-{format_clock(end)}"
+        return f"{self.number}: {format_clock(begin)}-{format_clock(end)}"
 
 
 def plan_windows(

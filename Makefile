@@ -55,8 +55,9 @@ up: $(INSTALLED)
 demo: $(INSTALLED)
 	@exec $(BIN)/python -m deployments.demo
 
-# Each worker runs whole files, so that it starts one local stack for all of them. Tests that assert
-# a duration run by themselves, in test-faults.
+# Each worker runs whole files; tests/conftest.py assigns all files that use the local stack to one
+# worker. Tests that assert a duration run by themselves, in test-faults, on two workers at most:
+# each of them has a stack of its own, and more than two delay each other.
 FAST = -m "not slow and not services and not faults and not ecs and not browser"
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
@@ -68,7 +69,7 @@ test-fast: $(INSTALLED)
 	@exec $(PYTEST) $(FAST) $(TESTS)
 
 test-faults: $(INSTALLED)
-	@exec $(PYTEST) tests/faults
+	@exec $(PYTEST) --maxprocesses 2 tests/faults
 
 coverage: $(INSTALLED)
 	@exec $(PYTEST) --cov=clipflow --cov=tasks --cov=flows --cov=deployments --cov-report=term:skip-covered \

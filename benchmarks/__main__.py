@@ -18,6 +18,7 @@ from benchmarks import (
     rendering,
     report,
     speech,
+    starts,
     stitching,
 )
 from benchmarks.measure import Finding
@@ -35,6 +36,7 @@ TOPICS = (
     "framing",
     "speech",
     "orchestration",
+    "starts",
     "memory",
     "scale",
 )
@@ -65,6 +67,7 @@ def topics(
             bucket.folder, 1 if sources.extent is QUICK else speech.REPEATS
         ),
         "orchestration": lambda: orchestration.benchmark(sources.extent, bucket.folder),
+        "starts": lambda: starts.benchmark(bucket.folder, rounds),
         "memory": lambda: memory.benchmark(sources, bucket),
         "scale": scale.benchmark,
     }

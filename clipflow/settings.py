@@ -4,7 +4,7 @@ from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Annotated, TypeVar
+from typing import Annotated, Self, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -17,10 +17,18 @@ Kind = TypeVar("Kind", bound=BaseSettings)
 
 
 class Transcriber(StrEnum):
-    """The programs that recognise speech."""
+    """The programs that recognise speech, each with its description in docs/settings.md."""
 
-    WHISPER = "whisper"
-    WHISPERX = "whisperx"
+    description: str
+
+    WHISPER = "whisper", "faster-whisper"
+    WHISPERX = "whisperx", "an extra that separates speakers and processes batches on a GPU"
+
+    def __new__(cls, name: str, description: str) -> Self:
+        transcriber = str.__new__(cls, name)
+        transcriber._value_ = name
+        transcriber.description = description
+        return transcriber
 
 
 class AwsSettings(BaseSettings):
@@ -148,8 +156,9 @@ class Models(BaseSettings):
     transcriber: Transcriber = Field(
         default=Transcriber.WHISPER,
         validation_alias="CLIPFLOW_TRANSCRIBER",
-        description="The program that recognises speech: `whisper` (faster-whisper), or `whisperx`,"
-        " an extra that separates speakers and processes batches on a GPU.",
+        description="The program that recognises speech: "
+        + ", ".join(f"`{each.value}` ({each.description})" for each in Transcriber)
+        + ".",
     )
     whisper_model: str = Field(
         default="base",

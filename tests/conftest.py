@@ -1,13 +1,17 @@
 """Fixtures shared by all tests: a real local AWS, a real Prefect server and the whole stack."""
 
 import signal
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import hypothesis
 import pytest
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from xdist import is_xdist_worker
+from xdist.scheduler import LoadFileScheduling
 
 from clipflow.machine import cores
 from clipflow.settings import settings
@@ -16,10 +20,26 @@ from clipflow.storage.objects import ObjectStore, object_store
 from clipflow.storage.records import RecordStore, record_store
 from deployments.local_stack import RunningStack, provision, running_stack
 from deployments.local_stack.stack_settings import BUCKET, TABLE
-from tests.programs import AWS, PrefectServer, Program, free_port
+from tests.programs import AWS, ROOT, PrefectServer, Program, free_port
 
 # The fixtures that start a server for the whole session.
 SERVICES = {"local_aws", "prefect_server", "stack"}
+
+# The files with tests that use the fixture `stack`. One worker runs all of them, so that only one
+# stack is started: even an idle one uses a considerable part of a core.
+STACK_FILES = {
+    "tests/command/test_edit.py",
+    "tests/command/test_jobs.py",
+    "tests/command/test_review.py",
+    "tests/deployments/test_operate_local_stack.py",
+    "tests/tasks/test_fan_out.py",
+    "tests/test_command.py",
+    "tests/test_end_to_end.py",
+    "tests/test_guide_commands.py",
+    "tests/test_prefect_ui.py",
+}
+# Closing it stops the stack.
+running = ExitStack()
 
 # Examples have no deadline, because their duration depends on the load of the machine.
 hypothesis.settings.register_profile("clipflow", deadline=None)
@@ -31,27 +51,63 @@ def pytest_xdist_auto_num_workers() -> int:
     return cores() + 1
 
 
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """Assigns whole files to the workers, and all files that use the stack to one worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "stack" if file in STACK_FILES else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling | None:
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that need a server, and order the test files.
 
-    Files that take minutes come first. Files that need a server come last, because the server runs
-    until the end of the session and uses CPU time even while it is idle.
+    Files that take minutes come first: the tests on ECS, those of faults, and those that use the
+    stack. Files that need a Prefect server come last, because the server runs until the end of the
+    session and uses CPU time even while it is idle. Of each kind, the file with the most slow tests
+    comes first, so that no worker begins with it when the others are done.
     """
     for item in items:
-        if SERVICES & set(getattr(item, "fixturenames", ())):
+        names = getattr(item, "fixturenames", ())
+        if SERVICES & set(names):
             item.add_marker("services")
+        if "stack" in names and not _is_in_stack_file(item):
+            raise pytest.UsageError(f"{item.path} uses `stack`: add it to STACK_FILES.")
     ranks: dict[Path, int] = {}
+    slow = Counter(
+        item.path for item in items if any(map(item.get_closest_marker, ("slow", "services")))
+    )
     for item in items:
         ranks[item.path] = max(_rank(item), ranks.get(item.path, 0))
-    items.sort(key=lambda item: ranks[item.path])
+    items.sort(key=lambda item: (ranks[item.path], -slow[item.path]))
 
 
 def _rank(item: pytest.Item) -> int:
-    needed = getattr(item, "fixturenames", ())
     if any(map(item.get_closest_marker, ("ecs", "faults"))):
         return 0
-    return 1 + ("prefect_server" in needed) + 2 * ("stack" in needed)
+    if _is_in_stack_file(item):
+        return 1
+    return 3 if "prefect_server" in getattr(item, "fixturenames", ()) else 2
+
+
+def _is_in_stack_file(item: pytest.Item) -> bool:
+    return item.path.relative_to(ROOT).as_posix() in STACK_FILES
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """Stop the stack when the worker continues with files that do not use it."""
+    result = yield
+    if is_xdist_worker(item) and nextitem and not _is_in_stack_file(nextitem):
+        running.close()
+    return result
 
 
 @pytest.fixture(scope="session")
@@ -91,8 +147,8 @@ def prefect_api(prefect_server: PrefectServer) -> Iterator[None]:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """A running stack as `make up` starts it."""
     home = tmp_path_factory.mktemp("stack")
-    with running_stack(home, free_port(), free_port()) as running:
-        yield running
+    with running:
+        yield running.enter_context(running_stack(home, free_port(), free_port()))
 
 
 @pytest.fixture(scope="session")

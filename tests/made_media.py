@@ -10,10 +10,12 @@ import os
 import subprocess
 from collections.abc import Sequence
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from tempfile import gettempdir
 
 import av
+import numpy as np
 
 from clipflow.machine import Machine
 from clipflow.media.ffmpeg import executable
@@ -107,8 +109,8 @@ def _frame(number: int, width: int, height: int, *, flash: bool) -> bytes:
 
 
 def _ramp(count: int, _rate: int, channels: int) -> bytes:
-    values = array.array("h", (n % 65536 - 32768 for n in range(count) for _ in range(channels)))
-    return values.tobytes()
+    values = (np.arange(count) % 65536 - 32768).astype("<i2")
+    return values.repeat(channels).tobytes()
 
 
 def _clicks(count: int, rate: int, channels: int) -> bytes:
@@ -193,7 +195,7 @@ def clicks(path: Path) -> list[Fraction]:
 
 def frames_in(start: str, end: str, rate: Fraction | int) -> list[int]:
     """The numbers of a source's frames in a span, at a constant frame rate."""
-    return [n for n in range(20_000) if Fraction(start) <= n / Fraction(rate) < Fraction(end)]
+    return list(range(ceil(Fraction(start) * rate), ceil(Fraction(end) * rate)))
 
 
 def copy_rotated(source: Path, path: Path, degrees: int) -> Path:

@@ -14,6 +14,7 @@ from clipflow.domain.clips import ClipStatus
 from clipflow.domain.errors import FailureCode
 from clipflow.domain.layouts import Layout
 from clipflow.domain.shorts import FailedState
+from clipflow.settings import Transcriber
 from deployments.command.output import ExitCode
 from docs import make_schemas, make_settings, make_states
 from docs.pictures import make_pictures
@@ -195,12 +196,16 @@ def test_a_guide_lists_every_layout_and_caption_style(
 
 @pytest.mark.parametrize(
     ("start", "choices"),
-    [("`layout` is ", Layout), ("**`caption_style`** is ", STYLE_NAMES)],
+    [
+        ("`layout` is ", Layout),
+        ("**`caption_style`** is ", STYLE_NAMES),
+        ("`CLIPFLOW_TRANSCRIBER`, which is ", Transcriber),
+    ],
 )
-def test_the_contract_lists_every_layout_and_caption_style(
+def test_the_contract_lists_every_layout_caption_style_and_transcriber(
     start: str, choices: Iterable[str]
 ) -> None:
-    listed = re.split(r"or the key|;", CONTRACT.read_text().partition(start)[2])[0]
+    listed = re.split(r"or the key|;|, and `", CONTRACT.read_text().partition(start)[2])[0]
     assert sorted(re.findall(r"`([\w-]+)`", listed)) == sorted(choices)
 
 

@@ -31,9 +31,9 @@ from tests.programs import ROOT, eventually
 
 # Patterns of commands that run in CI or in the named test.
 CI = ".ci/run"
-OPERATED = "tests/deployments/test_operate.py"
-ON_ONE_MACHINE = f"{OPERATED}::test_a_local_stack_is_operated_with_the_same_commands"
-ACCOUNT = f"{OPERATED}::test_an_account_is_deployed_inspected_and_destroyed"
+OPERATED = "tests/deployments/test_operate"
+ON_ONE_MACHINE = f"{OPERATED}_local_stack.py::test_a_local_stack_is_operated_with_the_same_commands"
+ACCOUNT = f"{OPERATED}.py::test_an_account_is_deployed_inspected_and_destroyed"
 STARTED = (
     "tests/deployments/test_local_stack.py::test_a_second_start_resumes_the_state_of_the_first"
 )

@@ -83,9 +83,9 @@ class SpeechWindow:
 
     @property
     def label(self) -> str:
-        """The name in the UI: `2 · 00:10:03-00:19:58`."""
+        """The name in the UI: `2: 00:10:03-00:19:58`."""
         begin, end = (Fraction(sample // RATE) for sample in (self.first, self.last))
-        return f"{self.number} · {format_clock(begin)}-{format_clock(end)}"
+        return f"{self.number}: {format_clock(begin)}-{format_clock(end)}"
 
 
 def plan_windows(
@@ -334,10 +334,6 @@ def _check_times(
         f"{format_clock(duration)}.",
         remedy,
     )
-
-
-# The progress of a file's transcription when its audio has been extracted.
-_FILE_EXTRACTED = 0.1
 
 
 # The progress of a file's transcription when its audio has been extracted.

@@ -151,7 +151,7 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
 
     Raises MediaRefusedError if it cannot be read or has no frame.
     """
-    cuts, looks = Cuts(), _Looks(film, detector)
+    cuts, looks = Cuts(), _FaceSearch(film, detector)
     analysis: Analysis | None = None
     times: list[float] = []
     due = last = 0.0
@@ -175,7 +175,7 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
         raise MediaRefusedError(
             f"{film.label} has no frame that can be decoded.", "Check that it plays."
         )
-    turns = [_turn(film, times[cut - 1], times[cut]) for cut in cuts.finish(times)]
+    turns = [_cut_time(film, times[cut - 1], times[cut]) for cut in cuts.finish(times)]
     analysis.shots = list(zip([0.0, *turns], [*turns, times[-1]], strict=True))
     return analysis
 
@@ -203,8 +203,8 @@ def _with_following(
         yield waiting, waiting[0]
 
 
-class _Looks:
-    """Looks for faces in frames, in pictures as large as the faces that were found last need."""
+class _FaceSearch:
+    """Finds faces in frames, in pictures as large as the faces that were found last require."""
 
     def __init__(self, film: Film, detector: FaceDetector) -> None:
         self._film, self._detector = film, detector
@@ -267,13 +267,13 @@ def _is_same_face(one: Face, other: Face) -> bool:
     return max(abs(one.x - other.x), abs(one.y - other.y)) < max(one.size, other.size) / 2
 
 
-def _turn(film: Film, before: float, after: float) -> float:
+def _cut_time(film: Film, before: float, after: float) -> float:
     """The time of the cut between two decoded frames that belong to two shots."""
     between = [
         (time, film.scaled(frame, _CUT_SIDE / max(film.shown(frame))).astype(np.int16))
         for time, frame in decoded_frames(film, since=before, until=after)
     ]
-    # Some containers have no index, and begin later than they are asked to.
+    # Without an index, a container may be opened at a later time than was requested.
     if len(between) < 2:
         return (before + after) / 2
     changes = [np.abs(b[1] - a[1]).mean() for a, b in pairwise(between)]

@@ -30,6 +30,22 @@ _CONFIG = Config(
 _SDK_ERRORS = (ClientError, BotoCoreError, Boto3Error, HTTPError)
 
 
+def load_service_models() -> None:
+    """Loads the SDK's descriptions of the services that clipflow uses: 0.2 s of a core.
+
+    The default session keeps them, also in a process that is forked later. No credentials are read
+    and no connection is opened: the clients made here are discarded.
+    """
+    region, none = "us-east-1", "none"
+    for service in ("s3", "events"):
+        boto3.client(
+            service, region_name=region, aws_access_key_id=none, aws_secret_access_key=none
+        )
+    boto3.resource(
+        "dynamodb", region_name=region, aws_access_key_id=none, aws_secret_access_key=none
+    )
+
+
 @cache
 def s3_client() -> "S3Client":
     # A custom endpoint rarely resolves a host name for each bucket, so the bucket is in the path.

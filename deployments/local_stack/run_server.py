@@ -26,6 +26,7 @@ from prefect.settings import Settings, get_current_settings
 
 import flows
 from clipflow.media.isolation import fork_server_ahead
+from clipflow.storage.aws import load_service_models
 from deployments.local_stack.run_client import ACCEPTED, ADDRESS
 
 # The modules that Prefect imports only when a run starts.
@@ -45,6 +46,7 @@ def main() -> int:
         importlib.import_module(f"flows.{module.name}")
     for name in _PREFECT:
         importlib.import_module(name)
+    load_service_models()
     Path(os.environ[ADDRESS]).unlink(missing_ok=True)
     if threading.active_count() > 1:
         # A fork would lose them. Tracing, for example, exports spans from a thread of its own.
@@ -101,13 +103,24 @@ def _adopt(environment: Mapping[str, str]) -> bool:
     """
     if _others(environment) != _others(os.environ):
         return False
+    same_settings = _prefect_settings(environment) == _prefect_settings(os.environ)
     os.environ.clear()
     os.environ.update(environment)
-    return Settings() == get_current_settings()
+    # Reading the settings takes 40 ms, and a difference in the variables need not be one in them.
+    return same_settings or Settings() == get_current_settings()
 
 
 def _others(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith("PREFECT_")}
+
+
+def _prefect_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables of Prefect's settings; those with two underscores describe the run."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith("PREFECT_") and not name.startswith("PREFECT__")
+    }
 
 
 def _receive(connection: socket.socket, size: int) -> bytes:

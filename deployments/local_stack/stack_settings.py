@@ -175,13 +175,17 @@ def part_environment(settings: StackSettings, inherited: Mapping[str, str]) -> d
         **LOGGING,
         # Forking a process that has threads is safe only on Linux.
         **({ADDRESS: str(settings.run_server)} if sys.platform == "linux" else {}),
+        # The client and the server are of one installation, and the server requires no CSRF tokens.
+        # A run has several clients, and each would ask for the version and a token first.
+        "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
+        "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
         # A run that waits for a core need not be marked as late, and SQLite allows only one writer.
         "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         # Without a worker to end it, a cancelled run is Cancelled by the server; after 300 s by
         # default. A worker kills a process 30 s after its SIGTERM.
         "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": "60",
-        # With the default of 10 a run waits 5 s on average before its worker sees it.
-        "PREFECT_WORKER_QUERY_SECONDS": "0.4",
+        # The least time between two polls of a pool; `worker.py` decides when one is due.
+        "PREFECT_WORKER_QUERY_SECONDS": "0.1",
         "PREFECT_WORKER_PREFETCH_SECONDS": "1",
     }

@@ -1,29 +1,137 @@
 """`python -m deployments.local_stack.worker`: one process that serves all of the local work pools.
 
-`prefect worker start` serves one pool, and four of them would take four times the memory.
+`prefect worker start` serves one pool, and four of them would take four times the memory. It also
+polls at a fixed interval, which is too long for a run that waits and too short for an idle machine:
+four pools that are polled every 0.4 s take a quarter of a core. Here a pool is polled as soon as a
+run of it is scheduled or ends, which Prefect's server sends over its websocket.
 """
 
 import asyncio
+import logging
 import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
 
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
+from prefect.events import Event
+from prefect.events.clients import get_events_subscriber
+from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.settings import PREFECT_WORKER_HEARTBEAT_SECONDS
 from prefect.utilities.processutils import setup_signal_handlers_worker
 from prefect.workers.process import ProcessWorker
 
 from deployments.local_stack.stack_settings import WORK_POOLS
 
+logger = logging.getLogger(__name__)
+
+# A run that is scheduled for later, as a retry is, starts at most this late. So does every run
+# while the websocket is disconnected.
+IDLE_SECONDS = 2.0
+# How long a pool is polled at `ACTIVE_INTERVAL` after a change: a run that is scheduled may become
+# visible only when its transaction ends, and a limit of concurrent runs may be freed later still.
+ACTIVE_SECONDS = 1.5
+ACTIVE_INTERVAL = 0.4
+# A run that is scheduled has to be started, and one that ends may make room for the next one.
+_RELEVANT = {state.value for state in {StateType.SCHEDULED, *TERMINAL_STATES}}
+
+
+class Activity:
+    """When a work pool is polled; `clock` gives seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._changed = clock()
+        self._change = asyncio.Event()
+
+    def changed(self) -> None:
+        """To be called when a run of the pool is scheduled or ends."""
+        self._changed = self._clock()
+        self._change.set()
+
+    def seconds_to_poll(self, polled: float) -> float:
+        """How long to wait with the next poll of the pool if there is no further change. It was
+        last polled at `polled`, in the clock's seconds."""
+        now = self._clock()
+        if self._changed >= polled:
+            return 0
+        active = now - self._changed <= ACTIVE_SECONDS
+        return max(0, polled + (ACTIVE_INTERVAL if active else IDLE_SECONDS) - now)
+
+    async def wait_until_due(self, polled: float) -> float:
+        """Returns when the pool has to be polled again, with the time of that poll."""
+        self._change.clear()
+        if seconds := self.seconds_to_poll(polled):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._change.wait(), seconds)
+        return self._clock()
+
+
+class LocalWorker(ProcessWorker):
+    """A process worker that polls its pool when `Activity` says so.
+
+    Prefect's interval, which it adds after each poll, limits the rate.
+    """
+
+    def __init__(self, activity: Activity, **options: Any) -> None:
+        super().__init__(**options)
+        self._activity = activity
+        self._polled = 0.0
+
+    @classmethod
+    def __dispatch_key__(cls) -> str:
+        """A key of its own: Prefect warns if a class replaces its own worker of type `process`."""
+        return "clipflow-local"
+
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        self._polled = await self._activity.wait_until_due(self._polled)
+        return await super().get_and_submit_flow_runs()
+
+
+def report(event: Event, activities: Mapping[str, Activity]) -> None:
+    """Reports an event of a flow run to its pool's activity; to all if it has no known pool."""
+    if event.resource.get("prefect.state-type") not in _RELEVANT:
+        return
+    names = [resource.name or "" for resource in event.resources_in_role.get("work-pool", ())]
+    known = [activities[name] for name in names if name in activities]
+    for activity in known or activities.values():
+        activity.changed()
+
+
+async def watch_runs(activities: Mapping[str, Activity]) -> None:
+    """Reports the events of flow runs to the pools' activities, until it is cancelled.
+
+    While Prefect does not answer, it tries to connect again; the pools are polled meanwhile.
+    """
+    runs = EventFilter(event=EventNameFilter(prefix=["prefect.flow-run."]))
+    while True:
+        try:
+            async with get_events_subscriber(filter=runs) as events:
+                async for event in events:
+                    report(event, activities)
+        except Exception as error:  # noqa: BLE001  # websockets, httpx and Prefect each have their own
+            logger.debug("No events from Prefect: %s", error)
+        await asyncio.sleep(IDLE_SECONDS)
+
 
 async def serve() -> None:
     """Serves the pools until this process is signalled to end; then ends their flow runs."""
     setup_signal_handlers_worker(os.getpid(), "the worker", print)
+    activities = {pool: Activity() for pool in WORK_POOLS}
     async with asyncio.TaskGroup() as group:
-        for pool in WORK_POOLS:
-            worker = ProcessWorker(
+        watching = group.create_task(watch_runs(activities))
+        workers = [
+            LocalWorker(
+                activity,
                 name="clipflow-local",
                 work_pool_name=pool,
                 heartbeat_interval_seconds=int(PREFECT_WORKER_HEARTBEAT_SECONDS.value()),
             )
-            group.create_task(worker.start())
+            for pool, activity in activities.items()
+        ]
+        await asyncio.gather(*(worker.start() for worker in workers))
+        watching.cancel()
 
 
 if __name__ == "__main__":

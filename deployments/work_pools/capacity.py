@@ -127,10 +127,10 @@ class WorkerSettings(BaseSettings):
         description="How long a run waits before it is tried again, on average, if ECS has no"
         " capacity, a quota is used up, or requests are throttled.",
     )
-    spot_patience: float = Field(
+    spot_timeout: float = Field(
         default=300.0,
         ge=0,
-        validation_alias="CLIPFLOW_SPOT_PATIENCE_SECONDS",
+        validation_alias="CLIPFLOW_SPOT_TIMEOUT_SECONDS",
         description="For how long Fargate Spot has to refuse every task before tasks of a pool on"
         " Spot are started on demand.",
     )
@@ -172,20 +172,20 @@ def capacity_loss(task: Mapping[str, Any]) -> str | None:
 class SpotDrought:
     """Decides when tasks of a pool on Spot are started on demand. Times are seconds of one clock.
 
-    `patience` is for how long Spot has to refuse every task before that.
+    That is once Spot has refused every task for `timeout` seconds.
     """
 
-    def __init__(self, patience: float) -> None:
-        self._patience = patience
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
         self._since: float | None = None
 
     def refused(self, now: float) -> bool:
         """Records a refusal; returns whether the task should be started on demand."""
         if self._since is None:
             self._since = now
-        return now - self._since >= self._patience
+        return now - self._since >= self._timeout
 
-    def ended(self) -> None:
+    def accepted(self) -> None:
         """Records that Spot has accepted a task."""
         self._since = None
 

@@ -45,7 +45,7 @@ with warnings.catch_warnings():
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             self._settings = WorkerSettings()
-            self._drought = SpotDrought(self._settings.spot_patience)
+            self._drought = SpotDrought(self._settings.spot_timeout)
 
         async def run(
             self,
@@ -81,7 +81,7 @@ with warnings.catch_warnings():
                     raise
                 self.get_flow_run_logger(flow_run).warning("Spot refuses it: %s", error)
                 return await super().run(flow_run, on_demand(configuration), task_status)
-            self._drought.ended()
+            self._drought.accepted()
             return result
 
         async def _put_back(self, flow_run: FlowRun, reason: str) -> None:

@@ -44,26 +44,26 @@ def test_a_pool_on_ec2_instances_has_no_limit() -> None:
 def test_a_spot_drought_of_ten_minutes_delays_tasks_by_five_minutes_at_most(
     tasks_a_minute: int,
 ) -> None:
-    """A clock in seconds: every task is asked for again after 40 s, until it has started."""
-    drought, ends, patience, wait = SpotDrought(300), 600.0, 300, 40
+    """A clock in seconds: every task is requested again after 40 s, until it has started."""
+    drought, ends, timeout, wait = SpotDrought(300), 600.0, 300, 40
     # At first Spot has capacity.
-    drought.ended()
+    drought.accepted()
     waiting = [(60.0 * each / tasks_a_minute, 60.0 * each / tasks_a_minute) for each in range(30)]
     started: list[tuple[float, bool]] = []
     while waiting:
         now, arrived = waiting.pop(waiting.index(min(waiting)))
         on_spot = now >= ends
         if on_spot:
-            drought.ended()
+            drought.accepted()
         elif not drought.refused(now):
             waiting.append((now + wait, arrived))
             continue
-        assert now - arrived <= patience + wait
+        assert now - arrived <= timeout + wait
         started.append((now, on_spot))
     assert len(started) == 30
     # On demand in the second half of the drought only, and then on Spot again.
     assert {on_spot for now, on_spot in started if now < ends} == {False}
-    assert min(now for now, _ in started) >= patience
+    assert min(now for now, _ in started) >= timeout
     assert all(on_spot for now, on_spot in started if now >= ends)
 
 

@@ -18,15 +18,15 @@ NOW = datetime.now(UTC)
 
 
 class Cloud:
-    """A Prefect client that notes the queries of events, and refuses all of them if `limited`."""
+    """A Prefect client that records the queries of events, and refuses all of them if `limited`."""
 
     def __init__(self, limited: bool = False) -> None:
-        self.asked: list[tuple[float, timedelta]] = []
+        self.queries: list[tuple[float, timedelta]] = []
         self._limited = limited
 
     async def read_events(self, only: EventFilter, limit: int) -> Any:
         span = only.occurred.until - only.occurred.since
-        self.asked.append((time.monotonic(), span))
+        self.queries.append((time.monotonic(), span))
         if self._limited:
             request = httpx.Request("POST", "http://prefect/api/events/filter")
             refusal = httpx.Response(429, headers={"Retry-After": "1"}, request=request)
@@ -47,12 +47,12 @@ def test_a_query_of_events_spans_at_most_fourteen_days_after_any_outage(days: in
         assert [event async for event in cloud.server.requests(NOW - timedelta(days), NOW)] == []
 
     asyncio.run(read())
-    spans = [span for _, span in cloud.asked]
+    spans = [span for _, span in cloud.queries]
     assert spans == [EVENTS_KEPT, min(EVENTS_KEPT, timedelta(days))]
     assert max(spans) == timedelta(days=14)
 
 
-def test_the_bridge_makes_no_request_for_as_long_as_the_server_says() -> None:
+def test_the_bridge_makes_no_request_until_the_time_that_the_server_names() -> None:
     cloud, stop = Cloud(limited=True), asyncio.Event()
 
     class NoQueue:
@@ -71,9 +71,9 @@ def test_the_bridge_makes_no_request_for_as_long_as_the_server_says() -> None:
         await running
 
     asyncio.run(run())
-    times = [when for when, _ in cloud.asked]
-    # Without the header it would ask about fifty times.
+    times = [when for when, _ in cloud.queries]
+    # Without the header it would send about fifty queries.
     assert 2 <= len(times) <= 3
     assert all(later - earlier >= 1 for earlier, later in pairwise(times))
-    # A long time is cut, so that no message in flight becomes visible meanwhile.
+    # A longer time is shortened, so that no message in flight becomes visible meanwhile.
     assert Timings().pause(3600) < Timings().extend_below

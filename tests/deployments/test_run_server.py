@@ -1,5 +1,6 @@
 """The run server forks each run: output, exit code and signals, as Prefect's worker sees them."""
 
+import json
 import os
 import signal
 import subprocess
@@ -27,6 +28,24 @@ if os.environ["PREFECT__RUN"] == "waits":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
     print("waiting", flush=True)
     time.sleep(60)
+if os.environ["PREFECT__RUN"] == "inherits":
+    import boto3, json, threading
+    from prefect.client.orchestration import get_client
+    from clipflow.settings import settings
+    from clipflow.storage.aws import events_client, records_table, s3_client
+    cached = (settings, events_client, records_table, s3_client)
+    print(json.dumps({
+        "files": sorted(os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")
+                        if os.path.exists(f"/proc/self/fd/{n}")),
+        "threads": [thread.name for thread in threading.enumerate()],
+        "names": sorted(os.environ),
+        "cached": [one.cache_info().currsize for one in cached],
+        "credentials": str(boto3.DEFAULT_SESSION._session._credentials),
+        "models": len(boto3.DEFAULT_SESSION._session.get_component("data_loader")._cache),
+    }))
+    os.environ["LEFT_BY_A_RUN"] = "secret"
+    kept = open("left-by-a-run", "w")
+    settings()
 if os.environ["PREFECT__RUN"] == "decodes":
     from clipflow.media.isolation import isolated
     print(isolated("source.mp4", os.getppid), flush=True)
@@ -55,6 +74,29 @@ def test_a_run_has_its_own_environment_folder_output_and_exit_code(
         assert (imported, folder, variable) == ("True", str(tmp_path), name)
         assert int(pid) not in (first.pid, second.pid)
         assert run.returncode == 3
+
+
+def test_a_run_inherits_nothing_of_an_earlier_run(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Neither files, threads, variables, credentials nor cached settings and clients."""
+    found = []
+    for _ in range(2):
+        run = start_run({**environment, "PREFECT__RUN": "inherits"}, tmp_path)
+        found.append(json.loads(run.communicate(timeout=60)[0].splitlines()[1]))
+    for one in found:
+        sockets = [file for file in one["files"] if file.startswith("socket:")]
+        others = {file.partition(":")[0] for file in one["files"]} - {"socket"}
+        # Its client's, and that of the fork server for decoders.
+        assert len(sockets) == 2
+        assert not [file for file in others if "left-by-a-run" in file or file.endswith(".db")]
+        assert len(one["threads"]) == 2, "the main thread, and the one that forwards signals"
+        assert "LEFT_BY_A_RUN" not in one["names"]
+        assert one["cached"] == [0, 0, 0, 0]
+        assert one["credentials"] == "None"
+        assert one["models"], "the SDK's descriptions of services are loaded before the fork"
+    assert len(found[0]["files"]) == len(found[1]["files"])
+    assert found[0]["names"] == found[1]["names"]
 
 
 def test_signals_reach_the_run(environment: dict[str, str], tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def machines(
         "MAX_PARALLEL_SEGMENTS": str(AT_ONCE),
         "CLIPFLOW_IMAGE": "clipflow:test",
         "CLIPFLOW_CAPACITY_WAIT_SECONDS": "3",
-        "CLIPFLOW_SPOT_PATIENCE_SECONDS": "5",
+        "CLIPFLOW_SPOT_TIMEOUT_SECONDS": "5",
         "CLIPFLOW_ECS_CLUSTER": "clipflow",
         "CLIPFLOW_TASK_ROLE_ARN": "arn:aws:iam::000000000000:role/flows",
         "CLIPFLOW_EXECUTION_ROLE_ARN": "arn:aws:iam::000000000000:role/execution",

@@ -7,8 +7,11 @@ from fractions import Fraction
 from clipflow.domain.clips import ClipResult, Segment
 from clipflow.domain.errors import Failure, FailureCode
 from clipflow.domain.keys import ClipKeys, ShortsKeys
-from clipflow.domain.shorts import Moment, Short
+from clipflow.domain.shorts import Moment, Short, ShortsConfig
+from clipflow.jobs.render import Render
+from clipflow.jobs.transcription import SpeechWindow
 from clipflow.results.publish import contact_sheet
+from clipflow.speech.audio import RATE
 from clipflow.storage.objects import ObjectHead
 from tasks.run_page import clip_rows, clip_summary, escape_markdown, short_rows, shorts_summary
 
@@ -88,6 +91,15 @@ def test_a_clip_is_described_in_a_line_with_its_link() -> None:
         "**Clip clip-1** of episode-1 · 00:00:03 · 1280x720 · 900 kB"
         " · [watch it](http://s3/episode-1/clips/clip-1/clip.mp4)"
         " · [results page](http://s3/episode-1/clips/clip-1/index.html)"
+    )
+
+
+def test_names_of_steps_have_only_characters_that_the_timeline_of_prefect_draws() -> None:
+    window = SpeechWindow(VIDEO, 2, 603 * RATE, 1198 * RATE, "en", "etag", "inputs", ())
+    config = ShortsConfig(segment_count=1)
+    assert (window.label, Render(VIDEO, config, 1, moment("A title")).label) == (
+        "2: 00:10:03-00:19:58",
+        "1: 00:01:01-00:01:15.5",
     )
 
 

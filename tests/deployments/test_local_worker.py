@@ -1,0 +1,100 @@
+"""When the local stack's worker polls its pools, which depends on the events of their runs."""
+
+import asyncio
+
+import pytest
+from prefect.events import Event
+
+from deployments.local_stack.worker import (
+    ACTIVE_INTERVAL,
+    ACTIVE_SECONDS,
+    IDLE_SECONDS,
+    Activity,
+    report,
+)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def test_a_pool_is_polled_rarely_until_a_run_is_scheduled_or_ends() -> None:
+    clock = Clock()
+    activity = Activity(clock)
+
+    def polls(seconds: float) -> int:
+        """The number of polls in this time, if the worker checks every 0.1 s whether one is due."""
+        polled = clock.seconds
+        count = 0
+        for _ in range(round(seconds * 10)):
+            clock.seconds += 0.1
+            if not activity.seconds_to_poll(polled):
+                polled, count = clock.seconds, count + 1
+        return count
+
+    clock.seconds += ACTIVE_SECONDS
+    idle = polls(60)
+    assert 60 / IDLE_SECONDS - 2 <= idle <= 60 / IDLE_SECONDS
+    activity.changed()
+    at_once, later = 1, (ACTIVE_SECONDS - 0.1) // (ACTIVE_INTERVAL + 0.1)
+    assert at_once + later <= polls(ACTIVE_SECONDS) <= at_once + ACTIVE_SECONDS // ACTIVE_INTERVAL
+    clock.seconds += 0.2
+    assert polls(60) == idle
+
+
+def test_a_change_ends_the_wait_for_the_next_poll() -> None:
+    async def waited() -> float:
+        activity = Activity()
+        start = await activity.wait_until_due(0)
+        asyncio.get_running_loop().call_later(0.05, activity.changed)
+        return await activity.wait_until_due(start) - start
+
+    assert asyncio.run(waited()) < ACTIVE_INTERVAL
+
+
+def test_a_change_during_a_poll_is_not_missed() -> None:
+    async def waited() -> float:
+        activity = Activity()
+        start = await activity.wait_until_due(0)
+        activity.changed()
+        return await activity.wait_until_due(start) - start
+
+    assert asyncio.run(waited()) < ACTIVE_INTERVAL
+
+
+@pytest.mark.parametrize(
+    ("state_type", "pools", "reported"),
+    [
+        ("SCHEDULED", ["one"], {"one"}),
+        ("COMPLETED", ["one"], {"one"}),
+        ("CRASHED", ["one"], {"one"}),
+        ("SCHEDULED", [], {"one", "two"}),
+        ("SCHEDULED", ["another stack's"], {"one", "two"}),
+        ("RUNNING", ["one"], set()),
+        (None, ["one"], set()),  # a heartbeat
+    ],
+)
+def test_events_are_reported_to_the_pool_of_their_run(
+    state_type: str | None, pools: list[str], reported: set[str]
+) -> None:
+    clock = Clock()
+    activities = {name: Activity(clock) for name in ("one", "two")}
+    polled = clock.seconds = clock.seconds + 60
+    clock.seconds += 0.1
+    resource = {"prefect.resource.id": "prefect.flow-run.1"}
+    if state_type:
+        resource["prefect.state-type"] = state_type
+    related = [
+        {
+            "prefect.resource.id": f"prefect.work-pool.{name}",
+            "prefect.resource.role": "work-pool",
+            "prefect.resource.name": name,
+        }
+        for name in pools
+    ]
+    report(Event(event="prefect.flow-run.x", resource=resource, related=related), activities)
+    assert {name for name, one in activities.items() if not one.seconds_to_poll(polled)} == reported

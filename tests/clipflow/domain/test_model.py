@@ -29,8 +29,9 @@ def test_all_invalid_fields_are_named_in_one_error() -> None:
 
 
 def test_fields_beyond_the_described_errors_are_named_too() -> None:
-    wrong = dict.fromkeys(("segment_count", "layout", "aspect", "hook", "tighten", "topics"), 0)
-    wrong |= dict.fromkeys(("brand", "language", "durations", "range", "audio_track"), "?")
+    numbers = ("segment_count", "layout", "aspect", "hook", "tighten", "topics")
+    texts = ("brand", "language", "durations", "range", "audio_track")
+    wrong: dict[str, object] = {**dict.fromkeys(numbers, 0), **dict.fromkeys(texts, "?")}
     with pytest.raises(InvalidInputError) as caught:
         ShortsConfig.read(wrong, "the config")
     assert [field for field in wrong if field not in caught.value.message] == []

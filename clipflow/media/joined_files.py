@@ -94,12 +94,13 @@ def check_pages(source: FileSource) -> None:
     """
     begin = source.fetch(0, min(source.size, _OGG_BYTES))
     streams = {page[3] for page in _OGG_PAGE.finditer(begin) if page[1][0] & _BEGINS_STREAM}
-    latest: dict[bytes, int] = {}
+    read_until, latest = _OGG_BYTES, dict[bytes, int]()
     for place in _CHECKED_POSITIONS:
-        offset = min(int(place * source.size), source.size - _OGG_BYTES)
-        if offset <= _OGG_BYTES:
-            continue
-        for page in _OGG_PAGE.finditer(source.fetch(offset, offset + _OGG_BYTES)):
+        offset = max(read_until, min(int(place * source.size), source.size - _OGG_BYTES))
+        if offset >= source.size:
+            return
+        read_until = min(source.size, offset + _OGG_BYTES)
+        for page in _OGG_PAGE.finditer(source.fetch(offset, read_until)):
             serial, position = page[3], int.from_bytes(page[2], "little", signed=True)
             is_another = page[1][0] & _BEGINS_STREAM or serial not in streams
             # The position of a page on which no packet ends is -1.

@@ -76,7 +76,9 @@ def test_a_step_is_a_child_of_its_flow_and_the_flow_of_the_event(made: TracedCli
 def test_spans_have_the_costs_of_the_work_and_its_owner(made: TracedClip) -> None:
     ids = {"tenant_id": "t", "episode_id": made.episode_id, "clip_id": "one"}
     owner_ids = {f"clipflow.{name}": value for name, value in ids.items()}
-    for span in made.collector.named("segment"):
+    segments, cuts = made.collector.named("segment"), made.collector.named("ffmpeg cutting")
+    assert len(segments) == len(cuts) == len(SEGMENTS)
+    for span in segments:
         attributes = span.attributes
         assert owner_ids.items() <= attributes.items()
         assert attributes["clipflow.step"].startswith("extract ")
@@ -88,7 +90,7 @@ def test_spans_have_the_costs_of_the_work_and_its_owner(made: TracedClip) -> Non
         assert 0.01 < attributes["clipflow.cpu_seconds"] < 64 * (span.ended - span.began) / 1e9
     for span in (made.one("one"), *made.collector.named("ffmpeg")):
         assert owner_ids.items() <= span.attributes.items()
-    for cut in made.collector.named("ffmpeg cutting"):
+    for cut in cuts:
         attributes = cut.attributes
         assert (
             attributes["clipflow.bytes_read"] > 1000 and attributes["clipflow.bytes_written"] > 1000

@@ -161,20 +161,29 @@ _MAX_PHRASE = 10
 
 
 def merge(
-    base: Mapping[str, Any], mine: Mapping[str, Any], theirs: Mapping[str, Any]
+    base: Mapping[str, Any],
+    mine: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    path: tuple[str, ...] = (),
 ) -> tuple[dict[str, Any], list[str]]:
     """Merge two documents that were both made from `base`, field by field.
 
     Returns the merged document and the fields that both have changed, to different values, as
-    `shorts.m1000-2000.title`; of those, the document has `mine`.
+    `shorts.m1000-2000.title`; of those, the document has `mine`. `path` is where they are parts of
+    the whole document.
     """
     merged: dict[str, Any] = {}
     conflicts: list[str] = []
     for name in dict.fromkeys([*theirs, *mine]):
         before, ours, other = (each.get(name) for each in (base, mine, theirs))
+        may_be_absent = _is_container((*path, name)) and (ours or other) is not None
+        if may_be_absent:
+            ours, other = ours or {}, other or {}
         if isinstance(ours, Mapping) and isinstance(other, Mapping):
             inner = before if isinstance(before, Mapping) else {}
-            merged[name], within = merge(inner, ours, other)
+            part, within = merge(inner, ours, other, (*path, name))
+            if part or not may_be_absent:
+                merged[name] = part
             conflicts += [f"{name}.{field}" for field in within]
             continue
         if ours != before and other not in (before, ours):
@@ -183,6 +192,15 @@ def merge(
         if chosen is not None:
             merged[name] = chosen
     return merged, conflicts
+
+
+def _is_container(path: Sequence[str]) -> bool:
+    """Whether the object at a path may be absent if it is empty. Others, such as a span, exist as a
+    whole."""
+    match path:
+        case ["words" | "replacements" | "shorts"] | ["shorts", _] | ["shorts", _, "restored"]:
+            return True
+    return False
 
 
 # The confidence of a word that a user has corrected.

@@ -20,6 +20,8 @@ FEWEST_HASHTAGS, MOST_HASHTAGS = 3, 5
 _REORDERING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 # Unicode's categories of control characters, lone surrogates and line separators.
 _CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
+# Unicode's categories of spaces and of characters without a shape, such as U+200B.
+_INVISIBLE = {"Zs", "Cf"}
 # Unicode's categories of letters, marks and decimal digits, of which a hashtag consists.
 _OF_HASHTAGS = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Nd"}
 # Invisible characters that join or separate others.
@@ -35,8 +37,8 @@ def one_line(value: str) -> str:
 
 
 def more_than_blanks(value: str) -> str:
-    """Validates a text that is not blank. Raises ValueError."""
-    if not value.strip():
+    """Validates a text that has a visible character. Raises ValueError."""
+    if all(category(character) in _INVISIBLE for character in value):
         raise ValueError("a text has more than blanks")
     return value
 

@@ -164,6 +164,27 @@ def is_filler(text: str, language: str | None) -> bool:
     return bool(_pattern((language or "").lower().split("-")[0]).fullmatch(bare.casefold()))
 
 
+def without_fillers(words: Sequence[Word], language: str | None) -> list[Word]:
+    """The words as they are written in a text: without fillers, unless there are only these.
+
+    The word after a filler gets its capital, and the one before it the mark that ends a sentence.
+    """
+    found: list[Word] = []
+    is_capital = False
+    for word in words:
+        if is_filler(word.text, language):
+            is_capital |= word.text[:1].isupper()
+            if found and word.text[-1] in ".?!" and found[-1].text[-1:] not in ".?!":
+                text = found[-1].text.rstrip(",;:") + word.text[-1]
+                found[-1] = found[-1].model_copy(update={"text": text})
+            continue
+        if is_capital:
+            word = word.model_copy(update={"text": word.text[:1].upper() + word.text[1:]})
+        found.append(word)
+        is_capital = False
+    return found or list(words)
+
+
 @cache
 def _pattern(language: str) -> re.Pattern[str]:
     same = {"nb": "no", "nn": "no"}.get(language, language)

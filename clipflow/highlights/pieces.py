@@ -11,6 +11,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from clipflow.domain.removals import without_fillers
 from clipflow.domain.transcript import Line, Word, sentences
 from clipflow.highlights.titles import title_of
 
@@ -133,6 +134,7 @@ class Speech:
     longest: int
     target: int
     length: int
+    language: str | None = None
 
     @classmethod
     def of(cls, words: Sequence[Word], brief: Brief, language: str | None = None) -> "Speech":
@@ -163,6 +165,7 @@ class Speech:
             longest=int(longest * 1000),
             target=int(brief.target_seconds * 1000),
             length=(last if limit is None else limit // 1000) - int(start * 1000),
+            language=language,
         )
 
     def fits(self, first: int, last: int) -> bool:
@@ -185,7 +188,8 @@ class Speech:
             else:
                 words, before = found[-1]
                 found[-1] = ([*words, *piece.words], max(before, weight))
-        return title_of([words for words, _ in found], [weight for _, weight in found])
+        texts = [without_fillers(words, self.language) for words, _ in found]
+        return title_of(texts, [weight for _, weight in found])
 
     def milliseconds(self, first: int, last: int) -> int:
         return self.pieces[last].end - self.pieces[first].start

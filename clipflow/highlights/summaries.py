@@ -23,6 +23,7 @@ from clipflow.domain.post_text import (
     distinct,
     hashtag,
 )
+from clipflow.domain.removals import without_fillers
 from clipflow.domain.transcript import Line, Transcript, is_unspaced, joined, sentences
 
 # Characters. Shorter terms are more often function words than words of the subject; a name in
@@ -90,7 +91,7 @@ class Summarizer:
         for number in [first, *ranked]:
             if len(self._text([*chosen, number])) <= DESCRIPTION_LIMIT:
                 chosen.append(number)
-        return self._text(chosen) if chosen else bounded(self._lines[first].text)
+        return self._text(chosen) if chosen else bounded(self._text([first]))
 
     def hashtags(self, start: float, end: float) -> tuple[str, ...]:
         """The most salient names and terms from `start` to `end`; where these are fewer than three,
@@ -116,7 +117,8 @@ class Summarizer:
         return [n for n in nearby if self._begins[n] < end and self._ends[n] >= start]
 
     def _text(self, numbers: Sequence[int]) -> str:
-        return joined([word for n in sorted(numbers) for word in self._lines[n].words])
+        rows = (without_fillers(self._lines[n].words, self._language) for n in sorted(numbers))
+        return joined([word for row in rows for word in row])
 
     def _weights(self, numbers: Iterable[int]) -> dict[Term, float]:
         """The weight of each term that is said in these sentences."""

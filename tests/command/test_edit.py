@@ -44,14 +44,21 @@ def test_shorts_are_edited_by_a_file_and_by_options(stack: RunningStack, tmp_pat
     assert "Zanzibar" in "".join(texts)
     assert not any(" clip " in srt for srt in texts)
 
+    def video() -> tuple[str, object]:
+        key = f"{prefix}/videos-cropped-stacked/segment_2_cropped_stacked.mp4"
+        head = client.head_object(Bucket="clipflow-media", Key=key)
+        return head["ETag"], head["LastModified"]
+
+    before = video()
     edited = run("edit", name, "--title", "2=Another", "--refuse", 1, "--trim", "2=0,-1", "--json")
     assert [moment["decision"] for moment in edited["moments"]] == ["refused", None]
     assert edited["moments"][1]["title"] == "Another"
     assert edited["edits"]["replacements"] == {"clip": "Zanzibar"}
     assert (edited["stale"], edited["job"], edited["name"]) == ([], "edit", name)
     # Nothing is rendered before `--render` is given.
-    assert [short["title"] for short in made["shorts"]] != ["Another"]
+    assert video() == before
     rendered = run("edit", name, "--render", "--json")
+    assert video() != before
     [short] = rendered["shorts"]
     assert short["file"] == "out/talk-2.mp4"
     assert (short["index"], short["title"]) == (2, "Another")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from clipflow.domain.transcript import words_json
 from deployments.local_stack import RunningStack
@@ -374,6 +374,97 @@ def test_a_word_is_replaced_everywhere_and_an_end_is_dragged(review: Review) -> 
     assert review.browser_messages == []
 
 
+def hold(page: Page, pattern: str) -> list[Route]:
+    """Hold the next request to an address; it is in the list once the page has sent it."""
+    held: list[Route] = []
+    page.route(pattern, lambda route: held.append(route), times=1)
+    return held
+
+
+def first_of(held: list[Route], page: Page) -> Route:
+    """Wait for the held request."""
+    while not held:
+        page.wait_for_timeout(20)
+    return held[0]
+
+
+def test_a_change_that_cannot_be_stored_is_shown_as_unsaved_and_stored_later(
+    review: Review,
+) -> None:
+    page = review.open(viewport={"width": 1280, "height": 900})
+    first = review.edits
+    page.route("**/api/edits", lambda route: route.abort())
+    title = page.get_by_label("Title")
+    title.fill("Written while nobody listens")
+    title.press("Tab")
+    expect(page.locator("#saved")).to_have_text("Not saved: trying again")
+    expect(page.get_by_role("alert")).to_contain_text("clipflow review does not answer")
+    # Nothing is rendered without what could not be stored.
+    page.get_by_role("button", name="Render again").click()
+    expect(page.locator("#saved")).to_have_text("Not saved: trying again")
+    expect(page.locator("#progress")).to_be_hidden()
+    page.unroute("**/api/edits")
+    expect_saved(page)
+    expect(page.get_by_role("alert")).to_be_hidden()
+    assert review.edits["shorts"].popitem()[1]["title"] == "Written while nobody listens"
+    page.get_by_role("button", name="Undo").click()
+    expect_saved(page)
+    assert review.edits == first
+    # The browser logs requests that fail.
+    review.browser_messages.clear()
+
+
+def test_only_the_change_that_is_refused_is_taken_back(review: Review) -> None:
+    page = review.open(viewport={"width": 1280, "height": 900})
+    first = review.edits
+    held = hold(page, "**/api/edits")
+    page.get_by_label("Title").fill("Turned \u202earound")
+    page.get_by_label("Title").press("Tab")
+    page.get_by_label("Hook").fill("Written before the answer")
+    page.get_by_label("Hook").press("Tab")
+    expect(page.locator("#saved")).to_have_text("Saving")
+    first_of(held, page).continue_()
+    expect(page.get_by_role("alert")).to_contain_text("title")
+    expect_saved(page)
+    [edit] = review.edits["shorts"].values()
+    assert edit == {"hook": "Written before the answer"}
+    expect(page.get_by_label("Title")).not_to_have_value(re.compile("around"))
+    page.get_by_role("button", name="Undo").click()
+    expect_saved(page)
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+    assert review.edits == first
+    # The browser logs requests that fail.
+    review.browser_messages.clear()
+
+
+def test_what_is_changed_while_a_run_ends_is_kept(review: Review) -> None:
+    page = review.open(viewport={"width": 1280, "height": 900})
+    first = review.edits
+    run = "00000000-0000-0000-0000-000000000000"
+    over = {"state": "Completed", "isOver": True, "hasFailed": False, "message": "", "steps": []}
+    page.route("**/api/render", lambda route: route.fulfill(json={"run": run}))
+    page.route("**/api/progress/*", lambda route: route.fulfill(json=over))
+    states = hold(page, "**/api/state")
+    page.get_by_role("button", name="Render again").click()
+    state = first_of(states, page)
+    before = state.fetch()
+    saves = hold(page, "**/api/edits")
+    page.get_by_label("Hook").fill("Written while the run ended")
+    page.get_by_label("Hook").press("Tab")
+    save = first_of(saves, page)
+    # The page gets a state from before the change while the change is on its way.
+    with page.expect_response("**/api/state"):
+        state.fulfill(response=before)
+    save.continue_()
+    expect_saved(page)
+    expect(page.get_by_label("Hook")).to_have_value("Written while the run ended")
+    [edit] = review.edits["shorts"].values()
+    assert edit == {"hook": "Written while the run ended"}
+    page.get_by_role("button", name="Undo").click()
+    expect_saved(page)
+    assert review.edits == first
+
+
 def test_concurrent_edits_of_two_users_are_merged_or_resolved(review: Review) -> None:
     one, other = (review.open(viewport={"width": 1280, "height": 900}) for _ in range(2))
     one.get_by_label("Title").fill("Title of one")
@@ -395,6 +486,12 @@ def test_concurrent_edits_of_two_users_are_merged_or_resolved(review: Review) ->
     dialog.get_by_role("button", name="Theirs").click()
     expect(one.get_by_label("Hook")).to_have_value("Hook of the other")
     expect_saved(one)
+    # Undoing the first change of the short keeps what the other user has changed in it.
+    for _ in range(2):
+        one.get_by_role("button", name="Undo").click()
+        expect_saved(one)
+    expect(one.get_by_role("button", name="Undo")).to_be_disabled()
+    assert review.edits["shorts"].popitem()[1] == {"hook": "Hook of the other"}
     # The server responds with 409 to a conflict, and the browser logs every error response.
     assert all("409" in line for line in review.browser_messages)
     review.browser_messages.clear()

@@ -74,6 +74,7 @@ def of_short(**fields: Any) -> dict[str, Any]:
         ({"shorts": {f"m{n}-{n}": {} for n in range(2001)}}, "shorts"),
         (of_short(title="x" * 10_000), f"shorts.{ID}.title"),
         (of_short(title=" "), f"shorts.{ID}.title"),
+        (of_short(title="\u200b \u2060"), f"shorts.{ID}.title"),
         (of_short(title="two\nlines"), f"shorts.{ID}.title"),
         (of_short(title="a\u202ereversed"), f"shorts.{ID}.title"),
         (of_short(hook="a\u0000b"), f"shorts.{ID}.hook"),
@@ -117,8 +118,11 @@ def test_edits_of_two_people_are_merged_field_by_field() -> None:
     assert conflicts == []
     theirs = {"shorts": {ID: {"title": "Theirs"}}, "replacements": {"a": "b", "c": "d"}}
     merged, conflicts = merge(base, mine, theirs)
-    assert conflicts == [f"shorts.{ID}.title", "replacements"]
-    assert merged == {"shorts": {ID: {"title": "Mine"}}}
+    assert conflicts == [f"shorts.{ID}.title"]
+    assert merged == {"shorts": {ID: {"title": "Mine"}}, "replacements": {"c": "d"}}
+    # Mine has no edit of the short any more, and theirs has another field of it.
+    merged, conflicts = merge(mine, {}, {"shorts": {ID: {**mine["shorts"][ID], "hook": "New"}}})
+    assert (merged, conflicts) == ({"shorts": {ID: {"hook": "New"}}}, [])
 
 
 def transcript(text: str) -> Transcript:

@@ -30,6 +30,7 @@ def talk(seconds: int) -> Transcript:
 @pytest.mark.parametrize("topic", ["volcano", "Volcanoes", "the volcanic"])
 def test_a_topic_is_found_in_any_inflection(topic: str) -> None:
     found = pick(talk(600), Brief(2, 20, 600, topics=(topic,)))
+    assert len(found) == 2
     for moment in found:
         assert "volcanoes" in talk(600).within(float(moment.start), float(moment.end)).text
     assert pick(talk(600), Brief(2, 20, 600)) != found

@@ -122,5 +122,7 @@ def test_speech_without_full_stops_is_split_at_pauses_with_complete_titles() -> 
         for word in talk(LIGHTHOUSE)
     ]
     assert len(sentences(words)) > 10
-    for moment in pick(Transcript(tuple(words)), Brief(3, 15, words[-1].end + 1)):
+    found = pick(Transcript(tuple(words)), Brief(3, 15, words[-1].end + 1))
+    assert found
+    for moment in found:
         assert "…" not in moment.title and len(moment.title.split()) >= 3

@@ -22,17 +22,29 @@ def test_a_description_has_whole_sentences_of_the_moment_in_their_order() -> Non
     talk = sample()
     summarizer = Summarizer(talk)
     spoken = " ".join(talk.text.split())
-    for moment in pick(talk, Brief(5, 20, 180.1)):
+    found = pick(talk, Brief(5, 20, 180.1))
+    assert len(found) == 5
+    for moment in found:
         start, end = float(moment.start), float(moment.end)
         description = summarizer.description(start, end)
         inside = " ".join(talk.within(start, end).text.split())
         assert inside.startswith(description.split(". ")[0])
         assert len(description) <= 300
         places = [inside.index(part) for part in re.findall(r"[^.?!]+[.?!]", description)]
-        assert places == sorted(places)
+        assert places and places == sorted(places)
         tags = summarizer.hashtags(start, end)
         assert 3 <= len(tags) <= 5
         assert all(tag.casefold() in spoken.casefold() for tag in tags)
+
+
+def test_titles_and_descriptions_have_no_fillers() -> None:
+    text = "Um, so uh the glacier moves, um. It carries whole houses."
+    talk = Transcript(tuple(spread_words(split_words(text), 0, 5)), "en")
+    assert Summarizer(talk).description(0, 5) == ("So the glacier moves. It carries whole houses.")
+    [moment] = pick(talk, Brief(1, 20))
+    assert moment.title in ("So the glacier moves", "It carries whole houses")
+    # Nothing else was said.
+    assert summarizer_of("Um, uh.", "en").description(0, 1) == "Um, uh."
 
 
 @pytest.mark.parametrize(

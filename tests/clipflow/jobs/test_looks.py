@@ -52,7 +52,8 @@ def test_another_style_draws_the_captions_again_on_the_same_crop(
     look = {"caption_style": "looks/style.json"}
     first = make(styled, moment, **look)
     styled.objects.download(first.s3_key, tmp_path / "first.mp4")
-    assert all(yellow(frame) for frame in list(pictures(tmp_path / "first.mp4"))[1:48])
+    captioned = list(pictures(tmp_path / "first.mp4"))[1:48]
+    assert len(captioned) == 47 and all(yellow(frame) for frame in captioned)
 
     def analysed_again(*_arguments: object) -> None:
         raise AssertionError

@@ -91,11 +91,29 @@ def test_a_new_layout_for_one_person_keeps_its_shape_without_a_face() -> None:
     assert [part.layout for part in plan.sections] == [layout]
 
 
-def test_every_section_has_the_minimum_duration() -> None:
-    analysis = Analysis(1920, 1080, samples([True, False] * 5), [(0.0, 10.0)])
-    plan = direct(analysis, Layout.AUTO, Aspect.TALL, words(10))
-    starts = [part.start for part in plan.sections]
-    assert all(b - a >= SHORTEST for a, b in pairwise(starts))
+@pytest.mark.parametrize(
+    ("turns", "changes"), [((3, 2, 3), 2), ((3, 1.25, 3), 0), ((3, 1.25, 1.25, 3), 1)]
+)
+def test_every_view_has_the_minimum_duration(turns: Sequence[float], changes: int) -> None:
+    """The faces speak in turn, for so many seconds each."""
+    seen, spoken, end = list[FaceSample](), list[Word](), 0.0
+    for number, seconds in enumerate(turns):
+        spoken.append(Word(text="word.", start=end + 0.05, end=end + seconds - 0.05))
+        end += seconds
+        while len(seen) / 8 < end:
+            moved = 60 * (len(seen) % 2)
+            left, right = (moved * (number % 2 == side) for side in (0, 1))
+            faces = face(480, left, 1, len(seen) % 2), face(1440, right, 2, len(seen) % 2)
+            seen.append(FaceSample(len(seen) / 8, faces))
+    plan = direct(Analysis(1920, 1080, seen, [(0.0, end)]), Layout.AUTO, Aspect.TALL, spoken)
+    [section] = plan.sections
+    jumps = [
+        after.time
+        for before, after in pairwise(section.crops[0].x)
+        if before.time == after.time and before.place != after.place
+    ]
+    assert len(jumps) == plan.framing.cuts == changes
+    assert all(after - before >= SHORTEST for before, after in pairwise([0.0, *jumps, end]))
 
 
 def test_without_a_face_the_whole_picture_is_shown() -> None:
@@ -111,6 +129,17 @@ def test_captions_cover_no_mouth_if_the_whole_picture_is_shown(aspect: Aspect) -
     close = replace(face(width / 2, 0, 1), y=mouth - 90, size=400, mouth=(width / 2, mouth))
     analysis = Analysis(width, height, [FaceSample(n / 5, (close,)) for n in range(20)], [(0, 4)])
     plan = direct(analysis, Layout.FIT, aspect, words(4))
+    assert abs(plan.captions_centre - mouth) >= 110
+
+
+def test_captions_cover_no_mouth_of_a_picture_in_the_picture() -> None:
+    # 1248 of 1920 is the line of captions, in the lower part of the picture.
+    small = replace(face(1700, 0, 1), y=1035, size=40, mouth=(1700, 1045))
+    analysis = Analysis(
+        1920, 1080, [FaceSample(n / 5, (face(600, 0, 2), small)) for n in range(20)], [(0, 4)]
+    )
+    plan = direct(analysis, Layout.FIT, Aspect.TALL, words(4))
+    mouth = 960 + (1045 - 540) * 1080 / 1920
     assert abs(plan.captions_centre - mouth) >= 110
 
 

@@ -249,12 +249,15 @@ def test_on_a_phone_shorts_are_stacked_and_touch_targets_are_large(
     with opened(browser, shorts, **PHONE) as page:
         cards = page.locator("article").evaluate_all(boxes)
         assert len({card["x"] for card in cards}) == 1
-        for target in page.locator(".button, summary").evaluate_all(boxes):
+        targets = page.locator(".button, summary").evaluate_all(boxes)
+        assert targets
+        for target in targets:
             assert target["height"] >= 44
     with opened(browser, shorts, **DESK) as page:
         cards = page.locator("article").evaluate_all(boxes)
         assert len({card["y"] for card in cards}) == 1
         players = page.locator("video").evaluate_all(boxes)
+        assert len(players) == 2
         assert all(abs(box["height"] / box["width"] - 16 / 9) < 0.01 for box in players)
 
 

@@ -36,7 +36,11 @@ class ReviewPage {
     this.rendering = new RenderView((message) => this.say(message));
     this.store.addEventListener("change", () => this.show());
     this.store.addEventListener("saved", () => this.show());
+    this.store.addEventListener("recovered", () => this.clearProblem());
     this.store.addEventListener("problem", (event) => this.say(event.detail));
+    window.addEventListener("beforeunload", (event) => {
+      if (!this.store.isSaved) event.preventDefault();
+    });
     byId("undo").addEventListener("click", () => this.undo());
     byId("render").addEventListener("click", () => this.render());
     byId("play-cut").addEventListener("click", () => this.player.playCut());
@@ -92,7 +96,8 @@ class ReviewPage {
   show() {
     const { store, short } = this;
     const { config } = this.state;
-    byId("saved").textContent = store.isSaved ? "All changes are saved" : "Saving";
+    const unsaved = store.saving ? "Saving" : "Not saved: trying again";
+    byId("saved").textContent = store.isSaved ? "All changes are saved" : unsaved;
     byId("undo").disabled = !store.history.length;
     byId("render").disabled = this.rendering.isRunning;
     byId("stale").hidden = !this.stale.length;
@@ -229,7 +234,9 @@ class ReviewPage {
   async render() {
     if (this.rendering.isRunning) return;
     this.clearProblem();
-    await this.store.saving;
+    await this.store.save();
+    // What could not be stored would not be rendered; the page shows why.
+    if (!this.store.isSaved) return undefined;
     return this.watch(this.rendering.run());
   }
 
@@ -238,11 +245,24 @@ class ReviewPage {
     try {
       this.show();
       await run;
-      this.load(await readState());
+      await this.reload();
     } catch (error) {
       this.say(error.message);
     }
     this.show();
+  }
+
+  /** Load what the server has, once it has what is changed on this page meanwhile. */
+  async reload() {
+    for (;;) {
+      await this.store.saving;
+      const { edits } = this.store;
+      const state = await readState();
+      if (!this.store.saving && this.store.edits === edits) {
+        this.load(state);
+        return;
+      }
+    }
   }
 
   askWhose(paths) {

@@ -3,15 +3,24 @@
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 const isSame = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
+// The objects that may be absent if they are empty: those of words, replacements and shorts, each
+// short, and what is put back in it. Other objects, such as a span, exist as a whole.
+const isContainer = ([first, , third], depth) =>
+  (depth === 1 && ["words", "replacements", "shorts"].includes(first)) ||
+  (first === "shorts" && (depth === 2 || (depth === 3 && third === "restored")));
+
 /** The merged document, and the paths of the fields that both have changed, which are `mine`. */
-export function merge(base, mine, theirs) {
+export function merge(base, mine, theirs, path = []) {
   const merged = {};
   const conflicts = [];
   for (const name of new Set([...Object.keys(theirs), ...Object.keys(mine)])) {
-    const [before, ours, other] = [base[name], mine[name], theirs[name]];
+    const within = [...path, name];
+    let [before, ours, other] = [base[name], mine[name], theirs[name]];
+    const mayBeAbsent = isContainer(within, within.length) && (isObject(ours) || isObject(other));
+    if (mayBeAbsent) [ours, other] = [ours ?? {}, other ?? {}];
     if (isObject(ours) && isObject(other)) {
-      const inner = merge(isObject(before) ? before : {}, ours, other);
-      merged[name] = inner.merged;
+      const inner = merge(isObject(before) ? before : {}, ours, other, within);
+      if (!mayBeAbsent || Object.keys(inner.merged).length) merged[name] = inner.merged;
       conflicts.push(...inner.conflicts.map((path) => [name, ...path]));
       continue;
     }

@@ -3,6 +3,9 @@
 import { ApiError, saveEdits } from "./api.js";
 import { merge, valueAt, withValue } from "./merge.js";
 
+// The time until changes are sent again if the server did not take them.
+const RETRY_MILLISECONDS = 3000;
+
 export class Store extends EventTarget {
   /** `askWhose(paths)` resolves to "mine" or "theirs" where two people changed the same fields. */
   constructor(askWhose) {
@@ -10,11 +13,18 @@ export class Store extends EventTarget {
     this.askWhose = askWhose;
     this.edits = { version: 1 };
     this.history = [];
+    // The number of steps of the history that are stored.
+    this.storedSteps = 0;
     this.saving = null;
   }
 
-  /** Take over what the server has, as after loading or a run. */
+  /** Take over what the server has, as after loading or a run. Changes that are not stored yet stay
+   *  as they are. */
   load(state) {
+    if (this.stored && !this.isSaved) {
+      this.emit("change");
+      return;
+    }
     this.stored = state.edits;
     this.etag = state.etag;
     this.edits = state.edits;
@@ -28,7 +38,7 @@ export class Store extends EventTarget {
   }
 
   get isSaved() {
-    return this.saving === null;
+    return this.saving === null && this.edits === this.stored;
   }
 
   at(...path) {
@@ -50,7 +60,7 @@ export class Store extends EventTarget {
     const step = this.history.pop();
     if (!step) return Promise.resolve();
     // What others have changed since then stays.
-    this.edits = merge(step.after, step.before, this.edits).merged;
+    this.edits = merge(step.after, this.edits, step.before).merged;
     return this.save();
   }
 
@@ -64,18 +74,26 @@ export class Store extends EventTarget {
   }
 
   async saveAll() {
+    clearTimeout(this.retry);
     while (this.edits !== this.stored) {
       const sent = this.edits;
+      const steps = this.history.length;
       try {
         const answer = await saveEdits(sent, this.etag);
         this.etag = answer.etag;
         this.stored = sent;
+        this.storedSteps = steps;
         this.derive(answer);
+        if (this.retry) this.emit("recovered");
+        this.retry = null;
         this.emit("change");
       } catch (error) {
-        if (error instanceof ApiError && error.status === 409) await this.mergeWith(error.body);
+        if (!(error instanceof ApiError)) throw error;
+        if (error.status === 409) await this.mergeWith(error.body);
+        else if (error.status === 422) this.takeBack(sent, steps, error);
         else {
-          this.refuse(error);
+          this.problem(error);
+          this.retry = setTimeout(() => this.save(), RETRY_MILLISECONDS);
           return;
         }
       }
@@ -97,14 +115,17 @@ export class Store extends EventTarget {
     this.dispatchEvent(new CustomEvent("merged"));
   }
 
-  /** A change that the server refuses is taken back. */
-  refuse(error) {
-    if (error.status === 422) {
-      this.history.pop();
-      this.edits = this.stored;
-    }
-    this.dispatchEvent(new CustomEvent("problem", { detail: error.message }));
+  /** Take back what the server refuses, and keep what was changed since it was sent. */
+  takeBack(sent, steps, error) {
+    const from = Math.min(this.storedSteps, steps);
+    this.history.splice(from, steps - from);
+    this.edits = this.edits === sent ? this.stored : merge(sent, this.edits, this.stored).merged;
+    this.problem(error);
     this.emit("change");
+  }
+
+  problem(error) {
+    this.dispatchEvent(new CustomEvent("problem", { detail: error.message }));
   }
 
   emit(name) {

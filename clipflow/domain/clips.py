@@ -148,7 +148,8 @@ class InvalidTrack:
     def of(cls, item: Mapping[str, Any], error: InvalidInputError) -> Self:
         """The track of a record that is invalid because of `error`."""
         speakers = item.get("speakers")
-        if not isinstance(speakers, list) or not all(isinstance(name, str) for name in speakers):
+        # A list or a string set of DynamoDB.
+        if not isinstance(speakers, list | set) or not all(isinstance(n, str) for n in speakers):
             return cls(error, None if "speakers" in item else ())
         return cls(error, tuple(speakers))
 

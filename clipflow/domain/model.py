@@ -15,16 +15,29 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
 
 from clipflow.domain.errors import InvalidInputError
 
-# The most errors reported per input.
-_MAX_ERRORS = 8
+# The most errors described per input; of others, the field is named.
+_MAX_ERRORS, _MAX_NAMED = 8, 30
+# Errors whose messages name types of Python.
+_JSON_TYPES = {
+    "tuple_type": "Input should be a list",
+    "list_type": "Input should be a list",
+    "dict_type": "Input should be an object",
+    "model_type": "Input should be an object",
+    "model_attributes_type": "Input should be an object",
+}
+# A part of an error's location that is no field: pydantic's name of a validator in a union.
+_VALIDATOR = re.compile(r"[a-z-]+\[.*", re.DOTALL)
 # Unicode's categories of control characters, lone surrogates and line separators.
 _INVISIBLE = {"Cc", "Cs", "Zl", "Zp"}
 _MAX_DEPTH = 64
 _MAX_NAME_LENGTH = 60
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_MARKS = re.compile("^\\s*\ufeff[\\s\ufeff]*")
+_DIGITS = re.compile(r"\d{1,9}", re.ASCII)
 _IDENTIFIER = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 
 
@@ -118,6 +131,11 @@ class StrictModel(Model):
     model_config = ConfigDict(alias_generator=None, extra="forbid")
 
 
+def whole_number(value: object) -> object:
+    """`value`, as an int if it is the text of one; other values unchanged."""
+    return int(value) if isinstance(value, str) and _DIGITS.fullmatch(value.strip()) else value
+
+
 def parse_json(text: str | bytes, what: str, remedy: str = "") -> Any:
     """Parses JSON. A byte-order mark is ignored; bytes may be UTF-8, UTF-16 or UTF-32.
 
@@ -126,7 +144,10 @@ def parse_json(text: str | bytes, what: str, remedy: str = "") -> Any:
     surrogates.
     """
     try:
-        value = json.loads(text.removeprefix("\ufeff") if isinstance(text, str) else text)
+        if isinstance(text, bytes):
+            text = text.decode(json.detect_encoding(text))
+        # Programs that join or convert files may leave several marks, or blanks before one.
+        value = json.loads(_MARKS.sub("", text))
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{what} is not JSON: {error}.", remedy) from None
     pending: list[tuple[Any, tuple[object, ...]]] = [(value, ())]
@@ -161,13 +182,21 @@ def _named(path: tuple[object, ...]) -> str:
 def describe_errors(invalid: ValidationError) -> str:
     """The errors of each field, in one line, without the input's values."""
     found = invalid.errors(include_url=False, include_input=False)
-    described = [
-        f"{_named(error['loc'])}: {error['msg'].removeprefix('Value error, ')}"
-        for error in found[:_MAX_ERRORS]
-    ]
-    left = len(found) - len(described)
-    whole = "; ".join([*described, *([f"and {left} more"] if left else [])])
-    return _in_one_line(whole)
+    described = [f"{_field(error)}: {_reason(error)}" for error in found[:_MAX_ERRORS]]
+    others = list(dict.fromkeys(_field(error) for error in found[_MAX_ERRORS:]))
+    if others:
+        left = len(others) - _MAX_NAMED
+        named = ", ".join([*others[:_MAX_NAMED], *([f"{left} more"] if left > 0 else [])])
+        described.append(f"and {named}")
+    return _in_one_line("; ".join(described))
+
+
+def _field(error: ErrorDetails) -> str:
+    return _named(tuple(part for part in error["loc"] if not _VALIDATOR.match(str(part))))
+
+
+def _reason(error: ErrorDetails) -> str:
+    return _JSON_TYPES.get(error["type"], error["msg"].removeprefix("Value error, "))
 
 
 def _in_one_line(text: str) -> str:

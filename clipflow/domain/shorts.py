@@ -6,13 +6,13 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from clipflow.domain.brands import Brand, BrandKey
 from clipflow.domain.caption_styles import DEFAULT_STYLE, StyleName
 from clipflow.domain.errors import Failure, FailureCode, bounded_message
 from clipflow.domain.layouts import Aspect, Layout
-from clipflow.domain.model import AudioTrack, Identifier, Model, ObjectKey
+from clipflow.domain.model import AudioTrack, Identifier, Model, ObjectKey, whole_number
 from clipflow.domain.post_text import Description, bounded, more_than_blanks, one_line
 from clipflow.domain.removals import Tightening
 from clipflow.domain.timecode import SubtitleTime, Timecode, format_clock
@@ -52,7 +52,10 @@ LanguageTag = Annotated[
 SpeakerTracks = Annotated[
     dict[
         Annotated[str, Field(min_length=1, max_length=100)],
-        Annotated[int, Field(strict=True, ge=0, le=99)] | ObjectKey,
+        Annotated[
+            Annotated[int, Field(strict=True, ge=0, le=99)] | ObjectKey,
+            BeforeValidator(whole_number),
+        ],
     ],
     Field(min_length=2, max_length=16),
 ]

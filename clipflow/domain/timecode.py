@@ -12,14 +12,31 @@ from pydantic import BeforeValidator, PlainSerializer
 _MINUTES = re.compile(r"(\d{1,6}):(\d{1,2}(?:[.,]\d{1,9})?)", re.ASCII)
 _HOURS = re.compile(r"(\d{1,4}):(\d{1,2}):(\d{1,2}(?:[.,]\d{1,9})?)", re.ASCII)
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
-_FRAMES = re.compile(r"\d{1,2}:\d{1,2}:\d{1,2}[:;]\d{1,3}", re.ASCII)
-# A duration of ISO 8601 without years and months; `PT` may be omitted, as in `1m30s`.
-_DURATION = re.compile(
-    r"(?:P(?:(\d{1,4})W)?(?:(\d{1,5})D)?(?:T|$))?"
-    r"(?:(\d{1,6})H)?(?:(\d{1,8})M)?(?:(\d{1,9}(?:[.,]\d{1,9})?)S)?",
+# SMPTE timecodes, also without hours, with a fraction of a frame, or marked by an `f`.
+_FRAMES = re.compile(
+    r"\d{1,3}:\d{1,2}:\d{1,2}[:;+/]\d{1,3}(?:\.\d+)?f?"
+    r"|\d{1,3}(?::\d{1,2}){1,2}(?:;\d{1,3}|[:.,]\d{1,3}f)"
+    r"|[\ds]+\s*f(?:rames?)?",
     re.ASCII | re.IGNORECASE,
 )
-_DURATION_UNITS = (7 * 86400, 86400, 3600, 60, 1)
+# A duration of ISO 8601 without years and months; `PT` may be omitted, and blanks may be added, as
+# in `1m 30s`. Any unit may have decimals, which ISO 8601 permits in the last one.
+_DECIMAL = r"(\d{1,9}(?:[.,]\d{1,9})?)\s*"
+_DURATION = re.compile(
+    rf"(?:P(?:{_DECIMAL}W)?(?:{_DECIMAL}D)?(?:T|$))?"
+    rf"(?:{_DECIMAL}H\s*)?(?:{_DECIMAL}M\s*)?(?:{_DECIMAL}S)?(?:{_DECIMAL}ms)?",
+    re.ASCII | re.IGNORECASE,
+)
+_DURATION_UNITS = (
+    Fraction(7 * 86400),
+    Fraction(86400),
+    Fraction(3600),
+    Fraction(60),
+    Fraction(1),
+    Fraction(1, 1000),
+)
+# More than 24 hours as Python writes a `timedelta`: `1 day, 2:00:00`.
+_DAYS = re.compile(r"(\d{1,4}) days?,? (.+)", re.ASCII)
 _CALENDAR = re.compile(r"P\d+(?:\.\d+)?[YM].*", re.ASCII | re.IGNORECASE)
 _FORMS = "write HH:MM:SS, HH:MM:SS.mmm or seconds"
 
@@ -28,9 +45,9 @@ def parse_timecode(value: object) -> Fraction:
     """Parses a time to seconds.
 
     `value` is a number of seconds or a text: `HH:MM:SS`, `HH:MM:SS.mmm`, `HH:MM:SS,mmm`, `MM:SS`, a
-    number of seconds, or a duration of ISO 8601 such as `PT1M30S`, also as `1m30s`. Raises
-    ValueError for others, for negative and infinite values, and for frame numbers, as the rate is
-    unknown.
+    number of seconds, `1 day, HH:MM:SS`, or a duration of ISO 8601 such as `PT1M30S`, also as
+    `1m30s`. Raises ValueError for others, for negative and infinite values, and for frame numbers,
+    as the rate is unknown.
     """
     if isinstance(value, Fraction):
         return value
@@ -57,6 +74,9 @@ def _parse_text(text: str) -> Fraction | None:
         return _sixtieths(("0", *match.groups()))
     if (match := _HOURS.fullmatch(text)) and int(match[2]) <= 59:
         return _sixtieths(match.groups())
+    if (match := _DAYS.fullmatch(text)) and _HOURS.fullmatch(match[2]):
+        rest = _parse_text(match[2])
+        return None if rest is None else rest + 86400 * int(match[1])
     if (match := _DURATION.fullmatch(text)) and any(match.groups()):
         parts = (_decimal(part or "0") for part in match.groups())
         return sum((p * unit for p, unit in zip(parts, _DURATION_UNITS, strict=True)), Fraction(0))
@@ -78,7 +98,7 @@ def _invalid_reason(text: str) -> str:
         return f"{shown} counts frames: write them as decimals of a second, as in 00:01:02.5"
     if _CALENDAR.fullmatch(text):
         return f"{shown} counts years or months, which have no fixed length: {_FORMS}"
-    if text.startswith("-"):
+    if text.startswith(("-", "−")):
         return f"{shown} is negative: times count from the first frame"
     return f"{shown} is not a time: {_FORMS}"
 

@@ -190,19 +190,19 @@ async def _choices(speech: Speech, brief: Brief, model: str | Model) -> list[Cho
     async with agent:
         windows = requests(speech, count)
         named = [one for window in windows for one in await _answer(agent, speech, window, wishes)]
-        named = _in_hundredths(named)
         named.sort(key=lambda one: -one.score)
         if len(windows) > 1 and len(named) > 1:
             again = _ranking(speech, named, count)
-            named = _ranked(_in_hundredths(await _answer(agent, speech, again, wishes)), named)
+            named = _ranked(await _answer(agent, speech, again, wishes), named)
     return [_choice(speech, one) for one in named]
 
 
 def _in_hundredths(named: list[Named]) -> list[Named]:
     """`named` with scores from 0 to 100. Some models score from 0 to 1, whatever the prompt says.
 
-    If no score is above 1, all of them are taken as fractions, since a model does not choose
-    moments of which it rates even the best at 1 of 100.
+    If no score of an answer is above 1, all of them are taken as fractions, since a model does not
+    choose moments of which it rates even the best at 1 of 100. Each answer is scaled by itself,
+    because a model may use both scales for the parts of one talk.
     """
     if not named or max(one.score for one in named) > 1:
         return named
@@ -242,7 +242,7 @@ async def _answer(
     agent: Agent[Request, Answer], speech: Speech, request: Request, wishes: str
 ) -> list[Named]:
     result = await agent.run(text_of(request, speech, wishes), deps=request)
-    return result.output.moments
+    return _in_hundredths(result.output.moments)
 
 
 def _ranking(speech: Speech, named: Sequence[Named], count: int) -> Request:

@@ -8,6 +8,7 @@ last step joins the words.
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -38,6 +39,7 @@ from clipflow.speech.transcriber import (
     detect_language,
     in_requested_script,
     recognize_window,
+    recognizer_loading,
     release_recognizers,
     requested_language,
     separate_speakers,
@@ -243,7 +245,10 @@ def _store_windows(
     metadata = checkpoint(video.etag, made_from)
     with work_folder(machine.scratch, min(2 * video.size, _SOUND_BYTES)) as scratch:
         sound = scratch / "sound.raw"
-        with portion(0, _EXTRACTED):
+        # The language is detected here; if it is known, another machine may need the recogniser.
+        loading: AbstractContextManager[None]
+        loading = nullcontext() if code else recognizer_loading(models)
+        with loading, portion(0, _EXTRACTED):
             levels = audio.extract(source, probe, sound)
         speakers = CHANNELS if levels is not None and levels.have_a_voice_each() else ()
         if config.speaker_tracks:
@@ -364,7 +369,7 @@ def transcribe_file(
     sound = probe_sound(source, audio_track)
     with TemporaryDirectory(prefix="clipflow-transcribe-", dir=scratch) as folder:
         extracted = Path(folder, "sound.raw")
-        with portion(0, _FILE_EXTRACTED):
+        with recognizer_loading(models), portion(0, _FILE_EXTRACTED):
             levels = audio.extract(source, sound, extracted)
             speakers = CHANNELS if levels is not None and levels.have_a_voice_each() else ()
             if speaker_tracks:

@@ -178,6 +178,8 @@ class _Copy:
     _finished_streams: set[int] = field(default_factory=set)
     _latest_end: Fraction = Fraction(0)
     _latest_dts: int | None = None
+    _latest_keyframe: int | None = None
+    _follows_keyframe: bool = False
     _written_dts: int | None = None
     _corrects_decoding_times: bool = False
     # Seconds to add to the container's clock if it has wrapped around; None until known.
@@ -367,6 +369,12 @@ class _Copy:
             if back * packet.time_base > CLOCK_TOLERANCE:
                 raise several_recordings(self.probe.name)
             self._latest_dts = packet.dts
+        # The index of NUT has each keyframe behind another picture, and none whose time goes back.
+        if packet.is_keyframe and not self._follows_keyframe:
+            if packet.pts < (self._latest_keyframe or packet.pts):
+                raise several_recordings(self.probe.name)
+            self._latest_keyframe = packet.pts
+        self._follows_keyframe = packet.is_keyframe
         if packet.is_keyframe and packet.pts <= self._first_pts:
             self.decodable = True
         if not packet.is_discard and self._first_pts <= packet.pts < self._end_pts:

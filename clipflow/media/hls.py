@@ -307,14 +307,23 @@ def _ranges_in_queries(segments: Sequence[Any], key: str) -> dict[int, str]:
     one object and their URIs have no valid ranges.
     """
     groups: dict[str, list[int]] = {}
+    declared = set()
     for place, segment in enumerate(segments):
-        if not segment.byterange and "?" in (segment.uri or ""):
-            groups.setdefault(segment.uri.partition("?")[0], []).append(place)
+        name = resolve_uri(key, segment.uri or "")
+        if segment.byterange:
+            declared.add(name)
+        else:
+            groups.setdefault(name, []).append(place)
     found: dict[int, str] = {}
-    for places in groups.values():
-        if len({segments[place].uri for place in places}) == 1:
+    for name, places in groups.items():
+        if name in declared:
+            raise _unclear_offsets(key)
+        if len(places) == 1:
             continue
         offsets = [_offsets_in_query(segments[place].uri) for place in places]
+        if "?" not in segments[places[0]].uri:
+            # The first chunk begins where its object does.
+            offsets[0] = 0, None
         starts = [start for start, _ in offsets if start is not None]
         seconds = sum(segments[place].duration or 0 for place in places[:-1])
         if len(starts) < len(places) or sorted(set(starts)) != starts:
@@ -339,15 +348,26 @@ def _ranges_in_queries(segments: Sequence[Any], key: str) -> dict[int, str]:
 
 
 def _offsets_in_query(uri: str) -> tuple[int | None, int | None]:
-    """The first and the last byte in a URI's query: `start` and `end`, or `range=first-last`."""
+    """The first and the last byte in a URI's query.
+
+    They are `start` and `end`, `offset` and `length`, `range=first-last` or `range=length@offset`.
+    """
     fields = {name.lower(): value for name, value in parse_qsl(uri.partition("?")[2])}
     both = next((fields[name] for name in ("range", "byterange", "bytes") if name in fields), "")
-    first, _, last = both.partition("-")
-    start, end = fields.get("start", first), fields.get("end", last)
-    return (
-        int(start) if _OFFSET.fullmatch(start) else None,
-        int(end) if _OFFSET.fullmatch(end) else None,
-    )
+    if match := _RANGE.fullmatch(both):
+        length, first, last = match[1], match[2] or "", ""
+    else:
+        first, _, last = both.removeprefix("bytes=").partition("-")
+        length = next((fields[name] for name in ("length", "size") if name in fields), "")
+    start = _offset(fields.get("start", fields.get("offset", first)))
+    end, count = _offset(fields.get("end", last)), _offset(length)
+    if end is None and start is not None and count:
+        end = start + count - 1
+    return start, end
+
+
+def _offset(text: str) -> int | None:
+    return int(text) if _OFFSET.fullmatch(text) else None
 
 
 def _unclear_offsets(key: str) -> InvalidInputError:

@@ -3,9 +3,10 @@
 MP4, MOV, WAV, AVI, FLV, AIFF, TTA and ASF have one header for the whole file, so what follows the
 first file is ignored by libavformat without an error. The same applies to Ogg with two streams. In
 most other formats the clock of the packets starts again; MP3, AAC and AC-3 have none, and are read
-to their end.
+to their end. libavformat reads Ogg joined with itself as one file with the duration of a part.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -77,6 +78,35 @@ def check_clock(container: InputContainer, picture: VideoStream, source: FileSou
         if latest is not None and (latest - dts) * picture.time_base > CLOCK_TOLERANCE:
             raise several_recordings(source.name)
         latest = dts
+
+
+# The header of an Ogg page (RFC 3533, 6): flags, position, and the serial number of its stream.
+_OGG_PAGE = re.compile(rb"OggS\x00([\x00-\x07])(.{8})(.{4})", re.DOTALL)
+_BEGINS_STREAM = 2
+# Bytes with at least two pages.
+_OGG_BYTES = 1 << 17
+
+
+def check_pages(source: FileSource) -> None:
+    """Raises MediaRefusedError if an Ogg file consists of several recordings.
+
+    All streams of a recording begin at its start (RFC 3533, 4), and the position in each grows.
+    """
+    begin = source.fetch(0, min(source.size, _OGG_BYTES))
+    streams = {page[3] for page in _OGG_PAGE.finditer(begin) if page[1][0] & _BEGINS_STREAM}
+    read_until, latest = _OGG_BYTES, dict[bytes, int]()
+    for place in _CHECKED_POSITIONS:
+        offset = max(read_until, min(int(place * source.size), source.size - _OGG_BYTES))
+        if offset >= source.size:
+            return
+        read_until = min(source.size, offset + _OGG_BYTES)
+        for page in _OGG_PAGE.finditer(source.fetch(offset, read_until)):
+            serial, position = page[3], int.from_bytes(page[2], "little", signed=True)
+            is_another = page[1][0] & _BEGINS_STREAM or serial not in streams
+            # The position of a page on which no packet ends is -1.
+            if is_another or 0 <= position < latest.get(serial, 0):
+                raise several_recordings(source.name)
+            latest[serial] = max(position, latest.get(serial, 0))
 
 
 def check_header(source: Source) -> None:

@@ -357,7 +357,8 @@ def _decoded_frames(
                     skipping.pop(0)
                     stream.codec_context.skip_frame = skipping[0]
                 last = time
-                if time > until + _SAME_TIME:
+                is_after = film.end is not None and _time(frame) >= film.end
+                if is_after or time > until + _SAME_TIME:
                     return
                 if film.holds(_time(frame)) and time >= since - _SAME_TIME:
                     yield time, frame

@@ -53,9 +53,6 @@ _NARROWEST, _CORNER = 2.0, 3.2
 # A face up to this size, as a share of the picture's height, and this near to a corner, as a share
 # of its sides, belongs to a screen recording.
 _SMALL_FACE, _NEAR_CORNER = 0.17, 0.33
-# The share of the picture from which text is what is shown: slides and screens have 0.3 and more,
-# rooms and stages 0.05 at most.
-_TEXT = 0.12
 # The number of steps in which a crop is narrowed to exclude other people.
 _STEPS = 12
 
@@ -107,7 +104,8 @@ def direct(
     director = _Director(analysis, layout, aspect.size)
     chosen = [part for shot in shots for part in director.shot(shot, turns)]
     sections = _joined(director.viewed(chosen, shots, views))
-    lips = find_lips(sections, shots, (analysis.width, analysis.height), aspect.size)
+    whole = analysis.width, analysis.height
+    lips = find_lips(sections, analysis.samples, whole, aspect.size)
     return FramePlan(
         tuple(sections),
         measure_framing(sections, shots, turns, [sample.time for sample in analysis.samples]),
@@ -128,7 +126,7 @@ class _Director:
 
     def _section(self, start: float, end: float, speaker: FaceTrack | None, shot: Shot) -> Section:
         tracks = [track for track in shot.tracks if track.times[0] <= end + SHORTEST]
-        layout, people = self._chosen(speaker, tracks, shot.text)
+        layout, people = self._chosen(speaker, tracks, shot.is_document)
         boxes = person_boxes(layout, self.size, len(people))
         crops = tuple(
             self._crop(box, person, shot, (start, end), layout)
@@ -189,13 +187,13 @@ class _Director:
         return CropPath(*size, x, y)
 
     def _chosen(
-        self, speaker: FaceTrack | None, tracks: Sequence[FaceTrack], text: float
+        self, speaker: FaceTrack | None, tracks: Sequence[FaceTrack], is_document: bool
     ) -> tuple[Layout, list[FaceTrack | None]]:
         """The layout, and whom its panes show; None stands for the picture's middle."""
         largest = max(tracks, key=lambda track: track.weight, default=None)
         layout = self.layout
         if layout is Layout.AUTO:
-            layout = self._automatic(speaker, tracks, text)
+            layout = self._automatic(speaker, tracks, is_document)
         if not tracks:
             # A crop on one person is kept for its shape, even if no one is seen.
             is_crop = layout.people == 1 and not layout.has(Content.PICTURE)
@@ -209,7 +207,7 @@ class _Director:
         return layout, [speaker or largest] if layout.people else []
 
     def _automatic(
-        self, speaker: FaceTrack | None, tracks: Sequence[FaceTrack], text: float
+        self, speaker: FaceTrack | None, tracks: Sequence[FaceTrack], is_document: bool
     ) -> Layout:
         shown = [speaker] if speaker else tracks
         # A photograph, as on a slide, is shown with what is around it.
@@ -222,7 +220,7 @@ class _Director:
         if not shown or max(track.size for track in shown) > widest:
             return Layout.FIT
         # A crop would cut through the text.
-        if text >= _TEXT:
+        if is_document:
             return Layout.SCREEN if len(shown) == 1 else Layout.FIT
         if len(tracks) == 1:
             return Layout.SCREEN if self._is_beside_screen(tracks[0]) else Layout.CROP

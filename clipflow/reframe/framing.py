@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from clipflow.domain.layouts import Content
 from clipflow.domain.safe_zones import CAPTIONS_HALF, clear_line
 from clipflow.domain.shorts import Framing, LayoutSpan
+from clipflow.reframe.analysis import FaceSample
 from clipflow.reframe.crop import CropPath, Section
 from clipflow.reframe.faces import Face
 from clipflow.reframe.people import Shot
@@ -86,18 +87,17 @@ def captions_centre(
 
 def find_lips(
     sections: Sequence[Section],
-    shots: Sequence[Shot],
+    samples: Sequence[FaceSample],
     whole: tuple[int, int],
     size: tuple[int, int],
 ) -> tuple[tuple[float, int], ...]:
-    """The seconds at which a mouth is seen, and how far down in the short its lips begin, are in
-    the middle and end."""
+    """The seconds at which a mouth is seen, also a bystander's, and how far down in the short its
+    lips begin, are in the middle and end."""
     return tuple(
-        (round(time, 2), round(y))
-        for shot in shots
-        for track in shot.tracks
-        for time, face in zip(track.times, track.faces, strict=True)
-        for y in _lip_lines(_section_at(sections, time), time, face, whole, size)
+        (round(sample.time, 2), round(y))
+        for sample in samples
+        for face in sample.faces
+        for y in _lip_lines(_section_at(sections, sample.time), sample.time, face, whole, size)
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clipflow.reframe.analysis import Analysis, FaceSample
 from clipflow.reframe.faces import Face, Pixels
-from clipflow.reframe.text import Still, text_share
+from clipflow.reframe.text import Still, is_document
 
 # Seconds without a detection after which a face is a new one: in general, and if it reappears where
 # it was.
@@ -171,13 +171,13 @@ class Shot:
     """A span of seconds between two cuts of the picture, and the people in it, from left to right.
 
     `tracks` are those of people who may speak: not of bystanders, nor of pictures on a wall,
-    unless there are only pictures. `text` is the share of the picture that is text.
+    unless there are only pictures. `is_document` if the picture is a slide or a screen.
     """
 
     start: float
     end: float
     tracks: tuple[FaceTrack, ...]
-    text: float = 0.0
+    is_document: bool = False
 
 
 def find_people(analysis: Analysis) -> list[Shot]:
@@ -193,7 +193,7 @@ def find_people(analysis: Analysis) -> list[Shot]:
             track.is_alive = track.changes or (stands and track.sways)
         people = _without_bystanders(tracks, samples)
         people.sort(key=lambda track: median(face.x for face in track.faces))
-        shots.append(Shot(start, end, tuple(people), text_share(stills)))
+        shots.append(Shot(start, end, tuple(people), is_document(stills)))
     _identify(shots)
     return shots
 

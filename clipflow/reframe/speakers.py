@@ -52,7 +52,11 @@ def find_speakers(
     """Who speaks when, in order. Words have their times from the first frame."""
     measure = mouths or MouthMotion()
     utterances = _utterances(words)
-    motions = {track: measure(track) for shot in shots for track in shot.tracks}
+    # Measuring is a large part of the cost. It is only needed where mouths are compared.
+    is_compared = any(len(shot.tracks) > 1 for shot in shots)
+    motions: dict[FaceTrack, Motion] = {
+        track: measure(track) if is_compared else [] for shot in shots for track in shot.tracks
+    }
     owners = _owners(shots, utterances, motions)
     levels = _levels(shots, utterances, motions, measure.speaking)
     turns: list[Turn] = []

@@ -1,4 +1,4 @@
-"""How much of a picture is text that stands still, as in slides and recordings of screens."""
+"""Recognizes slides and recordings of screens by text that stands still."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +17,13 @@ _STANDS = 3
 # The slope from which a pixel is on an edge, the share of such pixels in a block of text, and the
 # least difference between its light and dark.
 _EDGE, _EDGES, _CONTRAST = 24, 0.12, 40
+# The share of the picture from which text makes it a slide or a screen: these have 0.2 and more,
+# rooms and stages 0.05 at most. With a page of so large a share, so little text is enough as a
+# slide has that shows only a title. Measured: pages of such slides have 0.4 and more, rooms less
+# than 0.1.
+_TEXT, _TITLE, _PAGE = 0.12, 0.015, 0.3
+# The share of the picture's height above the lowest part, and how far a page's greys are apart.
+_LOWEST, _EVEN = 0.7, 3
 # The share of a block of text that has the colour of its ground, and how far from it that is.
 _GROUND, _NEAR_GROUND = 0.55, 12
 
@@ -29,25 +36,47 @@ class Still:
     picture: Pixels
 
 
-def text_share(stills: Sequence[Still]) -> float:
-    """The share of the picture that is text and does not move, from 0 to 1.
+def is_document(stills: Sequence[Still]) -> bool:
+    """Whether the picture is a slide or a screen: much text, or some on a page of one colour.
 
-    Text has many edges on a flat ground. Measured: 0.30 to 0.40 for slides and screens, 0.05 or
-    less for rooms with patterns and pictures in them, and for stages.
+    Text has many edges on a flat ground. What is in the lowest part of the picture does not count:
+    there, news and interviews have banners and captions too.
     """
     if not stills:
-        return 0.0
+        return False
     pictures = [still.picture for still in stills]
-    shares = [_text(picture) for picture in pictures]
+    texts, pages = [_text(picture) for picture in pictures], [_page(p) for p in pictures]
+    text, page = (_standing(pictures, found) for found in (texts, pages))
+    return text >= _TEXT or (text >= _TITLE and page >= _PAGE)
+
+
+def _standing(pictures: Sequence[Pixels], found: Sequence[NDArray[np.bool_]]) -> float:
+    """The usual share of the blocks that are found, stand still and are not in the lowest part."""
+    above = np.arange(len(found[0]))[:, None] < _LOWEST * len(found[0])
     if len(pictures) == 1:
-        return float(shares[0].mean())
+        return float((found[0] & above).mean())
     stands = [
         _blocks(np.abs(after.astype(np.int16) - before)).mean(axis=2) < _STANDS
         for before, after in pairwise(pictures)
     ]
-    # A block of text is one that stands still before the next still, or since the last.
-    both = [shares[0] & stands[0], *(s & t for s, t in zip(shares[1:], stands, strict=True))]
-    return float(np.median([part.mean() for part in both]))
+    # A block stands still if it does so before the next still, or since the last.
+    both = [found[0] & stands[0], *(f & s for f, s in zip(found[1:], stands, strict=True))]
+    return float(np.median([(part & above).mean() for part in both]))
+
+
+def _page(picture: Pixels) -> NDArray[np.bool_]:
+    """Whether each block is even and of the most frequent colour, as the ground of a slide is.
+
+    A camera's picture of a wall is neither: its light falls off, and it has noise.
+    """
+    blocks = _blocks(picture).astype(np.int16)
+    dark, light = np.percentile(blocks, [2, 98], axis=2)
+    is_even = np.asarray(light - dark <= _EVEN, np.bool_)
+    colour = np.median(blocks, axis=2)
+    if not is_even.any():
+        return is_even
+    usual = np.bincount(np.rint(colour[is_even]).astype(np.int64)).argmax()
+    return np.asarray(is_even & (np.abs(colour - usual) <= _EVEN), np.bool_)
 
 
 def _text(picture: Pixels) -> NDArray[np.bool_]:

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 from clipflow.domain.transcript import PartialWord, Word, split_words, spread_words
+from clipflow.media.isolation import isolated
 from clipflow.speech.audio import RATE, Samples
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,18 @@ class Aligner(Protocol):
 
         Times are in seconds from the first sample of `sound`.
         """
+
+
+def align_apart(aligner: Aligner, words: Sequence[Word], sound: Samples) -> list[Word]:
+    """`aligner.align` in a process of its own, so that other threads go on meanwhile.
+
+    PocketSphinx holds Python's lock while it searches.
+    """
+    return isolated("the recognised words", _align, aligner, words, sound) if words else []
+
+
+def _align(aligner: Aligner, words: Sequence[Word], sound: Samples) -> list[Word]:
+    return aligner.align(words, sound)
 
 
 def find_aligner(language: str) -> Aligner | None:

@@ -3,6 +3,9 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -90,6 +93,17 @@ def shared_recognizer(models: Models) -> Recognizer:
             _shared.clear()
             _shared[name] = recognizer(models, cores())
         return _shared[name]
+
+
+@contextmanager
+def recognizer_loading(models: Models) -> Iterator[None]:
+    """Loads the shared recogniser in another thread meanwhile. Raises NotInstalledError at the
+    end."""
+    with ThreadPoolExecutor(1) as thread:
+        # In a copy of this thread's context, so that log lines have the ids of its run.
+        loaded = thread.submit(copy_context().run, shared_recognizer, models)
+        yield
+        loaded.result()
 
 
 def release_recognizers() -> None:

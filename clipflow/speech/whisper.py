@@ -11,7 +11,7 @@ import numpy as np
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import PartialWord, Word, fill_times
 from clipflow.settings import Models
-from clipflow.speech.alignment import find_aligner, regroup
+from clipflow.speech.alignment import align_apart, find_aligner, regroup
 from clipflow.speech.audio import RATE, Floats, Samples, floats, split_evenly
 from clipflow.speech.weights import find_weights
 from clipflow.telemetry.progress import report
@@ -87,6 +87,11 @@ class WhisperRecognizer:
             cpu_threads=1,
             num_workers=workers,
         )
+        # What the first recognition needs too, so that it is loaded while the sound is extracted.
+        import scipy.signal  # noqa: F401
+        from faster_whisper.vad import get_vad_model
+
+        get_vad_model()
         # The weights are read as 16-bit floats, twice the size of what is kept of them.
         return_freed_memory()
 
@@ -96,10 +101,14 @@ class WhisperRecognizer:
             return "en", 1.0
         from faster_whisper.vad import VadOptions, get_speech_timestamps
 
-        samples = _without_rumble(sound)
-        if not len(samples) or not get_speech_timestamps(samples, VadOptions(**_VOICE_DETECTION)):
+        if not len(sound):
             return None
-        code, probability, _ = self._model.detect_language(samples, vad_filter=True)
+        samples = _without_rumble(sound)
+        spoken = get_speech_timestamps(samples, VadOptions(**_VOICE_DETECTION))
+        if not spoken:
+            return None
+        speech = np.concatenate([samples[one["start"] : one["end"]] for one in spoken])
+        code, probability, _ = self._model.detect_language(speech)
         return str(code), float(probability)
 
     def recognize(self, sound: Samples, language: str, threads: int = 1) -> list[Word]:
@@ -118,16 +127,15 @@ class WhisperRecognizer:
                 pool.submit(copy_context().run, self._recognize, sound, piece, language, progress)
                 for piece in split_evenly(sound, _LONGEST, _LEEWAY)
             ]
-            words = [word for one in found for word in one.result()]
-        aligner = find_aligner(language)
-        return aligner.align(words, sound) if aligner else words
+            return [word for one in found for word in one.result()]
 
     def _recognize(
         self, sound: Samples, piece: range, language: str, progress: "_Progress"
     ) -> list[Word]:
         """The words of a piece of `sound`, timed from the beginning of `sound`."""
+        part = sound[piece.start : piece.stop]
         segments, _ = self._model.transcribe(
-            _without_rumble(sound[piece.start : piece.stop]),
+            _without_rumble(part),
             language=language,
             beam_size=5,
             vad_filter=True,
@@ -137,11 +145,18 @@ class WhisperRecognizer:
         words: list[Word] = []
         offset, done = piece.start / RATE, 0.0
         for segment in segments:
-            words += _words(segment, offset)
+            words += _words(segment)
             progress.add(segment.end - done)
             done = segment.end
         progress.add(len(piece) / RATE - done)
-        return words
+        if aligner := find_aligner(language):
+            words = align_apart(aligner, words, part)
+        return [
+            word.model_copy(
+                update={"start": round(word.start + offset, 3), "end": round(word.end + offset, 3)}
+            )
+            for word in words
+        ]
 
 
 def _without_rumble(sound: Samples) -> Floats:
@@ -195,17 +210,17 @@ class _Progress:
             report(self._done / self._seconds)
 
 
-def _words(segment: Any, offset: float) -> list[Word]:
+def _words(segment: Any) -> list[Word]:
     words = segment.words or ()
     found = [
         PartialWord(
             "".join(word.word.split()),
-            round(offset + word.start, 3),
-            round(offset + word.end, 3),
+            round(word.start, 3),
+            round(word.end, 3),
             round(word.probability, 3),
         )
         for word in words
         if word.word.strip()
     ]
     text = "".join(word.word for word in words)
-    return fill_times(regroup(found, text), offset + segment.start, offset + segment.end)
+    return fill_times(regroup(found, text), segment.start, segment.end)

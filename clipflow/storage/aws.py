@@ -92,18 +92,14 @@ def storage_errors(doing: str) -> Iterator[None]:
     cannot help. `doing` begins the message, such as `reading KEY`."""
     try:
         yield
-    except ClientError as error:
-        if remedy := _refusal_remedy(error):
-            raise StorageRefusedError(f"{doing} failed: {error}.", remedy) from error
-        raise _unavailable(doing, error) from error
     except _SDK_ERRORS as error:
-        raise _unavailable(doing, error) from error
-
-
-def _unavailable(doing: str, error: Exception) -> StorageUnavailableError:
-    return StorageUnavailableError(
-        f"{doing} failed: {error}.", "It is retried; check the service and the permissions."
-    )
+        # The error of an upload by boto3 was raised while S3's own was handled.
+        answer = error if isinstance(error, ClientError) else error.__context__
+        if isinstance(answer, ClientError) and (remedy := _refusal_remedy(answer)):
+            raise StorageRefusedError(f"{doing} failed: {error}.", remedy) from error
+        raise StorageUnavailableError(
+            f"{doing} failed: {error}.", "It is retried; check the service and the permissions."
+        ) from error
 
 
 # S3's codes for an object in Glacier or Deep Archive, and for denied access. Requester Pays has no
@@ -111,6 +107,9 @@ def _unavailable(doing: str, error: Exception) -> StorageUnavailableError:
 _ARCHIVED = ("InvalidObjectState",)
 _DENIED = ("AccessDenied", "AllAccessDisabled", "AccountProblem")
 _DENIED_HEAD = ("403", "Forbidden")
+# Parts of KMS's codes for what passes by itself.
+_KMS_PASSING = ("Throttling", "Internal", "Unavailable", "Timeout")
+_READING = ("Get", "Head", "List")
 
 
 def _refusal_remedy(error: ClientError) -> str:
@@ -118,9 +117,14 @@ def _refusal_remedy(error: ClientError) -> str:
     code, is_head = error_code(error), error.operation_name.startswith("Head")
     if code in _ARCHIVED:
         return "The object is archived: restore it (S3 RestoreObject) and start the run again."
-    if code.startswith("KMS."):
+    if code.startswith("KMS.") and not any(part in code for part in _KMS_PASSING):
         return (
             "The object's KMS key is disabled, deleted or denied: fix it and start the run again."
+        )
+    if code in _DENIED and not error.operation_name.startswith(_READING):
+        return (
+            "Grant the role s3:PutObject on the bucket, and kms:GenerateDataKey if its objects are "
+            "encrypted with a KMS key. Then start the run again."
         )
     if code in _DENIED or (is_head and code in _DENIED_HEAD):
         return (

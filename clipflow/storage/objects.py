@@ -49,6 +49,8 @@ _INTERRUPTED = (
 )
 _MAX_INTERRUPTIONS = 4
 _CHUNK_BYTES = 1 << 18
+# Bytes of an object that are requested, and held in memory, at a time while it is downloaded.
+_PART_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -152,21 +154,20 @@ class ObjectStore:
         except UnicodeDecodeError:
             raise InvalidInputError(f"{key} is not UTF-8 text.") from None
 
-    def part(self, head: ObjectHead, start: int, end: int) -> bytes:
+    def part(self, head: ObjectHead, start: int, end: int, doing: str = "reading") -> bytes:
         """The bytes from `start` to before `end` of exactly the object that `head` describes.
 
         An interrupted read is resumed at the same byte, a few times. Raises SourceNotFoundError;
         SourceChangedError if the object was replaced; DeadlineExceededError if S3 does not respond.
         """
         got, interruptions = bytearray(), 0
-        with storage_errors(f"reading {head.key}"), _source_errors(head.key):
+        with storage_errors(f"{doing} {head.key}"), _source_errors(head.key):
             while len(got) < end - start:
-                body = self._body(head, start + len(got), end)
                 try:
-                    with closing(body):
+                    with closing(self._body(head, start + len(got), end, doing)) as body:
                         for chunk in body.iter_chunks(_CHUNK_BYTES):
                             got += chunk
-                except _INTERRUPTED:
+                except (*_INTERRUPTED, StorageUnavailableError):
                     interruptions += 1
                     if interruptions == _MAX_INTERRUPTIONS:
                         raise
@@ -175,11 +176,11 @@ class ObjectStore:
                     interruptions += len(got) != end - start
                     if len(got) > end - start or interruptions == _MAX_INTERRUPTIONS:
                         raise StorageUnavailableError(
-                            f"{head.key}: S3 returned {len(got)} of {end - start} bytes."
+                            f"{doing} {head.key}: S3 returned {len(got)} of {end - start} bytes."
                         )
         return bytes(got)
 
-    def _body(self, head: ObjectHead, start: int, end: int) -> "StreamingBody":
+    def _body(self, head: ObjectHead, start: int, end: int, doing: str) -> "StreamingBody":
         answer = self.client.get_object(
             Bucket=self.bucket,
             Key=head.key,
@@ -191,28 +192,23 @@ class ObjectStore:
         if answer.get("ContentLength", end - start) != end - start:
             answer["Body"].close()
             raise StorageUnavailableError(
-                f"{head.key}: S3 returned a range that was not requested."
+                f"{doing} {head.key}: S3 returned a range that was not requested."
             )
         return answer["Body"]
 
     def download(self, key: str, path: Path) -> None:
-        """Streams the object into `path`. Retries a few times if the size differs from the response
-        to HEAD."""
-        for attempt in range(1, _MAX_INTERRUPTIONS + 1):
-            with storage_errors(f"downloading {key}"):
-                try:
-                    self.client.download_file(self.bucket, key, str(path), Config=_TRANSFER)
-                except FlexibleChecksumError:
-                    if attempt == _MAX_INTERRUPTIONS:
-                        raise
-                    continue
-            head, size = self.head(key), path.stat().st_size
-            if head and head.size == size:
-                return
-        raise StorageUnavailableError(
-            f"Downloading {key}: S3 sent {size} of {head.size if head else 0} bytes, "
-            f"{attempt} times."
-        )
+        """Writes the object to the file `path`, a part at a time.
+
+        boto3 would do so too, but it takes a part whose body ends early as complete and leaves a
+        hole of zeros in the file. Raises SourceNotFoundError, and the errors of `part`.
+        """
+        head = self.head(key)
+        if head is None:
+            raise SourceNotFoundError(f"There is no object {key}.")
+        with path.open("wb") as file:
+            for start in range(0, head.size, _PART_BYTES):
+                end = min(start + _PART_BYTES, head.size)
+                file.write(self.part(head, start, end, "downloading"))
 
     def upload(
         self,

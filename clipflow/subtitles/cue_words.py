@@ -12,7 +12,13 @@ from typing import TypeVar
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import LONGEST, Word, is_unspaced, split_words, spread_words
 from clipflow.subtitles.cue_files import REMEDY, FileCue, is_only_times
-from clipflow.subtitles.markup import TextPiece, pieces_of, voiced_rows
+from clipflow.subtitles.markup import (
+    TextPiece,
+    pieces_of,
+    time_tag,
+    voiced_rows,
+    without_highlight,
+)
 from clipflow.subtitles.sound_descriptions import without_sounds
 from clipflow.subtitles.speaker_labels import SpeakerLabels
 
@@ -108,7 +114,7 @@ def words_of_cues(cues: Sequence[FileCue], name: str, language: str | None = Non
     that of `language`, or else that of the first row. Raises InvalidInputError, with `name`, for a
     row that consists only of times, which are the times of a cue in a damaged file.
     """
-    cues = _with_whole_words(cues)
+    cues = _with_highlights_as_times(_with_whole_words(cues))
     cleaned = [[pieces_of(row) for row in voiced_rows(cue)] for cue in cues]
     texts = [
         without_sounds(["".join(text for _, _, text in row) for row in rows]) for rows in cleaned
@@ -128,6 +134,40 @@ def words_of_cues(cues: Sequence[FileCue], name: str, language: str | None = Non
     shown.sort(key=lambda one: one.start)
     turns = _turns(_said_once([one for one in shown if one.rows]))
     return [word for turn in turns for word in _timed(turn)]
+
+
+def _with_highlights_as_times(cues: Sequence[FileCue]) -> list[FileCue]:
+    """`cues`, of which those that highlight one word of a text after the other are one cue.
+
+    Where a highlight begins, the joined cue has WebVTT's tag with the time.
+    """
+    joined: list[FileCue] = []
+    run: list[FileCue] = []
+    # Where the highlights of the run's text begin, and when.
+    times: dict[int, int] = {}
+    text = ""
+    for cue in [*cues, None]:
+        plain, at = without_highlight("\n".join(cue.rows)) if cue else ("", None)
+        if (
+            cue
+            and run
+            and plain == text
+            and 0 <= cue.start - run[-1].end <= _ROLLING_GAP
+            and (at is None or not times or at > next(reversed(times)))
+        ):
+            run.append(cue)
+        else:
+            joined += [_timed_cue(run, text, times)] if len(times) > 1 else run
+            run, text, times = [cue] if cue else [], plain, {}
+        if cue and at is not None:
+            times[at] = cue.start
+    return joined
+
+
+def _timed_cue(run: Sequence[FileCue], text: str, times: dict[int, int]) -> FileCue:
+    for at, time in reversed(times.items()):
+        text = f"{text[:at]}{time_tag(time)}{text[at:]}"
+    return replace(run[0], end=run[-1].end, rows=tuple(text.split("\n")))
 
 
 def _with_whole_words(cues: Sequence[FileCue]) -> list[FileCue]:

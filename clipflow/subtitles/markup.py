@@ -2,8 +2,10 @@
 
 import html
 import re
+from fractions import Fraction
 from typing import NamedTuple
 
+from clipflow.domain.timecode import format_subtitle_time
 from clipflow.subtitles.cue_files import FileCue
 from clipflow.subtitles.speaker_labels import speaker_name
 
@@ -31,6 +33,8 @@ _MARK = re.compile(
     r"<((?:\d{1,4}:)?\d{1,2}:\d{2}[.,]\d{1,3})>|<v(?:\.[^\s<>]*+)?(?:\s([^<>]*+))?>|(</v>)",
     re.IGNORECASE | re.ASCII,
 )
+# A highlighted word, as Whisper writes it with `--highlight_words` and stable-ts in SubRip.
+_HIGHLIGHT = re.compile(r"<(u|b|i|c|font)\b[^<>]{0,60}>([^<>]{1,100})</\1>", re.IGNORECASE)
 # Line ends and wide blanks of ASS; in a path \N is none.
 _BLANK = re.compile(r"\\[Nh]")
 _PATH = re.compile(r"(?<!\S)(?:[A-Za-z]:\\|\\\\)\S*")
@@ -73,6 +77,19 @@ def pieces_of(row: str) -> list[TextPiece]:
         else:
             voice = speaker_name(_plain(match[2] or ""))
     return pieces
+
+
+def without_highlight(text: str) -> tuple[str, int | None]:
+    """`text` without the tags of its only highlight, and where that begins; None without one."""
+    found = list(_HIGHLIGHT.finditer(text))
+    if len(found) != 1:
+        return text, None
+    return text[: found[0].start()] + found[0][2] + text[found[0].end() :], found[0].start()
+
+
+def time_tag(milliseconds: int) -> str:
+    """WebVTT's tag for the time of the words behind it."""
+    return f"<{format_subtitle_time(Fraction(milliseconds, 1000)).replace(',', '.')}>"
 
 
 def _milliseconds(clock: str) -> int:

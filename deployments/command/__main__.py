@@ -138,7 +138,9 @@ def shorts(
         from deployments.command.connect import connect
         from deployments.command.files import (
             check_folder,
+            check_sound,
             check_video,
+            framing_file,
             read_brand,
             read_style,
             short_files,
@@ -166,7 +168,15 @@ def shorts(
         own_edits = parse_edits(edits.read_bytes(), str(edits)) if edits else None
         own_style = read_style(style) if style else None
         own_brand = read_brand(brand) if brand else None
-        check_folder(out, short_files(video, count))
+        if background:
+            check_video(background)
+        for track in tracks.values():
+            if isinstance(track, Path):
+                check_sound(track)
+        files = short_files(video, count)
+        if debug_framing:
+            files += [framing_file(Path(name)).name for name in files if name.endswith(".mp4")]
+        check_folder(out, files)
         with connect(output, may_start=True):
             from deployments.command.shorts import Attachments, make_shorts, write_debug_videos
 

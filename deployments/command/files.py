@@ -22,7 +22,7 @@ from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.model import AudioTrack, parse_json
 from clipflow.domain.timecode import TimeSpan
-from clipflow.media.probe import probe_source
+from clipflow.media.probe import probe_sound, probe_source
 from clipflow.media.source import LocalSource
 from clipflow.results.pages import replace_links
 from clipflow.storage.aws import storage_errors
@@ -35,7 +35,12 @@ _NAME_LENGTH = 60
 # The longest list of times that becomes part of a clip's name.
 _TIMES_LENGTH = 60
 _PAGE_BYTES = 64 << 20
-_PLAYLIST_START = b"#EXTM3U"
+_PLAYLIST_BYTES = 1 << 12
+_PLAYLISTS = {
+    "an HLS playlist": re.compile(rb"#EXTM3U"),
+    "a list for ffmpeg's concat demuxer": re.compile(rb"ffconcat version"),
+    "a DASH manifest": re.compile(rb"(?:<\?xml.*?\?>)?(?:\s|<!--.*?-->)*<MPD\b", re.DOTALL),
+}
 _MANIFEST = ".clipflow.json"
 
 
@@ -56,6 +61,11 @@ def short_files(video: Path, count: int) -> list[str]:
     return [*(f"{name}{suffix}" for name in names for suffix in (".mp4", ".jpg"))] + [
         f"{video.stem}.html"
     ]
+
+
+def framing_file(short: Path) -> Path:
+    """The file to which the debug video of a short's file is written."""
+    return short.with_suffix(".framing.mp4")
 
 
 def thumbnail_file(short: Path) -> Path:
@@ -100,12 +110,18 @@ def check_no_playlist(path: Path) -> None:
     """Raises InvalidInputError for a playlist, since the files that it refers to would not be
     uploaded."""
     with path.open("rb") as file:
-        start = file.read(len(_PLAYLIST_START) + len(BOM_UTF8)).removeprefix(BOM_UTF8)
-    if start.startswith(_PLAYLIST_START):
+        start = file.read(_PLAYLIST_BYTES).removeprefix(BOM_UTF8).lstrip()
+    if kind := next((kind for kind, sign in _PLAYLISTS.items() if sign.match(start)), None):
         raise InvalidInputError(
-            f"{path} is an HLS playlist, which only names the files of a video.",
+            f"{path} is {kind}, which only names the files of a video.",
             f"Join them first: ffmpeg -i {path.name} -c copy {path.stem}.mp4.",
         )
+
+
+def check_sound(path: Path) -> None:
+    """Raises InvalidInputError for a playlist, MediaRefusedError for a file without sound."""
+    check_no_playlist(path)
+    probe_sound(LocalSource(path))
 
 
 def check_folder(folder: Path, names: Iterable[str]) -> None:
@@ -189,6 +205,14 @@ class OutputManifest:
             path = self._folder / name
             if path.suffix == ".html" and entry[:1] == [self._job] and path.is_file():
                 return path
+        return None
+
+    def name(self) -> str | None:
+        """The name without a suffix under which this job's results were last written here, also if
+        its page was removed since."""
+        for file, entry in reversed(self._read().items()):
+            if Path(file).suffix == ".html" and entry[:1] == [self._job]:
+                return Path(file).stem
         return None
 
     def add(self, name: str) -> None:

@@ -25,6 +25,7 @@ from deployments.command.files import (
     Results,
     content_id,
     download_results,
+    framing_file,
     read_record,
     relative_path,
     short_files,
@@ -181,7 +182,7 @@ def write_debug_videos(path: Path, config: ShortsConfig, results: Results, outpu
         edit = edits.shorts.get(record.get("id") or "")
         own = config_of(config, edit)
         views = views_within(edit.framing if edit else (), float(start), float(end))
-        target = file.with_suffix(".framing.mp4")
+        target = framing_file(file)
         with output.spinner(f"Writing {target.name}"), whole_file(target) as part:
             write_debug_video(
                 film,

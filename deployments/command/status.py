@@ -89,8 +89,9 @@ def find_page(name_or_id: str | None, out: Path) -> Path:
         jobs = [find_job(client, name_or_id)] if name_or_id else recent_jobs(client, 20)
     for job in jobs:
         # An earlier command may have downloaded it under the name of the local video file.
-        existing = OutputManifest(out, job.keys).page()
-        page = existing or download_results(job.keys, out, job.name).page
+        manifest = OutputManifest(out, job.keys)
+        name = manifest.name() or job.name
+        page = manifest.page() or download_results(job.keys, out, name).page
         if page:
             return page
     raise SourceNotFoundError(

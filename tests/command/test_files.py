@@ -22,6 +22,7 @@ from clipflow.storage.records import RecordStore
 from deployments.command.files import (
     OutputManifest,
     Results,
+    check_no_playlist,
     download_results,
     read_brand,
     read_style,
@@ -137,6 +138,30 @@ def test_the_page_of_a_job_is_found_whatever_the_name_of_its_results(
     page = download_results(keys, tmp_path, "my own name").page
     assert OutputManifest(tmp_path, keys).page() == page
     assert OutputManifest(tmp_path, ClipKeys("local", "another", "clip")).page() is None
+
+
+def test_a_page_that_was_removed_comes_back_under_its_name(keys: ClipKeys, tmp_path: Path) -> None:
+    page = download_results(keys, tmp_path, "my own name").page
+    assert page
+    page.unlink()
+    assert OutputManifest(tmp_path, keys).name() == "my own name"
+    assert OutputManifest(tmp_path, ClipKeys("local", "another", "clip")).name() is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf#EXTM3U\n",
+        b"ffconcat version 1.0\nfile 1.mp4\n",
+        b'<?xml version="1.0"?>\n<!-- a recorder -->\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011">',
+    ],
+)
+def test_a_file_that_only_names_the_files_of_a_video_is_refused(
+    content: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "talk").write_bytes(content)
+    with pytest.raises(InvalidInputError, match="only names the files of a video"):
+        check_no_playlist(tmp_path / "talk")
 
 
 @pytest.fixture

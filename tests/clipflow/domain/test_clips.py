@@ -12,6 +12,7 @@ from clipflow.domain.clips import (
     Segment,
     SegmentMetadata,
     in_play_order,
+    read_track,
 )
 from clipflow.domain.errors import InvalidInputError
 
@@ -92,3 +93,8 @@ def test_an_extracted_segments_output_has_the_field_names_of_the_contract() -> N
         "status": "completed",
         "metadata": {"duration": 135.5, "fileSize": 15728640, "resolution": "1920x1080"},
     }
+
+
+def test_the_speakers_of_a_track_that_is_not_ready_may_be_a_string_set() -> None:
+    track = read_track({"status": "uploading", "speakers": {"Bob"}}, "camera-2")
+    assert track.speakers == ("Bob",)

@@ -17,6 +17,7 @@ def test_json_in_every_unicode_encoding_is_read(encoding: str) -> None:
 
 def test_a_byte_order_mark_in_front_of_text_is_not_part_of_it() -> None:
     assert parse_json("\ufeff[1]", "the list") == [1]
+    assert parse_json("\n\ufeff\ufeff[1]".encode(), "the list") == [1]
 
 
 def test_all_invalid_fields_are_named_in_one_error() -> None:
@@ -25,3 +26,19 @@ def test_all_invalid_fields_are_named_in_one_error() -> None:
         ShortsConfig.read(parse_json(text, "the config"), "the config")
     for field in ("segment_count", "layout", "caption_style"):
         assert field in caught.value.message
+
+
+def test_fields_beyond_the_described_errors_are_named_too() -> None:
+    numbers = ("segment_count", "layout", "aspect", "hook", "tighten", "topics")
+    texts = ("brand", "language", "durations", "range", "audio_track")
+    wrong: dict[str, object] = {**dict.fromkeys(numbers, 0), **dict.fromkeys(texts, "?")}
+    with pytest.raises(InvalidInputError) as caught:
+        ShortsConfig.read(wrong, "the config")
+    assert [field for field in wrong if field not in caught.value.message] == []
+    assert "tuple" not in caught.value.message and "function" not in caught.value.message
+
+
+def test_the_number_of_a_speakers_track_may_be_text() -> None:
+    config = {"segment_count": 1, "speaker_tracks": {"Ann": "0", "Bob": "b/bob.wav"}}
+    tracks = ShortsConfig.read(config, "the config").speaker_tracks
+    assert tracks == {"Ann": 0, "Bob": "b/bob.wav"}

@@ -239,3 +239,24 @@ def test_a_model_that_never_answers_times_out(monkeypatch: pytest.MonkeyPatch) -
 def test_scores_from_0_to_1_are_scaled_to_100(monkeypatch: pytest.MonkeyPatch) -> None:
     found, _ = picked(monkeypatch, [chosen(9, 13, 0.9), chosen(46, 48, 0.25)])
     assert [moment.score for moment in found] == [90, 25]
+
+
+def test_the_scores_of_each_part_of_a_long_talk_are_scaled_by_themselves() -> None:
+    words = [
+        w for n in range(600) for w in spread(n * 4, n * 4 + 3, None, "One of ten words. " * 2)
+    ]
+    speech = Speech.of(words, Brief(5, 20, 2400))
+    asked = language_model.requests(speech, 5)
+    assert len(asked) == 2
+    scores = iter((0.9, 60, 50))
+
+    def answer(_: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        [tool] = info.output_tools
+        score = next(scores)
+        first = 1 if score == 0.9 else asked[1].ranges[0][-1] - 8
+        moments = [chosen(first, first + 6, score)]
+        return ModelResponse([ToolCallPart(tool.name, {"moments": moments})])
+
+    found = language_model.choices(speech, Brief(5, 20), FunctionModel(answer))
+    # The last answer ranks the moment of the second part at 50; that of the first is at most equal.
+    assert [choice.score for choice in found] == [50, 50]

@@ -196,6 +196,44 @@ def test_a_cut_across_the_end_of_the_only_recording_that_is_read_is_refused(
         cutter.cut(cutter.put(joined), "1", "2.7")
 
 
+def test_a_recording_that_is_joined_with_itself_is_refused_also_as_ogg(
+    cutter: Cutter, tmp_path: Path
+) -> None:
+    # libavformat takes both parts for one stream, because they have the same serial numbers.
+    noise = ("-vf", "noise=alls=40:allf=t")
+    codecs = ("-c:v", "libtheora", "-q:v", "8", "-g", "25"), ("-c:a", "libvorbis")
+    part = make_source(
+        tmp_path / "s.ogv", seconds=6, filters=noise, picture=codecs[0], sound=codecs[1]
+    )
+    assert cutter.probe(cutter.put(part)).duration
+    joined = tmp_path / "joined.ogv"
+    joined.write_bytes(2 * part.read_bytes())
+    with pytest.raises(MediaRefusedError, match="contains several joined recordings"):
+        cutter.probe(cutter.put(joined))
+
+
+def test_a_program_stream_whose_clock_goes_back_a_little_is_refused_as_joined(
+    cutter: Cutter, tmp_path: Path
+) -> None:
+    # This made libavformat's muxer abort, which was reported as a crash of the decoder.
+    joined = tmp_path / "joined.mpg"
+    picture = ("-c:v", "mpeg2video", "-b:v", "1M", "-g", "25")
+    for number in range(2):
+        # The second part begins half a second before the end of the first.
+        offset = ("-output_ts_offset", str(number * 4.5))
+        path = make_source(
+            tmp_path / f"{number}.mpg",
+            seconds=5,
+            picture=picture,
+            sound=("-c:a", "mp2"),
+            output=offset,
+        )
+        with joined.open("ab") as file:
+            file.write(path.read_bytes())
+    with pytest.raises(MediaRefusedError, match="contains several joined recordings"):
+        cutter.cut(cutter.put(joined), "4", "6")
+
+
 def test_a_stream_past_the_wrap_of_its_clock_is_one_recording(
     cutter: Cutter, tmp_path: Path
 ) -> None:

@@ -86,6 +86,8 @@ def test_a_variant_that_contains_its_sound_is_preferred() -> None:
         (["start=0&end=9400", "start=9400&end=18800"], ["9400@0", "9400@9400"]),
         (["start=0", "start=9400"], ["9400@0", f"{1 << 40}@9400"]),
         (["range=0-9399", "range=9400-18799"], ["9400@0", "9400@9400"]),
+        (["byterange=9400@0", "byterange=9400@9400"], ["9400@0", "9400@9400"]),
+        (["offset=0&length=9400", "offset=9400&length=9400"], ["9400@0", "9400@9400"]),
     ],
 )
 def test_offsets_in_the_queries_of_chunks_are_byte_ranges(
@@ -108,6 +110,30 @@ def test_other_queries_of_one_object_are_refused_and_of_several_ignored() -> Non
     text = read(f"{HEAD}{header}{chunks}#EXT-X-ENDLIST\n").text(str)
     assert 'BYTERANGE="700@0"' in text
     assert "#EXT-X-BYTERANGE:10000@10700" in text
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        ["all.ts", "all.ts"],
+        ["all.ts?v=1", "./all.ts?v=1"],
+        ["all%2Ets", "all.ts?v=1"],
+        ["all.ts\n#EXT-X-BYTERANGE:9400@0", "all.ts"],
+    ],
+)
+def test_an_object_that_is_named_twice_without_byte_ranges_is_refused(chunks: list[str]) -> None:
+    lines = []
+    for chunk in chunks:
+        uri, _, tag = chunk.partition("\n")
+        lines += ["#EXTINF:2,", *([tag] if tag else []), uri]
+    with pytest.raises(InvalidInputError, match="without their byte ranges"):
+        read("\n".join([HEAD, *lines, "#EXT-X-ENDLIST", ""]))
+
+
+def test_a_first_chunk_without_an_offset_begins_with_its_object() -> None:
+    chunks = "".join(f"#EXTINF:2,\n{uri}\n" for uri in ("all.ts", "./all.ts?start=9400"))
+    text = read(f"{HEAD}{chunks}#EXT-X-ENDLIST\n").text(str)
+    assert "#EXT-X-BYTERANGE:9400@0" in text
 
 
 def test_a_master_playlist_is_resolved_to_its_best_variant() -> None:

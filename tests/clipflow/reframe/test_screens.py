@@ -19,13 +19,26 @@ WORDS = [Word(text="word", start=n / 2 + 0.1, end=n / 2 + 0.4) for n in range(2 
 
 
 def slide() -> Pixels:
-    page = np.full((SIZE[1], SIZE[0], 3), 245, np.uint8)
+    found = page()
     for row in range(12):
         text = "revenue grows with new customers in every region"
         cv2.putText(
-            page, text, (10, 40 + 26 * row), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 30, 1, cv2.LINE_AA
+            found, text, (10, 40 + 26 * row), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 30, 1, cv2.LINE_AA
         )
-    return page
+    return found
+
+
+def with_lines(ground: Pixels, size: float, *lines: tuple[str, int]) -> Pixels:
+    picture = ground.copy()
+    for text, y in lines:
+        cv2.putText(
+            picture, text, (20, y), cv2.FONT_HERSHEY_SIMPLEX, size, (30,) * 3, 2, cv2.LINE_AA
+        )
+    return picture
+
+
+def page() -> Pixels:
+    return np.full((SIZE[1], SIZE[0], 3), 245, np.uint8)
 
 
 def room() -> Pixels:
@@ -61,6 +74,20 @@ def layouts(ground: Pixels, *lefts: int, speaks: bool = True) -> list[Layout]:
 def test_a_presenter_before_a_slide_is_shown_with_all_of_the_slide(left: int) -> None:
     assert layouts(slide(), left) == [Layout.SCREEN]
     assert layouts(room(), left) == [Layout.CROP]
+
+
+def test_a_slide_with_little_text_is_shown_as_a_whole() -> None:
+    title = with_lines(page(), 1.3, ("Results of 2026", 70))
+    assert layouts(title, 470) == [Layout.SCREEN]
+    assert layouts(with_lines(title, 0.6, ("one", 120), ("two", 160)), 470) == [Layout.SCREEN]
+
+
+def test_a_banner_below_a_person_does_not_make_a_screen_of_a_room() -> None:
+    banner = room()
+    banner[255:] = 235
+    text = "minister resigns after the vote in parliament and in the senate"
+    lines = [(text, y) for y in range(270, 360, 26)]
+    assert layouts(with_lines(banner, 0.8, *lines), 240) == [Layout.CROP]
 
 
 def test_two_who_speak_at_once_before_a_slide_are_shown_with_it() -> None:

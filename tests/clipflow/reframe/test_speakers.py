@@ -132,6 +132,17 @@ def test_captions_cover_no_mouth_if_the_whole_picture_is_shown(aspect: Aspect) -
     assert abs(plan.captions_centre - mouth) >= 110
 
 
+def test_captions_cover_no_mouth_of_a_picture_in_the_picture() -> None:
+    # 1248 of 1920 is the line of captions, in the lower part of the picture.
+    small = replace(face(1700, 0, 1), y=1035, size=40, mouth=(1700, 1045))
+    analysis = Analysis(
+        1920, 1080, [FaceSample(n / 5, (face(600, 0, 2), small)) for n in range(20)], [(0, 4)]
+    )
+    plan = direct(analysis, Layout.FIT, Aspect.TALL, words(4))
+    mouth = 960 + (1045 - 540) * 1080 / 1920
+    assert abs(plan.captions_centre - mouth) >= 110
+
+
 @pytest.mark.parametrize("aspect", list(Aspect))
 @pytest.mark.parametrize("people", [2, 3, 4])
 def test_people_fill_the_picture_row_by_row_and_each_pane_shows_less_than_all(

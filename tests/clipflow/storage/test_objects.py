@@ -91,6 +91,28 @@ def test_a_body_shorter_than_head_says_is_read_again(
             read()
 
 
+@pytest.mark.parametrize("length", ["sent", "missing"])
+def test_a_part_of_a_download_that_ends_early_leaves_no_hole(
+    length: Literal["sent", "missing"],
+    proxy: FaultyProxy,
+    objects: ObjectStore,
+    tmp_path: Path,
+) -> None:
+    content = b"\x01" * (17 << 20)
+    objects.client.put_object(Bucket=objects.bucket, Key=KEY, Body=content)
+    proxy.faults = [
+        Fault(
+            lambda request: request.range.startswith("bytes=16777216"),
+            times=1,
+            after=10_000,
+            length=length,
+        )
+    ]
+    object_store().download(KEY, tmp_path / "it")
+    assert proxy.faults[0].count == 1
+    assert (tmp_path / "it").read_bytes() == content
+
+
 def test_a_range_that_is_shorter_than_requested_is_refused(proxy: FaultyProxy) -> None:
     store = object_store()
     head = store.head(KEY)
@@ -131,6 +153,24 @@ def test_a_permanent_s3_error_is_not_retried(
     proxy.faults = [Fault(lambda request: request.method == "HEAD", status=403, body=b"")]
     with pytest.raises(StorageRefusedError, match="Requester Pays"):
         store.head(KEY)
+
+
+def test_an_upload_that_s3_denies_is_not_retried(proxy: FaultyProxy, tmp_path: Path) -> None:
+    body = b"<Error><Code>AccessDenied</Code><Message>refused</Message></Error>"
+    proxy.faults = [Fault(lambda request: request.method == "PUT", status=403, body=body)]
+    (tmp_path / "it").write_text("a clip")
+    with pytest.raises(StorageRefusedError, match="s3:PutObject"):
+        object_store().upload(tmp_path / "it", KEY, {})
+    with pytest.raises(StorageRefusedError, match="kms:GenerateDataKey"):
+        object_store().put_text("a page", KEY, {}, "text/html")
+
+
+@pytest.mark.parametrize("code", ["KMS.ThrottlingException", "KMS.KeyUnavailableException"])
+def test_an_error_of_kms_that_passes_is_retried(code: str, proxy: FaultyProxy) -> None:
+    body = f"<Error><Code>{code}</Code><Message>later</Message></Error>".encode()
+    proxy.faults = [Fault(is_read, status=400, body=body)]
+    with pytest.raises(StorageUnavailableError, match=code):
+        object_store().data(KEY, 200_000)
 
 
 def test_a_small_object_that_is_always_truncated_is_a_storage_error(proxy: FaultyProxy) -> None:

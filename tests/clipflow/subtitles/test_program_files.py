@@ -96,6 +96,32 @@ def test_rolling_captions_with_rows_of_two_words_are_read_once() -> None:
     assert text_of(read(srt(*cues))) == " ".join(rows)
 
 
+@pytest.mark.parametrize("tag", ["u", 'font color="#00ff00"'])
+def test_words_that_a_cue_highlights_one_after_the_other_have_their_times(tag: str) -> None:
+    """As Whisper and WhisperX write them with `--highlight_words True`."""
+    end = f"</{tag.split()[0]}>"
+    transcript = read(
+        srt(
+            ("00:00:00,000", "00:00:01,000", f"[SPEAKER_00]: <{tag}>Hello{end} my\nold friend"),
+            ("00:00:01,000", "00:00:01,500", "[SPEAKER_00]: Hello my\nold friend"),
+            ("00:00:01,500", "00:00:02,000", f"[SPEAKER_00]: Hello <{tag}>my{end}\nold friend"),
+            ("00:00:02,000", "00:00:03,000", f"[SPEAKER_00]: Hello my\n<{tag}>old{end} friend"),
+            ("00:00:03,000", "00:00:04,000", f"[SPEAKER_00]: Hello my\nold <{tag}>friend{end}"),
+            ("00:00:04,000", "00:00:05,000", f"[SPEAKER_01]: <{tag}>Yes.{end}"),
+            ("00:00:05,000", "00:00:06,000", f"[SPEAKER_01]: <{tag}>Yes.{end}"),
+        )
+    )
+    assert [(word.text, word.start, word.end) for word in transcript.words] == [
+        ("Hello", 0.0, 1.5),
+        ("my", 1.5, 2.0),
+        ("old", 2.0, 3.0),
+        ("friend", 3.0, 4.0),
+        ("Yes.", 4.0, 5.0),
+        ("Yes.", 5.0, 6.0),
+    ]
+    assert [word.speaker for word in transcript.words] == 4 * ["SPEAKER_00"] + 2 * ["SPEAKER_01"]
+
+
 def test_words_that_whisper_cpp_splits_are_joined() -> None:
     parts = [" The", " har", "bour", ".", " U", ".", "S", ".", " is"]
     cues = [(f"00:00:0{n},000", f"00:00:0{n + 1},000", text) for n, text in enumerate(parts)]

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise, zip_longest
 from math import ceil
@@ -117,6 +117,7 @@ def captions(
     size: tuple[int, int] = (WIDTH, HEIGHT),
     font: Typeface | None = None,
     hook: PlacedHook | None = None,
+    moves: Sequence[tuple[float, int]] = (),
 ) -> str:
     """The text of an ASS file that shows `words` in a short of `size`; none without a style.
 
@@ -131,6 +132,7 @@ def captions(
         centre_y: the vertical centre of the captions, in pixels from the top.
         font: the style's own font; None for the default one.
         hook: the text that is shown above the captions at the beginning.
+        moves: seconds from which on new captions have another vertical centre, and that centre.
     """
     subtitles = empty_subtitles(size)
     if style and frame_times:
@@ -145,7 +147,10 @@ def captions(
         shown = groups(words, Fit.of(style, font))
         for group, following in zip_longest(shown, shown[1:]):
             frames = states(group, following, clock)
-            subtitles.events += _events(group, frames, clock, look)
+            begin = group.tokens[0].start
+            y = next((y for time, y in reversed(moves) if time <= begin), centre_y)
+            placed = replace(look, centre=(look.centre[0], y))
+            subtitles.events += _events(group, frames, clock, placed)
     if hook and frame_times:
         clock = FrameClock(frame_times)
         end = 10 * clock.hundredths(clock.frame_at(SECONDS))

@@ -1,5 +1,6 @@
 """The caption style, the fonts and the brand that a config names; and where captions stand."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,9 +136,31 @@ def captions_line(plan: FramePlan, style: CaptionStyle | None, size: tuple[int, 
     return clear_line((), wanted, half, size, style.safe_zones)
 
 
-def caption_boxes(style: CaptionStyle | None, centre: int, size: tuple[int, int]) -> list[Box]:
-    """The part of the picture in which a style's captions are; none without captions."""
+def caption_moves(
+    plan: FramePlan, style: CaptionStyle | None, centre: int, size: tuple[int, int]
+) -> list[tuple[float, int]]:
+    """The seconds at which captions move to another line, and that line.
+
+    They move where the picture changes, and only if they would cover a mouth at `centre`.
+    """
+    if style is None or style.position is not Position.AUTO:
+        return []
+    moves: list[tuple[float, int]] = []
+    current, half = centre, max(half_height(style), CAPTIONS_HALF)
+    for part in plan.sections:
+        lips = [y for time, y in plan.lips if part.start <= time < part.end]
+        line = clear_line(lips, centre, half, size, style.safe_zones)
+        if line != current:
+            moves.append((part.start, line))
+        current = line
+    return moves
+
+
+def caption_boxes(
+    style: CaptionStyle | None, centres: Iterable[int], size: tuple[int, int]
+) -> list[Box]:
+    """The parts of the picture in which a style's captions are; none without captions."""
     if style is None:
         return []
     half = half_height(style)
-    return [Box(0, centre - half, size[0], centre + half)]
+    return [Box(0, centre - half, size[0], centre + half) for centre in sorted(set(centres))]

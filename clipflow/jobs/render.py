@@ -23,7 +23,13 @@ from clipflow.jobs import fingerprints, picture
 from clipflow.jobs.brand import BrandParts, fetch_brand
 from clipflow.jobs.edits import config_of, read_edits
 from clipflow.jobs.fingerprints import Looks
-from clipflow.jobs.looks import caption_boxes, captions_line, chosen_looks, fetch_fonts
+from clipflow.jobs.looks import (
+    caption_boxes,
+    caption_moves,
+    captions_line,
+    chosen_looks,
+    fetch_fonts,
+)
 from clipflow.jobs.picture import Background, Ingredients, repeats, write_times
 from clipflow.jobs.posts import fetch_and_put_thumbnail, put_thumbnail, stored_thumbnail
 from clipflow.jobs.segment import (
@@ -258,11 +264,12 @@ def _gather(
     style, size = sources.looks.style, config.aspect.size
     fonts = fetch_fonts(sources.looks, objects, scratch)
     centre = captions_line(plan, style, size)
+    moves = caption_moves(plan, style, centre, size)
     again, clock = repeats(frames, duration), scratch / "clock.nut"
     if again:
         write_times(again, frames[0], clock)
     times = sorted((*frames, *again))
-    taken = caption_boxes(style, centre, size)
+    taken = caption_boxes(style, [centre, *(line for _, line in moves)], size)
     brand = BrandParts()
     if sources.looks.brand:
         chosen, files = sources.looks.brand, sources.looks.files
@@ -270,7 +277,7 @@ def _gather(
     logo = [brand.logo.box] if brand.logo else []
     hook = placed_hook(sources.looks.hook, size, plan.lips, [*taken, *logo])
     words = tightened.words if tightened else spoken.words
-    text = captions(words, times, style, centre, size, fonts.typeface, hook)
+    text = captions(words, times, style, centre, size, fonts.typeface, hook, moves)
     written.write_text(text, encoding="utf-8")
     origin, cuts = window.origin, tightened.cuts if tightened else ()
     made_of = Ingredients(

@@ -30,6 +30,9 @@ WINDOW, _LEEWAY = 10 * 60 * RATE, 60 * RATE
 _EXCERPT, _EXCERPTS, _MOST_TRIED = 30 * RATE, 5, 64
 # The sum of probabilities that ends the vote early: two clear excerpts.
 _SURE = 1.8
+# The mean probability of an excerpt below which the language may be wrong. Languages that `base`
+# confused in a trial with synthetic voices had 0.2 to 0.3.
+_UNCERTAIN = 0.5
 # The languages that are written in Simplified or Traditional Chinese, and the script of a tag that
 # names a region instead of a script, as in CLDR's likely subtags.
 _CHINESE = ("zh", "yue")
@@ -227,6 +230,13 @@ def detect_language(recognizer: Recognizer, sound: Path) -> str | None:
         return None
     language = votes.most_common(1)[0][0]
     logger.info("Detected language: %s, of %s", language, dict(votes))
+    if votes[language] < _UNCERTAIN * counted:
+        logger.warning(
+            "The language is uncertain: %r has a probability of %.2f. If the words are wrong, set"
+            " the language (`language` in the config, `--language`).",
+            language,
+            votes[language] / counted,
+        )
     return language
 
 

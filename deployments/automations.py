@@ -15,7 +15,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.states import Crashed
 
 from clipflow.domain.shorts import FailedState
-from tasks.child_requests import EXTRACT, PREPARE, RENDER, TRANSCRIBE
+from tasks.child_requests import EXTRACT, EXTRACT_GROUP, PREPARE, RENDER, TRANSCRIBE
 from tasks.children import LAUNCH_TIMEOUT
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS
 from tasks.recovery import Reconciled
@@ -30,7 +30,10 @@ FLOWS = [
     BEGIN_CLIP_GENERATION,
     GENERATE_CLIP,
     GENERATE_SHORTS,
-    *(deployment.partition("/")[0] for deployment in (EXTRACT, RENDER, PREPARE, TRANSCRIBE)),
+    *(
+        deployment.partition("/")[0]
+        for deployment in (EXTRACT, EXTRACT_GROUP, RENDER, PREPARE, TRANSCRIBE)
+    ),
     "mark-failed",
 ]
 # The fields by which automations are compared.

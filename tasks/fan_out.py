@@ -68,8 +68,12 @@ def extract_all(cuts: list[Cut], *, force: bool) -> list[ExtractOutput]:
 def extract_here(cuts: list[Cut], *, force: bool) -> list[ExtractOutput]:
     """Cuts the segments in this process; returns them in order. Raises the first error
     immediately."""
-    threads = _threads(len(cuts))
-    return _results([extract_segment.submit(cut, threads, force) for cut in cuts])
+    return _results(
+        [
+            extract_segment.submit(cut, _threads(number, len(cuts)), force)
+            for number, cut in enumerate(cuts)
+        ]
+    )
 
 
 def _groups(cuts: list[Cut]) -> list[CutGroup]:
@@ -129,8 +133,10 @@ def cut_all(moments: list[PlannedMoment], *, force: bool) -> None:
     """
     if not moments:
         return
-    threads = _threads(len(moments))
-    futures = [cut_moment.submit(moment, threads, force) for moment in moments]
+    futures = [
+        cut_moment.submit(moment, _threads(number, len(moments)), force)
+        for number, moment in enumerate(moments)
+    ]
     with count_bar(len(futures), "segments") as advance:
         for _ in as_completed(futures):
             advance()
@@ -162,8 +168,11 @@ def _render(keys: ShortsKeys, requests: list[Render], *, force: bool) -> list[Sh
     if fan_out().is_remote:
         with child_run_group(keys):
             return _outcomes(requests, [render_remote.submit(each, force) for each in requests])
-    threads = _threads(len(requests))
-    return _outcomes(requests, [render_short.submit(each, threads, force) for each in requests])
+    futures = [
+        render_short.submit(each, _threads(number, len(requests)), force)
+        for number, each in enumerate(requests)
+    ]
+    return _outcomes(requests, futures)
 
 
 def _outcomes(requests: list[Render], futures: list[PrefectFuture[Short]]) -> list[Short]:
@@ -189,6 +198,13 @@ def _results(futures: list[PrefectFuture[Result]], noun: str = "segments") -> li
     return [future.result() for future in futures]
 
 
-def _threads(count: int) -> int:
-    # Two encoders with one thread are faster than one with two, so only idle cores are threads.
-    return max(1, cores() // min(local_concurrency(), count))
+def _threads(number: int, count: int) -> int:
+    """The threads of the encoder of part `number` of `count`.
+
+    Two encoders with one thread are faster than one with two, so only idle cores are threads: the
+    last parts may be fewer than fit at once.
+    """
+    at_once = min(local_concurrency(), count)
+    last = count % at_once
+    is_last = number >= count - last
+    return max(1, cores() // (last if is_last else at_once))

@@ -185,9 +185,8 @@ def describe_errors(invalid: ValidationError) -> str:
     described = [f"{_field(error)}: {_reason(error)}" for error in found[:_MAX_ERRORS]]
     others = list(dict.fromkeys(_field(error) for error in found[_MAX_ERRORS:]))
     if others:
-        left = len(others) - _MAX_NAMED
-        named = ", ".join([*others[:_MAX_NAMED], *([f"{left} more"] if left > 0 else [])])
-        described.append(f"and {named}")
+        more = ", …" if len(others) > _MAX_NAMED else ""
+        described.append(f"and {len(others)} more: {', '.join(others[:_MAX_NAMED])}{more}")
     return _in_one_line("; ".join(described))
 
 

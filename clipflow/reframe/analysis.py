@@ -27,35 +27,39 @@ from clipflow.reframe.cuts import Cuts
 from clipflow.reframe.faces import Face, FaceDetector, Pixels
 from clipflow.reframe.text import STILL_SIDE, Still
 
-# The longer side in pixels of pictures in which cuts and faces are detected. For large faces,
-# smaller pictures are used, in which the faces still have the size of aligned ones.
-_CUT_SIDE, _FACE_SIDE, _LEAST_FACE_SIDE, _SIDE_STEP, _LARGE_FACE = 192, 480, 320, 64, 56
-# Faces below this size in pixels of the picture of `_FACE_SIDE` are often missed there, and are
-# looked for in a larger one: of 43 to 59 of 1280 pixels, one in ten is found at 480, all at 960.
+# The longer side, in pixels, of the pictures in which cuts are detected, and of those for faces.
+_CUT_SIDE, _FACE_SIDE = 192, 480
+# For faces that are larger than this in pixels, the pictures become smaller in steps, down to a
+# least side, as far as the faces keep the size of aligned ones.
+_LARGE_FACE, _SIDE_STEP, _LEAST_FACE_SIDE = 56, 64, 320
+# Faces that are smaller than this in a picture of `_FACE_SIDE` are often missed, and are looked for
+# in a larger one. Measured: of faces of 43 to 59 pixels in 1280, a tenth is found at 480, all at
+# 960.
 _SMALL_FACE, _SEARCH_SIDE = 30, 960
-# Seconds between two searches in the larger picture: in general, and if a small face was lost. None
-# is needed beside a face of this share of the picture's shorter side.
+# Seconds between two searches in the larger picture: in general, and if a small face was lost. If
+# a face has this share of the picture's shorter side, none is necessary.
 _SEARCH, _SEARCH_LOST, _CLOSE = 1.0, 0.4, 0.2
-# How far from a small face the next sample looks for it, in sizes of it.
+# How far from a small face the next sample looks for it, in sizes of the face.
 _NEAR = 2.2
 # Seconds between two stills.
 _STILL_INTERVAL = 1.0
-# Seconds between two samples, on average; where several mouths are compared, less: so much for two
-# faces, and so much more for each further one, since each takes time to measure.
+# Seconds between two samples, on average. To compare the mouths of two people it is shorter, and
+# for each further person, who takes time to measure, again a little longer.
 _INTERVAL, _TWO_FACES, _FURTHER_FACE = 0.2, 0.12, 0.02
-# Seconds between two samples at most, where frames that were decoded are that near to each other.
+# Seconds between two samples at most, if there are decoded frames that close to each other.
 _LONGEST_INTERVAL = 0.25
-# Seconds between two decoded frames. Above the first, the decoder skips fewer frames from there on;
-# above the second, the skipped frames between them are decoded.
+# Seconds between two decoded frames. If they are further apart than the first, the decoder skips
+# fewer frames from there on; if further than the second, the skipped frames between them are
+# decoded too.
 _WIDEST, _GAP = 0.15, 0.2
-# The frames that a decoder may skip, from most to none.
+# What a decoder may skip, from most frames to fewest.
 _SKIPPING = ("BIDIR", "NONREF", "DEFAULT")
-# Seconds before a wanted frame from which the file is decoded: one after the other until that frame
-# is found, None for the file's start.
+# Seconds before a wanted frame at which decoding starts; the next one is tried if that frame is not
+# found. None is the file's start.
 _LEADS = (0.0, 5.0, None)
 # Times that differ by fewer seconds are taken as equal.
 _SAME_TIME = 1e-6
-# The number of faces that are kept of a crowd, the largest ones.
+# Of a crowd, only so many of the largest faces are kept.
 _MOST_FACES = 8
 
 
@@ -112,7 +116,7 @@ class Film:
         width, height = (max(16, round(side * ratio)) for side in self.shown(frame))
         if self.rotation % 180:
             width, height = height, width
-        # A reformatter keeps swscale's filters from frame to frame: half of the work.
+        # A reformatter keeps the filters of swscale for the next frame, which halves the work.
         reformatter = self._reformatters[width, height]
         small = reformatter.reformat(
             frame, width, height, "bgr24", interpolation=Interpolation.FAST_BILINEAR
@@ -169,7 +173,7 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
             if is_cut or not stills or time - stills[-1].time >= _STILL_INTERVAL - _SAME_TIME:
                 analysis.stills.append(_still(film, time, frame))
             pause = _interval(len(sample.faces))
-            # Counted from when this sample was due, so that frames that come late make no fewer.
+            # Counted from when this one was due, so that late frames do not reduce their number.
             due = max(due, time - pause) + pause
     if analysis is None:
         raise MediaRefusedError(

@@ -189,9 +189,10 @@ def plan_edge(
 def _rests(
     wanted: Sequence[tuple[float, float]], start: float, end: float, zone: float
 ) -> list[Rest]:
-    """Divide the wanted places into few rests, without looking ahead.
+    """Divide the wanted places into few rests: intervals in which the crop does not move.
 
-    A rest ends when its median no longer serves or, in its first seconds, when no place does.
+    A rest ends when the median of its places is further than `zone` from the next one; in its first
+    seconds, when no place is within `zone` of all of them. Later places are not considered.
     """
     rests: list[Rest] = []
     places: list[float] = []

@@ -15,51 +15,56 @@ from clipflow.reframe.analysis import Analysis, FaceSample
 from clipflow.reframe.faces import Face, Pixels
 from clipflow.reframe.text import Still, is_document
 
-# Seconds without a detection after which a face is a new one: in general, and if it reappears where
-# it was.
-_ABSENCE, _LONG_ABSENCE = 1.5, 3.0
-# How far a face moves between two samples, and how much more per second between them, in sizes of
-# the face; and by which factor its size changes at most.
-_STEP, _STRIDE, _GROWTH = 0.6, 1.0, 1.6
-# For how many seconds a face is expected to move on as in as many seconds before.
-_MOVES_ON = 0.5
-# A track with fewer samples, or with a smaller share of the samples between its first and last, is
-# a false detection.
-_SIGHTINGS, _CONSTANT = 3, 0.4
-# A person is seen in at least this share of a shot, at this size relative to the largest face;
-# others are bystanders.
-_PRESENCE, _SMALL = 0.3, 0.22
-# A face that is put exactly over itself, as it was some time later, leaves a difference: of a
-# picture nothing but noise, of a person the eyes, the mouth and the sides of a turned head.
-# Measured in percent of the face's contrast in the block that differs most: pictures on slides 0 to
-# 0.1, pictures on a wall before a camera that is held by hand 1 to 3, people who listen 13 to 30,
-# people who speak 17 to 120.
-_ALIVE = 5.0
-# Small faces are noisier: of 20 pixels, pictures reach 14 and people 28. So it is so many percent
-# for a face of one pixel, and the less the more pixels it has.
+# Seconds without a detection after which a face starts a new track; and the same for a face that
+# reappears where it was.
+_MAX_GAP, _MAX_GAP_IN_PLACE = 1.5, 3.0
+# How far a face moves between two samples at most, and how much further for each second between
+# them, both in sizes of the face.
+_MAX_STEP, _MAX_SPEED = 0.6, 1.0
+# By which factor a face's size changes between two samples at most.
+_MAX_GROWTH = 1.6
+# Seconds for which a face that is not detected is expected to continue its last movement.
+_EXTRAPOLATION = 0.5
+# A track with fewer samples than this is a false detection, and so is one that was detected in a
+# smaller share of the samples between its first and its last.
+_MIN_SAMPLES, _MIN_DETECTED = 3, 0.4
+# A person is seen in at least this share of a shot, and has at least this share of the largest
+# face's size. Others are bystanders.
+_MIN_PRESENCE, _MIN_RELATIVE_SIZE = 0.3, 0.22
+# Percent of a face's contrast by which it changes at least if it is no picture: two images of the
+# face are aligned, and the block that differs most is measured. Between images of a picture only
+# noise differs; in a person's face, the eyes, the mouth and the sides of a turned head do.
+# Measured: pictures on slides 0 to 0.1, pictures on a wall before a handheld camera 1 to 3, people
+# who listen 13 to 30, people who speak 17 to 120.
+_MIN_CHANGE = 5.0
+# Small faces are noisier: with a size of 20 pixels, pictures reach 14 percent and people 28. This
+# divided by the face's size in pixels is the least change of a small face.
 _NOISE = 300.0
-# Seconds between two pictures of a face that are compared, how many pairs at most, and which
-# percentiles are taken of the blocks and of the pairs.
-_APART, _PAIRS, _BLOCKS_AT, _PAIRS_AT = 0.35, 10, 98, 80
-# How far a face moves at least that is no picture if the camera stands, in pixels of the picture in
-# which it is detected. Measured: pictures on slides and walls 0.3 to 1.1, whatever their size.
-_SWAY = 1.6
-# The camera stands if no larger share of the pixels further from faces than this number of their
-# sizes changes by more, of 255, from one still to the next.
-_BODY, _MOVED, _STANDS = 1.5, 0.1, 6
+# Seconds between the two images of a face that are compared, and how many pairs at most.
+_PAIR_SECONDS, _MAX_PAIRS = 0.35, 10
+# The percentiles that stand for all blocks of a pair, and for all pairs.
+_BLOCK_PERCENTILE, _PAIR_PERCENTILE = 98, 80
+# How far a person's face moves at least before a camera that stands still, in pixels of the picture
+# in which it is detected. Measured: pictures on slides and walls move by 0.3 to 1.1.
+_MIN_SWAY = 1.6
+# A camera stands still if at most this share of the background's pixels changes from one still to
+# the next by more than this, of 255. The background is further from a face than so many of its
+# sizes.
+_MAX_MOVED, _PIXEL_CHANGE, _BODY_REACH = 0.1, 6, 1.5
 # The side of a block, and the margin of a face that is not compared, in pixels.
 _BLOCK, _MARGIN = 8, 8
-# The number of samples whose median is a face's place: errors of half a second are ignored.
-_WINDOW = 5
-# Coefficients of a face's appearance a side, and how alike two descriptors of one person are.
-# Measured: of 11 people's tracks, two of one person are alike by 0.34 to 1, half of them by 0.94 or
-# more; of two people, by 0.88 at most.
-_DETAIL, _ALIKE = 8, 0.9
-# How alike they are at least if the place is the same; by how much the size differs then at most,
-# and how far the places are apart, in sizes.
-_NOT_UNLIKE, _AS_LARGE, _IN_PLACE = 0.55, 1.25, 0.4
-# How long and how exactly one picture of a face is put over another.
-_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 15, 1e-3)
+# The number of samples whose median is a face's place, so that errors of half a second are ignored.
+_MEDIAN_SAMPLES = 5
+# A face's appearance is described by so many coefficients in each direction.
+_COEFFICIENTS = 8
+# How similar two descriptors of one person are at least. Measured with the tracks of 11 people: two
+# of one person have 0.34 to 1, half of them 0.94 or more; two of different people at most 0.88.
+_MIN_SIMILARITY = 0.9
+# The same for two faces in one place before one camera: by which factor their sizes differ at most,
+# and how far they are apart at most, in sizes.
+_MIN_SIMILARITY_IN_PLACE, _MAX_SIZE_RATIO, _MAX_DISTANCE = 0.55, 1.25, 0.4
+# When the alignment of two images of a face ends: after 15 iterations, or below this change.
+_ALIGNMENT_END = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 15, 1e-3)
 
 
 @dataclass(eq=False)
@@ -84,7 +89,7 @@ class FaceTrack:
     @cached_property
     def steadied(self) -> list[Face]:
         """The faces without the detector's errors: medians over a few samples."""
-        reach = _WINDOW // 2
+        reach = _MEDIAN_SAMPLES // 2
         windows = [self.faces[max(0, n - reach) : n + reach + 1] for n in range(len(self.faces))]
         return [
             Face(*(median(getattr(face, name) for face in window) for name in ("x", "y", "size")))
@@ -96,7 +101,7 @@ class FaceTrack:
         """The face's appearance: low frequencies of its mean, free of brightness and contrast."""
         mean = np.mean([face.aligned for face in self.faces if face.aligned is not None], axis=0)
         coefficients = cv2.dct(cv2.resize(mean.astype(np.float32), (64, 64)))
-        low = coefficients[:_DETAIL, :_DETAIL].flatten()[1:]
+        low = coefficients[:_COEFFICIENTS, :_COEFFICIENTS].flatten()[1:]
         return np.asarray(low / max(float(np.linalg.norm(low)), 1e-6), np.float32)
 
     @cached_property
@@ -108,12 +113,12 @@ class FaceTrack:
     def sways(self) -> bool:
         """Whether the face moves in the picture, by more than the errors of the detector."""
         places = np.array([(face.x, face.y) for face in self.faces])
-        if len(places) < _SIGHTINGS:
+        if len(places) < _MIN_SAMPLES:
             return False
         means = np.mean([places[n : len(places) - 2 + n] for n in range(3)], axis=0)
         low, high = np.percentile(means, [10, 90], axis=0)
         seen = self.sharpness or self.size
-        return float((high - low).max()) / self.size * seen >= _SWAY
+        return float((high - low).max()) / self.size * seen >= _MIN_SWAY
 
     @cached_property
     def changes(self) -> bool:
@@ -127,13 +132,17 @@ class FaceTrack:
         ]
         known = [(time, picture) for time, picture in seen if picture is not None]
         changes = []
-        for first in np.linspace(0, len(known) - 1, min(_PAIRS, len(known)), dtype=int):
-            later = (picture for time, picture in known[first:] if time - known[first][0] >= _APART)
+        for first in np.linspace(0, len(known) - 1, min(_MAX_PAIRS, len(known)), dtype=int):
+            later = (
+                picture
+                for time, picture in known[first:]
+                if time - known[first][0] >= _PAIR_SECONDS
+            )
             other = next(later, None)
             change = None if other is None else _change(known[first][1], other)
             changes += [] if change is None else [change]
-        bound = max(_ALIVE, _NOISE / self.sharpness if self.sharpness else 0.0)
-        return not changes or float(np.percentile(changes, _PAIRS_AT)) >= bound
+        bound = max(_MIN_CHANGE, _NOISE / self.sharpness if self.sharpness else 0.0)
+        return not changes or float(np.percentile(changes, _PAIR_PERCENTILE)) >= bound
 
     def during(self, start: float, end: float) -> list[tuple[float, Face]]:
         """The steadied faces of `start ≤ t ≤ end` with their times."""
@@ -147,10 +156,10 @@ class FaceTrack:
 
     def _expected(self, gap: float) -> tuple[float, float]:
         """Where the face is `gap` seconds after its last sample if it moves on as it did."""
-        since = bisect_left(self.times, self.times[-1] - _MOVES_ON)
+        since = bisect_left(self.times, self.times[-1] - _EXTRAPOLATION)
         first, last = self.faces[since], self.faces[-1]
         passed = max(self.times[-1] - self.times[since], 1e-6)
-        share = min(gap, _MOVES_ON) / passed
+        share = min(gap, _EXTRAPOLATION) / passed
         return last.x + share * (last.x - first.x), last.y + share * (last.y - first.y)
 
     def distance(self, time: float, face: Face) -> float | None:
@@ -161,8 +170,10 @@ class FaceTrack:
             for x, y in ((last.x, last.y), self._expected(gap))
         )
         grown = max(face.size, last.size) / min(face.size, last.size)
-        reach = _STEP + _STRIDE * gap if gap <= _ABSENCE else _STEP
-        same = 0 < gap <= _LONG_ABSENCE and min(stays, moves_on) <= reach and grown <= _GROWTH
+        reach = _MAX_STEP + _MAX_SPEED * gap if gap <= _MAX_GAP else _MAX_STEP
+        same = (
+            0 < gap <= _MAX_GAP_IN_PLACE and min(stays, moves_on) <= reach and grown <= _MAX_GROWTH
+        )
         return moves_on if same else None
 
 
@@ -201,7 +212,7 @@ def find_people(analysis: Analysis) -> list[Shot]:
 def _tracks(samples: Sequence[FaceSample]) -> list[FaceTrack]:
     tracks: list[FaceTrack] = []
     for sample in samples:
-        recent = [track for track in tracks if sample.time - track.times[-1] <= _LONG_ABSENCE]
+        recent = [track for track in tracks if sample.time - track.times[-1] <= _MAX_GAP_IN_PLACE]
         # The nearest pairs first, so that two people who pass each other keep their tracks.
         pairs = sorted(
             (distance, place, number)
@@ -225,8 +236,8 @@ def _tracks(samples: Sequence[FaceSample]) -> list[FaceTrack]:
 
 def _is_real(track: FaceTrack, samples: Sequence[FaceSample]) -> bool:
     between = [sample for sample in samples if track.times[0] <= sample.time <= track.times[-1]]
-    enough = min(_SIGHTINGS, len(samples))
-    return len(track.times) >= max(enough, _CONSTANT * len(between))
+    enough = min(_MIN_SAMPLES, len(samples))
+    return len(track.times) >= max(enough, _MIN_DETECTED * len(between))
 
 
 def _camera_stands(stills: Sequence[Still], tracks: Sequence[FaceTrack], longest: int) -> bool:
@@ -237,18 +248,18 @@ def _camera_stands(stills: Sequence[Still], tracks: Sequence[FaceTrack], longest
     around = np.ones(stills[0].picture.shape, np.bool_)
     for track in tracks:
         for face in track.faces:
-            reach = _BODY * face.size
+            reach = _BODY_REACH * face.size
             left, top, right, bottom = (
                 max(0, round(at * ratio))
                 for at in (face.x - reach, face.y - reach, face.x + reach, face.y + reach)
             )
             around[top:bottom, left:right] = False
     changes = [
-        np.abs(after.picture.astype(np.int16) - before.picture)[around] > _STANDS
+        np.abs(after.picture.astype(np.int16) - before.picture)[around] > _PIXEL_CHANGE
         for before, after in pairwise(stills)
     ]
     moved = [float(change.mean()) if change.size else 1.0 for change in changes]
-    return median(moved) <= _MOVED
+    return median(moved) <= _MAX_MOVED
 
 
 def _without_bystanders(
@@ -262,7 +273,8 @@ def _without_bystanders(
     kept = [
         track
         for track in alive
-        if track.size >= _SMALL * largest and len(track.times) >= _PRESENCE * len(samples)
+        if track.size >= _MIN_RELATIVE_SIZE * largest
+        and len(track.times) >= _MIN_PRESENCE * len(samples)
     ]
     return kept or [max(alive, key=lambda track: track.weight)]
 
@@ -278,7 +290,7 @@ def _change(one: Pixels, other: Pixels) -> float | None:
     everywhere = np.full(one.shape, 255, np.uint8)
     try:
         _, over = cv2.findTransformECC(
-            before, after, still, cv2.MOTION_AFFINE, _CRITERIA, everywhere, 5
+            before, after, still, cv2.MOTION_AFFINE, _ALIGNMENT_END, everywhere, 5
         )
     except cv2.error:
         return None
@@ -295,7 +307,7 @@ def _change(one: Pixels, other: Pixels) -> float | None:
     rows, columns = (side // _BLOCK for side in apart.shape)
     blocks = np.abs(apart[: rows * _BLOCK, : columns * _BLOCK])
     means = blocks.reshape(rows, _BLOCK, columns, _BLOCK).mean(axis=(1, 3))
-    return 100 * float(np.percentile(means, _BLOCKS_AT)) / contrast
+    return 100 * float(np.percentile(means, _BLOCK_PERCENTILE)) / contrast
 
 
 def _identify(shots: Sequence[Shot]) -> None:
@@ -324,7 +336,7 @@ def _identify(shots: Sequence[Shot]) -> None:
 
     pairs = sorted(combinations(range(len(tracks)), 2), key=lambda pair: -alike[pair])
     for one, other in pairs:
-        if alike[one, other] >= _ALIKE:
+        if alike[one, other] >= _MIN_SIMILARITY:
             join(one, other)
     in_place = {
         (one, other) for one, other in pairs if _is_in_place(tracks[one][1], tracks[other][1])
@@ -336,7 +348,11 @@ def _identify(shots: Sequence[Shot]) -> None:
     }
     for one, other in pairs:
         is_one_camera = (tracks[one][0], tracks[other][0]) in seen_again
-        if (one, other) in in_place and is_one_camera and alike[one, other] >= _NOT_UNLIKE:
+        if (
+            (one, other) in in_place
+            and is_one_camera
+            and alike[one, other] >= _MIN_SIMILARITY_IN_PLACE
+        ):
             join(one, other)
     numbers: dict[int, int] = {}
     for place, (_, track) in enumerate(tracks):
@@ -350,4 +366,6 @@ def _is_in_place(one: FaceTrack, other: FaceTrack) -> bool:
         abs(median(getattr(f, at) for f in one.faces) - median(getattr(f, at) for f in other.faces))
         for at in ("x", "y")
     )
-    return size <= _AS_LARGE * min(one.size, other.size) and max(apart) <= _IN_PLACE * size
+    return (
+        size <= _MAX_SIZE_RATIO * min(one.size, other.size) and max(apart) <= _MAX_DISTANCE * size
+    )

@@ -217,9 +217,9 @@ _SETTINGS = {
     "ExistingSubnetIds": "CLIPFLOW_SUBNETS",
     "ExistingLogGroupName": "CLIPFLOW_LOG_GROUP",
 }
-_OF_WORKERS = [str(it.validation_alias) for it in WorkerSettings.model_fields.values()]
-# The settings that no stack of clipflow outputs.
-ACCOUNTS_OWN = ("CLIPFLOW_IMAGE", "CLIPFLOW_SUBNETS", "CLIPFLOW_VPC_ID")
+_WORKER_SETTINGS = [str(it.validation_alias) for it in WorkerSettings.model_fields.values()]
+# Settings that the user has to give, because no stack of clipflow outputs them.
+ACCOUNT_SETTINGS = ("CLIPFLOW_IMAGE", "CLIPFLOW_SUBNETS", "CLIPFLOW_VPC_ID")
 LIMITS = "CLIPFLOW_WORKER_LIMITS_ARN"
 
 
@@ -279,7 +279,7 @@ def _patch_worker(container: dict[str, Any], environment: Mapping[str, str]) -> 
     container["Command"] = ["sh", "-c", {"Fn::Sub": command}]
     # The port is for the health check, which runs inside of the container.
     del container["PortMappings"]
-    passed = {name: environment[name] for name in _OF_WORKERS if environment.get(name)}
+    passed = {name: environment[name] for name in _WORKER_SETTINGS if environment.get(name)}
     container["Environment"] += [
         {"Name": name, "Value": value}
         for name, value in {"PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1", **passed}.items()

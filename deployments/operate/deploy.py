@@ -26,7 +26,7 @@ from deployments.work_pools import PoolSettings, WorkPool, capacity, work_pools
 # The value that a dry run assumes for an output that a stack does not have yet.
 _LATER = "known-later"
 # The settings that no stack outputs.
-_REQUIRED = {"AWS_REGION", "PREFECT_API_URL", *templates.ACCOUNTS_OWN}
+_REQUIRED = {"AWS_REGION", "PREFECT_API_URL", *templates.ACCOUNT_SETTINGS}
 _POOL_OR_DEPLOYMENT = re.compile(
     r"^[a-z-]+ +\S+: \S+, .* MiB$|Deployment '\S+' successfully created"
 )
@@ -214,7 +214,7 @@ def _deploy_template(
     account.read_outputs(template)
     if template.name == templates.PREFECT_SERVER and not dry_run:
         account.environment[_AUTH] = own_server.auth_string(account.environment)
-        own_server.wait_until_it_answers(account.outputs, account.environment["PREFECT_API_URL"])
+        own_server.wait_until_ready(account.outputs, account.environment["PREFECT_API_URL"])
 
 
 def _is_known(template: Template, arguments: Mapping[str, str]) -> bool:

@@ -107,7 +107,7 @@ def migrate(outputs: Mapping[str, str], environment: Mapping[str, str]) -> None:
         )
 
 
-def wait_until_it_answers(outputs: Mapping[str, str], url: str) -> None:
+def wait_until_ready(outputs: Mapping[str, str], url: str) -> None:
     """Waits for the server. Raises TerminalError if its address does not lead there."""
     deadline = time.monotonic() + _ANSWERS_WITHIN
     while True:

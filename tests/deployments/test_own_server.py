@@ -92,7 +92,7 @@ def test_an_address_that_does_not_answer_is_explained(monkeypatch: pytest.Monkey
     monkeypatch.setattr(own_server, "_ANSWERS_WITHIN", 0)
     outputs = {"PrefectBalancerName": "balancer.example"}
     with pytest.raises(TerminalError) as refusal:
-        own_server.wait_until_it_answers(outputs, f"http://127.0.0.1:{free_port()}/api")
+        own_server.wait_until_ready(outputs, f"http://127.0.0.1:{free_port()}/api")
     assert "CNAME record of its name for balancer.example" in refusal.value.remedy
 
 

@@ -16,7 +16,7 @@ const byId = (id) => document.getElementById(id);
 
 class ReviewPage {
   constructor(state) {
-    this.store = new Store((paths) => this.askWhose(paths));
+    this.store = new Store((paths) => this.resolveConflicts(paths));
     this.player = new Player(byId("video"), byId("plays"), (time) => this.transcript.light(time));
     this.transcript = new TranscriptView(byId("words"), {
       select: (number) => this.openWord(number),
@@ -265,7 +265,7 @@ class ReviewPage {
     }
   }
 
-  askWhose(paths) {
+  resolveConflicts(paths) {
     const dialog = byId("conflict-dialog");
     byId("conflicts").replaceChildren(
       ...paths.map((path) => {

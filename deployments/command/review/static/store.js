@@ -7,10 +7,10 @@ import { merge, valueAt, withValue } from "./merge.js";
 const RETRY_MILLISECONDS = 3000;
 
 export class Store extends EventTarget {
-  /** `askWhose(paths)` resolves to "mine" or "theirs" where two people changed the same fields. */
-  constructor(askWhose) {
+  /** `resolveConflicts(paths)` resolves to "mine" or "theirs" where two people changed the same fields. */
+  constructor(resolveConflicts) {
     super();
-    this.askWhose = askWhose;
+    this.resolveConflicts = resolveConflicts;
     this.edits = { version: 1 };
     this.history = [];
     // The number of steps of the history that are stored.
@@ -103,7 +103,7 @@ export class Store extends EventTarget {
   async mergeWith(theirs) {
     const { merged, conflicts } = merge(this.stored, this.edits, theirs.edits);
     let document = merged;
-    if (conflicts.length && (await this.askWhose(conflicts)) === "theirs") {
+    if (conflicts.length && (await this.resolveConflicts(conflicts)) === "theirs") {
       for (const path of conflicts) {
         document = withValue(document, path, valueAt(theirs.edits, path));
       }

@@ -175,6 +175,7 @@ def _sound_seconds(container: InputContainer) -> Fraction:
 
 def _stream_checks(container: InputContainer) -> dict[str, bool]:
     video, audio = container.streams.video[0], container.streams.audio[0]
+    video.thread_type = "AUTO"
     return {
         "it is not H.264 with AAC": (video.name, audio.name) == ("h264", "aac"),
         "it cannot be decoded": sum(1 for _ in container.decode(video=0)) == video.frames,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import State
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
 
@@ -45,6 +47,9 @@ def test_late_runs_and_pools_without_a_worker_are_reported(
         with get_client(sync_client=True) as client:
             before = log_fields_of_check(caplog, prefect_server.url)
             for pool in POOLS:
+                # Other tests of this server may have left a pool of this name and another type.
+                with suppress(ObjectNotFound):
+                    client.delete_work_pool(pool)
                 client.create_work_pool(WorkPoolCreate(name=pool, type="process"), overwrite=True)
             with_workers = POOLS[:1]
             for pool in with_workers:
@@ -57,7 +62,7 @@ def test_late_runs_and_pools_without_a_worker_are_reported(
         found = log_fields_of_check(caplog, prefect_server.url)
         with get_client(sync_client=True) as client:
             client.delete_flow_run(run.id)
-            # Other tests of this server deploy pools of these names and another type.
+            # Other tests of this server create pools of these names and another type.
             for pool in POOLS:
                 client.delete_work_pool(pool)
     assert before["pools_without_worker"] == len(POOLS)

@@ -107,7 +107,8 @@ def test_short_segments_share_machines_or_are_cut_by_the_clips_own_run(
     assert machines.finished(run_id).state_name == "Completed"
     again = [t for t in machines.ecs.of("extract-segments") if t not in (killed, other)]
     assert [machines.run_of(task).name for task in again] == [machines.run_of(killed).name]
-    assert machines.run_of(killed).name in {"c segments 0, 2", "c segments 1, 3"}
+    name = machines.run_of(killed).name
+    assert name in {f"{keys.clip_id} segments {numbers}" for numbers in ("0, 2", "1, 3")}
     objects.download(keys.clip, tmp_path / "clip.mp4")
     assert frame_numbers(tmp_path / "clip.mp4") == frames(*starts)
 

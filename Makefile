@@ -56,9 +56,10 @@ demo: $(INSTALLED)
 	@exec $(BIN)/python -m deployments.demo
 
 # Each worker runs whole files; tests/conftest.py assigns all files that use the local stack to one
-# worker. Tests that assert a duration run by themselves, in test-faults, on two workers at most:
-# each of them has a stack of its own, and more than two delay each other.
+# worker. Tests that assert a duration run by themselves, in test-faults: the flood, which needs all
+# of the machine, before the others.
 FAST = -m "not slow and not services and not faults and not ecs and not browser"
+FLOOD = tests/faults/test_flood.py
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test: $(INSTALLED)
@@ -69,7 +70,8 @@ test-fast: $(INSTALLED)
 	@exec $(PYTEST) $(FAST) $(TESTS)
 
 test-faults: $(INSTALLED)
-	@exec $(PYTEST) --maxprocesses 2 tests/faults
+	@status=0; $(PYTEST) --maxprocesses 1 $(FLOOD) || status=$$?; \
+		$(PYTEST) --maxprocesses 2 --ignore $(FLOOD) tests/faults || status=$$?; exit $$status
 
 coverage: $(INSTALLED)
 	@exec $(PYTEST) --cov=clipflow --cov=tasks --cov=flows --cov=deployments --cov-report=term:skip-covered \

@@ -36,9 +36,9 @@ def extract_segment(
         plan: The plan of the clip's run: the source, its format and that of the segment.
         force: Make the segment again even if one from the same inputs exists.
     """
-    ids = {"tenant_id": tenant_id, "episode_id": episode_id, "clip_id": clip_id}
-    cut = cut_of_child({**ids, "segment": segment, "index": index}, plan)
-    with cancel_if_orphaned(ClipKeys(tenant_id, episode_id, clip_id)):
+    keys = ClipKeys(tenant_id, episode_id, clip_id)
+    cut = cut_of_child(keys, segment, index, plan)
+    with cancel_if_orphaned(keys):
         extract(cut, cores(), force)
 
 
@@ -62,10 +62,7 @@ def extract_segments(
         cuts: For each segment its `segment`, `index` and `plan`, as for `extract-segment`.
         force: Make the segments again even if those from the same inputs exist.
     """
-    ids = {"tenant_id": tenant_id, "episode_id": episode_id, "clip_id": clip_id}
-    group = [
-        cut_of_child({**ids, "segment": cut["segment"], "index": cut["index"]}, cut["plan"])
-        for cut in cuts
-    ]
-    with cancel_if_orphaned(ClipKeys(tenant_id, episode_id, clip_id)):
+    keys = ClipKeys(tenant_id, episode_id, clip_id)
+    group = [cut_of_child(keys, **cut) for cut in cuts]
+    with cancel_if_orphaned(keys):
         extract_here(group, force=force)

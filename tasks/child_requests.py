@@ -90,8 +90,15 @@ def _cut_parameters(cut: Cut) -> dict[str, Any]:
     }
 
 
-def cut_of_child(request: dict[str, Any], plan: dict[str, Any]) -> Cut:
-    """The cut that `extract_child` has put into the child's parameters."""
+def cut_of_child(keys: ClipKeys, segment: dict[str, Any], index: int, plan: dict[str, Any]) -> Cut:
+    """A cut that `extract_child` has put into the child's parameters."""
+    request = {
+        "tenant_id": keys.tenant_id,
+        "episode_id": keys.episode_id,
+        "clip_id": keys.clip_id,
+        "segment": segment,
+        "index": index,
+    }
     return Cut(ExtractInput.model_validate(request), _plans.validate_python(plan))
 
 

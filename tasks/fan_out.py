@@ -3,10 +3,10 @@
 They are tasks in the flow's process, or child runs on other machines, as `CLIPFLOW_FAN_OUT` sets.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from prefect import get_run_logger
+from prefect import Task, get_run_logger
 from prefect.futures import PrefectFuture, as_completed
 
 from clipflow.domain.clips import ExtractOutput
@@ -33,6 +33,7 @@ from tasks.clips import extract_segment
 from tasks.run_page import count_bar
 from tasks.shorts import cut_moment, join_windows, plan_windows, render_short, transcribe_window
 
+Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
@@ -68,12 +69,7 @@ def extract_all(cuts: list[Cut], *, force: bool) -> list[ExtractOutput]:
 def extract_here(cuts: list[Cut], *, force: bool) -> list[ExtractOutput]:
     """Cuts the segments in this process; returns them in order. Raises the first error
     immediately."""
-    return _results(
-        [
-            extract_segment.submit(cut, _threads(number, len(cuts)), force)
-            for number, cut in enumerate(cuts)
-        ]
-    )
+    return _results(_submit(extract_segment, cuts, force=force))
 
 
 def _groups(cuts: list[Cut]) -> list[CutGroup]:
@@ -133,10 +129,7 @@ def cut_all(moments: list[PlannedMoment], *, force: bool) -> None:
     """
     if not moments:
         return
-    futures = [
-        cut_moment.submit(moment, _threads(number, len(moments)), force)
-        for number, moment in enumerate(moments)
-    ]
+    futures = _submit(cut_moment, moments, force=force)
     with count_bar(len(futures), "segments") as advance:
         for _ in as_completed(futures):
             advance()
@@ -168,11 +161,7 @@ def _render(keys: ShortsKeys, requests: list[Render], *, force: bool) -> list[Sh
     if fan_out().is_remote:
         with child_run_group(keys):
             return _outcomes(requests, [render_remote.submit(each, force) for each in requests])
-    futures = [
-        render_short.submit(each, _threads(number, len(requests)), force)
-        for number, each in enumerate(requests)
-    ]
-    return _outcomes(requests, futures)
+    return _outcomes(requests, _submit(render_short, requests, force=force))
 
 
 def _outcomes(requests: list[Render], futures: list[PrefectFuture[Short]]) -> list[Short]:
@@ -196,6 +185,15 @@ def _results(futures: list[PrefectFuture[Result]], noun: str = "segments") -> li
             future.result()
             advance()
     return [future.result() for future in futures]
+
+
+def _submit(
+    step: Task[[Part, int, bool], Result], parts: Sequence[Part], *, force: bool
+) -> list[PrefectFuture[Result]]:
+    """Starts a step for each part in this process, each with its share of the cores."""
+    return [
+        step.submit(part, _threads(number, len(parts)), force) for number, part in enumerate(parts)
+    ]
 
 
 def _threads(number: int, count: int) -> int:

@@ -66,8 +66,9 @@ def planned_cut(folder: Path) -> Cut:
 def test_a_plan_is_unchanged_after_serialization(tmp_path: Path) -> None:
     cut = planned_cut(tmp_path)
     parameters = extract_child(CutGroup((cut,)), force=False).parameters
-    names = ("tenant_id", "episode_id", "clip_id", "segment", "index")
-    child_cut = cut_of_child({name: parameters[name] for name in names}, parameters["plan"])
+    names = ("segment", "index", "plan")
+    keys = ClipKeys(*(parameters[name] for name in ("tenant_id", "episode_id", "clip_id")))
+    child_cut = cut_of_child(keys, **{name: parameters[name] for name in names})
     assert child_cut == cut
     assert child_cut.plan.fingerprint == cut.plan.fingerprint
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from clipflow import PIPELINE_VERSION
 from clipflow.domain.clips import Segment, StitchInput, StitchSegment
 from clipflow.domain.errors import InvalidInputError, SourceChangedError
 from clipflow.domain.keys import ClipKeys
@@ -125,7 +126,7 @@ def test_the_metadata_of_finished_objects_has_properties_and_fingerprint(
         "resolution": "320x180",
         "segment-count": "1",
         "source-etag": origin.etag,
-        "pipeline-version": "5",
+        "pipeline-version": PIPELINE_VERSION,
     }
     response = objects.client.head_object(Bucket=objects.bucket, Key=clip.keys.clip)
     assert response["ContentType"] == "video/mp4"

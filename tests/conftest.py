@@ -52,10 +52,12 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
-    """Assigns whole files to the workers, and all files that use the stack to one worker."""
+    """Assigns whole files to the workers, and all files that share servers to one worker."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
+        if file.startswith("tests/ecs/"):
+            return "ecs"
         return "stack" if file in STACK_FILES else file
 
 

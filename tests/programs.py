@@ -26,11 +26,16 @@ Value = TypeVar("Value")
 
 
 def eventually(condition: Callable[[], Value], seconds: float = 20) -> Value:
-    """Wait until `condition()` is true, and return its value; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
+    """Wait until `condition()` is true, and return its value; fails after `seconds`.
+
+    The interval between two checks grows with the time that has passed, because checks that ask a
+    server take CPU time from what they wait for.
+    """
+    began = time.monotonic()
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.05)
+        passed = time.monotonic() - began
+        assert passed < seconds, f"not within {seconds} s"
+        time.sleep(min(0.05 + passed / 20, 0.5))
     return value
 
 

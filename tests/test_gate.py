@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,16 @@ def test_the_hooks_run_what_make_lint_runs() -> None:
     assert "pre-commit install" in _make("--dry-run", "hooks")
 
 
+@pytest.mark.slow
+def test_coverage_is_measured_for_the_tests_that_are_named(tmp_path: Path) -> None:
+    named = "COVERED=--numprocesses 0 -p no:cacheprovider tests/clipflow/domain"
+    environment = {**os.environ, "COVERAGE_FILE": str(tmp_path / "coverage")}
+    printed = _make("coverage", named, environment=environment)
+    measured = {line.split()[0]: line.split()[-1] for line in printed.splitlines() if "%" in line}
+    assert measured["flows/generate_clip.py"] == "0%"
+    assert int(measured["clipflow/domain/timecode.py"].removesuffix("%")) > 80
+
+
 @pytest.mark.parametrize("earlier", [[], ["tests/test_a.py::test_x"]])
 def test_a_test_retried_in_two_runs_fails_the_second_run(
     tmp_path: Path, earlier: list[str]
@@ -56,9 +67,11 @@ def test_a_test_retried_in_two_runs_fails_the_second_run(
     assert "tests/test_a.py::test_x" in record.read_text().splitlines()[-1]
 
 
-def _make(*arguments: str) -> str:
+def _make(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
     command = ["make", "--no-print-directory", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    ).stdout
 
 
 def _retried(folder: Path, command: str) -> tuple[int, str]:

@@ -39,7 +39,10 @@ STARTED = (
 )
 IMAGES = "tests/infra/test_images.py::test_the_installed_image_passes_its_health_check"
 RUN_BY = {
-    r"make (demo|test|lint|whisperx|coverage)": CI,
+    r"make (demo|test|lint|whisperx)": CI,
+    r"make coverage": (
+        "tests/test_gate.py::test_coverage_is_measured_for_the_tests_that_are_named"
+    ),
     r"make test-fast": ("tests/test_gate.py::test_most_tests_are_fast_and_need_no_server"),
     r"make hooks": "tests/test_gate.py::test_the_hooks_run_what_make_lint_runs",
     r"make test TESTS=tests/flows": "tests/flows/test_generate_clip.py",

@@ -113,7 +113,7 @@ def machines(
         **account,
         "PREFECT_API_URL": server.url,
         "PREFECT_HOME": str(home),
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
         "MAX_PARALLEL_SEGMENTS": str(AT_ONCE),
         # A machine for each segment, however short it is.
         "CLIPFLOW_MACHINE_CPU_SECONDS": "0",

@@ -47,8 +47,9 @@ hypothesis.settings.load_profile("clipflow")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return the number of cores plus one, because many tests wait for a program."""
-    return cores() + 1
+    """Return the number of cores plus two: the workers of ECS and of the stack wait for most of the
+    time, and many other tests wait for a program."""
+    return cores() + 2
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types

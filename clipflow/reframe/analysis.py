@@ -289,13 +289,15 @@ def seen_frames(film: Film) -> Iterator[tuple[float, av.VideoFrame]]:
     """At least five frames a second of the film, if it has so many, with their times."""
     frames = decoded_frames(film, sparsely=True)
     listed = _listed_times(film)
-    last = -inf
+    # The first frames may be skipped too, and in HEVC in which every frame refers to frames on both
+    # sides, as some hardware encodes it, all of them.
+    last = -_GAP - _SAME_TIME
     for time, frame in frames:
-        if time - last > _GAP and last >= 0:
+        if time - last > _GAP:
             yield from _between(film, listed, last, time)
         yield time, frame
         last = time
-    if last >= 0 and listed and listed[-1] - last > _GAP:
+    if listed and listed[-1] - last > _GAP:
         yield from _between(film, listed, last, listed[-1] + _GAP)
 
 
@@ -306,7 +308,7 @@ def _between(
     first, last = bisect_right(listed, after + _SAME_TIME), bisect_left(listed, before - _SAME_TIME)
     if first >= last:
         return
-    for time, frame in decoded_frames(film, since=after, until=before):
+    for time, frame in decoded_frames(film, since=max(0.0, after), until=before):
         if after + _SAME_TIME < time < before - _SAME_TIME:
             yield time, frame
 

@@ -193,9 +193,9 @@ def test_the_duration_of_matroska_excludes_the_time_before_its_start(
 def test_matroska_that_begins_before_zero_is_cut_completely(
     begin: str, codec: str, b_frames: str, cutter: Cutter, tmp_path: Path
 ) -> None:
-    picture = ("-c:v", codec, "-preset", "ultrafast", "-g", "25", "-bf", b_frames)
+    picture = ["-c:v", codec, "-preset", "ultrafast", "-g", "25", "-bf", b_frames]
     if codec == "libx265":
-        picture += ("-x265-params", f"log-level=error:bframes={b_frames}")
+        picture += ["-x265-params", f"log-level=error:bframes={b_frames}"]
     whole = make_source(tmp_path / "whole.mp4", seconds=6, clicks=True, sound=AAC, picture=picture)
     options = ("-output_ts_offset", begin, "-avoid_negative_ts", "disabled")
     head = cutter.put(remuxed(whole, tmp_path / "early.mkv", options))

@@ -46,7 +46,7 @@ def _read_logo(
     try:
         # Opening decodes the image too: a few kilobytes can have gigabytes of pixels.
         bound = {"max_pixels": str(_MOST_PIXELS)}
-        with av.open(BytesIO(data), "r", format=form, stream_options=[bound]) as container:
+        with av.open(BytesIO(data), "r", format=form, options=bound) as container:
             stream = container.streams.video[0]
             stream.codec_context.options = bound
             frame = next(container.decode(stream))

@@ -388,7 +388,15 @@ def test_a_source_that_the_browser_cannot_play_can_be_edited(
     path = tmp_path / "source.mp4"
     inputs = ("-f", "lavfi", "-i", "testsrc2=s=320x180:d=25", "-f", "lavfi", "-i", "sine=d=25")
     quick = ("-preset", "ultrafast", "-x265-params", "log-level=0")
-    command = (ffmpeg.executable(), "-v", "error", *inputs, *quick, *options, path)
+    command: tuple[str | Path, ...] = (
+        ffmpeg.executable(),
+        "-v",
+        "error",
+        *inputs,
+        *quick,
+        *options,
+        path,
+    )
     subprocess.run(command, check=True)
     page = review.open(viewport={"width": 1280, "height": 900})
     page.route("**/media/source", lambda route: route.fulfill(path=path, content_type="video/mp4"))

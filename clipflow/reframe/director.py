@@ -26,7 +26,7 @@ from clipflow.reframe.crop import (
     plan_edge,
 )
 from clipflow.reframe.faces import FaceDetector
-from clipflow.reframe.framing import captions_centre, find_lips, measure_framing
+from clipflow.reframe.framing import captions_centre, find_faces, find_lips, measure_framing
 from clipflow.reframe.mouths import MouthActivity, mouth_activity
 from clipflow.reframe.panes import Area, pane_area
 from clipflow.reframe.people import FaceTrack, Shot, find_people
@@ -112,6 +112,7 @@ def direct(
         measure_framing(sections, shots, turns, [sample.time for sample in analysis.samples]),
         captions_centre(sections, lips, aspect.size),
         lips,
+        find_faces(sections, analysis.samples, whole, aspect.size),
     )
 
 

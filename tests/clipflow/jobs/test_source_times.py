@@ -206,6 +206,31 @@ def test_a_cut_across_the_end_of_a_short_first_recording_is_refused(
         cutter.cut(cutter.put(joined), "1", "6")
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_recordings_that_are_joined_with_one_clock_are_cut_with_the_frames_of_both(
+    codec: str, cutter: Cutter, tmp_path: Path
+) -> None:
+    options = ("-x265-params", "log-level=error:bframes=2") if codec == "libx265" else ()
+    picture = ("-c:v", codec, "-preset", "ultrafast", "-g", "25", "-bf", "2", *options)
+    joined = tmp_path / "joined.ts"
+    for number in range(2):
+        path = make_source(
+            tmp_path / f"{number}.ts",
+            seconds=4,
+            picture=picture,
+            sound=("-c:a", "aac"),
+            # The second begins two frames before the first ends, since frames are reordered.
+            output=("-output_ts_offset", str(number * 4 - number * 0.08)),
+        )
+        with joined.open("ab") as file:
+            file.write(path.read_bytes())
+    segment = cutter.cut(cutter.put(joined), "3", "5")
+    numbers = frame_numbers(segment)
+    assert numbers == [*range(75, 100), *range(len(numbers) - 25)]
+    assert 27 <= len(numbers) - 25 <= 29
+    assert [(a, b) for a, b in pairwise(frame_times(segment)) if not a < b] == []
+
+
 @pytest.mark.parametrize("suffix", ["ogv", "wmv", "flv", "mov"])
 def test_a_cut_across_the_end_of_the_only_recording_that_is_read_is_refused(
     suffix: str, cutter: Cutter, tmp_path: Path

@@ -38,6 +38,7 @@ from clipflow.speech.channels import CHANNELS, ChannelLevels, Track, own_track, 
 from clipflow.speech.transcriber import (
     detect_language,
     in_requested_script,
+    join_words,
     recognize_window,
     recognizer_loading,
     release_recognizers,
@@ -178,11 +179,9 @@ def join_windows(
 ) -> None:
     """Stores the transcript's three objects, from the words of all its windows."""
     release_recognizers()
-    words: list[Word] = []
-    for window in windows:
-        key = keys.window_words(window.number)
-        words += read_words(objects.text(key, _LARGEST_TRANSCRIPT_BYTES), key)
-    words = in_requested_script(words, config.language)
+    stored = [keys.window_words(window.number) for window in windows]
+    found = [read_words(objects.text(key, _LARGEST_TRANSCRIPT_BYTES), key) for key in stored]
+    words = in_requested_script(join_words(found), config.language)
     speakers = windows[0].speakers
     if words and speakers:
         content = objects.data(keys.channel_levels, _LARGEST_LEVELS_BYTES)

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -25,6 +25,10 @@ logger = logging.getLogger(__name__)
 # The longest window that one task recognises, and the span at its end in which it may be cut: ten
 # minutes and one minute, in samples.
 WINDOW, _LEEWAY = 10 * 60 * RATE, 60 * RATE
+# A word that two windows have at their border: the longest time between both, in seconds, and the
+# score below which one of them is a part of the other rather than a word that is said twice.
+_BORDER_SECONDS, _UNCERTAIN_WORD = 0.15, 0.5
+_PUNCTUATION = " .,;:!?…-–—\"'"
 # Language detection: the samples of an excerpt, which is as much as Whisper reads; how many
 # excerpts with speech vote, as a video may begin in another language; how many are tried at most.
 _EXCERPT, _EXCERPTS, _MOST_TRIED = 30 * RATE, 5, 64
@@ -128,14 +132,14 @@ def transcribe(sound: Path, language: str | None, models: Models) -> Transcript:
     code = code or detect_language(chosen, sound)
     if code is None:
         return Transcript((), None)
-    words: list[Word] = []
+    found: list[list[Word]] = []
     count = sample_count(sound)
     for window in split_windows(sound):
         with portion(window.start / max(1, count), window.stop / max(1, count)):
-            words += recognize_window(
-                chosen, read_samples(sound, window), window.start, code, cores()
+            found.append(
+                recognize_window(chosen, read_samples(sound, window), window.start, code, cores())
             )
-    words = in_requested_script(words, language)
+    words = in_requested_script(join_words(found), language)
     if words:
         words = separate_speakers(words, sound, models)
     return Transcript(tuple(words), code if words or language else None)
@@ -211,6 +215,32 @@ def recognize_window(
         )
         for word in recognizer.recognize(sound, language, threads)
     ]
+
+
+def join_words(windows: Iterable[Sequence[Word]]) -> list[Word]:
+    """The words of consecutive windows. A word at a border that both windows have is kept once.
+
+    A window may end within a word if there is no pause to cut at.
+    """
+    words: list[Word] = []
+    for window in windows:
+        if words and window and _is_repeated(words[-1], window[0]):
+            if _score(words[-1]) < _score(window[0]):
+                words.pop()
+            else:
+                window = window[1:]
+        words += window
+    return words
+
+
+def _is_repeated(before: Word, after: Word) -> bool:
+    first, second = (word.text.strip(_PUNCTUATION).casefold() for word in (before, after))
+    uncertain = min(_score(before), _score(after)) < _UNCERTAIN_WORD
+    return first == second and uncertain and after.start - before.end < _BORDER_SECONDS
+
+
+def _score(word: Word) -> float:
+    return 1.0 if word.score is None else word.score
 
 
 def detect_language(recognizer: Recognizer, sound: Path) -> str | None:

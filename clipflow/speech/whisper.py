@@ -1,8 +1,10 @@
 """The default recogniser: Whisper on CTranslate2 by faster-whisper, without torch."""
 
 import ctypes
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from math import inf
 from threading import Lock, Semaphore
 from typing import Any
 
@@ -21,6 +23,16 @@ from clipflow.telemetry.progress import report
 _LONGEST, _LEEWAY = 120 * RATE, 20 * RATE
 # Pauses of this length are removed before recognition, because Whisper invents words in them.
 _VOICE_DETECTION = {"min_silence_duration_ms": 500}
+# Whisper sometimes skips a sentence; which one depends on the CPU's rounding, too. So a stretch of
+# speech between two pauses of 0.1 s is recognised once more, by itself, if this many seconds of it
+# have no words, of which each takes a second at most.
+_SPEECH_DETECTION = {"min_silence_duration_ms": 100, "speech_pad_ms": 30}
+_SKIPPED_SECONDS, _LONGEST_WORD = 1.2, 1.0
+# What is found replaces the first result only if it has more words, at least so many a second as
+# slow speech has, and so sure. Whisper says "Thank you" of applause.
+_LEAST_WORDS_A_SECOND, _LEAST_SCORE = 1.0, 0.5
+# Seconds of the pauses beside a stretch of speech that are recognised with it.
+_PAUSE_BESIDE = 0.3
 # Hertz. Below it, voices have nothing that recognition needs. A microphone's rumble there makes the
 # voice detector take speech for silence: with 98 % of the energy below 40 Hz, all words were lost.
 _LOWEST_FREQUENCY = 80
@@ -134,8 +146,16 @@ class WhisperRecognizer:
     ) -> list[Word]:
         """The words of a piece of `sound`, timed from the beginning of `sound`."""
         part = sound[piece.start : piece.stop]
+        words = self._timed_words(part, language, progress)
+        words = self._with_skipped_words(words, part, language)
+        offset = piece.start / RATE
+        return [_shifted(word, offset) for word in words]
+
+    def _timed_words(
+        self, sound: Samples, language: str, progress: "_Progress | None" = None
+    ) -> list[Word]:
         segments, _ = self._model.transcribe(
-            _without_rumble(part),
+            _without_rumble(sound),
             language=language,
             beam_size=5,
             vad_filter=True,
@@ -143,20 +163,71 @@ class WhisperRecognizer:
             word_timestamps=True,
         )
         words: list[Word] = []
-        offset, done = piece.start / RATE, 0.0
+        done = 0.0
         for segment in segments:
             words += _words(segment)
-            progress.add(segment.end - done)
+            if progress:
+                progress.add(segment.end - done)
             done = segment.end
-        progress.add(len(piece) / RATE - done)
+        if progress:
+            progress.add(len(sound) / RATE - done)
         if aligner := find_aligner(language):
-            words = align_apart(aligner, words, part)
-        return [
-            word.model_copy(
-                update={"start": round(word.start + offset, 3), "end": round(word.end + offset, 3)}
-            )
-            for word in words
-        ]
+            words = align_apart(aligner, words, sound)
+        return words
+
+    def _with_skipped_words(self, words: list[Word], sound: Samples, language: str) -> list[Word]:
+        """The words, with those of speech that Whisper has skipped."""
+        for start, end in skipped_speech(words, _speech(sound)):
+            part = sound[round(start * RATE) : round(end * RATE)]
+            again = [_shifted(word, start) for word in self._timed_words(part, language)]
+            before = [word for word in words if (word.start + word.end) / 2 < start]
+            after = [word for word in words if (word.start + word.end) / 2 > end]
+            is_more = len(again) > len(words) - len(before) - len(after)
+            if is_more and _is_speech(again, end - start):
+                words = [*before, *again, *after]
+        return words
+
+
+def skipped_speech(
+    words: Sequence[Word], speech: Sequence[tuple[float, float]]
+) -> list[tuple[float, float]]:
+    """Start and end of the stretches of sound, pauses included, whose speech has too few words.
+
+    `speech` has the start and end of each stretch between two pauses. All times are in seconds.
+    """
+    ends = [0.0, *(min(word.end, word.start + _LONGEST_WORD) for word in words)]
+    starts = [*(word.start for word in words), inf]
+    found: list[tuple[float, float]] = []
+    for number, (start, end) in enumerate(speech):
+        silent = sum(
+            max(0.0, min(end, until) - max(start, since))
+            for since, until in zip(ends, starts, strict=True)
+        )
+        if silent >= _SKIPPED_SECONDS:
+            before = speech[number - 1][1] if number else 0.0
+            after = speech[number + 1][0] if number + 1 < len(speech) else inf
+            found.append((max(before, start - _PAUSE_BESIDE), min(after, end + _PAUSE_BESIDE)))
+    return found
+
+
+def _is_speech(words: Sequence[Word], seconds: float) -> bool:
+    scores = [word.score or 0.0 for word in words]
+    return len(words) >= _LEAST_WORDS_A_SECOND * seconds and sum(scores) >= _LEAST_SCORE * len(
+        words
+    )
+
+
+def _speech(sound: Samples) -> list[tuple[float, float]]:
+    """Start and end of each stretch of speech between two pauses, in seconds."""
+    from faster_whisper.vad import VadOptions, get_speech_timestamps
+
+    found = get_speech_timestamps(_without_rumble(sound), VadOptions(**_SPEECH_DETECTION))
+    return [(one["start"] / RATE, one["end"] / RATE) for one in found]
+
+
+def _shifted(word: Word, seconds: float) -> Word:
+    times = {"start": round(word.start + seconds, 3), "end": round(word.end + seconds, 3)}
+    return word.model_copy(update=times)
 
 
 def _without_rumble(sound: Samples) -> Floats:

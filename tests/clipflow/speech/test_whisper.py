@@ -3,17 +3,20 @@
 import re
 import resource
 import sys
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.signal import butter, sosfilt
 
 from clipflow.domain.errors import InvalidInputError
-from clipflow.domain.transcript import Transcript
+from clipflow.domain.transcript import Transcript, Word
 from clipflow.settings import Models, Transcriber
-from clipflow.speech.audio import RATE, sample_count, samples, split_evenly
-from clipflow.speech.transcriber import recognize_window, recognizer, transcribe
+from clipflow.speech.audio import RATE, Samples, sample_count, samples, split_evenly
+from clipflow.speech.transcriber import join_words, recognize_window, recognizer, transcribe
+from clipflow.speech.whisper import WhisperRecognizer, skipped_speech
 from tests.clipflow.speech.conftest import word_error_rate
 
 pytestmark = pytest.mark.slow
@@ -82,6 +85,43 @@ def test_the_decoder_reuses_its_memory(
     assert measured[1] < 20_000 * sample_count(sample_sound) / RATE
 
 
+def test_a_sentence_that_whisper_skips_is_recognized_by_itself(
+    sample_sound: Path, spoken: list[tuple[float, float, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, skipped = spoken[1:3]
+    start, end = first[0] - 0.4, skipped[1] + 0.3
+    whisper = WhisperRecognizer(Models())
+    timed_words = whisper._timed_words
+    calls = []
+
+    def without_a_sentence(sound: Samples, *arguments: Any) -> list[Word]:
+        calls.append(len(sound) / RATE)
+        words = timed_words(sound, *arguments)
+        if len(calls) > 1:
+            return words
+        return [word for word in words if word.end + start < skipped[0]]
+
+    monkeypatch.setattr(whisper, "_timed_words", without_a_sentence)
+    sound = samples(sample_sound)[int(start * RATE) : int(end * RATE)]
+    words = whisper.recognize(sound, "en")
+    expected = f"{first[2]} {skipped[2]}"
+    assert word_error_rate(expected, " ".join(word.text for word in words)) <= 0.05
+    assert all(before.end <= after.start + 0.01 for before, after in pairwise(words))
+    # Only the skipped sentence is recognised a second time.
+    assert len(calls) == 2 and calls[1] < skipped[1] - skipped[0] + 1
+
+
+def test_speech_with_words_is_not_recognized_again() -> None:
+    words = [Word(text="a", start=start, end=start + 0.4) for start in (1.0, 1.5, 2.2, 3.1, 3.7)]
+    assert skipped_speech(words, [(0.9, 4.4)]) == []
+    # A pause belongs to no speech, and a long word takes a second of it.
+    assert skipped_speech(words, [(0.9, 4.4), (6.0, 7.1)]) == []
+    assert skipped_speech(words, [(0.9, 4.4), (6.0, 7.3)]) == [(5.7, 7.6)]
+    assert skipped_speech(words[:2], [(0.9, 4.4), (4.5, 5.0)]) == [(0.6, 4.5)]
+    long = [Word(text="a", start=1.0, end=4.4)]
+    assert skipped_speech(long, [(0.9, 4.4)]) == [(0.6, 4.7)]
+
+
 def test_no_word_is_lost_or_repeated_where_speech_without_pauses_is_split(
     sample_sound: Path,
 ) -> None:
@@ -95,15 +135,25 @@ def test_no_word_is_lost_or_repeated_where_speech_without_pauses_is_split(
     whole = whisper.recognize(continuous, "en")
     windows = split_evenly(continuous, 18 * RATE, 4 * RATE)
     assert len(windows) >= 3
-    joined = [
-        word.text
+    found = [
+        recognize_window(whisper, continuous[window.start : window.stop], window.start, "en", 1)
         for window in windows
-        for word in recognize_window(
-            whisper, continuous[window.start : window.stop], window.start, "en", 1
-        )
     ]
+    joined = [word.text for word in join_words(found)]
     assert len(joined) == len(whole)
     assert word_error_rate(" ".join(word.text for word in whole), " ".join(joined)) <= 0.02
+
+
+def test_an_uncertain_word_that_both_windows_have_at_their_border_is_kept_once() -> None:
+    words = [Word(text="idea,", start=9.0, end=9.4, score=0.9)]
+    sure = Word(text="if...", start=9.4, end=9.98, score=0.6)
+    unsure = Word(text="If", start=10.0, end=10.1, score=0.2)
+    after = [Word(text="the", start=10.1, end=10.3, score=0.9)]
+    assert join_words([[*words, sure], [unsure, *after]]) == [*words, sure, *after]
+    again = sure.model_copy(update={"start": 10.0, "end": 10.1})
+    assert join_words([[*words, sure], [again, *after]]) == [*words, sure, again, *after]
+    later = unsure.model_copy(update={"start": 10.5, "end": 10.6})
+    assert join_words([[*words, sure], [later, *after]]) == [*words, sure, later, *after]
 
 
 @pytest.mark.parametrize("seconds", [0, 5])

@@ -72,8 +72,10 @@ def generate_clip(
         return Completed(name="AlreadyMade", message=f"{keys.clip} is up to date.")
 
     claim = set_in_progress(keys, run_id, clip.initial_attributes)
-    if not claim.granted and claim.owner:
-        queue_behind(claim.owner)
+    owner = None
+    while not claim.granted and claim.owner and claim.owner != owner:
+        # The owner may end before this run is queued; the next owner may have an old request too.
+        queue_behind(owner := claim.owner)
         claim = set_in_progress(keys, run_id, clip.initial_attributes)
     if not claim.granted:
         return Completed(name="AlreadyInProgress", message=f"Run {claim.owner} is making it.")

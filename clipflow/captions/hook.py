@@ -1,7 +1,7 @@
 """The hook: a short's title, in rows on boxes, over its first seconds."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -63,6 +63,11 @@ class Hook:
         """The distance from its centre to the upper or lower edge of its boxes, in pixels."""
         return round(self.size * ((len(self.rows) - 1) * _PITCH / 2 + _DOWN))
 
+    @property
+    def half_width(self) -> int:
+        """The distance from its centre to the left or right edge of its boxes, in pixels."""
+        return round(self.size * (max(map(width, self.rows)) / 2 + _ACROSS))
+
 
 @dataclass(frozen=True)
 class PlacedHook:
@@ -72,62 +77,87 @@ class PlacedHook:
     centre: int
 
 
-def fit_hook(text: str, size: tuple[int, int]) -> Hook | None:
-    """The whole text in the largest size that fits a short of `size`; None without a text that the
-    fonts can draw.
+def fit_hooks(text: str, size: tuple[int, int]) -> Iterator[Hook]:
+    """The whole text in each size that fits a short of `size`, largest first; none without a text
+    that the fonts can draw.
 
     Rows are about equally wide. Words that are wider than a row are divided.
     """
+    shown = _drawable(text)
     safe, middle = safe_box(size), size[0] // 2
     widest = min(_WIDEST, 2 * min(middle - safe.left, safe.right - middle))
     for font_size in _SIZES:
         row = widest / font_size - 2 * _ACROSS
-        tokens = _tokens(text, row)
+        tokens = _tokens(shown, row)
         if not tokens:
-            return None
+            return
         rows = _fewest_rows(tokens, row)
         if len(rows) <= _ROWS or font_size == _SIZES[-1]:
-            return Hook(_balanced(tokens, len(rows), row), font_size)
-    raise AssertionError("unreachable")
-
-
-def place_hook(
-    hook: Hook,
-    size: tuple[int, int],
-    lips: Iterable[tuple[float, int]],
-    taken: Sequence[Box] = (),
-) -> int | None:
-    """The vertical centre of a hook in a short of `size`; None if there is no room at all.
-
-    It is the highest place that covers the fewest of `lips`, which are times and vertical
-    positions, and none of the boxes in `taken`, such as those of captions.
-    """
-    box = safe_box(size)
-    half = hook.half_height
-    mouths = [y for time, y in lips if time < SECONDS]
-    centres = [
-        y
-        for y in range(box.top + half, max(box.top + half, box.bottom - half) + 1, _STEP)
-        if not any(_spans(y, half).overlaps(other) for other in taken)
-    ]
-    return min(centres, key=lambda y: sum(abs(m - y) < half for m in mouths), default=None)
+            yield Hook(_balanced(tokens, len(rows), row), font_size)
 
 
 def placed_hook(
     text: str | None,
     size: tuple[int, int],
-    lips: Iterable[tuple[float, int]],
+    faces: Iterable[tuple[float, Box]] = (),
     taken: Sequence[Box] = (),
 ) -> PlacedHook | None:
-    """The hook for a text, with its place; None, with a log line, if it cannot be shown."""
-    hook = fit_hook(text, size) if text else None
-    if hook is None:
+    """The hook for a text, with its place; None, with a log line, if it cannot be shown.
+
+    It is within the safe area and covers none of the boxes in `taken`, such as those of captions.
+    Of `faces`, which are times and places, it covers none if that is possible in any size, and
+    else as little as possible, first of all of their eyes and mouths. Of the places that are as
+    good, it has the largest size, and of those the highest place.
+    """
+    seen = [face for time, face in faces if time < SECONDS]
+    best: tuple[tuple[float, float], PlacedHook] | None = None
+    is_drawable = False
+    for hook in fit_hooks(text or "", size):
+        is_drawable = True
+        for centre in _centres(hook, size, taken):
+            covered = _covered(hook, centre, size, seen)
+            if best is None or covered < best[0]:
+                best = covered, PlacedHook(hook, centre)
+        if best and best[0] == (0, 0):
+            break
+    if best is None:
+        if is_drawable:
+            logger.warning("There is no room for the hook.")
         return None
-    centre = place_hook(hook, size, lips, taken)
-    if centre is None:
-        logger.warning("There is no room for the hook.")
-        return None
-    return PlacedHook(hook, centre)
+    return best[1]
+
+
+def _centres(hook: Hook, size: tuple[int, int], taken: Sequence[Box]) -> list[int]:
+    """The places for a hook that are within the safe area and away from all of `taken`."""
+    box, half = safe_box(size), hook.half_height
+    return [
+        y
+        for y in range(box.top + half, box.bottom - half + 1, _STEP)
+        if not any(_spans(y, half).overlaps(other) for other in taken)
+    ]
+
+
+# The part of a face between the eyebrows and the chin, as shares of its height.
+_EYES, _CHIN = 0.2, 0.9
+
+
+def _covered(
+    hook: Hook, centre: int, size: tuple[int, int], faces: Sequence[Box]
+) -> tuple[float, float]:
+    """The shares of eyes and mouths, and of whole faces, that a hook covers, added up.
+
+    Shares of their height: a hook that is beside the middle of a face hides it as well.
+    """
+    middle, half = size[0] // 2, hook.half_height
+    box = Box(middle - hook.half_width, centre - half, middle + hook.half_width, centre + half)
+    features = faces_covered = 0.0
+    for face in faces:
+        if not box.overlaps(face):
+            continue
+        top, bottom = (face.top + round(share * face.height) for share in (_EYES, _CHIN))
+        features += max(0, min(bottom, box.bottom) - max(top, box.top)) / face.height
+        faces_covered += (min(face.bottom, box.bottom) - max(face.top, box.top)) / face.height
+    return features, faces_covered
 
 
 def _spans(centre: int, half: int) -> Box:
@@ -164,21 +194,24 @@ def _font() -> Typeface | None:
     return display_typeface(_FONT)
 
 
+def _drawable(text: str) -> str:
+    """A text without the characters that no font has, which are logged."""
+    words, missing = [], []
+    for word in clean(text).split(" "):
+        parts = clusters(word)
+        missing += [part[0] for part in parts if not typeface_of(part[0], _font())]
+        words.append("".join(part for part in parts if typeface_of(part[0], _font())))
+    if missing:
+        logger.warning("A hook omits characters that no font has: %s.", _codes(missing))
+    return " ".join(filter(None, words))
+
+
 def _tokens(text: str, row: float) -> list[Token]:
     """The words of a text, and parts of those that are wider than a `row` of ems.
 
     In a script without spaces, each character is a part.
     """
-    found = []
-    missing: list[str] = []
-    for word in clean(text).split(" "):
-        parts = clusters(word)
-        missing += [part[0] for part in parts if not typeface_of(part[0], _font())]
-        drawn = [part for part in parts if typeface_of(part[0], _font())]
-        found += _word_tokens(drawn, row)
-    if missing:
-        logger.warning("A hook omits characters that no font has: %s.", _codes(missing))
-    return found
+    return [token for word in text.split(" ") for token in _word_tokens(clusters(word), row)]
 
 
 def _codes(characters: Sequence[str]) -> str:

@@ -1,10 +1,11 @@
 """The caption style, the fonts and the brand that a config names; and where captions stand."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from clipflow.captions.drawing import half_height
+from clipflow.captions.hook import SECONDS
 from clipflow.captions.typefaces import FOLDER, Typeface, display_typeface, install_font
 from clipflow.domain.brands import MAX_BRAND_BYTES, Brand
 from clipflow.domain.caption_styles import (
@@ -154,6 +155,12 @@ def caption_moves(
             moves.append((part.start, line))
         current = line
     return moves
+
+
+def first_lines(centre: int, moves: Sequence[tuple[float, int]]) -> list[int]:
+    """The lines of the captions that are shown together with the hook."""
+    begin = [line for time, line in moves if time <= 0][-1:] or [centre]
+    return begin + [line for time, line in moves if 0 < time < SECONDS]
 
 
 def caption_boxes(

@@ -74,7 +74,7 @@ def fetch_and_put_thumbnail(
     """Like `put_thumbnail`, for a short that is already stored, as by an older version."""
     with work_folder(machine.scratch, short.size + _NEEDED) as scratch:
         path = scratch / "short.mp4"
-        objects.download(short.key, path)
+        objects.download(short, path)
         return put_thumbnail(key, short, path, objects, machine, models)
 
 

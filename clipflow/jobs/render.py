@@ -29,6 +29,7 @@ from clipflow.jobs.looks import (
     captions_line,
     chosen_looks,
     fetch_fonts,
+    first_lines,
 )
 from clipflow.jobs.picture import Background, Ingredients, repeats, write_times
 from clipflow.jobs.posts import fetch_and_put_thumbnail, put_thumbnail, stored_thumbnail
@@ -275,7 +276,8 @@ def _gather(
         chosen, files = sources.looks.brand, sources.looks.files
         brand = fetch_brand(chosen, files, size, taken, duration, len(times), objects, scratch)
     logo = [brand.logo.box] if brand.logo else []
-    hook = placed_hook(sources.looks.hook, size, plan.lips, [*taken, *logo])
+    first = caption_boxes(style, first_lines(centre, moves), size)
+    hook = placed_hook(sources.looks.hook, size, plan.faces, [*first, *logo])
     words = tightened.words if tightened else spoken.words
     text = captions(words, times, style, centre, size, fonts.typeface, hook, moves)
     written.write_text(text, encoding="utf-8")

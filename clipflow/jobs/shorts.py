@@ -244,7 +244,7 @@ def make_thumbnail(
     segment = find_source([keys.segment(number) for number in wanted], objects)
     with work_folder(machine.scratch, segment.size + _LARGEST_THUMBNAIL) as scratch:
         video, picture = scratch / "segment.mp4", scratch / "thumbnail.png"
-        objects.download(segment.key, video)
+        objects.download(segment, video)
         size = f"scale='min({_THUMBNAIL_WIDTH},iw)':-2"
         ffmpeg.run(
             ["-f", "mp4", "-i", str(video), *_ONE_FRAME, "-vf", size, str(picture)],

@@ -4,12 +4,12 @@ Frames and samples are exact, joins of the sound do not click, and at a join the
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from math import inf
-from typing import Any
+from typing import Any, TypeVar
 
 import ffmpeg as command
 
@@ -277,13 +277,25 @@ def tightened_plan(
     ]
     cuts = sum(part.jumps for part in sections) + len(sections) - 1
     framing = plan.framing.model_copy(update={"layouts": tuple(layouts), "cuts": cuts})
-    lips = tuple(
-        (time + span.shift, y)
-        for span in spans
-        for time, y in plan.lips
-        if span.start <= time < span.end
+    return replace(
+        plan,
+        sections=tuple(sections),
+        framing=framing,
+        lips=tuple(_kept_places(plan.lips, spans)),
+        faces=tuple(_kept_places(plan.faces, spans)),
     )
-    return replace(plan, sections=tuple(sections), framing=framing, lips=lips)
+
+
+_Place = TypeVar("_Place")
+
+
+def _kept_places(
+    places: Sequence[tuple[float, _Place]], spans: Sequence["_KeptSpan"]
+) -> Iterator[tuple[float, _Place]]:
+    for span in spans:
+        for time, place in places:
+            if span.start <= time < span.end:
+                yield time + span.shift, place
 
 
 @dataclass(frozen=True)

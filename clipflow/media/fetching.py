@@ -63,6 +63,8 @@ _SPARSE_INTERLEAVING = 60
 _DELAYED_FORMATS = ("mpegts", "mpeg", "hls", "matroska,webm", "flv")
 # Codecs whose tag names the pixel format for the decoder.
 _CODECS_WITH_TAGS = ("utvideo",)
+# The most pictures by which H.264 and HEVC reorder a picture.
+_MAX_REORDERED = 16
 # Seconds of audio before the span: enough for a resampler to converge.
 _RESAMPLER_LEAD = Fraction(1, 4)
 
@@ -146,6 +148,10 @@ def _shown_order(packets: list[Packet[Any]], picture: VideoStream) -> list[int]:
             shown += [frame.pts for frame in decoder.decode(copy) if frame.pts is not None]
     # Without a picture, the order does not matter.
     return [*shown, *(place for place in range(len(packets)) if place not in shown)]
+
+
+def _has_time(packet: Packet[Any]) -> bool:
+    return packet.pts is not None or packet.dts is not None
 
 
 def _end_time(packet: Packet[Any]) -> Fraction:
@@ -274,7 +280,7 @@ class _Copy:
     ) -> Iterator[Packet[Any]]:
         end = self.probe.start + self.span.end
         is_delayed = container.format.name in _DELAYED_FORMATS
-        for packet in self._timed(container.demux(streams)):
+        for packet in self._timed(container.demux(streams), container):
             self._unwrap(packet)
             if packet.stream_index == self.picture.index:
                 # A second field belongs to the frame of the field before it.
@@ -315,36 +321,51 @@ class _Copy:
                 return
         self._reached_end = True
 
-    def _timed(self, packets: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
+    def _timed(
+        self, packets: Iterator[Packet[Any]], container: InputContainer
+    ) -> Iterator[Packet[Any]]:
         """The packets with times; those of the first pictures are computed if they are missing.
 
-        libavformat returns no times for the first pictures of a Matroska file that begins before
-        zero. Later pictures are decoded from these.
+        libavformat returns no times for the pictures of a Matroska file that are shown before zero.
+        They may be stored between pictures that are shown after it.
         """
-        untimed: list[Packet[Any]] | None = []
+        first: list[Packet[Any]] = []
+        is_matroska, wanted = "matroska" in container.format.name, 0
         for packet in packets:
-            is_picture = packet.stream_index == self.picture.index
-            if packet.pts is None and packet.dts is None:
-                if is_picture and packet.size and untimed is not None:
-                    untimed.append(packet)
+            has_time = _has_time(packet)
+            if packet.stream_index != self.picture.index or wanted < 0 or not packet.size:
+                if has_time:
+                    yield packet
                 continue
-            if is_picture and untimed is not None:
-                yield from self._with_times(untimed, packet)
-                untimed = None
-            yield packet
+            first.append(packet)
+            if not has_time:
+                # Pictures with times follow, until no other can be shown before zero.
+                wanted = _MAX_REORDERED if is_matroska else 1
+            wanted -= has_time
+            if wanted <= 0 and has_time:
+                yield from self._with_times(first)
+                wanted = -1
+        if wanted >= 0:
+            yield from self._with_times(first)
 
-    def _with_times(self, untimed: list[Packet[Any]], timed: Packet[Any]) -> list[Packet[Any]]:
-        """The packets before `timed` with times before it and before zero, in the order shown."""
-        first = (timed.pts if timed.dts is None else timed.dts) or 0
-        step = timed.duration or round(1 / self.probe.frame_rate / timed.time_base)
-        # Packets with times, which are all after zero, may be shown before `timed`.
-        first -= step * (max(0, first) // step)
-        shown = _shown_order(untimed, self.picture)
-        for place, packet in enumerate(untimed):
-            packet.time_base = timed.time_base
-            packet.pts = first - step * (len(untimed) - shown.index(place))
-            packet.dts = first - step * (len(untimed) - place)
-        return untimed
+    def _with_times(self, packets: list[Packet[Any]]) -> Iterator[Packet[Any]]:
+        """The packets of the first pictures, of which those without times are shown before the
+        others, at a constant rate."""
+        timed = [packet for packet in packets if _has_time(packet)]
+        untimed = [number for number, packet in enumerate(packets) if not _has_time(packet)]
+        if not untimed or not timed:
+            yield from timed
+            return
+        base, length = timed[0].time_base, timed[0].duration
+        step = length or round(1 / self.probe.frame_rate / base)
+        zero = min(packet.dts or 0 if packet.pts is None else packet.pts for packet in timed)
+        shown = [number for number in _shown_order(packets, self.picture) if number in untimed]
+        for place, number in enumerate(untimed):
+            packet = packets[number]
+            packet.time_base = base
+            packet.pts = zero - step * (len(untimed) - shown.index(number))
+            packet.dts = zero - step * (len(untimed) - place)
+        yield from packets
 
     def _unwrap(self, packet: Packet[Any]) -> None:
         """Undo a wraparound of the clock, so that times count from the start of the source."""
@@ -364,6 +385,9 @@ class _Copy:
                 "Remux it to MP4.",
             )
         self._has_picture = True
+        # libavformat flags a picture of a fragment that repeats the time of the one before it to be
+        # discarded; a window does not store the flag. Both pictures are kept, as in other formats.
+        is_shown = not packet.is_discard or packet.dts == self._latest_dts
         if packet.dts is not None:
             back = (self._latest_dts or packet.dts) - packet.dts
             if back * packet.time_base > CLOCK_TOLERANCE:
@@ -377,7 +401,7 @@ class _Copy:
         self._follows_keyframe = packet.is_keyframe
         if packet.is_keyframe and packet.pts <= self._first_pts:
             self.decodable = True
-        if not packet.is_discard and self._first_pts <= packet.pts < self._end_pts:
+        if is_shown and self._first_pts <= packet.pts < self._end_pts:
             self._frame_pts.append(packet.pts)
 
     def _needs_more_lead(self, packet: Packet[Any]) -> bool:

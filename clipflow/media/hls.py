@@ -103,7 +103,8 @@ class Playlist:
 
     def around(self, start: Fraction, end: Fraction) -> "Playlist":
         """A playlist of the chunks that hold `start ≤ t < end`, and one more on each side."""
-        before = sum(1 for begins in self.starts if begins <= start) - 1
+        # Of chunks that declare no length, and so begin at the same time, it begins with the first.
+        before = self.starts.index(max(begins for begins in self.starts if begins <= start))
         after = sum(1 for begins in self.starts if begins < end)
         return self._part(slice(max(0, before - 1), after + 1))
 

@@ -68,16 +68,18 @@ def check_clock(container: InputContainer, picture: VideoStream, source: FileSou
     """
     latest: int | None = None
     for place in _CHECKED_POSITIONS:
-        offset = min(int(place * source.size), source.size - _LAST_BYTES)
-        if offset <= 0:
-            continue
+        offset = max(0, min(int(place * source.size), source.size - _LAST_BYTES))
         container.seek(offset, unsupported_byte_offset=True)
         found = (p.dts for p in islice(container.demux(picture), _MAX_PACKETS) if p.dts is not None)
-        if (dts := next(found, None)) is None or picture.time_base is None:
-            continue
-        if latest is not None and (latest - dts) * picture.time_base > CLOCK_TOLERANCE:
-            raise several_recordings(source.name)
-        latest = dts
+        # The last recording may be so short that it is in the last bytes as a whole.
+        for dts in found if place == 1 else islice(found, 1):
+            if latest is not None and (latest - dts) * _base(picture) > CLOCK_TOLERANCE:
+                raise several_recordings(source.name)
+            latest = dts
+
+
+def _base(stream: VideoStream) -> Fraction:
+    return Fraction(stream.time_base or 0)
 
 
 # The header of an Ogg page (RFC 3533, 6): flags, position, and the serial number of its stream.
@@ -90,22 +92,23 @@ _OGG_BYTES = 1 << 17
 def check_pages(source: FileSource) -> None:
     """Raises MediaRefusedError if an Ogg file consists of several recordings.
 
-    All streams of a recording begin at its start (RFC 3533, 4), and the position in each grows.
+    All streams of a recording begin before any other page (RFC 3533, 4), and the position in each
+    grows.
     """
-    begin = source.fetch(0, min(source.size, _OGG_BYTES))
-    streams = {page[3] for page in _OGG_PAGE.finditer(begin) if page[1][0] & _BEGINS_STREAM}
-    read_until, latest = _OGG_BYTES, dict[bytes, int]()
-    for place in _CHECKED_POSITIONS:
+    read_until, latest, has_begun = 0, dict[bytes, int](), False
+    for place in (Fraction(0), *_CHECKED_POSITIONS):
         offset = max(read_until, min(int(place * source.size), source.size - _OGG_BYTES))
         if offset >= source.size:
             return
         read_until = min(source.size, offset + _OGG_BYTES)
         for page in _OGG_PAGE.finditer(source.fetch(offset, read_until)):
             serial, position = page[3], int.from_bytes(page[2], "little", signed=True)
-            is_another = page[1][0] & _BEGINS_STREAM or serial not in streams
+            begins_stream = bool(page[1][0] & _BEGINS_STREAM)
+            is_another = has_begun if begins_stream else serial not in latest
             # The position of a page on which no packet ends is -1.
             if is_another or 0 <= position < latest.get(serial, 0):
                 raise several_recordings(source.name)
+            has_begun = has_begun or not begins_stream
             latest[serial] = max(position, latest.get(serial, 0))
 
 

@@ -36,9 +36,10 @@ _LARGE_FACE, _SIDE_STEP, _LEAST_FACE_SIDE = 56, 64, 320
 # in a larger one. Measured: of faces of 43 to 59 pixels in 1280, a tenth is found at 480, all at
 # 960.
 _SMALL_FACE, _SEARCH_SIDE = 30, 960
-# Seconds between two searches in the larger picture: in general, and if a small face was lost. If
-# a face has this share of the picture's shorter side, none is necessary.
-_SEARCH, _SEARCH_LOST, _CLOSE = 1.0, 0.4, 0.2
+# Seconds between two searches in the larger picture: in general, and if a small face was lost; they
+# double, up to the last, as long as none finds another face. With a face of this share of the
+# picture's shorter side, none is necessary.
+_SEARCH, _SEARCH_LOST, _CLOSE, _LONGEST_SEARCH = 1.0, 0.4, 0.2, 4.0
 # How far from a small face the next sample looks for it, in sizes of the face.
 _NEAR = 2.2
 # Seconds between two stills.
@@ -167,7 +168,7 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
         is_due = time >= due - _SAME_TIME or following - last > _LONGEST_INTERVAL + _SAME_TIME
         if is_cut or is_due:
             last = time
-            sample = looks.at(time, frame)
+            sample = looks.at(time, frame, is_cut=is_cut)
             analysis.samples.append(sample)
             stills = analysis.stills
             if is_cut or not stills or time - stills[-1].time >= _STILL_INTERVAL - _SAME_TIME:
@@ -213,9 +214,9 @@ class _FaceSearch:
     def __init__(self, film: Film, detector: FaceDetector) -> None:
         self._film, self._detector = film, detector
         self._faces: tuple[Face, ...] = ()
-        self._searched = -inf
+        self._searched, self._pause = -inf, _SEARCH
 
-    def at(self, time: float, frame: av.VideoFrame) -> FaceSample:
+    def at(self, time: float, frame: av.VideoFrame, *, is_cut: bool = False) -> FaceSample:
         shown = self._film.shown(frame)
         longest = max(shown)
         small = self._faces and self._faces[-1].size * _FACE_SIDE < _SMALL_FACE * longest
@@ -223,10 +224,14 @@ class _FaceSearch:
         # A search in a large picture costs four times as much, so it is not for each frame.
         is_lost = bool(small) and len(faces) < len(self._faces)
         is_close = bool(faces) and faces[0].size >= _CLOSE * min(shown)
+        if is_cut or not faces or small:
+            self._pause = _SEARCH
         since = time - self._searched
-        if since >= (_SEARCH_LOST if is_lost else _SEARCH) - _SAME_TIME and not is_close:
+        if since >= (_SEARCH_LOST if is_lost else self._pause) - _SAME_TIME and not is_close:
             self._searched = time
             found = self._found(frame, _SEARCH_SIDE)
+            found_more = len(found) > len(faces)
+            self._pause = _SEARCH if found_more else min(2 * self._pause, _LONGEST_SEARCH)
             faces = found if len(found) >= len(faces) else faces
         self._faces = faces
         return FaceSample(time, faces)
@@ -289,13 +294,15 @@ def seen_frames(film: Film) -> Iterator[tuple[float, av.VideoFrame]]:
     """At least five frames a second of the film, if it has so many, with their times."""
     frames = decoded_frames(film, sparsely=True)
     listed = _listed_times(film)
-    last = -inf
+    # The first frames may be skipped too, and in HEVC in which every frame refers to frames on both
+    # sides, as some hardware encodes it, all of them.
+    last = -_GAP - _SAME_TIME
     for time, frame in frames:
-        if time - last > _GAP and last >= 0:
+        if time - last > _GAP:
             yield from _between(film, listed, last, time)
         yield time, frame
         last = time
-    if last >= 0 and listed and listed[-1] - last > _GAP:
+    if listed and listed[-1] - last > _GAP:
         yield from _between(film, listed, last, listed[-1] + _GAP)
 
 
@@ -306,7 +313,7 @@ def _between(
     first, last = bisect_right(listed, after + _SAME_TIME), bisect_left(listed, before - _SAME_TIME)
     if first >= last:
         return
-    for time, frame in decoded_frames(film, since=after, until=before):
+    for time, frame in decoded_frames(film, since=max(0.0, after), until=before):
         if after + _SAME_TIME < time < before - _SAME_TIME:
             yield time, frame
 

@@ -15,6 +15,7 @@ from math import floor, sqrt
 from typing import Any
 
 from clipflow.domain.layouts import Content, Layout
+from clipflow.domain.safe_zones import Box
 from clipflow.domain.shorts import Framing
 
 
@@ -371,13 +372,15 @@ class FramePlan:
     """All that a short shows: its sections in order, without gaps, and their record.
 
     `captions_centre` is the line of captions in the default style. `lips` are the seconds at which
-    a mouth is seen, and how far down in the short its lips are, in pixels.
+    a mouth is seen, and how far down in the short its lips are, in pixels; `faces` those at which a
+    face is seen, and its place in the short.
     """
 
     sections: tuple[Section, ...]
     framing: Framing
     captions_centre: int
     lips: tuple[tuple[float, int], ...] = ()
+    faces: tuple[tuple[float, Box], ...] = ()
 
 
 def person_boxes(

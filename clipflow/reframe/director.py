@@ -26,8 +26,9 @@ from clipflow.reframe.crop import (
     plan_edge,
 )
 from clipflow.reframe.faces import FaceDetector
-from clipflow.reframe.framing import captions_centre, find_lips, measure_framing
+from clipflow.reframe.framing import captions_centre, find_faces, find_lips, measure_framing
 from clipflow.reframe.mouths import MouthActivity, mouth_activity
+from clipflow.reframe.panes import Area, pane_area
 from clipflow.reframe.people import FaceTrack, Shot, find_people
 from clipflow.reframe.speakers import Turn, find_speakers
 
@@ -111,6 +112,7 @@ def direct(
         measure_framing(sections, shots, turns, [sample.time for sample in analysis.samples]),
         captions_centre(sections, lips, aspect.size),
         lips,
+        find_faces(sections, analysis.samples, whole, aspect.size),
     )
 
 
@@ -249,8 +251,12 @@ class _Director:
         faces = person.during(*span) if person else []
         if person and not faces:
             faces = [(span[0], person.nearest(span[0]))]
-        if person:
+        area = Area(0.0, 0.0, *map(float, whole))
+        if person and layout.people > 1:
+            width, area = pane_area(person, shot.tracks, area, width, aspect)
+        elif person:
             width = self._width(person, shot, width, aspect, layout)
+        if person:
             width, height = largest_box(width, min(whole[1], round(width / aspect) + 2), aspect)
         head = _HEAD * median(face.size for _, face in faces) if faces else 0.0
         across = [(time, face.x - _ACROSS * width) for time, face in faces]
@@ -258,8 +264,8 @@ class _Director:
         return CropPath(
             width,
             height,
-            tuple(_edge(across, span, width, whole[0], head)),
-            tuple(_edge(down, span, height, whole[1], head)),
+            tuple(_edge(across, span, width, whole[0], head, (area.left, area.right))),
+            tuple(_edge(down, span, height, whole[1], head, (area.top, area.bottom))),
         )
 
     def _width(
@@ -275,9 +281,8 @@ class _Director:
             width = widest - (widest - narrowest) * step / _STEPS
             if not any(self._shows(person, other, width, aspect) for other in others):
                 return max(2, even(width))
-        # If others cannot be avoided, a wide crop is better than a narrow one, unless they have
-        # panes of their own.
-        return max(2, even(narrowest)) if layout.people > 1 else widest
+        # If others cannot be avoided, a wide crop is better than a narrow one.
+        return widest
 
     def _shows(self, person: FaceTrack, other: FaceTrack, width: float, aspect: Fraction) -> bool:
         """Whether a crop on `person` would show part of `other`'s face, as they usually are."""
@@ -302,12 +307,20 @@ def _edge(
     size: int,
     whole: int,
     head: float,
+    area: tuple[float, float],
 ) -> list[Knot]:
-    """An edge's knots in one section, where a crop of `size` of `whole` pixels has room to move."""
-    room = (whole - size) // 2 * 2
+    """An edge's knots in one section, of a crop of `size` of `whole` pixels that stays in `area`.
+
+    If the area is smaller than the crop, both have the same middle, as far as possible.
+    """
+    highest = float((whole - size) // 2 * 2)
     if not best:
-        return [Knot(time, even(room / 2)) for time in span]
-    wanted = [(time, min(max(place, 0.0), float(room))) for time, place in best]
+        return [Knot(time, even(highest / 2)) for time in span]
+    first, last = area[0], area[1] - size
+    if first > last:
+        first = last = (first + last) / 2
+    first, last = (min(max(at, 0.0), highest) for at in (first, last))
+    wanted = [(time, min(max(place, first), last)) for time, place in best]
     zone = min(_ZONE * size, max(_LEAST_ZONE * size, (size - head) / 2))
     return plan_edge(wanted, *span, size, zone)
 

@@ -1,9 +1,10 @@
 """Measures how well the sections of a short frame the speakers, and finds room for captions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from clipflow.domain.layouts import Content
-from clipflow.domain.safe_zones import CAPTIONS_HALF, clear_line
+from clipflow.domain.safe_zones import CAPTIONS_HALF, Box, clear_line
 from clipflow.domain.shorts import Framing, LayoutSpan
 from clipflow.reframe.analysis import FaceSample
 from clipflow.reframe.crop import CropPath, Section
@@ -58,14 +59,19 @@ def measure_framing(
     )
 
 
+# Width of a face's box as a share of its size, which is the mean of the box's sides: it is about
+# three wide and four high.
+_WIDTH = 6 / 7
+
+
 def _holds(crop: CropPath, time: float, face: Face) -> bool:
     left, top = crop.at(time)
-    half = face.size / 2
+    across, down = _WIDTH * face.size / 2, face.size / 2
     return (
-        left <= face.x - half
-        and face.x + half <= left + crop.width
-        and top <= face.y - half
-        and face.y + half <= top + crop.height
+        left <= face.x - across
+        and face.x + across <= left + crop.width
+        and top <= face.y - down
+        and face.y + down <= top + crop.height
     )
 
 
@@ -94,33 +100,85 @@ def find_lips(
     """The seconds at which a mouth is seen, also a bystander's, and how far down in the short its
     lips begin, are in the middle and end."""
     return tuple(
-        (round(sample.time, 2), round(y))
-        for sample in samples
-        for face in sample.faces
-        for y in _lip_lines(_section_at(sections, sample.time), sample.time, face, whole, size)
+        (round(sample.time, 2), round(view.down(line)))
+        for sample, face, view in _seen(sections, samples, whole, size)
+        if face.mouth and view.shows(*face.mouth)
+        for line in (face.mouth[1] + reach * face.size for reach in (-_LIPS, 0, _LIPS))
     )
 
 
-def _lip_lines(
-    section: Section, time: float, face: Face, whole: tuple[int, int], size: tuple[int, int]
-) -> list[float]:
-    """How far down in the short the lips begin and end, in each pane that shows them.
+# Half of the width and of the height of a face, as shares of its size: YuNet's boxes are higher
+# than wide.
+_HALF_FACE = (0.44, 0.57)
 
-    `whole` is the picture's size, `size` the short's.
+
+def find_faces(
+    sections: Sequence[Section],
+    samples: Sequence[FaceSample],
+    whole: tuple[int, int],
+    size: tuple[int, int],
+) -> tuple[tuple[float, Box], ...]:
+    """The seconds at which a face is seen, also a bystander's, and its place in the short.
+
+    A place is limited to the pane that shows it. `whole` is the picture's size, `size` the short's.
     """
-    if face.mouth is None:
-        return []
-    x, y = face.mouth
-    lips = [y + reach * face.size for reach in (-_LIPS, 0, _LIPS)]
-    lines: list[float] = []
+    return tuple(
+        (round(sample.time, 2), box)
+        for sample, face, view in _seen(sections, samples, whole, size)
+        if (box := view.box_of(face)).width > 0 and box.height > 0
+    )
+
+
+@dataclass(frozen=True)
+class _View:
+    """A part of the picture, and where the short shows it: left, top, width and height of each."""
+
+    part: tuple[float, float, float, float]
+    shown: tuple[float, float, float, float]
+
+    def shows(self, x: float, y: float) -> bool:
+        left, top, width, height = self.part
+        return left <= x <= left + width and top <= y <= top + height
+
+    def across(self, x: float) -> float:
+        return self.shown[0] + (x - self.part[0]) * self.shown[2] / self.part[2]
+
+    def down(self, y: float) -> float:
+        return self.shown[1] + (y - self.part[1]) * self.shown[3] / self.part[3]
+
+    def box_of(self, face: Face) -> Box:
+        left, top, width, height = self.shown
+        across, down = (share * face.size for share in _HALF_FACE)
+        return Box(
+            round(max(left, self.across(face.x - across))),
+            round(max(top, self.down(face.y - down))),
+            round(min(left + width, self.across(face.x + across))),
+            round(min(top + height, self.down(face.y + down))),
+        )
+
+
+def _seen(
+    sections: Sequence[Section],
+    samples: Sequence[FaceSample],
+    whole: tuple[int, int],
+    size: tuple[int, int],
+) -> Iterator[tuple[FaceSample, Face, _View]]:
+    for sample in samples:
+        for view in _views(_section_at(sections, sample.time), sample.time, whole, size):
+            for face in sample.faces:
+                yield sample, face, view
+
+
+def _views(
+    section: Section, time: float, whole: tuple[int, int], size: tuple[int, int]
+) -> Iterator[_View]:
     for crop, box in zip(section.crops, section.boxes(size), strict=True):
-        left, top = crop.at(time)
-        if left <= x <= left + crop.width and top <= y <= top + crop.height:
-            lines += [box[1] + (line - top) * box[3] / crop.height for line in lips]
+        yield _View((*crop.at(time), crop.width, crop.height), box)
     for pane in section.layout.panes:
         if pane.content is Content.PICTURE:
             # All of the picture, in the middle of its pane.
-            _, top, width, height = pane.box(size)
+            left, top, width, height = pane.box(size)
             scale = min(width / whole[0], height / whole[1])
-            lines += [top + height / 2 + (line - whole[1] / 2) * scale for line in lips]
-    return lines
+            inner = whole[0] * scale, whole[1] * scale
+            middle = left + (width - inner[0]) / 2, top + (height - inner[1]) / 2
+            yield _View((0, 0, *whole), (*middle, *inner))

@@ -1,6 +1,8 @@
 """Media objects in the bucket."""
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +51,9 @@ _INTERRUPTED = (
 )
 _MAX_INTERRUPTIONS = 4
 _CHUNK_BYTES = 1 << 18
-# Bytes of an object that are requested, and held in memory, at a time while it is downloaded.
-_PART_BYTES = 16 << 20
+# Bytes of an object that are requested at a time while it is downloaded, and the most requests at
+# the same time.
+_PART_BYTES, _MAX_PARTS = 8 << 20, 8
 
 
 @dataclass(frozen=True)
@@ -160,25 +163,30 @@ class ObjectStore:
         An interrupted read is resumed at the same byte, a few times. Raises SourceNotFoundError;
         SourceChangedError if the object was replaced; DeadlineExceededError if S3 does not respond.
         """
-        got, interruptions = bytearray(), 0
+        return b"".join(self._chunks(head, start, end, doing))
+
+    def _chunks(self, head: ObjectHead, start: int, end: int, doing: str) -> Iterator[bytes]:
+        """The bytes of `part`, in order, without more than a chunk of them in memory."""
+        count, interruptions = 0, 0
         with storage_errors(f"{doing} {head.key}"), _source_errors(head.key):
-            while len(got) < end - start:
+            while count < end - start:
                 try:
-                    with closing(self._body(head, start + len(got), end, doing)) as body:
+                    with closing(self._body(head, start + count, end, doing)) as body:
                         for chunk in body.iter_chunks(_CHUNK_BYTES):
-                            got += chunk
+                            count += len(chunk)
+                            if count <= end - start:
+                                yield chunk
                 except (*_INTERRUPTED, StorageUnavailableError):
                     interruptions += 1
                     if interruptions == _MAX_INTERRUPTIONS:
                         raise
                 else:
                     # A response without a length may end early, or contain the whole object.
-                    interruptions += len(got) != end - start
-                    if len(got) > end - start or interruptions == _MAX_INTERRUPTIONS:
+                    interruptions += count != end - start
+                    if count > end - start or interruptions == _MAX_INTERRUPTIONS:
                         raise StorageUnavailableError(
-                            f"{doing} {head.key}: S3 returned {len(got)} of {end - start} bytes."
+                            f"{doing} {head.key}: S3 returned {count} of {end - start} bytes."
                         )
-        return bytes(got)
 
     def _body(self, head: ObjectHead, start: int, end: int, doing: str) -> "StreamingBody":
         answer = self.client.get_object(
@@ -196,19 +204,34 @@ class ObjectStore:
             )
         return answer["Body"]
 
-    def download(self, key: str, path: Path) -> None:
-        """Writes the object to the file `path`, a part at a time.
+    def download(self, source: str | ObjectHead, path: Path) -> None:
+        """Writes the object to the file `path`; several parts of a large one at the same time.
 
-        boto3 would do so too, but it takes a part whose body ends early as complete and leaves a
-        hole of zeros in the file. Raises SourceNotFoundError, and the errors of `part`.
+        `source` is its key, or its head if that is known. boto3 would do the same, but it takes a
+        part whose body ends early as complete and leaves a hole of zeros in the file. Raises
+        SourceNotFoundError, and the errors of `part`.
         """
-        head = self.head(key)
+        head = self.head(source) if isinstance(source, str) else source
         if head is None:
-            raise SourceNotFoundError(f"There is no object {key}.")
-        with path.open("wb") as file:
-            for start in range(0, head.size, _PART_BYTES):
-                end = min(start + _PART_BYTES, head.size)
-                file.write(self.part(head, start, end, "downloading"))
+            raise SourceNotFoundError(f"There is no object {source}.")
+        starts = range(0, head.size, _PART_BYTES)
+        with path.open("wb") as file, ThreadPoolExecutor(_MAX_PARTS) as pool:
+            parts = [pool.submit(self._write_part, head, start, file.fileno()) for start in starts]
+            try:
+                for part in parts:
+                    part.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _write_part(self, head: ObjectHead, start: int, file: int) -> None:
+        """Writes the bytes from `start` on to their place in the open file `file`."""
+        end = min(start + _PART_BYTES, head.size)
+        for chunk in self._chunks(head, start, end, "downloading"):
+            rest = memoryview(chunk)
+            while rest:
+                count = os.pwrite(file, rest, start)
+                start, rest = start + count, rest[count:]
 
     def upload(
         self,

@@ -5,9 +5,10 @@ once EventBridge has it, so it is sent at least once however the process ends. A
 alternatives.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import ClientError
@@ -50,9 +51,14 @@ class Outbox:
         if not isinstance(stored, list) or not stored:
             return 0
         entries = [OutboxEntry.read(entry, f"the outbox of {keys.label}") for entry in stored]
-        for batch in _batches(entries):
-            self._put(batch, keys)
-        self._remove(keys, str(item.get("outboxId")))
+        left = list(range(len(entries)))
+        try:
+            for batch in _batches(entries):
+                self._put(batch, entries, keys, left)
+        finally:
+            # What EventBridge has accepted is not sent again because of what it has refused.
+            if len(left) < len(entries):
+                self._keep([stored[index] for index in left], str(item.get("outboxId")), keys)
         return len(entries)
 
     def unsent(self, before: str) -> Iterator[RecordKeys]:
@@ -72,35 +78,53 @@ class Outbox:
                 return
             arguments = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
-    def _put(self, batch: Sequence[OutboxEntry], keys: RecordKeys) -> None:
+    def _put(
+        self,
+        batch: Sequence[int],
+        entries: Sequence[OutboxEntry],
+        keys: RecordKeys,
+        left: list[int],
+    ) -> None:
+        """Send a batch of `entries`, by index, and remove from `left` what EventBridge accepts."""
         doing = f"sending the events of {keys.label}"
         with storage_errors(doing):
             answer = self.client.put_events(
                 Entries=[
                     {
                         "Source": SOURCE,
-                        "DetailType": entry.detail_type.value,
-                        "Detail": entry.detail,
+                        "DetailType": entries[index].detail_type.value,
+                        "Detail": entries[index].detail,
                         "EventBusName": self.bus,
                     }
-                    for entry in batch
+                    for index in batch
                 ]
             )
-        if answer["FailedEntryCount"]:
-            [first, *_] = [entry for entry in answer["Entries"] if "ErrorCode" in entry]
+        refused = []
+        for index, result in zip(batch, answer["Entries"], strict=True):
+            if "ErrorCode" in result:
+                refused.append(result)
+            else:
+                left.remove(index)
+        if refused:
+            [first, *_] = refused
             raise StorageUnavailableError(
                 f"{doing} failed: {first['ErrorCode']}: {first.get('ErrorMessage', '')}",
                 f"They are sent again; check the event bus {self.bus}.",
             )
 
-    def _remove(self, keys: RecordKeys, outbox_id: str) -> None:
-        """Remove what was sent, unless another run has added to it: that is sent again with it."""
+    def _keep(self, left: Sequence[Mapping[str, Any]], outbox_id: str, keys: RecordKeys) -> None:
+        """Keep only what is left, unless another run has added to it: then all is sent again."""
+        update: dict[str, Any] = {"UpdateExpression": "REMOVE outbox, outboxId"}
+        if left:
+            # A new id, because the bridge may be sending the same events.
+            update = {
+                "UpdateExpression": "SET outbox = :left, outboxId = :id",
+                "ExpressionAttributeValues": {":left": left, ":id": str(uuid4())},
+            }
         with storage_errors(f"removing the sent events of {keys.label}"):
             try:
                 self.table.update_item(
-                    Key=keys.record,
-                    UpdateExpression="REMOVE outbox, outboxId",
-                    ConditionExpression=Attr("outboxId").eq(outbox_id),
+                    Key=keys.record, ConditionExpression=Attr("outboxId").eq(outbox_id), **update
                 )
             except ClientError as error:
                 if error_code(error) != "ConditionalCheckFailedException":
@@ -112,13 +136,14 @@ def outbox() -> Outbox:
     return Outbox(records_table(), events_client(), settings().event_bus)
 
 
-def _batches(entries: Sequence[OutboxEntry]) -> Iterator[list[OutboxEntry]]:
-    batch: list[OutboxEntry] = []
-    for entry in entries:
-        size = sum(len(other.detail.encode()) for other in (*batch, entry))
+def _batches(entries: Sequence[OutboxEntry]) -> Iterator[list[int]]:
+    """The indices of the entries of each request."""
+    batch: list[int] = []
+    for index, entry in enumerate(entries):
+        size = len(entry.detail.encode()) + sum(len(entries[i].detail.encode()) for i in batch)
         if batch and (len(batch) == _MOST_ENTRIES or size > _MOST_BYTES):
             yield batch
             batch = []
-        batch.append(entry)
+        batch.append(index)
     if batch:
         yield batch

@@ -40,7 +40,6 @@ from clipflow.domain.errors import (
     InvalidInputError,
     MachineLostError,
     OwnershipLostError,
-    StorageUnavailableError,
     TerminalError,
     TransientError,
 )
@@ -52,6 +51,7 @@ from clipflow.storage.outbox import Outbox
 from clipflow.storage.records import ClaimedRecord, RecordStore
 from deployments.bridge.message import RequestRejectedError
 from deployments.bridge.prefect_server import Server, request_errors
+from deployments.bridge.result_events import UnsentEvents
 from tasks.flow_runs import (
     BEGIN_CLIP_GENERATION,
     GENERATE_CLIP,
@@ -69,8 +69,6 @@ logger = logging.getLogger(__name__)
 # record within a second or two. A lost heartbeat is noticed within 95 s, and the documentation
 # promises recovery within two minutes.
 ENDED_RUN_GRACE = timedelta(seconds=5)
-# How old a finished record must be before the sweep sends its events; its run does so at once.
-UNSENT_EVENTS_GRACE = timedelta(seconds=30)
 # How old an event must be before its run counts as missing; its automation fires within a second.
 TRIGGER_GRACE = timedelta(seconds=20)
 # How far back the first turn searches at most.
@@ -127,7 +125,7 @@ class Sweep:
     ) -> None:
         self._server = Server(client, timeout)
         self._records = records
-        self._outbox = outbox
+        self._unsent = UnsentEvents(outbox)
         self._timeout = timeout
         self._dead_letter = dead_letter
         # The times up to which events and ended runs have been checked.
@@ -259,17 +257,7 @@ class Sweep:
         self._reconciled &= {run.id for run in runs}
 
     async def _send_events(self, now: datetime, swept: SweepResult) -> None:
-        """Sends the events that finished records still have to send. If those of one record cannot
-        be sent, those of the others are sent nevertheless."""
-        before, failures = timestamp(now - UNSENT_EVENTS_GRACE), []
-        for keys in await asyncio.to_thread(lambda: list(self._outbox.unsent(before))):
-            try:
-                swept.events_sent += await asyncio.to_thread(self._outbox.send, keys)
-            except ClipflowError as error:
-                failures.append(error)
-        if failures:
-            left = f" ({len(failures)} records have unsent events)"
-            raise StorageUnavailableError(failures[0].message + left, failures[0].remedy)
+        swept.events_sent += await self._unsent.send(now)
 
     async def _dead_letter_lost(self, run: FlowRun, now: datetime) -> None:
         """Dead-letters the event of a failed second run if some of its clips have no record.

@@ -108,13 +108,20 @@ def check_video(path: Path, audio_track: AudioTrack | None = None) -> None:
 
 def check_no_playlist(path: Path) -> None:
     """Raises InvalidInputError for a playlist, since the files that it refers to would not be
-    uploaded."""
+    uploaded, and for a pipe or a device, which can be read only once or has no end."""
+    if not path.is_file():
+        raise InvalidInputError(
+            f"{path} is a pipe or a device, which cannot be read more than once.",
+            "Write its content to a file first.",
+        )
     with path.open("rb") as file:
         start = file.read(_PLAYLIST_BYTES).removeprefix(BOM_UTF8).lstrip()
     if kind := next((kind for kind, sign in _PLAYLISTS.items() if sign.match(start)), None):
+        # A playlist may be named like a video.
+        joined = path.with_stem(f"{path.stem}-joined").with_suffix(".mp4")
         raise InvalidInputError(
             f"{path} is {kind}, which only names the files of a video.",
-            f"Join them first: ffmpeg -i {path.name} -c copy {path.stem}.mp4.",
+            f"Join them first: ffmpeg -i {path.name} -c copy {joined.name}.",
         )
 
 

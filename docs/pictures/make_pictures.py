@@ -131,7 +131,7 @@ def render(look: Look, scratch: Path) -> Path:
     plan = plan_frames(film, look.layout, Aspect.TALL, transcript.words)
     style, centre, size = packaged_style(look.style), plan.captions_centre, Aspect.TALL.size
     taken = [Box(0, centre - 110, size[0], centre + 110)]
-    hook = placed_hook(look.hook, size, plan.lips, taken)
+    hook = placed_hook(look.hook, size, plan.faces, taken)
     font = display_typeface(style.font) if style else None
     written.write_text(captions(transcript.words, window.frames, style, centre, size, font, hook))
     ingredients = Ingredients(

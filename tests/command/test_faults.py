@@ -91,9 +91,11 @@ def test_file_errors_are_reported_before_a_stack_is_started(
 ) -> None:
     (tmp_path / "talk.m3u8").write_text("#EXTM3U\n#EXTINF:2,\ntalk.mp4\n#EXT-X-ENDLIST\n")
     (tmp_path / "notes.mp4").write_text("no video\n" * 100)
+    os.mkfifo(tmp_path / "pipe.mp4")
     for arguments, code, message in (
         (("talk.m3u8",), 2, "talk.m3u8 is an HLS playlist"),
         (("notes.mp4",), 1, "notes.mp4 cannot be read"),
+        (("pipe.mp4",), 2, "pipe.mp4 is a pipe or a device"),
         (("https://example.com/talk.mp4",), 2, "'https://example.com/talk.mp4' is an address"),
         ((".",), 2, "is a directory"),
         ((talk, "--out", "notes.mp4/out"), 2, "notes.mp4/out cannot be written: Not a directory."),

@@ -22,7 +22,7 @@ from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.transitions import timestamp
 from clipflow.storage.outbox import outbox
 from clipflow.storage.records import RecordStore, plain
-from deployments.bridge import sweep
+from deployments.bridge import result_events, sweep
 from deployments.bridge.prefect_server import PAGE
 from deployments.bridge.sweep import TRIGGER_GRACE, Sweep, SweepResult
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS
@@ -324,14 +324,14 @@ def test_events_of_a_run_that_was_killed_before_it_sent_them_are_sent(
     no_grace = timedelta(seconds=-2)
     with monkeypatch.context() as patch:
         # Send the events that other tests have left.
-        patch.setattr(sweep, "UNSENT_EVENTS_GRACE", no_grace)
+        patch.setattr(result_events, "GRACE", no_grace)
         run_sweep(records)
     records.claim(keys, "run-1", {})
     records.fail(keys, "run-1", Failure(FailureCode.FFMPEG_ERROR, "It broke."))
     run_sweep(records)
     # Within the grace period, the run itself may be about to send its event.
     assert subscriber.of(keys.episode_id) == []
-    monkeypatch.setattr(sweep, "UNSENT_EVENTS_GRACE", no_grace)
+    monkeypatch.setattr(result_events, "GRACE", no_grace)
     assert run_sweep(records).events_sent == 1
     [event] = subscriber.wait_for(keys.episode_id, 1)
     assert event["detail-type"] == "Clip Generation Failed"
@@ -341,7 +341,7 @@ def test_events_of_a_run_that_was_killed_before_it_sent_them_are_sent(
 def test_events_that_cannot_be_sent_do_not_stop_other_parts_of_the_sweep(
     keys: ClipKeys, records: RecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep, "UNSENT_EVENTS_GRACE", timedelta(seconds=-2))
+    monkeypatch.setattr(result_events, "GRACE", timedelta(seconds=-2))
     run_sweep(records)  # sends the events that other tests have left
     records.claim(keys, "run-1", {})
     records.fail(keys, "run-1", Failure(FailureCode.FFMPEG_ERROR, "It broke."))
@@ -355,7 +355,7 @@ def test_events_that_cannot_be_sent_do_not_stop_other_parts_of_the_sweep(
                 client, records, replace(outbox(), client=unreachable), 30, DeadLetters().add
             ).turn()
 
-    with pytest.raises(StorageUnavailableError, match="unsent events"):
+    with pytest.raises(StorageUnavailableError, match="unsent"):
         asyncio.run(sweep_once())
     assert second_runs("episode_id", lost_keys.episode_id)
     # One of them is the event of the lost run.

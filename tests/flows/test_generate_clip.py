@@ -12,7 +12,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ParameterTypeError
 from prefect.flow_engine import run_flow
 from prefect.states import Scheduled
@@ -121,11 +121,7 @@ def test_a_newer_request_for_a_clip_is_started_after_the_run_that_is_making_it(
     run_flow(generate_clip, flow_run=first)
     assert (episode.history, episode.record["segmentCount"]) == (MADE, 2)
 
-    with get_client(sync_client=True) as client:
-        tags = FlowRunFilterTags(all_=tags_of(keys))
-        scheduled = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
-        wanted = FlowRunFilter(tags=tags, state=scheduled)
-        [queued] = client.read_flow_runs(flow_run_filter=wanted)
+    [queued] = scheduled_runs(episode)
     assert queued.parameters == newer.parameters
     run_flow(generate_clip, flow_run=queued)
     assert (episode.history, episode.record["segmentCount"]) == ([*MADE, *MADE[1:]], 1)
@@ -144,11 +140,46 @@ def test_a_queued_request_for_an_identical_clip_is_not_started(
     run_flow(generate_clip, flow_run=repeated)
     run_flow(generate_clip, flow_run=first)
     assert episode.history == MADE
+    assert len(scheduled_runs(episode)) == started
+
+
+def test_a_newer_request_is_queued_behind_a_run_that_claims_the_record_meanwhile(
+    episode: Episode, proxy: FaultyProxy
+) -> None:
+    episode.detect(*SEGMENTS)
+    keys = episode.keys
+    ids = {"tenant_id": keys.tenant_id, "episode_id": keys.episode_id, "clip_id": keys.clip_id}
+    newer_request = ids | {"segments": [{"startTime": 3, "endTime": 4}]}
+    first, second = (run_of(GENERATE_CLIP, ids, Scheduled()) for _ in range(2))
+    newer = run_of(GENERATE_CLIP, newer_request, Scheduled())
+    assert episode.records.claim(keys, str(first.id)).granted
+    updates = 0
+
+    def hand_over(request: Request) -> bool:
+        nonlocal updates
+        updates += is_record_update(request)
+        if is_record_update(request) and updates == 2:
+            # The first run ends between the two attempts of the newer one, and the second begins.
+            episode.records.table.update_item(
+                Key=keys.record,
+                UpdateExpression="SET flowRunId = :second",
+                ExpressionAttributeValues={":second": str(second.id)},
+            )
+        return False
+
+    proxy.faults = [Fault(hand_over)]
+    run_flow(generate_clip, flow_run=newer)
+    proxy.faults = []
+    run_flow(generate_clip, flow_run=second)
+    assert newer_request in [run.parameters for run in scheduled_runs(episode)]
+
+
+def scheduled_runs(episode: Episode) -> list[FlowRun]:
+    """The runs of the episode that are scheduled to start."""
+    tags = FlowRunFilterTags(all_=tags_of(episode.keys))
+    scheduled = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
     with get_client(sync_client=True) as client:
-        tags = FlowRunFilterTags(all_=tags_of(keys))
-        scheduled = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
-        found = client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=tags, state=scheduled))
-    assert len(found) == started
+        return client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=tags, state=scheduled))
 
 
 def run_id() -> str:

@@ -62,10 +62,12 @@ def test_hls_is_cut_by_the_times_in_its_chunks(
     assert max(apart) < Fraction(1, 1000)
 
 
-def test_hls_that_declares_no_lengths_is_cut(cutter: Cutter, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [0, 1, 2], ids=["all", "first", "first two"])
+def test_hls_that_declares_no_lengths_is_cut(count: int, cutter: Cutter, tmp_path: Path) -> None:
     source = make_source(tmp_path / "s.ts", seconds=8, sound=("-c:a", "aac"))
     playlist, chunks = make_hls(source, tmp_path, "mpegts", "2")
-    playlist.write_text(re.sub(r"#EXTINF:[\d.]+", "#EXTINF:0", playlist.read_text()))
+    text = re.sub(r"#EXTINF:[\d.]+", "#EXTINF:0", playlist.read_text(), count=count)
+    playlist.write_text(text)
     for chunk in chunks:
         cutter.put(chunk)
     segment = cutter.cut(cutter.put(playlist), "4.5", "6.3")
@@ -93,6 +95,30 @@ def test_two_frames_with_the_same_time_are_both_kept(
     assert frame_numbers(clip) == list(range(25, 50))
     times = frame_times(clip)
     assert [(a, b) for a, b in pairwise(times) if not a < b] == []
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_a_chunk_of_fmp4_that_begins_at_the_time_of_the_last_frame_keeps_both(
+    codec: str, cutter: Cutter, tmp_path: Path
+) -> None:
+    options = ("-x265-params", "log-level=error:bframes=2") if codec == "libx265" else ()
+    picture = ("-c:v", codec, "-preset", "ultrafast", "-g", "50", "-bf", "2", *options)
+    source = make_source(tmp_path / "s.mp4", seconds=6, picture=picture, sound=("-c:a", "aac"))
+    playlist, chunks = make_hls(source, tmp_path, "fmp4", "2")
+    # The second chunk begins a frame early, by the time in its first `tfdt` (64 bits).
+    chunk = bytearray(chunks[1].read_bytes())
+    place = chunk.index(b"tfdt") + 8
+    time = int.from_bytes(chunk[place : place + 8], "big")
+    chunk[place : place + 8] = (time * 49 // 50).to_bytes(8, "big")
+    chunks[1].write_bytes(chunk)
+    for path in chunks:
+        cutter.put(path)
+    head = cutter.put(playlist)
+    assert frame_numbers(cutter.cut(head, "1", "3")) == list(range(25, 76))
+    assert frame_numbers(cutter.cut(head, "3", "5")) == list(range(76, 125))
+    clip = cutter.stitch()[0]
+    assert frame_numbers(clip) == list(range(25, 125))
+    assert [(a, b) for a, b in pairwise(frame_times(clip)) if not a < b] == []
 
 
 @pytest.mark.parametrize("has_ends", [True, False])
@@ -143,20 +169,22 @@ def test_video_that_ends_before_its_audio_keeps_its_last_frames(
     assert frame_numbers(cutter.cut(cutter.put(source), "8", "10")) == list(range(200, 250))
 
 
-@pytest.mark.parametrize("suffix", ["ts", "mpg"])
+@pytest.mark.parametrize("suffix", ["ts", "mpg", "ogv"])
+@pytest.mark.parametrize("noise", ["40", "0"], ids=["large", "small"])
 @pytest.mark.parametrize("seconds", [(10, 10), (20, 3), (3, 3)])
 def test_concatenated_recordings_are_refused_with_the_reason(
-    suffix: str, seconds: tuple[int, int], cutter: Cutter, tmp_path: Path
+    suffix: str, noise: str, seconds: tuple[int, int], cutter: Cutter, tmp_path: Path
 ) -> None:
     kinds: dict[str, dict[str, Any]] = {
         "ts": {"sound": ("-c:a", "aac")},
         "mpg": {"picture": ("-c:v", "mpeg2video", "-b:v", "1M"), "sound": ("-c:a", "mp2")},
+        "ogv": {"picture": ("-c:v", "libtheora"), "sound": ("-c:a", "libvorbis")},
     }
     joined = tmp_path / f"joined.{suffix}"
     for number, length in enumerate(seconds):
         path = tmp_path / f"{number}.{suffix}"
-        noise = ("-vf", "noise=alls=40:allf=t")
-        make_source(path, seconds=length, filters=noise, **kinds[suffix])
+        filters = ("-vf", f"noise=alls={noise}:allf=t")
+        make_source(path, seconds=length, filters=filters, clicks=True, **kinds[suffix])
         # A single recording is accepted.
         assert cutter.probe(cutter.put(path)).duration
         with joined.open("ab") as file:
@@ -178,6 +206,31 @@ def test_a_cut_across_the_end_of_a_short_first_recording_is_refused(
         cutter.cut(cutter.put(joined), "1", "6")
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_recordings_that_are_joined_with_one_clock_are_cut_with_the_frames_of_both(
+    codec: str, cutter: Cutter, tmp_path: Path
+) -> None:
+    options = ("-x265-params", "log-level=error:bframes=2") if codec == "libx265" else ()
+    picture = ("-c:v", codec, "-preset", "ultrafast", "-g", "25", "-bf", "2", *options)
+    joined = tmp_path / "joined.ts"
+    for number in range(2):
+        path = make_source(
+            tmp_path / f"{number}.ts",
+            seconds=4,
+            picture=picture,
+            sound=("-c:a", "aac"),
+            # The second begins two frames before the first ends, since frames are reordered.
+            output=("-output_ts_offset", str(number * 4 - number * 0.08)),
+        )
+        with joined.open("ab") as file:
+            file.write(path.read_bytes())
+    segment = cutter.cut(cutter.put(joined), "3", "5")
+    numbers = frame_numbers(segment)
+    assert numbers == [*range(75, 100), *range(len(numbers) - 25)]
+    assert 27 <= len(numbers) - 25 <= 29
+    assert [(a, b) for a, b in pairwise(frame_times(segment)) if not a < b] == []
+
+
 @pytest.mark.parametrize("suffix", ["ogv", "wmv", "flv", "mov"])
 def test_a_cut_across_the_end_of_the_only_recording_that_is_read_is_refused(
     suffix: str, cutter: Cutter, tmp_path: Path
@@ -192,8 +245,21 @@ def test_a_cut_across_the_end_of_the_only_recording_that_is_read_is_refused(
     part, joined = parts[0], tmp_path / f"joined.{suffix}"
     joined.write_bytes(b"".join(path.read_bytes() for path in parts))
     assert len(frame_numbers(cutter.cut(cutter.put(part), "1", "2.7"))) == 25
-    with pytest.raises(MediaRefusedError, match="contains several joined recordings"):
-        cutter.cut(cutter.put(joined), "1", "2.7")
+    for start, end in (("1", "2.7"), ("2.2", "3.4")):
+        with pytest.raises(MediaRefusedError, match="contains several joined recordings"):
+            cutter.cut(cutter.put(joined), start, end)
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1, 3])
+def test_a_small_ogg_file_is_one_recording(seconds: float, cutter: Cutter, tmp_path: Path) -> None:
+    # The checked parts of such a file overlap, so that its pages may be seen twice.
+    codecs = ("-c:v", "libtheora"), ("-c:a", "libvorbis")
+    path = make_source(
+        tmp_path / "s.ogv", seconds=seconds, picture=codecs[0], sound=codecs[1], clicks=True
+    )
+    assert path.stat().st_size < 1 << 17
+    segment = cutter.cut(cutter.put(path), "0", str(seconds))
+    assert frame_numbers(segment) == list(range(int(25 * seconds)))
 
 
 def test_a_recording_that_is_joined_with_itself_is_refused_also_as_ogg(

@@ -188,13 +188,19 @@ def test_the_duration_of_matroska_excludes_the_time_before_its_start(
 
 
 @pytest.mark.parametrize("b_frames", ["0", "2"])
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+@pytest.mark.parametrize("begin", ["-0.1", "-0.2", "-0.5"])
 def test_matroska_that_begins_before_zero_is_cut_completely(
-    b_frames: str, cutter: Cutter, tmp_path: Path
+    begin: str, codec: str, b_frames: str, cutter: Cutter, tmp_path: Path
 ) -> None:
-    picture = (*X264[:-1], b_frames)
+    picture = ["-c:v", codec, "-preset", "ultrafast", "-g", "25", "-bf", b_frames]
+    if codec == "libx265":
+        picture += ["-x265-params", f"log-level=error:bframes={b_frames}"]
     whole = make_source(tmp_path / "whole.mp4", seconds=6, clicks=True, sound=AAC, picture=picture)
-    options = ("-output_ts_offset", "-0.5", "-avoid_negative_ts", "disabled")
+    options = ("-output_ts_offset", begin, "-avoid_negative_ts", "disabled")
     head = cutter.put(remuxed(whole, tmp_path / "early.mkv", options))
+    # Frames from before zero and from after it are stored in turns, and only the latter have times.
+    assert frame_numbers(cutter.cut(head, "0", "1")) == list(range(25))
     # If no packet before zero has a time, the source begins at zero.
     segment = cutter.cut(head, "0.09", "2.09")
     shown = frame_numbers(segment)

@@ -20,6 +20,7 @@ ANIMATION = ("-c:v", "qtrle")
 SOURCES: dict[str, dict[str, Any]] = {
     "prores.mov": {"picture": PRORES, "sound": ("-c:a", "pcm_s16le"), "sample_rate": 44100},
     "ut.avi": {"picture": ("-c:v", "utvideo"), "sound": ("-c:a", "pcm_s16le")},
+    "ut.nut": {"picture": ("-c:v", "utvideo"), "sound": ("-c:a", "pcm_s16le")},
     "prores.mkv": {"picture": PRORES, "rate": Fraction(30000, 1001)},
     "dnxhd.mov": {
         "picture": DNXHD,

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import randbytes
+from threading import Barrier
 from typing import Literal
 
 import pytest
@@ -11,6 +13,7 @@ from urllib3.response import HTTPResponse
 from clipflow.domain.errors import (
     Failure,
     InvalidInputError,
+    SourceChangedError,
     StorageRefusedError,
     StorageUnavailableError,
     TerminalError,
@@ -102,7 +105,7 @@ def test_a_part_of_a_download_that_ends_early_leaves_no_hole(
     objects.client.put_object(Bucket=objects.bucket, Key=KEY, Body=content)
     proxy.faults = [
         Fault(
-            lambda request: request.range.startswith("bytes=16777216"),
+            lambda request: request.range.startswith("bytes=8388608"),
             times=1,
             after=10_000,
             length=length,
@@ -197,3 +200,49 @@ def test_a_tls_error_in_a_small_object_is_a_storage_error(
     monkeypatch.setattr(HTTPResponse, "read", broken)
     with pytest.raises(StorageUnavailableError, match=f"reading {KEY} failed: DECRYPTION_FAILED"):
         object_store().data(KEY, 200_000)
+
+
+def test_a_large_object_is_downloaded_in_parts_at_the_same_time(
+    proxy: FaultyProxy, objects: ObjectStore, tmp_path: Path
+) -> None:
+    content = randbytes(40 << 20)
+    objects.client.put_object(Bucket=objects.bucket, Key=KEY, Body=content)
+    store = object_store()
+    head = store.head(KEY)
+    assert head
+    both = Barrier(2, timeout=20)
+
+    def is_second_or_third(request: Request) -> bool:
+        # Each of the two requests waits until the other one has arrived.
+        if is_read(request) and request.range.startswith(("bytes=8388608-", "bytes=16777216-")):
+            both.wait()
+        return False
+
+    proxy.faults = [
+        Fault(is_second_or_third),
+        Fault(lambda request: is_read(request) and "-25165823" in request.range, times=1, after=9),
+    ]
+    proxy.requests.clear()
+    store.download(head, tmp_path / "it")
+    assert (tmp_path / "it").read_bytes() == content
+    assert proxy.faults[1].count == 1
+    # The head is known, so it is not requested again.
+    assert {request.method for request in proxy.requests} == {"GET"}
+
+
+def test_an_object_that_is_replaced_during_a_download_is_an_error(
+    proxy: FaultyProxy, objects: ObjectStore, tmp_path: Path
+) -> None:
+    store = object_store()
+    head = store.head(KEY)
+    assert head
+    objects.client.put_object(Bucket=objects.bucket, Key=KEY, Body=b"\x01" * 100_000)
+    with pytest.raises(SourceChangedError, match="was replaced while it was read"):
+        store.download(head, tmp_path / "it")
+
+
+@pytest.mark.usefixtures("proxy")
+def test_an_empty_object_is_downloaded(objects: ObjectStore, tmp_path: Path) -> None:
+    objects.client.put_object(Bucket=objects.bucket, Key=KEY, Body=b"")
+    object_store().download(KEY, tmp_path / "it")
+    assert (tmp_path / "it").read_bytes() == b""

@@ -1,0 +1,74 @@
+"""The panes of four people in a video call, and the framing of a close-up."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from clipflow.domain.layouts import Aspect, Layout
+from clipflow.reframe.analysis import Analysis, FaceSample
+from clipflow.reframe.crop import FramePlan
+from clipflow.reframe.director import direct
+from clipflow.reframe.faces import Face
+from clipflow.reframe.mouths import MouthMotion
+from tests.clipflow.reframe.test_speakers import face, words
+
+# The faces of a video call of 1280x720, as centre and size: people sit high and low, near and far.
+CALL = (326, 272, 135), (958, 96, 219), (336, 552, 126), (906, 614, 181)
+
+
+def at(x: float, y: float, size: float, opens: int = 0) -> Face:
+    return replace(face(x, opens, round(x)), y=y, size=size)
+
+
+def call() -> Analysis:
+    samples = [
+        FaceSample(n / 8, tuple(at(x, y, size, 60 * (n % 2)) for x, y, size in CALL))
+        for n in range(32)
+    ]
+    return Analysis(1280, 720, samples, [(0.0, 4.0)])
+
+
+def direct_grid(aspect: Aspect) -> FramePlan:
+    return direct(call(), Layout.GRID, aspect, words(4), MouthMotion())
+
+
+@pytest.mark.parametrize("aspect", list(Aspect))
+def test_each_tile_of_a_video_call_shows_one_whole_face_and_no_part_of_another(
+    aspect: Aspect,
+) -> None:
+    [section] = direct_grid(aspect).sections
+    assert (section.layout, len(section.crops)) == (Layout.GRID, 4)
+    shown = []
+    for crop in section.crops:
+        left, top = crop.at(2)
+        right, bottom = left + crop.width, top + crop.height
+        # A detector's box is higher than wide.
+        boxes = [
+            (x - 3 / 7 * size, max(0, y - 4 / 7 * size), x + 3 / 7 * size, y + 4 / 7 * size)
+            for x, y, size in CALL
+        ]
+        whole = [
+            n
+            for n, (x0, y0, x1, y1) in enumerate(boxes)
+            if left <= x0 and x1 <= right and top <= y0 and min(y1, 720) <= bottom
+        ]
+        seen = [
+            n
+            for n, (x0, y0, x1, y1) in enumerate(boxes)
+            if x0 < right and left < x1 and y0 < bottom and top < y1
+        ]
+        assert seen == whole and len(whole) == 1
+        shown += whole
+    assert sorted(shown) == [0, 1, 2, 3]
+
+
+def test_a_close_up_is_not_reported_as_cut_off() -> None:
+    # The widest crop has 608 of 1920 pixels; the face's box 500, as 6/7 of its size.
+    swaying = [960 + 40 * float(np.sin(n / 3)) for n in range(40)]
+    samples = [FaceSample(n / 5, (at(x, 500, 583, 60 * (n % 2)),)) for n, x in enumerate(swaying)]
+    plan = direct(Analysis(1920, 1080, samples, [(0.0, 8.0)]), Layout.CROP, Aspect.TALL, words(8))
+    for sample in samples:
+        left, _ = plan.sections[0].crops[0].at(sample.time)
+        assert left <= sample.faces[0].x - 250 and sample.faces[0].x + 250 <= left + 608
+    assert plan.framing.speaker_in_frame == 1.0

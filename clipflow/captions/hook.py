@@ -111,7 +111,9 @@ def placed_hook(
     """
     seen = [face for time, face in faces if time < SECONDS]
     best: tuple[tuple[float, float], PlacedHook] | None = None
+    is_drawable = False
     for hook in fit_hooks(text or "", size):
+        is_drawable = True
         for centre in _centres(hook, size, taken):
             covered = _covered(hook, centre, size, seen)
             if best is None or covered < best[0]:
@@ -119,7 +121,7 @@ def placed_hook(
         if best and best[0] == (0, 0):
             break
     if best is None:
-        if text:
+        if is_drawable:
             logger.warning("There is no room for the hook.")
         return None
     return best[1]

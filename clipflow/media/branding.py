@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from io import BytesIO
+from math import log10
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,16 @@ def _read_logo(
     data: bytes, form: str, name: str, bounds: tuple[int, int], opacity: float, path: Path
 ) -> tuple[int, int]:
     try:
-        with av.open(BytesIO(data), "r", format=form) as container:
+        # Opening decodes the image too: a few kilobytes can have gigabytes of pixels.
+        bound = {"max_pixels": str(_MOST_PIXELS)}
+        with av.open(BytesIO(data), "r", format=form, options=bound) as container:
             stream = container.streams.video[0]
-            context = stream.codec_context
-            context.options = {"max_pixels": str(_MOST_PIXELS)}
+            stream.codec_context.options = bound
             frame = next(container.decode(stream))
     except (av.error.FFmpegError, StopIteration, IndexError) as error:
         raise InvalidInputError(
             f"{name} is not an image that can be read: {error or 'it is empty'}.",
-            "Save it as PNG.",
+            f"Save it as PNG with at most {_MOST_PIXELS // 1_000_000} million pixels.",
         ) from None
     sides = frame.width, frame.height
     if min(sides) < _SMALLEST or max(sides) > _LARGEST:
@@ -171,4 +173,8 @@ def below_speech(
         )
         speech = copies[0]
     mixed = command.filter([speech, bed], "amix", inputs=2, normalize=0, duration="first")
+    if not is_silent:
+        # Loud music that is hardly lowered adds up to 2 dB to the target loudness of the speech.
+        added = 10 * log10(1 + 10 ** ((level - ducking - TARGET) / 10))
+        mixed = mixed.filter("volume", f"{-added:.2f}dB")
     return limited(mixed, RATE)

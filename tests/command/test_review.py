@@ -15,6 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from clipflow.domain.transcript import words_json
+from clipflow.media import ffmpeg
 from deployments.local_stack import RunningStack
 from tests.chromium import CHROMIUM, IN_CHROMIUM
 from tests.clipflow.jobs.test_render import pictures, yellow
@@ -372,6 +373,50 @@ def test_a_word_is_replaced_everywhere_and_an_end_is_dragged(review: Review) -> 
         expect_saved(page)
     assert review.edits == first
     assert review.browser_messages == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "played"),
+    [
+        (("-c:v", "libx265", "-tag:v", "hvc1", "-c:a", "aac"), "cannot show its picture", "source"),
+        (("-c:v", "libx265", "-tag:v", "hvc1", "-an"), "cannot play the source", "short/1"),
+    ],
+)
+def test_a_source_that_the_browser_cannot_play_can_be_edited(
+    review: Review, options: tuple[str, ...], message: str, played: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "source.mp4"
+    inputs = ("-f", "lavfi", "-i", "testsrc2=s=320x180:d=25", "-f", "lavfi", "-i", "sine=d=25")
+    quick = ("-preset", "ultrafast", "-x265-params", "log-level=0")
+    command: tuple[str | Path, ...] = (
+        ffmpeg.executable(),
+        "-v",
+        "error",
+        *inputs,
+        *quick,
+        *options,
+        path,
+    )
+    subprocess.run(command, check=True)
+    page = review.open(viewport={"width": 1280, "height": 900})
+    page.route("**/media/source", lambda route: route.fulfill(path=path, content_type="video/mp4"))
+    first = review.edits
+    video = page.locator("#video")
+    for _ in range(2):
+        page.get_by_label("End (seconds)").focus()
+        page.get_by_role("button", name="Play the new cut").click()
+        expect(page.locator("#plays")).to_contain_text(message)
+        page.wait_for_function("() => document.getElementById('video').currentTime > 0")
+        assert video.evaluate("video => video.src").split("?")[0].endswith(f"/media/{played}")
+    # Words can be corrected as always.
+    page.locator("#words button:not(.outside):not(.bracket)").first.click()
+    page.locator("#word-text").fill("Zebra")
+    page.get_by_role("button", name="Save").click()
+    expect_saved(page)
+    assert review.edits != first
+    page.get_by_role("button", name="Undo").click()
+    expect_saved(page)
+    assert review.edits == first
 
 
 def hold(page: Page, pattern: str) -> list[Route]:

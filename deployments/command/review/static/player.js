@@ -6,6 +6,11 @@ import { SourceTimeline, Timeline } from "./timeline.js";
 // Seconds that are played after a beginning or an end was moved.
 const PREVIEW_SECONDS = 2.5;
 
+const SOURCE = "media/source";
+const SOUND_ONLY = "The sound of the source, as it is cut now. This browser cannot show its picture.";
+const UNPLAYABLE =
+  "This browser cannot play the source. Everything can be edited: render again to play the new cut.";
+
 export class Player {
   constructor(video, says, onTime) {
     this.video = video;
@@ -16,27 +21,31 @@ export class Player {
     this.skipped = [];
     this.until = Infinity;
     this.address = null;
+    // The last span that was to be played, and whether the browser has refused the source.
+    this.wanted = null;
+    this.isRefused = false;
     video.addEventListener("play", () => this.follow());
     for (const event of ["seeked", "pause", "timeupdate"]) {
       video.addEventListener(event, () => this.report());
     }
-    video.addEventListener("error", () => {
-      this.says.textContent = "This browser cannot play it.";
+    video.addEventListener("loadedmetadata", () => {
+      if (this.isSoundOnly) this.says.textContent = SOUND_ONLY;
     });
+    video.addEventListener("error", () => this.replace());
   }
 
   /** Show another short; `times` are where it begins and ends now. */
   show(short, times, hasSource) {
-    Object.assign(this, { short, times, hasSource });
+    Object.assign(this, { short, times, hasSource, wanted: null, isRefused: false });
     if (short.video) this.useShort();
     else if (hasSource) this.useSource();
-    else {
-      this.video.removeAttribute("src");
-      this.video.load();
-      this.address = null;
-      this.says.textContent = "Not rendered yet";
-    }
+    else this.empty("Not rendered yet");
     this.until = Infinity;
+  }
+
+  /** Whether the browser plays the sound of the source, but not its picture, as with HEVC. */
+  get isSoundOnly() {
+    return this.address === SOURCE && this.video.readyState > 0 && !this.video.videoWidth;
   }
 
   get time() {
@@ -69,8 +78,34 @@ export class Player {
 
   /** Play a span of the source, or of the short if there is no source. */
   playRange(start, end) {
-    if (this.hasSource) this.useSource();
+    this.wanted = [start, end];
+    if (this.hasSource && !this.isRefused) this.useSource();
+    else if (this.isRefused) this.useInstead();
     this.playFrom(start, end);
+  }
+
+  /** Use the short in place of a source that the browser refuses, such as AVI or silent HEVC. */
+  replace() {
+    if (this.address !== SOURCE) {
+      this.says.textContent = "This browser cannot play it.";
+      return;
+    }
+    this.isRefused = true;
+    this.useInstead();
+    if (this.wanted && this.short.video) this.playFrom(...this.wanted);
+  }
+
+  useInstead() {
+    if (this.short.video) this.useShort();
+    else this.empty(UNPLAYABLE);
+    this.says.textContent = UNPLAYABLE;
+  }
+
+  empty(says) {
+    this.video.removeAttribute("src");
+    this.video.load();
+    this.address = null;
+    this.says.textContent = says;
   }
 
   playFrom(time, until = Infinity) {
@@ -93,7 +128,7 @@ export class Player {
 
   useSource() {
     const before = this.address;
-    this.use("media/source", new SourceTimeline(), "The source, as it is cut now");
+    this.use(SOURCE, new SourceTimeline(), "The source, as it is cut now");
     if (before !== this.address) this.seek(this.times[0]);
   }
 
@@ -104,8 +139,9 @@ export class Player {
   }
 
   use(address, timeline, says) {
-    this.says.textContent = says;
-    if (this.address === address) return;
+    const isSame = this.address === address;
+    this.says.textContent = isSame && this.isSoundOnly ? SOUND_ONLY : says;
+    if (isSame) return;
     this.address = address;
     this.timeline = timeline;
     this.video.src = address;

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from clipflow.media.isolation import isolated_cpu_seconds
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -49,9 +51,11 @@ class Finding:
 
 
 def cpu_seconds() -> float:
-    """CPU time in seconds of this process and of the children for which it has waited."""
+    """CPU time in seconds of this process, of the children for which it has waited, and of the
+    calls that clipflow has made in processes of their own."""
     who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, who))
+    waited = sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, who))
+    return waited + isolated_cpu_seconds()
 
 
 def cost(way: Callable[[], object]) -> Cost:

@@ -1,19 +1,23 @@
 """`make demo` (`python -m deployments.demo`): runs both jobs on the sample in its own stack.
 
-Both jobs are run with the `clipflow` command, as a user runs it, and their results are checked.
+Both jobs are run with the `clipflow` command, as a user runs it and at the same time, and their
+results are checked.
 """
 
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import av
 from av.container import InputContainer
@@ -54,41 +58,83 @@ def main() -> int:
         return 1
     console.print("Starting the local stack …")
     try:
-        with running_stack() as stack:
-            clips = make_clips(stack)
-            shorts = make_shorts(stack)
+        # The shorts are checked while the stack stops.
+        with ThreadPoolExecutor() as checks, running_stack() as stack:
+            with clips_in_background(stack) as clips:
+                shorts = make_shorts(stack)
+                is_right = finish_clips(clips) and shorts
+            faults = checks.submit(lambda: list(shorts_faults())) if shorts else None
+        is_right = _report(faults.result() if faults else []) and is_right
     except StackError as error:
         console.print(f"{error}. If `make up` is running, stop it first.", markup=False)
         return 1
-    if not (clips and shorts):
+    if not is_right:
         return 1
     console.print("The videos are in out/. `make up` starts the stack again, with all of its data.")
     return 0
 
 
-def make_clips(stack: RunningStack) -> bool:
-    """Stores an episode of two tracks and makes its clips; returns whether all are correct."""
-    files = {clip: OUT / f"{clip}.mp4" for clip in CLIPS}
+@dataclass
+class RunningClips:
+    """The command that makes the clips of `episode`. Its output is in the file `output`."""
+
+    episode: "Episode"
+    process: "subprocess.Popen[bytes]"
+    output: IO[bytes]
+
+
+@contextmanager
+def clips_in_background(stack: RunningStack) -> Iterator[RunningClips]:
+    """Stores an episode of two tracks and starts the command that makes its clips.
+
+    Clips are cut while speech is recognised, as neither takes all cores all of the time.
+    """
     episode = Episode(stack, f"episode-{datetime.now(UTC):%Y%m%d-%H%M%S}")
     episode.put()
-    made = _clipflow(stack, "clips", "--tenant", TENANT, "--episode", episode.id)
+    command = ["clips", "--tenant", TENANT, "--episode", episode.id]
+    _show(*command, "&")
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            _command(*command), cwd=ROOT, env=_environment(stack), stdout=output, stderr=output
+        )
+        try:
+            yield RunningClips(episode, process, output)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def finish_clips(clips: RunningClips) -> bool:
+    """Waits for the clips and prints the command's output; returns whether all are correct."""
+    made = clips.process.wait() == 0
+    console.print("The clips that were made at the same time:")
+    clips.output.seek(0)
+    console.print(clips.output.read().decode().rstrip(), markup=False, soft_wrap=True)
+    files = {clip: OUT / f"{clip}.mp4" for clip in CLIPS}
     return made and _report(
         f"{clip}: {fault}"
         for clip, file in files.items()
-        for fault in (clip_faults(episode.record(clip), file) if file.exists() else ["is missing"])
+        for fault in (
+            clip_faults(clips.episode.record(clip), file) if file.exists() else ["is missing"]
+        )
     )
 
 
 def make_shorts(stack: RunningStack) -> bool:
-    """Makes shorts of the same conversation; returns whether all are correct."""
-    files = [OUT / f"{TALK.stem}-{number}.mp4" for number in range(1, SHORTS_COUNT + 1)]
+    """Makes shorts of the same conversation; returns whether the command has succeeded."""
     options = ["--count", str(SHORTS_COUNT), "--seconds", str(SHORTS_SECONDS)]
-    made = _clipflow(stack, "shorts", str(TALK.relative_to(ROOT)), *options)
-    return made and _report(
-        f"{file.name}: {fault}"
-        for file in files
-        for fault in (short_faults(file) if file.exists() else ["is missing"])
-    )
+    command = ["shorts", str(TALK.relative_to(ROOT)), *options]
+    _show(*command)
+    ended = subprocess.run(_command(*command), cwd=ROOT, env=_environment(stack), check=False)
+    return ended.returncode == 0
+
+
+def shorts_faults() -> Iterator[str]:
+    """The defects of all shorts, each with the name of its file."""
+    for number in range(1, SHORTS_COUNT + 1):
+        file = OUT / f"{TALK.stem}-{number}.mp4"
+        for fault in short_faults(file) if file.exists() else ["is missing"]:
+            yield f"{file.name}: {fault}"
 
 
 @dataclass
@@ -190,12 +236,16 @@ def _short_results() -> list[str]:
     return short_files(TALK, SHORTS_COUNT)
 
 
-def _clipflow(stack: RunningStack, *arguments: str) -> bool:
-    """Runs `clipflow`; returns whether it succeeded."""
+def _show(*arguments: str) -> None:
     console.print(f"$ clipflow {' '.join(arguments)}", markup=False, soft_wrap=True)
-    command = [sys.executable, "-m", "deployments.command", *arguments, "--out", str(OUT)]
-    ended = subprocess.run(command, cwd=ROOT, env={**os.environ, **stack.env}, check=False)
-    return ended.returncode == 0
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "deployments.command", *arguments, "--out", str(OUT)]
+
+
+def _environment(stack: RunningStack) -> dict[str, str]:
+    return {**os.environ, **stack.env}
 
 
 def _report(faults: Iterable[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from io import BytesIO
+from math import log10
 from pathlib import Path
 from typing import Any
 
@@ -172,4 +173,8 @@ def below_speech(
         )
         speech = copies[0]
     mixed = command.filter([speech, bed], "amix", inputs=2, normalize=0, duration="first")
+    if not is_silent:
+        # Loud music that is hardly lowered adds up to 2 dB to the target loudness of the speech.
+        added = 10 * log10(1 + 10 ** ((level - ducking - TARGET) / 10))
+        mixed = mixed.filter("volume", f"{-added:.2f}dB")
     return limited(mixed, RATE)

@@ -74,10 +74,17 @@ def isolated(name: str, function: Callable[P, R], /, *arguments: P.args, **keywo
         except (EOFError, ConnectionError):
             raise _death(name, ended) from None
     add_cpu_seconds(returned.cpu_seconds)
+    _SERVER.cpu_seconds += returned.cpu_seconds
     if returned.error is not None:
         raise returned.error
     value: R = returned.value
     return value
+
+
+def isolated_cpu_seconds() -> float:
+    """CPU time of all calls of this process that have ended. As the fork server still runs, the
+    system does not count it among that of this process's children."""
+    return _SERVER.cpu_seconds
 
 
 def fork_server_ahead() -> None:
@@ -173,6 +180,7 @@ class _ForkServer:
         self._lock = Lock()
         self._requests: socket.socket | None = None
         self._owner = 0
+        self.cpu_seconds = 0.0
         # Waits for the end of the fork server's process.
         self._wait: Callable[[], object] = lambda: None
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from benchmarks.rendering import similarity
 from benchmarks.report import as_json
 from benchmarks.warehouse import warehouse
 from clipflow.media.ffmpeg import executable
+from clipflow.media.isolation import isolated
 from clipflow.media.window import Span
 from tests.made_media import make_source
 from tests.programs import ROOT
@@ -76,6 +78,16 @@ def test_a_video_is_identical_to_a_copy_with_another_time_base(tmp_path: Path) -
 def test_cpu_time_of_child_processes_is_counted() -> None:
     busy = "sum(range(4_000_000))"
     assert cost(lambda: subprocess.run([sys.executable, "-c", busy], check=True)).cpu > 0.02
+
+
+def _work(seconds: float) -> None:
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+
+
+def test_cpu_time_of_isolated_calls_is_counted() -> None:
+    assert cost(lambda: isolated("source", _work, 0.3)).cpu >= 0.3
 
 
 def test_medians_of_cpu_and_wall_time_are_independent() -> None:

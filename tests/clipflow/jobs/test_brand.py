@@ -115,6 +115,20 @@ def test_a_brand_is_in_one_render_with_exact_times(branded: Studio) -> None:
     assert true_peak(short) <= -1
 
 
+def test_loud_music_does_not_add_to_the_loudness_of_speech(studio: Studio, tmp_path: Path) -> None:
+    noise = "anoisesrc=color=pink:a={}:d=6:r=48000:seed={}"
+    source, music = tmp_path / "talk.mkv", tmp_path / "music.mp3"
+    silent = make_source(tmp_path / "s.mp4", seconds=6, sound=None)
+    spoken = ("-f", "lavfi", "-i", noise.format(0.3, 1))
+    run("-i", str(silent), *spoken, "-c:v", "copy", "-c:a", "aac", str(source))
+    run("-f", "lavfi", "-i", noise.format(1, 2), str(music))
+    studio.put(source, SPOKEN)
+    studio.objects.upload(music, "brand/loud.mp3", {})
+    brand = {"music": {"file": "brand/loud.mp3", "level": -16, "ducking": 0}}
+    short = studio.make("0", "6", layout="fit", brand=brand)
+    assert abs(measure_loudness(short) + 14) < 0.7
+
+
 def test_a_brand_without_speech_has_its_music_at_full_level(
     studio: Studio, branded: Studio, tmp_path: Path
 ) -> None:

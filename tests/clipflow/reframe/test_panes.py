@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from clipflow.domain.layouts import Aspect, Layout
+from clipflow.domain.safe_zones import CAPTIONS_HALF
 from clipflow.reframe.analysis import Analysis, FaceSample
 from clipflow.reframe.crop import FramePlan
 from clipflow.reframe.director import direct
@@ -18,12 +19,16 @@ CALL = (326, 272, 135), (958, 96, 219), (336, 552, 126), (906, 614, 181)
 
 
 def at(x: float, y: float, size: float, opens: int = 0) -> Face:
-    return replace(face(x, opens, round(x)), y=y, size=size)
+    return replace(face(x, opens, round(x)), y=y, size=size, mouth=(x, y + 0.3 * size))
 
 
-def call() -> Analysis:
+def call(nods: int = 0) -> Analysis:
+    """The call, in which everyone nods by so many pixels now and then."""
     samples = [
-        FaceSample(n / 8, tuple(at(x, y, size, 60 * (n % 2)) for x, y, size in CALL))
+        FaceSample(
+            n / 8,
+            tuple(at(x, y + nods * (n % 8 == 0), size, 60 * (n % 2)) for x, y, size in CALL),
+        )
         for n in range(32)
     ]
     return Analysis(1280, 720, samples, [(0.0, 4.0)])
@@ -61,6 +66,20 @@ def test_each_tile_of_a_video_call_shows_one_whole_face_and_no_part_of_another(
         assert seen == whole and len(whole) == 1
         shown += whole
     assert sorted(shown) == [0, 1, 2, 3]
+
+
+def test_captions_over_a_whole_video_call_cover_no_mouth() -> None:
+    # Mouths are everywhere in the picture, and little is free below it: there is room above it.
+    plan = direct(call(nods=16), Layout.FIT, Aspect.TALL, words(4), MouthMotion())
+    # The lips reach about an eighth of the face up and down.
+    places = [
+        y + nod + (0.3 + lip) * size
+        for _, y, size in CALL
+        for nod in (0, 16)
+        for lip in (-0.12, 0.12)
+    ]
+    lips = [960 + (place - 360) * 1080 / 1280 for place in places]
+    assert all(abs(lip - plan.captions_centre) > CAPTIONS_HALF - 1 for lip in lips)
 
 
 def test_a_close_up_is_not_reported_as_cut_off() -> None:

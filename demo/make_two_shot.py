@@ -163,7 +163,7 @@ def main() -> None:
             stream = container.add_stream("libx264", rate=RATE)
             stream.width, stream.height = SIZE
             stream.pix_fmt = "yuv420p"
-            stream.options = {"preset": "slow", "crf": "32", "g": "250"}
+            stream.options = {"preset": "slow", "crf": "32", "g": "50"}
             for number, loud in enumerate(level):
                 time = number / RATE
                 line = next((one for one in talk if one.start <= time < one.end), None)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,7 +44,7 @@ _PAUSE = Fraction(1, 5)
 # from both.
 CLIPS = {"one-idea": [3], "best-moments": [19, 20, 7]}
 
-SHORTS_COUNT, SHORTS_SECONDS = 3, 15
+SHORTS_COUNT, SHORTS_SECONDS = 3, 14
 # Loudness units by which a short may miss the target.
 _LOUDNESS_TOLERANCE = 1.0
 
@@ -63,8 +64,8 @@ def main() -> int:
             with clips_in_background(stack) as clips:
                 shorts = make_shorts(stack)
                 is_right = finish_clips(clips) and shorts
-            faults = checks.submit(lambda: list(shorts_faults())) if shorts else None
-        is_right = _report(faults.result() if faults else []) and is_right
+            faults = checks.map(short_faults, _shorts()) if shorts else []
+        is_right = _report(chain.from_iterable(faults)) and is_right
     except StackError as error:
         console.print(f"{error}. If `make up` is running, stop it first.", markup=False)
         return 1
@@ -127,14 +128,6 @@ def make_shorts(stack: RunningStack) -> bool:
     _show(*command)
     ended = subprocess.run(_command(*command), cwd=ROOT, env=_environment(stack), check=False)
     return ended.returncode == 0
-
-
-def shorts_faults() -> Iterator[str]:
-    """The defects of all shorts, each with the name of its file."""
-    for number in range(1, SHORTS_COUNT + 1):
-        file = OUT / f"{TALK.stem}-{number}.mp4"
-        for fault in short_faults(file) if file.exists() else ["is missing"]:
-            yield f"{file.name}: {fault}"
 
 
 @dataclass
@@ -200,7 +193,9 @@ def clip_faults(record: dict[str, Any], path: Path) -> list[str]:
 
 
 def short_faults(path: Path) -> list[str]:
-    """The defects of a short; empty if it has none."""
+    """The defects of a short, each with the name of its file; empty if it has none."""
+    if not path.exists():
+        return [f"{path.name}: is missing"]
     with av.open(str(path)) as container:
         video = container.streams.video[0]
         seconds = _sound_seconds(container)
@@ -211,7 +206,7 @@ def short_faults(path: Path) -> list[str]:
             <= _LOUDNESS_TOLERANCE,
             **_stream_checks(container),
         }
-    return [fault for fault, is_right in checks.items() if not is_right]
+    return [f"{path.name}: {fault}" for fault, is_right in checks.items() if not is_right]
 
 
 def _sound_seconds(container: InputContainer) -> Fraction:
@@ -226,6 +221,10 @@ def _stream_checks(container: InputContainer) -> dict[str, bool]:
         "it is not H.264 with AAC": (video.name, audio.name) == ("h264", "aac"),
         "it cannot be decoded": sum(1 for _ in container.decode(video=0)) == video.frames,
     }
+
+
+def _shorts() -> list[Path]:
+    return [OUT / f"{TALK.stem}-{number}.mp4" for number in range(1, SHORTS_COUNT + 1)]
 
 
 def _clip_results() -> list[str]:

@@ -1,4 +1,4 @@
-"""The Prefect server with a change for SQLite, for the local stack.
+"""The Prefect server with two changes for SQLite, for the local stack.
 
 On SQLite, Prefect 3.8 begins a transaction as a read transaction and upgrades it at the first
 write. If another client has written meanwhile, SQLite rejects the upgrade immediately, regardless
@@ -6,15 +6,23 @@ of its busy timeout. The server then answers 503, and its client retries after 2
 simultaneous events, 15 were rejected. Here, each transaction is a write transaction from the
 beginning, so it waits for the others. This can be removed when Prefect does the same, or if the
 local stack moves to PostgreSQL, which does not have this problem.
+
+A new database begins as a copy of the one that `make` created when it installed Prefect, because
+the migrations of a new one take 4 s.
 """
 
+import sqlite3
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
 
 from prefect.cli import app
 from prefect.server.database.configurations import AioSqliteConfiguration
+from prefect.settings import get_current_settings
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
+
+NEW_DATABASE = Path(sys.prefix) / "prefect" / "prefect.db"
 
 _begin = AioSqliteConfiguration.begin_transaction
 
@@ -28,8 +36,24 @@ async def begin_as_writer(
         yield transaction
 
 
+def copy_new_database(new: Path, target: Path) -> None:
+    """Copy the database `new`, if there is one, to `target` if there is none."""
+    if target.exists() or not new.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
+    with closing(sqlite3.connect(new)) as source, closing(sqlite3.connect(unfinished)) as copy:
+        source.backup(copy)
+    unfinished.rename(target)
+
+
 def main() -> None:
     """`prefect server start`, with the settings of the environment."""
+    settings = get_current_settings()
+    database, url = settings.home / "prefect.db", settings.server.database.connection_url
+    if url and url.get_secret_value() == f"sqlite+aiosqlite:///{database}":
+        copy_new_database(NEW_DATABASE, database)
     AioSqliteConfiguration.begin_transaction = begin_as_writer  # type: ignore[method-assign]
     sys.argv = ["prefect", "--no-prompt", "server", "start"]
     app()

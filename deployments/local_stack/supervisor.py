@@ -101,11 +101,11 @@ class Supervisor:
     async def _start(self) -> None:
         await self._launch(self._aws)
         await self._launch(self._prefect)
+        if ADDRESS in os.environ:
+            await self._launch(self._runs)
         await asyncio.gather(self._set_up_aws(), self._set_up_prefect())
         self._empty_scratch()
         since = datetime.now(UTC)
-        if ADDRESS in os.environ:
-            await self._launch(self._runs)
         await self._launch(self._worker)
         await asyncio.gather(self._wait_for_worker(since), self._deploy_and_listen())
 

@@ -1,5 +1,6 @@
-"""The Prefect server of the local stack handles concurrent writes on SQLite."""
+"""The Prefect server of the local stack: concurrent writes on SQLite, and its new database."""
 
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deployments.local_stack.local_prefect import NEW_DATABASE, copy_new_database
 from tests.programs import PrefectServer
 
 
@@ -37,3 +39,30 @@ def test_concurrent_writes_succeed(api: str) -> None:
         with ThreadPoolExecutor(8) as callers:
             codes = set().union(*callers.map(run, range(40)))
     assert codes == {201}
+
+
+@pytest.mark.slow
+def test_a_server_without_a_database_begins_with_the_installed_one(
+    api: str, tmp_path: Path
+) -> None:
+    assert httpx.post(f"{api}/flows/count", json={}).json() == 0
+    with (
+        sqlite3.connect(NEW_DATABASE) as installed,
+        sqlite3.connect(tmp_path / "prefect.db") as own,
+    ):
+        revisions = [each.execute("SELECT * FROM alembic_version") for each in (installed, own)]
+        assert revisions[0].fetchall() == revisions[1].fetchall() != []
+
+
+def test_a_database_is_copied_only_to_a_home_without_one(tmp_path: Path) -> None:
+    new, target = tmp_path / "new.db", tmp_path / "home" / "prefect.db"
+    copy_new_database(new, target)
+    assert not target.exists()
+    with sqlite3.connect(new) as database:
+        database.execute("CREATE TABLE t (x)")
+    copy_new_database(new, target)
+    with sqlite3.connect(target) as database:
+        database.execute("INSERT INTO t VALUES (1)")
+    copy_new_database(new, target)
+    with sqlite3.connect(target) as database:
+        assert database.execute("SELECT x FROM t").fetchall() == [(1,)]

@@ -9,15 +9,13 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import av
 from av.audio.stream import AudioStream
-from av.codec import CodecContext
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
-from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
@@ -29,6 +27,7 @@ from clipflow.media.joined_files import (
     check_header,
     several_recordings,
 )
+from clipflow.media.packet_times import with_times
 from clipflow.media.probe import Probe
 from clipflow.media.soundtrack import Soundtrack
 from clipflow.media.source import PlaylistSource, Source, unwrapped
@@ -63,8 +62,6 @@ _SPARSE_INTERLEAVING = 60
 _DELAYED_FORMATS = ("mpegts", "mpeg", "hls", "matroska,webm", "flv")
 # Codecs whose tag names the pixel format for the decoder.
 _CODECS_WITH_TAGS = ("utvideo",)
-# The most pictures by which H.264 and HEVC reorder a picture.
-_MAX_REORDERED = 16
 # Seconds of audio before the span: enough for a resampler to converge.
 _RESAMPLER_LEAD = Fraction(1, 4)
 
@@ -130,28 +127,6 @@ def _seek(container: InputContainer, probe: Probe, begin: Fraction) -> bool:
                 container.seek(offset, stream=stream, backward=True)
                 return True
     return False
-
-
-def _shown_order(packets: list[Packet[Any]], picture: VideoStream) -> list[int]:
-    """The indices of `packets` in the order in which a decoder shows their pictures."""
-    if not packets:
-        return []
-    decoder = cast(VideoCodecContext, CodecContext.create(picture.codec_context.codec, "r"))
-    decoder.extradata = picture.codec_context.extradata
-    shown: list[int] = []
-    for place, packet in [*enumerate(packets), (0, None)]:
-        copy: Packet[Any] | None = None
-        if packet is not None:
-            copy = Packet(bytes(packet))
-            copy.pts = copy.dts = place
-        with suppress(av.error.FFmpegError):
-            shown += [frame.pts for frame in decoder.decode(copy) if frame.pts is not None]
-    # Without a picture, the order does not matter.
-    return [*shown, *(place for place in range(len(packets)) if place not in shown)]
-
-
-def _has_time(packet: Packet[Any]) -> bool:
-    return packet.pts is not None or packet.dts is not None
 
 
 def _end_time(packet: Packet[Any]) -> Fraction:
@@ -280,7 +255,9 @@ class _Copy:
     ) -> Iterator[Packet[Any]]:
         end = self.probe.start + self.span.end
         is_delayed = container.format.name in _DELAYED_FORMATS
-        for packet in self._timed(container.demux(streams), container):
+        for packet in with_times(
+            container.demux(streams), container, self.picture, self.probe.frame_rate
+        ):
             self._unwrap(packet)
             if packet.stream_index == self.picture.index:
                 # A second field belongs to the frame of the field before it.
@@ -320,52 +297,6 @@ class _Copy:
             if packet_end >= end + allowed and not waits_for_picture:
                 return
         self._reached_end = True
-
-    def _timed(
-        self, packets: Iterator[Packet[Any]], container: InputContainer
-    ) -> Iterator[Packet[Any]]:
-        """The packets with times; those of the first pictures are computed if they are missing.
-
-        libavformat returns no times for the pictures of a Matroska file that are shown before zero.
-        They may be stored between pictures that are shown after it.
-        """
-        first: list[Packet[Any]] = []
-        is_matroska, wanted = "matroska" in container.format.name, 0
-        for packet in packets:
-            has_time = _has_time(packet)
-            if packet.stream_index != self.picture.index or wanted < 0 or not packet.size:
-                if has_time:
-                    yield packet
-                continue
-            first.append(packet)
-            if not has_time:
-                # Pictures with times follow, until no other can be shown before zero.
-                wanted = _MAX_REORDERED if is_matroska else 1
-            wanted -= has_time
-            if wanted <= 0 and has_time:
-                yield from self._with_times(first)
-                wanted = -1
-        if wanted >= 0:
-            yield from self._with_times(first)
-
-    def _with_times(self, packets: list[Packet[Any]]) -> Iterator[Packet[Any]]:
-        """The packets of the first pictures, of which those without times are shown before the
-        others, at a constant rate."""
-        timed = [packet for packet in packets if _has_time(packet)]
-        untimed = [number for number, packet in enumerate(packets) if not _has_time(packet)]
-        if not untimed or not timed:
-            yield from timed
-            return
-        base, length = timed[0].time_base, timed[0].duration
-        step = length or round(1 / self.probe.frame_rate / base)
-        zero = min(packet.dts or 0 if packet.pts is None else packet.pts for packet in timed)
-        shown = [number for number in _shown_order(packets, self.picture) if number in untimed]
-        for place, number in enumerate(untimed):
-            packet = packets[number]
-            packet.time_base = base
-            packet.pts = zero - step * (len(untimed) - shown.index(number))
-            packet.dts = zero - step * (len(untimed) - place)
-        yield from packets
 
     def _unwrap(self, packet: Packet[Any]) -> None:
         """Undo a wraparound of the clock, so that times count from the start of the source."""

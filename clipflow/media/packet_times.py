@@ -1,0 +1,95 @@
+"""The times of packets for which libavformat returns none, computed from the others.
+
+libavformat returns no times for the pictures of a Matroska file that are shown before zero. They
+may be stored between pictures that are shown after it.
+"""
+
+# PyAV's Packet takes a type argument for the type checker only.
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
+from typing import Any, cast
+
+import av
+from av.codec import CodecContext
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+# The most pictures by which H.264 and HEVC reorder a picture.
+_MAX_REORDERED = 16
+
+
+def with_times(
+    packets: Iterator[Packet[Any]],
+    container: InputContainer,
+    picture: VideoStream,
+    frame_rate: Fraction,
+) -> Iterator[Packet[Any]]:
+    """The packets that have times, and those of the first pictures with computed times.
+
+    Pictures without times are assumed to be shown before the others, at `frame_rate`.
+    """
+    first: list[Packet[Any]] = []
+    is_matroska, wanted = "matroska" in container.format.name, 0
+    for packet in packets:
+        has_time = _has_time(packet)
+        if packet.stream_index != picture.index or wanted < 0 or not packet.size:
+            if has_time:
+                yield packet
+            continue
+        first.append(packet)
+        if not has_time:
+            # Pictures with times follow, until no other can be shown before zero.
+            wanted = _MAX_REORDERED if is_matroska else 1
+        wanted -= has_time
+        if wanted <= 0 and has_time:
+            yield from _completed(first, picture, frame_rate)
+            wanted = -1
+    if wanted >= 0:
+        yield from _completed(first, picture, frame_rate)
+
+
+def _completed(
+    packets: list[Packet[Any]], picture: VideoStream, frame_rate: Fraction
+) -> Iterator[Packet[Any]]:
+    timed = [packet for packet in packets if _has_time(packet)]
+    untimed = [number for number, packet in enumerate(packets) if not _has_time(packet)]
+    if not untimed or not timed:
+        yield from timed
+        return
+    base, length = timed[0].time_base, timed[0].duration
+    step = length or round(1 / frame_rate / base)
+    zero = min(packet.dts or 0 if packet.pts is None else packet.pts for packet in timed)
+    shown = [number for number in _shown_order(packets, picture) if number in untimed]
+    for place, number in enumerate(untimed):
+        packet = packets[number]
+        packet.time_base = base
+        packet.pts = zero - step * (len(untimed) - shown.index(number))
+        packet.dts = zero - step * (len(untimed) - place)
+    yield from packets
+
+
+def _has_time(packet: Packet[Any]) -> bool:
+    return packet.pts is not None or packet.dts is not None
+
+
+def _shown_order(packets: list[Packet[Any]], picture: VideoStream) -> list[int]:
+    """The indices of `packets` in the order in which a decoder shows their pictures."""
+    if not packets:
+        return []
+    decoder = cast(VideoCodecContext, CodecContext.create(picture.codec_context.codec, "r"))
+    decoder.extradata = picture.codec_context.extradata
+    shown: list[int] = []
+    for place, packet in [*enumerate(packets), (0, None)]:
+        copy: Packet[Any] | None = None
+        if packet is not None:
+            copy = Packet(bytes(packet))
+            copy.pts = copy.dts = place
+        with suppress(av.error.FFmpegError):
+            shown += [frame.pts for frame in decoder.decode(copy) if frame.pts is not None]
+    # Without a picture, the order does not matter.
+    return [*shown, *(place for place in range(len(packets)) if place not in shown)]

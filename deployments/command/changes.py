@@ -222,6 +222,8 @@ def _trimmed(trim: Trim, moment: Moment, edits: Edits, words: Sequence[Word]) ->
     # Imported here, because it imports boto3, which help and completion do not wait for.
     from clipflow.jobs.edits import with_edits, words_between
 
-    [now] = with_edits([moment], edits, words, "edits.json")
+    # Without those of other shorts, of which it would warn that the video does not have them.
+    own = {id: edit for id, edit in edits.shorts.items() if id == moment.id}
+    [now] = with_edits([moment], edits.model_copy(update={"shorts": own}), words, "edits.json")
     span = words_between(words, float(now.start) + trim.start, float(now.end) + trim.end)
     return span.model_dump()

@@ -66,6 +66,12 @@ def test_a_short_is_identified_by_its_number_or_its_id() -> None:
     assert "title" not in again["shorts"][SECOND]
 
 
+def test_a_trim_does_not_warn_about_edits_of_other_shorts(caplog: pytest.LogCaptureFixture) -> None:
+    edits = Edits.read(edited_document(title=["2=A"]), "it")
+    assert edited_document(edits, trim=["1=1.2,-2.4"])["shorts"].keys() == {FIRST, SECOND}
+    assert not caplog.text
+
+
 def test_a_trim_moves_the_current_ends_of_a_short_to_whole_words() -> None:
     found = edited_document(trim=["1=1.2,-2.4"])
     span = found["shorts"][FIRST]["span"]

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+from uuid import UUID
 
 from clipflow.domain.edits import Edits, views_within
 from clipflow.domain.keys import ShortsKeys
@@ -33,7 +34,7 @@ from deployments.command.files import (
     upload_once,
     whole_file,
 )
-from deployments.command.follow import follow, start_shorts
+from deployments.command.follow import ShortsRequest, follow, start_shorts
 from deployments.command.output import ExitCode, Output
 from deployments.command.prefect_api import JobRun
 
@@ -144,8 +145,22 @@ def make_shorts(
 
 def run_shorts(keys: ShortsKeys, name: str, out: Path, force: bool, output: Output) -> Results:
     """Runs the job, follows it, and downloads its results under `name`, even if a part of the job
-    failed."""
-    run = follow(lambda: start_shorts(keys, force), output)[keys.video_id]
+    failed.
+
+    If the job is already running, that run is followed, and then another one: the first may have
+    read the edits before they were changed.
+    """
+    started: list[UUID] = []
+
+    def start() -> ShortsRequest:
+        request = start_shorts(keys, force)
+        started.append(request.run_id)
+        return request
+
+    run = follow(start, output)[keys.video_id]
+    if run.id not in started:
+        output.line("Another run has made the shorts. What has changed meanwhile is made now.")
+        run = follow(start, output)[keys.video_id]
     job = JobRun(run, keys)
     results = download_results(keys, out, name)
     print_results(results, output)

@@ -1,15 +1,19 @@
 """`clipflow shorts --edits` and `clipflow edit` with a running local stack."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clipflow.domain.clips import ClipStatus
+from clipflow.domain.keys import ShortsKeys
 from deployments.local_stack import RunningStack
 from tests.command.cli import run_clipflow
 from tests.flows.warehouse import subtitles
 from tests.made_media import make_source
+from tests.programs import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -64,6 +68,15 @@ def test_shorts_are_edited_by_a_file_and_by_options(stack: RunningStack, tmp_pat
     assert (short["index"], short["title"]) == (2, "Another")
     assert short["end"] == edited["moments"][1]["end"] < made["shorts"][1]["end"]
     assert rendered["message"] == "1 of 2 shorts made, 1 refused."
+    # An edit that is stored while another run is making the shorts is in the record, too.
+    record = stack.resource("dynamodb").Table(stack.env["TABLE_NAME"])
+    key = ShortsKeys("local", name, "klippers_warehouse").record
+    with ThreadPoolExecutor() as others:
+        other = others.submit(run, *shorts, "--force", "--out", "other")
+        eventually(lambda: record.get_item(Key=key)["Item"]["status"] == ClipStatus.IN_PROGRESS)
+        renamed = run("edit", name, "--title", "2=Third", "--render", "--json")
+        assert [short["title"] for short in renamed["shorts"]] == ["Third"]
+        assert other.result()["runId"] != renamed["runId"]
     assert (
         "There is no short 9"
         in run("edit", name, "--approve", 9, "--json", code=2)["error"]["message"]

@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from clipflow.domain.clips import ClipRequest, ClipResult, ClipStatus
+from clipflow.domain.clips import ClipRecord, ClipRequest, ClipResult, ClipStatus
 from clipflow.domain.keys import ClipKeys
 from clipflow.domain.model import AudioTrack, Identifier
 from clipflow.settings import limits, settings
@@ -63,22 +63,9 @@ def generate_clip(
     tag_run(keys)
     run_id = str(runtime.flow_run.get_id())
 
-    record = read_record(keys)
-    if (
-        record.status == ClipStatus.COMPLETE
-        and not force
-        and _publish_if_made(keys, record.complete_request(clip))
-    ):
-        return Completed(name="AlreadyMade", message=f"{keys.clip} is up to date.")
-
-    claim = set_in_progress(keys, run_id, clip.initial_attributes)
-    owner = None
-    while not claim.granted and claim.owner and claim.owner != owner:
-        # The owner may end before this run is queued; the next owner may have an old request too.
-        queue_behind(owner := claim.owner)
-        claim = set_in_progress(keys, run_id, clip.initial_attributes)
-    if not claim.granted:
-        return Completed(name="AlreadyInProgress", message=f"Run {claim.owner} is making it.")
+    record = _claimed_record(keys, clip, run_id, force)
+    if isinstance(record, State):
+        return record
     made = None
     try:
         with stop_if_ended():
@@ -94,6 +81,29 @@ def generate_clip(
         state = Completed(message=f"{result.s3_key}: {result.duration}, {result.resolution}")
     start_queued(run_id, made)
     return state
+
+
+def _claimed_record(
+    keys: ClipKeys, clip: ClipRequest, run_id: str, force: bool
+) -> ClipRecord | State[Any]:
+    """The record, as it was when this run claimed it, or the state in which this run ends."""
+    queued_behind = None
+    while True:
+        record = read_record(keys)
+        is_complete = record.status == ClipStatus.COMPLETE
+        if is_complete and not force and _publish_if_made(keys, record.complete_request(clip)):
+            return Completed(name="AlreadyMade", message=f"{keys.clip} is up to date.")
+        completed_at = str(record.updated_at) if is_complete else ""
+        claim = set_in_progress(keys, run_id, clip.initial_attributes, completed_at)
+        if claim.granted:
+            return record
+        if claim.is_complete:
+            continue  # Another run has completed it after it was read.
+        if claim.owner in (None, queued_behind):
+            message = f"Run {claim.owner} is making it."
+            return Completed(name="AlreadyInProgress", message=message)
+        # The owner may end before this run is queued, so the claim is tried once more.
+        queue_behind(queued_behind := claim.owner)
 
 
 def _publish_if_made(keys: ClipKeys, clip: ClipRequest) -> bool:

@@ -21,18 +21,26 @@ def read_record(keys: ClipKeys) -> ClipRecord:
 
 
 @task(name="set-in-progress", task_run_name="Set In Progress", **RECORDS)
-def set_in_progress(keys: RecordKeys, run_id: str, initial: dict[str, Any] | None = None) -> Claim:
+def set_in_progress(
+    keys: RecordKeys,
+    run_id: str,
+    initial: dict[str, Any] | None = None,
+    completed_at: str | None = None,
+) -> Claim:
     """Claims the record for this run, also if a run that has ended still owns it.
 
-    If there is no record yet, it is created with the `initial` attributes, if any are given.
+    If there is no record yet, it is created with the `initial` attributes, if any are given. With
+    `completed_at`, a record that was completed since it was read is not claimed.
     """
     records = record_store()
-    claim = records.claim(keys, run_id, initial)
+    claim = records.claim(keys, run_id, initial, completed_at=completed_at)
+    if claim.is_complete:
+        return claim
     if not claim.granted and claim.owner and _has_ended(claim.owner):
         get_run_logger().warning(
             "Run %s ended and left its record in progress; this run claims it.", claim.owner
         )
-        claim = records.claim(keys, run_id, initial, dead_owner=claim.owner)
+        claim = records.claim(keys, run_id, initial, claim.owner, completed_at)
     return claim
 
 

@@ -102,6 +102,7 @@ class ClipRecord(Model):
     """
 
     status: Any = None
+    updated_at: Any = None
     segments: Any = None
     source_key: Any = None
     audio_track: Any = None

@@ -61,16 +61,27 @@ _OWNED = "#flowRunId = :owner AND #status = :inProgress"
 
 
 def claim(
-    run_id: str, now: str, initial_attributes: Mapping[str, Any] | None, dead_owner: str | None
+    run_id: str,
+    now: str,
+    initial_attributes: Mapping[str, Any] | None,
+    dead_owner: str | None,
+    completed_at: str | None = None,
 ) -> Update:
     """The update to `Generation in Progress`, owned by `run_id`, unless another run is active.
 
     `initial_attributes` are set if the record has no attributes with these names; without them the
-    record must exist. `dead_owner` is a run that has ended, so its claim is void.
+    record must exist. `dead_owner` is a run that has ended, so its claim is void. `completed_at` is
+    the `updatedAt` of the complete record that was read, or empty: a record that was completed
+    since is not claimed.
     """
     free = "#status <> :inProgress OR attribute_not_exists(#flowRunId)"
+    compares = {"inProgress": ClipStatus.IN_PROGRESS.value}
+    if completed_at is not None:
+        free = f"({free}) AND (#status <> :complete OR #updatedAt = :completedAt)"
+        compares |= {"complete": ClipStatus.COMPLETE.value, "completedAt": completed_at}
     if dead_owner:
         free += " OR #flowRunId = :deadOwner"
+        compares["deadOwner"] = dead_owner
     return Update(
         sets={
             "status": ClipStatus.IN_PROGRESS.value,
@@ -80,10 +91,7 @@ def claim(
         only_if_absent=dict(initial_attributes or {}),
         removes=("failedState",),  # of an earlier run
         history={"status": ClipStatus.IN_PROGRESS, "timestamp": now},
-        compares={
-            "inProgress": ClipStatus.IN_PROGRESS.value,
-            **({"deadOwner": dead_owner} if dead_owner else {}),
-        },
+        compares=compares,
         condition=f"attribute_exists(#pk) AND ({free})"
         if initial_attributes is None
         else f"attribute_not_exists(#pk) OR {free}",

@@ -38,10 +38,11 @@ BY_STATUS = "by-status"
 @dataclass(frozen=True)
 class Claim:
     """The result of a claim; if it was not granted, `owner` is the run that is working on the
-    record."""
+    record, or that has completed it since it was read."""
 
     granted: bool
     owner: str | None = None
+    is_complete: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class RecordStore:
         run_id: str,
         initial_attributes: Mapping[str, Any] | None = None,
         dead_owner: str | None = None,
+        completed_at: str | None = None,
     ) -> Claim:
         """Set In Progress: makes `run_id` the record's owner, unless another run is working on it.
 
@@ -111,11 +113,13 @@ class RecordStore:
         Args:
             initial_attributes: are set if the record has no attributes with these names.
             dead_owner: a run that has ended; its claim is replaced.
+            completed_at: the `updatedAt` of the complete record that was read, empty if it was not
+                complete. The claim is not granted if the record was completed since.
 
         Raises InvalidInputError if there is no record and no `initial_attributes` to create it.
         """
         attributes = None if initial_attributes is None else _decimals(initial_attributes)
-        update = transitions.claim(run_id, _now(), attributes, dead_owner)
+        update = transitions.claim(run_id, _now(), attributes, dead_owner, completed_at)
         old = self._apply(keys, update)
         if old is None:
             return Claim(granted=True)
@@ -125,7 +129,9 @@ class RecordStore:
                 "Write the record first, or put the clip's segments into the event.",
             )
         owner = str(old.get("flowRunId", ""))
-        return Claim(granted=owner == run_id, owner=owner)
+        is_complete = old.get("status") == ClipStatus.COMPLETE.value
+        is_own = owner == run_id and not is_complete
+        return Claim(granted=is_own, owner=owner, is_complete=is_complete)
 
     def complete(self, keys: RecordKeys, run_id: str, result: Model) -> None:
         """Set Complete. Raises OwnershipLostError if another run owns the record now."""

@@ -174,6 +174,29 @@ def test_a_newer_request_is_queued_behind_a_run_that_claims_the_record_meanwhile
     assert newer_request in [run.parameters for run in scheduled_runs(episode)]
 
 
+def test_a_request_whose_clip_is_completed_before_its_claim_changes_nothing(
+    episode: Episode, proxy: FaultyProxy
+) -> None:
+    episode.detect(*SEGMENTS)
+    assert episode.generate().is_completed()
+    complete = episode.record
+    episode.records.table.update_item(
+        Key=episode.keys.record,
+        UpdateExpression="SET #status = :status",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":status": MADE[0]},
+    )
+
+    def complete_it(request: Request) -> bool:
+        if is_record_update(request):
+            episode.records.table.put_item(Item=complete)
+        return False
+
+    proxy.faults = [Fault(complete_it)]
+    assert episode.generate().name == "AlreadyMade"
+    assert episode.record == complete
+
+
 def scheduled_runs(episode: Episode) -> list[FlowRun]:
     """The runs of the episode that are scheduled to start."""
     tags = FlowRunFilterTags(all_=tags_of(episode.keys))

@@ -47,6 +47,20 @@ def statuses(records: RecordStore, keys: ClipKeys) -> list[str]:
     return [entry["status"] for entry in read(records, keys)["statusHistory"]]
 
 
+def test_a_record_that_was_completed_since_it_was_read_is_not_claimed(
+    records: RecordStore, keys: ClipKeys, detected: Write
+) -> None:
+    detected()
+    assert records.claim(keys, "run-1", completed_at="").granted
+    assert not records.claim(keys, "run-2", completed_at="").is_complete
+    records.complete(keys, "run-1", RESULT)
+    claim = records.claim(keys, "run-2", completed_at="")
+    assert (claim.granted, claim.owner, claim.is_complete) == (False, "run-1", True)
+    assert not records.claim(keys, "run-1", completed_at="").granted
+    assert statuses(records, keys)[1:] == ["Generation in Progress", "Generation Complete"]
+    assert records.claim(keys, "run-2", completed_at=read(records, keys)["updatedAt"]).granted
+
+
 def test_a_complete_record_has_exactly_the_fields_of_the_contract(
     records: RecordStore, keys: ClipKeys, detected: Write
 ) -> None:

@@ -195,10 +195,11 @@ def _outstanding(folder: Path) -> int:
 
 def _used(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        # The work is still running, so files may disappear meanwhile.
-        with suppress(OSError):
-            total += path.lstat().st_size
+    # The work is still running, so files may disappear meanwhile, and the folder if it ends.
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(parent, name).lstat().st_size
     return total
 
 

@@ -49,6 +49,21 @@ def test_a_full_disk_raises_disk_full_error(root: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def test_other_work_may_end_while_its_space_is_measured(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk_usage = shutil.disk_usage
+    with work_folder(root, 1000) as other:
+
+        def when_it_has_ended(path: Path) -> object:
+            shutil.rmtree(other, ignore_errors=True)
+            return disk_usage(path)
+
+        monkeypatch.setattr(shutil, "disk_usage", when_it_has_ended)
+        with work_folder(root, 0) as folder:
+            assert folder.is_dir() and not other.exists()
+
+
 def read_line(process: "subprocess.Popen[str]") -> str:
     assert process.stdout
     return process.stdout.readline().strip()

@@ -49,19 +49,23 @@ def test_a_full_disk_raises_disk_full_error(root: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_other_work_may_end_while_its_space_is_measured(
+def test_folders_of_other_work_may_disappear_while_its_space_is_measured(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk_usage = shutil.disk_usage
+    lstat = Path.lstat
     with work_folder(root, 1000) as other:
+        for name in ("a", "b"):
+            (other / name).mkdir()
+            (other / name / "file").touch()
 
-        def when_it_has_ended(path: Path) -> object:
-            shutil.rmtree(other, ignore_errors=True)
-            return disk_usage(path)
+        def lstat_when_the_other_is_gone(path: Path) -> object:
+            if path.name == "file":
+                shutil.rmtree(other / ("b" if path.parent.name == "a" else "a"))
+            return lstat(path)
 
-        monkeypatch.setattr(shutil, "disk_usage", when_it_has_ended)
+        monkeypatch.setattr(Path, "lstat", lstat_when_the_other_is_gone)
         with work_folder(root, 0) as folder:
-            assert folder.is_dir() and not other.exists()
+            assert folder.is_dir() and len(list(other.iterdir())) == 1
 
 
 def read_line(process: "subprocess.Popen[str]") -> str:

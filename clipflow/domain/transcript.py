@@ -53,6 +53,11 @@ class Word(Model):
     score: float | None = None
     speaker: str | None = None
 
+    def shifted(self, seconds: float) -> "Word":
+        """The word, said `seconds` later."""
+        times = {"start": round(self.start + seconds, 3), "end": round(self.end + seconds, 3)}
+        return self.model_copy(update=times)
+
 
 @dataclass(frozen=True)
 class Transcript:

@@ -208,13 +208,8 @@ def recognize_window(
     recognizer: Recognizer, sound: Samples, first: int, language: str, threads: int
 ) -> list[Word]:
     """The words of a window that begins at sample `first`, timed from the sound's beginning."""
-    offset = first / RATE
-    return [
-        word.model_copy(
-            update={"start": round(word.start + offset, 3), "end": round(word.end + offset, 3)}
-        )
-        for word in recognizer.recognize(sound, language, threads)
-    ]
+    words = recognizer.recognize(sound, language, threads)
+    return [word.shifted(first / RATE) for word in words]
 
 
 def join_words(windows: Iterable[Sequence[Word]]) -> list[Word]:

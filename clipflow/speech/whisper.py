@@ -149,7 +149,7 @@ class WhisperRecognizer:
         words = self._timed_words(part, language, progress)
         words = self._with_skipped_words(words, part, language)
         offset = piece.start / RATE
-        return [_shifted(word, offset) for word in words]
+        return [word.shifted(offset) for word in words]
 
     def _timed_words(
         self, sound: Samples, language: str, progress: "_Progress | None" = None
@@ -179,7 +179,7 @@ class WhisperRecognizer:
         """The words, with those of speech that Whisper has skipped."""
         for start, end in skipped_speech(words, _speech(sound)):
             part = sound[round(start * RATE) : round(end * RATE)]
-            again = [_shifted(word, start) for word in self._timed_words(part, language)]
+            again = [word.shifted(start) for word in self._timed_words(part, language)]
             before = [word for word in words if (word.start + word.end) / 2 < start]
             after = [word for word in words if (word.start + word.end) / 2 > end]
             is_more = len(again) > len(words) - len(before) - len(after)
@@ -222,11 +222,6 @@ def _speech(sound: Samples) -> list[tuple[float, float]]:
 
     found = get_speech_timestamps(_without_rumble(sound), VadOptions(**_SPEECH_DETECTION))
     return [(one["start"] / RATE, one["end"] / RATE) for one in found]
-
-
-def _shifted(word: Word, seconds: float) -> Word:
-    times = {"start": round(word.start + seconds, 3), "end": round(word.end + seconds, 3)}
-    return word.model_copy(update=times)
 
 
 def _without_rumble(sound: Samples) -> Floats:

@@ -45,8 +45,9 @@ _LEAD = 0.15
 _ZONE, _LEAST_ZONE = 0.22, 0.06
 # YuNet's boxes end at the chin and in the hair: the whole head is as much larger.
 _HEAD = 1.15
-# The greatest width of a crop on one person beside a screen recording, in widths of the face.
-_CORNER = 3.2
+# The greatest width of a crop on one person beside a screen recording or on a slide, in widths of
+# the face. A crop with this share of the picture shows all of the slide.
+_CORNER, _ALL = 3.2, 0.95
 # A face up to this size, as a share of the picture's height, and this near to a corner, as a share
 # of its sides, belongs to a screen recording.
 _SMALL_FACE, _NEAR_CORNER = 0.17, 0.33
@@ -191,8 +192,10 @@ class _Director:
         if layout is Layout.AUTO:
             layout = self._automatic(speaker, tracks, is_document)
         if not tracks:
-            # A crop on one person is kept for its shape, even if no one is seen.
-            is_crop = layout.people == 1 and not layout.has(Content.PICTURE)
+            # A crop on one person is kept for its shape, even if no one is seen. In a picture of
+            # its own, a slide is not cut.
+            is_cut_slide = is_document and layout is Layout.CROP
+            is_crop = layout.people == 1 and not layout.has(Content.PICTURE) and not is_cut_slide
             return (layout, [None]) if is_crop else (Layout.FIT, [])
         if layout.people > 1:
             if len(tracks) < layout.people:
@@ -249,7 +252,9 @@ class _Director:
         if person and layout.people > 1:
             width, area = pane_area(person, shot.tracks, area, width, aspect)
         elif person:
-            if layout is Layout.SCREEN:
+            # A crop with other parts of a slide would cut through its text.
+            is_cut = width * height < _ALL * whole[0] * whole[1]
+            if layout is Layout.SCREEN or (shot.is_document and is_cut):
                 width = max(2, min(width, even(_CORNER * person.size)))
             width, area = single_area(person, shot.tracks, area, width, aspect)
         if person:

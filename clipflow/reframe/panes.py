@@ -15,6 +15,8 @@ ACROSS, DOWN = 0.5, 0.4
 # The least width of a crop on one person around whom there is space, in widths of the face, and the
 # number of steps in which it is narrowed to exclude other people.
 _NARROWEST, _STEPS = 2.0, 12
+# The share of a person's faces that are in an area at least if a crop on this person is kept in it.
+_STAYING = 0.98
 # The least height of a crop that is smaller than that, as a share of the picture's. A row of a
 # video call of nine has a third. It would be too blurred if it were smaller.
 _LEAST_SHARE = 0.3
@@ -126,20 +128,35 @@ def single_area(
     The crop is centred on the person if that is possible with a width of at most `widest`.
     """
     others = [track for track in people if track is not person]
-    tile, area = pane_area(person, people, whole, widest, aspect)
-    is_large = tile >= _LEAST_SHARE * whole.height * float(aspect)
     own, *places = map(_usual_place, (person, *others))
-    if is_large and any(_is_above_or_below(own, place) for place in places):
-        # Tiles show bodies too.
-        return tile, area
     # As narrow as a head allows across and down.
     narrowest = min(float(widest), _NARROWEST * person.size * max(1.0, float(aspect)))
+    tile, area = pane_area(person, people, whole, widest, aspect)
+    # To keep the crop in an area would lose a person who leaves it.
+    is_usable = tile >= _LEAST_SHARE * whole.height * float(aspect) and _stays(person, area, whole)
+    if is_usable and any(_is_above_or_below(own, place) for place in places):
+        # Tiles show bodies too.
+        return tile, area
+    if tile >= min(float(widest), max(_NARROWEST, _LEAST_HEIGHT * float(aspect)) * person.size):
+        return tile, whole
     for step in range(_STEPS + 1):
         width = widest - (widest - narrowest) * step / _STEPS
-        if not any(_shows(person, other, whole, width, aspect) for other in others):
+        if not any(_shows(own, place, whole, width, aspect) for place in places):
             return max(2, even(width)), whole
     # If others cannot be avoided, a wide crop is better than a narrow one.
-    return (tile, area) if is_large else (widest, whole)
+    return (tile, area) if is_usable else (widest, whole)
+
+
+def _stays(person: FaceTrack, area: Area, whole: Area) -> bool:
+    """Whether nearly all of the person's faces, as far as they are in `whole`, are in `area`."""
+    inside = [
+        area.left <= max(whole.left, left)
+        and area.top <= max(whole.top, top)
+        and min(whole.right, right) <= area.right
+        and min(whole.bottom, bottom) <= area.bottom
+        for left, top, right, bottom in (face.box for face in person.steadied)
+    ]
+    return sum(inside) >= _STAYING * len(inside)
 
 
 def _is_above_or_below(own: Place, other: Place) -> bool:
@@ -147,15 +164,13 @@ def _is_above_or_below(own: Place, other: Place) -> bool:
     return abs(other[1] - own[1]) > abs(other[0] - own[0])
 
 
-def _shows(
-    person: FaceTrack, other: FaceTrack, whole: Area, width: float, aspect: Fraction
-) -> bool:
-    """Whether a crop on `person` would show part of `other`'s face, as they usually are."""
+def _shows(own: Place, other: Place, whole: Area, width: float, aspect: Fraction) -> bool:
+    """Whether a crop on the face `own` would show part of the face `other`."""
     height = width / float(aspect)
-    x, y, _ = _usual_place(person)
+    x, y, _ = own
     left = min(max(0.0, x - ACROSS * width), whole.width - width)
     top = min(max(0.0, y - DOWN * height), whole.height - height)
-    ox, oy, size = _usual_place(other)
+    ox, oy, size = other
     # A head is wider than the box of its face.
     beside = abs(ox - left - width / 2) >= width / 2 + size / 2
     return not beside and bool(abs(oy - top - height / 2) < height / 2 + HALF_HEIGHT * size)

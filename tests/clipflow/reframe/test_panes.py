@@ -75,6 +75,20 @@ def test_a_crop_on_one_person_of_a_video_call_ends_where_the_tile_ends(
         assert 360 * row <= top and top + crop.height <= 360 * (row + 1)
 
 
+@pytest.mark.parametrize("layout", [Layout.STACK, Layout.CROP, Layout.SCREEN])
+@pytest.mark.parametrize("aspect", list(Aspect))
+def test_a_crop_on_one_of_two_ends_half_way_to_the_other(aspect: Aspect, layout: Layout) -> None:
+    # Further there, the other's shoulder begins.
+    faces = (330, 250, 190), (960, 240, 180)
+    samples = [
+        FaceSample(n / 8, tuple(at(*face, 60 * (n % 2)) for face in faces)) for n in range(32)
+    ]
+    two = Analysis(1280, 720, samples, [(0.0, 4.0)])
+    plan = direct(two, layout, aspect, words(4), MouthMotion(), [View(start=0, end=4, person=1)])
+    crop = plan.sections[0].crops[0]
+    assert crop.at(2)[0] + crop.width <= 670
+
+
 def only_face_in(crop: CropPath) -> int:
     """The number of the face that the crop shows, which has to be whole, and the only one."""
     left, top = crop.at(2)

@@ -51,7 +51,7 @@ _LEADS = (Fraction(1, 4), Fraction(10), Fraction(60))
 # the span has a negative time.
 ORIGIN = 1_000_000
 # Seconds by which a source may end before its declared end. If more than the second number are
-# missing, another file may follow.
+# missing, another file may follow; and if less are left behind the span.
 _MAX_MISSING, _MIN_MISSING = Fraction(1), Fraction(1, 10)
 # Seconds by which packets of different streams may be interleaved out of order in a container.
 _INTERLEAVING = 5
@@ -111,7 +111,7 @@ def _copy_packets(
         )
         with open_output(path, copy.picture, source.name) as output:
             copy.run(container, output)
-    if copy.position and copy.ends_early and copy.missing > _MIN_MISSING:
+    if copy.position and copy.may_be_continued:
         check_header(source)
         check_end(source, copy.position)
     return copy
@@ -177,6 +177,14 @@ class _Copy:
         return self._reached_end and self.to_end and not self._finished_streams
 
     @property
+    def may_be_continued(self) -> bool:
+        """Whether the span ends where the source does, or later: another file may follow."""
+        is_short = self.ends_early and self.missing > _MIN_MISSING
+        duration = self.probe.duration
+        # The end of a span that ends later has been set back to the end of the source.
+        return is_short or (duration is not None and self.span.end > duration - _MIN_MISSING)
+
+    @property
     def missing(self) -> Fraction:
         """The seconds from the end of the last packet to the end of the span."""
         return self.probe.start + self.span.end - self._latest_end
@@ -207,7 +215,11 @@ class _Copy:
         self._has_audio = audio is not None
         for packet in self._packets_until_end(container, streams):
             if packet.stream_index == self.picture.index:
-                output.mux(self._shift_packet(packet, copy))
+                shifted = self._shift_packet(packet, copy)
+                # Pictures before a pause may be stored behind the keyframe that ends it, with which
+                # the window begins. They cannot be decoded without the pictures before it.
+                if None in (shifted.pts, shifted.dts) or shifted.pts >= shifted.dts:
+                    output.mux(shifted)
                 continue
             for part in track.add(packet) if track else ():
                 output.mux(part)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from clipflow.domain.errors import MediaRefusedError
 from clipflow.domain.transcript import Word
-from clipflow.media.probe import probe_sound
+from clipflow.media.probe import probe_sound, probe_source
 from clipflow.media.source import LocalSource
 from tests.clipflow.jobs.cutting import Cutter
 from tests.clipflow.jobs.reading import remuxed, run
@@ -208,3 +209,32 @@ def test_matroska_that_begins_before_zero_is_cut_completely(
     assert shown == list(range(shown[0], shown[0] + 50))
     apart = [abs(h - s) for h, s in zip(clicks(segment), flashes(segment), strict=True)]
     assert max(apart) < Fraction(1, 100)
+
+
+@pytest.mark.parametrize("begin", ["-0.3", "-1"])
+def test_matroska_that_begins_before_zero_is_cut_to_its_end(
+    begin: str, cutter: Cutter, tmp_path: Path
+) -> None:
+    whole = make_source(tmp_path / "whole.mp4", seconds=6, clicks=True, sound=AAC)
+    options = ("-output_ts_offset", begin, "-avoid_negative_ts", "disabled")
+    path = remuxed(whole, tmp_path / "early.mkv", options)
+    head = cutter.put(path)
+    for duration in (cutter.probe(head).duration, probe_sound(LocalSource(path)).duration):
+        assert duration
+        assert duration == pytest.approx(6, abs=0.05)
+    segment = cutter.cut(head, "5.5", "6")
+    assert frame_numbers(segment)[-1] == 149
+    assert len(frame_numbers(segment)) in (12, 13)
+
+
+@pytest.mark.parametrize("streams", ["-c", "-an", "-vn"])
+def test_matroska_that_begins_long_before_zero_is_refused(streams: str, tmp_path: Path) -> None:
+    # libavformat reads nothing of the first two seconds at their time.
+    whole = make_source(tmp_path / "whole.mp4", seconds=6, clicks=True, sound=AAC)
+    options = ("-output_ts_offset", "-2", "-avoid_negative_ts", "disabled")
+    kinds = () if streams == "-c" else (streams,)
+    source = LocalSource(remuxed(whole, tmp_path / "early.mkv", (*kinds, *options)))
+    probes = {"-c": (probe_source, probe_sound), "-an": (probe_source,), "-vn": (probe_sound,)}
+    for probe in probes[streams]:
+        with pytest.raises(MediaRefusedError, match="begins before its time zero"):
+            probe(source)

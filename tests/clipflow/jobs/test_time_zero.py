@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,36 @@ def test_a_frame_is_shown_until_the_next_one(suffix: str, cutter: Cutter, tmp_pa
     assert frame_numbers(clip) == [number for numbers in wanted for number in numbers]
     begun = [float(time) for time in frame_times(clip)]
     assert begun == pytest.approx([0, 2, 18, 20, 20.4, 22], abs=0.01)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "ts"])
+def test_slides_keep_the_sound_that_is_stored_long_before_them(
+    suffix: str, cutter: Cutter, tmp_path: Path
+) -> None:
+    # The encoder looks ahead by more pictures than there are, so all of them are behind the sound.
+    source = make_source(
+        tmp_path / f"s.{suffix}",
+        size=(160, 96),
+        rate=10,
+        seconds=100,
+        picture=("-c:v", "libx264", "-g", "3"),
+        sound=AAC,
+        clicks=True,
+        filters=("-vf", "select='not(mod(n,100))'", "-fps_mode", "passthrough"),
+    )
+    head = cutter.put(source)
+    for start, end, numbers in (
+        ("31", "34", [300]),
+        ("55.5", "62.5", [500, 600]),
+        ("72", "75", [700]),
+    ):
+        segment = cutter.cut(head, start, end)
+        assert frame_numbers(segment) == numbers
+        heard = [float(Fraction(start) + click) for click in clicks(segment)]
+        wanted = range(ceil(Fraction(start)), ceil(Fraction(end)))
+        # The sound is ahead by 21 ms in TS, so that a click may be a little before its second.
+        assert {round(time) for time in heard} >= set(wanted)
+        assert all(abs(time - round(time)) < 0.03 for time in heard)
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("flv", "libx264"), ("mkv", "libx265")])

@@ -234,7 +234,8 @@ class _Copy:
                 shifted = self._shift_packet(packet, copy)
                 # Pictures before a pause may be stored behind the keyframe that ends it, with which
                 # the window begins. They cannot be decoded without the pictures before it.
-                if None in (shifted.pts, shifted.dts) or shifted.pts >= shifted.dts:
+                pts, dts = shifted.pts, shifted.dts
+                if pts is None or dts is None or pts >= dts:
                     output.mux(shifted)
                 continue
             for part in track.add(packet) if track else ():

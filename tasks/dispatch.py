@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from random import choice
+from random import sample
 from typing import Any, Self
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
+    FlowRunFilterId,
     FlowRunFilterNextScheduledStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
@@ -37,9 +38,10 @@ TENANT_SHARE = 4
 BULK_QUEUE = "bulk"
 # The prefix of the tag of a queued run, before the id of the run that it waits for.
 _QUEUED_BEHIND = "queued-behind"
-# The maximum number of pending runs that one process drains, and how many it reads at a time.
-_MAX_DRAINED = 100
-_PAGE = 20
+# The maximum number of pending runs that one process drains. It reads a page of them and takes a
+# few at random, because other processes drain the same page.
+_MAX_DRAINED = 200
+_PAGE, _BATCH = 50, 5
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,54 @@ class TriggerContext:
         return cls(trigger_id, bool(parameters.get("force")), trace_labels(run))
 
 
+class ClipStarter:
+    """Starts runs of `generate-clip`.
+
+    It keeps the deployment's id, and which tenants have reached their share, so it should be used
+    for a few seconds only.
+    """
+
+    def __init__(self, client: SyncPrefectClient) -> None:
+        self._client = client
+        self._deployment = client.read_deployment_by_name(f"{GENERATE_CLIP}/clipflow").id
+        self._above_share: set[str] = set()
+
+    def start(
+        self, tenant_id: str, episode_id: str, clip: ClipRequest, trigger: TriggerContext
+    ) -> UUID:
+        """Starts the run for `clip`, once for each trigger; returns its id."""
+        parameters: dict[str, Any] = {
+            "tenant_id": tenant_id,
+            "episode_id": episode_id,
+            **clip.model_dump(mode="json", by_alias=False, exclude_none=True, exclude={"segments"}),
+            "force": trigger.force,
+        }
+        if clip.segments:
+            parameters["segments"] = [
+                s.model_dump(mode="json", exclude_none=True) for s in clip.segments
+            ]
+        return self._client.create_flow_run_from_deployment(
+            self._deployment,
+            parameters=parameters,
+            name=clip.clip_id,
+            tags=tags_of(ClipKeys(tenant_id, episode_id, clip.clip_id)),
+            idempotency_key=clip_run_key(trigger.id, clip.clip_id),
+            work_queue_name=BULK_QUEUE if self._is_above_share(tenant_id) else None,
+            labels=dict(trigger.labels),
+        ).id
+
+    def _is_above_share(self, tenant_id: str) -> bool:
+        if tenant_id not in self._above_share:
+            active = FlowRunFilter(
+                tags=FlowRunFilterTags(all_=[f"tenant:{tenant_id}"]),
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ACTIVE_STATES)),
+            )
+            found = self._client.read_flow_runs(flow_run_filter=active, limit=TENANT_SHARE)
+            if len(found) == TENANT_SHARE:
+                self._above_share.add(tenant_id)
+        return tenant_id in self._above_share
+
+
 def start_clips(request: BeginClipGeneration, trigger: TriggerContext) -> dict[str, UUID]:
     """Starts a run for each clip of the request, or for all due clips; returns the runs by clip."""
     episode = (request.tenant_id, request.episode_id)
@@ -73,7 +123,7 @@ def start_clips(request: BeginClipGeneration, trigger: TriggerContext) -> dict[s
 
 
 def dispatch_state(
-    request: BeginClipGeneration, started: Collection[str], note: str = ""
+    request: BeginClipGeneration, started: Collection[object], note: str = ""
 ) -> State[Any]:
     """The final state of a run of `begin-clip-generation` that has started these clips."""
     if not started:
@@ -85,6 +135,10 @@ def dispatch_state(
 @task(name="list-due-clips", task_run_name="list due clips", **RECORDS)
 def list_due_clips(tenant_id: str, episode_id: str) -> list[ClipRequest]:
     """The episode's clips that are detected, pending or failed."""
+    return _due_clips(tenant_id, episode_id)
+
+
+def _due_clips(tenant_id: str, episode_id: str) -> list[ClipRequest]:
     due = record_store().due_clips(tenant_id, episode_id)
     return [ClipRequest(clip_id=clip_id) for clip_id in due]
 
@@ -92,27 +146,8 @@ def list_due_clips(tenant_id: str, episode_id: str) -> list[ClipRequest]:
 @task(name="start-clip", task_run_name="start {clip.clip_id}", **RECORDS)
 def start_clip(tenant_id: str, episode_id: str, clip: ClipRequest, trigger: TriggerContext) -> UUID:
     """Starts the flow run for `clip`, once for each trigger."""
-    parameters: dict[str, Any] = {
-        "tenant_id": tenant_id,
-        "episode_id": episode_id,
-        **clip.model_dump(mode="json", by_alias=False, exclude_none=True, exclude={"segments"}),
-        "force": trigger.force,
-    }
-    if clip.segments:
-        parameters["segments"] = [
-            s.model_dump(mode="json", exclude_none=True) for s in clip.segments
-        ]
     with get_client(sync_client=True) as client:
-        deployment = client.read_deployment_by_name(f"{GENERATE_CLIP}/clipflow")
-        return client.create_flow_run_from_deployment(
-            deployment.id,
-            parameters=parameters,
-            name=clip.clip_id,
-            tags=tags_of(ClipKeys(tenant_id, episode_id, clip.clip_id)),
-            idempotency_key=clip_run_key(trigger.id, clip.clip_id),
-            work_queue_name=BULK_QUEUE if _is_above_share(client, tenant_id) else None,
-            labels=dict(trigger.labels),
-        ).id
+        return ClipStarter(client).start(tenant_id, episode_id, clip, trigger)
 
 
 def clip_run_key(trigger_id: str, clip_id: str) -> str:
@@ -120,18 +155,10 @@ def clip_run_key(trigger_id: str, clip_id: str) -> str:
     return f"{trigger_id}:{clip_id}"
 
 
-def _is_above_share(client: SyncPrefectClient, tenant_id: str) -> bool:
-    active = FlowRunFilter(
-        tags=FlowRunFilterTags(all_=[f"tenant:{tenant_id}"]),
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ACTIVE_STATES)),
-    )
-    return len(client.read_flow_runs(flow_run_filter=active, limit=TENANT_SHARE)) == TENANT_SHARE
-
-
 def drain_pending_runs() -> None:
     """Starts the clips of other pending `begin-clip-generation` runs, and completes those runs.
 
-    Starting a process costs as much as starting twenty clips. The clips are started with the
+    Starting a process costs as much as starting several clips. The clips are started with the
     idempotency keys that the pending run itself would use, so it does no harm if a worker starts
     that run meanwhile, or if this process ends halfway.
     """
@@ -141,24 +168,47 @@ def drain_pending_runs() -> None:
             pending = [run for run in _pending_runs() if run.id not in tried]
             if not pending:
                 return
-            run = choice(pending)  # other processes may drain the same page
-            tried.add(run.id)
-            # An error is ignored here, since the pending run will fail with it in its own process.
-            start_pending(run.id, run.name, return_state=True)
+            batch = [run.id for run in sample(pending, min(_BATCH, len(pending)))]
+            tried.update(batch)
+            start_pending(batch, len(batch))
     except httpx.HTTPError as error:
         get_run_logger().warning("Other pending runs were not drained: %s", error)
 
 
-@task(name="start-pending", task_run_name="start clips of {name}")
-def start_pending(run_id: UUID, name: str) -> None:
-    """Starts the clips of a run that is still pending, and completes that run."""
+@task(name="start-pending", task_run_name="start clips of {count} pending runs")
+def start_pending(run_ids: list[UUID], count: int) -> None:
+    """Starts the clips of these runs if they are still pending, and completes the runs.
+
+    One task for several runs and none for each of their clips, because the events of a task run
+    cost the server as much as a clip's run.
+    """
     with get_client(sync_client=True) as client:
-        run = client.read_flow_run(run_id)
-        if run.state and run.state.is_scheduled():
-            request = parse_request(run.parameters)
-            started = start_clips(request, TriggerContext.of(run))
-            note = f" in the process of {this_run().name}"
-            client.set_flow_run_state(run_id, dispatch_state(request, started, note))
+        clips = ClipStarter(client)
+        for run in client.read_flow_runs(flow_run_filter=_scheduled(run_ids)):
+            try:
+                request = parse_request(run.parameters)
+                started = _start_requested(clips, request, TriggerContext.of(run))
+            except (ClipflowError, httpx.HTTPStatusError) as error:
+                # The pending run will fail with the same error in its own process.
+                get_run_logger().warning("%s is left to its own process: %s", run.name, error)
+            else:
+                note = f" in the process of {this_run().name}"
+                client.set_flow_run_state(run.id, dispatch_state(request, started, note))
+
+
+def _start_requested(
+    clips: ClipStarter, request: BeginClipGeneration, trigger: TriggerContext
+) -> list[UUID]:
+    episode = (request.tenant_id, request.episode_id)
+    requested = _due_clips(*episode) if request.clips is None else request.clips
+    return [clips.start(*episode, clip, trigger) for clip in requested]
+
+
+def _scheduled(run_ids: list[UUID]) -> FlowRunFilter:
+    return FlowRunFilter(
+        id=FlowRunFilterId(any_=run_ids),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+    )
 
 
 def queue_behind(owner: str) -> None:

@@ -6,17 +6,12 @@ same outlines, which has a name given by clipflow, one table of characters and t
 of the included fonts, and no bitmaps, hints, variations or programs.
 """
 
-import resource
-import signal
 import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from itertools import groupby
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import regex
@@ -25,6 +20,7 @@ from fontTools.ttLib import TTFont
 from clipflow.domain.caption_styles import DEFAULT_FONT, FONTS_FOLDER, MAX_FONT_BYTES
 from clipflow.domain.errors import InvalidInputError
 from clipflow.media.isolation import isolated
+from clipflow.media.limits import limits
 
 # This folder has only fonts, since libass tries to read every file. `fonts/README.md` lists them.
 FOLDER = FONTS_FOLDER
@@ -164,7 +160,7 @@ def install_font(data: bytes, name: str, path: Path) -> Typeface:
 
 def _install_font(data: bytes, name: str, path: Path) -> Typeface:
     try:
-        with _limits(), TTFont(BytesIO(data)) as font:
+        with limits(_SECONDS, _MEMORY), TTFont(BytesIO(data)) as font:
             _check_font(font, name)
             _rewrite_font(font)
             font.recalcTimestamp = font.recalcBBoxes = False
@@ -229,30 +225,3 @@ def set_vertical_metrics(font: TTFont) -> None:
     metrics.sTypoAscender, metrics.sTypoDescender, metrics.sTypoLineGap = ascent, -descent, 0
     metrics.usWinAscent, metrics.usWinDescent = ascent, descent
     metrics.usWeightClass = 700
-
-
-@contextmanager
-def _limits() -> Iterator[None]:
-    """Limits the time and the memory of this process, which does nothing else."""
-    used = resource.getrlimit(resource.RLIMIT_AS)
-    before = signal.signal(signal.SIGALRM, _timeout)
-    signal.alarm(_SECONDS)
-    resource.setrlimit(resource.RLIMIT_AS, (_address_space() + _MEMORY, used[1]))
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-        resource.setrlimit(resource.RLIMIT_AS, used)
-
-
-def _timeout(number: int, frame: FrameType | None) -> None:
-    raise TimeoutError(f"reading it takes more than {_SECONDS} s")
-
-
-def _address_space() -> int:
-    """The bytes of address space that this process already uses."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    except OSError:
-        return 4 << 30

@@ -32,17 +32,37 @@ _OF_LANGUAGE = {language: frozenset(words.split()) for language, words in _WORDS
 _DOTTED = re.compile(r"(?=[^.]+\.[^.]+\.)[^\W\d_]{1,3}(?:(?:\.-?|-)[^\W\d_]{1,2})+\.")
 # A sentence may end with these.
 _FINAL = frozenset(("a.m.", "p.m.", "н.э.", "n.v.t."))
+# Languages that write ordinal numbers with a full stop, and such a number. A sentence may also end
+# with a number, but rarely with a small one.
+_WITH_ORDINALS = re.compile("bs|cs|da|de|et|fi|fo|hr|hu|is|lb|lv|nb|nn|no|sk|sl|sr")
+_ORDINAL = re.compile(r"\d{1,2}\.")
+# German capitalises nouns, so what follows does not show whether the sentence has ended. Its
+# ordinals follow one of these words, as in "am 3. Mai", or precede an abbreviated month.
+_BEFORE_ORDINALS = re.compile(
+    "ab|am|beim|bis|das|de[mnrs]|die|i[mn]s?|jede[mnrs]?|(?:[ms]ein|ihr|unser)(?:e[mn]?)?|seit|vom"
+    "|zu[mr]"
+)
+_MONTHS = re.compile(r"(?:Jan|Feb|Mrz|Apr|Jun|Jul|Aug|Sept?|Okt|Nov|Dez)\.")
 
 
-def never_ends_sentence(language: str, word: str, following: str) -> bool:
-    """Whether the full stop at the end of `word`, which `following` follows, ends no sentence.
+def never_ends_sentence(language: str, before: str, word: str, following: str) -> bool:
+    """Whether the full stop at the end of `word`, between its neighbours, ends no sentence.
 
     `language` is an ISO 639-1 code.
     """
     bare = word.lstrip("\"'“‘«»„([")
-    if bare in _OF_LANGUAGE.get(language, ()):
+    if bare in _OF_LANGUAGE.get(language, ()) or _is_ordinal(language, before, bare, following):
         return True
     if not _DOTTED.fullmatch(bare):
         return False
     is_lower = bare.islower() and bare not in _FINAL
     return is_lower or following[:1].islower()
+
+
+def _is_ordinal(language: str, before: str, word: str, following: str) -> bool:
+    if not _WITH_ORDINALS.fullmatch(language) or not _ORDINAL.fullmatch(word):
+        return False
+    if following[:1].islower():
+        return True
+    is_lead = bool(_BEFORE_ORDINALS.fullmatch(before.lower()))
+    return language == "de" and (is_lead or bool(_MONTHS.match(following)))

@@ -180,4 +180,4 @@ def parse_style(text: bytes, name: str) -> CaptionStyle:
     """Parses a `style.json`. Raises InvalidInputError naming the fields that are not valid."""
     if len(text) > MAX_STYLE_BYTES:
         raise InvalidInputError(f"{name} is larger than {MAX_STYLE_BYTES} bytes.", _REMEDY)
-    return CaptionStyle.read(parse_json(text, name, _REMEDY), name)
+    return CaptionStyle.read(parse_json(text, name, _REMEDY, unique_names=True), name)

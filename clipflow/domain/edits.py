@@ -43,6 +43,7 @@ _Phrase = Annotated[_Word, AfterValidator(more_than_blanks)]
 _Number = Annotated[int, Field(strict=True, ge=0, lt=10_000_000)]
 # A word's number as the name of a field.
 _WordName = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,6})$")]
+_Time = Annotated[Seconds, Field(strict=True)]
 _Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -86,8 +87,8 @@ class View(StrictModel):
     """What is shown from `start` to `end`, in seconds of the video: a person, by number from 1,
     from the left among the people who are seen then; or the place that the crop is centred on."""
 
-    start: Seconds
-    end: Seconds
+    start: _Time
+    end: _Time
     person: Annotated[int, Field(strict=True, ge=1, le=16)] | None = None
     place: Place | None = None
 

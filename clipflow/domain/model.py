@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from decimal import Decimal
 from typing import Annotated, Any, Self
 from unicodedata import category
@@ -136,18 +137,38 @@ def whole_number(value: object) -> object:
     return int(value) if isinstance(value, str) and _DIGITS.fullmatch(value.strip()) else value
 
 
-def parse_json(text: str | bytes, what: str, remedy: str = "") -> Any:
+class _Repeating(dict[str, Any]):
+    """A JSON object in which a name occurs more than once: the first such name is `repeated`."""
+
+    repeated: str
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    counts = Counter(name for name, _ in pairs)
+    repeating = _Repeating(found)
+    repeating.repeated = next(name for name, count in counts.items() if count > 1)
+    return repeating
+
+
+def parse_json(
+    text: str | bytes, what: str, remedy: str = "", *, unique_names: bool = False
+) -> Any:
     """Parses JSON. A byte-order mark is ignored; bytes may be UTF-8, UTF-16 or UTF-32.
 
     Raises InvalidInputError, which names `what`, if `text` is not JSON or Prefect cannot store it:
     if it is nested more than `_MAX_DEPTH` deep, or has integers of more than 64 bits or lone
-    surrogates.
+    surrogates; with `unique_names` also if a name occurs twice in an object, of which the first
+    value would be lost.
     """
     try:
         if isinstance(text, bytes):
             text = text.decode(json.detect_encoding(text))
         # Programs that join or convert files may leave several marks, or blanks before one.
-        value = json.loads(_MARKS.sub("", text))
+        hook = _object if unique_names else None
+        value = json.loads(_MARKS.sub("", text), object_pairs_hook=hook)
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{what} is not JSON: {error}.", remedy) from None
     pending: list[tuple[Any, tuple[object, ...]]] = [(value, ())]
@@ -155,6 +176,9 @@ def parse_json(text: str | bytes, what: str, remedy: str = "") -> Any:
         inner, path = pending.pop()
         if why := _invalid_reason(inner, len(path)):
             raise InvalidInputError(f"{what} is not valid: {_named(path)}: {why}.", remedy)
+        if isinstance(inner, _Repeating):
+            name = _named((*path, inner.repeated))
+            raise InvalidInputError(f"{what} is not valid: {name}: it is there twice.", remedy)
         if isinstance(inner, dict):
             pending += [(part, (*path, key)) for key, part in inner.items()]
             pending += [(key, (*path, "a name")) for key in inner]

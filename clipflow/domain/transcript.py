@@ -181,7 +181,7 @@ def _is_full_stop(language: str, before: str, word: str, following: str) -> bool
     Only the adjacent words are considered, because in speech an unclosed quotation mark or a
     sentence of a thousand words must not affect others.
     """
-    if never_ends_sentence(language, word, following):
+    if never_ends_sentence(language, before, word, following):
         return False
     # A decimal number that was split: `3. 5 million`.
     if word[-2:-1].isdigit() and following[:1].isdigit():

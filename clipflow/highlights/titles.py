@@ -1,5 +1,6 @@
 """Terms of a text, for counting, and titles of moments."""
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
 from unicodedata import category
@@ -17,6 +18,23 @@ _NEEDED = (
     (INFORMATIVE_TERMS, INFORMATIVE_TERMS),
     (1, 1),
 )
+# How a greeting, thanks or a farewell begins in some languages, without case and punctuation. A
+# sentence that begins so is a title only if no other is informative.
+_GREETINGS = re.compile(
+    r"(?:hello|hi|hey|welcome|good (?:morning|afternoon|evening|night)|thank you|thanks(?! to)"
+    r"|goodbye|see you|bonjour|bonsoir|salut|coucou|bienvenue|merci|au revoir|à bientôt|hallo"
+    r"|guten (?:morgen|tag|abend)|(?:herzlich )?willkommen|danke|vielen dank|tschüss|bis bald"
+    r"|auf wiedersehen|hola|bienvenid[oa]s?|buen[oa]s (?:días|tardes|noches)|gracias"
+    r"|muchas gracias|adiós|hasta (?:luego|pronto)|ciao|buongiorno|buonasera|benvenut[ioae]|grazie"
+    r"|arrivederci|olá|oi|bom dia|boa (?:tarde|noite)|bem vind[oa]s?|obrigad[oa]|goedemorgen"
+    r"|goedenavond|welkom|bedankt|dank je|hej|välkomna|tack|cześć|dzień dobry|witam|dziękuję"
+    r"|привет|здравствуйте|добрый (?:день|вечер)|доброе утро|спасибо|до свидания|merhaba"
+    r"|teşekkürler)\b|(?:(?:皆さん|みなさん|みんな|どうも) ?)?(?:こん(?:にち|ばん)は|おはよう"
+    r"|ありがとう|はじめまして|ようこそ)|ご(?:視聴|清聴)|さようなら|(?:大家|你|您|各位)好|欢迎|歡迎|谢谢|謝謝"
+    r"|再见|再見|안녕하세요|여러분 안녕|감사합니다"
+)
+# Words of a sentence in which a greeting is looked for; in Japanese, each may be one character.
+_GREETING_WORDS = 12
 _CLAUSE_ENDS = (",", ";", ":", "،", "؛", "、", "，", "；", "：", "–", "—")
 _LOOSE_ENDS = " ,;:.-–—،؛、，。；："
 
@@ -40,7 +58,7 @@ def title_of(sentences: Sequence[Sequence[Word]], weights: Sequence[float]) -> s
 
     If none fits, as in speech without punctuation, the title ends at a pause.
     """
-    order = sorted(range(len(sentences)), key=lambda n: -weights[n])
+    order = sorted(range(len(sentences)), key=lambda n: (_is_greeting(sentences[n]), -weights[n]))
     ranked = [sentences[number] for number in order]
     # A clause of three terms often only leads to the next one: "That sounds strict, what if …".
     for of_sentence, of_clause in _NEEDED:
@@ -51,6 +69,11 @@ def title_of(sentences: Sequence[Sequence[Word]], weights: Sequence[float]) -> s
         for words in (*islice(whole, 1), *islice(clauses, 1)):
             return _as_title(words)
     return _as_title(_until_pause(ranked[0]))
+
+
+def _is_greeting(words: Sequence[Word]) -> bool:
+    bare = "".join(c if _kind(c) else " " for c in joined(words[:_GREETING_WORDS]).casefold())
+    return bool(_GREETINGS.match(" ".join(bare.split())))
 
 
 def _fits(words: Sequence[Word], needed: int) -> bool:

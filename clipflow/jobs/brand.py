@@ -15,7 +15,7 @@ from clipflow.jobs.segment import open_source
 from clipflow.media.branding import RATE, below_speech, fetch_music, read_logo
 from clipflow.media.encode import TIMESCALE, audio_filters, input_options, samples, upright
 from clipflow.media.fetching import fetch_window
-from clipflow.media.loudness import amplified, measure_loudness, normalize
+from clipflow.media.loudness import amplified, measure_loudness, normal_loudness, normalize
 from clipflow.media.output_format import OutputFormat, convert
 from clipflow.media.probe import Colour, Probe, probe_source
 from clipflow.media.window import Span, Window
@@ -52,7 +52,7 @@ class MusicBed:
 
 @dataclass(frozen=True)
 class VideoPart:
-    """An intro or outro: all of a video, its loudness in LUFS, and its frames a second."""
+    """An intro or outro: all of a video, its `normal_loudness`, and its frames a second."""
 
     window: Window
     probe: Probe
@@ -208,7 +208,7 @@ def _fetched(
 ) -> VideoPart:
     probe, duration = _probed(field, head, objects)
     window = fetch_window(open_source(head, objects), probe, Span(Fraction(0), duration), path)
-    loudness = measure_loudness(path, window.origin, window.origin + duration)
+    loudness = normal_loudness(path, window.origin, window.origin + duration)
     return VideoPart(window, probe, loudness, rate)
 
 

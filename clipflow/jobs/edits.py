@@ -48,7 +48,7 @@ def parse_edits(text: str | bytes, name: str) -> Edits:
     """Parses edits. Raises InvalidInputError naming the invalid fields."""
     if len(text) > MAX_BYTES:
         raise InvalidInputError(f"{name} is larger than {MAX_BYTES} bytes.")
-    return Edits.read(parse_json(text, name, "Correct it."), name)
+    return Edits.read(parse_json(text, name, "Correct it.", unique_names=True), name)
 
 
 def stored_edits(keys: ShortsKeys, objects: ObjectStore) -> StoredEdits:

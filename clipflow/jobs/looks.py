@@ -60,7 +60,9 @@ def _brand(chosen: Brand | str | None, objects: ObjectStore) -> Brand | None:
     head = _head(chosen, "brand", MAX_BRAND_BYTES, objects)
     text = objects.data(head.key, MAX_BRAND_BYTES)
     name = f"brand: {chosen}"
-    return Brand.read(parse_json(text, name, "Correct it."), name).with_keys(chosen)
+    return Brand.read(parse_json(text, name, "Correct it.", unique_names=True), name).with_keys(
+        chosen
+    )
 
 
 def chosen_style(name: str, objects: ObjectStore) -> CaptionStyle | None:

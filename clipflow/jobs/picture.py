@@ -67,9 +67,10 @@ class Background:
 class Ingredients:
     """The inputs of a short of `size`: files on this machine, and the plan of its frames.
 
-    `loudness` is that of the moment, in LUFS. `repeats` are the times, in seconds from its start,
-    at which a frame is repeated; the file at `clock` has a frame at each of them. `timeline` has
-    the parts of the window that remain if it is tightened; `plan` and `repeats` are on its time.
+    `loudness` is the `normal_loudness` of the moment. `repeats` are the times, in
+    seconds from its start, at which a frame is repeated; the file at `clock` has a frame at each of
+    them. `timeline` has the parts of the window that remain if it is tightened; `plan` and
+    `repeats` are on its time.
     """
 
     window: Window

@@ -58,7 +58,7 @@ from clipflow.media import ffmpeg
 from clipflow.media.encode import verify_frame_count
 from clipflow.media.fetching import fetch_window
 from clipflow.media.ffmpeg import encode_timeout, max_output_bytes
-from clipflow.media.loudness import measure_loudness
+from clipflow.media.loudness import normal_loudness
 from clipflow.media.probe import Probe, probe_source
 from clipflow.media.window import Span, Window
 from clipflow.reframe.crop import FramePlan
@@ -282,6 +282,7 @@ def _gather(
     text = captions(words, times, style, centre, size, fonts.typeface, hook, moves)
     written.write_text(text, encoding="utf-8")
     origin, cuts = window.origin, tightened.cuts if tightened else ()
+    said = [(word.start, word.end) for word in spoken.recognized_words]
     made_of = Ingredients(
         window=window,
         probe=probe,
@@ -290,7 +291,7 @@ def _gather(
         background=_fetched(below, duration, objects, scratch) if below else None,
         captions=written,
         fonts=fonts.folder,
-        loudness=measure_loudness(window.path, origin, origin + span.duration, cuts),
+        loudness=normal_loudness(window.path, origin, origin + span.duration, cuts, said),
         repeats=again,
         clock=clock if again else None,
         timeline=timeline,

@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 from io import BytesIO
-from math import log10
+from math import inf, log10
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from av.audio.resampler import AudioResampler
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.media.isolation import isolated
-from clipflow.media.loudness import SILENCE, TARGET, limited
+from clipflow.media.limits import limits
+from clipflow.media.loudness import TARGET, limited
 from clipflow.media.source import Source
 from clipflow.media.source_errors import source_errors
 
@@ -23,6 +24,9 @@ _RIFF, _WEBP = b"RIFF", b"WEBP"
 # Pixels of an image's sides.
 _SMALLEST, _LARGEST = 8, 8192
 _MOST_PIXELS = 40_000_000
+# The time in seconds and the memory in bytes that reading an image may take. One of `_MOST_PIXELS`
+# takes 5 s and 400 MB; the colour profile of a PNG of 3 MB may have gigabytes.
+_SECONDS, _MEMORY = 30, 1 << 30
 
 
 def read_logo(
@@ -45,17 +49,25 @@ def _read_logo(
     data: bytes, form: str, name: str, bounds: tuple[int, int], opacity: float, path: Path
 ) -> tuple[int, int]:
     try:
-        # Opening decodes the image too: a few kilobytes can have gigabytes of pixels.
-        bound = {"max_pixels": str(_MOST_PIXELS)}
-        with av.open(BytesIO(data), "r", format=form, options=bound) as container:
-            stream = container.streams.video[0]
-            stream.codec_context.options = bound
-            frame = next(container.decode(stream))
-    except (av.error.FFmpegError, StopIteration, IndexError) as error:
+        with limits(_SECONDS, _MEMORY):
+            return _write_image(data, form, name, bounds, opacity, path)
+    except (av.error.FFmpegError, StopIteration, IndexError, MemoryError, TimeoutError) as error:
+        why = getattr(error, "strerror", None) or error or "it is empty"
         raise InvalidInputError(
-            f"{name} is not an image that can be read: {error or 'it is empty'}.",
+            f"{name} is not an image that can be read: {why}.",
             f"Save it as PNG with at most {_MOST_PIXELS // 1_000_000} million pixels.",
         ) from None
+
+
+def _write_image(
+    data: bytes, form: str, name: str, bounds: tuple[int, int], opacity: float, path: Path
+) -> tuple[int, int]:
+    # Opening decodes the image too: a few kilobytes can have gigabytes of pixels.
+    bound = {"max_pixels": str(_MOST_PIXELS)}
+    with av.open(BytesIO(data), "r", format=form, options=bound) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.options = bound
+        frame = next(container.decode(stream))
     sides = frame.width, frame.height
     if min(sides) < _SMALLEST or max(sides) > _LARGEST:
         raise InvalidInputError(
@@ -137,13 +149,13 @@ def below_speech(
     """The mix of `speech`, which already has the target loudness, and the music.
 
     Args:
-        loudness: of the original speech, in LUFS. If it is silent, the music gets the target
+        loudness: of the original speech, in LUFS. If it is -inf, the music gets the target
             loudness.
         music: a file of `fetch_music`; own: its loudness.
         how: the music's loudness in pauses, and the decibels by which it is lower under speech.
     """
     level, ducking = how
-    is_silent = loudness <= SILENCE
+    is_silent = loudness == -inf
     gain = (TARGET if is_silent else level) - own
     seconds = float(duration)
     fade_out = min(_FADE_OUT, seconds / 4)

@@ -51,14 +51,22 @@ class Outbox:
         if not isinstance(stored, list) or not stored:
             return 0
         entries = [OutboxEntry.read(entry, f"the outbox of {keys.label}") for entry in stored]
-        left = list(range(len(entries)))
+        accepted: set[int] = set()
         try:
             for batch in _batches(entries):
-                self._put(batch, entries, keys, left)
+                refused = self._put(batch, entries, keys)
+                accepted |= set(batch) - refused.keys()
+                if refused:
+                    code, why = next(iter(refused.values()))
+                    raise StorageUnavailableError(
+                        f"sending the events of {keys.label} failed: {code}: {why}",
+                        f"They are sent again; check the event bus {self.bus}.",
+                    )
         finally:
             # What EventBridge has accepted is not sent again because of what it has refused.
-            if len(left) < len(entries):
-                self._keep([stored[index] for index in left], str(item.get("outboxId")), keys)
+            if accepted:
+                left = [entry for index, entry in enumerate(stored) if index not in accepted]
+                self._keep(left, str(item.get("outboxId")), keys)
         return len(entries)
 
     def unsent(self, before: str) -> Iterator[RecordKeys]:
@@ -79,15 +87,11 @@ class Outbox:
             arguments = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def _put(
-        self,
-        batch: Sequence[int],
-        entries: Sequence[OutboxEntry],
-        keys: RecordKeys,
-        left: list[int],
-    ) -> None:
-        """Send a batch of `entries`, by index, and remove from `left` what EventBridge accepts."""
-        doing = f"sending the events of {keys.label}"
-        with storage_errors(doing):
+        self, batch: Sequence[int], entries: Sequence[OutboxEntry], keys: RecordKeys
+    ) -> dict[int, tuple[str, str]]:
+        """Send a batch of `entries`, by index; returns the error code and message of those that
+        EventBridge refuses."""
+        with storage_errors(f"sending the events of {keys.label}"):
             answer = self.client.put_events(
                 Entries=[
                     {
@@ -99,18 +103,11 @@ class Outbox:
                     for index in batch
                 ]
             )
-        refused = []
-        for index, result in zip(batch, answer["Entries"], strict=True):
-            if "ErrorCode" in result:
-                refused.append(result)
-            else:
-                left.remove(index)
-        if refused:
-            [first, *_] = refused
-            raise StorageUnavailableError(
-                f"{doing} failed: {first['ErrorCode']}: {first.get('ErrorMessage', '')}",
-                f"They are sent again; check the event bus {self.bus}.",
-            )
+        return {
+            index: (result["ErrorCode"], result.get("ErrorMessage", ""))
+            for index, result in zip(batch, answer["Entries"], strict=True)
+            if "ErrorCode" in result
+        }
 
     def _keep(self, left: Sequence[Mapping[str, Any]], outbox_id: str, keys: RecordKeys) -> None:
         """Keep only what is left, unless another run has added to it: then all is sent again."""

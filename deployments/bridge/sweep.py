@@ -16,7 +16,7 @@ It handles these cases:
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -69,7 +69,8 @@ logger = logging.getLogger(__name__)
 # record within a second or two. A lost heartbeat is noticed within 95 s, and the documentation
 # promises recovery within two minutes.
 ENDED_RUN_GRACE = timedelta(seconds=5)
-# How old an event must be before its run counts as missing; its automation fires within a second.
+# How old an event must be before its run counts as missing; its automation fires within a second,
+# or when Prefect has started the runs of the events before it.
 TRIGGER_GRACE = timedelta(seconds=20)
 # How far back the first turn searches at most.
 MAX_LOOKBACK = timedelta(days=1)
@@ -171,12 +172,12 @@ class Sweep:
         """Starts the runs of stored events whose automation has not started them."""
         since, until = swept_until - OVERLAP, now - TRIGGER_GRACE
         lately = FlowRunFilter(expected_start_time=FlowRunFilterExpectedStartTime(after_=since))
-        runs = self._server.runs_of([BEGIN_CLIP_GENERATION], lately)
-        begun = {run.parameters.get("event_id") async for run in runs}
-        seen: set[UUID] = set()
-        async for event in self._server.requests(since, until):
-            seen.add(event.id)
-            if str(event.id) in begun or event.id in self._ignored_events:
+        runs = [run async for run in self._server.runs_of([BEGIN_CLIP_GENERATION], lately)]
+        begun = {str(run.parameters.get("event_id")) for run in runs}
+        starting = any(run.created and run.created > now - TRIGGER_GRACE for run in runs)
+        events = [event async for event in self._server.requests(since, until)]
+        for event in missed(events, begun, starting=starting):
+            if event.id in self._ignored_events:
                 continue
             try:
                 request = _request(event)
@@ -193,7 +194,7 @@ class Sweep:
                 logger.warning("no run for event=%s: started now", event.id)
                 swept.begun += 1
         self._begun_until = until
-        self._ignored_events &= seen
+        self._ignored_events &= {event.id for event in events}
 
     async def _reconcile_stale(self, now: datetime, swept: SweepResult) -> None:
         """Restarts, or marks as failed, each record in progress without a live run."""
@@ -280,6 +281,19 @@ class Sweep:
         where = (request.tenant_id, request.episode_id)
         ids = [clip.clip_id for clip in request.clips or []]
         return [id for id in ids if self._records.clip(ClipKeys(*where, id)) is None]
+
+
+def missed(events: Collection[Event], begun: Collection[str], *, starting: bool) -> list[Event]:
+    """The events for which Prefect will start no run, as their ids are not among those `begun`.
+
+    Prefect starts runs in the order of the events. So while it is `starting` some, only an event
+    before another one that has begun is missed, and the later ones may still be waiting.
+    """
+    waiting = [event for event in events if str(event.id) not in begun]
+    if starting:
+        last = max((e.occurred for e in events if str(e.id) in begun), default=None)
+        return [event for event in waiting if last and event.occurred < last]
+    return waiting
 
 
 def _request(event: Event) -> BeginClipGeneration:

@@ -394,7 +394,7 @@ def read_brand(path: Path) -> LocalBrand:
     text = path.read_bytes()
     if len(text) > MAX_BRAND_BYTES:
         raise InvalidInputError(f"{path} is larger than {MAX_BRAND_BYTES} bytes.")
-    brand = Brand.read(parse_json(text, str(path), "Correct it."), str(path))
+    brand = Brand.read(parse_json(text, str(path), "Correct it.", unique_names=True), str(path))
     files = {field: path.parent / name for field, name in brand.files.items()}
     for field, file in files.items():
         if not file.is_file():

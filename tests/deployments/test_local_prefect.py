@@ -7,7 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
+from deployments.local_stack import local_prefect
 from deployments.local_stack.local_prefect import NEW_DATABASE, copy_new_database
 from tests.programs import PrefectServer
 
@@ -52,6 +54,22 @@ def test_a_server_without_a_database_begins_with_the_installed_one(
     ):
         revisions = [each.execute("SELECT * FROM alembic_version") for each in (installed, own)]
         assert revisions[0].fetchall() == revisions[1].fetchall() != []
+
+
+def test_automations_look_up_the_application_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[dict[str, bool]] = []
+
+    def prefects_own(**options: bool) -> FastAPI:
+        calls.append(options)
+        return FastAPI()
+
+    monkeypatch.setattr(local_prefect, "_create_app", prefects_own)
+    local_prefect.own_app.cache_clear()
+    # As the server creates its application, and as its automations look it up.
+    local_prefect.create_app(final=True)
+    assert local_prefect.create_app() is local_prefect.create_app()
+    assert calls == [{"final": True}, {}]
+    local_prefect.own_app.cache_clear()
 
 
 def test_a_database_is_copied_only_to_a_home_without_one(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from prefect import get_client
 from prefect.client.schemas.actions import VariableUpdate
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.events import Event
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Crashed, Running
 
@@ -24,7 +25,7 @@ from clipflow.storage.outbox import outbox
 from clipflow.storage.records import RecordStore, plain
 from deployments.bridge import result_events, sweep
 from deployments.bridge.prefect_server import PAGE
-from deployments.bridge.sweep import TRIGGER_GRACE, Sweep, SweepResult
+from deployments.bridge.sweep import TRIGGER_GRACE, Sweep, SweepResult, missed
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS
 from tasks.recovery import RESTARTED_TAG
 from tests.deployments.event_queue import prefect_proxy, stored_events
@@ -279,6 +280,22 @@ def test_an_event_without_a_run_gets_one(
     for event in (events[0], events[-1]):
         [run] = runs_of(event)
         assert run.parameters["tenant_id"] == "t"
+
+
+def test_events_that_wait_behind_others_are_not_missed() -> None:
+    began = datetime(2025, 1, 15, tzinfo=UTC)
+    events = [
+        Event(
+            event="clipflow.requested",
+            occurred=began + timedelta(seconds=second),
+            resource={"prefect.resource.id": "clipflow"},
+        )
+        for second in range(4)
+    ]
+    begun = [str(events[0].id), str(events[2].id)]
+    assert missed(events, begun, starting=True) == [events[1]]
+    assert missed(events, begun, starting=False) == [events[1], events[3]]
+    assert missed(events, [], starting=True) == []
 
 
 def test_a_foreign_event_with_our_event_name_does_not_block_the_sweep(

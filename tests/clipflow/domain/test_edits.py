@@ -10,6 +10,7 @@ from clipflow.domain.edits import Edits, corrected, merge
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.model import parse_json
 from clipflow.domain.transcript import Transcript, Word
+from clipflow.jobs.edits import parse_edits
 from docs import make_schemas
 
 ID = "m1000-9000"
@@ -88,6 +89,8 @@ def of_short(**fields: Any) -> dict[str, Any]:
         (of_short(span={"first": 5, "last": 4}), f"shorts.{ID}.span"),
         (of_short(span={"first": True, "last": 4}), f"shorts.{ID}.span.first"),
         (of_short(span={"first": 0, "last": 1e9}), f"shorts.{ID}.span.last"),
+        (of_short(framing=[{"start": True, "end": 2, "person": 1}]), "framing.0.start"),
+        (of_short(framing=[{"start": 0, "end": "2", "person": 1}]), "framing.0.end"),
         (of_short(framing=[{"start": 0, "end": 1}]), f"shorts.{ID}.framing.0"),
         (of_short(framing=[{"start": float("nan"), "end": 1, "person": 1}]), "framing.0.start"),
         (
@@ -104,6 +107,21 @@ def test_an_invalid_document_is_refused_with_the_name_of_the_field(
         read(document)
     assert field in refused.value.message
     assert len(refused.value.message) < 2000
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('{"words": {"1": {"original": "a", "text": "b"}, "1": {"original": "a", "text": "c"}}}',
+         "words.1"),
+        (f'{{"shorts": {{"{ID}": {{"title": "a"}}, "{ID}": {{"hook": "b"}}}}}}', f"shorts.{ID}"),
+        (f'{{"shorts": {{"{ID}": {{"title": "a", "title": "b"}}}}}}', f"shorts.{ID}.title"),
+        ('{"version": 1, "version": 1}', "version"),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_there_twice_is_refused(text: str, field: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"{field}: it is there twice"):
+        parse_edits(text, "edits.json")
 
 
 def test_edits_of_two_people_are_merged_field_by_field() -> None:

@@ -101,6 +101,21 @@ def test_abbreviations_of_other_languages_do_not_end_a_sentence(language: str, t
     assert found[-1] == text[-len(found[-1]) :] and len(found[-1].split()) <= 5
 
 
+@pytest.mark.parametrize(
+    ("language", "texts"),
+    [
+        ("de", ["Am 3. Okt. kam er.", "Der 2. Mann blieb im 21. Stock."]),
+        ("de", ["Dann, 24. Dez. abends, schneite es.", "Wir waren 5.", "Das reichte."]),
+        ("nb", ["Den 3. mai kom han.", "Vi var 5.", "Så gikk han."]),
+        ("cs", ["Dne 3. května přišel.", "Pak odešel."]),
+        ("en", ["We were 5.", "it was late."]),
+    ],
+)
+def test_only_ordinal_numbers_do_not_end_a_sentence(language: str, texts: list[str]) -> None:
+    found = [line.text for line in sentences(spread(0, 9, None, " ".join(texts)), language)]
+    assert found == texts
+
+
 def test_a_title_does_not_begin_with_the_dash_of_a_dialogue() -> None:
     words = [Word(text=text, start=n, end=n + 1) for n, text in enumerate(["- Where", "is", "it?"])]
     assert title_of([words], [1.0]) == "Where is it?"
@@ -114,6 +129,22 @@ def test_a_longer_clause_is_preferred_as_the_title() -> None:
     thanks = spread(4, 5, None, "Thank you.")
     short = spread(0, 4, None, "That sounds strict, " + "endless " * 20 + "talk.")
     assert title_of([short, thanks], [1.0, 1.0]) == "That sounds strict"
+
+
+@pytest.mark.parametrize(
+    ("greeting", "sentence"),
+    [
+        ("Bonjour à tous et bienvenue chez nous.", "Les abeilles dansent dans le noir."),
+        ("皆さん、こんにちは。", "蜜蜂は暗闇で踊ります。"),
+        ("ご視聴ありがとうございました。", "蜜蜂は暗闇で踊ります。"),
+        ("Good evening, and welcome back everyone.", "Thanks to the bees we have honey."),
+        ("Guten Morgen zusammen, schön hier zu sein.", "Gute Bienen tanzen im Dunkeln."),
+    ],
+)
+def test_a_greeting_is_a_title_only_without_another_sentence(greeting: str, sentence: str) -> None:
+    first, second = (spread(at, at + 3, None, text) for at, text in ((0, greeting), (3, sentence)))
+    assert title_of([first, second], [2.0, 1.0]) == sentence.rstrip(".。")
+    assert title_of([first], [1.0]).rstrip(".。") == greeting.rstrip(".。")
 
 
 def test_speech_without_full_stops_is_split_at_pauses_with_complete_titles() -> None:

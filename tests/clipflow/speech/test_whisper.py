@@ -1,5 +1,6 @@
 """Recognition of the demo's sample, of silence and of noise by Whisper."""
 
+import os
 import re
 import resource
 import sys
@@ -13,10 +14,13 @@ from scipy.signal import butter, sosfilt
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.transcript import Transcript, Word
+from clipflow.media.probe import probe_sound
+from clipflow.media.source import LocalSource
 from clipflow.settings import Models, Transcriber
+from clipflow.speech import audio
 from clipflow.speech.audio import RATE, Samples, sample_count, samples, split_evenly
 from clipflow.speech.transcriber import join_words, recognize_window, recognizer, transcribe
-from clipflow.speech.whisper import WhisperRecognizer, skipped_speech
+from clipflow.speech.whisper import WhisperRecognizer, _prepared, skipped_speech
 from tests.clipflow.speech.conftest import word_error_rate
 
 pytestmark = pytest.mark.slow
@@ -73,6 +77,33 @@ def test_speech_is_recognized_through_the_rumble_of_a_microphone(
     words = recognizer(Models()).recognize(sound, "en")
     expected = " ".join(text for _, _, text in spoken[:2])
     assert word_error_rate(expected, " ".join(word.text for word in words)) <= 0.15
+
+
+def test_the_quiet_end_of_real_speech_is_recognized(tmp_path: Path) -> None:
+    if not (material := os.environ.get("CLIPFLOW_MATERIAL")):
+        pytest.skip("CLIPFLOW_MATERIAL names no folder with real speech.")
+    source = LocalSource(Path(material, "speech", "mfa-cold_corpus.wav"))
+    sound = tmp_path / "sound"
+    audio.extract(source, probe_sound(source), sound)
+    words = recognizer(Models()).recognize(samples(sound), "en")
+    assert words[-1].text.lower().startswith("thank") and 24 < words[-1].start < 24.5
+
+
+def test_quiet_sound_is_amplified_and_other_sound_is_unchanged() -> None:
+    speech = np.random.default_rng(0).normal(0, 3000, 4 * RATE)
+    # Only a quarter of it is speech, and the rest is silence.
+    sound = np.concatenate([speech, np.zeros(12 * RATE)])
+
+    def level(factor: float) -> float:
+        prepared = _prepared((sound * factor).astype(np.int16))
+        return float(prepared[: 4 * RATE].std() / (sound[: 4 * RATE].std() / 32768))
+
+    assert level(2) == pytest.approx(2, rel=0.01)
+    assert level(0.3) == pytest.approx(level(0.1), rel=0.05)
+    assert 0.3 < level(0.1) < 2
+    # Not by more than 30 dB, and nothing can be made of digital silence.
+    assert level(0.001) < 0.05
+    assert not _prepared(np.zeros(RATE, np.int16)).any()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the allocator of glibc is adjusted")

@@ -250,7 +250,7 @@ def test_an_account_is_deployed_inspected_and_destroyed(
 
     output = run_verb(env, "deploy")
     assert "Deployment 'generate-shorts/clipflow'" in output
-    assert "clipflow-warm: 1-4 machines" in output
+    assert "clipflow-warm: process, 1-4 machines" in output
     assert pool_of("generate-clip/clipflow", prefect_server) == "clipflow-warm"
     assert pool_of("generate-shorts/clipflow", prefect_server) == "clipflow-orchestrate"
     # The database is migrated before the server starts, and the server before what needs it.

@@ -40,7 +40,7 @@ def main() -> int:
     for pool in pools:
         print(f"{pool.kind:12} {pool.name}: {pool.launch_type}, {pool.cpu} CPU, {pool.memory} MiB")
     if machines.most:
-        print(f"{warm.POOL.rpartition('-')[2]:12} {warm.POOL}: process, {machines.machines} machines")
+        print(f"{'warm':12} {warm.POOL}: process, {machines.machines} machines")
     if "--check" in sys.argv[1:]:
         return 0
     for pool in pools:

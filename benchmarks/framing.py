@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from clipflow.reframe.analysis import Film
 from clipflow.reframe.crop import FramePlan
 from clipflow.reframe.director import SHORTEST, plan_frames
 from clipflow.reframe.faces import Face, FaceDetector
+from clipflow.reframe.framing import holds
 from clipflow.settings import models
 
 # Size of each half of a film in pixels, and frames per second of the film.
@@ -149,22 +151,23 @@ class Score:
 def score(conversation: Conversation, plan: FramePlan) -> Score:
     """The score of a plan, from faces that are detected again in the film."""
     found = Score(turns=len(conversation.turns) - 1)
-    for time, faces in _faces(conversation.path):
+    for time, faces, whole in _faces(conversation.path):
         turn = next((t for t in conversation.turns if t.start <= time < t.end), None)
         if turn is None or not any(w.start <= time <= w.end for w in conversation.words):
             continue
-        middle = _WIDTH if conversation.has_two else float("inf")
+        middle = whole[0] / 2 if conversation.has_two else float("inf")
         left = [face for face in faces if face.x < middle]
         right = [face for face in faces if face.x >= middle]
         speakers, others = (left, right) if turn.is_left else (right, left)
         if not speakers:
             continue
-        shows = _shows(plan, time, speakers[0])
+        shows = _shows(plan, time, speakers[0], whole)
         found.frames += 1
         found.missed += not shows
         if _is_alone(plan, time):
             found.alone += 1
-            found.wrong += not shows or any(_shows(plan, time, face) for face in others)
+            others_shown = any(_shows(plan, time, face, whole) for face in others)
+            found.wrong += not shows or others_shown
     changes = list(_changes(plan))
     found.cuts = len(changes)
     found.early = sum(after - before < SHORTEST - 1e-6 for before, after in pairwise(changes))
@@ -176,17 +179,11 @@ def _is_alone(plan: FramePlan, time: float) -> bool:
     return section.layout is Layout.CROP
 
 
-def _shows(plan: FramePlan, time: float, face: Face) -> bool:
+def _shows(plan: FramePlan, time: float, face: Face, whole: tuple[int, int]) -> bool:
     section = next((part for part in plan.sections if time < part.end), plan.sections[-1])
     if any(pane.content is Content.PICTURE for pane in section.layout.panes):
         return True
-    half = face.size / 2
-    for crop in section.crops:
-        left, top = crop.at(time)
-        across = left <= face.x - half and face.x + half <= left + crop.width
-        if across and top <= face.y - half and face.y + half <= top + crop.height:
-            return True
-    return False
+    return any(holds(crop, time, face, whole) for crop in section.crops)
 
 
 def _changes(plan: FramePlan) -> Iterator[float]:
@@ -199,8 +196,10 @@ def _changes(plan: FramePlan) -> Iterator[float]:
     yield from sorted(times)
 
 
-def _faces(path: Path) -> Iterator[tuple[float, list[Face]]]:
-    detector = FaceDetector()
+@cache
+def _faces(path: Path) -> list[tuple[float, list[Face], tuple[int, int]]]:
+    """Times in seconds, the faces that are detected, and the size of the picture."""
+    detector, found = FaceDetector(), []
     with av.open(str(path)) as container:
         first = 0.0
         for number, frame in enumerate(container.decode(video=0)):
@@ -209,8 +208,10 @@ def _faces(path: Path) -> Iterator[tuple[float, list[Face]]]:
                 ratio = 640 / max(frame.width, frame.height)
                 size = round(frame.width * ratio), round(frame.height * ratio)
                 small = np.asarray(frame.reformat(*size, "bgr24").to_ndarray(), np.uint8)
-                faces = detector.detect(small)
-                yield float(frame.time or 0) - first, [face.scaled(1 / ratio) for face in faces]
+                faces = [face.scaled(1 / ratio) for face in detector.detect(small)]
+                time = float(frame.time or 0) - first
+                found.append((time, faces, (frame.width, frame.height)))
+    return found
 
 
 class FilmMaker:
@@ -226,17 +227,17 @@ class FilmMaker:
     def conversations(self) -> Iterator[Conversation]:
         """Films of two heads that speak in turns."""
         for (left, right), turns in _TALKS.items():
-            yield self._make_film(left, right, Kind.LISTENING, turns)
-            yield self._make_film(left, right, Kind.FROZEN, turns)
+            yield self.make_film(left, right, Kind.LISTENING, turns)
+            yield self.make_film(left, right, Kind.FROZEN, turns)
             # Both recordings play all the time, so the turns have to be shorter.
             fewer = [turn / 2 for turn in turns] if len(turns) > 2 else turns[:1]
-            yield self._make_film(left, right, Kind.TALKING, fewer)
+            yield self.make_film(left, right, Kind.TALKING, fewer)
 
     def beside_grimacing_heads(self) -> Iterator[Conversation]:
         """Films of a head that speaks beside one that only moves its mouth."""
         for talker in TALKERS:
             for other, seconds in zip(GRIMACES, (3.0, 9.0, 9.0), strict=True):
-                yield self._make_film(talker, other, Kind.GRIMACING, [seconds])
+                yield self.make_film(talker, other, Kind.GRIMACING, [seconds])
 
     def one_head(self) -> Iterator[Conversation]:
         """The recordings themselves, as films of one head."""
@@ -263,9 +264,10 @@ class FilmMaker:
             ffmpeg("-i", source, "-an", "-vf", filters, *_ENCODED, str(path))
         return path
 
-    def _make_film(
+    def make_film(
         self, left: Head, right: Head, kind: Kind, turns: Sequence[float]
     ) -> Conversation:
+        """A film of two heads; the left one speaks first. Turns are in seconds."""
         parts: dict[bool, list[str]] = {True: [], False: []}
         words: list[Word] = []
         spans: list[SpeechTurn] = []

@@ -39,7 +39,7 @@ _SMALL_FACE, _SEARCH_SIDE = 30, 960
 # Seconds between two searches in the larger picture: in general, and if a small face was lost; they
 # double, up to the last, as long as none finds another face. With a face of this share of the
 # picture's shorter side, none is necessary.
-_SEARCH, _SEARCH_LOST, _CLOSE, _LONGEST_SEARCH = 1.0, 0.4, 0.2, 4.0
+_SEARCH, _SEARCH_LOST, _CLOSE, _LONGEST_SEARCH = 1.0, 0.4, 0.2, 2.0
 # How far from a small face the next sample looks for it, in sizes of the face.
 _NEAR = 2.2
 # Seconds between two stills.

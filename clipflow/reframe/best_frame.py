@@ -90,12 +90,10 @@ def _candidates(film: Film, detector: FaceDetector, intro: float, outro: float) 
 def _candidate(time: float, picture: Pixels, detector: FaceDetector) -> Candidate:
     face = next(iter(detector.detect(picture)), None)
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-    height, width = grey.shape
+    _, width = grey.shape
     seen = grey
     if face:
-        half = face.size / 2
-        top, bottom = max(0, int(face.y - half)), min(height, int(face.y + half))
-        left, right = max(0, int(face.x - half)), min(width, int(face.x + half))
+        left, top, right, bottom = (max(0, int(edge)) for edge in face.box)
         seen = grey[top:bottom, left:right]
     if not seen.size:
         face, seen = None, grey

@@ -111,9 +111,9 @@ def _activity_at(motion: Motion, time: float) -> float:
 
 
 def _draw_face(picture: Pixels, face: Face, person: int, level: float, *, speaks: bool) -> None:
-    color, half = SPEAKER if speaks else OTHER, face.size / 2
-    left, top = round(face.x - half), round(face.y - half)
-    cv2.rectangle(picture, (left, top), (round(face.x + half), round(face.y + half)), color, _LINE)
+    color = SPEAKER if speaks else OTHER
+    left, top, right, bottom = map(round, face.box)
+    cv2.rectangle(picture, (left, top), (right, bottom), color, _LINE)
     text = f"person {person + 1}: {level:.2f}"
     cv2.putText(picture, text, (left, max(16, top - 8)), _FONT, _SIZE, (0, 0, 0), 4)
     cv2.putText(picture, text, (left, max(16, top - 8)), _FONT, _SIZE, color, 1)

@@ -28,7 +28,7 @@ from clipflow.reframe.crop import (
 from clipflow.reframe.faces import FaceDetector
 from clipflow.reframe.framing import captions_centre, find_faces, find_lips, measure_framing
 from clipflow.reframe.mouths import MouthActivity, mouth_activity
-from clipflow.reframe.panes import Area, pane_area
+from clipflow.reframe.panes import ACROSS, DOWN, Area, pane_area, single_area
 from clipflow.reframe.people import FaceTrack, Shot, find_people
 from clipflow.reframe.speakers import Turn, find_speakers
 
@@ -45,17 +45,12 @@ _LEAD = 0.15
 _ZONE, _LEAST_ZONE = 0.22, 0.06
 # YuNet's boxes end at the chin and in the hair: the whole head is as much larger.
 _HEAD = 1.15
-# Where in the crop the face's centre is best, from the left and from above: so its eyes are in
-# the upper third.
-_ACROSS, _DOWN = 0.5, 0.4
-# The least width of a crop on one person, and the greatest beside a screen recording, in widths of
-# the face.
-_NARROWEST, _CORNER = 2.0, 3.2
+# The greatest width of a crop on one person beside a screen recording or on a slide, in widths of
+# the face. A crop with this share of the picture shows all of the slide.
+_CORNER, _ALL = 3.2, 0.95
 # A face up to this size, as a share of the picture's height, and this near to a corner, as a share
 # of its sides, belongs to a screen recording.
 _SMALL_FACE, _NEAR_CORNER = 0.17, 0.33
-# The number of steps in which a crop is narrowed to exclude other people.
-_STEPS = 12
 
 
 def plan_frames(
@@ -109,7 +104,7 @@ def direct(
     lips = find_lips(sections, analysis.samples, whole, aspect.size)
     return FramePlan(
         tuple(sections),
-        measure_framing(sections, shots, turns, [sample.time for sample in analysis.samples]),
+        measure_framing(sections, shots, turns, [s.time for s in analysis.samples], whole),
         captions_centre(sections, lips, aspect.size),
         lips,
         find_faces(sections, analysis.samples, whole, aspect.size),
@@ -197,8 +192,10 @@ class _Director:
         if layout is Layout.AUTO:
             layout = self._automatic(speaker, tracks, is_document)
         if not tracks:
-            # A crop on one person is kept for its shape, even if no one is seen.
-            is_crop = layout.people == 1 and not layout.has(Content.PICTURE)
+            # A crop on one person is kept for its shape, even if no one is seen. In a picture of
+            # its own, a slide is not cut.
+            is_cut_slide = is_document and layout is Layout.CROP
+            is_crop = layout.people == 1 and not layout.has(Content.PICTURE) and not is_cut_slide
             return (layout, [None]) if is_crop else (Layout.FIT, [])
         if layout.people > 1:
             if len(tracks) < layout.people:
@@ -255,45 +252,22 @@ class _Director:
         if person and layout.people > 1:
             width, area = pane_area(person, shot.tracks, area, width, aspect)
         elif person:
-            width = self._width(person, shot, width, aspect, layout)
+            # A crop with other parts of a slide would cut through its text.
+            is_cut = width * height < _ALL * whole[0] * whole[1]
+            if layout is Layout.SCREEN or (shot.is_document and is_cut):
+                width = max(2, min(width, even(_CORNER * person.size)))
+            width, area = single_area(person, shot.tracks, area, width, aspect)
         if person:
             width, height = largest_box(width, min(whole[1], round(width / aspect) + 2), aspect)
         head = _HEAD * median(face.size for _, face in faces) if faces else 0.0
-        across = [(time, face.x - _ACROSS * width) for time, face in faces]
-        down = [(time, face.y - _DOWN * height) for time, face in faces]
+        across = [(time, face.x - ACROSS * width) for time, face in faces]
+        down = [(time, face.y - DOWN * height) for time, face in faces]
         return CropPath(
             width,
             height,
             tuple(_edge(across, span, width, whole[0], head, (area.left, area.right))),
             tuple(_edge(down, span, height, whole[1], head, (area.top, area.bottom))),
         )
-
-    def _width(
-        self, person: FaceTrack, shot: Shot, widest: int, aspect: Fraction, layout: Layout
-    ) -> int:
-        """The greatest width of a crop on `person` that shows none of the others' faces."""
-        if layout is Layout.SCREEN:
-            widest = max(2, min(widest, even(_CORNER * person.size)))
-        # As narrow as a head allows across and down.
-        narrowest = min(float(widest), _NARROWEST * person.size * max(1.0, float(aspect)))
-        others = [track for track in shot.tracks if track is not person]
-        for step in range(_STEPS + 1):
-            width = widest - (widest - narrowest) * step / _STEPS
-            if not any(self._shows(person, other, width, aspect) for other in others):
-                return max(2, even(width))
-        # If others cannot be avoided, a wide crop is better than a narrow one.
-        return widest
-
-    def _shows(self, person: FaceTrack, other: FaceTrack, width: float, aspect: Fraction) -> bool:
-        """Whether a crop on `person` would show part of `other`'s face, as they usually are."""
-        height = width / float(aspect)
-        x, y = (median(getattr(face, at) for face in person.faces) for at in ("x", "y"))
-        left = min(max(0.0, x - _ACROSS * width), self.analysis.width - width)
-        top = min(max(0.0, y - _DOWN * height), self.analysis.height - height)
-        ox, oy = (median(getattr(face, at) for face in other.faces) for at in ("x", "y"))
-        reach = other.size / 2
-        beside = abs(ox - left - width / 2) >= width / 2 + reach
-        return not beside and bool(abs(oy - top - height / 2) < height / 2 + reach)
 
 
 def _part(section: Section, start: float, end: float) -> Section:

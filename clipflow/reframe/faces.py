@@ -25,6 +25,10 @@ _SMALLEST = 0.045
 # YuNet scores frontal faces at about 0.9 and half-turned ones lower; below 0.7 false ones begin.
 _LEAST_SCORE = 0.7
 
+# Half of the width and of the height of a face's box, as shares of its size: YuNet's boxes are
+# about three wide and four high.
+HALF_WIDTH, HALF_HEIGHT = 3 / 7, 4 / 7
+
 # An aligned face with a margin: its side in pixels, and where the eyes and the nose are put in it.
 ALIGNED_SIDE = 96
 _ANCHORS = np.array([[36, 37], [60, 37], [48, 52]], np.float32)
@@ -50,6 +54,12 @@ class Face:
     with_margin: Pixels | None = None
     # The size in pixels of the picture in which it was detected; 0 if that is not known.
     sharpness: float = 0.0
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Its left, upper, right and lower edge, as usual for a face of its size."""
+        across, down = HALF_WIDTH * self.size, HALF_HEIGHT * self.size
+        return self.x - across, self.y - down, self.x + across, self.y + down
 
     def moved(self, x: float, y: float) -> "Face":
         """The same face, further to the right and below by `x` and `y` pixels."""

@@ -22,11 +22,14 @@ def measure_framing(
     shots: Sequence[Shot],
     turns: Sequence[Turn],
     samples: Sequence[float],
+    whole: tuple[int, int],
 ) -> Framing:
     """How well `sections` show the people who speak, and which layouts they have.
 
     Args:
-        turns: who speaks when. samples: the times in seconds at which faces were looked for.
+        turns: who speaks when.
+        samples: the times in seconds at which faces were looked for.
+        whole: the picture's width and height in pixels.
     """
     seen: list[bool] = []
     for turn in turns:
@@ -35,14 +38,14 @@ def measure_framing(
         for track in [turn.track] if turn.track else shot.tracks:
             for time, face in track.during(turn.start, turn.end):
                 part = _section_at(sections, time)
-                whole = any(pane.content is Content.PICTURE for pane in part.layout.panes)
-                seen.append(whole or any(_holds(crop, time, face) for crop in part.crops))
+                crops = (holds(crop, time, face, whole) for crop in part.crops)
+                seen.append(part.layout.has(Content.PICTURE) or any(crops))
         if turn.track:
             # The speaker's face was not followed that far, so no crop is known to show it.
             first, last = turn.track.times[0], turn.track.times[-1]
             lost = (t for t in samples if turn.start <= t <= turn.end and not first <= t <= last)
             seen += [
-                any(p.content is Content.PICTURE for p in _section_at(sections, t).layout.panes)
+                _section_at(sections, t).layout.has(Content.PICTURE)
                 for t in lost
                 if shot.start <= t <= shot.end
             ]
@@ -59,20 +62,12 @@ def measure_framing(
     )
 
 
-# Width of a face's box as a share of its size, which is the mean of the box's sides: it is about
-# three wide and four high.
-_WIDTH = 6 / 7
-
-
-def _holds(crop: CropPath, time: float, face: Face) -> bool:
+def holds(crop: CropPath, time: float, face: Face, whole: tuple[int, int]) -> bool:
+    """Whether the crop contains all of the face that is in the picture, of `whole` pixels."""
     left, top = crop.at(time)
-    across, down = _WIDTH * face.size / 2, face.size / 2
-    return (
-        left <= face.x - across
-        and face.x + across <= left + crop.width
-        and top <= face.y - down
-        and face.y + down <= top + crop.height
-    )
+    face_left, face_top, face_right, face_bottom = face.box
+    across = left <= max(0, face_left) and min(face_right, whole[0]) <= left + crop.width
+    return across and top <= max(0, face_top) and min(face_bottom, whole[1]) <= top + crop.height
 
 
 # How far lips reach from the mouth's middle, as a share of the face.
@@ -105,11 +100,6 @@ def find_lips(
         if face.mouth and view.shows(*face.mouth)
         for line in (face.mouth[1] + reach * face.size for reach in (-_LIPS, 0, _LIPS))
     )
-
-
-# Half of the width and of the height of a face, as shares of its size: YuNet's boxes are higher
-# than wide.
-_HALF_FACE = (0.44, 0.57)
 
 
 def find_faces(
@@ -148,12 +138,12 @@ class _View:
 
     def box_of(self, face: Face) -> Box:
         left, top, width, height = self.shown
-        across, down = (share * face.size for share in _HALF_FACE)
+        face_left, face_top, face_right, face_bottom = face.box
         return Box(
-            round(max(left, self.across(face.x - across))),
-            round(max(top, self.down(face.y - down))),
-            round(min(left + width, self.across(face.x + across))),
-            round(min(top + height, self.down(face.y + down))),
+            round(max(left, self.across(face_left))),
+            round(max(top, self.down(face_top))),
+            round(min(left + width, self.across(face_right))),
+            round(min(top + height, self.down(face_bottom))),
         )
 
 

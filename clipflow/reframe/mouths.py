@@ -42,11 +42,15 @@ _TALL, _INNER_LIPS, _OUTER_LIPS = (10, 152), ((82, 87), (13, 14), (312, 317)), (
 class MouthActivity(Protocol):
     """Measures the activity of a track's mouth, from 0 on.
 
-    `speaking` is the activity below which any mouth is calm.
+    `speaking` is the activity below which any mouth is calm, and `noise` what is measured of a
+    mouth that does not move: it depends on the encoding.
     """
 
     @property
     def speaking(self) -> float: ...
+
+    @property
+    def noise(self) -> float: ...
 
     def __call__(self, track: FaceTrack) -> Motion: ...
 
@@ -55,7 +59,7 @@ class MouthMotion:
     """How much the gap between the lips changes from sample to sample. Needs no model."""
 
     # Measured on talking heads: they reach 0.05 to 0.4, and heads that listen 0 to 0.04.
-    speaking = 0.05
+    speaking, noise = 0.05, 0.025
 
     def __call__(self, track: FaceTrack) -> Motion:
         return _changes([(time, np.array([_opening(face)])) for time, face in _aligned(track)])
@@ -69,7 +73,7 @@ class MouthLandmarks:
     """
 
     # Both measures are divided by their value at which a mouth begins to speak.
-    speaking = 1.0
+    speaking, noise = 1.0, 0.5
     # In heights of the face, inner and outer edges of the lips together. With 0.006 to 0.018 the
     # same people are named.
     _speaking_lips = 0.01
@@ -142,7 +146,7 @@ class MouthModel:
     Raises NotInstalledError if the file cannot be loaded or is not such a model.
     """
 
-    speaking = 1.0
+    speaking, noise = 1.0, 0.0
 
     def __init__(self, path: Path) -> None:
         self._path = path

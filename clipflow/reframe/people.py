@@ -211,14 +211,19 @@ def find_people(analysis: Analysis) -> list[Shot]:
 
 def _tracks(samples: Sequence[FaceSample]) -> list[FaceTrack]:
     tracks: list[FaceTrack] = []
+    last = samples[0].time if samples else 0.0
     for sample in samples:
-        recent = [track for track in tracks if sample.time - track.times[-1] <= _MAX_GAP_IN_PLACE]
+        # The picture stands still until the next frame, which may be a minute.
+        still = max(0.0, sample.time - last - _MAX_GAP)
+        last = sample.time
+        now = sample.time - still
+        recent = [track for track in tracks if now - track.times[-1] <= _MAX_GAP_IN_PLACE]
         # The nearest pairs first, so that two people who pass each other keep their tracks.
         pairs = sorted(
             (distance, place, number)
             for place, face in enumerate(sample.faces)
             for number, track in enumerate(recent)
-            if (distance := track.distance(sample.time, face)) is not None
+            if (distance := track.distance(now, face)) is not None
         )
         taken: dict[int, FaceTrack] = {}
         for _, place, number in pairs:

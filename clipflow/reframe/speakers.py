@@ -58,7 +58,7 @@ def find_speakers(
         track: measure(track) if is_compared else [] for shot in shots for track in shot.tracks
     }
     owners = _owners(shots, utterances, motions)
-    levels = _levels(shots, utterances, motions, measure.speaking)
+    levels = _levels(shots, utterances, motions, measure)
     turns: list[Turn] = []
     for shot in shots:
         spoken = [
@@ -68,6 +68,22 @@ def find_speakers(
         ]
         turns += _turns(shot, spoken, owners, motions, levels)
     return turns
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """The activity of a mouth that does not move, and of each person's mouth when it speaks."""
+
+    noise: float
+    speaking: Mapping[int, float]
+
+    def liveliness(self, value: float, person: int) -> float:
+        """The activity of a person's mouth, from 0 to 1 as when it speaks.
+
+        Without the noise, which the encoding of the film decides.
+        """
+        share = (value - self.noise) / (self.speaking[person] - self.noise)
+        return min(1.0, max(0.0, share))
 
 
 @dataclass(frozen=True)
@@ -99,7 +115,7 @@ def _turns(
     spoken: Sequence[_Utterance],
     owners: Mapping[str, int],
     motions: Mapping[FaceTrack, Motion],
-    levels: Mapping[int, float],
+    levels: _Levels,
 ) -> list[Turn]:
     """The turns in one shot."""
     if not shot.tracks:
@@ -123,7 +139,7 @@ def _turns_by_mouths(
     tracks: Sequence[FaceTrack],
     spoken: Sequence[_Utterance],
     motions: Mapping[FaceTrack, Motion],
-    levels: Mapping[int, float],
+    levels: _Levels,
 ) -> list[Turn]:
     # Steps of nearly equal length, so that each utterance begins and ends with one.
     steps = [
@@ -159,7 +175,7 @@ def _leads(
     start: float,
     end: float,
     motions: Mapping[FaceTrack, Motion],
-    levels: Mapping[int, float],
+    levels: _Levels,
 ) -> list[float]:
     """By how much each mouth's activity, relative to its own level, exceeds the highest other.
 
@@ -169,7 +185,7 @@ def _leads(
     if any(value is None for value in found):
         return [0.0] * len(tracks)
     lively = [
-        min(1.0, (value or 0.0) / levels[track.person])
+        levels.liveliness(value or 0.0, track.person)
         for value, track in zip(found, tracks, strict=True)
     ]
     return [own - max(lively[:place] + lively[place + 1 :]) for place, own in enumerate(lively)]
@@ -195,9 +211,9 @@ def _levels(
     shots: Sequence[Shot],
     utterances: Sequence[_Utterance],
     motions: Mapping[FaceTrack, Motion],
-    least: float,
-) -> dict[int, float]:
-    """How lively each person's mouth is when it speaks, at least `least`."""
+    measure: MouthActivity,
+) -> _Levels:
+    """How lively each person's mouth is when it speaks, at least `measure.speaking`."""
     seen: dict[int, list[float]] = defaultdict(list)
     for shot in shots:
         for utterance in utterances:
@@ -206,12 +222,13 @@ def _levels(
                 for track in shot.tracks:
                     value = _mean(motions[track], time - _REACH, time + _REACH)
                     # Calm times do not count, as only the level while speaking is wanted.
-                    if value is not None and value >= least:
+                    if value is not None and value >= measure.speaking:
                         seen[track.person].append(value)
     own = {person: float(np.percentile(values, _LIVELY)) for person, values in seen.items()}
-    least = max(least, _COMPARED * max(own.values(), default=0.0))
+    least = max(measure.speaking, _COMPARED * max(own.values(), default=0.0))
     people = {track.person for shot in shots for track in shot.tracks}
-    return {person: max(least, own.get(person, 0.0)) for person in people}
+    speaking = {person: max(least, own.get(person, 0.0)) for person in people}
+    return _Levels(measure.noise, speaking)
 
 
 def _owners(

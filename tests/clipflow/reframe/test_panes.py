@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from clipflow.domain.edits import View
 from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.safe_zones import CAPTIONS_HALF
 from clipflow.reframe.analysis import Analysis, FaceSample
-from clipflow.reframe.crop import FramePlan
+from clipflow.reframe.crop import CropPath, FramePlan
 from clipflow.reframe.director import direct
 from clipflow.reframe.faces import Face
 from clipflow.reframe.mouths import MouthMotion
@@ -44,28 +45,71 @@ def test_each_tile_of_a_video_call_shows_one_whole_face_and_no_part_of_another(
 ) -> None:
     [section] = direct_grid(aspect).sections
     assert (section.layout, len(section.crops)) == (Layout.GRID, 4)
-    shown = []
-    for crop in section.crops:
+    assert sorted(only_face_in(crop) for crop in section.crops) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("aspect", list(Aspect))
+@pytest.mark.parametrize("person", [1, 2, 3, 4])
+def test_a_crop_on_one_person_of_a_video_call_shows_no_part_of_another(
+    person: int, aspect: Aspect
+) -> None:
+    chosen = View(start=0, end=4, person=person)
+    plan = direct(call(), Layout.CROP, aspect, words(4), MouthMotion(), [chosen])
+    [section] = plan.sections
+    # People are counted from left to right.
+    left_to_right = sorted(range(4), key=lambda n: CALL[n][0])
+    assert only_face_in(section.crops[0]) == left_to_right[person - 1]
+
+
+@pytest.mark.parametrize("layout", [Layout.STACK, Layout.CROP])
+@pytest.mark.parametrize("aspect", [Aspect.SQUARE, Aspect.WIDE])
+def test_a_crop_on_one_person_of_a_video_call_ends_where_the_tile_ends(
+    aspect: Aspect, layout: Layout
+) -> None:
+    for person, (column, row) in enumerate([(0, 0), (0, 1), (1, 1), (1, 0)], 1):
+        chosen = View(start=0, end=4, person=person)
+        plan = direct(call(), layout, aspect, words(4), MouthMotion(), [chosen])
+        [crop] = plan.sections[0].crops
         left, top = crop.at(2)
-        right, bottom = left + crop.width, top + crop.height
-        # A detector's box is higher than wide.
-        boxes = [
-            (x - 3 / 7 * size, max(0, y - 4 / 7 * size), x + 3 / 7 * size, y + 4 / 7 * size)
-            for x, y, size in CALL
-        ]
-        whole = [
-            n
-            for n, (x0, y0, x1, y1) in enumerate(boxes)
-            if left <= x0 and x1 <= right and top <= y0 and min(y1, 720) <= bottom
-        ]
-        seen = [
-            n
-            for n, (x0, y0, x1, y1) in enumerate(boxes)
-            if x0 < right and left < x1 and y0 < bottom and top < y1
-        ]
-        assert seen == whole and len(whole) == 1
-        shown += whole
-    assert sorted(shown) == [0, 1, 2, 3]
+        assert 640 * column <= left and left + crop.width <= 640 * (column + 1)
+        assert 360 * row <= top and top + crop.height <= 360 * (row + 1)
+
+
+@pytest.mark.parametrize("layout", [Layout.STACK, Layout.CROP, Layout.SCREEN])
+@pytest.mark.parametrize("aspect", list(Aspect))
+def test_a_crop_on_one_of_two_ends_half_way_to_the_other(aspect: Aspect, layout: Layout) -> None:
+    # Further there, the other's shoulder begins.
+    faces = (330, 250, 190), (960, 240, 180)
+    samples = [
+        FaceSample(n / 8, tuple(at(*face, 60 * (n % 2)) for face in faces)) for n in range(32)
+    ]
+    two = Analysis(1280, 720, samples, [(0.0, 4.0)])
+    plan = direct(two, layout, aspect, words(4), MouthMotion(), [View(start=0, end=4, person=1)])
+    crop = plan.sections[0].crops[0]
+    assert crop.at(2)[0] + crop.width <= 670
+
+
+def only_face_in(crop: CropPath) -> int:
+    """The number of the face that the crop shows, which has to be whole, and the only one."""
+    left, top = crop.at(2)
+    right, bottom = left + crop.width, top + crop.height
+    # A detector's box is higher than wide.
+    boxes = [
+        (x - 3 / 7 * size, max(0, y - 4 / 7 * size), x + 3 / 7 * size, y + 4 / 7 * size)
+        for x, y, size in CALL
+    ]
+    whole = [
+        n
+        for n, (x0, y0, x1, y1) in enumerate(boxes)
+        if left <= x0 and x1 <= right and top <= y0 and min(y1, 720) <= bottom
+    ]
+    seen = [
+        n
+        for n, (x0, y0, x1, y1) in enumerate(boxes)
+        if x0 < right and left < x1 and y0 < bottom and top < y1
+    ]
+    assert seen == whole and len(whole) == 1
+    return whole[0]
 
 
 def test_captions_over_a_whole_video_call_cover_no_mouth() -> None:

@@ -106,3 +106,16 @@ def test_two_people_who_pass_each_other_are_not_swapped() -> None:
     for track in shot.tracks:
         steps = np.diff([face.x for face in track.faces])
         assert (steps > 0).all() or (steps < 0).all()
+
+
+@pytest.mark.parametrize("times", [(0.0, 0.2, 60.2, 60.4), (0.0, 4.0, 8.0, 12.0)])
+def test_a_person_keeps_one_track_while_the_picture_stands_still(times: Sequence[float]) -> None:
+    # Without a frame in between, nobody has left.
+    detector = FaceDetector()
+    samples = [
+        FaceSample(time, tuple(detector.detect(talking("host", n / RATE))))
+        for n, time in enumerate(times)
+    ]
+    width, height = SIZE[0] // 2, SIZE[1]
+    [shot] = find_people(Analysis(width, height, samples, [(0.0, times[-1])]))
+    assert [track.times for track in shot.tracks] == [list(times)]

@@ -9,6 +9,7 @@ import pytest
 from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.transcript import Word
 from clipflow.reframe.analysis import Analysis, FaceSample
+from clipflow.reframe.crop import FramePlan
 from clipflow.reframe.director import direct
 from clipflow.reframe.faces import FaceDetector, Pixels
 from clipflow.reframe.text import Still
@@ -54,8 +55,14 @@ def with_face(ground: Pixels, left: int, time: float, speaks: bool) -> Pixels:
     return picture
 
 
-def layouts(ground: Pixels, *lefts: int, speaks: bool = True) -> list[Layout]:
-    """The layouts of a short with a face at each place before `ground`."""
+def planned(
+    ground: Pixels,
+    *lefts: int,
+    speaks: bool = True,
+    layout: Layout = Layout.AUTO,
+    aspect: Aspect = Aspect.TALL,
+) -> FramePlan:
+    """The plan of a short with a face at each place before `ground`."""
     detector, samples, stills = FaceDetector(), [], []
     for n in range(RATE * SECONDS):
         picture = ground
@@ -66,14 +73,32 @@ def layouts(ground: Pixels, *lefts: int, speaks: bool = True) -> list[Layout]:
             stills.append(Still(n / RATE, np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))))
     assert all(len(sample.faces) == len(lefts) for sample in samples)
     shots = [(0.0, samples[-1].time)]
-    plan = direct(Analysis(*SIZE, samples, shots, stills), Layout.AUTO, Aspect.TALL, WORDS)
-    return [part.layout for part in plan.sections]
+    return direct(Analysis(*SIZE, samples, shots, stills), layout, aspect, WORDS)
+
+
+def layouts(ground: Pixels, *lefts: int, speaks: bool = True) -> list[Layout]:
+    return [part.layout for part in planned(ground, *lefts, speaks=speaks).sections]
 
 
 @pytest.mark.parametrize("left", [10, 240, 470])
 def test_a_presenter_before_a_slide_is_shown_with_all_of_the_slide(left: int) -> None:
     assert layouts(slide(), left) == [Layout.SCREEN]
     assert layouts(room(), left) == [Layout.CROP]
+
+
+@pytest.mark.parametrize("aspect", list(Aspect))
+@pytest.mark.parametrize("layout", [Layout.CROP, Layout.STACK])
+def test_a_crop_on_a_presenter_does_not_cut_through_text(layout: Layout, aspect: Aspect) -> None:
+    [section] = planned(slide(), 470, layout=layout, aspect=aspect).sections
+    [crop] = section.crops
+    left, _ = crop.at(1)
+    # The text ends where the presenter's picture begins, or all of the slide is shown.
+    assert left >= 420 or crop.width >= 0.95 * SIZE[0]
+
+
+def test_a_slide_without_a_person_is_not_cropped() -> None:
+    assert [s.layout for s in planned(slide(), layout=Layout.CROP).sections] == [Layout.FIT]
+    assert [s.layout for s in planned(room(), layout=Layout.CROP).sections] == [Layout.CROP]
 
 
 def test_a_slide_with_little_text_is_shown_as_a_whole() -> None:

@@ -113,7 +113,7 @@ def _lock_free_slot(slots: list[Path]) -> int | None:
 logger = logging.getLogger(__name__)
 
 _PREFIX = "clipflow-work-"
-_REMEDY = "Free some, or set CLIPFLOW_SCRATCH to a folder on a larger disk."
+_REMEDY = "Free some space in {}, or set CLIPFLOW_SCRATCH to a folder on a larger disk."
 # Bytes that stay free in addition to the expected need.
 _RESERVE = 64 << 20
 # Seconds between two checks whether other work has released its space.
@@ -142,10 +142,13 @@ def work_folder(scratch: Path, needed: int) -> Iterator[Path]:
     folder, lock = made
     try:
         yield folder
+    except DiskFullError as error:
+        # ffmpeg and libavformat do not say which disk it is.
+        raise DiskFullError(error.message, _REMEDY.format(scratch)) from None
     except OSError as error:
         if error.errno != ENOSPC:
             raise
-        raise DiskFullError(f"The disk of {scratch} is full.", _REMEDY) from None
+        raise DiskFullError("The disk is full.", _REMEDY.format(scratch)) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
@@ -177,7 +180,7 @@ def _reserved_folder(scratch: Path, needed: int) -> tuple[Path, int] | None:
             raise DiskFullError(
                 f"The work needs about {_megabytes(wanted)}, and {scratch} has "
                 f"{_megabytes(free)} free.",
-                _REMEDY,
+                _REMEDY.format(scratch),
             )
         folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{needed}-", dir=scratch))
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -23,6 +23,7 @@ from deployments.local_stack.stack_settings import StackSettings
 from deployments.operate.own_server import PrefectServerSettings
 from deployments.work_pools import PoolSettings, WorkPool, work_pools
 from deployments.work_pools.capacity import QuotaSettings, WorkerSettings
+from deployments.work_pools.warm import WarmSettings
 
 PAGE = Path(__file__).parent / "settings.md"
 Row = tuple[str, str, str]
@@ -36,6 +37,7 @@ _CLASSES: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("The bridge", BridgeSettings),
     ("The work pools on AWS", PoolSettings),
     ("The workers on AWS", WorkerSettings),
+    ("Warm machines on AWS", WarmSettings),
     ("Quotas of the account", QuotaSettings),
     ("The Prefect server on AWS", PrefectServerSettings),
 )

@@ -3,6 +3,7 @@
 `tasks.children` starts the child runs, and the flows in `flows/` read their parameters.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,8 @@ EXTRACT_GROUP = "extract-segments/clipflow"
 RENDER = "render-short/clipflow"
 PREPARE = "prepare-video/clipflow"
 TRANSCRIBE = "transcribe-window/clipflow"
+# Prefect 3.8.8 stores at most 524,288 bytes of parameters for a run, which has others too.
+_MAX_CUTS_BYTES = 400_000
 _plans = TypeAdapter(SegmentPlan)
 _windows = TypeAdapter(SpeechWindow)
 
@@ -80,6 +83,20 @@ def extract_child(group: CutGroup, force: bool) -> Child:
         once=force,
         parameters={**clip, **(cuts[0] if is_alone else {"cuts": cuts}), "force": force},
     )
+
+
+def within_limit(group: CutGroup) -> list[CutGroup]:
+    """The group in parts that each fit into the parameters of one child run."""
+    parts: list[list[Cut]] = [[]]
+    size = 0
+    for cut in group.cuts:
+        added = len(json.dumps(_cut_parameters(cut)))
+        if parts[-1] and size + added > _MAX_CUTS_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(cut)
+        size += added
+    return [CutGroup(tuple(part)) for part in parts]
 
 
 def _cut_parameters(cut: Cut) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from clipflow.jobs.transcription import SpeechWindow
 from clipflow.machine import cores, encoders_at_once
 from clipflow.settings import fan_out, limits, models
 from clipflow.speech.transcriber import TRANSCRIBERS
+from tasks.child_requests import within_limit
 from tasks.children import (
     child_run_group,
     extract_remote,
@@ -76,7 +77,8 @@ def _groups(cuts: list[Cut]) -> list[CutGroup]:
     """The segments for each other machine; none if all are cut in this process."""
     costs = [cut_cpu_seconds(cut.plan) for cut in cuts]
     divided = divide(costs, limits().machine_cpu_seconds, limits().max_parallel_segments)
-    return [CutGroup(tuple(cuts[number] for number in numbers)) for numbers in divided]
+    groups = (CutGroup(tuple(cuts[number] for number in numbers)) for numbers in divided)
+    return [part for group in groups for part in within_limit(group)]
 
 
 def prepare(

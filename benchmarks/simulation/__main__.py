@@ -2,16 +2,18 @@
 
 --clips 1000 --segments 5                1000 clips of 5 segments per day
 --video 60 --shorts 5 --seconds 60       videos of 60 minutes, 5 shorts of 60 s; with --gpu on a GPU
+--warm                                   clips on warm machines
 --set provisioning=30 --set api_cores=4  other values of parameters
---page                                   updates docs/scale.md and its plot
+--page                                   updates docs/scale.md, docs/aws.md and the plot
 """
 
 import argparse
 from collections.abc import Iterator
 from dataclasses import replace
 
+from benchmarks.simulation.days import standing_usd
 from benchmarks.simulation.jobs import Clip, SimulatedJob, Video, busy_day
-from benchmarks.simulation.page import PAGE, PLOT, filled
+from benchmarks.simulation.page import PAGES, PLOT, filled
 from benchmarks.simulation.parameters import Parameters, unknown
 from benchmarks.simulation.prices import Prices, bill
 from benchmarks.simulation.results import limits
@@ -29,6 +31,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--shorts", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=60, help="of each short")
     parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--warm", action="store_true", help="clips on warm machines")
     parser.add_argument("--count", type=int, default=200, help="jobs to simulate")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", type=_pair)
@@ -52,7 +55,8 @@ def report(job: SimulatedJob, a_day: float, count: int, p: Parameters, seed: int
     used = done.used()
     for name, usd in bill(used, Prices()).items():
         yield f"  ${usd:.6f} {name} {getattr(used, name):.6g} × ${getattr(Prices(), name):.6g}"
-    yield f"  ${done.cost(Prices()):.6f} a job, and ${p.standing_usd / a_day:.6f} of standing costs"
+    standing = standing_usd(own_server=True) / a_day
+    yield f"  ${done.cost(Prices()):.6f} a job, and ${standing:.6f} of standing costs"
     for limit in limits(job, p):
         yield f"  {100 * limit.filled(a_day, p):7.1f} % {limit.name}"
 
@@ -73,10 +77,11 @@ def run(options: argparse.Namespace) -> None:
         # Imported here, because matplotlib is installed only for development.
         from benchmarks.simulation.page import draw
 
-        PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), p), encoding="utf-8")
+        for page in PAGES:
+            page.write_text(filled(page.read_text(encoding="utf-8"), p), encoding="utf-8")
         draw(p, PLOT)
         return
-    job: SimulatedJob = Clip(options.segments)
+    job: SimulatedJob = Clip(options.segments, "warm" if options.warm else "tasks")
     if min(options.clips, options.count, options.segments, options.shorts, options.seconds) <= 0:
         raise ValueError("Every number has to be more than 0.")
     if options.video:

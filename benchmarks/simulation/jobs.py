@@ -5,11 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import ceil
-from typing import Protocol
+from typing import Literal, Protocol
 
 from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Prices, Usage, cost
-from benchmarks.simulation.world import Process, SimulatedMachine, World, machines, run_limited
+from benchmarks.simulation.quotas import Process, run_limited
+from benchmarks.simulation.warm import WarmMachine
+from benchmarks.simulation.world import SimulatedMachine, World, machines
 from clipflow.jobs.cost import divide
 
 
@@ -43,9 +45,10 @@ def extract(segments: int, machine: SimulatedMachine, p: Parameters) -> Simulate
     """
     made = media_mb(p.segment_seconds, p)
     read = made * p.read_factor
-    waves = ceil(segments / min(machine.vcpu, p.children_at_once))
-    # With one core, decoder and encoder do not overlap.
-    each = p.extract_wall if machine.vcpu > 1 else max(p.extract_wall, p.extract_cpu)
+    at_once = min(segments, machine.vcpu, p.children_at_once)
+    waves = ceil(segments / at_once)
+    # Decoder and encoder overlap only while there are cores for both.
+    each = max(p.extract_wall, p.extract_cpu * at_once / machine.vcpu)
     wall = waves * each + segments * transfer(read + made, p)
     return SimulatedStep(wall, requests(read, made, p) * segments)
 
@@ -68,15 +71,35 @@ def render(seconds: float, machine: SimulatedMachine, p: Parameters) -> Simulate
 def prepare(
     minutes: float, shorts: int, seconds: float, machine: SimulatedMachine, p: Parameters
 ) -> SimulatedStep:
-    """Transcribe a video, choose its moments, and cut a segment for each."""
+    """Transcribe a video with WhisperX, choose its moments, and cut a segment for each."""
     gpu = machine.capacity == "EC2"
     transcribed = 60 * minutes / (p.transcribe_factor_gpu if gpu else p.transcribe_factor)
+    rest = around_speech(minutes, shorts, seconds, machine, p)
+    return SimulatedStep(rest.seconds + p.transcribe_start + transcribed, rest.used)
+
+
+def around_speech(
+    minutes: float, shorts: int, seconds: float, machine: SimulatedMachine, p: Parameters
+) -> SimulatedStep:
+    """Download a video; when its words are there, choose its moments and cut them."""
     read = media_mb(60 * minutes, p)
     at_once = min(int(p.children_at_once), int(machine.vcpu))
     cut, made = ceil(shorts / at_once) * p.extract_wall, media_mb(shorts * seconds, p)
     moved = transfer(read + made * (1 + p.read_factor), p)
-    wall = moved + p.transcribe_start + transcribed + p.choose_seconds + cut
-    return SimulatedStep(wall, requests(read + made * p.read_factor, made, p))
+    return SimulatedStep(
+        moved + p.choose_seconds + cut, requests(read + made * p.read_factor, made, p)
+    )
+
+
+def window(seconds: float, machine: SimulatedMachine, p: Parameters) -> SimulatedStep:
+    """Transcribe a window of the sound with the default model."""
+    size = seconds * p.sound_mbit / 8
+    wall = seconds * p.speech_cpu / (machine.vcpu * p.speech_cores) + transfer(size, p)
+    return SimulatedStep(wall, requests(size, 0, p))
+
+
+# Where a clip is made: by runs on tasks of ECS, on warm machines, or from a queue without Prefect.
+ClipWay = Literal["tasks", "warm", "queue"]
 
 
 @dataclass(frozen=True)
@@ -84,33 +107,68 @@ class Clip:
     """A clip of some segments of an episode, requested by its own event."""
 
     segments: int
+    way: ClipWay = "tasks"
 
     def process(self, world: World) -> Process:
-        orchestrate = machines()["orchestrate"]
+        if self.way == "queue":
+            yield from self._from_queue(world)
+            return
         yield from world.pause(world.event_delay())
-        yield from world.run_on(orchestrate, _starting(world))
-        yield from world.run_on(orchestrate, self._made(world))
+        if self.way == "warm":
+            yield from world.run_warm(lambda _: _starting(world))
+            yield from world.run_warm(lambda machine: self._made(world, machine))
+        else:
+            orchestrate = machines()["orchestrate"]
+            yield from world.run_on(orchestrate, _starting(world))
+            yield from world.run_on(orchestrate, self._made(world))
 
-    def _made(self, world: World) -> Process:
+    def _from_queue(self, world: World) -> Process:
+        """A machine takes the clip from SQS. Prefect has runs for some of the clips only."""
+        p = world.p
+        world.consumed += Usage(events=1, queue_requests=3)
+        machine = yield from world.warm.acquire()
+        yield from world.pause(p.queue_start)
+        world.api_seconds(p.looked_at * 2 * (p.start_calls + p.run_calls))
+        yield from self._made(world, machine)
+        world.warm.release(machine)
+
+    def _made(self, world: World, machine: WarmMachine | None = None) -> Process:
         p = world.p
         world.consumed += Usage(table_writes=p.table_writes, table_reads=4)
         costs = [p.extract_cpu] * self.segments
-        groups = divide(costs, p.machine_cpu_seconds, int(p.children_at_once))
+        worth = p.warm_cpu_seconds if machine else p.machine_cpu_seconds
+        groups = [] if self.way == "queue" else divide(costs, worth, int(p.children_at_once))
         if groups:
             cuts = [extract(len(group), machines()["media"], p) for group in groups]
             yield from _children(world, "media", cuts)
+        elif machine:
+            yield from self._cut_warm(world, machine)
         else:
             cut = extract(self.segments, machines()["orchestrate"], p)
             world.consumed += cut.used
             yield from world.pause(cut.seconds)
         joined = stitch(self.segments, p)
         world.consumed += joined.used
-        yield from world.pause(joined.seconds)
+        yield from (world.warm.work(machine, joined.seconds) if machine else ())
+        if not machine:
+            yield from world.pause(joined.seconds)
+
+    def _cut_warm(self, world: World, machine: WarmMachine) -> Process:
+        """Cut the segments on the machine's cores, which other runs use too."""
+        p = world.p
+        one = extract(1, machines()["orchestrate"], p)
+        world.consumed += one.used * self.segments
+        parts = (world.warm.work(machine, one.seconds) for _ in range(self.segments))
+        yield from run_limited(world.env, int(p.warm_vcpu), parts)
 
 
 @dataclass(frozen=True)
 class Video:
-    """A video of some minutes, and its shorts; `gpu` is whether a GPU transcribes it."""
+    """A video of some minutes, and its shorts.
+
+    `gpu` is whether WhisperX transcribes it on a GPU; otherwise its windows are transcribed on
+    machines of the media pool.
+    """
 
     minutes: float
     shorts: int
@@ -122,12 +180,28 @@ class Video:
         yield from world.run_on(machines()["orchestrate"], self._made(world))
 
     def _made(self, world: World) -> Process:
-        p, kind = world.p, "prepare-gpu" if self.gpu else "prepare"
+        p = world.p
         world.consumed += Usage(table_writes=p.table_writes, table_reads=4)
-        prepared = prepare(self.minutes, self.shorts, self.seconds, machines()[kind], p)
-        yield from _children(world, kind, [prepared])
+        if self.gpu:
+            prepared = prepare(
+                self.minutes, self.shorts, self.seconds, machines()["prepare-gpu"], p
+            )
+            yield from _children(world, "prepare-gpu", [prepared])
+        else:
+            with world.polling():
+                yield from world.parent(machines()["prepare"], self._prepared(world))
         made = render(self.seconds, machines()["media"], p)
         yield from _children(world, "media", [made] * self.shorts)
+
+    def _prepared(self, world: World) -> Process:
+        """Prepare the video with the words of its windows, which other machines transcribe."""
+        p = world.p
+        around = around_speech(self.minutes, self.shorts, self.seconds, machines()["prepare"], p)
+        world.consumed += around.used
+        yield from world.pause(around.seconds)
+        count = ceil(60 * self.minutes / p.window_seconds)
+        each = window(60 * self.minutes / count, machines()["media"], p)
+        yield from _children(world, "media", [each] * count)
 
 
 def _starting(world: World) -> Process:
@@ -200,15 +274,14 @@ def simulate(job: SimulatedJob, times: Iterator[float], p: Parameters, seed: int
 
     Raises ValueError if jobs wait for each other, or for more than a quota has.
     """
-    world, seconds, started = World(p, seed), list[float](), 0
-    for time in times:
-        world.env.process(_timed(job, world, seconds, time))
-        started += 1
-    world.env.run()
-    if len(seconds) < started:
+    world, seconds = World(p, seed), list[float]()
+    jobs = [world.env.process(_timed(job, world, seconds, time)) for time in times]
+    try:
+        world.env.run(until=world.env.all_of(jobs))
+    except RuntimeError:  # No event is left before the last of them.
         raise ValueError(
-            f"{started - len(seconds)} of {started} jobs wait for each other: raise quotas."
-        )
+            f"{len(jobs) - len(seconds)} of {len(jobs)} jobs wait for each other: raise quotas."
+        ) from None
     return Outcome(seconds, world)
 
 

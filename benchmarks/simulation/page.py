@@ -7,7 +7,8 @@ from math import isinf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.simulation import document
+from benchmarks.simulation import days, document
+from benchmarks.simulation.days import SIZES
 from benchmarks.simulation.jobs import Clip, SimulatedJob, Video, simulate
 from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Prices, bill, cost
@@ -22,6 +23,7 @@ from benchmarks.simulation.results import (
     limits,
     mean_job,
     others,
+    spaced,
     ways,
 )
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
+# The pages that have tables of the simulation.
+PAGES = (PAGE, PAGE.with_name("aws.md"))
 PLOT = PAGE.with_name("scale.png")
 # The number of jobs a day that fill a resource that they do not need.
 _UNLIMITED = "–"
@@ -66,6 +70,12 @@ def rows(name: str, p: Parameters) -> Iterator[tuple[str, ...]]:
         "next": _next,
         "document": _document,
         "others": _others,
+        "days": _days,
+        "targets": _targets,
+        "million": _million,
+        "plans": _plans,
+        "videos": _videos,
+        "clips": _clips,
     }[name](p)
 
 
@@ -83,7 +93,7 @@ def _prices() -> Iterator[tuple[str, ...]]:
 
 
 def _times(p: Parameters) -> Iterator[tuple[str, ...]]:
-    yield "segments", *(f"{_spaced(a_day)} a day" for a_day in A_DAY)
+    yield "segments", *(f"{_number(a_day)} a day" for a_day in A_DAY)
     cells = {(c.segments, c.a_day): c for c in grid(p)}
     for segments in SEGMENTS:
         yield str(segments), *(_time(cells[segments, a_day]) for a_day in A_DAY)
@@ -97,10 +107,11 @@ def _time(cell: Cell) -> str:
 
 
 def _costs(p: Parameters) -> Iterator[tuple[str, ...]]:
-    yield "segments", "$ a clip", *(f"with standing costs, {_spaced(n)} a day" for n in A_DAY)
+    yield "segments", "$ a clip", *(f"with standing costs, {_number(n)} a day" for n in A_DAY)
+    standing_usd = days.standing_usd(own_server=True)
     for segments in SEGMENTS:
         _, usd = mean_job(Clip(segments), p)
-        whole = (f"{usd + p.standing_usd / a_day:.4f}" for a_day in A_DAY)
+        whole = (f"{usd + standing_usd / a_day:.4f}" for a_day in A_DAY)
         yield str(segments), f"{usd:.4f}", *whole
 
 
@@ -120,18 +131,24 @@ def _bill(p: Parameters) -> Iterator[tuple[str, ...]]:
 
 
 def _limits(p: Parameters) -> Iterator[tuple[str, ...]]:
-    yield "clips a day that fill", *(f"{segments} segments" for segments in SEGMENTS)
-    found = [{limit.name: limit for limit in limits(Clip(n), p)} for n in SEGMENTS]
+    warm = [Clip(n, "warm") for n in SIZES]
+    yield (
+        "clips a day that fill",
+        *(f"{segments} segments" for segments in SEGMENTS),
+        *(f"warm, {clip.segments}" for clip in warm),
+    )
+    clips = [*(Clip(n) for n in SEGMENTS), *warm]
+    found = [{limit.name: limit for limit in limits(clip, p)} for clip in clips]
     for name in found[NEXT_SEGMENTS // 5]:
         days = (limits_of[name].jobs_a_day(p) for limits_of in found)
-        yield name, *map(_spaced, days)
+        yield name, *map(_number, days)
 
 
 def _next(p: Parameters) -> Iterator[tuple[str, ...]]:
     yield "change", "full first", "at clips a day", "then", "at clips a day"
-    for name, changed in changes(p).items():
-        first, second, *_ = limits(Clip(NEXT_SEGMENTS), changed)
-        pairs = ((one.name, _spaced(one.jobs_a_day(changed))) for one in (first, second))
+    for name, (changed, clip) in changes(p).items():
+        first, second, *_ = limits(clip, changed)
+        pairs = ((one.name, _number(one.jobs_a_day(changed))) for one in (first, second))
         yield name, *(text for pair in pairs for text in pair)
 
 
@@ -156,8 +173,68 @@ def _others(p: Parameters) -> Iterator[tuple[str, ...]]:
         yield name, *(text for m, usd in found for text in (f"{m:.1f}", f"{usd:.4f}"))
 
 
-def _spaced(number: float) -> str:
-    return _UNLIMITED if isinf(number) else f"{number:,.0f}".replace(",", " ")
+def _days(p: Parameters) -> Iterator[tuple[str, ...]]:
+    yield (
+        "clips a day",
+        "segments",
+        "made by",
+        "minutes a clip",
+        "$ a clip",
+        "with standing costs",
+        "machines",
+    )
+    standing_usd = days.standing_usd(own_server=True)
+    for one in days.days(p):
+        yield (
+            _number(one.a_day),
+            str(one.segments),
+            one.name,
+            f"{one.median / 60:.1f} / {one.percentile_95 / 60:.1f}",
+            f"{one.usd:.4f}",
+            f"{one.usd + standing_usd / one.a_day:.4f}",
+            str(one.most or _UNLIMITED),
+        )
+
+
+def _targets(p: Parameters) -> Iterator[tuple[str, ...]]:
+    yield "what", "at most, or at least", "simulated", "met"
+    for one in days.targets(p):
+        yield one.what, one.target, one.found, "yes" if one.is_met else "no"
+
+
+def _million(p: Parameters) -> Iterator[tuple[str, ...]]:
+    yield "a million clips a day", "of ten segments"
+    yield from days.million(p)
+
+
+def _plans(p: Parameters) -> Iterator[tuple[str, ...]]:
+    yield (
+        "plan",
+        "requests a minute",
+        "clips a day by tasks",
+        "clips a day on warm machines",
+        "price",
+    )
+    for plan, tasks, warm in days.plans(p):
+        yield plan.name, _number(plan.requests), _number(tasks), _number(warm), plan.price
+
+
+def _videos(p: Parameters) -> Iterator[tuple[str, ...]]:
+    yield "video, five shorts of a minute", "without a GPU", "with a GPU instance started for it"
+    for minutes in (10, 60, 120):
+        made = (document.SHORTS, document.SHORT_SECONDS)
+        plain, gpu = (mean_job(Video(minutes, *made, gpu=it), p) for it in (False, True))
+        texts = (f"${usd:.2f}, {took:.0f} minutes" for took, usd in (plain, gpu))
+        yield f"{minutes} minutes", *texts
+
+
+def _clips(p: Parameters) -> Iterator[tuple[str, ...]]:
+    yield "clip of", *(f"{segments} segments" for segments in SEGMENTS)
+    yield "", *(f"${mean_job(Clip(segments), p)[1]:.4f}" for segments in SEGMENTS)
+
+
+def _number(number: float) -> str:
+    return _UNLIMITED if isinf(number) else spaced(number)
 
 
 # Different styles, so that equal limits, whose lines overlap, are all visible.

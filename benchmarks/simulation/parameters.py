@@ -56,9 +56,44 @@ class Parameters:
         0.05, "per machine-hour", "assumed: interruptions of Spot machines"
     )
 
+    # A warm machine
+    warm_least: float = parameter(1, "machines", "assumed: CLIPFLOW_WARM_MACHINES=1-40")
+    warm_most: float = parameter(40, "machines", "assumed: CLIPFLOW_WARM_MACHINES=1-40")
+    warm_vcpu: float = parameter(4, "vCPU", "the product: infra/warm.yaml")
+    warm_gb: float = parameter(8, "GB", "the product: infra/warm.yaml")
+    warm_disk_gb: float = parameter(50, "GB", "the product: infra/warm.yaml")
+    warm_runs: float = parameter(4, "runs a machine", "the product: CLIPFLOW_WARM_RUNS")
+    warm_on_demand: float = parameter(
+        0.25, "of the machines", "the product: infra/warm.yaml, weights of 3 for Spot and 1"
+    )
+    warm_cpu_seconds: float = parameter(
+        240, "CPU-s", "the product: infra/warm.yaml, what is worth another machine"
+    )
+    warm_start: float = parameter(
+        0.2, "s", "measured once: docs/adr/0021, created to running, less its calls to Prefect"
+    )
+    warm_measured: float = parameter(
+        100, "s", "assumed: 20 between two checks, then log filter, metric and alarm of a minute"
+    )
+    warm_wait: float = parameter(10, "s", "the product: a run that is due for longer is waiting")
+    warm_idle: float = parameter(900, "s", "the product: infra/warm.yaml, until a machine stops")
+    warm_cooldown: float = parameter(90, "s", "the product: infra/warm.yaml, between two steps up")
+
     # Prefect's API
     start_calls: float = parameter(4, "calls a run", f"{PROCESSES}: by who starts it")
     run_calls: float = parameter(36, "calls a run", f"{PROCESSES}: by its worker and itself")
+    observers: float = parameter(
+        4, "observers", "the product: one worker a pool, each with an observer of the whole cluster"
+    )
+    observer_calls: float = parameter(
+        7, "calls a task", "measured once: prefect-aws 0.7.12, by each observer of the cluster"
+    )
+    idle_requests: float = parameter(
+        140, "requests/min", "assumed: an idle installation, from its intervals: docs/aws.md"
+    )
+    warm_requests: float = parameter(
+        44, "requests/min", "the product: a warm worker polls every 2 s, the bridge counts runs"
+    )
     call_ms: float = parameter(12, "ms of a core a call", f"{PROCESSES}: server and database")
     poll_ms: float = parameter(
         6.4, "ms of a core", "measured once: 300 reads of a run, PostgreSQL 15"
@@ -90,7 +125,15 @@ class Parameters:
     s3_part_mb: float = parameter(16, "MB a PUT", "the product: parts of an upload")
 
     # A long video
-    transcribe_factor: float = parameter(2, "× real time", "assumed: large-v3, int8, on 16 vCPU")
+    speech_cpu: float = parameter(
+        0.147, "CPU-s a second", "measured: speech/whisper, the model base"
+    )
+    speech_cores: float = parameter(0.75, "of the cores", "assumed: kept busy by one window")
+    window_seconds: float = parameter(600, "s", "the product: windows of about ten minutes")
+    sound_mbit: float = parameter(0.256, "Mbit/s", "the product: 16 kHz, one channel, 16 bits")
+    transcribe_factor: float = parameter(
+        2, "× real time", "assumed: large-v3, int8, on the document's 16 vCPU"
+    )
     transcribe_factor_gpu: float = parameter(
         12, "× real time", "assumed: large-v3 and alignment, on a T4"
     )
@@ -124,9 +167,11 @@ class Parameters:
     # Other usage and costs
     log_kb: float = parameter(20, "KB a run", "assumed: CloudWatch Logs")
     table_writes: float = parameter(2, "writes a clip", "the product: claim, complete")
-    standing_usd: float = parameter(
-        4.7, "$ a day", "assumed: 1 vCPU of server, db.t4g.small, 4 workers of 0.5 vCPU, a bridge"
-    )
+
+    # Segments from a queue, without Prefect: not built
+    queue_start: float = parameter(0.2, "s", "assumed: from a message of SQS to its work")
+    looked_at: float = parameter(0.01, "of the clips", "assumed: runs in Prefect, for a person")
+    queue_busy: float = parameter(0.7, "of the cores", "assumed: of machines that follow the load")
 
 
 # Parameters that must not be 0: divisors, and resources without which no job ends.
@@ -146,6 +191,13 @@ _ABOVE_ZERO = {
     "launch_rate",
     "launch_burst",
     "runtask_rate",
+    "speech_cpu",
+    "speech_cores",
+    "window_seconds",
+    "warm_vcpu",
+    "warm_runs",
+    "warm_most",
+    "queue_busy",
 }
 
 

@@ -62,6 +62,23 @@ class Prices:
     nat_gb: float = priced(0.045, 1, "NAT gateway, a GB")
 
 
+@dataclass(frozen=True)
+class Plan:
+    """A plan of Prefect Cloud, by its documentation of August 2026: `requests` a minute."""
+
+    name: str
+    requests: int
+    price: str
+
+
+PLANS = (
+    Plan("Hobby", 625, "free"),
+    Plan("Starter", 1250, "$100 a month"),
+    Plan("Team", 2500, "on Prefect's page"),
+    Plan("Pro", 5000, "on request"),
+)
+
+
 def bill(usage: Usage, prices: Prices) -> dict[str, float]:
     """The cost of each kind of usage in US dollars."""
     names = [each.name for each in fields(Usage)]

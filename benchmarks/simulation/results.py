@@ -71,13 +71,17 @@ def _all(p: Parameters) -> list[tuple[str, float, Callable[[Outcome], float]]]:
             p.worker_runs,
             lambda one: one.world.submitted.get("orchestrate", 0),
         ),
+        (
+            "warm machines",
+            p.warm_most * p.warm_vcpu,
+            lambda one: one.world.warm.core_seconds if one.world.has_warm else 0.0,
+        ),
         ("bridge and SQS", p.bridge_events, lambda one: one.world.consumed.events),
     ]
 
 
 def _call_seconds(one: Outcome, p: Parameters) -> float:
-    runs = sum(one.world.submitted.values())
-    return runs * (p.start_calls + p.run_calls) * p.call_ms / 1000
+    return one.world.calls * p.call_ms / 1000
 
 
 def _poll_seconds(one: Outcome, p: Parameters) -> float:
@@ -162,17 +166,26 @@ def ways(p: Parameters) -> list[Way]:
     ]
 
 
-def changes(p: Parameters) -> dict[str, Parameters]:
+def large_model(p: Parameters) -> Parameters:
+    """The parameters with the model that the document's machine is assumed to use, on any CPU."""
+    return replace(p, speech_cpu=document.MACHINE.vcpu / p.transcribe_factor, speech_cores=1)
+
+
+def spaced(number: float) -> str:
+    """The rounded number with spaces between thousands."""
+    return f"{number:,.0f}".replace(",", " ")
+
+
+def changes(p: Parameters) -> dict[str, tuple[Parameters, Clip]]:
     """Changes that remove the first bottlenecks, each including the previous ones."""
-    four = replace(p, api_cores=4)
-    workers = replace(four, worker_runs=4 * p.worker_runs)
+    tasks, warm = Clip(NEXT_SEGMENTS), Clip(NEXT_SEGMENTS, "warm")
+    one, four = replace(p, observers=1), replace(p, observers=1, api_cores=4)
     return {
-        "none": p,
-        "four server processes": four,
-        "and four workers to each pool": workers,
-        "and four times the Spot quota": replace(
-            workers, spot_vcpu=4 * p.spot_vcpu, pool_limit=4 * p.pool_limit
-        ),
+        "none": (p, tasks),
+        "one observer for all pools": (one, tasks),
+        "and warm machines, at most 40": (one, warm),
+        "and at most 160": (replace(one, warm_most=160), warm),
+        "and four server processes": (replace(four, warm_most=160), warm),
     }
 
 
@@ -182,10 +195,12 @@ def others(p: Parameters) -> dict[str, Parameters]:
         "as assumed": p,
         "cold starts twice as long": replace(p, provisioning=2 * p.provisioning, pull=2 * p.pull),
         "workers poll every 2 s": replace(p, worker_poll=2),
+        "the model large-v3": large_model(p),
         "no gateway endpoint: images by NAT": replace(p, nat_share=1),
         "S3 at a quarter": replace(p, s3_mb=p.s3_mb / 4),
         "transcribes half as fast": replace(
             p,
+            speech_cpu=2 * p.speech_cpu,
             transcribe_factor=p.transcribe_factor / 2,
             transcribe_factor_gpu=p.transcribe_factor_gpu / 2,
         ),

@@ -1,106 +1,22 @@
 """The resources that simulated runs share: machines, quotas, workers, Prefect's API, the bridge."""
 
 import random
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cache
-from heapq import heapreplace
+from dataclasses import dataclass
+from functools import cache, cached_property
 from math import exp
-from typing import Any, TypeAlias
 
-from simpy import Container, Environment, Event
+from simpy import Environment
 
 from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Usage
+from benchmarks.simulation.quotas import FREE_DISK_GB, Process, Quota, ServerQueue, TokenBucket
+from benchmarks.simulation.warm import WarmMachine, WarmService
 from deployments.work_pools import work_pools
 
-# A process of SimPy. It yields timeouts, and requests that may have to wait.
-Process: TypeAlias = Generator[Event, Any, None]
-
-
-class Quota:
-    """A number of units that runs hold for a while. Requests wait in order until units are free.
-
-    Attributes:
-        size: number of all units.
-        of: name of the units, for messages.
-        busy: unit-seconds held up to the last change.
-    """
-
-    def __init__(self, env: Environment, size: int, of: str = "units") -> None:
-        self.size, self.of, self.busy = size, of, 0.0
-        self._env, self._units = env, Container(env, capacity=size, init=size)
-        self._held, self._since = 0, 0.0
-
-    @property
-    def free(self) -> int:
-        """The number of units that are not held."""
-        return self.size - self._held
-
-    def acquire(self, units: int = 1) -> Process:
-        """Wait for `units` and hold them. Raises ValueError if there are not so many in total."""
-        if units > self.size:
-            raise ValueError(f"{units} of {self.size} {self.of} would be waited for forever.")
-        yield self._units.get(units)
-        self._hold(units)
-
-    def release(self, units: int = 1) -> None:
-        """Release units that were acquired."""
-        self._hold(-units)
-        self._units.put(units)
-
-    def _hold(self, units: int) -> None:
-        now = self._env.now
-        self.busy += self._held * (now - self._since)
-        self._since = now
-        self._held += units
-
-
-@dataclass
-class ServerQueue:
-    """Servers that process requests in order. The end of a request is known when it arrives.
-
-    `busy` is the seconds of work so far.
-    """
-
-    servers: int
-    busy: float = 0.0
-    _free_at: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._free_at = [0.0] * self.servers
-
-    def wait(self, now: float, work: float) -> float:
-        """The seconds until a request that arrives now and takes `work` seconds is done."""
-        begin = max(now, self._free_at[0])
-        heapreplace(self._free_at, begin + work)
-        self.busy += work
-        return begin + work - now
-
-
-@dataclass
-class TokenBucket:
-    """A rate limit: at most `burst` at once, and `rate` per second in the long run.
-
-    It is full at the start. `taken` is the number of tokens taken so far.
-    """
-
-    rate: float
-    burst: int
-    taken: int = 0
-    _full_at: float = 0.0
-
-    def wait(self, now: float) -> float:
-        """The seconds until a request that arrives now gets a token, after all earlier requests."""
-        self.taken += 1
-        self._full_at = max(self._full_at, now) + 1 / self.rate
-        return max(0.0, self._full_at - self.burst / self.rate - now)
-
-
-# Fargate is billed by the second, for at least one minute, and includes 20 GB of disk.
+# Fargate is billed by the second, for at least one minute.
 SHORTEST_BILLED = 60.0
-FREE_DISK_GB = 20
 
 
 @dataclass(frozen=True)
@@ -153,6 +69,7 @@ class World:
         waited: seconds for which parents waited for children, in total over all children.
         polled: seconds for which parents polled, each for all of its children at once.
         submitted: number of runs submitted to a machine, by its kind.
+        calls: calls to Prefect, without polls of children.
     """
 
     def __init__(self, p: Parameters, seed: int) -> None:
@@ -172,6 +89,17 @@ class World:
         self.bridge, self.api = ServerQueue(1), ServerQueue(int(p.api_cores))
         self.workers: dict[str, ServerQueue] = {}
         self._parents, self._load, self._called = 0, 0.0, 0.0
+        self.calls = 0.0
+
+    @property
+    def has_warm(self) -> bool:
+        """Whether a job has used the warm machines."""
+        return "warm" in vars(self)
+
+    @cached_property
+    def warm(self) -> WarmService:
+        """The warm machines, from the first time that a job uses them."""
+        return WarmService(self.env, self.p)
 
     def api_seconds(self, calls: float) -> float:
         """The seconds until Prefect has responded to so many sequential calls.
@@ -181,6 +109,7 @@ class World:
         = (poll_seconds + response) · share of the server that calls leave free.
         """
         p, now = self.p, self.env.now
+        self.calls += calls
         work = calls * p.call_ms / 1000
         self._load *= exp((self._called - now) / _LOAD_SECONDS)
         self._load, self._called = self._load + work / _LOAD_SECONDS, now
@@ -208,6 +137,20 @@ class World:
         self._parents -= 1
         self.polled += self.env.now - started
 
+    def parent(self, machine: SimulatedMachine, work: Process) -> Process:
+        """A child run that starts other runs itself."""
+        started = self.env.now
+        yield from self.pause(self.api_seconds(self.p.start_calls))
+        yield from self.run_on(machine, work)
+        self.waited += self.env.now - started
+
+    def run_warm(self, work: Callable[[WarmMachine], Process]) -> Process:
+        """A run on a warm machine, from its scheduling to its end."""
+        machine = yield from self.warm.acquire()
+        yield from self.pause(self.p.warm_start + self.api_seconds(self.p.run_calls))
+        yield from work(machine)
+        self.warm.release(machine)
+
     def child(self, machine: SimulatedMachine, seconds: float) -> Process:
         """A child run for which its parent waits. On Spot it may be interrupted and repeated."""
         started = self.env.now
@@ -234,6 +177,8 @@ class World:
         yield from self.pause((p.provisioning if quota else p.gpu_launch) * slower)
         started = self.env.now
         yield from self.pause(p.pull * slower + p.process_start)
+        # The observers do not delay the run, but use the same server.
+        self.api_seconds(p.observers * p.observer_calls)
         yield from self.pause(self.api_seconds(p.run_calls))
         yield from work
         paid = self.env.now - started + (0 if quota else p.gpu_launch + p.gpu_idle)
@@ -258,25 +203,14 @@ class World:
 
     def used(self) -> Usage:
         """All billed usage so far."""
-        runs, used = sum(self.submitted.values()), self.consumed
+        used, runs = self.consumed, sum(self.submitted.values())
+        logged = runs
+        if self.has_warm:
+            used, logged = used + self.warm.used(), runs + self.warm.taken
         for kind, seconds in self.billed.items():
             used += machines()[kind].used(seconds)
         return used + Usage(
             table_reads=self.waited / self.p.owner_check_seconds,
-            log_gb=runs * self.p.log_kb / 1e6,
+            log_gb=logged * self.p.log_kb / 1e6,
             nat_gb=runs * self.p.image_gb * self.p.nat_share,
         )
-
-
-def run_limited(env: Environment, cap: int, parts: Iterator[Process]) -> Process:
-    """Run all `parts`, at most `cap` at a time; ends when the last one ends."""
-    places = Quota(env, cap)
-    for part in parts:
-        yield from places.acquire()
-        env.process(_with_slot(part, places))
-    yield from places.acquire(cap)
-
-
-def _with_slot(part: Process, places: Quota) -> Process:
-    yield from part
-    places.release()

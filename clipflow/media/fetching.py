@@ -51,7 +51,7 @@ _LEADS = (Fraction(1, 4), Fraction(10), Fraction(60))
 # the span has a negative time.
 ORIGIN = 1_000_000
 # Seconds by which a source may end before its declared end. If more than the second number are
-# missing, another file may follow.
+# missing, another file may follow; and if less are left behind the span.
 _MAX_MISSING, _MIN_MISSING = Fraction(1), Fraction(1, 10)
 # Seconds by which packets of different streams may be interleaved out of order in a container.
 _INTERLEAVING = 5
@@ -60,6 +60,8 @@ _SPARSE_INTERLEAVING = 60
 # Formats in which a picture may be stored far behind the sound of its time: libavformat finds its
 # end only when the next picture begins, or there is no index and an encoder returned it late.
 _DELAYED_FORMATS = ("mpegts", "mpeg", "hls", "matroska,webm", "flv")
+# Formats that are searched by their picture alone, so that its sound may be stored before it.
+_SEARCHED_BY_PICTURE = ("mpegts", "matroska,webm", "flv", "avi")
 # Codecs whose tag names the pixel format for the decoder.
 _CODECS_WITH_TAGS = ("utvideo",)
 # Seconds of audio before the span: enough for a resampler to converge.
@@ -87,7 +89,7 @@ def _fetch_window(source: Source, probe: Probe, span: Span, path: Path) -> Windo
             copy = _copy_packets(source, probe, span, path, begin, span.end)
             if copy.decodable and not copy.is_complete:
                 copy = _copy_packets(source, probe, span, path, begin, source.playlist.duration)
-        if copy.decodable or begin == 0:
+        if begin == 0 or (copy.decodable and not copy.lacks_sound):
             window = starting_with_picture(copy.window(path), source.name)
             if begin == 0 or lead >= _LEADS[-1] or is_decodable(window):
                 return replace(window, sizes_vary=sizes_vary(window, probe))
@@ -111,7 +113,7 @@ def _copy_packets(
         )
         with open_output(path, copy.picture, source.name) as output:
             copy.run(container, output)
-    if copy.position and copy.ends_early and copy.missing > _MIN_MISSING:
+    if copy.position and copy.may_be_continued:
         check_header(source)
         check_end(source, copy.position)
     return copy
@@ -152,6 +154,9 @@ class _Copy:
     _frame_pts: list[int] = field(default_factory=list)
     _has_picture: bool = False
     _has_audio: bool = False
+    # The time of the first packet of sound that was read, in seconds on the container's clock.
+    _first_sound: Fraction | None = None
+    _is_searched_by_picture: bool = False
     _reached_end: bool = False
     _lacks_lead: bool = False
     # The first byte behind the packets that were read.
@@ -172,9 +177,28 @@ class _Copy:
         return self.decodable and (self.to_end or not self._reached_end)
 
     @property
+    def lacks_sound(self) -> bool:
+        """Whether sound of the span may be stored before the keyframe that was found.
+
+        An encoder that waits for more pictures returns those of slides minutes late.
+        """
+        if not self._is_searched_by_picture or self.from_start or not self._has_audio:
+            return False
+        begins = self.probe.start + self.span.start
+        return self._first_sound is None or self._first_sound > begins
+
+    @property
     def ends_early(self) -> bool:
         """Whether the source ended before the end of the span in all of its streams."""
         return self._reached_end and self.to_end and not self._finished_streams
+
+    @property
+    def may_be_continued(self) -> bool:
+        """Whether the span ends where the source does, or later: another file may follow."""
+        is_short = self.ends_early and self.missing > _MIN_MISSING
+        duration = self.probe.duration
+        # The end of a span that ends later has been set back to the end of the source.
+        return is_short or (duration is not None and self.span.end > duration - _MIN_MISSING)
 
     @property
     def missing(self) -> Fraction:
@@ -207,7 +231,12 @@ class _Copy:
         self._has_audio = audio is not None
         for packet in self._packets_until_end(container, streams):
             if packet.stream_index == self.picture.index:
-                output.mux(self._shift_packet(packet, copy))
+                shifted = self._shift_packet(packet, copy)
+                # Pictures before a pause may be stored behind the keyframe that ends it, with which
+                # the window begins. They cannot be decoded without the pictures before it.
+                pts, dts = shifted.pts, shifted.dts
+                if pts is None or dts is None or pts >= dts:
+                    output.mux(shifted)
                 continue
             for part in track.add(packet) if track else ():
                 output.mux(part)
@@ -255,6 +284,7 @@ class _Copy:
     ) -> Iterator[Packet[Any]]:
         end = self.probe.start + self.span.end
         is_delayed = container.format.name in _DELAYED_FORMATS
+        self._is_searched_by_picture = container.format.name in _SEARCHED_BY_PICTURE
         for packet in with_times(
             container.demux(streams), container, self.picture, self.probe.frame_rate
         ):
@@ -275,6 +305,8 @@ class _Copy:
                 self._first_field_is_late = late
             else:
                 late = packet.pts is not None and packet.pts * packet.time_base >= end
+                if self._first_sound is None and packet.pts is not None:
+                    self._first_sound = packet.pts * packet.time_base
             # The caller shifts the times of the packets that it gets.
             packet_end = _end_time(packet)
             self.position = max(self.position, (packet.pos or 0) + packet.size)

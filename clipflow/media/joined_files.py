@@ -1,9 +1,10 @@
 """Files that were concatenated byte by byte, which are refused rather than read in part.
 
-MP4, MOV, WAV, AVI, FLV, AIFF, TTA and ASF have one header for the whole file, so what follows the
-first file is ignored by libavformat without an error. The same applies to Ogg with two streams. In
-most other formats the clock of the packets starts again; MP3, AAC and AC-3 have none, and are read
-to their end. libavformat reads Ogg joined with itself as one file with the duration of a part.
+MP4, MOV, WAV, AVI, FLV, AIFF, TTA, CAF, W64 and ASF have one header for the whole file, so what
+follows the first file is ignored by libavformat without an error. The same applies to Ogg with two
+streams. In most other formats the clock of the packets starts again; MP3, AAC and AC-3 have none,
+and are read to their end. libavformat reads Ogg joined with itself as one file with the duration of
+a part.
 """
 
 import re
@@ -29,8 +30,18 @@ _RIFF_HEADER = 12
 # A file has a few boxes or chunks of RIFF; an AVI has one for each gigabyte.
 _MOST = 1000
 # The first bytes of formats whose length is known only once they have been read: FLV, AIFF, RF64,
-# TTA, ASF, Ogg. The bytes behind the last packet in which they would be those of another file.
-_MAGIC = (b"FLV\x01", b"FORM", b"RF64", b"TTA1", b"0&\xb2u\x8ef\xcf\x11", b"OggS\x00\x02")
+# TTA, ASF, CAF, W64, Ogg. The bytes behind the last packet in which they would be those of another
+# file.
+_MAGIC = (
+    b"FLV\x01",
+    b"FORM",
+    b"RF64",
+    b"TTA1",
+    b"0&\xb2u\x8ef\xcf\x11",
+    b"caff\x00\x01",
+    b"riff.\x91\xcf\x11",
+    b"OggS\x00\x02",
+)
 _BEHIND = 1 << 16
 
 

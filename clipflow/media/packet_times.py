@@ -29,16 +29,17 @@ def with_times(
     picture: VideoStream,
     frame_rate: Fraction,
 ) -> Iterator[Packet[Any]]:
-    """The packets that have times, and those of the first pictures with computed times.
+    """All pictures, and the other packets that have times.
 
-    Pictures without times are assumed to be shown before the others, at `frame_rate`.
+    The first pictures get computed times if they have none: they are assumed to be shown before the
+    others, at `frame_rate`.
     """
     first: list[Packet[Any]] = []
     is_matroska, wanted = "matroska" in container.format.name, 0
     for packet in packets:
         has_time = _has_time(packet)
         if packet.stream_index != picture.index or wanted < 0 or not packet.size:
-            if has_time:
+            if has_time or (packet.stream_index == picture.index and packet.size):
                 yield packet
             continue
         first.append(packet)

@@ -21,6 +21,7 @@ from clipflow.media.streams import (
     audio_stream,
     channel_count,
     check_picture_size,
+    check_start,
     decode,
     display_matrix,
     first_frame,
@@ -136,6 +137,7 @@ def _probe_source(source: Source, track: AudioTrack | None) -> Probe:
             raise MediaRefusedError(
                 f"{source.name} has no frame that can be decoded.", "Check that the source plays."
             )
+        check_start(container, source.name)
         frame, zero = first
         rotation, mirrored = orientation(display_matrix(frame))
         width, height, square = _displayed_size(frame, picture, rotation)
@@ -208,6 +210,7 @@ def _probe_sound(source: Source, track: AudioTrack | None) -> SoundProbe:
                 f"{source.name} has no sound, so no speech can be recognised in it.",
                 "Use a file that has sound.",
             )
+        check_start(container, source.name)
         start = stream_start(audio)
         if has_video(container):
             picture = video_stream(container, source.name)
@@ -357,15 +360,16 @@ def _base(stream: Stream) -> Fraction:
 
 # Seconds. A container rounds its duration to its own unit, in MP4 often a millisecond.
 _ROUNDING = Fraction(1, 500)
-# Seconds. In Matroska files that start later, the end is searched.
-_LATE_START = 1
+# Seconds. In Matroska files that start earlier or later than this, the end is searched.
+_EARLIEST_START, _LATE_START = -Fraction(1, 20), 1
 
 
 def _declared_end(container: InputContainer) -> Fraction:
     """The end of the container, in seconds on its own clock, by the duration that it declares."""
     begins = Fraction(container.start_time or 0, av.time_base)
     length = Fraction(container.duration or 0, av.time_base)
-    if "matroska" not in container.format.name or begins < _LATE_START or length < begins:
+    is_usual = _EARLIEST_START <= begins < _LATE_START or length < begins
+    if "matroska" not in container.format.name or is_usual:
         return begins + length
     # Some muxers declare the time of the end, others the length from the first packet. The last
     # packets show which of them it is.
@@ -378,4 +382,4 @@ def _declared_end(container: InputContainer) -> Fraction:
         ),
         default=begins + length,
     )
-    return length if reached <= length + _LATE_START else begins + length
+    return min(length, begins + length, key=lambda end: abs(end - reached))

@@ -254,6 +254,19 @@ def check_picture_size(width: int, height: int, name: str) -> None:
         )
 
 
+def check_start(container: InputContainer, name: str) -> None:
+    """Raises MediaRefusedError for a Matroska file that begins more than a second before zero.
+
+    libavformat returns no times for such a beginning, so it cannot be cut, and no player that uses
+    libavformat shows it.
+    """
+    if "matroska" in container.format.name and container.start_time is None:
+        raise MediaRefusedError(
+            f"{name} begins before its time zero, and that part has no usable times.",
+            "Remux it with times that begin at zero.",
+        )
+
+
 # Degrees by which a matrix may deviate from a multiple of 90; larger deviations are ignored.
 _MAX_TILT = 1.0
 

@@ -98,6 +98,9 @@ LAUNCH_REFUSED = MetricEvent("launch_refused", ("pool", "reason"))
 # The longest time in seconds for which a run has been waiting for a worker to take it, and the
 # number of work pools without a worker that is online.
 PREFECT_CHECKED = MetricEvent("prefect_checked", ("late_seconds", "pools_without_worker"))
+# The runs that have waited for more than ten seconds for a warm machine, how long the first of them
+# has waited, and the number of warm machines that could stop.
+WARM_CHECKED = MetricEvent("warm_checked", ("waiting", "wait_seconds", "idle"))
 # A check of the Prefect server failed; `reason` says how.
 PREFECT_FAILED = MetricEvent("prefect_failed", ("reason",))
 
@@ -108,6 +111,7 @@ METRIC_EVENTS = (
     SWEEP_ENDED,
     LAUNCH_REFUSED,
     PREFECT_CHECKED,
+    WARM_CHECKED,
     PREFECT_FAILED,
 )
 

@@ -20,8 +20,9 @@ from clipflow.storage.records import record_store
 from clipflow.telemetry.logging import SWEEP_ENDED, emit_metric
 from clipflow.telemetry.tracing import configure
 from deployments.bridge.consumer import Consumer, Queue, Timings
-from deployments.bridge.prefect_server import Server, check_forever
+from deployments.bridge.prefect_server import Server, check, check_forever, check_warm
 from deployments.bridge.sweep import Sweep
+from deployments.work_pools.warm import WarmSettings
 
 # Not `__name__`, because that is `__main__` here.
 logger = logging.getLogger("deployments.bridge")
@@ -62,9 +63,7 @@ async def run_bridge(settings: BridgeSettings, stop: asyncio.Event, timings: Tim
             consumer = Consumer(queue, server_of_events, stop, timings, settings.alive_file)
             consuming = asyncio.create_task(consumer.run())
             sweeping = asyncio.create_task(sweep_forever(client, queue, timings))
-            checking = asyncio.create_task(
-                check_forever(client, timings.request_timeout, timings.check_interval)
-            )
+            checking = asyncio.create_task(check_server(client, timings))
             stopping = asyncio.create_task(stop.wait())
             try:
                 await asyncio.wait({consuming, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -77,6 +76,17 @@ async def run_bridge(settings: BridgeSettings, stop: asyncio.Event, timings: Tim
                 checking.cancel()
                 stopping.cancel()
                 await consumer.release()
+
+
+async def check_server(client: PrefectClient, timings: Timings) -> None:
+    """Runs the checks whose results are metrics, that of warm machines only if there can be any."""
+    settings = WarmSettings()
+    at_once, seconds = settings.runs, timings.request_timeout
+    async with asyncio.TaskGroup() as group:
+        group.create_task(check_forever(lambda: check(client, seconds), timings.check_interval))
+        if settings.most:
+            interval = timings.warm_check_interval
+            group.create_task(check_forever(lambda: check_warm(client, at_once, seconds), interval))
 
 
 async def sweep_forever(client: PrefectClient, queue: Queue, timings: Timings) -> None:

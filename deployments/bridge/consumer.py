@@ -46,6 +46,7 @@ class Timings:
     longest_retry_after: float = 25  # less than `extend_below`, so that no message gets visible
     sweep_interval: float = 10  # a lost heartbeat is noticed after 95 s; docs promise two minutes
     check_interval: float = 60  # of the checks whose results are metrics
+    warm_check_interval: float = 20  # of the warm machines, whose number follows these metrics
     shutdown_grace: float = 2  # for the current turn to end when the bridge is stopped
 
     def pause(self, retry_after: float) -> float:

@@ -7,7 +7,7 @@ gone reports nothing.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -20,10 +20,12 @@ from prefect.client.schemas.filters import (
     FlowFilterName,
     FlowRunFilter,
     FlowRunFilterId,
+    FlowRunFilterNextScheduledStartTime,
     FlowRunFilterState,
     FlowRunFilterStateName,
+    FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events import Event
 from prefect.events.filters import EventFilter, EventIDFilter, EventNameFilter, EventOccurredFilter
@@ -31,9 +33,11 @@ from prefect.exceptions import ObjectNotFound
 
 from clipflow.domain.errors import TransientError
 from clipflow.domain.events import PREFECT_EVENT
-from clipflow.telemetry.logging import PREFECT_CHECKED, PREFECT_FAILED, emit_metric
+from clipflow.telemetry.logging import PREFECT_CHECKED, PREFECT_FAILED, WARM_CHECKED, emit_metric
 from deployments.automations import FLOWS
 from deployments.bridge.message import OutageError, RequestRejectedError
+from deployments.work_pools import warm
+from deployments.work_pools.pools import pool_filter
 from tasks.flow_runs import Job
 
 logger = logging.getLogger(__name__)
@@ -206,11 +210,11 @@ def _is_uuid(text: str) -> bool:
 POOLS = ("clipflow-orchestrate", "clipflow-media", "clipflow-prepare", "clipflow-marks")
 
 
-async def check_forever(client: PrefectClient, seconds: float, interval: float) -> None:
-    """Checks the server every `interval` seconds. One request may take `seconds`."""
+async def check_forever(check: Callable[[], Awaitable[None]], interval: float) -> None:
+    """Checks the server every `interval` seconds."""
     while True:
         try:
-            await check(client, seconds)
+            await check()
         except TransientError as error:
             emit_metric(PREFECT_FAILED, f"not checked: {error}", reason=str(error))
         except Exception:
@@ -227,6 +231,42 @@ async def check(client: PrefectClient, seconds: float) -> None:
     idle = [pool for pool in POOLS if not await _has_worker(client, pool, seconds)]
     message = f"a run is late by {late} s; pools without a worker: {', '.join(idle) or 'none'}"
     emit_metric(PREFECT_CHECKED, message, late_seconds=late, pools_without_worker=len(idle))
+
+
+# A run that is due for longer is waiting for a machine, and not only for a worker's next poll.
+_WAITING = timedelta(seconds=10)
+
+
+async def check_warm(client: PrefectClient, at_once: int, seconds: float) -> None:
+    """Emits whether there are too few or too many warm machines, each for `at_once` runs.
+
+    Raises OutageError if the server does not answer.
+    """
+    now = datetime.now(UTC)
+    pool = pool_filter(warm.POOL)
+    due = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=now - _WAITING),
+    )
+    active = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+    taken = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=active)))
+    oldest = FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC
+    async with request_errors(seconds):
+        waiting = await client.count_flow_runs(flow_run_filter=due, work_pool_filter=pool)
+        busy = await client.count_flow_runs(flow_run_filter=taken, work_pool_filter=pool)
+        first = await client.read_flow_runs(
+            flow_run_filter=due, work_pool_filter=pool, sort=oldest, limit=1
+        )
+        workers = await client.read_workers_for_work_pool(warm.POOL)
+    online = sum(worker.status == "ONLINE" for worker in workers)
+    times = [run.next_scheduled_start_time for run in first if run.next_scheduled_start_time]
+    emit_metric(
+        WARM_CHECKED,
+        f"{online} warm machines with {busy} runs; {waiting} runs wait",
+        waiting=waiting,
+        wait_seconds=round((now - times[0]).total_seconds()) if times else 0,
+        idle=warm.idle_machines(online, busy + waiting, at_once),
+    )
 
 
 async def _late_seconds(client: PrefectClient, seconds: float) -> int:

@@ -176,6 +176,7 @@ class Sweep:
         begun = {str(run.parameters.get("event_id")) for run in runs}
         starting = any(run.created and run.created > now - TRIGGER_GRACE for run in runs)
         events = [event async for event in self._server.requests(since, until)]
+        failure: RequestRejectedError | None = None
         for event in missed(events, begun, starting=starting):
             if event.id in self._ignored_events:
                 continue
@@ -187,12 +188,20 @@ class Sweep:
                 logger.error("event=%s was not posted by the bridge: %s", event.id, error)
                 self._ignored_events.add(event.id)
             except RequestRejectedError as error:
-                await self._dead_letter(_redrivable(event.id, request, now), error.message)
+                try:
+                    await self._dead_letter(_redrivable(event.id, request, now), error.message)
+                except RequestRejectedError as refusal:
+                    # The next turn tries it again, but the events behind it must not wait for it.
+                    logger.error("event=%s is not dead-lettered: %s", event.id, refusal)
+                    failure = refusal
+                    continue
                 logger.error("dead-lettered event=%s: %s", event.id, error.message)
                 self._ignored_events.add(event.id)
             else:
                 logger.warning("no run for event=%s: started now", event.id)
                 swept.begun += 1
+        if failure:
+            raise failure
         self._begun_until = until
         self._ignored_events &= {event.id for event in events}
 
@@ -223,9 +232,13 @@ class Sweep:
             job = job_of(entry.keys)
             parameters = owner.parameters if owner else job.parameters
             key = f"{RESTARTED_TAG}:{'/'.join(entry.keys.record.values())}:{entry.owner}"
-            run = await self._server.start_run(Job(job.flow, parameters), key, [RESTARTED_TAG])
-            logger.warning("%s had no live run: run %s continues it", entry.keys.label, run.id)
-            swept.started_again += 1
+            try:
+                run = await self._server.start_run(Job(job.flow, parameters), key, [RESTARTED_TAG])
+            except RequestRejectedError as refusal:
+                logger.error("%s cannot be started again: %s", entry.keys.label, refusal)
+            else:
+                logger.warning("%s had no live run: run %s continues it", entry.keys.label, run.id)
+                swept.started_again += 1
         await asyncio.to_thread(self._mark, entry, error)
         swept.marked += 1
 
@@ -247,13 +260,22 @@ class Sweep:
             end_time=FlowRunFilterEndTime(after_=since, before_=until),
         )
         runs = [run async for run in self._server.runs_of(JOBS, ended)]
+        failure: RequestRejectedError | None = None
         for run in runs:
-            if run.id not in self._reconciled:
+            if run.id in self._reconciled:
+                continue
+            try:
                 async with request_errors(self._timeout):
                     await asyncio.to_thread(reconcile.fn, run.id)
                 if RESTARTED_TAG in run.tags:
                     await self._dead_letter_lost(run, now)
+            except RequestRejectedError as refusal:
+                logger.error("run %s is not reconciled: %s", run.id, refusal)
+                failure = refusal
+            else:
                 self._reconciled.add(run.id)
+        if failure:
+            raise failure
         self._reconciled_until = until
         self._reconciled &= {run.id for run in runs}
 

@@ -16,11 +16,14 @@ import yaml
 
 from deployments.work_pools.capacity import WorkerSettings
 from deployments.work_pools.pools import WorkPool
+from deployments.work_pools.warm import WarmSettings
 
 INFRA = Path(__file__).parents[2] / "infra"
 STACKS = "clipflow"
 # The stacks of a Prefect server of one's own; the second one uses what the first one creates.
 PREFECT_DATA, PREFECT_SERVER = "prefect-data", "prefect-server"
+# The stack of the warm machines.
+WARM = "warm"
 OWN_SERVER = "CLIPFLOW_PREFECT_SERVER"
 # Settings without the prefix of all others.
 _WITHOUT_PREFIX = {"BUCKET_NAME", "TABLE_NAME"}
@@ -139,10 +142,16 @@ def read(folder: Path = INFRA) -> list[Template]:
 def chosen(environment: Mapping[str, str]) -> list[Template]:
     """The templates that `make deploy` deploys with these settings, in order.
 
-    Those of a Prefect server are among them if CLIPFLOW_PREFECT_SERVER is `own`.
+    Those of a Prefect server are among them if CLIPFLOW_PREFECT_SERVER is `own`, and the warm
+    machines if CLIPFLOW_WARM_MACHINES allows any. Raises pydantic's ValidationError for a value
+    that is not valid.
     """
-    own = environment.get(OWN_SERVER) == "own"
-    return [it for it in read() if own or it.name not in (PREFECT_DATA, PREFECT_SERVER)]
+    left_out = set[str]()
+    if environment.get(OWN_SERVER) != "own":
+        left_out |= {PREFECT_DATA, PREFECT_SERVER}
+    if not WarmSettings.read(environment).most:
+        left_out.add(WARM)
+    return [template for template in read() if template.name not in left_out]
 
 
 def in_order(templates: Iterable[Template]) -> list[Template]:

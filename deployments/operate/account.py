@@ -150,7 +150,9 @@ class DeployedResources:
                 if _fields(event).get("run_id") in runs:
                     found[event["logStreamName"]] = None
         for stream in found:
-            lines = list(map(_line, _log_events(group, since, logStreamNames=[stream])))
+            events = _log_events(group, since, logStreamNames=[stream])
+            # A warm machine has several runs at once.
+            lines = [_line(e) for e in events if _fields(e).get("run_id") in (None, *runs)]
             if lines:
                 yield stream, lines
 

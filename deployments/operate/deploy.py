@@ -1,6 +1,7 @@
 """`deploy` and `destroy`: create, update or delete clipflow in an AWS account and Prefect."""
 
 import asyncio
+import json
 import os
 import re
 import subprocess
@@ -22,15 +23,20 @@ from deployments.cloudformation.templates import Template
 from deployments.operate import own_server
 from deployments.operate.account import client
 from deployments.work_pools import PoolSettings, WorkPool, capacity, work_pools
+from deployments.work_pools.pools import flows_environment
+from deployments.work_pools.warm import WarmSettings, reserved_vcpu
 
 # The value that a dry run assumes for an output that a stack does not have yet.
 _LATER = "known-later"
 # The settings that no stack outputs.
 _REQUIRED = {"AWS_REGION", "PREFECT_API_URL", *templates.ACCOUNT_SETTINGS}
 _POOL_OR_DEPLOYMENT = re.compile(
-    r"^[a-z-]+ +\S+: \S+, .* MiB$|Deployment '\S+' successfully created"
+    r"^[a-z-]+ +\S+: \S+, .* (?:MiB|machines)$|Deployment '\S+' successfully created"
 )
-_BRIDGE = "bridge"
+# The stacks that use the work pools and deployments.
+_AFTER_POOLS = (templates.WARM, "bridge")
+# The parameter of the warm machines that no user sets.
+_FLOW_SETTINGS = "CLIPFLOW_FLOW_SETTINGS"
 _AUTH = "PREFECT_API_AUTH_STRING"
 _ECS = "ecs.amazonaws.com"
 _CLUSTER = "CLIPFLOW_ECS_CLUSTER"
@@ -62,10 +68,13 @@ class Account:
             raise InvalidInputError(describe_errors(error)) from None
 
     def templates(self) -> list[Template]:
-        """The templates to deploy. Raises InvalidInputError if CLIPFLOW_PREFECT_SERVER has another
-        value than `own`."""
+        """The templates to deploy. Raises InvalidInputError if CLIPFLOW_PREFECT_SERVER or
+        CLIPFLOW_WARM_MACHINES is not valid."""
         own_server.check(self.environment)
-        return templates.chosen(self.environment)
+        try:
+            return templates.chosen(self.environment)
+        except ValidationError as error:
+            raise InvalidInputError(describe_errors(error)) from None
 
     def read_outputs(self, template: Template) -> None:
         """Reads the outputs of the template's stack, and adds them to the environment."""
@@ -91,12 +100,14 @@ def deploy(account: Account, dry_run: bool) -> None:
     # A new trigger can read the events of an old bridge, but not the other way round.
     _limit_pools(account)
     for template in every:
-        if template.name != _BRIDGE:
+        if template.name not in _AFTER_POOLS:
             _deploy_stack(account, template, dry_run)
     _work_pools(account, dry_run)
+    account.environment[_FLOW_SETTINGS] = json.dumps(flows_environment(account.environment))
     for template in every:
-        if template.name == _BRIDGE:
+        if template.name in _AFTER_POOLS:
             _deploy_stack(account, template, dry_run)
+    _delete_unused(account, every, dry_run)
     later = {**_later(every), **account.environment}
     for pool in account.pools():
         template = templates.worker_template(pool, account.environment)
@@ -105,6 +116,16 @@ def deploy(account: Account, dry_run: bool) -> None:
             account, template, arguments, dry_run, templates.worker_arguments(pool, later)
         )
     account.console.print("Nothing was changed." if dry_run else "Deployed.")
+
+
+def _delete_unused(account: Account, every: Collection[Template], dry_run: bool) -> None:
+    """Deletes the warm machines if there should be none. Runs that wait for one are not moved."""
+    unused = [it for it in templates.read() if it.name == templates.WARM and it not in every]
+    for template in unused:
+        if account.stacks.described(template.stack):
+            account.console.print(f"{template.stack}: deleted")
+            if not dry_run:
+                account.stacks.delete(template.stack)
 
 
 def missing(every: Collection[Template], environment: Mapping[str, str]) -> list[str]:
@@ -137,7 +158,7 @@ def destroy(account: Account, confirmed: bool) -> None:
         raise InvalidInputError("Nothing was deleted.", "Set CONFIRM=yes to delete the stacks.")
     for template in there:
         account.read_outputs(template)
-    started = [template for template in there if template in pools]
+    started = [it for it in there if it in pools or it.name == templates.WARM]
     _delete(account, started)
     if cluster := account.environment.get(_CLUSTER):
         # The workers are gone, so no run starts, and the stacks that runs need are deleted next.
@@ -268,13 +289,24 @@ def _limit_pools(account: Account) -> None:
     if found is None:
         return
     on_demand, spot = found
-    allowed = capacity.limits(account.pools(), on_demand, spot)
+    warm_on_demand, warm_spot = _warm_vcpu(account)
+    allowed = capacity.limits(account.pools(), on_demand - warm_on_demand, spot - warm_spot)
     for purpose, runs in allowed.runs.items():
         account.environment[f"CLIPFLOW_{purpose.upper()}_QUOTA_LIMIT"] = str(runs)
     shown = ", ".join(f"{purpose} {runs}" for purpose, runs in sorted(allowed.runs.items()))
     account.console.print(f"runs at once by quotas of {on_demand:g} and {spot:g} vCPU: {shown}")
     for note in allowed.notes:
         account.console.print(note)
+
+
+def _warm_vcpu(account: Account) -> tuple[float, float]:
+    """The vCPU on demand and on Spot of all warm machines."""
+    [template] = [each for each in templates.read() if each.name == templates.WARM]
+    base, cpu = (
+        int(account.environment.get(given.variable) or given.default or 0)
+        for given in (template.parameters["WarmOnDemand"], template.parameters["WarmCpu"])
+    )
+    return reserved_vcpu(WarmSettings.read(account.environment).most, base, cpu)
 
 
 def _fargate_quotas(account: Account) -> tuple[float, float] | None:

@@ -8,15 +8,17 @@ import asyncio
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.workers.process import ProcessWorker
 from prefect_aws.workers.ecs_worker import ECSWorker
 from pydantic import ValidationError
 
 from clipflow.domain.model import describe_errors
 from deployments.automations import put_automations
-from deployments.work_pools import PoolSettings, WorkPool, base_job_template, work_pools
+from deployments.work_pools import PoolSettings, WorkPool, base_job_template, warm, work_pools
 from deployments.work_pools.pools import flows_environment, pool_filter, preserved_settings
 
 DEPLOYMENTS = Path(__file__).parents[2] / "prefect.yaml"
@@ -30,18 +32,23 @@ def main() -> int:
     try:
         settings = PoolSettings()
         pools = work_pools(gpu=bool(settings.gpu_capacity_provider))
+        machines = warm.WarmSettings()
     except ValidationError as error:
         return _report_invalid(describe_errors(error))
     if bool(settings.vpc_id) != bool(settings.subnets):
         return _report_invalid("CLIPFLOW_VPC_ID, CLIPFLOW_SUBNETS: give both or neither")
     for pool in pools:
         print(f"{pool.kind:12} {pool.name}: {pool.launch_type}, {pool.cpu} CPU, {pool.memory} MiB")
+    if machines.most:
+        print(f"{'warm':12} {warm.POOL}: process, {machines.machines} machines")
     if "--check" in sys.argv[1:]:
         return 0
     for pool in pools:
         create(pool, settings)
+    if machines.most:
+        create_warm()
     asyncio.run(automate())
-    return deploy()
+    return deploy(machines)
 
 
 async def automate() -> None:
@@ -70,13 +77,30 @@ def create(pool: WorkPool, settings: PoolSettings) -> None:
         client.create_work_pool(created, overwrite=True)
 
 
-def deploy() -> int:
+def create_warm() -> None:
+    """Creates or updates the pool of the warm machines; an operator's settings are preserved."""
+    with get_client(sync_client=True) as client:
+        found = client.read_work_pools(work_pool_filter=pool_filter(warm.POOL))
+        created = WorkPoolCreate(
+            name=warm.POOL,
+            type=ProcessWorker.type,
+            description=warm.DESCRIPTION,
+            base_job_template=warm.job_template(ProcessWorker.get_default_base_job_template()),
+            **preserved_settings(found),
+        )
+        client.create_work_pool(created, overwrite=True)
+
+
+def deploy(machines: warm.WarmSettings) -> int:
     """Deploys every flow to the pools; returns the exit code of `prefect deploy`."""
     command = "prefect --no-prompt deploy --all --prefect-file"
-    return subprocess.run(
-        [sys.executable, "-m", *command.split(), str(DEPLOYMENTS)],
-        check=False,
-    ).returncode
+    with TemporaryDirectory() as folder:
+        file = Path(folder, DEPLOYMENTS.name)
+        file.write_text(warm.routed(DEPLOYMENTS.read_text(), machines))
+        return subprocess.run(
+            [sys.executable, "-m", *command.split(), str(file)],
+            check=False,
+        ).returncode
 
 
 def _report_invalid(why: str) -> int:

@@ -278,7 +278,7 @@ def _read(file: Path, environment: Mapping[str, str]) -> WorkPool:
 # Where a collector in the same task listens for OTLP by HTTP.
 COLLECTOR_URL = "http://127.0.0.1:4318"
 # The environment of every flow run, in each pool.
-_FLOWS = {
+FLOWS_ENVIRONMENT = {
     "CLIPFLOW_FAN_OUT": "remote",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     # Log lines of the package `clipflow` show in the UI with those of its task.
@@ -334,7 +334,7 @@ def _variables(pool: WorkPool, settings: PoolSettings, flows: dict[str, str]) ->
         "prefect_api_auth_string_secret_arn": settings.auth_secret_arn,
         "prefect_api_key_secret_arn": settings.api_key_secret_arn,
         "labels": {"clipflow:pool": pool.kind},
-        "env": {**_FLOWS, **_traces(settings), **flows, **pool.environment},
+        "env": {**FLOWS_ENVIRONMENT, **_traces(settings), **flows, **pool.environment},
     }
 
 

@@ -10,10 +10,16 @@ from simpy import Environment
 from benchmarks.__main__ import TOPICS, topics
 from benchmarks.simulation import document, standing
 from benchmarks.simulation.__main__ import report
+from benchmarks.simulation.days import (
+    machine_usd,
+    plans,
+    server_clips,
+)
 from benchmarks.simulation.jobs import (
     DAY,
     Clip,
     Video,
+    around_speech,
     arrivals,
     busy_day,
     extract,
@@ -21,19 +27,21 @@ from benchmarks.simulation.jobs import (
     render,
     simulate,
     stitch,
+    window,
 )
-from benchmarks.simulation.page import PAGE, PLOT, filled
+from benchmarks.simulation.page import PAGE, PAGES, PLOT, filled
 from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Prices, Usage, bill, cost
-from benchmarks.simulation.results import limits, mean_job, overflows, ways
-from benchmarks.simulation.world import (
-    Process,
-    Quota,
-    ServerQueue,
-    SimulatedMachine,
-    TokenBucket,
-    machines,
+from benchmarks.simulation.quotas import Process, Quota, ServerQueue, TokenBucket
+from benchmarks.simulation.results import (
+    large_model,
+    limits,
+    mean_job,
+    overflows,
+    spaced,
+    ways,
 )
+from benchmarks.simulation.world import SimulatedMachine, machines
 from benchmarks.sources import QUICK, Sources
 from benchmarks.warehouse import Warehouse
 from clipflow.media.ranges import LARGEST
@@ -80,11 +88,19 @@ def test_short_segments_are_cut_in_place_and_longer_ones_in_groups() -> None:
 
 
 def test_a_video_alone_takes_the_sum_of_its_steps() -> None:
-    transcribes = prepare(60, 1, 30, machines()["prepare"], PLAIN).seconds
+    around = around_speech(10, 1, 30, machines()["prepare"], PLAIN).seconds
+    hears = window(600, machines()["media"], PLAIN).seconds
     renders = render(30, machines()["media"], PLAIN).seconds
-    assert seconds_alone(Video(60, 1, 30), PLAIN) == pytest.approx(
-        3 * START + transcribes + renders
-    )
+    # The run of the video, that which prepares it, its one window, and its short.
+    steps = 4 * START + around + hears + renders
+    assert seconds_alone(Video(10, 1, 30), PLAIN) == pytest.approx(steps)
+
+
+def test_the_windows_of_a_video_are_transcribed_at_the_same_time() -> None:
+    one, six = (seconds_alone(Video(minutes, 1, 30), PLAIN) for minutes in (10, 60))
+    fetched = [around_speech(m, 1, 30, machines()["prepare"], PLAIN).seconds for m in (10, 60)]
+    # The worker submits the other five one after the other.
+    assert six - one == pytest.approx(fetched[1] - fetched[0] + 5 / PLAIN.worker_runs)
 
 
 @pytest.mark.parametrize(("segments", "cap", "waves"), [(7, 1, 7), (100, 10, 10), (11, 10, 2)])
@@ -258,6 +274,7 @@ def test_product_settings_equal_those_of_the_product() -> None:
     assert p.children_at_once == Limits.model_fields["max_parallel_segments"].default
     assert p.machine_cpu_seconds == Limits.model_fields["machine_cpu_seconds"].default
     assert p.s3_request_mb == LARGEST >> 20
+    assert p.observers == len(work_pools(gpu=False, environment={}))
     assert {kind: machine.vcpu for kind, machine in machines().items()} == {
         "marks": 0.5,
         "media": 4,
@@ -277,20 +294,38 @@ def test_other_inputs_are_reported_with_their_bill() -> None:
 def test_the_text_of_the_page_has_the_numbers_of_its_tables() -> None:
     text, p = " ".join(PAGE.read_text(encoding="utf-8").split()), Parameters()
     *_, plain, gpu = ways(p)
-    first = limits(Clip(10), p)[0]
     assert f"takes {plain.minutes:.0f} minutes without a GPU and {gpu.minutes:.0f} with one" in text
     assert f"for ${plain.usd:.2f} and ${gpu.usd:.2f}. The document itself gives 30 minutes" in text
+    minutes, usd = mean_job(document.video(p), large_model(p))
+    assert f"as is assumed for the document, it takes {minutes:.0f} minutes and ${usd:.2f}" in text
     assert f"The comparison assumes {document.minutes(p):.0f} minutes" in text
-    assert first.name.startswith("Prefect") and 13_500 < first.jobs_a_day(p) < 14_500
-    assert "about 14 000 clips of 10 segments a day" in text
+    by_tasks, warm = limits(Clip(10), p)[0], server_clips(Clip(10, "warm"), p)
+    assert by_tasks.name.startswith("Prefect")
+    spoken = (spaced(round(clips, -2)) for clips in (by_tasks.jobs_a_day(p), warm))
+    assert "about {} clips of 10 segments a day by tasks, or {} on warm".format(*spoken) in text
+
+
+def test_the_text_of_the_guide_has_the_numbers_of_the_simulation() -> None:
+    text, p = " ".join((ROOT / "docs" / "aws.md").read_text().split()), Parameters()
+    assert f"costs ${machine_usd(p):.2f} a day" in text
+    tasks, warm = (simulate(Clip(10, way), iter([0.0]), p, 1).world for way in ("tasks", "warm"))
+    requests = tasks.calls + tasks.polled / p.poll_seconds
+    assert f"about {round(requests, -2):.0f} by tasks, or {warm.calls:.0f} on" in text
+    [team] = [(one, other) for plan, one, other in plans(p) if plan.name == "Team"]
+    by_tasks, on_warm = (clips / 24 * p.peak_factor for clips in team)
+    assert f"enough for about {round(by_tasks, -1):.0f} clips" in text
+    assert f"or {round(on_warm, -2):,.0f} on warm machines".replace(",", " ") in text
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_tables_of_the_page_match_the_current_simulation() -> None:
-    text = PAGE.read_text(encoding="utf-8")
     made = "make them with python -m benchmarks.simulation --page"
-    assert filled(text, Parameters()) == text, made
-    assert text.count("<!-- made: ") == 9 and PLOT.read_bytes().startswith(b"\x89PNG")
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert filled(text, Parameters()) == text, made
+    assert PAGE.read_text(encoding="utf-8").count("<!-- made: ") == 13
+    assert PLOT.read_bytes().startswith(b"\x89PNG")
 
 
 def test_scale_is_a_topic_of_the_benchmarks_and_needs_no_media(tmp_path: Path) -> None:

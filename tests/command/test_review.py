@@ -486,12 +486,16 @@ def test_what_is_changed_while_a_run_ends_is_kept(review: Review) -> None:
     page = review.open(viewport={"width": 1280, "height": 900})
     first = review.edits
     run = "00000000-0000-0000-0000-000000000000"
-    over = {"state": "Completed", "isOver": True, "hasFailed": False, "message": "", "steps": []}
+    # Prefect's answer may still have a running step then.
+    steps = [{"name": "a step", "isOver": False, "progress": 40}]
+    over = {"state": "Completed", "isOver": True, "hasFailed": False, "message": "", "steps": steps}
     page.route("**/api/render", lambda route: route.fulfill(json={"run": run}))
     page.route("**/api/progress/*", lambda route: route.fulfill(json=over))
     states = hold(page, "**/api/state")
     page.get_by_role("button", name="Render again").click()
     state = first_of(states, page)
+    expect(page.locator("#run-steps")).to_have_text("")
+    assert page.locator("#run-progress").evaluate("bar => bar.value") == 1
     before = state.fetch()
     saves = hold(page, "**/api/edits")
     page.get_by_label("Hook").fill("Written while the run ended")

@@ -2,10 +2,10 @@
 
     python -m tests.deployments.emulated_aws
 
-MiniStack 1.5 does not support metric math or saved queries of Logs Insights. With the additions, a
-stack can contain both: alarms with metric math are created but never go off, and saved queries are
-created but cannot be read. The number of a service's
-tasks may be a parameter. A migration of Prefect's database ends at once, successfully.
+MiniStack 1.5 does not support metric math, saved queries of Logs Insights, or the scaling of a
+service. With the additions, a stack can contain them: alarms with metric math are created but never
+go off, saved queries are created but cannot be read, and a service keeps its number of tasks, which
+may be a parameter. A migration of Prefect's database ends at once, successfully.
 """
 
 import json
@@ -32,18 +32,18 @@ def alarm_record(name: str, properties: dict[str, Any]) -> Any:
     return _record(name, properties)
 
 
-def create_query(logical_id: str, properties: dict[str, Any], stack: str) -> tuple[str, Any]:
+def create_nothing(logical_id: str, properties: dict[str, Any], stack: str) -> tuple[str, Any]:
     return f"{stack}-{logical_id}", {}
 
 
-def update_query(
+def update_nothing(
     physical_id: str, old: dict[str, Any], new: dict[str, Any], stack: str, **_: Any
 ) -> tuple[str, Any]:
     return physical_id, {}
 
 
-def delete_query(physical_id: str, properties: dict[str, Any]) -> None:
-    """Do nothing, because creating a query stores nothing."""
+def delete_nothing(physical_id: str, properties: dict[str, Any]) -> None:
+    """Do nothing, because nothing was created."""
 
 
 def create_service(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
@@ -55,8 +55,13 @@ def update_service(id: str, old: dict[str, Any], new: dict[str, Any], stack: str
 
 
 def numbered(properties: dict[str, Any]) -> dict[str, Any]:
-    """The properties of a service, with its number of tasks as a number."""
-    return {**properties, "DesiredCount": int(properties.get("DesiredCount", 1))}
+    """The properties of a service, with its numbers of tasks as numbers."""
+    providers = [
+        {**one, "Base": int(one.get("Base", 0))}
+        for one in properties.get("CapacityProviderStrategy", [])
+    ]
+    count = int(properties.get("DesiredCount", 1))
+    return {**properties, "DesiredCount": count, "CapacityProviderStrategy": providers}
 
 
 def run_task(request: dict[str, Any]) -> Any:
@@ -74,9 +79,14 @@ if __name__ == "__main__":
     }
     ecs._ACTION_MAP["RunTask"] = run_task
     provisioners._cw_metric_alarm_record = alarm_record
-    provisioners._RESOURCE_HANDLERS["AWS::Logs::QueryDefinition"] = {
-        "create": create_query,
-        "update": update_query,
-        "delete": delete_query,
-    }
+    for kind in (
+        "AWS::ApplicationAutoScaling::ScalableTarget",
+        "AWS::ApplicationAutoScaling::ScalingPolicy",
+        "AWS::Logs::QueryDefinition",
+    ):
+        provisioners._RESOURCE_HANDLERS[kind] = {
+            "create": create_nothing,
+            "update": update_nothing,
+            "delete": delete_nothing,
+        }
     main()

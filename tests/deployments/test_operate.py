@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 from prefect.client.schemas.objects import FlowRun
 
@@ -86,6 +87,12 @@ def aws(tmp_path: Path) -> Iterator[StoredAws]:
     aws.start()
     yield aws
     aws.stop()
+
+
+def pool_of(deployment: str, server: PrefectServer) -> str:
+    """The work pool of a deployment."""
+    found = httpx.get(f"{server.url}/deployments/name/{deployment}").raise_for_status()
+    return str(found.json()["work_pool_name"])
 
 
 def stacks(aws: StoredAws) -> dict[str, str]:
@@ -234,7 +241,8 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     # Neither an address for alarms nor a new secret was requested.
     assert not re.search("AWS::SNS::Topic|AWS::SecretsManager::Secret|WorkerLogGroup", plan)
     assert "clipflow-prefect" not in plan
-    env |= OWN_SERVER
+    assert "clipflow-warm" not in plan
+    env |= OWN_SERVER | {"CLIPFLOW_WARM_MACHINES": "1-4"}
     plan = run_verb({**env, "DRY_RUN": "1"}, "deploy")
     assert "Add    Database (AWS::RDS::DBInstance)" in plan
     assert "Add    Balancer (AWS::ElasticLoadBalancingV2::LoadBalancer)" in plan
@@ -242,11 +250,14 @@ def test_an_account_is_deployed_inspected_and_destroyed(
 
     output = run_verb(env, "deploy")
     assert "Deployment 'generate-shorts/clipflow'" in output
+    assert "clipflow-warm: process, 1-4 machines" in output
+    assert pool_of("generate-clip/clipflow", prefect_server) == "clipflow-warm"
+    assert pool_of("generate-shorts/clipflow", prefect_server) == "clipflow-orchestrate"
     # The database is migrated before the server starts, and the server before what needs it.
     steps = ("prefect-data: new", "database: migrated", "bridge: new", "worker-media: new")
     assert sorted(steps, key=output.index) == list(steps)
     deployed = stacks(aws)
-    assert deployed.keys() >= INFRA | WORKERS | PREFECT
+    assert deployed.keys() >= INFRA | WORKERS | PREFECT | {"clipflow-warm"}
     assert set(deployed.values()) == {"CREATE_COMPLETE"}
     outputs = output_values(aws, "clipflow-data")
 
@@ -261,6 +272,12 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     assert "clipflow-bridge: changed" in plan
     assert "Modify Container (AWS::ECS::TaskDefinition)" in plan
     assert "clipflow-worker-media: changed" in plan
+    assert "clipflow-warm: changed" in plan
+    without = {**env, "CLIPFLOW_WARM_MACHINES": "0-0"}
+    assert "clipflow-warm: deleted" in run_verb(without, "deploy", "--dry-run")
+    assert "the least, 4, is more than the most" in run_refused_verb(
+        {**env, "CLIPFLOW_WARM_MACHINES": "4-1"}, "deploy"
+    )
     assert "Modify ApiContainer (AWS::ECS::TaskDefinition)" in plan
     status_output = run_verb(env, "status")
     assert "api  2 of 2 running" in status_output

@@ -24,6 +24,7 @@ from clipflow.domain.transitions import timestamp
 from clipflow.storage.outbox import outbox
 from clipflow.storage.records import RecordStore, plain
 from deployments.bridge import result_events, sweep
+from deployments.bridge.message import RequestRejectedError
 from deployments.bridge.prefect_server import PAGE
 from deployments.bridge.sweep import TRIGGER_GRACE, Sweep, SweepResult, missed
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS
@@ -254,6 +255,59 @@ def test_an_event_whose_run_prefect_rejects_is_dead_lettered_without_blocking_ot
     [(body, reason)] = dead_letters.of(f"e-{refused}")
     assert str(status) in reason
     assert to_prefect_event(body).tenant_id == "t"
+
+
+def test_an_event_that_cannot_be_dead_lettered_does_not_block_others_and_is_tried_again(
+    prefect_server: PrefectServer, records: RecordStore
+) -> None:
+    before, refused, after = events = [uuid4() for _ in range(3)]
+    for event in events:
+        prefect_server.post("/events", [event_body(event)])
+        eventually(lambda event=event: is_stored(prefect_server, event))  # type: ignore[misc]
+
+    def reject_one(path: str, body: str) -> int | None:
+        return 413 if "create_flow_run" in path and str(refused) in body else None
+
+    async def too_large(body: str, reason: str) -> None:
+        raise RequestRejectedError("SQS: InvalidParameterValue.")
+
+    async def sweep_twice() -> None:
+        async with get_client() as client:
+            repeated = Sweep(client, records, outbox(), 30, too_large)
+            with pytest.raises(RequestRejectedError, match="SQS"):
+                await repeated.turn()
+            repeated._dead_letter = dead_letters.add
+            await repeated.turn()
+
+    dead_letters = DeadLetters()
+    with (
+        prefect_proxy(prefect_server, reject_one) as url,
+        temporary_settings({PREFECT_API_URL: url}),
+    ):
+        asyncio.run(sweep_twice())
+    assert len(runs_of(before)) == len(runs_of(after)) == 1
+    assert len(dead_letters.of(f"e-{refused}")) == 1
+
+
+def test_a_record_whose_new_run_prefect_rejects_is_marked_without_blocking_others(
+    prefect_server: PrefectServer, records: RecordStore
+) -> None:
+    first, second = (ClipKeys("t", f"e-{uuid4().hex}", "c") for _ in range(2))
+    for keys, hours in ((first, 2), (second, 1)):
+        since = timestamp(datetime.now(UTC) - timedelta(hours=hours))
+        leave_in_progress(records, keys, run_in_state(keys, Crashed()), updated_at=since)
+
+    def reject_one(path: str, body: str) -> int | None:
+        return 422 if "create_flow_run" in path and first.episode_id in body else None
+
+    with (
+        prefect_proxy(prefect_server, reject_one) as url,
+        temporary_settings({PREFECT_API_URL: url}),
+    ):
+        swept = run_sweep(records)
+    assert (swept.started_again, swept.marked) == (1, 2)
+    assert record(records, first)["status"] == "Generation Failed"
+    assert second_runs("episode_id", second.episode_id)
 
 
 def is_stored(server: PrefectServer, event: UUID) -> bool:

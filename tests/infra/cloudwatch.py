@@ -17,8 +17,14 @@ Metric = tuple[str, str, tuple[str, ...]]
 Points = Mapping[Metric, list[tuple[float, float]]]
 # `!Ref Namespace` in the templates, which is the namespace of clipflow's own metrics.
 OWN_NAMESPACE = "Namespace"
-FILTERS = resources("metrics", "AWS::Logs::MetricFilter")
-ALARMS = resources("alarms", "AWS::CloudWatch::Alarm")
+FILTERS = {
+    **resources("metrics", "AWS::Logs::MetricFilter"),
+    **resources("warm", "AWS::Logs::MetricFilter"),
+}
+ALARMS = {
+    **resources("alarms", "AWS::CloudWatch::Alarm"),
+    **resources("warm", "AWS::CloudWatch::Alarm"),
+}
 # The default values of the parameters that are thresholds of alarms.
 THRESHOLDS = {
     "FailurePercent": 20,
@@ -79,6 +85,8 @@ def is_in_alarm(name: str, points: Points, now: float) -> bool:
             is_breaching.append(alarm["TreatMissingData"] == "breaching")
         elif alarm["ComparisonOperator"] == "GreaterThanThreshold":
             is_breaching.append(value > float(threshold))
+        elif alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold":
+            is_breaching.append(value >= float(threshold))
         else:
             assert alarm["ComparisonOperator"] == "LessThanThreshold"
             is_breaching.append(value < float(threshold))

@@ -21,6 +21,7 @@ ORDER = (
     "bridge",
     "metrics",
     "alarms",
+    "warm",
 )
 
 

@@ -17,6 +17,7 @@ from clipflow.telemetry.logging import (
     RECORD_COMPLETE,
     RECORD_FAILED,
     SWEEP_ENDED,
+    WARM_CHECKED,
     JsonFormatter,
     MetricEvent,
     emit_metric,
@@ -207,6 +208,9 @@ def test_every_alarm_is_tested() -> None:
         "NoWorkerOnline",
         "PrefectFails",
         "LaunchesAreRefused",
+        "RunsWait",
+        "RunsWaitForLong",
+        "MachinesAreIdle",
         "ObserversLag",
         "ObserversFail",
     }
@@ -214,3 +218,21 @@ def test_every_alarm_is_tested() -> None:
         OWN_NAMESPACE,
         "AWS/SQS",
     }
+
+
+def test_the_number_of_warm_machines_follows_the_runs_that_wait(account: Account) -> None:
+    at_rest = {"waiting": 0, "wait_seconds": 0, "idle": 0}
+    account.bridge(WARM_CHECKED, every(20, 10 * MINUTE, 2 * MINUTE), **at_rest)
+    assert account.alarms() == set()
+    account.bridge(WARM_CHECKED, every(20, 2 * MINUTE), waiting=1, wait_seconds=40, idle=0)
+    assert account.alarms() == {"RunsWait"}
+    account.bridge(WARM_CHECKED, every(20, MINUTE), waiting=5, wait_seconds=310, idle=0)
+    assert account.alarms() == {"RunsWait", "RunsWaitForLong"}
+
+
+def test_a_warm_machine_stops_only_if_one_has_been_idle_all_the_time(account: Account) -> None:
+    at_rest = {"waiting": 0, "wait_seconds": 0}
+    account.bridge(WARM_CHECKED, every(20, 20 * MINUTE), **at_rest, idle=1)
+    assert account.alarms() == {"MachinesAreIdle"}
+    account.bridge(WARM_CHECKED, every(20, 8 * MINUTE, 7 * MINUTE), **at_rest, idle=0)
+    assert account.alarms() == set()

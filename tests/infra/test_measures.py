@@ -17,24 +17,30 @@ from clipflow.telemetry.logging import (
     RECORD_FAILED,
     SEGMENT_MADE,
     SWEEP_ENDED,
+    WARM_CHECKED,
 )
 from deployments.bridge.prefect_server import POOLS
 from deployments.work_pools import work_pools
+from tests.infra.cloudwatch import ALARMS, FILTERS
 from tests.infra.templates import resources
 
 # The metric events that each log group receives. The bridge also marks records of crashed flow
 # runs.
 WRITTEN = {
     "FlowsLogGroup": (RECORD_COMPLETE, RECORD_FAILED, SEGMENT_MADE, LAUNCH_REFUSED),
-    "BridgeLogGroup": (SWEEP_ENDED, RECORD_FAILED, PREFECT_CHECKED, PREFECT_FAILED),
+    "BridgeLogGroup": (
+        SWEEP_ENDED,
+        RECORD_FAILED,
+        PREFECT_CHECKED,
+        PREFECT_FAILED,
+        WARM_CHECKED,
+    ),
 }
 MEASURED = {
     group: {measure.event: set(measure.fields) for measure in measures}
     for group, measures in WRITTEN.items()
 }
 JOBS = {"clips", "shorts"}
-FILTERS = resources("metrics", "AWS::Logs::MetricFilter")
-ALARMS = resources("alarms", "AWS::CloudWatch::Alarm")
 
 
 def event_of(pattern: str) -> str:

@@ -5,9 +5,9 @@ Limitations of the two:
 - moto 5.2 does not create alarms, topic policies or saved queries in a stack, fails if a condition
   omits a container, returns no outputs of a stack that a change set created, and does not know the
   address of a database or of Redis in a stack. Therefore `alarms.yaml`, `bridge.yaml`,
-  `prefect-data.yaml` and `make deploy` are tested only on MiniStack.
-- MiniStack 1.5 does not create alarms with metric math or saved queries; `emulated_aws.py` adds
-  them.
+  `prefect-data.yaml`, `warm.yaml` and `make deploy` are tested only on MiniStack.
+- MiniStack 1.5 does not create alarms with metric math, saved queries or the scaling of a service;
+  `emulated_aws.py` adds them.
 - Neither evaluates metric math, metric filters of JSON log lines or the conditions of IAM policies,
   and neither has the quotas of Fargate.
 """
@@ -30,7 +30,7 @@ from tests.infra.templates import ORDER, deploy
 from tests.programs import AWS, Program, eventually, free_port
 
 pytestmark = pytest.mark.slow
-ONLY_MINISTACK = {"alarms", "bridge", "prefect-data"}
+ONLY_MINISTACK = {"alarms", "bridge", "prefect-data", "warm"}
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prefect-abcdef"
 
 

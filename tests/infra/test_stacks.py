@@ -25,6 +25,7 @@ GIVEN = {
     "PrefectCertificateArn": f"arn:aws:acm:{ACCOUNT}:certificate/1",
     "RepositoryArns": f"arn:aws:ecr:{ACCOUNT}:repository/clipflow",
     "AlarmEmail": "somebody@example.com",
+    "WarmMachines": "1-4",
 }
 CHANGES = {
     "SegmentDays": "0",
@@ -157,10 +158,27 @@ def test_the_bridge_runs_as_a_service(account: Account) -> None:
         "BUCKET_NAME": account.output("BucketName"),
         "CLIPFLOW_BRIDGE_ALIVE_FILE": "/tmp/clipflow-bridge.alive",
         "CLIPFLOW_QUEUE_NAME": account.output("QueueName"),
+        "CLIPFLOW_WARM_MACHINES": "1-4",
+        "CLIPFLOW_WARM_RUNS": "4",
         "PREFECT_API_URL": "https://prefect.example/api",
         "TABLE_NAME": account.output("TableName"),
     }
     assert found["logConfiguration"]["options"]["awslogs-group"] == account.output("BridgeLogGroup")
+
+
+def test_warm_machines_run_as_a_service_with_the_role_of_clips(account: Account) -> None:
+    ecs = account.client("ecs")
+    (service,) = ecs.describe_services(
+        cluster=account.output("ClusterName"), services=[account.output("WarmService")]
+    )["services"]
+    definition = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])
+    found = definition["taskDefinition"]
+    assert found["taskRoleArn"] == account.output("TaskRoleArn")
+    (container,) = found["containerDefinitions"]
+    assert container["command"] == ["python", "-m", "deployments.warm"]
+    assert container["logConfiguration"]["options"]["awslogs-group"] == account.output(
+        "FlowsLogGroup"
+    )
 
 
 def test_secrets_are_passed_to_the_bridge_by_arn() -> None:

@@ -40,6 +40,7 @@ from tasks.child_requests import (
     record_tag,
     render_child,
     render_of_child,
+    within_limit,
 )
 from tasks.children import ChildRunGroup, child_run_group
 from tasks.flow_runs import error_of, this_run
@@ -82,6 +83,17 @@ def test_segments_with_other_inputs_are_another_part(tmp_path: Path) -> None:
     ]
     assert parts[1] == parts[2]
     assert len(set(parts)) == 4
+
+
+def test_no_child_has_more_parameters_than_prefect_stores(tmp_path: Path) -> None:
+    cut = planned_cut(tmp_path)
+    cuts = [replace(cut, request=cut.request.model_copy(update={"index": n})) for n in range(900)]
+    parts = within_limit(CutGroup(tuple(cuts)))
+    assert [each for part in parts for each in part.cuts] == cuts
+    assert 2 <= len(parts) < 9
+    for part in parts:
+        assert len(json.dumps(extract_child(part, force=False).parameters)) < 524_288
+    assert within_limit(CutGroup((cut,))) == [CutGroup((cut,))]
 
 
 def test_an_edited_short_is_unchanged_after_serialization() -> None:

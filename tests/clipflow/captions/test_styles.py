@@ -57,6 +57,23 @@ def test_every_style_stays_in_the_safe_area_of_the_picture(aspect: Aspect, tmp_p
         assert safe.top <= top and bottom <= safe.bottom, name
 
 
+def _luminance(colour: str) -> float:
+    """The relative luminance of a colour (WCAG 2.2), from 0 to 1."""
+    parts = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    red, green, blue = (p / 12.92 if p <= 0.04 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_outline_or_a_box_separates_the_text_from_a_picture_of_its_colour(name: str) -> None:
+    style = packaged_style(name)
+    assert style
+    assert style.box or style.outline >= 3
+    around = style.colours.box if style.box else style.colours.outline
+    dark, bright = sorted((_luminance(style.colours.text), _luminance(around)))
+    assert (bright + 0.05) / (dark + 0.05) >= 4.5
+
+
 @pytest.mark.slow
 def test_the_spoken_word_has_a_box_and_the_others_stay_where_they_are(tmp_path: Path) -> None:
     style = CaptionStyle.model_validate(

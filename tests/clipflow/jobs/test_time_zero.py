@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 
 import pytest
 
+from clipflow.domain.errors import MediaRefusedError
 from clipflow.domain.transcript import Word
-from clipflow.media.probe import probe_sound
+from clipflow.media.probe import probe_sound, probe_source
 from clipflow.media.source import LocalSource
 from tests.clipflow.jobs.cutting import Cutter
 from tests.clipflow.jobs.reading import remuxed, run
@@ -137,6 +139,36 @@ def test_a_frame_is_shown_until_the_next_one(suffix: str, cutter: Cutter, tmp_pa
     assert begun == pytest.approx([0, 2, 18, 20, 20.4, 22], abs=0.01)
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "ts"])
+def test_slides_keep_the_sound_that_is_stored_long_before_them(
+    suffix: str, cutter: Cutter, tmp_path: Path
+) -> None:
+    # The encoder looks ahead by more pictures than there are, so all of them are behind the sound.
+    source = make_source(
+        tmp_path / f"s.{suffix}",
+        size=(160, 96),
+        rate=10,
+        seconds=100,
+        picture=("-c:v", "libx264", "-g", "3"),
+        sound=AAC,
+        clicks=True,
+        filters=("-vf", "select='not(mod(n,100))'", "-fps_mode", "passthrough"),
+    )
+    head = cutter.put(source)
+    for start, end, numbers in (
+        ("31", "34", [300]),
+        ("55.5", "62.5", [500, 600]),
+        ("72", "75", [700]),
+    ):
+        segment = cutter.cut(head, start, end)
+        assert frame_numbers(segment) == numbers
+        heard = [float(Fraction(start) + click) for click in clicks(segment)]
+        wanted = range(ceil(Fraction(start)), ceil(Fraction(end)))
+        # The sound is ahead by 21 ms in TS, so that a click may be a little before its second.
+        assert {round(time) for time in heard} >= set(wanted)
+        assert all(abs(time - round(time)) < 0.03 for time in heard)
+
+
 @pytest.mark.parametrize(("suffix", "codec"), [("flv", "libx264"), ("mkv", "libx265")])
 def test_a_frame_is_shown_until_the_next_one_in_a_format_with_few_decoding_times(
     suffix: str, codec: str, cutter: Cutter, tmp_path: Path
@@ -208,3 +240,32 @@ def test_matroska_that_begins_before_zero_is_cut_completely(
     assert shown == list(range(shown[0], shown[0] + 50))
     apart = [abs(h - s) for h, s in zip(clicks(segment), flashes(segment), strict=True)]
     assert max(apart) < Fraction(1, 100)
+
+
+@pytest.mark.parametrize("begin", ["-0.3", "-1"])
+def test_matroska_that_begins_before_zero_is_cut_to_its_end(
+    begin: str, cutter: Cutter, tmp_path: Path
+) -> None:
+    whole = make_source(tmp_path / "whole.mp4", seconds=6, clicks=True, sound=AAC)
+    options = ("-output_ts_offset", begin, "-avoid_negative_ts", "disabled")
+    path = remuxed(whole, tmp_path / "early.mkv", options)
+    head = cutter.put(path)
+    for duration in (cutter.probe(head).duration, probe_sound(LocalSource(path)).duration):
+        assert duration
+        assert duration == pytest.approx(6, abs=0.05)
+    segment = cutter.cut(head, "5.5", "6")
+    assert frame_numbers(segment)[-1] == 149
+    assert len(frame_numbers(segment)) in (12, 13)
+
+
+@pytest.mark.parametrize("streams", ["-c", "-an", "-vn"])
+def test_matroska_that_begins_long_before_zero_is_refused(streams: str, tmp_path: Path) -> None:
+    # libavformat reads nothing of the first two seconds at their time.
+    whole = make_source(tmp_path / "whole.mp4", seconds=6, clicks=True, sound=AAC)
+    options = ("-output_ts_offset", "-2", "-avoid_negative_ts", "disabled")
+    kinds = () if streams == "-c" else (streams,)
+    source = LocalSource(remuxed(whole, tmp_path / "early.mkv", (*kinds, *options)))
+    probes = {"-c": (probe_source, probe_sound), "-an": (probe_source,), "-vn": (probe_sound,)}
+    for probe in probes[streams]:
+        with pytest.raises(MediaRefusedError, match="begins before its time zero"):
+            probe(source)

@@ -40,12 +40,14 @@ export class RenderView {
     }
   }
 
-  show({ state, message, steps }) {
+  show({ state, message, steps, isOver = false, hasFailed = false }) {
     this.box.hidden = false;
     document.getElementById("run-state").textContent = state;
     document.getElementById("run-message").textContent = message;
-    const running = steps.filter((step) => !step.isOver);
-    const done = steps.length - running.length;
+    const unfinished = steps.filter((step) => !step.isOver);
+    // Prefect may learn that a step has ended after it learns that its run has.
+    const running = isOver ? [] : unfinished;
+    const done = steps.length - (isOver && !hasFailed ? 0 : unfinished.length);
     const partly = running.reduce((sum, step) => sum + (step.progress ?? 0) / 100, 0);
     const bar = document.getElementById("run-progress");
     bar.value = steps.length ? (done + partly) / steps.length : 0;

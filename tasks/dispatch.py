@@ -170,13 +170,15 @@ def drain_pending_runs() -> None:
                 return
             batch = [run.id for run in sample(pending, min(_BATCH, len(pending)))]
             tried.update(batch)
-            start_pending(batch, len(batch))
+            # An error is ignored here, since the pending runs will fail with it in their own
+            # processes, and this run has started its own clips.
+            start_pending(batch, return_state=True)
     except httpx.HTTPError as error:
         get_run_logger().warning("Other pending runs were not drained: %s", error)
 
 
-@task(name="start-pending", task_run_name="start clips of {count} pending runs")
-def start_pending(run_ids: list[UUID], count: int) -> None:
+@task(name="start-pending", task_run_name="start clips of pending runs")
+def start_pending(run_ids: list[UUID]) -> None:
     """Starts the clips of these runs if they are still pending, and completes the runs.
 
     One task for several runs and none for each of their clips, because the events of a task run

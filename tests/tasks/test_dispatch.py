@@ -16,6 +16,7 @@ from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.events import event_trace_context
 from clipflow.storage.records import RecordStore
 from flows.begin_clip_generation import begin_clip_generation
+from tasks import dispatch
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP
 from tests.lost_runs import deployed, run_of
 
@@ -116,6 +117,22 @@ def test_a_drained_run_does_not_start_its_clips_again_in_its_own_process() -> No
     execute(drained_run)
     assert state_of(drained_run).is_completed()
     assert len(runs_for(clip)) == 1
+
+
+def test_a_run_does_not_fail_because_of_an_error_with_another_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own, clip = f"c-{uuid4().hex}", f"c-{uuid4().hex}"
+    first, pending = create_run(own), create_run(clip)
+
+    def failing(*arguments: object) -> None:
+        raise RuntimeError("simulated")
+
+    monkeypatch.setattr(dispatch, "_start_requested", failing)
+    execute(first)
+    assert state_of(first).is_completed()
+    assert len(runs_for(own)) == 1
+    assert state_of(pending).is_scheduled()
 
 
 def test_a_clip_continues_the_trace_of_its_own_event() -> None:

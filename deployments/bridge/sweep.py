@@ -172,12 +172,15 @@ class Sweep:
         """Starts the runs of stored events whose automation has not started them."""
         since, until = swept_until - OVERLAP, now - TRIGGER_GRACE
         lately = FlowRunFilter(expected_start_time=FlowRunFilterExpectedStartTime(after_=since))
-        runs = [run async for run in self._server.runs_of([BEGIN_CLIP_GENERATION], lately)]
-        begun = {str(run.parameters.get("event_id")) for run in runs}
-        starting = any(run.created and run.created > now - TRIGGER_GRACE for run in runs)
+        runs = self._server.runs_of([BEGIN_CLIP_GENERATION], lately)
+        begun = {
+            str(id): run.created async for run in runs if (id := run.parameters.get("event_id"))
+        }
+        starting = any(at and at > now - TRIGGER_GRACE for at in begun.values())
         events = [event async for event in self._server.requests(since, until)]
+        unbegun = missed(events, begun, starting=starting)
         failure: RequestRejectedError | None = None
-        for event in missed(events, begun, starting=starting):
+        for event in unbegun:
             if event.id in self._ignored_events:
                 continue
             try:
@@ -202,7 +205,10 @@ class Sweep:
                 swept.begun += 1
         if failure:
             raise failure
-        self._begun_until = until
+        # What still waits is checked again, however long the others take.
+        done = {*begun, *(str(event.id) for event in unbegun)}
+        waiting = (event.occurred for event in events if str(event.id) not in done)
+        self._begun_until = min([until, *waiting])
         self._ignored_events &= {event.id for event in events}
 
     async def _reconcile_stale(self, now: datetime, swept: SweepResult) -> None:

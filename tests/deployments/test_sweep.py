@@ -15,7 +15,7 @@ from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.events import Event
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Cancelled, Crashed, Running
+from prefect.states import Cancelled, Crashed, Running, Scheduled
 
 from clipflow.domain.errors import Failure, FailureCode, StorageUnavailableError
 from clipflow.domain.events import to_prefect_event
@@ -237,10 +237,7 @@ def test_an_event_with_inline_clips_is_dead_lettered_when_its_second_run_crashes
 def test_an_event_whose_run_prefect_rejects_is_dead_lettered_without_blocking_others(
     prefect_server: PrefectServer, records: RecordStore, status: int
 ) -> None:
-    before, refused, after = events = [uuid4() for _ in range(3)]
-    for event in events:
-        prefect_server.post("/events", [event_body(event)])
-        eventually(lambda event=event: is_stored(prefect_server, event))  # type: ignore[misc]
+    before, refused, after = stored_in_order(prefect_server, 3)
 
     def reject_one(path: str, body: str) -> int | None:
         return status if "create_flow_run" in path and str(refused) in body else None
@@ -260,10 +257,7 @@ def test_an_event_whose_run_prefect_rejects_is_dead_lettered_without_blocking_ot
 def test_an_event_that_cannot_be_dead_lettered_does_not_block_others_and_is_tried_again(
     prefect_server: PrefectServer, records: RecordStore
 ) -> None:
-    before, refused, after = events = [uuid4() for _ in range(3)]
-    for event in events:
-        prefect_server.post("/events", [event_body(event)])
-        eventually(lambda event=event: is_stored(prefect_server, event))  # type: ignore[misc]
+    before, refused, after = stored_in_order(prefect_server, 3)
 
     def reject_one(path: str, body: str) -> int | None:
         return 413 if "create_flow_run" in path and str(refused) in body else None
@@ -310,6 +304,15 @@ def test_a_record_whose_new_run_prefect_rejects_is_marked_without_blocking_other
     assert second_runs("episode_id", second.episode_id)
 
 
+def stored_in_order(server: PrefectServer, count: int) -> list[UUID]:
+    """The ids of new events that the Prefect server has stored one after the other."""
+    events = [uuid4() for _ in range(count)]
+    for event in events:
+        server.post("/events", [event_body(event)])
+        eventually(lambda event=event: is_stored(server, event))  # type: ignore[misc]
+    return events
+
+
 def is_stored(server: PrefectServer, event: UUID) -> bool:
     """Whether the Prefect server has stored the event."""
     return bool(stored_events(server, str(event)))
@@ -352,6 +355,33 @@ def test_events_that_wait_behind_others_are_not_missed() -> None:
     assert missed(events, [], starting=True) == []
 
 
+def test_an_event_that_waits_long_behind_others_and_is_lost_then_gets_a_run(
+    prefect_server: PrefectServer, records: RecordStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, lost = uuid4(), uuid4()
+    # So long ago that the events of other tests are not looked at in the first turn.
+    bodies = [event_body(begun, seconds_ago=1200), event_body(lost, seconds_ago=900)]
+    prefect_server.post("/events", bodies)
+    eventually(lambda: is_stored(prefect_server, lost))
+    # While this run is new, Prefect may still be starting the runs of later events.
+    parameters = {"tenant_id": "t", "episode_id": f"e-{begun}", "event_id": str(begun)}
+    run_of(BEGIN_CLIP_GENERATION, parameters, Scheduled())
+    monkeypatch.setattr(sweep, "TRIGGER_GRACE", timedelta(minutes=10))
+    monkeypatch.setattr(sweep, "OVERLAP", timedelta(hours=1))
+
+    async def sweep_twice() -> tuple[int, int]:
+        async with get_client() as client:
+            repeated = Sweep(client, records, outbox(), 30, DeadLetters().add)
+            waiting = (await repeated.turn()).begun
+            monkeypatch.setattr(sweep, "TRIGGER_GRACE", timedelta(0))
+            # As if the server had been busy for longer than turns overlap.
+            monkeypatch.setattr(sweep, "OVERLAP", timedelta(0))
+            return waiting, (await repeated.turn()).begun
+
+    assert asyncio.run(sweep_twice()) == (0, 1)
+    assert len(runs_of(lost)) == 1
+
+
 def test_a_foreign_event_with_our_event_name_does_not_block_the_sweep(
     prefect_server: PrefectServer,
     keys: ClipKeys,
@@ -377,11 +407,11 @@ def test_a_foreign_event_with_our_event_name_does_not_block_the_sweep(
     assert second_runs("episode_id", keys.episode_id)
 
 
-def event_body(event: UUID) -> dict[str, object]:
+def event_body(event: UUID, seconds_ago: float = 0) -> dict[str, object]:
     """A request for clips in the form in which the bridge posts it to the Prefect server."""
     return {
         "id": str(event),
-        "occurred": datetime.now(UTC).isoformat(),
+        "occurred": (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat(),
         "event": "nullcheck.clips.begin-clip-generation",
         "resource": {"prefect.resource.id": "nullcheck.clips.t.e"},
         "payload": {"tenantId": "t", "episodeId": f"e-{event}"},

@@ -1,7 +1,8 @@
 """The times of packets for which libavformat returns none, computed from the others.
 
 libavformat returns no times for the pictures of a Matroska file that are shown before zero. They
-may be stored between pictures that are shown after it.
+may be stored between pictures that are shown after it. It also returns none for a picture of
+MPEG-TS whose first bytes are in the packet of the picture before it.
 """
 
 # PyAV's Packet takes a type argument for the type checker only.
@@ -32,8 +33,10 @@ def with_times(
     """All pictures, and the other packets that have times.
 
     The first pictures get computed times if they have none: they are assumed to be shown before the
-    others, at `frame_rate`.
+    others, at `frame_rate`. A later one gets the time at which the picture before it ends, unless
+    pictures are reordered: then its time is not known.
     """
+    packets = _continued(packets, picture)
     first: list[Packet[Any]] = []
     is_matroska, wanted = "matroska" in container.format.name, 0
     for packet in packets:
@@ -72,6 +75,24 @@ def _completed(
         packet.pts = zero - step * (len(untimed) - shown.index(number))
         packet.dts = zero - step * (len(untimed) - place)
     yield from packets
+
+
+def _continued(packets: Iterator[Packet[Any]], picture: VideoStream) -> Iterator[Packet[Any]]:
+    end: int | None = None
+    is_reordered, time_base = (
+        bool(picture.codec_context.has_b_frames),
+        Fraction(picture.time_base or 1),
+    )
+    for packet in packets:
+        if packet.stream_index == picture.index and packet.size:
+            is_reordered |= packet.pts != packet.dts
+            if end is not None and not _has_time(packet) and not is_reordered:
+                packet.time_base = time_base
+                packet.pts = packet.dts = end
+            end = None
+            if packet.pts is not None and packet.duration:
+                end = packet.pts + packet.duration
+        yield packet
 
 
 def _has_time(packet: Packet[Any]) -> bool:

@@ -77,20 +77,34 @@ class WhisperRecognizer:
         # Imported late, because most flows do not need it.
         import ctranslate2
         from faster_whisper import WhisperModel
+        from faster_whisper.feature_extractor import FeatureExtractor
 
-        # Encoding takes 200 MB and a third of the time: if half of the threads may encode at once,
-        # the others rarely wait.
-        encoding = Semaphore(max(1, workers // 2))
+        # Spectra, encoding and the times of words take 100 to 200 MB each, and a third of the time:
+        # if half of the threads may compute them at once, the others rarely wait.
+        large_arrays = Semaphore(max(1, workers // 2))
+
+        class Features(FeatureExtractor):  # type: ignore[misc]
+            def __call__(self, *arguments: Any, **options: Any) -> Any:
+                with large_arrays:
+                    return super().__call__(*arguments, **options)
 
         class Model(WhisperModel):  # type: ignore[misc]
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                super().__init__(*arguments, **options)
+                self.feature_extractor = Features(**self.feat_kwargs)
+
             def encode(self, features: Any) -> Any:
-                with encoding:
+                with large_arrays:
                     # What decoding has freed rarely holds an array of the encoder's size, so both
                     # would count towards the peak.
                     return_freed_memory()
                     encoded = super().encode(features)
                     return_freed_memory()
                 return encoded
+
+            def find_alignment(self, *arguments: Any, **options: Any) -> Any:
+                with large_arrays:
+                    return super().find_alignment(*arguments, **options)
 
         _reuse_freed_memory()
         # Of a recogniser that was used before, for example.
@@ -160,6 +174,9 @@ class WhisperRecognizer:
             _prepared(sound),
             language=language,
             beam_size=5,
+            # Of a piece that is decoded again, at random: each further one holds a copy of what the
+            # encoder computed, 37 MB for `base`.
+            best_of=1,
             vad_filter=True,
             vad_parameters=_VOICE_DETECTION,
             word_timestamps=True,

@@ -23,7 +23,7 @@ from tests.command.cli import CLIPFLOW, run_clipflow, user_environment
 from tests.made_media import frame_numbers, frame_times
 from tests.spoken import hesitant_words, make_spoken
 
-pytestmark = [*IN_CHROMIUM, pytest.mark.timeout(600)]
+pytestmark = [*IN_CHROMIUM]
 OPTIONS = (
     "--count",
     2,

@@ -22,10 +22,11 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
+def postgres(folder: Path, certificate: bytes = b"") -> Iterator[str]:
     """Run a server and yield its URL in the format of Prefect's database setting.
 
-    `folder` is the folder of the PostgreSQL programs.
+    `folder` is the folder of the PostgreSQL programs. With a certificate and its key in PEM, the
+    server refuses connections without TLS.
     """
     home = Path(tempfile.mkdtemp(prefix="clipflow-postgres-"))
     user = _owner_of(home)
@@ -36,6 +37,14 @@ def postgres(folder: Path) -> Iterator[str]:
         *("-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", str(home)),
         *("-c", "fsync=off", "-c", "max_connections=200"),
     ]
+    if certificate:
+        serve += [f"-cssl{each}={home / 'pem'}" for each in ("_cert_file", "_key_file")]
+        serve += ["-c", "ssl=on", "-c", f"hba_file={home / 'hba'}"]
+        (home / "hba").write_text("hostssl all all 127.0.0.1/32 trust")
+        (home / "pem").write_bytes(certificate)
+        (home / "pem").chmod(0o600)
+        if user:
+            os.chown(home / "pem", user["user"], user["group"])
     ready = [str(folder / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     try:
         subprocess.run(make, check=True, capture_output=True, **user)

@@ -131,8 +131,8 @@ class WorkerSettings(BaseSettings):
         default=300.0,
         ge=0,
         validation_alias="CLIPFLOW_SPOT_TIMEOUT_SECONDS",
-        description="For how long Fargate Spot has to refuse every task before tasks of a pool on"
-        " Spot are started on demand.",
+        description="For how long Fargate Spot has to refuse or lose every task before tasks of a"
+        " pool on Spot are started on demand.",
     )
 
 
@@ -172,12 +172,25 @@ def capacity_loss(task: Mapping[str, Any]) -> str | None:
 class SpotDrought:
     """Decides when tasks of a pool on Spot are started on demand. Times are seconds of one clock.
 
-    That is once Spot has refused every task for `timeout` seconds.
+    That is once Spot has had no capacity for `timeout` seconds: it refused every task, or accepted
+    some and lost them before they started.
     """
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._since: float | None = None
+        self._loses = False
+        self._ask_at = 0.0
+
+    def should_ask(self, now: float) -> bool:
+        """Whether Spot should be asked for a task. A refusal costs nothing, but a task that is
+        accepted and lost takes a minute, so a Spot that loses tasks is asked rarely."""
+        is_lasting = self._loses and self._since is not None and now - self._since >= self._timeout
+        if is_lasting and now < self._ask_at:
+            return False
+        if is_lasting:
+            self._ask_at = now + self._timeout
+        return True
 
     def refused(self, now: float) -> bool:
         """Records a refusal; returns whether the task should be started on demand."""
@@ -186,8 +199,18 @@ class SpotDrought:
         return now - self._since >= self._timeout
 
     def accepted(self) -> None:
-        """Records that Spot has accepted a task."""
-        self._since = None
+        """Records that Spot has accepted a task, which says nothing if it has lost others."""
+        if not self._loses:
+            self._since = None
+
+    def lost(self, now: float) -> None:
+        """Records that Spot has lost a task that it had accepted, before the task started."""
+        self.refused(now)
+        self._loses = True
+
+    def started(self) -> None:
+        """Records that a task has started on Spot."""
+        self._since, self._loses = None, False
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -6,15 +6,17 @@ It is prefect-aws's worker, started by Prefect's command with the given options,
   again. prefect-aws 0.7 tries for five seconds and then marks the run as Crashed.
 - A run whose task was accepted, and then ended for lack of capacity before it started, does the
   same. prefect-aws marks it as Crashed.
-- In a pool on Fargate Spot, tasks are started on demand once Spot has refused all of them for some
-  minutes.
+- In a pool on Fargate Spot, tasks are started on demand once Spot has refused or lost all of them
+  for some minutes, and those of a run that Spot has interrupted twice.
 """
 
 import random
 import sys
 import time
 import warnings
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +36,15 @@ from deployments.work_pools.capacity import SpotDrought, WorkerSettings, capacit
 from tasks.retries import AWAITING_CAPACITY
 
 _SPOT = "FARGATE_SPOT"
+# A run that Spot has interrupted so often is started on demand, or it might never end.
+_STARTS_ON_SPOT = 2
+
+
+@cache
+def drought() -> SpotDrought:
+    """The one of this process, whose worker and observer both know of Spot."""
+    return SpotDrought(WorkerSettings().spot_timeout)
+
 
 with warnings.catch_warnings():
     # It replaces prefect-aws's worker as the one of type `ecs`, on purpose.
@@ -45,7 +56,6 @@ with warnings.catch_warnings():
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             self._settings = WorkerSettings()
-            self._drought = SpotDrought(self._settings.spot_timeout)
 
         async def run(
             self,
@@ -74,14 +84,21 @@ with warnings.catch_warnings():
         ) -> ECSWorkerResult:
             if not is_on_spot(configuration):
                 return await super().run(flow_run, configuration, task_status)
+            logger = self.get_flow_run_logger(flow_run)
+            if flow_run.run_count >= _STARTS_ON_SPOT:
+                logger.warning("Spot has interrupted it %s times", flow_run.run_count)
+                return await super().run(flow_run, on_demand(configuration), task_status)
+            if not drought().should_ask(time.monotonic()):
+                logger.warning("Spot loses the tasks that it accepts")
+                return await super().run(flow_run, on_demand(configuration), task_status)
             try:
                 result = await super().run(flow_run, configuration, task_status)
             except Exception as error:
-                if refusal(error) is None or not self._drought.refused(time.monotonic()):
+                if refusal(error) is None or not drought().refused(time.monotonic()):
                     raise
-                self.get_flow_run_logger(flow_run).warning("Spot refuses it: %s", error)
+                logger.warning("Spot refuses it: %s", error)
                 return await super().run(flow_run, on_demand(configuration), task_status)
-            self._drought.accepted()
+            drought().accepted()
             return result
 
         async def _put_back(self, flow_run: FlowRun, reason: str) -> None:
@@ -113,6 +130,8 @@ async def put_back_or_crash(event: dict[str, Any], tags: dict[str, str]) -> None
     """
     reason = capacity_loss(event["detail"])
     if reason:
+        if was_on_spot(event["detail"]):
+            drought().lost(time.monotonic())
         async with get_client() as client:
             run = await client.read_flow_run(UUID(tags["prefect.io/flow-run-id"]))
             if run.state and run.state.is_pending():
@@ -122,16 +141,29 @@ async def put_back_or_crash(event: dict[str, Any], tags: dict[str, str]) -> None
     await ecs.mark_runs_as_crashed(event, tags)
 
 
+async def note_start(event: dict[str, Any], tags: dict[str, str]) -> None:
+    """Handles the start of a task: if it is on Spot, there is capacity."""
+    if was_on_spot(event["detail"]):
+        drought().started()
+
+
 def observe_capacity() -> None:
-    """Lets the observer of prefect-aws call `put_back_or_crash`. Raises ValueError if its handler
-    does not exist any more."""
+    """Lets the observer of prefect-aws call `put_back_or_crash` and `note_start`. Raises ValueError
+    if the handler that the former replaces does not exist any more."""
     handlers = ecs.ecs_observer.event_handlers["task"]
     index = [handler for handler, _ in handlers].index(ecs.mark_runs_as_crashed)
     handlers[index] = handlers[index]._replace(handler=put_back_or_crash)
+    run: dict[str, str | ecs.FilterCase] = {"prefect.io/flow-run-id": ecs.FilterCase.PRESENT}
+    ecs.ecs_observer.on_event("task", tags=run, statuses=["RUNNING"])(note_start)
 
 
 def is_on_spot(configuration: ECSJobConfiguration) -> bool:
     return configuration.task_run_request.get("launchType") == _SPOT
+
+
+def was_on_spot(task: Mapping[str, Any]) -> bool:
+    """Whether the task of an event of ECS was started on Spot."""
+    return task.get("capacityProviderName") == _SPOT
 
 
 def on_demand(configuration: ECSJobConfiguration) -> ECSJobConfiguration:

@@ -1,7 +1,14 @@
 """The concurrency limits of work pools that are computed from the vCPU quotas of Fargate."""
 
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
 import pytest
+from prefect.client.schemas.objects import FlowRun
+from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect_aws.observers import ecs
+from prefect_aws.workers.ecs_worker import ECSJobConfiguration, ECSWorker, ECSWorkerResult
 
 from deployments.work_pools import WorkPool, work_pools, worker
 from deployments.work_pools.capacity import SpotDrought, capacity_loss, limits
@@ -67,6 +74,36 @@ def test_a_spot_drought_of_ten_minutes_delays_tasks_by_five_minutes_at_most(
     assert all(on_spot for now, on_spot in started if now >= ends)
 
 
+def test_a_spot_that_accepts_tasks_and_loses_them_is_asked_rarely_until_one_starts() -> None:
+    """A clock in seconds: a task is requested every ten seconds, and lost a minute later."""
+    drought, has_capacity_at = SpotDrought(300), 1500
+    lost_at, asked_at = set[int](), list[int]()
+    for now in range(0, 2400, 10):
+        if now in lost_at:
+            drought.lost(now)
+        if not drought.should_ask(now):
+            continue
+        asked_at.append(now)
+        drought.accepted()
+        if now < has_capacity_at:
+            lost_at.add(now + 60)
+        else:
+            drought.started()
+    # The first loss is known after a minute. The drought is then one of five minutes.
+    assert [now for now in asked_at if now < 360] == list(range(0, 360, 10))
+    assert [now for now in asked_at if 360 <= now < 1600] == [
+        360,
+        660,
+        960,
+        1260,
+        1560,
+        1570,
+        1580,
+        1590,
+    ]
+    assert [now for now in asked_at if now >= 1600] == list(range(1600, 2400, 10))
+
+
 @pytest.mark.parametrize(
     ("stop_code", "reason", "is_loss"),
     [
@@ -90,7 +127,72 @@ def test_the_observer_of_prefect_aws_puts_such_runs_back() -> None:
     before = list(handlers)
     try:
         worker.observe_capacity()
-        changed = [new.handler for old, new in zip(before, handlers, strict=True) if old != new]
-        assert changed == [worker.put_back_or_crash]
+        *changed, added = handlers
+        replaced = [new.handler for old, new in zip(before, changed, strict=True) if old != new]
+        assert replaced == [worker.put_back_or_crash]
+        assert added.handler == worker.note_start
     finally:
         handlers[:] = before
+
+
+@pytest.fixture
+def launches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The launch types that the worker asks for, with a Spot timeout of zero seconds."""
+    asked = list[str]()
+
+    async def run(
+        self: Any, flow_run: FlowRun, configuration: ECSJobConfiguration, task_status: Any = None
+    ) -> ECSWorkerResult:
+        asked.append(configuration.task_run_request["launchType"])
+        return ECSWorkerResult(identifier="task", status_code=0)
+
+    lasting = SpotDrought(0)
+    monkeypatch.setattr(ECSWorker, "run", run)
+    monkeypatch.setattr(worker, "drought", lambda: lasting)
+    monkeypatch.setattr(lasting, "_ask_at", float("inf"))
+    return asked
+
+
+def start(run_count: int = 0) -> None:
+    """Let a worker of a pool on Spot start a run that was started `run_count` times before."""
+    configuration = ECSJobConfiguration.model_construct(
+        task_run_request={"launchType": "FARGATE_SPOT"}
+    )
+    started = worker.ECSWorker(work_pool_name="clipflow-media")
+    with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: False}):
+        asyncio.run(started.run(FlowRun(flow_id=uuid4(), run_count=run_count), configuration))
+
+
+def test_a_run_that_spot_has_interrupted_twice_is_started_on_demand(launches: list[str]) -> None:
+    for run_count in (0, 1, 2, 3):
+        start(run_count)
+    assert launches == ["FARGATE_SPOT", "FARGATE_SPOT", "FARGATE", "FARGATE"]
+
+
+def test_the_observer_lets_the_worker_know_of_lost_and_started_tasks(
+    launches: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Client:
+        async def __aenter__(self) -> "Client":
+            return self
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+        async def read_flow_run(self, id: UUID) -> FlowRun:
+            return FlowRun(flow_id=uuid4())
+
+    async def mark(event: dict[str, Any], tags: dict[str, str]) -> None: ...
+
+    monkeypatch.setattr(worker, "get_client", Client)
+    monkeypatch.setattr(ecs, "mark_runs_as_crashed", mark)
+    lost = {"stopCode": "TaskFailedToStart", "stoppedReason": "Capacity is unavailable."}
+    tags = {"prefect.io/flow-run-id": str(uuid4())}
+
+    asyncio.run(worker.put_back_or_crash({"detail": lost}, tags))
+    start()  # What was lost was on demand, which says nothing about Spot.
+    spot = {"capacityProviderName": "FARGATE_SPOT"}
+    asyncio.run(worker.put_back_or_crash({"detail": lost | spot}, tags))
+    start()
+    asyncio.run(worker.note_start({"detail": spot}, tags))
+    start()
+    assert launches == ["FARGATE_SPOT", "FARGATE", "FARGATE_SPOT"]

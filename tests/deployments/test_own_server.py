@@ -1,7 +1,7 @@
 """A Prefect server of one's own: its containers as real processes, on PostgreSQL and Redis.
 
 The commands and variables are those of the templates. Only the addresses differ, and Redis without
-TLS.
+TLS. The certificate of PostgreSQL is verified.
 """
 
 import base64
@@ -12,13 +12,19 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from clipflow.domain.errors import InvalidInputError, TerminalError
 from deployments.cloudformation import templates
@@ -31,6 +37,7 @@ from tests.programs import Program, eventually, free_port
 # A revision of the database of an older Prefect 3 (June 2026).
 OLD_REVISION = "bad1e352c597"
 AUTH = "an-auth-string"
+TLS = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS_TLS"
 CREDENTIALS = {"Authorization": f"Basic {base64.b64encode(AUTH.encode()).decode()}"}
 
 
@@ -39,7 +46,7 @@ def container(template: str, task: str) -> dict[str, Any]:
     return dict(found)
 
 
-def variables(of: dict[str, Any]) -> dict[str, str]:
+def variables(of: dict[str, Any]) -> dict[str, Any]:
     return {each["Name"]: each["Value"] for each in of["Environment"]}
 
 
@@ -94,6 +101,18 @@ def test_an_address_that_does_not_answer_is_explained(monkeypatch: pytest.Monkey
     with pytest.raises(TerminalError) as refusal:
         own_server.wait_until_ready(outputs, f"http://127.0.0.1:{free_port()}/api")
     assert "CNAME record of its name for balancer.example" in refusal.value.remedy
+
+
+def test_the_database_refuses_connections_without_tls_and_can_be_verified() -> None:
+    (group,) = resources("prefect-data", "AWS::RDS::DBParameterGroup").values()
+    (database,) = resources("prefect-data", "AWS::RDS::DBInstance").values()
+    assert database["DBParameterGroupName"] == "DatabaseParameters"
+    assert group["Family"] == f"{database['Engine']}{database['EngineVersion']}"
+    assert group["Parameters"] == {"rds.force_ssl": "1"}
+    for template, task in (("prefect-data", "Migration"), ("prefect-server", "ApiContainer")):
+        given = variables(container(template, task))
+        assert given[f"{TLS}_ENABLED"] == ["VerifiesDatabase", "true", "false"]
+        assert given[f"{TLS}_CA_FILE"] == "PrefectDatabaseCaFile"
 
 
 @dataclass(frozen=True)
@@ -165,7 +184,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
     home = tmp_path_factory.mktemp("own-server")
     with ExitStack() as stack:
         address = stack.enter_context(redis(home))
-        database = Database(folder, stack.enter_context(postgres(folder)))
+        authority = authority_and_certificate()
+        (home / "ca.pem").write_bytes(authority[0])
+        database = Database(folder, stack.enter_context(postgres(folder, authority[1])))
         given = local_values(database.port, address, home)
         migration = container("prefect-data", "Migration")
         migrate(migration, {**given, "PREFECT_SERVER_DATABASE_NAME": "old"}, database, OLD_REVISION)
@@ -184,6 +205,31 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
         yield OwnServer(url, api, services)
 
 
+def authority_and_certificate() -> tuple[bytes, bytes]:
+    """The certificate of a new authority, and one that it signed for this host, with its key."""
+    root, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+
+    def signed(name: str, public: ec.EllipticCurvePublicKey, *more: x509.ExtensionType) -> bytes:
+        made = x509.CertificateBuilder().subject_name(named(name)).issuer_name(named("authority"))
+        made = made.public_key(public).serial_number(x509.random_serial_number())
+        made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(
+            now + timedelta(days=1)
+        )
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(root.public_key())
+        for extension in (*more, identifier, x509.SubjectKeyIdentifier.from_public_key(public)):
+            made = made.add_extension(extension, critical=False)
+        return made.sign(root, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+    def named(name: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+    host = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    authority = signed("authority", root.public_key(), x509.BasicConstraints(True, None))
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return authority, signed("database", key.public_key(), host) + private
+
+
 def local_values(port: str, redis: str, home: Path) -> dict[str, str]:
     """The variables of the templates whose values differ here."""
     return {
@@ -191,6 +237,8 @@ def local_values(port: str, redis: str, home: Path) -> dict[str, str]:
         "PREFECT_SERVER_DATABASE_HOST": "127.0.0.1",
         "PREFECT_SERVER_DATABASE_PORT": port,
         "PREFECT_SERVER_DATABASE_PASSWORD": "secret",
+        f"{TLS}_ENABLED": "true",
+        f"{TLS}_CA_FILE": str(home / "ca.pem"),
         "PREFECT_SERVER_API_AUTH_STRING": AUTH,
         "PREFECT_REDIS_MESSAGING_URL": f"redis://{redis}/0",
         "PREFECT_SERVER_DOCKET_URL": f"redis://{redis}/1",
@@ -224,6 +272,32 @@ def part(task: str, home: Path, given: dict[str, str], port: int, health: str = 
     command = " ".join(found["Command"]).replace("0.0.0.0", "127.0.0.1")
     command = command.replace("--port 4200", f"--port {port}")
     return Program(home / f"{task}.log", command, {**variables(found), **given}, health)
+
+
+@pytest.mark.services
+def test_a_database_is_reached_by_tls_only_and_verified(tmp_path: Path) -> None:
+    folder = programs()
+    if not folder:
+        pytest.skip("PostgreSQL is not installed (Debian's `postgresql`).")
+    authority, certificate = authority_and_certificate()
+    (tmp_path / "ca.pem").write_bytes(authority)
+    (tmp_path / "other.pem").write_bytes(authority_and_certificate()[0])
+    migration = container("prefect-data", "Migration")
+    command = " ".join([*migration["Command"], "-r", "+1"])
+    with postgres(folder, certificate) as url:
+        database = Database(folder, url)
+        database.run("createdb", "prefect")
+        given = {**variables(migration), **local_values(database.port, "", tmp_path)}
+        for changed, reason in (
+            ({f"{TLS}_CA_FILE": str(tmp_path / "other.pem")}, "CERTIFICATE_VERIFY_FAILED"),
+            ({f"{TLS}_ENABLED": "false", "PGSSLMODE": "disable"}, "no encryption"),
+            ({f"{TLS}_ENABLED": "false", f"{TLS}_CA_FILE": ""}, ""),
+            ({}, ""),
+        ):
+            program = Program(tmp_path / "log", command, {**given, **changed})
+            program.start()
+            assert (program.wait(120) == 0) is (not reason), program.output()
+            assert reason in program.output()
 
 
 @pytest.mark.services

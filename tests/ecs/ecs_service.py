@@ -30,6 +30,7 @@ class EcsService:
         images: the environment variables of each image.
         quota: maximum CPU units of all tasks that exist at the same time; None for no limit.
         has_spot: whether Fargate Spot has capacity.
+        loses_spot: whether tasks on Fargate Spot are accepted and lost before they start.
         throttled: number of the next RunTask calls that are throttled.
         refusals: number of the next RunTask calls that are refused for lack of capacity, by flow.
         failing_starts: number of the next tasks that are accepted but fail to start, by flow.
@@ -43,7 +44,7 @@ class EcsService:
         self.images, self.refusals, self.failing_starts = images, dict[str, int](), dict[str, int]()
         self.lost_starts: dict[str, int] = {}
         self.quota: int | None = None
-        self.has_spot, self.throttled = True, 0
+        self.has_spot, self.loses_spot, self.throttled = True, False, 0
         self.launching = 0.7
         self.tasks: dict[str, Task] = {}
         self.definitions: dict[str, dict[str, Any]] = {}
@@ -164,7 +165,7 @@ class EcsService:
         time.sleep(self.launching)
         self._set_status(task, "PENDING")
         time.sleep(self.launching)
-        if self._takes_one(self.lost_starts, task):
+        if (self.loses_spot and task.is_on_spot) or self._takes_one(self.lost_starts, task):
             self._end(task, "TaskFailedToStart", "Capacity is unavailable at this time.")
             return
         image = self.images.get(task.definition["containerDefinitions"][0]["image"])

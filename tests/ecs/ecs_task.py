@@ -57,6 +57,7 @@ class Task:
             "lastStatus": self.status,
             "desiredStatus": "STOPPED" if self.stop_code else "RUNNING",
             "containers": [container],
+            **({"capacityProviderName": "FARGATE_SPOT"} if self.is_on_spot else {}),
             **(
                 {"stopCode": self.stop_code, "stoppedReason": self.reason} if self.stop_code else {}
             ),

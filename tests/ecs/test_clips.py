@@ -204,6 +204,36 @@ def test_segments_are_cut_on_demand_while_spot_has_no_capacity(
     assert episode.history == MADE
 
 
+def test_segments_are_cut_on_demand_while_spot_accepts_tasks_and_loses_them(
+    machines: Machines, episode: Episode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machines.ecs, "loses_spot", True)
+    episode.detect(*seconds(1, 4))
+    assert machines.finished(clip(machines, episode)).state_name == "Completed"
+    tasks = machines.ecs.of("extract-segment")
+    assert [task.is_on_spot for task in tasks if task.exit_code == 0] == [False, False]
+    assert all(task.stop_code == "TaskFailedToStart" for task in tasks if task.is_on_spot)
+    assert episode.history == MADE
+
+
+def test_a_segment_that_spot_interrupts_twice_is_cut_on_demand(
+    machines: Machines, episode: Episode
+) -> None:
+    episode.detect(*seconds(1))
+    with machines.paused_ffmpeg():
+        run_id = clip(machines, episode)
+        for number in (1, 2):
+            (reclaimed,) = machines.running_tasks("extract-segment", 1)
+            assert reclaimed.is_on_spot
+            assert machines.run_of(reclaimed).run_count == number
+            machines.ecs.stop(reclaimed)
+            eventually(lambda task=reclaimed: task.status == "STOPPED")  # type: ignore[misc]
+        (last,) = machines.running_tasks("extract-segment", 1)
+    assert machines.finished(run_id).state_name == "Completed"
+    assert not last.is_on_spot
+    assert machines.run_of(last).run_count == 3
+
+
 def test_machines_that_never_start_fail_the_record(machines: Machines, episode: Episode) -> None:
     episode.detect(*seconds(1))
     machines.ecs.failing_starts["extract-segment"] = 4

@@ -282,6 +282,7 @@ def tightened_plan(
         sections=tuple(sections),
         framing=framing,
         lips=tuple(_kept_places(plan.lips, spans)),
+        eyes=tuple(_kept_places(plan.eyes, spans)),
         faces=tuple(_kept_places(plan.faces, spans)),
     )
 

@@ -135,3 +135,18 @@ def test_a_close_up_is_not_reported_as_cut_off() -> None:
         left, _ = plan.sections[0].crops[0].at(sample.time)
         assert left <= sample.faces[0].x - 250 and sample.faces[0].x + 250 <= left + 608
     assert plan.framing.speaker_in_frame == 1.0
+
+
+@pytest.mark.parametrize("aspect", list(Aspect))
+def test_captions_over_a_large_face_cover_neither_the_mouth_nor_the_eyes(aspect: Aspect) -> None:
+    # The usual line is that of the eyes, which are a sixth of the face above its middle.
+    x, y, size = 640, 520, 300
+    samples = [FaceSample(n / 8, (at(x, y, size, 60 * (n % 2)),)) for n in range(32)]
+    plan = direct(
+        Analysis(1280, 720, samples, [(0.0, 4.0)]), Layout.CROP, aspect, words(4), MouthMotion()
+    )
+    [crop] = plan.sections[0].crops
+    scale = aspect.size[1] / crop.height
+    for place in (y - size / 6, y + 0.3 * size):
+        in_short = (place - crop.at(2)[1]) * scale
+        assert abs(in_short - plan.captions_centre) >= CAPTIONS_HALF

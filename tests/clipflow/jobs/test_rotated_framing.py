@@ -18,20 +18,21 @@ pytestmark = pytest.mark.slow
 ROTATED = {90: "transpose=clock", 180: "hflip,vflip", -90: "transpose=cclock"}
 
 
-@pytest.mark.parametrize("size", [(720, 1280), (1280, 720)], ids=["portrait", "landscape"])
-@pytest.mark.parametrize("degrees", ROTATED)
+@pytest.mark.parametrize(
+    ("degrees", "size"), [(90, (720, 1280)), (180, (1280, 720)), (-90, (720, 1280))]
+)
 def test_a_rotated_talk_is_framed_as_it_is_seen(
     degrees: int, size: tuple[int, int], studio: Studio, tmp_path: Path
 ) -> None:
     # Far from the middle, so that a crop in unrotated coordinates would miss the face.
     place = 0.3 * size[0], 0.35 * size[1]
-    shown = [people(n / 30, 0, place) for n in range(90)]
+    shown = [people(n / 30, 0, place) for n in range(60)]
     upright = film(tmp_path / "upright.mp4", shown, size)
     coded, source = tmp_path / "coded.mp4", tmp_path / "source.mp4"
     run = [FFMPEG, "-v", "error", "-i", str(upright), "-vf", ROTATED[degrees], str(coded)]
     subprocess.run(run, check=True)
-    studio.put(copy_rotated(coded, source, degrees), words(0, 3))
-    short = studio.make("0", "3", caption_style="none")
+    studio.put(copy_rotated(coded, source, degrees), words(0, 2))
+    short = studio.make("0", "2", caption_style="none")
     assert studio.framing
     assert [span.layout for span in studio.framing.layouts] == [Layout.CROP]
     assert studio.framing.speaker_in_frame == 1

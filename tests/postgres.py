@@ -42,7 +42,7 @@ def postgres(folder: Path) -> Iterator[str]:
         with (home / "log").open("wb") as log:
             server = subprocess.Popen(serve, stdout=log, stderr=log, **user)
         try:
-            eventually(lambda: subprocess.run(ready, check=False).returncode == 0, 60)
+            eventually(lambda: subprocess.run(ready, check=False).returncode == 0)
             yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
         finally:
             server.send_signal(signal.SIGINT)  # fast shutdown: open connections are closed

@@ -25,7 +25,7 @@ AWS = {
 Value = TypeVar("Value")
 
 
-def eventually(condition: Callable[[], Value], seconds: float = 20) -> Value:
+def eventually(condition: Callable[[], Value], seconds: float = 120) -> Value:
     """Wait until `condition()` is true, and return its value; fails after `seconds`.
 
     The interval between two checks grows with the time that has passed, because checks that ask a
@@ -66,7 +66,7 @@ class Program:
                 self._command, stdout=log, stderr=log, env=self._env, cwd=ROOT
             )
         if self._health:
-            eventually(self._is_healthy, 120)
+            eventually(self._is_healthy)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Stop the program and return its exit code."""

@@ -36,7 +36,7 @@ class Subscriber:
 
     def wait_for(self, name: str, count: int) -> list[dict[str, Any]]:
         """Wait for exactly `count` events of this episode or video, and return them."""
-        eventually(lambda: len(self.of(name)) >= count, 60)
+        eventually(lambda: len(self.of(name)) >= count)
         events = self.of(name)
         assert len(events) == count
         return events

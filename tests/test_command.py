@@ -18,7 +18,7 @@ from tests.flows.warehouse import subtitles
 from tests.made_media import make_source
 from tests.programs import ROOT, eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow]
 
 SAMPLE = ROOT / "demo" / "sample" / "main.mp4"
 

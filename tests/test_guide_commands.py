@@ -207,12 +207,12 @@ def test_the_guide_to_clips_makes_a_clip(stack: RunningStack) -> None:
     def record() -> dict[str, Any]:
         return dict(table.get_item(Key={"pk": "me#episode-1", "sk": "clip#one"})["Item"])
 
-    eventually(lambda: record()["status"] == "Generation Complete", 120)
+    eventually(lambda: record()["status"] == "Generation Complete")
     assert record()["durationSeconds"] == Decimal("2.9")
     first = record()["flowRunId"]
     [again] = [c.line for c in guides.commands() if "generate-clip/clipflow" in c.line]
     assert "Created flow run" in output_of(installed(again), stack.env)
-    eventually(lambda: record()["flowRunId"] != first, 60)
+    eventually(lambda: record()["flowRunId"] != first)
     shown = output_of(installed("clipflow status"), stack.env)
     assert re.search(r"\tone\t", shown)
 
@@ -227,7 +227,7 @@ def test_the_guide_to_shorts_starts_a_run(stack: RunningStack) -> None:
         "Prefix": "klippers_warehouse/me/talk-1/transcript/window",
     }
     # At this point the run has read its config. tests/test_command.py covers the rest of the run.
-    eventually(lambda: stack.client("s3").list_objects_v2(**listing)["KeyCount"], 120)
+    eventually(lambda: stack.client("s3").list_objects_v2(**listing)["KeyCount"])
     table = stack.resource("dynamodb").Table(stack.env["TABLE_NAME"])
     record = table.get_item(Key={"pk": "me#talk-1", "sk": "shorts"})["Item"]
     run = f"{stack.env['PREFECT_API_URL']}/flow_runs/{record['flowRunId']}"

@@ -13,7 +13,7 @@ from tests.made_media import make_source
 from tests.programs import eventually, free_port
 from tests.test_end_to_end import SEGMENTS, UserAccess
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow]
 
 
 class TracedClip:
@@ -46,7 +46,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TracedClip]:
             episode_id = user.episode(source, "one")
             user.put_event(episode_id)
             user.wait_for_status(episode_id, "one", "Generation Complete")
-            eventually(lambda: collector.named("event") and collector.named("one"), 30)
+            eventually(lambda: collector.named("event") and collector.named("one"))
             logs = stack.logs
         yield TracedClip(collector, episode_id, logs)
 

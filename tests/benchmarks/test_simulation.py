@@ -318,7 +318,6 @@ def test_the_text_of_the_guide_has_the_numbers_of_the_simulation() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_the_tables_of_the_page_match_the_current_simulation() -> None:
     made = "make them with python -m benchmarks.simulation --page"
     for page in PAGES:

@@ -15,7 +15,7 @@ from tests.flows.warehouse import subtitles
 from tests.made_media import make_source
 from tests.programs import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow]
 
 OPTIONS = ("--count", 2, "--seconds", 6, "--aspect", "1:1", "--layout", "fit")
 

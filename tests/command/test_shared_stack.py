@@ -14,7 +14,7 @@ from tests.command.cli import CLIPFLOW, user_environment
 from tests.made_media import make_source
 from tests.programs import eventually, free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow]
 
 Command = subprocess.Popen[str]
 
@@ -71,7 +71,7 @@ def commands(tmp_path: Path) -> Iterator[Commands]:
     commands = Commands(tmp_path)
     yield commands
     commands.stop_all()
-    eventually(lambda: not commands.is_stack_running(), 120)
+    eventually(lambda: not commands.is_stack_running())
 
 
 def read_until(command: Command, text: str) -> None:
@@ -109,4 +109,4 @@ def test_a_stack_whose_only_command_is_killed_stops(commands: Commands) -> None:
     assert commands.is_stack_running()
     os.kill(only.pid, signal.SIGKILL)
     only.wait()
-    eventually(lambda: not commands.is_stack_running(), 120)
+    eventually(lambda: not commands.is_stack_running())

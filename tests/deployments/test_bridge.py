@@ -217,7 +217,7 @@ def test_templates_in_an_event_are_not_executed(
             if run["parameters"].get("episode_id") == episode
         ]
 
-    eventually(lambda: requests(ids["episodeId"]) and requests(next_episode), 30)
+    eventually(lambda: requests(ids["episodeId"]) and requests(next_episode))
     assert requests(ids["episodeId"]) == [{**ids, **kept}]
     assert requests(next_episode) == [{**ids, "episodeId": next_episode}]
     assert event_queue.dead_letters() == {}
@@ -232,7 +232,7 @@ def test_a_server_outage_loses_no_message_and_uses_no_receives(
         eventually(lambda: "does not answer" in bridge.output())
         during = event_queue.put_event(DETAIL)
         throughout(3, lambda: event_queue.message_counts() == (1, 1))
-    eventually(lambda: len(stored_events(prefect_server, before, during)) == 2, 30)
+    eventually(lambda: len(stored_events(prefect_server, before, during)) == 2)
     eventually(event_queue.is_empty)
     for id in (before, during):
         assert f"receives=1 event={id}" in bridge.output()

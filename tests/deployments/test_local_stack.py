@@ -38,7 +38,7 @@ def test_a_second_start_resumes_the_state_of_the_first(
         records = stack.resource("dynamodb").Table("clipflow-records")
         records.put_item(Item={**KEY, "status": "detected"})
         run = start_sleeper(stack, tmp_path)
-        eventually(lambda: count_starts(tmp_path) == 1, 60)
+        eventually(lambda: count_starts(tmp_path) == 1)
     assert not processes_of(settings), "a process that a flow run had started is left"
     assert not list(settings.scratch.iterdir()), (
         "a file of a flow run is left in the scratch folder"
@@ -50,9 +50,9 @@ def test_a_second_start_resumes_the_state_of_the_first(
         records = stack.resource("dynamodb").Table("clipflow-records")
         assert records.get_item(Key=KEY)["Item"]["status"] == "detected"
 
-        eventually(lambda: count_starts(tmp_path) == 2, 60)
+        eventually(lambda: count_starts(tmp_path) == 2)
         (tmp_path / "end").touch()
-        eventually(lambda: request(stack, f"/flow_runs/{run}")["state"]["type"] == "COMPLETED", 60)
+        eventually(lambda: request(stack, f"/flow_runs/{run}")["state"]["type"] == "COMPLETED")
         for part in ("local_prefect", "local_stack.worker", "deployments.bridge"):
             kill(stack, part)
         assert_trigger_exists_once_and_keeps_types(stack)
@@ -123,7 +123,7 @@ def test_a_killed_guard_leaves_no_processes(settings: StackSettings) -> None:
     guard = start(settings, "prefect")
     guard.kill()
     guard.wait()
-    eventually(lambda: not processes_of(settings), 60)
+    eventually(lambda: not processes_of(settings))
 
 
 @pytest.mark.slow
@@ -156,7 +156,7 @@ def start(settings: StackSettings, part: str) -> "subprocess.Popen[bytes]":
         stderr=subprocess.DEVNULL,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
-    eventually((settings.logs / f"{part}.log").exists, 60)
+    eventually((settings.logs / f"{part}.log").exists)
     return guard
 
 

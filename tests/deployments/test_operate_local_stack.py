@@ -25,7 +25,7 @@ def test_a_local_stack_is_operated_with_the_same_commands(stack: RunningStack) -
     # The video does not exist, so the run is short. The name of the run of mark-failed that follows
     # contains this run's id, too.
     line = f"generate-shorts/video-of-operate  {run[1]}"
-    eventually(lambda: "ReadConfigFailed" in line_with(run_verb(env, "runs"), line), 90)
+    eventually(lambda: "ReadConfigFailed" in line_with(run_verb(env, "runs"), line))
     assert "begin-clip-generation" in run_verb(env, "runs")
     assert "shorts_config.json" in run_verb(env, "logs", "--run", run[1])
     assert "shorts_config.json" in run_verb(env, "logs", "--run", "video-of-operate")

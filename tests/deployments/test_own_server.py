@@ -262,4 +262,4 @@ def test_an_event_passes_through_redis_to_the_background_services(server: OwnSer
         server.request("POST", "/events", [event])
         time.sleep(2)
     stored = {"filter": {"event": {"name": ["clipflow.try"]}}}
-    eventually(lambda: server.request("POST", "/events/filter", stored)["total"] > 0, 30)
+    eventually(lambda: server.request("POST", "/events/filter", stored)["total"] > 0)

@@ -108,7 +108,7 @@ def test_signals_reach_the_run(environment: dict[str, str], tmp_path: Path) -> N
 def test_the_run_and_its_client_end_together(environment: dict[str, str], tmp_path: Path) -> None:
     with waiting_run(environment, tmp_path) as (run, pid):
         run.kill()
-        eventually(lambda: not Path(f"/proc/{pid}").exists(), 60)
+        eventually(lambda: not Path(f"/proc/{pid}").exists())
     with waiting_run(environment, tmp_path) as (run, pid):
         os.kill(pid, signal.SIGKILL)
         assert run.wait(timeout=60) == -signal.SIGKILL
@@ -124,9 +124,9 @@ def test_decoders_are_forked_and_start_no_new_python(
         assert b"run_server" in (fork_server / "cmdline").read_bytes()
         assert Path(fork_server, "fd/0").readlink() == Path("/dev/null")
         # It shares the run's output, and has only its own three sockets when the call has ended.
-        eventually(lambda: sockets_of(fork_server) == 3, 60)
+        eventually(lambda: sockets_of(fork_server) == 3)
         run.kill()
-        eventually(lambda: not fork_server.exists(), 60)
+        eventually(lambda: not fork_server.exists())
 
 
 @pytest.mark.parametrize(

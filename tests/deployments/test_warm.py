@@ -165,7 +165,7 @@ def machine(
     program = Program(folder / f"{name}.log", "deployments.warm", env)
     program.start()
     try:
-        eventually((folder / f"{name}.alive").exists, 90)
+        eventually((folder / f"{name}.alive").exists)
         yield program
     finally:
         with suppress(ProcessLookupError):
@@ -202,15 +202,15 @@ def test_a_stopped_machine_lets_its_run_end_and_returns_it_if_it_takes_too_long(
     try:
         with machine(prefect_server, tmp_path, "first", drain_seconds=0.5) as first:
             run = start(warm_pool, tmp_path)
-            eventually(lambda: len(starts(tmp_path)) == 1, 60)
+            eventually(lambda: len(starts(tmp_path)) == 1)
             assert first.stop() == 0
             # The run's process has ended, and the run was not marked as crashed meanwhile.
             assert state_of(warm_pool, run.id) == "AwaitingRetry"
             assert "was returned to the pool" in first.output()
         with machine(prefect_server, tmp_path, "second", drain_seconds=60) as second:
-            eventually(lambda: len(starts(tmp_path)) == 2, 60)
+            eventually(lambda: len(starts(tmp_path)) == 2)
             late = start(warm_pool, tmp_path)
-            eventually(lambda: len(starts(tmp_path)) == 3, 60)
+            eventually(lambda: len(starts(tmp_path)) == 3)
             (tmp_path / "end").touch()
             assert second.stop() == 0
             assert [state_of(warm_pool, each.id) for each in (run, late)] == ["Completed"] * 2

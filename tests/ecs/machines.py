@@ -67,7 +67,7 @@ class Machines:
     def finished(self, run_id: UUID, seconds: float = 240) -> FlowRun:
         """Wait until the run and all tasks of the cluster have ended, and return the run."""
         eventually(lambda: (state := self.run(run_id).state) and state.is_final(), seconds)
-        eventually(lambda: not self.ecs.running(), 60)
+        eventually(lambda: not self.ecs.running())
         return self.run(run_id)
 
     def waiting_for_capacity(self, flow: str) -> int:
@@ -101,7 +101,7 @@ class Machines:
         def running() -> list[Task]:
             return [task for task in self.ecs.running(flow) if self.state_of(task) == "Running"]
 
-        eventually(lambda: len(running()) == count, 120)
+        eventually(lambda: len(running()) == count)
         return running()
 
 

@@ -125,11 +125,11 @@ def test_a_process_that_is_killed_repeatedly_is_restarted_each_time(
         return bool(new)
 
     for _ in range(4):
-        eventually(kill_new_process, 30)
+        eventually(kill_new_process)
     episode = Episode("late", ["clip"])
     flooded.tenants.detect(episode, tiny_source(tmp_path / "main.mp4"), SEGMENT)
     flooded.tenants.deliver(event_message(episode))
-    eventually(lambda: flooded.tenants.record(episode, "clip")["status"] == COMPLETE, 120)
+    eventually(lambda: flooded.tenants.record(episode, "clip")["status"] == COMPLETE)
 
 
 def test_table_queue_bucket_and_server_agree_after_the_flood(flooded: Flood) -> None:

@@ -28,7 +28,7 @@ from tests.faults.unsupervised import UnsupervisedMachine, unsupervised_machine
 from tests.faulty_proxy import Fault, Request
 from tests.programs import eventually
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 SHORT = [{"startTime": 0, "endTime": "00:00.4"}]
 LONG = [{"startTime": f"00:00.{n % 10}", "endTime": f"00:01.{n % 10}"} for n in range(40)]
@@ -105,7 +105,7 @@ def test_a_record_whose_run_and_worker_are_killed_leaves_in_progress_within_2_mi
     kill(run)
     assert failure_code_within(tenants, episode, within=120) == "CRASHED"
     machine.worker.start()
-    eventually(lambda: tenants.record(episode, "long")["status"] == COMPLETE, 60)
+    eventually(lambda: tenants.record(episode, "long")["status"] == COMPLETE)
     assert history(tenants.record(episode, "long")) == [*MADE[:2], FAILED, *MADE[1:]]
 
 
@@ -130,7 +130,7 @@ def test_a_run_marked_crashed_while_it_works_stops(
     owner = UUID(tenants.record(episode, "long")["flowRunId"])
     with client_of(machine) as client:
         client.set_flow_run_state(owner, Crashed(name="HeartbeatLost"), force=True)
-    eventually(lambda: not flow_run_of(run), 60)
+    eventually(lambda: not flow_run_of(run))
     assert failure_code_within(tenants, episode, within=20) == "CRASHED"
     made = [entry["Key"] for entry in tenants.objects(episode)]
     assert not [key for key in made if key.endswith("/clip.mp4")]
@@ -154,7 +154,7 @@ def start_clip(
     episode = tenants.detect(Episode("t", ["long"]), source, segments)
     tenants.deliver(event_message(episode))
     # The time in which an accepted event starts its clips; the worker may just have been started.
-    eventually(lambda: tenants.record(episode, "long")["status"] == IN_PROGRESS, 120)
+    eventually(lambda: tenants.record(episode, "long")["status"] == IN_PROGRESS)
     owner = tenants.record(episode, "long")["flowRunId"]
     [process] = [pid for pid in pids(machine.home, RUN) if flow_run_of(pid) == owner]
     return episode, process

@@ -17,7 +17,7 @@ from tests.faults.processes import processes_of
 from tests.faults.tenants import COMPLETE, FAILED, Episode, Tenants
 from tests.made_media import make_source
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow]
 
 # Encoding takes long enough for the runs to overlap, although their processes start in sequence.
 SEGMENTS = [{"startTime": n, "endTime": n + 10} for n in range(8)]

@@ -30,7 +30,7 @@ def test_a_run_that_is_killed_has_logged_and_exported_everything(
         env["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.endpoint
         run = Program(tmp_path / "log", "tests.tasks.killed_run", env)
         run.start()
-        eventually(lambda: '"waiting"' in run.output(), 60)
+        eventually(lambda: '"waiting"' in run.output())
         assert run.stop() == -signal.SIGTERM
 
     lines = [json.loads(line) for line in run.output().splitlines()]

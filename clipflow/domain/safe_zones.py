@@ -91,19 +91,20 @@ def clear_line(
     size: tuple[int, int],
     platforms: Iterable[Platform] = Platform,
     steps: Sequence[float] = _STEPS,
+    eyes: Iterable[float] = (),
 ) -> int:
     """The centre of text that reaches `half` pixels up and down, in pixels from the top.
 
-    It is `wanted`, or the nearest line that covers the fewest of `lips`, which are vertical places
-    in the short of `size`.
+    It is `wanted`, or the nearest line that covers the fewest of `lips`, and of these lines one
+    that covers the fewest of `eyes`. Both are vertical places in the short of `size`.
     """
     height = size[1]
     box = safe_box(size, platforms)
     highest, lowest = box.top + half, max(box.top + half, box.bottom - half)
-    mouths = list(lips)
+    kinds = list(lips), list(eyes)
 
-    def covered(centre: int) -> int:
-        return sum(abs(y - centre) < half for y in mouths)
+    def covered(centre: int) -> list[int]:
+        return [sum(abs(y - centre) < half for y in places) for places in kinds]
 
     centres = [round(min(max(wanted + step * height, highest), lowest)) for step in steps]
     return min(centres, key=covered)

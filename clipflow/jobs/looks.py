@@ -130,11 +130,11 @@ def captions_line(plan: FramePlan, style: CaptionStyle | None, size: tuple[int, 
     """The line on which a style centres captions, in pixels from the top."""
     if style is None:
         return plan.captions_centre
-    half, lips = half_height(style), [y for _, y in plan.lips]
+    half, lips, eyes = half_height(style), _heights(plan.lips), _heights(plan.eyes)
     if style.position is Position.AUTO:
         if half <= CAPTIONS_HALF:
             return plan.captions_centre
-        return clear_line(lips, plan.captions_centre, half, size, style.safe_zones)
+        return clear_line(lips, plan.captions_centre, half, size, style.safe_zones, eyes=eyes)
     wanted = _LINES[style.position] * size[1]
     return clear_line((), wanted, half, size, style.safe_zones)
 
@@ -144,19 +144,26 @@ def caption_moves(
 ) -> list[tuple[float, int]]:
     """The seconds at which captions move to another line, and that line.
 
-    They move where the picture changes, and only if they would cover a mouth at `centre`.
+    They move where the picture changes, and only if they would cover a mouth or eyes at `centre`.
     """
     if style is None or style.position is not Position.AUTO:
         return []
     moves: list[tuple[float, int]] = []
     current, half = centre, max(half_height(style), CAPTIONS_HALF)
     for part in plan.sections:
-        lips = [y for time, y in plan.lips if part.start <= time < part.end]
-        line = clear_line(lips, centre, half, size, style.safe_zones)
+        lips, eyes = (
+            [y for time, y in places if part.start <= time < part.end]
+            for places in (plan.lips, plan.eyes)
+        )
+        line = clear_line(lips, centre, half, size, style.safe_zones, eyes=eyes)
         if line != current:
             moves.append((part.start, line))
         current = line
     return moves
+
+
+def _heights(places: Sequence[tuple[float, int]]) -> list[int]:
+    return [y for _, y in places]
 
 
 def first_lines(centre: int, moves: Sequence[tuple[float, int]]) -> list[int]:

@@ -198,7 +198,8 @@ def _tightened(job: Render, spoken: SpokenMoment) -> object:
         return None
     words = spoken.recognized_words
     restored = still_restored(job.restored, spoken.recognized.words)
-    return [[(word.start, word.end) for word in words], spoken.recognized.language, restored]
+    said, language = [(word.start, word.end) for word in words], spoken.recognized.language
+    return [said, language, restored, job.config.durations]
 
 
 def _framing_metadata(framing: Framing) -> dict[str, str]:
@@ -305,7 +306,7 @@ def _taken_out(job: Render, window: Window, spoken: SpokenMoment) -> Tightened |
         return None
     frames = sorted((*window.frames, *repeats(window.frames, window.span.duration)))
     restored = still_restored(job.restored, spoken.recognized.words)
-    return tighten(window, spoken, frames, restored)
+    return tighten(window, spoken, frames, restored, job.config.durations)
 
 
 def _listed(job: Render, tightened: Tightened | None) -> Tightening:

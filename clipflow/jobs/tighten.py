@@ -88,14 +88,19 @@ def still_restored(restored: Mapping[str, str], words: Sequence[Word]) -> list[s
 
 
 def tighten(
-    window: Window, spoken: SpokenMoment, frames: Sequence[Fraction], restored: Sequence[str]
+    window: Window,
+    spoken: SpokenMoment,
+    frames: Sequence[Fraction],
+    restored: Sequence[str],
+    durations: tuple[float, float] | None,
 ) -> Tightened | None:
     """The parts of the moment in `window` that remain; None if nothing is or could be taken out.
 
     `frames` are the sorted times at which a frame is shown, in seconds from the moment's start.
-    `restored` are the ids of removals that a person has put back. Raises the errors of
-    `measure_levels`.
+    `restored` are the ids of removals that a person has put back, `durations` the shortest and the
+    longest moment in seconds, if the config has them. Raises the errors of `measure_levels`.
     """
+    shortest = Fraction(durations[0]) if durations else Fraction(0)
     span = TimeRange(window.span.start, window.span.end)
     words = spoken_words(
         spoken.recognized.words, _texts(spoken.shown), span, spoken.recognized.language
@@ -105,10 +110,11 @@ def tighten(
     origin = window.origin
     levels = measure_levels(window.path, origin, origin + span.duration, LEVELS_PER_SECOND)
     loudness, grid = Loudness(levels, words), [*frames, span.duration]
-    cuts = decide(words, grid, loudness, restored)
-    back = restorable(words, grid, loudness, restored)
+    cuts = decide(words, grid, loudness, restored, shortest)
+    back = restorable(words, grid, loudness, restored, shortest)
     # Fillers beside each other may be possible to take out only together.
-    known = {cut.id for cut in (*back, *(decide(words, grid, loudness) if restored else ()))}
+    unrestored = decide(words, grid, loudness, (), shortest) if restored else ()
+    known = {cut.id for cut in (*back, *unrestored)}
     if not cuts and not known:
         return None
     timeline = Timeline.without(cuts, span.duration)
@@ -282,6 +288,7 @@ def tightened_plan(
         sections=tuple(sections),
         framing=framing,
         lips=tuple(_kept_places(plan.lips, spans)),
+        eyes=tuple(_kept_places(plan.eyes, spans)),
         faces=tuple(_kept_places(plan.faces, spans)),
     )
 

@@ -372,8 +372,8 @@ class FramePlan:
     """All that a short shows: its sections in order, without gaps, and their record.
 
     `captions_centre` is the line of captions in the default style. `lips` are the seconds at which
-    a mouth is seen, and how far down in the short its lips are, in pixels; `faces` those at which a
-    face is seen, and its place in the short.
+    a mouth is seen, and how far down in the short its lips are, in pixels; `eyes` the same of eyes;
+    `faces` those at which a face is seen, and its place in the short.
     """
 
     sections: tuple[Section, ...]
@@ -381,6 +381,7 @@ class FramePlan:
     captions_centre: int
     lips: tuple[tuple[float, int], ...] = ()
     faces: tuple[tuple[float, Box], ...] = ()
+    eyes: tuple[tuple[float, int], ...] = ()
 
 
 def person_boxes(

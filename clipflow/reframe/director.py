@@ -26,7 +26,13 @@ from clipflow.reframe.crop import (
     plan_edge,
 )
 from clipflow.reframe.faces import FaceDetector
-from clipflow.reframe.framing import captions_centre, find_faces, find_lips, measure_framing
+from clipflow.reframe.framing import (
+    captions_centre,
+    find_eyes,
+    find_faces,
+    find_lips,
+    measure_framing,
+)
 from clipflow.reframe.mouths import MouthActivity, mouth_activity
 from clipflow.reframe.panes import ACROSS, DOWN, Area, pane_area, single_area
 from clipflow.reframe.people import FaceTrack, Shot, find_people
@@ -102,12 +108,14 @@ def direct(
     sections = _joined(director.viewed(chosen, shots, views))
     whole = analysis.width, analysis.height
     lips = find_lips(sections, analysis.samples, whole, aspect.size)
+    eyes = find_eyes(sections, analysis.samples, whole, aspect.size)
     return FramePlan(
         tuple(sections),
         measure_framing(sections, shots, turns, [s.time for s in analysis.samples], whole),
-        captions_centre(sections, lips, aspect.size),
+        captions_centre(sections, lips, eyes, aspect.size),
         lips,
         find_faces(sections, analysis.samples, whole, aspect.size),
+        eyes,
     )
 
 

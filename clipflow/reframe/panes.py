@@ -23,6 +23,9 @@ _LEAST_SHARE = 0.3
 # The least width of a pane's crop, in widths of the face, and its least height: so much of the head
 # is shown, even if a little of another person is too.
 _LEAST_WIDTH, _LEAST_HEIGHT = 1.15, 1.4
+# The same within the tile of a video call, where another tile would be seen instead: the box of a
+# face has 0.86 of its size.
+_LEAST_TILE = 1.0
 
 
 # Where tiles of a video call usually meet, and how near such a border is, as shares of the side of
@@ -114,7 +117,8 @@ def pane_area(
         for other in others:
             area = area.without(own, other, share, tiled)
         width = min(float(widest), area.width, area.height * float(aspect))
-        if width >= least:
+        is_tile = share < 1 and tiled is not None
+        if width >= (_LEAST_TILE * own[2] if is_tile else least):
             # Only as large as necessary if it may reach as far as the others' faces.
             return max(2, even(width if share < 1 else least)), area
     return max(2, even(least)), area

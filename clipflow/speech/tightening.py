@@ -180,6 +180,7 @@ def decide(
     grid: Sequence[Fraction],
     loudness: Loudness,
     restored: Collection[str] = (),
+    shortest: Fraction = Fraction(0),
 ) -> list[PlannedRemoval]:
     """The cuts of a short, in order, without the removals that are put back by their ids.
 
@@ -190,8 +191,10 @@ def decide(
     Args:
         words: by their starts.
         grid: the sorted times at which a cut may begin or end: of the short's frames, and its end.
+        shortest: seconds that remain at least, if the short has that many: fillers are taken out
+            first, then the longest silences.
     """
-    return _Decision(words, grid, loudness).cuts(restored)
+    return _Decision(words, grid, loudness, shortest).cuts(restored)
 
 
 def restorable(
@@ -199,9 +202,10 @@ def restorable(
     grid: Sequence[Fraction],
     loudness: Loudness,
     restored: Collection[str],
+    shortest: Fraction = Fraction(0),
 ) -> list[PlannedRemoval]:
     """The cuts that would be made in addition if no removal were put back, in order."""
-    decision = _Decision(words, grid, loudness)
+    decision = _Decision(words, grid, loudness, shortest)
     found = [
         cut
         for id in restored
@@ -213,10 +217,16 @@ def restorable(
 
 class _Decision:
     def __init__(
-        self, words: Sequence[SpokenWord], grid: Sequence[Fraction], loudness: Loudness
+        self,
+        words: Sequence[SpokenWord],
+        grid: Sequence[Fraction],
+        loudness: Loudness,
+        shortest: Fraction,
     ) -> None:
         self._words, self._grid, self._loudness = words, grid, loudness
         self._end = grid[-1]
+        # A short that is shorter already, because a person has chosen its times, has no limit.
+        self._removable = self._end - shortest if shortest <= self._end else self._end
 
     def cuts(self, restored: Collection[str]) -> list[PlannedRemoval]:
         kept = set(restored)
@@ -224,9 +234,18 @@ class _Decision:
             found, impossible = self._found(kept)
             impossible = impossible or _too_near(found, self._end)
             if not impossible:
-                return [cut for each in found for cut in each.cuts(self._grid)]
+                return [cut for each in self._affordable(found) for cut in each.cuts(self._grid)]
             # Fillers that cannot be taken out are kept, and count as words from then on.
             kept |= impossible
+
+    def _affordable(self, found: Sequence[_Found]) -> list[_Found]:
+        """Those that leave the short as long as it has to be, in order."""
+        left, chosen = self._removable, []
+        for each in sorted(found, key=lambda cut: (cut.kind is RemovalKind.SILENCE, -cut.duration)):
+            if each.duration <= left:
+                left -= each.duration
+                chosen.append(each)
+        return sorted(chosen, key=lambda cut: cut.start)
 
     def _found(self, kept: Collection[str]) -> tuple[list[_Found], set[str]]:
         """The possible cuts, and the ids of the fillers that cannot be cut off."""

@@ -77,30 +77,13 @@ class WhisperRecognizer:
         # Imported late, because most flows do not need it.
         import ctranslate2
         from faster_whisper import WhisperModel
-        from faster_whisper.feature_extractor import FeatureExtractor
 
-        # Spectra, encoding and the times of words take 100 to 200 MB each, and a third of the time:
-        # if half of the threads may compute them at once, the others rarely wait.
-        large_arrays = Semaphore(max(1, workers // 2))
-
-        class Features(FeatureExtractor):  # type: ignore[misc]
-            def __call__(self, *arguments: Any, **options: Any) -> Any:
-                with large_arrays:
-                    return super().__call__(*arguments, **options)
+        self._large_arrays = large_arrays = _LargeArrays(max(1, workers // 2))
 
         class Model(WhisperModel):  # type: ignore[misc]
-            def __init__(self, *arguments: Any, **options: Any) -> None:
-                super().__init__(*arguments, **options)
-                self.feature_extractor = Features(**self.feat_kwargs)
-
             def encode(self, features: Any) -> Any:
                 with large_arrays:
-                    # What decoding has freed rarely holds an array of the encoder's size, so both
-                    # would count towards the peak.
-                    return_freed_memory()
-                    encoded = super().encode(features)
-                    return_freed_memory()
-                return encoded
+                    return super().encode(features)
 
             def find_alignment(self, *arguments: Any, **options: Any) -> Any:
                 with large_arrays:
@@ -170,17 +153,20 @@ class WhisperRecognizer:
     def _timed_words(
         self, sound: Samples, language: str, progress: "_Progress | None" = None
     ) -> list[Word]:
-        segments, _ = self._model.transcribe(
-            _prepared(sound),
-            language=language,
-            beam_size=5,
-            # Of a piece that is decoded again, at random: each further one holds a copy of what the
-            # encoder computed, 37 MB for `base`.
-            best_of=1,
-            vad_filter=True,
-            vad_parameters=_VOICE_DETECTION,
-            word_timestamps=True,
-        )
+        with self._large_arrays:
+            # This detects voices and computes the spectrum; the iteration over the segments, below,
+            # does the rest.
+            segments, _ = self._model.transcribe(
+                _prepared(sound),
+                language=language,
+                beam_size=5,
+                # Of a piece that is decoded again, at random: each further one holds a copy of what
+                # the encoder computed, 37 MB for `base`.
+                best_of=1,
+                vad_filter=True,
+                vad_parameters=_VOICE_DETECTION,
+                word_timestamps=True,
+            )
         words: list[Word] = []
         done = 0.0
         for segment in segments:
@@ -196,7 +182,8 @@ class WhisperRecognizer:
 
     def _with_skipped_words(self, words: list[Word], sound: Samples, language: str) -> list[Word]:
         """The words, with those of speech that Whisper has skipped."""
-        spoken = _speech(_prepared(sound), _SPEECH_DETECTION)
+        with self._large_arrays:
+            spoken = _speech(_prepared(sound), _SPEECH_DETECTION)
         seconds = [(one.start / RATE, one.stop / RATE) for one in spoken]
         for start, end in skipped_speech(words, seconds):
             part = sound[round(start * RATE) : round(end * RATE)]
@@ -298,6 +285,27 @@ def return_freed_memory() -> None:
     library = ctypes.CDLL(None)
     if hasattr(library, "malloc_trim"):
         library.malloc_trim(0)
+
+
+class _LargeArrays:
+    """Limits how many threads compute with large arrays at once.
+
+    Detecting voices, spectra, encoding and the times of words take 50 to 200 MB each, and a third
+    of the time: if half of the threads may do it at once, the others rarely wait. What other
+    computations have freed rarely holds an array of that size, so both would count towards the
+    peak if it were not returned to the system.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = Semaphore(threads)
+
+    def __enter__(self) -> None:
+        self._threads.acquire()
+        return_freed_memory()
+
+    def __exit__(self, *_: object) -> None:
+        return_freed_memory()
+        self._threads.release()
 
 
 class _Progress:

@@ -75,6 +75,22 @@ def test_a_crop_on_one_person_of_a_video_call_ends_where_the_tile_ends(
         assert 360 * row <= top and top + crop.height <= 360 * (row + 1)
 
 
+@pytest.mark.parametrize("layout", [Layout.GRID, Layout.CROP])
+def test_a_face_that_nearly_fills_its_tile_is_shown_without_the_tile_above(layout: Layout) -> None:
+    # 60 % of the tile's height; a crop of 9:16 within the tile has space for the face.
+    places = (320, 180, 120), (960, 170, 120), (330, 540, 120), (950, 545, 190)
+    samples = [
+        FaceSample(n / 8, tuple(at(*place, 60 * (n % 2)) for place in places)) for n in range(32)
+    ]
+    analysis = Analysis(1280, 720, samples, [(0.0, 4.0)])
+    views = [View(start=0, end=4, person=3)] if layout is Layout.CROP else []
+    plan = direct(analysis, layout, Aspect.TALL, words(4), MouthMotion(), views)
+    crops = {crop.at(2): crop for crop in plan.sections[0].crops}
+    [(left, top)] = [place for place in crops if place[0] > 700 and place[1] > 200]
+    assert top >= 360
+    assert left <= 950 - 190 * 3 / 7 and left + crops[left, top].width >= 950 + 190 * 3 / 7
+
+
 @pytest.mark.parametrize("layout", [Layout.STACK, Layout.CROP, Layout.SCREEN])
 @pytest.mark.parametrize("aspect", list(Aspect))
 def test_a_crop_on_one_of_two_ends_half_way_to_the_other(aspect: Aspect, layout: Layout) -> None:
@@ -135,3 +151,18 @@ def test_a_close_up_is_not_reported_as_cut_off() -> None:
         left, _ = plan.sections[0].crops[0].at(sample.time)
         assert left <= sample.faces[0].x - 250 and sample.faces[0].x + 250 <= left + 608
     assert plan.framing.speaker_in_frame == 1.0
+
+
+@pytest.mark.parametrize("aspect", list(Aspect))
+def test_captions_over_a_large_face_cover_neither_the_mouth_nor_the_eyes(aspect: Aspect) -> None:
+    # The usual line is that of the eyes, which are a sixth of the face above its middle.
+    x, y, size = 640, 520, 300
+    samples = [FaceSample(n / 8, (at(x, y, size, 60 * (n % 2)),)) for n in range(32)]
+    plan = direct(
+        Analysis(1280, 720, samples, [(0.0, 4.0)]), Layout.CROP, aspect, words(4), MouthMotion()
+    )
+    [crop] = plan.sections[0].crops
+    scale = aspect.size[1] / crop.height
+    for place in (y - size / 6, y + 0.3 * size):
+        in_short = (place - crop.at(2)[1]) * scale
+        assert abs(in_short - plan.captions_centre) >= CAPTIONS_HALF

@@ -144,6 +144,20 @@ def test_a_short_that_has_only_fillers_is_not_cut() -> None:
     assert cuts_of([("um", 0.3, 0.6)], 1) == []
 
 
+@pytest.mark.parametrize(
+    ("shortest", "expected"),
+    [("2.4", ["w1", "p3"]), ("3.4", ["w1"]), ("4", []), ("4.2", []), ("5", ["w1", "p3"])],
+)
+def test_a_short_stays_as_long_as_it_has_to_be(shortest: str, expected: list[str]) -> None:
+    words, least = spoken(TALK, 4.2), Fraction(shortest)
+    loudness = Loudness(levels([(start, end) for _, start, end in TALK], 4.2), words)
+    cuts = decide(words, frames(4.2), loudness, (), least)
+    # A moment of 4.2 s that a person has chosen is shorter than 5 s anyway.
+    assert [cut.id for cut in cuts] == expected
+    remaining = Timeline.without(cuts, Fraction("4.2")).duration
+    assert remaining >= least or least > Fraction("4.2")
+
+
 def test_a_corrected_word_is_a_filler_only_if_its_correction_is() -> None:
     words = [Word(text=text, start=start, end=end) for text, start, end in TALK]
     span = TimeRange(Fraction(0), Fraction(4))

@@ -8,6 +8,9 @@ INSTALLED := .venv/.installed
 # further arguments of the build.
 IMAGE ?= $(or $(CLIPFLOW_IMAGE),clipflow:latest)
 ENGINE ?= docker
+# The base image, and the file with its digest, which the first build writes and all others use.
+PYTHON_IMAGE ?= python:3.11-slim-bookworm
+BASE := infra/images/base.lock
 # The platform of Fargate, on whatever machine the image is built.
 PLATFORM := --platform linux/amd64
 VERBS := deploy destroy status runs run-shorts run-clips logs
@@ -20,7 +23,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-vers
 IS_PYTHON := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-fast test-faults coverage hooks audit lint bench whisperx weights lock clean image image-whisperx push $(VERBS)
+.PHONY: help up demo test test-fast test-faults coverage hooks audit lint bench whisperx weights lock clean image image-whisperx base push $(VERBS)
 
 help: ## List the targets
 	@echo "make up          runs the local stack until Ctrl-C: AWS, Prefect, a worker and the bridge"
@@ -40,6 +43,7 @@ help: ## List the targets
 	@echo
 	@echo "On AWS (see docs/aws.md); status, runs, run-* and logs also work with make up:"
 	@echo "make image       builds IMAGE=...; image-whisperx adds WhisperX to it; push pushes it"
+	@echo "make base        writes the digest of PYTHON_IMAGE=... to $(BASE), on which images are built"
 	@echo "make deploy      creates or updates stacks, work pools, deployments, workers; DRY_RUN=1 lists changes"
 	@echo "make destroy     deletes the stacks, with CONFIRM=yes; media, records and logs are kept"
 	@echo "make status      shows stacks, work pools, queues, records in progress, runs by state"
@@ -94,13 +98,24 @@ lint: $(INSTALLED)
 	$(BIN)/cfn-lint infra/*.yaml infra/images/*.yaml
 	$(BIN)/hadolint infra/images/*.Dockerfile
 
-image:
+image: $(BASE)
 	$(ENGINE) build $(PLATFORM) --file infra/images/clipflow.Dockerfile --build-arg UV_VERSION=$(UV_VERSION) \
-		$(BUILD) --tag $(IMAGE) .
+		--build-arg PYTHON_IMAGE="$$(cat $(BASE))" $(BUILD) --tag $(IMAGE) .
 
-image-whisperx:
+image-whisperx: $(BASE)
 	$(ENGINE) build $(PLATFORM) --file infra/images/whisperx.Dockerfile --build-arg UV_VERSION=$(UV_VERSION) \
-		--build-arg CLIPFLOW_IMAGE=$(IMAGE) $(BUILD) --tag $(IMAGE)-whisperx .
+		--build-arg PYTHON_IMAGE="$$(cat $(BASE))" --build-arg CLIPFLOW_IMAGE=$(IMAGE) $(BUILD) \
+		--tag $(IMAGE)-whisperx .
+
+base:
+	@$(MAKE) --no-print-directory --always-make $(BASE)
+
+$(BASE):
+	@$(ENGINE) pull --quiet $(PLATFORM) $(PYTHON_IMAGE)
+	@$(ENGINE) image inspect --format "{{index .RepoDigests 0}}" $(PYTHON_IMAGE) >$@.new
+	@grep -q "@sha256:" $@.new || { rm $@.new; echo "$(PYTHON_IMAGE) has no digest: push it first." >&2; exit 1; }
+	@mv $@.new $@
+	@echo "Images are built on $$(cat $@). Commit $@, so that every build is."
 
 push:
 	$(ENGINE) push $(IMAGE)

@@ -55,7 +55,10 @@ RUN_BY = {
     r"make (status|runs|logs|run-clips|run-shorts)( [A-Z_]+=\S+)*": ON_ONE_MACHINE,
     r"make (deploy|destroy)( [A-Z_]+=\S+)*": ACCOUNT,
     r"make (image|push|image push)": IMAGES,
-    r"make image BUILD=.*": IMAGES,
+    r"make base": (
+        "tests/infra/test_images.py"
+        "::test_images_are_built_on_the_digest_that_the_first_build_records"
+    ),
     r"make image-whisperx BUILD=.*": IMAGES,
 }
 # Commands of other programs, which are not checked.
@@ -63,7 +66,7 @@ FOREIGN = (
     r"git pull",
     r"git checkout v1",
     r"docker push \S+",
-    r"docker buildx imagetools inspect .*",
+    r"cp us-east-1-bundle.pem \S+",
     r"aws cloudformation deploy .*",
     r"aws ecr get-login-password \| docker login .*",
     r"aws s3 (cp|rb) .*",

@@ -1,7 +1,7 @@
 # The flows, the bridge, the ECS workers and the targets of `make`, with Debian's ffmpeg and the fonts
 # of captions. Build it from the root of the repository: make image IMAGE=clipflow:1
 #
-# The Python version of the tests. Use a digest to get exactly the same image every time.
+# The Python version of the tests. `make image` replaces the tag by the digest in infra/images/base.lock.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS packages

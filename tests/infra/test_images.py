@@ -102,6 +102,48 @@ def test_images_and_make_install_with_the_same_uv() -> None:
         assert f"ARG UV_VERSION={made[1]}" in instructions(path)
 
 
+ENGINE = """#!/bin/sh
+echo "$@" >>calls
+[ "$1" != image ] || cat digest
+"""
+
+
+def test_images_are_built_on_the_digest_that_the_first_build_records(tmp_path: Path) -> None:
+    """A program in the place of the container engine notes what it is asked for."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "infra" / "images").mkdir(parents=True)
+    (tmp_path / "engine").write_text(ENGINE)
+    (tmp_path / "engine").chmod(0o755)
+    lock, calls = tmp_path / "infra" / "images" / "base.lock", tmp_path / "calls"
+
+    def make(target: str, digest: str, returns: int = 0) -> list[str]:
+        (tmp_path / "digest").write_text(digest)
+        calls.unlink(missing_ok=True)
+        ended = subprocess.run(
+            ["make", target, "ENGINE=./engine"],
+            cwd=tmp_path,
+            env={name: it for name, it in os.environ.items() if not name.startswith("MAKE")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (ended.returncode != 0) == (returns != 0), ended.stderr
+        return calls.read_text().splitlines()
+
+    make("image", "<no value>\n", returns=2)
+    assert not lock.exists()
+    pull, inspect, build = make("image", "python@sha256:1\n")
+    assert pull.endswith("linux/amd64 python:3.11-slim-bookworm")
+    assert inspect.startswith("image inspect ")
+    assert " --build-arg PYTHON_IMAGE=python@sha256:1 " in build
+    for target in ("image", "image-whisperx"):
+        (build,) = make(target, "python@sha256:2\n")
+        assert " --build-arg PYTHON_IMAGE=python@sha256:1 " in build
+    make("base", "python@sha256:2\n")
+    assert lock.read_text() == "python@sha256:2\n"
+
+
 @pytest.fixture(scope="module")
 def container(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a process in the simulated container; its working folder is `CODE`."""

@@ -16,6 +16,7 @@ from tasks.dispatch import BULK_QUEUE
 from tests.faults.processes import processes_of
 from tests.faults.tenants import COMPLETE, FAILED, Episode, Tenants
 from tests.made_media import make_source
+from tests.programs import eventually
 
 pytestmark = [pytest.mark.slow]
 
@@ -61,6 +62,8 @@ def test_four_runs_at_once_have_no_more_encoders_than_cores(
                 counts.append(encoders(stack.settings.home))
                 time.sleep(0.02)
             statuses = [tenants.record(episode, clip)["status"] for clip in clips]
+        # Prefect learns of the end of a run after its record.
+        eventually(lambda: all(read(run_id).end_time for run_id in run_ids))
         runs = [read(run_id) for run_id in run_ids]
     assert statuses == [COMPLETE] * 4
     began = [run.start_time for run in runs if run.start_time]

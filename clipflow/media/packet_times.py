@@ -33,10 +33,12 @@ def with_times(
     """All pictures, and the other packets that have times.
 
     The first pictures get computed times if they have none: they are assumed to be shown before the
-    others, at `frame_rate`. A later one gets the time at which the picture before it ends, unless
-    pictures are reordered: then its time is not known.
+    others, at `frame_rate`. A later one of MPEG-TS gets the time at which the picture before it
+    ends, unless pictures are reordered: then its time is not known.
     """
-    packets = _continued(packets, picture)
+    # In a program stream, the picture before it may be a slide of any duration.
+    if container.format.name in ("mpegts", "hls"):
+        packets = _continued(packets, picture)
     first: list[Packet[Any]] = []
     is_matroska, wanted = "matroska" in container.format.name, 0
     for packet in packets:
@@ -79,10 +81,8 @@ def _completed(
 
 def _continued(packets: Iterator[Packet[Any]], picture: VideoStream) -> Iterator[Packet[Any]]:
     end: int | None = None
-    is_reordered, time_base = (
-        bool(picture.codec_context.has_b_frames),
-        Fraction(picture.time_base or 1),
-    )
+    is_reordered = bool(picture.codec_context.has_b_frames)
+    time_base = Fraction(picture.time_base or 1)
     for packet in packets:
         if packet.stream_index == picture.index and packet.size:
             is_reordered |= packet.pts != packet.dts

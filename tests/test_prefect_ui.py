@@ -15,7 +15,7 @@ from tests.chromium import CHROMIUM, IN_CHROMIUM
 from tests.made_media import make_source
 from tests.programs import eventually
 
-pytestmark = [*IN_CHROMIUM]
+pytestmark = IN_CHROMIUM
 SEGMENTS = [
     {"startTime": 1, "endTime": 2, "speaker": "<b>the</b> *host*"},
     {"startTime": 4, "endTime": 6},

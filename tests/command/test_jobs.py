@@ -127,7 +127,7 @@ def test_failed_clips_of_an_episode_are_named_and_others_downloaded(
     assert (tmp_path / clips[good]["file"]).exists()
     assert "ends past" in clips[bad]["failure"]
     assert clips[bad]["file"] is None
-    assert good in screen
+    assert f"{good}: stitch" in screen
     assert "\x1b[" in screen
     assert "Traceback" not in screen
     [line] = document["error"]["message"].splitlines()

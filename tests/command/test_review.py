@@ -23,7 +23,7 @@ from tests.command.cli import CLIPFLOW, run_clipflow, user_environment
 from tests.made_media import frame_numbers, frame_times
 from tests.spoken import hesitant_words, make_spoken
 
-pytestmark = [*IN_CHROMIUM]
+pytestmark = IN_CHROMIUM
 OPTIONS = (
     "--count",
     2,
@@ -60,11 +60,15 @@ class Review:
     browser: Browser
     browser_messages: list[str] = field(default_factory=list)
 
+    @property
+    def prefix(self) -> str:
+        """The video's folder in the bucket."""
+        return f"klippers_warehouse/local/{self.name}"
+
     def object(self, key: str) -> bytes:
         """The content of an object in the video's folder."""
-        prefix = f"klippers_warehouse/local/{self.name}"
         client = self.stack.client("s3")
-        found = client.get_object(Bucket="clipflow-media", Key=f"{prefix}/{key}")
+        found = client.get_object(Bucket="clipflow-media", Key=f"{self.prefix}/{key}")
         return bytes(found["Body"].read())
 
     def video(self, key: str, folder: Path) -> Path:
@@ -76,16 +80,16 @@ class Review:
     @property
     def edits(self) -> dict[str, Any]:
         """The stored document of edits; an empty one if there is none."""
-        prefix = f"klippers_warehouse/local/{self.name}"
-        listed = self.stack.client("s3").list_objects_v2(Bucket="clipflow-media", Prefix=prefix)
-        is_there = any(each["Key"] == f"{prefix}/edits.json" for each in listed["Contents"])
+        client = self.stack.client("s3")
+        listed = client.list_objects_v2(Bucket="clipflow-media", Prefix=self.prefix)
+        is_there = any(each["Key"] == f"{self.prefix}/edits.json" for each in listed["Contents"])
         return dict(json.loads(self.object("edits.json"))) if is_there else {"version": 1}
 
     def store_edits(self, edits: dict[str, Any]) -> None:
         """Replace the stored document of edits."""
         self.stack.client("s3").put_object(
             Bucket="clipflow-media",
-            Key=f"klippers_warehouse/local/{self.name}/edits.json",
+            Key=f"{self.prefix}/edits.json",
             Body=json.dumps(edits).encode(),
         )
 

@@ -125,7 +125,7 @@ def test_a_process_that_is_killed_repeatedly_is_restarted_each_time(
         return bool(new)
 
     for _ in range(4):
-        eventually(kill_new_process)
+        eventually(kill_new_process, 30)
     episode = Episode("late", ["clip"])
     flooded.tenants.detect(episode, tiny_source(tmp_path / "main.mp4"), SEGMENT)
     flooded.tenants.deliver(event_message(episode))

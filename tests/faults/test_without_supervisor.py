@@ -105,7 +105,7 @@ def test_a_record_whose_run_and_worker_are_killed_leaves_in_progress_within_2_mi
     kill(run)
     assert failure_code_within(tenants, episode, within=120) == "CRASHED"
     machine.worker.start()
-    eventually(lambda: tenants.record(episode, "long")["status"] == COMPLETE)
+    eventually(lambda: tenants.record(episode, "long")["status"] == COMPLETE, 60)
     assert history(tenants.record(episode, "long")) == [*MADE[:2], FAILED, *MADE[1:]]
 
 
@@ -130,7 +130,7 @@ def test_a_run_marked_crashed_while_it_works_stops(
     owner = UUID(tenants.record(episode, "long")["flowRunId"])
     with client_of(machine) as client:
         client.set_flow_run_state(owner, Crashed(name="HeartbeatLost"), force=True)
-    eventually(lambda: not flow_run_of(run))
+    eventually(lambda: not flow_run_of(run), 60)
     assert failure_code_within(tenants, episode, within=20) == "CRASHED"
     made = [entry["Key"] for entry in tenants.objects(episode)]
     assert not [key for key in made if key.endswith("/clip.mp4")]

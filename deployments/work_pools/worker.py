@@ -92,7 +92,7 @@ with warnings.catch_warnings():
             if flow_run.run_count >= _STARTS_ON_SPOT:
                 logger.warning("Spot has interrupted it %s times", flow_run.run_count)
                 return await super().run(flow_run, on_demand(configuration), task_status)
-            if was_lost_by_spot(flow_run):
+            if await self._was_lost_by_spot(flow_run):
                 self._drought.lost(time.monotonic())
             if not self._drought.should_ask(time.monotonic()):
                 logger.warning("Spot loses the tasks that it accepts")
@@ -106,6 +106,15 @@ with warnings.catch_warnings():
                 return await super().run(flow_run, on_demand(configuration), task_status)
             self._drought.accepted()
             return result
+
+        async def _was_lost_by_spot(self, flow_run: FlowRun) -> bool:
+            """Whether the run waited because Spot had lost its task before the task started."""
+            if flow_run.state_name != AWAITING_CAPACITY:
+                return False
+            states = await self.client.read_flow_run_states(flow_run.id)
+            waits = [state for state in states if state.name == AWAITING_CAPACITY]
+            last = max(waits, key=lambda state: state.timestamp)
+            return LOST_BY_SPOT in (last.message or "")
 
         async def _put_back(self, flow_run: FlowRun, reason: str) -> None:
             message = await wait_for_capacity(self.client, flow_run.id, reason, self._settings)
@@ -162,11 +171,6 @@ def observe_capacity() -> None:
 
 def is_on_spot(configuration: ECSJobConfiguration) -> bool:
     return configuration.task_run_request.get("launchType") == _SPOT
-
-
-def was_lost_by_spot(flow_run: FlowRun) -> bool:
-    """Whether the run waited because Spot had lost its task before the task started."""
-    return bool(flow_run.state and LOST_BY_SPOT in (flow_run.state.message or ""))
 
 
 def on_demand(configuration: ECSJobConfiguration) -> ECSJobConfiguration:

@@ -8,12 +8,13 @@ from uuid import UUID, uuid4
 import pytest
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
-from prefect.states import Pending, Scheduled
+from prefect.states import Pending
 from prefect_aws.observers import ecs
 from prefect_aws.workers.ecs_worker import ECSJobConfiguration, ECSWorker, ECSWorkerResult
 
 from deployments.work_pools import WorkPool, work_pools, worker
 from deployments.work_pools.capacity import SpotDrought, capacity_loss, limits
+from tasks.retries import AWAITING_CAPACITY
 
 
 def vcpu(pools: list[WorkPool], runs: dict[str, int], launch_type: str) -> float:
@@ -147,23 +148,18 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def start(spot_worker: worker.ECSWorker, run_count: int = 0, waited_for: str = "") -> None:
-    """Let the worker of a pool on Spot start a run that was started `run_count` times before, and
-    waited because of `waited_for`."""
+def start(spot_worker: worker.ECSWorker, **run: Any) -> None:
+    """Let the worker of a pool on Spot start a run."""
     configuration = ECSJobConfiguration.model_construct(
         task_run_request={"launchType": "FARGATE_SPOT"}
     )
-    state: State[Any] | None = (
-        Scheduled(message=f"ECS starts no task now. {waited_for}") if waited_for else None
-    )
     with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: False}):
-        run = FlowRun(flow_id=uuid4(), run_count=run_count, state=state)
-        asyncio.run(spot_worker.run(run, configuration))
+        asyncio.run(spot_worker.run(FlowRun(flow_id=uuid4(), **run), configuration))
 
 
 def test_a_run_that_spot_has_interrupted_twice_is_started_on_demand(launches: list[str]) -> None:
     for run_count in (0, 1, 2, 3):
-        start(worker.ECSWorker(work_pool_name="clipflow-media"), run_count)
+        start(worker.ECSWorker(work_pool_name="clipflow-media"), run_count=run_count)
     assert launches == ["FARGATE_SPOT", "FARGATE_SPOT", "FARGATE", "FARGATE"]
 
 
@@ -171,7 +167,7 @@ def test_a_worker_learns_from_runs_that_spot_loses_their_tasks(
     launches: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Any worker's observer may receive the event of a task, so the run's state has to say it."""
-    reasons = list[str]()
+    states = list[State[Any]]()
 
     class Client:
         async def __aenter__(self) -> "Client":
@@ -182,23 +178,24 @@ def test_a_worker_learns_from_runs_that_spot_loses_their_tasks(
         async def read_flow_run(self, id: UUID) -> FlowRun:
             return FlowRun(flow_id=uuid4(), state=Pending())
 
-    async def wait(client: Client, flow_run: UUID, reason: str, settings: object) -> str:
-        reasons.append(reason)
-        return reason
+        async def read_flow_run_states(self, id: UUID) -> list[State[Any]]:
+            return states
+
+    async def propose(client: Client, state: State[Any], flow_run_id: UUID) -> None:
+        states.append(state)
 
     monkeypatch.setattr(worker, "get_client", Client)
-    monkeypatch.setattr(worker, "wait_for_capacity", wait)
-    lost = {"stopCode": "TaskFailedToStart", "stoppedReason": "Capacity is unavailable."}
-    tags = {"prefect.io/flow-run-id": str(uuid4())}
-    for provider in ("FARGATE", "FARGATE_SPOT"):
-        detail = {**lost, "capacityProviderName": provider}
-        asyncio.run(worker.put_back_or_crash({"detail": detail}, tags))
-    on_demand, on_spot = reasons
-
+    monkeypatch.setattr(worker, "propose_state", propose)
     monkeypatch.setenv("CLIPFLOW_SPOT_TIMEOUT_SECONDS", "60")
     spot_worker = worker.ECSWorker(work_pool_name="clipflow-media")
-    for now, reason in ((0, on_spot), (60, on_demand), (70, on_spot), (71, on_spot), (72, "")):
+    monkeypatch.setattr(spot_worker, "_client", Client())
+    lost = {"stopCode": "TaskFailedToStart", "stoppedReason": "Capacity is unavailable."}
+    tags = {"prefect.io/flow-run-id": str(uuid4())}
+    times = ((0, "FARGATE_SPOT"), (60, "FARGATE"), (70, "FARGATE_SPOT"), (71, "FARGATE"))
+    for now, provider in times:
+        detail = {**lost, "capacityProviderName": provider}
+        asyncio.run(worker.put_back_or_crash({"detail": detail}, tags))
         monkeypatch.setattr(time, "monotonic", lambda now=now: float(now))
-        start(spot_worker, waited_for=reason)
-    # The drought lasts for a minute at 70, when Spot is asked once more.
-    assert launches == ["FARGATE_SPOT"] * 3 + ["FARGATE"] * 2
+        start(spot_worker, state_name=AWAITING_CAPACITY)
+    # The drought has lasted for a minute at 70, when Spot is asked once more.
+    assert launches == ["FARGATE_SPOT"] * 3 + ["FARGATE"]

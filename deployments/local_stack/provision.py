@@ -29,7 +29,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import AwaitingRetry, Cancelled
 from prefect.workers.process import ProcessWorker
 
-from deployments.automations import put_automations
+from deployments.automations import remove_retired_automations
 from deployments.cloudformation.stacks import NotDeployedError, Stacks
 from deployments.cloudformation.templates import INFRA, Template
 from deployments.local_stack import processes, stack_settings
@@ -84,7 +84,7 @@ def deploy_data(endpoint_url: str, template: Path = TEMPLATE) -> dict[str, str]:
 
 
 async def create_work_pools() -> None:
-    """Creates or updates the process work pools, their queues and the automations."""
+    """Creates or updates the process work pools and their queues."""
     async with get_client() as client:
         for name in WORK_POOLS:
             await create_work_pool(client, name)
@@ -98,7 +98,7 @@ async def create_work_pools() -> None:
                 await client.update_work_queue(
                     existing.id, concurrency_limit=limit, priority=priority
                 )
-        await put_automations(client, remote=False)
+        await remove_retired_automations(client)
 
 
 async def create_work_pool(client: PrefectClient, name: str) -> None:

@@ -11,14 +11,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
 import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_aws.workers.ecs_worker import ECSWorker
 
-from deployments.automations import put_automations
+from deployments.automations import RETIRED
 from deployments.local_stack import provision
 from deployments.work_pools import work_pools
 from tests.programs import ROOT, PrefectServer
@@ -111,26 +110,18 @@ def test_deploying_one_then_all_deployments(server: PrefectServer) -> None:
     assert deployed(server) == POOLS
 
 
-def test_a_deploy_does_not_replace_unchanged_automations_and_enables_disabled_ones(
-    prefect_server: PrefectServer,
-) -> None:
-    async def put() -> None:
-        async with get_client() as client:
-            await put_automations(client, remote=False)
-
-    def stored() -> dict[str, tuple[str, str, bool]]:
-        found = prefect_server.post("/automations/filter", {}).json()
-        return {a["name"]: (a["id"], a["updated"], a["enabled"]) for a in found}
-
+def test_automations_of_earlier_releases_are_removed(prefect_server: PrefectServer) -> None:
+    """They would end runs whose heartbeats could not arrive, which the bridge does not."""
+    trigger = {"type": "event", "posture": "Reactive", "expect": ["none"], "threshold": 1}
+    for name in [*RETIRED, "theirs"]:
+        automation = {
+            "name": name,
+            "trigger": {**trigger, "within": 0},
+            "actions": [{"type": "do-nothing"}],
+        }
+        prefect_server.post("/automations/", automation)
     with temporary_settings({PREFECT_API_URL: prefect_server.url}):
-        asyncio.run(put())
-        before = stored()
-        asyncio.run(put())
-        assert stored() == before
-        id, _, _ = before["clipflow: heartbeat lost"]
-        switched_off = {"enabled": False}
-        httpx.patch(f"{prefect_server.url}/automations/{id}", json=switched_off, timeout=10)
-        asyncio.run(put())
-    after = stored()
-    assert after["clipflow: heartbeat lost"][::2] == (id, True)
-    assert after["clipflow: never started"] == before["clipflow: never started"]
+        asyncio.run(provision.create_work_pools())
+    names = [found["name"] for found in prefect_server.post("/automations/filter", {}).json()]
+    assert "theirs" in names
+    assert not {*RETIRED} & {*names}

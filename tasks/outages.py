@@ -1,10 +1,13 @@
-"""Limits the wait between two tries of Prefect's client, with which a run outlasts an outage.
+"""Lets the Prefect clients of a run's process outlast an outage, with the retries of its settings.
 
-The client doubles its wait at each retry, without a maximum (Prefect 3.8): after ten minutes
-without its server it would wait for up to seven more, after half an hour for another half. The
-number of retries is set in the environment of runs (`deployments/run_environment.py`). Elsewhere it
-is Prefect's default of five, whose waits are not changed by this. It can be removed when Prefect
-has a setting for the longest wait.
+Two things have no setting in Prefect 3.8, and this can be removed when they do:
+
+- The client doubles its wait at each retry, without a maximum: after ten minutes without its server
+  it would wait for up to seven more, after half an hour for another half.
+- A client does not repeat its first connection, so that a wrong address is noticed. A run uses
+  several clients, and its process has received the run from the same address.
+
+The number of retries is set in the environment of runs (`deployments/run_environment.py`).
 """
 
 from prefect.client import base
@@ -18,6 +21,9 @@ def limited_interval(average_interval: float, clamping_factor: float = 0.3) -> f
     return clamped_poisson_interval(min(average_interval, LONGEST_WAIT_SECONDS), clamping_factor)
 
 
-def limit_waits() -> None:
-    """Limits the waits of all clients of this process."""
+def outlast_outages() -> None:
+    """Changes all clients of this process, also later ones."""
     base.clamped_poisson_interval = limited_interval  # type: ignore[attr-defined]
+    connected = property(lambda _client: True, lambda _client, _value: None)
+    for client in (base.PrefectHttpxSyncClient, base.PrefectHttpxAsyncClient):
+        client._has_connected = connected  # type: ignore[assignment]

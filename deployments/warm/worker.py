@@ -18,7 +18,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 from deployments.local_stack.run_client import client_command
 from deployments.local_stack.worker import Activity, LocalWorker, watch_runs
 from deployments.work_pools.warm import COMMAND, POOL, WarmSettings
-from tasks.outages import limit_waits
+from tasks.outages import outlast_outages
 
 # Touched again and again. The container's health check reads its age.
 ALIVE_FILE = "CLIPFLOW_WARM_ALIVE_FILE"
@@ -82,7 +82,7 @@ class WarmWorker(LocalWorker):
 
 async def serve_until(stop: asyncio.Event) -> None:
     """Serves the pool until `stop` is set, and returns the runs that are then unfinished."""
-    limit_waits()
+    outlast_outages()
     settings, activity = WarmSettings(), Activity()
     worker = WarmWorker(activity, settings)
     watching = asyncio.create_task(watch_runs({POOL: activity}))

@@ -3,12 +3,17 @@
 Automations of Prefect could do this, but their timers also run out while nothing can arrive: a
 server that was away for two minutes declared each run lost three seconds after its return, before
 one could send a heartbeat. Here, time counts only while Prefect answers.
+
+A busy server stores events late: a minute late, in a flood on one machine. So a run is lost only if
+its heartbeats are still missing when an event that was sent after them is stored.
 """
 
+import json
 import logging
 from collections.abc import Collection
-from datetime import datetime, timedelta
-from uuid import UUID
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
 
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -25,16 +30,27 @@ from tasks.children import LAUNCH_TIMEOUT
 
 logger = logging.getLogger(__name__)
 
-# A run sends a heartbeat every 30 s; Prefect recommends to wait for three of them.
-SILENCE = timedelta(seconds=90)
+# A run sends a heartbeat every 30 s. Ten seconds later, at the next turn, the run may be lost.
+SILENCE = timedelta(seconds=80)
 # A process starts within seconds, even if fifty start at once.
 LONGEST_START = timedelta(minutes=2)
 # After a longer time between two turns, Prefect, the network or this machine was away. A turn
 # takes seconds, and the next follows after 10 s.
 LONGEST_TURN = timedelta(seconds=45)
+# An event that is not stored for so long was lost, with the server that had accepted it.
+_LONGEST_PROBE = timedelta(minutes=3)
 _ACTIVE = FlowRunFilterState(
     type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING])
 )
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """An event of the bridge, which follows the heartbeats of the runs that were silent then."""
+
+    id: UUID
+    sent: datetime
+    silent: frozenset[UUID]
 
 
 class LostRuns:
@@ -47,20 +63,21 @@ class LostRuns:
         self._answers_since: datetime | None = None
         # The last heartbeat of each run, as far as it is known.
         self._heard: dict[UUID, datetime] = {}
+        self._probe: _Probe | None = None
 
     async def end(self, now: datetime) -> int:
         """Ends the runs that are lost; returns their number."""
         active = await self._active(now - SILENCE)
         if self._answered is None or now - self._answered > LONGEST_TURN:
-            self._answers_since = now
+            self._answers_since, self._probe = now, None
         self._answered = now
-        silent = await self._silent([run for run in active if _is(run, StateType.RUNNING)], now)
+        lost = await self._lost([run for run in active if _is(run, StateType.RUNNING)], now)
         late = await self._late([run for run in active if _is(run, StateType.PENDING)], now)
-        for run in silent:
+        for run in lost:
             await self._end(run, "HeartbeatLost", f"No heartbeat for {SILENCE.seconds} s.")
         for run in late:
             await self._end(run, "NeverStarted", "It was handed to a worker, and did not start.")
-        return len(silent) + len(late)
+        return len(lost) + len(late)
 
     async def _active(self, since: datetime) -> list[FlowRun]:
         """The runs that a worker has taken and that have had their state since then."""
@@ -73,8 +90,19 @@ class LostRuns:
             if run.work_pool_name and run.state and run.state.timestamp <= since
         ]
 
+    async def _lost(self, running: Collection[FlowRun], now: datetime) -> list[FlowRun]:
+        """Those that were silent when a probe was sent, and still are when it is stored."""
+        probe, stored = self._probe, False
+        if probe:
+            # Before the heartbeats are read: they come before it.
+            stored = bool(await self._server.stored({probe.id}))
+        silent = await self._silent(running, now)
+        if probe is None or stored or now - probe.sent > _LONGEST_PROBE:
+            self._probe = await self._send_probe(silent, now) if silent else None
+        return [run for run in silent if probe and stored and run.id in probe.silent]
+
     async def _silent(self, running: Collection[FlowRun], now: datetime) -> list[FlowRun]:
-        """Those that have sent no heartbeat for `SILENCE`, while Prefect could receive one."""
+        """Those of which no heartbeat of the last `SILENCE` is stored, while Prefect answered."""
         since = now - SILENCE
         self._heard = {run.id: self._heard[run.id] for run in running if run.id in self._heard}
         asked = [run.id for run in running if self._heard.get(run.id, since) <= since]
@@ -84,6 +112,17 @@ class LostRuns:
         if not self._has_answered(since):
             return []
         return [run for run in running if self._heard.get(run.id, since) <= since]
+
+    async def _send_probe(self, silent: Collection[FlowRun], now: datetime) -> _Probe:
+        probe = _Probe(uuid4(), now, frozenset(run.id for run in silent))
+        event = {
+            "id": str(probe.id),
+            "occurred": datetime.now(UTC).isoformat(),
+            "event": "clipflow.bridge.probe",
+            "resource": {"prefect.resource.id": "clipflow.bridge"},
+        }
+        await self._server.post({probe.id: json.dumps(event).encode()})
+        return probe
 
     async def _late(self, pending: Collection[FlowRun], now: datetime) -> list[FlowRun]:
         """Those that a worker has taken so long ago that they can no longer start."""

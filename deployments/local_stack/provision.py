@@ -59,7 +59,8 @@ WORK_QUEUES = (
     ("clipflow-media", "media", 1, CORES),
     ("clipflow-prepare", "media", 1, 1),
 )
-# A flow run that needs the server and cannot reach it ends within this many seconds.
+# A process that cannot read its flow run from the server ends within this many seconds. Later it
+# waits for the server (`tasks/outages.py`).
 ORPHANED_RUN_SECONDS = 5
 _RUN_ID_VARIABLE = b"PREFECT__FLOW_RUN_ID="
 
@@ -146,8 +147,8 @@ async def reschedule_unfinished(prefect_url: str) -> int:
 async def reschedule_lost(prefect_url: str, since: datetime) -> int:
     """Reschedules the runs whose process ended while the server was unreachable.
 
-    Prefect's client does not retry if a connection is refused. A run that is being started then
-    never gets a process, and a running one ends at its next request.
+    A worker that cannot reach the server does not start the process of a run, and a process that
+    cannot read its run ends.
 
     Args:
         since: when the server became unreachable.

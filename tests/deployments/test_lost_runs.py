@@ -1,7 +1,7 @@
 """Runs whose machine is gone are ended, and those that Prefect could not hear are not."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from uuid import UUID, uuid4
@@ -51,6 +51,16 @@ def run_in(
     return [run.id for run in made]
 
 
+class StoringServer(Server):
+    """A server that has stored what was posted to it when it answers."""
+
+    async def post(self, events: dict[UUID, bytes]) -> dict[UUID, str]:
+        refused = await super().post(events)
+        while set(events) != await self.stored(events):
+            await asyncio.sleep(0.05)
+        return refused
+
+
 class Clock:
     """The seconds that pass in a test, from the moment it is created."""
 
@@ -83,13 +93,15 @@ class Clock:
 
         eventually(are_stored)
 
-    def ended(self, runs: list[UUID], turns: Iterable[float]) -> dict[UUID, tuple[float, str]]:
+    def ended(
+        self, runs: list[UUID], turns: Iterable[float], server: type[Server] = StoringServer
+    ) -> dict[UUID, tuple[float, str]]:
         """Take a turn at each of these times; returns when each run was ended, and its state."""
 
         async def take() -> dict[UUID, tuple[float, str]]:
             found: dict[UUID, tuple[float, str]] = {}
             async with get_client() as client:
-                lost = LostRuns(Server(client, timeout=30))
+                lost = LostRuns(server(client, timeout=30))
                 for second in turns:
                     await lost.end(self.at(second))
                     for id in [id for id in runs if id not in found]:
@@ -135,10 +147,32 @@ def test_time_does_not_count_while_prefect_is_away(clock: Clock, minutes: int) -
     assert clock.ended([silent, beating], turns) == {silent: (back + 90, "HeartbeatLost")}
 
 
+def test_a_run_is_not_lost_while_its_heartbeats_may_wait_to_be_stored(clock: Clock) -> None:
+    """After twenty turns, the server stores the events of three minutes at once."""
+    [run] = run_in(Running())
+
+    class BusyServer(Server):
+        turns = 0
+
+        async def post(self, events: dict[UUID, bytes]) -> dict[UUID, str]:
+            return {}
+
+        async def stored(self, ids: Collection[UUID]) -> set[UUID]:
+            return set(ids) if self.turns >= 20 else set()
+
+        async def heartbeats(
+            self, runs: Collection[UUID], since: datetime, until: datetime
+        ) -> dict[UUID, datetime]:
+            self.turns += 1
+            return dict.fromkeys(runs, until) if self.turns > 20 else {}
+
+    assert not clock.ended([run], range(0, 400, TURN), BusyServer)
+
+
 def test_more_runs_than_fit_in_one_response(clock: Clock) -> None:
     runs = run_in(Running(), count=PAGE + 2)
     clock.beat(runs[1:], [0, 30, 60])
-    assert clock.ended(runs, [0, 30, 60, 95]) == {runs[0]: (95, "HeartbeatLost")}
+    assert clock.ended(runs, [0, 30, 60, 90, 100]) == {runs[0]: (100, "HeartbeatLost")}
 
 
 def test_a_run_that_is_not_started_in_time_is_lost(clock: Clock) -> None:
@@ -153,7 +187,7 @@ def test_a_run_that_is_not_started_in_time_is_lost(clock: Clock) -> None:
 def test_a_run_that_has_just_ended_keeps_its_state(clock: Clock) -> None:
     [run] = run_in(Running())
 
-    class EndsMeanwhile(Server):
+    class EndsMeanwhile(StoringServer):
         async def heartbeats(
             self, runs: object, since: datetime, until: datetime
         ) -> dict[UUID, datetime]:
@@ -164,7 +198,7 @@ def test_a_run_that_has_just_ended_keeps_its_state(clock: Clock) -> None:
         async with get_client() as client:
             lost = LostRuns(EndsMeanwhile(client, timeout=30))
             await lost.end(clock.at(60))
-            for second in (90, 120, 150):
+            for second in (100, 140, 150):
                 await lost.end(clock.at(second))
             return await client.read_flow_run(run)
 

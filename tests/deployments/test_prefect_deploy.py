@@ -15,6 +15,7 @@ import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Running
 from prefect_aws.workers.ecs_worker import ECSWorker
 
 from deployments.automations import RETIRED
@@ -103,11 +104,26 @@ def deployed(server: PrefectServer) -> dict[str, str]:
     return {f"{flows[d['flow_id']]}/{d['name']}": d["work_pool_name"] for d in found}
 
 
-def test_deploying_one_then_all_deployments(server: PrefectServer) -> None:
+def states(server: PrefectServer) -> dict[str, tuple[str, str]]:
+    """The deployment and the state of each run on the server, by the run's id."""
+    runs = server.post("/flow_runs/filter", {}).json()
+    return {run["id"]: (run["deployment_id"], run["state_id"]) for run in runs}
+
+
+def test_deploying_one_then_all_deployments_amid_a_hundred_runs(server: PrefectServer) -> None:
     deploy(server, "-n", "generate-clip/clipflow")
     assert deployed(server) == {"generate-clip/clipflow": "clipflow-orchestrate"}
+    with temporary_settings({PREFECT_API_URL: server.url}), get_client(sync_client=True) as client:
+        clip = client.read_deployment_by_name("generate-clip/clipflow").id
+        for n in range(100):
+            run = client.create_flow_run_from_deployment(clip)
+            if n % 2:  # The others are still scheduled.
+                client.set_flow_run_state(run.id, Running(), force=True)
+    before = states(server)
     deploy(server, "--all")
     assert deployed(server) == POOLS
+    assert len(before) == 100
+    assert states(server) == before
 
 
 def test_automations_of_earlier_releases_are_removed(prefect_server: PrefectServer) -> None:

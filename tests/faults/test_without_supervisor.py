@@ -43,7 +43,7 @@ FAULT_RATE = 0.06
 # How long Prefect is away: longer than its client's own retries last, and than a run may be silent.
 AWAY_SECONDS = 100
 # The longest wait of a client, and the start of the server.
-REPORTED_SECONDS = 90
+REPORTED_SECONDS = 120
 
 
 @pytest.fixture(scope="module")
@@ -186,9 +186,13 @@ def last_state(client: SyncPrefectClient, run: UUID) -> State[object]:
 
 
 def start_with_children(client: SyncPrefectClient, episode: Episode) -> UUID:
-    """Start the run of the episode's only clip, whose segments are cut by runs of their own."""
+    """Start the run of the episode's only clip, whose segments are cut by two runs of their own."""
     deployment = client.read_deployment_by_name("generate-clip/clipflow").id
-    remotely = {"CLIPFLOW_FAN_OUT": "remote", "CLIPFLOW_MACHINE_CPU_SECONDS": "1"}
+    remotely = {
+        "CLIPFLOW_FAN_OUT": "remote",
+        "CLIPFLOW_MACHINE_CPU_SECONDS": "1",
+        "MAX_PARALLEL_SEGMENTS": "2",
+    }
     return client.create_flow_run_from_deployment(
         deployment,
         parameters={"tenant_id": "t", "episode_id": episode.id, "clip_id": "long"},

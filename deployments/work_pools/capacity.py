@@ -169,6 +169,10 @@ def capacity_loss(task: Mapping[str, Any]) -> str | None:
     return None
 
 
+# Begins the reason of a run that waits because Spot lost its task before the task started.
+LOST_BY_SPOT = "Spot lost its task: "
+
+
 class SpotDrought:
     """Decides when tasks of a pool on Spot are started on demand. Times are seconds of one clock.
 
@@ -179,16 +183,22 @@ class SpotDrought:
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._since: float | None = None
-        self._loses = False
+        self._lost_at: float | None = None
         self._ask_at = 0.0
 
     def should_ask(self, now: float) -> bool:
         """Whether Spot should be asked for a task. A refusal costs nothing, but a task that is
-        accepted and lost takes a minute, so a Spot that loses tasks is asked rarely."""
-        is_lasting = self._loses and self._since is not None and now - self._since >= self._timeout
-        if is_lasting and now < self._ask_at:
+        accepted and lost takes a minute. A Spot that loses tasks is therefore asked for one every
+        `timeout` seconds, until that one is not lost."""
+        if self._since is None or self._lost_at is None:
+            return True
+        if self._lost_at - self._since < self._timeout:
+            return True
+        if now < self._ask_at:
             return False
-        if is_lasting:
+        if self._lost_at < self._ask_at - self._timeout:
+            self._since = self._lost_at = None
+        else:
             self._ask_at = now + self._timeout
         return True
 
@@ -200,17 +210,16 @@ class SpotDrought:
 
     def accepted(self) -> None:
         """Records that Spot has accepted a task, which says nothing if it has lost others."""
-        if not self._loses:
+        if self._lost_at is None:
             self._since = None
 
     def lost(self, now: float) -> None:
         """Records that Spot has lost a task that it had accepted, before the task started."""
+        # After that long, it is not the same drought.
+        if self._lost_at is not None and now - self._lost_at > 3 * self._timeout:
+            self._since = None
         self.refused(now)
-        self._loses = True
-
-    def started(self) -> None:
-        """Records that a task has started on Spot."""
-        self._since, self._loses = None, False
+        self._lost_at = now
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,6 +1,6 @@
 """`python -m deployments.work_pools.worker --pool NAME`: the ECS worker of a pool.
 
-It is prefect-aws's worker, started by Prefect's command with the given options, with three changes:
+It is prefect-aws's worker, started by Prefect's command with the given options, with four changes:
 
 - A run whose task ECS refuses for lack of capacity, by a quota or by throttling waits and is tried
   again. prefect-aws 0.7 tries for five seconds and then marks the run as Crashed.
@@ -8,15 +8,18 @@ It is prefect-aws's worker, started by Prefect's command with the given options,
   same. prefect-aws marks it as Crashed.
 - In a pool on Fargate Spot, tasks are started on demand once Spot has refused or lost all of them
   for some minutes, and those of a run that Spot has interrupted twice.
+- Events of a task that has not started yet are not replicated. An event that comes late, which
+  queues allow, would otherwise make a run Pending that waits to be tried again, for ever.
+
+The workers of all pools share one queue of ECS's events, so what a worker has to know of its tasks
+comes from the states of their runs.
 """
 
 import random
 import sys
 import time
 import warnings
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -32,18 +35,18 @@ from prefect_aws.workers.ecs_worker import ECSJobConfiguration, ECSWorkerResult
 from prefect_aws.workers.ecs_worker import ECSWorker as PrefectECSWorker
 
 from clipflow.telemetry.logging import LAUNCH_REFUSED, emit_metric
-from deployments.work_pools.capacity import SpotDrought, WorkerSettings, capacity_loss, refusal
+from deployments.work_pools.capacity import (
+    LOST_BY_SPOT,
+    SpotDrought,
+    WorkerSettings,
+    capacity_loss,
+    refusal,
+)
 from tasks.retries import AWAITING_CAPACITY
 
 _SPOT = "FARGATE_SPOT"
 # A run that Spot has interrupted so often is started on demand, or it might never end.
 _STARTS_ON_SPOT = 2
-
-
-@cache
-def drought() -> SpotDrought:
-    """The one of this process, whose worker and observer both know of Spot."""
-    return SpotDrought(WorkerSettings().spot_timeout)
 
 
 with warnings.catch_warnings():
@@ -56,6 +59,7 @@ with warnings.catch_warnings():
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             self._settings = WorkerSettings()
+            self._drought = SpotDrought(self._settings.spot_timeout)
 
         async def run(
             self,
@@ -88,18 +92,29 @@ with warnings.catch_warnings():
             if flow_run.run_count >= _STARTS_ON_SPOT:
                 logger.warning("Spot has interrupted it %s times", flow_run.run_count)
                 return await super().run(flow_run, on_demand(configuration), task_status)
-            if not drought().should_ask(time.monotonic()):
+            if await self._was_lost_by_spot(flow_run):
+                self._drought.lost(time.monotonic())
+            if not self._drought.should_ask(time.monotonic()):
                 logger.warning("Spot loses the tasks that it accepts")
                 return await super().run(flow_run, on_demand(configuration), task_status)
             try:
                 result = await super().run(flow_run, configuration, task_status)
             except Exception as error:
-                if refusal(error) is None or not drought().refused(time.monotonic()):
+                if refusal(error) is None or not self._drought.refused(time.monotonic()):
                     raise
                 logger.warning("Spot refuses it: %s", error)
                 return await super().run(flow_run, on_demand(configuration), task_status)
-            drought().accepted()
+            self._drought.accepted()
             return result
+
+        async def _was_lost_by_spot(self, flow_run: FlowRun) -> bool:
+            """Whether the run waited because Spot had lost its task before the task started."""
+            if flow_run.state_name != AWAITING_CAPACITY:
+                return False
+            states = await self.client.read_flow_run_states(flow_run.id)
+            waits = [state for state in states if state.name == AWAITING_CAPACITY]
+            last = max(waits, key=lambda state: state.timestamp)
+            return LOST_BY_SPOT in (last.message or "")
 
         async def _put_back(self, flow_run: FlowRun, reason: str) -> None:
             message = await wait_for_capacity(self.client, flow_run.id, reason, self._settings)
@@ -130,8 +145,8 @@ async def put_back_or_crash(event: dict[str, Any], tags: dict[str, str]) -> None
     """
     reason = capacity_loss(event["detail"])
     if reason:
-        if was_on_spot(event["detail"]):
-            drought().lost(time.monotonic())
+        if event["detail"].get("capacityProviderName") == _SPOT:
+            reason = LOST_BY_SPOT + reason
         async with get_client() as client:
             run = await client.read_flow_run(UUID(tags["prefect.io/flow-run-id"]))
             if run.state and run.state.is_pending():
@@ -141,29 +156,21 @@ async def put_back_or_crash(event: dict[str, Any], tags: dict[str, str]) -> None
     await ecs.mark_runs_as_crashed(event, tags)
 
 
-async def note_start(event: dict[str, Any], tags: dict[str, str]) -> None:
-    """Handles the start of a task: if it is on Spot, there is capacity."""
-    if was_on_spot(event["detail"]):
-        drought().started()
-
-
 def observe_capacity() -> None:
-    """Lets the observer of prefect-aws call `put_back_or_crash` and `note_start`. Raises ValueError
-    if the handler that the former replaces does not exist any more."""
+    """Lets the observer of prefect-aws call `put_back_or_crash`, and replicate no event of a task
+    that has not started. Raises ValueError if one of its handlers does not exist any more."""
     handlers = ecs.ecs_observer.event_handlers["task"]
-    index = [handler for handler, _ in handlers].index(ecs.mark_runs_as_crashed)
-    handlers[index] = handlers[index]._replace(handler=put_back_or_crash)
-    run: dict[str, str | ecs.FilterCase] = {"prefect.io/flow-run-id": ecs.FilterCase.PRESENT}
-    ecs.ecs_observer.on_event("task", tags=run, statuses=["RUNNING"])(note_start)
+    names = [handler for handler, _ in handlers]
+    crashing = names.index(ecs.mark_runs_as_crashed)
+    replicating = names.index(ecs.replicate_ecs_event)
+    handlers[crashing] = handlers[crashing]._replace(handler=put_back_or_crash)
+    later = ecs.LastStatusFilter("RUNNING", "STOPPED")
+    filters: ecs.EventHandlerFilters = {**handlers[replicating].filters, "last_status": later}
+    handlers[replicating] = handlers[replicating]._replace(filters=filters)
 
 
 def is_on_spot(configuration: ECSJobConfiguration) -> bool:
     return configuration.task_run_request.get("launchType") == _SPOT
-
-
-def was_on_spot(task: Mapping[str, Any]) -> bool:
-    """Whether the task of an event of ECS was started on Spot."""
-    return task.get("capacityProviderName") == _SPOT
 
 
 def on_demand(configuration: ECSJobConfiguration) -> ECSJobConfiguration:

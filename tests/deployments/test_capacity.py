@@ -1,17 +1,20 @@
 """The concurrency limits of work pools that are computed from the vCPU quotas of Fargate."""
 
 import asyncio
+import time
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+from prefect.states import Pending
 from prefect_aws.observers import ecs
 from prefect_aws.workers.ecs_worker import ECSJobConfiguration, ECSWorker, ECSWorkerResult
 
 from deployments.work_pools import WorkPool, work_pools, worker
 from deployments.work_pools.capacity import SpotDrought, capacity_loss, limits
+from tasks.retries import AWAITING_CAPACITY
 
 
 def vcpu(pools: list[WorkPool], runs: dict[str, int], launch_type: str) -> float:
@@ -74,7 +77,7 @@ def test_a_spot_drought_of_ten_minutes_delays_tasks_by_five_minutes_at_most(
     assert all(on_spot for now, on_spot in started if now >= ends)
 
 
-def test_a_spot_that_accepts_tasks_and_loses_them_is_asked_rarely_until_one_starts() -> None:
+def test_a_spot_that_accepts_tasks_and_loses_them_is_asked_rarely_until_one_is_kept() -> None:
     """A clock in seconds: a task is requested every ten seconds, and lost a minute later."""
     drought, has_capacity_at = SpotDrought(300), 1500
     lost_at, asked_at = set[int](), list[int]()
@@ -87,21 +90,18 @@ def test_a_spot_that_accepts_tasks_and_loses_them_is_asked_rarely_until_one_star
         drought.accepted()
         if now < has_capacity_at:
             lost_at.add(now + 60)
-        else:
-            drought.started()
     # The first loss is known after a minute. The drought is then one of five minutes.
     assert [now for now in asked_at if now < 360] == list(range(0, 360, 10))
-    assert [now for now in asked_at if 360 <= now < 1600] == [
-        360,
-        660,
-        960,
-        1260,
-        1560,
-        1570,
-        1580,
-        1590,
-    ]
-    assert [now for now in asked_at if now >= 1600] == list(range(1600, 2400, 10))
+    # The task of 1560 is kept, which is known five minutes later.
+    assert [now for now in asked_at if 360 <= now < 1860] == [360, 660, 960, 1260, 1560]
+    assert [now for now in asked_at if now >= 1860] == list(range(1860, 2400, 10))
+
+
+def test_two_losses_of_spot_far_apart_are_no_drought() -> None:
+    drought = SpotDrought(300)
+    for now in (0, 4000, 8000):
+        drought.lost(now)
+        assert drought.should_ask(now)
 
 
 @pytest.mark.parametrize(
@@ -122,22 +122,20 @@ def test_a_task_that_is_accepted_and_then_lost_for_lack_of_capacity_is_recognise
 
 
 def test_the_observer_of_prefect_aws_puts_such_runs_back() -> None:
-    """Its handler is replaced, which fails if a release renames it."""
+    """Its handlers are replaced, which fails if a release renames one."""
     handlers = ecs.ecs_observer.event_handlers["task"]
     before = list(handlers)
     try:
         worker.observe_capacity()
-        *changed, added = handlers
-        replaced = [new.handler for old, new in zip(before, changed, strict=True) if old != new]
-        assert replaced == [worker.put_back_or_crash]
-        assert added.handler == worker.note_start
+        replaced = [new.handler for old, new in zip(before, handlers, strict=True) if old != new]
+        assert replaced == [ecs.replicate_ecs_event, worker.put_back_or_crash]
     finally:
         handlers[:] = before
 
 
 @pytest.fixture
 def launches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The launch types that the worker asks for, with a Spot timeout of zero seconds."""
+    """The launch types that workers ask for."""
     asked = list[str]()
 
     async def run(
@@ -146,32 +144,31 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(configuration.task_run_request["launchType"])
         return ECSWorkerResult(identifier="task", status_code=0)
 
-    lasting = SpotDrought(0)
     monkeypatch.setattr(ECSWorker, "run", run)
-    monkeypatch.setattr(worker, "drought", lambda: lasting)
-    monkeypatch.setattr(lasting, "_ask_at", float("inf"))
     return asked
 
 
-def start(run_count: int = 0) -> None:
-    """Let a worker of a pool on Spot start a run that was started `run_count` times before."""
+def start(spot_worker: worker.ECSWorker, **run: Any) -> None:
+    """Let the worker of a pool on Spot start a run."""
     configuration = ECSJobConfiguration.model_construct(
         task_run_request={"launchType": "FARGATE_SPOT"}
     )
-    started = worker.ECSWorker(work_pool_name="clipflow-media")
     with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: False}):
-        asyncio.run(started.run(FlowRun(flow_id=uuid4(), run_count=run_count), configuration))
+        asyncio.run(spot_worker.run(FlowRun(flow_id=uuid4(), **run), configuration))
 
 
 def test_a_run_that_spot_has_interrupted_twice_is_started_on_demand(launches: list[str]) -> None:
     for run_count in (0, 1, 2, 3):
-        start(run_count)
+        start(worker.ECSWorker(work_pool_name="clipflow-media"), run_count=run_count)
     assert launches == ["FARGATE_SPOT", "FARGATE_SPOT", "FARGATE", "FARGATE"]
 
 
-def test_the_observer_lets_the_worker_know_of_lost_and_started_tasks(
+def test_a_worker_learns_from_runs_that_spot_loses_their_tasks(
     launches: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Any worker's observer may receive the event of a task, so the run's state has to say it."""
+    states = list[State[Any]]()
+
     class Client:
         async def __aenter__(self) -> "Client":
             return self
@@ -179,20 +176,26 @@ def test_the_observer_lets_the_worker_know_of_lost_and_started_tasks(
         async def __aexit__(self, *_: object) -> None: ...
 
         async def read_flow_run(self, id: UUID) -> FlowRun:
-            return FlowRun(flow_id=uuid4())
+            return FlowRun(flow_id=uuid4(), state=Pending())
 
-    async def mark(event: dict[str, Any], tags: dict[str, str]) -> None: ...
+        async def read_flow_run_states(self, id: UUID) -> list[State[Any]]:
+            return states
+
+    async def propose(client: Client, state: State[Any], flow_run_id: UUID) -> None:
+        states.append(state)
 
     monkeypatch.setattr(worker, "get_client", Client)
-    monkeypatch.setattr(ecs, "mark_runs_as_crashed", mark)
+    monkeypatch.setattr(worker, "propose_state", propose)
+    monkeypatch.setenv("CLIPFLOW_SPOT_TIMEOUT_SECONDS", "60")
+    spot_worker = worker.ECSWorker(work_pool_name="clipflow-media")
+    monkeypatch.setattr(spot_worker, "_client", Client())
     lost = {"stopCode": "TaskFailedToStart", "stoppedReason": "Capacity is unavailable."}
     tags = {"prefect.io/flow-run-id": str(uuid4())}
-
-    asyncio.run(worker.put_back_or_crash({"detail": lost}, tags))
-    start()  # What was lost was on demand, which says nothing about Spot.
-    spot = {"capacityProviderName": "FARGATE_SPOT"}
-    asyncio.run(worker.put_back_or_crash({"detail": lost | spot}, tags))
-    start()
-    asyncio.run(worker.note_start({"detail": spot}, tags))
-    start()
-    assert launches == ["FARGATE_SPOT", "FARGATE", "FARGATE_SPOT"]
+    times = ((0, "FARGATE_SPOT"), (60, "FARGATE"), (70, "FARGATE_SPOT"), (71, "FARGATE"))
+    for now, provider in times:
+        detail = {**lost, "capacityProviderName": provider}
+        asyncio.run(worker.put_back_or_crash({"detail": detail}, tags))
+        monkeypatch.setattr(time, "monotonic", lambda now=now: float(now))
+        start(spot_worker, state_name=AWAITING_CAPACITY)
+    # The drought has lasted for a minute at 70, when Spot is asked once more.
+    assert launches == ["FARGATE_SPOT"] * 3 + ["FARGATE"]

@@ -31,6 +31,9 @@ from tests.programs import AWS, ROOT, PrefectServer, Program, free_port
 WORKERS = ("orchestrate", "media", "prepare", "marks")
 # The maximum number of concurrent child runs of a run.
 AT_ONCE = 3
+# The calls to ECS of a worker that is throttled: prefect-aws tries three times, and boto3 each time
+# twice.
+CALLS = 3 * 2
 
 
 @pytest.fixture(scope="package")
@@ -113,7 +116,9 @@ def machines(
         **account,
         "PREFECT_API_URL": server.url,
         "PREFECT_HOME": str(home),
-        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        # Of a call to ECS by boto3. With more, throttled calls would take a minute.
+        "AWS_MAX_ATTEMPTS": str(CALLS // 3),
         "MAX_PARALLEL_SEGMENTS": str(AT_ONCE),
         # A machine for each segment, however short it is.
         "CLIPFLOW_MACHINE_CPU_SECONDS": "0",
@@ -163,6 +168,13 @@ def command(module: str, env: dict[str, str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.fixture(autouse=True)
+def cleaned(machines: Machines) -> Iterator[None]:
+    """After a test that has failed, end its runs and tasks, which would disturb later tests."""
+    yield
+    machines.end_all()
+
+
 @pytest.fixture(scope="package")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A source of 8 seconds for clips."""
@@ -171,9 +183,8 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def episode(machines: Machines, tmp_path: Path, sample: Path) -> Episode:
+def episode(tmp_path: Path, sample: Path, machines: Machines) -> Episode:
     """A new episode with the sample as its main track."""
     made = Episode(tmp_path.name, record_store())
     made.put_main(sample)
-    machines.ecs.remove_stopped()
     return made

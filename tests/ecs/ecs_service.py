@@ -35,8 +35,7 @@ class EcsService:
         refusals: number of the next RunTask calls that are refused for lack of capacity, by flow.
         failing_starts: number of the next tasks that are accepted but fail to start, by flow.
         lost_starts: the same for tasks that end for lack of capacity before they start.
-        launching: seconds in each state before a container runs. Fargate takes longer. With 0, the
-            observer could receive the end of a task before its start.
+        launching: seconds in each state before a container runs. Fargate takes longer.
         definitions: every registered revision, by family and number.
     """
 
@@ -45,7 +44,7 @@ class EcsService:
         self.lost_starts: dict[str, int] = {}
         self.quota: int | None = None
         self.has_spot, self.loses_spot, self.throttled = True, False, 0
-        self.launching = 0.7
+        self.launching = 0.1
         self.tasks: dict[str, Task] = {}
         self.definitions: dict[str, dict[str, Any]] = {}
         self._logs, self._lock = logs, threading.RLock()
@@ -61,9 +60,10 @@ class EcsService:
         tasks = self.of(flow) if flow else list(self.tasks.values())
         return [task for task in tasks if task.status != "STOPPED"]
 
-    def remove_stopped(self) -> None:
-        """Remove the stopped tasks from `tasks`."""
-        self.tasks = {arn: task for arn, task in self.tasks.items() if task.status != "STOPPED"}
+    def forget(self) -> None:
+        """Remove all tasks, and the failures of the next calls and tasks."""
+        for kept in (self.tasks, self.refusals, self.failing_starts, self.lost_starts):
+            kept.clear()
 
     def answer(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
         """The response to an API call. Raises ApiError with the error of a call that fails."""
@@ -152,7 +152,7 @@ class EcsService:
             timer.start()
 
     def stop_all(self) -> None:
-        """Kill every task, and wait until its last event is sent, while EventBridge still runs."""
+        """Kill every task, and wait until its last event is sent."""
         for task in self.running():
             task.stop_requested.set()
         while alive := [thread for thread in self._threads if thread.is_alive()]:

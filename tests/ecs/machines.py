@@ -14,10 +14,11 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterState,
     FlowRunFilterStateName,
+    FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun
 from prefect.deployments import run_deployment
-from prefect.states import Cancelling
+from prefect.states import Cancelled, Cancelling
 
 from clipflow.media import ffmpeg
 from clipflow.storage.objects import ObjectStore
@@ -69,6 +70,19 @@ class Machines:
         eventually(lambda: (state := self.run(run_id).state) and state.is_final(), seconds)
         eventually(lambda: not self.ecs.running())
         return self.run(run_id)
+
+    def end_all(self) -> None:
+        """Cancel all runs that have not ended, end all tasks, and remove them from the cluster."""
+        self.pause_file.unlink(missing_ok=True)
+        if self.ecs.running():
+            unfinished = FlowRunFilterState(
+                type=FlowRunFilterStateType(not_any_=[*TERMINAL_STATES])
+            )
+            with get_client(sync_client=True) as client:
+                for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(state=unfinished)):
+                    client.set_flow_run_state(run.id, Cancelled(), force=True)
+            self.ecs.stop_all()
+        self.ecs.tasks.clear()
 
     def waiting_for_capacity(self, flow: str) -> int:
         """The number of runs of the flow that wait because ECS refused to start their tasks."""

@@ -10,7 +10,7 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 
 from clipflow.storage.objects import ObjectStore
-from tests.ecs.conftest import AT_ONCE
+from tests.ecs.conftest import AT_ONCE, CALLS
 from tests.ecs.ecs_task import FLOW_RUN_ID
 from tests.ecs.machines import Machines
 from tests.flows.conftest import Episode
@@ -180,8 +180,7 @@ def test_segments_wait_for_a_quota_and_for_throttling_to_pass(
     episode.detect(*seconds(1, 3, 5))
     # The quota allows one machine of 4 vCPU beside the machine of the clip's run, which has 1 vCPU.
     monkeypatch.setattr(machines.ecs, "quota", 5120)
-    # One more than the attempts of prefect-aws (3) times those of boto3 (5).
-    monkeypatch.setattr(machines.ecs, "throttled", 16)
+    monkeypatch.setattr(machines.ecs, "throttled", CALLS + 1)
     with machines.paused_ffmpeg():
         run_id = clip(machines, episode)
         machines.running_tasks("extract-segment", 1)

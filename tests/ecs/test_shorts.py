@@ -24,7 +24,6 @@ pytestmark = [pytest.mark.ecs, pytest.mark.slow]
 
 @pytest.fixture
 def warehouse(machines: Machines, tmp_path: Path) -> Warehouse:
-    machines.ecs.remove_stopped()
     made = Warehouse(tmp_path.name)
     talk = make_source(tmp_path / "talk.mp4", seconds=25, sound=("-c:a", "aac"), clicks=True)
     made.put("original.mp4", talk)

@@ -105,9 +105,9 @@ def deployed(server: PrefectServer) -> dict[str, str]:
 
 
 def states(server: PrefectServer) -> dict[str, tuple[str, str]]:
-    """The deployment and the state of each run on the server, by the run's id."""
+    """The deployment and the type of the state of each run on the server, by the run's id."""
     runs = server.post("/flow_runs/filter", {}).json()
-    return {run["id"]: (run["deployment_id"], run["state_id"]) for run in runs}
+    return {run["id"]: (run["deployment_id"], run["state_type"]) for run in runs}
 
 
 def test_deploying_one_then_all_deployments_amid_a_hundred_runs(server: PrefectServer) -> None:
@@ -116,7 +116,8 @@ def test_deploying_one_then_all_deployments_amid_a_hundred_runs(server: PrefectS
     with temporary_settings({PREFECT_API_URL: server.url}), get_client(sync_client=True) as client:
         clip = client.read_deployment_by_name("generate-clip/clipflow").id
         for n in range(100):
-            run = client.create_flow_run_from_deployment(clip)
+            parameters = {"tenant_id": "t", "episode_id": "e", "clip_id": f"{n}"}
+            run = client.create_flow_run_from_deployment(clip, parameters=parameters)
             if n % 2:  # The others are still scheduled.
                 client.set_flow_run_state(run.id, Running(), force=True)
     before = states(server)

@@ -169,6 +169,7 @@ def test_runs_continue_while_prefect_is_away_and_report_afterwards(
             for run in runs:
                 eventually(lambda run=run: last_state(client, run).is_final(), REPORTED_SECONDS)  # type: ignore[misc]
             assert {last_state(client, run).name for run in runs} == {"Completed"}
+    reader.check()
     for episode in (alone, parent):
         assert history(tenants.record(episode, "long")) == MADE
         keys = [entry["Key"] for entry in tenants.objects(episode)]

@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from typing import Any
 
-import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
@@ -28,11 +26,13 @@ from clipflow.media.joined_files import (
     several_recordings,
 )
 from clipflow.media.packet_times import with_times
+from clipflow.media.pauses import Decoded, are_doubtful, have_pauses, stored_times
 from clipflow.media.probe import Probe
+from clipflow.media.shown_times import SkippedPicturesError, unknown_times
 from clipflow.media.soundtrack import Soundtrack
 from clipflow.media.source import PlaylistSource, Source, unwrapped
 from clipflow.media.source_errors import source_errors
-from clipflow.media.streams import audio_stream, video_stream
+from clipflow.media.streams import audio_stream, seek_before, video_stream
 from clipflow.media.window import (
     REORDERING,
     Span,
@@ -59,9 +59,12 @@ _INTERLEAVING = 5
 _SPARSE_INTERLEAVING = 60
 # Formats in which a picture may be stored far behind the sound of its time: libavformat finds its
 # end only when the next picture begins, or there is no index and an encoder returned it late.
-_DELAYED_FORMATS = ("mpegts", "mpeg", "hls", "matroska,webm", "flv")
+_DELAYED_FORMATS = ("mpegts", "mpeg", "hls", "matroska,webm", "flv", "avi", "ogg")
 # Formats that are searched by their picture alone, so that its sound may be stored before it.
 _SEARCHED_BY_PICTURE = ("mpegts", "matroska,webm", "flv", "avi")
+# Pictures for which no encoder waits before it returns one: x264's slowest preset waits for 60, and
+# for one a thread.
+_MAX_LOOKAHEAD = 150
 # Codecs whose tag names the pixel format for the decoder.
 _CODECS_WITH_TAGS = ("utvideo",)
 # Seconds of audio before the span: enough for a resampler to converge.
@@ -89,7 +92,10 @@ def _fetch_window(source: Source, probe: Probe, span: Span, path: Path) -> Windo
             copy = _copy_packets(source, probe, span, path, begin, span.end)
             if copy.decodable and not copy.is_complete:
                 copy = _copy_packets(source, probe, span, path, begin, source.playlist.duration)
-        if begin == 0 or (copy.decodable and not copy.lacks_sound):
+        # After a seek in a program stream, the first times may be wrong.
+        if copy.is_doubtful and (begin == 0 or lead >= _LEADS[-1]):
+            raise unknown_times(source.name)
+        if begin == 0 or (copy.decodable and not copy.lacks_sound and not copy.is_doubtful):
             window = starting_with_picture(copy.window(path), source.name)
             if begin == 0 or lead >= _LEADS[-1] or is_decodable(window):
                 return replace(window, sizes_vary=sizes_vary(window, probe))
@@ -101,7 +107,8 @@ def _copy_packets(
 ) -> _Copy:
     """Copies the source's packets from `begin` to `end` to `path`, in one attempt with one lead."""
     with source_errors(source.name), source.open(begin, end) as container:
-        if source.seekable and begin > 0 and not _seek(container, probe, begin):
+        sought = probe.start + begin
+        if source.seekable and begin > 0 and not seek_before(container, sought, source.name):
             return _copy_packets(source, probe, span, path, Fraction(0), end)
         copy = _Copy(
             probe,
@@ -111,24 +118,19 @@ def _copy_packets(
             to_end=source.ends(end),
             expected=source.begins(begin, end),
         )
-        with open_output(path, copy.picture, source.name) as output:
-            copy.run(container, output)
+        try:
+            with open_output(path, copy.picture, source.name) as output:
+                copy.run(container, output)
+        except SkippedPicturesError:
+            if begin == 0:
+                raise
+            return _copy_packets(source, probe, span, path, Fraction(0), end)
+    if copy.has_pauses:
+        copy.check_times(stored_times(source, probe.start, begin, end, copy.pictures[-1].time))
     if copy.position and copy.may_be_continued:
         check_header(source)
         check_end(source, copy.position)
     return copy
-
-
-def _seek(container: InputContainer, probe: Probe, begin: Fraction) -> bool:
-    """Seek to a keyframe before `begin`; returns whether that was possible."""
-    # A transport stream whose pictures are far apart can only be searched by its sound.
-    for stream in (video_stream(container, probe.name), *container.streams.audio):
-        if stream.time_base:
-            offset = int((probe.start + begin) / stream.time_base)
-            with suppress(av.error.PermissionError):
-                container.seek(offset, stream=stream, backward=True)
-                return True
-    return False
 
 
 def _end_time(packet: Packet[Any]) -> Fraction:
@@ -151,12 +153,17 @@ class _Copy:
     # the container's clock is the source's.
     expected: Fraction | None = None
     decodable: bool = False
+    # All pictures that were read from a container that does not store all of their times.
+    pictures: list[Decoded] = field(default_factory=list)
+    is_doubtful: bool = False
     _frame_pts: list[int] = field(default_factory=list)
     _has_picture: bool = False
     _has_audio: bool = False
     # The time of the first packet of sound that was read, in seconds on the container's clock.
     _first_sound: Fraction | None = None
     _is_searched_by_picture: bool = False
+    # The number of pictures that were read and are shown before the span.
+    _pictures_before: int = 0
     _reached_end: bool = False
     _lacks_lead: bool = False
     # The first byte behind the packets that were read.
@@ -184,6 +191,9 @@ class _Copy:
         """
         if not self._is_searched_by_picture or self.from_start or not self._has_audio:
             return False
+        if self._pictures_before > _MAX_LOOKAHEAD:
+            # The source has no sound there.
+            return False
         begins = self.probe.start + self.span.start
         return self._first_sound is None or self._first_sound > begins
 
@@ -201,12 +211,22 @@ class _Copy:
         return is_short or (duration is not None and self.span.end > duration - _MIN_MISSING)
 
     @property
+    def has_pauses(self) -> bool:
+        return have_pauses(self.pictures)
+
+    def check_times(self, stored: set[int]) -> None:
+        """Finds out whether frames of the span may be shown at other times; `stored` are right."""
+        span = self._first_pts, self._end_pts
+        self.is_doubtful = are_doubtful(self.pictures, stored, *span)
+
+    @property
     def missing(self) -> Fraction:
         """The seconds from the end of the last packet to the end of the span."""
         return self.probe.start + self.span.end - self._latest_end
 
     def __post_init__(self) -> None:
         base, first = self.probe.time_base, self.probe.zero_pts
+        self._duration = round(1 / self.probe.frame_rate / base)
         self._first_pts = first + ceil(self.span.start / base)
         self._end_pts = first + ceil(self.span.end / base)
         # Whole seconds are whole ticks in nearly every time base, so the shift rounds nothing.
@@ -285,9 +305,10 @@ class _Copy:
         end = self.probe.start + self.span.end
         is_delayed = container.format.name in _DELAYED_FORMATS
         self._is_searched_by_picture = container.format.name in _SEARCHED_BY_PICTURE
-        for packet in with_times(
-            container.demux(streams), container, self.picture, self.probe.frame_rate
-        ):
+        may_lack_times = container.format.name in ("mpeg", "ogg")
+        demuxed = container.demux(streams)
+        rate, name = self.probe.frame_rate, self.probe.name
+        for packet in with_times(demuxed, container, self.picture, rate, name):
             self._unwrap(packet)
             if packet.stream_index == self.picture.index:
                 # A second field belongs to the frame of the field before it.
@@ -297,6 +318,8 @@ class _Copy:
                         yield packet
                     continue
                 self._check_video_packet(packet)
+                if may_lack_times and packet.dts is not None:
+                    self.pictures.append(Decoded(packet.dts, packet.duration or self._duration))
                 if self._needs_more_lead(packet):
                     self._lacks_lead = True
                     return
@@ -329,6 +352,10 @@ class _Copy:
             if packet_end >= end + allowed and not waits_for_picture:
                 return
         self._reached_end = True
+        # The last picture may begin after a pause, too.
+        if self.has_pauses or (self.pictures and container.format.name == "mpeg"):
+            end_pts = round((self._latest_end - _MAX_MISSING) / self.probe.time_base)
+            self.pictures.append(Decoded(max(end_pts, self.pictures[-1].time + 1), 0))
 
     def _unwrap(self, packet: Packet[Any]) -> None:
         """Undo a wraparound of the clock, so that times count from the start of the source."""
@@ -364,6 +391,7 @@ class _Copy:
         self._follows_keyframe = packet.is_keyframe
         if packet.is_keyframe and packet.pts <= self._first_pts:
             self.decodable = True
+        self._pictures_before += packet.pts < self._first_pts
         if is_shown and self._first_pts <= packet.pts < self._end_pts:
             self._frame_pts.append(packet.pts)
 

@@ -1,10 +1,10 @@
 """Files that were concatenated byte by byte, which are refused rather than read in part.
 
-MP4, MOV, WAV, AVI, FLV, AIFF, TTA, CAF, W64 and ASF have one header for the whole file, so what
-follows the first file is ignored by libavformat without an error. The same applies to Ogg with two
-streams. In most other formats the clock of the packets starts again; MP3, AAC and AC-3 have none,
-and are read to their end. libavformat reads Ogg joined with itself as one file with the duration of
-a part.
+MP4, MOV, MXF, WAV, AVI, FLV, AIFF, TTA, CAF, W64 and ASF have one header for the whole file, so
+what follows the first file is ignored by libavformat without an error. The same applies to Ogg with
+two streams. In most other formats the clock of the packets starts again; MP3, AAC and AC-3 have
+none, and are read to their end. libavformat reads Ogg joined with itself as one file with the
+duration of a part.
 """
 
 import re
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import islice
+from struct import unpack_from
+from typing import NamedTuple
 
 from av.container import InputContainer
 from av.video.stream import VideoStream
@@ -43,12 +45,15 @@ _MAGIC = (
     b"OggS\x00\x02",
 )
 _BEHIND = 1 << 16
+# The key of the pack with which the header partition of an MXF begins, and a pack's size at most.
+_MXF_HEADER = bytes.fromhex("060e2b34020501010d0102010102")
+_PARTITION_BYTES = 1 << 10
 
 
 # Formats whose files still play after they are concatenated byte by byte, and the positions, as
 # parts of the file's size, at which the clock is checked. The last recording may be short, so the
 # end is checked too.
-STREAM_FORMATS = ("mpegts", "mpeg")
+STREAM_FORMATS = ("mpegts", "mpeg", "nut")
 _CHECKED_POSITIONS = (*(Fraction(place, 8) for place in range(1, 8)), Fraction(1))
 # Bytes at the end of a file that contain the start of at least one picture.
 _LAST_BYTES = 1 << 18
@@ -162,6 +167,8 @@ def _follows_another(read: _Read, size: int) -> bool:
     begin = read(0, min(size, _BOX_HEADER))
     if begin[:4] == b"RIFF":
         return _has_second_riff(read, size)
+    if begin.startswith(_MXF_HEADER):
+        return _has_second_partitions(read, size)
     return begin[4:8] in _BOXES and _has_second_movie(read, size)
 
 
@@ -181,6 +188,37 @@ def _has_second_riff(read: _Read, size: int) -> bool:
         # The size of a file that was written to a pipe is unknown; a chunk's end is even.
         at += 8 + length + length % 2
     return False
+
+
+def _has_second_partitions(read: _Read, size: int) -> bool:
+    """Whether a second header partition of MXF follows the footer partition that the first names.
+
+    The fields are those of SMPTE ST 377-1, 7.1. A file that was written to a pipe has no footer.
+    """
+    footer = _partition(read, 0, size).footer
+    if not 0 < footer < size:
+        return False
+    end = _partition(read, footer, size).end
+    return _MXF_HEADER in read(min(end, size), min(end + _BEHIND, size))
+
+
+class _Partition(NamedTuple):
+    """Where the footer partition of a partition's file is, and where the partition ends."""
+
+    footer: int
+    end: int
+
+
+def _partition(read: _Read, at: int, size: int) -> _Partition:
+    pack = read(at, min(size, at + _PARTITION_BYTES))
+    # The length of the pack: one byte, or the number of bytes that have it.
+    width = pack[16] & 0x7F if len(pack) > 16 and pack[16] & 0x80 else 0
+    begin = 17 + width
+    if len(pack) < begin + 48:
+        return _Partition(0, at)
+    length = int.from_bytes(pack[17:begin], "big") if width else pack[16]
+    footer, header_bytes, index_bytes = unpack_from(">3Q", pack, begin + 24)
+    return _Partition(footer, at + begin + length + header_bytes + index_bytes)
 
 
 def _has_second_movie(read: _Read, size: int) -> bool:

@@ -20,8 +20,7 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-# The most pictures by which H.264 and HEVC reorder a picture.
-_MAX_REORDERED = 16
+from clipflow.media.shown_times import MAX_REORDERED, as_shown
 
 
 def with_times(
@@ -29,13 +28,17 @@ def with_times(
     container: InputContainer,
     picture: VideoStream,
     frame_rate: Fraction,
+    name: str,
 ) -> Iterator[Packet[Any]]:
     """All pictures, and the other packets that have times.
 
     The first pictures get computed times if they have none: they are assumed to be shown before the
     others, at `frame_rate`. A later one of MPEG-TS gets the time at which the picture before it
     ends, unless pictures are reordered: then its time is not known.
+
+    Raises what `as_shown` raises for the source `name`.
     """
+    packets = as_shown(packets, container, picture, name)
     # In a program stream, the picture before it may be a slide of any duration.
     if container.format.name in ("mpegts", "hls"):
         packets = _continued(packets, picture)
@@ -50,7 +53,7 @@ def with_times(
         first.append(packet)
         if not has_time:
             # Pictures with times follow, until no other can be shown before zero.
-            wanted = _MAX_REORDERED if is_matroska else 1
+            wanted = MAX_REORDERED if is_matroska else 1
         wanted -= has_time
         if wanted <= 0 and has_time:
             yield from _completed(first, picture, frame_rate)

@@ -14,7 +14,7 @@ from clipflow.domain.errors import MediaRefusedError
 from clipflow.domain.model import AudioTrack
 from clipflow.media.h264 import ParameterSets, parameter_sets
 from clipflow.media.isolation import isolated
-from clipflow.media.joined_files import STREAM_FORMATS, check_clock, check_pages
+from clipflow.media.joined_files import STREAM_FORMATS, check_clock, check_header, check_pages
 from clipflow.media.source import FileSource, PlaylistSource, Source, stream_start
 from clipflow.media.source_errors import source_errors
 from clipflow.media.streams import (
@@ -169,6 +169,8 @@ def _probe_source(source: Source, track: AudioTrack | None) -> Probe:
             check_clock(container, picture, source)
         if container.format.name == "ogg" and isinstance(source, FileSource):
             check_pages(source)
+        if container.format.name == "mxf":
+            check_header(source)
         return probe
 
 

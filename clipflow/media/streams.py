@@ -7,6 +7,7 @@ for display.
 import ctypes
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
 from math import atan2, degrees, hypot
@@ -27,6 +28,7 @@ from av.video.stream import VideoStream
 from clipflow.domain.errors import InvalidInputError, MediaRefusedError
 from clipflow.domain.model import AudioTrack
 from clipflow.machine import LARGEST_PICTURE
+from clipflow.media.shown_times import as_shown
 from clipflow.media.source import stream_start
 
 # Tracks that players choose only if there is no other.
@@ -217,7 +219,8 @@ def first_frame(
     # Seconds by which the first frame is shown later than it is decoded.
     delay: Fraction | None = None
     # Only the first packets are searched, so that hours of packets without a frame are not read.
-    for packet in islice(container.demux(picture), _MAX_PACKETS):
+    packets = as_shown(container.demux(picture), container, picture, name)
+    for packet in islice(packets, _MAX_PACKETS):
         if delay is None and packet.pts is not None:
             delay = (packet.pts - (packet.pts if packet.dts is None else packet.dts)) * (
                 packet.time_base
@@ -305,3 +308,14 @@ def display_matrix(frame: VideoFrame) -> Sequence[int]:
     # PyAV's own `rotation` is a whole number of degrees and cannot represent mirroring.
     found: Any = frame.side_data.get(SideData.DISPLAYMATRIX)  # type: ignore[call-overload]
     return unpack_from("=9i", bytes(found)) if found else ()
+
+
+def seek_before(container: InputContainer, time: Fraction, name: str) -> bool:
+    """Seek to a keyframe before `time`, in seconds on its clock; returns whether it is possible."""
+    # A transport stream whose pictures are far apart can only be searched by its sound.
+    for stream in (video_stream(container, name), *container.streams.audio):
+        if stream.time_base:
+            with suppress(av.error.PermissionError):
+                container.seek(int(time / stream.time_base), stream=stream, backward=True)
+                return True
+    return False

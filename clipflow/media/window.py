@@ -15,7 +15,7 @@ from fractions import Fraction
 from functools import cache
 from io import BytesIO
 from itertools import groupby, islice
-from math import ceil, lcm
+from math import ceil, floor, lcm
 from pathlib import Path
 from typing import Any
 
@@ -112,18 +112,21 @@ def starting_with_picture(window: Window, name: str) -> Window:
     # Without a frame before the span or in it, the span is before the source's first frame.
     shown = max(before) if before else min(times)
     moved = window.path.with_suffix(".moved")
-    start = _move_frame(window.path, moved, shown, window.origin, name)
+    start = _move_frame(window.path, moved, times, shown, window.origin, name)
     moved.replace(window.path)
     rest = window.frames if before else window.frames[1:]
     return replace(window, frames=(start - window.origin, *rest))
 
 
-def _move_frame(path: Path, moved: Path, shown: Fraction, target: Fraction, name: str) -> Fraction:
+def _move_frame(
+    path: Path, moved: Path, times: Sequence[Fraction], shown: Fraction, target: Fraction, name: str
+) -> Fraction:
     """Copies the window at `path` to `moved`, with the frame at `shown` seconds moved to `target`.
 
-    Returns its exact time, which is at most one unit of the stream's time base later.
+    `times` are those of all its frames. Returns the frame's exact time, which is at most one unit
+    of the stream's time base later.
     """
-    start, decoded = target, None
+    start, earliest = target, min(*times, target)
     with av.open(str(path)) as given:
         picture = given.streams.video[0]
         with open_output(moved, picture, name) as output:
@@ -131,17 +134,18 @@ def _move_frame(path: Path, moved: Path, shown: Fraction, target: Fraction, name
                 stream.index: output.add_stream_from_template(stream, opaque=stream is picture)
                 for stream in given.streams
             }
+            number = -len(times)
             for packet in given.demux():
                 if packet.pts is None:
                     continue
                 if packet.stream_index == picture.index:
-                    # libavformat would derive a missing decoding time from the time after the move.
-                    if packet.dts is None:
-                        early = packet.pts - round(REORDERING / packet.time_base)
-                        packet.dts = early if decoded is None else decoded + 1
-                    decoded = packet.dts
-                    # A frame must be decoded before it is shown, even if it is now shown earlier.
-                    if shown > target and packet.dts is not None:
+                    if output.format.name == "nut":
+                        # NUT stores no decoding times, and libavformat may derive some that are
+                        # later than the presentation.
+                        packet.dts = floor(earliest / packet.time_base) + number
+                        number += 1
+                    elif shown > target and packet.dts is not None:
+                        # A frame must be decoded before it is shown, even if that is now earlier.
                         packet.dts -= ceil((shown - target) / packet.time_base)
                     if packet.pts * packet.time_base == shown:
                         packet.pts = ceil(target / packet.time_base)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from playwright.async_api import Route, async_playwright
+from playwright.async_api import Route, ViewportSize, async_playwright
 
 from clipflow.captions.drawing import captions
 from clipflow.captions.hook import placed_hook
@@ -38,7 +38,7 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.layouts import Aspect, Layout
 from clipflow.domain.removals import Removal, RemovalKind, Tightening
 from clipflow.domain.safe_zones import Box
-from clipflow.domain.shorts import Moment, Short
+from clipflow.domain.shorts import Framing, Moment, Short
 from clipflow.domain.timecode import parse_timecode
 from clipflow.domain.transcript import Transcript, Word, split_words, spread_words
 from clipflow.highlights.moments import pick
@@ -179,13 +179,15 @@ def picture(look: Look, path: Path) -> None:
 
 def picture_of_page(path: Path) -> None:
     """Write a screenshot of the results page of three shorts to `path`."""
-    transcript, moments = Transcript(words(), "en"), picked()
+    transcript = Transcript(words(), "en")
+    moments = with_texts(picked(), Edits(), transcript)
     keys = ShortsKeys("me", "talk", "shorts")
     with tempfile.TemporaryDirectory() as folder:
         shorts, posters = [], {}
         for number, moment in enumerate(moments, 1):
             short, posters[keys.short(number)] = _shown(moment, Path(folder))
-            shorts.append(Short.made(number, keys.short(number), moment, short))
+            framing = Framing(speaker_in_frame=1.0, confidence=1.0)
+            shorts.append(Short.made(number, keys.short(number), moment, short, framing))
         html = Path(folder, "index.html")
         html.write_text(shorts_page(keys, shorts, transcript, posters))
         asyncio.run(_shot(html, path))
@@ -338,7 +340,8 @@ async def _shot(html: Path, path: Path) -> None:
     async with async_playwright() as playwright:
         chromium = shutil.which("chromium")
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = await browser.new_page(viewport={"width": 900, "height": 880})
+        size: ViewportSize = {"width": 900, "height": 1220}
+        page = await browser.new_page(viewport=size, device_scale_factor=0.75)
         await page.goto(html.as_uri())
         await page.screenshot(path=path, type="jpeg", quality=30)
         await browser.close()

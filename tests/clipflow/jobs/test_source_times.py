@@ -196,7 +196,7 @@ def test_frames_without_times_are_refused_and_not_left_out(cutter: Cutter, tmp_p
         cutter.cut(cutter.put(source), "2", "4")
 
 
-@pytest.mark.parametrize("suffix", ["ts", "mpg", "ogv"])
+@pytest.mark.parametrize("suffix", ["ts", "mpg", "ogv", "nut"])
 @pytest.mark.parametrize("noise", ["40", "0"], ids=["large", "small"])
 @pytest.mark.parametrize("seconds", [(10, 10), (20, 3), (3, 3)])
 def test_concatenated_recordings_are_refused_with_the_reason(
@@ -206,6 +206,7 @@ def test_concatenated_recordings_are_refused_with_the_reason(
         "ts": {"sound": ("-c:a", "aac")},
         "mpg": {"picture": ("-c:v", "mpeg2video", "-b:v", "1M"), "sound": ("-c:a", "mp2")},
         "ogv": {"picture": ("-c:v", "libtheora"), "sound": ("-c:a", "libvorbis")},
+        "nut": {"sound": ("-c:a", "pcm_s16le")},
     }
     joined = tmp_path / f"joined.{suffix}"
     for number, length in enumerate(seconds):
@@ -307,6 +308,19 @@ def test_a_recording_that_is_joined_with_itself_is_refused_also_as_ogg(
     )
     assert cutter.probe(cutter.put(part)).duration
     joined = tmp_path / "joined.ogv"
+    joined.write_bytes(2 * part.read_bytes())
+    with pytest.raises(MediaRefusedError, match="contains several joined recordings"):
+        cutter.probe(cutter.put(joined))
+
+
+def test_a_recording_that_is_joined_with_itself_is_refused_also_as_mxf(
+    cutter: Cutter, tmp_path: Path
+) -> None:
+    # libavformat reads the index of the second part, which is that of the first.
+    picture = ("-c:v", "mpeg2video", "-q:v", "2", "-g", "15", "-bf", "2")
+    part = make_source(tmp_path / "s.mxf", seconds=4, picture=picture, sound=("-c:a", "pcm_s16le"))
+    assert frame_numbers(cutter.cut(cutter.put(part), "3", "4")) == list(range(75, 100))
+    joined = tmp_path / "joined.mxf"
     joined.write_bytes(2 * part.read_bytes())
     with pytest.raises(MediaRefusedError, match="contains several joined recordings"):
         cutter.probe(cutter.put(joined))

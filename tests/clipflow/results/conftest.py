@@ -12,13 +12,29 @@ import pytest
 from clipflow.domain.clips import ClipResult, Segment
 from clipflow.domain.errors import Failure, FailureCode
 from clipflow.domain.keys import ClipKeys, ShortsKeys
-from clipflow.domain.shorts import Moment, Short
+from clipflow.domain.layouts import Layout
+from clipflow.domain.removals import Removal, RemovalKind, Tightening
+from clipflow.domain.shorts import Framing, LayoutSpan, Moment, Short
 from clipflow.domain.transcript import Word, words_json
 from clipflow.media import ffmpeg
 from clipflow.results.publish import put_clip_page, put_shorts_page
 from clipflow.storage.objects import ObjectStore
 from tests.made_media import a_machine
 
+DESCRIPTION = "One clip holds one idea. When the title comes easily, the idea is clear."
+# The parts of a card that a run adds to a short.
+FRAMING = Framing(
+    speaker_in_frame=0.9,
+    confidence=0.1,
+    cuts=1,
+    layouts=(LayoutSpan(start=0, end=5, layout=Layout.CROP),),
+)
+TIGHTENING = Tightening(
+    removed=(
+        Removal(id="p18", kind=RemovalKind.SILENCE, word=18, text="When", start=9.6, end=9.9),
+    ),
+    seconds=0.3,
+)
 WHY = "It says in one sentence what the talk keeps coming back to."
 TITLES = ("One clip holds one idea", "Begin with the good part", "Leave some silence in")
 FAILURE = Failure(FailureCode.STORAGE_ERROR, "uploading short 3 failed: SlowDown. Wait a while.")
@@ -69,6 +85,7 @@ class Results:
     spoken: list[Word] = field(default_factory=words)
     titles: Sequence[str] = TITLES
     why: str = WHY
+    description: str = DESCRIPTION
     failure: Failure = FAILURE
     segments: list[Segment] = field(
         default_factory=lambda: [
@@ -92,12 +109,19 @@ class Results:
     @property
     def shorts(self) -> list[Short]:
         moments = [
-            moment(line, title=title, why=self.why)
+            moment(
+                line,
+                title=title,
+                why=self.why,
+                description=self.description,
+                hashtags=("idea", "clip", "silence"),
+            )
             for line, title in zip((1, 4, 5), self.titles, strict=True)
         ]
         size = self.short.stat().st_size
         return [
-            *(Short.made(n, self.keys.short(n), moments[n - 1], size) for n in (1, 2)),
+            Short.made(1, self.keys.short(1), moments[0], size, FRAMING, None, TIGHTENING),
+            Short.made(2, self.keys.short(2), moments[1], size, FRAMING),
             Short.failed(3, self.keys.short(3), moments[2], self.failure),
         ]
 

@@ -27,7 +27,7 @@ from tests.clipflow.results.reference_pictures import (
 
 pytestmark = IN_CHROMIUM
 
-DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 1000}}
+DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 1250}}
 PHONE: dict[str, Any] = {
     "viewport": {"width": 375, "height": 812},
     "is_mobile": True,
@@ -121,7 +121,7 @@ def test_a_download_has_a_descriptive_name(browser: Browser, stored: Stored) -> 
 def test_shorts_and_their_transcript_link_to_each_other(browser: Browser, stored: Stored) -> None:
     with opened(browser, stored.disk[0], **PHONE) as page:
         card = page.get_by_role("article", name=TITLES[1])
-        assert page.locator("details").get_attribute("open") is None
+        assert page.locator(".transcript details").get_attribute("open") is None
         card.get_by_role("link", name="in the transcript").click()
         moment = page.locator("mark", has=page.locator(":target"))
         assert moment.inner_text().startswith(f"Short 2 {TITLES[1]}, and explain it")
@@ -200,7 +200,7 @@ def test_any_text_is_escaped_and_fits_the_screen(
     browser: Browser, results: Results, tmp_path: Path
 ) -> None:
     results.titles = (MARKUP, "W" * 200, f"</title><style>*{{display:none}}</style>{MARKUP}")
-    results.why = f"</p>{MARKUP}"
+    results.why = results.description = f"</p>{MARKUP}"
     results.failure = Failure(FailureCode.INTERNAL_ERROR, f"{MARKUP} {'/long' * 300} </article>")
     results.spoken = words([("<b>host</b>", f"</mark>{MARKUP} said."), ("guest", MARKUP)] * 3)
     fields = {"startTime": 0, "endTime": 2, "speaker": "<b>host</b>", "text": f"</ol>{MARKUP}"}
@@ -208,9 +208,10 @@ def test_any_text_is_escaped_and_fits_the_screen(
     shorts, clip = results.put().download(tmp_path)
     for screen in (PHONE, NARROW, DESK):
         with opened(browser, shorts.as_uri(), **screen) as page:
-            page.locator("summary").click()
+            page.locator(".transcript summary").click()
             assert page.locator("h3").all_inner_texts() == list(results.titles)
             assert page.locator(".why").all_inner_texts() == [results.why] * 3
+            assert page.locator(".post").first.inner_text() == results.description
             assert results.failure.message in page.locator(".missing").inner_text()
             assert f"</mark>{MARKUP} said." in page.locator(".transcript p").first.inner_text()
             assert page.locator("script, img, .transcript b b").count() == 0
@@ -239,6 +240,32 @@ def overflowing_elements(page: Page) -> list[str]:
             .filter(one => one.getBoundingClientRect().right > innerWidth)
             .map(one => `${one.tagName} ${one.className}`)"""
     return list(page.evaluate(wider))
+
+
+def test_no_part_of_a_card_covers_another(
+    browser: Browser, results: Results, tmp_path: Path
+) -> None:
+    # A person's description has up to 5000 characters.
+    results.description = "A very long description of what is said. " * 120
+    shorts, _ = results.put().download(tmp_path)
+    covered = """all => all.flatMap(card => {
+        const parts = [...card.querySelectorAll("video, .missing, h3, p, dl, summary, .button")]
+            .filter(part => !part.parentElement.closest(".missing"));
+        return parts.flatMap((part, place) => parts.slice(place + 1)
+            .filter(other => {
+                const [one, two] = [part, other].map(each => each.getBoundingClientRect());
+                return one.top < two.bottom - 1 && two.top < one.bottom - 1;
+            })
+            .map(other => [part, other].map(each => each.className || each.tagName)));
+    })"""
+    for screen in (DESK, PHONE, NARROW):
+        with opened(browser, shorts.as_uri(), **screen) as page:
+            assert page.locator("article").evaluate_all(covered) == []
+            card, button = (page.locator(part).first for part in ("article", ".button"))
+            boxes = [part.bounding_box() for part in (card, button)]
+            assert boxes[0] and boxes[1]
+            assert boxes[0]["height"] < 1400
+            assert boxes[1]["height"] < 60
 
 
 def test_on_a_phone_shorts_are_stacked_and_touch_targets_are_large(

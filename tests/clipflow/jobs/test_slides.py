@@ -1,0 +1,145 @@
+"""Slides: pictures that are shown for seconds, in containers that store their times or do not."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from clipflow.domain.errors import MediaRefusedError
+from tests.clipflow.jobs.cutting import Cutter
+from tests.made_media import clicks, flashes, frame_numbers, frame_times, frames_in, make_source
+
+# The frames that are shown until the next of them, of a minute at 25 frames a second.
+SLIDES = (0, 1, 2, 3, 100, 250, 260, 261, 500, 501, 900, 1300, 1310, 1400)
+SPANS = [
+    ("0", "3"),
+    ("5", "9"),
+    ("9", "11"),
+    ("12", "15"),
+    ("19", "21"),
+    ("30", "40"),
+    ("37", "50"),
+]
+SPANS += [("50", "53"), ("52.5", "55"), ("55.9", "59")]
+PCM, MP2, AAC = ("-c:a", "pcm_s16le"), ("-c:a", "mp2"), ("-c:a", "aac")
+H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "5", "-bf")
+MPEG4 = ("-c:v", "mpeg4", "-q:v", "2", "-g", "5", "-bf")
+MPEG2 = ("-c:v", "mpeg2video", "-q:v", "2", "-g", "5", "-bf")
+
+
+def slides(path: Path, picture: tuple[str, ...], sound: tuple[str, ...]) -> Path:
+    selected = "+".join(f"eq(n,{number})" for number in SLIDES)
+    filters = ("-vf", f"select='{selected}'", "-fps_mode", "passthrough")
+    return make_source(path, seconds=60, picture=picture, sound=sound, filters=filters)
+
+
+def shown(start: str, end: str) -> list[tuple[int, Fraction]]:
+    """The numbers and times of the slides that a segment of the span shows."""
+    begin, times = Fraction(start), {number: Fraction(number, 25) for number in SLIDES}
+    inside = [(n, time - begin) for n, time in times.items() if begin <= time < Fraction(end)]
+    if inside and inside[0][1] <= Fraction(1, 4):
+        return inside
+    return [(max(n for n, time in times.items() if time < begin), Fraction(0)), *inside]
+
+
+def is_right(segment: Path, start: str, end: str) -> bool:
+    wanted, times = shown(start, end), frame_times(segment)
+    return [number for number, _ in wanted] == frame_numbers(segment) and all(
+        abs(time - right) < Fraction(1, 50) for time, (_, right) in zip(times, wanted, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("suffix", "picture", "sound"),
+    [
+        ("avi", (*MPEG4, "0"), PCM),
+        ("avi", ("-c:v", "mjpeg", "-q:v", "2"), PCM),
+        ("avi", (*H264, "0"), PCM),
+        ("nut", (*H264, "2"), PCM),
+        ("mkv", (*H264, "2"), AAC),
+        ("mp4", (*H264, "2"), AAC),
+        ("ts", (*H264, "2"), AAC),
+    ],
+)
+def test_slides_are_shown_at_their_times_also_after_a_seek(
+    suffix: str, picture: tuple[str, ...], sound: tuple[str, ...], cutter: Cutter, tmp_path: Path
+) -> None:
+    head = cutter.put(slides(tmp_path / f"s.{suffix}", picture, sound))
+    wrong = [
+        (start, end)
+        for start, end in SPANS
+        if not is_right(cutter.cut(head, start, end), start, end)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("suffix", "picture", "sound"),
+    [
+        ("avi", (*MPEG4, "2"), PCM),
+        ("avi", (*H264, "2"), PCM),
+        ("mpg", (*MPEG2, "0"), MP2),
+        ("mpg", (*MPEG2, "2"), MP2),
+        ("ogv", ("-c:v", "libtheora", "-q:v", "9", "-g", "5"), ("-c:a", "libvorbis")),
+    ],
+)
+def test_slides_whose_times_are_not_stored_are_refused_and_never_wrong(
+    suffix: str, picture: tuple[str, ...], sound: tuple[str, ...], cutter: Cutter, tmp_path: Path
+) -> None:
+    head = cutter.put(slides(tmp_path / f"s.{suffix}", picture, sound))
+    wrong, refusals = [], []
+    for start, end in SPANS:
+        try:
+            segment = cutter.cut(head, start, end)
+        except MediaRefusedError as error:
+            refusals.append(str(error))
+            continue
+        if not is_right(segment, start, end):
+            wrong.append((start, end))
+    assert wrong == []
+    assert refusals
+    assert all("does not store when its pictures are shown" in text for text in refusals)
+
+
+@pytest.mark.parametrize("noise", [0, 40])
+@pytest.mark.parametrize("frames_b", ["0", "2"])
+def test_pictures_of_a_program_stream_without_slides_have_their_times(
+    frames_b: str, noise: int, cutter: Cutter, tmp_path: Path
+) -> None:
+    # Small pictures have no times of their own, and those that libavformat computes after a seek
+    # are wrong until the next that is stored.
+    source = make_source(
+        tmp_path / "s.mpg",
+        seconds=12,
+        picture=("-c:v", "mpeg2video", "-q:v", "2", "-g", "15", "-bf", frames_b),
+        sound=MP2,
+        filters=("-vf", f"noise=alls={noise}:allf=t"),
+    )
+    head = cutter.put(source)
+    for start, end in (("0", "1"), ("0.78", "1.92"), ("3.5", "5"), ("5.4", "5.9"), ("11", "12")):
+        assert frame_numbers(cutter.cut(head, start, end)) == frames_in(start, end, 25)
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mxf"])
+@pytest.mark.parametrize(
+    "options",
+    [("-bf", "0"), ("-bf", "2"), ("-bf", "3", "-b_strategy", "0")],
+    ids=["0", "2", "3"],
+)
+def test_h264_whose_container_stores_no_presentation_times_is_cut_exactly(
+    options: tuple[str, ...], suffix: str, cutter: Cutter, tmp_path: Path
+) -> None:
+    source = make_source(
+        tmp_path / f"s.{suffix}",
+        seconds=12,
+        picture=("-c:v", "libx264", "-preset", "medium", "-g", "50", *options),
+        sound=PCM,
+        clicks=True,
+    )
+    head = cutter.put(source)
+    for start, end in (("0", "1"), ("5.04", "5.4"), ("5.4", "5.9"), ("7.3", "8.9"), ("11", "12")):
+        assert frame_numbers(cutter.cut(head, start, end)) == frames_in(start, end, 25)
+    segment = cutter.cut(head, "3.5", "6.5")
+    assert flashes(segment) == [Fraction(1, 2), Fraction(3, 2), Fraction(5, 2)]
+    apart = [abs(h - s) for h, s in zip(clicks(segment), flashes(segment), strict=True)]
+    assert max(apart) < Fraction(1, 1000)

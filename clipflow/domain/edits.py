@@ -33,10 +33,12 @@ from clipflow.domain.transcript import Seconds, Transcript, Word, joined, split_
 MAX_BYTES = 4 << 20
 _MAX_WORDS, _MAX_REPLACEMENTS, _MAX_SHORTS, _MAX_VIEWS = 20_000, 500, 2000, 100
 _MAX_RESTORED = 1000
-# Characters of a word.
-_WORD = 100
+# Characters of a word that a person writes, and of one in the transcript: those of subtitles have
+# rows of up to 20 000 characters.
+_WORD, _SAID = 100, 20_000
 
 _Word = Annotated[str, Field(min_length=1, max_length=_WORD), AfterValidator(one_line)]
+_SaidWord = Annotated[str, Field(min_length=1, max_length=_SAID), AfterValidator(one_line)]
 # Empty: the word is not shown.
 _Correction = Annotated[str, Field(max_length=_WORD), AfterValidator(one_line)]
 _Phrase = Annotated[_Word, AfterValidator(more_than_blanks)]
@@ -53,7 +55,7 @@ class WordCorrection(StrictModel):
     `original` is the word in the transcript. If it has changed since, the correction is ignored.
     """
 
-    original: _Word
+    original: _SaidWord
     text: _Correction
 
 
@@ -66,8 +68,8 @@ class WordSpan(StrictModel):
 
     first: _Number
     last: _Number
-    first_word: _Word | None = None
-    last_word: _Word | None = None
+    first_word: _SaidWord | None = None
+    last_word: _SaidWord | None = None
 
     @model_validator(mode="after")
     def _is_in_order(self) -> Self:
@@ -126,7 +128,7 @@ class ShortEdit(StrictModel):
     tighten: Annotated[bool, Field(strict=True)] | None = None
     # Removals that tightening does not make, by id, each with the word of that number in the
     # transcript.
-    restored: dict[RemovalId, _Word] = Field(default_factory=dict, max_length=_MAX_RESTORED)
+    restored: dict[RemovalId, _SaidWord] = Field(default_factory=dict, max_length=_MAX_RESTORED)
     framing: Annotated[tuple[View, ...], Field(max_length=_MAX_VIEWS)] = ()
 
 

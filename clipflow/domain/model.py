@@ -19,6 +19,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
 from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.post_text import REORDERING
 
 # The most errors described per input; of others, the field is named.
 _MAX_ERRORS, _MAX_NAMED = 8, 30
@@ -223,5 +224,7 @@ def _reason(error: ErrorDetails) -> str:
 
 
 def _in_one_line(text: str) -> str:
-    # The text can contain parts of the input, and a line break in it could forge a log line.
-    return "".join("�" if category(character) in _INVISIBLE else character for character in text)
+    # The text can contain parts of the input, in which a line break could forge a log line, and
+    # characters that reorder others a different name.
+    bounded = REORDERING.sub("�", text)
+    return "".join("�" if category(character) in _INVISIBLE else character for character in bounded)

@@ -17,7 +17,7 @@ _MAX_HASHTAGS = 30
 DESCRIPTION_LIMIT = 300
 FEWEST_HASHTAGS, MOST_HASHTAGS = 3, 5
 # Unicode's embeddings, overrides and isolates, which reorder the text that follows them.
-_REORDERING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+REORDERING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 # Unicode's categories of control characters, lone surrogates and line separators.
 _CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
 # Unicode's categories of spaces and of characters without a shape, such as U+200B.
@@ -50,7 +50,7 @@ def _lines(value: str) -> str:
 
 
 def _ordered(value: str) -> str:
-    if _REORDERING.search(value):
+    if REORDERING.search(value):
         raise ValueError("a text has no characters that reorder others (U+202A-202E, U+2066-2069)")
     return value
 
@@ -86,9 +86,10 @@ def distinct(tags: Iterable[str]) -> tuple[str, ...]:
     return tuple({tag.casefold(): tag for tag in reversed(list(tags))}.values())[::-1]
 
 
-def plain_line(text: str) -> str:
-    """The text in one line, without control characters and without those that reorder others."""
-    kept = (" " if category(c) in _CONTROLS else c for c in _REORDERING.sub("", text))
+def plain_line(text: str, between: str = " ") -> str:
+    """The text in one line, without the characters that reorder others, and with `between` instead
+    of each control character."""
+    kept = (between if category(c) in _CONTROLS else c for c in REORDERING.sub("", text))
     return " ".join("".join(kept).split())
 
 

@@ -62,6 +62,9 @@ _SPARSE_INTERLEAVING = 60
 _DELAYED_FORMATS = ("mpegts", "mpeg", "hls", "matroska,webm", "flv", "avi", "ogg")
 # Formats that are searched by their picture alone, so that its sound may be stored before it.
 _SEARCHED_BY_PICTURE = ("mpegts", "matroska,webm", "flv", "avi")
+# Pictures for which no encoder waits before it returns one: x264's slowest preset waits for 60, and
+# for one a thread.
+_MAX_LOOKAHEAD = 150
 # Codecs whose tag names the pixel format for the decoder.
 _CODECS_WITH_TAGS = ("utvideo",)
 # Seconds of audio before the span: enough for a resampler to converge.
@@ -159,6 +162,8 @@ class _Copy:
     # The time of the first packet of sound that was read, in seconds on the container's clock.
     _first_sound: Fraction | None = None
     _is_searched_by_picture: bool = False
+    # The number of pictures that were read and are shown before the span.
+    _pictures_before: int = 0
     _reached_end: bool = False
     _lacks_lead: bool = False
     # The first byte behind the packets that were read.
@@ -185,6 +190,9 @@ class _Copy:
         An encoder that waits for more pictures returns those of slides minutes late.
         """
         if not self._is_searched_by_picture or self.from_start or not self._has_audio:
+            return False
+        if self._pictures_before > _MAX_LOOKAHEAD:
+            # The source has no sound there.
             return False
         begins = self.probe.start + self.span.start
         return self._first_sound is None or self._first_sound > begins
@@ -221,8 +229,10 @@ class _Copy:
         self._duration = round(1 / self.probe.frame_rate / base)
         self._first_pts = first + ceil(self.span.start / base)
         self._end_pts = first + ceil(self.span.end / base)
-        # Whole seconds are whole ticks in nearly every time base, so the shift rounds nothing.
-        self._shift = ORIGIN - int(self.probe.start + self.span.start)
+        # Whole seconds and whole units of the time base, so that the shift rounds nothing. In AVI
+        # and MXF, a unit is a frame, such as 1001/30000 s.
+        shift, unit = ORIGIN - int(self.probe.start + self.span.start), base.numerator
+        self._shift = ceil(Fraction(shift, unit)) * unit if unit < ORIGIN else shift
         context = self.picture.codec_context
         is_paired = context.name == "h264" and self.probe.interlaced
         self._fields = FieldPairs(context.extradata or b"") if is_paired else None
@@ -383,6 +393,7 @@ class _Copy:
         self._follows_keyframe = packet.is_keyframe
         if packet.is_keyframe and packet.pts <= self._first_pts:
             self.decodable = True
+        self._pictures_before += packet.pts < self._first_pts
         if is_shown and self._first_pts <= packet.pts < self._end_pts:
             self._frame_pts.append(packet.pts)
 

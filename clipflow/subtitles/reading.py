@@ -14,7 +14,8 @@ itself:
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from difflib import SequenceMatcher
 from itertools import count
 from typing import Annotated, Any, TypeVar
@@ -23,6 +24,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from clipflow.domain.errors import InvalidInputError
 from clipflow.domain.model import describe_errors, parse_json
+from clipflow.domain.post_text import plain_line
 from clipflow.domain.transcript import (
     LONGEST,
     PartialWord,
@@ -61,9 +63,25 @@ def read_subtitles(content: bytes, name: str, language: str | None = None) -> Tr
         transcript = Transcript(
             tuple(words_of_cues(parse_cues(text, name), name, language)), language
         )
+    transcript = replace(transcript, words=tuple(_plain_words(transcript.words)))
     if not transcript.words:
         raise InvalidInputError(f"{name} has no words that are spoken.", REMEDY)
     return transcript
+
+
+def _plain_words(words: Iterable[Word]) -> Iterator[Word]:
+    """The words without control characters and without those that reorder others.
+
+    Editors of Arabic and Hebrew put the latter around rows. In a single word, which lacks their
+    end, they would reorder what follows it in texts and on pages.
+    """
+    for word in words:
+        text = plain_line(word.text, "")
+        speaker = plain_line(word.speaker or "") or None
+        if text and (text, speaker) != (word.text, word.speaker):
+            yield word.model_copy(update={"text": text, "speaker": speaker})
+        elif text:
+            yield word
 
 
 def _decoded(content: bytes, name: str) -> str:

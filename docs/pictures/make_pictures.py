@@ -20,7 +20,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from playwright.async_api import Route, async_playwright
+from playwright.async_api import Route, ViewportSize, async_playwright
 
 from clipflow.captions.drawing import captions
 from clipflow.captions.hook import placed_hook
@@ -340,7 +340,8 @@ async def _shot(html: Path, path: Path) -> None:
     async with async_playwright() as playwright:
         chromium = shutil.which("chromium")
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = await browser.new_page(viewport={"width": 900, "height": 1220})
+        size: ViewportSize = {"width": 900, "height": 1220}
+        page = await browser.new_page(viewport=size, device_scale_factor=0.75)
         await page.goto(html.as_uri())
         await page.screenshot(path=path, type="jpeg", quality=30)
         await browser.close()

@@ -68,6 +68,7 @@ def of_short(**fields: Any) -> dict[str, Any]:
         ({"words": {"../x": {"original": "a", "text": "b"}}}, "words.../x"),
         ({"words": {"1": {"original": "a", "text": "b" * 10_000}}}, "words.1.text"),
         ({"words": {str(n): {"original": "a", "text": "b"} for n in range(20_001)}}, "words"),
+        ({"words": {"a\u202eb": {"original": "a", "text": "b"}}}, "words.a\ufffdb"),
         ({"replacements": {"": "x"}}, "replacements"),
         ({"replacements": {" ": "x"}}, "replacements"),
         ({"replacements": {"a b c d e f g h i j k": "x"}}, "replacements"),

@@ -20,7 +20,7 @@ from clipflow.domain.errors import (
 )
 from clipflow.media.ranges import index_length
 from clipflow.storage.objects import ObjectHead, ObjectStore
-from tests.clipflow.jobs.reading import ProxiedReader, extent, remuxed
+from tests.clipflow.jobs.reading import ProxiedReader, extent, remuxed, run
 from tests.faulty_proxy import Fault, Request
 from tests.made_media import make_hls, make_source
 from tests.programs import AWS
@@ -89,6 +89,19 @@ def test_the_index_of_two_hours_is_read_once_for_five_segments(
     assert all(extent(request).start >= index for request in later)
     assert sum(r.sent for r in later) <= 1.15 * sum(reading.packet_bytes for reading in readings)
     assert len(later) <= 10
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "ts"])
+def test_a_span_after_the_end_of_the_sound_reads_no_more_than_seconds_before_it(
+    suffix: str, five_minutes: Path, proxied_reader: ProxiedReader
+) -> None:
+    # The sound of a picture may be stored long before it, and all was searched for it.
+    path = proxied_reader.folder / f"five.{suffix}"
+    sound = ["-t", "10", "-i", str(five_minutes), "-map", "0:v", "-map", "1:a"]
+    run("-i", str(five_minutes), *sound, "-c", "copy", str(path))
+    head = proxied_reader.put(path)
+    reading = proxied_reader.read(head, proxied_reader.probe(head), 222.1, 224.1)
+    assert reading.sent < path.stat().st_size / 8
 
 
 @pytest.mark.slow

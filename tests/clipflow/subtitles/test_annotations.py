@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from clipflow.domain.edits import Edits, corrected
 from clipflow.domain.errors import InvalidInputError
 from tests.clipflow.subtitles.reading import read, srt, text_of
 
@@ -132,3 +133,21 @@ def test_descriptions_of_sounds_keep_the_words_around_them_and_their_times() -> 
 def test_a_file_with_only_descriptions_of_sounds_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="no words that are spoken"):
         read(srt(("00:00:01,000", "00:00:03,000", "[Music]")))
+
+
+def test_a_word_without_characters_that_reorder_others_can_be_corrected() -> None:
+    long = "x" * 300
+    row = f"\u202b\u05e9\u05dc\u05d5\u05dd, \u2067Ada\u2069. {long}\u202c"
+    as_srt = read(srt(("00:00:01,000", "00:00:03,000", row)))
+    words = [{"word": text, "start": n, "end": n + 1} for n, text in enumerate(row.split())]
+    words += [{"word": "\0\x1b", "start": 3, "end": 4, "speaker": "\u202eA\0"}]
+    words += [{"word": "e\0nd", "start": 4, "end": 5, "speaker": "\u202eA\0"}]
+    as_json = read(json.dumps(words), "original.json")
+    assert [word.text for word in as_srt.words] == ["\u05e9\u05dc\u05d5\u05dd,", "Ada.", long]
+    assert [word.text for word in as_json.words[3:]] == ["end"]
+    assert as_json.words[-1].speaker == "A"
+    for transcript in (as_srt, as_json):
+        for number, word in enumerate(transcript.words):
+            correction = {"original": word.text, "text": "Corrected"}
+            edits = Edits.read({"words": {str(number): correction}}, "edits.json")
+            assert corrected(transcript, edits).transcript.words[number].text == "Corrected"

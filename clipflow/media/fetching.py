@@ -229,8 +229,10 @@ class _Copy:
         self._duration = round(1 / self.probe.frame_rate / base)
         self._first_pts = first + ceil(self.span.start / base)
         self._end_pts = first + ceil(self.span.end / base)
-        # Whole seconds are whole ticks in nearly every time base, so the shift rounds nothing.
-        self._shift = ORIGIN - int(self.probe.start + self.span.start)
+        # Whole seconds and whole units of the time base, so that the shift rounds nothing. In AVI
+        # and MXF, a unit is a frame, such as 1001/30000 s.
+        shift, unit = ORIGIN - int(self.probe.start + self.span.start), base.numerator
+        self._shift = ceil(Fraction(shift, unit)) * unit if unit < ORIGIN else shift
         context = self.picture.codec_context
         is_paired = context.name == "h264" and self.probe.interlaced
         self._fields = FieldPairs(context.extradata or b"") if is_paired else None

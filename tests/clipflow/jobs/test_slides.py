@@ -143,3 +143,22 @@ def test_h264_whose_container_stores_no_presentation_times_is_cut_exactly(
     assert flashes(segment) == [Fraction(1, 2), Fraction(3, 2), Fraction(5, 2)]
     apart = [abs(h - s) for h, s in zip(clicks(segment), flashes(segment), strict=True)]
     assert max(apart) < Fraction(1, 1000)
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mxf"])
+def test_a_container_whose_time_base_is_a_frame_of_ntsc_is_cut(
+    suffix: str, cutter: Cutter, tmp_path: Path
+) -> None:
+    # Times are shifted by seconds, which are not a whole number of such frames.
+    rate = Fraction(30000, 1001)
+    source = make_source(
+        tmp_path / f"s.{suffix}",
+        rate=rate,
+        seconds=12,
+        picture=("-c:v", "mpeg2video", "-q:v", "2", "-g", "15", "-bf", "2"),
+        sound=PCM,
+        clicks=True,
+    )
+    head = cutter.put(source)
+    for start, end in (("0", "1"), ("5.04", "5.4"), ("7.3", "8.9"), ("10.5", "11.9")):
+        assert frame_numbers(cutter.cut(head, start, end)) == frames_in(start, end, rate)

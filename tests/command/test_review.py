@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
@@ -137,6 +139,8 @@ def review(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Ite
         assert process.stdout
         address = process.stdout.readline().strip()
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", address)
+        # A browser can open the page as soon as its address is known.
+        assert httpx.get(address, timeout=60).status_code == 200
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield Review(address, name, stack, browser)
         browser.close()
@@ -571,6 +575,12 @@ def test_concurrent_edits_of_two_users_are_merged_or_resolved(review: Review) ->
     # The server responds with 409 to a conflict, and the browser logs every error response.
     assert all("409" in line for line in review.browser_messages)
     review.browser_messages.clear()
+
+
+def test_a_run_that_prefect_does_not_have_is_named(review: Review) -> None:
+    answer = httpx.get(f"{review.address}api/progress/{UUID(int=0)}", timeout=60)
+    assert answer.status_code == 422
+    assert answer.json()["message"].startswith(f"Prefect has no run {UUID(int=0)}.")
 
 
 def test_the_page_is_accessible_and_lists_its_keyboard_shortcuts(review: Review) -> None:

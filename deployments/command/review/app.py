@@ -86,6 +86,8 @@ def _listening(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((_LOOPBACK, port))
+        # A browser that opens the page before the server has started waits for it.
+        listener.listen()
     except OSError as error:
         listener.close()
         raise InvalidInputError(

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 
 from clipflow.domain.caption_styles import STYLE_NAMES
 from clipflow.domain.clips import ClipStatus
@@ -87,9 +88,14 @@ class ReviewedVideo:
         return str(start_shorts(self.keys, force=False).run_id)
 
     def progress(self, run_id: UUID) -> dict[str, Any]:
-        """The state of a run and its steps."""
+        """The state of a run and its steps. Raises InvalidInputError if Prefect has no such run."""
         with get_client(sync_client=True) as client:
-            run = client.read_flow_run(run_id)
+            try:
+                run = client.read_flow_run(run_id)
+            except ObjectNotFound:
+                raise InvalidInputError(
+                    f"Prefect has no run {run_id}.", "Render again to make the shorts."
+                ) from None
             steps = steps_of(client, [run_id])
         job = JobRun(run, self.keys)
         is_over = run.state is not None and run.state.is_final()

@@ -1,6 +1,9 @@
 """The flows: the steps of each job and their order."""
 
+from tasks.outages import outlast_outages
 from tasks.telemetry import trace_runs
+
+outlast_outages()
 
 # Prefect opens a run's span as soon as it has imported the flow, so the hooks are set here.
 trace_runs()

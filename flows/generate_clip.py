@@ -17,7 +17,7 @@ from tasks.fan_out import extract_all, run_concurrency
 from tasks.flow_runs import GENERATE_CLIP, clip_request
 from tasks.records import read_record, set_complete, set_failed, set_in_progress
 from tasks.recovery import STATE_HOOKS, stop_if_ended
-from tasks.run_page import failure_of, publish_clip, tag_run
+from tasks.run_page import Posters, failure_of, publish_clip_artifacts, publish_clip_page, tag_run
 
 
 @flow(
@@ -70,7 +70,7 @@ def generate_clip(
     try:
         with stop_if_ended():
             request = record.complete_request(clip)
-            result = _make(keys, request, force)
+            result, posters = _make(keys, request, force)
         set_complete(keys, run_id, result)
         made = keys, request
     except Exception as error:  # noqa: BLE001 - any error goes to the record
@@ -78,6 +78,7 @@ def generate_clip(
         set_failed(keys, run_id, failure)
         state: State[Any] = Failed(message=failure.message)
     else:
+        publish_clip_artifacts(keys, request, result, posters)
         state = Completed(message=f"{result.s3_key}: {result.duration}, {result.resolution}")
     start_queued(run_id, made)
     return state
@@ -110,14 +111,15 @@ def _publish_if_made(keys: ClipKeys, clip: ClipRequest) -> bool:
     """Whether the clip exists already; if so, its page is published, which may be missing."""
     made = find_made(find_sources(keys, clip))
     if made:
-        publish_clip(keys, clip, made)
+        posters = publish_clip_page(keys, clip, made)
+        publish_clip_artifacts(keys, clip, made, posters)
     return made is not None
 
 
-def _make(keys: ClipKeys, clip: ClipRequest, force: bool) -> ClipResult:
+def _make(keys: ClipKeys, clip: ClipRequest, force: bool) -> tuple[ClipResult, Posters]:
+    """Makes the clip and its page; returns the page's posters, too."""
     sourced = find_sources(keys, clip)
     made = None if force else find_made(sourced)
     if made is None:
         made = stitch_segments(sourced, extract_all(plan(sourced), force=force))
-    publish_clip(keys, clip, made)
-    return made
+    return made, publish_clip_page(keys, clip, made)

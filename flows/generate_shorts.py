@@ -17,7 +17,7 @@ from tasks.fan_out import prepare, render_all, run_concurrency
 from tasks.flow_runs import GENERATE_SHORTS
 from tasks.records import set_complete, set_failed, set_in_progress
 from tasks.recovery import STATE_HOOKS, stop_if_ended
-from tasks.run_page import failure_of, publish_shorts, tag_run
+from tasks.run_page import failure_of, publish_shorts_artifacts, publish_shorts_page, tag_run
 from tasks.shorts import apply_edits, put_posts, read_config, read_edits, write_texts
 
 
@@ -45,7 +45,7 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
     if not claim.granted:
         return Completed(name="AlreadyInProgress", message=f"Run {claim.owner} is making it.")
 
-    result, state = ShortsResult(), FailedState.READ_CONFIG
+    result, state, posters = ShortsResult(), FailedState.READ_CONFIG, None
     try:
         config, edits = read_config(keys), read_edits(keys)
         result = ShortsResult(segment_count=config.segment_count)
@@ -57,13 +57,17 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
             shorts = render_all(keys, config, moments, edits, force=force)
         result = result.model_copy(update={"shorts": shorts})
         put_posts(keys, shorts)
-        publish_shorts(keys, shorts)
+        posters = publish_shorts_page(keys, shorts)
         failure = children_failure(shorts)
         if failure is None:
             set_complete(keys, run_id, result)
-            note = ineffective(config, models())
-            return Completed(message=result_message(shorts, config.segment_count, note))
     except Exception as error:  # noqa: BLE001 - any error goes to the record
         failure = failure_of(error)
-    set_failed(keys, run_id, failure, result.model_copy(update={"failed_state": state}))
+    if failure:
+        set_failed(keys, run_id, failure, result.model_copy(update={"failed_state": state}))
+    if posters is not None:
+        publish_shorts_artifacts(keys, result.shorts or [], posters)
+    if failure is None:
+        note = ineffective(config, models())
+        return Completed(message=result_message(shorts, config.segment_count, note))
     return Failed(name=state, message=failure.message)

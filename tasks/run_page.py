@@ -1,6 +1,7 @@
 """A run's tags, artifacts and progress bars in the Prefect UI, and its results page.
 
-A failure to publish any of these is logged and never fails the run.
+A failure to publish any of these is logged and never fails the run. An artifact waits for Prefect
+while it is away, so a flow creates it when its record is complete.
 """
 
 import re
@@ -63,16 +64,14 @@ def failure_of(error: Exception) -> Failure:
     return Failure.of(error)
 
 
-def publish_clip(keys: ClipKeys, clip: ClipRequest, made: ClipResult) -> None:
-    """Stores the clip's results page, and creates the artifacts of the clip."""
-    posters = _posters(keys.page, put_clip_page(keys, clip, made, return_state=True))
-    publish_clip_artifacts(keys, clip, made, posters)
+def publish_clip_page(keys: ClipKeys, clip: ClipRequest, made: ClipResult) -> Posters:
+    """Stores the clip's results page; returns its posters, as data URIs by object key."""
+    return _posters(keys.page, put_clip_page(keys, clip, made, return_state=True))
 
 
-def publish_shorts(keys: ShortsKeys, shorts: Sequence[Short]) -> None:
-    """Stores the shorts' results page, with failed ones, and creates the artifacts."""
-    posters = _posters(keys.page, put_shorts_page(keys, shorts, return_state=True))
-    publish_shorts_artifacts(keys, shorts, posters)
+def publish_shorts_page(keys: ShortsKeys, shorts: Sequence[Short]) -> Posters:
+    """Stores the shorts' results page, with failed ones; returns its posters."""
+    return _posters(keys.page, put_shorts_page(keys, shorts, return_state=True))
 
 
 @task(name="put-clip-page", task_run_name="results page", **RECORDS)

@@ -44,7 +44,7 @@ class Timings:
     first_delay: float = 0.5
     longest_delay: float = 10
     longest_retry_after: float = 25  # less than `extend_below`, so that no message gets visible
-    sweep_interval: float = 10  # a lost heartbeat is noticed after 95 s; docs promise two minutes
+    sweep_interval: float = 10  # a lost run is noticed after 100 s; docs promise two minutes
     check_interval: float = 60  # of the checks whose results are metrics
     warm_check_interval: float = 20  # of the warm machines, whose number follows these metrics
     shutdown_grace: float = 2  # for the current turn to end when the bridge is stopped

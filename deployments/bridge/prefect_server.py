@@ -25,27 +25,46 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateName,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events import Event
-from prefect.events.filters import EventFilter, EventIDFilter, EventNameFilter, EventOccurredFilter
+from prefect.events.filters import (
+    EventFilter,
+    EventIDFilter,
+    EventNameFilter,
+    EventOccurredFilter,
+    EventResourceFilter,
+)
 from prefect.exceptions import ObjectNotFound
 
 from clipflow.domain.errors import TransientError
 from clipflow.domain.events import PREFECT_EVENT
 from clipflow.telemetry.logging import PREFECT_CHECKED, PREFECT_FAILED, WARM_CHECKED, emit_metric
-from deployments.automations import FLOWS
 from deployments.bridge.message import OutageError, RequestRejectedError
 from deployments.work_pools import warm
 from deployments.work_pools.pools import pool_filter
-from tasks.flow_runs import Job
+from tasks.child_requests import EXTRACT, EXTRACT_GROUP, PREPARE, RENDER, TRANSCRIBE
+from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS, Job
 
 logger = logging.getLogger(__name__)
 
 PAGE = 50  # the maximum number of events in one response of /events/filter
+# clipflow's flows; there may be others in the same workspace.
+FLOWS = [
+    BEGIN_CLIP_GENERATION,
+    GENERATE_CLIP,
+    GENERATE_SHORTS,
+    *(
+        deployment.partition("/")[0]
+        for deployment in (EXTRACT, EXTRACT_GROUP, RENDER, PREPARE, TRANSCRIBE)
+    ),
+    "mark-failed",
+]
 # How far back events are read: messages are in the queue for so long, and Prefect Cloud returns no
 # events of a longer period.
 EVENTS_KEPT = timedelta(days=14)
+HEARTBEAT = "prefect.flow-run.heartbeat"
+_RUN_RESOURCE = "prefect.flow-run."
 _RUNS_PAGE = 200  # the maximum number of flow runs in one response
 _NO_EVENT = UUID(int=0)
 _SWEPT_UNTIL = "clipflow_swept_until"
@@ -114,6 +133,10 @@ class Server:
             event=EventNameFilter(name=[PREFECT_EVENT]),
             occurred=EventOccurredFilter(since=since, until=until),
         )
+        async for event in self._events(only):
+            yield event
+
+    async def _events(self, only: EventFilter) -> AsyncIterator[Event]:
         async with request_errors(self._timeout):
             page = await self._client.read_events(only, limit=PAGE)
         while True:
@@ -147,6 +170,33 @@ class Server:
                 runs = await self._client.read_flow_runs(flow_run_filter=FlowRunFilter(id=some))
             for run in runs:
                 yield run
+
+    async def heartbeats(
+        self, runs: Collection[UUID], since: datetime, until: datetime
+    ) -> dict[UUID, datetime]:
+        """The time of the last heartbeat of each of these runs, at most `PAGE`, in that period;
+        runs without one are left out."""
+        resources = {f"{_RUN_RESOURCE}{id}": id for id in runs}
+        only = EventFilter(
+            event=EventNameFilter(name=[HEARTBEAT]),
+            occurred=EventOccurredFilter(since=since, until=until),
+            resource=EventResourceFilter(id=list(resources), distinct=True),
+        )
+        found: dict[UUID, datetime] = {}
+        async for event in self._events(only):
+            # The newest come first.
+            found.setdefault(resources[event.resource.id], event.occurred)
+        return found
+
+    async def set_state(self, run: UUID, state: State[None]) -> None:
+        """Sets the run's state, unless Prefect's rules refuse the transition."""
+        async with request_errors(self._timeout):
+            await self._client.set_flow_run_state(run, state)
+
+    async def pool_types(self) -> dict[str, str]:
+        """The type of each work pool, by its name."""
+        async with request_errors(self._timeout):
+            return {pool.name: pool.type for pool in await self._client.read_work_pools()}
 
     async def swept_until(self) -> datetime | None:
         """The time up to which the sweep of this bridge or an earlier one has checked everything;

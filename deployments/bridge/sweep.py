@@ -4,6 +4,7 @@ It handles these cases:
 
 - An event is stored, but no run was started for it, because the server died in between. The sweep
   starts the run.
+- A run has sent no heartbeat for some time. The sweep marks it as Crashed (`lost_runs`).
 - A record is in progress, but its run is over and did not update it. The sweep starts the run again
   once, unless that cannot help, and marks the record as failed, since no worker may be running.
 - A run has failed, and the run of `mark-failed` that should have updated its record failed too. The
@@ -49,6 +50,7 @@ from clipflow.domain.model import parse_json
 from clipflow.domain.transitions import timestamp
 from clipflow.storage.outbox import Outbox
 from clipflow.storage.records import ClaimedRecord, RecordStore
+from deployments.bridge.lost_runs import LostRuns
 from deployments.bridge.message import RequestRejectedError
 from deployments.bridge.prefect_server import Server, request_errors
 from deployments.bridge.result_events import UnsentEvents
@@ -66,8 +68,8 @@ from tasks.recovery import RESTARTED_TAG, reconcile
 logger = logging.getLogger(__name__)
 
 # How long a run must be over before it counts as lost. If a worker is running, its hooks update the
-# record within a second or two. A lost heartbeat is noticed within 95 s, and the documentation
-# promises recovery within two minutes.
+# record within a second or two. A run without heartbeats is noticed within 100 s, and the
+# documentation promises recovery within two minutes.
 ENDED_RUN_GRACE = timedelta(seconds=5)
 # How old an event must be before its run counts as missing; its automation fires within a second,
 # or when Prefect has started the runs of the events before it.
@@ -92,6 +94,7 @@ class SweepResult:
 
     Attributes:
         in_progress: records in progress; the oldest for `oldest_seconds`.
+        lost: runs without heartbeats that it has marked as Crashed.
         begun: events whose run the sweep has started.
         started_again: runs that the sweep has started again.
         marked: records that it has marked as failed.
@@ -100,6 +103,7 @@ class SweepResult:
 
     in_progress: int = 0
     oldest_seconds: int = 0
+    lost: int = 0
     begun: int = 0
     started_again: int = 0
     marked: int = 0
@@ -107,7 +111,7 @@ class SweepResult:
 
     def __str__(self) -> str:
         return (
-            f"{self.in_progress} in progress, {self.begun} events begun,"
+            f"{self.in_progress} in progress, {self.lost} runs lost, {self.begun} events begun,"
             f" {self.started_again} started again, {self.marked} marked,"
             f" {self.events_sent} result events sent"
         )
@@ -127,6 +131,7 @@ class Sweep:
         self._server = Server(client, timeout)
         self._records = records
         self._unsent = UnsentEvents(outbox)
+        self._lost = LostRuns(self._server)
         self._timeout = timeout
         self._dead_letter = dead_letter
         # The times up to which events and ended runs have been checked.
@@ -147,6 +152,7 @@ class Sweep:
         failures: list[TransientError] = []
         for part in (
             partial(self._begin, now, self._begun_until, swept),
+            partial(self._end_lost, now, swept),
             partial(self._reconcile_stale, now, swept),
             partial(self._reconcile_ended, now, self._reconciled_until),
             partial(self._send_events, now, swept),
@@ -210,6 +216,9 @@ class Sweep:
         waiting = (event.occurred for event in events if str(event.id) not in done)
         self._begun_until = min([until, *waiting])
         self._ignored_events &= {event.id for event in events}
+
+    async def _end_lost(self, now: datetime, swept: SweepResult) -> None:
+        swept.lost += await self._lost.end(now)
 
     async def _reconcile_stale(self, now: datetime, swept: SweepResult) -> None:
         """Restarts, or marks as failed, each record in progress without a live run."""

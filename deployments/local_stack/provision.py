@@ -29,7 +29,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import AwaitingRetry, Cancelled
 from prefect.workers.process import ProcessWorker
 
-from deployments.automations import put_automations
+from deployments.automations import remove_retired_automations
 from deployments.cloudformation.stacks import NotDeployedError, Stacks
 from deployments.cloudformation.templates import INFRA, Template
 from deployments.local_stack import processes, stack_settings
@@ -59,7 +59,8 @@ WORK_QUEUES = (
     ("clipflow-media", "media", 1, CORES),
     ("clipflow-prepare", "media", 1, 1),
 )
-# A flow run that needs the server and cannot reach it ends within this many seconds.
+# A process that cannot read its flow run from the server ends within this many seconds. Later it
+# waits for the server (`tasks/outages.py`).
 ORPHANED_RUN_SECONDS = 5
 _RUN_ID_VARIABLE = b"PREFECT__FLOW_RUN_ID="
 
@@ -84,7 +85,7 @@ def deploy_data(endpoint_url: str, template: Path = TEMPLATE) -> dict[str, str]:
 
 
 async def create_work_pools() -> None:
-    """Creates or updates the process work pools, their queues and the automations."""
+    """Creates or updates the process work pools and their queues."""
     async with get_client() as client:
         for name in WORK_POOLS:
             await create_work_pool(client, name)
@@ -98,7 +99,7 @@ async def create_work_pools() -> None:
                 await client.update_work_queue(
                     existing.id, concurrency_limit=limit, priority=priority
                 )
-        await put_automations(client, remote=False)
+        await remove_retired_automations(client)
 
 
 async def create_work_pool(client: PrefectClient, name: str) -> None:
@@ -146,8 +147,8 @@ async def reschedule_unfinished(prefect_url: str) -> int:
 async def reschedule_lost(prefect_url: str, since: datetime) -> int:
     """Reschedules the runs whose process ended while the server was unreachable.
 
-    Prefect's client does not retry if a connection is refused. A run that is being started then
-    never gets a process, and a running one ends at its next request.
+    A worker that cannot reach the server does not start the process of a run, and a process that
+    cannot read its run ends.
 
     Args:
         since: when the server became unreachable.

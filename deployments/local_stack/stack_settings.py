@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 
 from clipflow.machine import lock_folder
 from deployments.local_stack.run_client import ADDRESS
+from deployments.run_environment import RUN_ENVIRONMENT
 
 
 class StackError(Exception):
@@ -37,11 +38,6 @@ FOREIGN = (
     "PREFECT_SERVER_",
     "PYTHONDONTWRITEBYTECODE",
 )
-# JSON lines, except on a terminal. A log record outside of a run is written only to the console.
-LOGGING = {
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "tasks.telemetry.Console",
-    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-}
 
 
 class StackSettings(BaseSettings):
@@ -170,9 +166,7 @@ def part_environment(settings: StackSettings, inherited: Mapping[str, str]) -> d
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # The bridge waits for an event to be stored before it deletes the message; 5 by default.
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
-        # Log records of the clipflow package show in the UI, with those of the task.
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "clipflow",
-        **LOGGING,
+        **RUN_ENVIRONMENT,
         # Forking a process that has threads is safe only on Linux.
         **({ADDRESS: str(settings.run_server)} if sys.platform == "linux" else {}),
         # The client and the server are of one installation, and the server requires no CSRF tokens.
@@ -181,7 +175,6 @@ def part_environment(settings: StackSettings, inherited: Mapping[str, str]) -> d
         "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
         # A run that waits for a core need not be marked as late, and SQLite allows only one writer.
         "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         # Without a worker to end it, a cancelled run is Cancelled by the server; after 300 s by
         # default. A worker kills a process 30 s after its SIGTERM.
         "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": "60",

@@ -23,6 +23,7 @@ from prefect.utilities.processutils import setup_signal_handlers_worker
 from prefect.workers.process import ProcessWorker
 
 from deployments.local_stack.stack_settings import WORK_POOLS
+from tasks.outages import outlast_outages
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +119,7 @@ async def watch_runs(activities: Mapping[str, Activity]) -> None:
 async def serve() -> None:
     """Serves the pools until this process is signalled to end; then ends their flow runs."""
     setup_signal_handlers_worker(os.getpid(), "the worker", print)
+    outlast_outages()
     activities = {pool: Activity() for pool in WORK_POOLS}
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(watch_runs(activities))

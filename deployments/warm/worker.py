@@ -18,9 +18,11 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 from deployments.local_stack.run_client import client_command
 from deployments.local_stack.worker import Activity, LocalWorker, watch_runs
 from deployments.work_pools.warm import COMMAND, POOL, WarmSettings
+from tasks.outages import outlast_outages
 
-# Touched at each poll. The container's health check reads its age.
+# Touched again and again. The container's health check reads its age.
 ALIVE_FILE = "CLIPFLOW_WARM_ALIVE_FILE"
+_SECONDS_TO_TOUCH = 10.0
 # A run that was just taken is counted as one after this time.
 _SECONDS_TO_COUNT = 2.0
 
@@ -42,7 +44,6 @@ class WarmWorker(LocalWorker):
         )
         self.unfinished = set[UUID]()
         self._is_draining = False
-        self._alive_file = Path(os.environ.get(ALIVE_FILE, os.devnull))
 
     @classmethod
     def __dispatch_key__(cls) -> str:
@@ -50,7 +51,6 @@ class WarmWorker(LocalWorker):
         return "clipflow-warm"
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
-        self._alive_file.touch()
         return [] if self._is_draining else await super().get_and_submit_flow_runs()
 
     async def run(
@@ -82,20 +82,34 @@ class WarmWorker(LocalWorker):
 
 async def serve_until(stop: asyncio.Event) -> None:
     """Serves the pool until `stop` is set, and returns the runs that are then unfinished."""
+    outlast_outages()
     settings, activity = WarmSettings(), Activity()
     worker = WarmWorker(activity, settings)
     watching = asyncio.create_task(watch_runs({POOL: activity}))
     working = asyncio.create_task(worker.start())
     stopping = asyncio.create_task(stop.wait())
+    living = asyncio.create_task(touch(Path(os.environ.get(ALIVE_FILE, os.devnull))))
     await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not working.done():
         await worker.drain(settings.drain_seconds)
-    for task in (working, watching, stopping):
+    tasks = (working, watching, stopping, living)
+    for task in tasks:
         task.cancel()
-    ended = await asyncio.gather(working, watching, stopping, return_exceptions=True)
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
     await put_back(worker.unfinished)
     if isinstance(ended[0], Exception):
         raise ended[0]
+
+
+async def touch(file: Path) -> None:
+    """Touches the file until it is cancelled.
+
+    Not at each poll, because a poll takes as long as Prefect is away, and a machine that is
+    replaced for that would lose its runs.
+    """
+    while True:
+        file.touch()  # noqa: ASYNC240 - it takes microseconds
+        await asyncio.sleep(_SECONDS_TO_TOUCH)
 
 
 async def put_back(runs: Collection[UUID]) -> None:

@@ -17,7 +17,7 @@ from prefect_aws.workers.ecs_worker import ECSWorker
 from pydantic import ValidationError
 
 from clipflow.domain.model import describe_errors
-from deployments.automations import put_automations
+from deployments.automations import remove_retired_automations
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, warm, work_pools
 from deployments.work_pools.pools import flows_environment, pool_filter, preserved_settings
 
@@ -47,14 +47,14 @@ def main() -> int:
         create(pool, settings)
     if machines.most:
         create_warm()
-    asyncio.run(automate())
+    asyncio.run(clean_up())
     return deploy(machines)
 
 
-async def automate() -> None:
-    """Creates or updates the automations that belong to no deployment."""
+async def clean_up() -> None:
+    """Deletes what earlier releases created in Prefect and this one does not need."""
     async with get_client() as client:
-        await put_automations(client, remote=True)
+        await remove_retired_automations(client)
 
 
 def create(pool: WorkPool, settings: PoolSettings) -> None:

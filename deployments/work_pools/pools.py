@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings
 from clipflow.jobs.fingerprints import MODEL_SERVERS
 from clipflow.settings import Limits, Models, Settings
 from clipflow.telemetry.tracing import PROPAGATED_SETTINGS
+from deployments.run_environment import RUN_ENVIRONMENT
 
 # Settings that are paths inside an image, which the image itself sets.
 _OF_THE_IMAGE = {
@@ -278,15 +279,7 @@ def _read(file: Path, environment: Mapping[str, str]) -> WorkPool:
 # Where a collector in the same task listens for OTLP by HTTP.
 COLLECTOR_URL = "http://127.0.0.1:4318"
 # The environment of every flow run, in each pool.
-FLOWS_ENVIRONMENT = {
-    "CLIPFLOW_FAN_OUT": "remote",
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-    # Log lines of the package `clipflow` show in the UI with those of its task.
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "clipflow",
-    # The console has JSON lines; those logged outside of a run are not sent to Prefect.
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "tasks.telemetry.Console",
-    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-}
+FLOWS_ENVIRONMENT = {**RUN_ENVIRONMENT, "CLIPFLOW_FAN_OUT": "remote"}
 
 
 def base_job_template(

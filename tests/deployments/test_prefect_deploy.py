@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
 import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Running
 from prefect_aws.workers.ecs_worker import ECSWorker
 
-from deployments.automations import put_automations
+from deployments.automations import RETIRED
 from deployments.local_stack import provision
 from deployments.work_pools import work_pools
 from tests.programs import ROOT, PrefectServer
@@ -104,33 +104,41 @@ def deployed(server: PrefectServer) -> dict[str, str]:
     return {f"{flows[d['flow_id']]}/{d['name']}": d["work_pool_name"] for d in found}
 
 
-def test_deploying_one_then_all_deployments(server: PrefectServer) -> None:
+def states(server: PrefectServer) -> dict[str, tuple[str, str]]:
+    """The deployment and the type of the state of each run on the server, by the run's id."""
+    runs = server.post("/flow_runs/filter", {}).json()
+    return {run["id"]: (run["deployment_id"], run["state_type"]) for run in runs}
+
+
+def test_deploying_one_then_all_deployments_amid_a_hundred_runs(server: PrefectServer) -> None:
     deploy(server, "-n", "generate-clip/clipflow")
     assert deployed(server) == {"generate-clip/clipflow": "clipflow-orchestrate"}
+    with temporary_settings({PREFECT_API_URL: server.url}), get_client(sync_client=True) as client:
+        clip = client.read_deployment_by_name("generate-clip/clipflow").id
+        for n in range(100):
+            parameters = {"tenant_id": "t", "episode_id": "e", "clip_id": f"{n}"}
+            run = client.create_flow_run_from_deployment(clip, parameters=parameters)
+            if n % 2:  # The others are still scheduled.
+                client.set_flow_run_state(run.id, Running(), force=True)
+    before = states(server)
     deploy(server, "--all")
     assert deployed(server) == POOLS
+    assert len(before) == 100
+    assert states(server) == before
 
 
-def test_a_deploy_does_not_replace_unchanged_automations_and_enables_disabled_ones(
-    prefect_server: PrefectServer,
-) -> None:
-    async def put() -> None:
-        async with get_client() as client:
-            await put_automations(client, remote=False)
-
-    def stored() -> dict[str, tuple[str, str, bool]]:
-        found = prefect_server.post("/automations/filter", {}).json()
-        return {a["name"]: (a["id"], a["updated"], a["enabled"]) for a in found}
-
+def test_automations_of_earlier_releases_are_removed(prefect_server: PrefectServer) -> None:
+    """They would end runs whose heartbeats could not arrive, which the bridge does not."""
+    trigger = {"type": "event", "posture": "Reactive", "expect": ["none"], "threshold": 1}
+    for name in [*RETIRED, "theirs"]:
+        automation = {
+            "name": name,
+            "trigger": {**trigger, "within": 0},
+            "actions": [{"type": "do-nothing"}],
+        }
+        prefect_server.post("/automations/", automation)
     with temporary_settings({PREFECT_API_URL: prefect_server.url}):
-        asyncio.run(put())
-        before = stored()
-        asyncio.run(put())
-        assert stored() == before
-        id, _, _ = before["clipflow: heartbeat lost"]
-        switched_off = {"enabled": False}
-        httpx.patch(f"{prefect_server.url}/automations/{id}", json=switched_off, timeout=10)
-        asyncio.run(put())
-    after = stored()
-    assert after["clipflow: heartbeat lost"][::2] == (id, True)
-    assert after["clipflow: never started"] == before["clipflow: never started"]
+        asyncio.run(provision.create_work_pools())
+    names = [found["name"] for found in prefect_server.post("/automations/filter", {}).json()]
+    assert "theirs" in names
+    assert not {*RETIRED} & {*names}

@@ -21,7 +21,7 @@ from clipflow.domain.keys import ClipKeys
 from clipflow.settings import settings
 from clipflow.storage import aws
 from clipflow.storage.records import RecordStore
-from deployments.local_stack.stack_settings import LOGGING
+from deployments.run_environment import LOGGING
 from tests.faults.scale import SCALE
 from tests.faults.tenants import MADE, history, tiny_source
 from tests.faulty_proxy import Fault, FaultyProxy, Request

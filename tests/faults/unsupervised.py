@@ -35,6 +35,7 @@ class UnsupervisedMachine:
 
     stack: RunningStack
     proxy: FaultyProxy
+    prefect: Program
     bridge: Program
     worker: Program
 
@@ -44,17 +45,23 @@ class UnsupervisedMachine:
 
 
 @contextmanager
-def unsupervised_machine(home: Path) -> Iterator[UnsupervisedMachine]:
-    """Start the programs that `make up` starts, and kill all of them at the end."""
+def unsupervised_machine(
+    home: Path, environment: dict[str, str] | None = None
+) -> Iterator[UnsupervisedMachine]:
+    """Start the programs that `make up` starts, and kill all of them at the end.
+
+    `environment` has further variables for the programs.
+    """
     settings = StackSettings.read(home, free_port(), free_port())
-    env = part_environment(settings, os.environ) | settings.as_environment()
+    env = part_environment(settings, os.environ) | settings.as_environment() | (environment or {})
     settings.logs.mkdir(parents=True)
     settings.scratch.mkdir()
     with ExitStack() as cleanup:
         cleanup.callback(_kill_all, home)
+        prefect = _local_program("prefect", settings, env)
         for part, health in (
             (_local_program("aws", settings, env), f"{settings.aws_url}/_ministack/ready"),
-            (_local_program("prefect", settings, env), f"{settings.prefect_url}/api/health"),
+            (prefect, f"{settings.prefect_url}/api/health"),
         ):
             _start(part, cleanup, health)
         proxy = cleanup.enter_context(FaultyProxy(settings.aws_url).running())
@@ -68,7 +75,7 @@ def unsupervised_machine(home: Path) -> Iterator[UnsupervisedMachine]:
         for part in parts:
             _start(part, cleanup)
         stack = RunningStack(settings, client_environment(settings), os.getpid())
-        yield UnsupervisedMachine(stack, proxy, *parts)
+        yield UnsupervisedMachine(stack, proxy, prefect, *parts)
 
 
 def _local_program(name: str, settings: StackSettings, env: dict[str, str]) -> Program:

@@ -12,7 +12,7 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment, Short
 from clipflow.domain.transcript import words_json
 from clipflow.storage.objects import ObjectStore
-from tasks.run_page import publish_shorts
+from tasks.run_page import publish_shorts_page
 from tests.programs import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
@@ -24,7 +24,7 @@ def test_a_job_is_complete_with_or_without_its_page(objects: ObjectStore) -> Non
 
     @flow
     def job() -> str:
-        publish_shorts(keys, [Short.made(1, keys.short(1), MOMENT, 1)])
+        publish_shorts_page(keys, [Short.made(1, keys.short(1), MOMENT, 1)])
         return "made"
 
     # There is no transcript, which every page needs.

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from clipflow.domain.events import TraceContext, event_trace_context
-from deployments.local_stack.stack_settings import LOGGING
+from deployments.run_environment import LOGGING
 from deployments.work_pools.pools import flows_environment
 from tasks.telemetry import event_trace
 from tests.collector import collecting

@@ -1,0 +1,25 @@
+"""The environment of every flow run, the same on one machine and on AWS.
+
+`infra/warm.yaml` repeats it for warm machines, because a template cannot import it.
+"""
+
+# JSON lines, except on a terminal. A log record outside of a run is written only to the console.
+LOGGING = {
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "tasks.telemetry.Console",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+}
+# A run waits for a Prefect server that is away: 2, 4, 8 and 16 s, then 24 to 36 s each time
+# (tasks/outages.py), for at least an hour. Prefect's five retries last one minute. A server whose
+# database is away answers 500, a load balancer 504; the client always repeats 502 and 503, and
+# connections that are refused or broken.
+OUTAGES = {
+    "PREFECT_CLIENT_MAX_RETRIES": "155",
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,504",
+}
+RUN_ENVIRONMENT = {
+    **LOGGING,
+    **OUTAGES,
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    # Log records of the package `clipflow` show in the UI with those of their task.
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "clipflow",
+}

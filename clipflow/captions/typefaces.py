@@ -12,6 +12,7 @@ from functools import cache
 from io import BytesIO
 from itertools import groupby
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import regex
@@ -140,6 +141,10 @@ _SECONDS, _MEMORY = 30, 2 << 30
 # The most characters of a table. Unicode has fewer, but a table with repeated ranges could have
 # billions.
 _MOST_CHARACTERS = 300_000
+# The bounds of the median width of a font's characters in ems, which is about 0.3 in the narrowest
+# fonts for text, and 1 in Chinese ones. Captions measure text by these widths: with another em,
+# letters would fill the picture or disappear.
+_NARROWEST, _WIDEST = 0.05, 3.0
 # In ems, equal for all fonts, so that a font size has the same row height in every script.
 _ASCENT, _DESCENT = 1.0, ROW_HEIGHT - 1.0
 
@@ -182,8 +187,15 @@ def _check_font(font: TTFont, name: str) -> None:
         raise InvalidInputError(f"{name} is not a valid font: it has no {what}.")
     if not 16 <= font["head"].unitsPerEm <= 16_384:
         raise InvalidInputError(f"{name} is not a valid font: its em has no valid size.")
-    if not font.getBestCmap():
+    metrics = font["hmtx"].metrics
+    widths = [metrics[glyph][0] for glyph in font.getBestCmap().values() if glyph in metrics]
+    if not widths:
         raise InvalidInputError(f"{name} is not a font for text: it names no characters.")
+    ems = median(widths) / font["head"].unitsPerEm
+    if not _NARROWEST <= ems <= _WIDEST:
+        raise InvalidInputError(
+            f"{name} is not a font for text: most of its characters are {ems:.1f} ems wide."
+        )
 
 
 def _rewrite_font(font: TTFont) -> None:

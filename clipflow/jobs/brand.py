@@ -1,6 +1,7 @@
 """The brand of a short: fetches and checks its files, and adds them to ffmpeg's filters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import ffmpeg as command
 
 from clipflow.domain.brands import LONGEST_PART, MAX_LOGO_BYTES, Brand, Corner, Logo
-from clipflow.domain.errors import InvalidInputError
+from clipflow.domain.errors import InvalidInputError, MediaRefusedError
 from clipflow.domain.safe_zones import Box, safe_box
 from clipflow.jobs.segment import open_source
 from clipflow.media.branding import RATE, below_speech, fetch_music, read_logo
@@ -119,7 +120,8 @@ def fetch_brand(
         logo = _logo(brand.logo, heads["logo.file"], size, captions, objects, folder / "logo.nut")
     if brand.music:
         path = folder / "music.nut"
-        fetch_music(open_source(heads["music.file"], objects), path, duration)
+        with _named("music.file"):
+            fetch_music(open_source(heads["music.file"], objects), path, duration)
         music = MusicBed(path, measure_loudness(path), brand.music.level, brand.music.ducking)
     rate = min(max(round(frames / duration), _RATES[0]), _RATES[1])
     parts = {
@@ -195,12 +197,20 @@ def _logo(
 
 
 def _probed(field: str, head: ObjectHead, objects: ObjectStore) -> tuple[Probe, Fraction]:
-    probe = probe_source(open_source(head, objects))
-    if not probe.duration or probe.duration > LONGEST_PART:
-        raise InvalidInputError(
-            f"brand: {field}: {head.key} is longer than {LONGEST_PART} s.", "Cut it."
-        )
+    with _named(field):
+        probe = probe_source(open_source(head, objects))
+        if not probe.duration or probe.duration > LONGEST_PART:
+            raise InvalidInputError(f"{head.key} is longer than {LONGEST_PART} s.", "Cut it.")
     return probe, probe.duration
+
+
+@contextmanager
+def _named(field: str) -> Iterator[None]:
+    """Adds the brand's field to the message of a file that cannot be used."""
+    try:
+        yield
+    except (InvalidInputError, MediaRefusedError) as error:
+        raise type(error)(f"brand: {field}: {error.message}", error.remedy) from None
 
 
 def _fetched(

@@ -180,7 +180,22 @@ def _without_characters() -> bytes:
     return file.getvalue()
 
 
+def _scaled(em: int, advance: float) -> bytes:
+    """A font whose em has `em` units, and whose characters are wider by a factor."""
+    font = TTFont(FOLDER / "display-bangers.ttf")
+    font["head"].unitsPerEm = em
+    metrics = font["hmtx"].metrics
+    for glyph, (width, left) in list(metrics.items()):
+        metrics[glyph] = (round(width * advance), left)
+    file = BytesIO()
+    font.save(file)
+    return file.getvalue()
+
+
 FONTS = {
+    "a tiny em": _scaled(16, 1),
+    "wide characters": _scaled(1000, 20),
+    "characters without a width": _scaled(1000, 0),
     "text": b"not a font at all",
     "a collection": b"ttcf" + bytes(100),
     "WOFF": b"wOF2" + bytes(100),

@@ -157,11 +157,11 @@ HOSTILE: dict[str, tuple[dict[str, Any], bytes, str]] = {
         b"\x89PNG\r\n\x1a\n" + b"\0" * 80,
         "logo.file",
     ),
-    "a playlist": ({"intro": "x.mp4"}, b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "x.mp4"),
+    "a playlist": ({"intro": "x.mp4"}, b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "intro: x"),
     "no music": (
         {"music": {"file": "x.mp3"}},
         b"ffconcat version 1.0\nfile /etc/passwd\n",
-        "x.mp3",
+        "music.file: x.mp3",
     ),
     "no number": ({"logo": {"file": "x.png", "width": 9e99}}, b"", "logo.width"),
     "an unknown field": ({"logos": {}}, b"", "logos"),

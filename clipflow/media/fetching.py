@@ -59,7 +59,7 @@ _INTERLEAVING = 5
 _SPARSE_INTERLEAVING = 60
 # Formats in which a picture may be stored far behind the sound of its time: libavformat finds its
 # end only when the next picture begins, or there is no index and an encoder returned it late.
-_DELAYED_FORMATS = ("mpegts", "mpeg", "hls", "matroska,webm", "flv", "avi", "ogg")
+_DELAYED_FORMATS = ("mpegts", "mpeg", "hls", "matroska,webm", "flv", "avi", "ogg", "nut", "asf")
 # Formats that are searched by their picture alone, so that its sound may be stored before it.
 _SEARCHED_BY_PICTURE = ("mpegts", "matroska,webm", "flv", "avi")
 # Pictures for which no encoder waits before it returns one: x264's slowest preset waits for 60, and
@@ -354,10 +354,16 @@ class _Copy:
             if packet_end >= end + allowed and not waits_for_picture:
                 return
         self._reached_end = True
-        # The last picture may begin after a pause, too.
-        if self.has_pauses or (self.pictures and container.format.name == "mpeg"):
-            end_pts = round((self._latest_end - _MAX_MISSING) / self.probe.time_base)
-            self.pictures.append(Decoded(max(end_pts, self.pictures[-1].time + 1), 0))
+        if self.pictures:
+            # The last picture may begin after a pause, too.
+            self.pictures.append(Decoded(self._declared_end(container), 0))
+
+    def _declared_end(self, container: InputContainer) -> int:
+        """When the last picture ends: as Ogg declares it, otherwise at most with the sound."""
+        end = round((self._latest_end - _MAX_MISSING) / self.probe.time_base)
+        if container.format.name == "ogg":
+            end = (self.picture.start_time or 0) + (self.picture.duration or 0)
+        return max(end - self._duration, self.pictures[-1].time + 1)
 
     def _unwrap(self, packet: Packet[Any]) -> None:
         """Undo a wraparound of the clock, so that times count from the start of the source."""

@@ -9,12 +9,13 @@ duration of a part.
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from itertools import islice
 from struct import unpack_from
 from typing import NamedTuple
 
+import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -87,11 +88,13 @@ def check_clock(container: InputContainer, picture: VideoStream, source: FileSou
         offset = max(0, min(int(place * source.size), source.size - _LAST_BYTES))
         container.seek(offset, unsupported_byte_offset=True)
         found = (p.dts for p in islice(container.demux(picture), _MAX_PACKETS) if p.dts is not None)
-        # The last recording may be so short that it is in the last bytes as a whole.
-        for dts in found if place == 1 else islice(found, 1):
-            if latest is not None and (latest - dts) * _base(picture) > CLOCK_TOLERANCE:
-                raise several_recordings(source.name)
-            latest = dts
+        # In NUT, no picture may be found from there on.
+        with suppress(av.error.InvalidDataError):
+            # The last recording may be so short that it is in the last bytes as a whole.
+            for dts in found if place == 1 else islice(found, 1):
+                if latest is not None and (latest - dts) * _base(picture) > CLOCK_TOLERANCE:
+                    raise several_recordings(source.name)
+                latest = dts
 
 
 def _base(stream: VideoStream) -> Fraction:

@@ -24,6 +24,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from clipflow.domain.errors import MediaRefusedError
+from clipflow.media.h264 import FieldPairs
 
 # The codecs that libavformat does not reorder, and the most pictures by which they do.
 _REORDERED_CODECS = ("h264", "hevc")
@@ -131,10 +132,16 @@ class _Reordering:
     _reordered: int = 0
     _has_pause: bool = False
     _is_reordered: bool = False
+    # The number of the first pictures that the decoder does not return.
+    _lost: int = 0
+    # When the latest picture, or its second field, ends.
+    _end: int | None = None
 
     def __post_init__(self) -> None:
         context = self.picture.codec_context
         self._is_reordered = bool(context.has_b_frames)
+        is_h264 = context.name == "h264"
+        self._fields = FieldPairs(context.extradata or b"") if is_h264 else None
         decoder = cast(VideoCodecContext, CodecContext.create(context.codec, "r"))
         decoder.extradata = context.extradata
         # Otherwise the decoder learns from the first pictures by how many they are reordered, and
@@ -154,20 +161,28 @@ class _Reordering:
                 number = self._add(packet)
             waiting.append((packet, number))
             while waiting and self._is_known(waiting[0][1]):
-                yield self._timed(*waiting.popleft())
+                yield from self._timed(*waiting.popleft())
         self._decode(None)
-        yield from (self._timed(packet, number) for packet, number in waiting)
+        while waiting:
+            yield from self._timed(*waiting.popleft())
 
-    def _add(self, packet: Packet[Any]) -> int:
-        number = len(self._times)
+    def _add(self, packet: Packet[Any]) -> int | None:
+        """The number of the picture; None for a packet with the second field of one."""
         time = packet.pts if packet.dts is None else packet.dts
         if time is None:
             raise unknown_times(self.name)
-        self._has_pause |= number > 0 and time - self._times[-1] > (packet.duration or 1)
-        self._times.append(time)
+        self._has_pause |= self._end is not None and time > self._end
+        self._end = time + (packet.duration or 1)
         copy = Packet(bytes(packet))
+        is_second = self._fields is not None and self._fields.is_second(bytes(packet))
+        if not is_second:
+            self._times.append(time)
+        number = len(self._times) - 1
         copy.pts = copy.dts = number
         self._decode(copy)
+        if is_second:
+            packet.pts = time
+            return None
         return number
 
     def _decode(self, packet: Packet[Any] | None) -> None:
@@ -188,13 +203,16 @@ class _Reordering:
         is_lost = number is not None and len(self._times) > number + 2 * MAX_REORDERED
         return number is None or number in self._places or is_lost
 
-    def _timed(self, packet: Packet[Any], number: int | None) -> Packet[Any]:
-        if number is None:
-            return packet
-        place, early = self._places.get(number), number - self._reordered
-        packet.pts = None if place is None else self._times[place]
-        packet.dts = self._times[max(0, early)] + min(0, early) * (packet.duration or 1)
-        return packet
+    def _timed(self, packet: Packet[Any], number: int | None) -> Iterator[Packet[Any]]:
+        """The packet with its times; none if it has one of the first pictures, which is lost."""
+        if number is not None:
+            place, early = self._places.get(number), number - self._reordered
+            if place is None and number == self._lost:
+                self._lost += 1
+                return
+            packet.pts = None if place is None else self._times[place + self._lost]
+            packet.dts = self._times[max(0, early)] + min(0, early) * (packet.duration or 1)
+        yield packet
 
 
 def unknown_times(name: str) -> MediaRefusedError:

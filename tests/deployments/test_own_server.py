@@ -274,7 +274,7 @@ def test_a_database_is_reached_by_tls_only_and_verified(tmp_path: Path) -> None:
         ):
             program = Program(tmp_path / "log", command, {**given, **changed})
             program.start()
-            assert (program.wait(120) == 0) is (not reason), program.output()
+            assert (program.wait(300) == 0) is (not reason), program.output()
             assert reason in program.output()
 
 

@@ -63,11 +63,13 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
             set_complete(keys, run_id, result)
     except Exception as error:  # noqa: BLE001 - any error goes to the record
         failure = failure_of(error)
+    final: State[Any]
     if failure:
         set_failed(keys, run_id, failure, result.model_copy(update={"failed_state": state}))
+        final = Failed(name=state, message=failure.message)
+    else:
+        note = ineffective(config, models())
+        final = Completed(message=result_message(shorts, config.segment_count, note))
     if posters is not None:
         publish_shorts_artifacts(keys, result.shorts or [], posters)
-    if failure is None:
-        note = ineffective(config, models())
-        return Completed(message=result_message(shorts, config.segment_count, note))
-    return Failed(name=state, message=failure.message)
+    return final

@@ -193,6 +193,11 @@ def clicks(path: Path) -> list[Fraction]:
     return found
 
 
+def furthest_apart(path: Path) -> Fraction:
+    """The most seconds between a click and its flash. Fails if there are more of one kind."""
+    return max(abs(h - s) for h, s in zip(clicks(path), flashes(path), strict=True))
+
+
 def frames_in(start: str, end: str, rate: Fraction | int) -> list[int]:
     """The numbers of a source's frames in a span, at a constant frame rate."""
     return list(range(ceil(Fraction(start) * rate), ceil(Fraction(end) * rate)))

@@ -71,7 +71,7 @@ class Machines:
         return self.run(run_id)
 
     def end_all(self) -> None:
-        """Cancel all runs that have not ended, end all tasks, and remove them from the cluster."""
+        """Cancel all runs that have not ended, and remove all tasks and failures of the cluster."""
         self.pause_file.unlink(missing_ok=True)
         if self.ecs.running():
             unfinished = FlowRunFilterState(
@@ -81,7 +81,7 @@ class Machines:
                 for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(state=unfinished)):
                     client.set_flow_run_state(run.id, Cancelled(), force=True)
             self.ecs.stop_all()
-        self.ecs.tasks.clear()
+        self.ecs.forget()
 
     def refused(self, flow: str) -> int:
         """The number of runs of the flow that have not started, because ECS refused their tasks."""

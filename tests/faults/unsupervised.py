@@ -45,15 +45,10 @@ class UnsupervisedMachine:
 
 
 @contextmanager
-def unsupervised_machine(
-    home: Path, environment: dict[str, str] | None = None
-) -> Iterator[UnsupervisedMachine]:
-    """Start the programs that `make up` starts, and kill all of them at the end.
-
-    `environment` has further variables for the programs.
-    """
+def unsupervised_machine(home: Path) -> Iterator[UnsupervisedMachine]:
+    """Start the programs that `make up` starts, and kill all of them at the end."""
     settings = StackSettings.read(home, free_port(), free_port())
-    env = part_environment(settings, os.environ) | settings.as_environment() | (environment or {})
+    env = part_environment(settings, os.environ) | settings.as_environment()
     settings.logs.mkdir(parents=True)
     settings.scratch.mkdir()
     with ExitStack() as cleanup:

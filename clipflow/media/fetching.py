@@ -217,6 +217,9 @@ class _Copy:
     def check_times(self, stored: set[int]) -> None:
         """Finds out whether frames of the span may be shown at other times; `stored` are right."""
         span = self._first_pts, self._end_pts
+        if self._reached_end:
+            # That of the end of the source.
+            stored.add(self.pictures[-1].time)
         self.is_doubtful = are_doubtful(self.pictures, stored, *span)
 
     @property

@@ -109,21 +109,31 @@ def test_slides_whose_times_are_not_stored_are_refused_and_never_wrong(
 
 
 @pytest.mark.parametrize("noise", [0, 40])
-@pytest.mark.parametrize("frames_b", ["0", "2"])
+@pytest.mark.parametrize(
+    "picture",
+    [
+        ("mpeg2video", "-g", "15", "-bf", "0"),
+        ("mpeg2video", "-g", "15", "-bf", "2"),
+        ("mpeg2video", "-g", "1"),
+        ("mpeg1video", "-g", "12", "-bf", "2"),
+    ],
+    ids=["0", "2", "intra", "MPEG-1"],
+)
 def test_pictures_of_a_program_stream_without_slides_have_their_times(
-    frames_b: str, noise: int, cutter: Cutter, tmp_path: Path
+    picture: tuple[str, ...], noise: int, cutter: Cutter, tmp_path: Path
 ) -> None:
-    # Small pictures have no times of their own, and those that libavformat computes after a seek
-    # are wrong until the next that is stored.
+    # Small pictures have no times of their own, and some that have are given that of the next one.
     source = make_source(
         tmp_path / "s.mpg",
         seconds=12,
-        picture=("-c:v", "mpeg2video", "-q:v", "2", "-g", "15", "-bf", frames_b),
+        picture=("-c:v", *picture, "-q:v", "2"),
         sound=MP2,
         filters=("-vf", f"noise=alls={noise}:allf=t"),
+        output=("-f", "vob"),
     )
     head = cutter.put(source)
-    for start, end in (("0", "1"), ("0.78", "1.92"), ("3.5", "5"), ("5.4", "5.9"), ("11", "12")):
+    spans = [("0", "1"), ("0.78", "1.92"), ("1.131", "2.414"), ("3.5", "5"), ("5.4", "5.9")]
+    for start, end in [*spans, ("7.7", "9.1"), ("11", "12")]:
         assert frame_numbers(cutter.cut(head, start, end)) == frames_in(start, end, 25)
 
 

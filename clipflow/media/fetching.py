@@ -383,7 +383,7 @@ class _Copy:
         if packet.pts is None:
             raise MediaRefusedError(
                 f"{self.probe.name} has frames without presentation times.",
-                "Remux it to MP4.",
+                "Re-encode it as MP4; copying its packets does not help.",
             )
         self._has_picture = True
         # libavformat flags a picture of a fragment that repeats the time of the one before it to be

@@ -191,7 +191,7 @@ def test_pictures_from_before_a_pause_may_follow_the_keyframe_that_ends_it(
 def test_frames_without_times_are_refused_and_not_left_out(cutter: Cutter, tmp_path: Path) -> None:
     # ffmpeg stores several small pictures of H.264 in one packet of a program stream.
     source = make_source(tmp_path / "s.mpg", seconds=6, sound=("-c:a", "mp2"))
-    with pytest.raises(MediaRefusedError, match="frames without presentation times"):
+    with pytest.raises(MediaRefusedError, match=r"frames without presentation times\. Re-encode"):
         cutter.cut(cutter.put(source), "2", "4")
 
 

@@ -370,6 +370,10 @@ def _declared_end(container: InputContainer) -> Fraction:
     """The end of the container, in seconds on its own clock, by the duration that it declares."""
     begins = Fraction(container.start_time or 0, av.time_base)
     length = Fraction(container.duration or 0, av.time_base)
+    if container.format.name == "avi":
+        # libavformat leaves out PCM, of which it has only the number of samples.
+        lengths = (stream.frames * _base(stream) for stream in container.streams.audio)
+        return begins + max(length, max(lengths, default=length))
     is_usual = _EARLIEST_START <= begins < _LATE_START or length < begins
     if "matroska" not in container.format.name or is_usual:
         return begins + length

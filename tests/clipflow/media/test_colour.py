@@ -120,8 +120,8 @@ def test_hdr_that_only_the_container_declares_becomes_one_sdr(
 )
 def test_a_poster_has_the_colour_of_its_video(matrix: str, spread: str, tmp_path: Path) -> None:
     tags = f"colormatrix={matrix}:range={spread}"
-    codec = ("-vf", f"scale=out_color_matrix={matrix}:out_range={spread},format=yuv420p")
-    codec += ("-c:v", "libx264", "-qp", "2", "-x264-params", tags)
+    scale = f"scale=out_color_matrix={matrix}:out_range={spread},format=yuv420p"
+    codec = ("-vf", scale, "-c:v", "libx264", "-qp", "2", "-x264-params", tags)
     path = flat(tmp_path / "video.mp4", "1280x720", "rgb24", codec)
     assert furthest(poster(LocalSource(path), 320, a_machine())) <= 4
 

@@ -106,14 +106,16 @@ class Placing:
     def _place(self) -> None:
         pictures, latest = self._pictures(), None
         for one in reversed(pictures):
-            stored = one.dts if one.is_stored else None
-            one.latest = latest = _earliest(
-                stored, None if latest is None else latest - one.duration
-            )
+            latest = None if latest is None else latest - one.duration
+            if one.is_stored:
+                latest = _corrected(one.dts, latest, one.duration)
+            one.latest = latest
         end = self._end
         for one in pictures:
-            time = _earliest(None if one.is_stored else end, one.latest)
-            one.time = one.dts if time is None else time
+            if one.is_stored or end is None:
+                one.time = one.dts if one.latest is None else one.latest
+            else:
+                one.time = _corrected(end, one.latest, one.duration)
             end = one.time + one.duration
 
     def _next(self) -> Packet[Any]:
@@ -132,5 +134,9 @@ class Placing:
         return packet
 
 
-def _earliest(*times: int | None) -> int | None:
-    return min((time for time in times if time is not None), default=None)
+def _corrected(time: int, latest: int | None, duration: int) -> int:
+    """The earlier of both times, but `time` if it is later by more than a picture.
+
+    Then the clock goes back: another recording begins.
+    """
+    return time if latest is None or time - latest > 3 * duration // 2 else min(time, latest)

@@ -126,7 +126,10 @@ def _copy_packets(
                 raise
             return _copy_packets(source, probe, span, path, Fraction(0), end)
     if copy.has_pauses:
-        copy.check_times(stored_times(source, probe.start, begin, end, copy.pictures[-1].time))
+        # Ogg stores no decoding times.
+        is_stored, last = container.format.name == "mpeg", copy.pictures[-1].time
+        stored = stored_times(source, probe.start, begin, end, last) if is_stored else set[int]()
+        copy.check_times(stored)
     if copy.position and copy.may_be_continued:
         check_header(source)
         check_end(source, copy.position)

@@ -8,8 +8,9 @@ from clipflow.domain.model import Identifier
 from clipflow.domain.shorts import Moment
 from clipflow.settings import settings
 from tasks.fan_out import cut_all, run_concurrency, transcribe_all
+from tasks.flow_runs import NO_RESULTS
 from tasks.recovery import cancel_if_orphaned
-from tasks.run_page import tag_run
+from tasks.run_page import identify_run
 from tasks.shorts import (
     apply_edits,
     choose_moments,
@@ -22,8 +23,8 @@ from tasks.shorts import (
 
 @flow(
     name="prepare-video",
-    flow_run_name="prepare {video_id}",
     task_runner=ThreadPoolTaskRunner(max_workers=run_concurrency()),  # type: ignore[arg-type]
+    **NO_RESULTS,
 )
 def prepare_video(user_id: Identifier, video_id: Identifier, force: bool = False) -> list[Moment]:
     """Store a video's transcript, its moments and their segments.
@@ -36,7 +37,7 @@ def prepare_video(user_id: Identifier, video_id: Identifier, force: bool = False
         force: Make everything again even if results from the same inputs exist.
     """
     keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
-    tag_run(keys)
+    identify_run(keys, f"prepare {video_id}")
     with cancel_if_orphaned(keys):
         config, edits = read_config(keys), read_edits(keys)
         transcribe_all(keys, config, force=force)

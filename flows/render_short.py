@@ -10,11 +10,12 @@ from clipflow.domain.model import Identifier
 from clipflow.machine import cores
 from clipflow.settings import settings
 from tasks.child_requests import render_of_child
+from tasks.flow_runs import NO_RESULTS
 from tasks.recovery import cancel_if_orphaned
 from tasks.shorts import render_short as render
 
 
-@flow(name="render-short")
+@flow(name="render-short", **NO_RESULTS)
 def render_short(
     user_id: Identifier,
     video_id: Identifier,

@@ -67,7 +67,7 @@ def deploy(flow: str) -> UUID:
             client.create_flow_from_name(flow.replace("_", "-")),
             deployment["name"],
             entrypoint=deployment["entrypoint"],
-            job_variables=deployment["job_variables"],
+            job_variables=deployment["work_pool"]["job_variables"],
             pull_steps=[],
         )
 
@@ -88,7 +88,7 @@ def requests_of(
     env = {
         **os.environ,
         **run_environment(os.environ),
-        **DEPLOYMENTS[flow]["job_variables"]["env"],
+        **DEPLOYMENTS[flow]["work_pool"]["job_variables"]["env"],
         "PREFECT_API_URL": str(PREFECT_API_URL.value()),
         "PREFECT__FLOW_RUN_ID": str(run.id),
         # As in the local stack.

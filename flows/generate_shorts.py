@@ -23,7 +23,14 @@ from tasks.run_page import (
     publish_shorts_artifacts,
     publish_shorts_page,
 )
-from tasks.shorts import apply_edits, put_posts, read_config, read_edits, write_texts
+from tasks.shorts import (
+    apply_edits,
+    make_thumbnail,
+    put_posts,
+    read_config,
+    read_edits,
+    write_texts,
+)
 
 
 @flow(
@@ -61,6 +68,8 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
             state = FailedState.CHILD_TASKS
             shorts = render_all(keys, config, moments, edits, force=force)
         result = result.model_copy(update={"shorts": shorts})
+        if any(short.is_made for short in shorts):
+            make_thumbnail(keys, moments)
         put_posts(keys, shorts)
         posters = publish_shorts_page(keys, shorts)
         failure = children_failure(shorts)

@@ -1,4 +1,4 @@
-"""The flow that renders one short of a video, usually on another machine."""
+"""The flow that cuts a moment of a video and renders its short, usually on another machine."""
 
 from typing import Annotated, Any
 
@@ -26,7 +26,7 @@ def render_short(
     views: list[dict[str, Any]] | None = None,
     restored: dict[str, str] | None = None,
 ) -> None:
-    """Render short `number` of a video from one of its moments, and store it.
+    """Cut one of a video's moments, render short `number` from it, and store both.
 
     Args:
         user_id: The user: the folder above the video's.

@@ -87,7 +87,7 @@ class Parameters:
         f"{PROCESSES}: by its worker and itself, 36; without nine that are not sent any more",
     )
     observers: float = parameter(
-        4, "observers", "the product: one worker a pool, each with an observer of the whole cluster"
+        1, "observers", "the product: one worker observes the tasks of all pools"
     )
     observer_calls: float = parameter(
         7, "calls a task", "measured once: prefect-aws 0.7.12, by each observer of the cluster"

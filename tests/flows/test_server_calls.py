@@ -59,13 +59,13 @@ def server(prefect_server: PrefectServer) -> Iterator[PrefectServer]:
         yield prefect_server
 
 
-def deploy(flow: str) -> UUID:
+def deploy(flow: str, name: str = "clipflow") -> UUID:
     """Create the deployment of `flow` in prefect.yaml, as `prefect deploy` does."""
     deployment = DEPLOYMENTS[flow]
     with get_client(sync_client=True) as client:
         return client.create_deployment(
             client.create_flow_from_name(flow.replace("_", "-")),
-            deployment["name"],
+            name,
             entrypoint=deployment["entrypoint"],
             job_variables=deployment["work_pool"]["job_variables"],
             pull_steps=[],
@@ -78,7 +78,8 @@ def requests_of(
     """Execute a run of `flow` in a process of its own, as a worker does; returns its requests."""
     with get_client(sync_client=True) as client:
         run = client.create_flow_run_from_deployment(
-            deploy(flow),
+            # Of its own: the process of an event also starts other pending runs of its deployment.
+            deploy(flow, "counted"),
             parameters=parameters,
             name=episode.keys.clip_id,
             tags=tags_of(episode.keys),

@@ -1,4 +1,4 @@
-"""The flow that renders one short of a video, usually on another machine."""
+"""The flow that cuts a moment of a video and renders its short, usually on another machine."""
 
 from typing import Annotated, Any
 
@@ -10,11 +10,12 @@ from clipflow.domain.model import Identifier
 from clipflow.machine import cores
 from clipflow.settings import settings
 from tasks.child_requests import render_of_child
+from tasks.flow_runs import NO_RESULTS
 from tasks.recovery import cancel_if_orphaned
 from tasks.shorts import render_short as render
 
 
-@flow(name="render-short")
+@flow(name="render-short", **NO_RESULTS)
 def render_short(
     user_id: Identifier,
     video_id: Identifier,
@@ -25,7 +26,7 @@ def render_short(
     views: list[dict[str, Any]] | None = None,
     restored: dict[str, str] | None = None,
 ) -> None:
-    """Render short `number` of a video from one of its moments, and store it.
+    """Cut one of a video's moments, render short `number` from it, and store both.
 
     Args:
         user_id: The user: the folder above the video's.

@@ -6,7 +6,7 @@ They are tasks in the flow's process, or child runs on other machines, as `CLIPF
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from prefect import Task, get_run_logger
+from prefect import Task
 from prefect.futures import PrefectFuture, as_completed
 
 from clipflow.domain.clips import ExtractOutput
@@ -17,7 +17,6 @@ from clipflow.domain.shorts import Moment, Short, ShortsConfig
 from clipflow.jobs.clips import Cut, CutGroup
 from clipflow.jobs.cost import cut_cpu_seconds, divide
 from clipflow.jobs.render import Render, plan_renders
-from clipflow.jobs.shorts import PlannedMoment
 from clipflow.jobs.transcription import SpeechWindow
 from clipflow.machine import cores, encoders_at_once
 from clipflow.settings import fan_out, limits, models
@@ -32,7 +31,7 @@ from tasks.children import (
 )
 from tasks.clips import extract_segment
 from tasks.run_page import count_bar
-from tasks.shorts import cut_moment, join_windows, plan_windows, render_short, transcribe_window
+from tasks.shorts import join_windows, plan_windows, render_short, transcribe_window
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -123,33 +122,13 @@ def _transcribe_here(windows: list[SpeechWindow], *, force: bool) -> list[Prefec
     return futures
 
 
-def cut_all(moments: list[PlannedMoment], *, force: bool) -> None:
-    """Cuts every moment's segment.
-
-    A failure is logged and does not stop the others; the short of that moment fails later. Raises
-    the first error if all of them fail.
-    """
-    if not moments:
-        return
-    futures = _submit(cut_moment, moments, force=force)
-    with count_bar(len(futures), "segments") as advance:
-        for _ in as_completed(futures):
-            advance()
-    results: list[object] = [future.result(raise_on_failure=False) for future in futures]
-    errors = [result for result in results if isinstance(result, BaseException)]
-    if errors and len(errors) == len(futures):
-        raise errors[0]
-    for moment, result in zip(moments, results, strict=True):
-        if isinstance(result, BaseException):
-            get_run_logger().warning("Segment %s cannot be cut: %s", moment.label, result)
-
-
 def render_all(
     keys: ShortsKeys, config: ShortsConfig, moments: list[Moment], edits: Edits, *, force: bool
 ) -> list[Short]:
     """Renders a short of each moment that the user has not refused; returns all shorts by number.
 
-    A short that fails is marked as failed and does not stop the others.
+    Each begins with cutting its moment's segment, so that none waits for the others' segments. A
+    short that fails is marked as failed and does not stop the others.
     """
     renders = plan_renders(keys, config, moments, edits)
     requests = [each for each in renders if not each.moment.is_refused]

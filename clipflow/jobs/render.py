@@ -69,8 +69,8 @@ from clipflow.telemetry.tracing import span
 
 logger = logging.getLogger(__name__)
 
-# The progress of a short when ffmpeg starts, after faces have been found.
-_GATHERED = 0.25
+# The progress of a short when its segment is cut, and when ffmpeg starts, after faces were found.
+_CUT, _GATHERED = 0.1, 0.3
 # The name and the largest size of the framing in a short's metadata, which S3 limits to 2 KB.
 _FRAMING, _LONGEST_METADATA = "framing", 1400
 
@@ -140,20 +140,21 @@ def render(
         _tightened(job, spoken),
     )
     head = objects.head(key)
-    if head and not force and is_made_from(head, made_from):
+    is_made = not force and is_made_from(head, made_from)
+    if not is_made or objects.head(job.keys.segment(job.number)) is None:
+        planned = plan_moment(job.keys, job.config, job.number, moment, objects)
+        with portion(0, _CUT):
+            make_moment(planned, objects, machine, force=force)
+    if head and is_made:
         made = stored_short(job, head, objects)
         # The list of what was taken out is part of a tightened short.
         if made.tightening or not job.config.tighten:
             thumbnail = stored_thumbnail(frame, head, objects, models)
             thumbnail = thumbnail or fetch_and_put_thumbnail(frame, head, objects, machine, models)
             return made.model_copy(update={"thumbnail": thumbnail})
-    # The segment is missing if an earlier step could not cut it. The error then fails only this
-    # short.
-    planned = plan_moment(job.keys, job.config, job.number, moment, objects)
-    make_moment(planned, objects, machine, force=False)
     with span("render") as work, work_folder(machine.scratch, _needed(job)) as scratch:
         path = scratch / "short.mp4"
-        with portion(0, _GATHERED):
+        with portion(_CUT, _GATHERED):
             sources = _Sources(video, below, looks, objects, force)
             made_of, tightening = _gather(job, sources, spoken, models, scratch)
         with encoder_slot(machine), portion(_GATHERED, 1):

@@ -22,6 +22,9 @@ class Cost:
     cpu: float
     wall: float
 
+    def without(self, part: "Cost") -> "Cost":
+        return Cost(self.cpu - part.cpu, self.wall - part.wall)
+
     def __str__(self) -> str:
         return f"{self.cpu:.1f} s CPU, {self.wall:.1f} s wall"
 

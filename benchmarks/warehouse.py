@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from benchmarks.programs import CORES
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.domain.transcript import Word, words_json
+from clipflow.jobs.posts import fetch_and_put_thumbnail
 from clipflow.jobs.render import Render, render
 from clipflow.jobs.segment import SegmentPlan, make_segment, open_source
 from clipflow.media.output_format import common_format
@@ -45,6 +47,7 @@ class Warehouse:
 
     folder: Path
     url: str
+    keys: ClassVar = ShortsKeys("user", "video", "warehouse")
 
     @cached_property
     def objects(self) -> ObjectStore:
@@ -78,16 +81,30 @@ class Warehouse:
         return made
 
     def short(self, key: str, span: Span, words: Sequence[Word], background: str) -> Path:
-        """Render a stacked short with karaoke captions, as a run does."""
-        keys = ShortsKeys("user", "video", "warehouse")
-        self.link(self.file(key), keys.original)
-        self.objects.put_text(words_json(words), keys.words, {}, "application/json")
+        """Make a stacked short with karaoke captions, as a run does."""
+        self.link(self.file(key), self.keys.original)
+        self.objects.put_text(words_json(words), self.keys.words, {}, "application/json")
+        return self._render(span, background, force=True)
+
+    def short_again(self, span: Span, background: str) -> Path:
+        """Make the same short, as a run does after an edit: its frame plan is stored."""
+        self.file(self.keys.short(1)).unlink()
+        return self._render(span, background, force=False)
+
+    def thumbnail(self) -> None:
+        """Choose and store the thumbnail of the short."""
+        key = self.keys.short(1)
+        head = self.objects.head(key)
+        assert head, key
+        frame = self.keys.short_thumbnail(1)
+        fetch_and_put_thumbnail(frame, head, self.objects, this_machine(CORES), models())
+
+    def _render(self, span: Span, background: str, *, force: bool) -> Path:
         config = ShortsConfig.read({"segment_count": 1, "background_video": background}, "config")
         moment = Moment(start=span.start, end=span.end, score=1, why="", title="")
-        render(
-            Render(keys, config, 1, moment), self.objects, this_machine(CORES), models(), force=True
-        )
-        return self.file(keys.short(1))
+        job = Render(self.keys, config, 1, moment)
+        render(job, self.objects, this_machine(CORES), models(), force=force)
+        return self.file(self.keys.short(1))
 
 
 @contextmanager

@@ -258,7 +258,9 @@ def of_short(
 
 def of_short_thumbnail(short: ObjectHead, models: Models) -> str:
     """The fingerprint of a short's thumbnail, which is a frame of `short`."""
-    return fingerprint(["thumbnail", short.etag, file_digest(str(models.face_model or ""))])
+    return fingerprint(
+        ["thumbnail in BT.601", short.etag, file_digest(str(models.face_model or ""))]
+    )
 
 
 def of_post(text: str) -> str:

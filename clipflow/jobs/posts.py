@@ -16,6 +16,7 @@ from clipflow.jobs.brand import part_seconds
 from clipflow.jobs.segment import checkpoint, is_made_from
 from clipflow.machine import Machine, work_folder
 from clipflow.media import ffmpeg
+from clipflow.media.output_format import AS_JPEG
 from clipflow.settings import Models
 from clipflow.storage.objects import ObjectHead, ObjectStore
 
@@ -56,7 +57,8 @@ def put_thumbnail(
             picture = scratch / "thumbnail.jpg"
             # Half a millisecond earlier, since the time is rounded.
             read = ["-ss", f"{max(0.0, time - 0.0005):.4f}", "-f", "mp4", "-i", str(path)]
-            one = ["-frames:v", "1", "-update", "1", "-q:v", _QUALITY]
+            colour = "scale=" + ":".join(f"{name}={value}" for name, value in AS_JPEG.items())
+            one = ["-vf", colour, "-frames:v", "1", "-update", "1", "-q:v", _QUALITY]
             ffmpeg.run([*read, *one, str(picture)], f"making {key}", machine, _DEADLINE)
             metadata = checkpoint(short.etag, fingerprints.of_short_thumbnail(short, models)) | {
                 _TIME: str(time)

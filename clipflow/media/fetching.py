@@ -217,6 +217,9 @@ class _Copy:
     def check_times(self, stored: set[int]) -> None:
         """Finds out whether frames of the span may be shown at other times; `stored` are right."""
         span = self._first_pts, self._end_pts
+        if self._reached_end:
+            # That of the end of the source.
+            stored.add(self.pictures[-1].time)
         self.is_doubtful = are_doubtful(self.pictures, stored, *span)
 
     @property
@@ -380,7 +383,7 @@ class _Copy:
         if packet.pts is None:
             raise MediaRefusedError(
                 f"{self.probe.name} has frames without presentation times.",
-                "Remux it to MP4.",
+                "Re-encode it as MP4; copying its packets does not help.",
             )
         self._has_picture = True
         # libavformat flags a picture of a fragment that repeats the time of the one before it to be

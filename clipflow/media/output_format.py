@@ -130,6 +130,8 @@ def _level(width: int, height: int, frame_rate: Fraction) -> str:
 
 # H.273's matrix coefficients by their names in ffmpeg's scale filter.
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
+# The scale filter's options for a JPEG, which has no colour tags: JFIF defines its colour.
+AS_JPEG = {"out_color_matrix": "bt601", "out_range": "pc"}
 
 
 def convert(stream: Any, source: Probe, target: OutputFormat) -> Any:
@@ -160,6 +162,15 @@ def _fitted_size(source: Probe, target: OutputFormat) -> tuple[int, int]:
     """The largest even size within the output format's that keeps the source's aspect ratio."""
     ratio = min(Fraction(target.width, source.width), Fraction(target.height, source.height))
     return 2 * round(source.width * ratio / 2), 2 * round(source.height * ratio / 2)
+
+
+def to_jpeg(stream: Any, source: Probe, width: int) -> Any:
+    """The source's pictures in the colour of a JPEG, `width` pixels wide; HDR becomes SDR."""
+    if is_hdr(source.colour):
+        stream, given = tone_map(stream, source), "bt709"
+    else:
+        given = MATRICES.get(matrix_of(source), "auto")
+    return stream.filter("scale", width, -2, in_color_matrix=given, **AS_JPEG)
 
 
 def _matrices(source: Probe, target: OutputFormat) -> dict[str, str]:

@@ -51,7 +51,8 @@ def are_doubtful(pictures: Sequence[Decoded], stored: Container[int], first: int
         is_wrong = time <= picture.time
         begins = picture.time - 2 * picture.duration if is_wrong else known
         ends = picture.time + picture.duration if is_wrong else time
-        if begins < end and ends > first and (is_wrong or known != picture.time):
+        is_known = known == picture.time and time in stored and not is_wrong
+        if begins < end and ends > first and not is_known:
             return True
     return False
 

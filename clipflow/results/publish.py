@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
+import ffmpeg as command
+
 from clipflow.domain.clips import ClipResult, Segment
 from clipflow.domain.errors import ClipflowError, redact
 from clipflow.domain.keys import ClipKeys, ShortsKeys
@@ -17,7 +19,8 @@ from clipflow.jobs.segment import checkpoint, is_made_from, is_ours, open_source
 from clipflow.machine import Machine, work_folder
 from clipflow.media import ffmpeg
 from clipflow.media.fetching import fetch_window
-from clipflow.media.probe import probe_source
+from clipflow.media.output_format import to_jpeg
+from clipflow.media.probe import Probe, probe_source
 from clipflow.media.source import Source
 from clipflow.media.window import Span, Window
 from clipflow.results.pages import clip_page, shorts_page
@@ -131,20 +134,20 @@ def poster(source: Source, width: int, machine: Machine) -> str:
     with work_folder(machine.scratch, _NEEDED) as scratch:
         window = fetch_window(source, probe, span, scratch / "window.nut")
         picture = scratch / "poster.jpg"
-        command = _command(window, width, picture)
-        ffmpeg.run(command, f"making the poster of {source.name}", machine, _DEADLINE)
+        arguments = _command(window, probe, width, picture)
+        ffmpeg.run(arguments, f"making the poster of {source.name}", machine, _DEADLINE)
         return f"data:image/jpeg;base64,{b64encode(picture.read_bytes()).decode()}"
 
 
-def _command(window: Window, width: int, picture: Path) -> list[str]:
+def _command(window: Window, probe: Probe, width: int, picture: Path) -> list[str]:
     """ffmpeg's arguments for the last frame at or before `_AT`."""
     upto = [time for time in window.frames if time <= window.span.duration * _AT]
     chosen = window.origin + max(upto, default=window.frames[0])
+    frames = command.input(str(window.path), threads=1)["v:0"]
     # Half a millisecond earlier, because times in ffmpeg's expressions are floats.
-    filters = f"select=gte(t\\,{float(chosen) - 0.0005:.6f}),scale={width}:-2"
-    one = ["-frames:v", "1", "-update", "1", "-q:v", str(_QUALITY)]
-    read = ["-threads", "1", "-copyts", "-i", str(window.path), "-an"]
-    return [*read, "-vf", filters, *one, str(picture)]
+    shown = to_jpeg(frames.filter("select", f"gte(t,{float(chosen) - 0.0005:.6f})"), probe, width)
+    one = {"frames:v": 1, "update": 1, "q:v": _QUALITY}
+    return ["-copyts", *map(str, command.get_args(command.output(shown, str(picture), **one)))]
 
 
 # The size of a cell in pixels, with the aspect of a short, and the cells per row.

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
+import numpy as np
 import pytest
 
 from clipflow.domain.layouts import Content, Layout
@@ -128,6 +130,19 @@ def test_every_layout_fills_the_whole_picture(
     assert upper > 225
     assert (lower < 120) if layout.has(Content.BACKGROUND) else (lower > 225)
     assert short.read_bytes().index(b"moov") < short.read_bytes().index(b"mdat")
+
+
+def test_the_thumbnail_has_the_colour_of_its_frame(studio: Studio, tmp_path: Path) -> None:
+    studio.put(made(tmp_path / "red.mp4", seconds=1, filters=("-vf", "lutyuv=y=80:u=100:v=220")))
+    short = studio.make("0", "1", layout="crop", caption_style="none")
+    with av.open(str(short)) as container:
+        decoded = next(container.decode(video=0))
+    frame = decoded.reformat(format="rgb24", src_colorspace="ITU709").to_ndarray()
+    assert studio.short and studio.short.thumbnail
+    content = studio.objects.data(studio.short.thumbnail.s3_key, 1 << 20)
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert picture is not None and picture.shape == frame.shape
+    assert np.abs(picture[960, 540].astype(int) - frame[960, 540]).max() <= 4
 
 
 def test_hdr_is_converted_to_sdr(studio: Studio, tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
-"""The colour of a clip's frames, decoded by the clip's own colour tags."""
+"""The colour of a clip's frames, decoded by the clip's own colour tags, and of a poster."""
 
 import subprocess
-from collections.abc import Callable
+from base64 import b64decode
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from clipflow.media.probe import Colour, probe_source
 from clipflow.media.smart_cut import smart_cut
 from clipflow.media.source import LocalSource
 from clipflow.media.window import Span
+from clipflow.results.publish import poster
 from tests.made_media import FFMPEG, a_machine
 
 BRICK = (0xC0, 0x20, 0x40)
@@ -110,3 +113,32 @@ def test_hdr_that_only_the_container_declares_becomes_one_sdr(
     assert made == (1, 1, 1)
     planes = frame.to_ndarray()
     assert planes[90, 160] == pytest.approx(173, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "spread"), [("bt709", "tv"), ("bt709", "pc"), ("smpte170m", "tv")]
+)
+def test_a_poster_has_the_colour_of_its_video(matrix: str, spread: str, tmp_path: Path) -> None:
+    tags = f"colormatrix={matrix}:range={spread}"
+    scale = f"scale=out_color_matrix={matrix}:out_range={spread},format=yuv420p"
+    codec = ("-vf", scale, "-c:v", "libx264", "-qp", "2", "-x264-params", tags)
+    path = flat(tmp_path / "video.mp4", "1280x720", "rgb24", codec)
+    assert furthest(poster(LocalSource(path), 320, a_machine())) <= 4
+
+
+def test_a_poster_of_hdr_is_as_bright_as_a_clip_in_sdr(tmp_path: Path) -> None:
+    scale = "scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le"
+    tags = "colorprim=bt2020:transfer=arib-std-b67:colormatrix=bt2020nc:range=tv"
+    codec = ("-vf", scale, "-c:v", "libx264", "-qp", "2", "-x264-params", tags)
+    path = flat(tmp_path / "hdr.mp4", "640x360", "rgb24", codec)
+    shown = clip_of(path, to_sdr).reformat(format="rgb24", src_colorspace="ITU709").to_ndarray()
+    picture = poster(LocalSource(path), 320, a_machine())
+    assert furthest(picture, shown[20, 20].astype(int)) <= 4
+
+
+def furthest(picture: str, wanted: Sequence[int] = BRICK) -> int:
+    """How far a channel of a JPEG, in a data: URI, is from `wanted`, of 255."""
+    content = np.frombuffer(b64decode(picture.partition(",")[2]), np.uint8)
+    pixels = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB)
+    assert pixels is not None
+    return int(np.abs(pixels[40, 40].astype(int) - wanted).max())

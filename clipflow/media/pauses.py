@@ -60,14 +60,12 @@ def are_doubtful(pictures: Sequence[Decoded], stored: Container[int], first: int
 def stored_times(
     source: Source, zero: Fraction, begin: Fraction, end: Fraction, last: int
 ) -> set[int]:
-    """The decoding times of pictures that the source stores, from `begin` to the time `last`.
+    """The decoding times of pictures that a program stream stores, from `begin` to `last`.
 
     `begin` and `end` are in seconds from time zero, which is at `zero` on the source's own clock.
     """
     found = set[int]()
     with source_errors(source.name), source.open(begin, end) as container:
-        if container.format.name != "mpeg":
-            return found
         container.flags |= cast(int, Flags.no_fillin.value)
         if begin > 0:
             seek_before(container, zero + begin, source.name)

@@ -4,28 +4,29 @@ They are tasks in the flow's process, or child runs on other machines, as `CLIPF
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from prefect import Task
 from prefect.futures import PrefectFuture, as_completed
 
 from clipflow.domain.clips import ExtractOutput
 from clipflow.domain.edits import Edits
-from clipflow.domain.errors import Failure
+from clipflow.domain.errors import Failure, StoppedError
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsConfig
 from clipflow.jobs.clips import Cut, CutGroup
 from clipflow.jobs.cost import cut_cpu_seconds, divide
-from clipflow.jobs.render import Render, plan_renders
+from clipflow.jobs.render import Render, RenderGroup, plan_renders
 from clipflow.jobs.transcription import SpeechWindow
 from clipflow.machine import cores, encoders_at_once
 from clipflow.settings import fan_out, limits, models
 from clipflow.speech.transcriber import TRANSCRIBERS
-from tasks.child_requests import within_limit
+from tasks.child_requests import renders_within_limit, within_limit
 from tasks.children import (
     child_run_group,
     extract_remote,
     prepare_remote,
+    render_group_remote,
     render_remote,
     transcribe_remote,
 )
@@ -139,9 +140,47 @@ def render_all(
 def _render(keys: ShortsKeys, requests: list[Render], *, force: bool) -> list[Short]:
     if not requests:
         return []
-    if fan_out().is_remote:
-        with child_run_group(keys):
-            return _outcomes(requests, [render_remote.submit(each, force) for each in requests])
+    if not fan_out().is_remote:
+        return render_here(requests, force=force)
+    groups = _render_groups(requests)
+    if not groups:
+        # The runner has as many threads as there may be other machines.
+        at_once = local_concurrency()
+        parts = (requests[start : start + at_once] for start in range(0, len(requests), at_once))
+        return [short for part in parts for short in render_here(part, force=force)]
+    with child_run_group(keys):
+        return _render_remotely(groups, force=force)
+
+
+def _render_groups(requests: list[Render]) -> list[RenderGroup]:
+    """The shorts for each other machine; none if all are rendered in this process."""
+    costs = [request.cpu_seconds for request in requests]
+    divided = divide(costs, limits().machine_cpu_seconds, limits().max_parallel_segments)
+    groups = (RenderGroup(tuple(requests[number] for number in numbers)) for numbers in divided)
+    return [part for group in groups for part in renders_within_limit(group)]
+
+
+def _render_remotely(groups: list[RenderGroup], *, force: bool) -> list[Short]:
+    alone = [group.renders[0] for group in groups if len(group.renders) == 1]
+    together = [group for group in groups if len(group.renders) > 1]
+    singly = [render_remote.submit(each, force) for each in alone]
+    grouped = [render_group_remote.submit(each, force) for each in together]
+    made: list[Short] = []
+    for group, future in zip(together, grouped, strict=True):
+        shorts: object = future.result(raise_on_failure=False)
+        if isinstance(shorts, list):
+            made += shorts
+        elif isinstance(shorts, StoppedError):
+            made += [_failed(request, shorts) for request in group.renders]
+        else:
+            # Each short gets a run of its own, which finds it, or fails with its own error.
+            alone += group.renders
+            singly += [render_remote.submit(each, force) for each in group.renders]
+    return [*made, *_outcomes(alone, singly)]
+
+
+def render_here(requests: list[Render], *, force: bool) -> list[Short]:
+    """Renders the shorts in this process. A short that fails does not stop the others."""
     return _outcomes(requests, _submit(render_short, requests, force=force))
 
 
@@ -154,10 +193,12 @@ def _outcomes(requests: list[Render], futures: list[PrefectFuture[Short]]) -> li
 
 def _outcome(request: Render, future: PrefectFuture[Short]) -> Short:
     made = future.result(raise_on_failure=False)
-    if isinstance(made, Short):
-        return made
+    return made if isinstance(made, Short) else _failed(request, made)
+
+
+def _failed(request: Render, error: Any) -> Short:
     key = request.keys.short(request.number)
-    return Short.failed(request.number, key, request.moment, Failure.of(made))
+    return Short.failed(request.number, key, request.moment, Failure.of(error))
 
 
 def _results(futures: list[PrefectFuture[Result]], noun: str = "segments") -> list[Result]:

@@ -21,6 +21,7 @@ from clipflow.domain.timecode import format_clock
 from clipflow.domain.transcript import Word
 from clipflow.jobs import fingerprints, picture
 from clipflow.jobs.brand import BrandParts, fetch_brand
+from clipflow.jobs.cost import render_cpu_seconds
 from clipflow.jobs.edits import config_of, read_edits
 from clipflow.jobs.fingerprints import Looks
 from clipflow.jobs.looks import (
@@ -95,9 +96,29 @@ class Render:
         """The name in the UI: `1: 00:15:30-00:16:10`."""
         return f"{self.number}: {Span(self.moment.start, self.moment.end)}"
 
+    @property
+    def cpu_seconds(self) -> float:
+        """What making it is estimated to cost."""
+        seconds = float(self.moment.end - self.moment.start)
+        return render_cpu_seconds(seconds, _pixels(self.config))
+
     def refused(self) -> Short:
         """The entry in the record for a short that the user has rejected."""
         return Short.refused(self.number, self.keys.short(self.number), self.moment)
+
+
+@dataclass(frozen=True)
+class RenderGroup:
+    """Shorts of a video that one machine makes."""
+
+    renders: tuple[Render, ...]
+
+    @property
+    def label(self) -> str:
+        """The name in the UI: that of a single short, or `shorts 1, 2, 5`."""
+        if len(self.renders) == 1:
+            return self.renders[0].label
+        return f"shorts {', '.join(str(each.number) for each in self.renders)}"
 
 
 def plan_renders(

@@ -34,6 +34,7 @@ POOLS = {
     "extract-segment/clipflow": "clipflow-media",
     "extract-segments/clipflow": "clipflow-media",
     "render-short/clipflow": "clipflow-media",
+    "render-shorts/clipflow": "clipflow-media",
     "mark-failed/clipflow": "clipflow-marks",
 }
 # Prefixes of variables that would configure Prefect or clipflow.

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import (
+    beginnings,
     cutting,
     framing,
     memory,
@@ -37,6 +38,7 @@ TOPICS = (
     "speech",
     "orchestration",
     "starts",
+    "begin",
     "memory",
     "scale",
 )
@@ -68,6 +70,7 @@ def topics(
         ),
         "orchestration": lambda: orchestration.benchmark(sources.extent, bucket.folder),
         "starts": lambda: starts.benchmark(bucket.folder, rounds),
+        "begin": lambda: beginnings.benchmark(sources.extent, bucket.folder),
         "memory": lambda: memory.benchmark(sources, bucket),
         "scale": scale.benchmark,
     }

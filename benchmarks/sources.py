@@ -41,6 +41,8 @@ class Extent:
         read: the spans whose reads are counted.
         moment: the span that is rendered as a short.
         mapped: numbers of tasks of the flow that measures orchestration.
+        events_alone: number of events that are sent one after the other.
+        events_at_once: number of events that are sent at once.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Extent:
     read: tuple[Span, ...]
     moment: Span
     mapped: tuple[int, ...]
+    events_alone: int
+    events_at_once: int
 
 
 def _span(start: float, seconds: float) -> Span:
@@ -75,6 +79,8 @@ FULL = Extent(
     read=_five((62.5, 305.1, 551.7, 803.3, 1100.9), 45),
     moment=_span(9 * 60 + 3, 10),
     mapped=(1, 10, 100, 1000),
+    events_alone=20,
+    events_at_once=200,
 )
 QUICK = Extent(
     name="quick",
@@ -87,6 +93,8 @@ QUICK = Extent(
     read=_five((6.5, 21.1, 37.7, 53.3, 75.9), 6),
     moment=_span(43, 2),
     mapped=(1, 10),
+    events_alone=3,
+    events_at_once=20,
 )
 
 

@@ -106,10 +106,10 @@ class Limits(BaseSettings):
         default=90,
         ge=0,
         validation_alias="CLIPFLOW_MACHINE_CPU_SECONDS",
-        description="With `CLIPFLOW_FAN_OUT=remote`, the estimated CPU seconds of cutting that are"
-        " worth another machine. A clip that needs less is cut where its run is. The segments of a"
-        " longer one are divided over as many machines as this allows. With `0`, each segment has"
-        " a machine of its own.",
+        description="With `CLIPFLOW_FAN_OUT=remote`, the estimated CPU seconds of cutting and"
+        " rendering that are worth another machine. A clip that needs less is cut where its run"
+        " is, as are shorts that need less together. More segments or shorts are divided over as"
+        " many machines as this allows. With `0`, each one has a machine of its own.",
     )
     ffmpeg: str | None = Field(
         default=None,
@@ -146,9 +146,9 @@ class FanOut(BaseSettings):
         default=Placement.LOCAL,
         validation_alias="CLIPFLOW_FAN_OUT",
         description="`local`: a run cuts its segments, prepares its video and renders its shorts in"
-        " its own process. `remote`: groups of a clip's segments, the preparation, each window of a"
-        " long video's audio and each short are separate flow runs, in the work pools"
-        " `clipflow-media` and `clipflow-prepare`. The work pools on AWS set `remote`.",
+        " its own process. `remote`: groups of a clip's segments and of a video's shorts, the"
+        " preparation, and each window of a long video's audio are separate flow runs, in the work"
+        " pools `clipflow-media` and `clipflow-prepare`. The work pools on AWS set `remote`.",
     )
 
     @property

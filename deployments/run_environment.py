@@ -3,6 +3,10 @@
 `infra/warm.yaml` repeats it for warm machines, because a template cannot import it.
 """
 
+from collections.abc import Mapping
+
+from clipflow.telemetry import tracing
+
 # JSON lines, except on a terminal. A log record outside of a run is written only to the console.
 LOGGING = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "tasks.telemetry.Console",
@@ -23,3 +27,10 @@ RUN_ENVIRONMENT = {
     # Log records of the package `clipflow` show in the UI with those of their task.
     "PREFECT_LOGGING_EXTRA_LOGGERS": "clipflow",
 }
+# Without it, each run stores its place in its trace in Prefect, also if its spans are sent nowhere.
+_WITHOUT_SPANS = {"PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false"}
+
+
+def run_environment(others: Mapping[str, str]) -> dict[str, str]:
+    """The environment of runs that also have the variables `others`."""
+    return {**RUN_ENVIRONMENT, **({} if tracing.is_enabled(others) else _WITHOUT_SPANS)}

@@ -7,11 +7,11 @@ from prefect.client.schemas.objects import State
 
 from clipflow.domain.model import Identifier
 from tasks.dispatch import TriggerContext, dispatch_state, drain_pending_runs, start_clips
-from tasks.flow_runs import BEGIN_CLIP_GENERATION, parse_request, this_run
+from tasks.flow_runs import BEGIN_CLIP_GENERATION, NO_RESULTS, parse_request, this_run
 from tasks.run_page import publish_started_clips
 
 
-@flow(name=BEGIN_CLIP_GENERATION, flow_run_name="{episode_id}")
+@flow(name=BEGIN_CLIP_GENERATION, flow_run_name="{episode_id}", **NO_RESULTS)
 def begin_clip_generation(
     tenant_id: Identifier,
     episode_id: Identifier,

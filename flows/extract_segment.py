@@ -12,10 +12,11 @@ from clipflow.machine import cores
 from tasks.child_requests import cut_of_child
 from tasks.clips import extract_segment as extract
 from tasks.fan_out import extract_here, local_concurrency
+from tasks.flow_runs import NO_RESULTS
 from tasks.recovery import cancel_if_orphaned
 
 
-@flow(name="extract-segment")
+@flow(name="extract-segment", **NO_RESULTS)
 def extract_segment(
     tenant_id: Identifier,
     episode_id: Identifier,
@@ -45,6 +46,7 @@ def extract_segment(
 @flow(
     name="extract-segments",
     task_runner=ThreadPoolTaskRunner(max_workers=local_concurrency()),  # type: ignore[arg-type]
+    **NO_RESULTS,
 )
 def extract_segments(
     tenant_id: Identifier,

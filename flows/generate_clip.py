@@ -14,17 +14,23 @@ from clipflow.settings import limits, settings
 from tasks.clips import find_made, find_sources, plan, stitch_segments
 from tasks.dispatch import queue_behind, start_queued
 from tasks.fan_out import extract_all, run_concurrency
-from tasks.flow_runs import GENERATE_CLIP, clip_request
+from tasks.flow_runs import GENERATE_CLIP, NO_RESULTS, clip_request
 from tasks.records import read_record, set_complete, set_failed, set_in_progress
 from tasks.recovery import STATE_HOOKS, stop_if_ended
-from tasks.run_page import Posters, failure_of, publish_clip_artifacts, publish_clip_page, tag_run
+from tasks.run_page import (
+    Posters,
+    failure_of,
+    identify_run,
+    publish_clip_artifacts,
+    publish_clip_page,
+)
 
 
 @flow(
     name=GENERATE_CLIP,
-    flow_run_name="{clip_id}",
     task_runner=ThreadPoolTaskRunner(max_workers=run_concurrency()),  # type: ignore[arg-type]
     timeout_seconds=limits().run_deadline_seconds,
+    **NO_RESULTS,
     **STATE_HOOKS,
 )
 def generate_clip(
@@ -60,7 +66,7 @@ def generate_clip(
         }
     )
     keys = ClipKeys(tenant_id, episode_id, clip_id, settings().key_prefix)
-    tag_run(keys)
+    identify_run(keys, clip_id)
     run_id = str(runtime.flow_run.get_id())
 
     record = _claimed_record(keys, clip, run_id, force)

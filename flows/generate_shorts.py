@@ -14,18 +14,30 @@ from clipflow.jobs.shorts import ineffective
 from clipflow.settings import limits, models, settings
 from flows.prepare_video import prepare_video
 from tasks.fan_out import prepare, render_all, run_concurrency
-from tasks.flow_runs import GENERATE_SHORTS
+from tasks.flow_runs import GENERATE_SHORTS, NO_RESULTS
 from tasks.records import set_complete, set_failed, set_in_progress
 from tasks.recovery import STATE_HOOKS, stop_if_ended
-from tasks.run_page import failure_of, publish_shorts_artifacts, publish_shorts_page, tag_run
-from tasks.shorts import apply_edits, put_posts, read_config, read_edits, write_texts
+from tasks.run_page import (
+    failure_of,
+    identify_run,
+    publish_shorts_artifacts,
+    publish_shorts_page,
+)
+from tasks.shorts import (
+    apply_edits,
+    make_thumbnail,
+    put_posts,
+    read_config,
+    read_edits,
+    write_texts,
+)
 
 
 @flow(
     name=GENERATE_SHORTS,
-    flow_run_name="{video_id}",
     task_runner=ThreadPoolTaskRunner(max_workers=run_concurrency()),  # type: ignore[arg-type]
     timeout_seconds=limits().run_deadline_seconds,
+    **NO_RESULTS,
     **STATE_HOOKS,
 )
 def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = False) -> State[Any]:
@@ -39,7 +51,7 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
         force: Make everything again even if results from the same inputs exist.
     """
     keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
-    tag_run(keys)
+    identify_run(keys, video_id)
     run_id = str(runtime.flow_run.get_id())
     claim = set_in_progress(keys, run_id, {})
     if not claim.granted:
@@ -56,6 +68,8 @@ def generate_shorts(user_id: Identifier, video_id: Identifier, force: bool = Fal
             state = FailedState.CHILD_TASKS
             shorts = render_all(keys, config, moments, edits, force=force)
         result = result.model_copy(update={"shorts": shorts})
+        if any(short.is_made for short in shorts):
+            make_thumbnail(keys, moments)
         put_posts(keys, shorts)
         posters = publish_shorts_page(keys, shorts)
         failure = children_failure(shorts)

@@ -1,4 +1,4 @@
-"""The flow that prepares a long video: transcribe, choose the moments, cut a segment of each."""
+"""The flow that prepares a long video: transcribe it, and choose the moments."""
 
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -7,26 +7,20 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
 from clipflow.domain.shorts import Moment
 from clipflow.settings import settings
-from tasks.fan_out import cut_all, run_concurrency, transcribe_all
+from tasks.fan_out import run_concurrency, transcribe_all
+from tasks.flow_runs import NO_RESULTS
 from tasks.recovery import cancel_if_orphaned
-from tasks.run_page import tag_run
-from tasks.shorts import (
-    apply_edits,
-    choose_moments,
-    make_thumbnail,
-    plan_moments,
-    read_config,
-    read_edits,
-)
+from tasks.run_page import identify_run
+from tasks.shorts import choose_moments, read_config, read_edits
 
 
 @flow(
     name="prepare-video",
-    flow_run_name="prepare {video_id}",
     task_runner=ThreadPoolTaskRunner(max_workers=run_concurrency()),  # type: ignore[arg-type]
+    **NO_RESULTS,
 )
 def prepare_video(user_id: Identifier, video_id: Identifier, force: bool = False) -> list[Moment]:
-    """Store a video's transcript, its moments and their segments.
+    """Store a video's transcript and its moments.
 
     Returns the moments, best first, as they were chosen, without the user's edits.
 
@@ -36,12 +30,8 @@ def prepare_video(user_id: Identifier, video_id: Identifier, force: bool = False
         force: Make everything again even if results from the same inputs exist.
     """
     keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
-    tag_run(keys)
+    identify_run(keys, f"prepare {video_id}")
     with cancel_if_orphaned(keys):
         config, edits = read_config(keys), read_edits(keys)
         transcribe_all(keys, config, force=force)
-        moments = choose_moments(keys, config, edits, force)
-        edited = apply_edits(keys, moments, edits)
-        cut_all(plan_moments(keys, config, edited), force=force)
-        make_thumbnail(keys, edited)
-        return moments
+        return choose_moments(keys, config, edits, force)

@@ -1,20 +1,27 @@
-"""The flow that renders one short of a video, usually on another machine."""
+"""The flows that cut one or several moments of a video and render their shorts, usually on
+another machine."""
 
 from typing import Annotated, Any
 
 from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.model import Identifier
+from clipflow.domain.shorts import children_failure
 from clipflow.machine import cores
 from clipflow.settings import settings
 from tasks.child_requests import render_of_child
+from tasks.fan_out import local_concurrency, render_here
+from tasks.flow_runs import NO_RESULTS
 from tasks.recovery import cancel_if_orphaned
 from tasks.shorts import render_short as render
 
 
-@flow(name="render-short")
+@flow(name="render-short", **NO_RESULTS)
 def render_short(
     user_id: Identifier,
     video_id: Identifier,
@@ -25,7 +32,7 @@ def render_short(
     views: list[dict[str, Any]] | None = None,
     restored: dict[str, str] | None = None,
 ) -> None:
-    """Render short `number` of a video from one of its moments, and store it.
+    """Cut one of a video's moments, render short `number` from it, and store both.
 
     Args:
         user_id: The user: the folder above the video's.
@@ -41,3 +48,29 @@ def render_short(
     request = render_of_child(keys, config, number, moment, views or [], restored or {})
     with cancel_if_orphaned(keys):
         render(request, cores(), force)
+
+
+@flow(
+    name="render-shorts",
+    task_runner=ThreadPoolTaskRunner(max_workers=local_concurrency()),  # type: ignore[arg-type]
+    **NO_RESULTS,
+)
+def render_shorts(
+    user_id: Identifier, video_id: Identifier, renders: list[dict[str, Any]], force: bool = False
+) -> State[Any]:
+    """Cut several of a video's moments, render their shorts, and store all of them.
+
+    A short that fails does not stop the others.
+
+    Args:
+        user_id: The user: the folder above the video's.
+        video_id: The video: the folder of its `original.mp4`.
+        renders: For each short its `config`, `number`, `moment`, `views` and `restored`, as for
+            `render-short`.
+        force: Make the shorts again even if those from the same inputs exist.
+    """
+    keys = ShortsKeys(user_id, video_id, settings().shorts_prefix)
+    requests = [render_of_child(keys, **render) for render in renders]
+    with cancel_if_orphaned(keys):
+        failure = children_failure(render_here(requests, force=force))
+    return Failed(message=failure.message) if failure else Completed()

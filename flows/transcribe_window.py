@@ -9,11 +9,12 @@ from clipflow.domain.model import Identifier
 from clipflow.machine import cores
 from clipflow.settings import settings
 from tasks.child_requests import window_of_child
+from tasks.flow_runs import NO_RESULTS
 from tasks.recovery import cancel_if_orphaned
 from tasks.shorts import transcribe_window as transcribe
 
 
-@flow(name="transcribe-window")
+@flow(name="transcribe-window", **NO_RESULTS)
 def transcribe_window(
     user_id: Identifier, video_id: Identifier, window: dict[str, Any], force: bool = False
 ) -> None:

@@ -4,8 +4,9 @@
 """
 
 import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect import runtime
 from pydantic import TypeAdapter
@@ -16,17 +17,19 @@ from clipflow.domain.keys import ClipKeys, RecordKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, ShortsConfig
 from clipflow.jobs.clips import Cut, CutGroup
 from clipflow.jobs.fingerprints import fingerprint
-from clipflow.jobs.render import Render
+from clipflow.jobs.render import Render, RenderGroup
 from clipflow.jobs.segment import SegmentPlan
 from clipflow.jobs.transcription import SpeechWindow
 
 EXTRACT = "extract-segment/clipflow"
 EXTRACT_GROUP = "extract-segments/clipflow"
 RENDER = "render-short/clipflow"
+RENDER_GROUP = "render-shorts/clipflow"
 PREPARE = "prepare-video/clipflow"
 TRANSCRIBE = "transcribe-window/clipflow"
 # Prefect 3.8.8 stores at most 524,288 bytes of parameters for a run, which has others too.
-_MAX_CUTS_BYTES = 400_000
+_MAX_PARTS_BYTES = 400_000
+Item = TypeVar("Item")
 _plans = TypeAdapter(SegmentPlan)
 _windows = TypeAdapter(SpeechWindow)
 
@@ -87,16 +90,27 @@ def extract_child(group: CutGroup, force: bool) -> Child:
 
 def within_limit(group: CutGroup) -> list[CutGroup]:
     """The group in parts that each fit into the parameters of one child run."""
-    parts: list[list[Cut]] = [[]]
+    return [CutGroup(part) for part in _within_limit(group.cuts, _cut_parameters)]
+
+
+def renders_within_limit(group: RenderGroup) -> list[RenderGroup]:
+    """As `within_limit`."""
+    return [RenderGroup(part) for part in _within_limit(group.renders, _render_parameters)]
+
+
+def _within_limit(
+    items: Sequence[Item], parameters: Callable[[Item], dict[str, Any]]
+) -> Iterator[tuple[Item, ...]]:
+    part: list[Item] = []
     size = 0
-    for cut in group.cuts:
-        added = len(json.dumps(_cut_parameters(cut)))
-        if parts[-1] and size + added > _MAX_CUTS_BYTES:
-            parts.append([])
-            size = 0
-        parts[-1].append(cut)
+    for item in items:
+        added = len(json.dumps(parameters(item)))
+        if part and size + added > _MAX_PARTS_BYTES:
+            yield tuple(part)
+            part, size = [], 0
+        part.append(item)
         size += added
-    return [CutGroup(tuple(part)) for part in parts]
+    yield tuple(part)
 
 
 def _cut_parameters(cut: Cut) -> dict[str, Any]:
@@ -121,28 +135,44 @@ def cut_of_child(keys: ClipKeys, segment: dict[str, Any], index: int, plan: dict
 
 def render_child(request: Render, force: bool) -> Child:
     """The child run that renders a short."""
-    config = request.config.model_dump(mode="json")
-    moment = request.moment.model_dump(mode="json", exclude_none=True)
-    views = [view.model_dump(mode="json", exclude_none=True) for view in request.views]
-    restored = dict(request.restored)
-    made_from = fingerprint([config, moment, views, restored])
+    render = _render_parameters(request)
+    made_from = fingerprint([render[name] for name in ("config", "moment", "views", "restored")])
     return Child(
         deployment=RENDER,
         name=f"{request.keys.video_id} {request.label}",
         record=request.keys,
         part=f"short-{request.number}-{made_from}{_forced_suffix(force)}",
         once=force,
-        parameters={
-            "user_id": request.keys.user_id,
-            "video_id": request.keys.video_id,
-            "config": config,
-            "number": request.number,
-            "moment": moment,
-            "views": views,
-            "restored": restored,
-            "force": force,
-        },
+        parameters={**_video_parameters(request.keys), **render, "force": force},
     )
+
+
+def render_group_child(group: RenderGroup, force: bool) -> Child:
+    """The child run that renders several shorts."""
+    keys = group.renders[0].keys
+    renders = [_render_parameters(each) for each in group.renders]
+    return Child(
+        deployment=RENDER_GROUP,
+        name=f"{keys.video_id} {group.label}",
+        record=keys,
+        part=f"shorts-{fingerprint(renders)}{_forced_suffix(force)}",
+        once=force,
+        parameters={**_video_parameters(keys), "renders": renders, "force": force},
+    )
+
+
+def _video_parameters(keys: ShortsKeys) -> dict[str, Any]:
+    return {"user_id": keys.user_id, "video_id": keys.video_id}
+
+
+def _render_parameters(request: Render) -> dict[str, Any]:
+    return {
+        "config": request.config.model_dump(mode="json"),
+        "number": request.number,
+        "moment": request.moment.model_dump(mode="json", exclude_none=True),
+        "views": [view.model_dump(mode="json", exclude_none=True) for view in request.views],
+        "restored": dict(request.restored),
+    }
 
 
 def render_of_child(
@@ -153,8 +183,8 @@ def render_of_child(
     views: list[dict[str, Any]],
     restored: dict[str, str],
 ) -> Render:
-    """The short that `render_child` has put into the child's parameters. Raises
-    InvalidInputError."""
+    """The short that `render_child` has put into the child's parameters, or `render_group_child`.
+    Raises InvalidInputError."""
     return Render(
         keys,
         ShortsConfig.read(config, "the config"),
@@ -173,7 +203,7 @@ def prepare_child(keys: ShortsKeys, force: bool) -> Child:
         record=keys,
         part=f"prepare{_forced_suffix(force)}",
         once=force,
-        parameters={"user_id": keys.user_id, "video_id": keys.video_id, "force": force},
+        parameters={**_video_parameters(keys), "force": force},
     )
 
 
@@ -186,8 +216,7 @@ def transcribe_child(window: SpeechWindow, force: bool) -> Child:
         part=f"window-{window.number}-{window.made_from}{_forced_suffix(force)}",
         once=force,
         parameters={
-            "user_id": window.keys.user_id,
-            "video_id": window.keys.video_id,
+            **_video_parameters(window.keys),
             "window": _windows.dump_python(window, mode="json", exclude={"keys"}),
             "force": force,
         },

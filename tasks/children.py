@@ -41,7 +41,7 @@ from clipflow.domain.keys import RecordKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short
 from clipflow.jobs.clips import Cut, CutGroup, extract
 from clipflow.jobs.posts import stored_thumbnail
-from clipflow.jobs.render import Render, stored_short
+from clipflow.jobs.render import Render, RenderGroup, stored_short
 from clipflow.jobs.segment import is_made_from
 from clipflow.jobs.shorts import read_moments
 from clipflow.jobs.transcription import SpeechWindow, is_transcribed
@@ -54,6 +54,7 @@ from tasks.child_requests import (
     prepare_child,
     record_tag,
     render_child,
+    render_group_child,
     transcribe_child,
 )
 from tasks.flow_runs import error_of, tags_of
@@ -103,6 +104,17 @@ def _is_cut(cut: Cut, objects: ObjectStore) -> bool:
 def render_remote(request: Render, force: bool) -> Short:
     """Render one short on another machine and store it under its key."""
     run_child(render_child(request, force))
+    return _rendered(request)
+
+
+@task(name="render-shorts", task_run_name="render {group.label}", **{**CHILD, **_REMOTE})
+def render_group_remote(group: RenderGroup, force: bool) -> list[Short]:
+    """Render several shorts on another machine. Raises an error if one of them fails."""
+    run_child(render_group_child(group, force))
+    return [_rendered(request) for request in group.renders]
+
+
+def _rendered(request: Render) -> Short:
     key, objects = request.keys.short(request.number), shorts_store()
     head = objects.head(key)
     if head is None:

@@ -4,35 +4,35 @@ They are tasks in the flow's process, or child runs on other machines, as `CLIPF
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from prefect import Task, get_run_logger
+from prefect import Task
 from prefect.futures import PrefectFuture, as_completed
 
 from clipflow.domain.clips import ExtractOutput
 from clipflow.domain.edits import Edits
-from clipflow.domain.errors import Failure
+from clipflow.domain.errors import Failure, StoppedError
 from clipflow.domain.keys import ClipKeys, ShortsKeys
 from clipflow.domain.shorts import Moment, Short, ShortsConfig
 from clipflow.jobs.clips import Cut, CutGroup
 from clipflow.jobs.cost import cut_cpu_seconds, divide
-from clipflow.jobs.render import Render, plan_renders
-from clipflow.jobs.shorts import PlannedMoment
+from clipflow.jobs.render import Render, RenderGroup, plan_renders
 from clipflow.jobs.transcription import SpeechWindow
 from clipflow.machine import cores, encoders_at_once
 from clipflow.settings import fan_out, limits, models
 from clipflow.speech.transcriber import TRANSCRIBERS
-from tasks.child_requests import within_limit
+from tasks.child_requests import renders_within_limit, within_limit
 from tasks.children import (
     child_run_group,
     extract_remote,
     prepare_remote,
+    render_group_remote,
     render_remote,
     transcribe_remote,
 )
 from tasks.clips import extract_segment
 from tasks.run_page import count_bar
-from tasks.shorts import cut_moment, join_windows, plan_windows, render_short, transcribe_window
+from tasks.shorts import join_windows, plan_windows, render_short, transcribe_window
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -123,33 +123,13 @@ def _transcribe_here(windows: list[SpeechWindow], *, force: bool) -> list[Prefec
     return futures
 
 
-def cut_all(moments: list[PlannedMoment], *, force: bool) -> None:
-    """Cuts every moment's segment.
-
-    A failure is logged and does not stop the others; the short of that moment fails later. Raises
-    the first error if all of them fail.
-    """
-    if not moments:
-        return
-    futures = _submit(cut_moment, moments, force=force)
-    with count_bar(len(futures), "segments") as advance:
-        for _ in as_completed(futures):
-            advance()
-    results: list[object] = [future.result(raise_on_failure=False) for future in futures]
-    errors = [result for result in results if isinstance(result, BaseException)]
-    if errors and len(errors) == len(futures):
-        raise errors[0]
-    for moment, result in zip(moments, results, strict=True):
-        if isinstance(result, BaseException):
-            get_run_logger().warning("Segment %s cannot be cut: %s", moment.label, result)
-
-
 def render_all(
     keys: ShortsKeys, config: ShortsConfig, moments: list[Moment], edits: Edits, *, force: bool
 ) -> list[Short]:
     """Renders a short of each moment that the user has not refused; returns all shorts by number.
 
-    A short that fails is marked as failed and does not stop the others.
+    Each begins with cutting its moment's segment, so that none waits for the others' segments. A
+    short that fails is marked as failed and does not stop the others.
     """
     renders = plan_renders(keys, config, moments, edits)
     requests = [each for each in renders if not each.moment.is_refused]
@@ -160,9 +140,47 @@ def render_all(
 def _render(keys: ShortsKeys, requests: list[Render], *, force: bool) -> list[Short]:
     if not requests:
         return []
-    if fan_out().is_remote:
-        with child_run_group(keys):
-            return _outcomes(requests, [render_remote.submit(each, force) for each in requests])
+    if not fan_out().is_remote:
+        return render_here(requests, force=force)
+    groups = _render_groups(requests)
+    if not groups:
+        # The runner has as many threads as there may be other machines.
+        at_once = local_concurrency()
+        parts = (requests[start : start + at_once] for start in range(0, len(requests), at_once))
+        return [short for part in parts for short in render_here(part, force=force)]
+    with child_run_group(keys):
+        return _render_remotely(groups, force=force)
+
+
+def _render_groups(requests: list[Render]) -> list[RenderGroup]:
+    """The shorts for each other machine; none if all are rendered in this process."""
+    costs = [request.cpu_seconds for request in requests]
+    divided = divide(costs, limits().machine_cpu_seconds, limits().max_parallel_segments)
+    groups = (RenderGroup(tuple(requests[number] for number in numbers)) for numbers in divided)
+    return [part for group in groups for part in renders_within_limit(group)]
+
+
+def _render_remotely(groups: list[RenderGroup], *, force: bool) -> list[Short]:
+    alone = [group.renders[0] for group in groups if len(group.renders) == 1]
+    together = [group for group in groups if len(group.renders) > 1]
+    singly = [render_remote.submit(each, force) for each in alone]
+    grouped = [render_group_remote.submit(each, force) for each in together]
+    made: list[Short] = []
+    for group, future in zip(together, grouped, strict=True):
+        shorts: object = future.result(raise_on_failure=False)
+        if isinstance(shorts, list):
+            made += shorts
+        elif isinstance(shorts, StoppedError):
+            made += [_failed(request, shorts) for request in group.renders]
+        else:
+            # Each short gets a run of its own, which finds it, or fails with its own error.
+            alone += group.renders
+            singly += [render_remote.submit(each, force) for each in group.renders]
+    return [*made, *_outcomes(alone, singly)]
+
+
+def render_here(requests: list[Render], *, force: bool) -> list[Short]:
+    """Renders the shorts in this process. A short that fails does not stop the others."""
     return _outcomes(requests, _submit(render_short, requests, force=force))
 
 
@@ -175,10 +193,12 @@ def _outcomes(requests: list[Render], futures: list[PrefectFuture[Short]]) -> li
 
 def _outcome(request: Render, future: PrefectFuture[Short]) -> Short:
     made = future.result(raise_on_failure=False)
-    if isinstance(made, Short):
-        return made
+    return made if isinstance(made, Short) else _failed(request, made)
+
+
+def _failed(request: Render, error: Any) -> Short:
     key = request.keys.short(request.number)
-    return Short.failed(request.number, key, request.moment, Failure.of(made))
+    return Short.failed(request.number, key, request.moment, Failure.of(error))
 
 
 def _results(futures: list[PrefectFuture[Result]], noun: str = "segments") -> list[Result]:

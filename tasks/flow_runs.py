@@ -10,6 +10,7 @@ from prefect import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.exceptions import MissingContextError, ObjectNotFound
+from prefect.settings import get_current_settings
 
 from clipflow.domain import errors
 from clipflow.domain.clips import BeginClipGeneration, ClipRequest
@@ -29,6 +30,12 @@ from clipflow.storage.records import record_store
 BEGIN_CLIP_GENERATION = "begin-clip-generation"
 GENERATE_CLIP = "generate-clip"
 GENERATE_SHORTS = "generate-shorts"
+# Options of all flows: what they make is in the bucket and the table. Without them, each run asks
+# Prefect's server three times where it would store its result.
+NO_RESULTS: dict[str, Any] = {
+    "persist_result": False,
+    "result_storage": get_current_settings().results.local_storage_path,
+}
 
 
 def this_run() -> FlowRun:

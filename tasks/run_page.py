@@ -5,6 +5,7 @@ while it is away, so a flow creates it when its record is complete.
 """
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -40,21 +41,28 @@ from tasks.retries import RECORDS
 
 # HEAD requests in parallel.
 _HEAD_REQUESTS = 8
-# Seconds between two updates of a progress bar, and before the first.
+# Seconds before a progress bar is shown, and at least between two updates. Longer work is updated
+# after another quarter of its time: each update is a request to Prefect's server.
+_FIRST_SECONDS = 2.0
 _UPDATE_SECONDS = 1.0
+_UPDATE_SHARE = 0.25
 # Seconds that a step waits at its end for the last update of its bar. A slower one comes later.
 _LAST_UPDATE_SECONDS = 2.0
 _NOT_IN_A_KEY = re.compile(r"[^a-z0-9]+")
 Posters = Mapping[str, str]
 
 
-def tag_run(keys: RecordKeys) -> None:
-    """Adds the record's tags to this run, which lacks them if it was started by hand."""
+def identify_run(keys: RecordKeys, name: str) -> None:
+    """Sets the run's name and adds its record's tags, which it lacks if it was started by hand.
+
+    Prefect's `flow_run_name` would set the name of every run once more.
+    """
     run = this_run()
     missing = [tag for tag in tags_of(keys) if tag not in run.tags]
-    if missing:
+    if missing or run.name != name:
         with _warn_on_error("its record"), get_client(sync_client=True) as client:
-            client.update_flow_run(run.id, tags=[*run.tags, *missing])
+            client.update_flow_run(run.id, name=name, tags=[*run.tags, *missing])
+        run.name = name
 
 
 def failure_of(error: Exception) -> Failure:
@@ -191,10 +199,12 @@ class ProgressBar:
         self._ended.set()
 
     def run(self) -> None:
-        """Updates the artifact until `end`. Work of less than a second gets no artifact."""
+        """Updates the artifact until `end`. Work of less than two seconds gets no artifact."""
+        began, wait = time.monotonic(), _FIRST_SECONDS
         try:
-            while not self._ended.wait(_UPDATE_SECONDS):
+            while not self._ended.wait(wait):
                 self._put()
+                wait = max(_UPDATE_SECONDS, _UPDATE_SHARE * (time.monotonic() - began))
             if self._artifact:
                 self._put()
         except Exception as error:  # noqa: BLE001 - the work must not fail because of its progress bar

@@ -1,4 +1,4 @@
-"""The steps of the shorts job, as tasks: read the config, transcribe, choose, cut, render."""
+"""The steps of the shorts job, as tasks: read the config, transcribe, choose, render."""
 
 from prefect import task
 
@@ -77,29 +77,14 @@ def put_posts(keys: ShortsKeys, made: list[Short]) -> None:
     posts.put_posts(keys, made, transcription.read_transcript(keys, store).language, store)
 
 
-@task(name="plan-moments", task_run_name="plan", **MEDIA)
-def plan_moments(
-    keys: ShortsKeys, config: ShortsConfig, chosen: list[Moment]
-) -> list[shorts.PlannedMoment]:
-    """Plans the segment that is cut for each moment."""
-    return shorts.plan_moments(keys, config, chosen, shorts_store())
-
-
-@task(name="cut-moment", task_run_name="segment {planned.label}", **MEDIA)
-def cut_moment(planned: shorts.PlannedMoment, threads: int, force: bool) -> None:
-    """Cut one moment's segment, and store it and its subtitles under their keys."""
-    with progress_bar("segment", f"segment {planned.label}"):
-        shorts.make_moment(planned, shorts_store(), this_machine(threads), force=force)
-
-
 @task(name="make-thumbnail", task_run_name="thumbnail", **MEDIA)
 def make_thumbnail(keys: ShortsKeys, moments: list[Moment]) -> None:
-    """Make a thumbnail, if the video has none."""
+    """Make a thumbnail from the best moment's segment, if the video has none."""
     shorts.make_thumbnail(keys, moments, shorts_store(), this_machine())
 
 
 @task(name="render-short", task_run_name="render {request.label}", **CHILD)
 def render_short(request: render.Render, threads: int, force: bool) -> Short:
-    """Render one short, and store it under its key."""
+    """Cut one moment's segment and render its short, and store both under their keys."""
     with progress_bar("short", f"short {request.label}"):
         return render.render(request, shorts_store(), this_machine(threads), models(), force=force)

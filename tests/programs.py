@@ -1,6 +1,7 @@
 """Programs that tests start as child processes, and functions that wait for conditions."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -113,6 +114,11 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+# A line of the access log of uvicorn, which Prefect's server writes at the level INFO.
+_REQUEST = re.compile(r'"(GET|POST|PUT|PATCH|DELETE) /api(/[^ ?]*)[^"]* HTTP/1.1')
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
 class PrefectServer(Program):
     """Prefect's server, configured as in the local stack.
 
@@ -125,6 +131,7 @@ class PrefectServer(Program):
         self.url = f"http://127.0.0.1:{port}/api"
         env = {
             "PREFECT_HOME": str(home),
+            "PREFECT_LOGGING_SERVER_LEVEL": "INFO",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_API_HOST": "127.0.0.1",
             "PREFECT_SERVER_API_PORT": str(port),
@@ -147,3 +154,13 @@ class PrefectServer(Program):
 
     def post(self, path: str, body: object) -> httpx.Response:
         return httpx.post(f"{self.url}{path}", json=body, timeout=10).raise_for_status()
+
+    def requests(self) -> list[str]:
+        """The requests that the server has answered so far: `GET /flow_runs/{id}`.
+
+        Without health checks, and without those that open a websocket, over which events are sent.
+        """
+        found = _REQUEST.findall(self.output())
+        return [
+            _UUID.sub("{id}", f"{method} {path}") for method, path in found if path != "/health"
+        ]

@@ -29,7 +29,7 @@ def minutes(p: Parameters) -> float:
     machine = machines()["prepare"]
 
     def takes(minutes: float) -> float:
-        return prepare(minutes, SHORTS, SHORT_SECONDS, machine, p).seconds
+        return prepare(minutes, machine, p).seconds
 
     return (60 * PARENT_MINUTES - takes(0)) / (takes(1) - takes(0))
 

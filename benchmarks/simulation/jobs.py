@@ -61,34 +61,28 @@ def stitch(segments: int, p: Parameters) -> SimulatedStep:
 
 
 def render(seconds: float, machine: SimulatedMachine, p: Parameters) -> SimulatedStep:
-    """Render one short, with the same share of busy cores as was measured on two cores."""
+    """Cut one moment and render its short, with the same share of busy cores as was measured on two
+    cores."""
     cores = machine.vcpu * p.render_cores / 2
-    read, made = media_mb(seconds, p) * p.read_factor, seconds * p.short_mbit / 8
-    wall = p.render_cpu * seconds / cores + transfer(read + made, p)
+    segment, short = media_mb(seconds, p), seconds * p.short_mbit / 8
+    read, made = 2 * segment * p.read_factor, segment + short
+    cut = p.extract_wall * seconds / p.segment_seconds
+    wall = cut + p.render_cpu * seconds / cores + transfer(read + made, p)
     return SimulatedStep(wall, requests(read, made, p))
 
 
-def prepare(
-    minutes: float, shorts: int, seconds: float, machine: SimulatedMachine, p: Parameters
-) -> SimulatedStep:
-    """Transcribe a video with WhisperX, choose its moments, and cut a segment for each."""
+def prepare(minutes: float, machine: SimulatedMachine, p: Parameters) -> SimulatedStep:
+    """Transcribe a video with WhisperX, and choose its moments."""
     gpu = machine.capacity == "EC2"
     transcribed = 60 * minutes / (p.transcribe_factor_gpu if gpu else p.transcribe_factor)
-    rest = around_speech(minutes, shorts, seconds, machine, p)
+    rest = around_speech(minutes, p)
     return SimulatedStep(rest.seconds + p.transcribe_start + transcribed, rest.used)
 
 
-def around_speech(
-    minutes: float, shorts: int, seconds: float, machine: SimulatedMachine, p: Parameters
-) -> SimulatedStep:
-    """Download a video; when its words are there, choose its moments and cut them."""
+def around_speech(minutes: float, p: Parameters) -> SimulatedStep:
+    """Download a video; when its words are there, choose its moments."""
     read = media_mb(60 * minutes, p)
-    at_once = min(int(p.children_at_once), int(machine.vcpu))
-    cut, made = ceil(shorts / at_once) * p.extract_wall, media_mb(shorts * seconds, p)
-    moved = transfer(read + made * (1 + p.read_factor), p)
-    return SimulatedStep(
-        moved + p.choose_seconds + cut, requests(read + made * p.read_factor, made, p)
-    )
+    return SimulatedStep(transfer(read, p) + p.choose_seconds, requests(read, 0, p))
 
 
 def window(seconds: float, machine: SimulatedMachine, p: Parameters) -> SimulatedStep:
@@ -183,9 +177,7 @@ class Video:
         p = world.p
         world.consumed += Usage(table_writes=p.table_writes, table_reads=4)
         if self.gpu:
-            prepared = prepare(
-                self.minutes, self.shorts, self.seconds, machines()["prepare-gpu"], p
-            )
+            prepared = prepare(self.minutes, machines()["prepare-gpu"], p)
             yield from _children(world, "prepare-gpu", [prepared])
         else:
             with world.polling():
@@ -196,7 +188,7 @@ class Video:
     def _prepared(self, world: World) -> Process:
         """Prepare the video with the words of its windows, which other machines transcribe."""
         p = world.p
-        around = around_speech(self.minutes, self.shorts, self.seconds, machines()["prepare"], p)
+        around = around_speech(self.minutes, p)
         world.consumed += around.used
         yield from world.pause(around.seconds)
         count = ceil(60 * self.minutes / p.window_seconds)

@@ -88,9 +88,13 @@ class Parameters:
 
     # Prefect's API
     start_calls: float = parameter(4, "calls a run", f"{PROCESSES}: by who starts it")
-    run_calls: float = parameter(36, "calls a run", f"{PROCESSES}: by its worker and itself")
+    run_calls: float = parameter(
+        27,
+        "calls a run",
+        f"{PROCESSES}: by its worker and itself, 36; without nine that are not sent any more",
+    )
     observers: float = parameter(
-        4, "observers", "the product: one worker a pool, each with an observer of the whole cluster"
+        1, "observers", "the product: one worker observes the tasks of all pools"
     )
     observer_calls: float = parameter(
         7, "calls a task", "measured once: prefect-aws 0.7.12, by each observer of the cluster"

@@ -179,13 +179,11 @@ def spaced(number: float) -> str:
 def changes(p: Parameters) -> dict[str, tuple[Parameters, Clip]]:
     """Changes that remove the first bottlenecks, each including the previous ones."""
     tasks, warm = Clip(NEXT_SEGMENTS), Clip(NEXT_SEGMENTS, "warm")
-    one, four = replace(p, observers=1), replace(p, observers=1, api_cores=4)
     return {
         "none": (p, tasks),
-        "one observer for all pools": (one, tasks),
-        "and warm machines, at most 40": (one, warm),
-        "and at most 160": (replace(one, warm_most=160), warm),
-        "and four server processes": (replace(four, warm_most=160), warm),
+        "warm machines, at most 40": (p, warm),
+        "and at most 160": (replace(p, warm_most=160), warm),
+        "and four server processes": (replace(p, warm_most=160, api_cores=4), warm),
     }
 
 

@@ -1,4 +1,4 @@
-"""The estimated CPU time of cutting segments, and the division of segments over machines."""
+"""The estimated CPU time of segments and shorts, and their division over machines."""
 
 from collections.abc import Sequence
 
@@ -28,6 +28,18 @@ def cut_cpu_seconds(plan: SegmentPlan) -> float:
     pixels = max(plan.source.width * plan.source.height, target.width * target.height)
     frames = encoded * float(plan.source.frame_rate)
     return _START + _COPY * duration + _MILLION_PIXELS * frames * pixels / 1e6
+
+
+# CPU-seconds to cut the moment of a short of which most is copied, find faces and make pictures.
+_SHORT_START = 12.0
+# CPU-seconds to render a million pixels of a short for a second (`render/vs-four-encodes`).
+_RENDER = 0.75
+
+
+def render_cpu_seconds(seconds: float, pixels: int) -> float:
+    """The estimated CPU-seconds of cutting a moment and rendering its short, which has so many
+    pixels. It depends on nothing that a run which is started again would find different."""
+    return _SHORT_START + _RENDER * seconds * pixels / 1e6
 
 
 def divide(costs: Sequence[float], worth: float, most: int) -> list[list[int]]:

@@ -21,6 +21,7 @@ from clipflow.domain.timecode import format_clock
 from clipflow.domain.transcript import Word
 from clipflow.jobs import fingerprints, picture
 from clipflow.jobs.brand import BrandParts, fetch_brand
+from clipflow.jobs.cost import render_cpu_seconds
 from clipflow.jobs.edits import config_of, read_edits
 from clipflow.jobs.fingerprints import Looks
 from clipflow.jobs.looks import (
@@ -69,8 +70,8 @@ from clipflow.telemetry.tracing import span
 
 logger = logging.getLogger(__name__)
 
-# The progress of a short when ffmpeg starts, after faces have been found.
-_GATHERED = 0.25
+# The progress of a short when its segment is cut, and when ffmpeg starts, after faces were found.
+_CUT, _GATHERED = 0.1, 0.3
 # The name and the largest size of the framing in a short's metadata, which S3 limits to 2 KB.
 _FRAMING, _LONGEST_METADATA = "framing", 1400
 
@@ -95,9 +96,29 @@ class Render:
         """The name in the UI: `1: 00:15:30-00:16:10`."""
         return f"{self.number}: {Span(self.moment.start, self.moment.end)}"
 
+    @property
+    def cpu_seconds(self) -> float:
+        """What making it is estimated to cost."""
+        seconds = float(self.moment.end - self.moment.start)
+        return render_cpu_seconds(seconds, _pixels(self.config))
+
     def refused(self) -> Short:
         """The entry in the record for a short that the user has rejected."""
         return Short.refused(self.number, self.keys.short(self.number), self.moment)
+
+
+@dataclass(frozen=True)
+class RenderGroup:
+    """Shorts of a video that one machine makes."""
+
+    renders: tuple[Render, ...]
+
+    @property
+    def label(self) -> str:
+        """The name in the UI: that of a single short, or `shorts 1, 2, 5`."""
+        if len(self.renders) == 1:
+            return self.renders[0].label
+        return f"shorts {', '.join(str(each.number) for each in self.renders)}"
 
 
 def plan_renders(
@@ -140,20 +161,21 @@ def render(
         _tightened(job, spoken),
     )
     head = objects.head(key)
-    if head and not force and is_made_from(head, made_from):
+    is_made = not force and is_made_from(head, made_from)
+    if not is_made or objects.head(job.keys.segment(job.number)) is None:
+        planned = plan_moment(job.keys, job.config, job.number, moment, objects)
+        with portion(0, _CUT):
+            make_moment(planned, objects, machine, force=force)
+    if head and is_made:
         made = stored_short(job, head, objects)
         # The list of what was taken out is part of a tightened short.
         if made.tightening or not job.config.tighten:
             thumbnail = stored_thumbnail(frame, head, objects, models)
             thumbnail = thumbnail or fetch_and_put_thumbnail(frame, head, objects, machine, models)
             return made.model_copy(update={"thumbnail": thumbnail})
-    # The segment is missing if an earlier step could not cut it. The error then fails only this
-    # short.
-    planned = plan_moment(job.keys, job.config, job.number, moment, objects)
-    make_moment(planned, objects, machine, force=False)
     with span("render") as work, work_folder(machine.scratch, _needed(job)) as scratch:
         path = scratch / "short.mp4"
-        with portion(0, _GATHERED):
+        with portion(_CUT, _GATHERED):
             sources = _Sources(video, below, looks, objects, force)
             made_of, tightening = _gather(job, sources, spoken, models, scratch)
         with encoder_slot(machine), portion(_GATHERED, 1):

@@ -27,11 +27,11 @@ from clipflow.jobs.segment import (
 from clipflow.jobs.transcription import read_transcript
 from clipflow.machine import Machine, work_folder
 from clipflow.media import ffmpeg
-from clipflow.media.output_format import OutputFormat, common_format, to_sdr
-from clipflow.media.probe import Probe, probe_source
+from clipflow.media.output_format import common_format, to_sdr
+from clipflow.media.probe import probe_source
 from clipflow.media.window import Span
 from clipflow.settings import Models
-from clipflow.storage.objects import ObjectHead, ObjectStore
+from clipflow.storage.objects import ObjectStore
 from clipflow.subtitles.cue_files import srt_text
 
 logger = logging.getLogger(__name__)
@@ -166,54 +166,16 @@ class PlannedMoment:
     keys: ShortsKeys
     plan: SegmentPlan
 
-    @property
-    def label(self) -> str:
-        """The name in the UI: `1: 00:15:30-00:16:10`."""
-        return f"{self.number}: {self.plan.span}"
-
-
-def plan_moments(
-    keys: ShortsKeys, config: ShortsConfig, moments: list[Moment], objects: ObjectStore
-) -> list[PlannedMoment]:
-    """The segment of each moment that is within the video and not rejected by the user.
-
-    Moments outside of the video fail when their shorts are rendered. Raises InvalidInputError if
-    all of them are outside.
-    """
-    wanted = [(m.index or n, m) for n, m in enumerate(moments, 1) if not m.is_refused]
-    if not wanted:
-        return []
-    head, probe, target = _source(keys, config, objects)
-    planned, failure = [], InvalidInputError(f"{keys.label} has no moment to cut.")
-    for number, moment in wanted:
-        try:
-            span = span_within(Span(moment.start, moment.end), probe)
-        except InvalidInputError as error:
-            logger.warning("Moment %d cannot be cut: %s", number, error)
-            failure = error
-            continue
-        plan = SegmentPlan(keys.segment(number), head, probe, span, target)
-        planned.append(PlannedMoment(number, keys, plan))
-    if not planned:
-        raise failure
-    return planned
-
 
 def plan_moment(
     keys: ShortsKeys, config: ShortsConfig, number: int, moment: Moment, objects: ObjectStore
 ) -> PlannedMoment:
     """The segment of one moment. Raises InvalidInputError if it is not within the video."""
-    head, probe, target = _source(keys, config, objects)
-    span = span_within(Span(moment.start, moment.end), probe)
-    return PlannedMoment(number, keys, SegmentPlan(keys.segment(number), head, probe, span, target))
-
-
-def _source(
-    keys: ShortsKeys, config: ShortsConfig, objects: ObjectStore
-) -> tuple[ObjectHead, Probe, OutputFormat]:
     head = find_source([keys.original], objects)
     probe = probe_source(open_source(head, objects), config.audio_track)
-    return head, probe, to_sdr(common_format([probe]))
+    span = span_within(Span(moment.start, moment.end), probe)
+    target = to_sdr(common_format([probe]))
+    return PlannedMoment(number, keys, SegmentPlan(keys.segment(number), head, probe, span, target))
 
 
 def make_moment(

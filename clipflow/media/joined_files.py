@@ -2,9 +2,9 @@
 
 MP4, MOV, MXF, WAV, AVI, FLV, AIFF, TTA, CAF, W64 and ASF have one header for the whole file, so
 what follows the first file is ignored by libavformat without an error. The same applies to Ogg with
-two streams. In most other formats the clock of the packets starts again; MP3, AAC and AC-3 have
-none, and are read to their end. libavformat reads Ogg joined with itself as one file with the
-duration of a part.
+two streams. In WavPack it is an error. In most other formats the clock of the packets starts again;
+MP3, AAC and AC-3 have none, and are read to their end. libavformat reads Ogg joined with itself as
+one file with the duration of a part.
 """
 
 import re
@@ -33,18 +33,23 @@ _RIFF_HEADER = 12
 # A file has a few boxes or chunks of RIFF; an AVI has one for each gigabyte.
 _MOST = 1000
 # The first bytes of formats whose length is known only once they have been read: FLV, AIFF, RF64,
-# TTA, ASF, CAF, W64, Ogg. The bytes behind the last packet in which they would be those of another
-# file.
-_MAGIC = (
-    b"FLV\x01",
-    b"FORM",
-    b"RF64",
-    b"TTA1",
-    b"0&\xb2u\x8ef\xcf\x11",
-    b"caff\x00\x01",
-    b"riff.\x91\xcf\x11",
-    b"OggS\x00\x02",
+# TTA, ASF, CAF, W64, Ogg, and WavPack's block with the first sample. The bytes behind the last
+# packet in which they would be those of another file.
+_BEGINNINGS = tuple(
+    re.compile(pattern, re.DOTALL)
+    for pattern in (
+        rb"FLV\x01",
+        rb"FORM",
+        rb"RF64",
+        rb"TTA1",
+        rb"0&\xb2u\x8ef\xcf\x11",
+        rb"caff\x00\x01",
+        rb"riff\.\x91\xcf\x11",
+        rb"OggS\x00\x02",
+        rb"wvpk.{6}\x00.{5}\x00{4}",
+    )
 )
+_BEGINNING_BYTES = 20
 _BEHIND = 1 << 16
 # The key of the pack with which the header partition of an MXF begins, and a pack's size at most.
 _MXF_HEADER = bytes.fromhex("060e2b34020501010d0102010102")
@@ -141,12 +146,25 @@ def check_header(source: Source) -> None:
 def check_end(source: Source, end: int) -> None:
     """Raises MediaRefusedError if another file begins behind byte `end`, the last demuxed one."""
     with _bytes_of(source) as (read, size):
-        begin = read(0, min(size, _BOX_HEADER))
-        magic = next((magic for magic in _MAGIC if begin.startswith(magic)), None)
-        if magic is None or size - end < len(magic):
+        begin = read(0, min(size, _BEGINNING_BYTES))
+        beginning = next((pattern for pattern in _BEGINNINGS if pattern.match(begin)), None)
+        if beginning is None or size - end < 1:
             return
-        if magic in read(end, min(size, end + _BEHIND)):
+        if beginning.search(read(end, min(size, end + _BEHIND))):
             raise several_recordings(source.name, _SECOND_HEADER)
+
+
+@contextmanager
+def naming_joined_files(source: Source) -> Iterator[None]:
+    """Replaces an error of media by that of several recordings if another file follows.
+
+    libavformat may find the end of an MXF that is joined with another kind to be invalid.
+    """
+    try:
+        yield
+    except MediaRefusedError:
+        check_header(source)
+        raise
 
 
 @contextmanager

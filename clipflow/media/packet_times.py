@@ -20,6 +20,7 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
+from clipflow.media.program_stream import MPEG_CODECS, Placing
 from clipflow.media.shown_times import MAX_REORDERED, as_shown
 
 
@@ -42,6 +43,9 @@ def with_times(
     # In a program stream, the picture before it may be a slide of any duration.
     if container.format.name in ("mpegts", "hls"):
         packets = _continued(packets, picture)
+    if container.format.name == "mpeg" and picture.codec_context.name in MPEG_CODECS:
+        duration = round(1 / frame_rate / Fraction(picture.time_base or 1))
+        packets = Placing(picture, duration).placed(packets)
     first: list[Packet[Any]] = []
     is_matroska, wanted = "matroska" in container.format.name, 0
     for packet in packets:

@@ -51,7 +51,8 @@ def are_doubtful(pictures: Sequence[Decoded], stored: Container[int], first: int
         is_wrong = time <= picture.time
         begins = picture.time - 2 * picture.duration if is_wrong else known
         ends = picture.time + picture.duration if is_wrong else time
-        if begins < end and ends > first and (is_wrong or known != picture.time):
+        is_known = known == picture.time and time in stored and not is_wrong
+        if begins < end and ends > first and not is_known:
             return True
     return False
 
@@ -59,14 +60,12 @@ def are_doubtful(pictures: Sequence[Decoded], stored: Container[int], first: int
 def stored_times(
     source: Source, zero: Fraction, begin: Fraction, end: Fraction, last: int
 ) -> set[int]:
-    """The decoding times of pictures that the source stores, from `begin` to the time `last`.
+    """The decoding times of pictures that a program stream stores, from `begin` to `last`.
 
     `begin` and `end` are in seconds from time zero, which is at `zero` on the source's own clock.
     """
     found = set[int]()
     with source_errors(source.name), source.open(begin, end) as container:
-        if container.format.name != "mpeg":
-            return found
         container.flags |= cast(int, Flags.no_fillin.value)
         if begin > 0:
             seek_before(container, zero + begin, source.name)

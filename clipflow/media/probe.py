@@ -14,7 +14,13 @@ from clipflow.domain.errors import MediaRefusedError
 from clipflow.domain.model import AudioTrack
 from clipflow.media.h264 import ParameterSets, parameter_sets
 from clipflow.media.isolation import isolated
-from clipflow.media.joined_files import STREAM_FORMATS, check_clock, check_header, check_pages
+from clipflow.media.joined_files import (
+    STREAM_FORMATS,
+    check_clock,
+    check_header,
+    check_pages,
+    naming_joined_files,
+)
 from clipflow.media.source import FileSource, PlaylistSource, Source, stream_start
 from clipflow.media.source_errors import source_errors
 from clipflow.media.streams import (
@@ -130,7 +136,11 @@ def probe_source(source: Source, track: AudioTrack | None = None) -> Probe:
 
 
 def _probe_source(source: Source, track: AudioTrack | None) -> Probe:
-    with source_errors(source.name), source.open(Fraction(0), Fraction(1)) as container:
+    with (
+        naming_joined_files(source),
+        source_errors(source.name),
+        source.open(Fraction(0), Fraction(1)) as container,
+    ):
         picture = video_stream(container, source.name)
         first = first_frame(container, picture, source.name)
         if first is None or picture.time_base is None:
@@ -205,7 +215,11 @@ def probe_sound(source: Source, track: AudioTrack | None = None) -> SoundProbe:
 
 
 def _probe_sound(source: Source, track: AudioTrack | None) -> SoundProbe:
-    with source_errors(source.name), source.open(Fraction(0), Fraction(1)) as container:
+    with (
+        naming_joined_files(source),
+        source_errors(source.name),
+        source.open(Fraction(0), Fraction(1)) as container,
+    ):
         audio = audio_stream(container, source.name, track)
         if audio is None:
             raise MediaRefusedError(
@@ -370,6 +384,10 @@ def _declared_end(container: InputContainer) -> Fraction:
     """The end of the container, in seconds on its own clock, by the duration that it declares."""
     begins = Fraction(container.start_time or 0, av.time_base)
     length = Fraction(container.duration or 0, av.time_base)
+    if container.format.name == "avi":
+        # libavformat leaves out PCM, of which it has only the number of samples.
+        lengths = (stream.frames * _base(stream) for stream in container.streams.audio)
+        return begins + max(length, max(lengths, default=length))
     is_usual = _EARLIEST_START <= begins < _LATE_START or length < begins
     if "matroska" not in container.format.name or is_usual:
         return begins + length

@@ -130,6 +130,8 @@ class _Reordering:
     _places: dict[int, int] = field(default_factory=dict)
     # The most pictures by which a picture is reordered.
     _reordered: int = 0
+    # The highest number of a picture that was decoded.
+    _furthest: int = 0
     _has_pause: bool = False
     _is_reordered: bool = False
     # The number of the first pictures that the decoder does not return.
@@ -167,10 +169,10 @@ class _Reordering:
             yield from self._timed(*waiting.popleft())
 
     def _add(self, packet: Packet[Any]) -> int | None:
-        """The number of the picture; None for a packet with the second field of one."""
+        """The number of the picture; None for a packet without a time, or with a second field."""
         time = packet.pts if packet.dts is None else packet.dts
         if time is None:
-            raise unknown_times(self.name)
+            return None
         self._has_pause |= self._end is not None and time > self._end
         self._end = time + (packet.duration or 1)
         copy = Packet(bytes(packet))
@@ -192,9 +194,11 @@ class _Reordering:
                     continue
                 if not self._places:
                     self._reordered = len(self._times) - 1
-                place = self._places.setdefault(frame.pts, len(self._places))
+                # The decoder may lose a picture, which is no reordering.
+                self._is_reordered |= frame.pts < self._furthest
+                self._furthest = max(self._furthest, frame.pts)
+                self._places.setdefault(frame.pts, len(self._places))
                 # An encoder may store a pause where a picture is decoded, or where it is shown.
-                self._is_reordered |= place != frame.pts
                 if self._is_reordered and self._has_pause:
                     raise unknown_times(self.name)
 
@@ -210,7 +214,13 @@ class _Reordering:
             if place is None and number == self._lost:
                 self._lost += 1
                 return
-            packet.pts = None if place is None else self._times[place + self._lost]
+            if place is None and self._is_reordered:
+                # The pictures after it would be shown too early.
+                raise MediaRefusedError(
+                    f"{self.name} has a picture that cannot be decoded.", "Re-encode the source."
+                )
+            shown = number if place is None or not self._is_reordered else place + self._lost
+            packet.pts = self._times[shown]
             packet.dts = self._times[max(0, early)] + min(0, early) * (packet.duration or 1)
         yield packet
 

@@ -1,4 +1,4 @@
-"""A window: the packets of one span, in a local file. `fetching.py` writes it.
+"""A window: the packets of one span, in a local file. `packet_copy.py` writes it.
 
 The video packets are copied unchanged into a NUT file, or into a MOV if NUT does not support the
 codec; the audio is decoded to PCM. All timestamps are shifted by the same whole number of seconds,

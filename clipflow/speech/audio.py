@@ -4,17 +4,21 @@ The file has no header. The sound is extracted on the time line of the video, sp
 places, and packed as FLAC, which is stored so that later runs need not read the video again.
 """
 
+# PyAV's Packet takes a type argument for the type checker only.
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.container import InputContainer
+from av.packet import Packet
 from numpy.typing import NDArray
 
 from clipflow.domain.errors import MediaInterruptedError, MediaRefusedError
@@ -149,12 +153,11 @@ def _frames(
     sound = audio_stream(container, probe.name, _track(probe))
     if sound is None:
         raise MediaRefusedError(f"{probe.name} has no sound.", "Name a source that has it.")
-    decoded, damaged, reached, position = 0, 0, Fraction(0), 0
+    decoded, damaged, reached = 0, 0, Fraction(0)
     latest: Fraction | None = None
-    for packet in container.demux():
+    for packet in _packets(source, container):
         if packet.pts is not None and packet.time_base:
             reached = max(reached, (packet.pts + (packet.duration or 0)) * packet.time_base)
-        position = max(position, (packet.pos or 0) + packet.size)
         if packet.stream.index != sound.index:
             continue
         if packet.dts is not None and packet.time_base:
@@ -176,8 +179,21 @@ def _frames(
             raise MediaRefusedError(
                 f"No sound of {probe.name} can be decoded.", "Re-encode its sound."
             )
-    check_end(source, position)
     _check_end(probe, reached)
+
+
+def _packets(source: Source, container: InputContainer) -> Iterator[Packet[Any]]:
+    """All packets. Raises MediaRefusedError if another file follows."""
+    position = 0
+    try:
+        for packet in container.demux():
+            position = max(position, (packet.pos or 0) + packet.size)
+            yield packet
+    except av.error.InvalidDataError:
+        # libavformat finds the second header of WavPack to be invalid.
+        check_end(source, position)
+        raise
+    check_end(source, position)
 
 
 def _track(probe: Probe | SoundProbe) -> int | None:

@@ -110,6 +110,8 @@ _DENIED_HEAD = ("403", "Forbidden")
 # Parts of KMS's codes for what passes by itself.
 _KMS_PASSING = ("Throttling", "Internal", "Unavailable", "Timeout")
 _READING = ("Get", "Head", "List")
+# S3's code and message for an object that is encrypted with a customer-provided key (SSE-C).
+_INVALID, _CUSTOMER_KEY = "InvalidRequest", "stored using a form of Server Side Encryption"
 
 
 def _refusal_remedy(error: ClientError) -> str:
@@ -120,6 +122,11 @@ def _refusal_remedy(error: ClientError) -> str:
     if code.startswith("KMS.") and not any(part in code for part in _KMS_PASSING):
         return (
             "The object's KMS key is disabled, deleted or denied: fix it and start the run again."
+        )
+    if code == _INVALID and _CUSTOMER_KEY in error.response["Error"].get("Message", ""):
+        return (
+            "The object is encrypted with a key that only its owner has (SSE-C): store it without, "
+            "or with a KMS key, and start the run again."
         )
     if code in _DENIED and not error.operation_name.startswith(_READING):
         return (

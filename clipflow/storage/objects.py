@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 # Longer than the slowest read of one window, and short enough that a leaked URL soon expires.
 _URL_SECONDS = 3600
 _MISSING = ("404", "NoSuchKey", "NotFound")
+_WITHOUT_REASON = "400"
 _REPLACED = ("412", "PreconditionFailed")
 # Two conditional writes at the same time.
 _RACED = ("409", "ConditionalRequestConflict")
@@ -82,6 +83,9 @@ class ObjectStore:
             except ClientError as error:
                 if error_code(error) in _MISSING:
                     return None
+                if error_code(error) == _WITHOUT_REASON:
+                    # Only the response to GET has a body, with the reason.
+                    self.client.get_object(Bucket=self.bucket, Key=key, Range="bytes=0-0")
                 raise
         return ObjectHead(
             key, answer["ETag"].strip('"'), answer["ContentLength"], answer["Metadata"]

@@ -226,6 +226,9 @@ _SETTINGS = {
     "ExistingSubnetIds": "CLIPFLOW_SUBNETS",
     "ExistingLogGroupName": "CLIPFLOW_LOG_GROUP",
 }
+# The pool whose worker handles the events of the tasks of all pools. Each of four observers would
+# send the same seven requests to Prefect's server for each task.
+OBSERVING = "marks"
 _WORKER_SETTINGS = [str(it.validation_alias) for it in WorkerSettings.model_fields.values()]
 # Settings that the user has to give, because no stack of clipflow outputs them.
 ACCOUNT_SETTINGS = ("CLIPFLOW_IMAGE", "CLIPFLOW_SUBNETS", "CLIPFLOW_VPC_ID")
@@ -234,7 +237,8 @@ LIMITS = "CLIPFLOW_WORKER_LIMITS_ARN"
 
 def worker_template(pool: WorkPool, environment: Mapping[str, str]) -> Template:
     """The template of the stack of the pool's worker."""
-    body = json.dumps(_patched(json.loads(_SOURCE.read_text()), environment))
+    patched = _patched(json.loads(_SOURCE.read_text()), environment)
+    body = json.dumps(patched if pool.purpose == OBSERVING else _without_observer(patched))
     # prefect-aws 0.7.12 puts the secret in a variable that Prefect does not read.
     body = body.replace('"PREFECT_AUTH_STRING"', '"PREFECT_API_AUTH_STRING"')
     return Template.parse(f"worker-{pool.purpose}", body)
@@ -277,6 +281,20 @@ def _patched(body: dict[str, Any], environment: Mapping[str, str]) -> dict[str, 
                 # A second statement lets EventBridge send for any rule of any account.
                 document = properties["PolicyDocument"]
                 document["Statement"] = [it for it in document["Statement"] if "Condition" in it]
+    return body
+
+
+def _without_observer(body: dict[str, Any]) -> dict[str, Any]:
+    """The worker's template without events of tasks. prefect-aws 0.7.12 has a setting for this, but
+    does not read it. So its queue stays, and forgets events of an earlier release after a minute.
+    """
+    for resource in body["Resources"].values():
+        properties = resource["Properties"]
+        match resource["Type"]:
+            case "AWS::Events::Rule":
+                properties["State"] = "DISABLED"
+            case "AWS::SQS::Queue" if "RedrivePolicy" in properties:
+                properties["MessageRetentionPeriod"] = 60
     return body
 
 

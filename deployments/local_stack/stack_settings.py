@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings
 
 from clipflow.machine import lock_folder
 from deployments.local_stack.run_client import ADDRESS
-from deployments.run_environment import RUN_ENVIRONMENT
+from deployments.run_environment import run_environment
 
 
 class StackError(Exception):
@@ -166,7 +166,7 @@ def part_environment(settings: StackSettings, inherited: Mapping[str, str]) -> d
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # The bridge waits for an event to be stored before it deletes the message; 5 by default.
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
-        **RUN_ENVIRONMENT,
+        **run_environment(inherited),
         # Forking a process that has threads is safe only on Linux.
         **({ADDRESS: str(settings.run_server)} if sys.platform == "linux" else {}),
         # The client and the server are of one installation, and the server requires no CSRF tokens.

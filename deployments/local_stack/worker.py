@@ -10,8 +10,10 @@ import asyncio
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
@@ -34,6 +36,10 @@ IDLE_SECONDS = 2.0
 # visible only when its transaction ends, and a limit of concurrent runs may be freed later still.
 ACTIVE_SECONDS = 1.5
 ACTIVE_INTERVAL = 0.4
+# At most so many polls of a pool within so many seconds. While many runs are scheduled, each poll
+# finds some, and a server that answers ten polls a second uses a third of its time for them.
+MOST_POLLS = 5
+MOST_POLLS_SECONDS = 2.5
 # A run that is scheduled has to be started, and one that ends may make room for the next one.
 _RELEVANT = {state.value for state in {StateType.SCHEDULED, *TERMINAL_STATES}}
 
@@ -45,28 +51,33 @@ class Activity:
         self._clock = clock
         self._changed = clock()
         self._change = asyncio.Event()
+        self._polls = deque[float]([-inf], maxlen=MOST_POLLS)
 
     def changed(self) -> None:
         """To be called when a run of the pool is scheduled or ends."""
         self._changed = self._clock()
         self._change.set()
 
-    def seconds_to_poll(self, polled: float) -> float:
-        """How long to wait with the next poll of the pool if there is no further change. It was
-        last polled at `polled`, in the clock's seconds."""
-        now = self._clock()
-        if self._changed >= polled:
+    def polled(self) -> None:
+        """To be called when the pool is polled."""
+        self._polls.append(self._clock())
+
+    def seconds_to_poll(self) -> float:
+        """How long to wait with the next poll of the pool if there is no further change."""
+        now, last = self._clock(), self._polls[-1]
+        if len(self._polls) == MOST_POLLS and self._polls[0] + MOST_POLLS_SECONDS > now:
+            return self._polls[0] + MOST_POLLS_SECONDS - now
+        if self._changed >= last:
             return 0
         active = now - self._changed <= ACTIVE_SECONDS
-        return max(0, polled + (ACTIVE_INTERVAL if active else IDLE_SECONDS) - now)
+        return max(0, last + (ACTIVE_INTERVAL if active else IDLE_SECONDS) - now)
 
-    async def wait_until_due(self, polled: float) -> float:
-        """Returns when the pool has to be polled again, with the time of that poll."""
-        self._change.clear()
-        if seconds := self.seconds_to_poll(polled):
+    async def wait_until_due(self) -> None:
+        """Returns when the pool has to be polled again."""
+        while seconds := self.seconds_to_poll():
+            self._change.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._change.wait(), seconds)
-        return self._clock()
 
 
 class LocalWorker(ProcessWorker):
@@ -78,7 +89,6 @@ class LocalWorker(ProcessWorker):
     def __init__(self, activity: Activity, **options: Any) -> None:
         super().__init__(**options)
         self._activity = activity
-        self._polled = 0.0
 
     @classmethod
     def __dispatch_key__(cls) -> str:
@@ -86,7 +96,8 @@ class LocalWorker(ProcessWorker):
         return "clipflow-local"
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
-        self._polled = await self._activity.wait_until_due(self._polled)
+        await self._activity.wait_until_due()
+        self._activity.polled()
         return await super().get_and_submit_flow_runs()
 
 

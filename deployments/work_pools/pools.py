@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings
 from clipflow.jobs.fingerprints import MODEL_SERVERS
 from clipflow.settings import Limits, Models, Settings
 from clipflow.telemetry.tracing import PROPAGATED_SETTINGS
-from deployments.run_environment import RUN_ENVIRONMENT
+from deployments.run_environment import RUN_ENVIRONMENT, run_environment
 
 # Settings that are paths inside an image, which the image itself sets.
 _OF_THE_IMAGE = {
@@ -307,6 +307,7 @@ def base_job_template(
 
 def _variables(pool: WorkPool, settings: PoolSettings, flows: dict[str, str]) -> dict[str, Any]:
     """Defaults of the template's variables, each of which a deployment may still override."""
+    own = {**_traces(settings), **flows, **pool.environment}
     return {
         "image": (pool.is_preparing and settings.prepare_image) or settings.image,
         "cluster": settings.cluster,
@@ -327,7 +328,7 @@ def _variables(pool: WorkPool, settings: PoolSettings, flows: dict[str, str]) ->
         "prefect_api_auth_string_secret_arn": settings.auth_secret_arn,
         "prefect_api_key_secret_arn": settings.api_key_secret_arn,
         "labels": {"clipflow:pool": pool.kind},
-        "env": {**FLOWS_ENVIRONMENT, **_traces(settings), **flows, **pool.environment},
+        "env": {**run_environment(own), **FLOWS_ENVIRONMENT, **own},
     }
 
 

@@ -22,6 +22,7 @@ from deployments.operate.account import DeployedResources
 from deployments.operate.deploy import missing
 from deployments.operate.runs import log_streams
 from deployments.work_pools import work_pools
+from deployments.work_pools.pools import WorkPool
 from tests.deployments.stored_aws import StoredAws
 from tests.programs import AWS, ROOT, PrefectServer
 
@@ -184,6 +185,19 @@ def test_nothing_connects_to_a_worker_and_only_its_rule_sends_to_its_queue() -> 
     assert host in container["Environment"]
     (statement,) = by_kind["AWS::SQS::QueuePolicy"]["PolicyDocument"]["Statement"]
     assert "aws:SourceArn" in statement["Condition"]["ArnEquals"]
+
+
+def test_one_worker_has_the_events_of_the_tasks_of_all_pools() -> None:
+    def rules_and_queues(pool: WorkPool) -> tuple[str, set[int]]:
+        body = json.loads(templates.worker_template(pool, {}).body)
+        found = [(each["Type"], each["Properties"]) for each in body["Resources"].values()]
+        (state,) = (it["State"] for kind, it in found if kind == "AWS::Events::Rule")
+        return state, {it["MessageRetentionPeriod"] for kind, it in found if "RedrivePolicy" in it}
+
+    pools = {pool.purpose: pool for pool in work_pools(gpu=False, environment={})}
+    state, (kept,) = rules_and_queues(pools.pop("marks"))
+    assert state == "ENABLED" and kept > 86400
+    assert all(rules_and_queues(pool) == ("DISABLED", {60}) for pool in pools.values())
 
 
 def test_names_in_the_operating_guide_exist() -> None:

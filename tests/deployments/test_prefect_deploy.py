@@ -34,6 +34,7 @@ POOLS = {
     "extract-segment/clipflow": "clipflow-media",
     "extract-segments/clipflow": "clipflow-media",
     "render-short/clipflow": "clipflow-media",
+    "render-shorts/clipflow": "clipflow-media",
     "mark-failed/clipflow": "clipflow-marks",
 }
 # Prefixes of variables that would configure Prefect or clipflow.
@@ -123,6 +124,9 @@ def test_deploying_one_then_all_deployments_amid_a_hundred_runs(server: PrefectS
     before = states(server)
     deploy(server, "--all")
     assert deployed(server) == POOLS
+    for deployment in server.post("/deployments/filter", {}).json():
+        env = deployment["job_variables"]["env"]
+        assert env == {"PREFECT__FLOW_ENTRYPOINT": deployment["entrypoint"]}
     assert len(before) == 100
     assert states(server) == before
 

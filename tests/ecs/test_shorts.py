@@ -58,6 +58,25 @@ def test_a_long_video_is_prepared_on_one_machine_and_each_short_rendered_on_anot
     assert sorted(flows) == ["generate-shorts", "prepare-video", *["render-short"] * 3]
 
 
+@pytest.mark.parametrize(("worth", "flows"), [(30, ["render-shorts"]), (1000, [])])
+def test_short_shorts_share_a_machine_or_are_made_by_the_run_of_the_video(
+    worth: int, flows: list[str], machines: Machines, warehouse: Warehouse
+) -> None:
+    keys = warehouse.keys
+    run_id = machines.start(
+        "generate-shorts/clipflow",
+        {"CLIPFLOW_MACHINE_CPU_SECONDS": f"{worth}"},
+        user_id=keys.user_id,
+        video_id=keys.video_id,
+    )
+    run = machines.finished(run_id, 400)
+    assert run.state and run.state.message == "2 of 2 shorts made."
+    assert warehouse.names() == OBJECTS
+    assert [short["index"] for short in warehouse.record["shorts"]] == [1, 2]
+    started = sorted(task.flow for task in machines.ecs.tasks.values())
+    assert started == ["generate-shorts", "prepare-video", *flows]
+
+
 @pytest.fixture
 def spoken(
     warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -233,7 +233,7 @@ def test_a_moment_that_cannot_be_cut_does_not_fail_others(
     assert not OBJECTS - warehouse.names()
     proxy.faults = [Fault(lambda r: r.method == "PUT" and r.path.endswith("_1.mp4"))]
     proxy.faults += [Fault(lambda r: r.method == "PUT" and r.path.endswith("_2.mp4"))]
-    assert warehouse.generate(force=True).name == "ParentTaskFailed"
+    assert warehouse.generate(force=True).name == "ChildTasksFailed"
 
 
 def test_fewer_moments_than_requested_make_fewer_shorts(warehouse: Warehouse) -> None:

@@ -18,7 +18,7 @@ from prefect.client.schemas.objects import Artifact, State
 
 from clipflow.domain.errors import MediaRefusedError
 from clipflow.telemetry.progress import report
-from tasks.run_page import count_bar, progress_bar
+from tasks.run_page import ProgressBar, count_bar, progress_bar
 from tests.programs import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
@@ -56,7 +56,9 @@ def work_for(seconds: float, up_to: float = 1.0) -> None:
         time.sleep(0.001)
 
 
-def test_a_bar_moves_once_a_second_and_is_full_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_moves_at_most_once_a_second_and_is_full_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     percents: list[float] = []
 
     def record(artifact: UUID, percent: float, words: str) -> Any:
@@ -74,10 +76,34 @@ def test_a_bar_moves_once_a_second_and_is_full_at_the_end(monkeypatch: pytest.Mo
     [bar] = progress_artifacts(run)
     assert (bar.key, bar.data, bar.description) == ("transcript", 100, "what is said in video talk")
     assert bar.task_run_id
-    assert len(percents) <= 4 and percents[-1] == 100 and percents == sorted(percents)
+    assert len(percents) <= 3 and percents[-1] == 100 and percents == sorted(percents)
 
 
-def test_work_of_less_than_a_second_has_no_bar() -> None:
+def test_the_bar_of_long_work_moves_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits, now = list[float](), 0.0
+
+    class Clock:
+        """Instead of the event that ends the bar: time passes only while it is waited for."""
+
+        def wait(self, seconds: float) -> bool:
+            nonlocal now
+            now += seconds
+            waits.append(seconds)
+            return now > 600
+
+        def set(self) -> None:
+            pass
+
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    bar = ProgressBar("segment", "segment 0")
+    monkeypatch.setattr(bar, "_ended", Clock())
+    monkeypatch.setattr(bar, "_put", lambda: None)
+    bar.run()
+    assert waits[:4] == [2, 1, 1, 1] and waits == [2, *sorted(waits[1:])]
+    assert len(waits) < 30
+
+
+def test_short_work_has_no_bar() -> None:
     def work() -> None:
         with progress_bar("segment", "segment 0"):
             report(0.5)
@@ -88,7 +114,7 @@ def test_work_of_less_than_a_second_has_no_bar() -> None:
 def test_the_bar_of_failed_work_keeps_its_value() -> None:
     def work() -> None:
         with progress_bar("segment", "segment 0"):
-            work_for(2.5, up_to=0.4)
+            work_for(3, up_to=0.4)
             raise MediaRefusedError("No frames.")
 
     state, run = run_task(work)
@@ -100,7 +126,7 @@ def test_work_continues_when_its_bar_cannot_be_stored() -> None:
     def work() -> None:
         # The server rejects this key.
         with progress_bar("No Key", "segment 0"):
-            work_for(2.5)
+            work_for(3)
 
     state, run = run_task(work)
     assert state.is_completed() and progress_artifacts(run) == []
@@ -119,7 +145,7 @@ def test_a_bar_of_parts_describes_how_many_are_done() -> None:
         with count_bar(3, "segments") as advance:
             advance()
             advance()
-            time.sleep(1.5)
+            time.sleep(2.5)
             advance()
 
     [bar] = progress_artifacts(run_task(work)[1])

@@ -9,7 +9,7 @@ from clipflow.domain.keys import ShortsKeys
 from clipflow.domain.shorts import Framing, Moment, Short, ShortsConfig
 from clipflow.domain.transcript import Word, words_json
 from clipflow.jobs.render import Render, render
-from clipflow.jobs.shorts import make_moment, plan_moments
+from clipflow.jobs.shorts import make_moment, plan_moment
 from clipflow.settings import Models
 from clipflow.storage.objects import ObjectStore
 from tests.made_media import a_machine
@@ -34,7 +34,7 @@ class Studio:
         """Make the short of a moment, return its path, and set `short` and `framing`."""
         moment = Moment(start=Fraction(start), end=Fraction(end), score=1, why="", title="")
         settings = ShortsConfig.read({"segment_count": 1, **config}, "the config")
-        [planned] = plan_moments(self.keys, settings, [moment], self.objects)
+        planned = plan_moment(self.keys, settings, 1, moment, self.objects)
         make_moment(planned, self.objects, a_machine(2), force=True)
         job = Render(self.keys, settings, 1, moment, restored=self.restored)
         short = render(job, self.objects, a_machine(2), Models(), force=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clipflow.jobs.cost import divide
+from clipflow.jobs.cost import divide, render_cpu_seconds
 
 WORTH, MOST = 90, 10
 
@@ -31,3 +31,11 @@ def test_each_machine_has_work_that_is_worth_its_start(
 
 def test_with_zero_each_segment_has_a_machine() -> None:
     assert divide([1.0] * 12, 0, MOST) == [[number] for number in range(12)]
+
+
+def test_short_shorts_are_made_in_place_or_in_groups() -> None:
+    pixels = 1080 * 1920
+    ten, sixty = (render_cpu_seconds(seconds, pixels) for seconds in (10, 60))
+    assert divide([ten] * 2, WORTH, MOST) == []
+    assert divide([ten] * 8, WORTH, MOST) == [[0, 2, 4, 6], [1, 3, 5, 7]]
+    assert divide([sixty] * 5, WORTH, MOST) == [[number] for number in range(5)]

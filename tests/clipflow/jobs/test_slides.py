@@ -3,6 +3,7 @@
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 
 from clipflow.domain.errors import MediaRefusedError
@@ -109,21 +110,31 @@ def test_slides_whose_times_are_not_stored_are_refused_and_never_wrong(
 
 
 @pytest.mark.parametrize("noise", [0, 40])
-@pytest.mark.parametrize("frames_b", ["0", "2"])
+@pytest.mark.parametrize(
+    "picture",
+    [
+        ("mpeg2video", "-g", "15", "-bf", "0"),
+        ("mpeg2video", "-g", "15", "-bf", "2"),
+        ("mpeg2video", "-g", "1"),
+        ("mpeg1video", "-g", "12", "-bf", "2"),
+    ],
+    ids=["0", "2", "intra", "MPEG-1"],
+)
 def test_pictures_of_a_program_stream_without_slides_have_their_times(
-    frames_b: str, noise: int, cutter: Cutter, tmp_path: Path
+    picture: tuple[str, ...], noise: int, cutter: Cutter, tmp_path: Path
 ) -> None:
-    # Small pictures have no times of their own, and those that libavformat computes after a seek
-    # are wrong until the next that is stored.
+    # Small pictures have no times of their own, and some that have are given that of the next one.
     source = make_source(
         tmp_path / "s.mpg",
         seconds=12,
-        picture=("-c:v", "mpeg2video", "-q:v", "2", "-g", "15", "-bf", frames_b),
+        picture=("-c:v", *picture, "-q:v", "2"),
         sound=MP2,
         filters=("-vf", f"noise=alls={noise}:allf=t"),
+        output=("-f", "vob"),
     )
     head = cutter.put(source)
-    for start, end in (("0", "1"), ("0.78", "1.92"), ("3.5", "5"), ("5.4", "5.9"), ("11", "12")):
+    spans = [("0", "1"), ("0.78", "1.92"), ("1.131", "2.414"), ("3.5", "5"), ("5.4", "5.9")]
+    for start, end in [*spans, ("7.7", "9.1"), ("11", "12")]:
         assert frame_numbers(cutter.cut(head, start, end)) == frames_in(start, end, 25)
 
 
@@ -149,6 +160,36 @@ def test_h264_whose_container_stores_no_presentation_times_is_cut_exactly(
     segment = cutter.cut(head, "3.5", "6.5")
     assert flashes(segment) == [Fraction(1, 2), Fraction(3, 2), Fraction(5, 2)]
     assert furthest_apart(segment) < Fraction(1, 1000)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "frames_b", "message"),
+    [
+        ("avi", "0", "49 of 50 frames could be decoded"),
+        ("avi", "2", "has a picture that cannot be decoded"),
+        ("mxf", "2", "has a picture that cannot be decoded"),
+    ],
+)
+def test_a_damaged_picture_of_h264_is_refused_as_such(
+    suffix: str, frames_b: str, message: str, cutter: Cutter, tmp_path: Path
+) -> None:
+    # The places of the pictures are those in which a decoder returns them.
+    source = make_source(
+        tmp_path / f"s.{suffix}",
+        seconds=12,
+        picture=("-c:v", "libx264", "-preset", "medium", "-g", "50", "-bf", frames_b),
+        sound=PCM,
+    )
+    with av.open(str(source)) as container:
+        damaged = [bytes(packet) for packet in container.demux(video=0)][126]
+    source.write_bytes(source.read_bytes().replace(damaged, b"\xff" * len(damaged)))
+    head = cutter.put(source)
+    assert frame_numbers(cutter.cut(head, "1", "2")) == list(range(25, 50))
+    with pytest.raises(MediaRefusedError, match=message):
+        cutter.cut(head, "4", "6")
+    if suffix == "avi":
+        assert frame_numbers(cutter.cut(head, "8", "9")) == list(range(200, 225))
+        assert frame_numbers(cutter.cut(head, "0", "1")) == list(range(25))
 
 
 @pytest.mark.parametrize("suffix", ["avi", "mxf"])

@@ -13,6 +13,9 @@ import av
 import pytest
 
 from clipflow.domain.errors import MediaRefusedError
+from clipflow.media.probe import probe_sound
+from clipflow.media.source import LocalSource
+from clipflow.speech import audio
 from clipflow.storage.objects import ObjectHead
 from tests.clipflow.jobs.cutting import Cutter
 from tests.made_media import (
@@ -191,7 +194,7 @@ def test_pictures_from_before_a_pause_may_follow_the_keyframe_that_ends_it(
 def test_frames_without_times_are_refused_and_not_left_out(cutter: Cutter, tmp_path: Path) -> None:
     # ffmpeg stores several small pictures of H.264 in one packet of a program stream.
     source = make_source(tmp_path / "s.mpg", seconds=6, sound=("-c:a", "mp2"))
-    with pytest.raises(MediaRefusedError, match="frames without presentation times"):
+    with pytest.raises(MediaRefusedError, match=r"frames without presentation times\. Re-encode"):
         cutter.cut(cutter.put(source), "2", "4")
 
 
@@ -312,17 +315,25 @@ def test_a_recording_that_is_joined_with_itself_is_refused_also_as_ogg(
         cutter.probe(cutter.put(joined))
 
 
-def test_a_recording_that_is_joined_with_itself_is_refused_also_as_mxf(
-    cutter: Cutter, tmp_path: Path
+@pytest.mark.parametrize("rate", [25, 30])
+def test_a_recording_that_is_joined_with_another_is_refused_also_as_mxf(
+    rate: int, cutter: Cutter, tmp_path: Path
 ) -> None:
-    # libavformat reads the index of the second part, which is that of the first.
+    # libavformat reads the index of the second part, and refuses one of another kind.
     picture = ("-c:v", "mpeg2video", "-q:v", "2", "-g", "15", "-bf", "2")
-    part = make_source(tmp_path / "s.mxf", seconds=4, picture=picture, sound=("-c:a", "pcm_s16le"))
-    assert frame_numbers(cutter.cut(cutter.put(part), "3", "4")) == list(range(75, 100))
+    parts = [
+        make_source(
+            tmp_path / f"{n}.mxf", seconds=4, picture=picture, sound=("-c:a", "pcm_s16le"), rate=r
+        )
+        for n, r in enumerate((25, rate))
+    ]
+    assert frame_numbers(cutter.cut(cutter.put(parts[0]), "3", "4")) == list(range(75, 100))
     joined = tmp_path / "joined.mxf"
-    joined.write_bytes(2 * part.read_bytes())
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
     with pytest.raises(MediaRefusedError, match="contains several joined recordings"):
         cutter.probe(cutter.put(joined))
+    with pytest.raises(MediaRefusedError, match="contains several joined recordings"):
+        audio.extract(LocalSource(joined), probe_sound(LocalSource(joined)), tmp_path / "sound")
 
 
 def test_a_program_stream_whose_clock_goes_back_a_little_is_refused_as_joined(

@@ -87,12 +87,14 @@ def test_concatenated_recordings_are_refused_instead_of_losing_sound(
 
 
 @pytest.mark.parametrize(
-    "suffix", [".mp4", ".mov", ".wav", ".avi", ".flv", ".aiff", ".tta", ".caf", ".w64", ".asf"]
+    "suffix",
+    [".mp4", ".mov", ".wav", ".avi", ".flv", ".aiff", ".tta", ".caf", ".w64", ".asf", ".wv"],
 )
 def test_joined_files_are_refused_where_the_demuxer_reads_only_the_first(
     tmp_path: Path, suffix: str
 ) -> None:
     codecs = {".mp4": "aac", ".mov": "aac", ".flv": "aac", ".asf": "wmav2", ".tta": "tta"}
+    codecs[".wv"] = "wavpack"
     codec = ("-c:a", codecs.get(suffix, "pcm_s16be" if suffix == ".aiff" else "pcm_s16le"))
     has_picture = suffix in (".mp4", ".mov", ".avi", ".flv")
     picture = () if has_picture else ("-vn",)

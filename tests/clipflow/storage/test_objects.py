@@ -158,6 +158,31 @@ def test_a_permanent_s3_error_is_not_retried(
         store.head(KEY)
 
 
+def test_an_object_with_a_key_of_its_owner_is_not_retried(proxy: FaultyProxy) -> None:
+    """S3's response to HEAD has no body, so that only its status is known."""
+    message = (
+        "The object was stored using a form of Server Side Encryption. The correct parameters must "
+        "be provided to retrieve the object."
+    )
+    body = f"<Error><Code>InvalidRequest</Code><Message>{message}</Message></Error>".encode()
+    proxy.faults = [
+        Fault(lambda request: request.method == "HEAD", status=400, body=b""),
+        Fault(is_read, status=400, body=body),
+    ]
+    with pytest.raises(StorageRefusedError, match=r"\(SSE-C\): store it without"):
+        object_store().head(KEY)
+    with pytest.raises(StorageRefusedError, match=r"\(SSE-C\)"):
+        object_store().data(KEY, 200_000)
+    # Another error of the same status may pass.
+    expired = b"<Error><Code>ExpiredToken</Code><Message>expired</Message></Error>"
+    proxy.faults[1] = Fault(is_read, status=400, body=expired)
+    with pytest.raises(StorageUnavailableError, match="ExpiredToken"):
+        object_store().head(KEY)
+    proxy.faults.pop()
+    with pytest.raises(StorageUnavailableError, match="400"):
+        object_store().head(KEY)
+
+
 def test_an_upload_that_s3_denies_is_not_retried(proxy: FaultyProxy, tmp_path: Path) -> None:
     body = b"<Error><Code>AccessDenied</Code><Message>refused</Message></Error>"
     proxy.faults = [Fault(lambda request: request.method == "PUT", status=403, body=body)]

@@ -40,10 +40,12 @@ def with_times(
     Raises what `as_shown` raises for the source `name`.
     """
     packets = as_shown(packets, container, picture, name)
-    # In a program stream, the picture before it may be a slide of any duration.
     if container.format.name in ("mpegts", "hls"):
         packets = _continued(packets, picture)
-    if container.format.name == "mpeg" and picture.codec_context.name in MPEG_CODECS:
+    context = picture.codec_context
+    if container.format.name == "mpeg" and (
+        context.name in MPEG_CODECS or not context.has_b_frames
+    ):
         duration = round(1 / frame_rate / Fraction(picture.time_base or 1))
         packets = Placing(picture, duration).placed(packets)
     first: list[Packet[Any]] = []

@@ -1,10 +1,13 @@
-"""The times of pictures of MPEG-1 and MPEG-2 video in program streams.
+"""The times of pictures in program streams.
 
 A packet of a program stream stores one time, although several small pictures may begin in it. It is
 that of the first picture whose start code is in the packet (ISO/IEC 13818-1, 2.4.3.7), and
 libavformat reads it so. ffmpeg writes that of the first picture whose sequence header is in it,
 which may be the next one. After a seek, the first packet may begin within a picture, and
 libavformat returns the rest of that picture with the time of the next one.
+
+libavformat computes the times that are not stored of MPEG-1 and MPEG-2, but not those of H.264 and
+HEVC. They are computed here if pictures are not reordered.
 """
 
 # PyAV's Packet takes a type argument for the type checker only.
@@ -59,21 +62,24 @@ class Placing:
     _rest: Packet[Any] | None = None
     # When the picture ends that was returned last.
     _end: int | None = None
+    _is_reordered: bool = False
 
     def placed(self, packets: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
         """The same packets; the rest of a picture at the start is left out."""
+        is_mpeg = self.stream.codec_context.name in MPEG_CODECS
+        self._is_reordered = bool(self.stream.codec_context.has_b_frames)
         has_begun = False
         for packet in packets:
-            if packet.stream_index != self.stream.index or packet.dts is None:
+            is_timed = packet.dts is not None or (has_begun and not is_mpeg and packet.size > 0)
+            if packet.stream_index != self.stream.index or not is_timed:
                 self._waiting.append(packet)
                 continue
-            content = bytes(packet)
-            header = content.find(_PICTURE_START)
-            if not has_begun and header < 0:
+            kind = _coding_type(bytes(packet)) if is_mpeg else 0
+            if not has_begun and kind is None:
                 self._rest = packet
                 continue
             has_begun = True
-            kind = content[header + 5] >> 3 & 7 if 0 <= header < len(content) - 5 else 0
+            self._is_reordered |= packet.pts != packet.dts
             self._add(packet, is_reference=kind != _B_PICTURE)
             yield from self._known()
         self._place()
@@ -123,15 +129,23 @@ class Placing:
         if not isinstance(one, _Picture):
             return one
         packet, pictures = one.packet, self._pictures()
+        if packet.dts is None and self._is_reordered:
+            return packet
         self._end = one.time + one.duration
         # A picture to which others refer is shown when the next such one is decoded.
         following = next((other for other in pictures if other.is_reference), None)
         is_right = one.time == one.dts and (following is None or one.pts != following.dts)
         packet.dts, packet.pts = one.time, one.pts if is_right else one.time
-        if not is_right and one.is_reference and self.stream.codec_context.has_b_frames:
+        if not is_right and one.is_reference and self._is_reordered:
             last = pictures[-1] if pictures else one
             packet.pts = following.time if following else last.time + last.duration
         return packet
+
+
+def _coding_type(content: bytes) -> int | None:
+    """The picture_coding_type of a picture of MPEG-1 or MPEG-2; None without a picture's header."""
+    header = content.find(_PICTURE_START)
+    return content[header + 5] >> 3 & 7 if 0 <= header < len(content) - 5 else None
 
 
 def _corrected(time: int, latest: int | None, duration: int) -> int:

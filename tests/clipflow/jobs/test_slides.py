@@ -88,6 +88,7 @@ def test_slides_are_shown_at_their_times_also_after_a_seek(
         ("avi", (*H264, "2"), PCM),
         ("mpg", (*MPEG2, "0"), MP2),
         ("mpg", (*MPEG2, "2"), MP2),
+        ("mpg", (*H264, "0"), MP2),
         ("ogv", ("-c:v", "libtheora", "-q:v", "9", "-g", "5"), ("-c:a", "libvorbis")),
     ],
 )

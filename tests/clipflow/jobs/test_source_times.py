@@ -198,6 +198,18 @@ def test_frames_without_times_are_refused_and_not_left_out(cutter: Cutter, tmp_p
         cutter.cut(cutter.put(source), "2", "4")
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_small_frames_of_h264_without_b_frames_have_their_times_in_a_program_stream(
+    codec: str, cutter: Cutter, tmp_path: Path
+) -> None:
+    options = ("-x265-params", "log-level=error:bframes=0") if codec == "libx265" else ()
+    picture = ("-c:v", codec, "-preset", "ultrafast", "-g", "50", "-bf", "0", *options)
+    source = make_source(tmp_path / "s.mpg", seconds=8, picture=picture, sound=("-c:a", "mp2"))
+    head = cutter.put(source)
+    for start, end in (("0", "1"), ("2", "4"), ("5.1", "5.7"), ("7", "8")):
+        assert frame_numbers(cutter.cut(head, start, end)) == frames_in(start, end, 25)
+
+
 @pytest.mark.parametrize("suffix", ["ts", "mpg", "ogv", "nut"])
 @pytest.mark.parametrize("noise", ["40", "0"], ids=["large", "small"])
 @pytest.mark.parametrize("seconds", [(10, 10), (20, 3), (3, 3)])

@@ -129,7 +129,7 @@ class _Bench:
     def _runs(self) -> int:
         """The number of runs of `generate-clip`."""
         body = {"flows": {"name": {"any_": ["generate-clip"]}}}
-        answer = httpx.post(f"{self._api}/flow_runs/count", json=body, timeout=30)
+        answer = httpx.post(f"{self._api}/flow_runs/count", json=body, timeout=120)
         return int(answer.raise_for_status().json())
 
     @staticmethod

@@ -55,6 +55,13 @@ class Parameters:
     spot_losses: float = parameter(
         0.05, "per machine-hour", "assumed: interruptions of Spot machines"
     )
+    spot_away: float = parameter(0, "s", "assumed: from the start, Fargate Spot has no capacity")
+    spot_timeout: float = parameter(
+        300, "s", "the product: CLIPFLOW_SPOT_TIMEOUT_SECONDS, then tasks are started on demand"
+    )
+    capacity_wait: float = parameter(
+        40, "s", "the product: CLIPFLOW_CAPACITY_WAIT_SECONDS, from a refusal to the next try"
+    )
 
     # A warm machine
     warm_least: float = parameter(1, "machines", "assumed: CLIPFLOW_WARM_MACHINES=1-40")

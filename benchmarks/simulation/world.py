@@ -1,19 +1,21 @@
 """The resources that simulated runs share: machines, quotas, workers, Prefect's API, the bridge."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from math import exp
+from typing import Any
 
-from simpy import Environment
+from simpy import Environment, Event
 
 from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Usage
 from benchmarks.simulation.quotas import FREE_DISK_GB, Process, Quota, ServerQueue, TokenBucket
 from benchmarks.simulation.warm import WarmMachine, WarmService
 from deployments.work_pools import work_pools
+from deployments.work_pools.capacity import SpotDrought
 
 # Fargate is billed by the second, for at least one minute.
 SHORTEST_BILLED = 60.0
@@ -65,7 +67,7 @@ class World:
 
     Attributes:
         consumed: usage of the jobs without that of machines.
-        billed: billed seconds, by kind of machine.
+        billed: billed seconds of each machine.
         waited: seconds for which parents waited for children, in total over all children.
         polled: seconds for which parents polled, each for all of its children at once.
         submitted: number of runs submitted to a machine, by its kind.
@@ -75,7 +77,7 @@ class World:
     def __init__(self, p: Parameters, seed: int) -> None:
         self.p, self.env, self.random = p, Environment(), random.Random(seed)
         self.consumed, self.waited, self.polled = Usage(), 0.0, 0.0
-        self.billed, self.submitted = dict[str, float](), dict[str, int]()
+        self.billed, self.submitted = dict[SimulatedMachine, float](), dict[str, int]()
         self.pool = Quota(self.env, int(p.pool_limit) or _WITHOUT_LIMIT)
         quotas = {"FARGATE": p.on_demand_vcpu, "FARGATE_SPOT": p.spot_vcpu}
         self.vcpu = {
@@ -85,9 +87,10 @@ class World:
         self.launches = {
             kind: TokenBucket(p.launch_rate, int(p.launch_burst)) for kind in self.vcpu
         }
-        self.runtask = TokenBucket(p.runtask_rate, int(p.runtask_rate))
+        self.runtask = TokenBucket(p.runtask_rate, max(1, int(p.runtask_rate)))
         self.bridge, self.api = ServerQueue(1), ServerQueue(int(p.api_cores))
         self.workers: dict[str, ServerQueue] = {}
+        self.drought = SpotDrought(p.spot_timeout)
         self._parents, self._load, self._called = 0, 0.0, 0.0
         self.calls = 0.0
 
@@ -167,6 +170,7 @@ class World:
         """A run from its scheduling to its end: worker, machine, process start, and `work`."""
         p, limited = self.p, machine.kind == LIMITED
         yield from self.pause(self.random.uniform(0, p.worker_poll))
+        machine = yield from self._with_capacity(machine)
         if limited:
             yield from self.pool.acquire()
         quota = self.vcpu.get(machine.capacity)
@@ -188,6 +192,16 @@ class World:
         if limited:
             self.pool.release()
 
+    def _with_capacity(self, machine: SimulatedMachine) -> Generator[Event, Any, SimulatedMachine]:
+        """The machine on which a run starts once there is one: on demand if Spot has been without
+        capacity for long and the quota allows it. A run that waits holds nothing."""
+        on_demand, vcpu = self.vcpu["FARGATE"], int(machine.vcpu)
+        while machine.capacity == "FARGATE_SPOT" and self.env.now < self.p.spot_away:
+            if self.drought.refused(self.env.now) and on_demand.free >= vcpu:
+                return replace(machine, capacity="FARGATE")
+            yield from self.pause(self.random.uniform(0.5, 1.5) * self.p.capacity_wait)
+        return machine
+
     def _launch_delay(self, machine: SimulatedMachine) -> float:
         now = self.env.now
         self.submitted[machine.kind] = self.submitted.get(machine.kind, 0) + 1
@@ -199,7 +213,7 @@ class World:
 
     def _pay(self, machine: SimulatedMachine, seconds: float) -> None:
         billed = max(seconds, SHORTEST_BILLED)
-        self.billed[machine.kind] = self.billed.get(machine.kind, 0.0) + billed
+        self.billed[machine] = self.billed.get(machine, 0.0) + billed
 
     def used(self) -> Usage:
         """All billed usage so far."""
@@ -207,8 +221,8 @@ class World:
         logged = runs
         if self.has_warm:
             used, logged = used + self.warm.used(), runs + self.warm.taken
-        for kind, seconds in self.billed.items():
-            used += machines()[kind].used(seconds)
+        for machine, seconds in self.billed.items():
+            used += machine.used(seconds)
         return used + Usage(
             table_reads=self.waited / self.p.owner_check_seconds,
             log_gb=logged * self.p.log_kb / 1e6,

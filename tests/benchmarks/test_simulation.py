@@ -276,6 +276,8 @@ def test_product_settings_equal_those_of_the_product() -> None:
     assert p.children_at_once == Limits.model_fields["max_parallel_segments"].default
     assert p.machine_cpu_seconds == Limits.model_fields["machine_cpu_seconds"].default
     assert p.s3_request_mb == LARGEST >> 20
+    worker = capacity.WorkerSettings()
+    assert (p.spot_timeout, p.capacity_wait) == (worker.spot_timeout, worker.capacity_wait)
     assert p.observers == 1
     assert {kind: machine.vcpu for kind, machine in machines().items()} == {
         "marks": 0.5,
@@ -360,20 +362,42 @@ def test_the_largest_standing_costs_equal_the_price_list() -> None:
     segments=st.integers(1, 40),
     on_demand=st.integers(21, 1000),
     spot=st.integers(21, 1000),
+    drought=st.floats(0, 3600),
+    rate=st.floats(0.05, 20),
 )
-@example(count=2, segments=10, on_demand=30, spot=40)
-@example(count=40, segments=10, on_demand=30, spot=40)
-@example(count=1000, segments=10, on_demand=30, spot=40)
+@example(count=2, segments=10, on_demand=30, spot=40, drought=0, rate=20)
+@example(count=40, segments=10, on_demand=30, spot=40, drought=0, rate=20)
+@example(count=1000, segments=10, on_demand=30, spot=40, drought=600, rate=0.5)
 @settings(max_examples=40)
-def test_any_number_of_clips_at_once_is_made_with_any_quotas(
-    count: int, segments: int, on_demand: int, spot: int
+def test_any_number_of_clips_at_once_is_made_with_any_quotas_and_without_spot(
+    count: int, segments: int, on_demand: int, spot: int, drought: float, rate: float
 ) -> None:
+    """Of RunTask, so many calls a second are accepted: the least number is a strict throttle."""
     runs = capacity.limits(work_pools(gpu=False, environment={}), on_demand, spot).runs
     account = replace(
-        Parameters(), on_demand_vcpu=on_demand, spot_vcpu=spot, pool_limit=runs["media"]
+        Parameters(),
+        on_demand_vcpu=on_demand,
+        spot_vcpu=spot,
+        pool_limit=runs["media"],
+        spot_away=drought,
+        runtask_rate=rate,
     )
     done = simulate(Clip(segments), iter([0.0] * count), account, seed=1)
     assert len(done.seconds) == count
     if (count, segments, on_demand, spot) == (40, 10, 30, 40):
         # Ten machines at once take the segments one after another.
         assert max(done.seconds) > (count / 2) * min(done.seconds) / 10
+
+
+def test_without_spot_a_clip_waits_for_five_minutes_and_is_then_made_on_demand() -> None:
+    p = Parameters()
+    usual = simulate(Clip(10), iter([0.0]), p, seed=1)
+    away = simulate(Clip(10), iter([0.0]), replace(p, spot_away=3600), seed=1)
+    waited = away.seconds[0] - usual.seconds[0]
+    assert p.spot_timeout < waited < p.spot_timeout + 3 * p.capacity_wait
+    used = [each.world.used() for each in (usual, away)]
+    assert [each.spot_vcpu > 0 for each in used] == [True, False]
+    # A drought that is shorter costs no more than its time.
+    short = simulate(Clip(10), iter([0.0]), replace(p, spot_away=120), seed=1)
+    assert 0 < short.seconds[0] - usual.seconds[0] < 120 + 3 * p.capacity_wait
+    assert short.world.used().spot_vcpu > 0

@@ -4,10 +4,12 @@ import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from jsonschema import SchemaError
 
 from deployments.local_stack import local_prefect
 from deployments.local_stack.local_prefect import NEW_DATABASE, copy_new_database
@@ -84,3 +86,22 @@ def test_a_database_is_copied_only_to_a_home_without_one(tmp_path: Path) -> None
     copy_new_database(new, target)
     with sqlite3.connect(target) as database:
         assert database.execute("SELECT x FROM t").fetchall() == [(1,)]
+
+
+def test_a_schema_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    local_prefect.check_schema_text.cache_clear()
+    checked = list[object]()
+    check = local_prefect._check_schema
+
+    def count(schema: Any, **options: Any) -> None:
+        checked.append(schema)
+        check(schema, **options)
+
+    monkeypatch.setattr(local_prefect, "_check_schema", count)
+    schemas: list[dict[str, Any]] = [{"type": "object"}, {"type": "string"}]
+    for schema in schemas * 3:
+        local_prefect.check_schema(schema)
+    assert checked == schemas
+    for _ in range(2):
+        with pytest.raises(SchemaError):
+            local_prefect.check_schema({"type": "none"})

@@ -108,13 +108,20 @@ def with_timestamps(
     All times are in units of TIMESCALE; `end` is the end of the last frame.
     """
     ordered = [*sorted(shown), end]
-    # A frame must be decoded before it is shown, so decoding times are earlier by the longest
-    # reordering.
-    delay = max(early - pts for early, pts in zip(ordered, shown, strict=False))
+    number = {pts: place for place, pts in enumerate(ordered)}
+    # A frame must be decoded before it is shown, so decoding times are those of earlier frames, by
+    # the longest reordering. Were all times set back alike, a pause between frames would be the
+    # longest, and libavformat would read the first frame at zero.
+    most = max(place - number[pts] for place, pts in enumerate(shown))
+    step = min(later - early for early, later in pairwise(ordered))
+    decoded = [*(ordered[0] - step * place for place in range(most, 0, -1)), *ordered]
     for place, (pts, packet) in enumerate(zip(shown, packets, strict=True)):
         packet.time_base = Fraction(1, TIMESCALE)
-        packet.pts, packet.dts = pts, ordered[place] - delay
-        packet.duration = ordered[place + 1] - ordered[place]
+        packet.pts, packet.dts = pts, decoded[place]
+        packet.duration = ordered[number[pts] + 1] - pts
+        if place == len(shown) - 1:
+            # The muxer takes the duration of the track from the packet that is decoded last.
+            packet.duration = min(end - step * most - decoded[place], end - pts)
         packet.stream = stream
         yield packet
 

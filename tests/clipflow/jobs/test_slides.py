@@ -212,6 +212,25 @@ def test_a_damaged_picture_of_h264_is_refused_as_such(
         assert frame_numbers(cutter.cut(head, "0", "1")) == list(range(25))
 
 
+def test_frames_before_a_pause_are_not_shown_early(cutter: Cutter, tmp_path: Path) -> None:
+    # The first frame of the span is 0.032 s late, and the picture was early by that.
+    selected = "+".join(f"between(n,{n},{n + 19})" for n in (0, 579, 661))
+    filters = ("-vf", f"select='{selected}'", "-fps_mode", "passthrough")
+    picture = ("-c:v", "libx264", "-bf", "2")
+    head = cutter.put(
+        make_source(tmp_path / "s.mkv", seconds=30, picture=picture, sound=AAC, filters=filters)
+    )
+    start, numbers = Fraction("23.608"), [*range(591, 599), *range(661, 675)]
+    segment = cutter.cut(head, str(start), "27")
+    clip = cutter.stitch()[0]
+    for path in (segment, clip):
+        assert frame_numbers(path) == numbers
+        for time, number in zip(frame_times(path), numbers, strict=True):
+            assert abs(time - (Fraction(number, 25) - start)) < Fraction(1, 1000)
+        with av.open(str(path)) as container:
+            assert abs(Fraction(container.duration or 0, 10**6) - (27 - start)) < Fraction(1, 20)
+
+
 @pytest.mark.parametrize("suffix", ["avi", "mxf"])
 def test_a_container_whose_time_base_is_a_frame_of_ntsc_is_cut(
     suffix: str, cutter: Cutter, tmp_path: Path

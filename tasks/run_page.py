@@ -41,10 +41,10 @@ from tasks.retries import RECORDS
 
 # HEAD requests in parallel.
 _HEAD_REQUESTS = 8
-# Seconds before a progress bar is shown, and at least between two updates. Longer work is updated
-# after another quarter of its time: each update is a request to Prefect's server.
+# Seconds before a progress bar is shown, and at least and at most between two updates. Longer work
+# is updated after another quarter of its time: each update is a request to Prefect's server.
 _FIRST_SECONDS = 2.0
-_UPDATE_SECONDS = 1.0
+_UPDATE_SECONDS, _LONGEST_PAUSE = 1.0, 15.0
 _UPDATE_SHARE = 0.25
 # Seconds that a step waits at its end for the last update of its bar. A slower one comes later.
 _LAST_UPDATE_SECONDS = 2.0
@@ -204,7 +204,8 @@ class ProgressBar:
         try:
             while not self._ended.wait(wait):
                 self._put()
-                wait = max(_UPDATE_SECONDS, _UPDATE_SHARE * (time.monotonic() - began))
+                longer = _UPDATE_SHARE * (time.monotonic() - began)
+                wait = min(_LONGEST_PAUSE, max(_UPDATE_SECONDS, longer))
             if self._artifact:
                 self._put()
         except Exception as error:  # noqa: BLE001 - the work must not fail because of its progress bar

@@ -74,6 +74,9 @@ class PacketCopy:
     # All pictures that were read from a container that does not store all of their times.
     pictures: list[Decoded] = field(default_factory=list)
     is_doubtful: bool = False
+    # When the picture is shown that is shown last, and whether that time is stored.
+    _last_pts: int | None = None
+    _is_last_stored: bool = False
     _frame_pts: list[int] = field(default_factory=list)
     _has_picture: bool = False
     _has_audio: bool = False
@@ -135,8 +138,8 @@ class PacketCopy:
     def check_times(self, stored: set[int]) -> None:
         """Finds out whether frames of the span may be shown at other times; `stored` are right."""
         span = self._first_pts, self._end_pts
-        if self._reached_end:
-            # That of the end of the source.
+        if self._reached_end and self._is_last_stored:
+            # That of the end of the source, until which the last picture is shown.
             stored.add(self.pictures[-1].time)
         self.is_doubtful = are_doubtful(self.pictures, stored, *span)
 
@@ -243,6 +246,8 @@ class PacketCopy:
                 self._check_video_packet(packet)
                 if may_lack_times and packet.dts is not None:
                     self.pictures.append(Decoded(packet.dts, packet.duration or self._duration))
+                    if packet.pts is not None and packet.pts >= (self._last_pts or packet.pts):
+                        self._last_pts, self._is_last_stored = packet.pts, packet.pos is not None
                 if self._needs_more_lead(packet):
                     self._lacks_lead = True
                     return

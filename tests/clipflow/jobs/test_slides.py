@@ -110,6 +110,25 @@ def test_slides_whose_times_are_not_stored_are_refused_and_never_wrong(
     assert all("does not store when its pictures are shown" in text for text in refusals)
 
 
+def test_a_last_slide_of_a_program_stream_that_is_decoded_before_others_is_not_shown_early(
+    cutter: Cutter, tmp_path: Path
+) -> None:
+    # The last frame is stored before the one that is shown before it, without a time.
+    numbers = (0, 22, 33, 52, 53, 61, 172, 189, *range(244, 249), 325, *range(412, 418), 453, 458)
+    selected = "+".join(f"eq(n,{number})" for number in (*numbers, 502, 720))
+    source = make_source(
+        tmp_path / "s.mpg",
+        seconds=30,
+        picture=("-c:v", "mpeg2video", "-q:v", "2", "-g", "6", "-bf", "2"),
+        sound=MP2,
+        filters=("-vf", f"select='{selected}'", "-fps_mode", "passthrough"),
+    )
+    head = cutter.put(source)
+    for start, end in (("20.4", "21.6"), ("25", "27")):
+        with pytest.raises(MediaRefusedError, match="does not store when its pictures are shown"):
+            cutter.cut(head, start, end)
+
+
 @pytest.mark.parametrize("noise", [0, 40])
 @pytest.mark.parametrize(
     "picture",

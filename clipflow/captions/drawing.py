@@ -132,7 +132,7 @@ def captions(
         centre_y: the vertical centre of the captions, in pixels from the top.
         font: the style's own font; None for the default one.
         hook: the text that is shown above the captions at the beginning.
-        moves: seconds from which on new captions have another vertical centre, and that centre.
+        moves: seconds from which on captions have another vertical centre, and that centre.
     """
     subtitles = empty_subtitles(size)
     if style and frame_times:
@@ -147,10 +147,7 @@ def captions(
         shown = groups(words, Fit.of(style, font))
         for group, following in zip_longest(shown, shown[1:]):
             frames = states(group, following, clock)
-            begin = group.tokens[0].start
-            y = next((y for time, y in reversed(moves) if time <= begin), centre_y)
-            placed = replace(look, centre=(look.centre[0], y))
-            subtitles.events += _events(group, frames, clock, placed)
+            subtitles.events += _moving_events(group, frames, clock, look, moves)
     if hook and frame_times:
         clock = FrameClock(frame_times)
         end = 10 * clock.hundredths(clock.frame_at(SECONDS))
@@ -162,6 +159,26 @@ def log_left_out(missing: list[str]) -> None:
     if missing:
         codes = ", ".join(f"U+{ord(character):04X}" for character in missing)
         logger.warning("The captions omit characters that no font has: %s.", codes)
+
+
+def _moving_events(
+    group: Group,
+    frames: list[int],
+    clock: FrameClock,
+    look: CaptionLook,
+    moves: Sequence[tuple[float, int]],
+) -> Iterator[pysubs2.SSAEvent]:
+    """The events that draw a group, on another line from each of `moves` on."""
+    starts = [(0, look.centre[1]), *((clock.frame_at(Fraction(time)), y) for time, y in moves)]
+    for (start, y), (end, _) in pairwise([*starts, (clock.count, 0)]):
+        first, last = max(start, frames[0]), min(end, frames[-1])
+        if first >= last:
+            continue
+        begin, until = 10 * clock.hundredths(first), 10 * clock.hundredths(last)
+        for one in _events(group, frames, clock, replace(look, centre=(look.centre[0], y))):
+            if one.start < until and begin < one.end:
+                one.start, one.end = max(one.start, begin), min(one.end, until)
+                yield one
 
 
 def _events(

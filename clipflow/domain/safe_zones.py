@@ -78,8 +78,11 @@ def safe_box(size: tuple[int, int], platforms: Iterable[Platform] = Platform) ->
 
 
 # Distances from the wanted line at which text may be centred instead, as shares of the short's
-# height, nearest first.
-_STEPS = (0.0, 0.05, 0.08, 0.12, 0.16, 0.24, -0.08, -0.12, -0.2, -0.3, -0.38)
+# height: first those that look best, then all others, nearest first.
+_STEPS = (
+    *(0.0, 0.05, 0.08, 0.12, 0.16, 0.24, -0.08, -0.12, -0.2, -0.3, -0.38),
+    *sorted((step / 50 for step in range(-40, 41)), key=abs),
+)
 # Half of the height of captions in the default style, in pixels.
 CAPTIONS_HALF = 114
 

@@ -97,6 +97,16 @@ class Film:
         return sorted(filter(self.holds, times))
 
     @cached_property
+    def _coded_size(self) -> tuple[int, int]:
+        """The size of the first pictures, before they are rotated. Others may have another one."""
+        try:
+            with _opened(self) as container:
+                codec = container.streams.video[0].codec_context
+                return codec.width, codec.height
+        except av.error.FFmpegError as error:
+            raise _unreadable(self, error) from None
+
+    @cached_property
     def _reformatters(self) -> defaultdict[tuple[int, int], VideoReformatter]:
         return defaultdict(VideoReformatter)
 
@@ -108,24 +118,41 @@ class Film:
     def holds(self, time: Fraction) -> bool:
         return time >= self.start and (self.end is None or time < self.end)
 
-    def shown(self, frame: av.VideoFrame) -> tuple[int, int]:
-        """Width and height of what `frame` shows."""
-        return self.size or (frame.width, frame.height)
+    @property
+    def shown(self) -> tuple[int, int]:
+        """Width and height of what is shown."""
+        return self.size or self._coded_size
 
     def scaled(self, frame: av.VideoFrame, ratio: float) -> Pixels:
-        """What `frame` shows, in BGR and smaller."""
-        width, height = (max(16, round(side * ratio)) for side in self.shown(frame))
+        """What `frame` shows, in BGR and smaller.
+
+        A picture of another size than the first has black bars, as `one_size` draws them.
+        """
+        width, height = (max(16, round(side * ratio)) for side in self.shown)
         if self.rotation % 180:
             width, height = height, width
+        across, down = self._inside(frame, width, height)
         # A reformatter keeps the filters of swscale for the next frame, which halves the work.
-        reformatter = self._reformatters[width, height]
+        reformatter = self._reformatters[across, down]
         small = reformatter.reformat(
-            frame, width, height, "bgr24", interpolation=Interpolation.FAST_BILINEAR
+            frame, across, down, "bgr24", interpolation=Interpolation.FAST_BILINEAR
         )
-        turned = np.rot90(np.asarray(small.to_ndarray(), np.uint8), self.rotation // 90)
+        picture = np.asarray(small.to_ndarray(), np.uint8)
+        if (across, down) != (width, height):
+            left, top = (width - across) // 2, (height - down) // 2
+            beside = ((top, height - down - top), (left, width - across - left), (0, 0))
+            picture = np.pad(picture, beside)
+        turned = np.rot90(picture, self.rotation // 90)
         if self.mirrored:
             turned = turned[:, ::-1]
         return np.ascontiguousarray(turned)
+
+    def _inside(self, frame: av.VideoFrame, width: int, height: int) -> tuple[int, int]:
+        """The size of the frame within a picture of the first one's aspect ratio."""
+        if (frame.width, frame.height) == self._coded_size:
+            return width, height
+        fitting = min(width / frame.width, height / frame.height)
+        return max(2, round(frame.width * fitting)), max(2, round(frame.height * fitting))
 
 
 @dataclass(frozen=True)
@@ -161,7 +188,7 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
     times: list[float] = []
     due = last = 0.0
     for (time, frame), following in _with_following(seen_frames(film)):
-        width, height = film.shown(frame)
+        width, height = film.shown
         analysis = analysis or Analysis(width, height)
         times.append(time)
         is_cut = cuts.feed(film.scaled(frame, _CUT_SIDE / max(width, height)))
@@ -186,7 +213,7 @@ def analyze(film: Film, detector: FaceDetector) -> Analysis:
 
 
 def _still(film: Film, time: float, frame: av.VideoFrame) -> Still:
-    ratio = min(1.0, STILL_SIDE / max(film.shown(frame)))
+    ratio = min(1.0, STILL_SIDE / max(film.shown))
     grey = cv2.cvtColor(film.scaled(frame, ratio), cv2.COLOR_BGR2GRAY)
     return Still(time, np.asarray(grey, np.uint8))
 
@@ -217,7 +244,7 @@ class _FaceSearch:
         self._searched, self._pause = -inf, _SEARCH
 
     def at(self, time: float, frame: av.VideoFrame, *, is_cut: bool = False) -> FaceSample:
-        shown = self._film.shown(frame)
+        shown = self._film.shown
         longest = max(shown)
         small = self._faces and self._faces[-1].size * _FACE_SIDE < _SMALL_FACE * longest
         faces = self._followed(frame) if small else self._found(frame, self._side(longest))
@@ -244,13 +271,13 @@ class _FaceSearch:
         return min(_FACE_SIDE, max(_LEAST_FACE_SIDE, _SIDE_STEP * ceil(needed / _SIDE_STEP)))
 
     def _found(self, frame: av.VideoFrame, side: int) -> tuple[Face, ...]:
-        ratio = min(1.0, side / max(self._film.shown(frame)))
+        ratio = min(1.0, side / max(self._film.shown))
         faces = self._detector.detect(self._film.scaled(frame, ratio))[:_MOST_FACES]
         return tuple(face.scaled(1 / ratio) for face in faces)
 
     def _followed(self, frame: av.VideoFrame) -> tuple[Face, ...]:
         """The faces near those that were found last, in a part of a large picture around each."""
-        ratio = min(1.0, _SEARCH_SIDE / max(self._film.shown(frame)))
+        ratio = min(1.0, _SEARCH_SIDE / max(self._film.shown))
         picture = self._film.scaled(frame, ratio)
         found: list[Face] = []
         for last in self._faces:
@@ -279,7 +306,7 @@ def _is_same_face(one: Face, other: Face) -> bool:
 def _cut_time(film: Film, before: float, after: float) -> float:
     """The time of the cut between two decoded frames that belong to two shots."""
     between = [
-        (time, film.scaled(frame, _CUT_SIDE / max(film.shown(frame))).astype(np.int16))
+        (time, film.scaled(frame, _CUT_SIDE / max(film.shown)).astype(np.int16))
         for time, frame in decoded_frames(film, since=before, until=after)
     ]
     # Without an index, a container may be opened at a later time than was requested.

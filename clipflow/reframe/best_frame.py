@@ -78,7 +78,7 @@ def _candidates(film: Film, detector: FaceDetector, intro: float, outro: float) 
     for time, frame in seen_frames(film):
         if not start <= time <= end:
             continue
-        side = max(film.shown(frame))
+        side = max(film.shown)
         small.append((time, film.scaled(frame, _COMPARED_SIDE / side)))
         if time >= due:
             due = time + interval

@@ -22,6 +22,10 @@ _EDGE, _EDGES, _CONTRAST = 24, 0.12, 40
 # slide has that shows only a title. Measured: pages of such slides have 0.4 and more, rooms less
 # than 0.1.
 _TEXT, _TITLE, _PAGE = 0.12, 0.015, 0.3
+# With so many lines of text, the ground may have any colours, such as a gradient. A line has so
+# large a share of the picture's width. Measured: slides on gradients have four lines and more, the
+# longest of 0.35 and more, and 0.07 text; rooms and stages one line at most, of 0.14, and 0.025.
+_LINED, _LINES, _LINE = 0.04, 2, 0.2
 # The share of the picture's height above the lowest part, and how far a page's greys are apart.
 _LOWEST, _EVEN = 0.7, 3
 # The share of a block of text that has the colour of its ground, and how far from it that is.
@@ -37,7 +41,8 @@ class Still:
 
 
 def is_document(stills: Sequence[Still]) -> bool:
-    """Whether the picture is a slide or a screen: much text, or some on a page of one colour.
+    """Whether the picture is a slide or a screen: much text, lines of it, or some on a page of one
+    colour.
 
     Text has many edges on a flat ground. What is in the lowest part of the picture does not count:
     there, news and interviews have banners and captions too.
@@ -45,23 +50,42 @@ def is_document(stills: Sequence[Still]) -> bool:
     if not stills:
         return False
     pictures = [still.picture for still in stills]
-    texts, pages = [_text(picture) for picture in pictures], [_page(p) for p in pictures]
-    text, page = (_standing(pictures, found) for found in (texts, pages))
-    return text >= _TEXT or (text >= _TITLE and page >= _PAGE)
+    texts = _standing(pictures, [_text(picture) for picture in pictures])
+    text = _share(texts)
+    if text >= _TEXT or (text >= _LINED and _lines(texts) >= _LINES):
+        return True
+    return text >= _TITLE and _share(_standing(pictures, [_page(p) for p in pictures])) >= _PAGE
 
 
-def _standing(pictures: Sequence[Pixels], found: Sequence[NDArray[np.bool_]]) -> float:
-    """The usual share of the blocks that are found, stand still and are not in the lowest part."""
+def _standing(
+    pictures: Sequence[Pixels], found: Sequence[NDArray[np.bool_]]
+) -> list[NDArray[np.bool_]]:
+    """The blocks that are found, stand still and are not in the lowest part, in each picture."""
     above = np.arange(len(found[0]))[:, None] < _LOWEST * len(found[0])
     if len(pictures) == 1:
-        return float((found[0] & above).mean())
+        return [found[0] & above]
     stands = [
         _blocks(np.abs(after.astype(np.int16) - before)).mean(axis=2) < _STANDS
         for before, after in pairwise(pictures)
     ]
     # A block stands still if it does so before the next still, or since the last.
     both = [found[0] & stands[0], *(f & s for f, s in zip(found[1:], stands, strict=True))]
-    return float(np.median([(part & above).mean() for part in both]))
+    return [part & above for part in both]
+
+
+def _share(parts: Sequence[NDArray[np.bool_]]) -> float:
+    """The usual share of the blocks."""
+    return float(np.median([part.mean() for part in parts]))
+
+
+def _lines(texts: Sequence[NDArray[np.bool_]]) -> int:
+    """How many rows of blocks usually have a line of text, in which gaps of one block are words'
+    spaces."""
+    usual = np.median(texts, axis=0) > 0.5
+    usual[:, 1:-1] |= usual[:, :-2] & usual[:, 2:]
+    # The longest run of blocks in a row is that of the bytes between others.
+    runs = [max(map(len, row.tobytes().split(b"\0"))) for row in usual]
+    return sum(run >= _LINE * usual.shape[1] for run in runs)
 
 
 def _page(picture: Pixels) -> NDArray[np.bool_]:

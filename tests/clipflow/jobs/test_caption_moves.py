@@ -74,7 +74,7 @@ def test_a_free_line_between_the_usual_ones_is_found() -> None:
 
 def _height(event: pysubs2.SSAEvent) -> float:
     """The vertical place of text, or the middle of the box that is drawn."""
-    x, y = event.text.split(r"\pos(")[1].split(")")[0].split(",")
+    _, y = event.text.split(r"\pos(")[1].split(")")[0].split(",")
     if r"\p1" not in event.text:
         return float(y)
     numbers = [float(n) for n in re.findall(r"-?[\d.]+", event.text.split("}")[1])]

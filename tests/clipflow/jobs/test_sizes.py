@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from clipflow.domain.layouts import Layout
+from clipflow.reframe.analysis import Film, analyze, decoded_frames
+from clipflow.reframe.faces import FaceDetector
 from tests.clipflow.jobs.cutting import Cutter
 from tests.clipflow.jobs.studio import Studio
 from tests.made_media import FFMPEG, frame_numbers, frame_times, make_source
@@ -27,7 +29,13 @@ def resized(folder: Path, kind: tuple[tuple[str, ...], str], sizes: list[tuple[i
         make_source(folder / f"{n}.{container}", size=size, seconds=2, picture=picture, sound=None)
         for n, size in enumerate(sizes)
     ]
-    listing, path = folder / "list.txt", folder / f"joined.{container}"
+    return joined(parts)
+
+
+def joined(parts: list[Path]) -> Path:
+    """The parts in one file, joined without encoding."""
+    path = parts[0].with_stem("joined")
+    listing = path.with_suffix(".txt")
     listing.write_text("".join(f"file '{part}'\n" for part in parts))
     command = [FFMPEG, "-v", "error", "-y", "-f", "concat", "-safe", "0", "-i", str(listing)]
     subprocess.run([*command, "-c", "copy", str(path)], check=True)
@@ -73,3 +81,24 @@ def test_a_background_that_changes_its_size_plays_throughout(
                         caption_style="none")  # fmt: skip
     assert [round(time * 25) for time in frame_times(short)] == list(range(100))
     assert frame_numbers(short, (0, 960, 1080, 960)) == [*range(50), *range(50)]
+
+
+@pytest.mark.parametrize("how", ["with its size", "without"])
+def test_faces_are_looked_for_in_the_picture_that_a_short_shows(how: str, tmp_path: Path) -> None:
+    """The second size has bars beside it: its right edge is not that of the picture."""
+    wide, tall = (640, 360), (360, 640)
+    bar = "drawbox=x=iw-20:w=20:h=ih:color=white:t=fill"
+    parts = []
+    for number, (width, height) in enumerate((wide, tall)):
+        parts.append(tmp_path / f"{number}.ts")
+        picture = ("-f", "lavfi", "-i", f"color=gray:s={width}x{height}:r=25:d=1", "-vf", bar)
+        command = [FFMPEG, "-v", "error", *picture, "-c:v", "libx264", "-bf", "0", str(parts[-1])]
+        subprocess.run(command, check=True)
+    film = Film(joined(parts), wide if how == "with its size" else None)
+    pictures = [film.scaled(frame, 0.5) for _, frame in decoded_frames(film)]
+    assert {picture.shape for picture in pictures} == {(180, 320, 3)}
+    # The white bar's middle, and nothing but black at the edges of the second size.
+    assert (pictures[0][90, 312:318] > 200).all()
+    last = pictures[-1][90, :, 0]
+    assert (last[:105] < 20).all() and (last[215:] < 20).all() and (last[208:209] > 150).all()
+    assert analyze(film, FaceDetector()).shots

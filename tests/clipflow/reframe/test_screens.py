@@ -107,6 +107,15 @@ def test_a_slide_with_little_text_is_shown_as_a_whole() -> None:
     assert layouts(with_lines(title, 0.6, ("one", 120), ("two", 160)), 470) == [Layout.SCREEN]
 
 
+def test_lines_of_text_on_a_gradient_are_a_slide_and_signs_in_a_room_are_not() -> None:
+    across = np.linspace(90, 235, SIZE[0]).astype(np.uint8)
+    gradient = np.repeat(np.tile(across, (SIZE[1], 1))[:, :, None], 3, axis=2)
+    lines = [("Quarterly results of 2026", 60), ("what grew and what did not", 100)]
+    assert layouts(with_lines(gradient, 1.2, *lines), 470) == [Layout.SCREEN]
+    # A sign and the number of a door.
+    assert layouts(with_lines(room(), 0.8, ("EXIT", 40), ("12", 90)), 240) == [Layout.CROP]
+
+
 def test_a_banner_below_a_person_does_not_make_a_screen_of_a_room() -> None:
     banner = room()
     banner[255:] = 235

@@ -1,6 +1,6 @@
 """Which face is shown when, for generated samples of faces that open their mouths."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -12,7 +12,9 @@ from clipflow.domain.transcript import Word
 from clipflow.reframe.analysis import Analysis, FaceSample
 from clipflow.reframe.director import SHORTEST, direct
 from clipflow.reframe.faces import ALIGNED_HEIGHT, ALIGNED_WIDTH, Face
-from clipflow.reframe.mouths import MouthMotion
+from clipflow.reframe.mouths import Motion, MouthMotion
+from clipflow.reframe.people import FaceTrack, find_people
+from clipflow.reframe.speakers import find_speakers
 
 
 def face(x: float, opening: int, seed: int, moves: int = 0) -> Face:
@@ -204,3 +206,31 @@ def test_a_face_is_not_assigned_to_two_of_the_transcripts_speakers() -> None:
     spoken = by_turns(*["SPEAKER_00"] * 3, *["SPEAKER_01"] * 3, *["SPEAKER_02"] * 3)
     plan = direct(analysis, Layout.AUTO, Aspect.TALL, spoken, MouthMotion())
     assert [part.layout for part in plan.sections] == [Layout.SPLIT]
+
+
+class Measured:
+    """Mouths that move by given amounts in each of eight samples a second, by their faces' x."""
+
+    speaking = 0.5
+
+    def __init__(self, amounts: Mapping[float, Sequence[float]]) -> None:
+        self.amounts = amounts
+
+    def __call__(self, track: FaceTrack) -> Motion:
+        return [(n / 8, amount) for n, amount in enumerate(self.amounts[track.faces[0].x])]
+
+
+def test_the_noise_of_a_small_face_does_not_make_it_the_transcripts_speaker() -> None:
+    """While the second speaker is heard, a listener's mouth seems to move more by chance."""
+    places = 300.0, 900.0, 1500.0
+    seen = [FaceSample(n / 8, tuple(face(x, 0, 1, n % 2) for x in places)) for n in range(72)]
+    shots = find_people(Analysis(1920, 1080, seen, [(0.0, 9.0)]))
+    spoken = by_turns(*["SPEAKER_00"] * 3, *["SPEAKER_01"] * 3, *["SPEAKER_02"] * 3)
+    noise = [1.0, 5.0] * 12 + [1.0] * 18 + [16.0] * 6 + [1.0, 5.0] * 12
+    listening = {300.0: [2.0] * 72, 900.0: [2.0] * 72, 1500.0: noise}
+    assert all(turn.track is None for turn in find_speakers(shots, spoken, Measured(listening)))
+    # The same amount without the chance: the mouth moves more all the time.
+    steady = [3.0, 3.2] * 12 + [5.0, 5.2] * 12 + [3.0, 3.2] * 12
+    turns = find_speakers(shots, spoken, Measured({**listening, 1500.0: steady}))
+    named = [turn.track.faces[0].x for turn in turns if turn.track and 3 <= turn.start < 6]
+    assert named and set(named) == {1500.0}

@@ -28,9 +28,10 @@ _LEAST_WIDTH, _LEAST_HEIGHT = 1.15, 1.4
 _LEAST_TILE = 1.0
 
 
-# Where tiles of a video call usually meet, and how near such a border is, as shares of the side of
-# the picture.
-_BORDERS, _NEAR_BORDER = (1 / 3, 1 / 2, 2 / 3), 1 / 12
+# How far the faces in a row or a column are apart at most on the other axis, as a share of the
+# picture's side, and how near the half-way line between two faces is to the border of their tiles,
+# as a share of the tile's side.
+_IN_LINE, _NEAR_BORDER = 0.2, 1 / 3
 
 # A face's centre and its size, in pixels.
 Place = tuple[float, float, float]
@@ -53,12 +54,11 @@ class Area:
     def height(self) -> float:
         return self.bottom - self.top
 
-    def without(self, own: Place, other: Place, share: float, tiled: "Area | None") -> "Area":
+    def without(self, own: Place, other: Place, share: float, tiles: "Tiles | None") -> "Area":
         """This area as far as it has nothing of the face `other`.
 
         It ends at a `share` of the way from the face `own` to that, on the side on which they are
-        further apart. If the picture has tiles, as that of a video call, `tiled` is all of it: the
-        area then ends at the usual border of tiles that is near.
+        further apart; if the picture has tiles, at the border of two that is near.
         """
         (x, y, size), (ox, oy, other_size) = own, other
         reach = other_size / 2
@@ -66,27 +66,57 @@ class Area:
         if beside or oy + reach <= self.top or oy - reach >= self.bottom:
             return self
         if abs(ox - x) >= abs(oy - y):
-            end = _end(x, ox, size, other_size, share, tiled.width if tiled else 0)
+            end = _end(x, ox, size, other_size, share, tiles.across if tiles else ())
             if ox > x:
                 return replace(self, right=min(self.right, end))
             return replace(self, left=max(self.left, end))
-        end = _end(y, oy, size, other_size, share, tiled.height if tiled else 0)
+        end = _end(y, oy, size, other_size, share, tiles.down if tiles else ())
         if oy > y:
             return replace(self, bottom=min(self.bottom, end))
         return replace(self, top=max(self.top, end))
 
 
+@dataclass(frozen=True)
+class Tiles:
+    """Where the tiles of a video call meet, in pixels from the left and from the top."""
+
+    across: tuple[float, ...]
+    down: tuple[float, ...]
+
+    @classmethod
+    def of(cls, places: Sequence[Place], whole: Area) -> "Tiles":
+        """Tiles of equal sizes, as many across and down as there are columns and rows of faces."""
+        upright = [(y, x, size) for x, y, size in places]
+        return cls(
+            _borders(upright, whole.height, whole.width),
+            _borders(places, whole.width, whole.height),
+        )
+
+
+def _borders(places: Sequence[Place], across: float, down: float) -> tuple[float, ...]:
+    """The borders between rows, in a picture that is `across` wide and `down` high.
+
+    There are as many rows as there are faces in the longest column.
+    """
+    rows = 1 + max(
+        sum(abs(x - ox) < min(_IN_LINE * across, abs(y - oy)) for ox, oy, _ in places)
+        for x, y, _ in places
+    )
+    return tuple(down * number / rows for number in range(1, rows))
+
+
 def _end(
-    own: float, other: float, size: float, other_size: float, share: float, length: float
+    own: float, other: float, size: float, other_size: float, share: float, borders: Sequence[float]
 ) -> float:
-    """Where an area ends between two faces, on an axis of a picture with tiles and of `length`."""
+    """Where an area ends between two faces, on an axis with these borders of tiles."""
     way = abs(other - own)
     free = max(0.0, way - (size + other_size) / 2)
     end = size / 2 + share * free
-    if share < 1 and length:
-        borders = [(border * length - own) * (1 if other > own else -1) for border in _BORDERS]
-        near = min(borders, key=lambda border: abs(border - end))
-        if abs(near - end) <= _NEAR_BORDER * length and size / 2 <= near <= size / 2 + free:
+    if share < 1 and borders:
+        tile = borders[0]
+        ways = [(border - own) * (1 if other > own else -1) for border in borders]
+        near = min(ways, key=lambda border: abs(border - end))
+        if abs(near - end) <= _NEAR_BORDER * tile and size / 2 <= near <= size / 2 + free:
             end = near
     return own + end if other > own else own - end
 
@@ -110,14 +140,15 @@ def pane_area(
         (_usual_place(track) for track in people if track is not person),
         key=lambda other: abs(other[0] - own[0]) + abs(other[1] - own[1]),
     )
-    tiled = whole if any(_is_above_or_below(own, other) for other in others) else None
+    is_tiled = any(_is_above_or_below(own, other) for other in others)
+    tiles = Tiles.of([own, *others], whole) if is_tiled else None
     least = min(float(widest), max(_LEAST_WIDTH, _LEAST_HEIGHT * float(aspect)) * own[2])
     for share in (0.5, 1.0):
         area = whole
         for other in others:
-            area = area.without(own, other, share, tiled)
+            area = area.without(own, other, share, tiles)
         width = min(float(widest), area.width, area.height * float(aspect))
-        is_tile = share < 1 and tiled is not None
+        is_tile = share < 1 and is_tiled
         if width >= (_LEAST_TILE * own[2] if is_tile else least):
             # Only as large as necessary if it may reach as far as the others' faces.
             return max(2, even(width if share < 1 else least)), area

@@ -1,6 +1,7 @@
 """The panes of four people in a video call, and the framing of a close-up."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from clipflow.reframe.crop import CropPath, FramePlan
 from clipflow.reframe.director import direct
 from clipflow.reframe.faces import Face
 from clipflow.reframe.mouths import MouthMotion
+from clipflow.reframe.panes import Area, pane_area
+from clipflow.reframe.people import find_people
 from tests.clipflow.reframe.test_speakers import face, words
 
 # The faces of a video call of 1280x720, as centre and size: people sit high and low, near and far.
@@ -89,6 +92,36 @@ def test_a_face_that_nearly_fills_its_tile_is_shown_without_the_tile_above(layou
     [(left, top)] = [place for place in crops if place[0] > 700 and place[1] > 200]
     assert top >= 360
     assert left <= 950 - 190 * 3 / 7 and left + crops[left, top].width >= 950 + 190 * 3 / 7
+
+
+@pytest.mark.parametrize("rows", [2, 3])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_crop_of_a_tile_ends_at_its_borders_wherever_the_faces_are_in_their_tiles(
+    rows: int, seed: int
+) -> None:
+    across, down = 1920 / rows, 1080 / rows
+    random = np.random.default_rng(seed)
+    places = [
+        (
+            across * (column + random.uniform(0.4, 0.6)),
+            down * (row + random.uniform(0.35, 0.65)),
+            down * random.uniform(0.25, 0.45),
+        )
+        for row in range(rows)
+        for column in range(rows)
+    ]
+    samples = [
+        FaceSample(n / 8, tuple(at(*place, 60 * (n % 2)) for place in places)) for n in range(32)
+    ]
+    [shot] = find_people(Analysis(1920, 1080, samples, [(0.0, 4.0)]))
+    assert len(shot.tracks) == rows * rows
+    whole = Area(0, 0, 1920, 1080)
+    for track in shot.tracks:
+        width, area = pane_area(track, shot.tracks, whole, 606, Fraction(9, 16))
+        column, row = int(track.faces[0].x // across), int(track.faces[0].y // down)
+        assert across * column - 2 <= area.left and area.right <= across * (column + 1) + 2
+        assert down * row - 2 <= area.top and area.bottom <= down * (row + 1) + 2
+        assert width <= area.width and width * 16 / 9 <= area.height + 2
 
 
 @pytest.mark.parametrize("layout", [Layout.STACK, Layout.CROP, Layout.SCREEN])

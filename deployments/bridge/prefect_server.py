@@ -43,7 +43,14 @@ from clipflow.telemetry.logging import PREFECT_CHECKED, PREFECT_FAILED, WARM_CHE
 from deployments.bridge.message import OutageError, RequestRejectedError
 from deployments.work_pools import warm
 from deployments.work_pools.pools import pool_filter
-from tasks.child_requests import EXTRACT, EXTRACT_GROUP, PREPARE, RENDER, TRANSCRIBE
+from tasks.child_requests import (
+    EXTRACT,
+    EXTRACT_GROUP,
+    PREPARE,
+    RENDER,
+    RENDER_GROUP,
+    TRANSCRIBE,
+)
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP, GENERATE_SHORTS, Job
 
 logger = logging.getLogger(__name__)
@@ -56,7 +63,7 @@ FLOWS = [
     GENERATE_SHORTS,
     *(
         deployment.partition("/")[0]
-        for deployment in (EXTRACT, EXTRACT_GROUP, RENDER, PREPARE, TRANSCRIBE)
+        for deployment in (EXTRACT, EXTRACT_GROUP, RENDER, RENDER_GROUP, PREPARE, TRANSCRIBE)
     ),
     "mark-failed",
 ]

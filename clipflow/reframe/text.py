@@ -26,6 +26,10 @@ _TEXT, _TITLE, _PAGE = 0.12, 0.015, 0.3
 # large a share of the picture's width. Measured: slides on gradients have four lines and more, the
 # longest of 0.35 and more, and 0.07 text; rooms and stages one line at most, of 0.14, and 0.025.
 _LINED, _LINES, _LINE = 0.04, 2, 0.2
+# The mean change of a block, of 255, up to which it is exactly the same, and the share of such
+# blocks from which little text is enough as well: no camera took the picture. Measured: slides with
+# a photograph as their ground have 0.87 and more, cameras' pictures 0.18 at most.
+_SAME, _UNMOVED = 0.3, 0.6
 # The share of the picture's height above the lowest part, and how far a page's greys are apart.
 _LOWEST, _EVEN = 0.7, 3
 # The share of a block of text that has the colour of its ground, and how far from it that is.
@@ -42,7 +46,7 @@ class Still:
 
 def is_document(stills: Sequence[Still]) -> bool:
     """Whether the picture is a slide or a screen: much text, lines of it, or some on a page of one
-    colour.
+    colour or in a picture that no camera took.
 
     Text has many edges on a flat ground. What is in the lowest part of the picture does not count:
     there, news and interviews have banners and captions too.
@@ -54,7 +58,11 @@ def is_document(stills: Sequence[Still]) -> bool:
     text = _share(texts)
     if text >= _TEXT or (text >= _LINED and _lines(texts) >= _LINES):
         return True
-    return text >= _TITLE and _share(_standing(pictures, [_page(p) for p in pictures])) >= _PAGE
+    if text < _TITLE:
+        return False
+    pages = _standing(pictures, [_page(picture) for picture in pictures])
+    unmoved = [change <= _SAME for change in _changes(pictures)]
+    return _share(pages) >= _PAGE or (bool(unmoved) and _share(unmoved) >= _UNMOVED)
 
 
 def _standing(
@@ -64,13 +72,18 @@ def _standing(
     above = np.arange(len(found[0]))[:, None] < _LOWEST * len(found[0])
     if len(pictures) == 1:
         return [found[0] & above]
-    stands = [
-        _blocks(np.abs(after.astype(np.int16) - before)).mean(axis=2) < _STANDS
-        for before, after in pairwise(pictures)
-    ]
+    stands = [change < _STANDS for change in _changes(pictures)]
     # A block stands still if it does so before the next still, or since the last.
     both = [found[0] & stands[0], *(f & s for f, s in zip(found[1:], stands, strict=True))]
     return [part & above for part in both]
+
+
+def _changes(pictures: Sequence[Pixels]) -> list[NDArray[np.float64]]:
+    """The mean change of each block, from each picture to the next."""
+    return [
+        _blocks(np.abs(after.astype(np.int16) - before)).mean(axis=2)
+        for before, after in pairwise(pictures)
+    ]
 
 
 def _share(parts: Sequence[NDArray[np.bool_]]) -> float:

@@ -61,11 +61,14 @@ def planned(
     speaks: bool = True,
     layout: Layout = Layout.AUTO,
     aspect: Aspect = Aspect.TALL,
+    noise: float = 0.0,
 ) -> FramePlan:
-    """The plan of a short with a face at each place before `ground`."""
+    """The plan of a short with a face at each place before `ground`, with noise as a camera's."""
     detector, samples, stills = FaceDetector(), [], []
+    random = np.random.default_rng(5)
     for n in range(RATE * SECONDS):
-        picture = ground
+        grain = random.normal(0, noise, ground.shape) if noise else 0
+        picture = np.clip(ground + grain, 0, 255).astype(np.uint8)
         for left in lefts:
             picture = with_face(picture, left, n / RATE, speaks)
         samples.append(FaceSample(n / RATE, tuple(detector.detect(picture))))
@@ -76,8 +79,8 @@ def planned(
     return direct(Analysis(*SIZE, samples, shots, stills), layout, aspect, WORDS)
 
 
-def layouts(ground: Pixels, *lefts: int, speaks: bool = True) -> list[Layout]:
-    return [part.layout for part in planned(ground, *lefts, speaks=speaks).sections]
+def layouts(ground: Pixels, *lefts: int, speaks: bool = True, noise: float = 0.0) -> list[Layout]:
+    return [part.layout for part in planned(ground, *lefts, speaks=speaks, noise=noise).sections]
 
 
 @pytest.mark.parametrize("left", [10, 240, 470])
@@ -114,6 +117,13 @@ def test_lines_of_text_on_a_gradient_are_a_slide_and_signs_in_a_room_are_not() -
     assert layouts(with_lines(gradient, 1.2, *lines), 470) == [Layout.SCREEN]
     # A sign and the number of a door.
     assert layouts(with_lines(room(), 0.8, ("EXIT", 40), ("12", 90)), 240) == [Layout.CROP]
+
+
+def test_a_title_on_a_photograph_is_shown_as_a_whole_and_a_cameras_picture_is_cropped() -> None:
+    # A title beside the presenter, of whom a crop would show half of it.
+    title = with_lines(room(), 1.3, ("Questions from the", 50), ("audience", 330))
+    assert layouts(title, 240) == [Layout.SCREEN]
+    assert layouts(title, 240, noise=2.0) == [Layout.CROP]
 
 
 def test_a_banner_below_a_person_does_not_make_a_screen_of_a_room() -> None:

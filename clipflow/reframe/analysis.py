@@ -8,6 +8,7 @@ frames is located by decoding the frames between them.
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -88,23 +89,17 @@ class Film:
     @cached_property
     def packet_times(self) -> list[Fraction]:
         """When the film's frames are shown, as its packets state it, in order."""
-        try:
-            with _opened(self) as container:
-                packets = container.demux(video=0)
-                times = [_time(packet) for packet in packets if packet.pts is not None]
-        except av.error.FFmpegError as error:
-            raise _unreadable(self, error) from None
+        with _opened(self) as container:
+            packets = container.demux(video=0)
+            times = [_time(packet) for packet in packets if packet.pts is not None]
         return sorted(filter(self.holds, times))
 
     @cached_property
     def _coded_size(self) -> tuple[int, int]:
         """The size of the first pictures, before they are rotated. Others may have another one."""
-        try:
-            with _opened(self) as container:
-                codec = container.streams.video[0].codec_context
-                return codec.width, codec.height
-        except av.error.FFmpegError as error:
-            raise _unreadable(self, error) from None
+        with _opened(self) as container:
+            codec = container.streams.video[0].codec_context
+            return codec.width, codec.height
 
     @cached_property
     def _reformatters(self) -> defaultdict[tuple[int, int], VideoReformatter]:
@@ -375,49 +370,47 @@ def _decoded_frames(
     """As `decoded_frames`, from `lead` seconds before `since`, or from the file's start if it is
     None."""
     zero = film.first_time
+    with _opened(film) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        # Deblocking is a tenth of the work, and makes no difference to the analysis.
+        stream.codec_context.options = {
+            "skip_loop_filter": "all",
+            "max_pixels": str(LARGEST_PICTURE),
+        }
+        skipping = list(_SKIPPING if sparsely else _SKIPPING[-1:])
+        stream.codec_context.skip_frame = skipping[0]
+        if lead is not None:
+            container.seek(int((zero + since - lead) * av.time_base))
+        last = inf
+        for frame in container.decode(stream):
+            time = float(_time(frame) - zero)
+            if time - last > _WIDEST and len(skipping) > 1:
+                skipping.pop(0)
+                stream.codec_context.skip_frame = skipping[0]
+            last = time
+            is_after = film.end is not None and _time(frame) >= film.end
+            if is_after or time > until + _SAME_TIME:
+                return
+            if film.holds(_time(frame)) and time >= since - _SAME_TIME:
+                yield time, frame
+
+
+@contextmanager
+def _opened(film: Film) -> Iterator[Any]:
+    """The film's container. Raises MediaRefusedError if it has no picture, and for each error of
+    reading it."""
     try:
-        with _opened(film) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            # Deblocking is a tenth of the work, and makes no difference to the analysis.
-            stream.codec_context.options = {
-                "skip_loop_filter": "all",
-                "max_pixels": str(LARGEST_PICTURE),
-            }
-            skipping = list(_SKIPPING if sparsely else _SKIPPING[-1:])
-            stream.codec_context.skip_frame = skipping[0]
-            if lead is not None:
-                container.seek(int((zero + since - lead) * av.time_base))
-            last = inf
-            for frame in container.decode(stream):
-                time = float(_time(frame) - zero)
-                if time - last > _WIDEST and len(skipping) > 1:
-                    skipping.pop(0)
-                    stream.codec_context.skip_frame = skipping[0]
-                last = time
-                is_after = film.end is not None and _time(frame) >= film.end
-                if is_after or time > until + _SAME_TIME:
-                    return
-                if film.holds(_time(frame)) and time >= since - _SAME_TIME:
-                    yield time, frame
+        with av.open(str(film.path)) as container:
+            if not container.streams.video:
+                raise MediaRefusedError(
+                    f"{film.label} has no moving picture.", "Name a video that has one."
+                )
+            yield container
     except av.error.FFmpegError as error:
-        raise _unreadable(film, error) from None
-
-
-def _opened(film: Film) -> Any:
-    container = av.open(str(film.path))
-    if not container.streams.video:
-        container.close()
         raise MediaRefusedError(
-            f"{film.label} has no moving picture.", "Name a video that has one."
-        )
-    return container
-
-
-def _unreadable(film: Film, error: av.error.FFmpegError) -> MediaRefusedError:
-    return MediaRefusedError(
-        f"{film.label} cannot be read: {error.strerror}.", "Check that it plays."
-    )
+            f"{film.label} cannot be read: {error.strerror}.", "Check that it plays."
+        ) from None
 
 
 def _listed_times(film: Film) -> list[float]:

@@ -129,7 +129,7 @@ class ActivityWorker(ProcessWorker):
 
     @classmethod
     def __dispatch_key__(cls) -> str:
-        """A key for each class: Prefect warns if a class replaces its own worker of type `process`."""
+        """A key for each class; Prefect warns if a class replaces its worker of type `process`."""
         return cls.__name__
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:

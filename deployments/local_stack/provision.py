@@ -34,7 +34,7 @@ from deployments.cloudformation.stacks import NotDeployedError, Stacks
 from deployments.cloudformation.templates import INFRA, Template
 from deployments.local_stack import processes, stack_settings
 from deployments.local_stack.run_client import client_command
-from deployments.local_stack.stack_settings import WORK_POOLS, StackError
+from deployments.local_stack.stack_settings import STARTERS, WORK_POOLS, StackError
 from deployments.work_pools.pools import pool_filter, preserved_settings
 
 TEMPLATE = INFRA / "data.yaml"
@@ -48,11 +48,12 @@ DESCRIPTION = "Runs each flow run in a process on this machine."
 CORES = os.cpu_count() or 1
 # Work pool, work queue, priority, and the limit of concurrent flow runs. Runs that record failures
 # or start clips never wait behind those that make clips. Each queue has a limit, because a run is a
-# Python process and fifty of them at once do not start sooner. A tenant's requests beyond its share
-# wait in `bulk`, behind all those in `media`.
+# Python process and fifty of them at once do not start sooner. More than two runs that start clips
+# often start the same one. A tenant's requests beyond its share wait in `bulk`, behind all those in
+# `media`.
 WORK_QUEUES = (
     ("clipflow-marks", "marks", 1, 2),
-    ("clipflow-orchestrate", "orchestrate", 2, max(4, 2 * CORES)),
+    ("clipflow-orchestrate", STARTERS, 2, 2),
     ("clipflow-orchestrate", "media", 3, CORES),
     ("clipflow-orchestrate", "bulk", 4, CORES),
     # Used only with CLIPFLOW_FAN_OUT=remote.

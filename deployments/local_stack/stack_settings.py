@@ -26,6 +26,8 @@ QUEUE = "clipflow-events"
 DEAD_LETTER_QUEUE = "clipflow-events-dlq"
 # The names in prefect.yaml.
 WORK_POOLS = ("clipflow-orchestrate", "clipflow-media", "clipflow-prepare", "clipflow-marks")
+# The work queue of the runs that start the clips of events.
+STARTERS = "orchestrate"
 
 # The user's own Prefect and AWS settings are removed, because a profile, a key or a proxy would
 # connect the stack to other servers. So is the setting that disables bytecode files, because each

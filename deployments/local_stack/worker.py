@@ -11,20 +11,25 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from math import inf
 from typing import Any
 
+from anyio.abc import TaskStatus
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.events import Event
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.settings import PREFECT_WORKER_HEARTBEAT_SECONDS
 from prefect.utilities.processutils import setup_signal_handlers_worker
-from prefect.workers.process import ProcessWorker
+from prefect.workers.process import (
+    ProcessJobConfiguration,
+    ProcessWorker,
+    ProcessWorkerResult,
+)
 
-from deployments.local_stack.stack_settings import WORK_POOLS
+from deployments.local_stack.stack_settings import STARTERS, WORK_POOLS
 from tasks.outages import outlast_outages
 
 logger = logging.getLogger(__name__)
@@ -40,6 +45,10 @@ ACTIVE_INTERVAL = 0.4
 # finds some, and a server that answers ten polls a second uses a third of its time for them.
 MOST_POLLS = 5
 MOST_POLLS_SECONDS = 2.5
+# A run that starts the clips of one event takes about a second. One that takes longer also starts
+# those of other events. Until they are started, no clip is made, but not for longer than this.
+ONE_EVENT_SECONDS = 1.5
+MOST_BURST_SECONDS = 30.0
 # A run that is scheduled has to be started, and one that ends may make room for the next one.
 _RELEVANT = {state.value for state in {StateType.SCHEDULED, *TERMINAL_STATES}}
 
@@ -80,7 +89,35 @@ class Activity:
                 await asyncio.wait_for(self._change.wait(), seconds)
 
 
-class LocalWorker(ProcessWorker):
+class Burst:
+    """A burst of events: runs that start clips have been in progress for longer than one event.
+
+    While one clip is made, the clips of four other events could be started with the same use of
+    the cores. `clock` gives seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._in_progress = 0
+        self._since = -inf
+
+    @contextmanager
+    def starter(self) -> Iterator[None]:
+        """The context in which a run that starts clips is in progress."""
+        if not self._in_progress:
+            self._since = self._clock()
+        self._in_progress += 1
+        try:
+            yield
+        finally:
+            self._in_progress -= 1
+
+    def is_on(self) -> bool:
+        seconds = self._clock() - self._since
+        return bool(self._in_progress) and ONE_EVENT_SECONDS < seconds < MOST_BURST_SECONDS
+
+
+class ActivityWorker(ProcessWorker):
     """A process worker that polls its pool when `Activity` says so.
 
     Prefect's interval, which it adds after each poll, limits the rate.
@@ -92,13 +129,35 @@ class LocalWorker(ProcessWorker):
 
     @classmethod
     def __dispatch_key__(cls) -> str:
-        """A key of its own: Prefect warns if a class replaces its own worker of type `process`."""
-        return "clipflow-local"
+        """A key for each class; Prefect warns if a class replaces its worker of type `process`."""
+        return cls.__name__
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         await self._activity.wait_until_due()
         self._activity.polled()
         return await super().get_and_submit_flow_runs()
+
+
+class LocalWorker(ActivityWorker):
+    """A worker that takes only runs that start clips during a burst of events."""
+
+    def __init__(self, activity: Activity, burst: Burst, **options: Any) -> None:
+        super().__init__(activity, **options)
+        self._burst = burst
+
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        self._work_queues = {STARTERS} if self._burst.is_on() else set()
+        return await super().get_and_submit_flow_runs()
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: ProcessJobConfiguration,
+        task_status: TaskStatus[int] | None = None,
+    ) -> ProcessWorkerResult:
+        starter = flow_run.work_queue_name == STARTERS
+        with self._burst.starter() if starter else nullcontext():
+            return await super().run(flow_run, configuration, task_status)
 
 
 def report(event: Event, activities: Mapping[str, Activity]) -> None:
@@ -137,6 +196,7 @@ async def serve() -> None:
         workers = [
             LocalWorker(
                 activity,
+                Burst(),
                 name="clipflow-local",
                 work_pool_name=pool,
                 heartbeat_interval_seconds=int(PREFECT_WORKER_HEARTBEAT_SECONDS.value()),

@@ -16,7 +16,7 @@ from prefect.states import AwaitingRetry, Cancelled
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 
 from deployments.local_stack.run_client import client_command
-from deployments.local_stack.worker import Activity, LocalWorker, watch_runs
+from deployments.local_stack.worker import Activity, ActivityWorker, watch_runs
 from deployments.work_pools.warm import COMMAND, POOL, WarmSettings
 from tasks.outages import outlast_outages
 
@@ -27,7 +27,7 @@ _SECONDS_TO_TOUCH = 10.0
 _SECONDS_TO_COUNT = 2.0
 
 
-class WarmWorker(LocalWorker):
+class WarmWorker(ActivityWorker):
     """A process worker that can stop to take runs, and knows which runs it has.
 
     Attributes:
@@ -44,11 +44,6 @@ class WarmWorker(LocalWorker):
         )
         self.unfinished = set[UUID]()
         self._is_draining = False
-
-    @classmethod
-    def __dispatch_key__(cls) -> str:
-        """A key of its own, as of `LocalWorker`."""
-        return "clipflow-warm"
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         return [] if self._is_draining else await super().get_and_submit_flow_runs()

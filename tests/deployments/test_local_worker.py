@@ -1,18 +1,29 @@
 """When the local stack's worker polls its pools, which depends on the events of their runs."""
 
 import asyncio
+import os
 import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from uuid import UUID
 
 import pytest
+from prefect import get_client
 from prefect.events import Event
 
+from deployments.local_stack.provision import create_work_pools
+from deployments.local_stack.stack_settings import STARTERS
 from deployments.local_stack.worker import (
     ACTIVE_INTERVAL,
     ACTIVE_SECONDS,
     IDLE_SECONDS,
+    MOST_BURST_SECONDS,
     MOST_POLLS,
     MOST_POLLS_SECONDS,
+    ONE_EVENT_SECONDS,
     Activity,
+    Burst,
+    LocalWorker,
     report,
 )
 
@@ -127,3 +138,82 @@ def test_events_are_reported_to_the_pool_of_their_run(
     ]
     report(Event(event="prefect.flow-run.x", resource=resource, related=related), activities)
     assert {name for name, one in activities.items() if not one.seconds_to_poll()} == reported
+
+
+def test_a_burst_begins_when_starts_take_longer_than_one_event_and_ends_with_them() -> None:
+    clock = Clock()
+    burst = Burst(clock)
+    with burst.starter():
+        clock.seconds += ONE_EVENT_SECONDS
+        assert not burst.is_on()
+        with burst.starter():
+            clock.seconds += 1
+            assert burst.is_on()
+        assert burst.is_on()
+    assert not burst.is_on()
+    with burst.starter():
+        assert not burst.is_on()
+
+
+def test_clips_are_made_again_during_a_burst_that_does_not_end() -> None:
+    clock = Clock()
+    burst = Burst(clock)
+    with burst.starter():
+        clock.seconds += MOST_BURST_SECONDS - 1
+        assert burst.is_on()
+        clock.seconds += 1
+        assert not burst.is_on()
+
+
+@pytest.fixture
+def start(prefect_api: None) -> Callable[[str, str], Awaitable[UUID]]:
+    """Creates a run in a queue of the pool `clipflow-orchestrate`, with its process's command."""
+
+    async def create(queue: str, command: str) -> UUID:
+        async with get_client() as client:
+            deployment = await client.create_deployment(
+                await client.create_flow_from_name("any"),
+                f"in-{queue}",
+                work_pool_name="clipflow-orchestrate",
+                work_queue_name=queue,
+                job_variables={"command": command},
+                pull_steps=[],
+            )
+            return (await client.create_flow_run_from_deployment(deployment)).id
+
+    asyncio.run(create_work_pools())
+    return create
+
+
+@pytest.mark.slow
+@pytest.mark.services
+def test_no_clip_is_made_until_the_clips_of_a_burst_of_events_are_started(
+    start: Callable[[str, str], Awaitable[UUID]], tmp_path: Path
+) -> None:
+    end = tmp_path / "end"
+    os.mkfifo(end)
+
+    async def take() -> None:
+        clock = Clock()
+        activity = Activity(clock)
+        async with LocalWorker(
+            activity, Burst(clock), work_pool_name="clipflow-orchestrate"
+        ) as worker:
+            await worker.sync_with_backend()
+
+            async def taken() -> set[UUID]:
+                clock.seconds += MOST_POLLS_SECONDS
+                activity.changed()
+                return {run.id for run in await worker.get_and_submit_flow_runs()}
+
+            event = await start(STARTERS, f"cat {end}")
+            assert await taken() == {event}
+            writer = await asyncio.to_thread(end.open, "w")  # Returns when the process reads.
+            clip, later = await start("media", "true"), await start(STARTERS, "true")
+            assert await taken() == {later}
+            writer.close()
+            async with asyncio.timeout(30):
+                while not await taken() >= {clip}:
+                    await asyncio.sleep(0.05)
+
+    asyncio.run(take())

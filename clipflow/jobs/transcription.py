@@ -1,6 +1,7 @@
 """Transcription of a job's video in windows, or of a file on this machine.
 
-The audio of a long video is split at pauses into windows of about ten minutes. Each window is a
+The audio of a long video is split at pauses into windows of about ten minutes, or less for a slow
+model. Each window is a
 separate step that stores its words as an object, which is not made again from the same inputs. The
 last step joins the words.
 """
@@ -258,7 +259,7 @@ def _store_windows(
             stored.write_bytes(levels.written())
             objects.upload(stored, keys.channel_levels, metadata, "application/octet-stream")
         code = code or detect_language(shared_recognizer(models), sound) or ""
-        windows = split_windows(sound)
+        windows = split_windows(sound, models)
         for number, window in enumerate(windows, 1):
             piece, packed = scratch / "window.raw", scratch / "window.flac"
             read_samples(sound, window).tofile(piece)

@@ -16,6 +16,7 @@ from clipflow.domain.transcript import Transcript, Word
 from clipflow.machine import cores
 from clipflow.settings import Models, Transcriber
 from clipflow.speech.audio import RATE, Samples, read_samples, sample_count, samples, split_evenly
+from clipflow.speech.model_cost import cpu_seconds_a_second, window_count
 from clipflow.speech.whisper import WhisperRecognizer, return_freed_memory, whisper_language
 from clipflow.speech.whisperx import WhisperXRecognizer, diarize
 from clipflow.telemetry.progress import portion
@@ -199,9 +200,19 @@ def separate_speakers(words: list[Word], sound: Path, models: Models) -> list[Wo
     return diarize(words, read_samples(sound, range(sample_count(sound))), models)
 
 
-def split_windows(sound: Path) -> list[range]:
-    """The samples of the file at `sound`, in windows of at most ten minutes cut at pauses."""
-    return split_evenly(samples(sound), WINDOW, _LEEWAY)
+def split_windows(sound: Path, models: Models | None = None) -> list[range]:
+    """The samples of the file at `sound`, in windows of at most ten minutes cut at pauses.
+
+    With the settings of a transcriber that many machines may run, windows are shorter if its model
+    is so slow that more machines are worth their start.
+    """
+    all_of_it, longest = samples(sound), WINDOW
+    if models and TRANSCRIBERS[models.transcriber].is_distributed:
+        cost = cpu_seconds_a_second(models.whisper_model)
+        longest_seconds = (WINDOW - _LEEWAY // 2) / RATE
+        count = window_count(len(all_of_it) / RATE, cost, longest_seconds)
+        longest = min(WINDOW, -(-len(all_of_it) // count) + _LEEWAY // 2)
+    return split_evenly(all_of_it, longest, _LEEWAY)
 
 
 def recognize_window(

@@ -17,9 +17,11 @@ from prefect_aws.workers.ecs_worker import ECSWorker
 from pydantic import ValidationError
 
 from clipflow.domain.model import describe_errors
+from clipflow.settings import Models
 from deployments.automations import remove_retired_automations
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, warm, work_pools
 from deployments.work_pools.pools import flows_environment, pool_filter, preserved_settings
+from deployments.work_pools.sizes import sized
 
 DEPLOYMENTS = Path(__file__).parents[2] / "prefect.yaml"
 
@@ -48,7 +50,7 @@ def main() -> int:
     if machines.most:
         create_warm()
     asyncio.run(clean_up())
-    return deploy(machines)
+    return deploy(machines, pools)
 
 
 async def clean_up() -> None:
@@ -91,12 +93,13 @@ def create_warm() -> None:
         client.create_work_pool(created, overwrite=True)
 
 
-def deploy(machines: warm.WarmSettings) -> int:
+def deploy(machines: warm.WarmSettings, pools: list[WorkPool]) -> int:
     """Deploys every flow to the pools; returns the exit code of `prefect deploy`."""
     command = "prefect --no-prompt deploy --all --prefect-file"
     with TemporaryDirectory() as folder:
         file = Path(folder, DEPLOYMENTS.name)
-        file.write_text(warm.routed(DEPLOYMENTS.read_text(), machines))
+        routed = warm.routed(DEPLOYMENTS.read_text(), machines)
+        file.write_text(sized(routed, pools, Models()))
         return subprocess.run(
             [sys.executable, "-m", *command.split(), str(file)],
             check=False,

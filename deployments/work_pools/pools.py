@@ -191,6 +191,11 @@ _FARGATE: dict[int, Collection[int]] = {
 }
 
 
+def fargate_memory(cpu: int, least: int) -> int:
+    """The smallest MiB of memory, at least `least`, that Fargate has with so many CPU units."""
+    return min(memory for memory in _FARGATE[cpu] if memory >= least)
+
+
 class WorkPool(BaseModel):
     """An ECS work pool, as its file describes it.
 
@@ -287,6 +292,8 @@ def base_job_template(
 ) -> dict[str, Any]:
     """`default` with the pool's sizes, the account's names, and the flows' environment."""
     properties = default["variables"]["properties"]
+    if pool.storage_gib:
+        properties = {**properties, "storage_gib": {"type": "integer", "title": "Disk in GiB"}}
     ours = _variables(pool, settings, flows)
     job = default["job_configuration"]
     return {
@@ -318,6 +325,7 @@ def _variables(pool: WorkPool, settings: PoolSettings, flows: dict[str, str]) ->
         "capacity_provider_strategy": _provider(pool, settings),
         "cpu": pool.cpu,
         "memory": pool.memory,
+        "storage_gib": pool.storage_gib,
         "task_role_arn": settings.role_of(pool.purpose),
         "execution_role_arn": settings.execution_role_arn,
         "vpc_id": settings.vpc_id,
@@ -380,7 +388,7 @@ def _task_definition(
     containers = [ours, _collector(pool, settings)] if settings.collector_image else [ours]
     definition = {**default, "containerDefinitions": containers, "enableFaultInjection": False}
     if pool.storage_gib:
-        definition["ephemeralStorage"] = {"sizeInGiB": pool.storage_gib}
+        definition["ephemeralStorage"] = {"sizeInGiB": "{{ storage_gib }}"}
     if pool.launch_type == "EC2":
         definition["requiresCompatibilities"] = ["EC2"]
     return definition

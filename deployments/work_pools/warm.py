@@ -86,11 +86,17 @@ def routed(prefect_yaml: str, settings: WarmSettings) -> str:
         return prefect_yaml
     read: dict[str, Any] = yaml.safe_load(prefect_yaml)
     for deployment in read["deployments"]:
-        # Entrypoints have the form `flows.generate_clip:generate_clip`.
-        flow = deployment["entrypoint"].rpartition(":")[2].replace("_", "-")
-        if flow in FLOWS:
+        if flow_of(deployment) in FLOWS:
             deployment["work_pool"] = {**deployment["work_pool"], "name": POOL}
     return yaml.safe_dump(read, sort_keys=False)
+
+
+def flow_of(deployment: Mapping[str, Any]) -> str:
+    """The flow of a deployment in prefect.yaml.
+
+    Entrypoints have the form `flows.generate_clip:generate_clip`.
+    """
+    return str(deployment["entrypoint"]).rpartition(":")[2].replace("_", "-")
 
 
 def job_template(default: dict[str, Any]) -> dict[str, Any]:

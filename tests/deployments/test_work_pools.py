@@ -95,7 +95,8 @@ def test_segments_are_cut_on_spot_and_rescheduled_when_interrupted(
     assert (found["image"], found["cluster"]) == ("registry/clipflow:1", "video")
     assert found["cloudwatch_logs_options"] == {"awslogs-group": "clipflow"}
     definition = template(media)["job_configuration"]["task_definition"]
-    assert definition["ephemeralStorage"] == {"sizeInGiB": 50}
+    assert definition["ephemeralStorage"] == {"sizeInGiB": "{{ storage_gib }}"}
+    assert found["storage_gib"] == 50
     assert definition["containerDefinitions"][0]["stopTimeout"] == 120
     # The values of prefect-aws's own template are kept.
     assert definition["containerDefinitions"][0]["image"] == "{{ image }}"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
-from threading import Event, Lock
+from threading import Condition, Lock
 from typing import Any, cast
 from uuid import UUID
 
@@ -48,6 +48,7 @@ from clipflow.jobs.transcription import SpeechWindow, is_transcribed
 from clipflow.settings import models, this_machine
 from clipflow.storage.objects import ObjectStore, object_store, shorts_store
 from clipflow.storage.records import record_store
+from tasks.child_events import EndListener
 from tasks.child_requests import (
     Child,
     extract_child,
@@ -61,7 +62,14 @@ from tasks.flow_runs import error_of, tags_of
 from tasks.retries import CHILD, MEDIA
 from tasks.telemetry import calling_child
 
+# How often the states of children are read while Prefect does not push their ends.
 POLL_SECONDS = 1.0
+# The same while it does. An event that is lost costs at most this time.
+LISTENING_POLL_SECONDS = 15.0
+# After the end of a child was pushed, until it is read: others may end too. The state may become
+# visible later, when its transaction ends, and is then read again after as long.
+_END_SECONDS = 0.25
+_END_VISIBLE_SECONDS = 5.0
 # An autoscaling group may take many minutes to start an instance. A run that waits for longer is
 # considered lost.
 LAUNCH_TIMEOUT = timedelta(minutes=30)
@@ -149,16 +157,32 @@ def transcribe_remote(window: SpeechWindow, force: bool) -> None:
 
 
 class ChildRunGroup:
-    """The child runs that one step of a parent waits for, shared by the threads of its tasks."""
+    """The child runs that one step of a parent waits for, shared by the threads of its tasks.
 
-    def __init__(self) -> None:
-        self._closed = Event()
+    With the tag of the children, it listens to Prefect's events of their ends.
+    """
+
+    def __init__(self, tag: str | None = None) -> None:
+        self._is_closed = False
         # Starts are serialised because no child may start after `close`, and because Prefect
         # numbers the children of a parent without a lock.
         self._starting = Lock()
-        self._polling = Lock()
-        self._polled_at = 0.0
+        self._reading = Lock()
+        self._changed = Condition()
         self._runs: dict[UUID, FlowRun] = {}
+        # Times are of `time.monotonic`: when each end was pushed, when the states were read, and
+        # since when events are pushed.
+        self._ends: dict[UUID, float] = {}
+        self._reads, self._read_at = 0, time.monotonic()
+        self._connected_at: float | None = None
+        self._listener = EndListener(tag, self._connection, self._end) if tag else None
+        if self._listener:
+            self._listener.start()
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether Prefect pushes the ends of children at present."""
+        return self._connected_at is not None
 
     def start(self, client: SyncPrefectClient, child: Child) -> FlowRun:
         """The run of this part: one that an earlier parent has started, or a new one."""
@@ -183,35 +207,74 @@ class ChildRunGroup:
             return cast(FlowRun, started)
 
     def poll(self, client: SyncPrefectClient, run: FlowRun) -> FlowRun:
-        """The run with its state after `POLL_SECONDS`. Raises StoppedError if the group is closed.
+        """The run with its state when it is read next. Raises StoppedError if the group is closed.
 
         One request serves all threads, because one per child was two thirds of the Prefect server's
         load (docs/scale.md). docs/adr/0019 has the reason not to use PrefectFlowRunFuture.
         """
-        self._closed.wait(POLL_SECONDS)
-        self._raise_if_closed()
-        with self._polling:
+        with self._changed:
             self._runs.setdefault(run.id, run)
-            if time.monotonic() - self._polled_at >= POLL_SECONDS / 2:
+            reads = self._reads
+            while not self._is_closed and self._reads == reads:
+                seconds = self._due_at() - time.monotonic()
+                if seconds <= 0:
+                    break
+                self._changed.wait(seconds)
+        self._raise_if_closed()
+        with self._reading:
+            if self._reads == reads:
                 self._read_runs(client)
             return self._runs[run.id]
 
+    def _due_at(self) -> float:
+        """When the states have to be read next."""
+        now = time.monotonic()
+        visible = (at for id, at in self._ends.items() if id in self._runs and self._is_active(id))
+        if any(now - at < _END_VISIBLE_SECONDS for at in visible):
+            return self._read_at + _END_SECONDS
+        if self._connected_at is None:
+            return self._read_at + POLL_SECONDS
+        # An event from just before the connection may not be repeated, if it is not stored yet.
+        settled = self._connected_at + POLL_SECONDS
+        return settled if self._read_at < settled else self._read_at + LISTENING_POLL_SECONDS
+
+    def _is_active(self, id: UUID) -> bool:
+        state = self._runs[id].state
+        return not (state and state.is_final())
+
     def _read_runs(self, client: SyncPrefectClient) -> None:
-        active = [id for id, run in self._runs.items() if not (run.state and run.state.is_final())]
+        with self._changed:
+            active = [id for id in self._runs if self._is_active(id)]
         only = FlowRunFilter(id=FlowRunFilterId(any_=active))
         found = {run.id: run for run in client.read_flow_runs(flow_run_filter=only)}
-        # A deleted run counts as lost, even if its process is still running.
-        deleted = {id: self._runs[id] for id in active if id not in found}
-        self._runs |= found | {id: _deleted(run) for id, run in deleted.items()}
-        self._polled_at = time.monotonic()
+        with self._changed:
+            # A deleted run counts as lost, even if its process is still running.
+            deleted = {id: self._runs[id] for id in active if id not in found}
+            self._runs |= found | {id: _deleted(run) for id, run in deleted.items()}
+            self._read_at = time.monotonic()
+            self._reads += 1
+            self._changed.notify_all()
+
+    def _connection(self, is_connected: bool) -> None:
+        with self._changed:
+            self._connected_at = time.monotonic() if is_connected else None
+            self._changed.notify_all()
+
+    def _end(self, id: UUID) -> None:
+        with self._changed:
+            self._ends[id] = time.monotonic()
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Ends all waiting, and prevents further starts."""
-        with self._starting:
-            self._closed.set()
+        with self._starting, self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        if self._listener:
+            self._listener.stop()
 
     def _raise_if_closed(self) -> None:
-        if self._closed.is_set():
+        if self._is_closed:
             raise StoppedError("The run that started this run ended first.")
 
 
@@ -226,7 +289,7 @@ def child_run_group(record: RecordKeys) -> Iterator[None]:
     and adopted them. A signal does not, because the parent may be restarted elsewhere and adopt
     them. Otherwise its state hooks and `recovery.cancel_if_orphaned` cancel them.
     """
-    group = ChildRunGroup()
+    group = ChildRunGroup(record_tag(record))
     token = _group.set(group)
     try:
         yield

@@ -210,7 +210,7 @@ def plans(p: Parameters, segments: int = 10) -> Iterator[tuple[Plan, float, floa
         found = []
         for way, clip in (("tasks", Clip(segments)), ("warm", Clip(segments, "warm"))):
             alone = simulate(clip, iter([0.0]), p, seed=1).world
-            calls = alone.calls + alone.polled / p.poll_seconds
+            calls = alone.calls + alone.reads + alone.polled / p.poll_seconds
             idle = p.idle_requests + (p.warm_requests if way == "warm" else 0)
             left = max(0.0, plan.requests - idle)
             found.append(left / calls * 60 * 24 / p.peak_factor)

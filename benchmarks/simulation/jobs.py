@@ -180,7 +180,7 @@ class Video:
             prepared = prepare(self.minutes, machines()["prepare-gpu"], p)
             yield from _children(world, "prepare-gpu", [prepared])
         else:
-            with world.polling():
+            with world.polling(1):
                 yield from world.parent(machines()["prepare"], self._prepared(world))
         made = render(self.seconds, machines()["media"], p)
         yield from _children(world, "media", [made] * self.shorts)
@@ -205,7 +205,7 @@ def _children(world: World, kind: str, steps: Sequence[SimulatedStep]) -> Proces
         world.consumed += step.used
     machine, cap = machines()[kind], int(world.p.children_at_once)
     parts = (world.child(machine, step.seconds) for step in steps)
-    with world.polling():
+    with world.polling(len(steps)):
         yield from run_limited(world.env, cap, parts)
 
 

@@ -111,7 +111,20 @@ class Parameters:
     )
     api_cores: float = parameter(1, "cores", "assumed: one server process, which uses one core")
     poll_seconds: float = parameter(
-        1, "s", "the product: POLL_SECONDS of a parent, for all children"
+        15, "s", "the product: LISTENING_POLL_SECONDS of a parent, for all children"
+    )
+    listen_ms: float = parameter(
+        17,
+        "ms of a core a parent",
+        "measured once: 50 websockets for the ends of children, PostgreSQL 15",
+    )
+    run_events: float = parameter(
+        20, "events a run", "assumed: of its states, its steps and its machine"
+    )
+    event_ms: float = parameter(
+        0.015,
+        "ms of a core",
+        "measured once: an event compared with the filter of one websocket, 13 to 20 µs",
     )
     owner_check_seconds: float = parameter(10, "s", "the product: OWNER_CHECK_SECONDS of a child")
 

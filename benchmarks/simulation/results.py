@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import sqrt
 
 from benchmarks.measure import Finding
 from benchmarks.simulation import document
@@ -10,29 +11,37 @@ from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Prices
 from benchmarks.simulation.world import machines
 
-WITH_POLLS = "Prefect API, including polls of children"
+WITH_POLLS = "Prefect API, including waiting and events"
 
 
 @dataclass(frozen=True)
 class Limit:
     """A shared resource: the amount that one job needs, and the amount available per second.
 
-    If it is `hard`, work queues up without bound when it is fully used; otherwise jobs only get
-    slower.
+    Attributes:
+        mutual: what one job a second needs in addition, because of every other job at the time.
+        hard: whether work queues up without bound when it is fully used; otherwise jobs only get
+            slower.
     """
 
     name: str
     needed: float
     available: float
+    mutual: float = 0
     hard: bool = True
 
     def jobs_a_day(self, p: Parameters) -> float:
         """The number of jobs per day at which it is fully used in the busy hours."""
-        return self.available / self.needed * DAY / p.peak_factor if self.needed else float("inf")
+        if not self.needed:
+            return float("inf")
+        # The positive r of needed · r + mutual · r² = available, in a form that allows mutual = 0.
+        root = sqrt(self.needed**2 + 4 * self.mutual * self.available)
+        return 2 * self.available / (self.needed + root) * DAY / p.peak_factor
 
     def filled(self, jobs_a_day: float, p: Parameters) -> float:
         """The share that is used in the busy hours; 1 is fully used."""
-        return jobs_a_day / self.jobs_a_day(p)
+        rate = jobs_a_day / DAY * p.peak_factor
+        return (self.needed * rate + self.mutual * rate**2) / self.available
 
 
 def overflows(job: SimulatedJob, jobs_a_day: float, p: Parameters) -> bool:
@@ -44,9 +53,10 @@ def limits(job: SimulatedJob, p: Parameters) -> list[Limit]:
     """The resources in the order in which they are fully used, from a simulation of one job."""
     alone = simulate(job, iter([0.0]), p, seed=1)
     found = [
-        Limit(name, needed(alone), there, hard=name != WITH_POLLS)
+        Limit(name, needed(alone), there, _event_seconds(alone, p) * (not hard), hard)
         for name, there, needed in _all(p)
         if there
+        for hard in [name != WITH_POLLS]
     ]
     return sorted(found, key=lambda limit: limit.jobs_a_day(p))
 
@@ -85,7 +95,16 @@ def _call_seconds(one: Outcome, p: Parameters) -> float:
 
 
 def _poll_seconds(one: Outcome, p: Parameters) -> float:
-    return one.world.polled / p.poll_seconds * p.poll_ms / 1000
+    world = one.world
+    return (world.polled / p.poll_seconds + world.reads) * p.poll_ms / 1000 + (
+        world.connected * p.listen_ms / 1000
+    )
+
+
+def _event_seconds(one: Outcome, p: Parameters) -> float:
+    """The seconds in which Prefect compares the events of a job with the filters of all who listen
+    meanwhile, at one job a second."""
+    return one.world.runs * p.run_events * one.world.listened * p.event_ms / 1000
 
 
 SEGMENTS = (1, 5, 10, 30, 100)

@@ -71,7 +71,10 @@ class World:
         waited: seconds for which parents waited for children, in total over all children.
         polled: seconds for which parents polled, each for all of its children at once.
         submitted: number of runs submitted to a machine, by its kind.
-        calls: calls to Prefect, without polls of children.
+        calls: calls to Prefect, without those of parents that wait for children.
+        reads: reads of children that a parent makes because one of them has ended.
+        connected: parents that connected to listen to the ends of children.
+        listened: seconds for which runs and waiting parents listened to Prefect's events.
     """
 
     def __init__(self, p: Parameters, seed: int) -> None:
@@ -92,7 +95,7 @@ class World:
         self.workers: dict[str, ServerQueue] = {}
         self.drought = SpotDrought(p.spot_timeout)
         self._parents, self._load, self._called = 0, 0.0, 0.0
-        self.calls = 0.0
+        self.calls, self.reads, self.connected, self.listened = 0.0, 0, 0, 0.0
 
     @property
     def has_warm(self) -> bool:
@@ -111,14 +114,19 @@ class World:
         never blocks other calls. With many parents, each call waits for their polls: parents · poll
         = (poll_seconds + response) · share of the server that calls leave free.
         """
-        p, now = self.p, self.env.now
+        p = self.p
         self.calls += calls
-        work = calls * p.call_ms / 1000
-        self._load *= exp((self._called - now) / _LOAD_SECONDS)
-        self._load, self._called = self._load + work / _LOAD_SECONDS, now
+        waited = self._api_work(calls * p.call_ms / 1000)
         left = p.api_cores - min(self._load, _HIGHEST_LOAD * p.api_cores)
         answer = max(0.0, self._parents * p.poll_ms / 1000 / left - p.poll_seconds)
-        return self.api.wait(now, work) + calls * answer
+        return waited + calls * answer
+
+    def _api_work(self, seconds: float) -> float:
+        """The seconds until Prefect has done so many seconds of work."""
+        now = self.env.now
+        self._load *= exp((self._called - now) / _LOAD_SECONDS)
+        self._load, self._called = self._load + seconds / _LOAD_SECONDS, now
+        return self.api.wait(now, seconds)
 
     def event_delay(self) -> float:
         """The seconds from an event in the queue to the run that it requests."""
@@ -132,13 +140,19 @@ class World:
         yield self.env.timeout(seconds)
 
     @contextmanager
-    def polling(self) -> Iterator[None]:
-        """The time in which one parent polls its children."""
+    def polling(self, children: int) -> Iterator[None]:
+        """The time in which one parent waits for its children: it listens to their ends, reads
+        each, and polls all of them rarely."""
         started = self.env.now
         self._parents += 1
+        self.connected += 1
+        self._api_work(self.p.listen_ms / 1000)
         yield
         self._parents -= 1
+        self.reads += children
+        self._api_work(children * self.p.poll_ms / 1000)
         self.polled += self.env.now - started
+        self.listened += self.env.now - started
 
     def parent(self, machine: SimulatedMachine, work: Process) -> Process:
         """A child run that starts other runs itself."""
@@ -150,8 +164,10 @@ class World:
     def run_warm(self, work: Callable[[WarmMachine], Process]) -> Process:
         """A run on a warm machine, from its scheduling to its end."""
         machine = yield from self.warm.acquire()
+        started = self.env.now
         yield from self.pause(self.p.warm_start + self.api_seconds(self.p.run_calls))
         yield from work(machine)
+        self.listened += self.env.now - started
         self.warm.release(machine)
 
     def child(self, machine: SimulatedMachine, seconds: float) -> Process:
@@ -183,8 +199,10 @@ class World:
         yield from self.pause(p.pull * slower + p.process_start)
         # The observers do not delay the run, but use the same server.
         self.api_seconds(p.observers * p.observer_calls)
+        executed = self.env.now
         yield from self.pause(self.api_seconds(p.run_calls))
         yield from work
+        self.listened += self.env.now - executed
         paid = self.env.now - started + (0 if quota else p.gpu_launch + p.gpu_idle)
         self._pay(machine, paid)
         if quota:
@@ -215,16 +233,18 @@ class World:
         billed = max(seconds, SHORTEST_BILLED)
         self.billed[machine] = self.billed.get(machine, 0.0) + billed
 
+    @property
+    def runs(self) -> int:
+        """The number of runs so far, on tasks and on warm machines."""
+        return sum(self.submitted.values()) + (self.warm.taken if self.has_warm else 0)
+
     def used(self) -> Usage:
         """All billed usage so far."""
-        used, runs = self.consumed, sum(self.submitted.values())
-        logged = runs
-        if self.has_warm:
-            used, logged = used + self.warm.used(), runs + self.warm.taken
+        used = self.consumed + (self.warm.used() if self.has_warm else Usage())
         for machine, seconds in self.billed.items():
             used += machine.used(seconds)
         return used + Usage(
             table_reads=self.waited / self.p.owner_check_seconds,
-            log_gb=logged * self.p.log_kb / 1e6,
-            nat_gb=runs * self.p.image_gb * self.p.nat_share,
+            log_gb=self.runs * self.p.log_kb / 1e6,
+            nat_gb=sum(self.submitted.values()) * self.p.image_gb * self.p.nat_share,
         )

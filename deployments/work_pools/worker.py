@@ -1,6 +1,6 @@
 """`python -m deployments.work_pools.worker --pool NAME`: the ECS worker of a pool.
 
-It is prefect-aws's worker, started by Prefect's command with the given options, with four changes:
+It is prefect-aws's worker, started by Prefect's command with the given options, with five changes:
 
 - A run whose task ECS refuses for lack of capacity, by a quota or by throttling waits and is tried
   again. prefect-aws 0.7 tries for five seconds and then marks the run as Crashed.
@@ -8,6 +8,7 @@ It is prefect-aws's worker, started by Prefect's command with the given options,
   same. prefect-aws marks it as Crashed.
 - In a pool on Fargate Spot, tasks are started on demand once Spot has refused or lost all of them
   for some minutes, and those of a run that Spot has interrupted twice.
+- Deployments and flows are read once for the runs of some seconds.
 - Events of a task that has not started yet are not replicated. An event that comes late, which
   queues allow, would otherwise make a run Pending that waits to be tried again, for ever.
 
@@ -35,6 +36,7 @@ from prefect_aws.workers.ecs_worker import ECSJobConfiguration, ECSWorkerResult
 from prefect_aws.workers.ecs_worker import ECSWorker as PrefectECSWorker
 
 from clipflow.telemetry.logging import LAUNCH_REFUSED, emit_metric
+from deployments.work_pools.cached_reads import remember_reads
 from deployments.work_pools.capacity import (
     LOST_BY_SPOT,
     SpotDrought,
@@ -60,6 +62,10 @@ with warnings.catch_warnings():
             super().__init__(*args, **options)
             self._settings = WorkerSettings()
             self._drought = SpotDrought(self._settings.spot_timeout)
+
+        async def setup(self) -> None:
+            await super().setup()
+            remember_reads(self.client)
 
         async def run(
             self,

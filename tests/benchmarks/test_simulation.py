@@ -36,6 +36,7 @@ from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Prices, Usage, bill, cost
 from benchmarks.simulation.quotas import Process, Quota, ServerQueue, TokenBucket
 from benchmarks.simulation.results import (
+    Limit,
     large_model,
     limits,
     mean_job,
@@ -56,8 +57,12 @@ from tests.programs import ROOT
 
 # A machine for each segment, however short it is.
 SPREAD = replace(Parameters(), machine_cpu_seconds=0)
-# Inputs without randomness, and an API without latency.
-PLAIN = replace(SPREAD, worker_poll=0, bridge_poll=0, cold_start_spread=0, spot_losses=0, call_ms=0)
+# An API without latency.
+AT_LEISURE = {"call_ms": 0, "poll_ms": 0, "listen_ms": 0}
+# Inputs without randomness.
+PLAIN = replace(
+    SPREAD, worker_poll=0, bridge_poll=0, cold_start_spread=0, spot_losses=0, **AT_LEISURE
+)
 # Seconds from the scheduling of a run to its own work: worker, machine, process.
 START = 1 / PLAIN.worker_runs + PLAIN.provisioning + PLAIN.pull + PLAIN.process_start
 EVENT_DELAY = 1 / PLAIN.bridge_events + PLAIN.event_seconds
@@ -171,11 +176,23 @@ def test_arrivals_beyond_a_limit_queue_up() -> None:
 
 
 def test_frequent_polling_slows_the_api_without_stopping_it() -> None:
-    often = replace(Parameters(), poll_ms=6000)
+    often = replace(Parameters(), poll_ms=6000, poll_seconds=1)
     [slow], [fast] = (
         simulate(Clip(10), iter([0.0]), p, seed=1).seconds for p in (often, Parameters())
     )
     assert fast + 60 < slow < fast + 1000
+
+
+def test_events_and_listeners_of_all_jobs_limit_each_other() -> None:
+    p = Parameters()
+    limit = Limit("any", needed=0.5, available=1, mutual=0.5)
+    # 0.5 · 1 + 0.5 · 1² = 1
+    assert limit.jobs_a_day(p) == pytest.approx(DAY / 3)
+    assert limit.filled(2 * DAY / 3, p) == pytest.approx(0.5 * 2 + 0.5 * 4)
+    quiet, loud = (
+        limits(Clip(10), replace(p, event_ms=ms))[0].jobs_a_day(p) for ms in (0, p.event_ms)
+    )
+    assert loud < quiet
 
 
 def test_the_price_of_an_hour_of_the_documents_machine() -> None:
@@ -269,7 +286,7 @@ def test_every_number_has_a_source() -> None:
 def test_product_settings_equal_those_of_the_product() -> None:
     p, timings = Parameters(), Timings()
     assert (p.poll_seconds, p.owner_check_seconds) == (
-        children.POLL_SECONDS,
+        children.LISTENING_POLL_SECONDS,
         recovery.OWNER_CHECK_SECONDS,
     )
     assert p.bridge_poll == timings.poll and p.bridge_events == prefect_server.PAGE / 5
@@ -313,12 +330,12 @@ def test_the_text_of_the_guide_has_the_numbers_of_the_simulation() -> None:
     text, p = " ".join((ROOT / "docs" / "aws.md").read_text().split()), Parameters()
     assert f"costs ${machine_usd(p):.2f} a day" in text
     tasks, warm = (simulate(Clip(10, way), iter([0.0]), p, 1).world for way in ("tasks", "warm"))
-    requests = tasks.calls + tasks.polled / p.poll_seconds
-    assert f"about {round(requests, -2):.0f} by tasks, or {warm.calls:.0f} on" in text
+    requests = tasks.calls + tasks.reads + tasks.polled / p.poll_seconds
+    assert f"about {round(requests, -1):.0f} by tasks, or {warm.calls:.0f} on" in text
     [team] = [(one, other) for plan, one, other in plans(p) if plan.name == "Team"]
     by_tasks, on_warm = (clips / 24 * p.peak_factor for clips in team)
-    assert f"enough for about {round(by_tasks, -1):.0f} clips" in text
-    assert f"or {round(on_warm, -2):,.0f} on warm machines".replace(",", " ") in text
+    assert f"enough for about {spaced(round(by_tasks, -2))} clips" in text
+    assert f"or {spaced(round(on_warm, -2))} on warm machines" in text
 
 
 @pytest.mark.slow

@@ -79,7 +79,7 @@ def test_a_day_of_a_warm_machine_costs_what_the_prices_say() -> None:
 
 
 def test_every_observer_uses_the_server_for_each_task_and_warm_runs_have_none() -> None:
-    p = Parameters()
+    p = replace(Parameters(), event_ms=0)
     four, one = (server_clips(Clip(1), replace(p, observers=n)) for n in (4, 1))
     # Two runs of 27 calls, one of which was also requested with four, and observers with seven.
     assert four == pytest.approx(DAY / 3 / (0.012 * (2 * 27 + 4 + 2 * 4 * 7)))

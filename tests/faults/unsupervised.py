@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.local_stack import RunningStack, provision
@@ -20,9 +21,12 @@ from deployments.local_stack.stack_settings import (
     client_environment,
     part_environment,
 )
-from tests.faults.processes import kill, processes_of
+from tests.faults.processes import RUN, flow_run_of, kill, pids, processes_of
+from tests.faults.tenants import IN_PROGRESS, Episode, Tenants, event_message
 from tests.faulty_proxy import FaultyProxy
 from tests.programs import AWS, ROOT, Program, eventually, free_port
+
+LONG = [{"startTime": f"00:00.{n % 10}", "endTime": f"00:01.{n % 10}"} for n in range(40)]
 
 
 @dataclass(frozen=True)
@@ -108,3 +112,26 @@ def _kill_all(home: Path) -> None:
     for pid in processes_of(home):
         kill(pid)
     eventually(lambda: not processes_of(home))
+
+
+def client_of(machine: UnsupervisedMachine) -> SyncPrefectClient:
+    return SyncPrefectClient(f"{machine.stack.settings.prefect_url}/api")
+
+
+def start_clip(
+    machine: UnsupervisedMachine,
+    tenants: Tenants,
+    source: Path,
+    segments: list[dict[str, str]] = LONG,
+) -> tuple[Episode, int]:
+    """Request the only clip of a new episode, and wait until it is in progress.
+
+    Returns the episode and the process id of the run that makes the clip.
+    """
+    episode = tenants.detect(Episode("t", ["long"]), source, segments)
+    tenants.deliver(event_message(episode))
+    # The time in which an accepted event starts its clips; the worker may just have been started.
+    eventually(lambda: tenants.record(episode, "long")["status"] == IN_PROGRESS)
+    owner = tenants.record(episode, "long")["flowRunId"]
+    [process] = [pid for pid in pids(machine.home, RUN) if flow_run_of(pid) == owner]
+    return episode, process

@@ -1,0 +1,83 @@
+"""Runs while no Prefect server answers, for longer than its client's own retries last."""
+
+import signal
+import time
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
+from prefect.client.schemas.objects import FlowRun, State
+
+from clipflow.domain.keys import ClipKeys
+from tasks.child_requests import record_tag
+from tests.faults.observers import ObjectObserver, observing
+from tests.faults.tenants import COMPLETE, MADE, Episode, Tenants, history
+from tests.faults.unsupervised import LONG, UnsupervisedMachine, client_of, start_clip
+from tests.programs import eventually
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
+# How long Prefect is away: longer than its client's own retries last, and than a run may be silent.
+AWAY_SECONDS = 100
+# The longest wait of a client, and the start of the server.
+REPORTED_SECONDS = 120
+
+
+def test_runs_continue_while_prefect_is_away_and_report_afterwards(
+    machine: UnsupervisedMachine, tenants: Tenants, source: Path
+) -> None:
+    """One run works in its own process, and one waits for child runs."""
+    parent = tenants.detect(Episode("t", ["long"]), source, LONG)
+    with client_of(machine) as client:
+        remote = start_with_children(client, parent)
+        alone, _ = start_clip(machine, tenants, source, LONG * 3)
+        local = UUID(tenants.record(alone, "long")["flowRunId"])
+        children = eventually(lambda: running_children(client, parent))
+    reader = ObjectObserver(tenants)
+    with observing(reader.check, reader, 1):
+        machine.prefect.stop(signal.SIGKILL)
+        away_until = time.monotonic() + AWAY_SECONDS
+        eventually(lambda: tenants.record(alone, "long")["status"] == COMPLETE, 300)
+        eventually(lambda: time.monotonic() > away_until, AWAY_SECONDS + 1)
+        machine.prefect.start()
+        eventually(lambda: tenants.record(parent, "long")["status"] == COMPLETE, REPORTED_SECONDS)
+        with client_of(machine) as client:
+            runs = [local, remote, *children]
+            for run in runs:
+                eventually(lambda run=run: last_state(client, run).is_final(), REPORTED_SECONDS)  # type: ignore[misc]
+            assert {last_state(client, run).name for run in runs} == {"Completed"}
+    reader.check()
+    for episode in (alone, parent):
+        assert history(tenants.record(episode, "long")) == MADE
+        keys = [entry["Key"] for entry in tenants.objects(episode)]
+        assert [len(reader.versions[key]) for key in keys] == [1] * len(keys)
+
+
+def last_state(client: SyncPrefectClient, run: UUID) -> State[object]:
+    state = client.read_flow_run(run).state
+    assert state
+    return state
+
+
+def start_with_children(client: SyncPrefectClient, episode: Episode) -> UUID:
+    """Start the run of the episode's only clip, whose segments are cut by two runs of their own."""
+    deployment = client.read_deployment_by_name("generate-clip/clipflow").id
+    remotely = {
+        "CLIPFLOW_FAN_OUT": "remote",
+        "CLIPFLOW_MACHINE_CPU_SECONDS": "1",
+        "MAX_PARALLEL_SEGMENTS": "2",
+    }
+    return client.create_flow_run_from_deployment(
+        deployment,
+        parameters={"tenant_id": "t", "episode_id": episode.id, "clip_id": "long"},
+        job_variables={"env": remotely},
+    ).id
+
+
+def running_children(client: SyncPrefectClient, episode: Episode) -> list[UUID]:
+    """The child runs of the episode's only clip that are running."""
+    tags = FlowRunFilterTags(all_=[record_tag(ClipKeys("t", episode.id, "long"))])
+    runs: list[FlowRun] = client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=tags))
+    return [run.id for run in runs if run.state and run.state.is_running()]

@@ -60,6 +60,7 @@ from tasks.child_requests import (
 )
 from tasks.flow_runs import error_of, tags_of
 from tasks.retries import CHILD, MEDIA
+from tasks.telemetry import calling_child
 
 # How often the states of children are read while Prefect does not push their ends.
 POLL_SECONDS = 1.0
@@ -191,16 +192,17 @@ class ChildRunGroup:
             if last and last.state and _can_adopt(last.state, child):
                 return last
             attempt = _attempt(last) + 1
-            started = run_deployment(
-                child.deployment,
-                parameters=child.parameters,
-                flow_run_name=child.name,
-                # Without the tenant's tag, by which the tenant's active clips are counted.
-                tags=[record_tag(child.record), child.tag, *tags_of(child.record)[1:]],
-                # With this key, two concurrent parents start the same run.
-                idempotency_key=f"{child.tag}:{attempt}",
-                timeout=0,
-            )
+            with calling_child(child.deployment.partition("/")[0]):
+                started = run_deployment(
+                    child.deployment,
+                    parameters=child.parameters,
+                    flow_run_name=child.name,
+                    # Without the tenant's tag, by which the tenant's active clips are counted.
+                    tags=[record_tag(child.record), child.tag, *tags_of(child.record)[1:]],
+                    # With this key, two concurrent parents start the same run.
+                    idempotency_key=f"{child.tag}:{attempt}",
+                    timeout=0,
+                )
             # Annotated for sync and async use alike; outside an event loop it returns the run.
             return cast(FlowRun, started)
 

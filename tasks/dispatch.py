@@ -30,7 +30,7 @@ from clipflow.storage.records import record_store
 from tasks.children import ACTIVE_STATES
 from tasks.flow_runs import GENERATE_CLIP, clip_request, parse_request, tags_of, this_run
 from tasks.retries import RECORDS
-from tasks.telemetry import trace_labels
+from tasks.telemetry import calling, trace_labels
 
 # A tenant's clips beyond this number go to the second queue, behind other tenants' clips; see
 # docs/adr/0014-a-flood-waits-in-a-second-queue.md.
@@ -92,15 +92,17 @@ class ClipStarter:
             parameters["segments"] = [
                 s.model_dump(mode="json", exclude_none=True) for s in clip.segments
             ]
-        return self._client.create_flow_run_from_deployment(
-            self._deployment,
-            parameters=parameters,
-            name=clip.clip_id,
-            tags=tags_of(ClipKeys(tenant_id, episode_id, clip.clip_id)),
-            idempotency_key=clip_run_key(trigger.id, clip.clip_id),
-            work_queue_name=BULK_QUEUE if self._is_above_share(tenant_id) else None,
-            labels=dict(trigger.labels),
-        ).id
+        queue = BULK_QUEUE if self._is_above_share(tenant_id) else None
+        with calling(GENERATE_CLIP, trigger.labels) as labels:
+            return self._client.create_flow_run_from_deployment(
+                self._deployment,
+                parameters=parameters,
+                name=clip.clip_id,
+                tags=tags_of(ClipKeys(tenant_id, episode_id, clip.clip_id)),
+                idempotency_key=clip_run_key(trigger.id, clip.clip_id),
+                work_queue_name=queue,
+                labels=labels,
+            ).id
 
     def _is_above_share(self, tenant_id: str) -> bool:
         if tenant_id not in self._above_share:

@@ -1,8 +1,10 @@
 """The ids in log lines and spans of runs, and the log handler and span hooks that add them."""
 
 import logging
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -101,7 +103,42 @@ def retries() -> int:
 
 def trace_runs() -> None:
     """Export the spans of this process's runs to the environment's collector, if it names one."""
-    tracing.configure(on_start=describe_span, is_last=is_flow_span, root=event_context)
+    # A process executes one flow, which the deployment names: flows.render_short:render_shorts.
+    function = os.environ.get("PREFECT__FLOW_ENTRYPOINT", "").rpartition(":")[2]
+    tracing.configure(
+        tracing.service_of(function.replace("_", "-")) if function else tracing.TRACER,
+        on_start=describe_span,
+        is_last=is_flow_span,
+        root=event_context,
+        is_entry=is_entry,
+    )
+
+
+def is_entry(attributes: Mapping[str, Any]) -> bool:
+    """Whether the span is that of the process's own flow run, not of a flow that this one calls."""
+    return attributes.get("prefect.run.type") == "flow" and _context("FlowRunContext") is None
+
+
+@contextmanager
+def calling(flow: str, labels: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A span for the start of a run of `flow`, below the run that has `labels`.
+
+    Yields the labels of the new run.
+    """
+    with tracing.call(flow, TraceContext.read(labels.get(_TRACEPARENT))) as ids:
+        yield {**labels, _TRACEPARENT: ids.traceparent} if ids else dict(labels)
+
+
+@contextmanager
+def calling_child(flow: str) -> Iterator[None]:
+    """A span for `run_deployment`, which gives a child of this run the labels of the context."""
+    context = _context("FlowRunContext")
+    with tracing.call(flow) as ids, ExitStack() as changed:
+        if ids and context and context.flow_run:
+            labels = {**context.flow_run.labels, _TRACEPARENT: ids.traceparent}
+            run = context.flow_run.model_copy(update={"labels": labels})
+            changed.enter_context(context.model_copy(update={"flow_run": run}))
+        yield
 
 
 def describe_span(span: "Span", above: trace.Span) -> None:

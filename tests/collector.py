@@ -9,14 +9,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 @dataclass(frozen=True)
 class Collected:
     """One received span.
 
-    Ids are hexadecimal, times are nanoseconds, and `outcome` is the text of its status and events.
-    It is read as a part of the span's `repr`, where a test looks for secrets.
+    Ids are hexadecimal, times are nanoseconds, `kind` is SERVER, CLIENT or INTERNAL, and `outcome`
+    is the text of its status and events. It is read as a part of the span's `repr`, where a test
+    looks for secrets.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Collected:
     began: int
     ended: int
     outcome: str
+    kind: str
 
     @property
     def is_flow(self) -> bool:
@@ -50,6 +53,22 @@ class Collector:
         by_id = {each.span_id: each for each in self.spans}
         parent = by_id.get(span.parent_id)
         return [parent.name, *self.ancestors(parent)] if parent else []
+
+    def service_map(self) -> set[tuple[str, str]]:
+        """The connections between services that X-Ray draws.
+
+        Its exporter makes a service only of a span of the kind SERVER, and a remote call only of
+        one of the kind CLIENT, which it names by `peer.service`.
+        """
+        by_id = {span.span_id: span for span in self.spans}
+        calls = [(by_id.get(span.parent_id), span) for span in self.spans if span.kind == "SERVER"]
+        return {
+            (caller.service, called.service)
+            for caller, called in calls
+            if caller
+            and caller.kind == "CLIENT"
+            and caller.attributes["peer.service"] == called.service
+        }
 
     def store(self, body: bytes) -> None:
         """Store the spans of one export."""
@@ -97,6 +116,7 @@ def _collected(span: Any, service: str) -> Collected:
         attributes=_values(span.attributes),
         began=span.start_time_unix_nano,
         ended=span.end_time_unix_nano,
+        kind=Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_"),
         outcome="".join(map(str, [span.status, *span.events])),
     )
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
 
-from deployments.local_stack import running_stack
+from deployments.local_stack import RunningStack, running_stack
 from tests.collector import Collected, Collector, collecting
 from tests.made_media import make_source
 from tests.programs import eventually, free_port
@@ -24,6 +25,11 @@ class TracedClip:
         self.episode_id = episode_id
         self.lines = _lines(logs / "worker.log") + _lines(logs / "bridge.log")
 
+    @property
+    def above_clip(self) -> list[str]:
+        """The names of the ancestors of the clip's run."""
+        return ["start generate-clip", self.episode_id, "start begin-clip-generation", "event"]
+
     def one(self, name: str) -> Collected:
         (span,) = self.collector.named(name)
         return span
@@ -36,7 +42,8 @@ def _lines(log: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TracedClip]:
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TracedClip, Collector]]:
+    """A clip that is made by its own run, and the spans of one that is cut by other runs."""
     home = tmp_path_factory.mktemp("traced")
     source = make_source(home / "main.mp4", seconds=8, sound=("-c:a", "aac"))
     with collecting() as collector, pytest.MonkeyPatch.context() as patch:
@@ -47,8 +54,28 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TracedClip]:
             user.put_event(episode_id)
             user.wait_for_status(episode_id, "one", "Generation Complete")
             eventually(lambda: collector.named("event") and collector.named("one"))
-            logs = stack.logs
-        yield TracedClip(collector, episode_id, logs)
+            made = TracedClip(Collector(spans=list(collector.spans)), episode_id, stack.logs)
+            collector.spans.clear()
+            make_remotely(stack, user.episode(source, "two"), "two")
+            eventually(lambda: [span for span in collector.named("two") if span.kind == "SERVER"])
+        yield made, collector
+
+
+@pytest.fixture
+def made(both: tuple[TracedClip, Collector]) -> TracedClip:
+    return both[0]
+
+
+def make_remotely(stack: RunningStack, episode_id: str, clip_id: str) -> None:
+    """Start a run that makes the clip, each segment by a run of its own."""
+    with SyncPrefectClient(stack.env["PREFECT_API_URL"]) as client:
+        client.create_flow_run_from_deployment(
+            client.read_deployment_by_name("generate-clip/clipflow").id,
+            parameters={"tenant_id": "t", "episode_id": episode_id, "clip_id": clip_id},
+            job_variables={
+                "env": {"CLIPFLOW_FAN_OUT": "remote", "CLIPFLOW_MACHINE_CPU_SECONDS": "0"}
+            },
+        )
 
 
 def test_all_spans_are_in_the_trace_named_by_the_event_id(made: TracedClip) -> None:
@@ -56,21 +83,40 @@ def test_all_spans_are_in_the_trace_named_by_the_event_id(made: TracedClip) -> N
     (forwarded,) = [line for line in made.lines if line["message"].startswith("forwarded")]
     assert f"event={_dashed(trace_id)} " in forwarded["message"]
     assert forwarded["trace_id"] == trace_id
-    assert {span.service for span in made.collector.spans} == {"clipflow"}
+
+
+def test_the_service_map_connects_the_bridge_with_the_runs(made: TracedClip) -> None:
+    assert made.collector.service_map() == {
+        ("clipflow-bridge", "clipflow-begin-clip-generation"),
+        ("clipflow-begin-clip-generation", "clipflow-generate-clip"),
+    }
+    services = {span.service for span in made.collector.spans if span.kind == "SERVER"}
+    assert services == {span.service for span in made.collector.spans}
+
+
+def test_the_service_map_connects_a_run_with_its_children(
+    both: tuple[TracedClip, Collector],
+) -> None:
+    _, collector = both
+    assert len({span.trace_id for span in collector.spans}) == 1
+    assert collector.service_map() == {("clipflow-generate-clip", "clipflow-extract-segment")}
+    assert {span.service for span in collector.named("ffmpeg cutting")} == {
+        "clipflow-extract-segment"
+    }
 
 
 def test_a_step_is_a_child_of_its_flow_and_the_flow_of_the_event(made: TracedClip) -> None:
     event, begin, clip = made.one("event"), made.one(made.episode_id), made.one("one")
     assert [span for span in made.collector.spans if not span.parent_id] == [event]
-    assert begin.parent_id == event.span_id
-    assert clip.parent_id == begin.span_id
+    assert made.collector.ancestors(begin) == ["start begin-clip-generation", "event"]
+    assert made.collector.ancestors(clip) == made.above_clip
     cuts = made.collector.named("ffmpeg cutting")
     assert sorted(made.collector.ancestors(cut) for cut in cuts) == [
-        ["segment", name, "one", made.episode_id, "event"]
+        ["segment", name, "one", *made.above_clip]
         for name in ("extract 0: 00:00:01.52-00:00:02", "extract 1: 00:00:05-00:00:06")
     ]
     stitching = [made.collector.ancestors(span) for span in made.collector.named("stitch")]
-    assert ["stitch", "one", made.episode_id, "event"] in stitching
+    assert ["stitch", "one", *made.above_clip] in stitching
 
 
 def test_spans_have_the_costs_of_the_work_and_its_owner(made: TracedClip) -> None:

@@ -25,9 +25,10 @@ from clipflow.domain.events import TraceContext
 Root = Callable[[Mapping[str, Any]], Context | None]
 # Called with a span that starts, and its parent.
 OnStart = Callable[[Span, trace.Span], None]
+# Whether the span, given its attributes, is that of a call of this process by another one.
+IsEntry = Callable[[Mapping[str, Any]], bool]
 # Whether the process may be killed after this span.
 IsLast = Callable[[ReadableSpan], bool]
-_SERVICE = "clipflow"
 # Seconds, instead of 10, because a run waits this long at its end if no collector responds.
 _TIMEOUT = 3
 _FLUSH_MILLISECONDS = 3000
@@ -36,13 +37,17 @@ _UNNAMED_SERVICE = "unknown_service"
 
 
 def install(
+    service: str,
     on_start: OnStart | None,
     is_last: IsLast | None,
     root: Root | None,
+    is_entry: IsEntry | None,
     next_span: ContextVar[TraceContext | None],
 ) -> None:
     """Sets this process's tracer provider from the standard variables; see `tracing.configure`."""
-    provider = Provider(resource=_resource(), id_generator=SpanIds(next_span), root=root)
+    provider = Provider(
+        resource=_resource(service), id_generator=SpanIds(next_span), root=root, is_entry=is_entry
+    )
     provider.add_span_processor(BatchSpanProcessor(_exporter()))
     provider.add_span_processor(SpanHooks(provider, on_start, is_last))
     trace.set_tracer_provider(provider)
@@ -102,10 +107,10 @@ def _exporter() -> Exporter:
     return Exporter() if given else Exporter(timeout=_TIMEOUT)
 
 
-def _resource() -> Resource:
+def _resource(service: str) -> Resource:
     found = Resource.create()
     if str(found.attributes.get(SERVICE_NAME, _UNNAMED_SERVICE)).startswith(_UNNAMED_SERVICE):
-        return found.merge(Resource({SERVICE_NAME: _SERVICE}))
+        return found.merge(Resource({SERVICE_NAME: service}))
     return found
 
 
@@ -125,28 +130,32 @@ class SpanIds(RandomIdGenerator):
 
 
 class Provider(TracerProvider):
-    """The SDK's provider, with `root` as the parent of spans that have none."""
+    """The SDK's provider, with `root` as the parent of spans that have none, and the kind SERVER of
+    spans for which `is_entry` is true."""
 
-    def __init__(self, root: Root | None, **settings: Any) -> None:
+    def __init__(self, root: Root | None, is_entry: IsEntry | None, **settings: Any) -> None:
         super().__init__(**settings)
-        self._root = root
+        self._root = root or (lambda _attributes: None)
+        self._is_entry = is_entry or (lambda _attributes: False)
 
     def get_tracer(self, *args: Any, **settings: Any) -> trace.Tracer:
-        tracer = super().get_tracer(*args, **settings)
-        return RootedTracer(tracer, self._root) if self._root else tracer
+        return RootedTracer(super().get_tracer(*args, **settings), self._root, self._is_entry)
 
 
 class RootedTracer(trace.Tracer):
-    """`tracer`, with `root` as the parent of spans that have none."""
+    """`tracer`, with the parents and kinds of `Provider`."""
 
-    def __init__(self, tracer: trace.Tracer, root: Root) -> None:
+    def __init__(self, tracer: trace.Tracer, root: Root, is_entry: IsEntry) -> None:
         self._tracer = tracer
         self._root = root
+        self._is_entry = is_entry
 
     def start_span(
         self, name: str, context: Context | None = None, *args: Any, **settings: Any
     ) -> trace.Span:
         parent = self._parent(context, settings)
+        if self._is_entry(settings.get("attributes") or {}):
+            settings["kind"] = trace.SpanKind.SERVER
         return self._tracer.start_span(name, parent, *args, **settings)
 
     def start_as_current_span(

@@ -1,6 +1,7 @@
 """OpenTelemetry spans of the work, with its cost. Without an SDK they cost almost nothing."""
 
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,15 +11,24 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    set_span_in_context,
+)
 
 from clipflow.domain.errors import bounded_message
 from clipflow.domain.events import TraceContext
 
 if TYPE_CHECKING:
-    from clipflow.telemetry.trace_export import IsLast, OnStart, Root
+    from clipflow.telemetry.trace_export import IsEntry, IsLast, OnStart, Root
 
 TRACER = "clipflow"
+# The name of the bridge as a service, in service maps.
+BRIDGE = "clipflow-bridge"
+_PEER = "peer.service"
 _PREFIX = "clipflow."
 # Either names the collector (OpenTelemetry specification, OTLP exporter configuration).
 _COLLECTOR_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -110,21 +120,61 @@ def context_attributes(values: dict[str, str]) -> dict[str, str]:
     return {f"{_PREFIX}{name}": value for name, value in values.items() if name != "trace_id"}
 
 
-def record_past_span(
-    name: str, at: TraceContext, caller: TraceContext | None, began: float, values: dict[str, str]
+def service_of(flow: str) -> str:
+    """The name of a flow's runs as a service, in service maps."""
+    return f"{TRACER}-{flow}"
+
+
+def record_event(
+    flow: str, at: TraceContext, caller: TraceContext | None, began: float, values: dict[str, str]
 ) -> None:
-    """Records a span with the ids of `at`, from `began` (seconds since 1970) until now."""
-    token = next_span.set(at)
-    try:
-        opened = trace.get_tracer(TRACER).start_span(
-            name,
-            context=context_below(caller),
-            start_time=int(began * 1e9),
-            attributes=context_attributes(values),
+    """Records the spans of an event that has started a run of `flow`: from `began` (seconds since
+    1970) until now, and below it, with the ids of `at`, the span that the run continues."""
+    start, tracer = int(began * 1e9), trace.get_tracer(TRACER)
+    attributes = context_attributes(values)
+    received = TraceContext(at.trace_id, secrets.token_hex(8), at.sampled)
+    with _with_ids(received):
+        above = tracer.start_span(
+            "event", context_below(caller), SpanKind.SERVER, attributes, start_time=start
         )
+    with _with_ids(at):
+        below = tracer.start_span(
+            f"start {flow}",
+            set_span_in_context(above, Context()),
+            SpanKind.CLIENT,
+            {**attributes, _PEER: service_of(flow)},
+            start_time=start,
+        )
+    below.end()
+    above.end()
+
+
+@contextmanager
+def _with_ids(ids: TraceContext) -> Iterator[None]:
+    token = next_span.set(ids)
+    try:
+        yield
     finally:
         next_span.reset(token)
-    opened.end()
+
+
+@contextmanager
+def call(flow: str, at: TraceContext | None = None) -> Iterator[TraceContext | None]:
+    """A span for the start of a run of `flow`, below `at` or the current span.
+
+    Yields its ids, which the run continues; None without a trace. X-Ray draws a connection between
+    two services only from such a span in the caller.
+    """
+    opened = trace.get_tracer(TRACER).start_span(
+        f"start {flow}",
+        context_below(at) if at else None,
+        SpanKind.CLIENT,
+        {_PEER: service_of(flow)},
+    )
+    with trace.use_span(opened, end_on_exit=True, record_exception=False):
+        own = opened.get_span_context()
+        ids = TraceContext(f"{own.trace_id:032x}", f"{own.span_id:016x}", own.trace_flags.sampled)
+        yield ids if own.is_valid else None
 
 
 def context_below(at: TraceContext | None) -> Context:
@@ -154,20 +204,23 @@ def is_enabled(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def configure(
+    service: str,
     on_start: "OnStart | None" = None,
     is_last: "IsLast | None" = None,
     root: "Root | None" = None,
+    is_entry: "IsEntry | None" = None,
 ) -> None:
     """Exports this process's spans to the collector that the environment names, if any.
 
     The SDK is imported only here, since that takes a fifth of a second.
 
     Args:
+        service: the name of this process in service maps, unless the environment has another.
         on_start: called with each span that starts, and its parent. is_last: whether all spans are
         to be sent at once after this one, because the process may end. root: finds the parent of a
-        span that has none.
+        span that has none. is_entry: whether this process was called by the span's parent.
     """
     if is_enabled():
         from clipflow.telemetry.trace_export import install
 
-        install(on_start, is_last, root, next_span)
+        install(service, on_start, is_last, root, is_entry, next_span)

@@ -18,7 +18,7 @@ from clipflow.settings import AwsSettings
 from clipflow.storage.outbox import outbox
 from clipflow.storage.records import record_store
 from clipflow.telemetry.logging import SWEEP_ENDED, emit_metric
-from clipflow.telemetry.tracing import configure
+from clipflow.telemetry.tracing import BRIDGE, configure
 from deployments.bridge.consumer import Consumer, Queue, Timings
 from deployments.bridge.prefect_server import Server, check, check_forever, check_warm
 from deployments.bridge.sweep import Sweep
@@ -128,7 +128,7 @@ def main() -> None:
     if not PREFECT_API_URL.value():
         # Prefect's client would start a temporary server, and the events would be lost with it.
         raise SystemExit("PREFECT_API_URL is not set: set it to the Prefect server's address.")
-    configure()
+    configure(BRIDGE)
     asyncio.run(run_until_signalled())
 
 

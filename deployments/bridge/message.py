@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from clipflow.domain.errors import Failure, InvalidInputError, TransientError
 from clipflow.domain.events import TRACEPARENT, PrefectEvent, TraceContext, to_prefect_event
-from clipflow.telemetry.tracing import record_past_span
+from clipflow.telemetry.tracing import record_event
+from tasks.flow_runs import BEGIN_CLIP_GENERATION
 
 if TYPE_CHECKING:
     from types_boto3_sqs.type_defs import MessageTypeDef
@@ -76,11 +77,12 @@ class Message:
         }
 
     def record_span(self) -> None:
-        """Exports the event's span, from the receipt of the message until now. Call it when the
+        """Exports the event's spans, from the receipt of the message until now. Call it when the
         server has stored the event."""
         context = self.event and TraceContext.read(self.event.resource[TRACEPARENT])
         if self.event and context:
-            record_past_span("event", context, self.event.caller, self.received, self.log_fields)
+            caller, received = self.event.caller, self.received
+            record_event(BEGIN_CLIP_GENERATION, context, caller, received, self.log_fields)
 
 
 def read(raw: "MessageTypeDef", visible_at: float) -> Message:

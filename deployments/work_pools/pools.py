@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings
 from clipflow.jobs.fingerprints import MODEL_SERVERS
 from clipflow.settings import Limits, Models, Settings
 from clipflow.telemetry.tracing import PROPAGATED_SETTINGS
-from deployments.run_environment import RUN_ENVIRONMENT, run_environment
+from deployments.run_environment import run_environment
 
 # Settings that are paths inside an image, which the image itself sets.
 _OF_THE_IMAGE = {
@@ -283,8 +283,8 @@ def _read(file: Path, environment: Mapping[str, str]) -> WorkPool:
 
 # Where a collector in the same task listens for OTLP by HTTP.
 COLLECTOR_URL = "http://127.0.0.1:4318"
-# The environment of every flow run, in each pool.
-FLOWS_ENVIRONMENT = {**RUN_ENVIRONMENT, "CLIPFLOW_FAN_OUT": "remote"}
+# On AWS, each part of a run that is worth a machine gets one.
+REMOTE = {"CLIPFLOW_FAN_OUT": "remote"}
 
 
 def base_job_template(
@@ -336,7 +336,7 @@ def _variables(pool: WorkPool, settings: PoolSettings, flows: dict[str, str]) ->
         "prefect_api_auth_string_secret_arn": settings.auth_secret_arn,
         "prefect_api_key_secret_arn": settings.api_key_secret_arn,
         "labels": {"clipflow:pool": pool.kind},
-        "env": {**run_environment(own), **FLOWS_ENVIRONMENT, **own},
+        "env": {**run_environment(own), **REMOTE, **own},
     }
 
 

@@ -23,10 +23,11 @@ from prefect.workers.process import ProcessWorker
 from pydantic import ValidationError
 
 from deployments.bridge.prefect_server import check_warm
+from deployments.run_environment import RUN_ENVIRONMENT
 from deployments.warm.worker import put_back
 from deployments.work_pools import warm
 from deployments.work_pools.__main__ import DEPLOYMENTS
-from deployments.work_pools.pools import FLOWS_ENVIRONMENT
+from deployments.work_pools.pools import REMOTE
 from deployments.work_pools.warm import (
     POOL,
     WarmSettings,
@@ -104,7 +105,7 @@ def test_the_container_has_time_to_drain_and_the_environment_of_the_other_runs()
     # After it, the runs are returned to the pool.
     assert int(container["StopTimeout"]) == 120 >= most + 20
     environment = {each["Name"]: each["Value"] for each in container["Environment"]}
-    assert environment.items() >= FLOWS_ENVIRONMENT.items()
+    assert environment.items() >= {**RUN_ENVIRONMENT, **REMOTE}.items()
     file = environment["CLIPFLOW_WARM_ALIVE_FILE"]
     assert f"find {file} " in container["HealthCheck"]["Command"][1]
 

@@ -129,19 +129,21 @@ def machines(
         "CLIPFLOW_TASK_ROLE_ARN": "arn:aws:iam::000000000000:role/flows",
         "CLIPFLOW_EXECUTION_ROLE_ARN": "arn:aws:iam::000000000000:role/execution",
     }
-    workers = [
-        Program(home / f"{kind}.log", f"deployments.work_pools.worker --pool clipflow-{kind}", env)
+    workers = {
+        kind: Program(
+            home / f"{kind}.log", f"deployments.work_pools.worker --pool clipflow-{kind}", env
+        )
         for kind in WORKERS
-    ]
+    }
     port = int(account["AWS_ENDPOINT_URL_ECS"].rpartition(":")[2])
     with ExitStack() as stack:
         stack.enter_context(running(server))
         stack.enter_context(temporary_settings({PREFECT_API_URL: server.url}))
         command("deployments.work_pools", env)
         stack.enter_context(serving(service, port))
-        for worker in workers:
+        for worker in workers.values():
             stack.enter_context(running(worker))
-        yield Machines(service, object_store(), pause_file)
+        yield Machines(service, object_store(), pause_file, env, workers)
 
 
 @contextmanager

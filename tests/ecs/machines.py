@@ -24,19 +24,22 @@ from clipflow.storage.objects import ObjectStore
 from tasks.retries import AWAITING_CAPACITY
 from tests.ecs.ecs_service import EcsService
 from tests.ecs.ecs_task import FLOW_RUN_ID, Task
-from tests.programs import eventually
+from tests.programs import Program, eventually
 
 
 @dataclass
 class Machines:
     """Access to the simulated cluster, to its storage and to Prefect.
 
-    Every ffmpeg of the cluster waits while `pause_file` exists.
+    Every ffmpeg of the cluster waits while `pause_file` exists. `environment` is that of `make
+    deploy` and of the workers, which are named after their pools.
     """
 
     ecs: EcsService
     objects: ObjectStore
     pause_file: Path
+    environment: Mapping[str, str]
+    workers: Mapping[str, Program]
 
     def start(
         self, deployment: str, environment: Mapping[str, str] | None = None, **parameters: Any

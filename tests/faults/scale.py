@@ -15,6 +15,8 @@ class Scale:
         arrival_seconds: seconds over which the deliveries are spread; 0 delivers all at once.
         kills: number of processes of any kind killed while the events are processed.
         seconds_between_kills: minimum and maximum seconds between two kills.
+        events_around_a_deploy: number of events, half of them before the deploy of a new image and
+            the others during it, each for two clips.
     """
 
     kills_at_a_step: int
@@ -23,12 +25,19 @@ class Scale:
     arrival_seconds: int
     kills: int
     seconds_between_kills: tuple[int, int] = (4, 10)
+    events_around_a_deploy: int = 4
 
 
 SCALE = {
     "ci": Scale(kills_at_a_step=10, events=8, clips=4, arrival_seconds=0, kills=6),
     "full": Scale(
-        50, events=200, clips=1, arrival_seconds=0, kills=40, seconds_between_kills=(10, 30)
+        50,
+        events=200,
+        clips=1,
+        arrival_seconds=0,
+        kills=40,
+        seconds_between_kills=(10, 30),
+        events_around_a_deploy=50,
     ),
     "hour": Scale(
         50, events=200, clips=1, arrival_seconds=3600, kills=140, seconds_between_kills=(10, 40)

@@ -24,6 +24,8 @@ RUN_ENVIRONMENT = {
     **LOGGING,
     **OUTAGES,
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    # A run has several clients, and each would ask the server for its version first.
+    "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
     # Log records of the package `clipflow` show in the UI with those of their task.
     "PREFECT_LOGGING_EXTRA_LOGGERS": "clipflow",
 }

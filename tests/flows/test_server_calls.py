@@ -93,7 +93,6 @@ def requests_of(
         "PREFECT_API_URL": str(PREFECT_API_URL.value()),
         "PREFECT__FLOW_RUN_ID": str(run.id),
         # As in the local stack.
-        "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
         "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
     }
     APILogHandler().flush()

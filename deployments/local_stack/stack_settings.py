@@ -171,7 +171,7 @@ def part_environment(settings: StackSettings, inherited: Mapping[str, str]) -> d
         **run_environment(inherited),
         # Forking a process that has threads is safe only on Linux.
         **({ADDRESS: str(settings.run_server)} if sys.platform == "linux" else {}),
-        # This server requires no CSRF tokens. A run has several clients, and each would ask for one.
+        # This server requires no CSRF tokens, and each client of a run would ask for one.
         "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
         # A run that waits for a core need not be marked as late, and SQLite allows only one writer.
         "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from math import ceil
 from typing import Literal, Protocol
@@ -13,6 +13,7 @@ from benchmarks.simulation.quotas import Process, run_limited
 from benchmarks.simulation.warm import WarmMachine
 from benchmarks.simulation.world import SimulatedMachine, World, machines
 from clipflow.jobs.cost import divide
+from clipflow.speech.model_cost import machine_factor, window_count
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Clip:
             yield from world.run_warm(lambda machine: self._made(world, machine))
         else:
             orchestrate = machines()["orchestrate"]
-            yield from world.run_on(orchestrate, _starting(world))
+            yield from world.run_on(machines()["begin"], _starting(world))
             yield from world.run_on(orchestrate, self._made(world))
 
     def _from_queue(self, world: World) -> Process:
@@ -134,7 +135,7 @@ class Clip:
         groups = [] if self.way == "queue" else divide(costs, worth, int(p.children_at_once))
         if groups:
             cuts = [extract(len(group), machines()["media"], p) for group in groups]
-            yield from _children(world, "media", cuts)
+            yield from _children(world, machines()["media"], cuts)
         elif machine:
             yield from self._cut_warm(world, machine)
         else:
@@ -178,12 +179,12 @@ class Video:
         world.consumed += Usage(table_writes=p.table_writes, table_reads=4)
         if self.gpu:
             prepared = prepare(self.minutes, machines()["prepare-gpu"], p)
-            yield from _children(world, "prepare-gpu", [prepared])
+            yield from _children(world, machines()["prepare-gpu"], [prepared])
         else:
             with world.polling(1):
                 yield from world.parent(machines()["prepare"], self._prepared(world))
         made = render(self.seconds, machines()["media"], p)
-        yield from _children(world, "media", [made] * self.shorts)
+        yield from _children(world, machines()["media"], [made] * self.shorts)
 
     def _prepared(self, world: World) -> Process:
         """Prepare the video with the words of its windows, which other machines transcribe."""
@@ -191,19 +192,27 @@ class Video:
         around = around_speech(self.minutes, p)
         world.consumed += around.used
         yield from world.pause(around.seconds)
-        count = ceil(60 * self.minutes / p.window_seconds)
-        each = window(60 * self.minutes / count, machines()["media"], p)
-        yield from _children(world, "media", [each] * count)
+        count = window_count(60 * self.minutes, p.speech_estimate, p.window_seconds)
+        machine = window_machine(p)
+        each = window(60 * self.minutes / count, machine, p)
+        yield from _children(world, machine, [each] * count)
+
+
+def window_machine(p: Parameters) -> SimulatedMachine:
+    """The machine of a window, by the product's estimate of what the model costs."""
+    media = machines()["media"]
+    vcpu = min(16, machine_factor(p.speech_estimate) * media.vcpu)
+    return replace(media, vcpu=vcpu, memory_gb=max(media.memory_gb, 2 * vcpu))
 
 
 def _starting(world: World) -> Process:
     yield from world.pause(world.api_seconds(world.p.start_calls))
 
 
-def _children(world: World, kind: str, steps: Sequence[SimulatedStep]) -> Process:
+def _children(world: World, machine: SimulatedMachine, steps: Sequence[SimulatedStep]) -> Process:
     for step in steps:
         world.consumed += step.used
-    machine, cap = machines()[kind], int(world.p.children_at_once)
+    cap = int(world.p.children_at_once)
     parts = (world.child(machine, step.seconds) for step in steps)
     with world.polling(len(steps)):
         yield from run_limited(world.env, cap, parts)

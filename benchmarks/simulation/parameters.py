@@ -7,7 +7,10 @@ and the page), `the product` (clipflow's own code or work pools), or `assumed`.
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from clipflow.speech.model_cost import cpu_seconds_a_second
+
 PROCESSES = "measured once on two cores: a parent and twelve children on Prefect with PostgreSQL 15"
+COUNTED = "measured once on a simulated ECS: an event, a clip and a segment on tasks of their own"
 THROTTLING = "documented: Amazon ECS Developer Guide, AWS Fargate throttling quotas"
 
 
@@ -50,6 +53,9 @@ class Parameters:
     process_start: float = parameter(
         5, "s", "measured once: a flow run's process on two cores, 4 to 10"
     )
+    begin_cpu: float = parameter(
+        2.1, "CPU-s", "measured once: a run that starts a clip, 143 MB; on a quarter of a vCPU"
+    )
     image_gb: float = parameter(0.6, "GB", "assumed: compressed")
     nat_share: float = parameter(0, "0 or 1", "assumed: S3 and image layers by a gateway endpoint")
     spot_losses: float = parameter(
@@ -87,17 +93,15 @@ class Parameters:
     warm_cooldown: float = parameter(90, "s", "the product: infra/warm.yaml, between two steps up")
 
     # Prefect's API
-    start_calls: float = parameter(4, "calls a run", f"{PROCESSES}: by who starts it")
+    start_calls: float = parameter(3, "calls a run", f"{COUNTED}: by who starts it, 8 for 3 runs")
     run_calls: float = parameter(
-        27,
-        "calls a run",
-        f"{PROCESSES}: by its worker and itself, 36; without nine that are not sent any more",
+        27, "calls a run", f"{COUNTED}: by its worker and itself, 81 for 3 runs"
     )
     observers: float = parameter(
         1, "observers", "the product: one worker observes the tasks of all pools"
     )
     observer_calls: float = parameter(
-        7, "calls a task", "measured once: prefect-aws 0.7.12, by each observer of the cluster"
+        1, "calls a task", f"{COUNTED}: the run's state when its task has stopped"
     )
     idle_requests: float = parameter(
         140, "requests/min", "assumed: an idle installation, from its intervals: docs/aws.md"
@@ -151,6 +155,9 @@ class Parameters:
     # A long video
     speech_cpu: float = parameter(
         0.147, "CPU-s a second", "measured: speech/whisper, the model base"
+    )
+    speech_estimate: float = parameter(
+        cpu_seconds_a_second("base"), "CPU-s a second", "the product: by which windows are divided"
     )
     speech_cores: float = parameter(0.75, "of the cores", "assumed: kept busy by one window")
     window_seconds: float = parameter(600, "s", "the product: windows of about ten minutes")
@@ -216,6 +223,7 @@ _ABOVE_ZERO = {
     "launch_burst",
     "runtask_rate",
     "speech_cpu",
+    "speech_estimate",
     "speech_cores",
     "window_seconds",
     "warm_vcpu",

@@ -10,6 +10,7 @@ from benchmarks.simulation.jobs import DAY, Clip, Outcome, SimulatedJob, busy_da
 from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Prices
 from benchmarks.simulation.world import machines
+from clipflow.speech.model_cost import cpu_seconds_a_second
 
 WITH_POLLS = "Prefect API, including waiting and events"
 
@@ -187,7 +188,12 @@ def ways(p: Parameters) -> list[Way]:
 
 def large_model(p: Parameters) -> Parameters:
     """The parameters with the model that the document's machine is assumed to use, on any CPU."""
-    return replace(p, speech_cpu=document.MACHINE.vcpu / p.transcribe_factor, speech_cores=1)
+    return replace(
+        p,
+        speech_cpu=document.MACHINE.vcpu / p.transcribe_factor,
+        speech_estimate=cpu_seconds_a_second("large-v3"),
+        speech_cores=1,
+    )
 
 
 def spaced(number: float) -> str:

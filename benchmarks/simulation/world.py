@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from math import exp
+from math import ceil, exp
 from typing import Any
 
 from simpy import Environment, Event
@@ -14,8 +14,11 @@ from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Usage
 from benchmarks.simulation.quotas import FREE_DISK_GB, Process, Quota, ServerQueue, TokenBucket
 from benchmarks.simulation.warm import WarmMachine, WarmService
-from deployments.work_pools import work_pools
+from clipflow.settings import Models
+from deployments.work_pools import WorkPool, work_pools
 from deployments.work_pools.capacity import SpotDrought
+from deployments.work_pools.sizes import machine_of
+from tasks.flow_runs import BEGIN_CLIP_GENERATION
 
 # Fargate is billed by the second, for at least one minute.
 SHORTEST_BILLED = 60.0
@@ -45,14 +48,25 @@ class SimulatedMachine:
 
 @cache
 def machines() -> dict[str, SimulatedMachine]:
-    """The machines of clipflow's work pools with their default sizes, by kind."""
-    pools = {pool.kind: pool for gpu in (False, True) for pool in work_pools(gpu, environment={})}
-    return {
+    """The machines of clipflow's work pools with their default sizes, by kind; and that of the runs
+    that start clips, in the pool of kind `orchestrate`."""
+    pools: dict[str, WorkPool] = {
+        pool.kind: pool for gpu in (False, True) for pool in work_pools(gpu, environment={})
+    }
+    found = {
         kind: SimulatedMachine(
             kind, pool.launch_type, pool.cpu / 1024, pool.memory / 1024, pool.storage_gib or 0
         )
         for kind, pool in pools.items()
     }
+    own = machine_of(BEGIN_CLIP_GENERATION, pools["orchestrate"], Models())
+    begin = replace(
+        found["orchestrate"],
+        vcpu=own["cpu"] / 1024,
+        memory_gb=own["memory"] / 1024,
+        disk_gb=own["storage_gib"],
+    )
+    return {**found, "begin": begin}
 
 
 # The kind of machine whose work pool has a concurrency limit.
@@ -185,18 +199,20 @@ class World:
     def run_on(self, machine: SimulatedMachine, work: Process) -> Process:
         """A run from its scheduling to its end: worker, machine, process start, and `work`."""
         p, limited = self.p, machine.kind == LIMITED
+        is_begin = machine == machines()["begin"]
+        process_start = p.begin_cpu / machine.vcpu if is_begin else p.process_start
         yield from self.pause(self.random.uniform(0, p.worker_poll))
         machine = yield from self._with_capacity(machine)
         if limited:
             yield from self.pool.acquire()
         quota = self.vcpu.get(machine.capacity)
         if quota:
-            yield from quota.acquire(int(machine.vcpu))
+            yield from quota.acquire(ceil(machine.vcpu))
         yield from self.pause(self._launch_delay(machine))
         slower = exp(self.random.gauss(0, p.cold_start_spread))
         yield from self.pause((p.provisioning if quota else p.gpu_launch) * slower)
         started = self.env.now
-        yield from self.pause(p.pull * slower + p.process_start)
+        yield from self.pause(p.pull * slower + process_start)
         # The observers do not delay the run, but use the same server.
         self.api_seconds(p.observers * p.observer_calls)
         executed = self.env.now
@@ -206,7 +222,7 @@ class World:
         paid = self.env.now - started + (0 if quota else p.gpu_launch + p.gpu_idle)
         self._pay(machine, paid)
         if quota:
-            quota.release(int(machine.vcpu))
+            quota.release(ceil(machine.vcpu))
         if limited:
             self.pool.release()
 

@@ -65,6 +65,8 @@ PLAIN = replace(
 )
 # Seconds from the scheduling of a run to its own work: worker, machine, process.
 START = 1 / PLAIN.worker_runs + PLAIN.provisioning + PLAIN.pull + PLAIN.process_start
+# The same for the run that starts a clip, on a quarter of a vCPU.
+BEGIN = START - PLAIN.process_start + PLAIN.begin_cpu / 0.25
 EVENT_DELAY = 1 / PLAIN.bridge_events + PLAIN.event_seconds
 # A worker that submits any number of runs at once, so that all children of a wave start together.
 AT_ONCE = replace(PLAIN, worker_runs=1e9, launch_rate=1e9, runtask_rate=1e9)
@@ -78,7 +80,7 @@ def seconds_alone(job: Clip | Video, p: Parameters) -> float:
 
 def test_a_clip_alone_takes_the_sum_of_its_steps() -> None:
     child = START + extract(1, machines()["media"], PLAIN).seconds
-    steps = [EVENT_DELAY, START, START, child, stitch(1, PLAIN).seconds]
+    steps = [EVENT_DELAY, BEGIN, START, child, stitch(1, PLAIN).seconds]
     assert seconds_alone(Clip(1), PLAIN) == pytest.approx(sum(steps))
 
 
@@ -86,10 +88,10 @@ def test_short_segments_are_cut_in_place_and_longer_ones_in_groups() -> None:
     p = replace(PLAIN, machine_cpu_seconds=90)
     # 6 · 13.2 is less than 90; 20 · 13.2 is enough for two machines, with ten segments each.
     here = extract(6, machines()["orchestrate"], p).seconds
-    steps = [EVENT_DELAY, START, START, here, stitch(6, p).seconds]
+    steps = [EVENT_DELAY, BEGIN, START, here, stitch(6, p).seconds]
     assert seconds_alone(Clip(6), p) == pytest.approx(sum(steps))
     there = START + extract(10, machines()["media"], p).seconds
-    steps = [EVENT_DELAY, START, START, there, stitch(20, p).seconds]
+    steps = [EVENT_DELAY, BEGIN, START, there, stitch(20, p).seconds]
     # The second machine is submitted after the first one.
     assert seconds_alone(Clip(20), p) == pytest.approx(sum(steps) + 1 / p.worker_runs)
 
@@ -114,7 +116,8 @@ def test_the_windows_of_a_video_are_transcribed_at_the_same_time() -> None:
 def test_segments_are_cut_in_waves_of_the_limit(segments: int, cap: int, waves: int) -> None:
     p = replace(AT_ONCE, children_at_once=cap)
     start = START - 1 / PLAIN.worker_runs
-    steps = [EVENT_DELAY, 2 * start, stitch(segments, p).seconds]
+    begin = BEGIN - 1 / PLAIN.worker_runs
+    steps = [EVENT_DELAY, begin, start, stitch(segments, p).seconds]
     expected = sum(steps) + waves * (start + extract(1, machines()["media"], p).seconds)
     assert seconds_alone(Clip(segments), p) == pytest.approx(expected, abs=1e-3)
 
@@ -297,6 +300,7 @@ def test_product_settings_equal_those_of_the_product() -> None:
     assert (p.spot_timeout, p.capacity_wait) == (worker.spot_timeout, worker.capacity_wait)
     assert p.observers == 1
     assert {kind: machine.vcpu for kind, machine in machines().items()} == {
+        "begin": 0.25,
         "marks": 0.5,
         "media": 4,
         "orchestrate": 1,

@@ -2,7 +2,9 @@
 
 A core of the server handles about a hundred requests a second, and is the first limit of a large
 installation (docs/scale.md). The events of a run and of its steps are sent over a websocket and
-are not counted. A worker sends seven more requests for each run, and two more start it.
+are not counted. Two or three more start a run, and a worker sends four to seven for it, as it
+remembers deployments for some seconds. On ECS there are also a CSRF token for each client, those of
+`prefect flow-run execute`, and one of the observer: all together about 31 for each run.
 """
 
 import os

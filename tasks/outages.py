@@ -65,8 +65,8 @@ def warn_once() -> None:
     for name in (_CLIENT, _QUEUE):
         logging.getLogger(name).addFilter(outage)
 
-    async def reconnect_and_tell(self: PrefectEventsClient) -> Any:
+    async def reconnect_and_report(self: PrefectEventsClient) -> Any:
         await reconnect(self)
         outage.end()
 
-    PrefectEventsClient._reconnect = reconnect_and_tell  # type: ignore[method-assign]
+    PrefectEventsClient._reconnect = reconnect_and_report  # type: ignore[method-assign]

@@ -30,6 +30,7 @@ from prefect.workers.process import (
 )
 
 from deployments.local_stack.stack_settings import STARTERS, WORK_POOLS
+from deployments.work_pools.cached_reads import remember_reads
 from tasks.outages import outlast_outages
 
 logger = logging.getLogger(__name__)
@@ -131,6 +132,10 @@ class ActivityWorker(ProcessWorker):
     def __dispatch_key__(cls) -> str:
         """A key for each class; Prefect warns if a class replaces its worker of type `process`."""
         return cls.__name__
+
+    async def setup(self) -> None:
+        await super().setup()
+        remember_reads(self.client)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         await self._activity.wait_until_due()

@@ -17,7 +17,6 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 
 from deployments.local_stack.run_client import client_command
 from deployments.local_stack.worker import Activity, ActivityWorker, watch_runs
-from deployments.work_pools.cached_reads import remember_reads
 from deployments.work_pools.warm import COMMAND, POOL, WarmSettings
 from tasks.outages import outlast_outages
 
@@ -45,10 +44,6 @@ class WarmWorker(ActivityWorker):
         )
         self.unfinished = set[UUID]()
         self._is_draining = False
-
-    async def setup(self) -> None:
-        await super().setup()
-        remember_reads(self.client)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         return [] if self._is_draining else await super().get_and_submit_flow_runs()

@@ -176,10 +176,11 @@ def start(prefect_api: None) -> Callable[[str, str], Awaitable[UUID]]:
                 f"in-{queue}",
                 work_pool_name="clipflow-orchestrate",
                 work_queue_name=queue,
-                job_variables={"command": command},
                 pull_steps=[],
             )
-            return (await client.create_flow_run_from_deployment(deployment)).id
+            job = {"command": command}
+            run = await client.create_flow_run_from_deployment(deployment, job_variables=job)
+            return run.id
 
     asyncio.run(create_work_pools())
     return create

@@ -1,4 +1,5 @@
-"""A deploy of a new image while clips are requested and made, in the steps of `make deploy`."""
+"""A deploy of a new image while clips are requested and made, in the steps of `make deploy`, and
+with two bridges at once."""
 
 import signal
 from collections.abc import Iterator
@@ -36,9 +37,13 @@ SECONDS_A_CLIP = 60
 
 @pytest.fixture
 def bridge(machines: Machines, tmp_path: Path) -> Iterator[Program]:
-    program = Program(tmp_path / "bridge.log", "deployments.bridge", dict(machines.environment))
-    with running(program):
-        yield program
+    """One of two bridges that run at once, which the service avoids but does no harm."""
+    bridges = [
+        Program(tmp_path / f"bridge-{n}.log", "deployments.bridge", dict(machines.environment))
+        for n in range(2)
+    ]
+    with running(bridges[0]), running(bridges[1]):
+        yield bridges[0]
 
 
 @pytest.fixture

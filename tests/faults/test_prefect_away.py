@@ -1,8 +1,10 @@
 """Runs while no Prefect server answers, for longer than its client's own retries last."""
 
+import json
 import signal
 import time
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -10,11 +12,15 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun, State
 
-from clipflow.domain.keys import ClipKeys
+from clipflow.domain.keys import ClipKeys, ShortsKeys
+from clipflow.storage.records import plain
+from deployments.local_stack.stack_settings import BUCKET
 from tasks.child_requests import record_tag
 from tests.faults.observers import ObjectObserver, observing
 from tests.faults.tenants import COMPLETE, MADE, Episode, Tenants, history
 from tests.faults.unsupervised import LONG, UnsupervisedMachine, client_of, start_clip
+from tests.flows.warehouse import CONFIG, subtitles
+from tests.made_media import make_source
 from tests.programs import eventually
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
@@ -23,28 +29,39 @@ pytestmark = [pytest.mark.faults, pytest.mark.slow]
 AWAY_SECONDS = 100
 # The longest wait of a client, and the start of the server.
 REPORTED_SECONDS = 120
+VIDEO = ShortsKeys("u", "talk", "klippers_warehouse")
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A source of 25 seconds for shorts."""
+    path = tmp_path_factory.mktemp("talk") / "original.mp4"
+    return make_source(path, seconds=25, sound=("-c:a", "aac"), clicks=True)
 
 
 def test_runs_continue_while_prefect_is_away_and_report_afterwards(
-    machine: UnsupervisedMachine, tenants: Tenants, source: Path
+    machine: UnsupervisedMachine, tenants: Tenants, source: Path, talk: Path
 ) -> None:
-    """One run works in its own process, and one waits for child runs."""
+    """A clip's run works in its own process, one waits for child runs, and one renders shorts."""
     parent = tenants.detect(Episode("t", ["long"]), source, LONG)
     with client_of(machine) as client:
         remote = start_with_children(client, parent)
         alone, _ = start_clip(machine, tenants, source, LONG * 3)
         local = UUID(tenants.record(alone, "long")["flowRunId"])
         children = eventually(lambda: running_children(client, parent))
+        shorts = start_shorts(client, tenants, talk)
+        eventually(lambda: names(tenants, "segment_1.mp4"))
     reader = ObjectObserver(tenants)
     with observing(reader.check, reader, 1):
         machine.prefect.stop(signal.SIGKILL)
         away_until = time.monotonic() + AWAY_SECONDS
         eventually(lambda: tenants.record(alone, "long")["status"] == COMPLETE, 300)
+        eventually(lambda: shorts_record(tenants)["status"] == COMPLETE, 300)
         eventually(lambda: time.monotonic() > away_until, AWAY_SECONDS + 1)
         machine.prefect.start()
         eventually(lambda: tenants.record(parent, "long")["status"] == COMPLETE, REPORTED_SECONDS)
         with client_of(machine) as client:
-            runs = [local, remote, *children]
+            runs = [local, remote, shorts, *children]
             for run in runs:
                 eventually(lambda run=run: last_state(client, run).is_final(), REPORTED_SECONDS)  # type: ignore[misc]
             assert {last_state(client, run).name for run in runs} == {"Completed"}
@@ -53,6 +70,32 @@ def test_runs_continue_while_prefect_is_away_and_report_afterwards(
         assert history(tenants.record(episode, "long")) == MADE
         keys = [entry["Key"] for entry in tenants.objects(episode)]
         assert [len(reader.versions[key]) for key in keys] == [1] * len(keys)
+    assert history(shorts_record(tenants)) == MADE[1:]
+    made = names(tenants, "_stacked.mp4")
+    assert [len(reader.versions[key]) for key in made] == [1] * CONFIG["segment_count"]
+
+
+def start_shorts(client: SyncPrefectClient, tenants: Tenants, talk: Path) -> UUID:
+    """Start a run that renders shorts in its own process, one after the other."""
+    tenants.s3.upload_file(str(talk), BUCKET, VIDEO.original)
+    for key, text in ((VIDEO.subtitles, subtitles()), (VIDEO.config, json.dumps(CONFIG))):
+        tenants.s3.put_object(Bucket=BUCKET, Key=key, Body=text.encode())
+    return client.create_flow_run_from_deployment(
+        client.read_deployment_by_name("generate-shorts/clipflow").id,
+        parameters={"user_id": VIDEO.user_id, "video_id": VIDEO.video_id},
+        job_variables={"env": {"MAX_PARALLEL_SEGMENTS": "1"}},
+    ).id
+
+
+def shorts_record(tenants: Tenants) -> dict[str, Any]:
+    item = tenants.table.get_item(Key=VIDEO.record, ConsistentRead=True)["Item"]
+    return dict(plain(item))
+
+
+def names(tenants: Tenants, ending: str) -> list[str]:
+    """The keys of the video's objects with this ending."""
+    listed = tenants.s3.list_objects_v2(Bucket=BUCKET, Prefix=VIDEO.folder).get("Contents", [])
+    return [entry["Key"] for entry in listed if entry["Key"].endswith(ending)]
 
 
 def last_state(client: SyncPrefectClient, run: UUID) -> State[object]:

@@ -70,6 +70,8 @@ class EndListener:
 
     def stop(self) -> None:
         """Closes the connection and ends the thread."""
+        if self._stopped.is_set():
+            return
         self._stopped.set()
         if self._loop and self._task and not self._loop.is_closed():
             try:
@@ -92,9 +94,10 @@ class EndListener:
             events = get_events_subscriber(filter=ends_of(self._tag), reconnection_attempts=0)
             try:
                 await events.__aenter__()
-                wait = _RETRY_SECONDS
                 self._on_connection(True)
                 async for event in events:
+                    # Not before, because a server or a proxy may close each connection at once.
+                    wait = _RETRY_SECONDS
                     self._report(event)
             except Exception as error:  # noqa: BLE001  # websockets and Prefect each have their own
                 logger.debug("No events of %s from Prefect: %s", self._tag, error)

@@ -66,8 +66,8 @@ from tasks.telemetry import calling_child
 POLL_SECONDS = 1.0
 # The same while it does. An event that is lost costs at most this time.
 LISTENING_POLL_SECONDS = 15.0
-# After the end of a child was pushed, until it is read: others may end too. The state may become
-# visible later, when its transaction ends, and is then read again after as long.
+# Between two reads after the end of a child was pushed: others may end too, and the state becomes
+# visible only when its transaction ends.
 _END_SECONDS = 0.25
 _END_VISIBLE_SECONDS = 5.0
 # An autoscaling group may take many minutes to start an instance. A run that waits for longer is
@@ -213,7 +213,12 @@ class ChildRunGroup:
         load (docs/scale.md). docs/adr/0019 has the reason not to use PrefectFlowRunFuture.
         """
         with self._changed:
-            self._runs.setdefault(run.id, run)
+            known = self._runs.setdefault(run.id, run)
+            if run.state and known.state:
+                if run.state.timestamp > known.state.timestamp:
+                    self._runs[run.id] = run  # It runs again, after an end that was read before.
+                elif known.state.is_final():
+                    return known  # It ended between two calls of this thread.
             reads = self._reads
             while not self._is_closed and self._reads == reads:
                 seconds = self._due_at() - time.monotonic()

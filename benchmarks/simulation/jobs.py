@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from math import ceil
 from typing import Literal, Protocol
@@ -13,7 +13,7 @@ from benchmarks.simulation.quotas import Process, run_limited
 from benchmarks.simulation.warm import WarmMachine
 from benchmarks.simulation.world import SimulatedMachine, World, machines
 from clipflow.jobs.cost import divide
-from clipflow.speech.model_cost import machine_factor, window_count
+from clipflow.speech.model_cost import window_count
 
 
 @dataclass(frozen=True)
@@ -192,17 +192,11 @@ class Video:
         around = around_speech(self.minutes, p)
         world.consumed += around.used
         yield from world.pause(around.seconds)
-        count = window_count(60 * self.minutes, p.speech_estimate, p.window_seconds)
-        machine = window_machine(p)
+        at_once = int(p.children_at_once)
+        count = window_count(60 * self.minutes, p.speech_estimate, p.window_seconds, at_once)
+        machine = machines()["media"]
         each = window(60 * self.minutes / count, machine, p)
         yield from _children(world, machine, [each] * count)
-
-
-def window_machine(p: Parameters) -> SimulatedMachine:
-    """The machine of a window, by the product's estimate of what the model costs."""
-    media = machines()["media"]
-    vcpu = min(16, machine_factor(p.speech_estimate) * media.vcpu)
-    return replace(media, vcpu=vcpu, memory_gb=max(media.memory_gb, 2 * vcpu))
 
 
 def _starting(world: World) -> Process:

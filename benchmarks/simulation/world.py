@@ -14,10 +14,9 @@ from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Usage
 from benchmarks.simulation.quotas import FREE_DISK_GB, Process, Quota, ServerQueue, TokenBucket
 from benchmarks.simulation.warm import WarmMachine, WarmService
-from clipflow.settings import Models
 from deployments.work_pools import WorkPool, work_pools
 from deployments.work_pools.capacity import SpotDrought
-from deployments.work_pools.sizes import machine_of
+from deployments.work_pools.sizes import own_machine
 from tasks.flow_runs import BEGIN_CLIP_GENERATION
 
 # Fargate is billed by the second, for at least one minute.
@@ -59,7 +58,7 @@ def machines() -> dict[str, SimulatedMachine]:
         )
         for kind, pool in pools.items()
     }
-    own = machine_of(BEGIN_CLIP_GENERATION, pools["orchestrate"], Models())
+    own = own_machine(BEGIN_CLIP_GENERATION)
     begin = replace(
         found["orchestrate"],
         vcpu=own["cpu"] / 1024,

@@ -1,9 +1,8 @@
 """Transcription of a job's video in windows, or of a file on this machine.
 
 The audio of a long video is split at pauses into windows of about ten minutes, or less for a slow
-model. Each window is a
-separate step that stores its words as an object, which is not made again from the same inputs. The
-last step joins the words.
+model on several machines. Each window is a separate step that stores its words as an object, which
+is not made again from the same inputs. The last step joins the words.
 """
 
 import json
@@ -32,7 +31,7 @@ from clipflow.jobs.segment import (
 from clipflow.machine import Machine, work_folder
 from clipflow.media.probe import Probe, probe_sound, probe_source
 from clipflow.media.source import LocalSource, Source
-from clipflow.settings import Models
+from clipflow.settings import Models, fan_out, limits
 from clipflow.speech import audio
 from clipflow.speech.audio import RATE, SAMPLE_BYTES, read_samples, sample_count
 from clipflow.speech.channels import CHANNELS, ChannelLevels, Track, own_track, track_levels
@@ -259,7 +258,8 @@ def _store_windows(
             stored.write_bytes(levels.written())
             objects.upload(stored, keys.channel_levels, metadata, "application/octet-stream")
         code = code or detect_language(shared_recognizer(models), sound) or ""
-        windows = split_windows(sound, models)
+        machines = limits().max_parallel_segments if fan_out().is_remote else 1
+        windows = split_windows(sound, models, machines)
         for number, window in enumerate(windows, 1):
             piece, packed = scratch / "window.raw", scratch / "window.flac"
             read_samples(sound, window).tofile(piece)

@@ -135,7 +135,7 @@ def transcribe(sound: Path, language: str | None, models: Models) -> Transcript:
         return Transcript((), None)
     found: list[list[Word]] = []
     count = sample_count(sound)
-    for window in split_windows(sound):
+    for window in split_windows(sound, models):
         with portion(window.start / max(1, count), window.stop / max(1, count)):
             found.append(
                 recognize_window(chosen, read_samples(sound, window), window.start, code, cores())
@@ -200,19 +200,19 @@ def separate_speakers(words: list[Word], sound: Path, models: Models) -> list[Wo
     return diarize(words, read_samples(sound, range(sample_count(sound))), models)
 
 
-def split_windows(sound: Path, models: Models | None = None) -> list[range]:
+def split_windows(sound: Path, models: Models, machines: int = 1) -> list[range]:
     """The samples of the file at `sound`, in windows of at most ten minutes cut at pauses.
 
-    With the settings of a transcriber that many machines may run, windows are shorter if its model
-    is so slow that more machines are worth their start.
+    With several `machines`, windows are shorter if the model is so slow that more of the machines
+    are worth their start.
     """
-    all_of_it, longest = samples(sound), WINDOW
-    if models and TRANSCRIBERS[models.transcriber].is_distributed:
+    whole, longest = samples(sound), WINDOW
+    if TRANSCRIBERS[models.transcriber].is_distributed and len(whole):
         cost = cpu_seconds_a_second(models.whisper_model)
         longest_seconds = (WINDOW - _LEEWAY // 2) / RATE
-        count = window_count(len(all_of_it) / RATE, cost, longest_seconds)
-        longest = min(WINDOW, -(-len(all_of_it) // count) + _LEEWAY // 2)
-    return split_evenly(all_of_it, longest, _LEEWAY)
+        count = window_count(len(whole) / RATE, cost, longest_seconds, machines)
+        longest = min(WINDOW, -(-len(whole) // count) + _LEEWAY // 2)
+    return split_evenly(whole, longest, _LEEWAY)
 
 
 def recognize_window(

@@ -18,6 +18,7 @@ from typing import Any
 
 from anyio.abc import TaskStatus
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
+from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.events import Event
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
@@ -46,8 +47,8 @@ ACTIVE_INTERVAL = 0.4
 # finds some, and a server that answers ten polls a second uses a third of its time for them.
 MOST_POLLS = 5
 MOST_POLLS_SECONDS = 2.5
-# A run that starts the clips of one event takes about a second. One that takes longer also starts
-# those of other events. Until they are started, no clip is made, but not for longer than this.
+# A forked run that starts the clips of one event takes about a second. One that takes longer also
+# starts those of other events. Until they are started, no clip is made, for at most this time.
 ONE_EVENT_SECONDS = 1.5
 MOST_BURST_SECONDS = 30.0
 # A run that is scheduled has to be started, and one that ends may make room for the next one.
@@ -150,9 +151,9 @@ class LocalWorker(ActivityWorker):
         super().__init__(activity, **options)
         self._burst = burst
 
-    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+    async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
         self._work_queues = {STARTERS} if self._burst.is_on() else set()
-        return await super().get_and_submit_flow_runs()
+        return await super()._get_scheduled_flow_runs()
 
     async def run(
         self,

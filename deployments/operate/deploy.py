@@ -24,6 +24,7 @@ from deployments.operate import own_server
 from deployments.operate.account import client
 from deployments.work_pools import PoolSettings, WorkPool, capacity, work_pools
 from deployments.work_pools.pools import flows_environment
+from deployments.work_pools.sizes import BEGIN_FAMILY
 from deployments.work_pools.warm import WarmSettings, reserved_vcpu
 
 # The value that a dry run assumes for an output that a stack does not have yet.
@@ -162,7 +163,7 @@ def destroy(account: Account, confirmed: bool) -> None:
     _delete(account, started)
     if cluster := account.environment.get(_CLUSTER):
         # The workers are gone, so no run starts, and the stacks that runs need are deleted next.
-        families = [f"clipflow-{pool.kind}" for pool in account.pools()]
+        families = [*(f"clipflow-{pool.kind}" for pool in account.pools()), BEGIN_FAMILY]
         ended = end_flow_runs(client("ecs", account.environment), cluster, families)
         account.console.print(f"flow runs ended: {ended}")
     own = any(template.name == templates.PREFECT_DATA for template in there)

@@ -17,11 +17,10 @@ from prefect_aws.workers.ecs_worker import ECSWorker
 from pydantic import ValidationError
 
 from clipflow.domain.model import describe_errors
-from clipflow.settings import Models
 from deployments.automations import remove_retired_automations
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, warm, work_pools
 from deployments.work_pools.pools import flows_environment, pool_filter, preserved_settings
-from deployments.work_pools.sizes import sized
+from deployments.work_pools.sizes import with_own_machines
 
 DEPLOYMENTS = Path(__file__).parents[2] / "prefect.yaml"
 
@@ -99,7 +98,7 @@ def deploy(machines: warm.WarmSettings, pools: list[WorkPool]) -> int:
     with TemporaryDirectory() as folder:
         file = Path(folder, DEPLOYMENTS.name)
         routed = warm.routed(DEPLOYMENTS.read_text(), machines)
-        file.write_text(sized(routed, pools, Models()))
+        file.write_text(with_own_machines(routed, pools))
         return subprocess.run(
             [sys.executable, "-m", *command.split(), str(file)],
             check=False,

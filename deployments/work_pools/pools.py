@@ -191,11 +191,6 @@ _FARGATE: dict[int, Collection[int]] = {
 }
 
 
-def fargate_memory(cpu: int, least: int) -> int:
-    """The smallest MiB of memory, at least `least`, that Fargate has with so many CPU units."""
-    return min(memory for memory in _FARGATE[cpu] if memory >= least)
-
-
 class WorkPool(BaseModel):
     """An ECS work pool, as its file describes it.
 

@@ -8,7 +8,7 @@ It is prefect-aws's worker, started by Prefect's command with the given options,
   same. prefect-aws marks it as Crashed.
 - In a pool on Fargate Spot, tasks are started on demand once Spot has refused or lost all of them
   for some minutes, and those of a run that Spot has interrupted twice.
-- Deployments and flows are read once for the runs of some seconds.
+- A deployment is read once for the runs of ten seconds, and a flow once.
 - Events of a task that has not started yet are not replicated. An event that comes late, which
   queues allow, would otherwise make a run Pending that waits to be tried again, for ever.
 

@@ -3,13 +3,14 @@
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 from prefect import get_client
 from prefect.events import Event
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.local_stack.provision import create_work_pools
 from deployments.local_stack.stack_settings import STARTERS
@@ -26,6 +27,7 @@ from deployments.local_stack.worker import (
     LocalWorker,
     report,
 )
+from tests.programs import PrefectServer
 
 
 class Clock:
@@ -166,7 +168,17 @@ def test_clips_are_made_again_during_a_burst_that_does_not_end() -> None:
 
 
 @pytest.fixture
-def start(prefect_api: None) -> Callable[[str, str], Awaitable[UUID]]:
+def server(tmp_path: Path) -> Iterator[None]:
+    """A server of its own: others have ECS pools of the same names."""
+    server = PrefectServer(tmp_path)
+    server.start()
+    with temporary_settings({PREFECT_API_URL: server.url}):
+        yield
+    server.stop()
+
+
+@pytest.fixture
+def start(server: None) -> Callable[[str, str], Awaitable[UUID]]:
     """Creates a run in a queue of the pool `clipflow-orchestrate`, with its process's command."""
 
     async def create(queue: str, command: str) -> UUID:
@@ -197,15 +209,21 @@ def test_no_clip_is_made_until_the_clips_of_a_burst_of_events_are_started(
     async def take() -> None:
         clock = Clock()
         activity = Activity(clock)
+        clock.seconds += 0.01
+        activity.polled()
         async with LocalWorker(
             activity, Burst(clock), work_pool_name="clipflow-orchestrate"
         ) as worker:
             await worker.sync_with_backend()
 
             async def taken() -> set[UUID]:
+                """The runs that are taken by a poll that becomes due while the worker waits."""
+                polling = asyncio.create_task(worker.get_and_submit_flow_runs())
+                await asyncio.sleep(0)
                 clock.seconds += MOST_POLLS_SECONDS
                 activity.changed()
-                return {run.id for run in await worker.get_and_submit_flow_runs()}
+                clock.seconds += 0.01
+                return {run.id for run in await polling}
 
             event = await start(STARTERS, f"cat {end}")
             assert await taken() == {event}

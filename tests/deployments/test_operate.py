@@ -307,10 +307,11 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     aws.client("s3").put_object(Bucket=outputs["BucketName"], Key="a", Body=b"picture")
     ecs, cluster = aws.client("ecs"), output_values(aws, "clipflow-cluster")["ClusterName"]
     machine = {"name": "prefect", "image": "clipflow:1", "memory": 128}
-    ecs.register_task_definition(family="clipflow-media", containerDefinitions=[machine])
-    ecs.run_task(cluster=cluster, taskDefinition="clipflow-media")
+    for family in ("clipflow-media", "clipflow-begin"):
+        ecs.register_task_definition(family=family, containerDefinitions=[machine])
+        ecs.run_task(cluster=cluster, taskDefinition=family)
     output = run_verb({**env, "CONFIRM": "yes"}, "destroy")
-    assert "flow runs ended: 1" in output
+    assert "flow runs ended: 2" in output
     assert "automations deleted: 2" in output
     (snapshot,) = aws.client("rds").describe_db_snapshots()["DBSnapshots"]
     assert f"Kept: CLIPFLOW_PREFECT_SNAPSHOT={snapshot['DBSnapshotIdentifier']}" in output

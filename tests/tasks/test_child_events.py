@@ -1,5 +1,6 @@
 """A parent that waits for child runs: what Prefect pushes, and what happens without that."""
 
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from pathlib import Path
+from threading import Thread
 from threading import enumerate as threads
 from uuid import uuid4
 
@@ -15,9 +17,11 @@ from prefect import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Crashed, Running
+from websockets import Subprotocol
+from websockets.sync.server import ServerConnection, serve
 
 from clipflow.domain.errors import StoppedError
-from tasks import children
+from tasks import child_events, children
 from tasks.children import ChildRunGroup
 from tests.lost_runs import run_of
 from tests.programs import PrefectServer, eventually, free_port
@@ -138,6 +142,60 @@ def test_a_parent_outlasts_a_restart_of_the_server(own_server: PrefectServer, ta
         eventually(lambda: group.is_listening, 60)
         end(second, Completed())
         assert ended[1].result(5) == "Completed"
+
+
+def test_a_child_that_ended_and_runs_again_is_waited_for(tag: str) -> None:
+    run, group = started(tag), ChildRunGroup(tag)
+    with waiting(group, run) as (ended,):
+        end(run, Crashed())
+        assert ended.result(5) == "Crashed"
+        end(run, Running())
+        with ThreadPoolExecutor(1) as pool:
+            again = pool.submit(copy_context().run, waited, group, run)
+            time.sleep(1.5 * children.POLL_SECONDS)
+            assert not again.done()
+            end(run, Completed())
+            assert again.result(5) == "Completed"
+
+
+def test_a_child_that_ended_between_two_reads_of_its_thread_is_returned_at_once(tag: str) -> None:
+    run, group = started(tag), ChildRunGroup(tag)
+    with waiting(group, run) as (ended,):
+        eventually(lambda: group.is_listening)
+        end(run, Completed())
+        assert ended.result(5) == "Completed"
+        before = time.monotonic()
+        with get_client(sync_client=True) as client:
+            assert group.poll(client, run).state_name == "Completed"
+        assert time.monotonic() - before < children.POLL_SECONDS
+
+
+def test_a_server_that_closes_each_connection_is_tried_ever_more_rarely(
+    tag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that does not know the filter, or a proxy."""
+    monkeypatch.setattr(child_events, "_RETRY_SECONDS", 0.1)
+    connected = list[float]()
+
+    def close(connection: ServerConnection) -> None:
+        for answer in ({"type": "auth_success"}, None):
+            connection.recv()
+            if answer:
+                connection.send(json.dumps(answer))
+        connected.append(time.monotonic())
+
+    with serve(
+        close, "127.0.0.1", port := free_port(), subprotocols=[Subprotocol("prefect")]
+    ) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
+            group = ChildRunGroup(tag)
+        eventually(lambda: len(connected) >= 5)
+        group.close()
+        server.shutdown()
+        thread.join()
+    assert connected[4] - connected[0] >= 0.1 + 0.2 + 0.4 + 0.8
 
 
 def test_a_group_that_is_closed_leaves_no_thread_or_connection(tag: str) -> None:

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.ecs, pytest.mark.slow]
 NEW_IMAGE = "clipflow:2"
 CLIPS = ["one", "two"]
 # Runs of a pool at once, so that many wait while the deploy changes what they will run on.
-LIMIT = 4
+LIMIT = 2
 LIMITS = {"CLIPFLOW_ORCHESTRATE_LIMIT": f"{LIMIT}", "CLIPFLOW_MEDIA_LIMIT": f"{LIMIT}"}
 # The longest time for a clip: most of it is the start of two processes.
 SECONDS_A_CLIP = 60

@@ -25,7 +25,7 @@ class Scale:
     arrival_seconds: int
     kills: int
     seconds_between_kills: tuple[int, int] = (4, 10)
-    events_around_a_deploy: int = 4
+    events_around_a_deploy: int = 2
 
 
 SCALE = {

@@ -159,10 +159,10 @@ def transcribe_remote(window: SpeechWindow, force: bool) -> None:
 class ChildRunGroup:
     """The child runs that one step of a parent waits for, shared by the threads of its tasks.
 
-    With the tag of the children, it listens to Prefect's events of their ends.
+    It listens to Prefect's events of the ends of runs with the children's tag.
     """
 
-    def __init__(self, tag: str | None = None) -> None:
+    def __init__(self, tag: str) -> None:
         self._is_closed = False
         # Starts are serialised because no child may start after `close`, and because Prefect
         # numbers the children of a parent without a lock.
@@ -175,9 +175,8 @@ class ChildRunGroup:
         self._ends: dict[UUID, float] = {}
         self._reads, self._read_at = 0, time.monotonic()
         self._connected_at: float | None = None
-        self._listener = EndListener(tag, self._connection, self._end) if tag else None
-        if self._listener:
-            self._listener.start()
+        self._listener = EndListener(tag, self._connection, self._end)
+        self._listener.start()
 
     @property
     def is_listening(self) -> bool:
@@ -275,8 +274,7 @@ class ChildRunGroup:
         with self._starting, self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        if self._listener:
-            self._listener.stop()
+        self._listener.stop()
 
     def _raise_if_closed(self) -> None:
         if self._is_closed:

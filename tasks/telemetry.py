@@ -101,12 +101,17 @@ def retries() -> int:
     return max(0, context.task_run.run_count - 1) if context else 0
 
 
+def flow_of_entrypoint(entrypoint: str) -> str:
+    """The name of a flow by its entrypoint in prefect.yaml: `flows.render_short:render_shorts`."""
+    return entrypoint.rpartition(":")[2].replace("_", "-")
+
+
 def trace_runs() -> None:
     """Export the spans of this process's runs to the environment's collector, if it names one."""
-    # A process executes one flow, which the deployment names: flows.render_short:render_shorts.
-    function = os.environ.get("PREFECT__FLOW_ENTRYPOINT", "").rpartition(":")[2]
+    # A process executes one flow, which its deployment names.
+    flow = flow_of_entrypoint(os.environ.get("PREFECT__FLOW_ENTRYPOINT", ""))
     tracing.configure(
-        tracing.service_of(function.replace("_", "-")) if function else tracing.TRACER,
+        tracing.service_of(flow) if flow else tracing.TRACER,
         on_start=describe_span,
         is_last=is_flow_span,
         root=event_context,

@@ -16,7 +16,7 @@ from benchmarks.simulation.quotas import FREE_DISK_GB, Process, Quota, ServerQue
 from benchmarks.simulation.warm import WarmMachine, WarmService
 from deployments.work_pools import WorkPool, work_pools
 from deployments.work_pools.capacity import SpotDrought
-from deployments.work_pools.sizes import own_machine
+from deployments.work_pools.sizes import OWN_MACHINES
 from tasks.flow_runs import BEGIN_CLIP_GENERATION
 
 # Fargate is billed by the second, for at least one minute.
@@ -58,7 +58,7 @@ def machines() -> dict[str, SimulatedMachine]:
         )
         for kind, pool in pools.items()
     }
-    own = own_machine(BEGIN_CLIP_GENERATION)
+    own = OWN_MACHINES[BEGIN_CLIP_GENERATION]
     begin = replace(
         found["orchestrate"],
         vcpu=own["cpu"] / 1024,

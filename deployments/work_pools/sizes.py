@@ -10,32 +10,26 @@ from typing import Any
 import yaml
 
 from deployments.work_pools.pools import WorkPool
-from deployments.work_pools.warm import flow_of
+from deployments.work_pools.warm import COMMAND, flow_of
 from tasks.flow_runs import BEGIN_CLIP_GENERATION
 
-# The family of their task definitions. With the pool's family, each change of size would register a
-# revision of its own.
+# A family of its own: with the pool's, each change of size would register a revision.
 BEGIN_FAMILY = "clipflow-begin"
-# Starting the runs of an event's clips takes 2.1 CPU-seconds, of which most are the start of
-# Python, and 143 MB, and needs no disk. Fargate bills a minute of it.
-_BEGIN_CPU, _BEGIN_MEMORY, _BEGIN_STORAGE = 256, 512, 21
-# Prefect's `flow-run execute` starts two more Pythons, to prepare the run and to watch it, which
-# takes 4.6 CPU-seconds. It would reschedule the run after a signal; without it, a run that is lost
-# is started again once, and starts no clip twice.
-_ENGINE = "python -m prefect.engine"
-
-
-def own_machine(flow: str) -> dict[str, Any]:
-    """The job variables of a flow's machine on ECS; none if it is its pool's."""
-    if flow != BEGIN_CLIP_GENERATION:
-        return {}
-    return {
-        "cpu": _BEGIN_CPU,
-        "memory": _BEGIN_MEMORY,
-        "storage_gib": _BEGIN_STORAGE,
+# The job variables of flows whose machines are not their pool's.
+OWN_MACHINES: dict[str, dict[str, Any]] = {
+    # Starting the runs of an event's clips takes 2.1 CPU-seconds, of which most are the start of
+    # Python, and 143 MB, and needs no disk. Fargate bills a minute of it.
+    BEGIN_CLIP_GENERATION: {
+        "cpu": 256,
+        "memory": 512,
+        "storage_gib": 21,
         "family": BEGIN_FAMILY,
-        "command": _ENGINE,
+        # Prefect's `flow-run execute` starts two more Pythons, to prepare the run and to watch it,
+        # which takes 4.6 CPU-seconds. It would reschedule the run after a signal; without it, a run
+        # that is lost is started again once, and starts no clip twice.
+        "command": COMMAND,
     }
+}
 
 
 def with_own_machines(prefect_yaml: str, pools: Sequence[WorkPool]) -> str:
@@ -45,6 +39,6 @@ def with_own_machines(prefect_yaml: str, pools: Sequence[WorkPool]) -> str:
     for deployment in read["deployments"]:
         work_pool = deployment["work_pool"]
         if work_pool["name"] in names:
-            own = own_machine(flow_of(deployment))
+            own = OWN_MACHINES.get(flow_of(deployment), {})
             work_pool["job_variables"] = {**work_pool["job_variables"], **own}
     return yaml.safe_dump(read, sort_keys=False)

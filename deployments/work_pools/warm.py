@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings
 
 from tasks.flow_runs import BEGIN_CLIP_GENERATION, GENERATE_CLIP
+from tasks.telemetry import flow_of_entrypoint
 
 POOL = "clipflow-warm"
 DESCRIPTION = "Starts clips and makes short ones, on machines that are already running."
@@ -92,11 +93,8 @@ def routed(prefect_yaml: str, settings: WarmSettings) -> str:
 
 
 def flow_of(deployment: Mapping[str, Any]) -> str:
-    """The flow of a deployment in prefect.yaml.
-
-    Entrypoints have the form `flows.generate_clip:generate_clip`.
-    """
-    return str(deployment["entrypoint"]).rpartition(":")[2].replace("_", "-")
+    """The flow of a deployment in prefect.yaml."""
+    return flow_of_entrypoint(deployment["entrypoint"])
 
 
 def job_template(default: dict[str, Any]) -> dict[str, Any]:

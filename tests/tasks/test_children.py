@@ -1,6 +1,7 @@
 """Child runs: their parameters, their errors in the parent, and when they are no longer needed."""
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -9,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from prefect import flow, get_client
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Crashed, Running
 
 from clipflow.domain.brands import Brand
@@ -47,6 +49,7 @@ from tasks.flow_runs import error_of, this_run
 from tasks.recovery import ADOPTION_GRACE, is_needed
 from tests.lost_runs import run_of
 from tests.made_media import make_source
+from tests.programs import free_port
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -134,8 +137,10 @@ def read(run_id: UUID | None) -> FlowRun:
 
 def test_a_child_that_is_deleted_in_the_ui_counts_as_lost() -> None:
     run = run_of("extract-segment", {}, Running())
-    group = ChildRunGroup()
-    with get_client(sync_client=True) as client:
+    # Without a websocket, it reads every second.
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):
+        group = ChildRunGroup("t/e/c")
+    with closing(group), get_client(sync_client=True) as client:
         assert group.poll(client, run).state_name == "Running"
         client.delete_flow_run(run.id)
         run = group.poll(client, run)

@@ -108,6 +108,17 @@ class Program:
             return False
 
 
+@contextmanager
+def running(program: Program) -> Iterator[None]:
+    """Start a program, and kill it at the end."""
+    program.start()
+    try:
+        yield
+    finally:
+        # Not SIGTERM, because a worker then waits for its running tasks.
+        program.stop(signal.SIGKILL)
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -31,7 +31,7 @@ from prefect.workers.process import (
 )
 
 from deployments.local_stack.stack_settings import STARTERS, WORK_POOLS
-from deployments.work_pools.cached_reads import remember_reads
+from deployments.work_pools.fewer_requests import FewerRequests
 from tasks.outages import outlast_outages
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class Burst:
         return bool(self._in_progress) and ONE_EVENT_SECONDS < seconds < MOST_BURST_SECONDS
 
 
-class ActivityWorker(ProcessWorker):
+class ActivityWorker(FewerRequests, ProcessWorker):
     """A process worker that polls its pool when `Activity` says so.
 
     Prefect's interval, which it adds after each poll, limits the rate.
@@ -133,10 +133,6 @@ class ActivityWorker(ProcessWorker):
     def __dispatch_key__(cls) -> str:
         """A key for each class; Prefect warns if a class replaces its worker of type `process`."""
         return cls.__name__
-
-    async def setup(self) -> None:
-        await super().setup()
-        remember_reads(self.client)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         await self._activity.wait_until_due()

@@ -278,6 +278,8 @@ def _read(file: Path, environment: Mapping[str, str]) -> WorkPool:
 
 # Where a collector in the same task listens for OTLP by HTTP.
 COLLECTOR_URL = "http://127.0.0.1:4318"
+# What a machine executes for its run, in place of Prefect's `flow-run execute`.
+COMMAND = "python -m deployments.execute"
 # On AWS, each part of a run that is worth a machine gets one.
 REMOTE = {"CLIPFLOW_FAN_OUT": "remote"}
 
@@ -311,6 +313,7 @@ def _variables(pool: WorkPool, settings: PoolSettings, flows: dict[str, str]) ->
     """Defaults of the template's variables, each of which a deployment may still override."""
     own = {**_traces(settings), **flows, **pool.environment}
     return {
+        "command": COMMAND,
         "image": (pool.is_preparing and settings.prepare_image) or settings.image,
         "cluster": settings.cluster,
         "family": f"clipflow-{pool.kind}",

@@ -24,9 +24,9 @@ OWN_MACHINES: dict[str, dict[str, Any]] = {
         "memory": 512,
         "storage_gib": 21,
         "family": BEGIN_FAMILY,
-        # Prefect's `flow-run execute` starts two more Pythons, to prepare the run and to watch it,
-        # which takes 4.6 CPU-seconds. It would reschedule the run after a signal; without it, a run
-        # that is lost is started again once, and starts no clip twice.
+        # The command of the pool starts another Python, which watches the run: 1.5 CPU-seconds. It
+        # would reschedule the run after a signal; without it, a run that is lost is started again
+        # once, and starts no clip twice.
         "command": COMMAND,
     }
 }

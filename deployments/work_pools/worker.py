@@ -8,7 +8,7 @@ It is prefect-aws's worker, started by Prefect's command with the given options,
   same. prefect-aws marks it as Crashed.
 - In a pool on Fargate Spot, tasks are started on demand once Spot has refused or lost all of them
   for some minutes, and those of a run that Spot has interrupted twice.
-- A deployment is read once for the runs of ten seconds, and a flow once.
+- It sends two requests for a run instead of seven (`fewer_requests`).
 - Events of a task that has not started yet are not replicated. An event that comes late, which
   queues allow, would otherwise make a run Pending that waits to be tried again, for ever.
 
@@ -36,7 +36,6 @@ from prefect_aws.workers.ecs_worker import ECSJobConfiguration, ECSWorkerResult
 from prefect_aws.workers.ecs_worker import ECSWorker as PrefectECSWorker
 
 from clipflow.telemetry.logging import LAUNCH_REFUSED, emit_metric
-from deployments.work_pools.cached_reads import remember_reads
 from deployments.work_pools.capacity import (
     LOST_BY_SPOT,
     SpotDrought,
@@ -44,6 +43,7 @@ from deployments.work_pools.capacity import (
     capacity_loss,
     refusal,
 )
+from deployments.work_pools.fewer_requests import FewerRequests
 from tasks.retries import AWAITING_CAPACITY
 
 _SPOT = "FARGATE_SPOT"
@@ -55,17 +55,13 @@ with warnings.catch_warnings():
     # It replaces prefect-aws's worker as the one of type `ecs`, on purpose.
     warnings.filterwarnings("ignore", message=".*matches existing registered type.*")
 
-    class ECSWorker(PrefectECSWorker):
+    class ECSWorker(FewerRequests, PrefectECSWorker):
         """prefect-aws's worker, which puts back runs that ECS refuses to start for now."""
 
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             self._settings = WorkerSettings()
             self._drought = SpotDrought(self._settings.spot_timeout)
-
-        async def setup(self) -> None:
-            await super().setup()
-            remember_reads(self.client)
 
         async def run(
             self,

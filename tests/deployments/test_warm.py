@@ -140,7 +140,7 @@ def warm_pool(prefect_server: PrefectServer) -> Iterator[SyncPrefectClient]:
         temporary_settings({PREFECT_API_URL: prefect_server.url}),
         get_client(sync_client=True) as client,
     ):
-        template = job_template(ProcessWorker.get_default_base_job_template())
+        template = job_template(ProcessWorker.get_default_base_job_template(), {})
         pool = WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=template)
         client.create_work_pool(pool, overwrite=True)
         yield client

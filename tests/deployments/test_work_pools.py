@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +17,9 @@ from pydantic import ValidationError
 
 from deployments.local_stack import provision
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, work_pools
-from deployments.work_pools.__main__ import create
+from deployments.work_pools.__main__ import create, server_environment
 from deployments.work_pools.pools import flows_environment
-from tests.programs import ROOT, PrefectServer
+from tests.programs import ROOT, PrefectServer, running
 
 ACCOUNT = {
     "CLIPFLOW_IMAGE": "registry/clipflow:1",
@@ -164,7 +165,7 @@ def create_local_pool(name: str) -> None:
 
 
 def create_ecs_pool(name: str) -> None:
-    create(pool("media", ACCOUNT).model_copy(update={"name": name}), PoolSettings())
+    create(pool("media", ACCOUNT).model_copy(update={"name": name}), PoolSettings(), {})
 
 
 @pytest.mark.slow
@@ -182,6 +183,22 @@ def test_settings_of_an_operator_are_kept(
             deploy(name)
             found = client.read_work_pool(name)
     assert (found.is_paused, found.concurrency_limit) == (True, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("required", [False, True])
+def test_runs_request_csrf_tokens_only_if_the_server_requires_them(
+    required: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, account: dict[str, str]
+) -> None:
+    monkeypatch.setenv("PREFECT_SERVER_CSRF_PROTECTION_ENABLED", str(required))
+    server = PrefectServer(tmp_path)
+    with running(server), temporary_settings({PREFECT_API_URL: server.url}):
+        create(pool("media", account), PoolSettings(), server_environment())
+        with get_client(sync_client=True) as client:
+            template = client.read_work_pool("clipflow-media").base_job_template
+    environment = template["variables"]["properties"]["env"]["default"]
+    name = "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED"
+    assert environment.get(name) == (None if required else "false")
 
 
 @pytest.mark.slow

@@ -1,12 +1,11 @@
 """Fixtures: a simulated ECS cluster with the real ECS workers and observer of prefect-aws."""
 
 import os
-import signal
 import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from tests.ecs.machines import Machines, pausable_ffmpeg
 from tests.flows.conftest import Episode
 from tests.made_media import make_source
 from tests.postgres import postgres, programs
-from tests.programs import AWS, ROOT, PrefectServer, Program, free_port
+from tests.programs import AWS, ROOT, PrefectServer, Program, free_port, running
 
 WORKERS = ("orchestrate", "media", "prepare", "marks")
 # The maximum number of concurrent child runs of a run.
@@ -144,17 +143,6 @@ def machines(
         for worker in workers.values():
             stack.enter_context(running(worker))
         yield Machines(service, object_store(), pause_file, env, workers)
-
-
-@contextmanager
-def running(program: Program) -> Iterator[None]:
-    """Start a program, and kill it at the end."""
-    program.start()
-    try:
-        yield
-    finally:
-        # A worker that is stopped waits for its running tasks, which is not needed here.
-        program.stop(signal.SIGKILL)
 
 
 def command(module: str, env: dict[str, str]) -> None:

@@ -17,12 +17,12 @@ from clipflow.domain.events import put_events_entry
 from clipflow.domain.keys import ClipKeys
 from clipflow.storage import aws
 from clipflow.storage.records import record_store
-from tests.ecs.conftest import command, running
+from tests.ecs.conftest import command
 from tests.ecs.ecs_task import Task
 from tests.ecs.machines import Machines
 from tests.ecs.test_clips import MADE, seconds
 from tests.faults.scale import SCALE
-from tests.programs import Program, eventually
+from tests.programs import Program, eventually, running
 
 pytestmark = [pytest.mark.ecs, pytest.mark.slow]
 

@@ -16,6 +16,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from clipflow.storage.objects import ObjectStore
 from clipflow.storage.records import RecordStore
+from deployments.work_pools.pools import COMMAND
 from flows.generate_clip import generate_clip
 from tests.flows.conftest import Episode
 from tests.made_media import make_source
@@ -241,13 +242,13 @@ def test_the_installed_image_makes_a_clip(
             pull_steps=[],
         )
         made = client.create_flow_run_from_deployment(deployment, parameters=parameters)
-        run_id = str(made.id)
         # As started by the ECS worker. Storage and server are set in this process's environment.
         variables = {
             name: os.environ[name] for name in os.environ if name.startswith(("AWS_", "BUCK"))
         }
         variables |= {"TABLE_NAME": os.environ["TABLE_NAME"], "PREFECT_API_URL": prefect_server.url}
-        output = run(container, f"prefect flow-run execute {run_id}", **variables)
+        variables |= {"PREFECT__FLOW_RUN_ID": str(made.id)}
+        output = run(container, COMMAND, **variables)
         state = client.read_flow_run(made.id).state
     assert state and state.is_completed(), output
     assert episode.record["status"] == "Generation Complete"

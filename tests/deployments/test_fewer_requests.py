@@ -15,7 +15,7 @@ from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
 from prefect.states import Scheduled
 from prefect.workers.process import ProcessWorker
 
-from deployments.work_pools.cached_reads import DEPLOYMENT_SECONDS, remember_reads
+from deployments.work_pools.fewer_requests import DEPLOYMENT_SECONDS, FewerRequests
 from tests.programs import PrefectServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
@@ -24,18 +24,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
 PRINT = "import json, os; print(json.dumps([os.environ.get('A'), os.environ.get('B')]))"
 
 
-class Worker(ProcessWorker):
-    """A process worker that remembers, as those of the ECS pools and of warm machines do."""
+class Worker(FewerRequests, ProcessWorker):
+    """A process worker that sends few requests, as those of ECS pools and warm machines do."""
 
     now = 0.0
 
-    async def setup(self) -> None:
-        await super().setup()
-        remember_reads(self.client, lambda: self.now)
+    def clock(self) -> float:
+        return self.now
 
     @classmethod
     def __dispatch_key__(cls) -> str:
-        return "remembers"
+        return "few"
 
 
 class Pool:

@@ -95,6 +95,8 @@ class Settings(AwsSettings):
 class Limits(BaseSettings):
     """The limits of a run on its machine, and the ffmpeg it uses."""
 
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
     max_parallel_segments: int = Field(
         default=10,
         ge=1,

@@ -20,13 +20,14 @@ from clipflow.jobs.fingerprints import fingerprint
 from clipflow.jobs.render import Render, RenderGroup
 from clipflow.jobs.segment import SegmentPlan
 from clipflow.jobs.transcription import SpeechWindow
+from tasks.flow_runs import TRANSCRIBE_WINDOW
 
 EXTRACT = "extract-segment/clipflow"
 EXTRACT_GROUP = "extract-segments/clipflow"
 RENDER = "render-short/clipflow"
 RENDER_GROUP = "render-shorts/clipflow"
 PREPARE = "prepare-video/clipflow"
-TRANSCRIBE = "transcribe-window/clipflow"
+TRANSCRIBE = f"{TRANSCRIBE_WINDOW}/clipflow"
 # Prefect 3.8.8 stores at most 524,288 bytes of parameters for a run, which has others too.
 _MAX_PARTS_BYTES = 400_000
 Item = TypeVar("Item")

@@ -30,6 +30,7 @@ from clipflow.storage.records import record_store
 BEGIN_CLIP_GENERATION = "begin-clip-generation"
 GENERATE_CLIP = "generate-clip"
 GENERATE_SHORTS = "generate-shorts"
+TRANSCRIBE_WINDOW = "transcribe-window"
 # Options of all flows: what they make is in the bucket and the table. Without them, each run asks
 # Prefect's server three times where it would store its result.
 NO_RESULTS: dict[str, Any] = {

@@ -11,7 +11,7 @@ from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Prices, Usage, cost
 from benchmarks.simulation.quotas import Process, run_limited
 from benchmarks.simulation.warm import WarmMachine
-from benchmarks.simulation.world import SimulatedMachine, World, machines
+from benchmarks.simulation.world import SimulatedMachine, World, machines, window_machine
 from clipflow.jobs.cost import divide
 from clipflow.speech.model_cost import window_count
 
@@ -194,7 +194,7 @@ class Video:
         yield from world.pause(around.seconds)
         at_once = int(p.children_at_once)
         count = window_count(60 * self.minutes, p.speech_estimate, p.window_seconds, at_once)
-        machine = machines()["media"]
+        machine = window_machine(p)
         each = window(60 * self.minutes / count, machine, p)
         yield from _children(world, machine, [each] * count)
 

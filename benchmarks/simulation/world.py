@@ -16,7 +16,8 @@ from benchmarks.simulation.quotas import FREE_DISK_GB, Process, Quota, ServerQue
 from benchmarks.simulation.warm import WarmMachine, WarmService
 from deployments.work_pools import WorkPool, work_pools
 from deployments.work_pools.capacity import SpotDrought
-from deployments.work_pools.sizes import OWN_MACHINES
+from deployments.work_pools.pools import fargate_memory
+from deployments.work_pools.sizes import OWN_MACHINES, window_cpu
 from tasks.flow_runs import BEGIN_CLIP_GENERATION
 
 # Fargate is billed by the second, for at least one minute.
@@ -66,6 +67,14 @@ def machines() -> dict[str, SimulatedMachine]:
         disk_gb=own["storage_gib"],
     )
     return {**found, "begin": begin}
+
+
+def window_machine(p: Parameters) -> SimulatedMachine:
+    """The machine that transcribes a window, whose size follows from the model and the quota."""
+    [media] = [pool for pool in work_pools(gpu=False, environment={}) if pool.kind == "media"]
+    cpu = window_cpu(media, p.speech_estimate, int(p.children_at_once), p.spot_vcpu)
+    memory = fargate_memory(cpu, media.memory)
+    return replace(machines()["media"], vcpu=cpu / 1024, memory_gb=memory / 1024)
 
 
 # The kind of machine whose work pool has a concurrency limit.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
+from math import inf
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from clipflow.domain.errors import InvalidInputError, TerminalError
 from clipflow.domain.model import describe_errors
+from clipflow.settings import limits, models
 from deployments.cloudformation import templates
 from deployments.cloudformation.stacks import ChangeSet, Stacks, additions
 from deployments.cloudformation.templates import Template
@@ -24,7 +26,7 @@ from deployments.operate import own_server
 from deployments.operate.account import client
 from deployments.work_pools import PoolSettings, WorkPool, capacity, work_pools
 from deployments.work_pools.pools import flows_environment
-from deployments.work_pools.sizes import BEGIN_FAMILY
+from deployments.work_pools.sizes import BEGIN_FAMILY, WINDOW_FAMILY, window_cost, window_cpu
 from deployments.work_pools.warm import WarmSettings, reserved_vcpu
 
 # The value that a dry run assumes for an output that a stack does not have yet.
@@ -163,7 +165,8 @@ def destroy(account: Account, confirmed: bool) -> None:
     _delete(account, started)
     if cluster := account.environment.get(_CLUSTER):
         # The workers are gone, so no run starts, and the stacks that runs need are deleted next.
-        families = [*(f"clipflow-{pool.kind}" for pool in account.pools()), BEGIN_FAMILY]
+        of_pools = (f"clipflow-{pool.kind}" for pool in account.pools())
+        families = [*of_pools, BEGIN_FAMILY, WINDOW_FAMILY]
         ended = end_flow_runs(client("ecs", account.environment), cluster, families)
         account.console.print(f"flow runs ended: {ended}")
     own = any(template.name == templates.PREFECT_DATA for template in there)
@@ -285,19 +288,40 @@ def _service_linked_role(account: Account, dry_run: bool) -> None:
 
 
 def _limit_pools(account: Account) -> None:
-    """Set the limits that the quotas of Fargate allow, for pools that have no limit yet."""
+    """Set the limits that the quotas of Fargate allow, for pools that have no limit yet, and the
+    size of the machines that transcribe windows."""
+    windows = limits().max_parallel_segments
     found = _fargate_quotas(account)
     if found is None:
+        _size_windows(account, windows, 0)
         return
     on_demand, spot = found
     warm_on_demand, warm_spot = _warm_vcpu(account)
-    allowed = capacity.limits(account.pools(), on_demand - warm_on_demand, spot - warm_spot)
+    left, spot_left = on_demand - warm_on_demand, spot - warm_spot
+    _size_windows(account, windows, spot_left)
+    allowed = capacity.limits(account.pools(), left, spot_left, windows)
     for purpose, runs in allowed.runs.items():
         account.environment[f"CLIPFLOW_{purpose.upper()}_QUOTA_LIMIT"] = str(runs)
     shown = ", ".join(f"{purpose} {runs}" for purpose, runs in sorted(allowed.runs.items()))
     account.console.print(f"runs at once by quotas of {on_demand:g} and {spot:g} vCPU: {shown}")
     for note in allowed.notes:
         account.console.print(note)
+
+
+def _size_windows(account: Account, at_once: int, spot: float) -> None:
+    """Set the size of the machines that transcribe windows, if no setting has it; `spot` is the
+    vCPU of Spot's quota, 0 if it is unknown."""
+    [media] = [pool for pool in account.pools() if pool.purpose == "media"]
+    cost, model = window_cost(models()), models().whisper_model
+    wanted, allowed = (window_cpu(media, cost, at_once, vcpu) for vcpu in (inf, spot))
+    if wanted == media.cpu or media.window_cpu:
+        return
+    account.environment["CLIPFLOW_MEDIA_WINDOW_CPU"] = str(allowed)
+    line = f"a window with {model}: {allowed / 1024:g} vCPU"
+    if allowed < wanted:
+        needed = 2 * at_once * wanted / 1024
+        line += f"; {wanted / 1024:g} need a quota of {needed:g} vCPU of Spot beside warm machines"
+    account.console.print(line)
 
 
 def _warm_vcpu(account: Account) -> tuple[float, float]:

@@ -22,7 +22,8 @@ from clipflow.domain.model import describe_errors
 from deployments.automations import remove_retired_automations
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, warm, work_pools
 from deployments.work_pools.pools import flows_environment, pool_filter, preserved_settings
-from deployments.work_pools.sizes import with_own_machines
+from deployments.work_pools.sizes import own_machine, with_own_machines
+from tasks.flow_runs import TRANSCRIBE_WINDOW
 
 DEPLOYMENTS = Path(__file__).parents[2] / "prefect.yaml"
 
@@ -42,6 +43,9 @@ def main() -> int:
         return _report_invalid("CLIPFLOW_VPC_ID, CLIPFLOW_SUBNETS: give both or neither")
     for pool in pools:
         print(f"{pool.kind:12} {pool.name}: {pool.launch_type}, {pool.cpu} CPU, {pool.memory} MiB")
+        if own := own_machine(TRANSCRIBE_WINDOW, pool):
+            size = f"{own['cpu']} CPU, {own['memory']} MiB"
+            print(f"{'window':12} {pool.name}: {pool.launch_type}, {size}")
     if machines.most:
         print(f"{'warm':12} {warm.POOL}: process, {machines.machines} machines")
     if "--check" in sys.argv[1:]:

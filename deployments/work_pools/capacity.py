@@ -53,16 +53,21 @@ class PoolLimits:
     notes: tuple[str, ...] = ()
 
 
-def limits(pools: Collection[WorkPool], on_demand: float, spot: float) -> PoolLimits:
+def limits(
+    pools: Collection[WorkPool], on_demand: float, spot: float, windows: int = 0
+) -> PoolLimits:
     """The limits for quotas in vCPU. Pools on instances of your own have none.
 
-    Each pool can run at least one machine, so that a small quota delays work and stops none.
+    Each pool can run at least one machine, so that a small quota delays work and stops none. If
+    `windows` is the number of windows at once of a video, and their machines are larger than their
+    pool's, the limit leaves room for them: ECS gives each place that becomes free to smaller ones.
     """
     by_purpose = {pool.purpose: pool for pool in pools}
-    found = {}
+    found, spot_cpu = {}, int(spot * 1024)
     for pool in pools:
         if pool.launch_type == "FARGATE_SPOT":
-            found[pool.purpose] = max(1, int(spot * 1024) // pool.cpu)
+            larger = windows * max(0, (pool.window_cpu or 0) - pool.cpu)
+            found[pool.purpose] = max(1, (spot_cpu - min(larger, spot_cpu // 2)) // pool.cpu)
     if "marks" in by_purpose and by_purpose["marks"].launch_type == "FARGATE":
         found["marks"] = _MARKS
         on_demand -= _MARKS * by_purpose["marks"].cpu / 1024

@@ -191,6 +191,17 @@ _FARGATE: dict[int, Collection[int]] = {
 }
 
 
+def fargate_memory(cpu: int, least: int) -> int:
+    """The smallest MiB of memory, at least `least`, that Fargate has with so many CPU units.
+
+    Raises ValueError if there is none.
+    """
+    found = [memory for memory in _FARGATE.get(cpu, ()) if memory >= least]
+    if not found:
+        raise ValueError(f"Fargate has no machine of {cpu} CPU units, {least} MiB or more")
+    return min(found)
+
+
 class WorkPool(BaseModel):
     """An ECS work pool, as its file describes it.
 
@@ -203,6 +214,7 @@ class WorkPool(BaseModel):
         stop_timeout: seconds between SIGTERM and SIGKILL.
         limit: the maximum number of concurrent flow runs; None keeps the limit set in Prefect.
         quota_limit: the limit of a pool that has none in Prefect: what the account's quotas allow.
+        window_cpu: the CPU units of a machine that transcribes a window; None for those of `cpu`.
         environment: variables of its flow runs, in addition to those of all pools.
     """
 
@@ -219,6 +231,7 @@ class WorkPool(BaseModel):
     stop_timeout: int = Field(ge=1, le=120)
     limit: int | None = Field(default=None, ge=1)
     quota_limit: int | None = Field(default=None, ge=1)
+    window_cpu: int | None = None
     environment: dict[str, str] = {}
 
     @property
@@ -237,14 +250,16 @@ class WorkPool(BaseModel):
             return self
         if self.memory not in _FARGATE.get(self.cpu, ()):
             raise ValueError(f"Fargate has no machine of {self.cpu} CPU units, {self.memory} MiB")
+        if self.window_cpu:
+            fargate_memory(self.window_cpu, self.memory)
         return self
 
 
 def work_pools(gpu: bool, environment: Mapping[str, str] = os.environ) -> list[WorkPool]:
     """All pools. With `gpu`, videos are prepared on instances that have a GPU.
 
-    The environment sets sizes: `CLIPFLOW_MEDIA_CPU`, `…_MEMORY`, `…_STORAGE_GIB`, `…_LIMIT`. Raises
-    pydantic's ValidationError for a size that Fargate does not have.
+    The environment sets sizes: `CLIPFLOW_MEDIA_CPU`, `…_MEMORY`, `…_STORAGE_GIB`, `…_LIMIT`,
+    `…_WINDOW_CPU`. Raises pydantic's ValidationError for a size that Fargate does not have.
     """
     left_out = "prepare" if gpu else "prepare-gpu"
     return [_read(file, environment) for file in _files() if file.stem != left_out]
@@ -270,7 +285,7 @@ def _read(file: Path, environment: Mapping[str, str]) -> WorkPool:
     prefix = f"CLIPFLOW_{pool.purpose.upper()}"
     sizes: dict[str, Any] = {
         field: environment[f"{prefix}_{field.upper()}"]
-        for field in ("cpu", "memory", "storage_gib", "limit", "quota_limit")
+        for field in ("cpu", "memory", "storage_gib", "limit", "quota_limit", "window_cpu")
         if environment.get(f"{prefix}_{field.upper()}")
     }
     return WorkPool.model_validate({**pool.model_dump(), **sizes})

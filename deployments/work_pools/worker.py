@@ -7,7 +7,7 @@ It is prefect-aws's worker, started by Prefect's command with the given options,
 - A run whose task was accepted, and then ended for lack of capacity before it started, does the
   same. prefect-aws marks it as Crashed.
 - In a pool on Fargate Spot, tasks are started on demand once Spot has refused or lost all of them
-  for some minutes, and those of a run that Spot has interrupted twice.
+  for some minutes, and those of a run that Spot has interrupted twice, unless that is refused.
 - It sends two requests for a run instead of seven (`fewer_requests`).
 - Events of a task that has not started yet are not replicated. An event that comes late, which
   queues allow, would otherwise make a run Pending that waits to be tried again, for ever.
@@ -93,7 +93,13 @@ with warnings.catch_warnings():
             logger = self.get_flow_run_logger(flow_run)
             if flow_run.run_count >= _STARTS_ON_SPOT:
                 logger.warning("Spot has interrupted it %s times", flow_run.run_count)
-                return await super().run(flow_run, on_demand(configuration), task_status)
+                try:
+                    return await super().run(flow_run, on_demand(configuration), task_status)
+                except Exception as error:
+                    # The run that waits for it may hold what is left of that quota.
+                    if refusal(error) is None:
+                        raise
+                    logger.warning("ECS refuses it on demand: %s", error)
             if await self._was_lost_by_spot(flow_run):
                 self._drought.lost(time.monotonic())
             if not self._drought.should_ask(time.monotonic()):

@@ -46,6 +46,21 @@ def test_the_quota_of_a_new_account_is_reported_and_stops_no_clip() -> None:
     assert "CLIPFLOW_PREPARE_CPU" in found.notes[0]
 
 
+@pytest.mark.parametrize(("spot", "cpu"), [(320, 16384), (1000, 16384), (160, 8192)])
+def test_the_larger_machines_of_a_videos_windows_fit_beside_all_other_runs(
+    spot: int, cpu: int
+) -> None:
+    """ECS would give each place to smaller ones, and they would be refused while those wait."""
+    pools = work_pools(gpu=False, environment={"CLIPFLOW_MEDIA_WINDOW_CPU": str(cpu)})
+    runs = limits(pools, on_demand=30, spot=spot, windows=10).runs["media"]
+    assert spot - 4 < (runs - 10) * 4 + 10 * cpu / 1024 <= spot
+
+
+def test_windows_that_are_larger_than_the_quota_leave_half_of_it_to_other_runs() -> None:
+    pools = work_pools(gpu=False, environment={"CLIPFLOW_MEDIA_WINDOW_CPU": "16384"})
+    assert limits(pools, on_demand=30, spot=40, windows=10).runs["media"] == 5
+
+
 def test_a_pool_on_ec2_instances_has_no_limit() -> None:
     assert "prepare" not in limits(work_pools(gpu=True, environment={}), 30, 40).runs
 
@@ -161,6 +176,26 @@ def test_a_run_that_spot_has_interrupted_twice_is_started_on_demand(launches: li
     for run_count in (0, 1, 2, 3):
         start(worker.ECSWorker(work_pool_name="clipflow-media"), run_count=run_count)
     assert launches == ["FARGATE_SPOT", "FARGATE_SPOT", "FARGATE", "FARGATE"]
+
+
+def test_a_run_that_is_refused_on_demand_as_well_is_started_on_spot_once_more(
+    launches: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its parent may hold what is left of the quota on demand, and waits for it."""
+    start_one = ECSWorker.run
+
+    async def run(
+        self: Any, flow_run: FlowRun, configuration: ECSJobConfiguration, task_status: Any = None
+    ) -> ECSWorkerResult:
+        result = await start_one(self, flow_run, configuration, task_status)
+        if launches[-1] == "FARGATE":
+            reached = "You've reached the limit on the number of vCPUs"
+            raise RuntimeError(f"Failed to run ECS task: {reached}")
+        return result
+
+    monkeypatch.setattr(ECSWorker, "run", run)
+    start(worker.ECSWorker(work_pool_name="clipflow-media"), run_count=2)
+    assert launches == ["FARGATE", "FARGATE_SPOT"]
 
 
 def test_a_worker_learns_from_runs_that_spot_loses_their_tasks(

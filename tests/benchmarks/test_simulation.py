@@ -112,6 +112,29 @@ def test_the_windows_of_a_video_are_transcribed_at_the_same_time() -> None:
     assert six - one == pytest.approx(fetched[1] - fetched[0] + 5 / PLAIN.worker_runs)
 
 
+@pytest.mark.parametrize(
+    ("spot", "vcpu", "gb"),
+    # Ten machines are at most half of the quota; 16 vCPU have at least 32 GB, 8 at least 16.
+    [(1000, 16, 32), (319, 8, 16), (159, 4, 8)],
+)
+def test_a_slow_model_is_heard_by_larger_machines_if_the_quota_allows_it(
+    spot: int, vcpu: int, gb: int
+) -> None:
+    p = replace(large_model(AT_ONCE), spot_vcpu=spot)
+    # 20 minutes in ten windows of 120 s, each of which takes 8 CPU-seconds a second.
+    heard = 120 * 8 / vcpu + 120 * p.sound_mbit / 8 / p.s3_mb
+    start = START - 1 / PLAIN.worker_runs
+    renders = render(30, machines()["media"], p).seconds
+    done = simulate(Video(20, 1, 30), iter([0.0]), p, seed=1)
+    alone = 4 * start + around_speech(20, p).seconds + heard + renders
+    assert done.seconds == pytest.approx([alone], abs=1e-3)
+    # At least a minute is paid; the short is made on a machine of the pool.
+    windows, short = (max(60, p.pull + p.process_start + it) for it in (heard, renders))
+    used = done.world.used()
+    assert used.spot_vcpu == pytest.approx(10 * windows * vcpu + short * 4, abs=0.1)
+    assert used.spot_gb == pytest.approx(10 * windows * gb + short * 8, abs=0.1)
+
+
 @pytest.mark.parametrize(("segments", "cap", "waves"), [(7, 1, 7), (100, 10, 10), (11, 10, 2)])
 def test_segments_are_cut_in_waves_of_the_limit(segments: int, cap: int, waves: int) -> None:
     p = replace(AT_ONCE, children_at_once=cap)
@@ -321,8 +344,13 @@ def test_the_text_of_the_page_has_the_numbers_of_its_tables() -> None:
     *_, plain, gpu = ways(p)
     assert f"takes {plain.minutes:.0f} minutes without a GPU and {gpu.minutes:.0f} with one" in text
     assert f"for ${plain.usd:.2f} and ${gpu.usd:.2f}. The document itself gives 30 minutes" in text
-    minutes, usd = mean_job(document.video(p), large_model(p))
-    assert f"as is assumed for the document, it takes {minutes:.0f} minutes and ${usd:.2f}" in text
+    for spot, spoken in (
+        (1000, "as is assumed for the document, it takes"),
+        (160, "with 160 it has 8, and the video takes"),
+        (159, "with less it has the pool's 4, and the video takes"),
+    ):
+        minutes, usd = mean_job(document.video(p), replace(large_model(p), spot_vcpu=spot))
+        assert f"{spoken} {minutes:.0f} minutes and ${usd:.2f}" in text
     assert f"The comparison assumes {document.minutes(p):.0f} minutes" in text
     by_tasks, warm = limits(Clip(10), p)[0], server_clips(Clip(10, "warm"), p)
     assert by_tasks.name.startswith("Prefect")

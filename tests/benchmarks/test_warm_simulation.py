@@ -110,7 +110,6 @@ def test_the_page_says_which_targets_are_missed() -> None:
     assert missed == [
         "ten segments of 3 s, tasks",
         "ten segments of 3 s, warm, 1 000 a day",
-        "the document's video without a GPU, the model `large-v3`",
         "clips of ten segments a day by one process of Prefect's server, tasks",
     ]
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -90,10 +91,16 @@ def aws(tmp_path: Path) -> Iterator[StoredAws]:
     aws.stop()
 
 
-def pool_of(deployment: str, server: PrefectServer) -> str:
-    """The work pool of a deployment."""
-    found = httpx.get(f"{server.url}/deployments/name/{deployment}").raise_for_status()
-    return str(found.json()["work_pool_name"])
+def deployment_of(name: str, server: PrefectServer) -> dict[str, Any]:
+    """A deployment as Prefect has it."""
+    found = httpx.get(f"{server.url}/deployments/name/{name}").raise_for_status()
+    return dict(found.json())
+
+
+def size_of(deployment: str, server: PrefectServer) -> tuple[int | None, int | None]:
+    """The CPU units and MiB of a deployment's machine, if they are not its pool's."""
+    variables = deployment_of(deployment, server)["job_variables"]
+    return variables.get("cpu"), variables.get("memory")
 
 
 def stacks(aws: StoredAws) -> dict[str, str]:
@@ -256,8 +263,19 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     assert not re.search("AWS::SNS::Topic|AWS::SecretsManager::Secret|WorkerLogGroup", plan)
     assert "clipflow-prefect" not in plan
     assert "clipflow-warm" not in plan
-    env |= OWN_SERVER | {"CLIPFLOW_WARM_MACHINES": "1-4"}
+    large_model = {"CLIPFLOW_WHISPER_MODEL": "large-v3"}
+    plan = run_verb({**env, **large_model, "DRY_RUN": "1"}, "deploy")
+    assert "a window with large-v3: 4 vCPU; 16 need a quota of 320 vCPU of Spot" in plan
+    assert "quotas of 30 and 40 vCPU: marks 2, media 10, orchestrate 10, prepare 1" in plan
+    assert "window  " not in plan
+    # Of the warm machines of 4 vCPU, three are on Spot.
+    env |= OWN_SERVER | large_model | {"CLIPFLOW_FARGATE_SPOT_VCPU": "332"}
+    env |= {"CLIPFLOW_WARM_MACHINES": "1-4"}
     plan = run_verb({**env, "DRY_RUN": "1"}, "deploy")
+    assert "a window with large-v3: 16 vCPU\n" in plan
+    assert "window       clipflow-media: FARGATE_SPOT, 16384 CPU, 32768 MiB" in plan
+    # Ten windows take 120 vCPU more than ten other runs of the pool.
+    assert "media 50" in plan
     assert "Add    Database (AWS::RDS::DBInstance)" in plan
     assert "Add    Balancer (AWS::ElasticLoadBalancingV2::LoadBalancer)" in plan
     assert stacks(aws) == {}
@@ -265,8 +283,13 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     output = run_verb(env, "deploy")
     assert "Deployment 'generate-shorts/clipflow'" in output
     assert "clipflow-warm: process, 1-4 machines" in output
-    assert pool_of("generate-clip/clipflow", prefect_server) == "clipflow-warm"
-    assert pool_of("generate-shorts/clipflow", prefect_server) == "clipflow-orchestrate"
+    of_clips, of_shorts = (
+        deployment_of(f"generate-{what}/clipflow", prefect_server)["work_pool_name"]
+        for what in ("clip", "shorts")
+    )
+    assert (of_clips, of_shorts) == ("clipflow-warm", "clipflow-orchestrate")
+    assert size_of("transcribe-window/clipflow", prefect_server) == (16384, 32768)
+    assert size_of("render-shorts/clipflow", prefect_server) == (None, None)
     # The database is migrated before the server starts, and the server before what needs it.
     steps = ("prefect-data: new", "database: migrated", "bridge: new", "worker-media: new")
     assert sorted(steps, key=output.index) == list(steps)
@@ -307,11 +330,11 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     aws.client("s3").put_object(Bucket=outputs["BucketName"], Key="a", Body=b"picture")
     ecs, cluster = aws.client("ecs"), output_values(aws, "clipflow-cluster")["ClusterName"]
     machine = {"name": "prefect", "image": "clipflow:1", "memory": 128}
-    for family in ("clipflow-media", "clipflow-begin"):
+    for family in ("clipflow-media", "clipflow-begin", "clipflow-window"):
         ecs.register_task_definition(family=family, containerDefinitions=[machine])
         ecs.run_task(cluster=cluster, taskDefinition=family)
     output = run_verb({**env, "CONFIRM": "yes"}, "destroy")
-    assert "flow runs ended: 2" in output
+    assert "flow runs ended: 3" in output
     assert "automations deleted: 2" in output
     (snapshot,) = aws.client("rds").describe_db_snapshots()["DBSnapshots"]
     assert f"Kept: CLIPFLOW_PREFECT_SNAPSHOT={snapshot['DBSnapshotIdentifier']}" in output

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import httpx
+from prefect.events.worker import EventsWorker
 
 ROOT = Path(__file__).parents[1]
 AWS = {
@@ -125,6 +127,16 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def connect_anew() -> None:
+    """Let the next event of this process go to the server of that time.
+
+    Prefect sends all events of a process to the server to which it has sent the first one.
+    """
+    # In another thread, because in one with an event loop it would have to be awaited.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(EventsWorker.drain_all, timeout=10, at_exit=False).result()
+
+
 # A line of the access log of uvicorn, which Prefect's server writes at the level INFO.
 _REQUEST = re.compile(r'"(GET|POST|PUT|PATCH|DELETE) /api(/[^ ?]*)[^"]* HTTP/1.1')
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -153,6 +165,14 @@ class PrefectServer(Program):
             env["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
         command = "deployments.local_stack.local_prefect"
         super().__init__(home / "log", command, env, f"{self.url}/health")
+
+    def start(self) -> None:
+        super().start()
+        connect_anew()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        connect_anew()
+        return super().stop(number)
 
     @contextmanager
     def killed(self) -> Iterator[None]:

@@ -21,6 +21,7 @@ from prefect_aws.workers.ecs_worker import ECSWorker
 from deployments.automations import RETIRED
 from deployments.local_stack import provision
 from deployments.work_pools import work_pools
+from deployments.work_pools.__main__ import clean_up
 from tests.programs import ROOT, PrefectServer
 
 pytestmark = pytest.mark.slow
@@ -142,7 +143,7 @@ def test_automations_of_earlier_releases_are_removed(prefect_server: PrefectServ
         }
         prefect_server.post("/automations/", automation)
     with temporary_settings({PREFECT_API_URL: prefect_server.url}):
-        asyncio.run(provision.create_work_pools())
+        asyncio.run(clean_up())
     names = [found["name"] for found in prefect_server.post("/automations/filter", {}).json()]
     assert "theirs" in names
     assert not {*RETIRED} & {*names}

@@ -57,8 +57,8 @@ _SIZES = """
 ## The sizes of the work pools
 
 Each pool's file under `deployments/work_pools/` has its defaults. Variables override them.
-`CLIPFLOW_MEDIA_WINDOW_CPU` is the CPU of a machine that transcribes one window; unset, `make deploy`
-chooses it by the model and the quota of Fargate Spot.
+`CLIPFLOW_MEDIA_WINDOW_CPU` is the CPU of a machine that transcribes one window; unset, `make
+deploy` chooses it by the model and the quota of Fargate Spot.
 
 | pool | size | default size | what runs there |
 | --- | --- | --- | --- |

@@ -344,13 +344,13 @@ def test_the_text_of_the_page_has_the_numbers_of_its_tables() -> None:
     *_, plain, gpu = ways(p)
     assert f"takes {plain.minutes:.0f} minutes without a GPU and {gpu.minutes:.0f} with one" in text
     assert f"for ${plain.usd:.2f} and ${gpu.usd:.2f}. The document itself gives 30 minutes" in text
-    for spot, spoken in (
+    for spot, words in (
         (1000, "as is assumed for the document, it takes"),
         (160, "with 160 it has 8, and the video takes"),
         (159, "with less it has the pool's 4, and the video takes"),
     ):
         minutes, usd = mean_job(document.video(p), replace(large_model(p), spot_vcpu=spot))
-        assert f"{spoken} {minutes:.0f} minutes and ${usd:.2f}" in text
+        assert f"{words} {minutes:.0f} minutes and ${usd:.2f}" in text
     assert f"The comparison assumes {document.minutes(p):.0f} minutes" in text
     by_tasks, warm = limits(Clip(10), p)[0], server_clips(Clip(10, "warm"), p)
     assert by_tasks.name.startswith("Prefect")

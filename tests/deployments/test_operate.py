@@ -310,8 +310,11 @@ def test_an_account_is_deployed_inspected_and_destroyed(
     assert "Modify Container (AWS::ECS::TaskDefinition)" in plan
     assert "clipflow-worker-media: changed" in plan
     assert "clipflow-warm: changed" in plan
-    without = {**env, "CLIPFLOW_WARM_MACHINES": "0-0"}
-    assert "clipflow-warm: deleted" in run_verb(without, "deploy", "--dry-run")
+    without = {**env, "CLIPFLOW_WARM_MACHINES": "0-0", "CLIPFLOW_FARGATE_SPOT_VCPU": ""}
+    plan_without = run_verb(without, "deploy", "--dry-run")
+    assert "clipflow-warm: deleted" in plan_without
+    assert "The quotas of Fargate are unknown" in plan_without
+    assert "a window with large-v3: 4 vCPU;" in plan_without and "window  " not in plan_without
     assert "the least, 4, is more than the most" in run_refused_verb(
         {**env, "CLIPFLOW_WARM_MACHINES": "4-1"}, "deploy"
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from xdist import is_xdist_worker
 from xdist.scheduler import LoadFileScheduling
@@ -134,8 +133,6 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
     server = PrefectServer(tmp_path_factory.mktemp("prefect"))
     server.start()
     yield server
-    # Flows that ran in this process send their logs to the server from a background thread.
-    APILogHandler().flush()
     server.stop(signal.SIGKILL)
 
 

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import httpx
 from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 
 ROOT = Path(__file__).parents[1]
 AWS = {
@@ -127,14 +128,16 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def connect_anew() -> None:
-    """Let the next event of this process go to the server of that time.
+def send_the_rest() -> None:
+    """Send the log lines and events of flows and workers of this process which are not sent yet.
 
-    Prefect sends all events of a process to the server to which it has sent the first one.
+    Prefect would send all later events to the server of the first one, and at the end of the
+    process try again and again to send what is left for a server that was stopped.
     """
     # In another thread, because in one with an event loop it would have to be awaited.
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(EventsWorker.drain_all, timeout=10, at_exit=False).result()
+        for worker in (EventsWorker, APILogWorker):
+            thread.submit(worker.drain_all, timeout=5, at_exit=False).result()
 
 
 # A line of the access log of uvicorn, which Prefect's server writes at the level INFO.
@@ -168,20 +171,20 @@ class PrefectServer(Program):
 
     def start(self) -> None:
         super().start()
-        connect_anew()
+        send_the_rest()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        connect_anew()
+        send_the_rest()
         return super().stop(number)
 
     @contextmanager
     def killed(self) -> Iterator[None]:
         """Kill the server, as in a crash, and start it again after the context."""
-        self.stop(signal.SIGKILL)
+        super().stop(signal.SIGKILL)
         try:
             yield
         finally:
-            self.start()
+            super().start()
 
     def post(self, path: str, body: object) -> httpx.Response:
         return httpx.post(f"{self.url}{path}", json=body, timeout=10).raise_for_status()

@@ -1,4 +1,5 @@
-"""Benchmark of cutting: the cost of 45 s at minute 15 and of alternatives, and of a late cut."""
+"""Benchmark of cutting: the cost of 45 s at minute 15 and of alternatives, of ten short segments,
+and of a late cut."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from benchmarks.warehouse import Warehouse
 from clipflow.media.window import Span
 
 DOCUMENT, INPUT_SEEK, STREAM_COPY = "decoded from the start", "input seek", "stream copy"
-SMARTCUT, OURS, LATE, EARLY = "smartcut", "ours", "late", "early"
+SMARTCUT, OURS, BRIEF, LATE, EARLY = "smartcut", "ours", "ten short ones", "late", "early"
 _FAST = ("-c:v", "libx264", "-preset", "fast", "-crf", "23", "-c:a", "aac")
 
 
@@ -20,6 +21,7 @@ def benchmark(sources: Sources, bucket: Warehouse, rounds: int) -> list[Finding]
     bucket.link(sources.short, "short.mp4")
     ways = alternatives(sources.short, extent.cut, bucket.folder)
     ways[OURS] = lambda: bucket.cut("short.mp4", [extent.cut])
+    ways[BRIEF] = lambda: bucket.cut("short.mp4", extent.brief)
     costs = median_costs(ways, rounds)
     bucket.link(sources.long, "long.mp4")
     ways = {
@@ -45,19 +47,22 @@ def alternatives(source: Path, span: Span, folder: Path) -> dict[str, Callable[[
 
 
 def findings(costs: dict[str, Cost]) -> list[Finding]:
-    """The CPU time of clipflow's cut, divided by that of each alternative."""
+    """The CPU time of clipflow's cut, divided by that of each alternative; and that of ten short
+    segments, divided by that of the cut."""
     named = {
         DOCUMENT: ("cut/vs-document", 0.08, ""),
         INPUT_SEEK: ("cut/vs-input-seek", 0.22, ""),
         SMARTCUT: ("cut/vs-smartcut", None, " (a process of its own, from a local file)"),
         STREAM_COPY: ("cut/vs-stream-copy", None, " (not exact: begins at a keyframe)"),
     }
-    ours = costs[OURS]
-    return [
+    ours, brief = costs[OURS], costs[BRIEF]
+    compared = [
         Finding(name, ours.cpu / other.cpu, target, f"ours {ours}; {way} {other}{remark}")
         for way, (name, target, remark) in named.items()
         if (other := costs.get(way))
     ]
+    ten = Finding("cut/ten-short", brief.cpu / ours.cpu, None, f"{BRIEF} {brief}; ours {ours}")
+    return [*compared, ten]
 
 
 def late_vs_early(costs: dict[str, Cost]) -> list[Finding]:

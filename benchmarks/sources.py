@@ -38,6 +38,7 @@ class Extent:
         cut: the span that is cut from the shorter source.
         early: a span near the start of the longer source.
         late: a span near the end of the longer source.
+        brief: ten short spans of the shorter source, which begin anywhere in a group of pictures.
         read: the spans whose reads are counted.
         moment: the span that is rendered as a short.
         mapped: numbers of tasks of the flow that measures orchestration.
@@ -52,6 +53,7 @@ class Extent:
     cut: Span
     early: Span
     late: Span
+    brief: tuple[Span, ...]
     read: tuple[Span, ...]
     moment: Span
     mapped: tuple[int, ...]
@@ -64,7 +66,7 @@ def _span(start: float, seconds: float) -> Span:
     return Span(begin, begin + Fraction(str(seconds)))
 
 
-def _five(starts: Sequence[float], seconds: float) -> tuple[Span, ...]:
+def _spans(starts: Sequence[float], seconds: float) -> tuple[Span, ...]:
     return tuple(_span(start, seconds) for start in starts)
 
 
@@ -76,7 +78,8 @@ FULL = Extent(
     cut=_span(15 * 60, 45),
     early=_span(60, 45),
     late=_span(110 * 60 + 20, 45),
-    read=_five((62.5, 305.1, 551.7, 803.3, 1100.9), 45),
+    brief=_spans([60 + 61.3 * n for n in range(10)], 3),
+    read=_spans((62.5, 305.1, 551.7, 803.3, 1100.9), 45),
     moment=_span(9 * 60 + 3, 10),
     mapped=(1, 10, 100, 1000),
     events_alone=20,
@@ -90,7 +93,8 @@ QUICK = Extent(
     cut=_span(60, 12),
     early=_span(28, 6),
     late=_span(156, 6),
-    read=_five((6.5, 21.1, 37.7, 53.3, 75.9), 6),
+    brief=_spans([6 + 8.3 * n for n in range(10)], 1),
+    read=_spans((6.5, 21.1, 37.7, 53.3, 75.9), 6),
     moment=_span(43, 2),
     mapped=(1, 10),
     events_alone=3,

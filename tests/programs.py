@@ -7,15 +7,15 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from prefect.events.worker import EventsWorker
-from prefect.logging.handlers import APILogWorker
 
 ROOT = Path(__file__).parents[1]
 AWS = {
@@ -114,8 +114,8 @@ class Program:
 @contextmanager
 def running(program: Program) -> Iterator[None]:
     """Start a program, and kill it at the end."""
-    program.start()
     try:
+        program.start()
         yield
     finally:
         # Not SIGTERM, because a worker then waits for its running tasks.
@@ -134,10 +134,11 @@ def send_the_rest() -> None:
     Prefect would send all later events to the server of the first one, and at the end of the
     process try again and again to send what is left for a server that was stopped.
     """
-    # In another thread, because in one with an event loop it would have to be awaited.
+    # Of all such services. In another thread, because with an event loop it has to be awaited.
     with ThreadPoolExecutor(1) as thread:
-        for worker in (EventsWorker, APILogWorker):
-            thread.submit(worker.drain_all, timeout=5, at_exit=False).result()
+        sent: Any = thread.submit(EventsWorker.drain_all, timeout=5, at_exit=False).result()
+    if sent.not_done:
+        warnings.warn("Events or log lines could not be sent within 5 s.", stacklevel=2)
 
 
 # A line of the access log of uvicorn, which Prefect's server writes at the level INFO.

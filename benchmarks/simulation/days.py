@@ -5,15 +5,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import takewhile
 from math import ceil
-from types import SimpleNamespace
-from typing import Any
 
 from benchmarks.simulation import document, standing
 from benchmarks.simulation.jobs import DAY, Clip, Outcome, arrivals, busy_day, simulate
 from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import PLANS, Plan, Prices, Usage, bill, cost
 from benchmarks.simulation.results import LEAST, WITH_POLLS, large_model, limits, mean_job, spaced
-from clipflow.jobs.cost import cut_cpu_seconds
 
 CLIPS_A_DAY = (1, 100, 10_000)
 SIZES = (5, 10)
@@ -87,16 +84,9 @@ def whole_days(clip: Clip, a_day: int, p: Parameters, seed: int = 1) -> tuple[Ou
     return done, len(times)
 
 
-def with_segments_of(seconds: float, p: Parameters) -> Parameters:
-    """The parameters with segments of another length, by the product's own estimate."""
-    size: Any = {"width": 1920, "height": 1080}
-    plan: Any = SimpleNamespace(
-        span=SimpleNamespace(duration=seconds),
-        target=SimpleNamespace(copied=True, **size),
-        source=SimpleNamespace(frame_rate=30, **size),
-    )
-    work = cut_cpu_seconds(plan)
-    return replace(p, segment_seconds=seconds, extract_cpu=work, extract_wall=work)
+def brief_segments(p: Parameters) -> Parameters:
+    """The parameters with segments of three seconds, which one core cuts."""
+    return replace(p, segment_seconds=3, extract_cpu=p.brief_cpu, extract_wall=p.brief_cpu)
 
 
 def machine_usd(p: Parameters) -> float:
@@ -131,7 +121,7 @@ def targets(p: Parameters) -> Iterator[Target]:
     for a_day in _TARGET_DAYS:
         usd = day(warm, a_day, "", p).usd
         yield Target(f"{what}, {spaced(a_day)} a day", "$0.004", f"${usd:.4f}", usd <= 0.004)
-    brief, what = with_segments_of(3, p), "ten segments of 3 s"
+    brief, what = brief_segments(p), "ten segments of 3 s"
     usd = mean_job(Clip(10), brief)[1]
     yield Target(f"{what}, tasks", "$0.0015", f"${usd:.4f}", usd <= 0.0015)
     for a_day in _TARGET_DAYS:

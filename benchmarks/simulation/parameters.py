@@ -139,6 +139,9 @@ class Parameters:
     extract_cpu: float = parameter(
         13.2, "CPU-s", "the product: its estimate for that segment; measured once: 9.9 for 30 s"
     )
+    brief_cpu: float = parameter(
+        4, "CPU-s", "measured: cut/ten-short, one of ten; the product's estimate is 4.9"
+    )
     read_factor: float = parameter(1.15, "× a segment's bytes", "measured: bytes/2h")
     stitch_factor: float = parameter(
         0.015, "s a second of clip", "measured once: ffmpeg's AAC encoder, 4.5 s for 300 s"

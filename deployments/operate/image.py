@@ -22,8 +22,8 @@ PREFECT_FILE = Path(__file__).parents[2] / "prefect.yaml"
 # An encode that the installed ffmpeg must be able to do.
 _ENCODING = ["-f", "lavfi", "-i", "nullsrc=duration=0.1", "-c:v", "libx264", "-f", "null", "-"]
 _BRIDGE = "deployments.bridge.__main__"
-# The modules of a worker and of its work pools.
-_WORKER = ("prefect_aws.workers.ecs_worker", "deployments.work_pools")
+# The modules of a worker, of its work pools, and of the command of their machines.
+_WORKER = ("prefect_aws.workers.ecs_worker", "deployments.work_pools", "deployments.execute")
 
 
 def entrypoints() -> list[str]:

@@ -64,6 +64,18 @@ async def serve() -> None:
         await asyncio.wait({forking})
 
 
+def environment() -> dict[str, str]:
+    """What this machine and its runs need in addition to the variables of the container.
+
+    A run is forked only if it has the same settings of Prefect as the run server.
+    """
+    # Imported here, like the worker, because it takes a second.
+    from deployments.work_pools.fewer_requests import server_variables_if_known
+
+    given = json.loads(os.environ.get(FLOW_SETTINGS) or "{}")
+    return {**server_variables_if_known(), **given}
+
+
 if __name__ == "__main__":
-    os.environ.update(json.loads(os.environ.get(FLOW_SETTINGS) or "{}"))
+    os.environ.update(environment())
     asyncio.run(serve())

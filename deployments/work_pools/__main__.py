@@ -9,9 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from uuid import uuid4
 
-import httpx
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.workers.process import ProcessWorker
@@ -21,6 +19,7 @@ from pydantic import ValidationError
 from clipflow.domain.model import describe_errors
 from deployments.automations import remove_retired_automations
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, warm, work_pools
+from deployments.work_pools.fewer_requests import server_variables
 from deployments.work_pools.pools import flows_environment, pool_filter, preserved_settings
 from deployments.work_pools.sizes import own_machine, with_own_machines
 from tasks.flow_runs import TRANSCRIBE_WINDOW
@@ -50,11 +49,11 @@ def main() -> int:
         print(f"{'warm':12} {warm.POOL}: process, {machines.machines} machines")
     if "--check" in sys.argv[1:]:
         return 0
-    of_server = server_environment()
+    variables = server_variables()
     for pool in pools:
-        create(pool, settings, of_server)
+        create(pool, settings, variables)
     if machines.most:
-        create_warm(of_server)
+        create_warm()
     asyncio.run(clean_up())
     return deploy(machines, pools)
 
@@ -65,25 +64,10 @@ async def clean_up() -> None:
         await remove_retired_automations(client)
 
 
-def server_environment() -> dict[str, str]:
-    """What the clients of runs need not ask the server: whether it requires CSRF tokens.
-
-    A server that is changed to require them refuses the runs until the next deployment.
-    """
-    with get_client(sync_client=True) as client:
-        try:
-            client.request("GET", "/csrf-token", params={"client": str(uuid4())})
-        except httpx.HTTPStatusError as error:
-            # Prefect's answer if its setting `csrf_protection_enabled` is off.
-            if error.response.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
-                return {"PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false"}
-    return {}
-
-
-def create(pool: WorkPool, settings: PoolSettings, of_server: dict[str, str]) -> None:
+def create(pool: WorkPool, settings: PoolSettings, variables: dict[str, str]) -> None:
     """Creates or updates a pool; settings that an operator has changed in Prefect are preserved."""
     default = ECSWorker.get_default_base_job_template()
-    environment = {**flows_environment(), **of_server}
+    environment = {**flows_environment(), **variables}
     template = base_job_template(pool, settings, default, environment)
     with get_client(sync_client=True) as client:
         preserved = preserved_settings(
@@ -101,7 +85,7 @@ def create(pool: WorkPool, settings: PoolSettings, of_server: dict[str, str]) ->
         client.create_work_pool(created, overwrite=True)
 
 
-def create_warm(of_server: dict[str, str]) -> None:
+def create_warm() -> None:
     """Creates or updates the pool of the warm machines; an operator's settings are preserved."""
     with get_client(sync_client=True) as client:
         found = client.read_work_pools(work_pool_filter=pool_filter(warm.POOL))
@@ -109,9 +93,7 @@ def create_warm(of_server: dict[str, str]) -> None:
             name=warm.POOL,
             type=ProcessWorker.type,
             description=warm.DESCRIPTION,
-            base_job_template=warm.job_template(
-                ProcessWorker.get_default_base_job_template(), of_server
-            ),
+            base_job_template=warm.job_template(ProcessWorker.get_default_base_job_template()),
             **preserved_settings(found),
         )
         client.create_work_pool(created, overwrite=True)

@@ -328,7 +328,8 @@ def _variables(pool: WorkPool, settings: PoolSettings, flows: dict[str, str]) ->
     """Defaults of the template's variables, each of which a deployment may still override."""
     own = {**_traces(settings), **flows, **pool.environment}
     return {
-        "command": COMMAND,
+        # An image of its own is often older than the code that is deployed.
+        "command": None if pool.is_preparing and settings.prepare_image else COMMAND,
         "image": (pool.is_preparing and settings.prepare_image) or settings.image,
         "cluster": settings.cluster,
         "family": f"clipflow-{pool.kind}",

@@ -97,17 +97,11 @@ def flow_of(deployment: Mapping[str, Any]) -> str:
     return flow_of_entrypoint(deployment["entrypoint"])
 
 
-def job_template(default: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
-    """The base job template of the warm pool, with variables that its runs have in addition.
-
-    `default` is that of Prefect's process worker.
-    """
+def job_template(default: dict[str, Any]) -> dict[str, Any]:
+    """The base job template of the warm pool; `default` is that of Prefect's process worker."""
     properties = default["variables"]["properties"]
-    ours = {
-        name: {**properties[name], "default": value}
-        for name, value in (("command", COMMAND), ("env", environment))
-    }
-    variables = {**default["variables"], "properties": {**properties, **ours}}
+    command = {**properties["command"], "default": COMMAND}
+    variables = {**default["variables"], "properties": {**properties, "command": command}}
     return {**default, "variables": variables}
 
 

@@ -1,6 +1,8 @@
 """The simulation of warm machines and of clips from a queue, compared with manual calculations."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -10,13 +12,13 @@ from benchmarks.simulation.days import (
     server_clips,
     targets,
     whole_days,
-    with_segments_of,
 )
 from benchmarks.simulation.jobs import DAY, Clip, extract, simulate, stitch
 from benchmarks.simulation.parameters import Parameters
 from benchmarks.simulation.prices import Prices, cost
 from benchmarks.simulation.warm import STEPS
 from benchmarks.simulation.world import machines
+from clipflow.jobs.cost import cut_cpu_seconds
 from deployments.cloudformation import templates
 from deployments.work_pools.warm import WarmSettings
 from tests.benchmarks.test_simulation import EVENT_DELAY, PLAIN, START, seconds_alone
@@ -98,17 +100,27 @@ def test_a_clip_from_a_queue_has_no_run_but_a_share_of_them() -> None:
     assert rows["machines of 4 vCPU: mean, busy hours"].startswith(f"{mean:.0f}, ")
 
 
-def test_short_segments_have_the_work_of_the_products_estimate() -> None:
-    p = with_segments_of(45, Parameters())
-    assert p.extract_cpu == pytest.approx(Parameters().extract_cpu, abs=0.05)
-    # 1 + 3 · 0.05 + 0.02 · 90 · 2.0736
-    assert with_segments_of(3, p).extract_cpu == pytest.approx(4.88, abs=0.01)
+def test_the_work_of_segments_is_about_the_products_estimate() -> None:
+    p = Parameters()
+    assert p.extract_cpu == pytest.approx(cut_cpu_seconds(plan(45)), abs=0.05)
+    # 1 + 3 · 0.05 + 0.02 · 90 · 2.0736; by it, ten short ones are not worth another machine.
+    assert cut_cpu_seconds(plan(3)) == pytest.approx(4.88, abs=0.01)
+    assert 0.5 < p.brief_cpu / cut_cpu_seconds(plan(3)) <= 1
+
+
+def plan(seconds: int) -> Any:
+    """A segment of 1080p30 that is copied."""
+    size = {"width": 1920, "height": 1080}
+    return SimpleNamespace(
+        span=SimpleNamespace(duration=seconds),
+        target=SimpleNamespace(copied=True, **size),
+        source=SimpleNamespace(frame_rate=30, **size),
+    )
 
 
 def test_the_page_says_which_targets_are_missed() -> None:
     missed = [one.what for one in targets(Parameters()) if not one.is_met]
     assert missed == [
-        "ten segments of 3 s, tasks",
         "ten segments of 3 s, warm, 1 000 a day",
         "clips of ten segments a day by one process of Prefect's server, tasks",
     ]

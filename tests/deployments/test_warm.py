@@ -140,7 +140,7 @@ def warm_pool(prefect_server: PrefectServer) -> Iterator[SyncPrefectClient]:
         temporary_settings({PREFECT_API_URL: prefect_server.url}),
         get_client(sync_client=True) as client,
     ):
-        template = job_template(ProcessWorker.get_default_base_job_template(), {})
+        template = job_template(ProcessWorker.get_default_base_job_template())
         pool = WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=template)
         client.create_work_pool(pool, overwrite=True)
         yield client
@@ -196,6 +196,12 @@ def starts(folder: Path) -> list[int]:
     return [int(line) for line in file.read_text().split()] if file.exists() else []
 
 
+def process_of(child: int) -> Path:
+    """What /proc has of the run's process, the parent of its child."""
+    stat = Path(f"/proc/{child}/stat").read_text()
+    return Path("/proc", stat.rpartition(")")[2].split()[1])
+
+
 @pytest.mark.slow
 def test_a_stopped_machine_lets_its_run_end_and_returns_it_if_it_takes_too_long(
     warm_pool: SyncPrefectClient, prefect_server: PrefectServer, tmp_path: Path
@@ -204,6 +210,10 @@ def test_a_stopped_machine_lets_its_run_end_and_returns_it_if_it_takes_too_long(
         with machine(prefect_server, tmp_path, "first", drain_seconds=0.5) as first:
             run = start(warm_pool, tmp_path)
             eventually(lambda: len(starts(tmp_path)) == 1)
+            forked = process_of(starts(tmp_path)[0])
+            assert b"run_server" in (forked / "cmdline").read_bytes()
+            environment = (forked / "environ").read_bytes()
+            assert b"PREFECT_CLIENT_CSRF_SUPPORT_ENABLED=false" in environment
             assert first.stop() == 0
             # The run's process has ended, and the run was not marked as crashed meanwhile.
             assert state_of(warm_pool, run.id) == "AwaitingRetry"

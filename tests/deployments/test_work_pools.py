@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from deployments.local_stack import provision
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, work_pools
-from deployments.work_pools.__main__ import create, server_environment
+from deployments.work_pools.__main__ import create
+from deployments.work_pools.fewer_requests import server_variables
 from deployments.work_pools.pools import flows_environment
 from tests.programs import ROOT, PrefectServer, running
 
@@ -193,7 +194,7 @@ def test_runs_request_csrf_tokens_only_if_the_server_requires_them(
     monkeypatch.setenv("PREFECT_SERVER_CSRF_PROTECTION_ENABLED", str(required))
     server = PrefectServer(tmp_path)
     with running(server), temporary_settings({PREFECT_API_URL: server.url}):
-        create(pool("media", account), PoolSettings(), server_environment())
+        create(pool("media", account), PoolSettings(), server_variables())
         with get_client(sync_client=True) as client:
             template = client.read_work_pool("clipflow-media").base_job_template
     environment = template["variables"]["properties"]["env"]["default"]

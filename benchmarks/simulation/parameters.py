@@ -9,8 +9,7 @@ from typing import Any
 
 from clipflow.speech.model_cost import cpu_seconds_a_second
 
-PROCESSES = "measured once on two cores: a parent and twelve children on Prefect with PostgreSQL 15"
-COUNTED = "measured once on a simulated ECS: an event, a clip and a segment on tasks of their own"
+COUNTED = "measured once on a simulated ECS: eight events, clips and segments on tasks of their own"
 THROTTLING = "documented: Amazon ECS Developer Guide, AWS Fargate throttling quotas"
 
 
@@ -93,9 +92,11 @@ class Parameters:
     warm_cooldown: float = parameter(90, "s", "the product: infra/warm.yaml, between two steps up")
 
     # Prefect's API
-    start_calls: float = parameter(3, "calls a run", f"{COUNTED}: by who starts it, 8 for 3 runs")
+    start_calls: float = parameter(
+        2.5, "calls a run", f"{COUNTED}: by who starts it, 40 for clips and segments"
+    )
     run_calls: float = parameter(
-        27, "calls a run", f"{COUNTED}: by its worker and itself, 81 for 3 runs"
+        16, "calls a run", f"{COUNTED}: by its worker and itself, with its log lines, 386 for 24"
     )
     observers: float = parameter(
         1, "observers", "the product: one worker observes the tasks of all pools"
@@ -109,7 +110,11 @@ class Parameters:
     warm_requests: float = parameter(
         44, "requests/min", "the product: a warm worker polls every 2 s, the bridge counts runs"
     )
-    call_ms: float = parameter(12, "ms of a core a call", f"{PROCESSES}: server and database")
+    call_ms: float = parameter(
+        19,
+        "ms of a core a call",
+        f"{COUNTED}: the process of the API, 9.8 s for 503 calls and 559 events",
+    )
     poll_ms: float = parameter(
         6.4, "ms of a core", "measured once: 300 reads of a run, PostgreSQL 15"
     )
@@ -123,7 +128,7 @@ class Parameters:
         "measured once: 50 websockets for the ends of children, PostgreSQL 15",
     )
     run_events: float = parameter(
-        20, "events a run", "assumed: of its states, its steps and its machine"
+        23, "events a run", f"{COUNTED}: of its states, its steps and its machine"
     )
     event_ms: float = parameter(
         0.015,
@@ -140,7 +145,7 @@ class Parameters:
         13.2, "CPU-s", "the product: its estimate for that segment; measured once: 9.9 for 30 s"
     )
     brief_cpu: float = parameter(
-        4, "CPU-s", "measured: cut/ten-short, one of ten; the product's estimate is 4.9"
+        3.3, "CPU-s", "measured: cut/ten-short, one of ten; the product's estimate is 4.9"
     )
     read_factor: float = parameter(1.15, "× a segment's bytes", "measured: bytes/2h")
     stitch_factor: float = parameter(

@@ -83,16 +83,16 @@ def test_a_day_of_a_warm_machine_costs_what_the_prices_say() -> None:
 def test_every_observer_uses_the_server_for_each_task_and_warm_runs_have_none() -> None:
     p = replace(Parameters(), event_ms=0)
     four, one = (server_clips(Clip(1), replace(p, observers=n)) for n in (4, 1))
-    # Two runs of 27 calls, one of which was also requested with three, and observers with one.
-    assert four == pytest.approx(DAY / 3 / (0.012 * (2 * 27 + 3 + 2 * 4 * 1)))
-    assert one == pytest.approx(DAY / 3 / (0.012 * (2 * 27 + 3 + 2 * 1)))
+    # Two runs of 16 calls, one of which was also requested with 2.5, and observers with one.
+    assert four == pytest.approx(DAY / 3 / (0.019 * (2 * 16 + 2.5 + 2 * 4 * 1)))
+    assert one == pytest.approx(DAY / 3 / (0.019 * (2 * 16 + 2.5 + 2 * 1)))
     warm = {n: server_clips(Clip(1, "warm"), replace(p, observers=n)) for n in (4, 1)}
-    assert warm[4] == warm[1] == pytest.approx(DAY / 3 / (0.012 * 57))
+    assert warm[4] == warm[1] == pytest.approx(DAY / 3 / (0.019 * 34.5))
 
 
 def test_a_clip_from_a_queue_has_no_run_but_a_share_of_them() -> None:
     done = simulate(Clip(3, "queue"), iter([0.0]), Parameters(), seed=1)
-    assert not done.world.submitted and done.world.calls == pytest.approx(0.6)
+    assert not done.world.submitted and done.world.calls == pytest.approx(0.01 * 2 * 18.5)
     rows = dict(million(Parameters()))
     cores = 10 * extract(1, machines()["orchestrate"], Parameters()).seconds
     cores += stitch(10, Parameters()).seconds

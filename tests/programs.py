@@ -122,6 +122,12 @@ def running(program: Program) -> Iterator[None]:
         program.stop(signal.SIGKILL)
 
 
+def parent_of(pid: int) -> int:
+    """The id of a running process's parent, from Linux's /proc."""
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[1])
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

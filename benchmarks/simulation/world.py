@@ -47,17 +47,20 @@ class SimulatedMachine:
 
 
 @cache
+def pools() -> dict[str, WorkPool]:
+    """clipflow's work pools with their default sizes, by kind."""
+    return {pool.kind: pool for gpu in (False, True) for pool in work_pools(gpu, environment={})}
+
+
+@cache
 def machines() -> dict[str, SimulatedMachine]:
-    """The machines of clipflow's work pools with their default sizes, by kind; and that of the runs
-    that start clips, in the pool of kind `orchestrate`."""
-    pools: dict[str, WorkPool] = {
-        pool.kind: pool for gpu in (False, True) for pool in work_pools(gpu, environment={})
-    }
+    """The machines of the work pools, by kind; and that of the runs that start clips, in the pool
+    of kind `orchestrate`."""
     found = {
         kind: SimulatedMachine(
             kind, pool.launch_type, pool.cpu / 1024, pool.memory / 1024, pool.storage_gib or 0
         )
-        for kind, pool in pools.items()
+        for kind, pool in pools().items()
     }
     own = OWN_MACHINES[BEGIN_CLIP_GENERATION]
     begin = replace(
@@ -71,7 +74,7 @@ def machines() -> dict[str, SimulatedMachine]:
 
 def window_machine(p: Parameters) -> SimulatedMachine:
     """The machine that transcribes a window, whose size follows from the model and the quota."""
-    [media] = [pool for pool in work_pools(gpu=False, environment={}) if pool.kind == "media"]
+    media = pools()["media"]
     cpu = window_cpu(media, p.speech_estimate, int(p.children_at_once), p.spot_vcpu)
     memory = fargate_memory(cpu, media.memory)
     return replace(machines()["media"], vcpu=cpu / 1024, memory_gb=memory / 1024)

@@ -13,15 +13,14 @@ from jsonschema import SchemaError
 
 from deployments.local_stack import local_prefect
 from deployments.local_stack.local_prefect import NEW_DATABASE, copy_new_database
-from tests.programs import PrefectServer
+from tests.programs import PrefectServer, running
 
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[str]:
     server = PrefectServer(tmp_path)
-    server.start()
-    yield server.url
-    server.stop()
+    with running(server):
+        yield server.url
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ from deployments.local_stack.worker import (
     LocalWorker,
     report,
 )
-from tests.programs import PrefectServer
+from tests.programs import PrefectServer, running
 
 
 class Clock:
@@ -171,10 +171,8 @@ def test_clips_are_made_again_during_a_burst_that_does_not_end() -> None:
 def server(tmp_path: Path) -> Iterator[None]:
     """A server of its own: others have ECS pools of the same names."""
     server = PrefectServer(tmp_path)
-    server.start()
-    with temporary_settings({PREFECT_API_URL: server.url}):
+    with running(server), temporary_settings({PREFECT_API_URL: server.url}):
         yield
-    server.stop()
 
 
 @pytest.fixture

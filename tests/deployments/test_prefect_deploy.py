@@ -4,7 +4,6 @@ import asyncio
 import os
 import pty
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,8 +20,7 @@ from prefect_aws.workers.ecs_worker import ECSWorker
 from deployments.automations import RETIRED
 from deployments.local_stack import provision
 from deployments.work_pools import work_pools
-from deployments.work_pools.__main__ import clean_up
-from tests.programs import ROOT, PrefectServer
+from tests.programs import ROOT, PrefectServer, running
 
 pytestmark = pytest.mark.slow
 
@@ -59,12 +57,11 @@ async def _create_ecs_pools() -> None:
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PrefectServer]:
     """A server with either the pools of `make up` or the ECS pools."""
     server = PrefectServer(tmp_path)
-    server.start()
-    with temporary_settings({PREFECT_API_URL: server.url}):
-        local = request.param == "local"
-        asyncio.run(provision.create_work_pools() if local else _create_ecs_pools())
-    yield server
-    server.stop(signal.SIGKILL)
+    with running(server):
+        with temporary_settings({PREFECT_API_URL: server.url}):
+            local = request.param == "local"
+            asyncio.run(provision.create_work_pools() if local else _create_ecs_pools())
+        yield server
 
 
 def deploy(server: PrefectServer, *arguments: str) -> None:
@@ -132,7 +129,8 @@ def test_deploying_one_then_all_deployments_amid_a_hundred_runs(server: PrefectS
     assert states(server) == before
 
 
-def test_automations_of_earlier_releases_are_removed(prefect_server: PrefectServer) -> None:
+@pytest.mark.parametrize("server", ["local"], indirect=True)
+def test_automations_of_earlier_releases_are_removed(server: PrefectServer) -> None:
     """They would end runs whose heartbeats could not arrive, which the bridge does not."""
     trigger = {"type": "event", "posture": "Reactive", "expect": ["none"], "threshold": 1}
     for name in [*RETIRED, "theirs"]:
@@ -141,9 +139,9 @@ def test_automations_of_earlier_releases_are_removed(prefect_server: PrefectServ
             "trigger": {**trigger, "within": 0},
             "actions": [{"type": "do-nothing"}],
         }
-        prefect_server.post("/automations/", automation)
-    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
-        asyncio.run(clean_up())
-    names = [found["name"] for found in prefect_server.post("/automations/filter", {}).json()]
+        server.post("/automations/", automation)
+    with temporary_settings({PREFECT_API_URL: server.url}):
+        asyncio.run(provision.create_work_pools())
+    names = [found["name"] for found in server.post("/automations/filter", {}).json()]
     assert "theirs" in names
     assert not {*RETIRED} & {*names}

@@ -37,7 +37,7 @@ from deployments.work_pools.warm import (
     routed,
 )
 from tests.infra.templates import resources
-from tests.programs import ROOT, PrefectServer, Program, eventually
+from tests.programs import ROOT, PrefectServer, Program, eventually, parent_of
 
 SOME = WarmSettings.read({warm.MACHINES: "1-4"})
 
@@ -196,12 +196,6 @@ def starts(folder: Path) -> list[int]:
     return [int(line) for line in file.read_text().split()] if file.exists() else []
 
 
-def process_of(child: int) -> Path:
-    """What /proc has of the run's process, the parent of its child."""
-    stat = Path(f"/proc/{child}/stat").read_text()
-    return Path("/proc", stat.rpartition(")")[2].split()[1])
-
-
 @pytest.mark.slow
 def test_a_stopped_machine_lets_its_run_end_and_returns_it_if_it_takes_too_long(
     warm_pool: SyncPrefectClient, prefect_server: PrefectServer, tmp_path: Path
@@ -210,7 +204,7 @@ def test_a_stopped_machine_lets_its_run_end_and_returns_it_if_it_takes_too_long(
         with machine(prefect_server, tmp_path, "first", drain_seconds=0.5) as first:
             run = start(warm_pool, tmp_path)
             eventually(lambda: len(starts(tmp_path)) == 1)
-            forked = process_of(starts(tmp_path)[0])
+            forked = Path("/proc", str(parent_of(starts(tmp_path)[0])))
             assert b"run_server" in (forked / "cmdline").read_bytes()
             environment = (forked / "environ").read_bytes()
             assert b"PREFECT_CLIENT_CSRF_SUPPORT_ENABLED=false" in environment

@@ -19,7 +19,7 @@ from deployments.local_stack import provision
 from deployments.work_pools import PoolSettings, WorkPool, base_job_template, work_pools
 from deployments.work_pools.__main__ import create
 from deployments.work_pools.fewer_requests import server_variables
-from deployments.work_pools.pools import flows_environment
+from deployments.work_pools.pools import COMMAND, flows_environment
 from tests.programs import ROOT, PrefectServer, running
 
 ACCOUNT = {
@@ -84,6 +84,17 @@ def test_with_a_collector_image_each_run_sends_traces_to_x_ray(
     assert (collector["image"], collector["essential"]) == ("registry/collector:1", False)
     endpoint = defaults(pool("media", account))["env"]["OTEL_EXPORTER_OTLP_ENDPOINT"]
     assert endpoint == "http://127.0.0.1:4318"
+
+
+def test_an_image_for_preparing_videos_may_be_older_than_the_code(
+    account: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then its machines execute Prefect's own command, which every image has."""
+    commands = [defaults(pool(kind, account))["command"] for kind in ("media", "prepare")]
+    assert commands == [COMMAND] * 2
+    monkeypatch.setenv("CLIPFLOW_PREPARE_IMAGE", "registry/clipflow:0-whisperx")
+    commands = [defaults(pool(kind, account))["command"] for kind in ("media", "prepare")]
+    assert commands == [COMMAND, None]
 
 
 def test_segments_are_cut_on_spot_and_rescheduled_when_interrupted(

@@ -1,7 +1,6 @@
 """A parent that waits for child runs: what Prefect pushes, and what happens without that."""
 
 import json
-import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +23,7 @@ from clipflow.domain.errors import StoppedError
 from tasks import child_events, children
 from tasks.children import ChildRunGroup
 from tests.lost_runs import run_of
-from tests.programs import PrefectServer, eventually, free_port
+from tests.programs import PrefectServer, eventually, free_port, running
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -35,10 +34,8 @@ READ = "POST /flow_runs/filter"
 def own_server(tmp_path: Path) -> Iterator[PrefectServer]:
     """A server that a test may kill."""
     server = PrefectServer(tmp_path)
-    server.start()
-    with temporary_settings({PREFECT_API_URL: server.url}):
+    with running(server), temporary_settings({PREFECT_API_URL: server.url}):
         yield server
-    server.stop(signal.SIGKILL)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from clipflow.media.probe import probe_source
 from clipflow.media.source import FileSource, LocalSource
 from clipflow.telemetry.progress import report, reporting_to
 from tests.made_media import make_source
+from tests.programs import parent_of
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +165,7 @@ def test_a_killed_run_leaves_no_process_behind(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _PROGRAM.format(path=str(path))]
     run = subprocess.Popen(command, cwd=Path(__file__).parents[3])
     pid = _written(path)
-    server = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    server = parent_of(pid)
     run.kill()
     run.wait()
     _wait_until_ended(pid)
